@@ -1,0 +1,226 @@
+//! The fields of an event, and what may not stand in them.
+//!
+//! WHATWG HTML 9.2.6 ends a field at CR, LF or CRLF, so a break inside `event`, `id` or `retry` would let a string
+//! smuggle in fields of its own. The types here make that impossible: an [`EventId`] that exists is safe to write.
+
+use super::Text;
+use std::fmt;
+
+/// One field of an event, in the order in which [`encode`](super::encode) is given them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// The name that the event is dispatched under.
+    Event(EventName<'a>),
+    /// The last event ID from here on.
+    Id(EventId<'a>),
+    /// The reconnection time.
+    Retry(Retry<'a>),
+    /// Data; each line of the text becomes a line of the event.
+    Data(Text<'a>),
+    /// A comment, which no client dispatches; each line of the text becomes a comment line.
+    Comment(Text<'a>),
+    /// A blank line. Every block ends with one by itself; this is one more.
+    Blank,
+}
+
+/// The `event` of an event: any text without CR, LF and NUL. Empty means `message`.
+///
+/// The standard would let a NUL pass here; it is refused because clients in languages with C strings do not.
+///
+/// # Errors
+///
+/// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventName<'a>(Text<'a>);
+
+/// The `id` of an event: any text without CR, LF and NUL. Empty resets the client's last event ID.
+///
+/// # Errors
+///
+/// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`]; a client ignores an id with NUL (WHATWG HTML 9.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventId<'a>(Text<'a>);
+
+/// The `retry` of an event: the reconnection time in milliseconds, as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry<'a>(Text<'a>);
+
+impl<'a> EventName<'a> {
+    /// Takes a name, or says what is wrong with it.
+    pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
+        one_line(FieldName::Event, text).map(Self)
+    }
+
+    /// The name.
+    pub const fn text(self) -> Text<'a> {
+        self.0
+    }
+}
+
+impl<'a> EventId<'a> {
+    /// Takes an id, or says what is wrong with it.
+    pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
+        one_line(FieldName::Id, text).map(Self)
+    }
+
+    /// The id.
+    pub const fn text(self) -> Text<'a> {
+        self.0
+    }
+}
+
+impl<'a> Retry<'a> {
+    /// Takes a number of milliseconds: one or more ASCII digits.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] with [`Why::NotDigits`]: a client ignores any other value (WHATWG HTML 9.2.6).
+    pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
+        let is_number = !text.bytes().is_empty() && text.bytes().iter().all(u8::is_ascii_digit);
+        if is_number {
+            Ok(Self(text))
+        } else {
+            Err(FieldError { field: FieldName::Retry, why: Why::NotDigits })
+        }
+    }
+
+    /// Takes any one line, even one that clients will ignore, as the Perl modules that this crate stands in for do.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`].
+    pub fn any_line(text: Text<'a>) -> Result<Self, FieldError> {
+        one_line(FieldName::Retry, text).map(Self)
+    }
+
+    /// The digits.
+    pub const fn text(self) -> Text<'a> {
+        self.0
+    }
+}
+
+fn one_line(field: FieldName, text: Text<'_>) -> Result<Text<'_>, FieldError> {
+    match memchr::memchr3(b'\r', b'\n', 0, text.bytes()) {
+        None => Ok(text),
+        Some(at) if text.bytes()[at] == 0 => Err(FieldError { field, why: Why::Nul }),
+        Some(_) => Err(FieldError { field, why: Why::LineBreak }),
+    }
+}
+
+/// Which field an error is about, by its name in the standard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldName {
+    /// `event`
+    Event,
+    /// `id`
+    Id,
+    /// `retry`
+    Retry,
+    /// `data`
+    Data,
+    /// A comment, which has no name on the wire.
+    Comment,
+}
+
+/// What is wrong with a field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It contains CR or LF.
+    LineBreak,
+    /// It contains NUL.
+    Nul,
+    /// It is not one or more ASCII digits.
+    NotDigits,
+    /// It should have been UTF-8 already and is not.
+    NotUtf8,
+}
+
+/// Why a field cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field.
+    pub field: FieldName,
+    /// The trouble.
+    pub why: Why,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.field, self.why)
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Event => "event",
+            Self::Id => "id",
+            Self::Retry => "retry",
+            Self::Data => "data",
+            Self::Comment => "comment",
+        })
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::LineBreak => "must not contain a line break",
+            Self::Nul => "must not contain NUL",
+            Self::NotDigits => "must be a whole number of milliseconds, in ASCII digits",
+            Self::NotUtf8 => "must be valid UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BREAKING: [(&str, Why); 6] = [
+        ("a\nb", Why::LineBreak),
+        ("a\r", Why::LineBreak),
+        ("\r\n", Why::LineBreak),
+        ("a\0", Why::Nul),
+        ("\0\n", Why::Nul),
+        ("\n\0", Why::LineBreak),
+    ];
+
+    #[test]
+    fn a_field_of_one_line_refuses_what_would_end_it() {
+        for (text, why) in BREAKING {
+            let text = Text::from(text);
+            assert_eq!(EventName::new(text).unwrap_err(), FieldError { field: FieldName::Event, why });
+            assert_eq!(EventId::new(text).unwrap_err(), FieldError { field: FieldName::Id, why });
+            assert_eq!(Retry::any_line(text).unwrap_err(), FieldError { field: FieldName::Retry, why });
+        }
+    }
+
+    #[test]
+    fn a_field_of_one_line_takes_everything_else() {
+        for text in ["", " ", "a: b", "\u{b}\u{c}\u{85}\u{2028}", "☺", "\u{feff}"] {
+            let text = Text::from(text);
+            assert_eq!(EventName::new(text).unwrap().text(), text);
+            assert_eq!(EventId::new(text).unwrap().text(), text);
+            assert_eq!(Retry::any_line(text).unwrap().text(), text);
+        }
+    }
+
+    #[test]
+    fn retry_takes_digits_only() {
+        for text in ["0", "5000", "00012345678901234567890"] {
+            assert!(Retry::new(Text::from(text)).is_ok(), "{text}");
+        }
+        for text in ["", "-1", "+1", "1.5", "1e3", " 1", "1 ", "٣", "5\n", "abc"] {
+            assert_eq!(Retry::new(Text::from(text)).unwrap_err().why, Why::NotDigits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_the_trouble() {
+        let error = EventId::new(Text::from("a\nb")).unwrap_err();
+        assert_eq!(error.to_string(), "id must not contain a line break");
+    }
+}

@@ -1,0 +1,19 @@
+//! What an event is on the wire: validated fields and their encoding.
+//!
+//! A [`Text`] is a caller's string and how its bytes are to be taken. A [`Field`] is one field of an event; the types
+//! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
+//! would break out of it. [`encode`] writes a block of fields with its closing blank line.
+//!
+//! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
+
+#![forbid(unsafe_code)]
+
+mod encode;
+mod field;
+#[cfg(test)]
+mod naive;
+mod text;
+
+pub use encode::{encode, encode_to_vec, size_bound, LineEnd};
+pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
+pub use text::Text;

@@ -1,0 +1,37 @@
+//! Server-sent events for Perl web applications.
+//!
+//! This crate is the core of the Perl distribution EventSource-XS. It turns events into the bytes of a
+//! `text/event-stream` and such bytes back into events, as section 9.2 of the WHATWG HTML standard has it, and offers
+//! both to Perl. The modules, in the order in which an event travels through them:
+//!
+//! - [`event`]: the fields of an event, valid by construction, and their encoding
+//! - [`parse`]: bytes to events, incrementally, split anywhere
+//! - `xs`: the only place that knows Perl (feature `xs`, on by default)
+//!
+//! `event` and `parse` do no I/O, know no clock and hold no `unsafe`; they build without a perl on the machine
+//! (`--no-default-features`).
+//!
+//! ```
+//! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};
+//! use eventsource_xs::parse::Parser;
+//!
+//! let fields = [
+//!     Field::Id(EventId::new(Text::from("7"))?),
+//!     Field::Data(Text::from("two\nlines")),
+//! ];
+//! let bytes = encode_to_vec(&fields, LineEnd::Lf);
+//! assert_eq!(bytes, b"id: 7\ndata: two\ndata: lines\n\n");
+//!
+//! let mut parser = Parser::new();
+//! parser.feed(&bytes)?;
+//! assert_eq!(parser.next_event().unwrap().data, "two\nlines");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod event;
+pub mod parse;
+
+#[cfg(feature = "xs")]
+mod xs;
