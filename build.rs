@@ -1,0 +1,113 @@
+//! Compiles the Perl boundary: `src/xs/eventsource.xs`, translated by the ExtUtils::ParseXS of the perl that it is for.
+//!
+//! `PERL` names that perl (default: `perl`), so that its headers and its compiler flags are used. Nothing is linked
+//! against: the symbols of the interpreter are there when it loads the library.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(perl_multiplicity)");
+    #[cfg(feature = "xs")]
+    xs::compile();
+}
+
+#[cfg(feature = "xs")]
+mod xs {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::{env, fs};
+
+    const SOURCES: &str = "src/xs";
+    const VERSION_FROM: &str = "perl/EventSource/XS.pm";
+
+    pub(super) fn compile() {
+        println!("cargo:rerun-if-env-changed=PERL");
+        println!("cargo:rerun-if-changed={SOURCES}");
+        println!("cargo:rerun-if-changed={VERSION_FROM}");
+
+        let perl = Perl::find();
+        println!("cargo:rerun-if-changed={}", perl.headers.join("config.h").display());
+        if perl.is_multiplicity {
+            println!("cargo:rustc-cfg=perl_multiplicity");
+        }
+        if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-undefined,dynamic_lookup");
+        } else {
+            // A thread of ours must not outlive its code, and DynaLoader does unload.
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        }
+        perl.cc(&perl.translate()).compile("eventsource_boundary");
+    }
+
+    /// The perl that the library is for, and what it was built with.
+    struct Perl {
+        program: String,
+        cc: String,
+        ccflags: String,
+        headers: PathBuf,
+        is_multiplicity: bool,
+        version: String,
+    }
+
+    impl Perl {
+        fn find() -> Self {
+            let program = env::var("PERL").unwrap_or_else(|_| "perl".into());
+            let version_from = fs::canonicalize(VERSION_FROM).expect(VERSION_FROM);
+            let script = r#"
+                use strict; use warnings; use Config; use ExtUtils::MM;
+                print join "\n", $Config{cc}, $Config{ccflags}, "$Config{archlibexp}/CORE",
+                    $Config{usemultiplicity} ? 1 : 0, MM->parse_version($ARGV[0]);
+            "#;
+            let printed = run(Command::new(&program).arg("-e").arg(script).arg(version_from));
+            let facts: Vec<&str> = printed.lines().collect();
+            Self {
+                cc: facts[0].into(),
+                ccflags: facts[1].into(),
+                headers: facts[2].into(),
+                is_multiplicity: facts[3] == "1",
+                version: facts[4].into(),
+                program,
+            }
+        }
+
+        /// XS to C. The name of the boot function is changed below, in `cc`.
+        fn translate(&self) -> PathBuf {
+            let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("eventsource.c");
+            let script = r#"
+                use strict; use warnings; use ExtUtils::ParseXS;
+                my $parser = ExtUtils::ParseXS->new;
+                $parser->process_file(filename => $ARGV[0], output => $ARGV[1], prototypes => 0, linenumbers => 1);
+                exit($parser->report_error_count ? 1 : 0);
+            "#;
+            let xs = fs::canonicalize(SOURCES).expect(SOURCES).join("eventsource.xs");
+            run(Command::new(&self.program).arg("-e").arg(script).arg(xs).arg(&out));
+            out
+        }
+
+        fn cc(&self, source: &Path) -> cc::Build {
+            let mut build = cc::Build::new();
+            if env::var_os("CC").is_none() {
+                build.compiler(self.cc.split_whitespace().next().unwrap_or("cc"));
+            }
+            for flag in self.ccflags.split_whitespace() {
+                build.flag(flag);
+            }
+            build
+                .file(source)
+                .include(&self.headers)
+                .include(SOURCES)
+                // A macro that perl lacks shows here instead of when the library is loaded.
+                .flag("-Werror=implicit-function-declaration")
+                // cargo exports no C symbol from a cdylib: boot_EventSource__XS is a Rust function that calls this.
+                .define("boot_EventSource__XS", "esx_boot")
+                .define("VERSION", &*format!("\"{}\"", self.version))
+                .define("XS_VERSION", &*format!("\"{}\"", self.version));
+            build
+        }
+    }
+
+    fn run(command: &mut Command) -> String {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("perl prints its configuration as text")
+    }
+}

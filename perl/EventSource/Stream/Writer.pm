@@ -1,0 +1,129 @@
+package EventSource::Stream::Writer;
+use strict;
+use warnings;
+
+# A client's open response on the PSGI server's own writer. What a Connection needs of a stream is what this has: write,
+# close, drop, is_open and on_close; a stream that the server has handed over entirely answers the same.
+
+our $VERSION = '0.100';
+
+use Errno           ();
+use EventSource::XS ();
+use Scalar::Util    qw(refaddr weaken);
+use Socket          qw(MSG_DONTWAIT MSG_PEEK);
+
+# Under an event loop a stream lives until its client leaves, whether or not the application holds it.
+my %HELD;
+
+sub new {
+    my ($class, $writer, $env) = @_;
+    my $self = bless {
+        writer      => $writer,
+        socket      => _socket($env),
+        nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
+        owner       => $$,
+        forks       => EventSource::XS::_forks(),
+        on_close    => [],
+        why         => undef,
+    }, $class;
+    if ($self->{nonblocking}) {
+        $HELD{refaddr $self} = $self;
+        $self->_watch_twiggy if ref $writer eq 'Twiggy::Writer';
+    }
+    return $self;
+}
+
+# Public methods
+
+sub close {
+    my $self = shift;
+    $self->_end('application');
+    return;
+}
+
+# The application has let go of its last reference. Under an event loop that changes nothing. Elsewhere the stream ends,
+# unless there has been a fork since it began: then a child may be going on with it.
+sub drop {
+    my $self = shift;
+    return if $self->{nonblocking} || $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
+    $self->_end('application');
+    return;
+}
+
+sub is_blocking { return !$_[0]{nonblocking} }
+
+sub is_open {
+    my $self = shift;
+    return !!0 if defined $self->{why};
+    return !!1 if !$self->_has_left;
+    $self->_end('client');
+    return !!0;
+}
+
+sub on_close {
+    my ($self, $callback) = @_;
+    if (defined $self->{why}) { EventSource::XS->later($callback, $self, $self->{why}) }
+    else                      { push @{$self->{on_close}}, $callback }
+    return;
+}
+
+# Hands bytes to the server. False, and never an exception, if the client has left.
+sub write {
+    my ($self, $bytes) = @_;
+    return !!0 if !$self->is_open;
+    local $@;
+    return !!1 if eval { $self->{writer}->write($bytes); 1 };
+    $self->_end('client');
+    return !!0;
+}
+
+# Private methods
+
+sub _end {
+    my ($self, $why) = @_;
+    return if defined $self->{why};
+    $self->{why} = $why;
+    my $writer = delete $self->{writer};
+    local $@;
+    eval { $writer->close };
+    EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
+    delete $HELD{refaddr $self};
+    delete $self->{socket};
+    return;
+}
+
+# Whether the client has closed its side, seen without taking a byte from the server. A client of an event stream sends
+# nothing after its request, so the end of what it sends is the end of it.
+sub _has_left {
+    my $socket = $_[0]{socket} or return !!0;
+    local $!;
+    my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
+    return !length $byte if defined $peer;
+    return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
+}
+
+# The client's socket, only to be looked at.
+sub _socket {
+    my $env = shift;
+    return if exists $env->{'psgix.output.guard'};        # Feersum: fetching psgix.io there breaks its own writer
+    my $socket = $env->{'psgix.io'};
+    if (ref $env->{'psgi.errors'} eq 'uwsgi::error') {    # a copy: uWSGI closes the number itself
+        open $socket, '+<&', uwsgi::connection_fd() or return;
+    }
+    return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
+    return;
+}
+
+# Twiggy reads nothing from a client that it writes to, and dies in its event loop when that client leaves.
+sub _watch_twiggy {
+    my $self   = shift;
+    my $handle = $self->{writer}{handle} or return;
+    weaken $self;
+    my $left = sub { $self->_end('client') if $self };
+    $handle->on_error($left);
+    $handle->on_eof($left);
+    $handle->on_read(sub { $_[0]{rbuf} = '' });
+    return;
+}
+
+1;

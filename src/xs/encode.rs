@@ -1,0 +1,124 @@
+//! A block of fields, sized and written into the buffer of a scalar.
+
+use super::guard::{self, Report, OK, REWORK};
+use super::strings::{form_of, repair, Form, Strings};
+use crate::event::{encode, size_bound, EventId, EventName, Field, FieldError, LineEnd, Retry, Text};
+use std::os::raw::{c_char, c_int};
+use std::slice;
+
+/// `esx_field`
+#[repr(C)]
+pub(super) struct RawField {
+    text: *const c_char,
+    len: usize,
+    pub(super) name: u8,
+    pub(super) utf8: u8,
+    form: u8,
+}
+
+impl RawField {
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.text.is_null() {
+            return b"";
+        }
+        // SAFETY: C filled the field in its second pass from a scalar that lives until the XSUB returns, and runs no
+        // Perl code before that, so `text..text + len` stays readable and unchanged.
+        unsafe { slice::from_raw_parts(self.text.cast(), self.len) }
+    }
+
+    fn text(&self) -> Text<'_> {
+        if self.form == Form::Latin1 as u8 {
+            Text::latin1(self.bytes())
+        } else {
+            Text::verbatim(self.bytes())
+        }
+    }
+
+    /// The field, if it is one: trimmed data of which nothing remains is not.
+    fn field(&self) -> Result<Option<Field<'_>>, FieldError> {
+        let text = self.text();
+        Ok(Some(match self.name {
+            0 => Field::Event(EventName::new(text)?),
+            1 => Field::Id(EventId::new(text)?),
+            2 => Field::Retry(Retry::new(text)?),
+            3 => Field::Retry(Retry::any_line(text)?),
+            4 => Field::Data(text),
+            5 => match text.trim_line_breaks() {
+                text if text.bytes().is_empty() => return Ok(None),
+                text => Field::Data(text),
+            },
+            6 => Field::Comment(text),
+            _ => Field::Blank,
+        }))
+    }
+}
+
+/// The fields of a block that [`esx_measure`] has accepted.
+fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> + Clone {
+    fields.iter().filter_map(|field| field.field().ok().flatten())
+}
+
+/// Decides what each field's bytes become, refuses what would break the block, and says how much room it needs.
+#[no_mangle]
+unsafe extern "C" fn esx_measure(fields: *mut RawField, len: usize, strings: c_int, report: *mut Report) -> c_int {
+    // SAFETY: C passes an array of `len` fields and a report, both on its own stack or in a mortal's buffer, to this
+    // call alone.
+    let (fields, report) = unsafe { (slice::from_raw_parts_mut(fields, len), &mut *report) };
+    guard::run(report, |report| measure(fields, Strings::from_c(strings), report))
+}
+
+fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Result<c_int, FieldError> {
+    let any_utf8 = fields.iter().any(|field| field.utf8 != 0);
+    let mut status = OK;
+    for (at, field) in fields.iter_mut().enumerate() {
+        report.at = at;
+        let form = form_of(field, strings, any_utf8)?;
+        if matches!(form, Form::Repair | Form::Downgrade) {
+            status = REWORK;
+        }
+        field.form = form as u8;
+        field.field()?;
+    }
+    report.utf8 = u8::from(any_utf8 && strings == Strings::AsHeld);
+    report.size = size_bound(accepted(fields));
+    Ok(status)
+}
+
+/// Writes the block that [`esx_measure`] has measured.
+#[no_mangle]
+unsafe extern "C" fn esx_encode(
+    fields: *const RawField,
+    len: usize,
+    line_end: c_int,
+    out: *mut c_char,
+    out_len: usize,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: as in `esx_measure`; `out` is the buffer of a new scalar, at least `out_len` bytes long, that nothing
+    // else refers to. It is zeroed first because a slice must not show memory that was never written.
+    let (fields, out, report) = unsafe {
+        out.write_bytes(0, out_len);
+        (slice::from_raw_parts(fields, len), slice::from_raw_parts_mut(out.cast(), out_len), &mut *report)
+    };
+    let line_end = if line_end == 0 { LineEnd::Lf } else { LineEnd::CrLf };
+    guard::run::<FieldError>(report, |report| {
+        report.size = encode(accepted(fields), line_end, out);
+        Ok(OK)
+    })
+}
+
+/// Copies a flagged string with U+FFFD for what is no Unicode character; `out` has room for `len` bytes. Returns the
+/// new length.
+#[no_mangle]
+unsafe extern "C" fn esx_repair(text: *const c_char, len: usize, out: *mut c_char) -> usize {
+    // SAFETY: `text` is a scalar's buffer of `len` bytes, `out` a new scalar's of at least as many; zeroed as above.
+    let (text, out) = unsafe {
+        out.write_bytes(0, len);
+        (slice::from_raw_parts(text.cast::<u8>(), len), slice::from_raw_parts_mut(out.cast::<u8>(), len))
+    };
+    guard::run_or(0, || {
+        let repaired = repair(text);
+        out[..repaired.len()].copy_from_slice(&repaired);
+        repaired.len()
+    })
+}

@@ -1,0 +1,184 @@
+/* The arguments of the functions that encode, as fields of a block. Each of these is run quickly first and, if it
+ * answers false, again with care; see settle.h. */
+
+/* The fields that an event is given by, in the order in which format_event sends them. */
+enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEYS };
+
+static const struct {
+    const char *name;
+    STRLEN len;
+} esx_keys[KEYS] = {
+    {"comment", 7}, {"event", 5}, {"id", 2}, {"retry", 5}, {"data", 4}, {"json", 4}, {"bytes", 5},
+};
+
+static int
+esx_key_of(const char *name, STRLEN len)
+{
+    int key;
+    for (key = 0; key < KEYS; key++)
+        if (esx_keys[key].len == len && memEQ(esx_keys[key].name, name, len))
+            return key;
+    return -1;
+}
+
+/* Calls EventSource::XS::_json, which answers with characters. */
+static SV *
+esx_json(pTHX_ SV *value)
+{
+    dSP;
+    SV *text;
+    ENTER;
+    PUSHMARK(SP);
+    XPUSHs(value);
+    PUTBACK;
+    call_pv("EventSource::XS::_json", G_SCALAR);
+    SPAGAIN;
+    text = POPs;
+    PUTBACK;
+    LEAVE;
+    return text;
+}
+
+/* Whether names and values, or a single value, can be looked at without running Perl code. */
+static bool
+esx_args_are_quick(pTHX_ I32 ax, I32 from, I32 items)
+{
+    I32 at;
+    for (at = from; at < items; at++) {
+        SV *sv = PL_stack_base[ax + at];
+        const bool is_name = items - from > 1 && !((at - from) & 1);
+        if (SvGMAGICAL(sv) || (is_name && SvROK(sv)))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
+{
+    I32 at;
+    for (at = from; at < items; at++)
+        esx_keep(PL_stack_base[ax + at]);
+}
+
+/* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */
+static void
+esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
+{
+    I32 at;
+    for (at = from; at < items; at += 2) {
+        STRLEN len;
+        const char *name = SvPV_const(PL_stack_base[ax + at], len);
+        const int key = esx_key_of(name, len);
+        if (key >= 0)
+            given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
+        else if (manner == ESX_STRICT)
+            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(PL_stack_base[ax + at]));
+    }
+}
+
+static void
+esx_given_by_hash(pTHX_ HV *hash, SV **given)
+{
+    HE *entry;
+    hv_iterinit(hash);
+    while ((entry = hv_iternext(hash))) {
+        SV *name = hv_iterkeysv(entry);
+        STRLEN len;
+        const char *bytes = SvPV_const(name, len);
+        const int key = esx_key_of(bytes, len);
+        if (key < 0)
+            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
+        given[key] = esx_keep(hv_iterval(hash, entry));
+    }
+}
+
+/* One event, given as EventSource::XS::format_event takes it. */
+static bool
+esx_event_settle(pTHX_ esx_block *block, SV **given, int *strings)
+{
+    int key;
+    *strings = ESX_CHARACTERS;
+    if (given[KEY_BYTES]) {
+        if (!block->careful && SvGMAGICAL(given[KEY_BYTES]))
+            return FALSE;
+        if (SvTRUE(given[KEY_BYTES]))
+            *strings = ESX_BYTES;
+    }
+    if (given[KEY_JSON]) {
+        if (!block->careful)
+            return FALSE;
+        if (given[KEY_DATA])
+            esx_croakf("EventSource::XS: data and json exclude each other");
+        if (*strings == ESX_BYTES)
+            esx_croakf("EventSource::XS: json is made of characters, bytes does not go with it");
+        given[KEY_DATA] = esx_json(aTHX_ given[KEY_JSON]);
+    }
+    for (key = KEY_COMMENT; key <= KEY_DATA; key++) {
+        static const int names[] = {ESX_COMMENT, ESX_EVENT, ESX_ID, ESX_RETRY, ESX_DATA};
+        if (!esx_block_add_given(aTHX_ block, names[key], esx_keys[key].name, given[key], ESX_STRICT))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* HTTP::ServerEvent: event, id, retry and data, whose lines are split as that module does. */
+static bool
+esx_server_event_settle(pTHX_ esx_block *block, SV **given)
+{
+    return esx_block_add_given(aTHX_ block, ESX_EVENT, "event", given[KEY_EVENT], ESX_LENIENT)
+        && esx_block_add_given(aTHX_ block, ESX_ID, "id", given[KEY_ID], ESX_LENIENT)
+        && esx_block_add_given(aTHX_ block, ESX_RETRY_LINE, "retry", given[KEY_RETRY], ESX_LENIENT)
+        && esx_block_add_given(aTHX_ block, ESX_DATA_TRIMMED, "data", given[KEY_DATA], ESX_LENIENT);
+}
+
+static SV *
+esx_server_event_complaint(pTHX_ const esx_block *block, size_t at)
+{
+    const esx_field *field = &block->fields[at];
+    SV *value = newSVpvn_flags(field->text, field->len, SVs_TEMP | (field->utf8 ? SVf_UTF8 : 0));
+    return sv_2mortal(Perl_newSVpvf(aTHX_
+        "Newline or null detected in event type '%" SVf "'. Possible event injection.", SVfARG(value)));
+}
+
+/* One message of a push: a hash of fields, an array of data, or data. */
+static bool
+esx_message_settle(pTHX_ esx_block *block, SV *message)
+{
+    static const struct {
+        const char *key;
+        I32 len;
+        int name;
+    } fields[] = {{"event", 5, ESX_EVENT}, {"id", 2, ESX_ID}, {"data", 4, ESX_DATA}, {"retry", 5, ESX_RETRY_LINE}};
+    const size_t before = block->len;
+    size_t at;
+    HV *hash;
+
+    if (esx_is_plain(message)) {
+        esx_block_append(aTHX_ block, ESX_DATA, message);
+        return TRUE;
+    }
+    if (block->careful)
+        message = esx_read(aTHX_ message);
+    else if (SvGMAGICAL(message))
+        return FALSE;
+    if (!SvOK(message)) {
+        esx_block_append(aTHX_ block, ESX_DATA, NULL);
+        return TRUE;
+    }
+    hash = esx_plain_hash(message);
+    if (!hash)
+        return esx_block_add_given(aTHX_ block, ESX_DATA, "data", message, ESX_LENIENT);
+    if (block->careful)
+        esx_keep((SV *)hash);
+    else if (SvRMAGICAL(hash))
+        return FALSE;
+    for (at = 0; at < sizeof fields / sizeof *fields; at++) {
+        SV **value = hv_fetch(hash, fields[at].key, fields[at].len, 0);
+        if (value && !esx_block_add_given(aTHX_ block, fields[at].name, fields[at].key, *value, ESX_LENIENT))
+            return FALSE;
+    }
+    if (block->len == before)
+        esx_block_append(aTHX_ block, ESX_BLANK, NULL);
+    return TRUE;
+}

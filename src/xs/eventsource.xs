@@ -1,0 +1,201 @@
+/* EventSource-XS: what perl sees of it. Each XSUB settles its arguments, calls Rust and hands back the result; see
+ * settle.h for the arguments and mod.rs for what lies behind. */
+
+#define PERL_NO_GET_CONTEXT
+#include "EXTERN.h"
+#include "perl.h"
+#include "XSUB.h"
+
+#ifndef SvREFCNT_inc_simple_NN
+#  define SvREFCNT_inc_simple_NN(sv) (++(SvREFCNT(sv)), (SV *)(sv))
+#endif
+#ifndef sv_copypv_nomg
+#  define sv_copypv_nomg(to, from) sv_copypv(to, from)
+#endif
+
+#include "eventsource.h"
+#include "settle.h"
+#include "event.h"
+#include "handle.h"
+
+#ifndef WIN32
+#  include <pthread.h>
+#endif
+
+/* How often this process has forked: whether a child may hold what this process holds. */
+static volatile UV esx_forks;
+
+#ifndef WIN32
+static void
+esx_count_fork(void)
+{
+    esx_forks++;
+}
+#endif
+
+MODULE = EventSource::XS    PACKAGE = EventSource::XS
+
+BOOT:
+    esx_start();
+#ifndef WIN32
+    if (!esx_forks) /* once, however often perl is cloned; a second time would only count twice */
+        pthread_atfork(NULL, esx_count_fork, NULL);
+#endif
+
+void
+format_event(...)
+  PREINIT:
+    esx_block block;
+    SV *given[KEYS];
+    int strings, careful;
+  PPCODE:
+    for (careful = 0; careful < 2; careful++) {
+        HV *hash = NULL;
+        Zero(given, KEYS, SV *);
+        esx_block_init(&block, careful);
+        if (careful)
+            esx_keep_args(aTHX_ ax, 0, items);
+        else if (!esx_args_are_quick(aTHX_ ax, 0, items))
+            continue;
+        if (items == 1)
+            hash = esx_plain_hash(careful ? esx_read(aTHX_ ST(0)) : ST(0));
+        if (hash) {
+            if (!careful && SvRMAGICAL(hash))
+                continue;
+            esx_given_by_hash(aTHX_ hash, given);
+        }
+        else if (items % 2)
+            esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");
+        else
+            esx_given_by_list(aTHX_ ax, 0, items, given, ESX_STRICT);
+        if (esx_event_settle(aTHX_ &block, given, &strings))
+            break;
+    }
+    if (!block.len)
+        esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
+    ST(0) = esx_block_encode(aTHX_ &block, strings, ESX_LF, NULL);
+    XSRETURN(1);
+
+void
+_push_bytes(SV *characters, ...)
+  PREINIT:
+    esx_block block;
+    int careful;
+    int strings;
+    I32 at;
+  PPCODE:
+    strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
+    for (careful = 0; careful < 2; careful++) {
+        esx_block_init(&block, careful);
+        if (careful)
+            esx_keep_args(aTHX_ ax, 1, items);
+        for (at = 1; at < items; at++)
+            if (!esx_message_settle(aTHX_ &block, ST(at)))
+                break;
+        if (at == items)
+            break;
+    }
+    ST(0) = esx_block_encode(aTHX_ &block, strings, ESX_CRLF, NULL);
+    XSRETURN(1);
+
+UV
+_forks()
+  CODE:
+    RETVAL = esx_forks;
+  OUTPUT:
+    RETVAL
+
+void
+_nothing(...)
+  PPCODE:
+    /* The floor of what a call costs; bench/format measures against it. */
+    XSRETURN(0);
+
+MODULE = EventSource::XS    PACKAGE = HTTP::ServerEvent
+
+void
+as_string(...)
+  PREINIT:
+    esx_block block;
+    SV *given[KEYS];
+    SV *out;
+    int careful;
+  PPCODE:
+    for (careful = 0; careful < 2; careful++) {
+        Zero(given, KEYS, SV *);
+        esx_block_init(&block, careful);
+        if (careful)
+            esx_keep_args(aTHX_ ax, 1, items);
+        else if (!esx_args_are_quick(aTHX_ ax, 1, items))
+            continue;
+        esx_given_by_list(aTHX_ ax, 1, items, given, ESX_LENIENT);
+        if (esx_server_event_settle(aTHX_ &block, given))
+            break;
+    }
+    out = esx_block_encode(aTHX_ &block, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
+    if (SvCUR(out) == 2)
+        sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */
+    ST(0) = out;
+    XSRETURN(1);
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Parser
+
+void
+_attach(SV *self, UV max_event)
+  CODE:
+    esx_parser_attach(aTHX_ self, max_event);
+
+void
+feed(SV *self, SV *bytes)
+  PREINIT:
+    STRLEN len;
+    const char *text;
+    void *parser;
+    esx_report report;
+    int status;
+  PPCODE:
+    bytes = esx_read(aTHX_ bytes);
+    if (!SvOK(bytes))
+        esx_croakf("EventSource::Parser: feed takes a string of bytes, not undef");
+    if (!esx_is_plain(bytes) || SvUTF8(bytes))
+        bytes = esx_string(aTHX_ bytes);
+    if (!sv_utf8_downgrade(bytes, TRUE))
+        esx_croakf("EventSource::Parser: feed takes bytes, this string holds a character above U+00FF");
+    parser = esx_parser_of(aTHX_ self);
+    text = SvPV_nomg_const(bytes, len);
+    status = esx_parser_feed(parser, text, len, &report);
+    if (status != ESX_OK && (GIMME_V != G_ARRAY || !esx_parser_ready(parser)))
+        esx_croakf("EventSource::Parser: %s", report.message);
+    if (GIMME_V == G_ARRAY) {
+        esx_event event;
+        while (esx_parser_next(parser, &event))
+            mXPUSHs(esx_event_hash(aTHX_ &event));
+    }
+    else
+        mXPUSHu(esx_parser_ready(parser));
+
+void
+finish(SV *self)
+  CODE:
+    esx_parser_finish(esx_parser_of(aTHX_ self));
+
+SV *
+last_event_id(SV *self)
+  PREINIT:
+    const char *id;
+    size_t len;
+  CODE:
+    len = esx_parser_last_event_id(esx_parser_of(aTHX_ self), &id);
+    RETVAL = esx_characters(aTHX_ id, len);
+  OUTPUT:
+    RETVAL
+
+SV *
+retry(SV *self)
+  PREINIT:
+    uint64_t retry;
+  CODE:
+    RETVAL = !esx_parser_retry(esx_parser_of(aTHX_ self), &retry) ? newSV(0)
+        : retry <= UV_MAX ? newSVuv((UV)retry) : newSVnv((NV)retry);
+  OUTPUT:
+    RETVAL

@@ -1,0 +1,75 @@
+/* Objects with a Rust value behind them: a pointer in ext magic that only our own table can have put there, so that
+ * neither a forged number nor a copied hash is ever taken for one. */
+
+static int
+esx_parser_free(pTHX_ SV *sv, MAGIC *magic)
+{
+    PERL_UNUSED_ARG(sv);
+    if (magic->mg_ptr)
+        esx_parser_drop(magic->mg_ptr);
+    magic->mg_ptr = NULL;
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+static int
+esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    if (magic->mg_ptr)
+        magic->mg_ptr = esx_parser_clone(magic->mg_ptr);
+    return 0;
+}
+#  define ESX_DUP esx_parser_dup
+#else
+#  define ESX_DUP 0
+#endif
+
+static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, 0};
+
+static void *
+esx_parser_of(pTHX_ SV *self)
+{
+    MAGIC *magic = SvROK(self) ? mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table) : NULL;
+    if (!magic || !magic->mg_ptr)
+        esx_croakf("EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
+    return magic->mg_ptr;
+}
+
+static void
+esx_parser_attach(pTHX_ SV *self, UV max_event)
+{
+    MAGIC *magic;
+    void *parser;
+    if (!SvROK(self) || mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table))
+        esx_croakf("EventSource::Parser: this is a parser already");
+    magic = sv_magicext(SvRV(self), NULL, PERL_MAGIC_ext, &esx_parser_table, NULL, 0);
+    parser = esx_parser_new(max_event);
+    if (!parser)
+        esx_croakf("EventSource::Parser: no memory for a parser");
+    magic->mg_ptr = parser;
+#ifdef USE_ITHREADS
+    magic->mg_flags |= MGf_DUP;
+#endif
+}
+
+/* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with. */
+static SV *
+esx_characters(pTHX_ const char *text, size_t len)
+{
+    SV *sv = newSVpvn(text, len);
+    if (!is_ascii_string((const U8 *)text, len))
+        SvUTF8_on(sv);
+    return sv;
+}
+
+/* A new reference to a hash of event, data and id. */
+static SV *
+esx_event_hash(pTHX_ const esx_event *event)
+{
+    HV *hash = newHV();
+    (void)hv_stores(hash, "event", esx_characters(aTHX_ event->event, event->event_len));
+    (void)hv_stores(hash, "data", esx_characters(aTHX_ event->data, event->data_len));
+    (void)hv_stores(hash, "id", esx_characters(aTHX_ event->id, event->id_len));
+    return newRV_noinc((SV *)hash);
+}

@@ -1,0 +1,123 @@
+//! The handle behind an EventSource::Parser.
+
+use super::guard::{self, Report, OK};
+use crate::parse::{Event, Parser, TooLarge};
+use std::os::raw::{c_char, c_int};
+use std::slice;
+
+/// What an object's magic points to: a parser, and the event that C is reading at the moment.
+#[derive(Clone)]
+pub(super) struct Handle {
+    parser: Parser,
+    event: Option<Event>,
+}
+
+/// `esx_event`
+#[repr(C)]
+struct RawEvent {
+    event: *const c_char,
+    data: *const c_char,
+    id: *const c_char,
+    event_len: usize,
+    data_len: usize,
+    id_len: usize,
+}
+
+#[no_mangle]
+extern "C" fn esx_parser_new(max_event: usize) -> *mut Handle {
+    guard::run_or(std::ptr::null_mut(), || {
+        Box::into_raw(Box::new(Handle { parser: Parser::with_max_event_bytes(max_event), event: None }))
+    })
+}
+
+/// For a new ithread: its copy of the object has a parser of its own, in the same state.
+#[no_mangle]
+unsafe extern "C" fn esx_parser_clone(handle: *const Handle) -> *mut Handle {
+    // SAFETY: C found `handle` in the magic of a live object, where only `esx_parser_new` and this function put one.
+    let handle = unsafe { &*handle };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_parser_drop(handle: *mut Handle) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let handle = unsafe { Box::from_raw(handle) };
+    guard::run_or((), || drop(handle));
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_parser_feed(
+    handle: *mut Handle,
+    bytes: *const c_char,
+    len: usize,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: the handle as above, used by one interpreter at a time; `bytes` is a scalar's buffer that lives until
+    // the XSUB returns.
+    let (handle, bytes, report) = unsafe { (&mut *handle, slice::from_raw_parts(bytes.cast(), len), &mut *report) };
+    guard::run::<TooLarge>(report, |_| {
+        handle.parser.feed(bytes)?;
+        Ok(OK)
+    })
+}
+
+/// How many events are complete and have not been taken.
+#[no_mangle]
+unsafe extern "C" fn esx_parser_ready(handle: *const Handle) -> usize {
+    // SAFETY: the handle as above.
+    unsafe { &*handle }.parser.ready()
+}
+
+/// Takes the next event; 0 when there is none. The event's pointers hold until the next call.
+#[no_mangle]
+unsafe extern "C" fn esx_parser_next(handle: *mut Handle, out: *mut RawEvent) -> c_int {
+    // SAFETY: the handle as above; `out` is a struct on the stack of the caller.
+    let (handle, out) = unsafe { (&mut *handle, &mut *out) };
+    guard::run_or(0, || {
+        handle.event = handle.parser.next_event();
+        let event = match &handle.event {
+            Some(event) => event,
+            None => return 0,
+        };
+        *out = RawEvent {
+            event: event.event.as_ptr().cast(),
+            data: event.data.as_ptr().cast(),
+            id: event.last_event_id.as_ptr().cast(),
+            event_len: event.event.len(),
+            data_len: event.data.len(),
+            id_len: event.last_event_id.len(),
+        };
+        1
+    })
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_parser_finish(handle: *mut Handle) {
+    // SAFETY: the handle as above.
+    let handle = unsafe { &mut *handle };
+    guard::run_or((), || handle.parser.finish());
+}
+
+/// Points `id` at the last event ID, which holds until the next call, and returns its length.
+#[no_mangle]
+unsafe extern "C" fn esx_parser_last_event_id(handle: *const Handle, id: *mut *const c_char) -> usize {
+    // SAFETY: the handle as above; `id` is a variable on the stack of the caller.
+    let (handle, id) = unsafe { (&*handle, &mut *id) };
+    let text = handle.parser.last_event_id();
+    *id = text.as_ptr().cast();
+    text.len()
+}
+
+/// The reconnection time; 0 when the stream has set none.
+#[no_mangle]
+unsafe extern "C" fn esx_parser_retry(handle: *const Handle, retry: *mut u64) -> c_int {
+    // SAFETY: the handle as above; `retry` is a variable on the stack of the caller.
+    let (handle, out) = unsafe { (&*handle, &mut *retry) };
+    match handle.parser.retry() {
+        Some(retry) => {
+            *out = retry;
+            1
+        }
+        None => 0,
+    }
+}

@@ -1,0 +1,301 @@
+/* Perl's scalars to fields, in two passes.
+ *
+ * Settling runs whatever Perl code an argument can trigger (get magic, tied FETCH, overloaded "") and may die. Nothing
+ * of ours exists then but mortals and memory on the stack. What such code does to the other arguments, even freeing
+ * them, must not matter. So:
+ *
+ * - quick: as long as every argument is a plain string or integer, no Perl code can run, and the scalars themselves
+ *   are remembered. Almost every call ends here.
+ * - careful: at the first argument that is anything else everything is begun again; now all arguments are kept alive
+ *   first and each value is copied when it has been read, once.
+ *
+ * The second pass (esx_block_encode) reads pointers and lengths, calls Rust, and croaks after Rust has returned.
+ */
+
+#define ESX_BLOCK_SMALL 12
+#define ESX_DIGITS 21 /* of the largest integer, with its sign */
+
+typedef struct {
+    esx_field *fields;
+    SV **values;    /* whose text fields[i] is; NULL where the text is in digits[i] or there is none */
+    size_t len, room;
+    bool careful;
+    esx_field small_fields[ESX_BLOCK_SMALL];
+    SV *small_values[ESX_BLOCK_SMALL];
+    char digits[ESX_BLOCK_SMALL][ESX_DIGITS];
+} esx_block;
+
+/* Croaks at the line that called into this distribution: as Carp does, for XSUBs leave no frame that Carp could see. */
+static void
+esx_croak(pTHX_ SV *message)
+{
+    const COP *cop = PL_curcop;
+    I32 level = 0;
+    for (;;) {
+        const char *package = CopSTASHPV(cop);
+        const PERL_CONTEXT *frame;
+        if (!package || (strnNE(package, "EventSource::", 13) && strnNE(package, "Plack::App::EventSource", 23)))
+            break;
+        frame = caller_cx(level++, NULL);
+        if (!frame)
+            break;
+        cop = frame->blk_oldcop;
+    }
+    PL_curcop = (COP *)cop;
+    Perl_croak(aTHX_ "%" SVf, SVfARG(message));
+}
+
+#define esx_croakf(...) esx_croak(aTHX_ sv_2mortal(Perl_newSVpvf(aTHX_ __VA_ARGS__)))
+
+static void
+esx_block_init(esx_block *block, bool careful)
+{
+    block->fields = block->small_fields;
+    block->values = block->small_values;
+    block->len = 0;
+    block->room = ESX_BLOCK_SMALL;
+    block->careful = careful;
+}
+
+/* Room for one more field; beyond the small arrays in mortals' buffers, so that a die frees them. */
+static void
+esx_block_grow(pTHX_ esx_block *block)
+{
+    size_t room = block->room * 4;
+    SV *fields = sv_2mortal(newSV(room * sizeof(esx_field)));
+    SV *values = sv_2mortal(newSV(room * sizeof(SV *)));
+    Copy(block->fields, SvPVX(fields), block->len, esx_field);
+    Copy(block->values, SvPVX(values), block->len, SV *);
+    block->fields = (esx_field *)SvPVX(fields);
+    block->values = (SV **)SvPVX(values);
+    block->room = room;
+}
+
+static esx_field *
+esx_block_append(pTHX_ esx_block *block, int name, SV *value)
+{
+    esx_field *field;
+    if (block->len == block->room)
+        esx_block_grow(aTHX_ block);
+    field = &block->fields[block->len];
+    field->text = NULL;
+    field->len = 0;
+    field->name = (uint8_t)name;
+    field->utf8 = 0;
+    field->form = ESX_COPY;
+    block->values[block->len++] = value;
+    return field;
+}
+
+/* A string, or an integer, without any kind of magic: reading it runs no Perl code. */
+#define esx_is_plain(sv) ((SvFLAGS(sv) & (SVf_POK | SVs_GMG | SVf_ROK)) == SVf_POK)
+#define esx_is_integer(sv) \
+    ((SvFLAGS(sv) & (SVf_IOK | SVf_POK | SVp_POK | SVf_NOK | SVs_GMG | SVf_ROK)) == SVf_IOK)
+
+/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. */
+#define esx_keep(sv) sv_2mortal(SvREFCNT_inc_simple_NN(sv))
+
+/* What a scalar holds, its magic run once: the scalar itself, or a copy without magic. References stay references.
+ * Careful only. */
+static SV *
+esx_read(pTHX_ SV *sv)
+{
+    SV *copy;
+    esx_keep(sv);
+    if (!SvGMAGICAL(sv))
+        return sv;
+    mg_get(sv);
+    copy = sv_newmortal();
+    sv_setsv_flags(copy, sv, 0);
+    return copy;
+}
+
+/* The string of what esx_read gave, overloading asked once, in a copy. */
+static SV *
+esx_string(pTHX_ SV *sv)
+{
+    SV *string = sv_newmortal();
+    sv_copypv_nomg(string, sv);
+    return string;
+}
+
+/* The decimal digits of an integer, written beside the field: sv_2pv would leave a string in the caller's number. */
+static void
+esx_block_append_integer(pTHX_ esx_block *block, int name, SV *sv)
+{
+    if (block->len < ESX_BLOCK_SMALL && block->fields == block->small_fields) {
+        char *digits = block->digits[block->len];
+        char *end = digits + ESX_DIGITS, *at = end;
+        const bool negative = !SvIsUV(sv) && SvIVX(sv) < 0;
+        UV number = SvIsUV(sv) ? SvUVX(sv) : negative ? (UV)0 - (UV)SvIVX(sv) : (UV)SvIVX(sv);
+        esx_field *field = esx_block_append(aTHX_ block, name, NULL);
+        do *--at = (char)('0' + number % 10);
+        while (number /= 10);
+        if (negative)
+            *--at = '-';
+        field->text = at;
+        field->len = (size_t)(end - at);
+    }
+    else
+        esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
+}
+
+/* Appends a scalar that is defined and, with care, has been read. False: this needs care, begin again. */
+static bool
+esx_block_add(pTHX_ esx_block *block, int name, SV *sv)
+{
+    if (block->careful)
+        esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
+    else if (esx_is_plain(sv))
+        esx_block_append(aTHX_ block, name, sv);
+    else if (esx_is_integer(sv))
+        esx_block_append_integer(aTHX_ block, name, sv);
+    else
+        return FALSE;
+    return TRUE;
+}
+
+/* An array reference that is no object: an object may be overloaded, and is asked for its string instead. */
+static AV *
+esx_plain_array(SV *sv)
+{
+    return SvROK(sv) && !SvOBJECT(SvRV(sv)) && SvTYPE(SvRV(sv)) == SVt_PVAV ? (AV *)SvRV(sv) : NULL;
+}
+
+static HV *
+esx_plain_hash(SV *sv)
+{
+    return SvROK(sv) && !SvOBJECT(SvRV(sv)) && SvTYPE(SvRV(sv)) == SVt_PVHV ? (HV *)SvRV(sv) : NULL;
+}
+
+/* Whether the caller wants to hear of values that can only be a mistake. */
+enum esx_manner { ESX_LENIENT, ESX_STRICT };
+
+static void
+esx_check_value(pTHX_ const char *field, SV *sv)
+{
+    if (SvROK(sv) && !SvAMAGIC(sv))
+        esx_croakf("EventSource::XS: %s must be a string, not a reference to %s", field, sv_reftype(SvRV(sv), TRUE));
+}
+
+/* Appends each element of an array as data. */
+static bool
+esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
+{
+    SSize_t at;
+    if (block->careful)
+        esx_keep((SV *)array);
+    else if (SvRMAGICAL(array))
+        return FALSE;
+    for (at = 0; at <= av_len(array); at++) { /* looked up anew: Perl code may have changed the array */
+        SV **element = av_fetch(array, at, 0);
+        SV *sv = element ? *element : &PL_sv_undef;
+        if (block->careful)
+            sv = esx_read(aTHX_ sv);
+        else if (SvGMAGICAL(sv))
+            return FALSE;
+        if (manner == ESX_STRICT) {
+            if (!SvOK(sv))
+                esx_croakf("EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
+            esx_check_value(aTHX_ "each element of data", sv);
+        }
+        if (SvOK(sv) && !esx_block_add(aTHX_ block, name, sv))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* Appends a value given for a field: nothing if undefined; an array gives a data field for each element. */
+static bool
+esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int manner)
+{
+    AV *array;
+    if (!sv)
+        return TRUE;
+    if (block->careful)
+        sv = esx_read(aTHX_ sv);
+    else if (SvGMAGICAL(sv))
+        return FALSE;
+    if (!SvOK(sv))
+        return TRUE;
+    array = name == ESX_DATA || name == ESX_DATA_TRIMMED ? esx_plain_array(sv) : NULL;
+    if (array)
+        return esx_block_add_array(aTHX_ block, name, array, manner);
+    if (manner == ESX_STRICT)
+        esx_check_value(aTHX_ field, sv);
+    return esx_block_add(aTHX_ block, name, sv);
+}
+
+/* Points each field at its scalar's bytes. No Perl code runs from here on. */
+static void
+esx_block_point(pTHX_ esx_block *block)
+{
+    size_t at;
+    for (at = 0; at < block->len; at++) {
+        SV *sv = block->values[at];
+        if (sv) {
+            STRLEN len;
+            block->fields[at].text = SvPV_nomg_const(sv, len);
+            block->fields[at].len = len;
+            block->fields[at].utf8 = SvUTF8(sv) ? 1 : 0;
+        }
+    }
+}
+
+/* Replaces the texts that Rust cannot take as they are: both kinds are rare. */
+static void
+esx_block_rework(pTHX_ esx_block *block)
+{
+    size_t at;
+    for (at = 0; at < block->len; at++) {
+        esx_field *field = &block->fields[at];
+        if (field->form == ESX_REPAIR) {
+            SV *repaired = sv_2mortal(newSV(field->len + 1));
+            SvPOK_only(repaired);
+            SvCUR_set(repaired, esx_repair(field->text, field->len, SvPVX(repaired)));
+            *SvEND(repaired) = '\0';
+            SvUTF8_on(repaired);
+            block->values[at] = repaired;
+        }
+        else if (field->form == ESX_DOWNGRADE) {
+            SV *bytes = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
+            if (!sv_utf8_downgrade(bytes, TRUE))
+                esx_croakf("EventSource::XS: bytes is set, but a string holds a character above U+00FF");
+            block->values[at] = bytes;
+        }
+    }
+    esx_block_point(aTHX_ block);
+}
+
+/* What a caller may want to say about a field that was refused, in its own words; NULL for the words of Rust. */
+typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
+
+static SV *
+esx_block_encode(pTHX_ esx_block *block, int strings, int line_end, esx_complaint complaint)
+{
+    esx_report report;
+    SV *out;
+    int status;
+
+    esx_block_point(aTHX_ block);
+    status = esx_measure(block->fields, block->len, strings, &report);
+    if (status == ESX_REWORK) {
+        esx_block_rework(aTHX_ block);
+        status = esx_measure(block->fields, block->len, strings, &report);
+    }
+    if (status == ESX_REWORK)
+        esx_croakf("EventSource::XS: internal error: text still needs work");
+    if (status != ESX_OK)
+        esx_croak(aTHX_ complaint ? complaint(aTHX_ block, report.at)
+                                  : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report.message)));
+    out = sv_2mortal(newSV(report.size + 1));
+    if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report.size, &report) != ESX_OK)
+        esx_croakf("EventSource::XS: %s", report.message);
+    SvPOK_only(out);
+    SvCUR_set(out, report.size);
+    *SvEND(out) = '\0';
+    if (report.utf8)
+        SvUTF8_on(out);
+    SvTAINT(out);
+    return out;
+}

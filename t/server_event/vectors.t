@@ -1,0 +1,40 @@
+# HTTP::ServerEvent prints what the module of that name prints.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use HTTP::ServerEvent;
+use Test::More;
+use Vectors qw(vectors);
+
+# The one thing that is not as it was: the module took data that is "0" for none.
+sub lost_zero {
+    my %option = @{$_[0]};
+    return defined $option{data} && $option{data} eq '0';
+}
+
+my ($same, $zero, $croaks) = (0, 0, 0);
+for my $case (vectors('as_string')) {
+    my @args = @{$case->{args}};
+    my $got  = eval { HTTP::ServerEvent->as_string(@args) };
+    if (defined $case->{croak}) {
+        my $line = __LINE__ - 2;
+        my $file = __FILE__;
+        $croaks++ if is $@, "$case->{croak} at $file line $line.\n", "croaks: $case->{where}";
+    }
+    elsif (lost_zero(\@args)) {
+        (my $expected = $case->{out}) =~ s/(\r\n)?\r\n\z/$1 ? "${1}data: 0\r\n\r\n" : "data: 0\r\n\r\n"/e;
+        $expected =~ s/\A\r\n//;
+        $zero++ if is $got, $expected, "0 is delivered: $case->{where}";
+    }
+    else {
+        $same++ if is $got, $case->{out}, "the same characters: $case->{where}";
+    }
+}
+cmp_ok $same,   '>',  1_000, 'many cases are the same';
+cmp_ok $croaks, '>',  100,   'many cases croak';
+cmp_ok $zero,   '>=', 2,     'and the declared difference was met';
+
+done_testing;
