@@ -1,6 +1,6 @@
 //! Fields to bytes: one pass to size, one to write.
 
-use super::text::count_breaks;
+use super::breaks::{self, Breaks};
 use super::{Field, Text};
 
 /// What ends a line in the output.
@@ -12,16 +12,60 @@ pub enum LineEnd {
     CrLf,
 }
 
+/// The few fixed bytes between two texts. All eight are always copied, which is one move instead of a call; what is too
+/// much is written over next.
+struct Frame {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl Frame {
+    const fn new(bytes: [u8; 8], len: usize) -> Self {
+        Self { bytes, len }
+    }
+}
+
+static EVENT: Frame = Frame::new(*b"event: \0", 7);
+static ID: Frame = Frame::new(*b"id: \0\0\0\0", 4);
+static RETRY: Frame = Frame::new(*b"retry: \0", 7);
+static LF: Frame = Frame::new(*b"\n\0\0\0\0\0\0\0", 1);
+static CRLF: Frame = Frame::new(*b"\r\n\0\0\0\0\0\0", 2);
+
+/// What a field of several lines is made of: its name before the first, a line end and its name between two.
+struct Lines {
+    name: Frame,
+    lf: Frame,
+    crlf: Frame,
+}
+
+static DATA: Lines = Lines {
+    name: Frame::new(*b"data: \0\0", 6),
+    lf: Frame::new(*b"\ndata: \0", 7),
+    crlf: Frame::new(*b"\r\ndata: ", 8),
+};
+static COMMENT: Lines = Lines {
+    name: Frame::new(*b": \0\0\0\0\0\0", 2),
+    lf: Frame::new(*b"\n: \0\0\0\0\0", 3),
+    crlf: Frame::new(*b"\r\n: \0\0\0\0", 4),
+};
+
 impl LineEnd {
-    const fn bytes(self) -> &'static [u8] {
+    fn frame(self) -> &'static Frame {
         match self {
-            Self::Lf => b"\n",
-            Self::CrLf => b"\r\n",
+            Self::Lf => &LF,
+            Self::CrLf => &CRLF,
+        }
+    }
+
+    fn between(self, lines: &Lines) -> &Frame {
+        match self {
+            Self::Lf => &lines.lf,
+            Self::CrLf => &lines.crlf,
         }
     }
 }
 
-/// The longest line end and the longest name of a field of several lines: `"\r\ndata: "`.
+/// The longest frame between two lines.
 const LONGEST_BREAK: usize = 8;
 
 /// Enough for `"retry: "`, the longest name, and a line end.
@@ -29,19 +73,24 @@ const LONGEST_FRAME: usize = 9;
 
 /// How many bytes [`encode`] may need for these fields: an upper bound, and close to the truth.
 pub fn size_bound<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> usize {
-    let blank = LineEnd::CrLf.bytes().len();
-    fields.into_iter().map(field_bound).fold(blank, usize::saturating_add)
+    fields.into_iter().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add)
 }
 
-fn field_bound(field: Field<'_>) -> usize {
-    let (text, breaks) = match field {
-        Field::Event(name) => (name.text(), 0),
-        Field::Id(id) => (id.text(), 0),
-        Field::Retry(retry) => (retry.text(), 0),
-        Field::Data(text) | Field::Comment(text) => (text, count_breaks(text.bytes())),
-        Field::Blank => return LineEnd::CrLf.bytes().len(),
-    };
-    breaks.saturating_mul(LONGEST_BREAK).saturating_add(text.size_bound()).saturating_add(LONGEST_FRAME)
+/// How many bytes the blank line at the end of a block may need: a whole [`Frame`].
+pub const BLANK_SIZE_BOUND: usize = 8;
+
+impl Field<'_> {
+    /// How many bytes this field may need: [`size_bound`] is the sum of these and [`BLANK_SIZE_BOUND`].
+    pub fn size_bound(self) -> usize {
+        let (text, breaks) = match self {
+            Self::Event(name) => (name.text(), 0),
+            Self::Id(id) => (id.text(), 0),
+            Self::Retry(retry) => (retry.text(), 0),
+            Self::Data(text) | Self::Comment(text) => (text, breaks::count(text.bytes())),
+            Self::Blank => return BLANK_SIZE_BOUND,
+        };
+        breaks.saturating_mul(LONGEST_BREAK).saturating_add(text.size_bound()).saturating_add(LONGEST_FRAME)
+    }
 }
 
 /// Writes a block, the fields in their order and a blank line, to the front of `out`; returns how many bytes it took.
@@ -53,11 +102,11 @@ pub fn encode<'a>(fields: impl IntoIterator<Item = Field<'a>>, line_end: LineEnd
     let mut block = Block { out, at: 0, line_end };
     for field in fields {
         match field {
-            Field::Event(name) => block.line(b"event: ", name.text()),
-            Field::Id(id) => block.line(b"id: ", id.text()),
-            Field::Retry(retry) => block.line(b"retry: ", retry.text()),
-            Field::Data(text) => block.lines(b"data: ", text),
-            Field::Comment(text) => block.lines(b": ", text),
+            Field::Event(name) => block.line(&EVENT, name.text()),
+            Field::Id(id) => block.line(&ID, id.text()),
+            Field::Retry(retry) => block.line(&RETRY, retry.text()),
+            Field::Data(text) => block.lines(&DATA, text),
+            Field::Comment(text) => block.lines(&COMMENT, text),
             Field::Blank => block.end_line(),
         }
     }
@@ -81,24 +130,24 @@ struct Block<'out> {
 }
 
 impl Block<'_> {
-    fn line(&mut self, name: &[u8], text: Text<'_>) {
-        self.put(name);
+    fn line(&mut self, name: &Frame, text: Text<'_>) {
+        self.put_frame(name);
         self.put_text(text, text.bytes());
         self.end_line();
     }
 
     /// One line for each line of the text. WHATWG HTML 9.2.5: CRLF, LF and a lone CR each end a line.
-    fn lines(&mut self, name: &[u8], text: Text<'_>) {
+    fn lines(&mut self, lines: &Lines, text: Text<'_>) {
         let bytes = text.bytes();
-        let next_line = LineBreak::new(self.line_end, name);
+        let between = self.line_end.between(lines);
         let mut start = 0;
-        self.put(name);
-        for at in memchr::memchr2_iter(b'\n', b'\r', bytes) {
+        self.put_frame(&lines.name);
+        for at in Breaks::new(bytes) {
             if at < start {
                 continue; // the LF of a CRLF
             }
             self.put_text(text, &bytes[start..at]);
-            self.put_break(&next_line);
+            self.put_frame(between);
             let is_crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             start = at + 1 + usize::from(is_crlf);
         }
@@ -107,20 +156,28 @@ impl Block<'_> {
     }
 
     fn end_line(&mut self) {
-        self.put(self.line_end.bytes());
+        self.put_frame(self.line_end.frame());
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+    #[inline]
+    fn put_frame(&mut self, frame: &Frame) {
+        self.out[self.at..self.at + frame.bytes.len()].copy_from_slice(&frame.bytes);
+        self.at += frame.len;
     }
 
+    #[inline]
     fn put_text(&mut self, text: Text<'_>, part: &[u8]) {
         if text.is_verbatim() {
             self.put(part);
         } else {
             self.put_latin1(part);
         }
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
     }
 
     fn put_latin1(&mut self, part: &[u8]) {
@@ -132,28 +189,6 @@ impl Block<'_> {
             }
         }
     }
-
-    /// Always copies all eight bytes, which is one move instead of a call; what is too much is written over next.
-    fn put_break(&mut self, next_line: &LineBreak) {
-        self.out[self.at..self.at + LONGEST_BREAK].copy_from_slice(&next_line.bytes);
-        self.at += next_line.len;
-    }
-}
-
-/// What stands between two lines of one field: a line end and the field's name again.
-struct LineBreak {
-    bytes: [u8; LONGEST_BREAK],
-    len: usize,
-}
-
-impl LineBreak {
-    fn new(line_end: LineEnd, name: &[u8]) -> Self {
-        let mut bytes = [0; LONGEST_BREAK];
-        let (end, len) = (line_end.bytes(), line_end.bytes().len() + name.len());
-        bytes[..end.len()].copy_from_slice(end);
-        bytes[end.len()..len].copy_from_slice(name);
-        Self { bytes, len }
-    }
 }
 
 #[cfg(test)]
@@ -162,7 +197,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DATA: [(&str, &str); 16] = [
+    const SPLIT: [(&str, &str); 16] = [
         ("", "data: \n\n"),
         ("foo", "data: foo\n\n"),
         (" lead", "data:  lead\n\n"),
@@ -183,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_line_of_data_gets_a_line_of_its_own() {
-        for (text, expected) in DATA {
+        for (text, expected) in SPLIT {
             let fields = [Field::Data(Text::from(text))];
             assert_eq!(encode_to_vec(&fields, LineEnd::Lf), expected.as_bytes(), "{text:?}");
             let crlf = expected.replace('\n', "\r\n");

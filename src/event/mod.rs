@@ -8,12 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+mod breaks;
 mod encode;
 mod field;
 #[cfg(test)]
 mod naive;
 mod text;
 
-pub use encode::{encode, encode_to_vec, size_bound, LineEnd};
+pub use encode::{encode, encode_to_vec, size_bound, LineEnd, BLANK_SIZE_BOUND};
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
 pub use text::Text;

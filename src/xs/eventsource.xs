@@ -48,6 +48,7 @@ format_event(...)
     esx_block block;
     SV *given[KEYS];
     int strings, careful;
+    dXSTARG;
   PPCODE:
     for (careful = 0; careful < 2; careful++) {
         HV *hash = NULL;
@@ -73,7 +74,7 @@ format_event(...)
     }
     if (!block.len)
         esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
-    ST(0) = esx_block_encode(aTHX_ &block, strings, ESX_LF, NULL);
+    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
 void
@@ -83,6 +84,7 @@ _push_bytes(SV *characters, ...)
     int careful;
     int strings;
     I32 at;
+    dXSTARG;
   PPCODE:
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
     for (careful = 0; careful < 2; careful++) {
@@ -95,7 +97,7 @@ _push_bytes(SV *characters, ...)
         if (at == items)
             break;
     }
-    ST(0) = esx_block_encode(aTHX_ &block, strings, ESX_CRLF, NULL);
+    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     XSRETURN(1);
 
 UV
@@ -120,6 +122,7 @@ as_string(...)
     SV *given[KEYS];
     SV *out;
     int careful;
+    dXSTARG;
   PPCODE:
     for (careful = 0; careful < 2; careful++) {
         Zero(given, KEYS, SV *);
@@ -132,7 +135,7 @@ as_string(...)
         if (esx_server_event_settle(aTHX_ &block, given))
             break;
     }
-    out = esx_block_encode(aTHX_ &block, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
+    out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
     if (SvCUR(out) == 2)
         sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */
     ST(0) = out;

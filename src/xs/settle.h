@@ -270,8 +270,12 @@ esx_block_rework(pTHX_ esx_block *block)
 /* What a caller may want to say about a field that was refused, in its own words; NULL for the words of Rust. */
 typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
 
+/* Results up to this size are written into the target of the calling op, as perl's own functions do, which saves a
+ * scalar and its buffer. Longer ones get a scalar of their own, whose buffer an assignment takes over. */
+#define ESX_TARGET_MAX 256
+
 static SV *
-esx_block_encode(pTHX_ esx_block *block, int strings, int line_end, esx_complaint complaint)
+esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
 {
     esx_report report;
     SV *out;
@@ -288,7 +292,14 @@ esx_block_encode(pTHX_ esx_block *block, int strings, int line_end, esx_complain
     if (status != ESX_OK)
         esx_croak(aTHX_ complaint ? complaint(aTHX_ block, report.at)
                                   : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report.message)));
-    out = sv_2mortal(newSV(report.size + 1));
+    if (report.size < ESX_TARGET_MAX) {
+        out = target;
+        SV_CHECK_THINKFIRST_COW_DROP(out);
+        (void)SvUPGRADE(out, SVt_PV);
+        (void)SvGROW(out, ESX_TARGET_MAX);
+    }
+    else
+        out = sv_2mortal(newSV(report.size + 1));
     if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report.size, &report) != ESX_OK)
         esx_croakf("EventSource::XS: %s", report.message);
     SvPOK_only(out);
@@ -297,5 +308,6 @@ esx_block_encode(pTHX_ esx_block *block, int strings, int line_end, esx_complain
     if (report.utf8)
         SvUTF8_on(out);
     SvTAINT(out);
+    SvSETMAGIC(out); /* a target that was tainted before need not be now */
     return out;
 }
