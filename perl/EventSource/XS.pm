@@ -4,6 +4,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use Carp          qw(croak);
 use Exporter      qw(import);
 use JSON::MaybeXS ();
 use XSLoader;
@@ -39,7 +40,13 @@ sub later {
 # Private functions
 
 # Called by format_event: a structure as JSON, in characters.
-sub _json { return $JSON->encode($_[0]) }
+sub _json {
+    my $structure = shift;
+    my $text      = eval { $JSON->encode($structure) };
+    return $text if defined $text;
+    (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
+    croak "EventSource::XS: json: $trouble";
+}
 
 # Where the application runs in an event loop, that loop calls dispatch.
 sub _wake_loop {

@@ -6,9 +6,6 @@
 #include "perl.h"
 #include "XSUB.h"
 
-#ifndef SvREFCNT_inc_simple_NN
-#  define SvREFCNT_inc_simple_NN(sv) (++(SvREFCNT(sv)), (SV *)(sv))
-#endif
 #ifndef sv_copypv_nomg
 #  define sv_copypv_nomg(to, from) sv_copypv(to, from)
 #endif

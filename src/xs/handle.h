@@ -53,12 +53,13 @@ esx_parser_attach(pTHX_ SV *self, UV max_event)
 #endif
 }
 
-/* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with. */
+/* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with.
+ * Perl takes a length of 0 for "up to the NUL", which Rust's strings do not have. */
 static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
     SV *sv = newSVpvn(text, len);
-    if (!is_ascii_string((const U8 *)text, len))
+    if (len && !is_ascii_string((const U8 *)text, len))
         SvUTF8_on(sv);
     return sv;
 }

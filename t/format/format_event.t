@@ -1,0 +1,119 @@
+# format_event: every field, every way of giving it, and what it refuses.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use EventSource::XS qw(format_event);
+use JSON::MaybeXS   qw(decode_json);
+use Test::More;
+use Twin qw(twin_format_event);
+
+my @BLOCKS = (
+    ['data'                      => [data => 'foo'],         "data: foo\n\n"],
+    ['no data is not empty data' => [data => ''],            "data: \n\n"],
+    ['zero'                      => [data => 0],             "data: 0\n\n"],
+    ['numbers' => [data => [-1, 18446744073709551615, 1.5]], "data: -1\ndata: 18446744073709551615\ndata: 1.5\n\n"],
+    ['the smallest integer'    => [data => -9223372036854775807 - 1], "data: -9223372036854775808\n\n"],
+    ['lines'                   => [data => "a\nb\r\nc\rd"],           "data: a\ndata: b\ndata: c\ndata: d\n\n"],
+    ['lines that are empty'    => [data => "\na\n"],                  "data: \ndata: a\ndata: \n\n"],
+    ['an array'                => [data => ['a', "b\nc", '']],        "data: a\ndata: b\ndata: c\ndata: \n\n"],
+    ['a long array'            => [data => [1 .. 40]],                join('', map { "data: $_\n" } 1 .. 40) . "\n"],
+    ['characters are encoded'  => [data => "é☺😀"],                    "data: \xC3\xA9\xE2\x98\xBA\xF0\x9F\x98\x80\n\n"],
+    ['Latin-1 is encoded'      => [data => "\xE9"],                   "data: \xC3\xA9\n\n"],
+    ['surrogates are replaced' => [data => "a\x{D800}b\x{110000}"],   "data: a\xEF\xBF\xBDb\xEF\xBF\xBD\n\n"],
+    ['event'                   => [event   => 'ping'],                "event: ping\n\n"],
+    ['an empty event'          => [event   => '', data => 1],         "event: \ndata: 1\n\n"],
+    ['id'                      => [id      => 7],                     "id: 7\n\n"],
+    ['an empty id'             => [id      => ''],                    "id: \n\n"],
+    ['retry'                   => [retry   => 5000],                  "retry: 5000\n\n"],
+    ['comment'                 => [comment => "a\nb"],                ": a\n: b\n\n"],
+    [
+        'all' => [data => 'd', retry => 1, id => 'i', event => 'e', comment => 'c'],
+        ": c\nevent: e\nid: i\nretry: 1\ndata: d\n\n"
+    ],
+    ['undef is no field'         => [event => undef, id => undef, retry => undef, data => 'x'], "data: x\n\n"],
+    ['the last of a name counts' => [data => 'first', data => 'second'],                        "data: second\n\n"],
+    ['an empty array is no data' => [id => 1, data => []],                                      "id: 1\n\n"],
+    ['json'                      => [json => {text => "é\n"}],                 qq({"text":"\xC3\xA9\\n"})],
+    ['json of undef'             => [json => undef],                           'null'],
+    ['json of a string'          => [json => 'x'],                             '"x"'],
+    ['bytes'                     => [data => "\xC3\xA9", bytes => 1],          "data: \xC3\xA9\n\n"],
+    ['bytes that have the flag'  => [data => flagged("\xC3\xA9"), bytes => 1], "data: \xC3\xA9\n\n"],
+    ['bytes => 0'                => [data => "\xC3\xA9", bytes => 0],          "data: \xC3\x83\xC2\xA9\n\n"],
+    ['a leading space stays'     => [data => ' x', id => ' 1'],                "id:  1\ndata:  x\n\n"],
+    ['other control characters'  => [data => "\t\x0B\x0C\0\x85"],              "data: \t\x0B\x0C\0\xC2\x85\n\n"],
+);
+
+for my $row (@BLOCKS) {
+    my ($name, $args, $block) = @$row;
+    $block = "data: $block\n\n" if $name =~ /^json/;
+    my $got = format_event(@$args);
+    is $got, $block, $name;
+    ok !utf8::is_utf8($got), "$name: bytes";
+    is format_event({@$args}),    $block, "$name, as a hash" if $name !~ /last of a name/;
+    is twin_format_event(@$args), $block, "$name, the twin"  if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
+}
+
+my @REFUSED = (
+    ['a line break in id'    => [id      => "a\nb"],   'id must not contain a line break'],
+    ['a CR in event'         => [event   => "a\r"],    'event must not contain a line break'],
+    ['NUL in id'             => [id      => "a\0"],    'id must not contain NUL'],
+    ['NUL in event'          => [event   => "\0"],     'event must not contain NUL'],
+    ['retry with a fraction' => [retry   => '1.5'],    'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['retry below zero'      => [retry   => -1],       'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['retry that is empty'   => [retry   => ''],       'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['other digits'          => [retry   => '٣'],      'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['an unknown field'      => [dta     => 1],        q(unknown field 'dta')],
+    ['an unknown wide field' => ['dätä☺' => 1],        q(unknown field 'dätä☺')],
+    ['a hash as data'        => [data    => {}],       'data must be a string, not a reference to HASH'],
+    ['code as id'            => [id      => sub { }],  'id must be a string, not a reference to CODE'],
+    ['an array as id'        => [id      => [1]],      'id must be a string, not a reference to ARRAY'],
+    ['an object' => [data => bless [], 'Some::Class'], 'data must be a string, not a reference to Some::Class'],
+    ['an array in the array' => [data => [[1]]], 'each element of data must be a string, not a reference to ARRAY'],
+    ['undef in the array'    => [data => [1, undef]], 'element 1 of data is undefined'],
+    ['data and json'      => [data => 1, json => 1],       'data and json exclude each other'],
+    ['json and bytes'     => [json => 1, bytes => 1],      'json is made of characters, bytes does not go with it'],
+    ['bytes that are not' => [data => "\xE9", bytes => 1], 'data must be valid UTF-8'],
+    ['wide bytes'         => [data => '☺', bytes => 1],    'bytes is set, but a string holds a character above U+00FF'],
+    ['nothing'            => [],                'an event needs one of event, id, retry, data, json, comment'],
+    ['nothing but undef'  => [data => undef],   'an event needs one of event, id, retry, data, json, comment'],
+    ['an odd number'      => [data => 1, 'id'], 'format_event takes a hash reference, or names and values in pairs'],
+    ['one string'         => ['data'],          'format_event takes a hash reference, or names and values in pairs'],
+);
+
+for my $row (@REFUSED) {
+    my ($name, $args, $why) = @$row;
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    my $got = eval { format_event(@$args) };
+    is $@,   "EventSource::XS: $why at $file line $line.\n", "$name is refused at the caller's line";
+    is $got, undef,                                          "$name: nothing comes of it";
+}
+
+subtest 'json that cannot be encoded is refused' => sub {
+    ok !eval {
+        format_event(json => sub { });
+        1;
+    }, 'code is no JSON';
+    like $@, qr/EventSource::XS: json: /,          'the field is named';
+    like $@, qr/ at \Q${\__FILE__}\E line \d+\.$/, q(at the caller's line);
+};
+
+subtest 'json is data like any other' => sub {
+    my $structure = {list => [1, "two\n", undef], text => 'é☺'};
+    my ($data) = format_event(json => $structure) =~ /\Adata: (.*)\n\n\z/;
+    is_deeply decode_json($data), $structure, 'it comes back';
+};
+
+subtest 'the arguments stay as they were' => sub {
+    my ($number, $text) = (7, "a\nb");
+    format_event(id => $number, data => $text);
+    is(JSON::MaybeXS->new->encode([$number]), '[7]', 'a number is still a number');
+    is $text, "a\nb", 'a string is still itself';
+};
+
+done_testing;
+
+# The same string, held as UTF-8.
+sub flagged { my $text = shift; utf8::upgrade($text); return $text }

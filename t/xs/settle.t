@@ -1,0 +1,237 @@
+# What the boundary reads: every kind of scalar that Perl knows gives what a Perl developer expects, its magic run once.
+
+use strict;
+use warnings;
+use utf8;
+
+use EventSource::XS qw(format_event);
+use HTTP::ServerEvent;
+use Test::More;
+
+# The three ways in, each given one value as data; what they make of it is the same but for line ends.
+my %WAYS = (
+    format_event => sub { return format_event(data => $_[0]) },
+    as_string => sub { my $block = HTTP::ServerEvent->as_string(data => $_[0]); utf8::encode($block); return $block },
+    push          => sub { return EventSource::XS::_push_bytes(0, $_[0]) },
+    'push a hash' => sub { return EventSource::XS::_push_bytes(0, {data => $_[0]}) },
+    'an array'    => sub { return format_event(data => [$_[0]]) },
+    'a hash'      => sub { return format_event({data => $_[0]}) },
+);
+
+# Says what every way makes of a value; the value is passed on as it is, not copied.
+sub all_ways_give {
+    my (undef, $expected, $name) = @_;
+    for my $way (sort keys %WAYS) {
+        my $got = $WAYS{$way}->($_[0]);
+        $got =~ tr/\r//d;    # not s///, which would change what $1 is
+        is $got, "data: $expected\n\n", "$name: $way";
+    }
+    return;
+}
+
+subtest 'plain scalars' => sub {
+    all_ways_give('text',       'text',       'a string');
+    all_ways_give(7,            '7',          'an integer');
+    all_ways_give(-7,           '-7',         'a negative integer');
+    all_ways_give(0,            '0',          'zero');
+    all_ways_give(~0,           ~0,           'the largest integer');
+    all_ways_give(1.5,          '1.5',        'a fraction');
+    all_ways_give(1e30,         '1e+30',      'a large number');
+    all_ways_give(!!1,          '1',          'true');
+    all_ways_give('0 but true', '0 but true', 'true zero');
+};
+
+subtest 'a dualvar gives its string' => sub {
+    require Scalar::Util;
+    all_ways_give(Scalar::Util::dualvar(5, 'five'), 'five', 'dualvar');
+    local $! = 2;
+    all_ways_give($!, "$!", '$!');
+};
+
+subtest 'special scalars' => sub {
+    'match' =~ /(at)/;
+    all_ways_give($1,      'at',            '$1');
+    all_ways_give($&,      'at',            '$&');
+    all_ways_give(*STDOUT, '*main::STDOUT', 'a glob');
+    all_ways_give(v1.2.3,  "\1\2\3",        'a version string');
+    my $text = 'abcdef';
+    all_ways_give(substr($text, 1, 3),    'bcd', 'a part of a string');
+    all_ways_give(${\substr $text, 1, 3}, 'bcd', 'a reference to a part of a string');
+    my @list = (1, 2, 3);
+    all_ways_give($#list, '2', 'the length of an array');
+    my $position = 'aab';
+    $position =~ /a/g;
+    all_ways_give(pos $position, '1', 'the position of a match');
+    my %hash = (key => 'value');
+    all_ways_give($hash{key}, 'value', 'an element of a hash');
+    sub { all_ways_give($_[0], 'passed', 'an argument') }
+        ->('passed');
+};
+
+subtest 'the flag of a string does not matter' => sub {
+    for my $text ("caf\xE9", "\xC3\xA9", "a\x{263A}", 'ascii', "\xC3\xA9\n\xE9") {
+        my ($up, $down) = ($text, $text);
+        utf8::upgrade($up);
+        utf8::downgrade($down, 1);
+        for my $way (sort keys %WAYS) {
+            is $WAYS{$way}->($up), $WAYS{$way}->($down), "$way: " . join ' ', map { sprintf '%X', ord } split //, $text;
+        }
+    }
+};
+
+subtest 'each field of a push is taken by itself' => sub {
+    my $bytes = EventSource::XS::_push_bytes(0, "\xC3\xA9", "\xE9", '☺', {id => "\xC3\xA9", data => "\xE9"});
+    is $bytes, "data: \xC3\xA9\r\ndata: \xC3\xA9\r\ndata: \xE2\x98\xBA\r\nid: \xC3\xA9\r\ndata: \xC3\xA9\r\n\r\n",
+        'bytes that are UTF-8 stay, all else is encoded';
+    is EventSource::XS::_push_bytes(1, "\xC3\xA9"), "data: \xC3\x83\xC2\xA9\r\n\r\n", 'characters settles it';
+    my $mixed = HTTP::ServerEvent->as_string(event => "\xE9", data => '☺', id => "\xC3\xA9");
+    is $mixed, "event: \xE9\r\nid: \xC3\xA9\r\ndata: \x{263A}\r\n\r\n", 'as_string keeps characters';
+};
+
+# A tied value that counts how often it is read.
+{
+
+    package Counted;
+    sub TIESCALAR { my ($class, $value) = @_; return bless {value => $value, reads => 0}, $class }
+    sub FETCH     { my $self = shift; $self->{reads}++; return $self->{value} }
+    sub STORE     { die 'nobody stores here' }
+}
+
+subtest 'a tied scalar is read once' => sub {
+    for my $way (sort keys %WAYS) {
+        my $counted = tie my $value, 'Counted', "a\nb";
+        $WAYS{$way}->($value);
+        is $counted->{reads}, 1, $way;
+    }
+    tie my $undef, 'Counted', undef;
+    is format_event(id => 1, data => $undef), "id: 1\n\n", 'undef from a tied scalar is no field';
+    tie my $array, 'Counted', ['a', 'b'];
+    is format_event(data => $array), "data: a\ndata: b\n\n", 'an array from a tied scalar';
+    tie my $hash, 'Counted', {id => 1, data => 'x'};
+    is format_event($hash),                    "id: 1\ndata: x\n\n",       'a hash from a tied scalar';
+    is EventSource::XS::_push_bytes(0, $hash), "id: 1\r\ndata: x\r\n\r\n", 'and pushed';
+    tie my $name, 'Counted', 'data';
+    is format_event($name, 'x'), "data: x\n\n", 'a tied name';
+};
+
+subtest 'tied arrays and hashes' => sub {
+    require Tie::Array;
+    require Tie::Hash;
+    tie my @array, 'Tie::StdArray';
+    @array = ('a', "b\nc", 3);
+    is format_event(data => \@array), "data: a\ndata: b\ndata: c\ndata: 3\n\n", 'a tied array';
+    tie my %hash, 'Tie::StdHash';
+    %hash = (event => 'e', data => 'x', id => 2);
+    is format_event(\%hash),                    "event: e\nid: 2\ndata: x\n\n",         'a tied hash';
+    is EventSource::XS::_push_bytes(0, \%hash), "event: e\r\nid: 2\r\ndata: x\r\n\r\n", 'a tied hash, pushed';
+};
+
+# An object whose string is what a sub returns.
+{
+
+    package Says;
+    use overload '""' => sub { $_[0]{reads}++; return $_[0]{code}->() }, fallback => 1;
+    sub new { my ($class, $code) = @_; return bless {code => $code, reads => 0}, $class }
+}
+
+subtest 'an overloaded object is asked once' => sub {
+    for my $way (sort keys %WAYS) {
+        my $object = Says->new(sub { "é☺\nx" });
+        my $got    = $WAYS{$way}->($object);
+        like $got, qr/\Adata: \xC3\xA9\xE2\x98\xBA\r?\ndata: x\r?\n\r?\n\z/, "$way: its string is taken as it is";
+        is $object->{reads}, 1, "$way: asked once";
+    }
+    is format_event(Says->new(sub { 'id' }), 3), "id: 3\n\n", 'an object as a name';
+};
+
+subtest 'an exception in the middle is the caller\'s' => sub {
+    for my $way (sort keys %WAYS) {
+        ok !eval {
+            $WAYS{$way}->(Says->new(sub { die {code => 42} }));
+            1;
+        }, "$way dies";
+        is $@->{code}, 42, "$way: with the object that was thrown";
+    }
+    ok !eval {
+        format_event(id => "a\n", data => Says->new(sub { 'x' }));
+        1;
+    }, 'a bad field beside an object';
+    like $@, qr/id must not contain a line break/, 'is named';
+};
+
+subtest 'Perl code in one argument may do what it likes to the others' => sub {
+    my @data  = ('a' .. 'e');
+    my $eater = Says->new(sub { @data = (); return 'eaten' });
+    @data[1, 2] = ($eater, 'c' x 100);
+    is format_event(data => \@data), "data: a\ndata: eaten\n\n", 'an array is emptied while it is read';
+
+    my @grow = ('a', Says->new(sub { return 'more' }));
+    my $once = 0;
+    $grow[1] = Says->new(
+        sub {
+            push @grow, map { "g$_" } 1 .. 200 if !$once++;
+            return 'grown';
+        }
+    );
+    is scalar(() = format_event(data => \@grow) =~ /^data: g\d+$/mg), 200, 'an array grows while it is read';
+
+    my @args = (id => 1, event => Says->new(sub { 'e' }), data => 'kept');
+    $args[3] = Says->new(
+        sub {
+            @args = ();
+            my @churn = map { 'x' x $_ } 1 .. 100;
+            return 'e';
+        }
+    );
+    is format_event(@args), "event: e\nid: 1\ndata: kept\n\n", 'the arguments are freed';
+
+    my %hash = (data => 'kept', id => 5);
+    $hash{event} = Says->new(
+        sub {
+            undef %hash;
+            my @churn = map { 'y' x $_ } 1 .. 100;
+            return 'e';
+        }
+    );
+    like EventSource::XS::_push_bytes(0, \%hash), qr/\Aevent: e\r\n/, 'a hash is emptied while it is read';
+
+    my $text   = 'before';
+    my $change = Says->new(sub { $text = 'after' x 1000; return 'e' });
+    like format_event(event => $change, data => $text), qr/\Aevent: e\ndata: (?:before|(?:after)+)\n\n\z/,
+        'a string is replaced while another is read';
+
+    my $deep = Says->new(sub { return format_event(data => 'inner') });
+    is format_event(data => $deep), "data: data: inner\ndata: \ndata: \n\n", 'a call within a call';
+
+    my $wide = Says->new(
+        sub {
+            my @list = map { 'z' } 1 .. 5_000;
+            return scalar @{
+                [
+                    sub { return @_ }
+                        ->(@list)
+                ]
+            };
+        }
+    );
+    is format_event(id => 1, data => $wide), "id: 1\ndata: 5000\n\n", 'the stack moves while it is read';
+};
+
+subtest 'results of one call site are their own values' => sub {
+    my @blocks = map { format_event(data => $_) } 'a' .. 'c';
+    is "@blocks", "data: a\n\n data: b\n\n data: c\n\n", 'in a map';
+    my @refs = map { \format_event(data => $_) } 'a' .. 'c';
+    is ${$refs[0]}, "data: a\n\n", 'referred to';
+    my $nest = sub {
+        my ($self, $depth) = @_;
+        return $depth ? format_event(id => $self->($self, $depth - 1) =~ tr/\n//dr) : 'x';
+    };
+    is $nest->($nest, 3), "id: id: id: x\n\n", 'in a recursion';
+    my $keep = [format_event(data => 'x'), format_event(data => 'y' x 500), HTTP::ServerEvent->as_string(data => '☺')];
+    is $keep->[0], "data: x\n\n", 'kept in an array';
+    ok !utf8::is_utf8(format_event(data => $_)), 'the flag of an earlier result does not stay' for '☺', 'x';
+    my @flags = map { utf8::is_utf8(HTTP::ServerEvent->as_string(data => $_)) ? 1 : 0 } '☺', 'x', "\xE9";
+    is "@flags", '1 0 0', 'nor does that of as_string';
+};
+
+done_testing;
