@@ -58,7 +58,7 @@ static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
     SV *sv = newSVpvn(text, len);
-    if (!is_ascii_string((const U8 *)text, len))
+    if (len && !is_ascii_string((const U8 *)text, len)) /* a length of 0 would mean "up to the NUL", and there is none */
         SvUTF8_on(sv);
     return sv;
 }
