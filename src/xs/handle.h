@@ -11,6 +11,16 @@ esx_parser_free(pTHX_ SV *sv, MAGIC *magic)
     return 0;
 }
 
+/* "local" on a package's hash that is an object would copy the pointer along, and free it twice. The local hash is no
+ * parser. */
+static int
+esx_parser_local(pTHX_ SV *sv, MAGIC *magic)
+{
+    PERL_UNUSED_ARG(sv);
+    PERL_UNUSED_ARG(magic);
+    return 0;
+}
+
 #ifdef USE_ITHREADS
 static int
 esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
@@ -25,7 +35,7 @@ esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
 #  define ESX_DUP 0
 #endif
 
-static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, 0};
+static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_parser_local};
 
 static void *
 esx_parser_of(pTHX_ SV *self)
@@ -48,6 +58,7 @@ esx_parser_attach(pTHX_ SV *self, UV max_event)
     if (!parser)
         esx_croakf("EventSource::Parser: no memory for a parser");
     magic->mg_ptr = parser;
+    magic->mg_flags |= MGf_LOCAL;
 #ifdef USE_ITHREADS
     magic->mg_flags |= MGf_DUP;
 #endif

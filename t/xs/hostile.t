@@ -17,4 +17,16 @@ subtest 'an empty text from Rust has no end that could be looked for' => sub {
     is_deeply [$parser->feed("data\n\n")], [{event => 'message', data => '', id => ''}], 'data and ID of an event';
 };
 
+subtest 'local on the hash of a parser makes no second owner' => sub {
+    my $parser = EventSource::Parser->new;
+    our %object;
+    local *object = $parser;
+    {
+        local %object;
+        ok !eval { EventSource::Parser::feed(bless(\%object, 'EventSource::Parser'), 'x') }, 'the local hash is none';
+        like $@, qr/this is no parser/, 'and says so';
+    }
+    is $parser->feed("data: 1\n\n"), 1, 'the parser is still there';
+};
+
 done_testing;
