@@ -84,8 +84,11 @@ _push_bytes(SV *characters, ...)
     int strings;
     I32 at;
   PPCODE:
+    careful = SvROK(characters) || SvGMAGICAL(characters);
+    if (careful)
+        esx_keep_args(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (careful = 0; careful < 2; careful++) {
+    for (; careful < 2; careful++) {
         esx_block_init(&block, careful);
         if (careful)
             esx_keep_args(aTHX_ ax, 1, items);

@@ -29,4 +29,60 @@ subtest 'local on the hash of a parser makes no second owner' => sub {
     is $parser->feed("data: 1\n\n"), 1, 'the parser is still there';
 };
 
+# Text that sv_free leaves legible until its memory is used again: so it is used again.
+sub spoil {
+    my @others = map { "spoilt $_" x 20 } 1 .. 200;
+    return scalar @others;
+}
+
+{
+
+    package Saboteur;
+    use overload
+        '""'   => sub { $_[0]{act}->(); $_[0]{text} },
+        'bool' => sub { $_[0]{act}->(); 1 };
+
+    sub new { my ($class, $text, $act) = @_; return bless {text => $text, act => $act}, $class }
+}
+
+# A hash of one text, and a saboteur that deletes it.
+sub prey {
+    my %h = (x => join '-', 'prey', 1 .. 50);
+    return (\%h, Saboteur->new($_[0], sub { delete $h{x}; main::spoil() }));
+}
+
+my $PREY = join '-', 'prey', 1 .. 50;
+
+subtest 'an argument that is deleted while another is read is sent as it was' => sub {
+    my ($h, $saboteur) = prey('bye');
+    is format_event(data => $h->{x}, event => $saboteur), "event: bye\ndata: $PREY\n\n", 'by an overloaded value';
+
+    ($h, $saboteur) = prey('event');
+    is format_event($saboteur => 'ping', data => $h->{x}), "event: ping\ndata: $PREY\n\n", 'by an overloaded name';
+
+    ($h, $saboteur) = prey(1);
+    is format_event(bytes => $saboteur, data => $h->{x}), "data: $PREY\n\n", 'by an overloaded truth';
+
+    ($h, $saboteur) = prey(1);
+    is EventSource::XS::_push_bytes($saboteur, $h->{x}), "data: $PREY\r\n\r\n", 'by what says how strings are meant';
+
+    ($h, $saboteur) = prey('bye');
+    is(HTTP::ServerEvent->as_string(data => $h->{x}, id => $saboteur), "id: bye\r\ndata: $PREY\r\n\r\n", 'by an id');
+
+    ($h, $saboteur) = prey('bye');
+    local $SIG{__WARN__} = sub { delete $h->{x}; spoil() };
+    is(HTTP::ServerEvent->as_string(undef, 1, data => $h->{x}), "data: $PREY\r\n\r\n", 'by a handler of warnings');
+};
+
+subtest 'a name is read once' => sub {
+    my $count = 0;
+    my $name  = Saboteur->new('data', sub { $count++ });
+    is format_event($name => 'x'), "data: x\n\n", 'an overloaded one';
+    is $count, 1, 'is asked once';
+    $name = Saboteur->new('nonsense', sub { $count++ });
+    ok !eval { format_event($name => 'x') }, 'one that is no field';
+    like $@, qr/unknown field 'nonsense'/, 'is refused by its text';
+    is $count, 2, 'and asked once';
+};
+
 done_testing;
