@@ -160,7 +160,7 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
     size_t at;
     HV *hash;
 
-    if (esx_is_plain(message)) {
+    if (!block->careful && esx_is_plain(message)) {
         esx_block_append(aTHX_ block, ESX_DATA, message);
         return TRUE;
     }

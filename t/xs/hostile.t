@@ -85,4 +85,28 @@ subtest 'a name is read once' => sub {
     is $count, 2, 'and asked once';
 };
 
+subtest 'an argument that is changed while a later one is read is sent as it was' => sub {
+    my ($x, $saboteur);
+    for my $change (
+        [undefined   => sub { undef $x }],
+        [shorter     => sub { $x = 'no' }],
+        [longer      => sub { $x .= '!' x 10_000 }],
+        ['a reference' => sub { $x = [] }],
+        ['an object'   => sub { $x = Saboteur->new('no', sub { die 'read too late' }) }],
+        ['a tie' => sub { tie $x, 'Saboteur' }],
+    ) {
+        my ($what, $act) = @$change;
+        untie $x;
+        $x        = "$PREY";
+        $saboteur = Saboteur->new('then', sub { $act->(); spoil() });
+        no warnings 'once';
+        local *Saboteur::TIESCALAR = sub { return bless {}, shift };
+        is EventSource::XS::_push_bytes(1, $x, $saboteur), "data: $PREY\r\ndata: then\r\n\r\n", "push: $what";
+
+        untie $x;
+        $x = "$PREY";
+        is format_event(data => [$x, $saboteur]), "data: $PREY\ndata: then\n\n", "format_event: $what";
+    }
+};
+
 done_testing;
