@@ -59,7 +59,7 @@ esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++)
-        esx_keep(PL_stack_base[ax + at]);
+        esx_keep(aTHX_ PL_stack_base[ax + at]);
 }
 
 /* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */
@@ -87,15 +87,21 @@ static void
 esx_given_by_hash(pTHX_ HV *hash, SV **given)
 {
     HE *entry;
+    esx_keep(aTHX_ (SV *)hash);
     hv_iterinit(hash);
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
+        SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
         STRLEN len;
-        const char *bytes = SvPV_const(name, len);
-        const int key = esx_key_of(bytes, len);
+        const char *bytes;
+        int key;
+        if (!esx_is_plain(name))
+            name = esx_string(aTHX_ esx_read(aTHX_ name));
+        bytes = SvPV_nomg_const(name, len);
+        key = esx_key_of(bytes, len);
         if (key < 0)
             esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
-        given[key] = esx_keep(hv_iterval(hash, entry));
+        given[key] = value;
     }
 }
 
@@ -176,7 +182,7 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
     if (!hash)
         return esx_block_add_given(aTHX_ block, ESX_DATA, "data", message, ESX_LENIENT);
     if (block->careful)
-        esx_keep((SV *)hash);
+        esx_keep(aTHX_ (SV *)hash);
     else if (SvRMAGICAL(hash))
         return FALSE;
     for (at = 0; at < sizeof fields / sizeof *fields; at++) {

@@ -92,8 +92,13 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
 #define esx_is_integer(sv) \
     ((SvFLAGS(sv) & (SVf_IOK | SVf_POK | SVp_POK | SVf_NOK | SVs_GMG | SVf_ROK)) == SVf_IOK)
 
-/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. */
-#define esx_keep(sv) sv_2mortal(SvREFCNT_inc_simple_NN(sv))
+/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. A function, for perl's
+ * macro evaluates its argument twice. */
+static SV *
+esx_keep(pTHX_ SV *sv)
+{
+    return sv_2mortal(SvREFCNT_inc_simple_NN(sv));
+}
 
 /* What a scalar holds, its magic run once: the scalar itself, or a copy without magic. References stay references.
  * Careful only. */
@@ -101,7 +106,7 @@ static SV *
 esx_read(pTHX_ SV *sv)
 {
     SV *copy;
-    esx_keep(sv);
+    esx_keep(aTHX_ sv);
     if (!SvGMAGICAL(sv))
         return sv;
     mg_get(sv);
@@ -184,7 +189,7 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
 {
     SSize_t at;
     if (block->careful)
-        esx_keep((SV *)array);
+        esx_keep(aTHX_ (SV *)array);
     else if (SvRMAGICAL(array))
         return FALSE;
     for (at = 0; at <= av_len(array); at++) { /* looked up anew: Perl code may have changed the array */

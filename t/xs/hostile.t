@@ -109,4 +109,40 @@ subtest 'an argument that is changed while a later one is read is sent as it was
     }
 };
 
+{
+
+    package TiedHash;
+    sub TIEHASH  { my ($class, %self) = @_; return bless {%self}, $class }
+    sub FETCH    { $_[0]{fetched}->(); return $_[0]{of}{$_[1]} }
+    sub FIRSTKEY { my $self = shift; $self->{first}->(); $self->{left} = [@{$self->{names}}]; return $self->NEXTKEY }
+    sub NEXTKEY  { return shift @{$_[0]{left}} }
+}
+
+subtest 'a tied hash that is let go of while it is read' => sub {
+    my ($drop, $event);
+    my $make = sub {
+        my %param = @_;
+        tie my %h, 'TiedHash',
+            of      => {data => $PREY, id => 7},
+            names   => ['data', 'id'],
+            fetched => sub { },
+            first   => sub { },
+            %param;
+        $event = \%h;
+    };
+    $make->(first => sub { undef $event; spoil() });
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'at its first name';
+
+    $make->(fetched => sub { undef $event; spoil() });
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'at its first value';
+    $make->(fetched => sub { undef $event; spoil() });
+    is EventSource::XS::_push_bytes(1, $event), "id: 7\r\ndata: $PREY\r\n\r\n", 'in a push';
+
+    my $rewound = 0;
+    my $name    = Saboteur->new('data', sub { scalar keys %$event if !$rewound++; spoil() });
+    $make->(names => [$name, 'id'], of => {data => $PREY, "$name" => $PREY, id => 7});
+    $rewound = 0;
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'a name that rewinds the iterator';
+};
+
 done_testing;
