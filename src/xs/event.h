@@ -59,7 +59,7 @@ esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++)
-        esx_keep(aTHX_ PL_stack_base[ax + at]);
+        PL_stack_base[ax + at] = esx_keep(aTHX_ PL_stack_base[ax + at]);
 }
 
 /* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */

@@ -145,4 +145,17 @@ subtest 'a tied hash that is let go of while it is read' => sub {
     is format_event($event), "id: 7\ndata: $PREY\n\n", 'a name that rewinds the iterator';
 };
 
+subtest 'an argument that was freed before the call counts as undefined' => sub {
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    my %h;
+    for (1 .. 3) {
+        %h = (x => "$PREY", y => "$PREY");
+        eval { format_event(data => $h{x}, comment => sub { undef %h; Saboteur->new('c', \&spoil) }->()) };
+        %h = (x => "$PREY", y => "$PREY");
+        EventSource::XS::_push_bytes(1, $h{x}, $h{y}, sub { undef %h; Saboteur->new('c', \&spoil) }->());
+    }
+    is_deeply \@warnings, [], 'and nothing is freed twice';
+};
+
 done_testing;
