@@ -37,21 +37,33 @@ esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
 
 static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_parser_local};
 
+/* Our magic, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and mg_findext
+ * would read whatever lies there. */
+static MAGIC *
+esx_parser_magic(pTHX_ SV *self)
+{
+    if (!SvROK(self) || SvTYPE(SvRV(self)) < SVt_PVMG)
+        return NULL;
+    return mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table);
+}
+
 static void *
 esx_parser_of(pTHX_ SV *self)
 {
-    MAGIC *magic = SvROK(self) ? mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table) : NULL;
+    MAGIC *magic = esx_parser_magic(aTHX_ self);
     if (!magic || !magic->mg_ptr)
         esx_croakf("EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
     return magic->mg_ptr;
 }
 
 static void
-esx_parser_attach(pTHX_ SV *self, UV max_event)
+esx_parser_attach(pTHX_ SV *self, size_t max_event)
 {
     MAGIC *magic;
     void *parser;
-    if (!SvROK(self) || mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table))
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
+        esx_croakf("EventSource::Parser: a parser is an object that is a hash");
+    if (esx_parser_magic(aTHX_ self))
         esx_croakf("EventSource::Parser: this is a parser already");
     magic = sv_magicext(SvRV(self), NULL, PERL_MAGIC_ext, &esx_parser_table, NULL, 0);
     parser = esx_parser_new(max_event);

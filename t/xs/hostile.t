@@ -158,4 +158,46 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     is_deeply \@warnings, [], 'and nothing is freed twice';
 };
 
+{
+
+    package TiedScalar;
+    sub TIESCALAR { my ($class, $fetch) = @_; return bless {fetch => $fetch}, $class }
+    sub FETCH     { return $_[0]{fetch}->() }
+}
+
+subtest 'a parser that goes while its bytes are read' => sub {
+    my %h = (parser => EventSource::Parser->new);
+    tie my $undefines, 'TiedScalar', sub { undef $h{parser}; spoil(); return "data: 1\n\n" };
+    ok !eval { $h{parser}->feed($undefines) }, 'undefined';
+    like $@, qr/this is no parser/, 'is none any more';
+
+    %h = (parser => EventSource::Parser->new);
+    tie my $deletes, 'TiedScalar', sub { delete $h{parser}; spoil(); return "data: 1\n\n" };
+    is_deeply [$h{parser}->feed($deletes)], [{event => 'message', data => '1', id => ''}], 'deleted: lives for the call';
+
+    tie my $itself, 'TiedScalar', sub { return $h{parser} };
+    $h{parser} = EventSource::Parser->new;
+    is EventSource::Parser::feed($itself, "data: 1\n\n"), 1, 'a parser in a tied scalar';
+    is EventSource::Parser::last_event_id($itself), '', 'answers';
+
+    %h = (object => bless {}, 'EventSource::Parser');
+    tie my $number, 'TiedScalar', sub { delete $h{object}; spoil(); return 10 };
+    ok eval { EventSource::Parser::_attach($h{object}, $number); 1 }, 'an object that goes while it becomes a parser';
+};
+
+subtest 'what is no parser is told from one' => sub {
+    my @numbers = map { 12_345 + $_ } 1 .. 100;
+    my $parser  = EventSource::Parser->new;
+    for my $thing (undef, 1, 'EventSource::Parser', [], {}, sub { }, qr/x/, \*STDIN, \'x', \undef, \\1, \(@numbers)) {
+        for my $method (qw(feed finish last_event_id retry _attach)) {
+            my $code = EventSource::Parser->can($method);
+            next if eval { $code->($thing, $method =~ /feed|_attach/ ? 1 : ()); fail "$method takes it"; 1 };
+            next if $@ =~ /\AEventSource::Parser: (?:this is no parser|a parser is an object)/;
+            fail "$method: $@";
+        }
+    }
+    ok !eval { $parser->_attach(1) }, 'a parser is not made one again';
+    like $@, qr/is a parser already/, 'and says so';
+};
+
 done_testing;
