@@ -1,1 +1,132 @@
-fn main() {}
+//! The core against its floor: what encoding and parsing cost beside a memcpy of the same bytes.
+//!
+//!     cargo bench --no-default-features            # criterion's own report, then the ratios
+//!     cargo bench --no-default-features -- --quick  # the same in seconds
+//!
+//! The ratios at the end are measured by turns, case and memcpy, and each is the quotient of the two fastest turns of
+//! this one run: figures of different runs or machines are not comparable, the ratios are.
+
+use criterion::{criterion_group, Criterion, Throughput};
+use eventsource_xs::event::{encode, size_bound, Field, LineEnd, Text};
+use eventsource_xs::parse::Parser;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const KIB: usize = 1024;
+
+/// One thing to measure, and the bytes that memcpy moves for comparison.
+struct Case {
+    name: &'static str,
+    source: Vec<u8>,
+    run: fn(&[u8], &mut [u8]) -> usize,
+}
+
+fn cases() -> Vec<Case> {
+    let mut stream = vec![0; 2 * 64 * KIB];
+    let len = encode_utf8(&lines(64 * KIB, 800), &mut stream);
+    stream.truncate(len);
+    vec![
+        Case { name: "encode 20 bytes", source: lines(20, 1), run: encode_utf8 },
+        Case { name: "encode 1 KB in 16 lines", source: lines(KIB, 16), run: encode_utf8 },
+        Case { name: "encode 64 KB in 800 lines", source: lines(64 * KIB, 800), run: encode_utf8 },
+        Case { name: "encode 64 KB in 1,024 lines", source: lines(64 * KIB, 1_024), run: encode_utf8 },
+        Case { name: "encode 64 KB without breaks", source: lines(64 * KIB, 1), run: encode_utf8 },
+        Case { name: "encode 64 KB of Latin-1", source: latin1(64 * KIB, 800), run: encode_latin1 },
+        Case { name: "parse 64 KB in 800 lines", source: stream, run: parse },
+    ]
+}
+
+/// ASCII of this many bytes, cut into lines of about the same length.
+fn lines(bytes: usize, count: usize) -> Vec<u8> {
+    let each = bytes / count;
+    (0..bytes).map(|at| if at % each == each - 1 && at + 1 < bytes { b'\n' } else { b'a' + (at % 26) as u8 }).collect()
+}
+
+/// The same with an e acute for every sixth letter, as in French.
+fn latin1(bytes: usize, count: usize) -> Vec<u8> {
+    let mut text = lines(bytes, count);
+    text.iter_mut().step_by(6).filter(|byte| **byte != b'\n').for_each(|byte| *byte = 0xE9);
+    text
+}
+
+/// What the boundary does for one event: size it, then write it.
+fn encode_text(text: Text<'_>, out: &mut [u8]) -> usize {
+    let fields = [Field::Data(text)];
+    let bound = size_bound(fields);
+    encode(fields, LineEnd::Lf, &mut out[..bound])
+}
+
+fn encode_utf8(source: &[u8], out: &mut [u8]) -> usize {
+    encode_text(Text::verbatim(source), out)
+}
+
+fn encode_latin1(source: &[u8], out: &mut [u8]) -> usize {
+    encode_text(Text::latin1(source), out)
+}
+
+fn parse(source: &[u8], _out: &mut [u8]) -> usize {
+    let mut parser = Parser::new();
+    parser.feed(source).expect("the stream fits");
+    parser.next_event().map_or(0, |event| event.data.len())
+}
+
+fn copy(source: &[u8], out: &mut [u8]) -> usize {
+    out[..source.len()].copy_from_slice(source);
+    source.len()
+}
+
+fn criterion_report(criterion: &mut Criterion) {
+    let mut out = vec![0; 4 * 64 * KIB];
+    let mut group = criterion.benchmark_group("core");
+    for case in cases() {
+        group.throughput(Throughput::Bytes(case.source.len() as u64));
+        group.bench_function(case.name, |bencher| {
+            bencher.iter(|| (case.run)(black_box(&case.source), black_box(&mut out)));
+        });
+    }
+    group.finish();
+}
+
+/// The fastest of many short turns, case and memcpy alternating, in nanoseconds a call.
+fn fastest(case: &Case, out: &mut [u8]) -> (f64, f64) {
+    const TURNS: usize = 300;
+    let calls = (256 * KIB / case.source.len()).clamp(4, 2_000);
+    let (mut own, mut floor) = (f64::MAX, f64::MAX);
+    for _ in 0..TURNS {
+        own = own.min(turn(case.run, &case.source, out, calls));
+        floor = floor.min(turn(copy, &case.source, out, calls));
+    }
+    (own, floor)
+}
+
+fn turn(run: fn(&[u8], &mut [u8]) -> usize, source: &[u8], out: &mut [u8], calls: usize) -> f64 {
+    let start = Instant::now();
+    for _ in 0..calls {
+        black_box(run(black_box(source), black_box(out)));
+    }
+    nanoseconds(start.elapsed()) / calls as f64
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+fn print_ratios() {
+    let mut out = vec![0; 4 * 64 * KIB];
+    println!();
+    for case in cases() {
+        let (own, floor) = fastest(&case, &mut out);
+        println!("{}: {:.1} x memcpy ({own:.1} ns, {floor:.1} ns)", case.name, own / floor);
+    }
+}
+
+criterion_group!(benches, criterion_report);
+
+fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    // `cargo test --benches` runs this file too, to see that it works; nothing is measured then.
+    if std::env::args().any(|arg| arg == "--bench") {
+        print_ratios();
+    }
+}

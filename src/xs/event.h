@@ -39,15 +39,16 @@ esx_json(pTHX_ SV *value)
     return text;
 }
 
-/* Whether names and values, or a single value, can be looked at without running Perl code. */
+/* Whether names and values, or a single hash, can be looked at without running Perl code. A name that is undefined
+ * counts as code too: the warning may have a handler. */
 static bool
 esx_args_are_quick(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++) {
         SV *sv = PL_stack_base[ax + at];
-        const bool is_name = items - from > 1 && !((at - from) & 1);
-        if (SvGMAGICAL(sv) || (is_name && SvROK(sv)))
+        const bool is_name = !((at - from) & 1) && !(items == 1 && esx_plain_hash(sv));
+        if (SvGMAGICAL(sv) || (is_name && !esx_is_plain(sv)))
             return FALSE;
     }
     return TRUE;
@@ -58,7 +59,7 @@ esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++)
-        esx_keep(aTHX_ PL_stack_base[ax + at]);
+        PL_stack_base[ax + at] = esx_keep(aTHX_ PL_stack_base[ax + at]);
 }
 
 /* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */
@@ -67,13 +68,18 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
 {
     I32 at;
     for (at = from; at < items; at += 2) {
+        SV *name = PL_stack_base[ax + at];
+        const char *bytes;
         STRLEN len;
-        const char *name = SvPV_const(PL_stack_base[ax + at], len);
-        const int key = esx_key_of(name, len);
+        int key;
+        if (!esx_is_plain(name))
+            name = esx_string(aTHX_ esx_read(aTHX_ name));
+        bytes = SvPV_nomg_const(name, len);
+        key = esx_key_of(bytes, len);
         if (key >= 0)
             given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
         else if (manner == ESX_STRICT)
-            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(PL_stack_base[ax + at]));
+            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
     }
 }
 
@@ -81,15 +87,21 @@ static void
 esx_given_by_hash(pTHX_ HV *hash, SV **given)
 {
     HE *entry;
+    esx_keep(aTHX_ (SV *)hash);
     hv_iterinit(hash);
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
+        SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
         STRLEN len;
-        const char *bytes = SvPV_const(name, len);
-        const int key = esx_key_of(bytes, len);
+        const char *bytes;
+        int key;
+        if (!esx_is_plain(name))
+            name = esx_string(aTHX_ esx_read(aTHX_ name));
+        bytes = SvPV_nomg_const(name, len);
+        key = esx_key_of(bytes, len);
         if (key < 0)
             esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
-        given[key] = esx_keep(aTHX_ hv_iterval(hash, entry));
+        given[key] = value;
     }
 }
 
@@ -100,8 +112,8 @@ esx_event_settle(pTHX_ esx_block *block, SV **given, int *strings)
     int key;
     *strings = ESX_CHARACTERS;
     if (given[KEY_BYTES]) {
-        if (!block->careful && SvGMAGICAL(given[KEY_BYTES]))
-            return FALSE;
+        if (!block->careful && (SvGMAGICAL(given[KEY_BYTES]) || SvROK(given[KEY_BYTES])))
+            return FALSE; /* it may be overloaded */
         if (SvTRUE(given[KEY_BYTES]))
             *strings = ESX_BYTES;
     }
@@ -154,7 +166,7 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
     size_t at;
     HV *hash;
 
-    if (esx_is_plain(message)) {
+    if (!block->careful && esx_is_plain(message)) {
         esx_block_append(aTHX_ block, ESX_DATA, message);
         return TRUE;
     }

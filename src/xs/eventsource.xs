@@ -83,8 +83,11 @@ _push_bytes(SV *characters, ...)
     I32 at;
     dXSTARG;
   PPCODE:
+    careful = SvROK(characters) || SvGMAGICAL(characters);
+    if (careful)
+        esx_keep_args(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (careful = 0; careful < 2; careful++) {
+    for (; careful < 2; careful++) {
         esx_block_init(&block, careful);
         if (careful)
             esx_keep_args(aTHX_ ax, 1, items);
@@ -141,9 +144,14 @@ as_string(...)
 MODULE = EventSource::XS    PACKAGE = EventSource::Parser
 
 void
-_attach(SV *self, UV max_event)
+_attach(SV *self, SV *max_event)
+  PREINIT:
+    UV bytes;
   CODE:
-    esx_parser_attach(aTHX_ self, max_event);
+    max_event = esx_keep(aTHX_ max_event);
+    self = esx_read(aTHX_ self);
+    bytes = SvUV(max_event);
+    esx_parser_attach(aTHX_ self, bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
 
 void
 feed(SV *self, SV *bytes)
@@ -154,7 +162,9 @@ feed(SV *self, SV *bytes)
     esx_report report;
     int status;
   PPCODE:
-    bytes = esx_read(aTHX_ bytes);
+    bytes = esx_keep(aTHX_ bytes);
+    self = esx_read(aTHX_ self);
+    bytes = esx_read(aTHX_ bytes); /* may undefine self: the parser is looked up when all code has run */
     if (!SvOK(bytes))
         esx_croakf("EventSource::Parser: feed takes a string of bytes, not undef");
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
@@ -177,7 +187,7 @@ feed(SV *self, SV *bytes)
 void
 finish(SV *self)
   CODE:
-    esx_parser_finish(esx_parser_of(aTHX_ self));
+    esx_parser_finish(esx_parser_of(aTHX_ esx_read(aTHX_ self)));
 
 SV *
 last_event_id(SV *self)
@@ -185,7 +195,7 @@ last_event_id(SV *self)
     const char *id;
     size_t len;
   CODE:
-    len = esx_parser_last_event_id(esx_parser_of(aTHX_ self), &id);
+    len = esx_parser_last_event_id(esx_parser_of(aTHX_ esx_read(aTHX_ self)), &id);
     RETVAL = esx_characters(aTHX_ id, len);
   OUTPUT:
     RETVAL
@@ -195,7 +205,7 @@ retry(SV *self)
   PREINIT:
     uint64_t retry;
   CODE:
-    RETVAL = !esx_parser_retry(esx_parser_of(aTHX_ self), &retry) ? newSV(0)
+    RETVAL = !esx_parser_retry(esx_parser_of(aTHX_ esx_read(aTHX_ self)), &retry) ? newSV(0)
         : retry <= UV_MAX ? newSVuv((UV)retry) : newSVnv((NV)retry);
   OUTPUT:
     RETVAL

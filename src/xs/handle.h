@@ -11,6 +11,16 @@ esx_parser_free(pTHX_ SV *sv, MAGIC *magic)
     return 0;
 }
 
+/* "local" on a package's hash that is an object would copy the pointer along, and free it twice. The local hash is no
+ * parser. */
+static int
+esx_parser_local(pTHX_ SV *sv, MAGIC *magic)
+{
+    PERL_UNUSED_ARG(sv);
+    PERL_UNUSED_ARG(magic);
+    return 0;
+}
+
 #ifdef USE_ITHREADS
 static int
 esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
@@ -25,29 +35,42 @@ esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
 #  define ESX_DUP 0
 #endif
 
-static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, 0};
+static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_parser_local};
+
+/* Our magic, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and mg_findext
+ * would read whatever lies there. */
+static MAGIC *
+esx_parser_magic(pTHX_ SV *self)
+{
+    if (!SvROK(self) || SvTYPE(SvRV(self)) < SVt_PVMG)
+        return NULL;
+    return mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table);
+}
 
 static void *
 esx_parser_of(pTHX_ SV *self)
 {
-    MAGIC *magic = SvROK(self) ? mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table) : NULL;
+    MAGIC *magic = esx_parser_magic(aTHX_ self);
     if (!magic || !magic->mg_ptr)
         esx_croakf("EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
     return magic->mg_ptr;
 }
 
 static void
-esx_parser_attach(pTHX_ SV *self, UV max_event)
+esx_parser_attach(pTHX_ SV *self, size_t max_event)
 {
     MAGIC *magic;
     void *parser;
-    if (!SvROK(self) || mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table))
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
+        esx_croakf("EventSource::Parser: a parser is an object that is a hash");
+    if (esx_parser_magic(aTHX_ self))
         esx_croakf("EventSource::Parser: this is a parser already");
     magic = sv_magicext(SvRV(self), NULL, PERL_MAGIC_ext, &esx_parser_table, NULL, 0);
     parser = esx_parser_new(max_event);
     if (!parser)
         esx_croakf("EventSource::Parser: no memory for a parser");
     magic->mg_ptr = parser;
+    magic->mg_flags |= MGf_LOCAL;
 #ifdef USE_ITHREADS
     magic->mg_flags |= MGf_DUP;
 #endif
@@ -59,7 +82,7 @@ static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
     SV *sv = newSVpvn(text, len);
-    if (len && !is_ascii_string((const U8 *)text, len))
+    if (len && !is_ascii_string((const U8 *)text, len)) /* a length of 0 would mean "up to the NUL", and there is none */
         SvUTF8_on(sv);
     return sv;
 }

@@ -92,12 +92,15 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
 #define esx_is_integer(sv) \
     ((SvFLAGS(sv) & (SVf_IOK | SVf_POK | SVp_POK | SVf_NOK | SVs_GMG | SVf_ROK)) == SVf_IOK)
 
-/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. */
+/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. One that is dead
+ * already counts as undefined: perl's stack holds on to nothing, so evaluating a later argument may have freed it. A
+ * function, for perl's macro evaluates its argument twice. */
 static SV *
 esx_keep(pTHX_ SV *sv)
 {
-    SvREFCNT_inc_simple_void_NN(sv);
-    return sv_2mortal(sv);
+    if (SvIS_FREED(sv))
+        return &PL_sv_undef;
+    return sv_2mortal(SvREFCNT_inc_simple_NN(sv));
 }
 
 /* What a scalar holds, its magic run once: the scalar itself, or a copy without magic. References stay references.
@@ -106,7 +109,7 @@ static SV *
 esx_read(pTHX_ SV *sv)
 {
     SV *copy;
-    esx_keep(aTHX_ sv);
+    sv = esx_keep(aTHX_ sv);
     if (!SvGMAGICAL(sv))
         return sv;
     mg_get(sv);
