@@ -64,3 +64,130 @@ sub _wake_loop {
 }
 
 1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::XS - Server-sent events for PSGI applications, native
+
+=head1 SYNOPSIS
+
+    use EventSource::XS qw(format_event);
+
+    my $bytes = format_event(event => 'ping', id => 7, retry => 5000, data => "two\nlines");
+    # "event: ping\nid: 7\nretry: 5000\ndata: two\ndata: lines\n\n"
+
+    $bytes = format_event(json => {text => 'any structure'});
+    # "data: {\"text\":\"any structure\"}\n\n"
+
+=head1 DESCRIPTION
+
+The root of the distribution: it loads the native library and has the formatter. What else there is:
+
+=over
+
+=item L<Plack::App::EventSource>
+
+Streams of events in a Plack application; a drop-in for the module of that name.
+
+=item L<HTTP::ServerEvent>
+
+Formats an event as the module of that name does.
+
+=item L<EventSource::Parser>
+
+Reads a stream of events.
+
+=back
+
+=head1 FUNCTIONS
+
+Nothing is exported unless asked for.
+
+=head2 format_event
+
+    my $bytes = format_event(data => $text);
+    my $bytes = format_event(\%event);
+    my $bytes = format_event(event => $name, id => $id, retry => $milliseconds, data => [@lines], comment => $note);
+    my $bytes = format_event(json => $structure);
+    my $bytes = format_event(data => $utf8, bytes => 1);
+
+Encodes one event (WHATWG HTML, section 9.2.5), its closing blank line included; lines end in LF. Takes names and values,
+or a reference to a hash of them; of a name given twice the last counts, and a field that is C<undef> is none. Strings are
+characters; the result is UTF-8, in bytes. What is no Unicode character (surrogates, numbers above U+10FFFF) becomes
+U+FFFD.
+
+=over
+
+=item data
+
+A string, or a reference to an array of strings. Each line of each string (lines end in CR, LF or CRLF) becomes a line of
+the event, the empty ones too, so that a client receives what was given, its lines joined by LF. Without data a client
+dispatches no event; its C<id> and C<retry> count all the same.
+
+=item json
+
+Any structure that L<JSON::MaybeXS> encodes (objects with C<TO_JSON> too), sent as data. C<undef> is C<null>. Excludes
+C<data> and C<bytes>.
+
+=item event
+
+The event's type, one line; empty or left out means C<message>.
+
+=item id
+
+The last event ID from here on, one line; empty resets it.
+
+=item retry
+
+The reconnection time in milliseconds: ASCII digits, from 0.
+
+=item comment
+
+Text that no client dispatches, sent first, a comment line for each of its lines.
+
+=item bytes
+
+If true, strings are UTF-8 already. That is checked.
+
+=back
+
+Croaks, at the caller's line, with a message such as C<EventSource::XS: id must not contain a line break>, when C<event>
+or C<id> holds a line break or NUL, when C<retry> is no number, when a string should be UTF-8 and is not, when a value is a
+reference other than an object with overloading, when a field is unknown, when there is no field at all, or when
+C<json> cannot be encoded.
+
+=head1 METHODS
+
+=head2 dispatch
+
+    my $count = EventSource::XS->dispatch;
+
+Runs the callbacks that wait (see L<Plack::App::EventSource::Connection/on_close>) and returns how many there were. An
+application needs to call this only where neither requests nor an event loop come by for long. A callback that dies
+causes a warning, and the next one runs.
+
+=head2 later
+
+    EventSource::XS->later($code, @arguments);
+
+Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the event
+loop where AnyEvent, EV or Mojo::IOLoop runs one.
+
+=head1 ENVIRONMENT
+
+Building honours C<PERL> (by way of Makefile.PL: the perl that runs it), C<CARGO>, C<CC> and all that cargo reads.
+
+=head1 SEE ALSO
+
+L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -127,3 +127,89 @@ sub _watch_twiggy {
 }
 
 1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Stream::Writer - A stream on the PSGI server's own writer
+
+=head1 SYNOPSIS
+
+    use EventSource::Stream::Writer;
+
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond = shift;
+            my $writer  = $respond->([200, ['Content-Type' => 'text/event-stream']]);
+            my $stream  = EventSource::Stream::Writer->new($writer, $env);
+            $stream->write("data: hello\n\n");
+            $stream->close;
+        };
+    };
+
+=head1 DESCRIPTION
+
+One client's open response. L<Plack::App::EventSource::Connection> needs no more of a stream than the methods below, so that
+any class that has them can take this one's place.
+
+A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
+stream sends nothing after its request. That is seen by looking at the socket before each write, without taking a byte from the
+server: through C<psgix.io>, on uWSGI through its connection's descriptor, on Twiggy as soon as it happens. On
+Feersum, whose C<psgix.io> must not be touched, it is seen when its writer refuses.
+
+=head1 METHODS
+
+=head2 new
+
+    my $stream = EventSource::Stream::Writer->new($writer, $env);
+
+Takes the writer that a PSGI responder has returned and the request's environment.
+
+=head2 close
+
+    $stream->close;
+
+Ends the response. What has been written is sent first. Does nothing if the stream has ended.
+
+=head2 drop
+
+    $stream->drop;
+
+The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere it is
+closed, unless the process has forked since it began, for then a child may be going on with it.
+
+=head2 is_blocking
+
+    my $waits = $stream->is_blocking;
+
+Whether a write waits for a slow client: true unless the server says C<psgi.nonblocking>.
+
+=head2 is_open
+
+    my $open = $stream->is_open;
+
+False once the stream was closed or its client is seen to have left.
+
+=head2 on_close
+
+    $stream->on_close(sub { my ($stream, $why) = @_; ... });
+
+Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client> or
+C<application>.
+
+=head2 write
+
+    my $taken = $stream->write($bytes);
+
+Hands bytes to the server. False, and never an exception, if the client has left.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

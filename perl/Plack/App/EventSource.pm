@@ -100,3 +100,169 @@ sub _response_headers {
 }
 
 1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Plack::App::EventSource - Server-sent events in a Plack application
+
+=head1 SYNOPSIS
+
+    use Plack::App::EventSource;
+    use Plack::Builder;
+
+    builder {
+        mount '/events' => Plack::App::EventSource->new(
+            handler_cb => sub {
+                my ($conn, $env) = @_;
+                $conn->push('hello');
+                $conn->push({id => 1, event => 'tick', data => "two\nlines"});
+                $conn->close;
+            },
+            headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000'],
+        )->to_app;
+        mount '/' => sub { [200, ['Content-Type' => 'text/plain'], ['see /events']] };
+    };
+
+=head1 DESCRIPTION
+
+A drop-in for the module of this name: an application that uses it goes on as it is, with its bytes formatted natively and
+with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
+
+It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns at once
+and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it.
+On the others the handler may loop, sleep and push; it keeps its worker as long as it runs, and the stream ends when
+the last reference to the connection is gone.
+
+A request that is not a GET is answered with 405.
+
+=head1 ATTRIBUTES
+
+=head2 characters
+
+    characters => 1
+
+Says that what is pushed are strings of characters, all of which are encoded. Unless it is true, each field that is valid
+UTF-8 when taken as bytes is sent as it is (ASCII always is), and any other is encoded: callers of this module have
+always passed both.
+
+=head2 handler_cb
+
+    handler_cb => sub { my ($conn, $env) = @_; ... }
+
+Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. An exception in it is the
+server's to report, as anywhere in an application; the stream ends.
+
+=head2 headers
+
+    headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
+
+More headers of the response, sent after C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and
+C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is left out if it is given here.
+
+=head2 on_gone
+
+    on_gone => 'unwind'
+
+What a push to a client that has left does. By default it returns false, so that a job that reports its progress
+runs to its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
+an endless loop then ends, and its worker is free. Only where the server blocks, and only while the connection's own handler
+runs.
+
+=head2 preamble
+
+    preamble => 2048
+
+Sends a comment of that many bytes first, from 3 to 65,536; none by default. Old proxies and polyfills hold back a
+response until they have seen some 2 KB of it.
+
+=head2 retry
+
+    retry => 5000
+
+Sends the reconnection time first, in whole milliseconds; not sent by default.
+
+=head1 METHODS
+
+=head2 new
+
+    my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
+
+Takes attributes as names and values, or as a reference to a hash.
+
+=head2 to_app
+
+    my $app = $component->to_app;
+
+The PSGI application. Croaks if C<on_gone>, C<preamble> or C<retry> has a value that it cannot have.
+
+=head2 call, prepare_app
+
+What L<Plack::Component> asks for; a subclass may wrap them.
+
+=head1 DIFFERENCES
+
+From the original it differs where that module breaks a stream or loses it:
+
+=over
+
+=item *
+
+A line break in pushed data makes two C<data:> lines. There it ends the line, and what follows is a field of its own.
+
+=item *
+
+A line break or NUL in C<event>, C<id> or C<retry> croaks, and nothing is sent. There it injects fields.
+
+=item *
+
+Text that is not UTF-8 as bytes is encoded. There wide characters kill the connection or reach the browser as garbage.
+
+=item *
+
+C<X-Accel-Buffering: no> is sent, unless C<headers> has it.
+
+=item *
+
+C<data> of a pushed hash may be a reference to an array of strings, and so may a message; there they are sent as
+C<ARRAY(0x...)>.
+
+=item *
+
+A push to a client that has left returns false, on every server. There it is true, or what the server returns, on most.
+
+=item *
+
+A connection whose last reference is gone is closed where the server blocks. There it is left to the server: Starman
+lets an HTTP/1.1 client wait for its keep-alive timeout.
+
+=item *
+
+The connection is not kept alive by a cycle of references in each stream.
+
+=back
+
+=head1 BEHIND NGINX
+
+    location /events {
+        proxy_pass http://127.0.0.1:5000;
+        proxy_http_version 1.1;
+        proxy_set_header Connection '';
+        proxy_read_timeout 1h;
+    }
+
+Buffering needs no setting, for C<X-Accel-Buffering: no> turns it off.
+
+=head1 SEE ALSO
+
+L<Plack::App::EventSource::Connection>, L<EventSource::XS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

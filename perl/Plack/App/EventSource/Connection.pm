@@ -59,3 +59,92 @@ sub DESTROY {
 }
 
 1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Plack::App::EventSource::Connection - One client's open stream
+
+=head1 SYNOPSIS
+
+    use Plack::App::EventSource;
+
+    my $app = Plack::App::EventSource->new(
+        handler_cb => sub {
+            my ($conn, $env) = @_;
+            $conn->on_close(sub { my ($conn, $why) = @_; print "ended by the $why\n" });
+            my $number = $conn->last_event_id || 0;
+            while ($number < 3) {
+                $conn->push({id => ++$number, data => "event $number"}) or last;
+            }
+            $conn->close;
+        },
+    )->to_app;
+
+=head1 DESCRIPTION
+
+What a C<handler_cb> gets: the response to one client, open for events.
+
+=head1 METHODS
+
+=head2 new
+
+    my $conn = Plack::App::EventSource::Connection->new(push_cb => sub { my @messages = @_; ... }, close_cb => sub { ... });
+
+Applications are given connections; a test of theirs may make one of two callbacks, which then get what L</push> and
+L</close> are called with, unchanged.
+
+=head2 close
+
+    $conn->close;
+
+Ends the response when what was pushed has been sent.
+
+=head2 is_open
+
+    my $open = $conn->is_open;
+
+False once the stream was closed or its client is seen to have left. A client that is gone without a word, its cable
+pulled, is not seen at once.
+
+=head2 last_event_id
+
+    my $id = $conn->last_event_id;
+
+What the client has sent as C<Last-Event-ID>, as characters, or C<undef>: after a reconnect the id of the last event that
+it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
+
+=head2 on_close
+
+    $conn->on_close(sub { my ($conn, $why) = @_; ... });
+
+Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
+reason: C<client> if the client has left, C<application> if it was closed here. Callbacks run when the handler
+has returned, at the entry of the next request, from the event loop where one runs, or by L<EventSource::XS/dispatch>;
+never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns the connection. Croaks if given
+anything but a code reference.
+
+=head2 push
+
+    my $taken = $conn->push('text');
+    my $taken = $conn->push('three', 'lines', 'of one event');
+    my $taken = $conn->push({event => $name, id => $id, data => $data, retry => $milliseconds});
+
+Sends all messages of one call as one event. A string is data, and so is each element of an array; a hash gives fields, in
+the order C<event>, C<id>, C<data>, C<retry>, those that are undefined left out and unknown ones ignored. Each line of
+data gets a C<data:> line; lines end in CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+
+True if the stream has taken the event, false if its client has left: it does not die for that (but see
+L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client.
+
+Croaks, at the caller's line, if C<event>, C<id> or C<retry> holds a line break or NUL; then nothing is sent.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

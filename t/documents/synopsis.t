@@ -1,0 +1,54 @@
+# The SYNOPSIS of each module runs when it is pasted, and so does the example in the README.
+
+use strict;
+use warnings;
+
+use File::Find  qw(find);
+use HTTP::Request::Common qw(GET);
+use Plack::Test;
+use Test::More;
+
+# The lines that are indented under a heading.
+sub example {
+    my ($file, $from, $to) = @_;
+    open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
+    my $text = do { local $/ = undef; <$lines> };
+    my ($section) = $text =~ /$from(.*?)$to/s or return;
+    return join '', map {"$_\n"} map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
+}
+
+# Runs an example as a program of its own would run; what it evaluates to is returned.
+my $number = 0;
+sub run {
+    my ($code, $name) = @_;
+    my $package = 'Example' . ++$number;
+    my $printed = '';
+    my $value   = do {
+        open my $out, '>', \$printed or die $!;
+        my $before = select $out;
+        my $got    = eval "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
+        select $before;
+        $got;
+    };
+    is $@, '', "$name runs";
+    return ($value, $printed);
+}
+
+my @modules;
+find({no_chdir => 1, wanted => sub { push @modules, $_ if /\.pm\z/ }}, 'perl');
+for my $file (sort @modules) {
+    my $code = example($file, qr/^=head1 SYNOPSIS$/m, qr/^=head1/m);
+    ok $code, "$file has a SYNOPSIS" or next;
+    my ($value, $printed) = run($code, "the SYNOPSIS of $file");
+    is $printed, "add 1: hello\n", 'and prints what it says' if $file =~ /Parser\.pm/;
+    next if ref $value ne 'CODE';
+
+    my $path = $file eq 'perl/Plack/App/EventSource.pm' ? '/events' : '/';
+    test_psgi $value, sub {
+        my $response = shift->(GET $path);
+        is $response->content_type, 'text/event-stream', "the application in $file streams events";
+        like $response->content, qr/\n\r?\n\z/, 'and they are whole';
+    };
+}
+
+done_testing;
