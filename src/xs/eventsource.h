@@ -41,7 +41,7 @@ typedef struct {
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
-size_t esx_repair(const char *text, size_t len, char *out);
+size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 
 /* A dispatched event; the pointers hold until the next call with the same parser. */
 typedef struct {
