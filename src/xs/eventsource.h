@@ -31,13 +31,15 @@ typedef struct {
     uint8_t form;
 } esx_field;
 
-/* What a call says besides its status. */
+/* What a call says besides its status. Begins as ESX_NO_REPORT, for Rust must not be shown memory without a value. */
 typedef struct {
     size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
     size_t at;         /* after ESX_ERROR: the field that is wrong */
     uint8_t utf8;      /* whether the result holds characters, encoded as perl does, rather than bytes */
     char message[248]; /* after ESX_ERROR: the trouble, ending in NUL */
 } esx_report;
+
+#define ESX_NO_REPORT {0, 0, 0, {0}}
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);

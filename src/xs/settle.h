@@ -298,7 +298,7 @@ typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
 static SV *
 esx_block_encode(pTHX_ esx_block *block, int strings, int line_end, esx_complaint complaint)
 {
-    esx_report report;
+    esx_report report = ESX_NO_REPORT;
     SV *out;
     int status;
 
