@@ -6,10 +6,9 @@
 //! The ratios at the end are measured by turns, case and memcpy, and each is the quotient of the two fastest turns of
 //! this one run: figures of different runs or machines are not comparable, the ratios are.
 
-use criterion::{criterion_group, Criterion, Throughput};
+use criterion::{black_box, criterion_group, Criterion, Throughput};
 use eventsource_xs::event::{encode, size_bound, Field, LineEnd, Text};
 use eventsource_xs::parse::Parser;
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const KIB: usize = 1024;

@@ -109,14 +109,14 @@ unsafe extern "C" fn esx_encode(
     })
 }
 
-/// Copies a flagged string with U+FFFD for what is no Unicode character; `out` has room for `len` bytes. Returns the
-/// new length.
+/// Copies a flagged string with U+FFFD for what is no Unicode character; `out` has room for three times its length.
+/// Returns the new length.
 #[no_mangle]
-unsafe extern "C" fn esx_repair(text: *const c_char, len: usize, out: *mut c_char) -> usize {
-    // SAFETY: `text` is a scalar's buffer of `len` bytes, `out` a new scalar's of at least as many; zeroed as above.
+unsafe extern "C" fn esx_repair(text: *const c_char, len: usize, out: *mut c_char, out_len: usize) -> usize {
+    // SAFETY: `text` is a scalar's buffer of `len` bytes, `out` a new scalar's of at least `out_len`; zeroed as above.
     let (text, out) = unsafe {
-        out.write_bytes(0, len);
-        (slice::from_raw_parts(text.cast::<u8>(), len), slice::from_raw_parts_mut(out.cast::<u8>(), len))
+        out.write_bytes(0, out_len);
+        (slice::from_raw_parts(text.cast::<u8>(), len), slice::from_raw_parts_mut(out.cast::<u8>(), out_len))
     };
     guard::run_or(0, || {
         let repaired = repair(text);

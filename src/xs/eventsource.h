@@ -31,7 +31,7 @@ typedef struct {
     uint8_t form;
 } esx_field;
 
-/* What a call says besides its status. */
+/* What a call says besides its status. Begins as ESX_NO_REPORT, for Rust must not be shown memory without a value. */
 typedef struct {
     size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
     size_t at;         /* after ESX_ERROR: the field that is wrong */
@@ -39,9 +39,11 @@ typedef struct {
     char message[248]; /* after ESX_ERROR: the trouble, ending in NUL */
 } esx_report;
 
+#define ESX_NO_REPORT {0, 0, 0, {0}}
+
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
-size_t esx_repair(const char *text, size_t len, char *out);
+size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 
 /* A dispatched event; the pointers hold until the next call with the same parser. */
 typedef struct {

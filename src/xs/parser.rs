@@ -71,15 +71,15 @@ unsafe extern "C" fn esx_parser_ready(handle: *const Handle) -> usize {
 /// Takes the next event; 0 when there is none. The event's pointers hold until the next call.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_next(handle: *mut Handle, out: *mut RawEvent) -> c_int {
-    // SAFETY: the handle as above; `out` is a struct on the stack of the caller.
-    let (handle, out) = unsafe { (&mut *handle, &mut *out) };
+    // SAFETY: the handle as above.
+    let handle = unsafe { &mut *handle };
     guard::run_or(0, || {
         handle.event = handle.parser.next_event();
         let event = match &handle.event {
             Some(event) => event,
             None => return 0,
         };
-        *out = RawEvent {
+        let raw = RawEvent {
             event: event.event.as_ptr().cast(),
             data: event.data.as_ptr().cast(),
             id: event.last_event_id.as_ptr().cast(),
@@ -87,6 +87,8 @@ unsafe extern "C" fn esx_parser_next(handle: *mut Handle, out: *mut RawEvent) ->
             data_len: event.data.len(),
             id_len: event.last_event_id.len(),
         };
+        // SAFETY: `out` is a struct on the stack of the caller, perhaps without a value yet.
+        unsafe { out.write(raw) };
         1
     })
 }
@@ -101,21 +103,21 @@ unsafe extern "C" fn esx_parser_finish(handle: *mut Handle) {
 /// Points `id` at the last event ID, which holds until the next call, and returns its length.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_last_event_id(handle: *const Handle, id: *mut *const c_char) -> usize {
-    // SAFETY: the handle as above; `id` is a variable on the stack of the caller.
-    let (handle, id) = unsafe { (&*handle, &mut *id) };
-    let text = handle.parser.last_event_id();
-    *id = text.as_ptr().cast();
+    // SAFETY: the handle as above.
+    let text = unsafe { &*handle }.parser.last_event_id();
+    // SAFETY: `id` is a variable on the stack of the caller, perhaps without a value yet.
+    unsafe { id.write(text.as_ptr().cast()) };
     text.len()
 }
 
 /// The reconnection time; 0 when the stream has set none.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_retry(handle: *const Handle, retry: *mut u64) -> c_int {
-    // SAFETY: the handle as above; `retry` is a variable on the stack of the caller.
-    let (handle, out) = unsafe { (&*handle, &mut *retry) };
-    match handle.parser.retry() {
-        Some(retry) => {
-            *out = retry;
+    // SAFETY: the handle as above.
+    match unsafe { &*handle }.parser.retry() {
+        Some(milliseconds) => {
+            // SAFETY: `retry` is a variable on the stack of the caller, perhaps without a value yet.
+            unsafe { retry.write(milliseconds) };
             1
         }
         None => 0,

@@ -13,6 +13,7 @@
  */
 
 #define ESX_BLOCK_SMALL 12
+#define ESX_REPAIRED 3 /* how much longer esx_repair makes a text at most: U+FFFD for a single broken byte */
 #define ESX_DIGITS 21 /* of the largest integer, with its sign */
 
 typedef struct {
@@ -257,22 +258,38 @@ esx_block_rework(pTHX_ esx_block *block)
     size_t at;
     for (at = 0; at < block->len; at++) {
         esx_field *field = &block->fields[at];
+        SV *reworked = NULL;
         if (field->form == ESX_REPAIR) {
-            SV *repaired = sv_2mortal(newSV(field->len + 1));
-            SvPOK_only(repaired);
-            SvCUR_set(repaired, esx_repair(field->text, field->len, SvPVX(repaired)));
-            *SvEND(repaired) = '\0';
-            SvUTF8_on(repaired);
-            block->values[at] = repaired;
+            reworked = sv_2mortal(newSV(ESX_REPAIRED * field->len + 1));
+            SvPOK_only(reworked);
+            SvCUR_set(reworked, esx_repair(field->text, field->len, SvPVX(reworked), ESX_REPAIRED * field->len));
+            *SvEND(reworked) = '\0';
+            SvUTF8_on(reworked);
         }
         else if (field->form == ESX_DOWNGRADE) {
-            SV *bytes = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
-            if (!sv_utf8_downgrade(bytes, TRUE))
+            reworked = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
+            if (!sv_utf8_downgrade(reworked, TRUE))
                 esx_croakf("EventSource::XS: bytes is set, but a string holds a character above U+00FF");
-            block->values[at] = bytes;
+        }
+        if (reworked) {
+            if (SvTAINTED(block->values[at]))
+                SvTAINTED_on(reworked);
+            block->values[at] = reworked;
         }
     }
     esx_block_point(aTHX_ block);
+}
+
+/* Whether a text came from outside. Each copy knows; perl's own flag is lowered by every statement that runs, so by
+ * every overload and every FETCH. */
+static bool
+esx_block_is_tainted(pTHX_ const esx_block *block)
+{
+    size_t at;
+    for (at = 0; at < block->len; at++)
+        if (block->values[at] && SvTAINTED(block->values[at]))
+            return TRUE;
+    return FALSE;
 }
 
 /* What a caller may want to say about a field that was refused, in its own words; NULL for the words of Rust. */
@@ -285,7 +302,7 @@ typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
 static SV *
 esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
 {
-    esx_report report;
+    esx_report report = ESX_NO_REPORT;
     SV *out;
     int status;
 
@@ -317,5 +334,7 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
         SvUTF8_on(out);
     SvTAINT(out);
     SvSETMAGIC(out); /* a target that was tainted before need not be now */
+    if (block->careful && esx_block_is_tainted(aTHX_ block))
+        SvTAINTED_on(out);
     return out;
 }

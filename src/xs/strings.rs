@@ -84,8 +84,8 @@ fn is_utf8(text: &[u8]) -> bool {
 
 /// Whether flagged text is a byte string all the same: characters below U+0100 that, one byte each, are UTF-8.
 fn holds_utf8_bytes(text: &[u8]) -> bool {
-    // U+0100 and above begin with a byte from 0xC4 on.
-    let is_latin1 = text.iter().all(|byte| *byte < 0xC4);
+    // U+0100 and above begin with a byte from 0xC4 on. Text that is not even UTF-8 could not be downgraded.
+    let is_latin1 = is_utf8(text) && text.iter().all(|byte| *byte < 0xC4);
     is_latin1 && String::from_utf8(downgrade(text)).is_ok()
 }
 
@@ -109,7 +109,8 @@ fn field_name(field: &RawField) -> FieldName {
 }
 
 /// Copies perl's UTF-8, in which surrogates and numbers above U+10FFFF have sequences too, with U+FFFD in place of each
-/// of those. Never longer than what it is made of.
+/// of those. What is broken even by perl's rules, as a string whose flag was turned on without a look, gets one for each
+/// broken byte with what continues it: at most three times as long.
 pub(super) fn repair(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -137,6 +138,8 @@ mod tests {
             (b"a\xED\xA0\xBD\xED\xB8\x80b", "a\u{FFFD}\u{FFFD}b"), // a surrogate pair, each its own character
             (b"\xF4\x90\x80\x80x", "\u{FFFD}x"),                   // 0x110000
             (b"\xFD\xBF\xBF\xBF\xBF\xBF", "\u{FFFD}"),             // 0x7FFFFFFF
+            (b"\xE9t\xE9", "\u{FFFD}t\u{FFFD}"),                   // Latin-1 with the flag turned on
+            (b"\x80\x80a", "\u{FFFD}a"),
             (b"\xFF\x80\x87\xBF\xBF\xBF\xBF\xBF\xBF\xBF\xBF\xBF\xBF!", "\u{FFFD}!"), // perl's own 13 bytes
             ("é☺\u{FFFE}😀".as_bytes(), "é☺\u{FFFE}😀"),
         ] {
