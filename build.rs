@@ -5,7 +5,6 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(perl_multiplicity)");
     #[cfg(feature = "xs")]
     xs::compile();
 }
