@@ -5,7 +5,6 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(perl_multiplicity)");
     #[cfg(feature = "xs")]
     xs::compile();
 }
@@ -42,10 +41,10 @@ mod xs {
     struct Perl {
         program: String,
         cc: String,
-        ccflags: String,
         headers: PathBuf,
         is_multiplicity: bool,
         version: String,
+        ccflags: Vec<String>,
     }
 
     impl Perl {
@@ -53,18 +52,18 @@ mod xs {
             let program = env::var("PERL").unwrap_or_else(|_| "perl".into());
             let version_from = fs::canonicalize(VERSION_FROM).expect(VERSION_FROM);
             let script = r#"
-                use strict; use warnings; use Config; use ExtUtils::MM;
-                print join "\n", $Config{cc}, $Config{ccflags}, "$Config{archlibexp}/CORE",
-                    $Config{usemultiplicity} ? 1 : 0, MM->parse_version($ARGV[0]);
+                use strict; use warnings; use Config; use ExtUtils::MM; use Text::ParseWords qw(shellwords);
+                print join "\n", $Config{cc}, "$Config{archlibexp}/CORE", $Config{usemultiplicity} ? 1 : 0,
+                    MM->parse_version($ARGV[0]), shellwords($Config{ccflags});
             "#;
             let printed = run(Command::new(&program).arg("-e").arg(script).arg(version_from));
             let facts: Vec<&str> = printed.lines().collect();
             Self {
                 cc: facts[0].into(),
-                ccflags: facts[1].into(),
-                headers: facts[2].into(),
-                is_multiplicity: facts[3] == "1",
-                version: facts[4].into(),
+                headers: facts[1].into(),
+                is_multiplicity: facts[2] == "1",
+                version: facts[3].into(),
+                ccflags: facts[4..].iter().map(|&flag| flag.into()).collect(),
                 program,
             }
         }
@@ -86,9 +85,10 @@ mod xs {
         fn cc(&self, source: &Path) -> cc::Build {
             let mut build = cc::Build::new();
             if env::var_os("CC").is_none() {
-                build.compiler(self.cc.split_whitespace().next().unwrap_or("cc"));
+                // By way of the environment the cc crate takes "ccache gcc" and "cc -m32" apart.
+                env::set_var("CC", &self.cc);
             }
-            for flag in self.ccflags.split_whitespace() {
+            for flag in &self.ccflags {
                 build.flag(flag);
             }
             build

@@ -6,7 +6,7 @@
 use super::Text;
 use std::fmt;
 
-/// One field of an event, in the order in which [`encode`](super::encode) is given them.
+/// One field of an event, in the order in which [`encode`](super::encode()) is given them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
     /// The name that the event is dispatched under.

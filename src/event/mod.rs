@@ -2,7 +2,7 @@
 //!
 //! A [`Text`] is a caller's string and how its bytes are to be taken. A [`Field`] is one field of an event; the types
 //! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
-//! would break out of it. [`encode`] writes a block of fields with its closing blank line.
+//! would break out of it. [`encode()`] writes a block of fields with its closing blank line.
 //!
 //! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
 

@@ -11,6 +11,9 @@
 //!
 //! The types and functions that C sees are declared in `eventsource.h`.
 
+// build.rs sets perl_multiplicity; Rust 1.63 warns if it is told so, newer ones if not.
+#![allow(unknown_lints, unexpected_cfgs)]
+
 mod encode;
 mod guard;
 mod parser;

@@ -1,0 +1,47 @@
+# cpanm installs from the folder and from the tarball, with no network.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Developer qw(needs_command only_developers);
+use Test::More;
+use Tree;
+
+only_developers;
+needs_command($_) for qw(cargo cpanm make);
+
+my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7), $INC{"EventSource/XS.pm"}';
+
+my $tree = Tree->new;
+
+# No mirror to ask, no registry; what cargo has fetched once is enough.
+my %NO_NETWORK = (
+    CARGO_NET_OFFLINE => 'true',
+    PERL_CPANM_HOME   => $tree->fresh('cpanm'),
+    PERL_CPANM_OPT    => undef,
+    http_proxy        => 'http://127.0.0.1:9',
+    https_proxy       => 'http://127.0.0.1:9',
+);
+
+sub installs {
+    my $what  = shift;
+    my $into  = $tree->fresh('local');
+    my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
+    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/, 'is installed';
+    is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,
+        "data: 7\n\n/EventSource/XS.pm", 'and loads from there';
+    return;
+}
+
+subtest 'from the folder' => sub {
+    installs('.');
+};
+
+subtest 'from the tarball' => sub {
+    $tree->must($^X,    'Makefile.PL');
+    $tree->must('make', 'dist');
+    installs(glob $tree->folder . '/EventSource-XS-*.tar.gz');
+};
+
+done_testing;

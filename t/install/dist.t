@@ -1,0 +1,72 @@
+# The tarball: all that building, testing and reading needs, and nothing else.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Developer      qw(needs_command only_developers);
+use File::Basename qw(dirname);
+use File::Path     qw(make_path);
+use Test::More;
+use Tree;
+
+only_developers;
+needs_command($_) for qw(cargo make tar gzip);
+
+my $tree = Tree->new;
+my @ours = $tree->files;
+
+# What lies about where somebody has worked.
+my @JUNK = qw(
+    .ci/token .git/config .perltidyrc EventSource-XS-0.001.tar.gz MANIFEST.bak blib/x.pm fuzz/corpus/parse/1 node_modules/a/b.js
+    perl/EventSource/XS.pm.bak perl/EventSource/XS.pm~ src/.lib.rs.swp src/lib.rs.rej t/browser/node_modules/a/b.js
+    target/release/x.so xt/of_mine.t
+);
+for my $junk (grep { !-e $tree->folder . "/$_" } @JUNK) {
+    my $file = $tree->folder . "/$junk";
+    make_path(dirname($file));
+    open my $to, '>', $file or die "$file: $!\n";
+    close $to;
+}
+
+# Listed by somebody once; what was is no matter.
+open my $stale, '>', $tree->folder . '/MANIFEST' or die "MANIFEST: $!\n";
+print {$stale} "Makefile.PL\nt/that_is_gone.t\n";
+close $stale;
+
+$tree->must($^X,    'Makefile.PL');
+$tree->must('make', 'dist');
+my ($tarball) = grep { !/0\.001/ } glob $tree->folder . '/EventSource-XS-*.tar.gz';
+ok $tarball, 'make dist makes a tarball' or BAIL_OUT('no tarball');
+my $unpacked = $tree->unpacked($tarball, 'unpacked');
+my %packed   = map { $_ => 1 } $unpacked->files;
+
+subtest 'the tarball holds what is needed' => sub {
+    ok $packed{$_}, $_
+        for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL build.rs script/build-library);
+    ok $packed{$_}, $_ for grep { m{^(?:src|perl|t|benches|examples)/} } @ours;
+};
+
+subtest 'and nothing else' => sub {
+    my %known = map { $_ => 1 } @ours, qw(MANIFEST META.json META.yml);
+    is_deeply [grep { !$known{$_} } sort keys %packed], [], 'no file that is not ours';
+    is_deeply [grep { m{^(?:[.]|xt/|fuzz/|script/(?!build-library$))} } sort keys %packed], [],
+        'nothing that only a checkout can use';
+};
+
+subtest 'it builds and loads from where it was unpacked' => sub {
+    my $said = $unpacked->must($^X, 'Makefile.PL');
+    like $said, qr/Writing Makefile/;
+    unlike $said, qr/missing|warning/i, 'the kit is complete';
+    $unpacked->must('make');
+    my ($version) = $tarball =~ /-([0-9.]+)[.]tar/;
+    is $unpacked->must($^X, qw(-Iblib/lib -Iblib/arch -MEventSource::XS -e), 'print EventSource::XS->VERSION'),
+        $version,
+        'and is of its version';
+};
+
+subtest 'make disttest passes with the module\'s own dependencies alone' => sub {
+    like $tree->must('make', 'disttest'), qr/^Result: PASS/m;
+};
+
+done_testing;

@@ -1,0 +1,85 @@
+# Where something is missing Makefile.PL says what in one sentence, and ends well and without a Makefile.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Cwd       qw(abs_path);
+use Developer qw(needs_command only_developers);
+use Test::More;
+use Tree qw(slurp);
+
+only_developers;
+needs_command($_) for qw(cargo rustc);
+
+my $tree = Tree->new;
+my $fake = $tree->fresh('fake');
+
+# A program that prints this and ends with that status.
+sub program {
+    my ($name, $prints, $status) = @_;
+    open my $to, '>', "$fake/$name" or die "$fake/$name: $!\n";
+    print {$to} "#!/bin/sh\necho '$prints'\nexit $status\n";
+    close $to;
+    chmod 0755, "$fake/$name";
+    return "$fake/$name";
+}
+
+# A perl whose headers were never installed: what its Config says lies in no folder.
+sub without_headers {
+    open my $to, '>', "$fake/WithoutHeaders.pm" or die "$fake/WithoutHeaders.pm: $!\n";
+    print {$to} "use Config; (tied %Config)->{archlibexp} = '/nonexistent'; 1;\n";
+    close $to;
+    return (PERL5LIB => $fake, PERL5OPT => '-MWithoutHeaders');
+}
+
+my @MISSING = (
+    ['cargo',                     {CARGO => undef, PATH => '/nonexistent'}, qr/cargo 1\.63 or newer/],
+    ['cargo, by the name given',  {CARGO => '/nonexistent/cargo'},          qr/cargo 1\.63 or newer/],
+    ['a toolchain behind rustup', {CARGO => program('rustup', 'error: no default toolchain', 1)}, qr/cargo 1\.63/],
+    [
+        'a cargo that is new enough',
+        {CARGO => program('cargo-1.62', 'cargo 1.62.1 (a748cf5a3 2022-06-08)', 0)},
+        qr/is 1\.62\./
+    ],
+    ['a cargo of another decade',  {CARGO => program('cargo-0.9', 'cargo 0.9.0', 0)},   qr/is 0\.9\./],
+    ['rustc',                      {RUSTC => '/nonexistent/rustc'},                     qr/rustc 1\.63 or newer/],
+    ['a rustc that is new enough', {RUSTC => program('rustc-1.48', 'rustc 1.48.0', 0)}, qr/rustc.* is 1\.48\./],
+    ['the compiler',               {CC    => '/nonexistent/cc -m32'}, qr{C compiler.*/nonexistent/cc}],
+    ["perl's headers",             {without_headers()}, qr{headers in /nonexistent/CORE}],
+);
+
+for my $case (@MISSING) {
+    my ($what, $environment, $says) = @$case;
+    subtest "without $what" => sub {
+        open my $to, '>', $tree->folder . '/Makefile' or die "Makefile: $!\n";
+        close $to;
+        my $result = $tree->run($environment, abs_path($^X), 'Makefile.PL');
+        is $result->{status}, 0, 'ends well';
+        like $result->{output}, qr/\AEventSource-XS cannot be built here: it needs [^\n]+\.\n\z/, 'says one sentence';
+        like $result->{output}, $says,                                                            'about that';
+        ok !-e $tree->folder . '/Makefile', 'leaves no Makefile';
+    };
+}
+
+my @ENOUGH = (
+    [
+        "Debian 12's cargo",
+        {CARGO => program('cargo-1.65', 'cargo 1.65.0', 0), RUSTC => program('rustc-1.63', 'rustc 1.63.0', 0)}
+    ],
+    ['a cargo of the future', {CARGO => program('cargo-2', 'cargo 2.0.0-nightly (abc 2030-01-01)', 0)}],
+);
+for my $case (@ENOUGH) {
+    my ($what, $environment) = @$case;
+    unlink $tree->folder . '/Makefile';
+    like $tree->must($environment, $^X, 'Makefile.PL'), qr/Writing Makefile for EventSource::XS/, "$what is enough";
+    ok -e $tree->folder . '/Makefile', 'there is a Makefile';
+}
+
+subtest 'the Rust that Makefile.PL asks for is the one that Cargo.toml names' => sub {
+    my ($cargo) = slurp('Cargo.toml')  =~ /^rust-version = "([\d.]+)"/m;
+    my ($perl)  = slurp('Makefile.PL') =~ /^my \$RUST = '([\d.]+)'/m;
+    is $perl, $cargo;
+};
+
+done_testing;

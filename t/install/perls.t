@@ -1,0 +1,68 @@
+# The library is built for the perl that ran Makefile.PL: by its name, with its headers.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Config;
+use Developer  qw(needs_command only_developers);
+use File::Copy qw(copy);
+use Test::More;
+use Tree qw(slurp);
+
+only_developers;
+needs_command($_) for qw(cargo make cp);
+
+my $MARK  = 'headers_of_another_perl';
+my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)';
+my @BLIB  = qw(-Iblib/lib -Iblib/arch);
+
+my $tree    = Tree->new;
+my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
+
+# A perl under another path, whose headers leave a mark in what includes them.
+my $other   = $tree->fresh('other_perl');
+my $modules = $tree->fresh('other_perl_modules');
+copy($^X, "$other/perl") or die "$other/perl: $!\n";
+chmod 0755, "$other/perl";
+$tree->must('cp', '-R', "$Config{archlibexp}/CORE", "$Config{archlibexp}/Config.pm", $other);
+chmod 0644, "$other/CORE/perl.h";
+open my $header, '>>', "$other/CORE/perl.h" or die "perl.h: $!\n";
+print {$header} <<"MARK";
+static const char *volatile esx_mark;
+__attribute__((constructor)) static void esx_set_mark(void) { esx_mark = "$MARK"; }
+MARK
+close $header;
+open my $config, '>', "$modules/OtherPerl.pm" or die "OtherPerl.pm: $!\n";
+print {$config} qq{use Config; (tied %Config)->{archlibexp} = '$other' if \$^X eq '$other/perl'; 1;\n};
+close $config;
+my %OTHER = (PERL5LIB => $modules, PERL5OPT => '-MOtherPerl');
+
+sub is_marked { return slurp($library) =~ /$MARK/ }
+
+plan skip_all => 'a copy of this perl does not run'
+    if $tree->run(\%OTHER, "$other/perl", '-e', '1')->{status};
+
+subtest 'another perl gets a library made with its own headers' => sub {
+    $tree->must(\%OTHER, "$other/perl", 'Makefile.PL');
+    $tree->must(\%OTHER, 'make');
+    ok is_marked(), 'its headers are in the library';
+    is $tree->must(\%OTHER, "$other/perl", @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads there';
+};
+
+subtest 'after it this perl gets one of its own, in the same folder' => sub {
+    $tree->must(\%OTHER, $^X, 'Makefile.PL');
+    like $tree->must(\%OTHER, 'make'), qr/build-library/, 'it is built anew';
+    unlike slurp($library),            qr/$MARK/,         'with the headers of this perl';
+    is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+};
+
+subtest 'a perl with debugging compiled in' => sub {
+    my ($debugperl) = grep { -x } map { "$_/debugperl" } split /:/, $ENV{PATH};
+    plan skip_all => 'there is no debugperl here' if !$debugperl;
+    $tree->must($debugperl, 'Makefile.PL');
+    $tree->must('make');
+    is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+};
+
+done_testing;
