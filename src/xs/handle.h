@@ -58,7 +58,7 @@ static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
     SV *sv = newSVpvn(text, len);
-    if (!is_ascii_string((const U8 *)text, len))
+    if (len && !is_ascii_string((const U8 *)text, len)) /* of length 0 perl would look for a NUL */
         SvUTF8_on(sv);
     return sv;
 }
