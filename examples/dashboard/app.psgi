@@ -94,14 +94,18 @@ sub about {
 
 # What the page asks the server to do.
 
-my $write = posted(sub {
-    my $text = shift->raw_body;
-    $log->append('NOTE ' . substr decode('UTF-8', $text), 0, 200);
-});
-my $end = posted(sub {
-    open my $endings, '>>', $ENDINGS or die "$ENDINGS: $!\n";
-    syswrite $endings, '.';
-});
+my $write = posted(
+    sub {
+        my $text = shift->raw_body;
+        $log->append('NOTE ' . substr decode('UTF-8', $text), 0, 200);
+    }
+);
+my $end = posted(
+    sub {
+        open my $endings, '>>', $ENDINGS or die "$ENDINGS: $!\n";
+        syswrite $endings, '.';
+    }
+);
 
 sub posted {
     my $action = shift;

@@ -7,10 +7,10 @@ const element = id => document.getElementById(id);
 const show = (id, text) => { element(id).textContent = text; };
 
 // A chart is a list of {time, values}; each value becomes a line. The scale is fixed by `most`, or grows with what it
-// has to show.
+// has to show, from `least` on.
 class Chart {
-  constructor(card, {label, text, lines = 1, most}) {
-    Object.assign(this, {label, text, lines, most, points: [], at: card.querySelector('.figure')});
+  constructor(card, {label, text, lines = 1, most, least = 0}) {
+    Object.assign(this, {label, text, lines, most, least, points: [], at: card.querySelector('.figure')});
     const names = ['first', 'second'].slice(0, lines);
     this.box = document.createElement('div');
     this.box.className = 'chart';
@@ -31,7 +31,7 @@ class Chart {
   }
 
   draw(now) {
-    const most = this.most?.() ?? roundUp(Math.max(...this.points.flatMap(point => point.values)));
+    const most = this.most?.() ?? roundUp(Math.max(this.least, ...this.points.flatMap(point => point.values)));
     for (let line = 0; line < this.lines; line++) {
       const runs = this.runs().map(run => run.map(({time, values}) =>
         [100 - (now - time) / SHOWN * 100, 100 - values[line] / most * 100].map(number => +number.toFixed(2))));
@@ -40,7 +40,7 @@ class Chart {
       area.setAttribute('d', runs.map(run => `M${run[0][0]} 100L${run.join('L')}V100Z`).join(''));
     }
     const marks = this.box.querySelectorAll('.scale span');
-    [most, most / 2, 0].forEach((mark, row) => { marks[row].textContent = this.label(mark); });
+    [most, most / 2, 0].forEach((mark, row) => { marks[row].textContent = mark ? this.label(mark) : '0'; });
   }
 
   // Points that follow each other; where the stream was interrupted, the line is.
@@ -77,7 +77,7 @@ function bytes(number, digits = 1) {
 
 const percent = number => `${Math.round(number)} %`;
 const rate = number => `${bytes(number)}/s`;
-const plainRate = number => `${bytes(number, number >= 1000 && number % 1 ? 1 : 0)}/s`;
+const wholeRate = number => `${bytes(number, 0)}/s`;
 const key = name => Object.assign(document.createElement('span'), {className: `key ${name}`});
 
 // What is drawn, and how a figure becomes points and words.
@@ -87,9 +87,9 @@ let memory = 1;
 
 const charts = {
   cpu: new Chart(element('cpu'), {text: 'Use of the processor', label: percent, most: () => 100}),
-  memory: new Chart(element('memory'), {text: 'Memory in use', label: number => bytes(number, 0), most: () => memory}),
-  load: new Chart(element('load'), {text: 'Load', label: number => number.toFixed(number % 1 ? 1 : 0)}),
-  network: new Chart(element('network'), {text: 'Network', label: plainRate, lines: 2}),
+  memory: new Chart(element('memory'), {text: 'Memory in use', label: bytes, most: () => memory}),
+  load: new Chart(element('load'), {text: 'Load', least: 1, label: number => number.toFixed(number % 1 ? 1 : 0)}),
+  network: new Chart(element('network'), {text: 'Network', least: 1000, label: wholeRate, lines: 2}),
 };
 
 const readers = {
@@ -103,8 +103,9 @@ const readers = {
     return [used];
   },
   load([one, five, fifteen]) {
-    const cores = processors ? ` on ${processors} processor${processors > 1 ? 's' : ''}` : '';
-    charts.load.tell(one.toFixed(2), [`${five.toFixed(2)} in 5 min, ${fifteen.toFixed(2)} in 15 min${cores}`]);
+    const cores = processors ? `; ${processors} core${processors > 1 ? 's' : ''}` : '';
+    charts.load.least = processors ?? 1;
+    charts.load.tell(one.toFixed(2), [`${five.toFixed(2)} in 5 min, ${fifteen.toFixed(2)} in 15${cores}`]);
     return [one];
   },
   network({received, sent}) {

@@ -43,7 +43,7 @@ package Dashboard::Log::Lines;
 
 # What has been written since the last call: [number, line], ...
 sub next_lines {
-    my $self = shift;
+    my $self  = shift;
     my @lines = @{delete $self->{waiting} || []};
     seek $self->{file}, 0, 1;    # the end of the file has moved
     while (defined(my $line = readline $self->{file})) {

@@ -39,7 +39,7 @@ sub processors {
 
 # The part of the time since the last look, in percent, in which the processors were not idle.
 sub _cpu {
-    my $self = shift;
+    my $self   = shift;
     my ($line) = (_read('/proc/stat') || '') =~ /^cpu +([0-9 ]+)/m or return undef;
     my @spent  = split / /, $line;
     my $idle   = $spent[3] + ($spent[4] || 0);
