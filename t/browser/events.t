@@ -1,0 +1,50 @@
+# What an application pushes is what a real browser's EventSource hears, and it comes back when and as it was told to.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Browser;
+use BrowserCases qw(cases expected_events);
+use Server;
+use Test::More;
+
+binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+Browser->require_or_skip_all;
+my $browser = Browser->start;
+
+# The times at which the page saw a state.
+sub times_of {
+    my ($state, $states) = @_;
+    return map { $_->{time} } grep { $_->{state} == $state } @$states;
+}
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
+    subtest $name => sub {
+        Server->require_or_skip_all($name);
+        my $server = Server->start($name, 't/browser/events.psgi', workers => 4);
+        $browser->open($server->url('/'));
+        $browser->wait_for("events.some(event => event.type === 'done')", 'the stream has been gone through');
+        my @events = @{$browser->evaluate('events')};
+        my $states = $browser->evaluate('states');
+
+        my @expected = expected_events();
+        for my $case (cases()) {
+            is_deeply shift @events, shift @expected, $case->[0];
+        }
+        is_deeply shift @events, {type => 'resumed', data => 'ïd ☺', lastEventId => 'second'},
+            'it comes back with the last event ID';
+        is_deeply \@events, [{type => 'done', data => 'second', lastEventId => 'second'}], 'and again, with the next';
+
+        my ($first_end, $second_end) = times_of(0, [@$states[1 .. $#$states]]);
+        my (undef, $second_open, $third_open) = times_of(1, $states);
+        cmp_ok $second_open - $first_end, '<',  2_900, 'after the retry that it was given, not its own 3 s';
+        cmp_ok $third_open - $second_end, '>=', 1_150, 'then after a longer one';
+        is $states->[-1]{state}, 2, 'closed by the page, it is closed';
+    };
+}
+is_deeply [$browser->complaints], [], 'the browser complains about nothing';
+
+done_testing;

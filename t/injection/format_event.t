@@ -1,0 +1,56 @@
+# No string given to format_event becomes anything but the field that it was given for.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Encode          qw(encode);
+use EventSource::XS qw(format_event);
+use Injection       qw(lines no_injection require_parser);
+use Test::More;
+
+require_parser();
+
+sub breaks_a_line { return $_[0] =~ /[\r\n\0]/ }
+
+my %expected = (
+    event => sub {
+        my $string = shift;
+        return if breaks_a_line($string);
+        return {events => [{event => length $string ? $string : 'message', data => 'beside'}]};
+    },
+    id => sub {
+        my $string = shift;
+        return if breaks_a_line($string);
+        return {events => [{id => $string, data => 'beside'}]};
+    },
+    retry => sub {
+        my $string = shift;
+        return if $string !~ /\A[0-9]+\z/;
+        return {retries => [0 + $string], events => [{data => 'beside'}]};
+    },
+    data    => sub { return {events   => [{data => lines($_[0])}]} },
+    comment => sub { return {comments => [split /\n/, lines($_[0]), -1], events => [{data => 'beside'}]} },
+);
+
+# split makes nothing of nothing, but an empty comment is a line too.
+my $comment = $expected{comment};
+$expected{comment} = sub { my $want = $comment->(@_); push @{$want->{comments}}, '' if $_[0] eq ''; return $want };
+
+for my $field (sort keys %expected) {
+    my @beside = $field eq 'data' ? () : (data => 'beside');
+    no_injection("$field, characters", sub { format_event($field => $_[0], @beside) }, $expected{$field});
+    no_injection(
+        "$field, bytes",
+        sub { format_event(bytes => 1, $field => encode('UTF-8', $_[0]), @beside) },
+        $expected{$field}
+    );
+}
+no_injection(
+    'elements of data',
+    sub { format_event(data => [$_[0], $_[0]]) },
+    sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} }
+);
+
+done_testing;

@@ -1,0 +1,52 @@
+# The injection tests can fail: an encoder that takes no care is caught, in each field and by the strings that one would
+# think of.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Encode    qw(encode);
+use Injection qw(injected lines require_parser);
+use Test::More;
+
+require_parser();
+
+sub caught {
+    my ($name, $encoder, $expected, @by) = @_;
+    my @wrong = injected($encoder, $expected);
+    for my $by (@by) {
+        ok scalar(grep { index($_, qq("$by" )) == 0 } @wrong), "$name: caught by $by";
+    }
+    return;
+}
+
+caught(
+    'data without lines',
+    sub { encode('UTF-8', "data: $_[0]\n\n") },
+    sub { return {events => [{data => lines($_[0])}]} },
+    '\\n', '\\r', 'a\\na', '\\n\\na'
+);
+caught(
+    'data without its space',
+    sub { encode('UTF-8', 'data:' . lines($_[0]) =~ s/\n/\ndata:/gr . "\n\n") },
+    sub { return {events => [{data => lines($_[0])}]} },
+    ' ', ' a'
+);
+caught(
+    'data without its last line',
+    sub {
+        encode('UTF-8', join('', map { "data: $_\n" } split /\n/, lines($_[0])) . "\n");
+    },
+    sub { return {events => [{data => lines($_[0])}]} },
+    '',
+    '\\n',
+    'a\\n'
+);
+caught(
+    'an id that is not looked at',
+    sub { encode('UTF-8', "id: $_[0]\ndata: beside\n\n") },
+    sub { return $_[0] =~ /[\r\n\0]/ ? undef : {events => [{id => $_[0], data => 'beside'}]} },
+    '\\u0000', '\\n', 'a\\na'
+);
+done_testing;

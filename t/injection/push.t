@@ -1,0 +1,71 @@
+# No string that an application pushes to a Plack::App::EventSource becomes anything but the field that it is pushed as.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Encode    qw(encode);
+use Injection qw(lines no_injection require_parser);
+use Plack::App::EventSource;
+use Test::More;
+
+require_parser();
+
+# A server's writer that keeps what it is given.
+package Kept {    ## no critic (ProhibitMultiplePackages)
+    sub new   { my ($class, $kept) = @_; return bless {kept => $kept}, $class }
+    sub write { ${$_[0]{kept}} .= $_[1]; return }
+    sub close { return }
+}
+
+# What goes over the wire for these messages, from an app with these options.
+sub pushed {
+    my ($option, @messages) = @_;
+    my $kept = '';
+    my $app  = Plack::App::EventSource->new(%$option, handler_cb => sub { $_[0]->push(@messages) })->to_app;
+    $app->({REQUEST_METHOD => 'GET'})->(sub { return Kept->new(\$kept) });
+    return $kept;
+}
+
+my %expected = (
+    event => sub {
+        return if $_[0] =~ /[\r\n\0]/;
+        return {events => [{event => length $_[0] ? $_[0] : 'message', data => 'beside'}]};
+    },
+    id => sub {
+        return if $_[0] =~ /[\r\n\0]/;
+        return {events => [{id => $_[0], data => 'beside'}]};
+    },
+
+    # Any one line is sent, as always; a client takes it if it is a number.
+    retry => sub {
+        return if $_[0] =~ /[\r\n\0]/;
+        return {retries => [$_[0] =~ /\A[0-9]+\z/ ? 0 + $_[0] : ()], events => [{data => 'beside'}]};
+    },
+    data => sub { return {events => [{data => lines($_[0])}]} },
+);
+my %manner = (
+    'characters'           => [{characters => 1}, sub { return $_[0] }],
+    'characters, by guess' => [{},                sub { return $_[0] }],
+    'bytes, by guess'      => [{},                sub { return encode('UTF-8', $_[0]) }],
+);
+for my $manner (sort keys %manner) {
+    my ($option, $given) = @{$manner{$manner}};
+    for my $field (sort keys %expected) {
+        my @beside = $field eq 'data' ? () : (data => 'beside');
+        no_injection(
+            "$field, $manner",
+            sub { pushed($option, {$field => $given->($_[0]), @beside}) },
+            $expected{$field}
+        );
+    }
+    no_injection("a string, $manner", sub { pushed($option, $given->($_[0])) }, $expected{data});
+    no_injection(
+        "two strings, $manner",
+        sub { pushed($option, $given->($_[0]), $given->($_[0])) },
+        sub { return {events => [{data => lines($_[0]) . "\n" . lines($_[0])}]} }
+    );
+}
+
+done_testing;
