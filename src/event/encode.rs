@@ -180,8 +180,20 @@ impl Block<'_> {
         self.at += bytes.len();
     }
 
+    /// Eight characters at a time as long as they are ASCII, for that is what most of most texts is.
     fn put_latin1(&mut self, part: &[u8]) {
-        for byte in part {
+        let mut words = part.chunks_exact(8);
+        for word in words.by_ref() {
+            match <[u8; 8]>::try_from(word) {
+                Ok(word) if word.is_ascii() => self.put(&word),
+                _ => self.put_characters(word),
+            }
+        }
+        self.put_characters(words.remainder());
+    }
+
+    fn put_characters(&mut self, latin1: &[u8]) {
+        for byte in latin1 {
             if byte.is_ascii() {
                 self.put(&[*byte]);
             } else {
