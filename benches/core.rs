@@ -41,10 +41,10 @@ fn lines(bytes: usize, count: usize) -> Vec<u8> {
     (0..bytes).map(|at| if at % each == each - 1 && at + 1 < bytes { b'\n' } else { b'a' + (at % 26) as u8 }).collect()
 }
 
-/// The same with an e acute for every sixth letter, as in French.
+/// The same with an e acute for one letter in twenty-five, as in French.
 fn latin1(bytes: usize, count: usize) -> Vec<u8> {
     let mut text = lines(bytes, count);
-    text.iter_mut().step_by(6).filter(|byte| **byte != b'\n').for_each(|byte| *byte = 0xE9);
+    text.iter_mut().step_by(25).filter(|byte| **byte != b'\n').for_each(|byte| *byte = 0xE9);
     text
 }
 

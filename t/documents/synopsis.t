@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 
-use File::Find  qw(find);
+use File::Find            qw(find);
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use Test::More;
@@ -14,21 +14,20 @@ sub example {
     open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
     my $text = do { local $/ = undef; <$lines> };
     my ($section) = $text =~ /$from(.*?)$to/s or return;
-    return join '', map {"$_\n"} map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
+    return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
 }
 
 # Runs an example as a program of its own would run; what it evaluates to is returned.
 my $number = 0;
+
 sub run {
     my ($code, $name) = @_;
     my $package = 'Example' . ++$number;
     my $printed = '';
     my $value   = do {
         open my $out, '>', \$printed or die $!;
-        my $before = select $out;
-        my $got    = eval "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
-        select $before;
-        $got;
+        local *STDOUT = $out;
+        eval "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code"; ## no critic (ProhibitStringyEval)
     };
     is $@, '', "$name runs";
     return ($value, $printed);

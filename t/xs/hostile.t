@@ -221,10 +221,10 @@ subtest 'a string with a flag that is a lie is sent as valid UTF-8' => sub {
     my $pair = "\xC2\x01\xC3";
     Encode::_utf8_on($_) for $cut, $pair;
     is format_event(data => $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\n\n", 'characters';
-    is EventSource::XS::_push_bytes(0, $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n", 'either';
+    is EventSource::XS::_push_bytes(0, $cut),  "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n",    'either';
     is EventSource::XS::_push_bytes(0, $pair), "data: \xEF\xBF\xBD\x01\xEF\xBF\xBD\r\n\r\n", 'what looks like bytes';
     ok !eval { format_event(data => $cut, bytes => 1) }, 'but no bytes';
-    ok !eval { EventSource::Parser->new->feed($cut) }, 'nor to be parsed';
+    ok !eval { EventSource::Parser->new->feed($cut) },   'nor to be parsed';
 };
 
 done_testing;

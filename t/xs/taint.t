@@ -34,20 +34,21 @@ is $event->{data}, 'x', 'tainted bytes are parsed';
 
 # perl's own note of taint is lowered by each statement that runs, so by each overload.
 {
+
     package Overloaded;
     use overload '""' => sub { my $text = 'clean'; return $text };
 }
 my $object = bless {}, 'Overloaded';
 for my $case (
     ['alone'                      => "x$evil"],
-    ['before an overloaded value' => "x$evil", $object],
-    ['after one'                  => $object, "x$evil"],
-    ['between two'                => $object, "x$evil", $object],
+    ['before an overloaded value' => "x$evil",        $object],
+    ['after one'                  => $object,         "x$evil"],
+    ['between two'                => $object,         "x$evil", $object],
     ['which is no Unicode'        => "\x{D800}$evil", $object],
 ) {
     my ($where, @data) = @$case;
-    ok tainted(format_event(data => [@data])), "format_event: a tainted text $where";
-    ok tainted(EventSource::XS::_push_bytes(1, @data)), "push: a tainted text $where";
+    ok tainted(format_event(data => [@data])),                 "format_event: a tainted text $where";
+    ok tainted(EventSource::XS::_push_bytes(1, @data)),        "push: a tainted text $where";
     ok tainted(HTTP::ServerEvent->as_string(data => [@data])), "as_string: a tainted text $where";
 }
 my @tainted = map { tainted(format_event(data => [$_, $object])) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';

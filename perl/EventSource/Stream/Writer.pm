@@ -36,8 +36,8 @@ sub new {
 # Public methods
 
 sub close {
-    my $self = shift;
-    $self->_end('application');
+    my ($self, $why) = @_;
+    $self->_end(defined $why ? $why : 'application');
     return;
 }
 
@@ -171,8 +171,10 @@ Takes the writer that a PSGI responder has returned and the request's environmen
 =head2 close
 
     $stream->close;
+    $stream->close($why);
 
-Ends the response. What has been written is sent first. Does nothing if the stream has ended.
+Ends the response. What has been written is sent first. C<$why> is what L</on_close> is told, C<application> unless given. Does
+nothing if the stream has ended.
 
 =head2 drop
 
@@ -197,8 +199,8 @@ False once the stream was closed or its client is seen to have left.
 
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
 
-Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client> or
-C<application>.
+Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
+C<application>, or what L</close> was given.
 
 =head2 write
 

@@ -19,6 +19,7 @@ sub call {
     EventSource::XS->dispatch;
     return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
     $self->_check_options;
+    croak 'Plack::App::EventSource: there is no handler_cb' if !$self->handler_cb;
     return sub {
         my $respond = shift;
         my $writer  = $respond->([200, $self->_response_headers]);
@@ -63,9 +64,11 @@ sub _handle {
     my $handled = eval { $self->handler_cb->($connection, $env); 1 };
     my $trouble = $@;
     $unwind = 0;
+    my $is_gone = !$handled && blessed $trouble && $trouble->isa('EventSource::Gone');
+    $stream->close('error') if !$handled && !$is_gone;
     undef $connection;
     EventSource::XS->dispatch if $stream->is_blocking;
-    die $trouble              if !$handled && !(blessed $trouble && $trouble->isa('EventSource::Gone'));
+    die $trouble              if !$handled && !$is_gone;
     return;
 }
 

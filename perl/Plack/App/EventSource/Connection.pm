@@ -54,6 +54,7 @@ sub push {
 
 sub DESTROY {
     my $self = shift;
+    local ($@, $!, $?) = ($@, $!, $?);
     $self->{stream}->drop if $self->{stream} && !$self->{is_handle};
     return;
 }
@@ -121,7 +122,7 @@ it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
     $conn->on_close(sub { my ($conn, $why) = @_; ... });
 
 Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
-reason: C<client> if the client has left, C<application> if it was closed here. Callbacks run when the handler
+reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler died. Callbacks run when the handler
 has returned, at the entry of the next request, from the event loop where one runs, or by L<EventSource::XS/dispatch>;
 never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns the connection. Croaks if given
 anything but a code reference.
