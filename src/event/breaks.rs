@@ -138,7 +138,7 @@ mod tests {
 
     /// Texts of every length around the blocks, with breaks and their neighbours in the character table everywhere.
     fn texts() -> impl Iterator<Item = Vec<u8>> {
-        let lengths = (0..300).chain([16_319, 16_320, 16_321, 70_000]);
+        let lengths = (0..300).chain(if cfg!(miri) { 0..0 } else { 16_319..16_322 });
         lengths.map(|length| (0..length).map(|at| b"\r\nab\x0b\x0c\x09\x0e\x8a\x8d\0\xff"[at * 7 % 12]).collect())
     }
 
