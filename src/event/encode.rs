@@ -76,7 +76,7 @@ pub fn size_bound<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> usize {
     fields.into_iter().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add)
 }
 
-/// How many bytes the blank line at the end of a block may need: a whole [`Frame`].
+/// How many bytes the blank line at the end of a block may need: a whole `Frame`.
 pub const BLANK_SIZE_BOUND: usize = 8;
 
 impl Field<'_> {
