@@ -10,6 +10,7 @@ use warnings;
 #   $browser->wait_for('document.title === "ready"', 'the page is ready');
 
 use Carp       qw(croak);
+use Developer  qw(only_developers);
 use Fcntl      qw(F_DUPFD);
 use File::Spec ();
 use File::Temp ();
@@ -83,6 +84,7 @@ sub open {
 
 # Ends the test file, green, if there is no browser; with EVENTSOURCE_XS_FULL there has to be one.
 sub require_or_skip_all {
+    only_developers();
     my $missing = missing() or return;
     plan skip_all => $missing if !$ENV{EVENTSOURCE_XS_FULL};
     fail 'a browser is here';

@@ -20,9 +20,11 @@ our @EXPORT_OK = qw(needs needs_command needs_module only_developers);
 # needs($found, 'no Chromium'): ends the test file if it was not found.
 sub needs {
     my ($found, $trouble) = @_;
-    return $found                  if $found;
-    Test::More::BAIL_OUT($trouble) if is_full();
-    return Test::More::plan(skip_all => $trouble);
+    return $found                                 if $found;
+    return Test::More::plan(skip_all => $trouble) if !is_full();
+    Test::More::fail($trouble);
+    Test::More::done_testing();
+    exit 1;
 }
 
 sub needs_command {

@@ -10,6 +10,7 @@ use warnings;
 
 use Carp       qw(croak);
 use Config     qw(%Config);
+use Developer  qw(only_developers);
 use File::Spec ();
 use File::Temp ();
 use IO::Socket::INET;
@@ -94,6 +95,7 @@ sub port { return $_[0]{port} }
 # Ends the test file, green, if the server is not here; with EVENTSOURCE_XS_FULL, everything has to be.
 sub require_or_skip_all {
     my ($class, $name) = @_;
+    only_developers();
     my $missing = $class->missing($name) or return;
     plan skip_all => $missing if !$ENV{EVENTSOURCE_XS_FULL};
     fail "$name is here";
