@@ -164,7 +164,7 @@ sub wait_for {
     return $value;
 }
 
-sub DESTROY { $_[0]->stop }
+sub DESTROY { $_[0]->stop; return }
 
 # Private functions and methods
 
