@@ -16,6 +16,7 @@ use File::Temp ();
 use JSON::MaybeXS;
 use MIME::Base64 qw(decode_base64);
 use POSIX        qw(WNOHANG dup2 setpgid);
+use Scalar::Util qw(weaken);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -27,6 +28,13 @@ my @FLAGS = qw(
     --disable-background-networking --disable-component-update --disable-sync --disable-extensions --disable-breakpad
     --disable-crash-reporter --disable-default-apps --mute-audio --remote-debugging-pipe
 );
+
+# The browsers of this process that run, by pid: they end with the test, before their profiles are removed.
+my %RUNNING;
+
+END {
+    $_->stop for grep { defined } values %RUNNING;
+}
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 
@@ -131,6 +139,7 @@ sub stop {
     my $self = shift;
     my $pid  = delete $self->{pid};
     return if !$pid || $self->{owner} != $$;
+    delete $RUNNING{$pid};
     local ($?, $!, $@);
     local $SIG{PIPE} = 'IGNORE';
     print {$self->{to}} $JSON->encode({id => 0, method => 'Browser.close'}), "\0";
@@ -154,7 +163,7 @@ sub wait_for {
             fail $name;
             diag "Not true within $WITHIN s: $expression", $@ ? "\n$@" : '';
             diag "The page complains: $_" for $self->complaints;
-            return undef;
+            return;
         }
         sleep $LOOK_EVERY;
     }
@@ -162,7 +171,7 @@ sub wait_for {
     return $value;
 }
 
-sub DESTROY { $_[0]->stop }
+sub DESTROY { $_[0]->stop; return }
 
 # Private functions and methods
 
@@ -226,6 +235,7 @@ sub _spawn {
     }
     setpgid($pid, $pid);
     $self->{pid} = $pid;
+    weaken($RUNNING{$pid} = $self);
     return;
 }
 
