@@ -104,9 +104,9 @@ sub screenshot {
     my ($self, $path, %option) = @_;
     $self->ask(
         'Emulation.setDeviceMetricsOverride',
-        width             => $option{width}  || 1280,
-        height            => $option{height} || 900,
-        deviceScaleFactor => $option{scale}  || 1,
+        width             => 0 + ($option{width}  || 1280),
+        height            => 0 + ($option{height} || 900),
+        deviceScaleFactor => 0 + ($option{scale}  || 1),
         mobile            => JSON->false,
     );
     $self->ask('Emulation.setEmulatedMedia',
