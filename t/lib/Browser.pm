@@ -11,6 +11,7 @@ use warnings;
 
 use Carp       qw(croak);
 use Fcntl      qw(F_DUPFD);
+use File::Path qw(remove_tree);
 use File::Spec ();
 use File::Temp ();
 use JSON::MaybeXS;
@@ -149,7 +150,12 @@ sub stop {
     waitpid $pid, 0;
     $deadline = time + 5;
     sleep $LOOK_EVERY while kill(0, -$pid) && time < $deadline;    # they write to the profile to the last
-    delete $self->{profile};
+    my $profile = delete($self->{profile})->dirname;
+
+    while (-d $profile && time < $deadline) {                      # and its crash handlers are no children of ours
+        sleep $LOOK_EVERY;
+        remove_tree($profile, {error => \my $ignored});
+    }
     return;
 }
 
