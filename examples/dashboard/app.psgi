@@ -112,9 +112,17 @@ sub posted {
     return sub {
         my $request = Plack::Request->new(shift);
         return [405, ['Content-Type' => 'text/plain', Allow => 'POST'], ["POST only\n"]] if $request->method ne 'POST';
+        return [403, ['Content-Type' => 'text/plain'], ["Only from the page itself\n"]] if is_foreign($request);
         $action->($request);
         return [204, [], []];
     };
+}
+
+# Browsers say which page a request comes from, and only ours may ask for something to be done.
+sub is_foreign {
+    my $request = shift;
+    my ($origin, $host) = map { scalar $request->header($_) } qw(Origin Host);
+    return defined $origin && $origin !~ m{\Ahttps?://\Q$host\E\z};
 }
 
 # The page and what belongs to it.

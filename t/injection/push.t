@@ -7,25 +7,19 @@ use utf8;
 use lib 't/lib';
 use Encode    qw(encode);
 use Injection qw(lines no_injection require_parser);
+use KeptWriter;
 use Plack::App::EventSource;
 use Test::More;
 
 require_parser();
 
-# A server's writer that keeps what it is given.
-package Kept {    ## no critic (ProhibitMultiplePackages)
-    sub new   { my ($class, $kept) = @_; return bless {kept => $kept}, $class }
-    sub write { ${$_[0]{kept}} .= $_[1]; return }
-    sub close { return }
-}
-
 # What goes over the wire for these messages, from an app with these options.
 sub pushed {
     my ($option, @messages) = @_;
-    my $kept = '';
-    my $app  = Plack::App::EventSource->new(%$option, handler_cb => sub { $_[0]->push(@messages) })->to_app;
-    $app->({REQUEST_METHOD => 'GET'})->(sub { return Kept->new(\$kept) });
-    return $kept;
+    my $writer = KeptWriter->new;
+    my $app    = Plack::App::EventSource->new(%$option, handler_cb => sub { $_[0]->push(@messages) })->to_app;
+    $app->({REQUEST_METHOD => 'GET'})->(sub { return $writer });
+    return $writer->kept;
 }
 
 my %expected = (

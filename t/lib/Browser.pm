@@ -12,11 +12,13 @@ use warnings;
 use Carp       qw(croak);
 use Developer  qw(only_developers);
 use Fcntl      qw(F_DUPFD);
+use File::Path qw(remove_tree);
 use File::Spec ();
 use File::Temp ();
 use JSON::MaybeXS;
 use MIME::Base64 qw(decode_base64);
 use POSIX        qw(WNOHANG dup2 setpgid);
+use Scalar::Util qw(weaken);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -28,6 +30,13 @@ my @FLAGS = qw(
     --disable-background-networking --disable-component-update --disable-sync --disable-extensions --disable-breakpad
     --disable-crash-reporter --disable-default-apps --mute-audio --remote-debugging-pipe
 );
+
+# The browsers of this process that run, by pid: they end with the test, before their profiles are removed.
+my %RUNNING;
+
+END {
+    $_->stop for grep { defined } values %RUNNING;
+}
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 
@@ -98,9 +107,9 @@ sub screenshot {
     my ($self, $path, %option) = @_;
     $self->ask(
         'Emulation.setDeviceMetricsOverride',
-        width             => $option{width}  || 1280,
-        height            => $option{height} || 900,
-        deviceScaleFactor => $option{scale}  || 1,
+        width             => 0 + ($option{width}  || 1280),
+        height            => 0 + ($option{height} || 900),
+        deviceScaleFactor => 0 + ($option{scale}  || 1),
         mobile            => JSON->false,
     );
     $self->ask('Emulation.setEmulatedMedia',
@@ -133,6 +142,7 @@ sub stop {
     my $self = shift;
     my $pid  = delete $self->{pid};
     return if !$pid || $self->{owner} != $$;
+    delete $RUNNING{$pid};
     local ($?, $!, $@);
     local $SIG{PIPE} = 'IGNORE';
     print {$self->{to}} $JSON->encode({id => 0, method => 'Browser.close'}), "\0";
@@ -142,7 +152,12 @@ sub stop {
     waitpid $pid, 0;
     $deadline = time + 5;
     sleep $LOOK_EVERY while kill(0, -$pid) && time < $deadline;    # they write to the profile to the last
-    delete $self->{profile};
+    my $profile = delete($self->{profile})->dirname;
+
+    while (-d $profile && time < $deadline) {                      # and its crash handlers are no children of ours
+        sleep $LOOK_EVERY;
+        remove_tree($profile, {error => \my $ignored});
+    }
     return;
 }
 
@@ -156,7 +171,7 @@ sub wait_for {
             fail $name;
             diag "Not true within $WITHIN s: $expression", $@ ? "\n$@" : '';
             diag "The page complains: $_" for $self->complaints;
-            return undef;
+            return;
         }
         sleep $LOOK_EVERY;
     }
@@ -228,6 +243,7 @@ sub _spawn {
     }
     setpgid($pid, $pid);
     $self->{pid} = $pid;
+    weaken($RUNNING{$pid} = $self);
     return;
 }
 

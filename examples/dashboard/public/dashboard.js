@@ -77,7 +77,7 @@ function bytes(number, digits = 1) {
 
 const percent = number => `${Math.round(number)} %`;
 const rate = number => `${bytes(number)}/s`;
-const wholeRate = number => `${bytes(number, 0)}/s`;
+const roundRate = number => rate(number).replace('.0 ', ' ');
 const key = name => Object.assign(document.createElement('span'), {className: `key ${name}`});
 
 // What is drawn, and how a figure becomes points and words.
@@ -87,9 +87,9 @@ let memory = 1;
 
 const charts = {
   cpu: new Chart(element('cpu'), {text: 'Use of the processor', label: percent, most: () => 100}),
-  memory: new Chart(element('memory'), {text: 'Memory in use', label: bytes, most: () => memory}),
+  memory: new Chart(element('memory'), {text: 'Memory in use', label: number => bytes(number), most: () => memory}),
   load: new Chart(element('load'), {text: 'Load', least: 1, label: number => number.toFixed(number % 1 ? 1 : 0)}),
-  network: new Chart(element('network'), {text: 'Network', least: 1000, label: wholeRate, lines: 2}),
+  network: new Chart(element('network'), {text: 'Network', least: 1000, label: roundRate, lines: 2}),
 };
 
 const readers = {

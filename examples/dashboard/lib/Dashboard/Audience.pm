@@ -5,6 +5,8 @@ use warnings;
 # Who is watching, over all processes of the server: a file for each open stream, in a folder that they share. A process
 # that died has left, so a file counts as long as its process runs.
 
+use Dashboard::Audience::Seat;
+
 my $JOINED = 0;
 
 sub new {
@@ -29,17 +31,7 @@ sub count {
 # Counts until what it returns is gone.
 sub join {
     my $self = shift;
-    my $file = "$self->{folder}/$$-" . $JOINED++;
-    open my $seat, '>', $file or die "$file: $!\n";
-    return bless {file => $file, pid => $$}, 'Dashboard::Audience::Seat';
-}
-
-package Dashboard::Audience::Seat;
-
-sub DESTROY {
-    my $self = shift;
-    unlink $self->{file} if $self->{pid} == $$;
-    return;
+    return Dashboard::Audience::Seat->new("$self->{folder}/$$-" . $JOINED++);
 }
 
 1;

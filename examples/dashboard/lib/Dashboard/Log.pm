@@ -5,6 +5,7 @@ use warnings;
 # A log that all processes of the server write to and read: lines of UTF-8, numbered from 1 on. The number of a line is
 # its event's id, so that a browser that comes back is sent what it has missed, by whichever process it reaches.
 
+use Dashboard::Log::Lines;
 use Encode qw(encode);
 use POSIX  qw(strftime);
 
@@ -30,29 +31,12 @@ sub append {
 # Lines from here on: all after this number, or the last few if there is no such line.
 sub follow {
     my ($self, $after, $few) = @_;
-    open my $file, '<', $self->{path} or die "$self->{path}: $!\n";
-    my $lines = bless {file => $file, number => 0, part => ''}, 'Dashboard::Log::Lines';
+    my $lines = Dashboard::Log::Lines->new($self->{path});
     my @all   = $lines->next_lines;
     my $known = defined $after && $after =~ /\A[0-9]{1,9}\z/ && $after <= @all;
     my $from  = $known ? $after : @all > $few ? @all - $few : 0;
-    $lines->{waiting} = [@all[$from .. $#all]];
+    $lines->put_back(@all[$from .. $#all]);
     return $lines;
-}
-
-package Dashboard::Log::Lines;
-
-# What has been written since the last call: [number, line], ...
-sub next_lines {
-    my $self  = shift;
-    my @lines = @{delete $self->{waiting} || []};
-    seek $self->{file}, 0, 1;    # the end of the file has moved
-    while (defined(my $line = readline $self->{file})) {
-        $self->{part} .= $line;
-        next if $self->{part} !~ s/\n\z//;
-        push @lines, [++$self->{number}, $self->{part}];
-        $self->{part} = '';
-    }
-    return @lines;
 }
 
 1;

@@ -20,18 +20,20 @@ sub new {
 sub figures {
     my $self    = shift;
     my $figures = {time => time};
-    my ($load, $cpu, $memory, $network) = (_load(), $self->_cpu, _memory(), $self->_network($figures->{time}));
-    $figures->{load}    = $load    if $load;
-    $figures->{cpu}     = $cpu     if defined $cpu;
-    $figures->{memory}  = $memory  if $memory;
-    $figures->{network} = $network if $network;
+    my %look    = (
+        load    => scalar _load(),
+        cpu     => scalar $self->_cpu,
+        memory  => scalar _memory(),
+        network => scalar $self->_network($figures->{time}),
+    );
+    defined $look{$_} and $figures->{$_} = $look{$_} for keys %look;
     return $figures;
 }
 
 sub name { return hostname() }
 
 sub processors {
-    my $count = () = (_read('/proc/stat') || '') =~ /^cpu[0-9]/mg;
+    my $count = () = (_read('/proc/stat') // '') =~ /^cpu[0-9]/mg;
     return $count || undef;
 }
 
@@ -40,15 +42,16 @@ sub processors {
 # The part of the time since the last look, in percent, in which the processors were not idle.
 sub _cpu {
     my $self   = shift;
-    my ($line) = (_read('/proc/stat') || '') =~ /^cpu +([0-9 ]+)/m or return undef;
+    my ($line) = (_read('/proc/stat') // '') =~ /^cpu +([0-9 ]+)/m or return;
     my @spent  = split / /, $line;
     my $idle   = $spent[3] + ($spent[4] || 0);
     my $all    = 0;
     $all += $_ for @spent[0 .. ($#spent < 7 ? $#spent : 7)];
     my ($idle_before, $all_before) = @{$self->{cpu} || [$idle, $all]};
-    return undef if $self->{cpu} && $all == $all_before;
+    return if $self->{cpu} && $all == $all_before;
     $self->{cpu} = [$idle, $all];
-    return $all == $all_before ? undef : 100 * (1 - ($idle - $idle_before) / ($all - $all_before));
+    return if $all == $all_before;
+    return 100 * (1 - ($idle - $idle_before) / ($all - $all_before));
 }
 
 sub _load {
@@ -59,7 +62,7 @@ sub _load {
 }
 
 sub _memory {
-    my %kilobytes = (_read('/proc/meminfo') || '') =~ /^(\w+): +([0-9]+) kB/mg;
+    my %kilobytes = (_read('/proc/meminfo') // '') =~ /^(\w+): +([0-9]+) kB/mg;
     my ($total, $free) = @kilobytes{qw(MemTotal MemAvailable)};
     return defined $free ? {total => $total * 1024, used => ($total - $free) * 1024} : undef;
 }
@@ -68,7 +71,7 @@ sub _memory {
 sub _network {
     my ($self, $now) = @_;
     my $text = _read('/proc/net/dev');
-    return undef if !defined $text;
+    return if !defined $text;
     my ($in, $out) = (0, 0);
     while ($text =~ /^ *(\S+): *([0-9]+)(?: +[0-9]+){7} +([0-9]+)/mg) {
         ($in, $out) = ($in + $2, $out + $3) if $1 ne 'lo';
@@ -76,14 +79,14 @@ sub _network {
     ($in, $out) = ($1, $2) if !$in && $text =~ /^ *lo: *([0-9]+)(?: +[0-9]+){7} +([0-9]+)/m;
     my $before = $self->{network};
     $self->{network} = [$now, $in, $out];
-    return undef if !$before;
+    return if !$before;
     my $seconds = $now - $before->[0];
-    return undef if $seconds <= 0;
+    return if $seconds <= 0;
     return {received => ($in - $before->[1]) / $seconds, sent => ($out - $before->[2]) / $seconds};
 }
 
 sub _read {
-    open my $file, '<', $_[0] or return undef;
+    open my $file, '<', $_[0] or return;
     local $/;
     return scalar readline $file;
 }
