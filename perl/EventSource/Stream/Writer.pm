@@ -19,7 +19,7 @@ sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
         writer      => $writer,
-        socket      => _socket($env),
+        socket      => scalar _socket($env),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         forks       => EventSource::XS::_forks(),
