@@ -53,6 +53,9 @@ my %CANNOT   = (
     },
 );
 
+# What a server can do when it is told to.
+my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
+
 # The headers that every stream begins with, and which of a response's headers are the server's own business.
 my @HEAD = (
     'Content-Type'                 => 'text/event-stream; charset=UTF-8',
@@ -152,7 +155,7 @@ sub run {
     }
     else {
         Server->require_or_skip_all($name);
-        $self->{server} = Server->start($name, 't/data/contract.psgi', workers => $option{workers}, env => $env);
+        $self->{server} = Server->start($name, 't/data/contract.psgi', args => $ARGS{$name}, env => $env);
     }
     for my $http ('1.0', '1.1') {
         $self->{http} = $http;
