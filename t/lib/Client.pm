@@ -15,7 +15,7 @@ use IO::Socket::INET;
 use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
-my $DEADLINE = 20;    # seconds; for what should happen at once
+my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # Public methods
 
@@ -89,11 +89,15 @@ sub request {
         ended   => !!0,
         cut     => !!0,
     );
+    return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
+}
+
+# Sends bytes, whatever they are.
+sub say {
+    my ($self, $bytes) = @_;
     local $SIG{PIPE} = 'IGNORE';
-    my $bytes = "$head\r\n" . (defined $option{then} ? $option{then} : '');
-    my $sent  = syswrite $self->{socket}, $bytes;
-    croak 'Client: the request was not sent: ' . (defined $sent ? 'cut short' : $!)
-        if !defined $sent || $sent != length $bytes;
+    my $sent = syswrite $self->{socket}, $bytes;
+    croak 'Client: not sent: ' . (defined $sent ? 'cut short' : $!) if !defined $sent || $sent != length $bytes;
     return $self;
 }
 

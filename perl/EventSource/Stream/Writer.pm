@@ -9,8 +9,12 @@ our $VERSION = '0.100';
 
 use Errno           ();
 use EventSource::XS ();
+use IO::Poll        qw(POLLERR POLLHUP POLLNVAL);
 use Scalar::Util    qw(refaddr weaken);
 use Socket          qw(MSG_DONTWAIT MSG_PEEK);
+
+# Linux says in one word that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
+my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
@@ -19,7 +23,7 @@ sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
         writer      => $writer,
-        socket      => scalar _socket($env),
+        socket      => scalar _socket($env, $writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         forks       => EventSource::XS::_forks(),
@@ -28,7 +32,8 @@ sub new {
     }, $class;
     if ($self->{nonblocking}) {
         $HELD{refaddr $self} = $self;
-        $self->_watch_twiggy if ref $writer eq 'Twiggy::Writer';
+        $self->_watch_twiggy  if ref $writer eq 'Twiggy::Writer';
+        $self->_watch_feersum if ref $writer eq 'Feersum::Connection::Writer';
     }
     return $self;
 }
@@ -88,15 +93,27 @@ sub _end {
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete $self->{socket};
+    delete @$self{qw(socket watch)};
     return;
 }
 
+# A descriptor of our own for a number that is the server's to close.
+sub _copy {
+    my $number = shift;
+    open my $copy, '+<&', $number or return;
+    return $copy;
+}
+
 # Whether the client has closed its side, seen without taking a byte from the server. A client of an event stream sends
-# nothing after its request, so the end of what it sends is the end of it.
+# nothing that counts after its request, so the end of what it sends is the end of it.
 sub _has_left {
     my $socket = $_[0]{socket} or return !!0;
     local $!;
+    if ($POLLRDHUP) {
+        my $poll = IO::Poll->new;
+        $poll->mask($socket => $POLLRDHUP);
+        return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+    }
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
@@ -104,13 +121,28 @@ sub _has_left {
 
 # The client's socket, only to be looked at.
 sub _socket {
-    my $env = shift;
-    return if exists $env->{'psgix.output.guard'};        # Feersum: fetching psgix.io there breaks its own writer
-    my $socket = $env->{'psgix.io'};
-    if (ref $env->{'psgi.errors'} eq 'uwsgi::error') {    # a copy: uWSGI closes the number itself
-        open $socket, '+<&', uwsgi::connection_fd() or return;
+    my ($env, $writer) = @_;
+    if (exists $env->{'psgix.output.guard'}) {    # Feersum: fetching psgix.io there breaks its own writer
+        return ref $writer eq 'Feersum::Connection::Writer' ? _copy($writer->fileno) : undef;
     }
+    return _copy(uwsgi::connection_fd()) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
+    my $socket = $env->{'psgix.io'};
     return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
+    return;
+}
+
+# Feersum does not look at a client that it writes to. What the client sends is read and forgotten, or it would wake the
+# loop for ever.
+sub _watch_feersum {
+    my $self = shift;
+    weaken $self;
+    my $look = sub {
+        return                       if !$self || !$self->{socket};
+        return $self->_end('client') if $self->_has_left;
+        CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
+        return;
+    };
+    $self->{watch} = EV::io(fileno $self->{socket}, EV::READ(), $look) if $self->{socket};
     return;
 }
 
