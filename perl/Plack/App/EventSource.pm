@@ -46,14 +46,26 @@ sub _check_options {
     return;
 }
 
+# The handler has died, and its head is out. No server can make a response of that: some would end the process with all
+# its streams, some write a second head into this one, some leave it open. In a child that the handler has forked there
+# is no server to go back to.
+sub _end_badly {
+    my ($stream, $env, $trouble, $process) = @_;
+    die $trouble if $$ != $process;
+    $stream->close;
+    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $trouble");
+    return;
+}
+
 # Runs the handler over a stream that has begun.
 sub _handle {
     my ($self, $stream, $env) = @_;
     my $opening = $self->_opening;
     $stream->write($opening) if length $opening;
 
-    # What a push may unwind to: this call, as long as it runs.
-    my $unwind     = $self->on_gone && $stream->is_blocking ? 1 : 0;
+    # What a push may unwind to: this call, as long as it runs, in this process.
+    my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
+    my $process    = $$;
     my $connection = Plack::App::EventSource::Connection->new(
         stream        => $stream,
         characters    => $self->characters ? 1 : 0,
@@ -64,8 +76,9 @@ sub _handle {
     my $trouble = $@;
     $unwind = 0;
     undef $connection;
+    _end_badly($stream, $env, $trouble, $process)
+        if !$handled && !(blessed $trouble && $trouble->isa('EventSource::Gone'));
     EventSource::XS->dispatch if $stream->is_blocking;
-    die $trouble              if !$handled && !(blessed $trouble && $trouble->isa('EventSource::Gone'));
     return;
 }
 
