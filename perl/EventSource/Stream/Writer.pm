@@ -7,7 +7,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Errno           ();
+use Errno ();
+use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL);
 use Scalar::Util    qw(refaddr weaken);
@@ -30,6 +31,7 @@ sub new {
         on_close    => [],
         why         => undef,
     }, $class;
+    $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if ($self->{nonblocking}) {
         $HELD{refaddr $self} = $self;
         $self->_watch_twiggy  if ref $writer eq 'Twiggy::Writer';
@@ -75,7 +77,8 @@ sub on_close {
 # Hands bytes to the server. False, and never an exception, if the client has left.
 sub write {
     my ($self, $bytes) = @_;
-    return !!0 if !$self->is_open;
+    return !!0                      if !$self->is_open;
+    $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     return !!1 if eval { $self->{writer}->write($bytes); 1 };
     $self->_end('client');
@@ -84,16 +87,28 @@ sub write {
 
 # Private methods
 
+# uWSGI sends no head before the first byte of the body; a client would wait for its first event to learn that the stream
+# is open. And a response of its lives in memory that all workers share: when the worker is done with it, a child that
+# goes on with it crashes. What that child can have is the socket itself, for uWSGI does not frame what it sends.
+sub _begin_uwsgi {
+    my ($self, $env) = @_;
+    $self->write('');
+    my $plain = ref $self->{writer} eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
+    $self->{heir} = EventSource::Stream::Writer::Socket->new($plain && $self->{socket});
+    return;
+}
+
 sub _end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
     my $writer = delete $self->{writer};
+    $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete @$self{qw(socket watch)};
+    delete @$self{qw(heir socket watch)};
     return;
 }
 
