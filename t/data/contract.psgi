@@ -93,6 +93,21 @@ sub tick {
     return;
 }
 
+# Pushes only when the test says that it has seen the head.
+sub silent {
+    my ($conn, $env) = @_;
+    repeat(
+        $env,
+        sub {
+            return 1 if !told(qr/\A\Q${\tag($env)}\E the head is here/);
+            $conn->push('foo');
+            $conn->close;
+            return;
+        }
+    );
+    return;
+}
+
 # Waits without a push until the connection says that the client has left.
 sub watch {
     my ($conn, $env) = @_;
@@ -224,6 +239,7 @@ my $app = builder {
     mount '/dropped'    => source(sub { report_close(@_); $_[0]->push('foo'); return })->to_app;
     mount '/tick'       => source(\&tick)->to_app;
     mount '/watch'      => source(\&watch)->to_app;
+    mount '/silent'     => source(\&silent)->to_app;
     mount '/unwound'    => source(\&unwound, on_gone => 'unwind')->to_app;
     mount '/dies'       => source(sub { report_close(@_); $_[0]->push('foo'); die "on purpose\n" })->to_app;
     mount '/fork'       => source(\&fork_child)->to_app;

@@ -65,6 +65,13 @@ sub read_all {
     return $self->_read_while($seconds, sub { !$self->{ended} });
 }
 
+# Reads until the head is complete. False at the deadline.
+sub read_head {
+    my ($self, $seconds) = @_;
+    $self->_read_while($seconds, sub { !$self->{ended} && !defined $self->{status} });
+    return defined $self->{status};
+}
+
 # Reads until the body matches. False at the end of the response or at the deadline.
 sub read_until {
     my ($self, $pattern, $seconds) = @_;

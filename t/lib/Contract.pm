@@ -83,6 +83,8 @@ my @CONTRACT = (
         head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-State' => 'changed later')
     ],
 
+    ['the head comes before there is an event' => '/silent', \&head_comes_first, 'client'],
+
     ['one push is one event'  => '/one',      text_is("data: foo\r\n\r\n")],
     ['many pushes are many'   => '/many',     text_is(join '', map { "data: event $_\r\n\r\n" } 1 .. 100)],
     ['a hash has fields'      => '/hash',     text_is("event: e\r\nid: i\r\ndata: d\r\nretry: 5\r\n\r\n")],
@@ -258,6 +260,16 @@ sub has_the_subclass_way {
     ok $client->read_all, 'it ends';
     is $client->header('X-Class'), 'Contract::Source',    'of its headers';
     is $client->text,              "data: hello\r\n\r\n", 'and of its handler';
+    return;
+}
+
+sub head_comes_first {
+    my ($client, $run) = @_;
+    ok $client->read_head, 'it comes';
+    is $client->status, 200, 'with the status 200';
+    $run->tell_all($client->{tag}, 'the head is here');
+    ok $client->read_all, 'it ends';
+    is $client->text, "data: foo\r\n\r\n", 'and the event follows';
     return;
 }
 
