@@ -117,14 +117,16 @@ sub watch {
     return;
 }
 
-# Pushes until the push itself ends the handler.
+# Pushes until the push itself ends the handler, or does not.
 sub unwound {
     my ($conn, $env) = @_;
     report_close($conn, $env);
-    my $returned = eval {
-        repeat($env, sub { $conn->push('tick'); 1 });
-        1;
+    my $go_on = sub {
+        return 1 if $conn->push('tick');
+        report($env, 'push returned false');
+        return;
     };
+    my $returned = eval { repeat($env, $go_on); 1 };
     report($env, 'handler ' . ($returned ? 'returned' : 'ended by ' . (ref $@ || $@)));
     die $@ if !$returned;
     return;
