@@ -7,10 +7,15 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Errno           ();
+use Errno ();
+use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
+use IO::Poll        qw(POLLERR POLLHUP POLLNVAL);
 use Scalar::Util    qw(refaddr weaken);
 use Socket          qw(MSG_DONTWAIT MSG_PEEK);
+
+# Linux says in one word that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
+my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
@@ -19,16 +24,18 @@ sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
         writer      => $writer,
-        socket      => scalar _socket($env),
+        socket      => scalar _socket($env, $writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         forks       => EventSource::XS::_forks(),
         on_close    => [],
         why         => undef,
     }, $class;
+    $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if ($self->{nonblocking}) {
         $HELD{refaddr $self} = $self;
-        $self->_watch_twiggy if ref $writer eq 'Twiggy::Writer';
+        $self->_watch_twiggy  if ref $writer eq 'Twiggy::Writer';
+        $self->_watch_feersum if ref $writer eq 'Feersum::Connection::Writer';
     }
     return $self;
 }
@@ -70,7 +77,8 @@ sub on_close {
 # Hands bytes to the server. False, and never an exception, if the client has left.
 sub write {
     my ($self, $bytes) = @_;
-    return !!0 if !$self->is_open;
+    return !!0                      if !$self->is_open;
+    $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     return !!1 if eval { $self->{writer}->write($bytes); 1 };
     $self->_end('client');
@@ -79,24 +87,49 @@ sub write {
 
 # Private methods
 
+# uWSGI sends no head before the first byte of the body; a client would wait for its first event to learn that the stream
+# is open. And a response of its lives in memory that all workers share: when the worker is done with it, a child that
+# goes on with it crashes. What that child can have is the socket itself, for uWSGI does not frame what it sends.
+sub _begin_uwsgi {
+    my ($self, $env) = @_;
+    $self->write('');
+    my $plain = ref $self->{writer} eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
+    $self->{heir} = EventSource::Stream::Writer::Socket->new($plain && $self->{socket});
+    return;
+}
+
 sub _end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
     my $writer = delete $self->{writer};
+    $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete $self->{socket};
+    delete @$self{qw(heir poll socket watch)};
     return;
 }
 
+# A descriptor of our own for a number that is the server's to close.
+sub _copy {
+    my $number = shift;
+    open my $copy, '+<&', $number or return;
+    return $copy;
+}
+
 # Whether the client has closed its side, seen without taking a byte from the server. A client of an event stream sends
-# nothing after its request, so the end of what it sends is the end of it.
+# nothing that counts after its request, so the end of what it sends is the end of it.
 sub _has_left {
-    my $socket = $_[0]{socket} or return !!0;
+    my $self   = shift;
+    my $socket = $self->{socket} or return !!0;
     local $!;
+    if ($POLLRDHUP) {
+        my $poll = $self->{poll} ||= IO::Poll->new;
+        $poll->mask($socket => $POLLRDHUP) if !$poll->handles;
+        return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+    }
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
@@ -104,13 +137,28 @@ sub _has_left {
 
 # The client's socket, only to be looked at.
 sub _socket {
-    my $env = shift;
-    return if exists $env->{'psgix.output.guard'};        # Feersum: fetching psgix.io there breaks its own writer
-    my $socket = $env->{'psgix.io'};
-    if (ref $env->{'psgi.errors'} eq 'uwsgi::error') {    # a copy: uWSGI closes the number itself
-        open $socket, '+<&', uwsgi::connection_fd() or return;
+    my ($env, $writer) = @_;
+    if (exists $env->{'psgix.output.guard'}) {    # Feersum: fetching psgix.io there breaks its own writer
+        return ref $writer eq 'Feersum::Connection::Writer' ? _copy($writer->fileno) : undef;
     }
+    return _copy(uwsgi::connection_fd()) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
+    my $socket = $env->{'psgix.io'};
     return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
+    return;
+}
+
+# Feersum does not look at a client that it writes to. What the client sends is read and forgotten, or it would wake the
+# loop for ever.
+sub _watch_feersum {
+    my $self = shift;
+    weaken $self;
+    my $look = sub {
+        return                       if !$self || !$self->{socket};
+        return $self->_end('client') if $self->_has_left;
+        CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
+        return;
+    };
+    $self->{watch} = EV::io(fileno $self->{socket}, EV::READ(), $look) if $self->{socket};
     return;
 }
 
@@ -156,9 +204,8 @@ One client's open response. L<Plack::App::EventSource::Connection> needs no more
 any class that has them can take this one's place.
 
 A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
-stream sends nothing after its request. That is seen by looking at the socket before each write, without taking a byte from the
-server: through C<psgix.io>, on uWSGI through its connection's descriptor, on Twiggy as soon as it happens. On
-Feersum, whose C<psgix.io> must not be touched, it is seen when its writer refuses.
+stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket that
+takes no byte from the server; under Twiggy and Feersum it is seen when it happens.
 
 =head1 METHODS
 

@@ -47,14 +47,27 @@ sub _check_options {
     return;
 }
 
+# The handler has died, and its head is out. No server can make a response of that: some would end the process with all
+# its streams, some write a second head into this one, some leave it open. In a child that the handler has forked there
+# is no server to go back to.
+sub _end_badly {
+    my ($stream, $env, $trouble, $process) = @_;
+    die $trouble if $$ != $process;
+    $stream->close('error');
+    chomp $trouble;
+    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $trouble\n");
+    return;
+}
+
 # Runs the handler over a stream that has begun.
 sub _handle {
     my ($self, $stream, $env) = @_;
     my $opening = $self->_opening;
     $stream->write($opening) if length $opening;
 
-    # What a push may unwind to: this call, as long as it runs.
-    my $unwind     = $self->on_gone && $stream->is_blocking ? 1 : 0;
+    # What a push may unwind to: this call, as long as it runs, in this process.
+    my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
+    my $process    = $$;
     my $connection = Plack::App::EventSource::Connection->new(
         stream        => $stream,
         characters    => $self->characters ? 1 : 0,
@@ -65,10 +78,9 @@ sub _handle {
     my $trouble = $@;
     $unwind = 0;
     my $is_gone = !$handled && blessed $trouble && $trouble->isa('EventSource::Gone');
-    $stream->close('error') if !$handled && !$is_gone;
+    _end_badly($stream, $env, $trouble, $process) if !$handled && !$is_gone;
     undef $connection;
     EventSource::XS->dispatch if $stream->is_blocking;
-    die $trouble              if !$handled && !$is_gone;
     return;
 }
 
@@ -155,8 +167,8 @@ always passed both.
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. An exception in it is the
-server's to report, as anywhere in an application; the stream ends.
+Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies the stream ends,
+and the exception is written to C<psgi.errors>: the head of the response is out, so no server could answer with an error.
 
 =head2 headers
 
@@ -240,6 +252,15 @@ A push to a client that has left returns false, on every server. There it is tru
 
 A connection whose last reference is gone is closed where the server blocks. There it is left to the server: Starman
 lets an HTTP/1.1 client wait for its keep-alive timeout.
+
+=item *
+
+An exception in the handler ends its stream and is written to C<psgi.errors>. There it ends the process on some servers, and
+leaves the response open on others.
+
+=item *
+
+On uWSGI the head is sent at once. There the client waits for the first event.
 
 =item *
 

@@ -48,7 +48,7 @@ sub push {
     return $self->{push_cb}->(@_) if $self->{push_cb};
     my $bytes = EventSource::XS::_push_bytes($self->{characters}, @_);
     return !!1                 if $self->{stream}->write($bytes);
-    die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}};
+    die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
     return !!0;
 }
 

@@ -1,0 +1,92 @@
+package EventSource::Stream::Writer::Socket;
+use strict;
+use warnings;
+
+# A writer on a socket itself, for a process that has inherited a stream whose server's writer it cannot use. What is
+# written is the body of the response, its head is out. Without a socket every write dies.
+
+our $VERSION = '0.100';
+
+use Errno ();
+use IO::Select;
+
+sub new {
+    my ($class, $socket) = @_;
+    return bless {socket => $socket}, $class;
+}
+
+# Public methods
+
+# Ends the response, though other processes may hold the socket.
+sub close {
+    my $self   = shift;
+    my $socket = delete $self->{socket} or return;
+    shutdown $socket, 1;
+    return;
+}
+
+sub write {
+    my ($self, $bytes) = @_;
+    my $socket = $self->{socket} or die "There is no socket to write to\n";
+    local $SIG{PIPE} = 'IGNORE';
+    while (length $bytes) {
+        my $count = syswrite $socket, $bytes;
+        if    (defined $count)                { substr $bytes, 0, $count, '' }
+        elsif ($!{EAGAIN} || $!{EWOULDBLOCK}) { IO::Select->new($socket)->can_write }
+        elsif (!$!{EINTR})                    { die "The client has left: $!\n" }
+    }
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Stream::Writer::Socket - A PSGI writer on the client's socket itself
+
+=head1 SYNOPSIS
+
+    use EventSource::Stream::Writer::Socket;
+    use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+    socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
+    my $writer = EventSource::Stream::Writer::Socket->new($server);
+    $writer->write("data: hello\n\n");
+    $writer->close;
+    print scalar readline $client;    # "data: hello"
+
+=head1 DESCRIPTION
+
+For a process that has inherited a stream and cannot use the server's writer: on uWSGI a child that a handler has forked. The
+head of the response is out, what is written is its body, which must not need a frame.
+
+=head1 METHODS
+
+=head2 new
+
+    my $writer = EventSource::Stream::Writer::Socket->new($socket);
+
+Takes a socket. Without one every write dies.
+
+=head2 close
+
+    $writer->close;
+
+Ends the response, though other processes may hold the socket. Does nothing the second time.
+
+=head2 write
+
+    $writer->write($bytes);
+
+Writes all of it, and waits for a slow client. Dies if the client has left.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,502 @@
+package Contract;
+use strict;
+use warnings;
+
+# What Plack::App::EventSource promises on every PSGI server: the servers in one table, the behaviours in another, and
+# one loop over both. The application is t/data/contract.psgi.
+#
+#   Contract->run('Starman');
+#
+# How a stream is written is a mode of the whole run, of which no row knows.
+
+use Carp qw(croak);
+use Client;
+use File::Temp ();
+use MockClient;
+use Server;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $DEADLINE   = 10;      # seconds; for what should happen at once
+my $LOOK_EVERY = 0.01;    # seconds
+my $STREAMS    = 200;     # how many in a row must leave no descriptor behind
+
+# What a server cannot do, and why. What a row needs beyond a request and its response it names as its last element.
+my $NO_LOOP  = 'a handler has the process to itself until it returns';
+my $NO_BLOCK = 'a handler that waited would stop the event loop';
+my %CANNOT   = (
+    'HTTP::Server::PSGI' => {
+        loop         => $NO_LOOP,
+        several      => 'one process, and each stream keeps it',
+        'keep-alive' => 'it answers in HTTP/1.0 and closes',
+    },
+    'Starman' => {loop => $NO_LOOP},
+    'Starlet' => {loop => $NO_LOOP},
+    'Twiggy'  => {
+        blocking     => $NO_BLOCK,
+        'keep-alive' => 'it answers in HTTP/1.0 and closes',
+    },
+    'Feersum' => {
+        blocking     => $NO_BLOCK,
+        'keep-alive' => 'it is off unless asked for',
+    },
+    'uWSGI' => {
+        loop         => $NO_LOOP,
+        'keep-alive' => 'its --http-socket closes after each response',
+    },
+    'MockHTTP' => {
+        loop         => $NO_LOOP,
+        several      => 'a request is a call in the process of the test',
+        'keep-alive' => 'there is no connection',
+        client       => 'there is no client that could leave',
+        process      => 'there is no process of a server',
+    },
+);
+
+# What a server can do when it is told to.
+my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
+
+# The headers that every stream begins with, and which of a response's headers are the server's own business.
+my @HEAD = (
+    'Content-Type'                 => 'text/event-stream; charset=UTF-8',
+    'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
+    'Access-Control-Allow-Methods' => 'GET',
+);
+my $SERVERS_OWN = qr/\A(?:connection|date|server|transfer-encoding)\z/i;
+
+my @CONTRACT = (
+    ['POST is not allowed' => ['/one', method => 'POST', headers => ['Content-Length' => 0]], \&not_allowed],
+    ['PUT is not allowed'  => ['/one', method => 'PUT',  headers => ['Content-Length' => 0]], \&not_allowed],
+    ['HEAD is not allowed' => ['/one', method => 'HEAD'], \&not_allowed],
+
+    ['the head is the known one and one line for nginx' => '/one', head_is(@HEAD, 'X-Accel-Buffering' => 'no')],
+    [
+        'headers of the application come last' => '/own-headers',
+        head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-App' => 'yes', 'Set-Cookie' => 'a=b')
+    ],
+    [
+        'what the application says of buffering stands, however it is spelt' => '/buffering',
+        head_is(@HEAD, 'x-ACCEL-buffering' => 'yes')
+    ],
+    [
+        'headers may change after to_app' => '/changing',
+        head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-State' => 'changed later')
+    ],
+
+    ['the head comes before there is an event' => '/silent', \&head_comes_first, 'client'],
+
+    ['one push is one event'  => '/one',      text_is("data: foo\r\n\r\n")],
+    ['many pushes are many'   => '/many',     text_is(join '', map { "data: event $_\r\n\r\n" } 1 .. 100)],
+    ['a hash has fields'      => '/hash',     text_is("event: e\r\nid: i\r\ndata: d\r\nretry: 5\r\n\r\n")],
+    ['a list is one event'    => '/list',     text_is("data: foo\r\nid: 7\r\ndata: bar\r\ndata: baz\r\n\r\n")],
+    ['pushes are events each' => '/several',  text_is("data: a\r\n\r\nevent: e\r\ndata: b\r\n\r\ndata: c\r\n\r\n")],
+    ['a megabyte comes whole' => '/megabyte', \&is_a_megabyte],
+    ['0 is data'              => '/zero',     text_is("data: 0\r\n\r\ndata: 0\r\n\r\n")],
+
+    ['characters that are no UTF-8 are encoded'  => '/latin1',     text_is("data: caf\xc3\xa9\r\n\r\n")],
+    ['characters above 255 are encoded'          => '/wide',       text_is("data: \xe2\x98\xba\r\n\r\n")],
+    ['UTF-8 is sent as it is'                    => '/bytes',      text_is("data: caf\xc3\xa9\r\n\r\n")],
+    ['with characters => 1 it is encoded anyway' => '/characters', text_is("data: caf\xc3\x83\xc2\xa9\r\n\r\n")],
+    [
+        'each line of data has its field' => '/lines',
+        text_is("data: a\r\ndata: b\r\ndata: c\r\ndata: d\r\n\r\n")
+    ],
+
+    ['a bad id croaks in the handler, nothing is sent'     => '/bad-id',  \&croaks_and_goes_on],
+    ['close ends the response'                             => '/close',   \&ends_by_close],
+    ['a dropped connection is closed'                      => '/dropped', \&ends_by_drop,       'blocking'],
+    ['a dropped connection stays, until its client leaves' => '/dropped', \&stays_when_dropped, 'loop'],
+
+    ['retry comes first'                   => '/retry',    text_is("retry: 2500\r\n\r\ndata: foo\r\n\r\n")],
+    ['a preamble comes before all'         => '/preamble', \&begins_with_a_preamble],
+    ['without Last-Event-ID there is none' => '/last-id',  text_is("data: none\r\n\r\n")],
+    [
+        'Last-Event-ID is known' => ['/last-id', headers => ['Last-Event-ID' => "caf\xc3\xa9 7"]],
+        text_is("data: caf\xc3\xa9 7\r\n\r\n")
+    ],
+
+    ['a subclass has its way' => '/subclass',                                   \&has_the_subclass_way],
+    ['a subclass may refuse'  => ['/subclass', headers => ['X-Stranger' => 1]], status_is(403)],
+
+    # URLMap puts the outer path back when the head is out, before the handler runs; so it was with the original.
+    [
+        'it can be mounted' => '/mounted/deeper/here',
+        text_is("data: called at /mounted/deeper /here\r\ndata: handled at  /mounted/deeper/here\r\n\r\n")
+    ],
+    ['header middleware has its say'    => '/wrapped',  \&is_wrapped],
+    ['a filter of the body has its say' => '/filtered', text_is("DATA: FOO\r\n\r\nDATA: BAR\r\n\r\n")],
+
+    ['a client may leave'              => '/tick',    leaves(),                 'client'],
+    ['a client may reset'              => '/tick',    leaves(reset => 1),       'client'],
+    ['even one that had more to say'   => '/tick',    leaves(saying => 'junk'), 'client'],
+    ['leaving is seen without a push'  => '/watch',   \&leaves_watched,         'client'],
+    ['a push may unwind its handler'   => '/unwound', \&is_unwound,             'client', 'blocking'],
+    ['it never does in an event loop'  => '/unwound', \&is_not_unwound,         'client', 'loop'],
+    ['an exception ends one response'  => '/dies',    \&survives,               'client'],
+    ['a child goes on with the stream' => '/fork',    \&child_goes_on,          'client', 'blocking'],
+    ['several streams live at once'    => '/plain',   \&live_together,          'several'],
+
+    ['a connection serves more than a stream' => '/one', \&serves_again, 'keep-alive'],
+    [
+        'a request right behind another harms no one' => ['/many', then => "GET /plain HTTP/1.0\r\n\r\n"],
+        \&is_unharmed, 'client'
+    ],
+    ['streams leave no descriptor behind' => '/one', \&leaks_nothing, 'process'],
+);
+
+# Public methods
+
+# Runs the contract on a server: name, a name of Server's or MockHTTP; option mode, 'writer' (default) or 'native'.
+sub run {
+    my ($class, $name, %option) = @_;
+    my $journal = File::Temp->new(TEMPLATE => 'contract-XXXXXX', TMPDIR => 1);
+    my $mode    = $option{mode} || 'writer';
+    my $self    = bless {name => $name, journal => $journal->filename, tags => 0}, $class;
+    my $env     = {CONTRACT_JOURNAL => $journal->filename, CONTRACT_NATIVE => $mode eq 'native' ? 1 : 0};
+    if ($name eq 'MockHTTP') {
+        $self->{mock} = MockClient->new('t/data/contract.psgi', $env);
+    }
+    else {
+        Server->require_or_skip_all($name);
+        $self->{server} = Server->start($name, 't/data/contract.psgi', args => $ARGS{$name}, env => $env);
+    }
+    for my $http ('1.0', '1.1') {
+        $self->{http} = $http;
+        $self->_row(@$_) for @CONTRACT;
+    }
+    done_testing;
+    return;
+}
+
+# What the checks are made of
+
+# One more request, of the same kind of client.
+sub get {
+    my ($self, $path, %option) = @_;
+    my $tag = delete $option{tag} || ++$self->{tags};
+    $path .= "?tag=$tag";
+    my $client =
+          $self->{mock}
+        ? $self->{mock}->get($path, %option)
+        : Client->get($self->{server}->port, $path, http => $self->{http}, %option);
+    $client->{tag} = $tag;
+    return $client;
+}
+
+sub tell_all {
+    my ($self, $tag, $text) = @_;
+    open my $journal, '>>', $self->{journal} or croak "$self->{journal}: $!";
+    print {$journal} "$tag $text\n";
+    close $journal or croak "$self->{journal}: $!";
+    return;
+}
+
+# What the handler of this client has told so far.
+sub told {
+    my ($self, $client) = @_;
+    open my $journal, '<', $self->{journal} or croak "$self->{journal}: $!";
+    return join '', map { /\A\Q$client->{tag}\E (.*)/s ? $1 : () } readline $journal;
+}
+
+# Waits until the handler of this client has told it, and makes a test of that.
+sub told_ok {
+    my ($self, $client, $pattern, $what) = @_;
+    my $told;
+    _until(sub { ($told = $self->told($client)) =~ $pattern });
+    return like $told, $pattern, $what;
+}
+
+# The checks, each with the response to the row's request and this run
+
+sub begins_with_a_preamble {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    my ($preamble, $rest) = $client->body =~ /\A(:.*?\r\n)(.*)\z/s;
+    is length $preamble, 2_048, 'of that many bytes';
+    like $preamble, qr/\A: +\r\n\z/, 'which are a comment';
+    is $rest, "data: foo\r\n\r\n", 'and what follows is as ever';
+    return;
+}
+
+sub child_goes_on {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    is $client->text, join('', map { "data: child $_\r\n\r\n" } 1 .. 5), 'all that the child pushed';
+    ok $client->complete, 'complete' if $client->{http} eq '1.0' || $client->header('Transfer-Encoding');
+    return;
+}
+
+sub croaks_and_goes_on {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    is $client->text, "data: after\r\n\r\n", 'nothing of the bad push, all of the good one';
+    $run->told_ok($client,
+        qr/^push croaked: .*\bid must not contain a line break.* at \S*contract\.psgi line [0-9]+\b/m);
+    return;
+}
+
+sub ends_by_close {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->text, "data: only\r\n\r\n", 'without what was pushed after its end';
+    $run->told_ok($client, qr/^said true true false false$/m,     'the connection knows');
+    $run->told_ok($client, qr/^closed by application, open: 0$/m, 'and so does on_close');
+    is scalar(() = $run->told($client) =~ /^closed by/mg), 1, 'which is told once';
+    return;
+}
+
+sub ends_by_drop {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->text, "data: foo\r\n\r\n", 'with all that was pushed';
+    $run->told_ok($client, qr/^closed by application, open: 0$/m, 'and on_close is told');
+    return;
+}
+
+sub has_the_subclass_way {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    is $client->header('X-Class'), 'Contract::Source',    'of its headers';
+    is $client->text,              "data: hello\r\n\r\n", 'and of its handler';
+    return;
+}
+
+sub head_comes_first {
+    my ($client, $run) = @_;
+    ok $client->read_head, 'it comes';
+    is $client->status, 200, 'with the status 200';
+    $run->tell_all($client->{tag}, 'the head is here');
+    ok $client->read_all, 'it ends';
+    is $client->text, "data: foo\r\n\r\n", 'and the event follows';
+    return;
+}
+
+sub head_is {
+    my @expected = @_;
+    return sub {
+        my $client = shift;
+        ok $client->read_all, 'it ends';
+        is $client->status, 200, 'the status is 200';
+        my @pairs = @{$client->headers};
+        my @ours;
+        while (my ($name, $value) = splice @pairs, 0, 2) { push @ours, $name, $value if $name !~ $SERVERS_OWN }
+        is_deeply \@ours, \@expected, 'and these are the headers';
+        return;
+    };
+}
+
+sub is_a_megabyte {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    ok $client->text eq 'data: ' . '0123456789abcdef' x 65_536 . "\r\n\r\ndata: after\r\n\r\n", 'byte by byte'
+        or diag length($client->text) . ' bytes';
+    return;
+}
+
+sub is_not_unwound {
+    my ($client, $run) = @_;
+    ok $client->read_until(qr/data: tick/), 'it runs';
+    $client->leave;
+    $run->told_ok($client, qr/^handler returned$/m, 'the handler returned long ago');
+    $run->told_ok($client, qr/^closed by client/m,  'the client is known to have left');
+    serves($run);
+    return;
+}
+
+sub is_unharmed {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->text, join('', map { "data: event $_\r\n\r\n" } 1 .. 100), 'and is not mixed up with anything';
+    serves($run);
+    return;
+}
+
+sub is_unwound {
+    my ($client, $run) = @_;
+    ok $client->read_until(qr/data: tick/), 'it runs';
+    $client->leave;
+    $run->told_ok($client, qr/^handler ended by EventSource::Gone$/m, 'the handler is ended');
+    $run->told_ok($client, qr/^closed by client/m,                    'and the reason is known');
+    unlike $run->told($client), qr/returned/, 'it did not come to its last line';
+    serves($run);
+    return;
+}
+
+sub is_wrapped {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    is $client->header('X-Set'), 'on the way out', 'a header set';
+    is_deeply [$client->header('X-App')], ['yes', 'also'], 'and one appended';
+    is $client->text, "data: foo\r\n\r\n", 'and the events come';
+    return;
+}
+
+sub leaks_nothing {
+    my ($client, $run) = @_;
+    my $server = $run->{server};
+    $client->leave;
+    my $before = _quiet_descriptors($server);
+    for my $count (1 .. $STREAMS) {
+        my $one = $run->get($count % 2 ? '/one' : '/tick');
+        $one->read_until(qr/data: /) or return fail "stream $count came";
+        $one->leave(reset => $count % 4 == 0);
+    }
+    my $after;
+    my $clean = _until(sub { ($after = _descriptors($server)) <= $before });
+    ok $clean, "$STREAMS streams" or diag "$before descriptors before, $after after";
+    serves($run);
+    return;
+}
+
+sub leaves {
+    my %how = @_;
+    return sub {
+        my ($client, $run) = @_;
+        ok $client->read_until(qr/data: tick 3\r\n/), 'it runs';
+        $client->say($how{saying}) if $how{saying};
+        $client->leave(reset => $how{reset});
+        $run->told_ok($client, qr/^push: (?!true)/m, 'push says something else than true');
+        like $run->told($client), qr/^push: false$/m, 'it returns false and does not die';
+        $run->told_ok($client, qr/^is_open: 0, push again: 0$/m, 'and so it stays');
+        $run->told_ok($client, qr/^closed by client, open: 0$/m, 'on_close is told');
+        serves($run);
+        return;
+    };
+}
+
+sub leaves_watched {
+    my ($client, $run) = @_;
+    ok $client->read_until(qr/data: watching/), 'it runs';
+    $client->leave;
+    $run->told_ok($client, qr/^closed by client, open: 0$/m, 'on_close is told');
+    serves($run);
+    return;
+}
+
+sub live_together {
+    my ($client, $run) = @_;
+    $client->leave;
+    my $tag     = 'all' . ++$run->{tags};
+    my @clients = map { $run->get('/together', tag => "$tag-$_") } 1 .. 3;
+    is scalar(grep { $_->read_until(qr/data: open/) } @clients), 3, 'all are open';
+    $run->tell_all($tag, 'all are open');
+    is scalar(grep { $_->read_all && $_->text eq "data: open\r\n\r\ndata: all\r\n\r\n" } @clients), 3, 'and complete';
+    return;
+}
+
+sub not_allowed {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    is $client->status, 405,                  'the status is 405';
+    is $client->body,   'Method not allowed', 'and the body says so' if $client->{method} ne 'HEAD';
+    return;
+}
+
+# That the server lives and serves.
+sub serves {
+    my $run    = shift;
+    my $client = $run->get('/one');
+    ok $client->read_all && $client->text eq "data: foo\r\n\r\n", 'the next request is served';
+    return;
+}
+
+sub serves_again {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    return pass 'and closes, as HTTP/1.0 does' if $client->{http} eq '1.0';
+    $client->request('/one?tag=again');
+    ok $client->read_all, 'the second ends';
+    is $client->text, "data: foo\r\n\r\n", 'and is the same';
+    return;
+}
+
+sub status_is {
+    my $status = shift;
+    return sub {
+        my $client = shift;
+        ok $client->read_all, 'it ends';
+        is $client->status, $status, "the status is $status";
+        return;
+    };
+}
+
+sub stays_when_dropped {
+    my ($client, $run) = @_;
+    ok $client->read_until(qr/data: foo/), 'it runs';
+    serves($run);
+    ok !$client->ended, 'it is open while others come and go';
+    is $run->told($client), '', 'and no one says otherwise';
+    $client->leave;
+    $run->told_ok($client, qr/^closed by client, open: 0$/m, 'it ends with its client');
+    return;
+}
+
+sub survives {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'the response ends';
+    like $client->text, qr/\Adata: foo\r\n\r\n/, 'with what had been pushed';
+    $run->told_ok($client, qr/^closed by error, open: 0$/m, 'on_close is told');
+    serves($run);
+    return;
+}
+
+sub text_is {
+    my $expected = shift;
+    return sub {
+        my $client = shift;
+        ok $client->read_all, 'it ends';
+        ok $client->complete, 'complete';
+        is $client->text, $expected, 'with these events';
+        return;
+    };
+}
+
+# Private functions and methods
+
+sub _descriptors {
+    my $server = shift;
+    my @open   = map { glob "/proc/$_/fd/*" } $server->pids;
+    return scalar @open;
+}
+
+# The number of descriptors of a server that no longer changes.
+sub _quiet_descriptors {
+    my $server = shift;
+    my ($count, $same) = (-1, 0);
+    _until(
+        sub {
+            my $now = _descriptors($server);
+            $same  = $now == $count ? $same + 1 : 0;
+            $count = $now;
+            return $same >= 10;
+        }
+    );
+    return $count;
+}
+
+sub _row {
+    my ($self, $sentence, $request, $check, @needs) = @_;
+    my ($path, %option) = ref $request ? @$request : $request;
+    my ($why) = grep { defined } @{$CANNOT{$self->{name}}}{@needs};
+    if (defined $why) {
+    SKIP: { skip "$sentence: $why", 1 }
+        return;
+    }
+    subtest "$sentence (HTTP/$self->{http})" => sub { $check->($self->get($path, %option), $self) };
+    return;
+}
+
+sub _until {
+    my $condition = shift;
+    my $deadline  = time + $DEADLINE;
+    while (!$condition->()) {
+        return !!0 if time > $deadline;
+        sleep $LOOK_EVERY;
+    }
+    return !!1;
+}
+
+1;

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract in process, under Plack::Test with MockHTTP.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('MockHTTP');

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on Starlet.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('Starlet');

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on uWSGI.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('uWSGI');
