@@ -1,6 +1,6 @@
 //! Fields to bytes: one pass to size, one to write.
 
-use super::text::count_breaks;
+use super::breaks::{count_breaks, each_break};
 use super::{Field, Text};
 
 /// What ends a line in the output.
@@ -89,21 +89,31 @@ impl Block<'_> {
 
     /// One line for each line of the text. WHATWG HTML 9.2.5: CRLF, LF and a lone CR each end a line.
     fn lines(&mut self, name: &[u8], text: Text<'_>) {
-        let bytes = text.bytes();
-        let next_line = LineBreak::new(self.line_end, name);
-        let mut start = 0;
         self.put(name);
-        for at in memchr::memchr2_iter(b'\n', b'\r', bytes) {
+        if text.is_verbatim() {
+            self.split(name, text.bytes(), |block, line| block.put(line));
+        } else {
+            self.split(name, text.bytes(), |block, line| block.put_latin1(line));
+        }
+        self.end_line();
+    }
+
+    fn split(&mut self, name: &[u8], bytes: &[u8], put_line: impl Fn(&mut Block<'_>, &[u8])) {
+        let next_line = LineBreak::new(self.line_end, name);
+        // A copy that nothing outside refers to: its place stays in a register.
+        let mut block = Block { out: &mut *self.out, ..*self };
+        let mut start = 0;
+        each_break(bytes, |at| {
             if at < start {
-                continue; // the LF of a CRLF
+                return; // the LF of a CRLF
             }
-            self.put_text(text, &bytes[start..at]);
-            self.put_break(&next_line);
+            put_line(&mut block, &bytes[start..at]);
+            block.put_break(&next_line);
             let is_crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             start = at + 1 + usize::from(is_crlf);
-        }
-        self.put_text(text, &bytes[start..]);
-        self.end_line();
+        });
+        put_line(&mut block, &bytes[start..]);
+        self.at = block.at;
     }
 
     fn end_line(&mut self) {

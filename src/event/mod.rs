@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod breaks;
 mod encode;
 mod field;
 #[cfg(test)]

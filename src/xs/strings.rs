@@ -54,11 +54,12 @@ pub(super) enum Form {
 pub(super) fn form_of(field: &RawField, strings: Strings, any_utf8: bool) -> Result<Form, FieldError> {
     let text = field.bytes();
     let form = match (strings, field.utf8 != 0) {
-        (Strings::AsHeld, false) if any_utf8 => Form::Latin1,
-        (Strings::AsHeld, _) => Form::Copy,
+        (Strings::AsHeld, utf8) if utf8 || !any_utf8 => Form::Copy,
+        // Said here once: a Text that is told to be Latin-1 looks for itself, each time that it is made.
+        _ if text.is_ascii() => Form::Copy,
+        (Strings::AsHeld, _) => Form::Latin1,
         (Strings::Characters, true) => characters(text),
         (Strings::Characters, false) => Form::Latin1,
-        (Strings::Bytes | Strings::Either, true) if text.is_ascii() => Form::Copy,
         (Strings::Bytes, true) => Form::Downgrade,
         (Strings::Bytes, false) if is_utf8(text) => Form::Copy,
         (Strings::Bytes, false) => return Err(FieldError { field: field_name(field), why: Why::NotUtf8 }),
