@@ -212,4 +212,12 @@ subtest 'a string with a flag that is a lie is sent as valid UTF-8' => sub {
     ok !eval { EventSource::Parser->new->feed($cut) }, 'nor to be parsed';
 };
 
+subtest 'an object that makes something else of its own reference' => sub {
+    my @data;
+    my $object = Saboteur->new("\x{263A}", sub { $data[0] = "caf\xE9" x 9; spoil() });
+    @data = ($object);
+    is format_event(data => \@data), "data: \xE2\x98\xBA\n\n", 'is sent as what it answered';
+    ok !utf8::is_utf8($data[0]), 'and its successor keeps its flag';
+};
+
 done_testing;
