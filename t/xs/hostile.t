@@ -78,7 +78,7 @@ subtest 'a name is read once' => sub {
     my $count = 0;
     my $name  = Saboteur->new('data', sub { $count++ });
     is format_event($name => 'x'), "data: x\n\n", 'an overloaded one';
-    is $count, 1, 'is asked once';
+    is $count,                     1,             'is asked once';
     $name = Saboteur->new('nonsense', sub { $count++ });
     ok !eval { format_event($name => 'x') }, 'one that is no field';
     like $@, qr/unknown field 'nonsense'/, 'is refused by its text';
@@ -88,11 +88,15 @@ subtest 'a name is read once' => sub {
 subtest 'an argument that is changed while a later one is read is sent as it was' => sub {
     my ($x, $saboteur);
     for my $change (
-        [undefined   => sub { undef $x }],
-        [shorter     => sub { $x = 'no' }],
-        [longer      => sub { $x .= '!' x 10_000 }],
+        [undefined     => sub { undef $x }],
+        [shorter       => sub { $x = 'no' }],
+        [longer        => sub { $x .= '!' x 10_000 }],
         ['a reference' => sub { $x = [] }],
-        ['an object'   => sub { $x = Saboteur->new('no', sub { die 'read too late' }) }],
+        [
+            'an object' => sub {
+                $x = Saboteur->new('no', sub { die 'read too late' });
+            }
+        ],
         ['a tie' => sub { tie $x, 'Saboteur' }],
     ) {
         my ($what, $act) = @$change;
@@ -113,7 +117,7 @@ subtest 'an argument that is changed while a later one is read is sent as it was
 
     package TiedHash;
     sub TIEHASH  { my ($class, %self) = @_; return bless {%self}, $class }
-    sub FETCH    { $_[0]{fetched}->(); return $_[0]{of}{$_[1]} }
+    sub FETCH    { $_[0]{fetched}->();      return $_[0]{of}{$_[1]} }
     sub FIRSTKEY { my $self = shift; $self->{first}->(); $self->{left} = [@{$self->{names}}]; return $self->NEXTKEY }
     sub NEXTKEY  { return shift @{$_[0]{left}} }
 }
@@ -151,9 +155,19 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     my %h;
     for (1 .. 3) {
         %h = (x => "$PREY", y => "$PREY");
-        eval { format_event(data => $h{x}, comment => sub { undef %h; Saboteur->new('c', \&spoil) }->()) };
+        eval {
+            format_event(
+                data    => $h{x},
+                comment => sub { undef %h; Saboteur->new('c', \&spoil) }
+                    ->()
+            );
+        };
         %h = (x => "$PREY", y => "$PREY");
-        EventSource::XS::_push_bytes(1, $h{x}, $h{y}, sub { undef %h; Saboteur->new('c', \&spoil) }->());
+        EventSource::XS::_push_bytes(
+            1, $h{x}, $h{y},
+            sub { undef %h; Saboteur->new('c', \&spoil) }
+                ->()
+        );
     }
     is_deeply \@warnings, [], 'and nothing is freed twice';
 };
@@ -173,12 +187,13 @@ subtest 'a parser that goes while its bytes are read' => sub {
 
     %h = (parser => EventSource::Parser->new);
     tie my $deletes, 'TiedScalar', sub { delete $h{parser}; spoil(); return "data: 1\n\n" };
-    is_deeply [$h{parser}->feed($deletes)], [{event => 'message', data => '1', id => ''}], 'deleted: lives for the call';
+    is_deeply [$h{parser}->feed($deletes)], [{event => 'message', data => '1', id => ''}],
+        'deleted: lives for the call';
 
     tie my $itself, 'TiedScalar', sub { return $h{parser} };
     $h{parser} = EventSource::Parser->new;
-    is EventSource::Parser::feed($itself, "data: 1\n\n"), 1, 'a parser in a tied scalar';
-    is EventSource::Parser::last_event_id($itself), '', 'answers';
+    is EventSource::Parser::feed($itself, "data: 1\n\n"), 1,  'a parser in a tied scalar';
+    is EventSource::Parser::last_event_id($itself),       '', 'answers';
 
     %h = (object => bless {}, 'EventSource::Parser');
     tie my $number, 'TiedScalar', sub { delete $h{object}; spoil(); return 10 };
@@ -206,10 +221,10 @@ subtest 'a string with a flag that is a lie is sent as valid UTF-8' => sub {
     my $pair = "\xC2\x01\xC3";
     Encode::_utf8_on($_) for $cut, $pair;
     is format_event(data => $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\n\n", 'characters';
-    is EventSource::XS::_push_bytes(0, $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n", 'either';
+    is EventSource::XS::_push_bytes(0, $cut),  "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n",    'either';
     is EventSource::XS::_push_bytes(0, $pair), "data: \xEF\xBF\xBD\x01\xEF\xBF\xBD\r\n\r\n", 'what looks like bytes';
     ok !eval { format_event(data => $cut, bytes => 1) }, 'but no bytes';
-    ok !eval { EventSource::Parser->new->feed($cut) }, 'nor to be parsed';
+    ok !eval { EventSource::Parser->new->feed($cut) },   'nor to be parsed';
 };
 
 subtest 'an object that makes something else of its own reference' => sub {
