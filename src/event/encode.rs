@@ -251,7 +251,18 @@ mod tests {
         text().prop_map(|text| text.replace(['\n', '\r', '\0'], ""))
     }
 
+    /// Few under Miri, which is some hundred times slower and has no files to keep failures in.
+    fn cases() -> ProptestConfig {
+        if cfg!(miri) {
+            ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() }
+        } else {
+            ProptestConfig::default()
+        }
+    }
+
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
         fn every_block_equals_the_naive_twin(
             event in line(), id in line(), retry in "[0-9]{1,9}", data in prop::collection::vec(text(), 0..4), note in text(),
