@@ -153,21 +153,13 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my %h;
+    my @names = 'a' .. 'z';
+    my $free  = sub { undef %h; return Saboteur->new('c', \&spoil) };
     for (1 .. 3) {
-        %h = (x => "$PREY", y => "$PREY");
-        eval {
-            format_event(
-                data    => $h{x},
-                comment => sub { undef %h; Saboteur->new('c', \&spoil) }
-                    ->()
-            );
-        };
-        %h = (x => "$PREY", y => "$PREY");
-        EventSource::XS::_push_bytes(
-            1, $h{x}, $h{y},
-            sub { undef %h; Saboteur->new('c', \&spoil) }
-                ->()
-        );
+        @h{@names} = (1 .. 26);
+        eval { format_event((map { ('data', $_) } @h{@names}), comment => $free->()) };
+        @h{@names} = (1 .. 26);
+        EventSource::XS::_push_bytes(1, @h{@names}, $free->());
     }
     is_deeply \@warnings, [], 'and nothing is freed twice';
 };
