@@ -91,6 +91,12 @@ mod xs {
             for flag in &self.ccflags {
                 build.flag(flag);
             }
+            if env::var("CARGO_CFG_SANITIZE").as_deref() == Ok("address") {
+                build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer").flag("-g");
+                if env::var_os("CARGO_CFG_FUZZING").is_some() {
+                    build.flag_if_supported("-fsanitize=fuzzer-no-link"); // clang: the fuzzer sees where C goes
+                }
+            }
             build
                 .file(source)
                 .include(&self.headers)

@@ -124,6 +124,11 @@ static SV *
 esx_string(pTHX_ SV *sv)
 {
     SV *string = sv_newmortal();
+    if (SvROK(sv)) { /* perl writes to the reference after its overload, which may have made something else of it */
+        SV *reference = sv_newmortal();
+        sv_setsv_flags(reference, sv, 0);
+        sv = reference;
+    }
     sv_copypv_nomg(string, sv);
     return string;
 }

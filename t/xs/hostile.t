@@ -153,21 +153,15 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my %h;
+    my @names = 'a' .. 'z';
+    my $free  = sub { undef %h; return Saboteur->new('c', \&spoil) };
     for (1 .. 3) {
-        %h = (x => "$PREY", y => "$PREY");
+        @h{@names} = (1 .. 26);
         eval {
-            format_event(
-                data    => $h{x},
-                comment => sub { undef %h; Saboteur->new('c', \&spoil) }
-                    ->()
-            );
+            format_event((map { ('data', $_) } @h{@names}), comment => $free->());
         };
-        %h = (x => "$PREY", y => "$PREY");
-        EventSource::XS::_push_bytes(
-            1, $h{x}, $h{y},
-            sub { undef %h; Saboteur->new('c', \&spoil) }
-                ->()
-        );
+        @h{@names} = (1 .. 26);
+        EventSource::XS::_push_bytes(1, @h{@names}, $free->());
     }
     is_deeply \@warnings, [], 'and nothing is freed twice';
 };
@@ -225,6 +219,14 @@ subtest 'a string with a flag that is a lie is sent as valid UTF-8' => sub {
     is EventSource::XS::_push_bytes(0, $pair), "data: \xEF\xBF\xBD\x01\xEF\xBF\xBD\r\n\r\n", 'what looks like bytes';
     ok !eval { format_event(data => $cut, bytes => 1) }, 'but no bytes';
     ok !eval { EventSource::Parser->new->feed($cut) },   'nor to be parsed';
+};
+
+subtest 'an object that makes something else of its own reference' => sub {
+    my @data;
+    my $object = Saboteur->new("\x{263A}", sub { $data[0] = "caf\xE9" x 9; spoil() });
+    @data = ($object);
+    is format_event(data => \@data), "data: \xE2\x98\xBA\n\n", 'is sent as what it answered';
+    ok !utf8::is_utf8($data[0]), 'and its successor keeps its flag';
 };
 
 done_testing;
