@@ -73,7 +73,7 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
     let mut status = OK;
     let mut size = BLANK_SIZE_BOUND;
     for (at, field) in fields.iter_mut().enumerate() {
-        report.at = at;
+        report.set_at(at);
         let form = form_of(field, strings, any_utf8)?;
         if matches!(form, Form::Repair | Form::Downgrade) {
             status = REWORK;
@@ -81,8 +81,8 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
         field.form = form as u8;
         size = size.saturating_add(field.field()?.map_or(0, Field::size_bound));
     }
-    report.utf8 = u8::from(any_utf8 && strings == Strings::AsHeld);
-    report.size = size;
+    report.set_utf8(any_utf8 && strings == Strings::AsHeld);
+    report.set_size(size);
     Ok(status)
 }
 
@@ -104,7 +104,7 @@ unsafe extern "C" fn esx_encode(
     };
     let line_end = if line_end == 0 { LineEnd::Lf } else { LineEnd::CrLf };
     guard::run::<FieldError>(report, |report| {
-        report.size = encode(accepted(fields), line_end, out);
+        report.set_size(encode(accepted(fields), line_end, out));
         Ok(OK)
     })
 }

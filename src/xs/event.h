@@ -4,21 +4,27 @@
 /* The fields that an event is given by, in the order in which format_event sends them. */
 enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEYS };
 
-static const struct {
-    const char *name;
-    STRLEN len;
-} esx_keys[KEYS] = {
-    {"comment", 7}, {"event", 5}, {"id", 2}, {"retry", 5}, {"data", 4}, {"json", 4}, {"bytes", 5},
-};
+static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes"};
 
+/* Comparing with a constant of a constant length is a word's comparison, not a call. */
 static int
 esx_key_of(const char *name, STRLEN len)
 {
-    int key;
-    for (key = 0; key < KEYS; key++)
-        if (esx_keys[key].len == len && memEQ(esx_keys[key].name, name, len))
-            return key;
-    return -1;
+    switch (len) {
+    case 2:
+        return memEQ(name, "id", 2) ? KEY_ID : -1;
+    case 4:
+        return memEQ(name, "data", 4) ? KEY_DATA : memEQ(name, "json", 4) ? KEY_JSON : -1;
+    case 5:
+        return memEQ(name, "event", 5) ? KEY_EVENT
+            : memEQ(name, "retry", 5) ? KEY_RETRY
+            : memEQ(name, "bytes", 5) ? KEY_BYTES
+            : -1;
+    case 7:
+        return memEQ(name, "comment", 7) ? KEY_COMMENT : -1;
+    default:
+        return -1;
+    }
 }
 
 /* Calls EventSource::XS::_json, which answers with characters. */
@@ -128,7 +134,7 @@ esx_event_settle(pTHX_ esx_block *block, SV **given, int *strings)
     }
     for (key = KEY_COMMENT; key <= KEY_DATA; key++) {
         static const int names[] = {ESX_COMMENT, ESX_EVENT, ESX_ID, ESX_RETRY, ESX_DATA};
-        if (!esx_block_add_given(aTHX_ block, names[key], esx_keys[key].name, given[key], ESX_STRICT))
+        if (!esx_block_add_given(aTHX_ block, names[key], esx_keys[key], given[key], ESX_STRICT))
             return FALSE;
     }
     return TRUE;

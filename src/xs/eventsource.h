@@ -20,7 +20,7 @@ enum esx_form { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_REWORK, ESX_ERROR };
+enum esx_status { ESX_OK, ESX_REWORK, ESX_ERROR, ESX_PANIC };
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -31,15 +31,13 @@ typedef struct {
     uint8_t form;
 } esx_field;
 
-/* What a call says besides its status. Begins as ESX_NO_REPORT, for Rust must not be shown memory without a value. */
+/* What a call says besides its status. Rust writes it, and reads none of it. */
 typedef struct {
     size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
     size_t at;         /* after ESX_ERROR: the field that is wrong */
     uint8_t utf8;      /* whether the result holds characters, encoded as perl does, rather than bytes */
     char message[248]; /* after ESX_ERROR: the trouble, ending in NUL */
 } esx_report;
-
-#define ESX_NO_REPORT {0, 0, 0, {0}}
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);

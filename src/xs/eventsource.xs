@@ -159,7 +159,7 @@ feed(SV *self, SV *bytes)
     STRLEN len;
     const char *text;
     void *parser;
-    esx_report report = ESX_NO_REPORT;
+    esx_report report;
     int status;
   PPCODE:
     bytes = esx_keep(aTHX_ bytes);

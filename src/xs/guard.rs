@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::mem::MaybeUninit;
 use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 
@@ -9,27 +10,41 @@ use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 pub(super) const OK: c_int = 0;
 /// Some field's form asks C to replace its text and to measure again.
 pub(super) const REWORK: c_int = 1;
-/// The report's message says why.
+/// The report's message says why, and where it is about a field, `at` says which.
 pub(super) const ERROR: c_int = 2;
+/// A panic was caught; the report's message says where, and nothing else in it counts.
+pub(super) const PANIC: c_int = 3;
 
-/// `esx_report`
+/// `esx_report`, which lies on the stack of C and comes without values. Wherever C looks Rust has written before.
 #[repr(C)]
 pub(super) struct Report {
-    pub(super) size: usize,
-    pub(super) at: usize,
-    pub(super) utf8: u8,
-    message: [c_char; 248],
+    size: MaybeUninit<usize>,
+    at: MaybeUninit<usize>,
+    utf8: MaybeUninit<u8>,
+    message: [MaybeUninit<c_char>; 248],
 }
 
 impl Report {
+    pub(super) fn set_size(&mut self, size: usize) {
+        self.size = MaybeUninit::new(size);
+    }
+
+    pub(super) fn set_at(&mut self, at: usize) {
+        self.at = MaybeUninit::new(at);
+    }
+
+    pub(super) fn set_utf8(&mut self, utf8: bool) {
+        self.utf8 = MaybeUninit::new(u8::from(utf8));
+    }
+
     /// Copies the message, cut at a character if it is too long, and ends it with NUL.
-    pub(super) fn set_message(&mut self, text: &str) {
+    fn set_message(&mut self, text: &str) {
         let mut end = text.len().min(self.message.len() - 1);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         for (to, from) in self.message.iter_mut().zip(text[..end].bytes().chain([0])) {
-            *to = from as c_char;
+            *to = MaybeUninit::new(from as c_char);
         }
     }
 }
@@ -48,7 +63,7 @@ pub(super) fn keep_panics_quiet() {
     }));
 }
 
-/// Runs `body`; an error or a panic in it becomes [`ERROR`] and a message.
+/// Runs `body`; an error in it becomes [`ERROR`], a panic [`PANIC`], each with a message.
 pub(super) fn run<E: Display>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
     match catch_unwind(AssertUnwindSafe(|| body(report))) {
         Ok(Ok(status)) => status,
@@ -59,7 +74,7 @@ pub(super) fn run<E: Display>(report: &mut Report, body: impl FnOnce(&mut Report
         Err(cause) => {
             report.set_message(&describe(&*cause));
             std::mem::forget(cause); // its own drop might panic again
-            ERROR
+            PANIC
         }
     }
 }
@@ -83,12 +98,14 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        Report { size: 0, at: 0, utf8: 0, message: [1; 248] }
+        let (size, at, utf8) = (MaybeUninit::new(0), MaybeUninit::new(0), MaybeUninit::new(0));
+        Report { size, at, utf8, message: [MaybeUninit::new(1); 248] }
     }
 
     fn message(report: &Report) -> String {
-        let bytes = report.message.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
-        String::from_utf8(bytes).unwrap()
+        // SAFETY: `report` has given every byte a value.
+        let bytes = report.message.iter().map(|byte| unsafe { byte.assume_init() } as u8);
+        String::from_utf8(bytes.take_while(|byte| *byte != 0).collect()).unwrap()
     }
 
     #[test]
@@ -97,7 +114,7 @@ mod tests {
         keep_panics_quiet();
         let status = run::<String>(&mut report, |_| panic!("{} is odd", 7));
         let _ = std::panic::take_hook();
-        assert_eq!(status, ERROR);
+        assert_eq!(status, PANIC);
         let message = message(&report);
         assert!(message.starts_with("internal error: 7 is odd ("), "{message}");
         assert!(message.contains("guard.rs:"), "{message}");

@@ -307,7 +307,7 @@ typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
 static SV *
 esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
 {
-    esx_report report = ESX_NO_REPORT;
+    esx_report report;
     SV *out;
     int status;
 
@@ -320,8 +320,9 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
     if (status == ESX_REWORK)
         esx_croakf("EventSource::XS: internal error: text still needs work");
     if (status != ESX_OK)
-        esx_croak(aTHX_ complaint ? complaint(aTHX_ block, report.at)
-                                  : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report.message)));
+        esx_croak(aTHX_ complaint && status == ESX_ERROR
+            ? complaint(aTHX_ block, report.at)
+            : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report.message)));
     if (report.size < ESX_TARGET_MAX) {
         out = target;
         SV_CHECK_THINKFIRST_COW_DROP(out);
