@@ -177,6 +177,15 @@ sub bad_id {
     return;
 }
 
+# The id that the client sent, which is characters.
+sub last_id {
+    my $conn = shift;
+    my $id   = $conn->last_event_id;
+    $conn->push(defined $id ? ($id, length($id) . ' characters') : 'none');
+    $conn->close;
+    return;
+}
+
 # What a connection says of itself before and after its end.
 sub close_twice {
     my ($conn, $env) = @_;
@@ -224,36 +233,31 @@ my $placed = sub {
 };
 
 my $app = builder {
-    mount '/one'        => source(pushing(['foo']))->to_app;
-    mount '/many'       => source(pushing(map { ["event $_"] } 1 .. 100))->to_app;
-    mount '/hash'       => source(pushing([{event => 'e', id => 'i', retry => 5, data => 'd'}]))->to_app;
-    mount '/list'       => source(pushing(['foo', {id => 7, data => 'bar'}, 'baz']))->to_app;
-    mount '/several'    => source(pushing(['a'], [{data => 'b', event => 'e'}], ['c']))->to_app;
-    mount '/megabyte'   => source(pushing([@MEGABYTE], ['after']))->to_app;
-    mount '/latin1'     => source(pushing(["caf\xe9"]))->to_app;
-    mount '/wide'       => source(pushing(["\x{263a}"]))->to_app;
-    mount '/bytes'      => source(pushing(["caf\xc3\xa9"]))->to_app;
-    mount '/characters' => source(pushing(["caf\xc3\xa9"]), characters => 1)->to_app;
-    mount '/lines'      => source(pushing(["a\nb\r\nc\rd"]))->to_app;
-    mount '/zero'       => source(pushing([0], [{data => 0}]))->to_app;
-    mount '/bad-id'     => source(\&bad_id)->to_app;
-    mount '/close'      => source(\&close_twice)->to_app;
-    mount '/dropped'    => source(sub { report_close(@_); $_[0]->push('foo'); return })->to_app;
-    mount '/tick'       => source(\&tick)->to_app;
-    mount '/watch'      => source(\&watch)->to_app;
-    mount '/silent'     => source(\&silent)->to_app;
-    mount '/unwound'    => source(\&unwound, on_gone => 'unwind')->to_app;
-    mount '/dies'       => source(sub { report_close(@_); $_[0]->push('foo'); die "on purpose\n" })->to_app;
-    mount '/fork'       => source(\&fork_child)->to_app;
-    mount '/together'   => source(\&together)->to_app;
-    mount '/retry'      => source(pushing(['foo']), retry    => 2_500)->to_app;
-    mount '/preamble'   => source(pushing(['foo']), preamble => 2_048)->to_app;
-    mount '/last-id' => source(
-        sub {
-            $_[0]->push(map { defined $_ ? $_ : 'none' } $_[0]->last_event_id);
-            $_[0]->close;
-        }
-    )->to_app;
+    mount '/one'         => source(pushing(['foo']))->to_app;
+    mount '/many'        => source(pushing(map { ["event $_"] } 1 .. 100))->to_app;
+    mount '/hash'        => source(pushing([{event => 'e', id => 'i', retry => 5, data => 'd'}]))->to_app;
+    mount '/list'        => source(pushing(['foo', {id => 7, data => 'bar'}, 'baz']))->to_app;
+    mount '/several'     => source(pushing(['a'], [{data => 'b', event => 'e'}], ['c']))->to_app;
+    mount '/megabyte'    => source(pushing([@MEGABYTE], ['after']))->to_app;
+    mount '/latin1'      => source(pushing(["caf\xe9"]))->to_app;
+    mount '/wide'        => source(pushing(["\x{263a}"]))->to_app;
+    mount '/bytes'       => source(pushing(["caf\xc3\xa9"]))->to_app;
+    mount '/characters'  => source(pushing(["caf\xc3\xa9"]), characters => 1)->to_app;
+    mount '/lines'       => source(pushing(["a\nb\r\nc\rd"]))->to_app;
+    mount '/zero'        => source(pushing([0], [{data => 0}]))->to_app;
+    mount '/bad-id'      => source(\&bad_id)->to_app;
+    mount '/close'       => source(\&close_twice)->to_app;
+    mount '/dropped'     => source(sub { report_close(@_); $_[0]->push('foo'); return })->to_app;
+    mount '/tick'        => source(\&tick)->to_app;
+    mount '/watch'       => source(\&watch)->to_app;
+    mount '/silent'      => source(\&silent)->to_app;
+    mount '/unwound'     => source(\&unwound, on_gone => 'unwind')->to_app;
+    mount '/dies'        => source(sub { report_close(@_); $_[0]->push('foo'); die "on purpose\n" })->to_app;
+    mount '/fork'        => source(\&fork_child)->to_app;
+    mount '/together'    => source(\&together)->to_app;
+    mount '/retry'       => source(pushing(['foo']), retry    => 2_500)->to_app;
+    mount '/preamble'    => source(pushing(['foo']), preamble => 2_048)->to_app;
+    mount '/last-id'     => source(\&last_id)->to_app;
     mount '/own-headers' => source(pushing(['foo']), headers => ['X-App' => 'yes', 'Set-Cookie' => 'a=b'])->to_app;
     mount '/buffering'   => source(pushing(['foo']), headers => ['x-ACCEL-buffering' => 'yes'])->to_app;
     mount '/changing'    => $CHANGING->to_app;

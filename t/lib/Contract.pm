@@ -112,7 +112,7 @@ my @CONTRACT = (
     ['without Last-Event-ID there is none' => '/last-id',  text_is("data: none\r\n\r\n")],
     [
         'Last-Event-ID is known' => ['/last-id', headers => ['Last-Event-ID' => "caf\xc3\xa9 7"]],
-        text_is("data: caf\xc3\xa9 7\r\n\r\n")
+        text_is("data: caf\xc3\xa9 7\r\ndata: 6 characters\r\n\r\n")
     ],
 
     ['a subclass has its way' => '/subclass',                                   \&has_the_subclass_way],

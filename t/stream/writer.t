@@ -1,0 +1,61 @@
+# A stream on a server's writer: what no server can be made to do at a given moment, done by writers made for it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use DyingWriter;
+use EventSource::Stream::Writer;
+use EventSource::XS;
+use Scalar::Util qw(weaken);
+use Test::More;
+
+sub stream {
+    my ($takes, %env) = @_;
+    my $writer = DyingWriter->new($takes);
+    return (EventSource::Stream::Writer->new($writer, \%env), $writer);
+}
+
+subtest 'a writer that dies is a client that has left' => sub {
+    my ($stream, $writer) = stream(1);
+    my @told;
+    $stream->on_close(sub { push @told, $_[1] });
+    local $@ = 'of the caller';
+    ok $stream->write('one'),  'taken';
+    ok !$stream->write('two'), 'not taken, and no exception';
+    ok !$stream->is_open,      'the stream has ended';
+    is $@, 'of the caller', 'an exception of the caller stands';
+    is_deeply \@told, [], 'no callback runs inside a push';
+    EventSource::XS->dispatch;
+    is_deeply \@told, ['client'], 'but when it may';
+    $stream->close;
+    $stream->on_close(sub { push @told, "late $_[1]" });
+    EventSource::XS->dispatch;
+    is_deeply \@told, ['client', 'late client'], 'and the reason stands';
+    is $writer->closed, 1, 'the writer is closed once';
+};
+
+subtest 'the first reason stands' => sub {
+    my ($stream, $writer) = stream(9);
+    my @told;
+    $stream->on_close(sub { push @told, $_[1] });
+    $stream->close for 1 .. 2;
+    $stream->drop;
+    $stream->on_close(sub { push @told, "late $_[1]" });
+    EventSource::XS->dispatch;
+    is_deeply \@told, ['application', 'late application'], 'for those who asked before and after';
+    is $writer->closed, 1, 'the writer is closed once';
+};
+
+subtest 'under an event loop a stream holds itself, and no longer than it lives' => sub {
+    my ($stream) = stream(9, 'psgi.nonblocking' => 1);
+    weaken(my $held = $stream);
+    undef $stream;
+    ok $held, 'no one else holds it';
+    $held->drop;
+    ok $held->is_open, 'to drop it does nothing';
+    $held->close;
+    ok !$held, 'it is gone when it has ended';
+};
+
+done_testing;
