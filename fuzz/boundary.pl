@@ -138,10 +138,8 @@ sub act {
     elsif ($what == 8) {
         eval { push @$array, ('more') x 50; 1 }
     }
-    elsif ($what == 9) { %$victim = () if ref $victim eq 'HASH' }
+    elsif ($what == 9) { %$victim = () if ref $victim eq 'HASH' && !tied %$victim }    # see TiedHash
     elsif ($what == 10) {
-
-        # Not a tied one: perl's own each frees the iterator twice when NEXTKEY resets it.
         my $count = ref $victim eq 'HASH' && !tied %$victim ? keys %$victim : 0;
     }
     elsif ($what == 11)               { undef $parser }
@@ -243,14 +241,16 @@ sub run {
 }
 {
 
+    # perl frees the iterator of a tied hash twice when NEXTKEY or FIRSTKEY begins another iteration or clears the
+    # hash (its own each does, too): they leave it alone.
     package TiedHash;
     sub TIEHASH  { my $class = shift; return bless {@_}, $class }
     sub FETCH    { main::act();       return $_[0]{$_[1]} }
     sub STORE    { }
     sub CLEAR    { %{$_[0]} = (); return }
     sub EXISTS   { main::act();   return exists $_[0]{$_[1]} }
-    sub FIRSTKEY { main::act();   my $reset = keys %{$_[0]}; return each %{$_[0]} }
-    sub NEXTKEY  { main::act();   return each %{$_[0]} }
+    sub FIRSTKEY { local $main::depth = 9; main::act(); my $reset = keys %{$_[0]}; return each %{$_[0]} }
+    sub NEXTKEY  { local $main::depth = 9; main::act(); return each %{$_[0]} }
 }
 
 for my $file (@ARGV) {

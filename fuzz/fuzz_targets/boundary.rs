@@ -54,7 +54,7 @@ impl Interpreter {
     }
 
     /// Runs `main::run` with `$main::input` set; returns how many scalars live afterwards.
-    fn run(self, input: &[u8]) -> i64 {
+    fn run(self, input: &[u8]) -> perl::IV {
         // SAFETY: the interpreter lives as long as the process and is used by this thread alone; perl copies the input.
         unsafe {
             let variable = perl::Perl_get_sv(self.0, c"main::input".as_ptr(), perl::GV_ADD as perl::I32);
@@ -62,7 +62,7 @@ impl Interpreter {
             let mut no_args = [null::<c_char>().cast_mut()];
             let flags = (perl::G_DISCARD | perl::G_VOID) as perl::I32;
             perl::Perl_call_argv(self.0, c"main::run".as_ptr(), flags, no_args.as_mut_ptr());
-            (*self.0).Isv_count as i64
+            (*self.0).Isv_count
         }
     }
 }

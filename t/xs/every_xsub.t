@@ -1,6 +1,8 @@
 # Every function of the boundary, called with every kind of argument that it is meant for. script/sanitize runs this
 # under valgrind.
 
+## no critic (Modules::ProhibitMultiplePackages, Modules::RequireFilenameMatchesPackage)
+
 use strict;
 use warnings;
 
