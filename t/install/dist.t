@@ -49,9 +49,8 @@ subtest 'the tarball holds what is needed' => sub {
 
 subtest 'and nothing else' => sub {
     my %known = map { $_ => 1 } @ours, qw(MANIFEST META.json META.yml);
-    is_deeply [grep { !$known{$_} } sort keys %packed], [], 'no file that is not ours';
-    is_deeply [grep { m{^(?:[.]|xt/|fuzz/)} } sort keys %packed], [],
-        'nothing that only a checkout can use';
+    is_deeply [grep { !$known{$_} } sort keys %packed],           [], 'no file that is not ours';
+    is_deeply [grep { m{^(?:[.]|xt/|fuzz/)} } sort keys %packed], [], 'nothing that only a checkout can use';
 };
 
 subtest 'it builds and loads from where it was unpacked' => sub {
