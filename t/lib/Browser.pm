@@ -88,7 +88,9 @@ sub open {
     my ($self, $url) = @_;
     my $answer = $self->ask('Page.navigate', url => $url);
     croak "Browser: $url: $answer->{errorText}" if $answer->{errorText};
-    return $self->wait_for("document.readyState === 'complete' && location.href !== 'about:blank'", "$url is loaded");
+    my $there = $url eq 'about:blank' ? '===' : '!==';
+    return $self->wait_for("document.readyState === 'complete' && location.href $there 'about:blank'",
+        "$url is loaded");
 }
 
 # Ends the test file, green, if there is no browser; with EVENTSOURCE_XS_FULL there has to be one.
