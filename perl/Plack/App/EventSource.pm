@@ -170,6 +170,9 @@ always passed both.
 Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies the stream ends,
 and the exception is written to C<psgi.errors>: the head of the response is out, so no server could answer with an error.
 
+It runs when the server asks for the stream, after C<call>: what middleware changes in the environment for the time of a call
+only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>, has been put back by then. So it was with the original.
+
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
@@ -183,8 +186,8 @@ C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is lef
 
 What a push to a client that has left does. By default it returns false, so that a job that reports its progress
 runs to its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
-an endless loop then ends, and its worker is free. Only where the server blocks, and only while the connection's own handler
-runs.
+an endless loop then ends, and its worker is free. Only where the server blocks, only while the connection's own handler
+runs, and never in a child that it has forked.
 
 =head2 preamble
 
