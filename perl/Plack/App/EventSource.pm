@@ -54,8 +54,11 @@ sub _end_badly {
     my ($stream, $env, $trouble, $process) = @_;
     die $trouble if $$ != $process;
     $stream->close('error');
-    chomp $trouble;
-    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $trouble\n");
+    my $text = eval { "$trouble" };
+    $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
+    utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
+    chomp $text;
+    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $text\n");
     return;
 }
 
@@ -77,7 +80,7 @@ sub _handle {
     my $handled = eval { $self->handler_cb->($connection, $env); 1 };
     my $trouble = $@;
     $unwind = 0;
-    my $is_gone = !$handled && blessed $trouble && $trouble->isa('EventSource::Gone');
+    my $is_gone = !$handled && blessed $trouble && eval { $trouble->isa('EventSource::Gone') };
     _end_badly($stream, $env, $trouble, $process) if !$handled && !$is_gone;
     undef $connection;
     EventSource::XS->dispatch if $stream->is_blocking;
