@@ -156,7 +156,9 @@ subtest 'a callback that dies stops no other' => sub {
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     EventSource::XS->later(sub { die "oops\n" });
     EventSource::XS->later(sub { push @told, @_ }, 'a', 'b');
+    local $@ = 'of the caller';
     is(EventSource::XS->dispatch, 2, 'both ran');
+    is $@, 'of the caller', 'an exception of the caller stands';
     is_deeply \@told,     ['a', 'b'],                                   'the second with its arguments';
     is_deeply \@warnings, ["EventSource::XS: a callback died: oops\n"], 'the first as a warning';
     is(EventSource::XS->dispatch, 0, 'and none is left');
