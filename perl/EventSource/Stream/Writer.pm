@@ -20,6 +20,10 @@ my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
 
+# What the writers of HTTP::Server::PSGI and Starlet die with when a client takes nothing for too long. It is as good as
+# gone, though its socket does not say so.
+my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
+
 sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
@@ -74,14 +78,21 @@ sub on_close {
     return;
 }
 
-# Hands bytes to the server. False, and never an exception, if the client has left.
+# Hands bytes to the server. False, and never an exception, if the client has left. If it is still there, what the writer
+# died of is the application's: its $SIG{ALRM}, its filter of the body. Then part of an event may be out.
 sub write {
     my ($self, $bytes) = @_;
     return !!0                      if !$self->is_open;
     $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
-    local $@;
-    return !!1 if eval { $self->{writer}->write($bytes); 1 };
-    $self->_end('client');
+    my $trouble;
+    {
+        local ($@, $SIG{__DIE__});
+        return !!1 if eval { $self->{writer}->write($bytes); 1 };
+        $trouble = $@;
+    }
+    my $is_there = $self->{socket} && (ref $trouble || $trouble !~ $TIMED_OUT) && !$self->_has_left;
+    $self->_end($is_there ? 'error' : 'client');
+    die $trouble if $is_there;
     return !!0;
 }
 
@@ -247,7 +258,7 @@ False once the stream was closed or its client is seen to have left.
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
 
 Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
-C<application>, or what L</close> was given.
+C<application>, C<error> if a L</write> died, or what L</close> was given.
 
 =head2 write
 
@@ -262,3 +273,6 @@ Copyright 2026 The EventSource-XS contributors.
 This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
 
 =cut
+If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the body
+does, and ends the stream, for part of C<$bytes> may have been sent.
+
