@@ -65,6 +65,15 @@ subtest 'a client that takes nothing for too long is one that has left' => sub {
     ok !$stream->is_open,      'the stream has ended';
 };
 
+subtest 'a socket that the server has closed leads to no one' => sub {
+    my ($stream, $writer, $client, $server) = connected(9);
+    ok $stream->write('one'), 'taken';
+    close $server;
+    open my $reused, '+<', '/dev/null' or die $!;
+    ok !$stream->write('two'), 'not taken';
+    is $writer->{takes}, 8, 'for the server was not even asked';
+};
+
 subtest 'a client that leaves is nothing to tell a $SIG{__DIE__}' => sub {
     my ($stream) = stream(0);
     my @heard;

@@ -138,6 +138,7 @@ sub _has_left {
     local $!;
     if ($POLLRDHUP) {
         my $poll = $self->{poll} ||= IO::Poll->new;
+    return !!1 if !defined fileno $socket;    # the server is done with it; its number may be another client's by now
         $poll->mask($socket => $POLLRDHUP) if !$poll->handles;
         return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
     }
