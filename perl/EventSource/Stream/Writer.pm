@@ -38,8 +38,8 @@ sub new {
     $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if ($self->{nonblocking}) {
         $HELD{refaddr $self} = $self;
-        $self->_watch_twiggy  if ref $writer eq 'Twiggy::Writer';
-        $self->_watch_feersum if ref $writer eq 'Feersum::Connection::Writer';
+        if   (ref $writer eq 'Twiggy::Writer') { $self->_watch_twiggy }
+        else                                   { $self->_watch_socket }
     }
     return $self;
 }
@@ -115,11 +115,12 @@ sub _end {
     $self->{why} = $why;
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
+    delete $self->{watch};    # before its descriptor is closed
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete @$self{qw(heir poll socket watch)};
+    delete @$self{qw(heir poll socket)};
     return;
 }
 
@@ -159,10 +160,11 @@ sub _socket {
     return;
 }
 
-# Feersum does not look at a client that it writes to. What the client sends is read and forgotten, or it would wake the
-# loop for ever.
-sub _watch_feersum {
-    my $self = shift;
+# Feersum does not look at a client that it writes to, nor does Twiggy where a filter of the body hides its handle. What the
+# client sends is read and forgotten, or it would wake the loop for ever.
+sub _watch_socket {
+    my $self   = shift;
+    my $socket = $self->{socket} or return;
     weaken $self;
     my $look = sub {
         return                       if !$self || !$self->{socket};
@@ -170,7 +172,8 @@ sub _watch_feersum {
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    $self->{watch} = EV::io(fileno $self->{socket}, EV::READ(), $look) if $self->{socket};
+    if    ($INC{'Twiggy/Server.pm'}) { $self->{watch} = AnyEvent->io(fh => $socket, poll => 'r', cb => $look) }
+    elsif ($INC{'Feersum.pm'})       { $self->{watch} = EV::io(fileno $socket, EV::READ(), $look) }
     return;
 }
 
@@ -217,7 +220,8 @@ any class that has them can take this one's place.
 
 A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
 stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket that
-takes no byte from the server; under Twiggy and Feersum it is seen when it happens.
+takes no byte from the server; under Twiggy and Feersum it is seen when it happens. Where a middleware filters the body, Feersum
+gives nothing to look at: close such streams after a time.
 
 =head1 METHODS
 

@@ -150,7 +150,8 @@ A drop-in for the module of this name: an application that uses it goes on as it
 with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
 
 It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns at once
-and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it.
+and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it. (Under
+Feersum the leaving is not seen through middleware that filters the body: have none there, or close such streams after a time.)
 On the others the handler may loop, sleep and push; it keeps its worker as long as it runs, and the stream ends when
 the last reference to the connection is gone.
 
