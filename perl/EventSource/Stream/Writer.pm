@@ -24,6 +24,10 @@ my %HELD;
 # gone, though its socket does not say so.
 my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
 
+# How often this interpreter's ancestors were cloned for a new thread: a copy of a stream is not that thread's to drop.
+my $clones = 0;
+sub CLONE { $clones++; return }
+
 sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
@@ -32,6 +36,7 @@ sub new {
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         forks       => EventSource::XS::_forks(),
+        clones      => $clones,
         on_close    => [],
         why         => undef,
     }, $class;
@@ -53,10 +58,11 @@ sub close {
 }
 
 # The application has let go of its last reference. Under an event loop that changes nothing. Elsewhere the stream ends,
-# unless there has been a fork since it began: then a child may be going on with it.
+# unless there has been a fork since it began: then a child may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
+    return if $self->{nonblocking} || $self->{clones} != $clones;
+    return if $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
     $self->_end('application');
     return;
 }
@@ -113,9 +119,9 @@ sub _end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
+    delete $self->{watch};    # before its descriptor is closed
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
-    delete $self->{watch};    # before its descriptor is closed
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
@@ -136,10 +142,10 @@ sub _copy {
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
+    return !!1 if !defined fileno $socket;    # the server is done with it; its number may be another client's by now
     local $!;
     if ($POLLRDHUP) {
         my $poll = $self->{poll} ||= IO::Poll->new;
-    return !!1 if !defined fileno $socket;    # the server is done with it; its number may be another client's by now
         $poll->mask($socket => $POLLRDHUP) if !$poll->handles;
         return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
     }
@@ -271,6 +277,9 @@ C<application>, C<error> if a L</write> died, or what L</close> was given.
 
 Hands bytes to the server. False, and never an exception, if the client has left.
 
+If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the body
+does, and ends the stream, for part of C<$bytes> may have been sent.
+
 =head1 COPYRIGHT AND LICENSE
 
 Copyright 2026 The EventSource-XS contributors.
@@ -278,6 +287,3 @@ Copyright 2026 The EventSource-XS contributors.
 This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
 
 =cut
-If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the body
-does, and ends the stream, for part of C<$bytes> may have been sent.
-
