@@ -127,6 +127,9 @@ has returned, at the entry of the next request, from the event loop where one ru
 never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns the connection. Croaks if given
 anything but a code reference.
 
+Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream open, as
+any reference does, until its client leaves or it is closed.
+
 =head2 push
 
     my $taken = $conn->push('text');
