@@ -22,6 +22,7 @@ my @LATER;
 
 sub dispatch {
     my $count = 0;
+    local $@;
     while (my $callback = shift @LATER) {
         my ($code, @arguments) = @$callback;
         $count++;

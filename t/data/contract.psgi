@@ -271,6 +271,10 @@ my $app = builder {
         enable \&add_headers;
         source(pushing(['foo']), headers => ['X-App' => 'yes'])->to_app;
     };
+    mount '/held' => builder {
+        enable 'SimpleContentFilter', filter => sub { };
+        source(sub { report_close(@_); $_[0]->push('watching'); return })->to_app;
+    };
     mount '/filtered' => builder {
         enable 'SimpleContentFilter', filter => sub { $_ = uc };
         source(pushing(['foo'], ['bar']))->to_app;

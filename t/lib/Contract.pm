@@ -37,8 +37,9 @@ my %CANNOT   = (
         'keep-alive' => 'it answers in HTTP/1.0 and closes',
     },
     'Feersum' => {
-        blocking     => $NO_BLOCK,
-        'keep-alive' => 'it is off unless asked for',
+        blocking           => $NO_BLOCK,
+        'filtered leaving' => 'it gives no socket but by its own writer',
+        'keep-alive'       => 'it is off unless asked for',
     },
     'uWSGI' => {
         loop         => $NO_LOOP,
@@ -130,6 +131,7 @@ my @CONTRACT = (
     ['a client may reset'              => '/tick',    leaves(reset => 1),       'client'],
     ['even one that had more to say'   => '/tick',    leaves(saying => 'junk'), 'client'],
     ['leaving is seen without a push'  => '/watch',   \&leaves_watched,         'client'],
+    ['and through a filter, in a loop' => '/held',    \&leaves_watched,         'client', 'loop', 'filtered leaving'],
     ['a push may unwind its handler'   => '/unwound', \&is_unwound,             'client', 'blocking'],
     ['it never does in an event loop'  => '/unwound', \&is_not_unwound,         'client', 'loop'],
     ['an exception ends one response'  => '/dies',    \&survives,               'client'],

@@ -89,6 +89,33 @@ subtest 'a push that is refused' => sub {
     }
 };
 
+{
+
+    package Unspeakable;
+    use overload '""' => sub { die "no words\n" };
+    sub isa { die "of no class\n" }
+}
+
+subtest 'an exception of the handler' => sub {
+    my %said = (
+        'a string'        => ["oops\n",                  'oops'],
+        'characters'      => ["\x{263A}\n",              "\xE2\x98\xBA"],
+        'bytes'           => ["\xE2\x98\xBA\n",          "\xE2\x98\xBA"],
+        'a strange thing' => [(bless {}, 'Unspeakable'), 'of a Unspeakable that cannot be made a string'],
+    );
+    for my $name (sort keys %said) {
+        my ($trouble, $text) = @{$said{$name}};
+        my @warnings;
+        local $SIG{__WARN__} = sub { push @warnings, @_ };
+        open my $errors, '>', \my $printed or die $!;
+        my $app  = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x'); die $trouble })->to_app;
+        my $body = content_of(sub { $app->({%{$_[0]}, 'psgi.errors' => $errors}) });
+        is $body,       "data: x\r\n\r\n",                                    "$name: the stream ends";
+        is $printed,    "Plack::App::EventSource: the handler died: $text\n", 'the server is told, in bytes';
+        is "@warnings", '',                                                   'and nothing is warned about';
+    }
+};
+
 subtest 'a connection of two callbacks' => sub {
     my @calls;
     my $conn = Plack::App::EventSource::Connection->new(
@@ -129,7 +156,9 @@ subtest 'a callback that dies stops no other' => sub {
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     EventSource::XS->later(sub { die "oops\n" });
     EventSource::XS->later(sub { push @told, @_ }, 'a', 'b');
+    local $@ = 'of the caller';
     is(EventSource::XS->dispatch, 2, 'both ran');
+    is $@, 'of the caller', 'an exception of the caller stands';
     is_deeply \@told,     ['a', 'b'],                                   'the second with its arguments';
     is_deeply \@warnings, ["EventSource::XS: a callback died: oops\n"], 'the first as a warning';
     is(EventSource::XS->dispatch, 0, 'and none is left');

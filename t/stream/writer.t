@@ -8,6 +8,7 @@ use DyingWriter;
 use EventSource::Stream::Writer;
 use EventSource::XS;
 use Scalar::Util qw(weaken);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
 
 sub stream {
@@ -33,6 +34,52 @@ subtest 'a writer that dies is a client that has left' => sub {
     EventSource::XS->dispatch;
     is_deeply \@told, ['client', 'late client'], 'and the reason stands';
     is $writer->closed, 1, 'the writer is closed once';
+};
+
+# A stream whose server knows the client's socket, as servers do.
+sub connected {
+    my $takes = shift;
+    socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    my ($stream, $writer) = stream($takes, 'psgix.io' => $server);
+    return ($stream, $writer, $client, $server);
+}
+
+subtest 'what the application dies of while a client is there is its own' => sub {
+    my ($stream, $writer, $client) = connected(1);
+    my @told;
+    $stream->on_close(sub { push @told, $_[1] });
+    ok $stream->write('one'),              'taken';
+    ok !eval { $stream->write('two'); 1 }, 'a write dies';
+    is $@, "no client\n", 'of that';
+    ok !$stream->is_open,        'for part of it may be out, the stream has ended';
+    ok !$stream->write('three'), 'and takes no more';
+    EventSource::XS->dispatch;
+    is_deeply \@told, ['error'], 'which is told';
+};
+
+subtest 'a client that takes nothing for too long is one that has left' => sub {
+    my ($stream, $writer, $client) = connected(9);
+    no warnings 'redefine';
+    local *DyingWriter::write = sub { die "failed to send all data\n" };    # HTTP::Server::PSGI, Starlet
+    ok !$stream->write('one'), 'not taken, and no exception';
+    ok !$stream->is_open,      'the stream has ended';
+};
+
+subtest 'a socket that the server has closed leads to no one' => sub {
+    my ($stream, $writer, $client, $server) = connected(9);
+    ok $stream->write('one'), 'taken';
+    close $server;
+    open my $reused, '+<', '/dev/null' or die $!;
+    ok !$stream->write('two'), 'not taken';
+    is $writer->{takes}, 8, 'for the server was not even asked';
+};
+
+subtest 'a client that leaves is nothing to tell a $SIG{__DIE__}' => sub {
+    my ($stream) = stream(0);
+    my @heard;
+    local $SIG{__DIE__} = sub { push @heard, @_ };
+    ok !$stream->write('one'), 'not taken';
+    is_deeply \@heard, [], 'and the handler is not called';
 };
 
 subtest 'the first reason stands' => sub {

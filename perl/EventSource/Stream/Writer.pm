@@ -20,6 +20,14 @@ my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
 
+# What the writers of HTTP::Server::PSGI and Starlet die with when a client takes nothing for too long. It is as good as
+# gone, though its socket does not say so.
+my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
+
+# How often this interpreter's ancestors were cloned for a new thread: a copy of a stream is not that thread's to drop.
+my $clones = 0;
+sub CLONE { $clones++; return }
+
 sub new {
     my ($class, $writer, $env) = @_;
     my $self = bless {
@@ -28,14 +36,15 @@ sub new {
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         forks       => EventSource::XS::_forks(),
+        clones      => $clones,
         on_close    => [],
         why         => undef,
     }, $class;
     $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if ($self->{nonblocking}) {
         $HELD{refaddr $self} = $self;
-        $self->_watch_twiggy  if ref $writer eq 'Twiggy::Writer';
-        $self->_watch_feersum if ref $writer eq 'Feersum::Connection::Writer';
+        if   (ref $writer eq 'Twiggy::Writer') { $self->_watch_twiggy }
+        else                                   { $self->_watch_socket }
     }
     return $self;
 }
@@ -49,10 +58,11 @@ sub close {
 }
 
 # The application has let go of its last reference. Under an event loop that changes nothing. Elsewhere the stream ends,
-# unless there has been a fork since it began: then a child may be going on with it.
+# unless there has been a fork since it began: then a child may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
+    return if $self->{nonblocking} || $self->{clones} != $clones;
+    return if $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
     $self->_end('application');
     return;
 }
@@ -74,14 +84,21 @@ sub on_close {
     return;
 }
 
-# Hands bytes to the server. False, and never an exception, if the client has left.
+# Hands bytes to the server. False, and never an exception, if the client has left. If it is still there, what the writer
+# died of is the application's: its $SIG{ALRM}, its filter of the body. Then part of an event may be out.
 sub write {
     my ($self, $bytes) = @_;
     return !!0                      if !$self->is_open;
     $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
-    local $@;
-    return !!1 if eval { $self->{writer}->write($bytes); 1 };
-    $self->_end('client');
+    my $trouble;
+    {
+        local ($@, $SIG{__DIE__});
+        return !!1 if eval { $self->{writer}->write($bytes); 1 };
+        $trouble = $@;
+    }
+    my $is_there = $self->{socket} && (ref $trouble || $trouble !~ $TIMED_OUT) && !$self->_has_left;
+    $self->_end($is_there ? 'error' : 'client');
+    die $trouble if $is_there;
     return !!0;
 }
 
@@ -102,13 +119,14 @@ sub _end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
+    delete $self->{watch};    # before its descriptor is closed
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete @$self{qw(heir poll socket watch)};
+    delete @$self{qw(heir poll socket)};
     return;
 }
 
@@ -124,6 +142,7 @@ sub _copy {
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
+    return !!1 if !defined fileno $socket;    # the server is done with it; its number may be another client's by now
     local $!;
     if ($POLLRDHUP) {
         my $poll = $self->{poll} ||= IO::Poll->new;
@@ -147,10 +166,11 @@ sub _socket {
     return;
 }
 
-# Feersum does not look at a client that it writes to. What the client sends is read and forgotten, or it would wake the
-# loop for ever.
-sub _watch_feersum {
-    my $self = shift;
+# Feersum does not look at a client that it writes to, nor does Twiggy where a filter of the body hides its handle. What the
+# client sends is read and forgotten, or it would wake the loop for ever.
+sub _watch_socket {
+    my $self   = shift;
+    my $socket = $self->{socket} or return;
     weaken $self;
     my $look = sub {
         return                       if !$self || !$self->{socket};
@@ -158,7 +178,8 @@ sub _watch_feersum {
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    $self->{watch} = EV::io(fileno $self->{socket}, EV::READ(), $look) if $self->{socket};
+    if    ($INC{'Twiggy/Server.pm'}) { $self->{watch} = AnyEvent->io(fh => $socket, poll => 'r', cb => $look) }
+    elsif ($INC{'Feersum.pm'})       { $self->{watch} = EV::io(fileno $socket, EV::READ(), $look) }
     return;
 }
 
@@ -205,7 +226,8 @@ any class that has them can take this one's place.
 
 A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
 stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket that
-takes no byte from the server; under Twiggy and Feersum it is seen when it happens.
+takes no byte from the server; under Twiggy and Feersum it is seen when it happens. Where a middleware filters the body, Feersum
+gives nothing to look at: close such streams after a time.
 
 =head1 METHODS
 
@@ -247,13 +269,16 @@ False once the stream was closed or its client is seen to have left.
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
 
 Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
-C<application>, or what L</close> was given.
+C<application>, C<error> if a L</write> died, or what L</close> was given.
 
 =head2 write
 
     my $taken = $stream->write($bytes);
 
 Hands bytes to the server. False, and never an exception, if the client has left.
+
+If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the body
+does, and ends the stream, for part of C<$bytes> may have been sent.
 
 =head1 COPYRIGHT AND LICENSE
 

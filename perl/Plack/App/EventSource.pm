@@ -54,8 +54,11 @@ sub _end_badly {
     my ($stream, $env, $trouble, $process) = @_;
     die $trouble if $$ != $process;
     $stream->close('error');
-    chomp $trouble;
-    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $trouble\n");
+    my $text = eval { "$trouble" };
+    $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
+    utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
+    chomp $text;
+    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $text\n");
     return;
 }
 
@@ -77,7 +80,7 @@ sub _handle {
     my $handled = eval { $self->handler_cb->($connection, $env); 1 };
     my $trouble = $@;
     $unwind = 0;
-    my $is_gone = !$handled && blessed $trouble && $trouble->isa('EventSource::Gone');
+    my $is_gone = !$handled && blessed $trouble && eval { $trouble->isa('EventSource::Gone') };
     _end_badly($stream, $env, $trouble, $process) if !$handled && !$is_gone;
     undef $connection;
     EventSource::XS->dispatch if $stream->is_blocking;
@@ -147,7 +150,8 @@ A drop-in for the module of this name: an application that uses it goes on as it
 with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
 
 It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns at once
-and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it.
+and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it. (Under
+Feersum the leaving is not seen through middleware that filters the body: have none there, or close such streams after a time.)
 On the others the handler may loop, sleep and push; it keeps its worker as long as it runs, and the stream ends when
 the last reference to the connection is gone.
 

@@ -122,10 +122,13 @@ it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
     $conn->on_close(sub { my ($conn, $why) = @_; ... });
 
 Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
-reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler died. Callbacks run when the handler
+reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler or a push died. Callbacks run when the handler
 has returned, at the entry of the next request, from the event loop where one runs, or by L<EventSource::XS/dispatch>;
 never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns the connection. Croaks if given
 anything but a code reference.
+
+Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream open, as
+any reference does, until its client leaves or it is closed.
 
 =head2 push
 
@@ -138,7 +141,8 @@ the order C<event>, C<id>, C<data>, C<retry>, those that are undefined left out 
 data gets a C<data:> line; lines end in CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 True if the stream has taken the event, false if its client has left: it does not die for that (but see
-L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client.
+L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client. A signal may end that: if the
+application's C<$SIG{ALRM}> dies, the push dies of it, and the stream ends, for part of the event may have been sent.
 
 Croaks, at the caller's line, if C<event>, C<id> or C<retry> holds a line break or NUL; then nothing is sent.
 

@@ -1,0 +1,41 @@
+# ithreads: the end of a thread is not the end of a stream that it got a copy of.
+
+use strict;
+use warnings;
+
+use Config;
+use Test::More;
+BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
+use threads;
+
+use lib 't/lib';
+use EventSource::Stream::Writer ();
+use KeptWriter;
+use Plack::App::EventSource;
+use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+
+# What is closed in any thread shows here, for a socket is not cloned.
+my $writer = EventSource::Stream::Writer::Socket->new($ours);
+my $app    = Plack::App::EventSource->new(
+    handler_cb => sub {
+        my $conn = shift;
+        threads->create(sub { return $conn->is_open })->join;
+        $conn->push('after the thread');
+    }
+)->to_app;
+$app->({REQUEST_METHOD => 'GET'})->(sub { $writer });
+is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n", 'the thread has ended, the stream goes on';
+
+my $kept = threads->create(
+    sub {
+        my $own    = KeptWriter->new;
+        my $stream = EventSource::Stream::Writer->new($own, {});
+        $stream->drop;
+        return $own->times_closed;
+    }
+)->join;
+is $kept, 1, 'a stream of its own is for a thread to drop';
+
+done_testing;
