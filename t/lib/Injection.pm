@@ -7,7 +7,7 @@ use utf8;
 # characters over those that mean something there is either refused, or two parsers, npm's and ours, get back exactly
 # what was given.
 
-use Developer           qw(only_developers);
+use Developer           qw(needs only_developers);
 use EventSource::Parser ();
 use Exporter            qw(import);
 use JSON::MaybeXS       ();
@@ -67,10 +67,7 @@ sub no_injection {
 # Ends the test file where the other parser is not to be had.
 sub require_parser {
     only_developers();
-    my $why = node_missing() or return;
-    BAIL_OUT($why) if $ENV{EVENTSOURCE_XS_FULL};
-    plan skip_all => $why;
-    return;
+    return needs(node_missing());
 }
 
 sub strings {
