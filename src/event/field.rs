@@ -25,7 +25,8 @@ pub enum Field<'a> {
 
 /// The `event` of an event: any text without CR, LF and NUL. Empty means `message`.
 ///
-/// The standard would let a NUL pass here; it is refused because clients in languages with C strings end the name at it.
+/// The standard would let a NUL pass here; it is refused because clients in languages with C strings
+/// end the name at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventName<'a>(Text<'a>);
 
@@ -58,8 +59,8 @@ impl<'a> EventId<'a> {
     ///
     /// # Errors
     ///
-    /// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`], whichever comes first in the text: a client ignores an id
-    /// with NUL (WHATWG HTML 9.2.6).
+    /// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`], whichever comes first in the text: a client ignores an
+    /// id with NUL (WHATWG HTML 9.2.6).
     pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
         one_line(FieldName::Id, text).map(Self)
     }

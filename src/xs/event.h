@@ -1,5 +1,5 @@
-/* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and, if
- * it answers false, again with care, and then it never does; see settle.h. */
+/* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and,
+ * if it answers false, again with care, and then it never does; see settle.h. */
 
 /* The fields that an event is given by, in the order in which format_event sends them. */
 enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEYS };

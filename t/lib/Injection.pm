@@ -25,8 +25,8 @@ my $SENTINEL = "data: sentinel\n\n";
 my $JSON = JSON::MaybeXS->new(canonical => 1, ascii => 1);
 
 # What must be seen of a field given beside data => 'beside', by the field's name, as `injected` wants it: one line of
-# anything, but no line break and no NUL. Of a retry any such line is sent, as by the modules that this project stands in
-# for; a client takes it if it is a number.
+# anything, but no line break and no NUL. Of a retry any such line is sent, as by the modules that this project stands
+# in for; a client takes it if it is a number.
 sub expected_lines {
     my %seen = (
         event => sub { return {events  => [{event => length $_[0] ? $_[0] : 'message', data => 'beside'}]} },

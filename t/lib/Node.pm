@@ -12,8 +12,8 @@ use MIME::Base64  qw(encode_base64);
 
 our @EXPORT_OK = qw(node_missing parse_elsewhere);
 
-# Why node cannot be used here; undef if it can. Fetches the packages if that has not been done, so this is only for those
-# who work on this project: an installation asks no one for anything.
+# Why node cannot be used here; undef if it can. Fetches the packages if that has not been done, so this is only for
+# those who work on this project: an installation asks no one for anything.
 sub node_missing {
     for my $program (qw(node npm)) {
         return "$program is not installed" if !has_command($program);
