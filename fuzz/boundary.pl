@@ -97,7 +97,7 @@ sub hash_of {
 sub arguments {
     my $level = shift;
     my @refs  = map { scalar_of($level) } 1 .. byte() % 10;
-    splice @refs, 0, 0, map { \(my $name = $_) } 'data' if byte() & 1;
+    unshift @refs, \(my $name = 'data') if byte() & 1;
     unshift @refs, \(my $handle = $parser) if byte() % 4 == 0;
     my $arguments = sub { \@_ }
         ->(map { $$_ } @refs);

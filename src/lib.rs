@@ -33,5 +33,7 @@
 pub mod event;
 pub mod parse;
 
+#[cfg(test)]
+mod cases;
 #[cfg(feature = "xs")]
 mod xs;

@@ -28,8 +28,9 @@ EventSource::Gone - What ends a handler whose client has left
 
 =head1 DESCRIPTION
 
-With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>) a push to a client that has left dies with an object of
-this class, and the application's C<call> catches it. A handler that wants to clean up may catch it on the way.
+With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>) a push to a client that has left dies with an
+object of this class, and the application's C<call> catches it. A handler that wants to clean up may catch it on the
+way.
 
 =head1 METHODS
 

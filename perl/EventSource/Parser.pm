@@ -2,6 +2,8 @@ package EventSource::Parser;
 use strict;
 use warnings;
 
+# Reads a stream of events: the options here, all else in src/xs/eventsource.xs.
+
 our $VERSION = '0.100';
 
 use Carp            qw(croak);
@@ -54,8 +56,9 @@ Takes an event stream in pieces cut anywhere and gives the events that a browser
     my $parser = EventSource::Parser->new;
     my $parser = EventSource::Parser->new(max_event => 1_048_576);
 
-C<max_event> bounds an event that does not end: its type, its data and the line under way may come to that many bytes;
-from 1, 1,048,576 unless given. Croaks for an unknown option, or a bound that is not such a number.
+C<max_event> bounds an event that does not end: its type, its data and the line under way may come to that many bytes,
+from 1 to 999,999,999,999,999; 1,048,576 unless given. Croaks for an unknown option, or a bound that is not such a
+number.
 
 =head2 feed
 
@@ -96,8 +99,8 @@ The last event ID and the reconnection time stay, as they do for a client that r
 
     my $id = $parser->last_event_id;
 
-The last event ID of the event source, a string of characters, empty at first: what a client sends as C<Last-Event-ID> when it
-reconnects. It changes with the blank line that ends a block, not with the C<id> field.
+The last event ID of the event source, a string of characters, empty at first: what a client sends as C<Last-Event-ID>
+when it reconnects. It changes with the blank line that ends a block, not with the C<id> field.
 
 =head2 retry
 

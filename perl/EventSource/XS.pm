@@ -2,6 +2,8 @@ package EventSource::XS;
 use strict;
 use warnings;
 
+# Loads the native library, which holds format_event, and keeps callbacks until they may run.
+
 our $VERSION = '0.100';
 
 use Carp          qw(croak);
@@ -115,18 +117,18 @@ Nothing is exported unless asked for.
     my $bytes = format_event(json => $structure);
     my $bytes = format_event(data => $utf8, bytes => 1);
 
-Encodes one event (WHATWG HTML, section 9.2.5), its closing blank line included; lines end in LF. Takes names and values,
-or a reference to a hash of them; of a name given twice the last counts, and a field that is C<undef> is none. Strings are
-characters; the result is UTF-8, in bytes. What is no Unicode character (surrogates, numbers above U+10FFFF) becomes
-U+FFFD.
+Encodes one event (WHATWG HTML, section 9.2.5), its closing blank line included; lines end in LF. Takes names and
+values, or a reference to a hash of them; of a name given twice the last counts, and a field that is C<undef> is none.
+Strings are characters; the result is UTF-8, in bytes. What is no Unicode character (surrogates, numbers above U+10FFFF)
+becomes U+FFFD.
 
 =over
 
 =item data
 
-A string, or a reference to an array of strings. Each line of each string (lines end in CR, LF or CRLF) becomes a line of
-the event, the empty ones too, so that a client receives what was given, its lines joined by LF. Without data a client
-dispatches no event; its C<id> and C<retry> count all the same.
+A string, or a reference to an array of strings. Each line of each string (lines end in CR, LF or CRLF) becomes a line
+of the event, the empty ones too, so that a client receives what was given, its lines joined by LF. Without data a
+client dispatches no event; its C<id> and C<retry> count all the same.
 
 =item json
 
@@ -143,7 +145,7 @@ The last event ID from here on, one line; empty resets it.
 
 =item retry
 
-The reconnection time in milliseconds: ASCII digits, from 0.
+The reconnection time in milliseconds: ASCII digits, from 0, without an upper bound.
 
 =item comment
 
@@ -151,14 +153,15 @@ Text that no client dispatches, sent first, a comment line for each of its lines
 
 =item bytes
 
-If true, strings are UTF-8 already. That is checked.
+If true, strings are UTF-8 already, which is checked. False unless given.
 
 =back
 
 Croaks, at the caller's line, with a message such as C<EventSource::XS: id must not contain a line break>, when C<event>
-or C<id> holds a line break or NUL, when C<retry> is no number, when a string should be UTF-8 and is not, when a value is a
-reference other than an object with overloading, when a field is unknown, when there is no field at all, or when
-C<json> cannot be encoded.
+or C<id> holds a line break or NUL, when C<retry> is no number, when a string should be UTF-8 and is not, when a value
+is a reference other than an object with overloading (or, for C<data>, an array), when an element of that array is
+undefined, when a field is unknown, when there is no field at all, when arguments are neither pairs nor one hash, when
+C<json> stands beside C<data> or C<bytes>, or when it cannot be encoded.
 
 =head1 METHODS
 
@@ -174,12 +177,12 @@ causes a warning, and the next one runs.
 
     EventSource::XS->later($code, @arguments);
 
-Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the event
-loop where AnyEvent, EV or Mojo::IOLoop runs one.
+Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the
+event loop where AnyEvent, EV or Mojo::IOLoop runs one.
 
 =head1 ENVIRONMENT
 
-Building honours C<PERL> (by way of Makefile.PL: the perl that runs it), C<CARGO>, C<CC> and all that cargo reads.
+Building honours C<CARGO>, C<RUSTC>, C<CC> and whatever else cargo reads. It is for the perl that runs Makefile.PL.
 
 =head1 SEE ALSO
 

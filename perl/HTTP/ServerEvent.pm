@@ -2,6 +2,8 @@ package HTTP::ServerEvent;
 use strict;
 use warnings;
 
+# A drop-in for the module of this name; as_string is in src/xs/eventsource.xs.
+
 our $VERSION = '0.100';
 
 use EventSource::XS ();
@@ -39,8 +41,8 @@ L<EventSource::XS/format_event>, which encodes, loses no line and knows JSON.
     my $string = HTTP::ServerEvent->as_string(event => $name, id => $id, retry => $milliseconds, data => $data);
 
 Formats an event: C<event>, C<id>, C<retry>, then C<data>, each line ending in CRLF, and a blank line. A field that is
-C<undef> is left out, an unknown one is ignored. Characters go in and come out: nothing is encoded, so that is left to do
-before the string is sent.
+C<undef> is left out, an unknown one is ignored. Characters go in and come out: nothing is encoded, so that is left to
+do before the string is sent.
 
 C<data> is a string or a reference to an array of strings; each is split at CR, LF and CRLF into lines of their own. As
 Perl's C<split> does, this drops empty lines at the end of each string, and an empty string altogether.

@@ -207,6 +207,7 @@ impl Block<'_> {
 mod tests {
     use super::super::{naive, EventId, EventName, Retry};
     use super::*;
+    use crate::cases::cases;
     use proptest::prelude::*;
 
     const SPLIT: [(&str, &str); 16] = [
@@ -289,6 +290,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
         fn every_block_equals_the_naive_twin(
             event in line(), id in line(), retry in "[0-9]{1,9}", data in prop::collection::vec(text(), 0..4), note in text(),

@@ -25,19 +25,12 @@ pub enum Field<'a> {
 
 /// The `event` of an event: any text without CR, LF and NUL. Empty means `message`.
 ///
-/// The standard would let a NUL pass here; it is refused because clients in languages with C strings do not.
-///
-/// # Errors
-///
-/// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`].
+/// The standard would let a NUL pass here; it is refused because clients in languages with C strings
+/// end the name at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventName<'a>(Text<'a>);
 
 /// The `id` of an event: any text without CR, LF and NUL. Empty resets the client's last event ID.
-///
-/// # Errors
-///
-/// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`]; a client ignores an id with NUL (WHATWG HTML 9.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId<'a>(Text<'a>);
 
@@ -46,7 +39,11 @@ pub struct EventId<'a>(Text<'a>);
 pub struct Retry<'a>(Text<'a>);
 
 impl<'a> EventName<'a> {
-    /// Takes a name, or says what is wrong with it.
+    /// Takes a name.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`], whichever comes first in the text.
     pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
         one_line(FieldName::Event, text).map(Self)
     }
@@ -58,7 +55,12 @@ impl<'a> EventName<'a> {
 }
 
 impl<'a> EventId<'a> {
-    /// Takes an id, or says what is wrong with it.
+    /// Takes an id.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] with [`Why::LineBreak`] or [`Why::Nul`], whichever comes first in the text: a client ignores an
+    /// id with NUL (WHATWG HTML 9.2.6).
     pub fn new(text: Text<'a>) -> Result<Self, FieldError> {
         one_line(FieldName::Id, text).map(Self)
     }
@@ -70,7 +72,7 @@ impl<'a> EventId<'a> {
 }
 
 impl<'a> Retry<'a> {
-    /// Takes a number of milliseconds: one or more ASCII digits.
+    /// Takes a number of milliseconds: one or more ASCII digits, from 0 and without an upper bound.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ enum Form {
 }
 
 impl<'a> Text<'a> {
-    /// Bytes that are sent as they are. Whoever calls this has seen to it that they are UTF-8, or wants them so.
+    /// Bytes that are sent as they are. That they are UTF-8 is the caller's to see to; nothing here checks it.
     pub const fn verbatim(bytes: &'a [u8]) -> Self {
         Self { bytes, form: Form::Verbatim }
     }

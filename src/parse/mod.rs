@@ -86,7 +86,8 @@ impl Parser {
         Self::with_max_event_bytes(Self::DEFAULT_MAX_EVENT_BYTES)
     }
 
-    /// A parser that refuses an event once its type, its data and its unfinished line come to more bytes than this.
+    /// A parser that refuses an event once its type, its data and its unfinished line come to more bytes than this,
+    /// which may be any number: 0 takes blank lines alone, `usize::MAX` sets no bound.
     pub fn with_max_event_bytes(max_event_bytes: usize) -> Self {
         Self {
             bom: Bom::default(),

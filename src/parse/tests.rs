@@ -2,6 +2,7 @@
 
 use super::naive::{parse, Outcome};
 use super::*;
+use crate::cases::cases;
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
 use proptest::prelude::*;
 
@@ -201,15 +202,6 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     ];
     let piece = prop::sample::select(&PIECES[..]);
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
-}
-
-/// Few under Miri, which is some hundred times slower and has no files to keep failures in.
-fn cases() -> ProptestConfig {
-    if cfg!(miri) {
-        ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() }
-    } else {
-        ProptestConfig::default()
-    }
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::guard::{self, Report, OK, REWORK};
 use super::strings::{form_of, repair, Form, Strings};
-use crate::event::{encode, EventId, EventName, Field, FieldError, LineEnd, Retry, Text, BLANK_SIZE_BOUND};
+use crate::event::{encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, BLANK_SIZE_BOUND};
 use std::os::raw::{c_char, c_int};
 use std::slice;
 
@@ -11,9 +11,20 @@ use std::slice;
 pub(super) struct RawField {
     text: *const c_char,
     len: usize,
-    pub(super) name: u8,
+    name: u8,
     pub(super) utf8: u8,
     form: u8,
+}
+
+/// `esx_name`
+mod name {
+    pub(super) const EVENT: u8 = 0;
+    pub(super) const ID: u8 = 1;
+    pub(super) const RETRY: u8 = 2;
+    pub(super) const RETRY_LINE: u8 = 3;
+    pub(super) const DATA: u8 = 4;
+    pub(super) const DATA_TRIMMED: u8 = 5;
+    pub(super) const COMMENT: u8 = 6;
 }
 
 impl RawField {
@@ -24,6 +35,17 @@ impl RawField {
         // SAFETY: C filled the field in its second pass from a scalar that lives until the XSUB returns, and runs no
         // Perl code before that, so `text..text + len` stays readable and unchanged.
         unsafe { slice::from_raw_parts(self.text.cast(), self.len) }
+    }
+
+    /// The field's name, for an error.
+    pub(super) fn name(&self) -> FieldName {
+        match self.name {
+            name::EVENT => FieldName::Event,
+            name::ID => FieldName::Id,
+            name::RETRY | name::RETRY_LINE => FieldName::Retry,
+            name::COMMENT => FieldName::Comment,
+            _ => FieldName::Data,
+        }
     }
 
     fn text(&self) -> Text<'_> {
@@ -39,16 +61,16 @@ impl RawField {
     fn field(&self) -> Result<Option<Field<'_>>, FieldError> {
         let text = self.text();
         Ok(Some(match self.name {
-            0 => Field::Event(EventName::new(text)?),
-            1 => Field::Id(EventId::new(text)?),
-            2 => Field::Retry(Retry::new(text)?),
-            3 => Field::Retry(Retry::any_line(text)?),
-            4 => Field::Data(text),
-            5 => match text.trim_line_breaks() {
+            name::EVENT => Field::Event(EventName::new(text)?),
+            name::ID => Field::Id(EventId::new(text)?),
+            name::RETRY => Field::Retry(Retry::new(text)?),
+            name::RETRY_LINE => Field::Retry(Retry::any_line(text)?),
+            name::DATA => Field::Data(text),
+            name::DATA_TRIMMED => match text.trim_line_breaks() {
                 text if text.bytes().is_empty() => return Ok(None),
                 text => Field::Data(text),
             },
-            6 => Field::Comment(text),
+            name::COMMENT => Field::Comment(text),
             _ => Field::Blank,
         }))
     }
@@ -96,8 +118,9 @@ unsafe extern "C" fn esx_encode(
     out_len: usize,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: as in `esx_measure`; `out` is the buffer of a new scalar, at least `out_len` bytes long, that nothing
-    // else refers to. It is zeroed first because a slice must not show memory that was never written.
+    // SAFETY: as in `esx_measure`; `out` is the buffer of the result, which C has made at least `out_len` bytes long: a
+    // new scalar's or that of the calling op's target, into which no field points. It is zeroed first because a slice
+    // must not show memory that was never written.
     let (fields, out, report) = unsafe {
         out.write_bytes(0, out_len);
         (slice::from_raw_parts(fields, len), slice::from_raw_parts_mut(out.cast(), out_len), &mut *report)

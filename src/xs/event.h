@@ -1,5 +1,5 @@
-/* The arguments of the functions that encode, as fields of a block. Each of these is run quickly first and, if it
- * answers false, again with care; see settle.h. */
+/* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and,
+ * if it answers false, again with care, and then it never does; see settle.h. */
 
 /* The fields that an event is given by, in the order in which format_event sends them. */
 enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEYS };
@@ -111,9 +111,9 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given)
     }
 }
 
-/* One event, given as EventSource::XS::format_event takes it. */
+/* The fields of one event, given by their names. */
 static bool
-esx_event_settle(pTHX_ esx_block *block, SV **given, int *strings)
+esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
 {
     int key;
     *strings = ESX_CHARACTERS;
@@ -140,10 +140,42 @@ esx_event_settle(pTHX_ esx_block *block, SV **given, int *strings)
     return TRUE;
 }
 
-/* HTTP::ServerEvent: event, id, retry and data, whose lines are split as that module does. */
+/* EventSource::XS::format_event: a hash, or names and values. */
 static bool
-esx_server_event_settle(pTHX_ esx_block *block, SV **given)
+esx_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings)
 {
+    SV *given[KEYS] = {NULL};
+    HV *hash = NULL;
+    esx_block_init(block, careful);
+    if (careful)
+        esx_keep_args(aTHX_ ax, 0, items);
+    else if (!esx_args_are_quick(aTHX_ ax, 0, items))
+        return FALSE;
+    if (items == 1)
+        hash = esx_plain_hash(careful ? esx_read(aTHX_ ST(0)) : ST(0));
+    if (hash) {
+        if (!careful && SvRMAGICAL(hash))
+            return FALSE;
+        esx_given_by_hash(aTHX_ hash, given);
+    }
+    else if (items % 2)
+        esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");
+    else
+        esx_given_by_list(aTHX_ ax, 0, items, given, ESX_STRICT);
+    return esx_event_add(aTHX_ block, given, strings);
+}
+
+/* HTTP::ServerEvent->as_string: event, id, retry and data, whose lines are split as that module does. */
+static bool
+esx_server_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+{
+    SV *given[KEYS] = {NULL};
+    esx_block_init(block, careful);
+    if (careful)
+        esx_keep_args(aTHX_ ax, 1, items);
+    else if (!esx_args_are_quick(aTHX_ ax, 1, items))
+        return FALSE;
+    esx_given_by_list(aTHX_ ax, 1, items, given, ESX_LENIENT);
     return esx_block_add_given(aTHX_ block, ESX_EVENT, "event", given[KEY_EVENT], ESX_LENIENT)
         && esx_block_add_given(aTHX_ block, ESX_ID, "id", given[KEY_ID], ESX_LENIENT)
         && esx_block_add_given(aTHX_ block, ESX_RETRY_LINE, "retry", given[KEY_RETRY], ESX_LENIENT)
@@ -198,5 +230,19 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
     }
     if (block->len == before)
         esx_block_append(aTHX_ block, ESX_BLANK, NULL);
+    return TRUE;
+}
+
+/* A push: all of its messages are one block. */
+static bool
+esx_push_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+{
+    I32 at;
+    esx_block_init(block, careful);
+    if (careful)
+        esx_keep_args(aTHX_ ax, 1, items);
+    for (at = 1; at < items; at++)
+        if (!esx_message_settle(aTHX_ block, ST(at)))
+            return FALSE;
     return TRUE;
 }

@@ -1,4 +1,4 @@
-/* What C and Rust agree on. The Rust side of each type and function is in src/xs under the same name. */
+/* What C and Rust agree on. On the Rust side functions have the same names, and a type says which of these it is. */
 
 #ifndef EVENTSOURCE_H
 #define EVENTSOURCE_H

@@ -43,32 +43,12 @@ void
 format_event(...)
   PREINIT:
     esx_block block;
-    SV *given[KEYS];
     int strings, careful;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++) {
-        HV *hash = NULL;
-        Zero(given, KEYS, SV *);
-        esx_block_init(&block, careful);
-        if (careful)
-            esx_keep_args(aTHX_ ax, 0, items);
-        else if (!esx_args_are_quick(aTHX_ ax, 0, items))
-            continue;
-        if (items == 1)
-            hash = esx_plain_hash(careful ? esx_read(aTHX_ ST(0)) : ST(0));
-        if (hash) {
-            if (!careful && SvRMAGICAL(hash))
-                continue;
-            esx_given_by_hash(aTHX_ hash, given);
-        }
-        else if (items % 2)
-            esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");
-        else
-            esx_given_by_list(aTHX_ ax, 0, items, given, ESX_STRICT);
-        if (esx_event_settle(aTHX_ &block, given, &strings))
+    for (careful = 0; careful < 2; careful++)
+        if (esx_event_settle(aTHX_ &block, careful, ax, items, &strings))
             break;
-    }
     if (!block.len)
         esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
@@ -78,25 +58,16 @@ void
 _push_bytes(SV *characters, ...)
   PREINIT:
     esx_block block;
-    int careful;
-    int strings;
-    I32 at;
+    int strings, careful;
     dXSTARG;
   PPCODE:
-    careful = SvROK(characters) || SvGMAGICAL(characters);
+    careful = SvROK(characters) || SvGMAGICAL(characters); /* whether it is true may take Perl code to say */
     if (careful)
         esx_keep_args(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (; careful < 2; careful++) {
-        esx_block_init(&block, careful);
-        if (careful)
-            esx_keep_args(aTHX_ ax, 1, items);
-        for (at = 1; at < items; at++)
-            if (!esx_message_settle(aTHX_ &block, ST(at)))
-                break;
-        if (at == items)
+    for (; careful < 2; careful++)
+        if (esx_push_settle(aTHX_ &block, careful, ax, items))
             break;
-    }
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     XSRETURN(1);
 
@@ -119,22 +90,13 @@ void
 as_string(...)
   PREINIT:
     esx_block block;
-    SV *given[KEYS];
     SV *out;
     int careful;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++) {
-        Zero(given, KEYS, SV *);
-        esx_block_init(&block, careful);
-        if (careful)
-            esx_keep_args(aTHX_ ax, 1, items);
-        else if (!esx_args_are_quick(aTHX_ ax, 1, items))
-            continue;
-        esx_given_by_list(aTHX_ ax, 1, items, given, ESX_LENIENT);
-        if (esx_server_event_settle(aTHX_ &block, given))
+    for (careful = 0; careful < 2; careful++)
+        if (esx_server_event_settle(aTHX_ &block, careful, ax, items))
             break;
-    }
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
     if (SvCUR(out) == 2)
         sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */

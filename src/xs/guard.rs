@@ -1,4 +1,5 @@
-//! Every Rust function that C calls goes through here: an error or a panic becomes a status and a message.
+//! Every Rust function that C calls and that does more than read a field goes through here: an error or a panic becomes
+//! a status and a message.
 
 use std::cell::RefCell;
 use std::fmt::Display;

@@ -77,12 +77,12 @@ esx_parser_attach(pTHX_ SV *self, size_t max_event)
 }
 
 /* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with.
- * Perl takes a length of 0 for "up to the NUL", which Rust's strings do not have. */
+ * perl takes a length of 0 for "up to the NUL", which Rust's strings do not have. */
 static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
     SV *sv = newSVpvn(text, len);
-    if (len && !is_ascii_string((const U8 *)text, len)) /* a length of 0 would mean "up to the NUL", and there is none */
+    if (len && !is_ascii_string((const U8 *)text, len))
         SvUTF8_on(sv);
     return sv;
 }

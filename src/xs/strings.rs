@@ -5,7 +5,7 @@
 //! the caller means by its strings is one of four things, [`Strings`].
 
 use super::encode::RawField;
-use crate::event::{FieldError, FieldName, Why};
+use crate::event::{FieldError, Why};
 use std::os::raw::c_int;
 
 /// What the strings of a call are; `esx_strings`.
@@ -62,7 +62,7 @@ pub(super) fn form_of(field: &RawField, strings: Strings, any_utf8: bool) -> Res
         (Strings::Characters, false) => Form::Latin1,
         (Strings::Bytes, true) => Form::Downgrade,
         (Strings::Bytes, false) if is_utf8(text) => Form::Copy,
-        (Strings::Bytes, false) => return Err(FieldError { field: field_name(field), why: Why::NotUtf8 }),
+        (Strings::Bytes, false) => return Err(FieldError { field: field.name(), why: Why::NotUtf8 }),
         (Strings::Either, true) if holds_utf8_bytes(text) => Form::Downgrade,
         (Strings::Either, true) => characters(text),
         (Strings::Either, false) if is_utf8(text) => Form::Copy,
@@ -99,19 +99,9 @@ fn downgrade(text: &[u8]) -> Vec<u8> {
     .collect()
 }
 
-fn field_name(field: &RawField) -> FieldName {
-    match field.name {
-        0 => FieldName::Event,
-        1 => FieldName::Id,
-        2 | 3 => FieldName::Retry,
-        6 => FieldName::Comment,
-        _ => FieldName::Data,
-    }
-}
-
 /// Copies perl's UTF-8, in which surrogates and numbers above U+10FFFF have sequences too, with U+FFFD in place of each
-/// of those. What is broken even by perl's rules, as a string whose flag was turned on without a look, gets one for each
-/// broken byte with what continues it: at most three times as long.
+/// of those. What is broken even by perl's rules, as in a string whose flag was turned on without a look, gets one for
+/// each broken byte together with what continues it. The copy is at most three times as long.
 pub(super) fn repair(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

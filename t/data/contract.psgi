@@ -51,10 +51,10 @@ sub repeat {
     return;
 }
 
-# An application around a handler; what it is built with is the same in every mode but one.
+# An application around a handler.
 sub source {
     my ($handler, %option) = @_;
-    return Plack::App::EventSource->new(native => $ENV{CONTRACT_NATIVE}, handler_cb => $handler, %option);
+    return Plack::App::EventSource->new(handler_cb => $handler, %option);
 }
 
 # A handler that pushes what it is given, each list in a push of its own, and closes.

@@ -20,6 +20,7 @@ my @BLOCKS = (
     ['lines that are empty'    => [data => "\na\n"],                  "data: \ndata: a\ndata: \n\n"],
     ['an array'                => [data => ['a', "b\nc", '']],        "data: a\ndata: b\ndata: c\ndata: \n\n"],
     ['a long array'            => [data => [1 .. 40]],                join('', map { "data: $_\n" } 1 .. 40) . "\n"],
+    ['a long text'             => [data => "long\n" x 20_000],        "data: long\n" x 20_000 . "data: \n\n"],
     ['characters are encoded'  => [data => "é☺😀"],                    "data: \xC3\xA9\xE2\x98\xBA\xF0\x9F\x98\x80\n\n"],
     ['Latin-1 is encoded'      => [data => "\xE9"],                   "data: \xC3\xA9\n\n"],
     ['surrogates are replaced' => [data => "a\x{D800}b\x{110000}"],   "data: a\xEF\xBF\xBDb\xEF\xBF\xBD\n\n"],

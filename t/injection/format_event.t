@@ -7,24 +7,13 @@ use utf8;
 use lib 't/lib';
 use Encode          qw(encode);
 use EventSource::XS qw(format_event);
-use Injection       qw(lines no_injection require_parser);
+use Injection       qw(expected_lines lines no_injection require_parser);
 use Test::More;
 
 require_parser();
 
-sub breaks_a_line { return $_[0] =~ /[\r\n\0]/ }
-
 my %expected = (
-    event => sub {
-        my $string = shift;
-        return if breaks_a_line($string);
-        return {events => [{event => length $string ? $string : 'message', data => 'beside'}]};
-    },
-    id => sub {
-        my $string = shift;
-        return if breaks_a_line($string);
-        return {events => [{id => $string, data => 'beside'}]};
-    },
+    expected_lines(),
     retry => sub {
         my $string = shift;
         return if $string !~ /\A[0-9]+\z/;

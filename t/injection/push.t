@@ -6,7 +6,7 @@ use utf8;
 
 use lib 't/lib';
 use Encode    qw(encode);
-use Injection qw(lines no_injection require_parser);
+use Injection qw(expected_lines lines no_injection require_parser);
 use KeptWriter;
 use Plack::App::EventSource;
 use Test::More;
@@ -22,24 +22,8 @@ sub pushed {
     return $writer->kept;
 }
 
-my %expected = (
-    event => sub {
-        return if $_[0] =~ /[\r\n\0]/;
-        return {events => [{event => length $_[0] ? $_[0] : 'message', data => 'beside'}]};
-    },
-    id => sub {
-        return if $_[0] =~ /[\r\n\0]/;
-        return {events => [{id => $_[0], data => 'beside'}]};
-    },
-
-    # Any one line is sent, as always; a client takes it if it is a number.
-    retry => sub {
-        return if $_[0] =~ /[\r\n\0]/;
-        return {retries => [$_[0] =~ /\A[0-9]+\z/ ? 0 + $_[0] : ()], events => [{data => 'beside'}]};
-    },
-    data => sub { return {events => [{data => lines($_[0])}]} },
-);
-my %manner = (
+my %expected = (expected_lines(), data => sub { return {events => [{data => lines($_[0])}]} });
+my %manner   = (
     'characters'           => [{characters => 1}, sub { return $_[0] }],
     'characters, by guess' => [{},                sub { return $_[0] }],
     'bytes, by guess'      => [{},                sub { return encode('UTF-8', $_[0]) }],

@@ -10,7 +10,7 @@ use warnings;
 #   $browser->wait_for('document.title === "ready"', 'the page is ready');
 
 use Carp       qw(croak);
-use Developer  qw(only_developers);
+use Developer  qw(needs only_developers);
 use Fcntl      qw(F_DUPFD);
 use File::Path qw(remove_tree);
 use File::Spec ();
@@ -96,12 +96,7 @@ sub open {
 # Ends the test file, green, if there is no browser; with EVENTSOURCE_XS_FULL there has to be one.
 sub require_or_skip_all {
     only_developers();
-    my $missing = missing() or return;
-    plan skip_all => $missing if !$ENV{EVENTSOURCE_XS_FULL};
-    fail 'a browser is here';
-    diag $missing;
-    done_testing;
-    exit 1;
+    return needs(missing());
 }
 
 # Writes what the window shows to a PNG file. Options: width, height (pixels), scheme (dark, light), scale.

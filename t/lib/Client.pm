@@ -22,11 +22,11 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 # All of the body that has come, without its framing.
 sub body { return $_[0]{body} }
 
-# Whether the response has come to its end.
-sub ended { return $_[0]{ended} }
-
-# Whether it came as far as its framing says. A response without framing ends where the connection does.
+# Whether the response came as far as its framing says. A response without framing ends where the connection does.
 sub complete { return $_[0]{ended} && !$_[0]{cut} }
+
+# Whether it has come to its end.
+sub ended { return $_[0]{ended} }
 
 # Connects and sends a request. Options: http, '1.0' or '1.1'; method; headers, a list of names and values; then, a string
 # of bytes to send right behind the request.

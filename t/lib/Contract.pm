@@ -6,8 +6,6 @@ use warnings;
 # one loop over both. The application is t/data/contract.psgi.
 #
 #   Contract->run('Starman');
-#
-# How a stream is written is a mode of the whole run, of which no row knows.
 
 use Carp qw(croak);
 use Client;
@@ -148,13 +146,12 @@ my @CONTRACT = (
 
 # Public methods
 
-# Runs the contract on a server: name, a name of Server's or MockHTTP; option mode, 'writer' (default) or 'native'.
+# Runs the contract on a server: a name of Server's, or MockHTTP.
 sub run {
-    my ($class, $name, %option) = @_;
+    my ($class, $name) = @_;
     my $journal = File::Temp->new(TEMPLATE => 'contract-XXXXXX', TMPDIR => 1);
-    my $mode    = $option{mode} || 'writer';
     my $self    = bless {name => $name, journal => $journal->filename, tags => 0}, $class;
-    my $env     = {CONTRACT_JOURNAL => $journal->filename, CONTRACT_NATIVE => $mode eq 'native' ? 1 : 0};
+    my $env     = {CONTRACT_JOURNAL => $journal->filename};
     if ($name eq 'MockHTTP') {
         $self->{mock} = MockClient->new('t/data/contract.psgi', $env);
     }

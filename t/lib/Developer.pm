@@ -15,13 +15,18 @@ use warnings;
 use Exporter   qw(import);
 use Test::More ();
 
-our @EXPORT_OK = qw(needs needs_command needs_module only_developers);
+our @EXPORT_OK = qw(has_command needs needs_command needs_module only_developers);
 
-# needs($found, 'no Chromium'): ends the test file if it was not found.
+sub has_command {
+    my $command = shift;
+    return scalar grep { -x "$_/$command" } split /:/, $ENV{PATH};
+}
+
+# Ends the test file, or the subtest, if there is something in the way; green, or red where everything has to be there.
 sub needs {
-    my ($found, $trouble) = @_;
-    return $found                                 if $found;
-    return Test::More::plan(skip_all => $trouble) if !is_full();
+    my $trouble = shift;
+    return                                        if !defined $trouble;
+    return Test::More::plan(skip_all => $trouble) if !$ENV{EVENTSOURCE_XS_FULL};
     Test::More::fail($trouble);
     Test::More::done_testing();
     exit 1;
@@ -29,21 +34,17 @@ sub needs {
 
 sub needs_command {
     my $command = shift;
-    return needs((grep { -x } map { "$_/$command" } split /:/, $ENV{PATH}), "there is no $command here");
+    return needs(has_command($command) ? undef : "there is no $command here");
 }
 
 sub needs_module {
     my $module = shift;
-    return needs(scalar(eval "require $module; 1"), "there is no $module here");    ## no critic (StringyEval)
+    return needs(eval "require $module; 1" ? undef : "there is no $module here");    ## no critic (StringyEval)
 }
 
 sub only_developers {
-    return if is_full() || -e '.git';
+    return if $ENV{EVENTSOURCE_XS_FULL} || -e '.git';
     return Test::More::plan(skip_all => 'for developers; runs with EVENTSOURCE_XS_FULL=1');
 }
-
-# Private functions
-
-sub is_full { return $ENV{EVENTSOURCE_XS_FULL} }
 
 1;

@@ -2,9 +2,15 @@ package KeptWriter;
 use strict;
 use warnings;
 
-# A PSGI server's writer that keeps what it is given.
+# A PSGI server's writer that keeps what it is given. With `takes` it takes so many writes and then dies, as a server's
+# does when the client leaves at that very moment.
+#
+#   my $writer = KeptWriter->new(takes => 1);
 
-sub new { return bless {kept => '', closed => 0}, shift }
+sub new {
+    my ($class, %option) = @_;
+    return bless {kept => '', closed => 0, %option}, $class;
+}
 
 # Public methods
 
@@ -14,6 +20,11 @@ sub kept { return $_[0]{kept} }
 
 sub times_closed { return $_[0]{closed} }
 
-sub write { $_[0]{kept} .= $_[1]; return }
+sub write {
+    my ($self, $bytes) = @_;
+    die "no client\n" if defined $self->{takes} && $self->{takes}-- <= 0;
+    $self->{kept} .= $bytes;
+    return;
+}
 
 1;

@@ -5,6 +5,7 @@ use warnings;
 # The client of an application that runs in the process of the test, under Plack::Test's MockHTTP. It asks and answers as
 # Client does, but a response is there whole or not at all.
 
+use Client ();
 use HTTP::Request;
 use Plack::Test;
 use Plack::Util;

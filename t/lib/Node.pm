@@ -4,6 +4,7 @@ use warnings;
 
 # The programs in t/node, which the tests compare with: run by node, with the packages that package-lock.json names.
 
+use Developer     qw(has_command);
 use Exporter      qw(import);
 use File::Temp    ();
 use JSON::MaybeXS qw(decode_json);
@@ -11,14 +12,13 @@ use MIME::Base64  qw(encode_base64);
 
 our @EXPORT_OK = qw(node_missing parse_elsewhere);
 
-# Why node cannot be used here, or nothing. Fetches the packages if that has not been done, but only for those who work
-# on this project: an installation asks no one for anything.
+# Why node cannot be used here; undef if it can. Fetches the packages if that has not been done, so this is only for
+# those who work on this project: an installation asks no one for anything.
 sub node_missing {
     for my $program (qw(node npm)) {
-        return "$program is not installed" if !grep { -x "$_/$program" } split /:/, $ENV{PATH};
+        return "$program is not installed" if !has_command($program);
     }
-    return                                                 if -e 't/node/node_modules/eventsource-parser/package.json';
-    return 'no packages in t/node: npm ci --prefix t/node' if !-e '.git' && !$ENV{EVENTSOURCE_XS_FULL};
+    return undef if -e 't/node/node_modules/eventsource-parser/package.json';
     my $said = qx{npm ci --prefix t/node --no-audit --no-fund 2>&1};
     return $? ? "npm cannot fetch the packages of t/node: $said" : undef;
 }

@@ -10,7 +10,7 @@ use warnings;
 
 use Carp       qw(croak);
 use Config     qw(%Config);
-use Developer  qw(only_developers);
+use Developer  qw(needs only_developers);
 use File::Spec ();
 use File::Temp ();
 use IO::Socket::INET;
@@ -28,19 +28,18 @@ my $LOOK_EVERY   = 0.01;    # seconds
 
 # How each server is started: the module it needs, and its command line for an application, a port and a number of
 # processes.
-my @SERVERS = (
-    ['HTTP::Server::PSGI', needs => 'HTTP::Server::PSGI', command => sub { _plackup('HTTP::Server::PSGI', @_[0, 1]) }],
-    ['Starman', needs => 'Starman', command => sub { _plackup('Starman', @_[0, 1], '--workers', $_[2] || 3) }],
-    ['Starlet', needs => 'Starlet', command => sub { _plackup('Starlet', @_[0, 1], '--max-workers', $_[2] || 3) }],
-    ['Twiggy',  needs => 'Twiggy',  command => sub { _plackup('Twiggy', @_[0, 1]) }],
-    [
-        'Feersum',
+my %SERVER = (
+    'HTTP::Server::PSGI' =>
+        {needs => 'HTTP::Server::PSGI', command => sub { _plackup('HTTP::Server::PSGI', @_[0, 1]) }},
+    'Starman' => {needs => 'Starman', command => sub { _plackup('Starman', @_[0, 1], '--workers',     $_[2] || 3) }},
+    'Starlet' => {needs => 'Starlet', command => sub { _plackup('Starlet', @_[0, 1], '--max-workers', $_[2] || 3) }},
+    'Twiggy'  => {needs => 'Twiggy',  command => sub { _plackup('Twiggy', @_[0, 1]) }},
+    'Feersum' => {
         needs   => 'Feersum',
-        command => sub { _plackup('Feersum', @_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }
-    ],
-    ['uWSGI', needs => undef, command => sub { _uwsgi(@_[0, 1], $_[2] || 3) }],
+        command => sub { _plackup('Feersum', @_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) },
+    },
+    'uWSGI' => {needs => undef, command => sub { _uwsgi(@_[0, 1], $_[2] || 3) }},
 );
-my %SERVER = map { my ($name, @how) = @$_; ($name => {@how}) } @SERVERS;
 
 # Where the tests are, wherever the server changes to.
 my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{[/\\][^/\\]+\z}{}r;
@@ -70,14 +69,6 @@ sub missing {
     return $how->{missing};
 }
 
-sub name { return $_[0]{name} }
-
-sub names {
-    return map { $_->[0] } @SERVERS;
-}
-
-sub pid { return $_[0]{pid} }
-
 # All processes of the server that run.
 sub pids {
     my $self = shift;
@@ -96,12 +87,7 @@ sub port { return $_[0]{port} }
 sub require_or_skip_all {
     my ($class, $name) = @_;
     only_developers();
-    my $missing = $class->missing($name) or return;
-    plan skip_all => $missing if !$ENV{EVENTSOURCE_XS_FULL};
-    fail "$name is here";
-    diag $missing;
-    done_testing;
-    exit 1;
+    return needs($class->missing($name));
 }
 
 # Options: workers, a number of processes; env, a hash; args, more arguments of the server's own.

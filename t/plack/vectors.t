@@ -5,6 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
+use KeptWriter;
 use Plack::App::EventSource;
 use Test::More;
 use Vectors qw(vectors);
@@ -21,7 +22,7 @@ sub on_the_wire {
     } split /\r\n/, $text, -1;
 }
 
-# Calls the application as a server does, and keeps what it does with the writer.
+# Calls the application as a server does: the head, and the writer with what it was given.
 sub response_to {
     my @pushes = @_;
     my $app    = Plack::App::EventSource->new(
@@ -31,28 +32,23 @@ sub response_to {
             $conn->close;
         }
     )->to_app;
-    my $writer = Kept->new;
-    $app->({REQUEST_METHOD => 'GET', 'psgi.streaming' => 1})->(sub { $writer->{head} = shift; $writer });
-    return $writer;
+    my $writer = KeptWriter->new;
+    my $head;
+    $app->({REQUEST_METHOD => 'GET', 'psgi.streaming' => 1})->(sub { $head = shift; $writer });
+    return ($head, $writer);
 }
 
 my $cases = 0;
 for my $case (vectors('push')) {
-    my $got = response_to(@{$case->{pushes}});
-    is $got->{bytes},   on_the_wire($case->{out}), "the same bytes: $case->{where}";
-    is $got->{closed},  $case->{closed},           "closed as often: $case->{where}";
-    is $got->{head}[0], $case->{status},           "the same status: $case->{where}" if $case->{status};
-    is_deeply [@{$got->{head}[1]}[0 .. 5]], $case->{headers}, "the same headers: $case->{where}" if $case->{headers};
-    is_deeply [@{$got->{head}[1]}[6 .. 7]], ['X-Accel-Buffering', 'no'], "and one more: $case->{where}";
+    my ($head,   $writer)  = response_to(@{$case->{pushes}});
+    my ($status, $headers) = @$head;
+    is $writer->kept,         on_the_wire($case->{out}), "the same bytes: $case->{where}";
+    is $writer->times_closed, $case->{closed},           "closed as often: $case->{where}";
+    is $status,               $case->{status},           "the same status: $case->{where}" if $case->{status};
+    is_deeply [@$headers[0 .. 5]], $case->{headers}, "the same headers: $case->{where}" if $case->{headers};
+    is_deeply [@$headers[6 .. 7]], ['X-Accel-Buffering', 'no'], "and one more: $case->{where}";
     $cases++;
 }
 cmp_ok $cases, '>', 500, 'all cases were there';
 
 done_testing;
-
-# A PSGI writer that keeps what it is given.
-package Kept;
-
-sub new   { return bless {bytes => '', closed => 0}, shift }
-sub write { $_[0]{bytes} .= $_[1]; return }
-sub close { $_[0]{closed}++;       return }

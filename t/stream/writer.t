@@ -4,16 +4,16 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use DyingWriter;
 use EventSource::Stream::Writer;
 use EventSource::XS;
+use KeptWriter;
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
 
 sub stream {
     my ($takes, %env) = @_;
-    my $writer = DyingWriter->new($takes);
+    my $writer = KeptWriter->new(takes => $takes);
     return (EventSource::Stream::Writer->new($writer, \%env), $writer);
 }
 
@@ -33,7 +33,7 @@ subtest 'a writer that dies is a client that has left' => sub {
     $stream->on_close(sub { push @told, "late $_[1]" });
     EventSource::XS->dispatch;
     is_deeply \@told, ['client', 'late client'], 'and the reason stands';
-    is $writer->closed, 1, 'the writer is closed once';
+    is $writer->times_closed, 1, 'the writer is closed once';
 };
 
 # A stream whose server knows the client's socket, as servers do.
@@ -91,7 +91,7 @@ subtest 'the first reason stands' => sub {
     $stream->on_close(sub { push @told, "late $_[1]" });
     EventSource::XS->dispatch;
     is_deeply \@told, ['application', 'late application'], 'for those who asked before and after';
-    is $writer->closed, 1, 'the writer is closed once';
+    is $writer->times_closed, 1, 'the writer is closed once';
 };
 
 subtest 'under an event loop a stream holds itself, and no longer than it lives' => sub {

@@ -3,8 +3,6 @@
 #
 # Most of these passed by luck without the care that they check: run them under valgrind (script/sanitize) too.
 
-## no critic (Modules::ProhibitMultiplePackages, Modules::RequireFilenameMatchesPackage)
-
 use strict;
 use warnings;
 

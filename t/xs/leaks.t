@@ -4,10 +4,13 @@ use strict;
 use warnings;
 use utf8;
 
+use lib 't/lib';
+use Developer qw(needs_module);
 use Test::More;
 
 BEGIN {
-    eval { require Test::LeakTrace; Test::LeakTrace->import; 1 } or plan skip_all => 'needs Test::LeakTrace';
+    needs_module('Test::LeakTrace');
+    Test::LeakTrace->import;
 }
 
 use EventSource::Parser;

@@ -2,8 +2,7 @@ package EventSource::Stream::Writer;
 use strict;
 use warnings;
 
-# A client's open response on the PSGI server's own writer. What a Connection needs of a stream is what this has: write,
-# close, drop, is_open and on_close; a stream that the server has handed over entirely answers the same.
+# A client's open response on the PSGI server's own writer. Whatever has the methods of this may be a stream.
 
 our $VERSION = '0.100';
 
@@ -221,13 +220,13 @@ EventSource::Stream::Writer - A stream on the PSGI server's own writer
 
 =head1 DESCRIPTION
 
-One client's open response. L<Plack::App::EventSource::Connection> needs no more of a stream than the methods below, so that
-any class that has them can take this one's place.
+One client's open response. L<Plack::App::EventSource> and its connections need no more of a stream than the methods
+below.
 
 A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
-stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket that
-takes no byte from the server; under Twiggy and Feersum it is seen when it happens. Where a middleware filters the body, Feersum
-gives nothing to look at: close such streams after a time.
+stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket
+that takes no byte from the server; under Twiggy and Feersum it is seen when it happens. Where a middleware filters the
+body, Feersum gives nothing to look at: close such streams after a time.
 
 =head1 METHODS
 
@@ -242,15 +241,15 @@ Takes the writer that a PSGI responder has returned and the request's environmen
     $stream->close;
     $stream->close($why);
 
-Ends the response. What has been written is sent first. C<$why> is what L</on_close> is told, C<application> unless given. Does
-nothing if the stream has ended.
+Ends the response. What has been written is sent first. C<$why> is what L</on_close> is told, C<application> unless
+given. Does nothing if the stream has ended.
 
 =head2 drop
 
     $stream->drop;
 
-The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere it is
-closed, unless the process has forked since it began, for then a child may be going on with it.
+The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere
+it is closed, unless the process has forked since it began, for then a child may be going on with it.
 
 =head2 is_blocking
 
@@ -277,8 +276,8 @@ C<application>, C<error> if a L</write> died, or what L</close> was given.
 
 Hands bytes to the server. False, and never an exception, if the client has left.
 
-If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the body
-does, and ends the stream, for part of C<$bytes> may have been sent.
+If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the
+body does, and ends the stream, for part of C<$bytes> may have been sent.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,6 +2,8 @@ package Plack::App::EventSource;
 use strict;
 use warnings;
 
+# A drop-in for the module of this name: a request becomes a stream, and the application's handler runs over it.
+
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
@@ -146,14 +148,14 @@ Plack::App::EventSource - Server-sent events in a Plack application
 
 =head1 DESCRIPTION
 
-A drop-in for the module of this name: an application that uses it goes on as it is, with its bytes formatted natively and
-with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
+A drop-in for the module of this name: an application that uses it goes on as it is, with its bytes formatted natively
+and with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
 
-It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns at once
-and pushes later, from timers and watchers; a stream stays open until its client leaves or the application closes it. (Under
-Feersum the leaving is not seen through middleware that filters the body: have none there, or close such streams after a time.)
-On the others the handler may loop, sleep and push; it keeps its worker as long as it runs, and the stream ends when
-the last reference to the connection is gone.
+It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns
+at once and pushes later, from timers and watchers; a stream stays open until its client leaves or the application
+closes it. (Under Feersum the leaving is not seen through middleware that filters the body: have none there, or close
+such streams after a time.) On the others the handler may loop, sleep and push; it keeps its worker as long as it runs,
+and the stream ends when the last reference to the connection is gone.
 
 A request that is not a GET is answered with 405.
 
@@ -163,33 +165,36 @@ A request that is not a GET is answered with 405.
 
     characters => 1
 
-Says that what is pushed are strings of characters, all of which are encoded. Unless it is true, each field that is valid
-UTF-8 when taken as bytes is sent as it is (ASCII always is), and any other is encoded: callers of this module have
-always passed both.
+Says that what is pushed are strings of characters, all of which are encoded. Unless it is true, as by default, each
+field that is valid UTF-8 when taken as bytes is sent as it is (ASCII always is), and any other is encoded: callers of
+this module have always passed both.
 
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies the stream ends,
-and the exception is written to C<psgi.errors>: the head of the response is out, so no server could answer with an error.
+Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. It has to be given: a
+GET croaks without it. If it dies the stream ends, and the exception is written to C<psgi.errors>: the head of the
+response is out, so no server could answer with an error.
 
-It runs when the server asks for the stream, after C<call>: what middleware changes in the environment for the time of a call
-only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>, has been put back by then. So it was with the original.
+It runs when the server asks for the stream, after C<call>: what middleware changes in the environment for the time of a
+call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>, has been put back by then. So it was with the
+original.
 
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, sent after C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and
-C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is left out if it is given here.
+More headers of the response, none by default, sent after C<Content-Type>, C<Cache-Control>,
+C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is left
+out if it is given here.
 
 =head2 on_gone
 
     on_gone => 'unwind'
 
-What a push to a client that has left does. By default it returns false, so that a job that reports its progress
-runs to its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
+What a push to a client that has left does. By default it returns false, so that a job that reports its progress runs to
+its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
 an endless loop then ends, and its worker is free. Only where the server blocks, only while the connection's own handler
 runs, and never in a child that it has forked.
 
@@ -197,14 +202,14 @@ runs, and never in a child that it has forked.
 
     preamble => 2048
 
-Sends a comment of that many bytes first, from 3 to 65,536; none by default. Old proxies and polyfills hold back a
-response until they have seen some 2 KB of it.
+Sends a comment of that many bytes first, from 3 to 65,536; 0 sends none, and so does the default. Old proxies and
+polyfills hold back a response until they have seen some 2 KB of it.
 
 =head2 retry
 
     retry => 5000
 
-Sends the reconnection time first, in whole milliseconds; not sent by default.
+Sends the reconnection time first, in whole milliseconds from 0; not sent by default.
 
 =head1 METHODS
 
@@ -218,7 +223,8 @@ Takes attributes as names and values, or as a reference to a hash.
 
     my $app = $component->to_app;
 
-The PSGI application. Croaks if C<on_gone>, C<preamble> or C<retry> has a value that it cannot have.
+The PSGI application. Croaks if C<on_gone>, C<preamble> or C<retry> has a value that it cannot have; a value that is set
+later makes the next GET croak.
 
 =head2 call, prepare_app
 
@@ -262,8 +268,8 @@ lets an HTTP/1.1 client wait for its keep-alive timeout.
 
 =item *
 
-An exception in the handler ends its stream and is written to C<psgi.errors>. There it ends the process on some servers, and
-leaves the response open on others.
+An exception in the handler ends its stream and is written to C<psgi.errors>. There it ends the process on some servers,
+and leaves the response open on others.
 
 =item *
 
@@ -271,7 +277,7 @@ On uWSGI the head is sent at once. There the client waits for the first event.
 
 =item *
 
-The connection is not kept alive by a cycle of references in each stream.
+A connection is freed when the application lets go of it. There a cycle of references in each stream keeps it for ever.
 
 =back
 

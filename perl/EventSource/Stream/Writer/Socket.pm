@@ -60,8 +60,8 @@ EventSource::Stream::Writer::Socket - A PSGI writer on the client's socket itsel
 
 =head1 DESCRIPTION
 
-For a process that has inherited a stream and cannot use the server's writer: on uWSGI a child that a handler has forked. The
-head of the response is out, what is written is its body, which must not need a frame.
+For a process that has inherited a stream and cannot use the server's writer: on uWSGI a child that a handler has
+forked. The head of the response is out, what is written is its body, which must not need a frame.
 
 =head1 METHODS
 

@@ -2,8 +2,8 @@ package Plack::App::EventSource::Connection;
 use strict;
 use warnings;
 
-# One client's open response, as the application sees it. It stands on a stream, which is the server's own writer or
-# anything else that answers write, close, drop, is_open and on_close; or on two callbacks of the application's.
+# One client's open response, as the application sees it. It stands on a stream, such as EventSource::Stream::Writer, or
+# on two callbacks of the application's.
 
 our $VERSION = '0.100';
 
@@ -94,8 +94,9 @@ What a C<handler_cb> gets: the response to one client, open for events.
 
     my $conn = Plack::App::EventSource::Connection->new(push_cb => sub { my @messages = @_; ... }, close_cb => sub { ... });
 
-Applications are given connections; a test of theirs may make one of two callbacks, which then get what L</push> and
-L</close> are called with, unchanged.
+Applications are given connections; a test of theirs may make one of two callbacks, which get what L</push> and
+L</close> are called with, unchanged, and whose results these return. Such a connection is always open, has no last
+event ID, and L</on_close> croaks.
 
 =head2 close
 
@@ -114,21 +115,21 @@ pulled, is not seen at once.
 
     my $id = $conn->last_event_id;
 
-What the client has sent as C<Last-Event-ID>, as characters, or C<undef>: after a reconnect the id of the last event that
-it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
+What the client has sent as C<Last-Event-ID>, as characters, or C<undef> if it has sent none: after a reconnect the id
+of the last event that it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
 
 =head2 on_close
 
     $conn->on_close(sub { my ($conn, $why) = @_; ... });
 
-Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
-reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler or a push died. Callbacks run when the handler
-has returned, at the entry of the next request, from the event loop where one runs, or by L<EventSource::XS/dispatch>;
-never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns the connection. Croaks if given
-anything but a code reference.
+Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and
+the reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler or a push
+died. Callbacks run when the handler has returned, at the entry of the next request, from the event loop where one runs,
+or by L<EventSource::XS/dispatch>; never inside C<push>. Where a worker blocks and no request comes, that may be late.
+Returns the connection. Croaks if given anything but a code reference, or on a connection of two callbacks.
 
-Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream open, as
-any reference does, until its client leaves or it is closed.
+Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream
+open, as any reference does, until its client leaves or it is closed.
 
 =head2 push
 
@@ -136,9 +137,10 @@ any reference does, until its client leaves or it is closed.
     my $taken = $conn->push('three', 'lines', 'of one event');
     my $taken = $conn->push({event => $name, id => $id, data => $data, retry => $milliseconds});
 
-Sends all messages of one call as one event. A string is data, and so is each element of an array; a hash gives fields, in
-the order C<event>, C<id>, C<data>, C<retry>, those that are undefined left out and unknown ones ignored. Each line of
-data gets a C<data:> line; lines end in CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+Sends all messages of one call as one event. A string is data, and so is each element of an array; a hash gives fields,
+in the order C<event>, C<id>, C<data>, C<retry>, those that are undefined left out and unknown ones ignored. A message
+that is undefined is empty data, a hash without any field a blank line. Each line of data gets a C<data:> line; lines
+end in CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 True if the stream has taken the event, false if its client has left: it does not die for that (but see
 L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client. A signal may end that: if the
