@@ -27,7 +27,7 @@ my @FUNCTIONS = (
     sub { $parser->feed(@_) },                \&EventSource::Parser::feed,
     \&EventSource::Parser::finish,            \&EventSource::Parser::last_event_id,
     \&EventSource::Parser::retry,             \&EventSource::Parser::_attach,
-    \&EventSource::XS::_nothing,              \&EventSource::XS::_forks,
+    \&EventSource::XS::_nothing,
 );
 my @NAMES = qw(data event id retry comment json bytes nonsense);
 my @TEXTS = (

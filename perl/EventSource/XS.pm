@@ -23,14 +23,13 @@ my @LATER;
 # Public methods
 
 sub dispatch {
-    my $count = 0;
+    my @callbacks = splice @LATER;    # what these have called later is for the next time
     local $@;
-    while (my $callback = shift @LATER) {
+    for my $callback (@callbacks) {
         my ($code, @arguments) = @$callback;
-        $count++;
         eval { $code->(@arguments); 1 } or warn "EventSource::XS: a callback died: $@";
     }
-    return $count;
+    return scalar @callbacks;
 }
 
 sub later {

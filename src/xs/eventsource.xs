@@ -15,29 +15,10 @@
 #include "event.h"
 #include "handle.h"
 
-#ifndef WIN32
-#  include <pthread.h>
-#endif
-
-/* How often this process has forked: whether a child may hold what this process holds. */
-static volatile UV esx_forks;
-
-#ifndef WIN32
-static void
-esx_count_fork(void)
-{
-    esx_forks++;
-}
-#endif
-
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
 
 BOOT:
     esx_start();
-#ifndef WIN32
-    if (!esx_forks) /* once, however often perl is cloned; a second time would only count twice */
-        pthread_atfork(NULL, esx_count_fork, NULL);
-#endif
 
 void
 format_event(...)
@@ -70,13 +51,6 @@ _push_bytes(SV *characters, ...)
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     XSRETURN(1);
-
-UV
-_forks()
-  CODE:
-    RETVAL = esx_forks;
-  OUTPUT:
-    RETVAL
 
 void
 _nothing(...)

@@ -253,6 +253,7 @@ my $app = builder {
     mount '/silent'      => source(\&silent)->to_app;
     mount '/unwound'     => source(\&unwound, on_gone => 'unwind')->to_app;
     mount '/dies'        => source(sub { report_close(@_); $_[0]->push('foo'); die "on purpose\n" })->to_app;
+    mount '/program'     => source(sub { report_close(@_); $_[0]->push('foo'); system 'true'; return })->to_app;
     mount '/fork'        => source(\&fork_child)->to_app;
     mount '/together'    => source(\&together)->to_app;
     mount '/retry'       => source(pushing(['foo']), retry    => 2_500)->to_app;

@@ -104,6 +104,7 @@ my @CONTRACT = (
     ['a bad id croaks in the handler, nothing is sent'     => '/bad-id',  \&croaks_and_goes_on],
     ['close ends the response'                             => '/close',   \&ends_by_close],
     ['a dropped connection is closed'                      => '/dropped', \&ends_by_drop,       'blocking'],
+    ['so it is when the handler has run a program'         => '/program', \&ends_by_drop,       'blocking'],
     ['a dropped connection stays, until its client leaves' => '/dropped', \&stays_when_dropped, 'loop'],
 
     ['retry comes first'                   => '/retry',    text_is("retry: 2500\r\n\r\ndata: foo\r\n\r\n")],

@@ -3,13 +3,13 @@ use strict;
 use warnings;
 
 # A PSGI server's writer that keeps what it is given. With `takes` it takes so many writes and then dies, as a server's
-# does when the client leaves at that very moment.
+# does when the client leaves at that very moment; `dies_of` is what it dies of.
 #
-#   my $writer = KeptWriter->new(takes => 1);
+#   my $writer = KeptWriter->new(takes => 1, dies_of => "timeout\n");
 
 sub new {
     my ($class, %option) = @_;
-    return bless {kept => '', closed => 0, %option}, $class;
+    return bless {kept => '', closed => 0, dies_of => "no client\n", %option}, $class;
 }
 
 # Public methods
@@ -22,7 +22,7 @@ sub times_closed { return $_[0]{closed} }
 
 sub write {
     my ($self, $bytes) = @_;
-    die "no client\n" if defined $self->{takes} && $self->{takes}-- <= 0;
+    die $self->{dies_of} if defined $self->{takes} && $self->{takes}-- <= 0;
     $self->{kept} .= $bytes;
     return;
 }

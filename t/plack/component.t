@@ -162,6 +162,10 @@ subtest 'a callback that dies stops no other' => sub {
     is_deeply \@told,     ['a', 'b'],                                   'the second with its arguments';
     is_deeply \@warnings, ["EventSource::XS: a callback died: oops\n"], 'the first as a warning';
     is(EventSource::XS->dispatch, 0, 'and none is left');
+    my $again = sub { my $self = shift; push @told, 'again'; EventSource::XS->later($self, $self) if @told < 9 };
+    EventSource::XS->later($again, $again);
+    is(EventSource::XS->dispatch, 1, 'what a callback calls later is for the next time');
+    EventSource::XS->dispatch for 1 .. 9;
 };
 
 subtest 'other methods' => sub {

@@ -58,9 +58,8 @@ subtest 'what the application dies of while a client is there is its own' => sub
 };
 
 subtest 'a client that takes nothing for too long is one that has left' => sub {
-    my ($stream, $writer, $client) = connected(9);
-    no warnings 'redefine';
-    local *DyingWriter::write = sub { die "failed to send all data\n" };    # HTTP::Server::PSGI, Starlet
+    my ($stream, $writer, $client) = connected(0);
+    $writer->{dies_of} = "failed to send all data\n";    # HTTP::Server::PSGI, Starlet
     ok !$stream->write('one'), 'not taken, and no exception';
     ok !$stream->is_open,      'the stream has ended';
 };
@@ -103,6 +102,37 @@ subtest 'under an event loop a stream holds itself, and no longer than it lives'
     ok $held->is_open, 'to drop it does nothing';
     $held->close;
     ok !$held, 'it is gone when it has ended';
+};
+
+subtest 'a connection that is let go of ends its stream, unless a child may be going on' => sub {
+    my ($stream, $writer) = stream();
+    system $^X, '-e', '1';
+    my $said = `$^X -e 1`;
+    $stream->drop;
+    is $writer->times_closed, 1, 'programs that were run are no children';
+
+    ($stream, $writer) = stream();
+    pipe my $wait, my $go or die "pipe: $!";
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        close $go;
+        readline $wait;
+        require POSIX;
+        POSIX::_exit(0);
+    }
+    close $wait;
+    $stream->drop;
+    is $writer->times_closed, 0, 'a child that runs is one';
+    close $go;
+    waitpid $pid, 0;
+
+    ($stream, $writer) = stream();
+    defined($pid = fork) or die "fork: $!";
+    POSIX::_exit($writer->times_closed) if !$pid && eval { require POSIX; $stream->drop; 1 };
+    waitpid $pid, 0;
+    is $?, 0, 'what a child lets go of is not ended by it';
+    $stream->drop;
+    is $writer->times_closed, 1, 'and when it has ended, the stream can be';
 };
 
 done_testing;

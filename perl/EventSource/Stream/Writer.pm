@@ -10,8 +10,9 @@ use Errno ();
 use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL);
-use Scalar::Util    qw(refaddr weaken);
-use Socket          qw(MSG_DONTWAIT MSG_PEEK);
+use IO::Select;
+use Scalar::Util qw(refaddr weaken);
+use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 
 # Linux says in one word that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
@@ -34,13 +35,13 @@ sub new {
         socket      => scalar _socket($env, $writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
-        forks       => EventSource::XS::_forks(),
         clones      => $clones,
         on_close    => [],
         why         => undef,
     }, $class;
     $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
-    if ($self->{nonblocking}) {
+    if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
+    else {
         $HELD{refaddr $self} = $self;
         if   (ref $writer eq 'Twiggy::Writer') { $self->_watch_twiggy }
         else                                   { $self->_watch_socket }
@@ -57,12 +58,11 @@ sub close {
 }
 
 # The application has let go of its last reference. Under an event loop that changes nothing. Elsewhere the stream ends,
-# unless there has been a fork since it began: then a child may be going on with it. What a thread lets go of is a copy.
+# unless a child that was forked meanwhile may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return if $self->{nonblocking} || $self->{clones} != $clones;
-    return if $self->{owner} != $$ || $self->{forks} != EventSource::XS::_forks();
-    $self->_end('application');
+    return                     if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
+    $self->_end('application') if !$self->_is_shared;
     return;
 }
 
@@ -125,7 +125,7 @@ sub _end {
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete @$self{qw(heir poll socket)};
+    delete @$self{qw(heir lease lease_end poll socket)};
     return;
 }
 
@@ -151,6 +151,20 @@ sub _has_left {
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
+}
+
+# Whether a child of this process holds the stream too. One that has ended, or runs another program, does not.
+sub _is_shared {
+    my $self = shift;
+    delete $self->{lease};
+    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
+}
+
+# A pipe that nobody writes to. It is inherited by a fork and closed by an exec, so its end is seen when no process but
+# this can have the stream.
+sub _lease {
+    pipe my $end, my $lease or return;
+    return ($end, $lease);
 }
 
 # The client's socket, only to be looked at.
@@ -249,7 +263,7 @@ given. Does nothing if the stream has ended.
     $stream->drop;
 
 The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere
-it is closed, unless the process has forked since it began, for then a child may be going on with it.
+it is closed, unless a child that was forked since it began is still running the same program, for that may be going on with it.
 
 =head2 is_blocking
 
