@@ -16,7 +16,6 @@ use File::Path qw(remove_tree);
 use File::Spec ();
 use File::Temp ();
 use JSON::MaybeXS;
-use MIME::Base64 qw(decode_base64);
 use POSIX        qw(WNOHANG dup2 setpgid);
 use Scalar::Util qw(weaken);
 use Test::More;
@@ -97,25 +96,6 @@ sub open {
 sub require_or_skip_all {
     only_developers();
     return needs(missing());
-}
-
-# Writes what the window shows to a PNG file. Options: width, height (pixels), scheme (dark, light), scale.
-sub screenshot {
-    my ($self, $path, %option) = @_;
-    $self->ask(
-        'Emulation.setDeviceMetricsOverride',
-        width             => 0 + ($option{width}  || 1280),
-        height            => 0 + ($option{height} || 900),
-        deviceScaleFactor => 0 + ($option{scale}  || 1),
-        mobile            => JSON->false,
-    );
-    $self->ask('Emulation.setEmulatedMedia',
-        features => [{name => 'prefers-color-scheme', value => $option{scheme} || 'light'}]);
-    my $shot = $self->ask('Page.captureScreenshot', format => 'png');
-    CORE::open my $file, '>:raw', $path or croak "Browser: $path: $!";
-    print {$file} decode_base64($shot->{data});
-    CORE::close $file or croak "Browser: $path: $!";
-    return;
 }
 
 sub start {
