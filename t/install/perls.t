@@ -58,8 +58,8 @@ subtest 'after it this perl gets one of its own, in the same folder' => sub {
 };
 
 subtest 'a perl with debugging compiled in' => sub {
+    needs_command('debugperl');
     my ($debugperl) = grep { -x } map { "$_/debugperl" } split /:/, $ENV{PATH};
-    plan skip_all => 'there is no debugperl here' if !$debugperl;
     $tree->must($debugperl, 'Makefile.PL');
     $tree->must('make');
     is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
