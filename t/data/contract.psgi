@@ -74,6 +74,17 @@ sub report_close {
     return;
 }
 
+# More than the sockets between us and a client hold, one block after the other.
+sub flood {
+    my ($conn, $env) = @_;
+    for my $number (1 .. 384) {
+        $conn->push({id => $number, data => '0123456789abcdef' x 4_096}) or last;
+        report($env, "pushed $number") if $number == 384;
+    }
+    $conn->close;
+    return;
+}
+
 # Pushes until the client has left, and tells what push had to say.
 sub tick {
     my ($conn, $env) = @_;
@@ -238,6 +249,7 @@ my $app = builder {
     mount '/hash'        => source(pushing([{event => 'e', id => 'i', retry => 5, data => 'd'}]))->to_app;
     mount '/list'        => source(pushing(['foo', {id => 7, data => 'bar'}, 'baz']))->to_app;
     mount '/several'     => source(pushing(['a'], [{data => 'b', event => 'e'}], ['c']))->to_app;
+    mount '/flood'       => source(\&flood)->to_app;
     mount '/megabyte'    => source(pushing([@MEGABYTE], ['after']))->to_app;
     mount '/latin1'      => source(pushing(["caf\xe9"]))->to_app;
     mount '/wide'        => source(pushing(["\x{263a}"]))->to_app;

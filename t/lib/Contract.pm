@@ -9,15 +9,11 @@ use warnings;
 
 use Carp qw(croak);
 use Client;
-use File::Temp ();
+use ContractChecks qw(:all);
+use File::Temp     ();
 use MockClient;
 use Server;
 use Test::More;
-use Time::HiRes qw(sleep time);
-
-my $DEADLINE   = 10;      # seconds; for what should happen at once
-my $LOOK_EVERY = 0.01;    # seconds
-my $STREAMS    = 200;     # how many in a row must leave no descriptor behind
 
 # What a server cannot do, and why. What a row needs beyond a request and its response it names as its last element.
 my $NO_LOOP  = 'a handler has the process to itself until it returns';
@@ -55,13 +51,12 @@ my %CANNOT   = (
 # What a server can do when it is told to.
 my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
 
-# The headers that every stream begins with, and which of a response's headers are the server's own business.
+# The headers that every stream begins with.
 my @HEAD = (
     'Content-Type'                 => 'text/event-stream; charset=UTF-8',
     'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
     'Access-Control-Allow-Methods' => 'GET',
 );
-my $SERVERS_OWN = qr/\A(?:connection|date|server|transfer-encoding)\z/i;
 
 my @CONTRACT = (
     ['POST is not allowed' => ['/one', method => 'POST', headers => ['Content-Length' => 0]], \&not_allowed],
@@ -90,7 +85,9 @@ my @CONTRACT = (
     ['a list is one event'    => '/list',     text_is("data: foo\r\nid: 7\r\ndata: bar\r\ndata: baz\r\n\r\n")],
     ['pushes are events each' => '/several',  text_is("data: a\r\n\r\nevent: e\r\ndata: b\r\n\r\ndata: c\r\n\r\n")],
     ['a megabyte comes whole' => '/megabyte', \&is_a_megabyte],
-    ['0 is data'              => '/zero',     text_is("data: 0\r\n\r\ndata: 0\r\n\r\n")],
+    ['a reader in no hurry gets all'  => '/flood', \&gets_all, 'client'],
+    ['a handler waits for its reader' => '/flood', \&waits_for_reader, 'client', 'blocking'],
+    ['0 is data'                      => '/zero',  text_is("data: 0\r\n\r\ndata: 0\r\n\r\n")],
 
     ['characters that are no UTF-8 are encoded'  => '/latin1',     text_is("data: caf\xc3\xa9\r\n\r\n")],
     ['characters above 255 are encoded'          => '/wide',       text_is("data: \xe2\x98\xba\r\n\r\n")],
@@ -202,280 +199,11 @@ sub told {
 sub told_ok {
     my ($self, $client, $pattern, $what) = @_;
     my $told;
-    _until(sub { ($told = $self->told($client)) =~ $pattern });
+    wait_until(sub { ($told = $self->told($client)) =~ $pattern });
     return like $told, $pattern, $what;
 }
 
-# The checks, each with the response to the row's request and this run
-
-sub begins_with_a_preamble {
-    my $client = shift;
-    ok $client->read_all, 'it ends';
-    my ($preamble, $rest) = $client->body =~ /\A(:.*?\r\n)(.*)\z/s;
-    is length $preamble, 2_048, 'of that many bytes';
-    like $preamble, qr/\A: +\r\n\z/, 'which are a comment';
-    is $rest, "data: foo\r\n\r\n", 'and what follows is as ever';
-    return;
-}
-
-sub child_goes_on {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    is $client->text, join('', map { "data: child $_\r\n\r\n" } 1 .. 5), 'all that the child pushed';
-    ok $client->complete, 'complete' if $client->{http} eq '1.0' || $client->header('Transfer-Encoding');
-    return;
-}
-
-sub croaks_and_goes_on {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    is $client->text, "data: after\r\n\r\n", 'nothing of the bad push, all of the good one';
-    $run->told_ok($client,
-        qr/^push croaked: .*\bid must not contain a line break.* at \S*contract\.psgi line [0-9]+\b/m);
-    return;
-}
-
-sub ends_by_close {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    ok $client->complete, 'complete';
-    is $client->text, "data: only\r\n\r\n", 'without what was pushed after its end';
-    $run->told_ok($client, qr/^said true true false false$/m,     'the connection knows');
-    $run->told_ok($client, qr/^closed by application, open: 0$/m, 'and so does on_close');
-    is scalar(() = $run->told($client) =~ /^closed by/mg), 1, 'which is told once';
-    return;
-}
-
-sub ends_by_drop {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    ok $client->complete, 'complete';
-    is $client->text, "data: foo\r\n\r\n", 'with all that was pushed';
-    $run->told_ok($client, qr/^closed by application, open: 0$/m, 'and on_close is told');
-    return;
-}
-
-sub has_the_subclass_way {
-    my $client = shift;
-    ok $client->read_all, 'it ends';
-    is $client->header('X-Class'), 'Contract::Source',    'of its headers';
-    is $client->text,              "data: hello\r\n\r\n", 'and of its handler';
-    return;
-}
-
-sub head_comes_first {
-    my ($client, $run) = @_;
-    ok $client->read_head, 'it comes';
-    is $client->status, 200, 'with the status 200';
-    $run->tell_all($client->{tag}, 'the head is here');
-    ok $client->read_all, 'it ends';
-    is $client->text, "data: foo\r\n\r\n", 'and the event follows';
-    return;
-}
-
-sub head_is {
-    my @expected = @_;
-    return sub {
-        my $client = shift;
-        ok $client->read_all, 'it ends';
-        is $client->status, 200, 'the status is 200';
-        my @pairs = @{$client->headers};
-        my @ours;
-        while (my ($name, $value) = splice @pairs, 0, 2) { push @ours, $name, $value if $name !~ $SERVERS_OWN }
-        is_deeply \@ours, \@expected, 'and these are the headers';
-        return;
-    };
-}
-
-sub is_a_megabyte {
-    my $client = shift;
-    ok $client->read_all, 'it ends';
-    ok $client->text eq 'data: ' . '0123456789abcdef' x 65_536 . "\r\n\r\ndata: after\r\n\r\n", 'byte by byte'
-        or diag length($client->text) . ' bytes';
-    return;
-}
-
-sub is_not_unwound {
-    my ($client, $run) = @_;
-    ok $client->read_until(qr/data: tick/), 'it runs';
-    $client->leave;
-    $run->told_ok($client, qr/^handler returned$/m, 'the handler returned long ago');
-    $run->told_ok($client, qr/^closed by client/m,  'the client is known to have left');
-    serves($run);
-    return;
-}
-
-sub is_unharmed {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    ok $client->complete, 'complete';
-    is $client->text, join('', map { "data: event $_\r\n\r\n" } 1 .. 100), 'and is not mixed up with anything';
-    serves($run);
-    return;
-}
-
-sub is_unwound {
-    my ($client, $run) = @_;
-    ok $client->read_until(qr/data: tick/), 'it runs';
-    $client->leave;
-    $run->told_ok($client, qr/^handler ended by EventSource::Gone$/m, 'the handler is ended');
-    $run->told_ok($client, qr/^closed by client/m,                    'and the reason is known');
-    unlike $run->told($client), qr/returned/, 'it did not come to its last line';
-    serves($run);
-    return;
-}
-
-sub is_wrapped {
-    my $client = shift;
-    ok $client->read_all, 'it ends';
-    is $client->header('X-Set'), 'on the way out', 'a header set';
-    is_deeply [$client->header('X-App')], ['yes', 'also'], 'and one appended';
-    is $client->text, "data: foo\r\n\r\n", 'and the events come';
-    return;
-}
-
-sub leaks_nothing {
-    my ($client, $run) = @_;
-    my $server = $run->{server};
-    $client->leave;
-    my $before = _quiet_descriptors($server);
-    for my $count (1 .. $STREAMS) {
-        my $one = $run->get($count % 2 ? '/one' : '/tick');
-        $one->read_until(qr/data: /) or return fail "stream $count came";
-        $one->leave(reset => $count % 4 == 0);
-    }
-    my $after;
-    my $clean = _until(sub { ($after = _descriptors($server)) <= $before });
-    ok $clean, "$STREAMS streams" or diag "$before descriptors before, $after after";
-    serves($run);
-    return;
-}
-
-sub leaves {
-    my %how = @_;
-    return sub {
-        my ($client, $run) = @_;
-        ok $client->read_until(qr/data: tick 3\r\n/), 'it runs';
-        $client->say($how{saying}) if $how{saying};
-        $client->leave(reset => $how{reset});
-        $run->told_ok($client, qr/^push: (?!true)/m, 'push says something else than true');
-        like $run->told($client), qr/^push: false$/m, 'it returns false and does not die';
-        $run->told_ok($client, qr/^is_open: 0, push again: 0$/m, 'and so it stays');
-        $run->told_ok($client, qr/^closed by client, open: 0$/m, 'on_close is told');
-        serves($run);
-        return;
-    };
-}
-
-sub leaves_watched {
-    my ($client, $run) = @_;
-    ok $client->read_until(qr/data: watching/), 'it runs';
-    $client->leave;
-    $run->told_ok($client, qr/^closed by client, open: 0$/m, 'on_close is told');
-    serves($run);
-    return;
-}
-
-sub live_together {
-    my ($client, $run) = @_;
-    $client->leave;
-    my $tag     = 'all' . ++$run->{tags};
-    my @clients = map { $run->get('/together', tag => "$tag-$_") } 1 .. 3;
-    is scalar(grep { $_->read_until(qr/data: open/) } @clients), 3, 'all are open';
-    $run->tell_all($tag, 'all are open');
-    is scalar(grep { $_->read_all && $_->text eq "data: open\r\n\r\ndata: all\r\n\r\n" } @clients), 3, 'and complete';
-    return;
-}
-
-sub not_allowed {
-    my $client = shift;
-    ok $client->read_all, 'it ends';
-    is $client->status, 405,                  'the status is 405';
-    is $client->body,   'Method not allowed', 'and the body says so' if $client->{method} ne 'HEAD';
-    return;
-}
-
-# That the server lives and serves.
-sub serves {
-    my $run    = shift;
-    my $client = $run->get('/one');
-    ok $client->read_all && $client->text eq "data: foo\r\n\r\n", 'the next request is served';
-    return;
-}
-
-sub serves_again {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'it ends';
-    return pass 'and closes, as HTTP/1.0 does' if $client->{http} eq '1.0';
-    $client->request('/one?tag=again');
-    ok $client->read_all, 'the second ends';
-    is $client->text, "data: foo\r\n\r\n", 'and is the same';
-    return;
-}
-
-sub status_is {
-    my $status = shift;
-    return sub {
-        my $client = shift;
-        ok $client->read_all, 'it ends';
-        is $client->status, $status, "the status is $status";
-        return;
-    };
-}
-
-sub stays_when_dropped {
-    my ($client, $run) = @_;
-    ok $client->read_until(qr/data: foo/), 'it runs';
-    serves($run);
-    ok !$client->ended, 'it is open while others come and go';
-    is $run->told($client), '', 'and no one says otherwise';
-    $client->leave;
-    $run->told_ok($client, qr/^closed by client, open: 0$/m, 'it ends with its client');
-    return;
-}
-
-sub survives {
-    my ($client, $run) = @_;
-    ok $client->read_all, 'the response ends';
-    like $client->text, qr/\Adata: foo\r\n\r\n/, 'with what had been pushed';
-    $run->told_ok($client, qr/^closed by error, open: 0$/m, 'on_close is told');
-    serves($run);
-    return;
-}
-
-sub text_is {
-    my $expected = shift;
-    return sub {
-        my $client = shift;
-        ok $client->read_all, 'it ends';
-        ok $client->complete, 'complete';
-        is $client->text, $expected, 'with these events';
-        return;
-    };
-}
-
-# Private functions and methods
-
-sub _descriptors {
-    my $server = shift;
-    my @open   = map { glob "/proc/$_/fd/*" } $server->pids;
-    return scalar @open;
-}
-
-# The number of descriptors of a server that no longer changes.
-sub _quiet_descriptors {
-    my $server = shift;
-    my ($count, $same) = (-1, 0);
-    _until(
-        sub {
-            my $now = _descriptors($server);
-            $same  = $now == $count ? $same + 1 : 0;
-            $count = $now;
-            return $same >= 10;
-        }
-    );
-    return $count;
-}
+# Private methods
 
 sub _row {
     my ($self, $sentence, $request, $check, @needs) = @_;
@@ -487,16 +215,6 @@ sub _row {
     }
     subtest "$sentence (HTTP/$self->{http})" => sub { $check->($self->get($path, %option), $self) };
     return;
-}
-
-sub _until {
-    my $condition = shift;
-    my $deadline  = time + $DEADLINE;
-    while (!$condition->()) {
-        return !!0 if time > $deadline;
-        sleep $LOOK_EVERY;
-    }
-    return !!1;
 }
 
 1;
