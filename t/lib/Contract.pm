@@ -10,10 +10,13 @@ use warnings;
 use Carp qw(croak);
 use Client;
 use ContractChecks qw(:all);
+use Deadline       qw(wait_until);
 use File::Temp     ();
 use MockClient;
 use Server;
 use Test::More;
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # What a server cannot do, and why. What a row needs beyond a request and its response it names as its last element.
 my $NO_LOOP  = 'a handler has the process to itself until it returns';
@@ -199,7 +202,7 @@ sub told {
 sub told_ok {
     my ($self, $client, $pattern, $what) = @_;
     my $told;
-    wait_until(sub { ($told = $self->told($client)) =~ $pattern });
+    wait_until($DEADLINE, sub { ($told = $self->told($client)) =~ $pattern });
     return like $told, $pattern, $what;
 }
 

@@ -5,9 +5,9 @@ use warnings;
 # What the rows of the contract check, each given the response to the row's request and the run (Contract.pm).
 
 use Client;
+use Deadline qw(wait_until);
 use Exporter qw(import);
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(
     begins_with_a_preamble
@@ -36,13 +36,11 @@ our @EXPORT_OK = qw(
     survives
     text_is
     waits_for_reader
-    wait_until
 );
 our %EXPORT_TAGS = (all => \@EXPORT_OK);
 
-my $DEADLINE   = 10;      # seconds; for what should happen at once
-my $LOOK_EVERY = 0.01;    # seconds
-my $STREAMS    = 200;     # how many in a row must leave no descriptor behind
+my $DEADLINE = 10;     # seconds; for what should happen at once
+my $STREAMS  = 200;    # how many in a row must leave no descriptor behind
 
 # The headers of a response that are the server's own business.
 my $SERVERS_OWN = qr/\A(?:connection|date|server|transfer-encoding)\z/i;
@@ -195,7 +193,7 @@ sub leaks_nothing {
         $one->leave(reset => $count % 4 == 0);
     }
     my $after;
-    my $clean = wait_until(sub { ($after = _descriptors($server)) <= $before });
+    my $clean = wait_until($DEADLINE, sub { ($after = _descriptors($server)) <= $before });
     ok $clean, "$STREAMS streams" or diag "$before descriptors before, $after after";
     serves($run);
     return;
@@ -313,17 +311,6 @@ sub waits_for_reader {
     return;
 }
 
-# Waits for a condition; what it is at the end.
-sub wait_until {
-    my $condition = shift;
-    my $deadline  = time + $DEADLINE;
-    while (!$condition->()) {
-        return !!0 if time > $deadline;
-        sleep $LOOK_EVERY;
-    }
-    return !!1;
-}
-
 # Private functions
 
 sub _descriptors {
@@ -337,6 +324,7 @@ sub _quiet_descriptors {
     my $server = shift;
     my ($count, $same) = (-1, 0);
     wait_until(
+        $DEADLINE,
         sub {
             my $now = _descriptors($server);
             $same  = $now == $count ? $same + 1 : 0;

@@ -10,6 +10,7 @@ use warnings;
 
 use Carp       qw(croak);
 use Config     qw(%Config);
+use Deadline   qw(wait_until);
 use Developer  qw(needs only_developers);
 use File::Spec ();
 use File::Temp ();
@@ -17,14 +18,12 @@ use IO::Socket::INET;
 use POSIX        qw(WNOHANG setpgid);
 use Scalar::Util qw(weaken);
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 # An interrupted test ends its servers too.
 use sigtrap qw(die untrapped HUP INT TERM);
 
-my $START_WITHIN = 30;      # seconds
-my $STOP_WITHIN  = 5;       # seconds
-my $LOOK_EVERY   = 0.01;    # seconds
+my $START_WITHIN = 30;    # seconds
+my $STOP_WITHIN  = 5;     # seconds
 
 # How each server is started: the module it needs, and its command line for an application, a port and a number of
 # processes.
@@ -125,7 +124,7 @@ sub stop {
     local $?;
     if (!$self->_has_ended) {
         kill TERM => $pid;
-        _until($STOP_WITHIN, sub { $self->_has_ended });
+        wait_until($STOP_WITHIN, sub { $self->_has_ended });
     }
     kill KILL => -$pid;
     waitpid $pid, 0 if !$self->_has_ended;
@@ -222,16 +221,6 @@ sub _spawn {
     return;
 }
 
-sub _until {
-    my ($seconds, $condition) = @_;
-    my $deadline = time + $seconds;
-    while (!$condition->()) {
-        return !!0 if time > $deadline;
-        sleep $LOOK_EVERY;
-    }
-    return !!1;
-}
-
 sub _uwsgi {
     my ($psgi, $port, $workers) = @_;
     return (qw(uwsgi --plugins psgi --master --die-on-term --need-app --psgi-enable-psgix-io --disable-logging),
@@ -241,7 +230,7 @@ sub _uwsgi {
 sub _wait_until_it_accepts {
     my $self    = shift;
     my $accepts = sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 1) };
-    my $ready   = _until($START_WITHIN, sub { $self->_has_ended || $accepts->() });
+    my $ready   = wait_until($START_WITHIN, sub { $self->_has_ended || $accepts->() });
     return if $ready && !$self->_has_ended;
     my $what = $self->_has_ended ? "ended with status $self->{status}" : 'does not accept connections';
     $self->stop;

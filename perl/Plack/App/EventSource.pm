@@ -263,6 +263,15 @@ A push to a client that has left returns false, on every server. There it is tru
 
 =item *
 
+A client that closes its sending side counts as one that has left. There it goes on being written to.
+
+=item *
+
+If the server's writer dies while the client is still there, of a signal's handler or a filter of the body, the push dies
+of that, and the stream ends. There every such exception is swallowed.
+
+=item *
+
 A connection whose last reference is gone is closed where the server blocks. There it is left to the server: Starman
 lets an HTTP/1.1 client wait for its keep-alive timeout.
 
