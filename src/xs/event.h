@@ -27,6 +27,18 @@ esx_key_of(const char *name, STRLEN len)
     }
 }
 
+/* The same of a scalar. One that is no plain string is read, and replaced by what it says. */
+static int
+esx_key_of_name(pTHX_ SV **name)
+{
+    const char *bytes;
+    STRLEN len;
+    if (!esx_is_plain(*name))
+        *name = esx_string(aTHX_ esx_read(aTHX_ *name));
+    bytes = SvPV_nomg_const(*name, len);
+    return esx_key_of(bytes, len);
+}
+
 /* Calls EventSource::XS::_json, which answers with characters. */
 static SV *
 esx_json(pTHX_ SV *value)
@@ -75,13 +87,7 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
     I32 at;
     for (at = from; at < items; at += 2) {
         SV *name = PL_stack_base[ax + at];
-        const char *bytes;
-        STRLEN len;
-        int key;
-        if (!esx_is_plain(name))
-            name = esx_string(aTHX_ esx_read(aTHX_ name));
-        bytes = SvPV_nomg_const(name, len);
-        key = esx_key_of(bytes, len);
+        const int key = esx_key_of_name(aTHX_ &name);
         if (key >= 0)
             given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
         else if (manner == ESX_STRICT)
@@ -98,13 +104,7 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given)
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
         SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
-        STRLEN len;
-        const char *bytes;
-        int key;
-        if (!esx_is_plain(name))
-            name = esx_string(aTHX_ esx_read(aTHX_ name));
-        bytes = SvPV_nomg_const(name, len);
-        key = esx_key_of(bytes, len);
+        const int key = esx_key_of_name(aTHX_ &name);
         if (key < 0)
             esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
         given[key] = value;

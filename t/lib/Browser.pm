@@ -10,6 +10,7 @@ use warnings;
 #   $browser->wait_for('document.title === "ready"', 'the page is ready');
 
 use Carp       qw(croak);
+use Deadline   qw(wait_until);
 use Developer  qw(needs only_developers);
 use Fcntl      qw(F_DUPFD);
 use File::Path qw(remove_tree);
@@ -123,18 +124,19 @@ sub stop {
     local ($?, $!, $@);
     local $SIG{PIPE} = 'IGNORE';
     print {$self->{to}} $JSON->encode({id => 0, method => 'Browser.close'}), "\0";
-    my $deadline = time + 5;
-    sleep $LOOK_EVERY while !waitpid($pid, WNOHANG) && time < $deadline;
+    wait_until(5, sub { waitpid $pid, WNOHANG });
     kill KILL => -$pid;
     waitpid $pid, 0;
-    $deadline = time + 5;
-    sleep $LOOK_EVERY while kill(0, -$pid) && time < $deadline;    # they write to the profile to the last
+    wait_until(5, sub { !kill 0, -$pid });    # they write to the profile to the last
     my $profile = delete($self->{profile})->dirname;
-
-    while (-d $profile && time < $deadline) {                      # and its crash handlers are no children of ours
-        sleep $LOOK_EVERY;
-        remove_tree($profile, {error => \my $ignored});
-    }
+    wait_until(
+        5,
+        sub {
+            sleep $LOOK_EVERY;    # and its crash handlers are no children of ours
+            remove_tree($profile, {error => \my $ignored});
+            return !-d $profile;
+        }
+    );
     return;
 }
 
