@@ -5,11 +5,14 @@
 //! both to Perl. The modules, in the order in which an event travels through them:
 //!
 //! - [`event`]: the fields of an event, valid by construction, and their encoding
-//! - [`parse`]: bytes to events, incrementally, split anywhere
+//! - [`stream`]: one client's open response: what waits for it, what is due when, how it ends
+//! - [`reactor`]: sends what waits to many clients, in one thread beside the interpreter, and sees who has left
+//! - `sys`: the only place for system calls (Linux)
+//! - [`parse`]: the way back, from bytes to events, incrementally, split anywhere
 //! - `xs`: the only place that knows Perl (feature `xs`, on by default)
 //!
-//! `event` and `parse` do no I/O, know no clock and hold no `unsafe`; they build without a perl on the machine
-//! (`--no-default-features`).
+//! `event`, `parse`, `stream` and the core of `reactor` do no I/O, know no clock and hold no `unsafe`; all but `xs` builds
+//! without a perl on the machine (`--no-default-features`). Where there is no Linux, streams are the server's to write.
 //!
 //! ```
 //! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};
@@ -32,6 +35,10 @@
 
 pub mod event;
 pub mod parse;
+pub mod reactor;
+pub mod stream;
+#[cfg(target_os = "linux")]
+mod sys;
 
 #[cfg(test)]
 mod cases;

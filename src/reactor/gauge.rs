@@ -1,0 +1,106 @@
+//! What who pushes to a stream can see of it without asking the reactor.
+
+use crate::stream::Reason;
+use std::os::raw::c_int;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+/// The state of one stream, written by both sides.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    /// The bytes that were pushed and neither sent nor lost.
+    waiting_bytes: AtomicUsize,
+    state: AtomicU32,
+    /// The number of its descriptor in this process, -1 while it has none. A forked child inherits it.
+    descriptor: AtomicI32,
+    /// How many threads hold a handle.
+    holders: AtomicU32,
+    /// Which interpreter is told of its end.
+    pub(super) interpreter: u32,
+}
+
+/// The state: why it has ended, as the reason's number and one, 0 before its end.
+const REASON: u32 = 0xFF;
+/// This side has ended it; the reactor will do so.
+const CLOSED: u32 = 0x100;
+/// The end is to be told.
+const WANTED: u32 = 0x200;
+
+fn reason_in(state: u32) -> Option<Reason> {
+    Reason::ALL.get(((state & REASON) as usize).wrapping_sub(1)).copied()
+}
+
+impl Gauge {
+    pub(super) fn new(descriptor: c_int, waiting_bytes: usize, interpreter: u32) -> Self {
+        Self {
+            waiting_bytes: AtomicUsize::new(waiting_bytes),
+            state: AtomicU32::new(0),
+            descriptor: AtomicI32::new(descriptor),
+            holders: AtomicU32::new(1),
+            interpreter,
+        }
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn subtract(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Whether so many more bytes may wait. An event that is larger than the limit may, alone.
+    pub(super) fn has_room(&self, bytes: usize, max_bytes: usize) -> bool {
+        let waiting = self.waiting_bytes();
+        waiting == 0 || waiting.saturating_add(bytes) <= max_bytes
+    }
+
+    /// Whether it takes events.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (REASON | CLOSED) == 0
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        reason_in(self.state.load(Ordering::Acquire))
+    }
+
+    /// It takes no more events. True if it did.
+    pub(super) fn close(&self) -> bool {
+        self.state.fetch_or(CLOSED, Ordering::AcqRel) & (REASON | CLOSED) == 0
+    }
+
+    /// It has ended. True if that is to be told. Called once.
+    pub(super) fn end(&self, reason: Reason) -> bool {
+        self.state.fetch_or(reason as u32 + 1, Ordering::AcqRel) & WANTED != 0
+    }
+
+    /// Asks for its end to be told; the reason, if it is too late for that.
+    pub(super) fn want_end(&self) -> Option<Reason> {
+        reason_in(self.state.fetch_or(WANTED, Ordering::AcqRel))
+    }
+
+    pub(super) fn set_descriptor(&self, number: c_int) {
+        self.descriptor.store(number, Ordering::Release);
+    }
+
+    /// Its descriptor, for the one who asks first.
+    pub(super) fn take_descriptor(&self) -> Option<c_int> {
+        Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0)
+    }
+
+    pub(super) fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn let_go(&self) {
+        self.holders.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_held_once(&self) -> bool {
+        self.holders.load(Ordering::Acquire) == 1
+    }
+}

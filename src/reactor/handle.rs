@@ -1,0 +1,249 @@
+//! A stream as the application holds it.
+
+use super::command::{Command, Ending, StreamId};
+use super::gauge::Gauge;
+use super::link::{Enclosed, Link};
+use super::process::{forks, generation, link, set_handled};
+use crate::stream::{Reason, Settings};
+use crate::sys::{descriptor, socket};
+use bytes::Bytes;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::raw::c_int;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a stream begins.
+pub struct Opening<'a> {
+    /// The client's connection; without it events wait until [`Handle::attach`].
+    pub socket: Option<OwnedFd>,
+    /// What is sent first, as it is: the head of the response.
+    pub head: &'a [u8],
+    /// What the application has decided.
+    pub settings: Settings,
+    /// Whether a push waits when as much waits as may, until [`Handle::leave_handler`].
+    pub waits: bool,
+    /// Whether the stream ends when the last handle is [released](Handle::release).
+    pub ends_with_handle: bool,
+    /// Which interpreter is told of its end.
+    pub interpreter: u32,
+    /// How many streams this process may hold.
+    pub max_streams: usize,
+}
+
+/// What has become of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It will be sent.
+    Taken,
+    /// As much waits as may: [wait](Handle::wait_for_room), and push again.
+    Full,
+    /// The stream has ended.
+    Gone,
+}
+
+/// A stream as the application holds it, in one thread.
+pub struct Handle {
+    link: Arc<Link>,
+    gauge: Arc<Gauge>,
+    stream: StreamId,
+    settings: Settings,
+    waits: bool,
+    ends_with_handle: bool,
+    max_streams: usize,
+    generation: u32,
+    /// How often this process had forked when the stream began: if it has since, a child may go on with it.
+    forks: u32,
+}
+
+impl Handle {
+    /// Opens a stream. If this process holds as many as it may, the client is told to come back later, and the handle is
+    /// one of a stream that is ending.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptor, no memory or no thread for a reactor; then nothing has been sent.
+    pub fn open(opening: Opening<'_>) -> Result<Self, (io::Error, Option<OwnedFd>)> {
+        let link = match link() {
+            Ok(link) => link,
+            Err(error) => return Err((error, opening.socket)),
+        };
+        let head = Bytes::copy_from_slice(opening.head);
+        let number = opening.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let handle = Self {
+            gauge: Arc::new(Gauge::new(number, head.len(), opening.interpreter)),
+            stream: link.new_stream(),
+            settings: opening.settings,
+            waits: opening.waits,
+            ends_with_handle: opening.ends_with_handle,
+            max_streams: opening.max_streams,
+            generation: generation(),
+            forks: forks(),
+            link,
+        };
+        let is_one_too_many = handle.link.is_full(opening.max_streams);
+        handle.send_open(opening.socket, head, false);
+        if is_one_too_many {
+            handle.gauge.close();
+            handle.link.count_refused();
+            handle.link.send(Command::Refuse { stream: handle.stream }, 0, None);
+        } else if handle.waits {
+            set_handled(Some((Arc::clone(&handle.link), Arc::clone(&handle.gauge))));
+        }
+        Ok(handle)
+    }
+
+    fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
+        if let Some(socket) = &socket {
+            socket::give_up_after(socket.as_fd(), self.settings.timeout);
+        }
+        let (stream, settings, bytes) = (self.stream, self.settings, head.len());
+        self.link.count_open();
+        let enclosed = Enclosed { socket, gauge: Some(Arc::clone(&self.gauge)) };
+        self.link.send(Command::Open { stream, settings, head, is_inherited }, bytes, Some(Box::new(enclosed)));
+    }
+
+    /// Gives the stream its socket.
+    pub fn attach(&mut self, socket: OwnedFd) {
+        socket::give_up_after(socket.as_fd(), self.settings.timeout);
+        self.gauge.set_descriptor(socket.as_raw_fd());
+        let enclosed = Enclosed { socket: Some(socket), gauge: None };
+        self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
+    }
+
+    /// Sends an event. In a forked child this makes the stream the child's.
+    pub fn push(&mut self, event: &[u8]) -> Pushed {
+        if !self.is_open() || (self.generation != generation() && !self.adopt()) {
+            return Pushed::Gone;
+        }
+        if event.is_empty() {
+            return Pushed::Taken;
+        }
+        if !self.settings.drop_oldest && !self.gauge.has_room(event.len(), self.settings.max_buffered) {
+            if self.waits {
+                return Pushed::Full;
+            }
+            self.end(Reason::Slow, Ending::Discard);
+            return Pushed::Gone;
+        }
+        let event = self.settings.framing.frame(event);
+        let bytes = event.len();
+        self.gauge.add(bytes);
+        self.link.send(Command::Push { stream: self.stream, event }, bytes, None);
+        Pushed::Taken
+    }
+
+    /// Waits until there may be room, at most for that long.
+    pub fn wait_for_room(&self, time: Duration) {
+        if self.generation == generation() {
+            // Not at every byte: who waits for half of it sends larger pieces, and wakes less often.
+            let half = self.settings.max_buffered / 2;
+            self.link.wait(time, || self.gauge.waiting_bytes() <= half || !self.is_open());
+        }
+    }
+
+    /// Ends the stream. What the first call says counts.
+    pub fn end(&self, reason: Reason, ending: Ending) {
+        if self.generation == generation() && self.gauge.close() {
+            self.link.send(Command::End { stream: self.stream, reason, ending }, 0, None);
+        }
+    }
+
+    /// Ends the stream as [`end`](Self::end), in a forked child also one that the child has not pushed to.
+    pub fn close(&mut self, reason: Reason) {
+        if self.is_open() && (self.generation == generation() || self.adopt()) {
+            self.end(reason, Ending::Flush);
+        }
+    }
+
+    /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
+    /// child that was forked meanwhile may go on.
+    pub fn release(&self) {
+        if self.ends_with_handle && self.gauge.is_held_once() {
+            let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
+            self.end(Reason::Application, ending);
+        }
+    }
+
+    /// The handler has returned: from here on no push waits.
+    pub fn leave_handler(&mut self) {
+        if self.waits {
+            self.waits = false;
+            set_handled(None);
+        }
+    }
+
+    /// Whether it takes events.
+    pub fn is_open(&self) -> bool {
+        self.gauge.is_open() && !self.link.is_dead()
+    }
+
+    /// How many bytes wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.gauge.waiting_bytes()
+    }
+
+    /// Its name, for [`take_ended`](super::take_ended).
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Asks for its end to be told by [`take_ended`](super::take_ended). If it has ended already, says why.
+    pub fn want_end(&self) -> Option<Reason> {
+        if self.link.is_dead() {
+            return Some(self.gauge.reason().unwrap_or(Reason::Error));
+        }
+        self.gauge.want_end()
+    }
+
+    /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
+    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here.
+    fn adopt(&mut self) -> bool {
+        let inherited = self.gauge.take_descriptor().filter(|_| self.gauge.waiting_bytes() == 0);
+        let socket = inherited.and_then(|number: c_int| descriptor::adopt(number).ok());
+        let (socket, link) = match (socket, link()) {
+            (Some(socket), Ok(link)) => (socket, link),
+            _ => {
+                self.gauge.close();
+                return false;
+            }
+        };
+        // The parent's is left alone: the child never drops what the parent's thread may have held.
+        std::mem::forget(std::mem::replace(&mut self.link, link));
+        self.gauge = Arc::new(Gauge::new(socket.as_raw_fd(), 0, self.gauge.interpreter));
+        self.stream = self.link.new_stream();
+        self.generation = generation();
+        self.forks = forks().wrapping_sub(1); // the parent has it too
+        self.send_open(Some(socket), Bytes::new(), true);
+        true
+    }
+}
+
+/// For a new thread, which has a copy of every object.
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        self.gauge.hold();
+        Self {
+            link: Arc::clone(&self.link),
+            gauge: Arc::clone(&self.gauge),
+            stream: self.stream,
+            settings: self.settings,
+            waits: self.waits,
+            ends_with_handle: self.ends_with_handle,
+            max_streams: self.max_streams,
+            generation: self.generation,
+            forks: self.forks,
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.generation == generation() {
+            self.release();
+        } else if let Some(number) = self.gauge.take_descriptor() {
+            drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+        }
+        self.gauge.let_go();
+    }
+}

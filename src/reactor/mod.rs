@@ -1,0 +1,654 @@
+//! Sends what waits to many clients, and sees which of them have left.
+//!
+//! A [`Reactor`] knows neither system calls nor clocks: an [`Io`] makes the calls, and who runs it says what time it is. It
+//! is told by [`Command`]s, and tells by [`Answer`]s, both plain data. In a process it runs in one thread, next to the
+//! interpreter:
+//!
+//! - `command`: what it is told and what it answers
+//! - `timers`: when which stream is to be looked at
+//! - [`bell`]: waking it, only if it sleeps
+//! - `link`: the way to it, with what is counted on the way
+//! - `gauge`: what who pushes can see of a stream without asking
+//! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
+//! - `handle`: a stream as the application holds it (Linux)
+
+pub mod bell;
+mod command;
+mod timers;
+
+#[cfg(target_os = "linux")]
+mod gauge;
+#[cfg(target_os = "linux")]
+mod handle;
+#[cfg(target_os = "linux")]
+mod link;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Answer, Command, Ending, StreamId};
+#[cfg(target_os = "linux")]
+pub use handle::{Handle, Opening, Pushed};
+#[cfg(target_os = "linux")]
+pub use link::{Counts, Stats};
+#[cfg(target_os = "linux")]
+pub use process::{finish, notify_descriptor, stats, take_ended};
+
+use crate::stream::{Due, Lost, Reason, Settings, Stream};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use timers::Timers;
+
+/// The system calls that a reactor needs.
+pub trait Io {
+    /// A connection to a client.
+    type Socket;
+
+    /// Has the reactor told when the client sends something or leaves.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn add(&mut self, socket: &Self::Socket, stream: StreamId) -> io::Result<()>;
+
+    /// Has the reactor told, or no longer told, when the socket takes bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn ask_writable(&mut self, socket: &Self::Socket, stream: StreamId, writable: bool) -> io::Result<()>;
+
+    /// Sends what the system takes now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`] if it takes nothing now.
+    fn send(&mut self, socket: &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Reads and forgets what the client has sent. 0 says that it has closed its side.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`] if there is nothing now.
+    fn drain(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+
+    /// Says that nothing more is sent.
+    fn finish(&mut self, socket: &Self::Socket);
+
+    /// Lets go of the socket.
+    fn close(&mut self, socket: Self::Socket);
+}
+
+/// What is known of a socket, told by who waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// It takes bytes again.
+    pub writable: bool,
+    /// The client has sent something.
+    pub readable: bool,
+    /// The client has closed its side, or the connection is broken.
+    pub left: bool,
+}
+
+/// A time that only some streams have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deadline {
+    /// Its socket has to have come.
+    Attach,
+    /// The system may have memory again.
+    Retry,
+    /// It has ended, and was given the time to say so to its client.
+    Linger,
+}
+
+struct Entry<S> {
+    stream: Stream,
+    socket: Option<S>,
+    serial: u32,
+    is_dirty: bool,
+    is_blocked: bool,
+    has_ended: bool,
+    is_handed_over: bool,
+    drained_bytes: usize,
+    deadline: Option<(Instant, Deadline)>,
+    timer: Option<Instant>,
+}
+
+/// The end of the process.
+struct Finishing {
+    queue: VecDeque<(Instant, StreamId)>,
+    until: Instant,
+}
+
+/// At most so many blocks go out in one call.
+const GATHERED: usize = 64;
+
+/// Sends what waits to many clients.
+pub struct Reactor<I: Io> {
+    io: I,
+    entries: Vec<Option<Entry<I::Socket>>>,
+    dirty: Vec<u32>,
+    timers: Timers,
+    finishing: Option<Finishing>,
+    open_streams: usize,
+    /// The settings that came last: mostly all streams have the same, and share them.
+    settings: Option<Arc<Settings>>,
+    answers: Vec<Answer>,
+}
+
+impl<I: Io> Reactor<I> {
+    /// At most so many calls in a row for one stream, then others have their turn.
+    const CALLS: usize = 4;
+    /// A client that sends more than that after its request is no client of ours.
+    const DRAINED_BYTES: usize = 1 << 20;
+    /// How long a client that was told the end may take to close its side.
+    const LINGER: Duration = Duration::from_secs(2);
+    /// How long to wait when the system has no memory for what is sent.
+    const RETRY: Duration = Duration::from_millis(50);
+
+    /// A reactor without streams.
+    pub fn new(io: I, now: Instant) -> Self {
+        Self {
+            io,
+            entries: Vec::new(),
+            dirty: Vec::new(),
+            timers: Timers::new(now),
+            finishing: None,
+            open_streams: 0,
+            settings: None,
+            answers: Vec::new(),
+        }
+    }
+
+    /// What makes its system calls.
+    pub fn io(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    /// Takes what it has answered since it was asked last.
+    pub fn answers(&mut self) -> std::vec::Drain<'_, Answer> {
+        self.answers.drain(..)
+    }
+
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush). Commands for streams that have ended change
+    /// nothing; an event that they carry is lost.
+    pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
+        match command {
+            Command::Open { stream, settings, head, is_inherited } => {
+                self.open(stream, settings, head, now);
+                match (self.entry(stream), socket) {
+                    (Some(entry), Some(socket)) => {
+                        entry.is_handed_over = is_inherited;
+                        self.attach(stream, socket, now);
+                    }
+                    _ => self.rearm(stream.slot, now),
+                }
+            }
+            Command::Refuse { stream } => {
+                self.send_away(stream);
+                self.end(stream, Reason::Server, Ending::Flush);
+            }
+            Command::Attach { stream } => {
+                if let Some(socket) = socket {
+                    self.attach(stream, socket, now);
+                }
+            }
+            Command::Push { stream, event } => self.push(stream, event),
+            Command::End { stream, reason, ending } => self.end(stream, reason, ending),
+            Command::Finish { within } => self.finish(within, now),
+        }
+    }
+
+    /// Sends what waits and was not tried yet.
+    pub fn flush(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            self.flush_one(slot, now);
+        }
+        // What is to go on in the next turn was put into a new vector; mostly nothing was.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    /// Whether there is something to send at once.
+    pub fn is_busy(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// When [`fire`](Self::fire) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        let finishing = self.finishing.as_ref().map(|end| end.queue.front().map_or(end.until, |(at, _)| *at));
+        [self.timers.first(), finishing].iter().copied().flatten().min()
+    }
+
+    /// Does what is due: keepalives, ends of patience.
+    pub fn fire(&mut self, now: Instant) {
+        while let Some((at, slots)) = self.timers.take_due(now) {
+            for slot in slots {
+                self.look(slot, at, now);
+            }
+        }
+        self.go_on_finishing(now);
+    }
+
+    /// Does what a socket is ready for.
+    pub fn ready(&mut self, id: StreamId, ready: Ready, now: Instant) {
+        if ready.readable || ready.left {
+            self.read(id, ready.left);
+        }
+        if ready.writable {
+            self.unblock(id);
+        }
+        self.rearm(id.slot, now);
+    }
+
+    /// The stream, if it is (still) there.
+    fn entry(&mut self, id: StreamId) -> Option<&mut Entry<I::Socket>> {
+        self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)
+    }
+
+    /// The same, with what makes the system calls.
+    fn entry_and_io(&mut self, id: StreamId) -> Option<(&mut Entry<I::Socket>, &mut I)> {
+        let entry = self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
+        Some((entry, &mut self.io))
+    }
+
+    /// Has the stream looked at by the next flush.
+    fn mark(&mut self, slot: u32) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
+            if !entry.is_dirty {
+                entry.is_dirty = true;
+                self.dirty.push(slot);
+            }
+        }
+    }
+
+    /// Sees to it that the stream is looked at when its next thing is due.
+    fn rearm(&mut self, slot: u32, now: Instant) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
+            if let Some(due) = entry.next_due() {
+                let at = self.timers.tick(now, due);
+                if entry.timer.map_or(true, |timer| at < timer) {
+                    entry.timer = Some(at);
+                    self.timers.insert(at, slot);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, id: StreamId, settings: Settings, head: Bytes, now: Instant) {
+        let shared = match &self.settings {
+            Some(shared) if **shared == settings => Arc::clone(shared),
+            _ => Arc::clone(self.settings.insert(Arc::new(settings))),
+        };
+        let mut stream = Stream::new(shared, now);
+        stream.push_around(head);
+        let slot = id.slot as usize;
+        if slot >= self.entries.len() {
+            self.entries.resize_with(slot + 1, || None);
+        }
+        self.entries[slot] = Some(Entry {
+            stream,
+            socket: None,
+            serial: id.serial,
+            is_dirty: false,
+            is_blocked: false,
+            has_ended: false,
+            is_handed_over: false,
+            drained_bytes: 0,
+            deadline: Some((now + settings.timeout, Deadline::Attach)),
+            timer: None,
+        });
+        self.open_streams += 1;
+    }
+
+    fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
+        match self.entry_and_io(id) {
+            None => self.io.close(socket),
+            Some((entry, io)) => {
+                let added = io.add(&socket, id);
+                entry.socket = Some(socket);
+                entry.deadline = None;
+                if added.is_err() {
+                    // No memory for one more: what fits into the socket is sent all the same.
+                    self.send_away(id);
+                    self.end(id, Reason::Error, Ending::Flush);
+                }
+                self.mark(id.slot);
+                self.rearm(id.slot, now);
+            }
+        }
+    }
+
+    fn push(&mut self, id: StreamId, event: Bytes) {
+        let mut lost = Lost { events: 1, bytes: event.len() };
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
+            lost = entry.stream.push(event);
+            self.mark(id.slot);
+        }
+        if lost.events > 0 {
+            self.answers.push(Answer::Lost { stream: id, lost });
+        }
+    }
+
+    /// Adds what is no event.
+    fn add(&mut self, id: StreamId, bytes: Bytes) {
+        let count = bytes.len();
+        if let Some(entry) = self.entry(id) {
+            entry.stream.push_around(bytes);
+            self.answers.push(Answer::Added { stream: id, bytes: count });
+            self.mark(id.slot);
+        }
+    }
+
+    fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {
+        let framing = match self.entry(id) {
+            Some(entry) if !entry.has_ended => entry.stream.settings().framing,
+            _ => return,
+        };
+        if ending == Ending::Discard {
+            return self.fail(id, reason);
+        }
+        if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
+            if ending == Ending::Flush && !framing.end().is_empty() {
+                self.add(id, framing.end());
+            }
+            if let Some(entry) = self.entry(id) {
+                entry.is_handed_over = ending == Ending::HandOver;
+                entry.stream.end(reason);
+            }
+        }
+        self.mark(id.slot);
+    }
+
+    /// Tells the client after which time, one of its own, it is to come back.
+    fn send_away(&mut self, id: StreamId) {
+        if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
+            let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
+            let retry = format!("retry: {}\r\n\r\n", fastrand::u64(least..=2 * least));
+            self.add(id, settings.framing.frame(retry.as_bytes()));
+        }
+    }
+
+    fn flush_one(&mut self, slot: u32, now: Instant) {
+        let id = match self.entries.get_mut(slot as usize) {
+            Some(Some(entry)) => {
+                entry.is_dirty = false;
+                StreamId { slot, serial: entry.serial }
+            }
+            _ => return,
+        };
+        match self.send(id, now) {
+            Ok(Progress::Done) => self.complete(id, now),
+            Ok(Progress::MoreToSend) => self.mark(slot),
+            Ok(Progress::Nothing) => {}
+            Ok(Progress::Stalled) => {
+                if let Some((entry, io)) = self.entry_and_io(id) {
+                    entry.stream.stalled(now);
+                    let asked = entry.socket.as_ref().map_or(Ok(()), |socket| io.ask_writable(socket, id, true));
+                    entry.is_blocked = true;
+                    if asked.is_err() {
+                        return self.fail(id, Reason::Error);
+                    }
+                }
+                self.rearm(slot, now);
+            }
+            Err(error) if is_memory(&error) => {
+                if let Some(entry) = self.entry(id) {
+                    entry.stream.stalled(now);
+                    entry.is_blocked = true;
+                    entry.deadline = Some((now + Self::RETRY, Deadline::Retry));
+                }
+                self.rearm(slot, now);
+            }
+            Err(error) => self.fail(id, reason_of(&error)),
+        }
+    }
+
+    fn send(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
+        let Self { entries, io, answers, .. } = self;
+        let entry = match entries.get_mut(id.slot as usize) {
+            Some(Some(entry)) if !entry.is_blocked && !entry.has_ended => entry,
+            _ => return Ok(Progress::Nothing),
+        };
+        let socket = match &entry.socket {
+            Some(socket) => socket,
+            None => return Ok(Progress::Nothing),
+        };
+        for _ in 0..Self::CALLS {
+            let waiting = entry.stream.waiting_bytes();
+            if waiting == 0 {
+                return Ok(if entry.stream.is_done() { Progress::Done } else { Progress::Nothing });
+            }
+            let mut blocks = [IoSlice::new(&[]); GATHERED];
+            let count = entry.stream.gather(&mut blocks);
+            let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
+            let bytes = match io.send(socket, &blocks[..count]) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Stalled),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(since) = entry.stream.stalled_at() {
+                answers.push(Answer::Delayed { time: now.saturating_duration_since(since) });
+            }
+            let events = entry.stream.sent(bytes, now);
+            answers.push(Answer::Sent { stream: id, bytes, events });
+            if bytes < offered {
+                return Ok(Progress::Stalled); // the kernel has taken what it had room for
+            }
+        }
+        Ok(if entry.stream.waiting_bytes() > 0 || entry.stream.is_done() {
+            Progress::MoreToSend
+        } else {
+            Progress::Nothing
+        })
+    }
+
+    /// The socket takes bytes again.
+    fn unblock(&mut self, id: StreamId) {
+        if let Some((entry, io)) = self.entry_and_io(id) {
+            entry.is_blocked = false;
+            let asked = entry.socket.as_ref().map_or(Ok(()), |socket| io.ask_writable(socket, id, false));
+            if asked.is_err() {
+                return self.fail(id, Reason::Error);
+            }
+            self.mark(id.slot);
+        }
+    }
+
+    /// What a client sends after its request says nothing, but that it ends says that the client leaves.
+    fn read(&mut self, id: StreamId, has_left: bool) {
+        for _ in 0..Self::CALLS {
+            let (entry, io) = match self.entry_and_io(id) {
+                Some((entry, io)) => (entry, io),
+                None => return,
+            };
+            let drained = entry.socket.as_ref().map_or(Ok(0), |socket| io.drain(socket));
+            match drained {
+                Ok(0) => return self.fail(id, Reason::Client),
+                Ok(bytes) => entry.drained_bytes += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_memory(&error) => break,
+                Err(error) => return self.fail(id, reason_of(&error)),
+            }
+            if entry.drained_bytes > Self::DRAINED_BYTES {
+                return self.fail(id, Reason::Error);
+            }
+        }
+        if has_left {
+            self.fail(id, Reason::Client);
+        }
+    }
+
+    /// All is sent, the stream has ended; the client is given the time to see it. If the socket were closed while
+    /// something that the client sent is unread the kernel would reset the connection, and what is under way be lost.
+    fn complete(&mut self, id: StreamId, now: Instant) {
+        if let Some((entry, io)) = self.entry_and_io(id) {
+            let reason = entry.stream.ending().unwrap_or(Reason::Application);
+            entry.has_ended = true;
+            entry.deadline = Some((now + Self::LINGER, Deadline::Linger));
+            let is_handed_over = entry.is_handed_over;
+            match &entry.socket {
+                Some(socket) if is_handed_over => while matches!(io.drain(socket), Ok(1..)) {},
+                Some(socket) => io.finish(socket),
+                None => {}
+            }
+            self.open_streams -= 1;
+            self.answers.push(Answer::Ended { stream: id, reason });
+            if is_handed_over {
+                self.close(id);
+            } else {
+                self.rearm(id.slot, now);
+            }
+        }
+    }
+
+    /// The stream ends here and now; what waits is lost.
+    fn fail(&mut self, id: StreamId, reason: Reason) {
+        if let Some(entry) = self.entry(id) {
+            let has_ended = entry.has_ended;
+            let ending = entry.stream.ending();
+            let lost = entry.stream.discard();
+            if lost != Lost::default() {
+                self.answers.push(Answer::Lost { stream: id, lost });
+            }
+            if !has_ended {
+                // What it was to end of stands, unless that came to nothing.
+                let reason = ending.filter(|_| lost.events == 0).unwrap_or(reason);
+                self.open_streams -= 1;
+                self.answers.push(Answer::Ended { stream: id, reason });
+            }
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: StreamId) {
+        if let Some(entry) = self.entries[id.slot as usize].take() {
+            if let Some(socket) = entry.socket {
+                self.io.close(socket);
+            }
+            self.answers.push(Answer::Closed { stream: id });
+        }
+    }
+
+    /// A time has come for which the stream had asked.
+    fn look(&mut self, slot: u32, at: Instant, now: Instant) {
+        let entry = match self.entries.get_mut(slot as usize) {
+            Some(Some(entry)) if entry.timer == Some(at) => entry,
+            _ => return, // it has asked for an earlier one since, or is another stream
+        };
+        entry.timer = None;
+        let id = StreamId { slot, serial: entry.serial };
+        match entry.deadline {
+            Some((due, Deadline::Attach)) if due <= now => return self.fail(id, Reason::Timeout),
+            Some((due, Deadline::Linger)) if due <= now => return self.close(id),
+            Some((due, Deadline::Retry)) if due <= now => {
+                entry.deadline = None;
+                entry.is_blocked = false;
+                self.mark(slot);
+            }
+            _ => {}
+        }
+        self.look_at_stream(id, now);
+        self.rearm(slot, now);
+    }
+
+    fn look_at_stream(&mut self, id: StreamId, now: Instant) {
+        let due = match self.entry(id) {
+            Some(entry) if entry.socket.is_some() && !entry.has_ended => entry.stream.due(now),
+            _ => return,
+        };
+        match due {
+            Due::Nothing => {}
+            Due::Timeout => self.fail(id, Reason::Timeout),
+            Due::Keepalive => {
+                if let Some(framing) = self.entry(id).map(|entry| entry.stream.settings().framing) {
+                    self.add(id, framing.keepalive());
+                }
+            }
+        }
+    }
+
+    /// Every client is told to come back at a time of its own, and the ends are spread, so that they do not all come at
+    /// once.
+    fn finish(&mut self, within: Duration, now: Instant) {
+        let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
+            let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
+            Some(StreamId { slot: slot as u32, serial: entry.serial })
+        });
+        let open: Vec<StreamId> = open.collect();
+        let count = open.len().max(1) as u32;
+        let spread = (within / 2).min(Duration::from_millis(count.into()));
+        let mut queue = VecDeque::with_capacity(open.len());
+        for (number, id) in open.into_iter().enumerate() {
+            if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+                self.end(id, Reason::Server, Ending::HandOver);
+                continue;
+            }
+            self.send_away(id);
+            queue.push_back((now + spread / count * number as u32, id));
+        }
+        self.finishing = Some(Finishing { queue, until: now + within });
+    }
+
+    fn go_on_finishing(&mut self, now: Instant) {
+        while let Some(finishing) = &mut self.finishing {
+            match finishing.queue.front() {
+                Some((at, id)) if *at <= now => {
+                    let id = *id;
+                    finishing.queue.pop_front();
+                    self.end(id, Reason::Server, Ending::Flush);
+                }
+                _ => break,
+            }
+        }
+        if self.finishing.as_ref().map_or(false, |finishing| finishing.until <= now) {
+            for slot in 0..self.entries.len() {
+                if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
+                    self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);
+                }
+            }
+        }
+        if self.finishing.is_some() && self.open_streams == 0 {
+            self.finishing = None;
+            self.answers.push(Answer::Finished);
+        }
+    }
+}
+
+impl<S> Entry<S> {
+    fn next_due(&self) -> Option<Instant> {
+        let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
+        [stream, self.deadline.map(|(at, _)| at)].iter().copied().flatten().min()
+    }
+}
+
+/// How far sending came.
+enum Progress {
+    Done,
+    MoreToSend,
+    Nothing,
+    Stalled,
+}
+
+/// `ENOBUFS` and `ENOMEM`: the system is short of memory, which says nothing about the client.
+fn is_memory(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    match error.kind() {
+        ErrorKind::TimedOut => Reason::Timeout,
+        ErrorKind::InvalidInput | ErrorKind::PermissionDenied => Reason::Error,
+        _ if error.raw_os_error() == Some(9) => Reason::Error,
+        _ => Reason::Client,
+    }
+}

@@ -1,0 +1,167 @@
+//! The reactor of this process: started by the first stream, left behind by a fork.
+//!
+//! A forked child has the memory of its parent but not its reactor's thread. So whatever belongs to the thread carries
+//! the number of the generation that made it, and a child begins anew; what the parent's reactor held is never touched
+//! there, nor dropped, for its locks may be held by a thread that does not exist.
+
+use super::command::Command;
+use super::gauge::Gauge;
+use super::link::{lock, Link, Stats};
+use super::run::Loop;
+use super::StreamId;
+use crate::stream::Reason;
+use crate::sys::thread;
+use std::cell::RefCell;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::time::Duration;
+
+/// How long a fork waits for what a handler has pushed to be sent, so that it is before what the child pushes.
+const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
+pub(super) struct Process {
+    running: Option<(u32, Arc<Link>)>,
+    /// The stream of the handler that runs, where one has the process to itself.
+    handled: Option<(Arc<Link>, Arc<Gauge>)>,
+    is_finishing: bool,
+}
+
+static PROCESS: Mutex<Process> = Mutex::new(Process { running: None, handled: None, is_finishing: false });
+/// How many forks lie between this process and the one that loaded the library.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// How often this process, or an ancestor of it, has forked.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// Held by the reactor while it changes what a child would inherit, and during a fork.
+static FORK: Mutex<()> = Mutex::new(());
+/// Whether a fork waits for the reactor to let go.
+static IS_FORKING: AtomicBool = AtomicBool::new(false);
+
+type Guards = (MutexGuard<'static, Process>, MutexGuard<'static, ()>);
+
+thread_local! {
+    static GUARDS: RefCell<Option<Guards>> = const { RefCell::new(None) };
+}
+
+/// What lasts from here on is not cut in two by a fork.
+pub(super) fn between_forks() -> MutexGuard<'static, ()> {
+    while IS_FORKING.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    lock(&FORK)
+}
+
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Acquire)
+}
+
+pub(super) fn forks() -> u32 {
+    FORKS.load(Ordering::Acquire)
+}
+
+extern "C" fn before_fork() {
+    let process = lock(&PROCESS);
+    if let Some((link, gauge)) = &process.handled {
+        link.wait(FLUSH_BEFORE_FORK, || gauge.waiting_bytes() == 0 || gauge.reason().is_some() || link.is_dead());
+    }
+    IS_FORKING.store(true, Ordering::Release);
+    let fork = lock(&FORK);
+    // Fails only while the thread ends, which does not fork.
+    let _ = GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, fork)));
+}
+
+fn after_fork() {
+    FORKS.fetch_add(1, Ordering::AcqRel);
+    let _ = GUARDS.try_with(|guards| guards.borrow_mut().take());
+    IS_FORKING.store(false, Ordering::Release);
+}
+
+extern "C" fn in_parent() {
+    after_fork();
+}
+
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::AcqRel);
+    after_fork();
+}
+
+/// The way to the reactor of this process, which is started if it does not run.
+///
+/// # Errors
+///
+/// If the system has no descriptor, no memory or no thread for it, or if this process is ending.
+pub(super) fn link() -> io::Result<Arc<Link>> {
+    static AT_FORK: Once = Once::new();
+    let mut process = lock(&PROCESS);
+    process.leave_parent();
+    if let Some((_, link)) = process.running.as_ref().filter(|(_, link)| !link.is_dead()) {
+        return Ok(Arc::clone(link));
+    }
+    if process.is_finishing {
+        return Err(io::Error::new(io::ErrorKind::Other, "this process is ending"));
+    }
+    let mut at_fork = Ok(());
+    AT_FORK.call_once(|| at_fork = thread::at_fork(before_fork, in_parent, in_child));
+    at_fork?;
+    let (commands, inbox) = crossbeam_channel::unbounded();
+    let link = Arc::new(Link::new(commands)?);
+    let reactor = Loop::new(Arc::clone(&link), inbox)?;
+    thread::spawn("eventsource-xs", move || reactor.run())?;
+    process.running = Some((generation(), Arc::clone(&link)));
+    Ok(link)
+}
+
+impl Process {
+    /// In a child, forgets the parent's reactor.
+    fn leave_parent(&mut self) {
+        if self.running.as_ref().map_or(false, |(of, _)| *of != generation()) {
+            std::mem::forget(self.running.take());
+            std::mem::forget(self.handled.take());
+            self.is_finishing = false;
+        }
+    }
+}
+
+/// The stream of the handler that runs from here on; none, when it has returned.
+pub(super) fn set_handled(handled: Option<(Arc<Link>, Arc<Gauge>)>) {
+    let mut process = lock(&PROCESS);
+    process.leave_parent();
+    process.handled = handled;
+}
+
+fn running() -> Option<Arc<Link>> {
+    let mut process = lock(&PROCESS);
+    process.leave_parent();
+    process.running.as_ref().map(|(_, link)| Arc::clone(link))
+}
+
+/// Ends all streams of this process, for it ends: each client is told to come back at a time of its own, what waits is
+/// sent, the rest is lost when the time is up. Nothing is opened afterwards.
+pub fn finish(within: Duration) {
+    if let Some(link) = running().filter(|link| !link.is_dead()) {
+        lock(&PROCESS).is_finishing = true;
+        link.send(Command::Finish { within }, 0, None);
+        // The reactor keeps the time; it is not kept waiting by anything.
+        link.wait_until_finished(within + Duration::from_millis(500));
+    }
+}
+
+/// What was counted since this process has a reactor; all zero before.
+pub fn stats() -> Stats {
+    running().map_or_else(Stats::default, |link| link.counts.stats())
+}
+
+/// The ends of streams that an interpreter has asked to be told and has not been told yet.
+pub fn take_ended(interpreter: u32) -> Vec<(StreamId, Reason)> {
+    running().map_or_else(Vec::new, |link| link.take_ended(interpreter))
+}
+
+/// A descriptor that is readable while there are such ends. It is this process's: a child has one of its own.
+///
+/// # Errors
+///
+/// As for a new stream.
+pub fn notify_descriptor() -> io::Result<i32> {
+    link()?.notify_descriptor()
+}

@@ -1,0 +1,263 @@
+//! The reactor's thread: takes commands, waits for sockets, hands on the answers.
+
+use super::command::{Answer, Command, StreamId};
+use super::gauge::Gauge;
+use super::link::{count, Envelope, Link};
+use super::process::between_forks;
+use super::{Io, Reactor, Ready};
+use crate::stream::Reason;
+use crate::sys::epoll::Epoll;
+use crate::sys::socket;
+use crossbeam_channel::Receiver;
+use rustix::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The system's calls on real sockets.
+pub(super) struct Sockets {
+    epoll: Epoll,
+    scratch: Vec<u8>,
+}
+
+impl Io for Sockets {
+    type Socket = OwnedFd;
+
+    fn add(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
+        self.epoll.add(socket.as_fd(), stream.into())
+    }
+
+    fn ask_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
+        self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
+    }
+
+    fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send(socket.as_fd(), blocks)
+    }
+
+    fn drain(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        socket::drain(socket.as_fd(), &mut self.scratch)
+    }
+
+    fn finish(&mut self, socket: &OwnedFd) {
+        socket::finish(socket.as_fd());
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        // A child that was forked meanwhile may hold a copy, and then closing alone would leave it in the set.
+        self.epoll.remove(socket.as_fd());
+    }
+}
+
+/// What stands for the bell in the set of sockets; no stream has it, for serial numbers begin with 1.
+const BELL: u64 = 0;
+/// At most so many commands are taken before what they say is sent.
+const COMMANDS: usize = 512;
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// What the thread has.
+pub(super) struct Loop {
+    reactor: Reactor<Sockets>,
+    link: Arc<Link>,
+    inbox: Receiver<Envelope>,
+    /// Each stream's gauge, by its place.
+    gauges: Vec<Option<(u32, Arc<Gauge>)>>,
+    ready: Vec<(StreamId, Ready)>,
+}
+
+impl Loop {
+    /// # Errors
+    ///
+    /// If there are too many descriptors, or no memory.
+    pub(super) fn new(link: Arc<Link>, inbox: Receiver<Envelope>) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(link.signal.descriptor(), BELL)?;
+        let sockets = Sockets { epoll, scratch: vec![0; SCRATCH_BYTES] };
+        let reactor = Reactor::new(sockets, Instant::now());
+        Ok(Self { reactor, link, inbox, gauges: Vec::new(), ready: Vec::new() })
+    }
+
+    /// The thread's body. A panic ends all streams, and the next one is opened with a new reactor.
+    pub(super) fn run(mut self) {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.turn_for_ever())) {
+            std::mem::forget(cause); // its own drop might panic again
+        }
+        self.die();
+    }
+
+    /// Sleeps while there is nothing to do. What it changes it changes between two forks, so that a child finds sockets
+    /// and gauges as they are together.
+    fn turn_for_ever(&mut self) {
+        loop {
+            let turn = between_forks();
+            let now = Instant::now();
+            for (stream, ready) in self.ready.drain(..) {
+                self.reactor.ready(stream, ready, now);
+            }
+            self.take_commands(now);
+            self.reactor.fire(now);
+            self.reactor.flush(now);
+            self.hand_on();
+            self.count_delay(now.elapsed());
+            drop(turn);
+            if self.wait(now).is_err() {
+                return; // the kernel no longer lets us wait; what there was is told by `die`
+            }
+        }
+    }
+
+    fn take_commands(&mut self, now: Instant) {
+        let mut bytes = 0;
+        for _ in 0..COMMANDS {
+            let Envelope { command, enclosed } = match self.inbox.try_recv() {
+                Ok(envelope) => envelope,
+                Err(_) => break,
+            };
+            bytes += command.bytes();
+            let mut socket = None;
+            if let Some(enclosed) = enclosed {
+                socket = enclosed.socket;
+                if let Some(gauge) = enclosed.gauge {
+                    self.remember(command.stream(), gauge);
+                }
+            }
+            self.reactor.obey(command, socket, now);
+        }
+        if bytes > 0 {
+            count(&self.link.counts.consumed, bytes as u64);
+        }
+    }
+
+    fn remember(&mut self, stream: Option<StreamId>, gauge: Arc<Gauge>) {
+        if let Some(stream) = stream {
+            let slot = stream.slot as usize;
+            if slot >= self.gauges.len() {
+                self.gauges.resize_with(slot + 1, || None);
+            }
+            self.gauges[slot] = Some((stream.serial, gauge));
+        }
+    }
+
+    /// Sleeps if there is nothing to do, and learns what the sockets are ready for.
+    fn wait(&mut self, now: Instant) -> io::Result<()> {
+        let Self { reactor, link, inbox, ready, .. } = self;
+        let may_sleep = !reactor.is_busy() && link.bell.may_sleep(|| inbox.is_empty());
+        let time = match reactor.next_due() {
+            _ if !may_sleep => Some(Duration::ZERO),
+            Some(due) => Some(due.saturating_duration_since(now)),
+            None => None,
+        };
+        let waited = reactor.io().epoll.wait(time, |number, event| match number {
+            BELL => link.signal.lower(),
+            _ => ready
+                .push((number.into(), Ready { writable: event.writable, readable: event.readable, left: event.left })),
+        });
+        if may_sleep {
+            link.bell.wake();
+            count(&link.counts.wakeups, 1);
+        }
+        waited
+    }
+
+    fn count_delay(&self, time: Duration) {
+        let longest = &self.link.counts.longest_delay_ns;
+        let time = time.as_nanos() as u64;
+        if time > longest.load(Ordering::Relaxed) {
+            longest.store(time, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands the answers on, and counts.
+    fn hand_on(&mut self) {
+        let Self { reactor, link, gauges, .. } = self;
+        let counts = &link.counts;
+        let mut has_changed = false;
+        let mut delay = Duration::ZERO;
+        for answer in reactor.answers() {
+            has_changed = true;
+            let gauge = |stream: StreamId| match gauges.get(stream.slot as usize) {
+                Some(Some((serial, gauge))) if *serial == stream.serial => Some(gauge),
+                _ => None,
+            };
+            match answer {
+                Answer::Added { stream, bytes } => {
+                    counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
+                    count(&counts.consumed, bytes as u64);
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.add(bytes);
+                    }
+                }
+                Answer::Sent { stream, bytes, events } => {
+                    count(&counts.bytes, bytes as u64);
+                    count(&counts.events, events as u64);
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.subtract(bytes);
+                    }
+                }
+                Answer::Lost { stream, lost } => {
+                    count(&counts.lost, lost.events as u64);
+                    count(&counts.lost_bytes, lost.bytes as u64);
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.subtract(lost.bytes);
+                    }
+                }
+                Answer::Ended { stream, reason } => {
+                    count(&counts.ended[reason as usize], 1);
+                    if let Some(gauge) = gauge(stream) {
+                        if gauge.end(reason) {
+                            link.post(gauge.interpreter, stream, reason);
+                        }
+                    }
+                }
+                Answer::Closed { stream } => {
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.set_descriptor(-1);
+                    }
+                    if let Some(place) = gauges.get_mut(stream.slot as usize) {
+                        *place = None;
+                    }
+                    link.free(stream);
+                }
+                Answer::Delayed { time } => delay = delay.max(time),
+                Answer::Finished => link.tell_finished(),
+            }
+        }
+        if has_changed {
+            link.tell_change();
+        }
+        self.count_delay(delay);
+    }
+
+    /// The reactor is no more: every stream ends.
+    fn die(mut self) {
+        let _turn = between_forks();
+        self.link.is_dead.store(true, Ordering::Release);
+        while let Ok(Envelope { command, enclosed }) = self.inbox.try_recv() {
+            if let Command::Push { event, .. } = &command {
+                count(&self.link.counts.lost, 1);
+                count(&self.link.counts.lost_bytes, event.len() as u64);
+            }
+            if let Some(gauge) = enclosed.and_then(|enclosed| enclosed.gauge) {
+                self.remember(command.stream(), gauge);
+            }
+        }
+        for (slot, place) in self.gauges.iter().enumerate() {
+            if let Some((serial, gauge)) = place {
+                gauge.set_descriptor(-1);
+                if gauge.reason().is_none() {
+                    count(&self.link.counts.ended[Reason::Error as usize], 1);
+                    if gauge.end(Reason::Error) {
+                        self.link.post(
+                            gauge.interpreter,
+                            StreamId { slot: slot as u32, serial: *serial },
+                            Reason::Error,
+                        );
+                    }
+                }
+            }
+        }
+        self.link.tell_finished();
+    }
+}

@@ -1,0 +1,274 @@
+//! One client's open response, without its descriptor: what waits to be sent, what is due when, and how it ends.
+//!
+//! A [`Stream`] does no I/O and reads no clock: it says what is to be sent ([`Stream::gather`]) and is told what was
+//! ([`Stream::sent`]), and whoever asks says what time it is. What is pushed are whole *blocks*: an event or a comment
+//! with its framing, which is sent whole or, where the stream may [drop](Settings::drop_oldest) blocks, not at all.
+
+mod framing;
+#[cfg(test)]
+mod tests;
+
+pub use framing::Framing;
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a stream has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client has left.
+    Client,
+    /// More waited for the client than it may cost.
+    Slow,
+    /// The client acknowledged, or took, nothing for too long.
+    Timeout,
+    /// Something broke: a handler that died, a socket that the kernel refuses.
+    Error,
+    /// This process ends, or holds as many streams as it may.
+    Server,
+    /// The application has closed it.
+    Application,
+}
+
+impl Reason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Client, Self::Slow, Self::Timeout, Self::Error, Self::Server, Self::Application];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Slow => "slow",
+            Self::Timeout => "timeout",
+            Self::Error => "error",
+            Self::Server => "server",
+            Self::Application => "application",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.name().as_bytes() == name)
+    }
+}
+
+/// What an application decides about its streams; many of them share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How blocks are framed.
+    pub framing: Framing,
+    /// The quiet after which a comment is sent; never, without.
+    pub keepalive: Option<Duration>,
+    /// How long a client may take nothing of what waits for it.
+    pub timeout: Duration,
+    /// How many bytes may wait, unless it is a single block.
+    pub max_buffered: usize,
+    /// Whether the oldest blocks are dropped when more than that wait.
+    pub drop_oldest: bool,
+    /// The least reconnection time that clients are told when this process ends.
+    pub retry: Duration,
+}
+
+/// What a stream has given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Events that were not sent, or not to their end.
+    pub events: usize,
+    /// How many bytes fewer wait.
+    pub bytes: usize,
+}
+
+/// What is sent in one piece.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Bytes,
+    is_event: bool,
+}
+
+/// What has become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// It was quiet for long: send a comment.
+    Keepalive,
+    /// The client has taken nothing for too long.
+    Timeout,
+}
+
+/// One client's open response.
+#[derive(Debug)]
+pub struct Stream {
+    settings: Arc<Settings>,
+    /// What is sent next; empty if nothing waits. Alone, since mostly only one block waits.
+    front: Block,
+    /// Whether part of the front has been sent.
+    is_begun: bool,
+    rest: VecDeque<Block>,
+    waiting_bytes: usize,
+    /// When something was sent last.
+    sent_at: Instant,
+    /// Since when the socket has taken nothing of what waits.
+    stalled_at: Option<Instant>,
+    /// Why it ends when all is sent.
+    ending: Option<Reason>,
+}
+
+impl Stream {
+    /// A stream for which nothing waits.
+    pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
+        Self {
+            settings,
+            front: Block::default(),
+            is_begun: false,
+            rest: VecDeque::new(),
+            waiting_bytes: 0,
+            sent_at: now,
+            stalled_at: None,
+            ending: None,
+        }
+    }
+
+    /// What the application has decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Adds an event, framed, and says what had to be dropped for it.
+    pub fn push(&mut self, event: Bytes) -> Lost {
+        self.add(event, true);
+        let mut lost = Lost::default();
+        if self.settings.drop_oldest {
+            while self.waiting_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
+        }
+        lost
+    }
+
+    /// Adds what is no event, framed.
+    pub fn push_around(&mut self, bytes: Bytes) {
+        self.add(bytes, false);
+    }
+
+    fn add(&mut self, bytes: Bytes, is_event: bool) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.waiting_bytes += bytes.len();
+        let block = Block { bytes, is_event };
+        if self.front.bytes.is_empty() {
+            self.front = block;
+        } else {
+            self.rest.push_back(block);
+        }
+    }
+
+    /// Drops the oldest event that is neither partly sent nor the newest.
+    fn drop_oldest(&mut self, lost: &mut Lost) -> bool {
+        let dropped = if self.front.is_event && !self.is_begun {
+            match self.rest.pop_front() {
+                Some(next) => std::mem::replace(&mut self.front, next),
+                None => return false,
+            }
+        } else {
+            // The front is sent first in any case. What else is no event is rare, and stays before the oldest.
+            let at = self.rest.iter().position(|block| block.is_event);
+            match at.filter(|at| at + 1 < self.rest.len()).and_then(|at| self.rest.remove(at)) {
+                Some(oldest) => oldest,
+                None => return false,
+            }
+        };
+        self.waiting_bytes -= dropped.bytes.len();
+        lost.events += 1;
+        lost.bytes += dropped.bytes.len();
+        true
+    }
+
+    /// Says that the stream is to end when all is sent. The first reason counts.
+    pub fn end(&mut self, reason: Reason) {
+        self.ending.get_or_insert(reason);
+    }
+
+    /// Why it is to end, once all is sent.
+    pub fn ending(&self) -> Option<Reason> {
+        self.ending
+    }
+
+    /// How many bytes wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether all is sent and nothing more will come.
+    pub fn is_done(&self) -> bool {
+        self.ending.is_some() && self.waiting_bytes == 0
+    }
+
+    /// Puts what is to be sent next into `blocks`, and says how many there are.
+    pub fn gather<'a>(&'a self, blocks: &mut [IoSlice<'a>]) -> usize {
+        let waiting = std::iter::once(&self.front).chain(&self.rest).filter(|block| !block.bytes.is_empty());
+        blocks.iter_mut().zip(waiting).map(|(place, block)| *place = IoSlice::new(&block.bytes)).count()
+    }
+
+    /// Forgets what was sent, and says how many events have been sent to their end.
+    pub fn sent(&mut self, bytes: usize, now: Instant) -> usize {
+        let mut events = 0;
+        let mut rest = bytes;
+        while rest > 0 && rest >= self.front.bytes.len() {
+            rest -= self.front.bytes.len();
+            events += usize::from(self.front.is_event);
+            self.front = self.rest.pop_front().unwrap_or_default();
+            self.is_begun = false;
+        }
+        if rest > 0 {
+            let _ = self.front.bytes.split_to(rest);
+            self.is_begun = true;
+        }
+        if self.rest.is_empty() {
+            self.rest = VecDeque::new(); // its memory is for those that lag
+        }
+        if bytes > 0 {
+            self.waiting_bytes -= bytes;
+            self.sent_at = now;
+            self.stalled_at = None;
+        }
+        events
+    }
+
+    /// Says that the socket took nothing.
+    pub fn stalled(&mut self, now: Instant) {
+        self.stalled_at.get_or_insert(now);
+    }
+
+    /// Since when the socket has taken nothing.
+    pub fn stalled_at(&self) -> Option<Instant> {
+        self.stalled_at
+    }
+
+    /// Gives up all that waits.
+    pub fn discard(&mut self) -> Lost {
+        let front = std::mem::take(&mut self.front);
+        let rest = std::mem::take(&mut self.rest);
+        let events = std::iter::once(&front).chain(&rest).filter(|block| block.is_event).count();
+        Lost { events, bytes: std::mem::take(&mut self.waiting_bytes) }
+    }
+
+    /// When the next thing will be due, if nothing happens before.
+    pub fn next_due(&self) -> Option<Instant> {
+        if self.waiting_bytes > 0 {
+            return self.stalled_at.map(|since| since + self.settings.timeout);
+        }
+        self.settings.keepalive.map(|quiet| self.sent_at + quiet)
+    }
+
+    /// What is due.
+    pub fn due(&self, now: Instant) -> Due {
+        match self.next_due() {
+            Some(at) if at <= now && self.waiting_bytes > 0 => Due::Timeout,
+            Some(at) if at <= now => Due::Keepalive,
+            _ => Due::Nothing,
+        }
+    }
+}

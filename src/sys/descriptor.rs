@@ -1,0 +1,76 @@
+//! Descriptors of the server's, which are numbers to us, and of our own, which are owned.
+
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::io::{self as calls, DupFlags, Errno, FdFlags};
+use rustix::process::{getrlimit, Resource};
+use std::io;
+use std::mem::ManuallyDrop;
+
+/// A descriptor of another's, for the time of a call.
+///
+/// # Errors
+///
+/// If it is no number of a descriptor.
+fn borrow<'a>(number: RawFd) -> io::Result<BorrowedFd<'a>> {
+    if number < 0 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: it is only handed to system calls, which answer EBADF if nothing is open there; whoever gave the number
+    // keeps it open meanwhile.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// A copy of a descriptor, closed by an exec.
+///
+/// # Errors
+///
+/// If nothing is open there, or if there are too many descriptors.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    Ok(calls::fcntl_dupfd_cloexec(borrow(number)?, 0)?)
+}
+
+/// Puts a copy of `source` in the place of `number`, whose owner notices nothing. Whether an exec closes it stays as it
+/// was.
+///
+/// # Errors
+///
+/// If nothing is open at `number`.
+pub fn replace(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = calls::fcntl_getfd(borrow(number)?)?;
+    let dup_flags = if flags.contains(FdFlags::CLOEXEC) { DupFlags::CLOEXEC } else { DupFlags::empty() };
+    // SAFETY: `number` is open, as the call before has shown; its owner goes on owning it, for it is never dropped here.
+    let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    calls::dup3(source, &mut place, dup_flags)?;
+    Ok(())
+}
+
+/// Puts `/dev/null` in the place of `number`: what its owner still does there reaches no one.
+///
+/// # Errors
+///
+/// As [`replace`], or if `/dev/null` cannot be opened.
+pub fn silence(number: RawFd) -> io::Result<()> {
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    replace(number, null.as_fd())
+}
+
+/// Takes ownership of a descriptor that this process has inherited over a fork.
+///
+/// # Errors
+///
+/// If nothing is open there.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    calls::fcntl_getfd(borrow(number)?)?;
+    // SAFETY: it was our own descriptor in the process that forked, so in this one nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Gives up ownership: the number stays open.
+pub fn leave(descriptor: OwnedFd) -> RawFd {
+    descriptor.into_raw_fd()
+}
+
+/// How many descriptors this process may have: the soft limit.
+pub fn limit() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
