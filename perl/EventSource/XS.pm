@@ -20,9 +20,14 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 # Callbacks that wait for a moment at which they may run: [code, arguments].
 my @LATER;
 
+# What is counted where there is no native writer, and why streams end.
+my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
+my @REASONS = qw(client slow timeout error server application);
+
 # Public methods
 
 sub dispatch {
+    EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
     my @callbacks = splice @LATER;    # what these have called later is for the next time
     local $@;
     for my $callback (@callbacks) {
@@ -37,6 +42,24 @@ sub later {
     push @LATER, [$code, @arguments];
     _wake_loop() if @LATER == 1;
     return;
+}
+
+sub notify_fd {
+    my $class = shift;
+    croak 'EventSource::XS: there is no native writer on this system' if !$class->can('_notify_descriptor');
+    my $number = _notify_descriptor();
+    croak "EventSource::XS: there is no descriptor for notify_fd: $!" if !defined $number;
+    return $number;
+}
+
+sub stats {
+    my $class  = shift;
+    my $stats  = $class->can('_stats')                ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
+    my $others = $INC{'EventSource/Stream/Writer.pm'} ? EventSource::Stream::Writer->counted : {};
+    $stats->{open} = $stats->{native} + ($others->{open} || 0);
+    $stats->{$_}         += $others->{$_}         || 0 for qw(opened events bytes);
+    $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
+    return $stats;
 }
 
 # Private functions
@@ -179,7 +202,63 @@ causes a warning, and the next one runs.
 Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the
 event loop where AnyEvent, EV or Mojo::IOLoop runs one.
 
+=head2 notify_fd
+
+    my $number = EventSource::XS->notify_fd;
+
+The number of a descriptor that is readable while callbacks of native streams wait for L</dispatch>. Event loops that
+are not watched by themselves (AnyEvent, EV, Mojo::IOLoop and IO::Async are) may watch it: POE by C<select_read>, for
+example. It belongs to this process; ask again after a fork. Do not read from it or close it. Croaks if the process has
+no descriptor left.
+
+=head2 stats
+
+    my $stats = EventSource::XS->stats;
+
+What was counted in this process, as a reference to a hash:
+
+=over
+
+=item open, native
+
+Streams that are open, and how many of them are native.
+
+=item opened, refused
+
+Streams that were opened; of those, native streams that were over L<Plack::App::EventSource/max_streams>.
+
+=item closed
+
+A hash: streams that have ended, by reason (L<Plack::App::EventSource::Connection/on_close>).
+
+=item events, bytes
+
+Events that were handed to the kernel whole, or to the server's writer, and the bytes of native streams that were, heads,
+comments and framing included; for the server's writer, the bytes of the events.
+
+=item lost
+
+Events that a native stream had taken and that were not handed to the kernel whole, because the stream ended or because
+of C<< on_slow => 'drop_oldest' >>.
+
+=item buffered
+
+Bytes that wait for the clients of native streams.
+
+=item wakeups
+
+How often the thread that writes native streams was woken from its sleep.
+
+=item longest_delay
+
+Seconds: the longest time for which a client had taken nothing and then went on, or for which the thread was busy with
+all that there was to be done at once.
+
+=back
+
 =head1 ENVIRONMENT
+
+C<EVENTSOURCE_XS_DEBUG>, if true, has each stream say to C<psgi.errors> whether it is native, and if not, why.
 
 Building honours C<CARGO>, C<RUSTC>, C<CC> and whatever else cargo reads. It is for the perl that runs Makefile.PL.
 

@@ -1,5 +1,6 @@
 //! What who pushes to a stream can see of it without asking the reactor.
 
+use super::command::StreamId;
 use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ pub(super) struct Gauge {
     holders: AtomicU32,
     /// Which interpreter is told of its end.
     pub(super) interpreter: u32,
+    /// By which name. In a child it is the name that the stream had in its parent.
+    pub(super) name: StreamId,
 }
 
 /// The state: why it has ended, as the reason's number and one, 0 before its end.
@@ -30,13 +33,14 @@ fn reason_in(state: u32) -> Option<Reason> {
 }
 
 impl Gauge {
-    pub(super) fn new(descriptor: c_int, waiting_bytes: usize, interpreter: u32) -> Self {
+    pub(super) fn new(name: StreamId, descriptor: c_int, waiting_bytes: usize, interpreter: u32) -> Self {
         Self {
             waiting_bytes: AtomicUsize::new(waiting_bytes),
             state: AtomicU32::new(0),
             descriptor: AtomicI32::new(descriptor),
             holders: AtomicU32::new(1),
             interpreter,
+            name,
         }
     }
 
@@ -81,6 +85,10 @@ impl Gauge {
     /// Asks for its end to be told; the reason, if it is too late for that.
     pub(super) fn want_end(&self) -> Option<Reason> {
         reason_in(self.state.fetch_or(WANTED, Ordering::AcqRel))
+    }
+
+    pub(super) fn is_end_wanted(&self) -> bool {
+        self.state.load(Ordering::Acquire) & WANTED != 0
     }
 
     pub(super) fn set_descriptor(&self, number: c_int) {

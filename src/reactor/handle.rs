@@ -70,9 +70,10 @@ impl Handle {
         };
         let head = Bytes::copy_from_slice(opening.head);
         let number = opening.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let stream = link.new_stream();
         let handle = Self {
-            gauge: Arc::new(Gauge::new(number, head.len(), opening.interpreter)),
-            stream: link.new_stream(),
+            gauge: Arc::new(Gauge::new(stream, number, head.len(), opening.interpreter)),
+            stream,
             settings: opening.settings,
             waits: opening.waits,
             ends_with_handle: opening.ends_with_handle,
@@ -156,6 +157,11 @@ impl Handle {
         }
     }
 
+    /// Ends a stream that will never have a socket.
+    pub fn fail(&self) {
+        self.end(Reason::Error, Ending::Discard);
+    }
+
     /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
     /// child that was forked meanwhile may go on.
     pub fn release(&self) {
@@ -178,14 +184,26 @@ impl Handle {
         self.gauge.is_open() && !self.link.is_dead()
     }
 
+    /// Whether it ends when the last handle is released.
+    pub fn ends_with_handle(&self) -> bool {
+        self.ends_with_handle
+    }
+
     /// How many bytes wait.
     pub fn waiting_bytes(&self) -> usize {
         self.gauge.waiting_bytes()
     }
 
     /// Its name, for [`take_ended`](super::take_ended).
-    pub fn stream(&self) -> StreamId {
-        self.stream
+    pub fn name(&self) -> StreamId {
+        self.gauge.name
+    }
+
+    /// Waits until a stream that is ending has ended, at most for that long.
+    pub fn wait_for_end(&self, time: Duration) {
+        if self.generation == generation() && !self.is_open() {
+            self.link.wait(time, || self.gauge.reason().is_some() || self.link.is_dead());
+        }
     }
 
     /// Asks for its end to be told by [`take_ended`](super::take_ended). If it has ended already, says why.
@@ -210,7 +228,12 @@ impl Handle {
         };
         // The parent's is left alone: the child never drops what the parent's thread may have held.
         std::mem::forget(std::mem::replace(&mut self.link, link));
-        self.gauge = Arc::new(Gauge::new(socket.as_raw_fd(), 0, self.gauge.interpreter));
+        let parents = &self.gauge;
+        let gauge = Gauge::new(parents.name, socket.as_raw_fd(), 0, parents.interpreter);
+        if parents.is_end_wanted() {
+            gauge.want_end();
+        }
+        self.gauge = Arc::new(gauge);
         self.stream = self.link.new_stream();
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too

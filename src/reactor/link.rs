@@ -7,8 +7,9 @@ use crate::stream::Reason;
 use crate::sys::epoll::Signal;
 use crossbeam_channel::Sender;
 use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,7 +106,7 @@ impl Counts {
 /// Ends of streams that wait to be told, and a descriptor that says that there are some.
 #[derive(Default)]
 struct Mailbox {
-    letters: Vec<(u32, StreamId, Reason)>,
+    letters: VecDeque<(u32, StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
@@ -114,8 +115,11 @@ struct Mailbox {
 struct Slots {
     free: Vec<u32>,
     used: u32,
-    serial: u32,
 }
+
+/// The serial numbers that were given. A forked child goes on from there, for it may keep the names of its parent's
+/// streams.
+static SERIALS: AtomicU32 = AtomicU32::new(0);
 
 /// The way to a reactor.
 pub(super) struct Link {
@@ -232,8 +236,7 @@ impl Link {
 
     pub(super) fn new_stream(&self) -> StreamId {
         let mut slots = lock(&self.slots);
-        slots.serial = slots.serial.wrapping_add(1);
-        let serial = slots.serial;
+        let serial = SERIALS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let slot = slots.free.pop().unwrap_or_else(|| {
             slots.used += 1;
             slots.used - 1
@@ -253,19 +256,18 @@ impl Link {
                 signal.raise();
             }
         }
-        mailbox.letters.push((interpreter, stream, reason));
+        mailbox.letters.push_back((interpreter, stream, reason));
     }
 
-    /// The ends that an interpreter has not been told yet.
-    pub(super) fn take_ended(&self, interpreter: u32) -> Vec<(StreamId, Reason)> {
+    /// The next end that an interpreter has not been told yet.
+    pub(super) fn take_ended(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
         let mut mailbox = lock(&self.mailbox);
-        let (mine, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut mailbox.letters).into_iter().partition(|(to, ..)| *to == interpreter);
-        if let (Some(signal), true) = (&mailbox.signal, others.is_empty()) {
+        let at = mailbox.letters.iter().position(|(to, ..)| *to == interpreter);
+        let letter = at.and_then(|at| mailbox.letters.remove(at));
+        if let (Some(signal), true) = (&mailbox.signal, mailbox.letters.is_empty()) {
             signal.lower();
         }
-        mailbox.letters = others;
-        mine.into_iter().map(|(_, stream, reason)| (stream, reason)).collect()
+        letter.map(|(_, stream, reason)| (stream, reason))
     }
 
     /// A descriptor that is readable while ends wait to be told.

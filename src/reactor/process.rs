@@ -152,9 +152,9 @@ pub fn stats() -> Stats {
     running().map_or_else(Stats::default, |link| link.counts.stats())
 }
 
-/// The ends of streams that an interpreter has asked to be told and has not been told yet.
-pub fn take_ended(interpreter: u32) -> Vec<(StreamId, Reason)> {
-    running().map_or_else(Vec::new, |link| link.take_ended(interpreter))
+/// The next end of a stream that an interpreter has asked to be told and has not been told yet.
+pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
+    running()?.take_ended(interpreter)
 }
 
 /// A descriptor that is readable while there are such ends. It is this process's: a child has one of its own.

@@ -207,7 +207,7 @@ impl Loop {
                     count(&counts.ended[reason as usize], 1);
                     if let Some(gauge) = gauge(stream) {
                         if gauge.end(reason) {
-                            link.post(gauge.interpreter, stream, reason);
+                            link.post(gauge.interpreter, gauge.name, reason);
                         }
                     }
                 }
@@ -243,18 +243,12 @@ impl Loop {
                 self.remember(command.stream(), gauge);
             }
         }
-        for (slot, place) in self.gauges.iter().enumerate() {
-            if let Some((serial, gauge)) = place {
-                gauge.set_descriptor(-1);
-                if gauge.reason().is_none() {
-                    count(&self.link.counts.ended[Reason::Error as usize], 1);
-                    if gauge.end(Reason::Error) {
-                        self.link.post(
-                            gauge.interpreter,
-                            StreamId { slot: slot as u32, serial: *serial },
-                            Reason::Error,
-                        );
-                    }
+        for (_, gauge) in self.gauges.iter().flatten() {
+            gauge.set_descriptor(-1);
+            if gauge.reason().is_none() {
+                count(&self.link.counts.ended[Reason::Error as usize], 1);
+                if gauge.end(Reason::Error) {
+                    self.link.post(gauge.interpreter, gauge.name, Reason::Error);
                 }
             }
         }

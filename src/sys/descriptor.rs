@@ -70,6 +70,13 @@ pub fn leave(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()
 }
 
+/// Whether it is a connected socket that carries a stream of bytes.
+pub fn is_connection(number: RawFd) -> bool {
+    use rustix::net::{getpeername, sockopt::socket_type, SocketType};
+    let is_stream = |socket| socket_type(socket) == Ok(SocketType::STREAM) && getpeername(socket).is_ok();
+    borrow(number).map_or(false, is_stream)
+}
+
 /// How many descriptors this process may have: the soft limit.
 pub fn limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))

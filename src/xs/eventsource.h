@@ -59,6 +59,55 @@ void esx_parser_finish(void *parser);
 size_t esx_parser_last_event_id(const void *parser, const char **id);
 int esx_parser_retry(const void *parser, uint64_t *retry);
 
+/* How a stream begins; times in seconds. */
+typedef struct {
+    const char *head;
+    size_t head_len;
+    double keepalive, timeout, retry;
+    size_t max_buffered, max_streams;
+    int socket;
+    uint32_t interpreter;
+    uint8_t is_chunked, drops_oldest, waits, ends_with_handle;
+} esx_opening;
+
+enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_GONE };
+
+enum { ESX_REASONS = 6 };
+
+typedef struct {
+    uint64_t open, opened, refused, ended[ESX_REASONS], events, bytes, lost, buffered, wakeups, longest_delay_ns;
+} esx_counts;
+
+void *esx_stream_open(const esx_opening *opening, esx_report *report);
+void *esx_stream_clone(const void *stream);
+void esx_stream_drop(void *stream);
+int esx_stream_attach(void *stream, int socket);
+int esx_stream_push(void *stream, const char *event, size_t len);
+void esx_stream_wait(void *stream, uint32_t milliseconds);
+void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
+void esx_stream_close(void *stream, uint32_t reason);
+void esx_stream_fail(void *stream);
+void esx_stream_release(void *stream);
+void esx_stream_leave_handler(void *stream);
+int esx_stream_is_open(void *stream);
+int esx_stream_ends_with_handle(void *stream);
+size_t esx_stream_buffered(void *stream);
+uint64_t esx_stream_name(void *stream);
+int esx_stream_want_end(void *stream);
+int esx_next_end(uint32_t interpreter, uint64_t *name);
+size_t esx_reason(uint32_t number, const char **word);
+uint32_t esx_new_interpreter(void);
+void esx_stats(esx_counts *counts);
+void esx_finish(double within);
+int esx_notify_descriptor(void);
+
+/* These return the result, or the number of an error, negated. */
+int esx_duplicate(int number);
+int esx_replace(int number, int source);
+int esx_silence(int number);
+int esx_is_connection(int number);
+size_t esx_descriptor_limit(void);
+
 void esx_start(void);
 
 #endif

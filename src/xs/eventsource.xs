@@ -14,6 +14,9 @@
 #include "settle.h"
 #include "event.h"
 #include "handle.h"
+#ifdef __linux__
+#  include "stream.h"
+#endif
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
 
@@ -145,3 +148,215 @@ retry(SV *self)
         : retry <= UV_MAX ? newSVuv((UV)retry) : newSVnv((NV)retry);
   OUTPUT:
     RETVAL
+
+#ifdef __linux__
+
+MODULE = EventSource::XS    PACKAGE = EventSource::XS
+
+UV
+_new_interpreter()
+  CODE:
+    RETVAL = esx_new_interpreter();
+  OUTPUT:
+    RETVAL
+
+void
+_next_end(UV interpreter)
+  PREINIT:
+    uint64_t name;
+    int reason;
+  PPCODE:
+    reason = esx_next_end((uint32_t)interpreter, &name);
+    if (reason < 0)
+        XSRETURN(0);
+    EXTEND(SP, 2);
+    mPUSHs(esx_stream_name_sv(aTHX_ name));
+    mPUSHs(esx_reason_sv(aTHX_ reason));
+
+void
+_finish(NV within)
+  CODE:
+    esx_finish(within);
+
+SV *
+_notify_descriptor()
+  CODE:
+    RETVAL = esx_result(aTHX_ esx_notify_descriptor());
+  OUTPUT:
+    RETVAL
+
+void
+_stats()
+  PREINIT:
+    esx_counts counts;
+    HV *hash, *closed;
+    int reason;
+  PPCODE:
+    esx_stats(&counts);
+    hash = newHV();
+    closed = newHV();
+    (void)hv_stores(hash, "native", newSVuv((UV)counts.open));
+    (void)hv_stores(hash, "opened", newSVuv((UV)counts.opened));
+    (void)hv_stores(hash, "refused", newSVuv((UV)counts.refused));
+    (void)hv_stores(hash, "events", newSVuv((UV)counts.events));
+    (void)hv_stores(hash, "bytes", newSVuv((UV)counts.bytes));
+    (void)hv_stores(hash, "lost", newSVuv((UV)counts.lost));
+    (void)hv_stores(hash, "buffered", newSVuv((UV)counts.buffered));
+    (void)hv_stores(hash, "wakeups", newSVuv((UV)counts.wakeups));
+    (void)hv_stores(hash, "longest_delay", newSVnv(counts.longest_delay_ns / 1e9));
+    for (reason = 0; reason < ESX_REASONS; reason++)
+        (void)hv_store_ent(closed, sv_2mortal(esx_reason_sv(aTHX_ reason)), newSVuv((UV)counts.ended[reason]), 0);
+    (void)hv_stores(hash, "closed", newRV_noinc((SV *)closed));
+    mXPUSHs(newRV_noinc((SV *)hash));
+
+SV *
+_duplicate(int number)
+  CODE:
+    RETVAL = esx_result(aTHX_ esx_duplicate(number));
+  OUTPUT:
+    RETVAL
+
+SV *
+_replace(int number, int source)
+  CODE:
+    RETVAL = esx_result(aTHX_ esx_replace(number, source));
+  OUTPUT:
+    RETVAL
+
+SV *
+_silence(int number)
+  CODE:
+    RETVAL = esx_result(aTHX_ esx_silence(number));
+  OUTPUT:
+    RETVAL
+
+bool
+_is_connection(int number)
+  CODE:
+    RETVAL = esx_is_connection(number) > 0;
+  OUTPUT:
+    RETVAL
+
+UV
+_descriptor_limit()
+  CODE:
+    RETVAL = esx_descriptor_limit();
+  OUTPUT:
+    RETVAL
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
+
+SV *
+_open(const char *class, int socket, SV *head, UV interpreter, HV *settings)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    STRLEN len;
+    void *stream;
+  CODE:
+    opening.head = SvPVbyte(head, len);
+    opening.head_len = len;
+    opening.socket = socket;
+    opening.interpreter = (uint32_t)interpreter;
+#define ESX_SETTING(name) (*hv_fetch(settings, name, sizeof name - 1, 1))
+    opening.keepalive = SvNV(ESX_SETTING("keepalive"));
+    opening.timeout = SvNV(ESX_SETTING("timeout"));
+    opening.retry = SvNV(ESX_SETTING("come_back")) / 1000;
+    opening.max_buffered = SvUV(ESX_SETTING("max_buffered"));
+    opening.max_streams = SvUV(ESX_SETTING("max_streams"));
+    opening.is_chunked = SvTRUE(ESX_SETTING("is_chunked"));
+    opening.drops_oldest = SvTRUE(ESX_SETTING("drops_oldest"));
+    opening.waits = SvTRUE(ESX_SETTING("waits"));
+    opening.ends_with_handle = SvTRUE(ESX_SETTING("ends_with_handle"));
+#undef ESX_SETTING
+    stream = esx_stream_open(&opening, &report);
+    if (!stream)
+        esx_croakf("EventSource::Stream::Native: %s", report.message);
+    RETVAL = esx_stream_object(aTHX_ class, stream);
+  OUTPUT:
+    RETVAL
+
+bool
+_attach(SV *self, int socket)
+  CODE:
+    RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), socket) > 0;
+  OUTPUT:
+    RETVAL
+
+void
+_close(SV *self, SV *why)
+  PREINIT:
+    int reason;
+  CODE:
+    reason = esx_reason_of(aTHX_ why);
+    if (reason < 0)
+        esx_croakf("EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
+    esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
+
+void
+_fail(SV *self)
+  CODE:
+    esx_stream_fail(esx_stream_of(aTHX_ self));
+
+void
+_wait_for_end(SV *self, UV milliseconds)
+  CODE:
+    esx_stream_wait_for_end(esx_stream_of(aTHX_ self), (uint32_t)milliseconds);
+
+SV *
+_name(SV *self)
+  CODE:
+    RETVAL = esx_stream_name_sv(aTHX_ esx_stream_name(esx_stream_of(aTHX_ self)));
+  OUTPUT:
+    RETVAL
+
+void
+_want_end(SV *self)
+  PREINIT:
+    int reason;
+  PPCODE:
+    reason = esx_stream_want_end(esx_stream_of(aTHX_ self));
+    if (reason < 0)
+        XSRETURN_UNDEF;
+    mXPUSHs(esx_reason_sv(aTHX_ reason));
+
+UV
+buffered(SV *self)
+  CODE:
+    RETVAL = esx_stream_buffered(esx_stream_of(aTHX_ self));
+  OUTPUT:
+    RETVAL
+
+void
+drop(SV *self)
+  CODE:
+    esx_stream_release(esx_stream_of(aTHX_ self));
+
+bool
+is_blocking(SV *self)
+  CODE:
+    RETVAL = esx_stream_ends_with_handle(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+bool
+is_open(SV *self)
+  CODE:
+    RETVAL = esx_stream_is_open(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+void
+leave_handler(SV *self)
+  CODE:
+    esx_stream_leave_handler(esx_stream_of(aTHX_ self));
+
+void
+write(SV *self, SV *bytes)
+  PPCODE:
+    self = esx_read(aTHX_ self);
+    bytes = esx_bytes(aTHX_ bytes);
+    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes));
+    XSRETURN(1);
+
+#endif

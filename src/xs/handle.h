@@ -11,10 +11,9 @@ esx_parser_free(pTHX_ SV *sv, MAGIC *magic)
     return 0;
 }
 
-/* "local" on a package's hash that is an object would copy the pointer along, and free it twice. The local hash is no
- * parser. */
+/* "local" on what is an object would copy the pointer along, and free it twice. The local copy is no object of ours. */
 static int
-esx_parser_local(pTHX_ SV *sv, MAGIC *magic)
+esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
 {
     PERL_UNUSED_ARG(sv);
     PERL_UNUSED_ARG(magic);
@@ -35,7 +34,7 @@ esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
 #  define ESX_DUP 0
 #endif
 
-static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_parser_local};
+static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_handle_local};
 
 /* Our magic, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and mg_findext
  * would read whatever lies there. */

@@ -7,6 +7,7 @@
 //! - `strings`: which bytes a Perl string becomes
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
 //! - `parser`: the handle behind an EventSource::Parser
+//! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
 //! - `guard`: panics become statuses
 //!
 //! The types and functions that C sees are declared in `eventsource.h`.
@@ -17,6 +18,8 @@
 mod encode;
 mod guard;
 mod parser;
+#[cfg(target_os = "linux")]
+mod stream;
 mod strings;
 
 use std::os::raw::c_void;

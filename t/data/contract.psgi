@@ -225,6 +225,14 @@ sub add_headers {
     };
 }
 
+# Where a handler cannot wait for its reader, as much as it pushes has to find room.
+sub patient {
+    my $handler = shift;
+    my $waits   = source($handler)->to_app;
+    my $buffers = source($handler, max_buffered => 64 * 1_048_576)->to_app;
+    return sub { $_[0]{'psgi.nonblocking'} ? $buffers->(@_) : $waits->(@_) };
+}
+
 my @MEGABYTE = ('0123456789abcdef' x 65_536);
 my $CHANGING = source(pushing(['foo']), headers => ['X-State' => 'as built']);
 
@@ -249,8 +257,8 @@ my $app = builder {
     mount '/hash'        => source(pushing([{event => 'e', id => 'i', retry => 5, data => 'd'}]))->to_app;
     mount '/list'        => source(pushing(['foo', {id => 7, data => 'bar'}, 'baz']))->to_app;
     mount '/several'     => source(pushing(['a'], [{data => 'b', event => 'e'}], ['c']))->to_app;
-    mount '/flood'       => source(\&flood)->to_app;
-    mount '/megabyte'    => source(pushing([@MEGABYTE], ['after']))->to_app;
+    mount '/flood'       => patient(\&flood);
+    mount '/megabyte'    => patient(pushing([@MEGABYTE], ['after']));
     mount '/latin1'      => source(pushing(["caf\xe9"]))->to_app;
     mount '/wide'        => source(pushing(["\x{263a}"]))->to_app;
     mount '/bytes'       => source(pushing(["caf\xc3\xa9"]))->to_app;
@@ -269,6 +277,7 @@ my $app = builder {
     mount '/fork'        => source(\&fork_child)->to_app;
     mount '/together'    => source(\&together)->to_app;
     mount '/retry'       => source(pushing(['foo']), retry    => 2_500)->to_app;
+    mount '/retry-exact' => source(pushing(['foo']), retry    => [2_500, 2_500])->to_app;
     mount '/preamble'    => source(pushing(['foo']), preamble => 2_048)->to_app;
     mount '/last-id'     => source(\&last_id)->to_app;
     mount '/own-headers' => source(pushing(['foo']), headers => ['X-App' => 'yes', 'Set-Cookie' => 'a=b'])->to_app;

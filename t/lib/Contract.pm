@@ -107,9 +107,10 @@ my @CONTRACT = (
     ['so it is when the handler has run a program'         => '/program', \&ends_by_drop,       'blocking'],
     ['a dropped connection stays, until its client leaves' => '/dropped', \&stays_when_dropped, 'loop'],
 
-    ['retry comes first'                   => '/retry',    text_is("retry: 2500\r\n\r\ndata: foo\r\n\r\n")],
-    ['a preamble comes before all'         => '/preamble', \&begins_with_a_preamble],
-    ['without Last-Event-ID there is none' => '/last-id',  text_is("data: none\r\n\r\n")],
+    ['retry comes first'                   => '/retry-exact', text_is("retry: 2500\r\n\r\ndata: foo\r\n\r\n")],
+    ['one retry is up to a fifth more'     => '/retry',       \&begins_with_a_retry],
+    ['a preamble comes before all'         => '/preamble',    \&begins_with_a_preamble],
+    ['without Last-Event-ID there is none' => '/last-id',     text_is("data: none\r\n\r\n")],
     [
         'Last-Event-ID is known' => ['/last-id', headers => ['Last-Event-ID' => "caf\xc3\xa9 7"]],
         text_is("data: caf\xc3\xa9 7\r\ndata: 6 characters\r\n\r\n")

@@ -11,6 +11,7 @@ use Test::More;
 
 our @EXPORT_OK = qw(
     begins_with_a_preamble
+    begins_with_a_retry
     child_goes_on
     croaks_and_goes_on
     ends_by_close
@@ -54,6 +55,14 @@ sub begins_with_a_preamble {
     is length $preamble, 2_048, 'of that many bytes';
     like $preamble, qr/\A: +\r\n\z/, 'which are a comment';
     is $rest, "data: foo\r\n\r\n", 'and what follows is as ever';
+    return;
+}
+
+sub begins_with_a_retry {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    my ($retry) = $client->text =~ /\Aretry: ([0-9]+)\r\n\r\ndata: foo\r\n\r\n\z/;
+    ok defined $retry && $retry >= 2_500 && $retry <= 3_000, 'with a time of its own' or diag $client->text;
     return;
 }
 
@@ -255,6 +264,7 @@ sub serves_again {
     my ($client, $run) = @_;
     ok $client->read_all, 'it ends';
     return pass 'and closes, as HTTP/1.0 does' if $client->{http} eq '1.0';
+    return pass 'and says that it closes'      if lc($client->header('Connection') || '') eq 'close';
     $client->request('/one?tag=again');
     ok $client->read_all, 'the second ends';
     is $client->text, "data: foo\r\n\r\n", 'and is the same';

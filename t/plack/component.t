@@ -22,8 +22,8 @@ subtest 'it is a component' => sub {
     is content_of($app), "data: first\r\n\r\n", 'a hash reference of attributes';
     $component->handler_cb(sub { $_[0]->push('second') });
     is content_of($app), "data: second\r\n\r\n", 'the handler may change later';
-    $component->retry(10);
-    is content_of($app), "retry: 10\r\n\r\ndata: second\r\n\r\n", 'so may the reconnection time';
+    $component->retry(4);
+    is content_of($app), "retry: 4\r\n\r\ndata: second\r\n\r\n", 'so may the reconnection time';
     is_deeply $component->headers, undef, 'attributes can be read';
 };
 
@@ -41,9 +41,9 @@ subtest 'a subclass' => sub {
 subtest 'options that cannot be' => sub {
     for my $case (
         [on_gone  => 'die',  q(on_gone must be undef or 'unwind')],
-        [retry    => '1.5',  'retry must be a whole number of milliseconds'],
-        [retry    => "1\n",  'retry must be a whole number of milliseconds'],
-        [retry    => '',     'retry must be a whole number of milliseconds'],
+        [retry    => '1.5',  'retry must be a whole number of milliseconds, or two of them'],
+        [retry    => "1\n",  'retry must be a whole number of milliseconds, or two of them'],
+        [retry    => '',     'retry must be a whole number of milliseconds, or two of them'],
         [preamble => 2,      'preamble must be a number of bytes from 3 to 65536, or 0'],
         [preamble => 65_537, 'preamble must be a number of bytes from 3 to 65536, or 0'],
         [preamble => 'x',    'preamble must be a number of bytes from 3 to 65536, or 0'],

@@ -17,6 +17,11 @@ use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 # Linux says in one word that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
+# What was counted: see EventSource::XS->stats.
+my %COUNTED = map { ($_ => 0) } qw(opened events bytes);
+my %CLOSED;
+my $ended = 0;
+
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
 
@@ -29,7 +34,7 @@ my $clones = 0;
 sub CLONE { $clones++; return }
 
 sub new {
-    my ($class, $writer, $env) = @_;
+    my ($class, $writer, $env, %setting) = @_;
     my $self = bless {
         writer      => $writer,
         socket      => scalar _socket($env, $writer),
@@ -39,13 +44,16 @@ sub new {
         on_close    => [],
         why         => undef,
     }, $class;
+    $COUNTED{opened}++;
     $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
     else {
         $HELD{refaddr $self} = $self;
         if   (ref $writer eq 'Twiggy::Writer') { $self->_watch_twiggy }
         else                                   { $self->_watch_socket }
+        $self->_keep_alive($setting{keepalive}) if $setting{keepalive};
     }
+    $self->_send($setting{opening}) if defined $setting{opening} && length $setting{opening};
     return $self;
 }
 
@@ -66,6 +74,11 @@ sub drop {
     return;
 }
 
+# What was counted, for EventSource::XS->stats.
+sub counted {
+    return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
+}
+
 sub is_blocking { return !$_[0]{nonblocking} }
 
 sub is_open {
@@ -83,10 +96,27 @@ sub on_close {
     return;
 }
 
-# Hands bytes to the server. False, and never an exception, if the client has left. If it is still there, what the writer
-# died of is the application's: its $SIG{ALRM}, its filter of the body. Then part of an event may be out.
+# There is nothing to change when the handler has returned: whether a write waits is the server's affair.
+sub leave_handler { return }
+
+# What has ended has ended at once.
+sub settle { return }
+
 sub write {
     my ($self, $bytes) = @_;
+    $self->_send($bytes) or return !!0;
+    $COUNTED{events}++;
+    $COUNTED{bytes} += length $bytes;
+    return !!1;
+}
+
+# Private methods
+
+# Hands bytes to the server. False, and never an exception, if the client has left. If it is still there, what the writer
+# died of is the application's: its $SIG{ALRM}, its filter of the body. Then part of an event may be out.
+sub _send {
+    my ($self, $bytes) = @_;
+    $self->{quiet} = 0;
     return !!0                      if !$self->is_open;
     $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     my $trouble;
@@ -100,8 +130,6 @@ sub write {
     die $trouble if $is_there;
     return !!0;
 }
-
-# Private methods
 
 # uWSGI sends no head before the first byte of the body; a client would wait for its first event to learn that the stream
 # is open. And a response of its lives in memory that all workers share: when the worker is done with it, a child that
@@ -119,13 +147,15 @@ sub _end {
     return if defined $self->{why};
     $self->{why} = $why;
     delete $self->{watch};    # before its descriptor is closed
+    $ended++;
+    $CLOSED{$why}++;
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
     EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
-    delete @$self{qw(heir lease lease_end poll socket)};
+    delete @$self{qw(heir keepalive lease lease_end poll socket)};
     return;
 }
 
@@ -151,6 +181,24 @@ sub _has_left {
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
+}
+
+# Where an event loop runs, a comment after so many seconds of quiet.
+sub _keep_alive {
+    my ($self, $seconds) = @_;
+    weaken $self;
+    my $tick = sub {
+        return if !$self;
+        my $was_quiet = $self->{quiet};
+        $self->_send(":\r\n\r\n") if $was_quiet;
+        $self->{quiet} = !$was_quiet;
+    };
+    $seconds /= 2;    # quiet for two ticks
+    if ($INC{'Twiggy/Server.pm'}) {
+        $self->{keepalive} = AnyEvent->timer(interval => $seconds, after => $seconds, cb => $tick);
+    }
+    elsif ($INC{'Feersum.pm'}) { $self->{keepalive} = EV::timer($seconds, $seconds, $tick) }
+    return;
 }
 
 # Whether a child of this process holds the stream too. One that has ended, or runs another program, does not.
@@ -246,9 +294,11 @@ body, Feersum gives nothing to look at: close such streams after a time.
 
 =head2 new
 
-    my $stream = EventSource::Stream::Writer->new($writer, $env);
+    my $stream = EventSource::Stream::Writer->new($writer, $env, %settings);
 
-Takes the writer that a PSGI responder has returned and the request's environment.
+Takes the writer that a PSGI responder has returned and the request's environment. Settings: C<opening>, bytes that are
+sent first; C<keepalive>, seconds of quiet after which a comment is sent under Twiggy and Feersum, and half as many more
+at most; none by default.
 
 =head2 close
 
@@ -257,6 +307,12 @@ Takes the writer that a PSGI responder has returned and the request's environmen
 
 Ends the response. What has been written is sent first. C<$why> is what L</on_close> is told, C<application> unless
 given. Does nothing if the stream has ended.
+
+=head2 counted
+
+    my $counts = EventSource::Stream::Writer->counted;
+
+What was counted in this process, for L<EventSource::XS/stats>: a reference to a hash.
 
 =head2 drop
 
@@ -276,6 +332,10 @@ Whether a write waits for a slow client: true unless the server says C<psgi.nonb
     my $open = $stream->is_open;
 
 False once the stream was closed or its client is seen to have left.
+
+=head2 leave_handler, settle
+
+Nothing, here: see L<EventSource::Stream::Native>.
 
 =head2 on_close
 

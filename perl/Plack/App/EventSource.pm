@@ -8,11 +8,16 @@ our $VERSION = '0.100';
 
 use parent 'Plack::Component';
 use Carp qw(croak);
-use EventSource::Stream::Writer;
+use EventSource::Stream;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
-use Plack::Util::Accessor qw(characters handler_cb headers on_gone preamble retry);
-use Scalar::Util          qw(blessed);
+use Plack::Util::Accessor qw(
+    characters handler_cb headers keepalive linger max_buffered max_streams native on_gone on_slow preamble retry timeout
+);
+use Scalar::Util qw(blessed);
+
+# What a stream is told of these.
+my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_slow retry timeout);
 
 # Public methods
 
@@ -22,10 +27,17 @@ sub call {
     return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
     $self->_check_options;
     croak 'Plack::App::EventSource: there is no handler_cb' if !$self->handler_cb;
+    my $why = $self->_must_be_native ? EventSource::Stream->obstacle($env) : undef;
+    croak "Plack::App::EventSource: the stream cannot be native: $why" if defined $why;
     return sub {
-        my $respond = shift;
-        my $writer  = $respond->([200, $self->_response_headers]);
-        $self->_handle(EventSource::Stream::Writer->new($writer, $env), $env);
+        my $respond  = shift;
+        my %settings = map { ($_ => $self->$_) } @SETTINGS;
+        my ($stream, $trouble) =
+            EventSource::Stream->open($env, $respond, [200, $self->_response_headers], $self->_opening, %settings);
+        if ($self->_must_be_native && defined $trouble) {
+            _end_badly($stream, $env, 'the stream cannot be native', $trouble, $$);
+        }
+        elsif ($stream->is_open) { $self->_handle($stream, $env) }
         return;
     };
 }
@@ -42,8 +54,10 @@ sub _check_options {
     my $self = shift;
     my ($on_gone, $preamble, $retry) = map { $self->$_ } qw(on_gone preamble retry);
     croak "Plack::App::EventSource: on_gone must be undef or 'unwind'" if defined $on_gone && $on_gone ne 'unwind';
-    croak 'Plack::App::EventSource: retry must be a whole number of milliseconds'
-        if defined $retry && $retry !~ /\A[0-9]+\z/;
+    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
+    croak 'Plack::App::EventSource: retry must be a whole number of milliseconds, or two of them'
+        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
+    EventSource::Stream->check(map { ($_ => $self->$_) } @SETTINGS);
     croak 'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < 3 || $preamble > 65_536);
     return;
@@ -53,40 +67,49 @@ sub _check_options {
 # its streams, some write a second head into this one, some leave it open. In a child that the handler has forked there
 # is no server to go back to.
 sub _end_badly {
-    my ($stream, $env, $trouble, $process) = @_;
+    my ($stream, $env, $what, $trouble, $process) = @_;
     die $trouble if $$ != $process;
     $stream->close('error');
     my $text = eval { "$trouble" };
     $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
     utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
     chomp $text;
-    $env->{'psgi.errors'}->print("Plack::App::EventSource: the handler died: $text\n");
+    $env->{'psgi.errors'}->print("Plack::App::EventSource: $what: $text\n");
     return;
 }
 
 # Runs the handler over a stream that has begun.
 sub _handle {
     my ($self, $stream, $env) = @_;
-    my $opening = $self->_opening;
-    $stream->write($opening) if length $opening;
 
     # What a push may unwind to: this call, as long as it runs, in this process.
     my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
     my $process    = $$;
+    my $id         = _last_event_id($env);
     my $connection = Plack::App::EventSource::Connection->new(
-        stream        => $stream,
-        characters    => $self->characters ? 1 : 0,
-        last_event_id => _last_event_id($env),
-        unwind        => \$unwind,
+        stream => $stream,
+        ($self->characters ? (characters    => 1)        : ()),
+        (defined $id       ? (last_event_id => $id)      : ()),
+        ($unwind           ? (unwind        => \$unwind) : ()),
     );
     my $handled = eval { $self->handler_cb->($connection, $env); 1 };
     my $trouble = $@;
     $unwind = 0;
+    $stream->leave_handler;
     my $is_gone = !$handled && blessed $trouble && eval { $trouble->isa('EventSource::Gone') };
-    _end_badly($stream, $env, $trouble, $process) if !$handled && !$is_gone;
+    _end_badly($stream, $env, 'the handler died', $trouble, $process) if !$handled && !$is_gone;
     undef $connection;
-    EventSource::XS->dispatch if $stream->is_blocking;
+    return if !$stream->is_blocking;
+    $stream->settle;
+    EventSource::XS->dispatch;
     return;
+}
+
+# Streams that end together are not to come back together.
+sub _jittered {
+    my $retry = shift;
+    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    return $least + int rand $most - $least + 1;
 }
 
 # The Last-Event-ID that the client sent, as characters. It is the client's word: any string.
@@ -101,9 +124,14 @@ sub _last_event_id {
 sub _opening {
     my $self    = shift;
     my $opening = '';
-    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n" if $self->preamble;
-    $opening .= 'retry: ' . $self->retry . "\r\n\r\n"      if defined $self->retry;
+    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
+    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
     return $opening;
+}
+
+sub _must_be_native {
+    my $native = shift->native;
+    return defined $native && $native eq '1';
 }
 
 sub _response_headers {
@@ -151,11 +179,23 @@ Plack::App::EventSource - Server-sent events in a Plack application
 A drop-in for the module of this name: an application that uses it goes on as it is, with its bytes formatted natively
 and with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
 
-It runs on any PSGI server with C<psgi.streaming>. On servers with an event loop (Twiggy, Feersum) the handler returns
-at once and pushes later, from timers and watchers; a stream stays open until its client leaves or the application
-closes it. (Under Feersum the leaving is not seen through middleware that filters the body: have none there, or close
-such streams after a time.) On the others the handler may loop, sleep and push; it keeps its worker as long as it runs,
-and the stream ends when the last reference to the connection is gone.
+It runs on any PSGI server with C<psgi.streaming>. Where it can it takes the stream over from the server
+(L</native>): then a handler that keeps its connection and returns leaves its worker free, and one worker holds
+thousands of streams.
+
+    my %readers;
+    my $news = Plack::App::EventSource->new(
+        handler_cb => sub {
+            my ($conn) = @_;
+            $readers{$conn} = $conn;
+            $conn->on_close(sub { my ($conn) = @_; delete $readers{$conn} });
+        },
+    );
+    my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
+
+On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers; a
+stream stays open until its client leaves or the application closes it. On the others the handler may also loop, sleep
+and push; it keeps its worker as long as it runs, and the stream ends when the last reference to the connection is gone.
 
 A request that is not a GET is answered with 405.
 
@@ -189,6 +229,48 @@ More headers of the response, none by default, sent after C<Content-Type>, C<Cac
 C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is left
 out if it is given here.
 
+=head2 keepalive
+
+    keepalive => 15
+
+A comment is sent after that many seconds of quiet, and a sixteenth more at most; fractions are allowed, 0 sends none.
+15 by default. It keeps proxies from ending the stream, and finds clients that are gone without a word. Native streams have
+it everywhere, others under Twiggy and Feersum (after half as many seconds more at most).
+
+=head2 linger
+
+    linger => 2
+
+How many seconds the end of the process waits for native streams; fractions are allowed. Each client is first sent a
+C<retry> between the L</retry> that is set, or two seconds, and twice that; streams then end one after the other, over
+half of the time at most, so that clients do not all come back at once. What has not been sent when the time is up is
+lost, and counted. If applications of one process differ, the longest counts. This happens where C<END> blocks run:
+after an exit, an exception, or a signal that the server handles, not after C<kill -9>.
+
+=head2 max_buffered
+
+    max_buffered => 1_048_576
+
+How many bytes may wait for the client of a native stream, a whole number from 1; 1 MiB by default. A single event may be
+larger. What happens when more would wait L</on_slow> says.
+
+=head2 max_streams
+
+    max_streams => 10_000
+
+How many native streams a process may hold. A client that comes when it holds so many is answered with 200, a C<retry> of
+its own and the end of the stream, and its handler is not run: a browser comes back later, while it would give up for
+good on an error. By default the soft limit of descriptors (C<ulimit -n>), less 256, or less a quarter of it if that is
+fewer.
+
+=head2 native
+
+    native => 'auto'
+
+Whether streams are taken over from the server: C<auto>, by default, where it can be; 0 never; 1 always, and where it
+cannot be a GET croaks or, if that shows only when the head is out, its stream ends and C<psgi.errors> says why. See
+L</NATIVE STREAMS>.
+
 =head2 on_gone
 
     on_gone => 'unwind'
@@ -197,6 +279,29 @@ What a push to a client that has left does. By default it returns false, so that
 its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
 an endless loop then ends, and its worker is free. Only where the server blocks, only while the connection's own handler
 runs, and never in a child that it has forked.
+
+=head2 on_slow
+
+    on_slow => 'block'
+
+What a push to a native stream does when more would wait than L</max_buffered>:
+
+=over
+
+=item C<block>
+
+It waits for the client, as with a server's writer: the default. Signals run their handlers meanwhile. Only a handler on a
+server that blocks waits, for its own connection, as long as it runs. Any other push never waits, and disconnects.
+
+=item C<disconnect>
+
+It ends the stream, and returns false. What waited is lost; the client comes back and says what it has received last.
+
+=item C<drop_oldest>
+
+It is taken, and the oldest events are dropped to make room, never one that is partly sent.
+
+=back
 
 =head2 preamble
 
@@ -208,8 +313,18 @@ polyfills hold back a response until they have seen some 2 KB of it.
 =head2 retry
 
     retry => 5000
+    retry => [5000, 20_000]
 
-Sends the reconnection time first, in whole milliseconds from 0; not sent by default.
+Sends the reconnection time first, in whole milliseconds from 0; not sent by default. Each client gets a time of its own,
+so that those who lose their streams together do not come back together: up to a fifth more than the number, or a time
+between two that are given.
+
+=head2 timeout
+
+    timeout => 60
+
+After how many seconds the client of a native stream counts as gone that takes nothing of what waits for it, or
+acknowledges nothing; fractions are allowed. 60 by default.
 
 =head1 METHODS
 
@@ -223,12 +338,30 @@ Takes attributes as names and values, or as a reference to a hash.
 
     my $app = $component->to_app;
 
-The PSGI application. Croaks if C<on_gone>, C<preamble> or C<retry> has a value that it cannot have; a value that is set
-later makes the next GET croak.
+The PSGI application. Croaks if an attribute has a value that it cannot have; a value that is set later makes the next
+GET croak.
 
 =head2 call, prepare_app
 
 What L<Plack::Component> asks for; a subclass may wrap them.
+
+=head1 NATIVE STREAMS
+
+A native stream is written by a thread of the process, next to the interpreter. A push hands it the event and returns;
+the client's leaving is seen when it happens; slow clients are bounded. The worker that answered the request is free when
+the handler returns.
+
+Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
+through the server's writer, as they always have, over TLS (let a proxy in front do that), under FastCGI and CGI, where
+middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), on uWSGI with threads, and on Feersum if
+something has fetched C<psgix.io>, as a copy of the environment does. C<< $conn->is_native >> tells; with
+C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream says to C<psgi.errors> which it is, and why.
+
+What is different with a native stream: the connection is closed at its end (C<Connection: close>), and requests that a
+client has sent behind the stream's are not answered; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
+its end; a worker that the server recycles ends its streams, after it has told their clients when to come back. So raise
+C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI): a worker says so once if that
+number is low.
 
 =head1 DIFFERENCES
 
@@ -283,6 +416,15 @@ and leaves the response open on others.
 =item *
 
 On uWSGI the head is sent at once. There the client waits for the first event.
+
+=item *
+
+A comment is sent after 15 seconds of quiet (L</keepalive>), and to find out whether the body is filtered, where it is.
+
+=item *
+
+Under an event loop a client for which more than 1 MiB waits is disconnected (L</max_buffered>). There it may cost any
+amount of memory.
 
 =item *
 

@@ -18,11 +18,21 @@ sub new {
 
 # Public methods
 
+sub buffered {
+    my $self = shift;
+    return $self->is_native ? $self->{stream}->buffered : 0;
+}
+
 sub close {
     my $self = shift;
     return $self->{close_cb}->() if $self->{close_cb};
     $self->{stream}->close;
     return;
+}
+
+sub is_native {
+    my $self = shift;
+    return !!($self->{stream} && $self->{stream}->can('is_native'));
 }
 
 sub is_open {
@@ -98,11 +108,24 @@ Applications are given connections; a test of theirs may make one of two callbac
 L</close> are called with, unchanged, and whose results these return. Such a connection is always open, has no last
 event ID, and L</on_close> croaks.
 
+=head2 buffered
+
+    my $bytes = $conn->buffered;
+
+How many bytes wait to be sent on a native stream, its head, comments and framing included. 0 for any other: what the
+server holds it does not say.
+
 =head2 close
 
     $conn->close;
 
 Ends the response when what was pushed has been sent.
+
+=head2 is_native
+
+    my $native = $conn->is_native;
+
+Whether the stream was taken over from the server (L<Plack::App::EventSource/native>).
 
 =head2 is_open
 
@@ -123,10 +146,39 @@ of the last event that it received (WHATWG HTML, section 9.2.4). It is the clien
     $conn->on_close(sub { my ($conn, $why) = @_; ... });
 
 Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and
-the reason: C<client> if the client has left, C<application> if it was closed here, C<error> if the handler or a push
-died. Callbacks run when the handler has returned, at the entry of the next request, from the event loop where one runs,
-or by L<EventSource::XS/dispatch>; never inside C<push>. Where a worker blocks and no request comes, that may be late.
-Returns the connection. Croaks if given anything but a code reference, or on a connection of two callbacks.
+the reason:
+
+=over
+
+=item C<client>
+
+The client has left.
+
+=item C<slow>
+
+More waited for the client than L<Plack::App::EventSource/max_buffered>.
+
+=item C<timeout>
+
+The client took or acknowledged nothing for L<Plack::App::EventSource/timeout>.
+
+=item C<error>
+
+The handler or a push died, or the system refused.
+
+=item C<server>
+
+The process ends.
+
+=item C<application>
+
+It was closed here, or let go of.
+
+=back
+
+Callbacks run when the handler has returned, at the entry of the next request, from the event loop where one runs, or by
+L<EventSource::XS/dispatch>; never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns
+the connection. Croaks if given anything but a code reference, or on a connection of two callbacks.
 
 Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream
 open, as any reference does, until its client leaves or it is closed.

@@ -1,0 +1,137 @@
+package EventSource::Stream;
+use strict;
+use warnings;
+
+# Begins the response to one request as a stream: a native one where that can be, one on the server's writer elsewhere.
+
+our $VERSION = '0.100';
+
+use Carp qw(croak);
+use EventSource::Stream::Takeover;
+use EventSource::Stream::Writer;
+use EventSource::XS ();
+
+my %DEFAULT = (
+    native       => 'auto',
+    keepalive    => 15,
+    timeout      => 60,
+    max_buffered => 1_048_576,
+    on_slow      => 'block',
+    linger       => 2,
+);
+
+# Public methods
+
+sub check {
+    my ($class, %given) = @_;
+    for my $name (qw(keepalive linger timeout)) {
+        my $seconds = $given{$name};
+        croak "EventSource::Stream: $name must be a number of seconds"
+            if defined $seconds && $seconds !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/;
+    }
+    for my $name (qw(max_buffered max_streams)) {
+        croak "EventSource::Stream: $name must be a whole number from 1"
+            if defined $given{$name} && $given{$name} !~ /\A[1-9][0-9]*\z/;
+    }
+    croak 'EventSource::Stream: timeout must not be 0' if defined $given{timeout} && $given{timeout} == 0;
+    croak "EventSource::Stream: native must be 'auto', 0 or 1"
+        if defined $given{native} && $given{native} !~ /\A(?:auto|[01])\z/;
+    croak "EventSource::Stream: on_slow must be 'block', 'disconnect' or 'drop_oldest'"
+        if defined $given{on_slow} && $given{on_slow} !~ /\A(?:block|disconnect|drop_oldest)\z/;
+    return;
+}
+
+# Why a request cannot be answered by a native stream, as far as it shows in advance; undef if it can.
+sub obstacle {
+    my ($class, $env) = @_;
+    return 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
+    return EventSource::Stream::Takeover->obstacle($env);
+}
+
+sub open {
+    my ($class, $env, $respond, $response, $opening, %given) = @_;
+    my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    my ($stream, $why, $writer);
+    if (!$setting{native}) { $why = 'native is 0' }
+    else {
+        $why = $class->obstacle($env);
+        ($stream, $why, $writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%setting)
+            if !defined $why;
+    }
+    _log($env, $stream ? 'native' : "the server's writer, for $why") if $ENV{EVENTSOURCE_XS_DEBUG};
+    return $stream                                                   if $stream;
+    $writer ||= $respond->($response);
+    $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
+    return ($stream, $why);
+}
+
+# Private functions
+
+sub _log {
+    my ($env, $what) = @_;
+    my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
+    $env->{'psgi.errors'}->print("EventSource::XS: $path by $what\n");
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Stream - The response to one request, as a stream
+
+=head1 SYNOPSIS
+
+    use EventSource::Stream;
+
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond = shift;
+            my $head    = [200, ['Content-Type' => 'text/event-stream']];
+            my ($stream, $why) = EventSource::Stream->open($env, $respond, $head, '', keepalive => 15);
+            $stream->write("data: hello\n\n");
+            $stream->close;
+        };
+    };
+
+=head1 DESCRIPTION
+
+Responds to a request, and gives a stream for what follows: an L<EventSource::Stream::Native>, which holds no worker,
+where the client's socket can be taken over from the server; else an L<EventSource::Stream::Writer>. Both have the same
+methods. L<Plack::App::EventSource> does this for you.
+
+=head1 METHODS
+
+=head2 check
+
+    EventSource::Stream->check(%settings);
+
+Croaks if a setting has a value that it cannot have. C<undef> stands for the default.
+
+=head2 obstacle
+
+    my $why = EventSource::Stream->obstacle($env);
+
+Why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be. Whether the
+body is filtered shows only later.
+
+=head2 open
+
+    my ($stream, $why) = EventSource::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
+
+Responds by C<$respond>, the responder that PSGI gives, and returns the stream, and if it is not native, why not.
+C<$opening> are bytes that are sent first. The settings are those of L<Plack::App::EventSource> with the same names:
+C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_slow>, C<retry>,
+C<timeout>. A stream over C<max_streams> is one that has ended. Dies of what the responder dies of.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

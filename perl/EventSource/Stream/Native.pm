@@ -1,0 +1,273 @@
+package EventSource::Stream::Native;
+use strict;
+use warnings;
+
+# A client's open response, written by the reactor's thread of this process. Most of its methods are in src/xs.
+
+our $VERSION = '0.100';
+
+use EventSource::XS ();
+
+# What is to be called when streams end, by their names: [stream, callback, ...].
+my %ON_CLOSE;
+
+# Who is told, and of which process the event loop watches our descriptor.
+my $interpreter = EventSource::XS->can('_new_interpreter') ? EventSource::XS::_new_interpreter() : 0;
+my $watched     = 0;
+my $watch;
+
+# Milliseconds for a stream that a handler has ended to be sent to its end, before the handler's request is over.
+my $SETTLE = 100;
+
+# How long the end of the process waits for streams: the longest that any of them has asked for.
+my $linger = 0;
+
+sub CLONE {
+    $interpreter = EventSource::XS::_new_interpreter();
+    $watched     = 0;
+    return;
+}
+
+END {
+    EventSource::XS::_finish($linger) if $linger && EventSource::XS->can('_finish');
+}
+
+# Public methods
+
+# What has ended since it was asked last, as callbacks for EventSource::XS->later.
+sub collect {
+    while (my ($name, $why) = EventSource::XS::_next_end($interpreter)) {
+        my $waiting = delete $ON_CLOSE{$name} or next;
+        my ($stream, @callbacks) = @$waiting;
+        EventSource::XS->later($_, $stream, $why) for @callbacks;
+    }
+    return;
+}
+
+sub close {
+    my ($self, $why) = @_;
+    $self->_close(defined $why ? $why : 'application');
+    return;
+}
+
+sub is_native { return !!1 }
+
+sub on_close {
+    my ($self, $callback) = @_;
+    my $why = $self->_want_end;
+    if (defined $why) { EventSource::XS->later($callback, $self, $why) }
+    else {
+        my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
+        push @$waiting, $callback;
+        _watch() if !$self->is_blocking && $watched != $$;
+    }
+    return;
+}
+
+# The handler is done with the stream. If it has ended it, what waits for that end can mostly be told at once.
+sub settle {
+    my $self = shift;
+    $self->_wait_for_end($SETTLE) if $ON_CLOSE{$self->_name} && !$self->is_open;
+    return;
+}
+
+# Opens a stream on a descriptor, which is its own from here on; -1 for one that comes later. Dies if it cannot.
+sub open {
+    my ($class, $socket, $head, %setting) = @_;
+    my $is_loop = $setting{is_loop};
+    my $on_slow = $setting{on_slow};
+    my $opening = $setting{opening};
+    $opening = sprintf "%x\r\n%s\r\n", length $opening, $opening if $setting{is_chunked} && length $opening;
+    my $self = $class->_open(
+        $socket,
+        $head . $opening,
+        $interpreter,
+        {
+            keepalive => $setting{keepalive} || 0,
+            timeout   => $setting{timeout},
+            come_back => defined $setting{retry} ? (ref $setting{retry} ? $setting{retry}[0] : $setting{retry}) : 2000,
+            max_buffered     => $setting{max_buffered},
+            max_streams      => $setting{max_streams} || default_max_streams(),
+            is_chunked       => $setting{is_chunked},
+            drops_oldest     => $on_slow eq 'drop_oldest',
+            waits            => $on_slow eq 'block' && !$is_loop,
+            ends_with_handle => !$is_loop,
+        }
+    );
+    $linger = $setting{linger} if $setting{linger} > $linger;
+    return $self;
+}
+
+# The rest is for what accepts connections, for databases and files.
+sub default_max_streams {
+    my $limit  = EventSource::XS::_descriptor_limit();
+    my $others = $limit / 4 < 256 ? int $limit / 4 : 256;
+    return $limit - $others;
+}
+
+# Private functions
+
+# Has the event loop that runs here call dispatch when a stream has ended.
+sub _watch {
+    my $number = EventSource::XS->notify_fd;
+    return if !defined $number;
+    my $dispatch = sub { EventSource::XS->dispatch };
+    $watched = $$;
+    if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {
+        $watch = AnyEvent->io(fh => $number, poll => 'r', cb => $dispatch);
+    }
+    elsif ($INC{'EV.pm'}) {
+        $watch = EV::io($number, EV::READ(), $dispatch);
+    }
+    elsif ($INC{'Mojo/IOLoop.pm'} && CORE::open my $handle, '<&=', $number) {
+        Mojo::IOLoop->singleton->reactor->io($handle => $dispatch)->watch($handle, 1, 0);
+        $watch = $handle;
+    }
+    elsif ($INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP && CORE::open $handle, '<&=', $number) {
+        $IO::Async::Loop::ONE_TRUE_LOOP->watch_io(handle => $handle, on_read_ready => $dispatch);
+        $watch = $handle;
+    }
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Stream::Native - A stream that holds no worker
+
+=head1 SYNOPSIS
+
+    use EventSource::Stream;
+
+    my %streams;
+    my $app = sub {
+        my $env = shift;
+        return sub {
+            my $respond = shift;
+            my $stream  = EventSource::Stream->open($env, $respond, [200, ['Content-Type' => 'text/event-stream']], '');
+            $streams{$stream} = $stream;
+            $stream->on_close(sub { my ($stream, $why) = @_; delete $streams{$stream} });
+        };
+    };
+    $_->write("data: to all\n\n") for values %streams;
+
+=head1 DESCRIPTION
+
+One client's open response, taken over from the server: a thread of this process, the reactor, writes it and sees when
+the client leaves. The worker goes on with other requests. There is one such thread in a process, started by its first
+stream; it runs no Perl code and no signal handler, and sleeps when there is nothing to do.
+
+What a write has taken is sent in order, whole events only, unless the stream ends before; then it is counted as lost
+(L<EventSource::XS/stats>) and L</on_close> says why.
+
+When the process ends in a way that runs C<END> blocks (exit, the end of the program, an uncaught exception, a signal
+that the server handles), each client is sent a C<retry> of its own, what waits is sent, and the streams end one after
+the other, all within the time that L<Plack::App::EventSource/linger> gives. A signal that ends the process at once, and
+C<POSIX::_exit>, lose what waits; an C<exec> too.
+
+A child that is forked may go on with a stream that it has inherited: its first write makes the stream the child's, with a
+thread there. What a running handler has pushed is sent before the fork (within two seconds). If some of what another
+stream had taken was on its way at the fork, the child cannot go on with it: its write returns false. Only one of the
+two may write; when the parent lets go of its handle the connection stays the child's.
+
+=head1 METHODS
+
+=head2 open
+
+    my $stream = EventSource::Stream::Native->open($number, $head, %settings);
+
+Opens a stream on a descriptor, which belongs to it from then on; L<EventSource::Stream/open> does so, and its settings
+are meant. C<$head> is what is sent first. Dies if there is no memory, descriptor or thread for it; then the descriptor
+is as it was.
+
+=head2 buffered
+
+    my $bytes = $stream->buffered;
+
+How many bytes wait to be sent, heads, comments and framing included.
+
+=head2 close
+
+    $stream->close;
+    $stream->close($why);
+
+Ends the stream when all is sent. C<$why> is the reason that L</on_close> is told, C<application> unless given; croaks
+if it is none of those.
+
+=head2 collect
+
+    EventSource::Stream::Native->collect;
+
+Hands the callbacks of streams that have ended to L<EventSource::XS/later>; L<EventSource::XS/dispatch> does it first.
+
+=head2 default_max_streams
+
+    my $count = EventSource::Stream::Native::default_max_streams();
+
+How many streams a process may hold unless it is told: its soft limit of descriptors, less 256, or less a quarter of it
+if that is fewer.
+
+=head2 drop
+
+    $stream->drop;
+
+The application holds the stream no longer. Where the server blocks it ends when all is sent, unless a forked child may
+be going on with it; in an event loop nothing changes.
+
+=head2 is_blocking
+
+    my $blocks = $stream->is_blocking;
+
+Whether the stream was begun under a server that blocks, and so ends with its handle.
+
+=head2 is_native
+
+True.
+
+=head2 is_open
+
+    my $open = $stream->is_open;
+
+False once the stream was closed or its client has left. Costs no system call.
+
+=head2 leave_handler
+
+    $stream->leave_handler;
+
+The handler has returned: from here on no write waits for the client.
+
+=head2 on_close
+
+    $stream->on_close(sub { my ($stream, $why) = @_; ... });
+
+Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client> (it has
+left), C<slow> (more waited than may), C<timeout> (it took or acknowledged nothing for too long), C<error>, C<server>
+(the process ends, or holds as many streams as it may) or C<application>.
+
+=head2 settle
+
+    $stream->settle;
+
+Waits a moment, 100 milliseconds at most, for a stream that was closed and has callbacks to be sent to its end, so that
+L<EventSource::XS/dispatch> may run them now.
+
+=head2 write
+
+    my $taken = $stream->write($bytes);
+
+Takes bytes, one event, to be sent. True if they were taken, false, and never an exception, if the stream has ended, or
+ends now because more would wait than may. In a handler on a server that blocks it may wait for the client instead
+(L<Plack::App::EventSource/on_slow>); then signals run their handlers, and if one dies nothing of this event is sent.
+Croaks if it is given anything but bytes.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

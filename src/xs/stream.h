@@ -1,0 +1,129 @@
+/* Streams: objects with a handle of the reactor's behind them, as handle.h has it for parsers. */
+
+static int
+esx_stream_free(pTHX_ SV *sv, MAGIC *magic)
+{
+    PERL_UNUSED_ARG(sv);
+    if (magic->mg_ptr)
+        esx_stream_drop(magic->mg_ptr);
+    magic->mg_ptr = NULL;
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+static int
+esx_stream_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    if (magic->mg_ptr)
+        magic->mg_ptr = esx_stream_clone(magic->mg_ptr);
+    return 0;
+}
+#  define ESX_STREAM_DUP esx_stream_dup
+#else
+#  define ESX_STREAM_DUP 0
+#endif
+
+static MGVTBL esx_stream_table = {0, 0, 0, 0, esx_stream_free, 0, ESX_STREAM_DUP, esx_handle_local};
+
+static void *
+esx_stream_of(pTHX_ SV *self)
+{
+    MAGIC *magic = SvROK(self) && SvTYPE(SvRV(self)) >= SVt_PVMG
+        ? mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_stream_table)
+        : NULL;
+    if (!magic || !magic->mg_ptr)
+        esx_croakf("EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
+    return magic->mg_ptr;
+}
+
+/* An object of a class around a handle. */
+static SV *
+esx_stream_object(pTHX_ const char *class, void *stream)
+{
+    SV *object = newSV_type(SVt_PVMG);
+    MAGIC *magic = sv_magicext(object, NULL, PERL_MAGIC_ext, &esx_stream_table, NULL, 0);
+    magic->mg_ptr = stream;
+    magic->mg_flags |= MGf_LOCAL;
+#ifdef USE_ITHREADS
+    magic->mg_flags |= MGf_DUP;
+#endif
+    return sv_bless(newRV_noinc(object), gv_stashpv(class, GV_ADD));
+}
+
+/* A string of bytes, as it is. It may have to be read first, which may run any code: the stream is looked up afterwards. */
+static SV *
+esx_bytes(pTHX_ SV *bytes)
+{
+    if (esx_is_plain(bytes) && !SvUTF8(bytes))
+        return bytes;
+    bytes = esx_read(aTHX_ esx_keep(aTHX_ bytes));
+    if (!SvOK(bytes))
+        esx_croakf("EventSource::Stream::Native: write takes a string of bytes, not undef");
+    bytes = esx_string(aTHX_ bytes);
+    if (!sv_utf8_downgrade(bytes, TRUE))
+        esx_croakf("EventSource::Stream::Native: write takes bytes, this string holds a character above U+00FF");
+    return bytes;
+}
+
+/* Hands bytes to a stream. Where the stream may wait for its client it does, in slices, so that signals have their say:
+ * a handler of perl's may run, and die, when no Rust frame is below. */
+static bool
+esx_stream_write(pTHX_ SV *self, SV *bytes)
+{
+    bool is_kept = FALSE;
+    for (;;) {
+        STRLEN len;
+        void *stream = esx_stream_of(aTHX_ self);
+        const char *text = SvPV_nomg_const(bytes, len);
+        const int pushed = esx_stream_push(stream, text, len);
+        if (pushed != ESX_FULL)
+            return pushed == ESX_TAKEN;
+        if (!is_kept) {
+            self = sv_2mortal(newSVsv(self));
+            bytes = sv_2mortal(newSVpvn(text, len));
+            is_kept = TRUE;
+        }
+        esx_stream_wait(stream, 20);
+        PERL_ASYNC_CHECK();
+    }
+}
+
+static SV *
+esx_stream_name_sv(pTHX_ uint64_t name)
+{
+    return Perl_newSVpvf(aTHX_ "%lu.%lu", (unsigned long)(name >> 32), (unsigned long)(name & 0xFFFFFFFF));
+}
+
+static SV *
+esx_reason_sv(pTHX_ int number)
+{
+    const char *word;
+    const size_t len = esx_reason((uint32_t)number, &word);
+    return newSVpvn(word, len);
+}
+
+/* The number of a reason's word, or -1. */
+static int
+esx_reason_of(pTHX_ SV *sv)
+{
+    STRLEN len;
+    const char *text = SvPV_const(sv, len);
+    int number;
+    for (number = 0; number < ESX_REASONS; number++) {
+        const char *word;
+        if (esx_reason((uint32_t)number, &word) == len && memEQ(word, text, len))
+            return number;
+    }
+    return -1;
+}
+
+/* A system call's result: undef with $! set, or the number. */
+static SV *
+esx_result(pTHX_ int result)
+{
+    if (result >= 0)
+        return newSViv(result);
+    errno = -result;
+    return newSV(0);
+}

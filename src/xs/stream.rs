@@ -1,0 +1,302 @@
+//! The handle behind an EventSource::Stream::Native, and the descriptors that are moved to make one.
+
+use super::guard::{self, Report, OK};
+use crate::reactor::{self, Handle, Opening, Pushed, Stats};
+use crate::stream::{Framing, Reason, Settings};
+use crate::sys::descriptor;
+use rustix::fd::AsFd;
+use std::io;
+use std::os::raw::{c_char, c_int};
+use std::slice;
+use std::time::Duration;
+
+/// `esx_opening`
+#[repr(C)]
+struct RawOpening {
+    head: *const c_char,
+    head_len: usize,
+    keepalive: f64,
+    timeout: f64,
+    retry: f64,
+    max_buffered: usize,
+    max_streams: usize,
+    socket: c_int,
+    interpreter: u32,
+    is_chunked: u8,
+    drops_oldest: u8,
+    waits: u8,
+    ends_with_handle: u8,
+}
+
+/// `esx_pushed`
+mod pushed {
+    use std::os::raw::c_int;
+    pub(super) const TAKEN: c_int = 0;
+    pub(super) const FULL: c_int = 1;
+    pub(super) const GONE: c_int = 2;
+}
+
+/// Perl's seconds. What is no time at all is a very long one.
+fn seconds(seconds: f64) -> Duration {
+    const LONG: f64 = 1e9;
+    Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(LONG) } else { LONG })
+}
+
+impl RawOpening {
+    fn settings(&self) -> Settings {
+        Settings {
+            framing: if self.is_chunked != 0 { Framing::Chunked } else { Framing::Plain },
+            keepalive: Some(self.keepalive).filter(|quiet| *quiet > 0.0).map(seconds),
+            timeout: seconds(self.timeout),
+            max_buffered: self.max_buffered,
+            drop_oldest: self.drops_oldest != 0,
+            retry: seconds(self.retry),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `head..head + head_len` is readable.
+    unsafe fn head(&self) -> &[u8] {
+        if self.head_len == 0 {
+            return b"";
+        }
+        // SAFETY: the caller's word.
+        unsafe { slice::from_raw_parts(self.head.cast(), self.head_len) }
+    }
+}
+
+/// Opens a stream. The descriptor is the stream's from here on, unless this fails.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut Handle {
+    // SAFETY: both are on the stack of C, the opening with a value; its head is a scalar's buffer.
+    let (raw, head, report) = unsafe { (&*raw, (*raw).head(), &mut *report) };
+    let mut handle = std::ptr::null_mut();
+    guard::run(report, |_| {
+        let socket = if raw.socket < 0 { None } else { Some(descriptor::adopt(raw.socket)?) };
+        let opening = Opening {
+            socket,
+            head,
+            settings: raw.settings(),
+            waits: raw.waits != 0,
+            ends_with_handle: raw.ends_with_handle != 0,
+            interpreter: raw.interpreter,
+            max_streams: raw.max_streams,
+        };
+        match Handle::open(opening) {
+            Ok(opened) => handle = Box::into_raw(Box::new(opened)),
+            Err((error, socket)) => {
+                let _number = socket.map(descriptor::leave);
+                return Err(error);
+            }
+        }
+        Ok::<_, io::Error>(OK)
+    });
+    handle
+}
+
+/// For a new ithread: its copy of the object holds the same stream.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_clone(handle: *const Handle) -> *mut Handle {
+    // SAFETY: C found `handle` in the magic of a live object, where only `esx_stream_open` and this function put one.
+    let handle = unsafe { &*handle };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_drop(handle: *mut Handle) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let handle = unsafe { Box::from_raw(handle) };
+    guard::run_or((), || drop(handle));
+}
+
+/// The handle behind a pointer from C, for the time of one call.
+///
+/// # Safety
+///
+/// C found it in the magic of a live object, which one interpreter uses at a time, and keeps it alive during the call.
+unsafe fn held<'a>(handle: *mut Handle) -> &'a mut Handle {
+    // SAFETY: the caller's word.
+    unsafe { &mut *handle }
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_attach(handle: *mut Handle, number: c_int) -> c_int {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or(0, || match descriptor::adopt(number) {
+        Ok(socket) => {
+            handle.attach(socket);
+            1
+        }
+        Err(_) => 0,
+    })
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_push(handle: *mut Handle, event: *const c_char, len: usize) -> c_int {
+    // SAFETY: see `held`; the event is a scalar's buffer, which lives until the XSUB returns.
+    let (handle, event) = unsafe { (held(handle), slice::from_raw_parts(event.cast(), len)) };
+    guard::run_or(pushed::GONE, || match handle.push(event) {
+        Pushed::Taken => pushed::TAKEN,
+        Pushed::Full => pushed::FULL,
+        Pushed::Gone => pushed::GONE,
+    })
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_wait(handle: *mut Handle, milliseconds: u32) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.wait_for_room(Duration::from_millis(milliseconds.into())));
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_wait_for_end(handle: *mut Handle, milliseconds: u32) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.wait_for_end(Duration::from_millis(milliseconds.into())));
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_close(handle: *mut Handle, reason: u32) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
+    guard::run_or((), || handle.close(reason));
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_fail(handle: *mut Handle) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.fail());
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_release(handle: *mut Handle) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.release());
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_leave_handler(handle: *mut Handle) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.leave_handler());
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_is_open(handle: *mut Handle) -> c_int {
+    // SAFETY: see `held`.
+    unsafe { held(handle) }.is_open().into()
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut Handle) -> c_int {
+    // SAFETY: see `held`.
+    unsafe { held(handle) }.ends_with_handle().into()
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_buffered(handle: *mut Handle) -> usize {
+    // SAFETY: see `held`.
+    unsafe { held(handle) }.waiting_bytes()
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_name(handle: *mut Handle) -> u64 {
+    // SAFETY: see `held`.
+    unsafe { held(handle) }.name().into()
+}
+
+/// The number of the reason for which the stream has ended; -1 if it has not, and then its end will be told.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_want_end(handle: *mut Handle) -> c_int {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
+}
+
+/// The next end that is to be told: writes the stream's name and returns the reason's number, or -1 if there is none.
+#[no_mangle]
+unsafe extern "C" fn esx_next_end(interpreter: u32, name: *mut u64) -> c_int {
+    guard::run_or(-1, || match reactor::take_ended(interpreter) {
+        Some((stream, reason)) => {
+            // SAFETY: `name` is a variable on the stack of C, perhaps without a value yet.
+            unsafe { name.write(stream.into()) };
+            reason as c_int
+        }
+        None => -1,
+    })
+}
+
+/// Points `word` at the word for a reason, and returns its length; 0 if no reason has that number.
+#[no_mangle]
+unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize {
+    let name = Reason::ALL.get(number as usize).map_or("", |reason| reason.name());
+    // SAFETY: `word` is a variable on the stack of C, perhaps without a value yet.
+    unsafe { word.write(name.as_ptr().cast()) };
+    name.len()
+}
+
+/// A number that no other interpreter of this process has.
+#[no_mangle]
+extern "C" fn esx_new_interpreter() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stats(stats: *mut Stats) {
+    let counted = guard::run_or(Stats::default(), reactor::stats);
+    // SAFETY: `stats` is a struct on the stack of C, perhaps without a value yet.
+    unsafe { stats.write(counted) };
+}
+
+#[no_mangle]
+extern "C" fn esx_finish(within: f64) {
+    guard::run_or((), || reactor::finish(seconds(within)));
+}
+
+/// What C gets of a system call: the result, or the error's number negated.
+fn or_errno(result: io::Result<c_int>) -> c_int {
+    const EIO: c_int = 5;
+    result.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(EIO))
+}
+
+#[no_mangle]
+extern "C" fn esx_notify_descriptor() -> c_int {
+    guard::run_or(-1, || or_errno(reactor::notify_descriptor()))
+}
+
+#[no_mangle]
+extern "C" fn esx_duplicate(number: c_int) -> c_int {
+    guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::leave)))
+}
+
+#[no_mangle]
+extern "C" fn esx_replace(number: c_int, source: c_int) -> c_int {
+    guard::run_or(-1, || {
+        or_errno(
+            descriptor::duplicate(source).and_then(|source| descriptor::replace(number, source.as_fd())).map(|()| 0),
+        )
+    })
+}
+
+#[no_mangle]
+extern "C" fn esx_silence(number: c_int) -> c_int {
+    guard::run_or(-1, || or_errno(descriptor::silence(number).map(|()| 0)))
+}
+
+#[no_mangle]
+extern "C" fn esx_is_connection(number: c_int) -> c_int {
+    guard::run_or(0, || descriptor::is_connection(number).into())
+}
+
+#[no_mangle]
+extern "C" fn esx_descriptor_limit() -> usize {
+    guard::run_or(0, descriptor::limit)
+}
