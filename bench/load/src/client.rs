@@ -1,0 +1,326 @@
+//! `load client`: opens N streams, reads them all in one thread, and says what came.
+//!
+//! First it prints `{"opened":N,"failed":F,"seconds":S}`. Then it takes commands:
+//!
+//! - `expect EVENTS SECONDS`: begins to count anew, answers `{"expecting":EVENTS}` at once, and, when every stream that
+//!   is read has had so many events or has been ended, or after so many seconds, with what came:
+//!   `{"streams":...,"complete":...,"seconds":...,"received":...,...}`
+//! - `stop`, or the end of its input: it leaves, with all its streams
+//!
+//! Of its streams `--idle-readers` are never read after the head, and have a small receive buffer.
+
+use crate::clock::now_ns;
+use crate::control::{answer, Commands};
+use crate::event::Reader;
+use crate::options::{Options, Trouble};
+use crate::ready::{Ready, COMMANDS, FIRST, LEAVE, READ, READ_WRITE};
+use crate::response::{head, Framing};
+use crate::tally::Tally;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{self, sockopt, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+const READ_BYTES: usize = 256 * 1024;
+/// How long it sleeps at most before it looks at the clock.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// One stream, from its connect to its end.
+struct Stream {
+    socket: OwnedFd,
+    state: State,
+    /// Whether it is read after its head.
+    is_read: bool,
+    reader: Reader,
+    next_id: Option<u64>,
+    /// Events since the last `expect`.
+    received: u64,
+}
+
+enum State {
+    Connecting,
+    Head(Vec<u8>),
+    Body(Framing),
+}
+
+/// What an `expect` waits for.
+struct Expectation {
+    events: u64,
+    streams: usize,
+    complete: usize,
+    /// Streams that have neither had their events nor ended.
+    short: usize,
+    since: Instant,
+    until: Instant,
+}
+
+struct Client {
+    address: SocketAddrV4,
+    request: Vec<u8>,
+    wanted: usize,
+    idle_readers: usize,
+    at_once: usize,
+    receive_buffer_bytes: usize,
+    ready: Ready,
+    streams: Vec<Option<Stream>>,
+    opening: usize,
+    opened: usize,
+    failed: usize,
+    since: Instant,
+    is_open: bool,
+    tally: Tally,
+    expectation: Option<Expectation>,
+    buffer: Vec<u8>,
+    body: Vec<u8>,
+}
+
+pub fn run(options: &Options) -> Result<(), Trouble> {
+    raise_descriptor_limit();
+    let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
+    Client::new(options)?.serve(until)
+}
+
+/// As many descriptors as this process may have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, connecting says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+impl Client {
+    fn new(options: &Options) -> Result<Self, Trouble> {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
+        let path: String = options.get("path", "/events".to_owned())?;
+        let wanted = options.need("streams")?;
+        Ok(Self {
+            address,
+            request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n")
+                .into_bytes(),
+            wanted,
+            idle_readers: options.get("idle-readers", 0)?,
+            at_once: options.get("at-once", 64)?,
+            receive_buffer_bytes: options.get("receive-buffer", 4096)?,
+            ready: Ready::new()?,
+            streams: Vec::with_capacity(wanted),
+            opening: 0,
+            opened: 0,
+            failed: 0,
+            since: Instant::now(),
+            is_open: false,
+            tally: Tally::default(),
+            expectation: None,
+            buffer: vec![0; READ_BYTES],
+            body: Vec::with_capacity(READ_BYTES),
+        })
+    }
+
+    fn serve(&mut self, until: Instant) -> Result<(), Trouble> {
+        let (mut commands, mut ready) = (Commands::default(), Vec::new());
+        while Instant::now() < until {
+            self.open_more();
+            self.ready.wait(LOOK_EVERY, &mut ready)?;
+            for &(number, _) in ready.iter().filter(|(number, _)| *number != COMMANDS) {
+                self.advance((number - FIRST) as usize);
+            }
+            if ready.iter().any(|(number, _)| *number == COMMANDS) {
+                for command in commands.read()?.unwrap_or_else(|| vec!["stop".to_owned()]) {
+                    if command == "stop" {
+                        return Ok(());
+                    }
+                    self.obey(&command)?;
+                }
+            }
+            self.say_what_is_done()?;
+        }
+        Err("the time is over".into())
+    }
+
+    fn obey(&mut self, command: &str) -> Result<(), Trouble> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let ["expect", events, seconds] = words[..] else {
+            return Err(format!("there is no command '{command}'").into());
+        };
+        if !self.is_open {
+            return Err("not all streams are open yet".into());
+        }
+        let (events, patience) = (events.parse()?, Duration::from_secs_f64(seconds.parse()?));
+        let mut streams = 0;
+        for stream in self.streams.iter_mut().flatten().filter(|stream| stream.is_read) {
+            stream.received = 0;
+            streams += 1;
+        }
+        let since = Instant::now();
+        self.tally = Tally::default();
+        self.expectation =
+            Some(Expectation { events, streams, complete: 0, short: streams, since, until: since + patience });
+        Ok(answer(&format!(r#"{{"expecting":{events}}}"#))?)
+    }
+
+    fn say_what_is_done(&mut self) -> Result<(), Trouble> {
+        if !self.is_open && self.opened + self.failed == self.wanted {
+            self.is_open = true;
+            let seconds = self.since.elapsed().as_secs_f64();
+            answer(&format!(r#"{{"opened":{},"failed":{},"seconds":{seconds:.3}}}"#, self.opened, self.failed))?;
+        }
+        if self.expectation.as_ref().map_or(true, |it| it.short > 0 && Instant::now() < it.until) {
+            return Ok(());
+        }
+        if let Some(it) = self.expectation.take() {
+            let (seconds, tally) = (it.since.elapsed().as_secs_f64(), self.tally.json());
+            let (streams, complete) = (it.streams, it.complete);
+            answer(&format!(r#"{{"streams":{streams},"complete":{complete},"seconds":{seconds:.3},{tally}}}"#))?;
+        }
+        Ok(())
+    }
+
+    /// Connects a few at a time, so that no listen queue overflows.
+    fn open_more(&mut self) {
+        while self.opening < self.at_once && self.streams.len() < self.wanted {
+            match self.connect() {
+                Ok(stream) => {
+                    self.streams.push(Some(stream));
+                    self.opening += 1;
+                }
+                Err(trouble) => {
+                    self.streams.push(None);
+                    self.fail(&trouble.to_string());
+                }
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<Stream, Trouble> {
+        let index = self.streams.len();
+        let is_idle = (index * self.idle_readers) / self.wanted != ((index + 1) * self.idle_readers) / self.wanted;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        if is_idle {
+            sockopt::set_socket_recv_buffer_size(&socket, self.receive_buffer_bytes)?;
+        }
+        match net::connect(&socket, &self.address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(trouble) => return Err(trouble.into()),
+        }
+        self.ready.add(&socket, FIRST + index as u64, READ_WRITE)?;
+        Ok(Stream {
+            socket,
+            state: State::Connecting,
+            is_read: !is_idle,
+            reader: Reader::default(),
+            next_id: None,
+            received: 0,
+        })
+    }
+
+    fn fail(&mut self, why: &str) {
+        if self.failed == 0 {
+            eprintln!("load: a stream was not opened: {why}");
+        }
+        self.failed += 1;
+    }
+
+    /// A stream is ready for what it waits for. It has left the table while it is looked at.
+    fn advance(&mut self, index: usize) {
+        let Some(mut stream) = self.streams[index].take() else { return };
+        let was_opening = !matches!(stream.state, State::Body(_));
+        let outcome = match stream.state {
+            State::Connecting => self.ask(&mut stream, index),
+            _ => self.read(&mut stream, index),
+        };
+        let is_opening = !matches!(stream.state, State::Body(_));
+        if was_opening && (!is_opening || outcome.is_err()) {
+            self.opening -= 1;
+        }
+        if was_opening && !is_opening {
+            self.opened += 1;
+        }
+        match outcome {
+            Ok(()) => self.streams[index] = Some(stream),
+            Err(why) if is_opening => self.fail(&why.to_string()),
+            Err(_) => self.end(&stream),
+        }
+    }
+
+    /// Sends the request: the connection is there, or has failed.
+    fn ask(&self, stream: &mut Stream, index: usize) -> Result<(), Trouble> {
+        sockopt::socket_error(&stream.socket)??;
+        let sent = net::send(&stream.socket, &self.request, SendFlags::NOSIGNAL)?;
+        if sent != self.request.len() {
+            return Err("the request does not fit into the socket".into());
+        }
+        self.ready.modify(&stream.socket, FIRST + index as u64, READ)?;
+        stream.state = State::Head(Vec::new());
+        Ok(())
+    }
+
+    /// An error is the end of the stream.
+    fn read(&mut self, stream: &mut Stream, index: usize) -> Result<(), Trouble> {
+        if !stream.is_read && matches!(stream.state, State::Body(_)) {
+            return Err("the server has left a stream that nobody reads".into());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let taken = match net::recv(&stream.socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((0, _)) => Err("the server has closed it".into()),
+            Ok((count, _)) => self.take(stream, index, &buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(trouble) => Err(trouble.into()),
+        };
+        self.buffer = buffer;
+        taken
+    }
+
+    fn take(&mut self, stream: &mut Stream, index: usize, bytes: &[u8]) -> Result<(), Trouble> {
+        let State::Head(begun) = &mut stream.state else {
+            return self.take_body(stream, bytes);
+        };
+        begun.extend_from_slice(bytes);
+        let Some(found) = head(begun) else { return Ok(()) };
+        let (length, framing) = found.map_err(|_| "the response is no stream")?;
+        let rest = begun.split_off(length);
+        stream.state = State::Body(framing);
+        if !stream.is_read {
+            self.ready.modify(&stream.socket, FIRST + index as u64, LEAVE)?;
+        }
+        self.take_body(stream, &rest)
+    }
+
+    fn take_body(&mut self, stream: &mut Stream, bytes: &[u8]) -> Result<(), Trouble> {
+        let body = match &mut stream.state {
+            State::Body(Framing::Chunked(chunks)) => {
+                self.body.clear();
+                chunks.unframe(bytes, &mut self.body).map_err(|_| "a chunk is broken")?;
+                &self.body[..]
+            }
+            _ => bytes,
+        };
+        if !stream.is_read {
+            return Ok(());
+        }
+        let now_ns = now_ns();
+        let (tally, next_id, received) = (&mut self.tally, &mut stream.next_id, &mut stream.received);
+        let before = *received;
+        tally.reads += 1;
+        stream.reader.feed(body, |event| match event {
+            Ok(event) => *received += u64::from(tally.take(event, next_id, now_ns)),
+            Err(_) => tally.malformed += 1,
+        });
+        if let Some(it) = &mut self.expectation {
+            if before < it.events && it.events <= stream.received {
+                it.complete += 1;
+                it.short -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, stream: &Stream) {
+        self.tally.ended += 1;
+        if let Some(it) = &mut self.expectation {
+            if stream.is_read && stream.received < it.events {
+                it.short -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `load floor`: the server that can do no less. One thread, one epoll; a push is one `send` to each client, of the same
+//! bytes that the application sends.
+//!
+//! First it prints `{"port":P}`. Then it takes commands:
+//!
+//! - `push ROUNDS INTERVAL BYTES`: that many rounds, so many seconds apart, or flat out with 0, with so many bytes of
+//!   data an event. When all is sent: `{"pushed":...,"refused":...,"seconds":...,"cpu":...}`
+//! - `held`: `{"held":N}`, the streams that are open
+//! - `stop`, or the end of its input
+//!
+//! What a socket does not take waits for it; a client that lags by more than `--max-buffered` bytes is dropped.
+
+use crate::clock::{cpu, now_ns};
+use crate::control::{answer, Commands};
+use crate::event::Event;
+use crate::options::{Options, Trouble};
+use crate::ready::{Ready, COMMANDS, FIRST, LISTENER, READ, READ_WRITE, WRITE};
+use rustix::io::Errno;
+use rustix::net::{listen, send, SendFlags};
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\n\
+    Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+const BACKLOG: i32 = 1024;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+struct Connection {
+    socket: TcpStream,
+    request: Vec<u8>,
+    is_stream: bool,
+    /// What the socket has not taken yet.
+    pending: Vec<u8>,
+}
+
+/// Rounds that are still to be pushed.
+struct Plan {
+    rounds: u64,
+    interval_ns: u64,
+    data_bytes: usize,
+    due_ns: u64,
+    pushed: u64,
+    refused: u64,
+    since: Instant,
+    cpu: Duration,
+}
+
+struct Floor {
+    listener: TcpListener,
+    ready: Ready,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    plan: Option<Plan>,
+    last_id: u64,
+    max_buffered_bytes: usize,
+    event: Vec<u8>,
+}
+
+pub fn run(options: &Options) -> Result<(), Trouble> {
+    let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
+    let mut floor = Floor::new(options.get("max-buffered", 1 << 20)?)?;
+    answer(&format!(r#"{{"port":{}}}"#, floor.listener.local_addr()?.port()))?;
+    floor.serve(until)
+}
+
+impl Floor {
+    fn new(max_buffered_bytes: usize) -> Result<Self, Trouble> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listen(&listener, BACKLOG)?; // std listens with 128
+        listener.set_nonblocking(true)?;
+        let ready = Ready::new()?;
+        ready.add(&listener, LISTENER, READ)?;
+        Ok(Self {
+            listener,
+            ready,
+            connections: Vec::new(),
+            free: Vec::new(),
+            plan: None,
+            last_id: 0,
+            max_buffered_bytes,
+            event: Vec::new(),
+        })
+    }
+
+    fn serve(&mut self, until: Instant) -> Result<(), Trouble> {
+        let (mut commands, mut ready) = (Commands::default(), Vec::new());
+        while Instant::now() < until {
+            let patience = self.plan.as_ref().map_or(LOOK_EVERY, Plan::patience);
+            self.ready.wait(patience, &mut ready)?;
+            for &(number, flags) in &ready {
+                match number {
+                    COMMANDS => {}
+                    LISTENER => self.accept()?,
+                    number => self.advance((number - FIRST) as usize, flags.contains(WRITE)),
+                }
+            }
+            if ready.iter().any(|(number, _)| *number == COMMANDS) {
+                for command in commands.read()?.unwrap_or_else(|| vec!["stop".to_owned()]) {
+                    if command == "stop" {
+                        return Ok(());
+                    }
+                    self.obey(&command)?;
+                }
+            }
+            self.push_if_due()?;
+        }
+        Err("the time is over".into())
+    }
+
+    fn obey(&mut self, command: &str) -> Result<(), Trouble> {
+        match command.split_whitespace().collect::<Vec<_>>()[..] {
+            ["held"] => Ok(answer(&format!(r#"{{"held":{}}}"#, self.streams().count()))?),
+            ["push", rounds, interval, data_bytes] => {
+                self.plan = Some(Plan {
+                    rounds: rounds.parse()?,
+                    interval_ns: (interval.parse::<f64>()? * 1e9) as u64,
+                    data_bytes: data_bytes.parse()?,
+                    due_ns: now_ns(),
+                    pushed: 0,
+                    refused: 0,
+                    since: Instant::now(),
+                    cpu: cpu(),
+                });
+                Ok(())
+            }
+            _ => Err(format!("there is no command '{command}'").into()),
+        }
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().flatten().filter(|connection| connection.is_stream)
+    }
+
+    fn accept(&mut self) -> Result<(), Trouble> {
+        loop {
+            let socket = match self.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(trouble) if trouble.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(trouble) => return Err(trouble.into()),
+            };
+            socket.set_nonblocking(true)?;
+            socket.set_nodelay(true)?; // as Starman and Twiggy do
+            let index = self.free.pop().unwrap_or_else(|| {
+                self.connections.push(None);
+                self.connections.len() - 1
+            });
+            self.ready.add(&socket, FIRST + index as u64, READ)?;
+            let (request, pending) = (Vec::new(), Vec::new());
+            self.connections[index] = Some(Connection { socket, request, is_stream: false, pending });
+        }
+    }
+
+    /// A client has asked, has left, or takes more.
+    fn advance(&mut self, index: usize, is_writable: bool) {
+        let Some(mut connection) = self.connections[index].take() else { return };
+        if (!is_writable || connection.flush(&self.ready, index)) && connection.read() {
+            self.connections[index] = Some(connection);
+        } else {
+            self.free.push(index);
+        }
+    }
+
+    fn push_if_due(&mut self) -> Result<(), Trouble> {
+        let Some(mut plan) = self.plan.take() else { return Ok(()) };
+        if plan.rounds > 0 && now_ns() >= plan.due_ns {
+            self.push_round(&mut plan);
+        }
+        if plan.rounds > 0 {
+            self.plan = Some(plan);
+            return Ok(());
+        }
+        let (seconds, cpu) = (plan.since.elapsed().as_secs_f64(), (cpu() - plan.cpu).as_secs_f64());
+        let (pushed, refused) = (plan.pushed, plan.refused);
+        Ok(answer(&format!(r#"{{"pushed":{pushed},"refused":{refused},"seconds":{seconds:.6},"cpu":{cpu:.6}}}"#))?)
+    }
+
+    fn push_round(&mut self, plan: &mut Plan) {
+        self.last_id += 1;
+        for index in 0..self.connections.len() {
+            let Some(connection) = self.connections[index].as_mut().filter(|it| it.is_stream) else { continue };
+            self.event.clear();
+            Event { id: self.last_id, due_ns: plan.due_ns, pushed_ns: now_ns() }
+                .write(plan.data_bytes, &mut self.event);
+            if connection.push(&self.event, self.max_buffered_bytes, &self.ready, index) {
+                plan.pushed += 1;
+            } else {
+                plan.refused += 1;
+                self.connections[index] = None;
+                self.free.push(index);
+            }
+        }
+        plan.rounds -= 1;
+        plan.due_ns = if plan.interval_ns == 0 { now_ns() } else { plan.due_ns + plan.interval_ns };
+    }
+}
+
+impl Plan {
+    fn patience(&self) -> Duration {
+        Duration::from_nanos(self.due_ns.saturating_sub(now_ns())).min(LOOK_EVERY)
+    }
+}
+
+impl Connection {
+    /// Takes what the client sends. False if it has left.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        match self.socket.read(&mut bytes) {
+            Ok(0) => return false,
+            Ok(_) if self.is_stream => return true,
+            Ok(count) => self.request.extend_from_slice(&bytes[..count]),
+            Err(trouble) => return matches!(trouble.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+        if !self.request.ends_with(b"\r\n\r\n") {
+            return true;
+        }
+        self.request = Vec::new();
+        self.is_stream = true;
+        matches!(self.send(HEAD), Ok(sent) if sent == HEAD.len())
+    }
+
+    /// One call, however little it takes.
+    fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            sent => sent,
+        }
+    }
+
+    /// False if the client has left or lags too far.
+    fn push(&mut self, event: &[u8], max_buffered_bytes: usize, ready: &Ready, index: usize) -> bool {
+        if !self.pending.is_empty() {
+            self.pending.extend_from_slice(event);
+            return self.pending.len() <= max_buffered_bytes;
+        }
+        let Ok(sent) = self.send(event) else { return false };
+        self.pending.extend_from_slice(&event[sent..]);
+        self.pending.is_empty() || ready.modify(&self.socket, FIRST + index as u64, READ_WRITE).is_ok()
+    }
+
+    /// The socket takes more. False if the client has left.
+    fn flush(&mut self, ready: &Ready, index: usize) -> bool {
+        let Ok(sent) = self.send(&self.pending) else { return false };
+        self.pending.drain(..sent);
+        !self.pending.is_empty() || ready.modify(&self.socket, FIRST + index as u64, READ).is_ok()
+    }
+}

@@ -1,0 +1,52 @@
+//! The load for the benchmark of streams (`bench/streams/run`).
+//!
+//! `load client` opens thousands of event streams in one thread, checks what comes and how long it took. `load floor`
+//! is a server that can do no less: it writes the same events to as many clients and nothing else, so what it costs is
+//! what ratios are taken against. Both are told what to do by lines on their standard input, answer with a line of JSON
+//! each, and end with their input, or after `--seconds`, whichever comes first.
+//!
+//! - [`options`]: the command line
+//! - [`control`]: commands in, answers out
+//! - [`ready`]: epoll, and who is ready
+//! - [`clock`]: nanoseconds that all processes of this machine share
+//! - [`response`]: the head of a response, and its body out of its chunks
+//! - [`event`]: events out of a body: their number, and when they were due and pushed
+//! - [`tally`]: what came and how late, and the [`histogram`] of that
+//! - [`client`] and [`floor`]: the two programs
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod clock;
+mod control;
+mod event;
+mod floor;
+mod histogram;
+mod options;
+mod ready;
+mod response;
+mod tally;
+
+use options::Options;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: load client --port PORT --streams N [--path /events] [--idle-readers K] [--at-once 64]
+                   [--receive-buffer BYTES] [--seconds 600]
+       load floor [--max-buffered BYTES] [--seconds 600]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let program = arguments.next();
+    let done = Options::parse(arguments).and_then(|options| match program.as_deref() {
+        Some("client") => client::run(&options),
+        Some("floor") => floor::run(&options),
+        _ => Err(USAGE.into()),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("load: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What came to all streams together since the last `expect`, and how late.
+
+use crate::event::Event;
+use crate::histogram::Histogram;
+
+/// Counts, and two histograms: since the event was pushed to its stream, and since its round was due. A server that is
+/// held up by one stream shows in the second alone.
+#[derive(Default)]
+pub struct Tally {
+    pub received: u64,
+    /// Events that are missing before one that came.
+    pub gaps: u64,
+    /// Events that came again, or after a later one.
+    pub duplicates: u64,
+    pub malformed: u64,
+    /// Calls that read something.
+    pub reads: u64,
+    /// Streams that the server has ended.
+    pub ended: u64,
+    since_push: Histogram,
+    since_due: Histogram,
+}
+
+impl Tally {
+    /// Takes an event at a time. `next_id` is what its stream expects, if it has had one before. True if it is new.
+    pub fn take(&mut self, event: Event, next_id: &mut Option<u64>, now_ns: u64) -> bool {
+        let expected = next_id.unwrap_or(event.id);
+        if event.id < expected {
+            self.duplicates += 1;
+            return false;
+        }
+        self.gaps += event.id - expected;
+        *next_id = Some(event.id + 1);
+        self.received += 1;
+        self.since_push.add(now_ns.saturating_sub(event.pushed_ns));
+        self.since_due.add(now_ns.saturating_sub(event.due_ns));
+        true
+    }
+
+    /// The members of a JSON object, without its braces.
+    pub fn json(&self) -> String {
+        format!(
+            r#""received":{},"gaps":{},"duplicates":{},"malformed":{},"reads":{},"ended":{},"since_push":{},"since_due":{}"#,
+            self.received,
+            self.gaps,
+            self.duplicates,
+            self.malformed,
+            self.reads,
+            self.ended,
+            self.since_push.json(),
+            self.since_due.json(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_and_duplicates_are_counted() {
+        let (mut tally, mut next_id) = (Tally::default(), None);
+        let new = [5, 6, 6, 9, 8, 10].map(|id| tally.take(Event { id, due_ns: 0, pushed_ns: 0 }, &mut next_id, 1));
+        assert_eq!(new, [true, true, false, true, false, true]);
+        assert_eq!((tally.received, tally.gaps, tally.duplicates), (4, 2, 2));
+    }
+}

@@ -1,0 +1,132 @@
+# The application of the benchmark of streams (bench/streams/run). It holds every stream that is open, and pushes to all of
+# them when it is told to.
+#
+#   GET  /events                                  a stream; it is held until it ends
+#   POST /push?rounds=R&interval=S&bytes=B        pushes R events to every stream, S seconds apart or flat out with 0,
+#                                                 each with B bytes of data; answers when it has pushed
+#   GET  /plain                                   an ordinary request
+#   GET  /stats                                   what this process holds and has used
+#
+# An event's id is a number that grows by one from round to round; its data begins with two times in nanoseconds of
+# CLOCK_MONOTONIC, when the round was due and when this push began. BENCH_NATIVE is the attribute native of
+# Plack::App::EventSource, where it has one; 0 is the server's own writer.
+
+use strict;
+use warnings;
+
+use EventSource::XS ();
+use JSON::PP        ();
+use Plack::App::EventSource;
+use Plack::Builder;
+use Time::HiRes qw(CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID clock_gettime sleep);
+
+my %held;    # connections by number
+my $opened  = 0;
+my $last_id = 0;
+
+sub hold {
+    my $conn   = shift;
+    my $number = ++$opened;
+    $held{$number} = $conn;
+    $conn->on_close(sub { delete $held{$number} });
+    return;
+}
+
+sub now_ns { return int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }
+
+sub cpu { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }    # of all threads
+
+# One event to every stream. The loop is what is measured: what need not be in it is before it.
+sub push_round {
+    my $job  = shift;
+    my $id   = ++$last_id;
+    my $head = int($job->{due} * 1e9) . ' ';
+    my $rest = $job->{bytes} - 2 * length $head;
+    my $tail = ' ' . ($rest > 0 ? 'x' x $rest : '');
+    for my $conn (values %held) {
+        my $data = $head . int(clock_gettime(CLOCK_MONOTONIC) * 1e9) . $tail;
+        if   ($conn->push({id => $id, data => $data})) { $job->{pushed}++ }
+        else                                           { $job->{refused}++ }
+    }
+    $job->{rounds}--;
+    my $now = clock_gettime(CLOCK_MONOTONIC);
+    $job->{due} = $job->{interval} ? $job->{due} + $job->{interval} : $now;
+    $job->{late}++ if $now > $job->{due};
+    return $job->{rounds} > 0;
+}
+
+sub pause_of {
+    my $pause = $_[0]{due} - clock_gettime(CLOCK_MONOTONIC);
+    return $pause > 0 ? $pause : 0;
+}
+
+sub json {
+    my $bytes = JSON::PP->new->canonical->encode(shift);
+    return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $bytes], [$bytes]];
+}
+
+sub answer_of {
+    my $job = shift;
+    return json(
+        {
+            pushed  => $job->{pushed},
+            refused => $job->{refused},
+            late    => $job->{late},
+            cpu     => cpu() - $job->{cpu},
+            seconds => clock_gettime(CLOCK_MONOTONIC) - $job->{since},
+        }
+    );
+}
+
+# On a server with an event loop each round has a turn of the loop, or nothing would be sent before the last. A timer may
+# be early, for the loop's time is that of the turn's beginning.
+sub in_turns {
+    my ($job, $after, $respond) = @_;
+    my ($timer, $turn);
+    $turn = sub {
+        undef $timer;
+        return $timer = $after->(pause_of($job), $turn) if pause_of($job) > 0 || push_round($job);
+        undef $turn;
+        return $respond->(answer_of($job));
+    };
+    return $turn->();
+}
+
+sub push_all {
+    my $env   = shift;
+    my %query = $env->{QUERY_STRING} =~ /(\w+)=([0-9.]+)/g;
+    my $now   = clock_gettime(CLOCK_MONOTONIC);
+    my %job   = (rounds => 1, interval => 0, bytes => 64, %query, due => $now, since => $now, cpu => cpu());
+    @job{qw(pushed refused late)} = (0, 0, 0);
+    if ($env->{'psgi.nonblocking'}) {
+        my $is_feersum = exists $env->{'psgix.output.guard'};
+        my $after      = $is_feersum ? sub { EV::timer($_[0], 0, $_[1]) } : sub { AE::timer($_[0], 0, $_[1]) };
+        return sub { in_turns(\%job, $after, shift) };
+    }
+    sleep pause_of(\%job) while push_round(\%job);
+    return answer_of(\%job);
+}
+
+# Bytes of this process in memory, its own and shared ones.
+sub resident_bytes {
+    open my $from, '<', '/proc/self/smaps_rollup' or return;
+    my ($kilobytes) = join('', readline $from) =~ /^Rss:\s+([0-9]+) kB/m;
+    return $kilobytes * 1024;
+}
+
+sub stats {
+    EventSource::XS->dispatch;    # the ends of streams that wait to be told
+    my %stats = (pid => $$, held => scalar keys %held, cpu => cpu(), resident_bytes => resident_bytes());
+    $stats{native} = grep { $_->can('is_native') && $_->is_native } values %held;
+    $stats{module} = EventSource::XS->stats if EventSource::XS->can('stats');
+    return json(\%stats);
+}
+
+my %native = Plack::App::EventSource->can('native') ? (native => $ENV{BENCH_NATIVE} // 'auto') : ();
+
+builder {
+    mount '/events' => Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
+    mount '/push'   => \&push_all;
+    mount '/plain'  => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
+    mount '/stats'  => \&stats;
+};

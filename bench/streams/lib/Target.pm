@@ -1,0 +1,138 @@
+package Target;
+use strict;
+use warnings;
+
+# What streams are opened at: the application on a real server, or the floor. Both can be told to push, and are looked
+# at from outside, by the pid of the process that holds the streams.
+#
+#   my $target = Target->start('Twiggy writer');
+#   $target->push(rounds => 10, interval => 0.1, bytes => 64);
+
+use Carp       qw(croak);
+use HTTP::Tiny ();
+use JSON::PP   qw(decode_json);
+use Load;
+use Server;
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
+
+my $PATIENCE = 60;    # seconds, for what should take none
+
+# Each target: its server, none for the floor, and the attribute native of the application.
+my @TARGETS = (
+    ['floor'],
+    ['Starman native' => 'Starman', 'auto'],
+    ['Twiggy native'  => 'Twiggy',  'auto'],
+    ['Feersum native' => 'Feersum', 'auto'],
+    ['Twiggy writer'  => 'Twiggy',  0],
+    ['Feersum writer' => 'Feersum', 0],
+);
+my %TARGET = map { ($_->[0] => $_) } @TARGETS;
+
+# What a server has to be told beyond its port: that it goes on after 10,000 streams.
+my %ARGUMENTS = (Starman => [qw(--max-requests 100000000)]);
+
+# Public methods
+
+# Seconds of the processor's time that the process has used, in all of its threads.
+sub cpu {
+    my $self = shift;
+    return clock_gettime(-8 * ($self->pid + 1) + 2);    # clock_getcpuclockid(3) on Linux: (~pid << 3) | 2
+}
+
+# How many streams it has open.
+sub held {
+    my $self = shift;
+    return ($self->{floor} ? $self->{floor}->ask('held', $PATIENCE) : $self->_get('/stats'))->{held};
+}
+
+# Why a target cannot be had here; undef if it can.
+sub missing {
+    my ($class, $name) = @_;
+    my (undef, $server, $native) = @{$TARGET{$name}};
+    return                                     if !$server;
+    return 'this module has no native streams' if $native && !Plack::App::EventSource->can('native');
+    return Server->missing($server);
+}
+
+sub name { return $_[0]{name} }
+
+sub names {
+    return map { $_->[0] } @TARGETS;
+}
+
+# How many of its streams are native; undef where none should be.
+sub native {
+    my $self = shift;
+    return $TARGET{$self->{name}}[2] ? $self->_get('/stats')->{native} : undef;
+}
+
+sub pid { return $_[0]{pid} }
+
+# Seconds that an ordinary request takes, connecting included; undef for the floor, which knows of none.
+sub plain {
+    my $self = shift;
+    return if $self->{floor};
+    my $since    = clock_gettime(CLOCK_MONOTONIC);
+    my $response = $self->{http}->get($self->{server}->url('/plain'));
+    my $took     = clock_gettime(CLOCK_MONOTONIC) - $since;
+    croak "/plain: $response->{status} $response->{content}" if $response->{content} ne 'plain';
+    return $took;
+}
+
+sub port {
+    my $self = shift;
+    return $self->{floor} ? $self->{port} : $self->{server}->port;
+}
+
+# Pushes; returns when it has pushed, which is not when all has come.
+sub push {
+    my ($self, %plan) = @_;
+    my $patience = $PATIENCE + 10 * $plan{rounds} * $plan{interval};
+    return $self->{floor}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $patience) if $self->{floor};
+    my $query    = join '&', map { "$_=$plan{$_}" } qw(rounds interval bytes);
+    my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $patience);
+    my $response = $http->post($self->{server}->url("/push?$query"), {headers => {'Content-Length' => 0}});
+    croak "/push: $response->{status} $response->{content}" if !$response->{success};
+    return decode_json($response->{content});
+}
+
+# Bytes of the process in memory.
+sub resident_bytes {
+    my $self = shift;
+    open my $from, '<', "/proc/$self->{pid}/smaps_rollup" or croak "$!";
+    my ($kilobytes) = join('', readline $from) =~ /^Rss:\s+([0-9]+) kB/m;
+    return $kilobytes * 1024;
+}
+
+sub start {
+    my ($class, $name) = @_;
+    my (undef, $server, $native) = @{$TARGET{$name}};
+    my $self = bless {name => $name, http => HTTP::Tiny->new(keep_alive => 0, timeout => $PATIENCE)}, $class;
+    if (!$server) {
+        $self->{floor} = Load->start('floor', seconds => 3_600);
+        $self->{port}  = $self->{floor}->answer($PATIENCE)->{port};
+        $self->{pid}   = $self->{floor}->pid;
+        return $self;
+    }
+    my %option = (workers => $server eq 'Starman' ? 1 : undef, args => $ARGUMENTS{$server});
+    $self->{server} = Server->start($server, 'bench/streams/app.psgi', %option, env => {BENCH_NATIVE => $native});
+    $self->{pid}    = $self->_get('/stats')->{pid};
+    return $self;
+}
+
+sub stop {
+    my $self = shift;
+    $_->stop for grep { defined } @$self{qw(floor server)};
+    return;
+}
+
+# Private methods
+
+sub _get {
+    my ($self, $path) = @_;
+    my $response = $self->{http}->get($self->{server}->url($path));
+    croak "$path: $response->{status} $response->{content}" if !$response->{success};
+    return decode_json($response->{content});
+}
+
+1;
