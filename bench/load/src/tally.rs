@@ -15,7 +15,7 @@ pub struct Tally {
     pub malformed: u64,
     /// Calls that read something.
     pub reads: u64,
-    /// Streams that the server has ended.
+    /// Streams that the server has ended, as far as it is seen: behind bytes that are not read it is not.
     pub ended: u64,
     since_push: Histogram,
     since_due: Histogram,
