@@ -25,6 +25,17 @@ impl From<u64> for StreamId {
     }
 }
 
+/// How a stream begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// What the application has decided.
+    pub settings: Settings,
+    /// What is sent first, framed: the head of the response.
+    pub head: Bytes,
+    /// Whether another process has the connection too, and goes on with it when this one ends.
+    pub is_inherited: bool,
+}
+
 /// What a reactor is told.
 #[derive(Debug)]
 pub enum Command {
@@ -33,12 +44,8 @@ pub enum Command {
     Open {
         /// Its name from here on.
         stream: StreamId,
-        /// What the application has decided.
-        settings: Settings,
-        /// What is sent first, framed: the head of the response.
-        head: Bytes,
-        /// Whether another process has the connection too, and goes on with it when this one ends.
-        is_inherited: bool,
+        /// How it begins. In a box, so that the many small commands are not as large as this one.
+        beginning: Box<Beginning>,
     },
     /// One stream too many: it is told to come back later, and ends.
     Refuse {
@@ -77,7 +84,7 @@ impl Command {
     /// How many bytes of a stream it carries.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Open { head, .. } => head.len(),
+            Self::Open { beginning, .. } => beginning.head.len(),
             Self::Push { event, .. } => event.len(),
             _ => 0,
         }

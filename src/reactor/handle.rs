@@ -1,6 +1,6 @@
 //! A stream as the application holds it.
 
-use super::command::{Command, Ending, StreamId};
+use super::command::{Beginning, Command, Ending, StreamId};
 use super::gauge::Gauge;
 use super::link::{Enclosed, Link};
 use super::process::{forks, generation, link, set_handled};
@@ -98,10 +98,11 @@ impl Handle {
         if let Some(socket) = &socket {
             socket::give_up_after(socket.as_fd(), self.settings.timeout);
         }
-        let (stream, settings, bytes) = (self.stream, self.settings, head.len());
+        let bytes = head.len();
+        let beginning = Box::new(Beginning { settings: self.settings, head, is_inherited });
         self.link.count_open();
         let enclosed = Enclosed { socket, gauge: Some(Arc::clone(&self.gauge)) };
-        self.link.send(Command::Open { stream, settings, head, is_inherited }, bytes, Some(Box::new(enclosed)));
+        self.link.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(enclosed)));
     }
 
     /// Gives the stream its socket.

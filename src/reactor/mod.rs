@@ -29,7 +29,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Answer, Command, Ending, StreamId};
+pub use command::{Answer, Beginning, Command, Ending, StreamId};
 #[cfg(target_os = "linux")]
 pub use handle::{Handle, Opening, Pushed};
 #[cfg(target_os = "linux")]
@@ -115,8 +115,10 @@ struct Entry<S> {
     is_blocked: bool,
     has_ended: bool,
     is_handed_over: bool,
-    drained_bytes: usize,
-    deadline: Option<(Instant, Deadline)>,
+    drained_bytes: u32,
+    /// What has to have happened by then, if anything.
+    deadline: Option<Instant>,
+    awaited: Deadline,
     timer: Option<Instant>,
 }
 
@@ -146,9 +148,11 @@ impl<I: Io> Reactor<I> {
     /// At most so many calls in a row for one stream, then others have their turn.
     const CALLS: usize = 4;
     /// A client that sends more than that after its request is no client of ours.
-    const DRAINED_BYTES: usize = 1 << 20;
+    const DRAINED_BYTES: u32 = 1 << 20;
     /// How long a client that was told the end may take to close its side.
     const LINGER: Duration = Duration::from_secs(2);
+    /// So many answers and streams to be sent to it has room for while it sleeps.
+    const RESTING: usize = 1024;
     /// How long to wait when the system has no memory for what is sent.
     const RETRY: Duration = Duration::from_millis(50);
 
@@ -176,20 +180,17 @@ impl<I: Io> Reactor<I> {
         self.answers.drain(..)
     }
 
+    /// Gives back memory that only a moment with much to do needed.
+    pub fn rest(&mut self) {
+        self.answers.shrink_to(Self::RESTING);
+        self.dirty.shrink_to(Self::RESTING);
+    }
+
     /// Does what it is told. Nothing is sent before [`flush`](Self::flush). Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
-            Command::Open { stream, settings, head, is_inherited } => {
-                self.open(stream, settings, head, now);
-                match (self.entry(stream), socket) {
-                    (Some(entry), Some(socket)) => {
-                        entry.is_handed_over = is_inherited;
-                        self.attach(stream, socket, now);
-                    }
-                    _ => self.rearm(stream.slot, now),
-                }
-            }
+            Command::Open { stream, beginning } => self.open(stream, *beginning, socket, now),
             Command::Refuse { stream } => {
                 self.send_away(stream);
                 self.end(stream, Reason::Server, Ending::Flush);
@@ -282,7 +283,8 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    fn open(&mut self, id: StreamId, settings: Settings, head: Bytes, now: Instant) {
+    fn open(&mut self, id: StreamId, beginning: Beginning, socket: Option<I::Socket>, now: Instant) {
+        let Beginning { settings, head, is_inherited } = beginning;
         let shared = match &self.settings {
             Some(shared) if **shared == settings => Arc::clone(shared),
             _ => Arc::clone(self.settings.insert(Arc::new(settings))),
@@ -300,12 +302,17 @@ impl<I: Io> Reactor<I> {
             is_dirty: false,
             is_blocked: false,
             has_ended: false,
-            is_handed_over: false,
+            is_handed_over: is_inherited,
             drained_bytes: 0,
-            deadline: Some((now + settings.timeout, Deadline::Attach)),
+            deadline: Some(now + settings.timeout),
+            awaited: Deadline::Attach,
             timer: None,
         });
         self.open_streams += 1;
+        match socket {
+            Some(socket) => self.attach(id, socket, now),
+            None => self.rearm(id.slot, now),
+        }
     }
 
     fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
@@ -387,7 +394,11 @@ impl<I: Io> Reactor<I> {
         match self.send(id, now) {
             Ok(Progress::Done) => self.complete(id, now),
             Ok(Progress::MoreToSend) => self.mark(slot),
-            Ok(Progress::Nothing) => {}
+            Ok(Progress::Nothing) => {
+                if matches!(&self.entries[slot as usize], Some(entry) if entry.timer.is_none()) {
+                    self.rearm(slot, now);
+                }
+            }
             Ok(Progress::Stalled) => {
                 if let Some((entry, io)) = self.entry_and_io(id) {
                     entry.stream.stalled(now);
@@ -403,7 +414,8 @@ impl<I: Io> Reactor<I> {
                 if let Some(entry) = self.entry(id) {
                     entry.stream.stalled(now);
                     entry.is_blocked = true;
-                    entry.deadline = Some((now + Self::RETRY, Deadline::Retry));
+                    entry.deadline = Some(now + Self::RETRY);
+                    entry.awaited = Deadline::Retry;
                 }
                 self.rearm(slot, now);
             }
@@ -473,7 +485,7 @@ impl<I: Io> Reactor<I> {
             let drained = entry.socket.as_ref().map_or(Ok(0), |socket| io.drain(socket));
             match drained {
                 Ok(0) => return self.fail(id, Reason::Client),
-                Ok(bytes) => entry.drained_bytes += bytes,
+                Ok(bytes) => entry.drained_bytes += bytes as u32,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_memory(&error) => break,
@@ -494,7 +506,8 @@ impl<I: Io> Reactor<I> {
         if let Some((entry, io)) = self.entry_and_io(id) {
             let reason = entry.stream.ending().unwrap_or(Reason::Application);
             entry.has_ended = true;
-            entry.deadline = Some((now + Self::LINGER, Deadline::Linger));
+            entry.deadline = Some(now + Self::LINGER);
+            entry.awaited = Deadline::Linger;
             let is_handed_over = entry.is_handed_over;
             match &entry.socket {
                 Some(socket) if is_handed_over => while matches!(io.drain(socket), Ok(1..)) {},
@@ -547,15 +560,16 @@ impl<I: Io> Reactor<I> {
         };
         entry.timer = None;
         let id = StreamId { slot, serial: entry.serial };
-        match entry.deadline {
-            Some((due, Deadline::Attach)) if due <= now => return self.fail(id, Reason::Timeout),
-            Some((due, Deadline::Linger)) if due <= now => return self.close(id),
-            Some((due, Deadline::Retry)) if due <= now => {
-                entry.deadline = None;
-                entry.is_blocked = false;
-                self.mark(slot);
+        if entry.deadline.map_or(false, |due| due <= now) {
+            match entry.awaited {
+                Deadline::Attach => return self.fail(id, Reason::Timeout),
+                Deadline::Linger => return self.close(id),
+                Deadline::Retry => {
+                    entry.deadline = None;
+                    entry.is_blocked = false;
+                    self.mark(slot);
+                }
             }
-            _ => {}
         }
         self.look_at_stream(id, now);
         self.rearm(slot, now);
@@ -627,7 +641,7 @@ impl<I: Io> Reactor<I> {
 impl<S> Entry<S> {
     fn next_due(&self) -> Option<Instant> {
         let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
-        [stream, self.deadline.map(|(at, _)| at)].iter().copied().flatten().min()
+        [stream, self.deadline].iter().copied().flatten().min()
     }
 }
 

@@ -144,6 +144,9 @@ impl Loop {
     fn wait(&mut self, now: Instant) -> io::Result<()> {
         let Self { reactor, link, inbox, ready, .. } = self;
         let may_sleep = !reactor.is_busy() && link.bell.may_sleep(|| inbox.is_empty());
+        if may_sleep {
+            reactor.rest();
+        }
         let time = match reactor.next_due() {
             _ if !may_sleep => Some(Duration::ZERO),
             Some(due) => Some(due.saturating_duration_since(now)),
