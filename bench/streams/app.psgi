@@ -18,19 +18,20 @@ use EventSource::XS ();
 use JSON::PP        ();
 use Plack::App::EventSource;
 use Plack::Builder;
-use Time::HiRes qw(CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID clock_gettime sleep);
+use Scalar::Util qw(refaddr);
+use Time::HiRes  qw(CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID clock_gettime sleep);
 
-my %held;    # connections by number
-my $opened  = 0;
+my %held;    # connections by address
 my $last_id = 0;
 
 sub hold {
-    my $conn   = shift;
-    my $number = ++$opened;
-    $held{$number} = $conn;
-    $conn->on_close(sub { delete $held{$number} });
+    my $conn = shift;
+    $held{refaddr $conn} = $conn;
+    $conn->on_close(\&forget);
     return;
 }
+
+sub forget { delete $held{refaddr $_[0]} }
 
 sub now_ns { return int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }
 

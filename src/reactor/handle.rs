@@ -47,10 +47,9 @@ pub struct Handle {
     link: Arc<Link>,
     gauge: Arc<Gauge>,
     stream: StreamId,
-    settings: Settings,
+    settings: Arc<Settings>,
     waits: bool,
     ends_with_handle: bool,
-    max_streams: usize,
     generation: u32,
     /// How often this process had forked when the stream began: if it has since, a child may go on with it.
     forks: u32,
@@ -74,10 +73,9 @@ impl Handle {
         let handle = Self {
             gauge: Arc::new(Gauge::new(stream, number, head.len(), opening.interpreter)),
             stream,
-            settings: opening.settings,
+            settings: link.share(opening.settings),
             waits: opening.waits,
             ends_with_handle: opening.ends_with_handle,
-            max_streams: opening.max_streams,
             generation: generation(),
             forks: forks(),
             link,
@@ -99,7 +97,7 @@ impl Handle {
             socket::give_up_after(socket.as_fd(), self.settings.timeout);
         }
         let bytes = head.len();
-        let beginning = Box::new(Beginning { settings: self.settings, head, is_inherited });
+        let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
         self.link.count_open();
         let enclosed = Enclosed { socket, gauge: Some(Arc::clone(&self.gauge)) };
         self.link.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(enclosed)));
@@ -251,10 +249,9 @@ impl Clone for Handle {
             link: Arc::clone(&self.link),
             gauge: Arc::clone(&self.gauge),
             stream: self.stream,
-            settings: self.settings,
+            settings: Arc::clone(&self.settings),
             waits: self.waits,
             ends_with_handle: self.ends_with_handle,
-            max_streams: self.max_streams,
             generation: self.generation,
             forks: self.forks,
         }

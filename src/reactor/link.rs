@@ -3,7 +3,7 @@
 use super::bell::Bell;
 use super::command::{Command, StreamId};
 use super::gauge::Gauge;
-use crate::stream::Reason;
+use crate::stream::{Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::Sender;
 use rustix::fd::OwnedFd;
@@ -133,6 +133,7 @@ pub(super) struct Link {
     waiters: AtomicUsize,
     mailbox: Mutex<Mailbox>,
     slots: Mutex<Slots>,
+    settings: Mutex<Option<Arc<Settings>>>,
 }
 
 impl Link {
@@ -152,6 +153,7 @@ impl Link {
             waiters: AtomicUsize::new(0),
             mailbox: Mutex::default(),
             slots: Mutex::default(),
+            settings: Mutex::default(),
         })
     }
 
@@ -166,6 +168,15 @@ impl Link {
 
     pub(super) fn count_refused(&self) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One copy of the settings for all handles that have the same as the one before, as mostly all have.
+    pub(super) fn share(&self, settings: Settings) -> Arc<Settings> {
+        let mut last = lock(&self.settings);
+        match &*last {
+            Some(shared) if **shared == settings => Arc::clone(shared),
+            _ => Arc::clone(last.insert(Arc::new(settings))),
+        }
     }
 
     /// Sends a command that carries so many bytes.

@@ -109,10 +109,9 @@ pub struct Stream {
     is_begun: bool,
     rest: VecDeque<Block>,
     waiting_bytes: usize,
-    /// When something was sent last.
-    sent_at: Instant,
-    /// Since when the socket has taken nothing of what waits.
-    stalled_at: Option<Instant>,
+    /// When something was sent last; if it is stalled, since when the socket has taken nothing.
+    since: Instant,
+    is_stalled: bool,
     /// Why it ends when all is sent.
     ending: Option<Reason>,
 }
@@ -126,8 +125,8 @@ impl Stream {
             is_begun: false,
             rest: VecDeque::new(),
             waiting_bytes: 0,
-            sent_at: now,
-            stalled_at: None,
+            since: now,
+            is_stalled: false,
             ending: None,
         }
     }
@@ -231,20 +230,23 @@ impl Stream {
         }
         if bytes > 0 {
             self.waiting_bytes -= bytes;
-            self.sent_at = now;
-            self.stalled_at = None;
+            self.since = now;
+            self.is_stalled = false;
         }
         events
     }
 
     /// Says that the socket took nothing.
     pub fn stalled(&mut self, now: Instant) {
-        self.stalled_at.get_or_insert(now);
+        if !self.is_stalled {
+            self.is_stalled = true;
+            self.since = now;
+        }
     }
 
     /// Since when the socket has taken nothing.
     pub fn stalled_at(&self) -> Option<Instant> {
-        self.stalled_at
+        Some(self.since).filter(|_| self.is_stalled)
     }
 
     /// Gives up all that waits.
@@ -258,9 +260,9 @@ impl Stream {
     /// When the next thing will be due, if nothing happens before.
     pub fn next_due(&self) -> Option<Instant> {
         if self.waiting_bytes > 0 {
-            return self.stalled_at.map(|since| since + self.settings.timeout);
+            return self.stalled_at().map(|since| since + self.settings.timeout);
         }
-        self.settings.keepalive.map(|quiet| self.sent_at + quiet)
+        self.settings.keepalive.map(|quiet| self.since + quiet)
     }
 
     /// What is due.

@@ -7,9 +7,13 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::XS ();
+use Scalar::Util    qw(weaken);
 
-# What is to be called when streams end, by their names: [stream, callback, ...].
+# What is to be called when streams end, by their names: the stream, then for each callback what it was asked with.
 my %ON_CLOSE;
+
+# Of which class who asked was; mostly there is nothing more to remember, and all share one.
+my %KIND;
 
 # Who is told, and of which process the event loop watches our descriptor.
 my $interpreter = EventSource::XS->can('_new_interpreter') ? EventSource::XS::_new_interpreter() : 0;
@@ -38,8 +42,10 @@ END {
 sub collect {
     while (my ($name, $why) = EventSource::XS::_next_end($interpreter)) {
         my $waiting = delete $ON_CLOSE{$name} or next;
-        my ($stream, @callbacks) = @$waiting;
-        EventSource::XS->later($_, $stream, $why) for @callbacks;
+        my $stream  = shift @$waiting;
+        while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
+            EventSource::XS->later($callback, $holder || _like_holder($stream, $kind), $why);
+        }
     }
     return;
 }
@@ -53,13 +59,15 @@ sub close {
 sub is_native { return !!1 }
 
 sub on_close {
-    my ($self, $callback) = @_;
+    my ($self, $callback, $holder, $same) = @_;
     my $why = $self->_want_end;
-    if (defined $why) { EventSource::XS->later($callback, $self, $why) }
+    if (defined $why) { EventSource::XS->later($callback, $holder || $self, $why) }
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
-        push @$waiting, $callback;
-        _watch() if !$self->is_blocking && $watched != $$;
+        my $class   = ref $holder;
+        push @$waiting, $callback, $holder, $same ? [$class, $same] : $KIND{$class} ||= [$class];
+        weaken $waiting->[-2] if $holder;
+        _watch()              if !$self->is_blocking && $watched != $$;
     }
     return;
 }
@@ -106,6 +114,13 @@ sub default_max_streams {
 }
 
 # Private functions
+
+# Who is told of the end if who asked is not there any more: the stream itself, or something of the asker's class.
+sub _like_holder {
+    my ($stream, $kind) = @_;
+    my ($class,  $same) = @$kind;
+    return $class ? $class->closed($stream, $same) : $stream;
+}
 
 # Has the event loop that runs here call dispatch when a stream has ended.
 sub _watch {
@@ -243,8 +258,11 @@ The handler has returned: from here on no write waits for the client.
 =head2 on_close
 
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
+    $stream->on_close($callback, $holder, \%fields);
 
-Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client> (it has
+Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. It is given the stream or, if there
+is a C<$holder>, that object, which is not kept alive for it; if it is gone, what the method C<closed> of its class
+returns for the stream and the fields. C<$why> is C<client> (it has
 left), C<slow> (more waited than may), C<timeout> (it took or acknowledged nothing for too long), C<error>, C<server>
 (the process ends, or holds as many streams as it may) or C<application>.
 

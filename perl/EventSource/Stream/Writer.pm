@@ -90,9 +90,12 @@ sub is_open {
 }
 
 sub on_close {
-    my ($self, $callback) = @_;
-    if (defined $self->{why}) { EventSource::XS->later($callback, $self, $self->{why}) }
-    else                      { push @{$self->{on_close}}, $callback }
+    my ($self, $callback, $holder, $same) = @_;
+    if (defined $self->{why}) { EventSource::XS->later($callback, $holder || $self, $self->{why}) }
+    else {
+        push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
+        weaken $self->{on_close}[-1][1] if $holder;
+    }
     return;
 }
 
@@ -153,7 +156,11 @@ sub _end {
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
-    EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
+
+    for my $asked (splice @{$self->{on_close}}) {
+        my ($callback, $holder, $class, $same) = @$asked;
+        EventSource::XS->later($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+    }
     delete $HELD{refaddr $self};
     delete @$self{qw(heir keepalive lease lease_end poll socket)};
     return;
@@ -340,8 +347,9 @@ Nothing, here: see L<EventSource::Stream::Native>.
 =head2 on_close
 
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
+    $stream->on_close($callback, $holder, \%fields);
 
-Has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
+As L<EventSource::Stream::Native/on_close>: has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
 C<application>, C<error> if a L</write> died, or what L</close> was given.
 
 =head2 write

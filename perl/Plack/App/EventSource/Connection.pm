@@ -16,6 +16,12 @@ sub new {
     return bless {%param}, $class;
 }
 
+# What a callback of on_close is given: this connection itself if the application holds it still, one like it otherwise.
+sub closed {
+    my ($class, $stream, $same) = @_;
+    return bless {$same ? %$same : (), stream => $stream, is_handle => 1}, $class;
+}
+
 # Public methods
 
 sub buffered {
@@ -46,10 +52,10 @@ sub on_close {
     my ($self, $callback) = @_;
     croak 'Plack::App::EventSource::Connection: on_close takes a code reference' if ref $callback ne 'CODE';
     my $stream = $self->{stream} or croak 'Plack::App::EventSource::Connection: on_close needs a stream';
-    my %same   = (%$self, is_handle => 1);
-    delete $same{stream};    # the stream holds the callback, the callback must not hold the stream
-    my $class = ref $self;
-    $stream->on_close(sub { $callback->((bless {%same, stream => $_[0]}, $class), $_[1]) });
+
+    # The stream holds the callback; neither is to hold the connection, whose letting go may end the stream.
+    my %same = map { $_ => $self->{$_} } grep { $_ ne 'stream' && $_ ne 'unwind' } keys %$self;
+    $stream->on_close($callback, $self, %same ? \%same : ());
     return $self;
 }
 
@@ -121,6 +127,10 @@ server holds it does not say.
 
 Ends the response when what was pushed has been sent.
 
+=head2 closed
+
+What L</on_close> makes of a connection that the application does not hold any more.
+
 =head2 is_native
 
     my $native = $conn->is_native;
@@ -180,8 +190,9 @@ Callbacks run when the handler has returned, at the entry of the next request, f
 L<EventSource::XS/dispatch>; never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns
 the connection. Croaks if given anything but a code reference, or on a connection of two callbacks.
 
-Use the connection that the callback is given. A callback that closes over another reference to it keeps the stream
-open, as any reference does, until its client leaves or it is closed.
+The connection that the callback is given is the one that L</on_close> was called with, if the application holds it
+still, so C<delete $readers{$conn}> finds it; otherwise it is one like it. Use that: a callback that closes over another
+reference to it keeps the stream open, as any reference does, until its client leaves or it is closed.
 
 =head2 push
 
