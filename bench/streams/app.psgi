@@ -31,7 +31,7 @@ sub hold {
     return;
 }
 
-sub forget { delete $held{refaddr $_[0]} }
+sub forget { return delete $held{refaddr $_[0]} }
 
 sub now_ns { return int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }
 

@@ -26,9 +26,11 @@ my $SETTLE = 100;
 # How long the end of the process waits for streams: the longest that any of them has asked for.
 my $linger = 0;
 
+# A new thread is told of the streams that it opens; the others are those of the thread that it was made from.
 sub CLONE {
-    $interpreter = EventSource::XS::_new_interpreter();
+    $interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched     = 0;
+    %ON_CLOSE    = ();
     return;
 }
 
@@ -65,7 +67,7 @@ sub on_close {
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
         my $class   = ref $holder;
-        push @$waiting, $callback, $holder, $same ? [$class, $same] : $KIND{$class} ||= [$class];
+        push @$waiting, $callback, $holder, $same ? [$class, $same] : ($KIND{$class} ||= [$class]);
         weaken $waiting->[-2] if $holder;
         _watch()              if !$self->is_blocking && $watched != $$;
     }
