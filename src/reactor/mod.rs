@@ -26,7 +26,7 @@ mod link;
 mod process;
 #[cfg(target_os = "linux")]
 mod run;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 pub use command::{Answer, Command, Ending, StreamId};
@@ -273,6 +273,9 @@ impl<I: Io> Reactor<I> {
     fn rearm(&mut self, slot: u32, now: Instant) {
         if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
             if let Some(due) = entry.next_due() {
+                if entry.timer.map_or(false, |timer| timer <= due) {
+                    return; // it is looked at before, and asks again then
+                }
                 let at = self.timers.tick(now, due);
                 if entry.timer.map_or(true, |timer| at < timer) {
                     entry.timer = Some(at);
@@ -387,7 +390,7 @@ impl<I: Io> Reactor<I> {
         match self.send(id, now) {
             Ok(Progress::Done) => self.complete(id, now),
             Ok(Progress::MoreToSend) => self.mark(slot),
-            Ok(Progress::Nothing) => {}
+            Ok(Progress::Nothing) => self.rearm(slot, now), // from here on it is quiet
             Ok(Progress::Stalled) => {
                 if let Some((entry, io)) = self.entry_and_io(id) {
                     entry.stream.stalled(now);
