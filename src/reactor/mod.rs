@@ -500,7 +500,7 @@ impl<I: Io> Reactor<I> {
             entry.deadline = Some((now + Self::LINGER, Deadline::Linger));
             let is_handed_over = entry.is_handed_over;
             match &entry.socket {
-                Some(socket) if is_handed_over => while matches!(io.drain(socket), Ok(1..)) {},
+                Some(socket) if is_handed_over => Self::drain(io, socket),
                 Some(socket) => io.finish(socket),
                 None => {}
             }
@@ -510,6 +510,17 @@ impl<I: Io> Reactor<I> {
                 self.close(id);
             } else {
                 self.rearm(id.slot, now);
+            }
+        }
+    }
+
+    /// Reads what the client has sent, though not for ever if it goes on sending.
+    fn drain(io: &mut I, socket: &I::Socket) {
+        let mut drained_bytes = 0;
+        while let Ok(bytes @ 1..) = io.drain(socket) {
+            drained_bytes += bytes;
+            if drained_bytes > Self::DRAINED_BYTES {
+                break;
             }
         }
     }
