@@ -136,6 +136,8 @@ pub struct Reactor<I: Io> {
     dirty: Vec<u32>,
     timers: Timers,
     finishing: Option<Finishing>,
+    /// Whether the process ends, or has ended all its streams.
+    is_ending: bool,
     open_streams: usize,
     /// The settings that came last: mostly all streams have the same, and share them.
     settings: Option<Arc<Settings>>,
@@ -160,6 +162,7 @@ impl<I: Io> Reactor<I> {
             dirty: Vec::new(),
             timers: Timers::new(now),
             finishing: None,
+            is_ending: false,
             open_streams: 0,
             settings: None,
             answers: Vec::new(),
@@ -189,11 +192,11 @@ impl<I: Io> Reactor<I> {
                     }
                     _ => self.rearm(stream.slot, now),
                 }
+                if self.is_ending {
+                    self.refuse(stream);
+                }
             }
-            Command::Refuse { stream } => {
-                self.send_away(stream);
-                self.end(stream, Reason::Server, Ending::Flush);
-            }
+            Command::Refuse { stream } => self.refuse(stream),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
                     self.attach(stream, socket, now);
@@ -368,6 +371,15 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.mark(id.slot);
+    }
+
+    /// One stream too many, or too late.
+    fn refuse(&mut self, id: StreamId) {
+        if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+            return self.end(id, Reason::Server, Ending::HandOver);
+        }
+        self.send_away(id);
+        self.end(id, Reason::Server, Ending::Flush);
     }
 
     /// Tells the client after which time, one of its own, it is to come back.
@@ -594,6 +606,11 @@ impl<I: Io> Reactor<I> {
     /// Every client is told to come back at a time of its own, and the ends are spread, so that they do not all come at
     /// once.
     fn finish(&mut self, within: Duration, now: Instant) {
+        if let Some(finishing) = &mut self.finishing {
+            finishing.until = finishing.until.min(now + within);
+            return;
+        }
+        self.is_ending = true;
         let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
             let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
             Some(StreamId { slot: slot as u32, serial: entry.serial })
@@ -616,7 +633,7 @@ impl<I: Io> Reactor<I> {
     fn go_on_finishing(&mut self, now: Instant) {
         while let Some(finishing) = &mut self.finishing {
             match finishing.queue.front() {
-                Some((at, id)) if *at <= now => {
+                Some((at, id)) if *at.min(&finishing.until) <= now => {
                     let id = *id;
                     finishing.queue.pop_front();
                     self.end(id, Reason::Server, Ending::Flush);
@@ -625,6 +642,7 @@ impl<I: Io> Reactor<I> {
             }
         }
         if self.finishing.as_ref().map_or(false, |finishing| finishing.until <= now) {
+            self.flush(now); // what the system takes is not lost
             for slot in 0..self.entries.len() {
                 if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
                     self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);

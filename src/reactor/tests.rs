@@ -1,6 +1,7 @@
 //! The reactor among clients that do as they are told, at a time that passes as it is told: no sockets, no clock.
 
 mod ending;
+mod finishing;
 mod sending;
 mod world;
 
