@@ -37,7 +37,7 @@ pub use link::{Counts, Stats};
 #[cfg(target_os = "linux")]
 pub use process::{finish, notify_descriptor, stats, take_ended};
 
-use crate::stream::{Due, Lost, Reason, Settings, Stream};
+use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -308,7 +308,7 @@ impl<I: Io> Reactor<I> {
             has_ended: false,
             is_handed_over: false,
             drained_bytes: 0,
-            deadline: Some((now + settings.timeout, Deadline::Attach)),
+            deadline: Some((after(now, settings.timeout), Deadline::Attach)),
             timer: None,
         });
         self.open_streams += 1;
@@ -607,7 +607,7 @@ impl<I: Io> Reactor<I> {
     /// once.
     fn finish(&mut self, within: Duration, now: Instant) {
         if let Some(finishing) = &mut self.finishing {
-            finishing.until = finishing.until.min(now + within);
+            finishing.until = finishing.until.min(after(now, within));
             return;
         }
         self.is_ending = true;
@@ -627,7 +627,7 @@ impl<I: Io> Reactor<I> {
             self.send_away(id);
             queue.push_back((now + spread / count * number as u32, id));
         }
-        self.finishing = Some(Finishing { queue, until: now + within });
+        self.finishing = Some(Finishing { queue, until: after(now, within) });
     }
 
     fn go_on_finishing(&mut self, now: Instant) {

@@ -143,7 +143,7 @@ pub fn finish(within: Duration) {
         lock(&PROCESS).is_finishing = true;
         link.send(Command::Finish { within }, 0, None);
         // The reactor keeps the time; it is not kept waiting by anything.
-        link.wait_until_finished(within + Duration::from_millis(500));
+        link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
     }
 }
 
