@@ -1,6 +1,7 @@
 //! The way from those who push to the reactor, the way back, and what is counted on both.
 
 use super::bell::Bell;
+use super::change::Change;
 use super::command::{Command, StreamId};
 use super::gauge::Gauge;
 use crate::stream::{after, Reason};
@@ -8,8 +9,8 @@ use crate::sys::epoll::Signal;
 use crossbeam_channel::Sender;
 use rustix::fd::OwnedFd;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A lock whose holder may have panicked: what it guards is whole at every moment.
@@ -124,9 +125,8 @@ pub(super) struct Link {
     pub(super) signal: Signal,
     pub(super) counts: Counts,
     pub(super) is_dead: AtomicBool,
-    is_finished: Mutex<bool>,
-    changed: Condvar,
-    waiters: AtomicUsize,
+    is_finished: AtomicBool,
+    change: Change,
     mailbox: Mutex<Mailbox>,
     slots: Mutex<Slots>,
 }
@@ -143,9 +143,8 @@ impl Link {
             signal: Signal::new()?,
             counts: Counts::default(),
             is_dead: AtomicBool::new(false),
-            is_finished: Mutex::new(false),
-            changed: Condvar::new(),
-            waiters: AtomicUsize::new(0),
+            is_finished: AtomicBool::new(false),
+            change: Change::default(),
             mailbox: Mutex::default(),
             slots: Mutex::default(),
         })
@@ -190,44 +189,22 @@ impl Link {
 
     /// Waits until something has changed that makes `is_over` true, at most for that long. Whether it is true.
     pub(super) fn wait(&self, time: Duration, is_over: impl Fn() -> bool) -> bool {
-        let until = after(Instant::now(), time);
-        let mut guard = lock(&self.is_finished);
-        self.waiters.fetch_add(1, Ordering::SeqCst);
-        while !is_over() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            guard = self.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        self.waiters.fetch_sub(1, Ordering::SeqCst);
-        is_over()
+        self.change.wait(after(Instant::now(), time), is_over)
     }
 
     /// Waits until all streams have ended, as the reactor was asked, at most for that long.
     pub(super) fn wait_until_finished(&self, time: Duration) {
-        let until = after(Instant::now(), time);
-        let mut is_finished = lock(&self.is_finished);
-        while !*is_finished && !self.is_dead() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            is_finished = self.changed.wait_timeout(is_finished, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.wait(time, || self.is_finished.load(Ordering::Acquire) || self.is_dead());
     }
 
     /// Tells those who wait that something has changed.
     pub(super) fn tell_change(&self) {
-        if self.waiters.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.is_finished));
-            self.changed.notify_all();
-        }
+        self.change.tell();
     }
 
     pub(super) fn tell_finished(&self) {
-        *lock(&self.is_finished) = true;
-        self.changed.notify_all();
+        self.is_finished.store(true, Ordering::Release);
+        self.change.tell();
     }
 
     pub(super) fn new_stream(&self) -> StreamId {

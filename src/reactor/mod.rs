@@ -7,12 +7,14 @@
 //! - `command`: what it is told and what it answers
 //! - `timers`: when which stream is to be looked at
 //! - [`bell`]: waking it, only if it sleeps
+//! - [`change`]: waiting for what it does
 //! - `link`: the way to it, with what is counted on the way
 //! - `gauge`: what who pushes can see of a stream without asking
 //! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
 //! - `handle`: a stream as the application holds it (Linux)
 
 pub mod bell;
+pub mod change;
 mod command;
 mod timers;
 
