@@ -199,11 +199,11 @@ impl Handle {
     /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
     /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here.
     fn adopt(&mut self) -> bool {
-        let inherited = self.gauge.take_descriptor().filter(|_| self.gauge.waiting_bytes() == 0);
-        let socket = inherited.and_then(|number: c_int| descriptor::adopt(number).ok());
-        let (socket, link) = match (socket, link()) {
-            (Some(socket), Ok(link)) => (socket, link),
-            _ => {
+        let inherited = self.gauge.take_descriptor().and_then(|number: c_int| descriptor::adopt(number).ok());
+        let socket = inherited.filter(|_| self.gauge.waiting_bytes() == 0);
+        let (socket, link) = match socket.and_then(|socket| Some((socket, link().ok()?))) {
+            Some(both) => both,
+            None => {
                 self.gauge.close();
                 return false;
             }
