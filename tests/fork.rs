@@ -6,8 +6,9 @@ mod client;
 use client::{eventually, local, open, opening, read_to_end, read_until, settings};
 use eventsource_xs::reactor::{stats, Ending, Opening, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
+use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -53,6 +54,18 @@ impl Child {
 /// What this process has at that number.
 fn at(number: RawFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
+}
+
+/// Something of another's at that number, which has to be free.
+fn occupy(number: RawFd) -> OwnedFd {
+    let file = File::open("/dev/null").expect("it is there");
+    if file.as_raw_fd() == number {
+        return file.into();
+    }
+    // SAFETY: the copy is nobody else's.
+    let copy = unsafe { OwnedFd::from_raw_fd(libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number)) };
+    assert_eq!(copy.as_raw_fd(), number, "the number is free");
+    copy
 }
 
 #[test]
@@ -111,6 +124,26 @@ fn a_child_does_not_go_on_where_its_parent_has_something_to_send() {
     .wait();
     assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
     handle.end(Reason::Application, Ending::Discard);
+}
+
+#[test]
+fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_came_too_late() {
+    let _alone = alone();
+    let mut handle = open(Opening { ends_with_handle: false, ..opening(None, settings()) });
+    handle.end(Reason::Application, Ending::Discard);
+    eventually("it has ended", || handle.want_end().is_some());
+    let (socket, mut client) = local();
+    let number = socket.as_raw_fd();
+    handle.attach(socket);
+    assert_eq!(read_to_end(&mut client), "", "the socket is closed");
+    let another = occupy(number);
+    let mut handle = Some(handle);
+    fork(|| {
+        drop(handle.take());
+        assert_eq!(at(number), Some("/dev/null".into()), "it is another's");
+    })
+    .wait();
+    drop(another);
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Handle {
         }
         let (stream, settings, bytes) = (self.stream, self.settings, head.len());
         self.link.count_open();
-        let enclosed = Enclosed { socket, gauge: Some(Arc::clone(&self.gauge)) };
+        let enclosed = Enclosed { socket, gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Open { stream, settings, head, is_inherited }, bytes, Some(Box::new(enclosed)));
     }
 
@@ -107,7 +107,7 @@ impl Handle {
     pub fn attach(&mut self, socket: OwnedFd) {
         socket::give_up_after(socket.as_fd(), self.settings.timeout);
         self.gauge.set_descriptor(socket.as_raw_fd());
-        let enclosed = Enclosed { socket: Some(socket), gauge: None };
+        let enclosed = Enclosed { socket: Some(socket), gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
     }
 

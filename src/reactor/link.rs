@@ -6,7 +6,7 @@ use super::command::{Command, StreamId};
 use super::gauge::Gauge;
 use crate::stream::{after, Reason};
 use crate::sys::epoll::Signal;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{SendError, Sender};
 use rustix::fd::OwnedFd;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +26,7 @@ pub(super) struct Envelope {
 
 pub(super) struct Enclosed {
     pub(super) socket: Option<OwnedFd>,
-    pub(super) gauge: Option<Arc<Gauge>>,
+    pub(super) gauge: Arc<Gauge>,
 }
 
 /// What has been counted; see the manual of EventSource::XS for each.
@@ -172,8 +172,12 @@ impl Link {
                 while !self.wait(Duration::from_millis(50), is_over) {}
             }
         }
-        // Fails only when the reactor is gone; that has ended the stream, and was told.
-        let _ = self.commands.send(Envelope { command, enclosed });
+        if let Err(SendError(envelope)) = self.commands.send(Envelope { command, enclosed }) {
+            // The reactor is gone; that has ended the stream, and was told. The socket is closed here.
+            if let Some(enclosed) = envelope.enclosed {
+                enclosed.gauge.set_descriptor(-1);
+            }
+        }
         if self.bell.ring() {
             self.signal.raise();
         }
@@ -257,5 +261,26 @@ impl Link {
             mailbox.signal = Some(signal);
         }
         Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> (Link, crossbeam_channel::Receiver<Envelope>) {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        (Link::new(commands).expect("there is a descriptor"), inbox)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn a_socket_that_no_reactor_takes_has_no_number_any_more() {
+        let (link, inbox) = link();
+        drop(inbox);
+        let gauge = Arc::new(Gauge::new(7, 0, 0));
+        let enclosed = Enclosed { socket: None, gauge: Arc::clone(&gauge) };
+        link.send(Command::Attach { stream: link.new_stream() }, 0, Some(Box::new(enclosed)));
+        assert_eq!(gauge.take_descriptor(), None);
     }
 }
