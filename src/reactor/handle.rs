@@ -159,7 +159,13 @@ impl Handle {
     /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
     /// child that was forked meanwhile may go on.
     pub fn release(&self) {
-        if self.ends_with_handle && self.gauge.is_held_once() {
+        if self.gauge.is_held_once() {
+            self.end_unheld();
+        }
+    }
+
+    fn end_unheld(&self) {
+        if self.ends_with_handle {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -178,8 +184,12 @@ impl Handle {
         self.gauge.is_open() && !self.link.is_dead()
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait; none when it has ended.
     pub fn waiting_bytes(&self) -> usize {
+        // What was pushed to it while it ended is nobody's to take off.
+        if self.gauge.reason().is_some() {
+            return 0;
+        }
         self.gauge.waiting_bytes()
     }
 
@@ -239,11 +249,13 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.generation == generation() {
-            self.release();
-        } else if let Some(number) = self.gauge.take_descriptor() {
-            drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+        let is_last = self.gauge.let_go();
+        if self.generation != generation() {
+            if let Some(number) = self.gauge.take_descriptor() {
+                drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+            }
+        } else if is_last {
+            self.end_unheld();
         }
-        self.gauge.let_go();
     }
 }
