@@ -213,7 +213,7 @@ impl Link {
 
     pub(super) fn new_stream(&self) -> StreamId {
         let mut slots = lock(&self.slots);
-        slots.serial = slots.serial.wrapping_add(1);
+        slots.serial = slots.serial.wrapping_add(1).max(1); // 0 is the bell's
         let serial = slots.serial;
         let slot = slots.free.pop().unwrap_or_else(|| {
             slots.used += 1;
@@ -271,6 +271,17 @@ mod tests {
     fn link() -> (Link, crossbeam_channel::Receiver<Envelope>) {
         let (commands, inbox) = crossbeam_channel::unbounded();
         (Link::new(commands).expect("there is a descriptor"), inbox)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn no_stream_has_the_name_of_the_bell() {
+        let (link, _inbox) = link();
+        lock(&link.slots).serial = u32::MAX - 1;
+        let names = [(); 3].map(|()| u64::from(link.new_stream()));
+        assert!(!names.contains(&super::super::run::BELL), "{names:?}");
+        let names = names.map(|name| StreamId::from(name).serial);
+        assert_eq!(names, [u32::MAX, 1, 2]);
     }
 
     #[test]

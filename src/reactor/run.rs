@@ -52,7 +52,7 @@ impl Io for Sockets {
 }
 
 /// What stands for the bell in the set of sockets; no stream has it, for serial numbers begin with 1.
-const BELL: u64 = 0;
+pub(super) const BELL: u64 = 0;
 /// At most so many commands are taken before what they say is sent.
 const COMMANDS: usize = 512;
 const SCRATCH_BYTES: usize = 16 << 10;
