@@ -13,6 +13,9 @@ use loom::sync::atomic::{fence, AtomicBool, Ordering};
 use std::sync::atomic::{fence, AtomicBool, Ordering};
 
 /// Whether a reactor sleeps.
+///
+/// The sleeper swaps where it could store: loom does not know that nothing comes between what a swap reads and what it
+/// writes unless all who write swap, and would tell of wake-ups that no machine can lose.
 #[derive(Debug)]
 pub struct Bell {
     is_asleep: AtomicBool,
@@ -32,7 +35,7 @@ impl Bell {
 
     /// Called by the one who wants to sleep. True if it may: then it is woken as soon as something is added.
     pub fn may_sleep(&self, queue_is_empty: impl FnOnce() -> bool) -> bool {
-        self.is_asleep.store(true, Ordering::Relaxed);
+        self.is_asleep.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let may_sleep = queue_is_empty();
         if !may_sleep {
@@ -43,7 +46,7 @@ impl Bell {
 
     /// Called by the one who slept.
     pub fn wake(&self) {
-        self.is_asleep.store(false, Ordering::Relaxed);
+        self.is_asleep.swap(false, Ordering::Relaxed);
     }
 }
 

@@ -89,18 +89,6 @@ impl Command {
             _ => 0,
         }
     }
-
-    /// The stream that it is for.
-    pub fn stream(&self) -> Option<StreamId> {
-        match self {
-            Self::Open { stream, .. }
-            | Self::Refuse { stream }
-            | Self::Attach { stream }
-            | Self::Push { stream, .. }
-            | Self::End { stream, .. } => Some(*stream),
-            Self::Finish { .. } => None,
-        }
-    }
 }
 
 /// How a stream ends.

@@ -99,7 +99,7 @@ impl Handle {
         let bytes = head.len();
         let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
         self.link.count_open();
-        let enclosed = Enclosed { socket, gauge: Some(Arc::clone(&self.gauge)) };
+        let enclosed = Enclosed { socket, gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(enclosed)));
     }
 
@@ -107,7 +107,7 @@ impl Handle {
     pub fn attach(&mut self, socket: OwnedFd) {
         socket::give_up_after(socket.as_fd(), self.settings.timeout);
         self.gauge.set_descriptor(socket.as_raw_fd());
-        let enclosed = Enclosed { socket: Some(socket), gauge: None };
+        let enclosed = Enclosed { socket: Some(socket), gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
     }
 
@@ -164,7 +164,13 @@ impl Handle {
     /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
     /// child that was forked meanwhile may go on.
     pub fn release(&self) {
-        if self.ends_with_handle && self.gauge.is_held_once() {
+        if self.gauge.is_held_once() {
+            self.end_unheld();
+        }
+    }
+
+    fn end_unheld(&self) {
+        if self.ends_with_handle {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -188,8 +194,12 @@ impl Handle {
         self.ends_with_handle
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait; none when it has ended.
     pub fn waiting_bytes(&self) -> usize {
+        // What was pushed to it while it ended is nobody's to take off.
+        if self.gauge.reason().is_some() {
+            return 0;
+        }
         self.gauge.waiting_bytes()
     }
 
@@ -216,11 +226,11 @@ impl Handle {
     /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
     /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here.
     fn adopt(&mut self) -> bool {
-        let inherited = self.gauge.take_descriptor().filter(|_| self.gauge.waiting_bytes() == 0);
-        let socket = inherited.and_then(|number: c_int| descriptor::adopt(number).ok());
-        let (socket, link) = match (socket, link()) {
-            (Some(socket), Ok(link)) => (socket, link),
-            _ => {
+        let inherited = self.gauge.take_descriptor().and_then(|number: c_int| descriptor::adopt(number).ok());
+        let socket = inherited.filter(|_| self.gauge.waiting_bytes() == 0);
+        let (socket, link) = match socket.and_then(|socket| Some((socket, link().ok()?))) {
+            Some(both) => both,
+            None => {
                 self.gauge.close();
                 return false;
             }
@@ -260,11 +270,13 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.generation == generation() {
-            self.release();
-        } else if let Some(number) = self.gauge.take_descriptor() {
-            drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+        let is_last = self.gauge.let_go();
+        if self.generation != generation() {
+            if let Some(number) = self.gauge.take_descriptor() {
+                drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+            }
+        } else if is_last {
+            self.end_unheld();
         }
-        self.gauge.let_go();
     }
 }

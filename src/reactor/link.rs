@@ -1,16 +1,17 @@
 //! The way from those who push to the reactor, the way back, and what is counted on both.
 
 use super::bell::Bell;
+use super::change::Change;
 use super::command::{Command, StreamId};
 use super::gauge::Gauge;
-use crate::stream::{Reason, Settings};
+use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{SendError, Sender};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A lock whose holder may have panicked: what it guards is whole at every moment.
@@ -26,7 +27,7 @@ pub(super) struct Envelope {
 
 pub(super) struct Enclosed {
     pub(super) socket: Option<OwnedFd>,
-    pub(super) gauge: Option<Arc<Gauge>>,
+    pub(super) gauge: Arc<Gauge>,
 }
 
 /// What has been counted; see the manual of EventSource::XS for each.
@@ -121,6 +122,16 @@ struct Slots {
 /// streams.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
 
+/// 0 is the bell's.
+fn next_serial(serials: &AtomicU32) -> u32 {
+    loop {
+        match serials.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
+            0 => {}
+            serial => return serial,
+        }
+    }
+}
+
 /// The way to a reactor.
 pub(super) struct Link {
     commands: Sender<Envelope>,
@@ -128,9 +139,8 @@ pub(super) struct Link {
     pub(super) signal: Signal,
     pub(super) counts: Counts,
     pub(super) is_dead: AtomicBool,
-    is_finished: Mutex<bool>,
-    changed: Condvar,
-    waiters: AtomicUsize,
+    is_finished: AtomicBool,
+    change: Change,
     mailbox: Mutex<Mailbox>,
     slots: Mutex<Slots>,
     settings: Mutex<Option<Arc<Settings>>>,
@@ -148,9 +158,8 @@ impl Link {
             signal: Signal::new()?,
             counts: Counts::default(),
             is_dead: AtomicBool::new(false),
-            is_finished: Mutex::new(false),
-            changed: Condvar::new(),
-            waiters: AtomicUsize::new(0),
+            is_finished: AtomicBool::new(false),
+            change: Change::default(),
             mailbox: Mutex::default(),
             slots: Mutex::default(),
             settings: Mutex::default(),
@@ -188,8 +197,12 @@ impl Link {
                 while !self.wait(Duration::from_millis(50), is_over) {}
             }
         }
-        // Fails only when the reactor is gone; that has ended the stream, and was told.
-        let _ = self.commands.send(Envelope { command, enclosed });
+        if let Err(SendError(envelope)) = self.commands.send(Envelope { command, enclosed }) {
+            // The reactor is gone; that has ended the stream, and was told. The socket is closed here.
+            if let Some(enclosed) = envelope.enclosed {
+                enclosed.gauge.set_descriptor(-1);
+            }
+        }
         if self.bell.ring() {
             self.signal.raise();
         }
@@ -205,49 +218,27 @@ impl Link {
 
     /// Waits until something has changed that makes `is_over` true, at most for that long. Whether it is true.
     pub(super) fn wait(&self, time: Duration, is_over: impl Fn() -> bool) -> bool {
-        let until = Instant::now() + time;
-        let mut guard = lock(&self.is_finished);
-        self.waiters.fetch_add(1, Ordering::SeqCst);
-        while !is_over() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            guard = self.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        self.waiters.fetch_sub(1, Ordering::SeqCst);
-        is_over()
+        self.change.wait(after(Instant::now(), time), is_over)
     }
 
     /// Waits until all streams have ended, as the reactor was asked, at most for that long.
     pub(super) fn wait_until_finished(&self, time: Duration) {
-        let until = Instant::now() + time;
-        let mut is_finished = lock(&self.is_finished);
-        while !*is_finished && !self.is_dead() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            is_finished = self.changed.wait_timeout(is_finished, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.wait(time, || self.is_finished.load(Ordering::Acquire) || self.is_dead());
     }
 
     /// Tells those who wait that something has changed.
     pub(super) fn tell_change(&self) {
-        if self.waiters.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.is_finished));
-            self.changed.notify_all();
-        }
+        self.change.tell();
     }
 
     pub(super) fn tell_finished(&self) {
-        *lock(&self.is_finished) = true;
-        self.changed.notify_all();
+        self.is_finished.store(true, Ordering::Release);
+        self.change.tell();
     }
 
     pub(super) fn new_stream(&self) -> StreamId {
         let mut slots = lock(&self.slots);
-        let serial = SERIALS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let serial = next_serial(&SERIALS);
         let slot = slots.free.pop().unwrap_or_else(|| {
             slots.used += 1;
             slots.used - 1
@@ -293,5 +284,33 @@ impl Link {
             mailbox.signal = Some(signal);
         }
         Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> (Link, crossbeam_channel::Receiver<Envelope>) {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        (Link::new(commands).expect("there is a descriptor"), inbox)
+    }
+
+    #[test]
+    fn no_stream_has_the_name_of_the_bell() {
+        let serials = AtomicU32::new(u32::MAX - 1);
+        assert_eq!([(); 3].map(|()| next_serial(&serials)), [u32::MAX, 1, 2]);
+        assert_eq!(StreamId::from(super::super::run::BELL).serial, 0);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn a_socket_that_no_reactor_takes_has_no_number_any_more() {
+        let (link, inbox) = link();
+        drop(inbox);
+        let gauge = Arc::new(Gauge::new(link.new_stream(), 7, 0, 0));
+        let enclosed = Enclosed { socket: None, gauge: Arc::clone(&gauge) };
+        link.send(Command::Attach { stream: link.new_stream() }, 0, Some(Box::new(enclosed)));
+        assert_eq!(gauge.take_descriptor(), None);
     }
 }

@@ -52,10 +52,17 @@ impl Io for Sockets {
 }
 
 /// What stands for the bell in the set of sockets; no stream has it, for serial numbers begin with 1.
-const BELL: u64 = 0;
+pub(super) const BELL: u64 = 0;
 /// At most so many commands are taken before what they say is sent.
 const COMMANDS: usize = 512;
 const SCRATCH_BYTES: usize = 16 << 10;
+
+type Gauges = Vec<Option<(u32, Arc<Gauge>)>>;
+
+fn gauge_of(gauges: &Gauges, stream: StreamId) -> Option<&Arc<Gauge>> {
+    let (serial, gauge) = gauges.get(stream.slot as usize)?.as_ref()?;
+    (*serial == stream.serial).then(|| gauge)
+}
 
 /// What the thread has.
 pub(super) struct Loop {
@@ -63,7 +70,7 @@ pub(super) struct Loop {
     link: Arc<Link>,
     inbox: Receiver<Envelope>,
     /// Each stream's gauge, by its place.
-    gauges: Vec<Option<(u32, Arc<Gauge>)>>,
+    gauges: Gauges,
     ready: Vec<(StreamId, Ready)>,
 }
 
@@ -119,8 +126,11 @@ impl Loop {
             let mut socket = None;
             if let Some(enclosed) = enclosed {
                 socket = enclosed.socket;
-                if let Some(gauge) = enclosed.gauge {
-                    self.remember(command.stream(), gauge);
+                match command {
+                    Command::Open { stream, .. } => self.remember(stream, enclosed.gauge),
+                    // The socket comes too late, and is closed: its number may soon be another's.
+                    Command::Attach { stream } if self.gauge(stream).is_none() => enclosed.gauge.set_descriptor(-1),
+                    _ => {}
                 }
             }
             self.reactor.obey(command, socket, now);
@@ -130,14 +140,16 @@ impl Loop {
         }
     }
 
-    fn remember(&mut self, stream: Option<StreamId>, gauge: Arc<Gauge>) {
-        if let Some(stream) = stream {
-            let slot = stream.slot as usize;
-            if slot >= self.gauges.len() {
-                self.gauges.resize_with(slot + 1, || None);
-            }
-            self.gauges[slot] = Some((stream.serial, gauge));
+    fn remember(&mut self, stream: StreamId, gauge: Arc<Gauge>) {
+        let slot = stream.slot as usize;
+        if slot >= self.gauges.len() {
+            self.gauges.resize_with(slot + 1, || None);
         }
+        self.gauges[slot] = Some((stream.serial, gauge));
+    }
+
+    fn gauge(&self, stream: StreamId) -> Option<&Arc<Gauge>> {
+        gauge_of(&self.gauges, stream)
     }
 
     /// Sleeps if there is nothing to do, and learns what the sockets are ready for.
@@ -180,10 +192,7 @@ impl Loop {
         let mut delay = Duration::ZERO;
         for answer in reactor.answers() {
             has_changed = true;
-            let gauge = |stream: StreamId| match gauges.get(stream.slot as usize) {
-                Some(Some((serial, gauge))) if *serial == stream.serial => Some(gauge),
-                _ => None,
-            };
+            let gauge = |stream| gauge_of(gauges, stream);
             match answer {
                 Answer::Added { stream, bytes } => {
                     counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -242,8 +251,11 @@ impl Loop {
                 count(&self.link.counts.lost, 1);
                 count(&self.link.counts.lost_bytes, event.len() as u64);
             }
-            if let Some(gauge) = enclosed.and_then(|enclosed| enclosed.gauge) {
-                self.remember(command.stream(), gauge);
+            if let Some(enclosed) = enclosed {
+                enclosed.gauge.set_descriptor(-1);
+                if let Command::Open { stream, .. } = command {
+                    self.remember(stream, enclosed.gauge);
+                }
             }
         }
         for (_, gauge) in self.gauges.iter().flatten() {

@@ -1,0 +1,7 @@
+//! Has `bell.rs` and `change.rs` take loom's atomics, locks and condition variables for the standard library's.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(loom)");
+    println!("cargo:rustc-cfg=loom");
+}
