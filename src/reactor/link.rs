@@ -3,7 +3,7 @@
 use super::bell::Bell;
 use super::command::{Command, StreamId};
 use super::gauge::Gauge;
-use crate::stream::Reason;
+use crate::stream::{after, Reason};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::Sender;
 use rustix::fd::OwnedFd;
@@ -194,7 +194,7 @@ impl Link {
 
     /// Waits until something has changed that makes `is_over` true, at most for that long. Whether it is true.
     pub(super) fn wait(&self, time: Duration, is_over: impl Fn() -> bool) -> bool {
-        let until = Instant::now() + time;
+        let until = after(Instant::now(), time);
         let mut guard = lock(&self.is_finished);
         self.waiters.fetch_add(1, Ordering::SeqCst);
         while !is_over() {
@@ -210,7 +210,7 @@ impl Link {
 
     /// Waits until all streams have ended, as the reactor was asked, at most for that long.
     pub(super) fn wait_until_finished(&self, time: Duration) {
-        let until = Instant::now() + time;
+        let until = after(Instant::now(), time);
         let mut is_finished = lock(&self.is_finished);
         while !*is_finished && !self.is_dead() {
             let left = until.saturating_duration_since(Instant::now());

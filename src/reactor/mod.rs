@@ -26,7 +26,7 @@ mod link;
 mod process;
 #[cfg(target_os = "linux")]
 mod run;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 pub use command::{Answer, Command, Ending, StreamId};
@@ -37,7 +37,7 @@ pub use link::{Counts, Stats};
 #[cfg(target_os = "linux")]
 pub use process::{finish, notify_descriptor, stats, take_ended};
 
-use crate::stream::{Due, Lost, Reason, Settings, Stream};
+use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -136,6 +136,8 @@ pub struct Reactor<I: Io> {
     dirty: Vec<u32>,
     timers: Timers,
     finishing: Option<Finishing>,
+    /// Whether the process ends, or has ended all its streams.
+    is_ending: bool,
     open_streams: usize,
     /// The settings that came last: mostly all streams have the same, and share them.
     settings: Option<Arc<Settings>>,
@@ -160,6 +162,7 @@ impl<I: Io> Reactor<I> {
             dirty: Vec::new(),
             timers: Timers::new(now),
             finishing: None,
+            is_ending: false,
             open_streams: 0,
             settings: None,
             answers: Vec::new(),
@@ -189,11 +192,11 @@ impl<I: Io> Reactor<I> {
                     }
                     _ => self.rearm(stream.slot, now),
                 }
+                if self.is_ending {
+                    self.refuse(stream);
+                }
             }
-            Command::Refuse { stream } => {
-                self.send_away(stream);
-                self.end(stream, Reason::Server, Ending::Flush);
-            }
+            Command::Refuse { stream } => self.refuse(stream),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
                     self.attach(stream, socket, now);
@@ -273,6 +276,9 @@ impl<I: Io> Reactor<I> {
     fn rearm(&mut self, slot: u32, now: Instant) {
         if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
             if let Some(due) = entry.next_due() {
+                if entry.timer.map_or(false, |timer| timer <= due) {
+                    return; // it is looked at before, and asks again then
+                }
                 let at = self.timers.tick(now, due);
                 if entry.timer.map_or(true, |timer| at < timer) {
                     entry.timer = Some(at);
@@ -302,7 +308,7 @@ impl<I: Io> Reactor<I> {
             has_ended: false,
             is_handed_over: false,
             drained_bytes: 0,
-            deadline: Some((now + settings.timeout, Deadline::Attach)),
+            deadline: Some((after(now, settings.timeout), Deadline::Attach)),
             timer: None,
         });
         self.open_streams += 1;
@@ -367,6 +373,15 @@ impl<I: Io> Reactor<I> {
         self.mark(id.slot);
     }
 
+    /// One stream too many, or too late.
+    fn refuse(&mut self, id: StreamId) {
+        if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+            return self.end(id, Reason::Server, Ending::HandOver);
+        }
+        self.send_away(id);
+        self.end(id, Reason::Server, Ending::Flush);
+    }
+
     /// Tells the client after which time, one of its own, it is to come back.
     fn send_away(&mut self, id: StreamId) {
         if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
@@ -387,7 +402,7 @@ impl<I: Io> Reactor<I> {
         match self.send(id, now) {
             Ok(Progress::Done) => self.complete(id, now),
             Ok(Progress::MoreToSend) => self.mark(slot),
-            Ok(Progress::Nothing) => {}
+            Ok(Progress::Nothing) => self.rearm(slot, now), // from here on it is quiet
             Ok(Progress::Stalled) => {
                 if let Some((entry, io)) = self.entry_and_io(id) {
                     entry.stream.stalled(now);
@@ -497,7 +512,7 @@ impl<I: Io> Reactor<I> {
             entry.deadline = Some((now + Self::LINGER, Deadline::Linger));
             let is_handed_over = entry.is_handed_over;
             match &entry.socket {
-                Some(socket) if is_handed_over => while matches!(io.drain(socket), Ok(1..)) {},
+                Some(socket) if is_handed_over => Self::drain(io, socket),
                 Some(socket) => io.finish(socket),
                 None => {}
             }
@@ -507,6 +522,17 @@ impl<I: Io> Reactor<I> {
                 self.close(id);
             } else {
                 self.rearm(id.slot, now);
+            }
+        }
+    }
+
+    /// Reads what the client has sent, though not for ever if it goes on sending.
+    fn drain(io: &mut I, socket: &I::Socket) {
+        let mut drained_bytes = 0;
+        while let Ok(bytes @ 1..) = io.drain(socket) {
+            drained_bytes += bytes;
+            if drained_bytes > Self::DRAINED_BYTES {
+                break;
             }
         }
     }
@@ -580,6 +606,11 @@ impl<I: Io> Reactor<I> {
     /// Every client is told to come back at a time of its own, and the ends are spread, so that they do not all come at
     /// once.
     fn finish(&mut self, within: Duration, now: Instant) {
+        if let Some(finishing) = &mut self.finishing {
+            finishing.until = finishing.until.min(after(now, within));
+            return;
+        }
+        self.is_ending = true;
         let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
             let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
             Some(StreamId { slot: slot as u32, serial: entry.serial })
@@ -596,13 +627,13 @@ impl<I: Io> Reactor<I> {
             self.send_away(id);
             queue.push_back((now + spread / count * number as u32, id));
         }
-        self.finishing = Some(Finishing { queue, until: now + within });
+        self.finishing = Some(Finishing { queue, until: after(now, within) });
     }
 
     fn go_on_finishing(&mut self, now: Instant) {
         while let Some(finishing) = &mut self.finishing {
             match finishing.queue.front() {
-                Some((at, id)) if *at <= now => {
+                Some((at, id)) if *at.min(&finishing.until) <= now => {
                     let id = *id;
                     finishing.queue.pop_front();
                     self.end(id, Reason::Server, Ending::Flush);
@@ -611,6 +642,7 @@ impl<I: Io> Reactor<I> {
             }
         }
         if self.finishing.as_ref().map_or(false, |finishing| finishing.until <= now) {
+            self.flush(now); // what the system takes is not lost
             for slot in 0..self.entries.len() {
                 if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
                     self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);

@@ -95,11 +95,11 @@ pub(super) fn link() -> io::Result<Arc<Link>> {
     static AT_FORK: Once = Once::new();
     let mut process = lock(&PROCESS);
     process.leave_parent();
-    if let Some((_, link)) = process.running.as_ref().filter(|(_, link)| !link.is_dead()) {
-        return Ok(Arc::clone(link));
-    }
     if process.is_finishing {
         return Err(io::Error::new(io::ErrorKind::Other, "this process is ending"));
+    }
+    if let Some((_, link)) = process.running.as_ref().filter(|(_, link)| !link.is_dead()) {
+        return Ok(Arc::clone(link));
     }
     let mut at_fork = Ok(());
     AT_FORK.call_once(|| at_fork = thread::at_fork(before_fork, in_parent, in_child));
@@ -143,7 +143,7 @@ pub fn finish(within: Duration) {
         lock(&PROCESS).is_finishing = true;
         link.send(Command::Finish { within }, 0, None);
         // The reactor keeps the time; it is not kept waiting by anything.
-        link.wait_until_finished(within + Duration::from_millis(500));
+        link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
     }
 }
 
@@ -161,7 +161,7 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 ///
 /// # Errors
 ///
-/// As for a new stream.
+/// As for a new stream, if there is no reactor yet.
 pub fn notify_descriptor() -> io::Result<i32> {
-    link()?.notify_descriptor()
+    running().filter(|link| !link.is_dead()).map_or_else(link, Ok)?.notify_descriptor()
 }

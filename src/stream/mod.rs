@@ -81,6 +81,11 @@ pub struct Lost {
     pub bytes: usize,
 }
 
+/// The moment after that time. A time without end is a hundred years, for what is added to a moment has to be one too.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
+    now + time.min(Duration::from_secs(100 * 365 * 24 * 60 * 60))
+}
+
 /// What is sent in one piece.
 #[derive(Debug, Default)]
 struct Block {
@@ -258,9 +263,9 @@ impl Stream {
     /// When the next thing will be due, if nothing happens before.
     pub fn next_due(&self) -> Option<Instant> {
         if self.waiting_bytes > 0 {
-            return self.stalled_at.map(|since| since + self.settings.timeout);
+            return self.stalled_at.map(|since| after(since, self.settings.timeout));
         }
-        self.settings.keepalive.map(|quiet| self.sent_at + quiet)
+        self.settings.keepalive.map(|quiet| after(self.sent_at, quiet))
     }
 
     /// What is due.

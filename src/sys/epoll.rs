@@ -26,6 +26,8 @@ pub struct Epoll(OwnedFd);
 impl Epoll {
     /// At most so many sockets are told of at once.
     const EVENTS: usize = 256;
+    /// At most so long is waited at once; who waits for longer waits again.
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// An empty set.
     ///
@@ -75,7 +77,8 @@ impl Epoll {
     ///
     /// What the kernel says, but for an interruption.
     pub fn wait(&self, time: Option<Duration>, mut ready: impl FnMut(u64, Readiness)) -> io::Result<()> {
-        let time = time.map(|time| Timespec {
+        // Longer than fits into the milliseconds of epoll_wait it would be a newer call, which not every kernel has.
+        let time = time.map(|time| time.min(Self::LONGEST)).map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
         });

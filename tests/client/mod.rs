@@ -1,0 +1,90 @@
+//! A client at the other end of a socket, and waiting for what has to become true.
+
+#![allow(dead_code)] // each file of tests uses some of it
+
+use eventsource_xs::reactor::{Handle, Opening};
+use eventsource_xs::stream::{Framing, Settings};
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes, also where the machine is slow.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until it is true; fails when it never becomes so.
+pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_true() {
+        assert!(Instant::now() < until, "{what}: not in {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        framing: Framing::Plain,
+        keepalive: None,
+        timeout: DEADLINE * 2,
+        max_buffered: 100_000,
+        drop_oldest: false,
+        retry: Duration::from_secs(3),
+    }
+}
+
+/// A stream for whoever reads the other end.
+pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Opening<'static> {
+    Opening {
+        socket: socket.into(),
+        head: b"head\n",
+        settings,
+        waits: false,
+        ends_with_handle: true,
+        interpreter: 0,
+        max_streams: usize::MAX,
+    }
+}
+
+pub fn open(opening: Opening<'_>) -> Handle {
+    Handle::open(opening).map_err(|(error, _)| error).expect("there is room for a stream")
+}
+
+/// A client over a socket of this machine alone.
+pub fn local() -> (OwnedFd, UnixStream) {
+    let (server, client) = UnixStream::pair().expect("a pair of sockets");
+    client.set_read_timeout(Some(DEADLINE)).expect("a time");
+    (server.into(), client)
+}
+
+/// A client over TCP.
+pub fn tcp() -> (OwnedFd, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    client.set_read_timeout(Some(DEADLINE)).expect("a time");
+    (listener.accept().expect("a connection").0.into(), client)
+}
+
+/// Reads until the text ends like that.
+pub fn read_until(client: &mut impl Read, end: &str) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(end.as_bytes()) {
+        match client.read(&mut byte) {
+            Ok(1) => text.push(byte[0]),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&text)),
+        }
+    }
+    String::from_utf8(text).expect("text")
+}
+
+/// Reads all until the connection ends, in whichever way.
+pub fn read_to_end(client: &mut impl Read) -> String {
+    let mut text = Vec::new();
+    match client.read_to_end(&mut text) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error} after {} bytes", text.len()),
+    }
+    String::from_utf8(text).expect("text")
+}

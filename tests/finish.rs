@@ -1,0 +1,47 @@
+//! The end of a process that holds streams. It ends the process's reactor for good, so this file has one test.
+#![cfg(target_os = "linux")]
+
+mod client;
+
+use client::{local, open, opening, read_to_end, read_until, settings};
+use eventsource_xs::reactor::{finish, notify_descriptor, stats, Handle, Pushed};
+use eventsource_xs::stream::{Framing, Reason, Settings};
+use std::time::Duration;
+
+#[test]
+fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken() {
+    let (first, mut plain) = local();
+    let (second, mut chunked) = local();
+    let (third, stuck) = local();
+    let mut handles = [
+        open(opening(first, settings())),
+        open(opening(second, Settings { framing: Framing::Chunked, ..settings() })),
+        open(opening(third, Settings { max_buffered: usize::MAX, ..settings() })),
+    ];
+    assert_eq!(handles[0].push(b"data: last\n\n"), Pushed::Taken);
+    read_until(&mut plain, "data: last\n\n");
+    // More than a socket takes, to one who never reads.
+    for _ in 0..100 {
+        assert_eq!(handles[2].push(&[b'x'; 50_000]), Pushed::Taken);
+    }
+
+    finish(Duration::from_millis(300));
+
+    let retry = read_to_end(&mut plain);
+    let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
+    assert!((3000..=6000).contains(&retry), "{retry}");
+    let text = read_to_end(&mut chunked);
+    assert!(text.starts_with("head\nf\r\nretry: ") && text.ends_with("\r\n\r\n\r\n0\r\n\r\n"), "{text:?}");
+    for handle in &mut handles {
+        assert_eq!(handle.want_end(), Some(Reason::Server));
+        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Gone);
+    }
+    assert_eq!((stats().open, stats().lost > 0), (0, true));
+
+    let (socket, _client) = local();
+    let (error, socket) = Handle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
+    assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
+    assert!(notify_descriptor().is_ok(), "an event loop may still watch it");
+    finish(Duration::MAX); // at once: nothing is left
+    drop(stuck);
+}
