@@ -690,11 +690,16 @@ fn is_memory(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
 }
 
+/// `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`: what a router has said of a client that then acknowledged nothing
+/// for too long. The kernel keeps it to itself until then.
+const UNREACHABLE: [i32; 4] = [64, 101, 112, 113];
+
 fn reason_of(error: &io::Error) -> Reason {
     match error.kind() {
         ErrorKind::TimedOut => Reason::Timeout,
         ErrorKind::InvalidInput | ErrorKind::PermissionDenied => Reason::Error,
         _ if error.raw_os_error() == Some(9) => Reason::Error,
+        _ if error.raw_os_error().map_or(false, |number| UNREACHABLE.contains(&number)) => Reason::Timeout,
         _ => Reason::Client,
     }
 }

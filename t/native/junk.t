@@ -1,0 +1,102 @@
+# What a client sends after its request is read and forgotten: it costs nothing, and it does not cost the client its last
+# events. One that does not stop is ended.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline  qw(wait_until);
+use Developer qw(only_developers);
+use Numbered  qw(numbers);
+use SlowReader;
+use StreamServer qw(on_each_server);
+use Test::More;
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# How many bytes a client has sent that its server has not read, as the kernel tells.
+sub unread {
+    my ($server, $client) = @_;
+    my $pattern = sprintf '[0-9A-F]{8}:%04X [0-9A-F]{8}:%04X [0-9A-F]{2} ', $server->port, $client->{socket}->sockport;
+    open my $connections, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!";
+    my ($line)  = grep { /$pattern/ } readline $connections or return;
+    my ($count) = $line =~ /$pattern[0-9A-F]{8}:([0-9A-F]{8})/;
+    return hex $count;
+}
+
+sub is_harmless {
+    my $server = shift;
+    my $client = $server->stream(name => 'talks');
+    $client->say('x' x 1_000) for 1 .. 100;
+    ok wait_until($DEADLINE, sub { !unread($server, $client) }), 'what it says is read';
+    is $server->push(name => 'talks', count => 3), 3, 'it is pushed to';
+    ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'and gets it';
+    is_deeply [numbers($client->text)], [1 .. 3], 'and nothing else';
+    is $server->ended('talks'), undef, 'the stream is open';
+    $client->leave;
+    return $server->ended_ok('talks', 'client');
+}
+
+sub is_bounded {
+    my $server = shift;
+    my $beside = $server->stream(name => 'beside');
+    my $client = $server->stream(name => 'floods');
+    my $said   = 0;
+    eval {
+        local $SIG{PIPE} = 'IGNORE';
+        while ($said < 1e9) { $said += length $client->say('x' x 10_000) && 10_000 }
+    };
+    cmp_ok $said, '>', 1_048_576, 'it may say a megabyte';
+    cmp_ok $said, '<', 1e9,       'but not for ever';
+    $server->ended_ok('floods', 'error');
+    is $server->push(name => 'beside', count => 2), 2, 'its neighbour is pushed to';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
+    is_deeply [numbers($beside->text)], [1, 2], 'and nothing else';
+    return $beside->leave;
+}
+
+# If the server closed its socket while something is unread in it, the kernel would reset the connection, and what the
+# client has not read yet be gone.
+sub costs_no_event {
+    my $server = shift;
+    my $client = $server->stream(name => 'last', class => 'SlowReader', max_buffered => 1_000_000);
+    is $server->push(name => 'last', count => 80, bytes => 10_000), 80, 'much is pushed';
+    $client->say('before the end');
+    $server->ask('/close', name => 'last');
+    $client->say('after it') for 1 .. 50;
+    ok $client->read_until(qr/^id: 80\r\n/m), 'the last event comes';
+    $client->say('and to its very end');
+    ok $client->read_all, 'the stream ends';
+    ok $client->complete, 'as it should';
+    is_deeply [numbers($client->text)], [1 .. 80], 'with all that was pushed';
+    return $server->ended_ok('last', 'application');
+}
+
+# One that neither reads the end of its stream nor leaves.
+sub is_closed_in_the_end {
+    my $server = shift;
+    $server->rests_ok;
+    my $before = $server->descriptors;
+    my @client = map { $server->stream(name => "stays$_") } 1 .. 5;
+    $server->ask('/close', name => "stays$_") for 1 .. 5;
+    $_->say('junk') for @client;
+    $server->rests_ok('the streams have ended');
+    ok wait_until($DEADLINE, sub { $server->descriptors <= $before }), 'their descriptors are closed soon';
+    return;
+}
+
+on_each_server(
+    sub {
+        my $server = shift;
+        subtest 'junk is harmless'    => sub { is_harmless($server) };
+        subtest 'junk is bounded'     => sub { is_bounded($server) };
+        subtest 'junk costs no event' => sub { costs_no_event($server) };
+        $server->rests_ok;
+        $server->serves_ok;
+    }
+);
+on_each_server(\&is_closed_in_the_end, 'Starman');
+
+done_testing;

@@ -1,0 +1,196 @@
+# Clients that are gone without a word, or that take nothing, are ended when their time is up. Sockets are opened here,
+# where they can be put into network namespaces whose link is then cut.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline  qw(wait_until);
+use Developer qw(has_command only_developers);
+use EventSource::Stream::Native;
+use EventSource::XS;
+use Fcntl qw(F_DUPFD);
+use IO::Socket::INET;
+use POSIX  ();
+use Socket qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
+use Test::More;
+use Time::HiRes qw(time);
+
+only_developers();
+
+my $DEADLINE         = 20;     # seconds; for what should happen within two
+my $TCP_USER_TIMEOUT = 18;
+my $TIMEOUT          = 0.5;    # seconds, for who takes nothing
+my $PATIENCE         = 1.5;    # and for who takes little
+
+# Two ends of a TCP connection: the client's, and the server's.
+sub tcp {
+    my $listens = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen   => 1)                  or die "socket: $!";
+    my $client  = IO::Socket::INET->new(PeerAddr  => '127.0.0.1', PeerPort => $listens->sockport) or die "connect: $!";
+    return ($client, scalar $listens->accept);
+}
+
+sub unix {
+    socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    return ($client, $server);
+}
+
+# A stream over a socket, and a reference to why it has ended, when it has.
+sub stream {
+    my ($server, %setting) = @_;
+    my $number = fcntl $server, F_DUPFD, 3 or die "dup: $!";
+    my $stream = EventSource::Stream::Native->open(
+        $number, "head\n\n",
+        keepalive    => 0,
+        timeout      => $TIMEOUT,
+        max_buffered => 64 * 1_048_576,
+        on_slow      => 'disconnect',
+        linger       => 0,
+        opening      => '',
+        %setting
+    );
+    my $why;
+    $stream->on_close(sub { $why = $_[1] });
+    return ($stream, \$why);
+}
+
+sub ended_ok {
+    my ($ended, $expected, $what) = @_;
+    wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $$ended });
+    return is $$ended, $expected, $what;
+}
+
+subtest 'the kernel is told for how long a client may be silent' => sub {
+    for ([60, 60_000], [0.25, 250], [0.0001, 1]) {
+        my ($seconds, $milliseconds) = @$_;
+        my ($client,  $server)       = tcp();
+        my ($stream) = stream($server, timeout => $seconds);
+        is unpack('i', getsockopt $server, IPPROTO_TCP, $TCP_USER_TIMEOUT), $milliseconds, "$seconds seconds";
+    }
+};
+
+for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
+    my ($what, $pair) = @$_;
+    subtest "over $what, who takes nothing is ended" => sub {
+        my ($client, $server) = $pair->();
+        my ($stream, $ended)  = stream($server);
+        ok $stream->write('x' x 8_388_608), 'more is pushed than fits on the way';
+        ended_ok($ended, 'timeout', 'it is ended');
+        ok !$stream->write('more'), 'and takes no more';
+    };
+    subtest "over $what, who takes something is not" => sub {
+        my ($client, $server) = $pair->();
+        my ($stream, $ended)  = stream($server, timeout => $PATIENCE);
+        my $count = 12;
+        $stream->write(('x' x 999_999) . "\n") for 1 .. $count;
+        my $lines = 0;
+        my $slow  = time + 1.5 * $PATIENCE;
+        my $taken = wait_until(
+            $DEADLINE,
+            sub {
+                EventSource::XS->dispatch;
+                sysread $client, my $bytes, time < $slow ? 50_000 : 1_000_000 or return 1;
+                $lines += $bytes =~ tr/\n//;
+                return $lines == 2 + $count;
+            }
+        );
+        ok $taken, 'it takes all';
+        is $$ended, undef, 'and the stream is open';
+    };
+}
+
+# What is lost on the way
+
+my %SETNS = (x86_64 => 308, aarch64 => 268);
+my $setns = $SETNS{(POSIX::uname())[4]};
+my @NAMES = map { "esx-$_-$$" } qw(server client);
+my ($S, $C) = @NAMES;
+open my $OUR_SPACE, '<', '/proc/self/ns/net' or die "namespace: $!";
+
+sub ip { return system('ip', @_) == 0 }
+
+sub has_namespaces {
+    open my $null,   '>',  '/dev/null' or die "/dev/null: $!";
+    open my $stderr, '>&', \*STDERR    or die "stderr: $!";
+    open STDERR,     '>&', $null;
+    my $has = ip('netns', 'add', $S) && ip('netns', 'add', $C);
+    $has &&= connects(1) && enter($C) && routes() && enter();
+    open STDERR, '>&', $stderr;
+    return $has;
+}
+
+# Goes into a namespace, or back.
+sub enter {
+    my $name  = shift;
+    my $space = $OUR_SPACE;
+    if (defined $name) { open $space, '<', "/var/run/netns/$name" or return }
+    return syscall($setns, fileno $space, 0) == 0;
+}
+
+END {
+    -e "/var/run/netns/$_" && ip('netns', 'del', $_) for @NAMES;
+}
+
+# A link of that number between the namespaces.
+sub connects {
+    my $number = shift;
+    my $link   = "esx$number";
+    ip('-n', $S, qw(link add), $link,               qw(type veth peer name), $link, 'netns', $C) or return;
+    ip('-n', $S, qw(addr add), "10.0.$number.1/24", 'dev', $link);
+    ip('-n', $C, qw(addr add), "10.0.$number.2/24", 'dev', $link);
+    ip('-n', $C, qw(addr add), "10.1.$number.2/24", 'dev', $link);
+    return ip('-n', $S, qw(link set), $link, 'up') && ip('-n', $C, qw(link set), $link, 'up');
+}
+
+# Makes a router of the namespace.
+sub routes {
+    open my $forward, '>', '/proc/sys/net/ipv4/ip_forward' or return;
+    return print({$forward} "1\n") && close $forward;
+}
+
+# The two ends of a connection over a link.
+sub far {
+    my $address = "10.0.$_[0].1";
+    enter($S)                                                                                or die "namespace: $!";
+    my $listens = IO::Socket::INET->new(LocalAddr => $address, Listen => 1)                  or die "socket: $!";
+    enter($C)                                                                                or die "namespace: $!";
+    my $client = IO::Socket::INET->new(PeerAddr => $address, PeerPort => $listens->sockport) or die "connect: $!";
+    enter()                                                                                  or die "namespace: $!";
+    return ($client, scalar $listens->accept);
+}
+
+# What happens to the links, each with a pair of clients.
+my @CUTS = (
+    ['its answers are lost'    => [$C, qw(route add blackhole 10.0.1.1/32)]],
+    ['its cable is pulled'     => [$C, qw(link set esx2 down)]],
+    ['our own cable is pulled' => [$S, qw(link set esx3 down)]],
+    ['our route to it is gone' => [$S, qw(route del 10.0.4.0/24)]],
+    [
+        'a router says that it is not there' => [$C, qw(addr del 10.0.5.2/24 dev esx5)],
+        [$C, qw(route add 10.0.5.1/32 dev esx5)],
+        [$C, qw(route add unreachable 10.0.5.2/32)],
+    ],
+);
+
+SKIP: {
+    skip 'no number of setns for this machine',       1 if !$setns;
+    skip 'there is no ip here',                       1 if !has_command('ip');
+    skip 'this user may not make network namespaces', 1 if !has_namespaces();
+    for my $number (1 .. @CUTS) {
+        my ($what, @cuts) = @{$CUTS[$number - 1]};
+        $number == 1 || connects($number) or die "no link $number\n";
+        subtest "a client is ended when $what" => sub {
+            my ($first,  $server)  = far($number);
+            my ($second, $another) = far($number);
+            my ($pushed, $ended)   = stream($server);
+            my ($quiet,  $end)     = stream($another, keepalive => 0.1);
+            for ($first, $second) { sysread $_, my $head, 100 }
+            is scalar(grep { ip('-n', @$_) } @cuts), scalar @cuts, 'it is cut off';
+            ok $pushed->write("data: lost\n\n"), 'a push is taken, for no one can know';
+            ended_ok($ended, 'timeout', 'one that is pushed to');
+            ended_ok($end,   'timeout', 'one that is only kept alive');
+        };
+    }
+}
+
+done_testing;
