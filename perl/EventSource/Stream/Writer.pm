@@ -91,7 +91,7 @@ sub is_open {
 
 sub on_close {
     my ($self, $callback) = @_;
-    if (defined $self->{why}) { EventSource::XS->later($callback, $self, $self->{why}) }
+    if (defined $self->{why}) { EventSource::XS->_later_here($callback, $self, $self->{why}) }
     else                      { push @{$self->{on_close}}, $callback }
     return;
 }
@@ -153,7 +153,7 @@ sub _end {
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
     eval { $writer->close };
-    EventSource::XS->later($_, $self, $why) for splice @{$self->{on_close}};
+    EventSource::XS->_later_here($_, $self, $why) for splice @{$self->{on_close}};
     delete $HELD{refaddr $self};
     delete @$self{qw(heir keepalive lease lease_end poll socket)};
     return;
