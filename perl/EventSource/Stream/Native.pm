@@ -39,7 +39,7 @@ sub collect {
     while (my ($name, $why) = EventSource::XS::_next_end($interpreter)) {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my ($stream, @callbacks) = @$waiting;
-        EventSource::XS->later($_, $stream, $why) for @callbacks;
+        EventSource::XS->_later_here($_, $stream, $why) for @callbacks;
     }
     return;
 }
@@ -55,7 +55,7 @@ sub is_native { return !!1 }
 sub on_close {
     my ($self, $callback) = @_;
     my $why = $self->_want_end;
-    if (defined $why) { EventSource::XS->later($callback, $self, $why) }
+    if (defined $why) { EventSource::XS->_later_here($callback, $self, $why) }
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
         push @$waiting, $callback;
@@ -107,12 +107,11 @@ sub default_max_streams {
 
 # Private functions
 
-# Has the event loop that runs here call dispatch when a stream has ended.
+# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, the next stream looks again.
 sub _watch {
     my $number = EventSource::XS->notify_fd;
     return if !defined $number;
     my $dispatch = sub { EventSource::XS->dispatch };
-    $watched = $$;
     if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {
         $watch = AnyEvent->io(fh => $number, poll => 'r', cb => $dispatch);
     }
@@ -127,6 +126,8 @@ sub _watch {
         $IO::Async::Loop::ONE_TRUE_LOOP->watch_io(handle => $handle, on_read_ready => $dispatch);
         $watch = $handle;
     }
+    else { return }
+    $watched = $$;
     return;
 }
 
