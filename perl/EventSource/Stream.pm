@@ -11,6 +11,9 @@ use EventSource::Stream::Takeover;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 
+# A setting is wrong where the application was made.
+our @CARP_NOT = qw(Plack::App::EventSource);
+
 my %DEFAULT = (
     native       => 'auto',
     keepalive    => 15,

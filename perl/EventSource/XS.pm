@@ -17,21 +17,29 @@ XSLoader::load(__PACKAGE__, $VERSION);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
-# Callbacks that wait for a moment at which they may run: [code, arguments].
+# Callbacks that wait for a moment at which they may run: [is_here, code, arguments]. Those that are for here, the ends of
+# streams, are for one process and one thread; others for whichever copy of this one comes to run them.
 my @LATER;
+my $process = $$;
 
 # What is counted where there is no native writer, and why streams end.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
+sub CLONE {
+    _forget_others();
+    return;
+}
+
 # Public methods
 
 sub dispatch {
     EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
+    _forget_others()                     if $process != $$;
     my @callbacks = splice @LATER;    # what these have called later is for the next time
     local $@;
     for my $callback (@callbacks) {
-        my ($code, @arguments) = @$callback;
+        my (undef, $code, @arguments) = @$callback;
         eval { $code->(@arguments); 1 } or warn "EventSource::XS: a callback died: $@";
     }
     return scalar @callbacks;
@@ -39,8 +47,7 @@ sub dispatch {
 
 sub later {
     my ($class, $code, @arguments) = @_;
-    push @LATER, [$code, @arguments];
-    _wake_loop() if @LATER == 1;
+    _wait_with(0, $code, @arguments);
     return;
 }
 
@@ -64,6 +71,13 @@ sub stats {
 
 # Private functions
 
+# What was for another process, or another thread, to run.
+sub _forget_others {
+    @LATER   = grep { !$_->[0] } @LATER;
+    $process = $$;
+    return;
+}
+
 # Called by format_event: a structure as JSON, in characters.
 sub _json {
     my $structure = shift;
@@ -71,6 +85,20 @@ sub _json {
     return $text if defined $text;
     (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
     croak "EventSource::XS: json: $trouble";
+}
+
+# As later, but for this process alone: a child that is forked before it runs has a copy, and is not to run it too.
+sub _later_here {
+    my ($class, $code, @arguments) = @_;
+    _wait_with(1, $code, @arguments);
+    return;
+}
+
+sub _wait_with {
+    _forget_others() if $process != $$;
+    push @LATER, [@_];
+    _wake_loop() if @LATER == 1;
+    return;
 }
 
 # Where the application runs in an event loop, that loop calls dispatch.
@@ -84,6 +112,9 @@ sub _wake_loop {
     }
     elsif ($INC{'Mojo/IOLoop.pm'} && Mojo::IOLoop->is_running) {
         Mojo::IOLoop->next_tick(sub { __PACKAGE__->dispatch });
+    }
+    elsif ($INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP) {
+        $IO::Async::Loop::ONE_TRUE_LOOP->later(sub { __PACKAGE__->dispatch });
     }
     return;
 }
@@ -200,7 +231,7 @@ causes a warning, and the next one runs.
     EventSource::XS->later($code, @arguments);
 
 Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the
-event loop where AnyEvent, EV or Mojo::IOLoop runs one.
+event loop where AnyEvent, EV, Mojo::IOLoop or IO::Async runs one.
 
 =head2 notify_fd
 

@@ -46,7 +46,7 @@ sub collect {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my $stream  = shift @$waiting;
         while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
-            EventSource::XS->later($callback, $holder || _like_holder($stream, $kind), $why);
+            EventSource::XS->_later_here($callback, $holder || _like_holder($stream, $kind), $why);
         }
     }
     return;
@@ -63,7 +63,7 @@ sub is_native { return !!1 }
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
     my $why = $self->_want_end;
-    if (defined $why) { EventSource::XS->later($callback, $holder || $self, $why) }
+    if (defined $why) { EventSource::XS->_later_here($callback, $holder || $self, $why) }
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
         my $class   = ref $holder;
@@ -124,12 +124,11 @@ sub _like_holder {
     return $class ? $class->closed($stream, $same) : $stream;
 }
 
-# Has the event loop that runs here call dispatch when a stream has ended.
+# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, the next stream looks again.
 sub _watch {
     my $number = EventSource::XS->notify_fd;
     return if !defined $number;
     my $dispatch = sub { EventSource::XS->dispatch };
-    $watched = $$;
     if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {
         $watch = AnyEvent->io(fh => $number, poll => 'r', cb => $dispatch);
     }
@@ -144,6 +143,8 @@ sub _watch {
         $IO::Async::Loop::ONE_TRUE_LOOP->watch_io(handle => $handle, on_read_ready => $dispatch);
         $watch = $handle;
     }
+    else { return }
+    $watched = $$;
     return;
 }
 

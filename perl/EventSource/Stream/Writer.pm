@@ -91,7 +91,7 @@ sub is_open {
 
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
-    if (defined $self->{why}) { EventSource::XS->later($callback, $holder || $self, $self->{why}) }
+    if (defined $self->{why}) { EventSource::XS->_later_here($callback, $holder || $self, $self->{why}) }
     else {
         push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
         weaken $self->{on_close}[-1][1] if $holder;
@@ -159,7 +159,7 @@ sub _end {
 
     for my $asked (splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->later($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+        EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
     }
     delete $HELD{refaddr $self};
     delete @$self{qw(heir keepalive lease lease_end poll socket)};

@@ -1,0 +1,91 @@
+# Streams that have ended leave nothing behind: no memory of Perl's, none of the process, no descriptor.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Stream::Native;
+use Plack::App::EventSource::Connection;
+use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+my $DEADLINE = 30;       # seconds
+my $STREAMS  = 10_000;
+my $AT_ONCE  = 100;
+my $REACTOR  = 2;        # descriptors of the thread that writes
+my $MEMORY   = 4_096;    # KiB by which the process may grow in that time: a hundredth of what a leak would take
+
+my %SETTINGS = (
+    is_loop      => 0,
+    keepalive    => 15,
+    linger       => 0,
+    max_buffered => 1_048_576,
+    on_slow      => 'block',
+    opening      => '',
+    timeout      => 60,
+);
+
+sub descriptors { return scalar(() = glob '/proc/self/fd/*') }
+
+sub resident {
+    open my $status, '<', '/proc/self/status' or die "/proc/self/status: $!";
+    my ($kib) = join('', readline $status) =~ /^VmRSS:\s+(\d+) kB/m;
+    return $kib;
+}
+
+my $told = 0;
+
+# Streams that are open at once, and end: by their clients, by close, by being dropped.
+sub live_and_end {
+    my $count = shift;
+    my (@connections, @clients);
+    for my $number (1 .. $count) {
+        socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+        my $socket = EventSource::XS::_duplicate(fileno $server);
+        my $stream = EventSource::Stream::Native->open($socket, "head\n", %SETTINGS);
+        my $conn   = Plack::App::EventSource::Connection->new(stream => $stream);
+        my %held   = (number => $number);
+        $conn->on_close(sub { $told += !!$held{number} });
+        $conn->push({id => $number, data => 'x' x 1_000}) or die "not taken\n";
+        $conn->close if $number % 3 == 1;
+        push @clients,     $client;
+        push @connections, $conn if $number % 3;
+    }
+    for my $number (1 .. $count) { close $clients[$number - 1] if $number % 3 == 2 }
+    my $until = $told + $count;
+    wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told >= $until }) or die "no ends\n";
+    return;
+}
+
+my $before = descriptors();
+
+SKIP: {
+    if (!eval { require Test::LeakTrace; 1 }) {
+        fail 'there is no Test::LeakTrace' if $ENV{EVENTSOURCE_XS_FULL};
+        skip 'there is no Test::LeakTrace here', 1;
+    }
+    live_and_end(3);
+    Test::LeakTrace::no_leaks_ok(sub { live_and_end(30) }, 'no scalar is left of streams that have ended');
+    Test::LeakTrace::no_leaks_ok(
+        sub {
+            my $stream = eval { EventSource::Stream::Native->open(1_000_000, '', %SETTINGS) };
+            die "opened\n" if $stream;
+        },
+        'nor of one that cannot be opened'
+    );
+}
+
+live_and_end($AT_ONCE) for 1 .. 10;
+my $memory = resident();
+$told = 0;
+live_and_end($AT_ONCE) for 1 .. $STREAMS / $AT_ONCE;
+is $told, $STREAMS, 'all have told their ends';
+wait_until($DEADLINE, sub { descriptors() == $before + $REACTOR });
+is descriptors(), $before + $REACTOR, 'no descriptor is left but those of the thread';
+cmp_ok resident() - $memory, '<', $MEMORY, 'the process has not grown by much';
+is(EventSource::XS->stats->{native}, 0, 'no stream is left');
+
+done_testing;

@@ -1,0 +1,122 @@
+# An event loop is told of the ends of native streams by itself, or by a descriptor that it watches.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Developer qw(only_developers);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# A module, how it is begun, how it runs until $done, how often it calls a sub, and how it stops.
+my %LOOP = (
+    'AnyEvent' => {
+        begin => 'use AnyEvent; AnyEvent::detect(); my $cv = AnyEvent->condvar;',
+        run   => 'my $end = AnyEvent->timer(after => $DEADLINE, cb => sub { $cv->send }); $cv->recv;',
+        stop  => '$cv->send;',
+    },
+    'EV' => {
+        begin => 'use EV;',
+        run   => 'my $end = EV::timer($DEADLINE, 0, sub { EV::break() }); EV::run();',
+        stop  => 'EV::break();',
+    },
+    'Mojo::IOLoop' => {
+        begin => 'use Mojo::IOLoop;',
+        run   => 'Mojo::IOLoop->timer($DEADLINE => sub { Mojo::IOLoop->stop }); Mojo::IOLoop->start;',
+        stop  => 'Mojo::IOLoop->stop;',
+    },
+    'IO::Async' => {
+        module => 'IO::Async::Loop',
+        begin  => 'use IO::Async::Loop; my $loop = IO::Async::Loop->new;',
+        run    => '$loop->watch_time(after => $DEADLINE, code => sub { $loop->stop }); $loop->run;',
+        stop   => '$loop->stop;',
+    },
+    'POE, which is told of notify_fd' => {
+        module => 'POE',
+        begin  => 'use POE;',
+        run    => <<'POE',
+            my ($alarm, $handle);
+            POE::Session->create(
+                inline_states => {
+                    _start => sub {
+                        open $handle, '<&', EventSource::XS->notify_fd or die $!;
+                        $_[KERNEL]->select_read($handle, 'ended');
+                        $_[KERNEL]->delay(late => $DEADLINE);
+                    },
+                    ended => sub { EventSource::XS->dispatch },
+                    late  => sub { $_[KERNEL]->stop },
+                }
+            );
+            POE::Kernel->run;
+POE
+        stop => 'POE::Kernel->stop;',
+    },
+    'a plain select' => {
+        module => 'strict',
+        begin  => 'my $stopped;',
+        run    => <<'SELECT',
+            until ($stopped) {
+                my $set = '';
+                vec($set, EventSource::XS->notify_fd, 1) = 1;
+                select $set, undef, undef, $DEADLINE or last;
+                EventSource::XS->dispatch;
+            }
+SELECT
+        stop => '$stopped = 1;',
+    },
+);
+
+# What a program prints that is made of these pieces.
+sub printed {
+    my $program = "use strict; use warnings; my \$DEADLINE = $DEADLINE; \$| = 1; " . join ' ', @_;
+    open my $out, '-|', $^X, qw(-Mblib -It/lib), '-e', $program or die "$^X: $!";
+    local $/;
+    return scalar(readline $out) // '';
+}
+
+my $THREE = <<'THREE';
+    my @pairs = map { [Pair->open] } 1 .. 3;
+    my $told  = 0;
+    for my $pair (@pairs) {
+        $pair->[0]->on_close(sub { print "$_[1] "; $told++; if ($told == 3) { STOP } });
+    }
+    $pairs[0][1]->leave;
+    $pairs[1][0]->close;
+    $pairs[2][1]->leave(reset => 1);
+THREE
+
+for my $name (sort keys %LOOP) {
+    my %loop   = %{$LOOP{$name}};
+    my $module = $loop{module} // $name;
+SKIP: {
+        if (!eval "require $module; 1") {    ## no critic (StringyEval)
+            fail "there is no $module" if $ENV{EVENTSOURCE_XS_FULL};
+            skip "there is no $module here", 1;
+        }
+        my $three = $THREE =~ s/STOP/$loop{stop}/r;
+        is join(' ', sort split ' ', printed($loop{begin}, 'use Pair;', $three, $loop{run})),
+            'application client client', "$name learns of three ends";
+
+        # A stream that was there before the loop.
+        my $early =
+            'use Pair; my ($early, $client) = Pair->open; $early->on_close(sub { print "early " }); $early->close;';
+        like printed($early, $loop{begin}, $three, $loop{run}), qr/early/, "$name learns of one that was there before";
+
+        # A stream that has ended before anybody asks.
+        my $late = <<"LATE";
+            use Pair; my (\$late, \$client) = Pair->open; \$late->close; \$client->read_all;
+            \$late->_want_end; \$late->_wait_for_end(1_000 * \$DEADLINE);
+            my \$next = sub { \$late->on_close(sub { print "late \$_[1]"; $loop{stop} }) };
+            my (\$other, \$leaves) = Pair->open; \$other->on_close(\$next); \$leaves->leave;
+LATE
+        is printed($loop{begin}, $late, $loop{run}), 'late application', "$name runs what is asked for too late"
+            if $name !~ /POE|select/;
+    }
+}
+
+done_testing;

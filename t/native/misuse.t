@@ -1,0 +1,137 @@
+# What an application does wrong with a native stream croaks, at its own line, and harms nothing.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::Stream;
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Pair;
+use Plack::App::EventSource;
+
+# What a call dies of.
+sub death {
+    my $code = shift;
+    return eval { $code->(); 1 } ? 'nothing' : $@;
+}
+
+# The methods of a stream.
+my %METHOD = (
+    buffered      => sub { $_[0]->buffered },
+    close         => sub { $_[0]->close },
+    drop          => sub { $_[0]->drop },
+    is_blocking   => sub { $_[0]->is_blocking },
+    is_open       => sub { $_[0]->is_open },
+    leave_handler => sub { $_[0]->leave_handler },
+    on_close      => sub {
+        $_[0]->on_close(sub { });
+    },
+    settle => sub { $_[0]->settle },
+    write  => sub { $_[0]->write("data: x\n\n") },
+);
+
+my ($stream, $client) = Pair->open;
+my $copy   = $$stream;
+my %FORGED = (
+    'a hash'           => bless({},                   'EventSource::Stream::Native'),
+    'a number'         => bless(\(my $number = 4711), 'EventSource::Stream::Native'),
+    'a copied object'  => bless(\$copy,               'EventSource::Stream::Native'),
+    'a code reference' => bless(sub { },              'EventSource::Stream::Native'),
+    'the class itself' => 'EventSource::Stream::Native',
+);
+
+for my $forged (sort keys %FORGED) {
+    subtest "$forged is no stream" => sub {
+        for my $method (sort keys %METHOD) {
+            like death(sub { $METHOD{$method}->($FORGED{$forged}) }),
+                qr/\AEventSource::Stream::Native: this is no stream; .* at \Q$0\E line \d+\.\n\z/, $method;
+        }
+    };
+}
+my $method = EventSource::Stream::Native->can('write');
+for my $self (undef, 7, 'x', [], \1) {
+    like death(sub { $method->($self, 'x') }), qr/this is no stream/, 'write of ' . (defined $self ? $self : 'undef');
+}
+
+subtest 'what is no string of bytes is not written' => sub {
+    my %given = (
+        'undef'           => [undef,      'write takes a string of bytes, not undef'],
+        'wide characters' => ["\x{263a}", 'write takes bytes, this string holds a character above U\+00FF'],
+        'a reference'     => [[],         '.*'],
+    );
+    delete $given{'a reference'} if death(sub { $stream->write([]) }) eq 'nothing';
+    for my $what (sort keys %given) {
+        my ($bytes, $trouble) = @{$given{$what}};
+        like death(sub { $stream->write($bytes) }),
+            qr/\AEventSource::Stream::Native: $trouble at \Q$0\E line \d+\.\n\z/, $what;
+    }
+    ok $stream->is_open, 'the stream goes on';
+};
+
+subtest 'what dies while it is read is what write dies of' => sub {
+
+    package Dying {
+        use overload '""' => sub { die "while it is read\n" }, fallback => 0;
+    }
+    is death(sub { $stream->write(bless [], 'Dying') }), "while it is read\n", 'as it is';
+
+    package Undoing {
+        use overload '""' => sub { undef ${$_[0]}; "data: undone\n\n" }, fallback => 0;
+    }
+    my $held = $stream;
+    like death(sub { $held->write(bless \$held, 'Undoing') }), qr{this is no stream},
+        'one that lets go of its variable';
+    ok $stream->write("data: on\n\n") && $client->read_until(qr{data: on\n\n}), 'the stream goes on';
+};
+
+subtest 'a reason must be one' => sub {
+    for my $why ('boredom', '', 'Client') {
+        like death(sub { $stream->close($why) }),
+            qr/\AEventSource::Stream::Native: '\Q$why\E' is no reason to close a stream at \Q$0\E line \d+\.\n\z/,
+            "'$why'";
+    }
+    ok $stream->is_open, 'the stream goes on';
+};
+
+subtest 'a descriptor must be one' => sub {
+    my ($number) = Pair->connect;
+    EventSource::Stream::Takeover::_close_number($number);
+    my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_slow => 'block', opening => '', linger => 0);
+    like death(sub { EventSource::Stream::Native->open($number, '', @settings) }), qr/\AEventSource::Stream::Native: /,
+        'one that is closed';
+};
+
+my @BAD = (
+    (map { [keepalive    => $_, 'must be a number of seconds'] } -1, 'x', '', 'inf', "1\n"),
+    (map { [linger       => $_, 'must be a number of seconds'] } -1,              'soon'),
+    (map { [timeout      => $_, 'must (?:be a number of seconds|not be 0)'] } -1, 0, 'x', '0.0'),
+    (map { [max_buffered => $_, 'must be a whole number from 1'] } 0, -1, 1.5, '1e6', 'x'),
+    (map { [max_streams  => $_, 'must be a whole number from 1'] } 0, -1, 1.5, 'x'),
+    (map { [native       => $_, q{must be 'auto', 0 or 1}] } 2,                         'yes', ''),
+    (map { [on_slow      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
+);
+
+subtest 'a setting that cannot be croaks where it is made' => sub {
+    for my $bad (@BAD) {
+        my ($name, $value, $trouble) = @$bad;
+        my $source = Plack::App::EventSource->new(handler_cb => sub { }, $name => $value);
+        my ($file, $line) = (__FILE__, __LINE__ + 1);
+        like death(sub { $source->to_app }), qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/,
+            "$name => " . ($value =~ s/\n/\\n/r);
+    }
+};
+
+subtest 'a setting that becomes so later croaks at the next GET' => sub {
+    for my $bad (@BAD) {
+        my ($name, $value, $trouble) = @$bad;
+        my $source = Plack::App::EventSource->new(handler_cb => sub { });
+        my $app    = $source->to_app;
+        $source->$name($value);
+        like death(sub { $app->({REQUEST_METHOD => 'GET'}) }), qr/\A[\w:]+: $name $trouble at /,
+            "$name => " . ($value =~ s/\n/\\n/r);
+    }
+};
+
+done_testing;
