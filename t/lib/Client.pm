@@ -99,6 +99,13 @@ sub request {
     return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
 }
 
+# What comes on the connection behind the response, until the server closes it; undef at the deadline.
+sub rest {
+    my ($self, $seconds) = @_;
+    my $rest = $self->_read_while($seconds, sub { !$self->{closed} });
+    return $rest ? $self->{raw} : undef;
+}
+
 # Sends bytes, whatever they are.
 sub say {
     my ($self, $bytes) = @_;
@@ -153,12 +160,17 @@ sub _read_while {
     my ($self, $seconds, $wanted) = @_;
     my $deadline = time + (defined $seconds ? $seconds : $DEADLINE);
     my $select   = IO::Select->new($self->{socket});
-    $self->_parse;
+    $self->_parse if !$self->{ended};
     while ($wanted->()) {
         my $left = $deadline - time;
         return !!0 if $left <= 0 || !$select->can_read($left);
         my $count = sysread $self->{socket}, $self->{raw}, 65_536, length $self->{raw};
-        if ($count) { $self->_parse; next }
+        if ($count) {
+            $self->_parse if !$self->{ended};
+            next;
+        }
+        $self->{closed} = !!1;
+        next if $self->{ended};
 
         # The connection has ended; the response with it, whether or not it was complete.
         $self->{cut}   = !defined $count || $self->{chunked} || defined $self->{length} || !defined $self->{status};

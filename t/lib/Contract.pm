@@ -6,13 +6,16 @@ use warnings;
 # one loop over both. The application is t/data/contract.psgi.
 #
 #   Contract->run('Starman');
+#   Contract->run('Starman', native => 1);
 
 use Carp qw(croak);
 use Client;
 use ContractChecks qw(:all);
 use Deadline       qw(wait_until);
+use Developer      qw(has_module);
 use File::Temp     ();
 use MockClient;
+use Plack::App::EventSource;
 use Server;
 use Test::More;
 
@@ -37,6 +40,8 @@ my %CANNOT   = (
         blocking           => $NO_BLOCK,
         'filtered leaving' => 'it gives no socket but by its own writer',
         'keep-alive'       => 'it is off unless asked for',
+        'copied'           => 'a copy fetches psgix.io, and then its socket is closed twice',
+        'empty writes'     => 'it makes them the last chunk of the response',
     },
     'uWSGI' => {
         loop         => $NO_LOOP,
@@ -50,6 +55,13 @@ my %CANNOT   = (
         process      => 'there is no process of a server',
     },
 );
+
+# Middleware that leaves the body alone, so that a stream can be taken over from under it; and middleware that filters the
+# body, whatever it is.
+my @LEAVES_BODY = qw(
+    AccessLog ConditionalGET ContentLength ErrorDocument HTTPExceptions Head JSONP Lint ReverseProxy Runtime StackTrace
+);
+my @FILTERS_BODY = qw(AccessLog::Timed SimpleContentFilter);
 
 # What a server can do when it is told to.
 my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
@@ -80,7 +92,8 @@ my @CONTRACT = (
         head_is(@HEAD, 'X-Accel-Buffering' => 'no', 'X-State' => 'changed later')
     ],
 
-    ['the head comes before there is an event' => '/silent', \&head_comes_first, 'client'],
+    ['the head comes before there is an event' => '/silent',     \&head_comes_first, 'client'],
+    ['an event comes before there is another'  => '/one-by-one', \&comes_one_by_one, 'client'],
 
     ['one push is one event'  => '/one',      text_is("data: foo\r\n\r\n")],
     ['many pushes are many'   => '/many',     text_is(join '', map { "data: event $_\r\n\r\n" } 1 .. 100)],
@@ -126,6 +139,18 @@ my @CONTRACT = (
     ['header middleware has its say'    => '/wrapped',  \&is_wrapped],
     ['a filter of the body has its say' => '/filtered', text_is("DATA: FOO\r\n\r\nDATA: BAR\r\n\r\n")],
 
+    ['a stream is taken over from the server' => '/foundation/plain', taken_over()],
+    ['from a copied environment too' => '/foundation/copied', taken_over('Feersum'), 'copied'],
+    (map { ["and behind $_"     => "/foundation/$_", taken_over(),           "Plack::Middleware::$_"] } @LEAVES_BODY),
+    (map { ["but not behind $_" => "/foundation/$_", stands_on_the_writer(), "Plack::Middleware::$_"] } @FILTERS_BODY),
+    ['nor behind Chunked, where it chunks' => '/foundation/Chunked', \&is_chunked_by_a_filter],
+    [
+        'nor behind Deflater, where it deflates' => ['/foundation/Deflater', headers => ['Accept-Encoding' => 'gzip']],
+        \&is_deflated, 'Plack::Middleware::Deflater', 'empty writes'
+    ],
+    ['where it does not, it leaves all alone' => '/foundation/Deflater', taken_over(), 'Plack::Middleware::Deflater'],
+    ['a handler may copy its environment'     => '/copying',             \&copies_its_environment, 'copied'],
+
     ['a client may leave'              => '/tick',    leaves(),                 'client'],
     ['a client may reset'              => '/tick',    leaves(reset => 1),       'client'],
     ['even one that had more to say'   => '/tick',    leaves(saying => 'junk'), 'client'],
@@ -142,17 +167,21 @@ my @CONTRACT = (
         'a request right behind another harms no one' => ['/many', then => "GET /plain HTTP/1.0\r\n\r\n"],
         \&is_unharmed, 'client'
     ],
-    ['streams leave no descriptor behind' => '/one', \&leaks_nothing, 'process'],
+    ['what a client says during a stream is not heard' => '/one-by-one', \&is_not_disturbed, 'client'],
+    ['streams leave no descriptor behind'              => '/one',        \&leaks_nothing,    'process'],
 );
 
 # Public methods
 
-# Runs the contract on a server: a name of Server's, or MockHTTP.
+# Runs the contract on a server: a name of Server's, or MockHTTP. With native => 1 streams are taken over from the server
+# wherever that can be, otherwise nowhere.
 sub run {
-    my ($class, $name) = @_;
+    my ($class, $name, %option) = @_;
+    my $native = $option{native} ? 1 : 0;
+    plan(skip_all => 'there is no native writer') if $native && !Plack::App::EventSource->can('native');
     my $journal = File::Temp->new(TEMPLATE => 'contract-XXXXXX', TMPDIR => 1);
-    my $self    = bless {name => $name, journal => $journal->filename, tags => 0}, $class;
-    my $env     = {CONTRACT_JOURNAL => $journal->filename};
+    my $self    = bless {name => $name, native => $native, journal => $journal->filename, tags => 0}, $class;
+    my $env     = {CONTRACT_JOURNAL => $journal->filename, CONTRACT_NATIVE => $native};
     if ($name eq 'MockHTTP') {
         $self->{mock} = MockClient->new('t/data/contract.psgi', $env);
     }
@@ -183,6 +212,9 @@ sub get {
     return $client;
 }
 
+# Whether a stream with nothing in its way is taken over from the server.
+sub is_native { return $_[0]{native} && !$_[0]{mock} }
+
 sub tell_all {
     my ($self, $tag, $text) = @_;
     open my $journal, '>>', $self->{journal} or croak "$self->{journal}: $!";
@@ -211,7 +243,9 @@ sub told_ok {
 sub _row {
     my ($self, $sentence, $request, $check, @needs) = @_;
     my ($path, %option) = ref $request ? @$request : $request;
-    my ($why) = grep { defined } @{$CANNOT{$self->{name}}}{@needs};
+    my ($missing) = grep { /::/ && !has_module($_) } @needs;
+    return fail "$sentence: there is no $missing" if $missing && $ENV{EVENTSOURCE_XS_FULL};
+    my ($why) = $missing ? "there is no $missing here" : grep { defined } @{$CANNOT{$self->{name}}}{@needs};
     if (defined $why) {
     SKIP: { skip "$sentence: $why", 1 }
         return;
