@@ -212,7 +212,7 @@ sub is_not_disturbed {
         $run->tell_all($client->{tag}, "event $number is here");
     }
     ok $client->read_all, 'it ends';
-    ok $client->complete, 'complete' if $run->is_native || $client->header('Transfer-Encoding');
+    ok $client->complete, 'complete' if $run->ends_connection || $client->header('Transfer-Encoding');
     is $client->text, join('', map { "data: event $_\r\n\r\n" } 0 .. 5), 'as if nothing had been said';
     serves($run);
     return;
@@ -234,8 +234,8 @@ sub is_unharmed {
     ok $client->complete, 'complete';
     is $client->text, join('', map { "data: event $_\r\n\r\n" } 1 .. 100), 'and is not mixed up with anything';
     my $rest = $client->rest;
-    if ($run->is_native) { is $rest, '', 'and is the last of its connection' }
-    else                 { like $rest, qr{\A(?:HTTP/1[.][01] 200 .*\r\n\r\nplain)?\z}s, 'only the other may follow' }
+    if ($run->ends_connection) { is $rest, '', 'and is the last of its connection' }
+    else { like $rest, qr{\A(?:HTTP/1[.][01] 200 .*\r\n\r\nplain)?\z}s, 'only the other may follow' }
     serves($run);
     return;
 }
@@ -333,8 +333,8 @@ sub serves {
 sub serves_again {
     my ($client, $run) = @_;
     ok $client->read_all, 'it ends';
-    is $client->header('Connection'), 'close', 'and says that its connection does' if $run->is_native;
-    return is $client->rest, '', 'and closes' if $run->is_native || $client->{http} eq '1.0';
+    is $client->header('Connection'), 'close', 'and says that its connection does' if $run->ends_connection;
+    return is $client->rest, '', 'and closes' if $run->ends_connection || $client->{http} eq '1.0';
     $client->request('/one?tag=again');
     ok $client->read_all, 'the second ends';
     is $client->text, "data: foo\r\n\r\n", 'and is the same';
