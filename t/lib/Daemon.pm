@@ -20,8 +20,8 @@ use POSIX        qw(WNOHANG setpgid);
 use Scalar::Util qw(weaken);
 use Test::More;
 
-# An interrupted test ends its servers too.
-use sigtrap qw(die untrapped HUP INT TERM);
+# An interrupted test ends its servers too, and one whose prove is gone.
+use sigtrap qw(die untrapped HUP INT PIPE TERM);
 
 my $START_WITHIN = 30;    # seconds
 my $STOP_WITHIN  = 5;     # seconds
@@ -33,6 +33,7 @@ my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{[/\\][^/\\]+\z}{}r;
 my %RUNNING;
 
 END {
+    $SIG{PIPE} = 'IGNORE';
     $_->_finish for grep { defined } values %RUNNING;
 }
 
