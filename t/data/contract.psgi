@@ -51,9 +51,11 @@ sub repeat {
     return;
 }
 
-# An application around a handler.
+# An application around a handler, in the mode that the contract runs in. There is a filter in some rows, so that native
+# streams cannot be insisted on.
 sub source {
     my ($handler, %option) = @_;
+    $option{native} = $ENV{CONTRACT_NATIVE} ? 'auto' : 0 if Plack::App::EventSource->can('native');
     return Plack::App::EventSource->new(handler_cb => $handler, %option);
 }
 
@@ -161,6 +163,23 @@ sub fork_child {
     return;
 }
 
+# Pushes an event when the test has seen the one before.
+sub one_by_one {
+    my ($conn, $env) = @_;
+    my $count = 0;
+    $conn->push('event 0');
+    repeat(
+        $env,
+        sub {
+            return 1                                if !told(qr/\A\Q${\tag($env)}\E event $count is here/);
+            return $conn->push('event ' . ++$count) if $count < 5;
+            $conn->close;
+            return;
+        }
+    );
+    return;
+}
+
 # Says that it is open, and what follows only when the test has told it to.
 sub together {
     my ($conn, $env) = @_;
@@ -209,6 +228,37 @@ sub close_twice {
     return;
 }
 
+# Tells what its stream stands on: one that was taken over from the server, or the server's writer.
+sub foundation {
+    my $conn = shift;
+    $conn->push($conn->can('is_native') && $conn->is_native ? 'native' : 'writer');
+    $conn->push('and goes on');
+    $conn->close;
+    return;
+}
+
+# Middleware that calls its application with a copy of the environment.
+sub copied {
+    my $app = shift;
+    return sub { return $app->({%{$_[0]}}) };
+}
+
+# Copies the environment while the stream is open, and when it has ended.
+sub copying {
+    my ($conn, $env) = @_;
+    my $copy = sub {
+        my %copy = %$env;
+        report($env, "$_[0], of " . ($copy{REQUEST_METHOD} || 'nothing'));
+        return;
+    };
+    $conn->on_close(sub { $copy->('copied when closed') });
+    $conn->push('foo');
+    $copy->('copied when open');
+    $conn->push('bar');
+    $conn->close;
+    return;
+}
+
 # Middleware that sets one header and appends another.
 sub add_headers {
     my $app = shift;
@@ -251,6 +301,25 @@ my $placed = sub {
     return $PLACE->($env);
 };
 
+# What a source may stand behind, with its arguments.
+my %BEHIND = (
+    'AccessLog'           => [logger => sub { }],
+    'AccessLog::Timed'    => [logger => sub { }],
+    'Chunked'             => [],
+    'ConditionalGET'      => [],
+    'ContentLength'       => [],
+    'Deflater'            => [content_type => 'text/event-stream'],
+    'ErrorDocument'       => [404          => '/nowhere'],
+    'HTTPExceptions'      => [],
+    'Head'                => [],
+    'JSONP'               => [],
+    'Lint'                => [],
+    'ReverseProxy'        => [],
+    'Runtime'             => [],
+    'SimpleContentFilter' => [filter          => sub { }],
+    'StackTrace'          => [no_print_errors => 1],
+);
+
 my $app = builder {
     mount '/one'         => source(pushing(['foo']))->to_app;
     mount '/many'        => source(pushing(map { ["event $_"] } 1 .. 100))->to_app;
@@ -292,6 +361,16 @@ my $app = builder {
         enable 'AccessLog', logger => sub { };
         enable \&add_headers;
         source(pushing(['foo']), headers => ['X-App' => 'yes'])->to_app;
+    };
+    mount '/one-by-one' => source(\&one_by_one)->to_app;
+    mount '/copying'    => source(\&copying)->to_app;
+    mount '/foundation' => builder {
+        for my $name (keys %BEHIND) {
+            my $class = eval { Plack::Util::load_class($name, 'Plack::Middleware') } or next;   # not everybody has each
+            mount "/$name" => $class->wrap(source(\&foundation)->to_app, @{$BEHIND{$name}});
+        }
+        mount '/copied' => copied(source(\&foundation)->to_app);
+        mount '/plain'  => source(\&foundation)->to_app;
     };
     mount '/held' => builder {
         enable 'SimpleContentFilter', filter => sub { };

@@ -12,6 +12,7 @@ use warnings;
 use Carp qw(croak);
 use IO::Select;
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use Socket      qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
@@ -28,14 +29,14 @@ sub complete { return $_[0]{ended} && !$_[0]{cut} }
 # Whether it has come to its end.
 sub ended { return $_[0]{ended} }
 
-# Connects and sends a request. Options: http, '1.0' or '1.1'; method; headers, a list of names and values; then, a string
-# of bytes to send right behind the request.
+# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1'; method;
+# headers, a list of names and values; then, a string of bytes to send right behind the request; certificate, the file with
+# the one that the server must have, for TLS.
 sub get {
-    my ($class, $port, $path, %option) = @_;
-    my $self = bless {http => $option{http} || '1.1', port => $port}, $class;
-    $self->{socket} =
-           IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp', Timeout => $DEADLINE)
-        or croak "Client: no connection to port $port: $!";
+    my ($class, $at, $path, %option) = @_;
+    my $self = bless {http => $option{http} || '1.1', host => $at =~ m{/} ? 'localhost' : "127.0.0.1:$at"}, $class;
+    $self->{socket} = _connect($at) or croak "Client: no connection to $at: $!";
+    $self->_start_tls($option{certificate}) if $option{certificate};
     return $self->request($path, %option);
 }
 
@@ -83,7 +84,7 @@ sub read_until {
 sub request {
     my ($self, $path, %option) = @_;
     my $method  = $option{method} || 'GET';
-    my @headers = ('Host', "127.0.0.1:$self->{port}", @{$option{headers} || []});
+    my @headers = ('Host', $self->{host}, @{$option{headers} || []});
     my $head    = "$method $path HTTP/$self->{http}\r\n";
     while (my ($name, $value) = splice @headers, 0, 2) { $head .= "$name: $value\r\n" }
     %$self = (
@@ -99,12 +100,22 @@ sub request {
     return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
 }
 
+# What comes on the connection behind the response, until the server closes it; undef at the deadline.
+sub rest {
+    my ($self, $seconds) = @_;
+    my $rest = $self->_read_while($seconds, sub { !$self->{closed} });
+    return $rest ? $self->{raw} : undef;
+}
+
 # Sends bytes, whatever they are.
 sub say {
     my ($self, $bytes) = @_;
     local $SIG{PIPE} = 'IGNORE';
-    my $sent = syswrite $self->{socket}, $bytes;
-    croak 'Client: not sent: ' . (defined $sent ? 'cut short' : $!) if !defined $sent || $sent != length $bytes;
+    while (length $bytes) {    # one record of TLS at a time
+        my $sent = syswrite $self->{socket}, $bytes;
+        croak "Client: not sent: $!" if !defined $sent;
+        substr $bytes, 0, $sent, '';
+    }
     return $self;
 }
 
@@ -113,7 +124,20 @@ sub status { return $_[0]{status} }
 # The body without its comments, which may stand anywhere in a stream.
 sub text { return $_[0]{body} =~ s/^:[^\r\n]*(?:\r\n|\n)(?:\r\n|\n)?//gmr }
 
-# Private methods
+# Private functions and methods
+
+sub _connect {
+    my $at = shift;
+    return IO::Socket::UNIX->new(Peer     => $at) if $at =~ m{/};
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at, Proto => 'tcp', Timeout => $DEADLINE);
+}
+
+# Whether something can be read within so many seconds. TLS may hold more than the socket does.
+sub _can_read {
+    my ($self, $seconds) = @_;
+    my $socket = $self->{socket};
+    return $socket->can('pending') && $socket->pending || IO::Select->new($socket)->can_read($seconds);
+}
 
 # Takes what has come out of {raw}: the head first, then body in whatever framing the head announced.
 sub _parse {
@@ -152,19 +176,31 @@ sub _parse_chunks {
 sub _read_while {
     my ($self, $seconds, $wanted) = @_;
     my $deadline = time + (defined $seconds ? $seconds : $DEADLINE);
-    my $select   = IO::Select->new($self->{socket});
-    $self->_parse;
+    $self->_parse if !$self->{ended};
     while ($wanted->()) {
         my $left = $deadline - time;
-        return !!0 if $left <= 0 || !$select->can_read($left);
+        return !!0 if $left <= 0 || !$self->_can_read($left);
         my $count = sysread $self->{socket}, $self->{raw}, 65_536, length $self->{raw};
-        if ($count) { $self->_parse; next }
+        if ($count) {
+            $self->_parse if !$self->{ended};
+            next;
+        }
+        $self->{closed} = !!1;
+        next if $self->{ended};
 
         # The connection has ended; the response with it, whether or not it was complete.
         $self->{cut}   = !defined $count || $self->{chunked} || defined $self->{length} || !defined $self->{status};
         $self->{ended} = !!1;
     }
     return !!1;
+}
+
+sub _start_tls {
+    my ($self, $certificate) = @_;
+    require IO::Socket::SSL;
+    IO::Socket::SSL->start_SSL($self->{socket}, SSL_ca_file => $certificate, SSL_verifycn_name => '127.0.0.1')
+        or croak "Client: no TLS: $IO::Socket::SSL::SSL_ERROR";
+    return;
 }
 
 1;

@@ -5,14 +5,17 @@ use warnings;
 # What the rows of the contract check, each given the response to the row's request and the run (Contract.pm).
 
 use Client;
-use Deadline qw(wait_until);
-use Exporter qw(import);
+use Deadline               qw(wait_until);
+use Exporter               qw(import);
+use IO::Uncompress::Gunzip qw($GunzipError gunzip);
 use Test::More;
 
 our @EXPORT_OK = qw(
     begins_with_a_preamble
     begins_with_a_retry
     child_goes_on
+    comes_one_by_one
+    copies_its_environment
     croaks_and_goes_on
     ends_by_close
     ends_by_drop
@@ -21,6 +24,9 @@ our @EXPORT_OK = qw(
     head_comes_first
     head_is
     is_a_megabyte
+    is_chunked_by_a_filter
+    is_deflated
+    is_not_disturbed
     is_not_unwound
     is_unharmed
     is_unwound
@@ -33,8 +39,10 @@ our @EXPORT_OK = qw(
     serves
     serves_again
     status_is
+    stands_on_the_writer
     stays_when_dropped
     survives
+    taken_over
     text_is
     waits_for_reader
 );
@@ -45,6 +53,13 @@ my $STREAMS  = 200;    # how many in a row must leave no descriptor behind
 
 # The headers of a response that are the server's own business.
 my $SERVERS_OWN = qr/\A(?:connection|date|server|transfer-encoding)\z/i;
+
+# What a stream says that tells what it stands on.
+my $FOUNDATION = "data: %s\r\n\r\ndata: and goes on\r\n\r\n";
+
+# What a client may send that was not asked for. It fits into the buffers of sockets: where nobody reads it, it is sent all
+# the same.
+my $JUNK = "GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n" . "junk\n" x 10_000;
 
 # Public functions
 
@@ -71,6 +86,29 @@ sub child_goes_on {
     ok $client->read_all, 'it ends';
     is $client->text, join('', map { "data: child $_\r\n\r\n" } 1 .. 5), 'all that the child pushed';
     ok $client->complete, 'complete' if $client->{http} eq '1.0' || $client->header('Transfer-Encoding');
+    return;
+}
+
+sub comes_one_by_one {
+    my ($client, $run) = @_;
+    for my $number (0 .. 5) {
+        ok $client->read_until(qr/^data: event $number\r\n\r\n/m), "event $number is here" or return;
+        $run->tell_all($client->{tag}, "event $number is here");
+    }
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->text, join('', map { "data: event $_\r\n\r\n" } 0 .. 5), 'with no others';
+    return;
+}
+
+sub copies_its_environment {
+    my ($client, $run) = @_;
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->text, "data: foo\r\n\r\ndata: bar\r\n\r\n", 'with all that was pushed';
+    $run->told_ok($client, qr/^copied when open, of GET$/m,   'while it was open');
+    $run->told_ok($client, qr/^copied when closed, of GET$/m, 'and when it had ended');
+    serves($run);
     return;
 }
 
@@ -152,6 +190,43 @@ sub is_a_megabyte {
     return;
 }
 
+# The middleware frames the body for a client of HTTP/1.1, and some servers do it once more.
+sub is_chunked_by_a_filter {
+    my ($client, $run) = @_;
+    return taken_over()->($client, $run) if $client->{http} eq '1.0';
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    like $client->text, qr/data: writer\r\n\r\n.*data: and goes on\r\n\r\n/s, 'on the writer';
+    return;
+}
+
+sub is_deflated {
+    my $client = shift;
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete';
+    is $client->header('Content-Encoding'), 'gzip', 'its head says so';
+    gunzip(\$client->body, \my $text) or fail "it is gzip: $GunzipError";
+    is Client::text({body => $text}), sprintf($FOUNDATION, 'writer'), 'and what it says, on the writer';
+    return;
+}
+
+# A client of an event stream has nothing to say. What it says all the same is at most a request of its own, for
+# afterwards.
+sub is_not_disturbed {
+    my ($client, $run) = @_;
+    ok $client->read_until(qr/^data: event 0\r\n/m), 'it runs';
+    $client->say($JUNK);
+    for my $number (0 .. 5) {
+        $client->read_until(qr/^data: event $number\r\n\r\n/m) or return fail "event $number is here";
+        $run->tell_all($client->{tag}, "event $number is here");
+    }
+    ok $client->read_all, 'it ends';
+    ok $client->complete, 'complete' if $run->ends_connection || $client->header('Transfer-Encoding');
+    is $client->text, join('', map { "data: event $_\r\n\r\n" } 0 .. 5), 'as if nothing had been said';
+    serves($run);
+    return;
+}
+
 sub is_not_unwound {
     my ($client, $run) = @_;
     ok $client->read_until(qr/data: tick/), 'it runs';
@@ -167,6 +242,9 @@ sub is_unharmed {
     ok $client->read_all, 'it ends';
     ok $client->complete, 'complete';
     is $client->text, join('', map { "data: event $_\r\n\r\n" } 1 .. 100), 'and is not mixed up with anything';
+    my $rest = $client->rest;
+    if ($run->ends_connection) { is $rest, '', 'and is the last of its connection' }
+    else { like $rest, qr{\A(?:HTTP/1[.][01] 200 .*\r\n\r\nplain)?\z}s, 'only the other may follow' }
     serves($run);
     return;
 }
@@ -260,16 +338,20 @@ sub serves {
     return;
 }
 
+# A stream that was taken over is the last of its connection, and says so.
 sub serves_again {
     my ($client, $run) = @_;
     ok $client->read_all, 'it ends';
-    return pass 'and closes, as HTTP/1.0 does' if $client->{http} eq '1.0';
-    return pass 'and says that it closes'      if lc($client->header('Connection') || '') eq 'close';
+    is $client->header('Connection'), 'close', 'and says that its connection does' if $run->ends_connection;
+    return is $client->rest, '', 'and closes' if $run->ends_connection || $client->{http} eq '1.0';
     $client->request('/one?tag=again');
     ok $client->read_all, 'the second ends';
     is $client->text, "data: foo\r\n\r\n", 'and is the same';
     return;
 }
+
+# Whatever the mode, there is something in the way of a native stream.
+sub stands_on_the_writer { return text_is(sprintf $FOUNDATION, 'writer') }
 
 sub status_is {
     my $status = shift;
@@ -299,6 +381,16 @@ sub survives {
     $run->told_ok($client, qr/^closed by error, open: 0$/m, 'on_close is told');
     serves($run);
     return;
+}
+
+# In a native run the stream is a native one; on some servers it cannot be, for this row's reason.
+sub taken_over {
+    my %but_not_on = map { $_ => 1 } @_;
+    return sub {
+        my ($client, $run) = @_;
+        my $native = $run->is_native && !$but_not_on{$run->{name}};
+        return text_is(sprintf $FOUNDATION, $native ? 'native' : 'writer')->($client, $run);
+    };
 }
 
 sub text_is {

@@ -15,11 +15,16 @@ use warnings;
 use Exporter   qw(import);
 use Test::More ();
 
-our @EXPORT_OK = qw(has_command needs needs_command needs_module only_developers);
+our @EXPORT_OK = qw(has_command has_module needs needs_command needs_module only_developers);
 
 sub has_command {
     my $command = shift;
     return scalar grep { -x "$_/$command" } split /:/, $ENV{PATH};
+}
+
+sub has_module {
+    my $module = shift;
+    return scalar eval "require $module; 1";    ## no critic (StringyEval)
 }
 
 # Ends the test file, or the subtest, if there is something in the way; green, or red where everything has to be there.
@@ -39,7 +44,7 @@ sub needs_command {
 
 sub needs_module {
     my $module = shift;
-    return needs(eval "require $module; 1" ? undef : "there is no $module here");    ## no critic (StringyEval)
+    return needs(has_module($module) ? undef : "there is no $module here");
 }
 
 sub only_developers {

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on HTTP::Server::PSGI with streams that are taken over from it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('HTTP::Server::PSGI', native => 1);

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract in process, where no stream can be taken over, though it may be tried.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('MockHTTP', native => 1);

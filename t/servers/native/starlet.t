@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on Starlet with streams that are taken over from it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('Starlet', native => 1);

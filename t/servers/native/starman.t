@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on Starman with streams that are taken over from it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('Starman', native => 1);

@@ -1,0 +1,9 @@
+# Plack::App::EventSource keeps its contract on Twiggy with streams that are taken over from it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+
+Contract->run('Twiggy', native => 1);

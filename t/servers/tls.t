@@ -1,0 +1,14 @@
+# Plack::App::EventSource keeps the basics of its contract under TLS, where a stream is left to its server.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Contract;
+use Developer qw(only_developers);
+use Test::More;
+
+only_developers();
+Contract->run_basics($_, tls => 1) for 'HTTP::Server::PSGI', qw(Starman uWSGI);
+
+done_testing;
