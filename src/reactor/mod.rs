@@ -678,11 +678,14 @@ fn is_memory(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
 }
 
+/// What breaks a connection is the client's leaving or the network between; all else is a mistake on this side.
 fn reason_of(error: &io::Error) -> Reason {
-    match error.kind() {
-        ErrorKind::TimedOut => Reason::Timeout,
-        ErrorKind::InvalidInput | ErrorKind::PermissionDenied => Reason::Error,
-        _ if error.raw_os_error() == Some(9) => Reason::Error,
-        _ => Reason::Client,
+    match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::TimedOut, _) => Reason::Timeout,
+        (ErrorKind::BrokenPipe | ErrorKind::NotConnected, _) => Reason::Client,
+        (ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused, _) => Reason::Client,
+        // Linux: ENETDOWN, ENETUNREACH, ENETRESET; EHOSTDOWN, EHOSTUNREACH.
+        (_, Some(100..=102 | 112 | 113)) => Reason::Client,
+        _ => Reason::Error,
     }
 }
