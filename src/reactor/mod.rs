@@ -219,6 +219,10 @@ impl<I: Io> Reactor<I> {
         // What is to go on in the next turn was put into a new vector; mostly nothing was.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        // Here, for the last stream may have ended by what was sent to it.
+        if self.open_streams == 0 && self.finishing.take().is_some() {
+            self.answers.push(Answer::Finished);
+        }
     }
 
     /// Whether there is something to send at once.
@@ -650,10 +654,6 @@ impl<I: Io> Reactor<I> {
                     self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);
                 }
             }
-        }
-        if self.finishing.is_some() && self.open_streams == 0 {
-            self.finishing = None;
-            self.answers.push(Answer::Finished);
         }
     }
 }
