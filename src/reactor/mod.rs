@@ -195,10 +195,10 @@ impl<I: Io> Reactor<I> {
                     _ => self.rearm(stream.slot, now),
                 }
                 if self.is_ending {
-                    self.refuse(stream);
+                    self.refuse(stream, Reason::Server);
                 }
             }
-            Command::Refuse { stream } => self.refuse(stream),
+            Command::Refuse { stream } => self.refuse(stream, Reason::Server),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
                     self.attach(stream, socket, now);
@@ -329,8 +329,7 @@ impl<I: Io> Reactor<I> {
                 entry.deadline = None;
                 if added.is_err() {
                     // No memory for one more: what fits into the socket is sent all the same.
-                    self.send_away(id);
-                    self.end(id, Reason::Error, Ending::Flush);
+                    self.refuse(id, Reason::Error);
                 }
                 self.mark(id.slot);
                 self.rearm(id.slot, now);
@@ -380,12 +379,12 @@ impl<I: Io> Reactor<I> {
     }
 
     /// One stream too many, or too late.
-    fn refuse(&mut self, id: StreamId) {
+    fn refuse(&mut self, id: StreamId, reason: Reason) {
         if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
-            return self.end(id, Reason::Server, Ending::HandOver);
+            return self.end(id, reason, Ending::HandOver);
         }
         self.send_away(id);
-        self.end(id, Reason::Server, Ending::Flush);
+        self.end(id, reason, Ending::Flush);
     }
 
     /// Tells the client after which time, one of its own, it is to come back.
