@@ -348,10 +348,10 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Adds what is no event.
+    /// Adds what is no event, where the end is not there already.
     fn add(&mut self, id: StreamId, bytes: Bytes) {
         let count = bytes.len();
-        if let Some(entry) = self.entry(id) {
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
             entry.stream.push_around(bytes);
             self.answers.push(Answer::Added { stream: id, bytes: count });
             self.mark(id.slot);

@@ -327,6 +327,21 @@ fn a_stream_that_is_refused_is_told_to_come_back_and_takes_nothing() {
 }
 
 #[test]
+fn a_stream_that_is_refused_twice_is_told_once() {
+    let mut world = World::new();
+    let chunked = Settings { framing: Framing::Chunked, ..settings() };
+    let stream = world.open(chunked, "head");
+    for _ in 0..3 {
+        world.tell(Command::Refuse { stream: world.accounts[stream].id });
+        world.settle();
+    }
+    let text = world.received(stream);
+    assert!(text.matches("retry").count() == 1 && text.ends_with("\r\n0\r\n\r\n"), "{text:?}");
+    world.pass(Duration::from_secs(3));
+    assert!(world.accounts[stream].is_closed);
+}
+
+#[test]
 fn a_stream_that_another_process_has_too_is_shut_down_only_by_the_application() {
     let mut world = World::new();
     let client = world.new_client();
