@@ -198,10 +198,10 @@ impl<I: Io> Reactor<I> {
             Command::Open { stream, beginning } => {
                 self.open(stream, *beginning, socket, now);
                 if self.is_ending {
-                    self.refuse(stream);
+                    self.refuse(stream, Reason::Server);
                 }
             }
-            Command::Refuse { stream } => self.refuse(stream),
+            Command::Refuse { stream } => self.refuse(stream, Reason::Server),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
                     self.attach(stream, socket, now);
@@ -222,6 +222,10 @@ impl<I: Io> Reactor<I> {
         // What is to go on in the next turn was put into a new vector; mostly nothing was.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        // Here, for the last stream may have ended by what was sent to it.
+        if self.open_streams == 0 && self.finishing.take().is_some() {
+            self.answers.push(Answer::Finished);
+        }
     }
 
     /// Whether there is something to send at once.
@@ -334,8 +338,7 @@ impl<I: Io> Reactor<I> {
                 entry.deadline = None;
                 if added.is_err() {
                     // No memory for one more: what fits into the socket is sent all the same.
-                    self.send_away(id);
-                    self.end(id, Reason::Error, Ending::Flush);
+                    self.refuse(id, Reason::Error);
                 }
                 self.mark(id.slot);
                 self.rearm(id.slot, now);
@@ -354,10 +357,10 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Adds what is no event.
+    /// Adds what is no event, where the end is not there already.
     fn add(&mut self, id: StreamId, bytes: Bytes) {
         let count = bytes.len();
-        if let Some(entry) = self.entry(id) {
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
             entry.stream.push_around(bytes);
             self.answers.push(Answer::Added { stream: id, bytes: count });
             self.mark(id.slot);
@@ -385,12 +388,12 @@ impl<I: Io> Reactor<I> {
     }
 
     /// One stream too many, or too late.
-    fn refuse(&mut self, id: StreamId) {
+    fn refuse(&mut self, id: StreamId, reason: Reason) {
         if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
-            return self.end(id, Reason::Server, Ending::HandOver);
+            return self.end(id, reason, Ending::HandOver);
         }
         self.send_away(id);
-        self.end(id, Reason::Server, Ending::Flush);
+        self.end(id, reason, Ending::Flush);
     }
 
     /// Tells the client after which time, one of its own, it is to come back.
@@ -663,10 +666,6 @@ impl<I: Io> Reactor<I> {
                 }
             }
         }
-        if self.finishing.is_some() && self.open_streams == 0 {
-            self.finishing = None;
-            self.answers.push(Answer::Finished);
-        }
     }
 }
 
@@ -690,16 +689,15 @@ fn is_memory(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
 }
 
-/// `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`: what a router has said of a client that then acknowledged nothing
-/// for too long. The kernel keeps it to itself until then.
-const UNREACHABLE: [i32; 4] = [64, 101, 112, 113];
-
+/// What breaks a connection is the client's leaving or the network between; all else is a mistake on this side. What a
+/// router has said of a client (Linux: `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`) the kernel keeps to itself until
+/// that client has acknowledged nothing for too long.
 fn reason_of(error: &io::Error) -> Reason {
-    match error.kind() {
-        ErrorKind::TimedOut => Reason::Timeout,
-        ErrorKind::InvalidInput | ErrorKind::PermissionDenied => Reason::Error,
-        _ if error.raw_os_error() == Some(9) => Reason::Error,
-        _ if error.raw_os_error().map_or(false, |number| UNREACHABLE.contains(&number)) => Reason::Timeout,
-        _ => Reason::Client,
+    match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::TimedOut, _) | (_, Some(64 | 101 | 112 | 113)) => Reason::Timeout,
+        (ErrorKind::BrokenPipe | ErrorKind::NotConnected, _) => Reason::Client,
+        (ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused, _) => Reason::Client,
+        (_, Some(100 | 102)) => Reason::Client, // ENETDOWN, ENETRESET
+        _ => Reason::Error,
     }
 }

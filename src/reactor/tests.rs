@@ -2,6 +2,7 @@
 
 mod ending;
 mod finishing;
+mod model;
 mod sending;
 mod world;
 

@@ -256,6 +256,8 @@ impl Stream {
 
     /// Gives up all that waits.
     pub fn discard(&mut self) -> Lost {
+        self.is_begun = false;
+        self.is_stalled = false;
         let front = std::mem::take(&mut self.front);
         let rest = std::mem::take(&mut self.rest);
         let events = std::iter::once(&front).chain(&rest).filter(|block| block.is_event).count();

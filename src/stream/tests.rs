@@ -1,1 +1,333 @@
 //! The stream compared with a naive one.
+
+use super::*;
+use crate::cases::cases;
+use proptest::prelude::*;
+
+const QUIET: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn settings(max_buffered: usize, drop_oldest: bool) -> Arc<Settings> {
+    Arc::new(Settings {
+        framing: Framing::Plain,
+        keepalive: Some(QUIET),
+        timeout: PATIENCE,
+        max_buffered,
+        drop_oldest,
+        retry: Duration::from_secs(3),
+    })
+}
+
+fn stream(max_buffered: usize, drop_oldest: bool) -> Stream {
+    Stream::new(settings(max_buffered, drop_oldest), Instant::now())
+}
+
+/// What the next call would send, of at most so many blocks.
+fn gathered(stream: &Stream, most: usize) -> Vec<u8> {
+    let mut blocks = vec![IoSlice::new(&[]); most];
+    let count = stream.gather(&mut blocks);
+    blocks[..count].iter().flat_map(|block| block.iter().copied()).collect()
+}
+
+fn lost(events: usize, bytes: usize) -> Lost {
+    Lost { events, bytes }
+}
+
+/// A stream as one would write it without a thought of speed: whole blocks, and how much of the first is sent.
+#[derive(Default)]
+struct Naive {
+    blocks: Vec<(Vec<u8>, bool)>,
+    begun: usize,
+}
+
+impl Naive {
+    fn waiting(&self) -> Vec<u8> {
+        self.blocks.iter().flat_map(|(bytes, _)| bytes.clone()).skip(self.begun).collect()
+    }
+
+    fn push(&mut self, bytes: &[u8], most: Option<usize>) -> Lost {
+        self.add(bytes, true);
+        let mut dropped = Lost::default();
+        while most.map_or(false, |most| self.waiting().len() > most) {
+            let newest = self.blocks.len() - 1;
+            let may_go = |at: &usize| self.blocks[*at].1 && *at != newest && (*at > 0 || self.begun == 0);
+            match (0..self.blocks.len()).find(may_go) {
+                Some(oldest) => {
+                    dropped.events += 1;
+                    dropped.bytes += self.blocks.remove(oldest).0.len();
+                }
+                None => break,
+            }
+        }
+        dropped
+    }
+
+    fn add(&mut self, bytes: &[u8], is_event: bool) {
+        if !bytes.is_empty() {
+            self.blocks.push((bytes.to_vec(), is_event));
+        }
+    }
+
+    fn sent(&mut self, bytes: usize) -> usize {
+        self.begun += bytes;
+        let mut events = 0;
+        while !self.blocks.is_empty() && self.begun >= self.blocks[0].0.len() {
+            let (block, is_event) = self.blocks.remove(0);
+            self.begun -= block.len();
+            events += usize::from(is_event);
+        }
+        events
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize),
+    Around(usize),
+    /// So much of what waits, of 100.
+    Send(usize),
+    Discard,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_usize..40).prop_map(Step::Push),
+        1 => (0_usize..10).prop_map(Step::Around),
+        4 => (0_usize..=100).prop_map(Step::Send),
+        1 => Just(Step::Discard),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn every_stream_equals_the_naive_twin(
+        steps in proptest::collection::vec(step(), 0..60),
+        most in 0_usize..200,
+        drop_oldest: bool,
+    ) {
+        let mut stream = stream(most, drop_oldest);
+        let mut naive = Naive::default();
+        for (number, step) in steps.iter().enumerate() {
+            let text = |size: usize| vec![b'a' + (number % 26) as u8; size];
+            match step {
+                Step::Push(size) => {
+                    let lost = naive.push(&text(*size), Some(most).filter(|_| drop_oldest));
+                    prop_assert_eq!(stream.push(text(*size).into()), lost);
+                }
+                Step::Around(size) => {
+                    naive.add(&text(*size), false);
+                    stream.push_around(text(*size).into());
+                }
+                Step::Send(part) => {
+                    let bytes = naive.waiting().len() * part / 100;
+                    prop_assert_eq!(stream.sent(bytes, Instant::now()), naive.sent(bytes));
+                }
+                Step::Discard => {
+                    let events = naive.blocks.iter().filter(|(_, is_event)| *is_event).count();
+                    prop_assert_eq!(stream.discard(), lost(events, naive.waiting().len()));
+                    naive = Naive::default();
+                }
+            }
+            prop_assert_eq!(stream.waiting_bytes(), naive.waiting().len());
+            prop_assert_eq!(gathered(&stream, 1000), naive.waiting());
+            let first: Vec<u8> = naive.blocks.iter().take(3).flat_map(|(bytes, _)| bytes.clone()).skip(naive.begun).collect();
+            prop_assert_eq!(gathered(&stream, 3), first);
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_in_two_parts_is_what_was_pushed_wherever_it_is_cut() {
+    let blocks: [(&[u8], bool); 4] = [(b"head", false), (b"one", true), (b"", true), (b"three", true)];
+    let whole = b"headonethree";
+    for first in 0..=whole.len() {
+        for second in first..=whole.len() {
+            let mut stream = stream(1000, false);
+            for (bytes, is_event) in blocks {
+                if is_event {
+                    assert_eq!(stream.push(Bytes::from_static(bytes)), Lost::default());
+                } else {
+                    stream.push_around(Bytes::from_static(bytes));
+                }
+            }
+            assert_eq!(gathered(&stream, 64), whole);
+            let ended = stream.sent(first, Instant::now());
+            assert_eq!(gathered(&stream, 64), &whole[first..]);
+            let ended = ended + stream.sent(second - first, Instant::now());
+            assert_eq!(gathered(&stream, 64), &whole[second..]);
+            assert_eq!(ended, [7, 12].iter().filter(|end| second >= **end).count());
+            assert_eq!(stream.waiting_bytes(), whole.len() - second);
+            assert_eq!(stream.discard(), lost(2 - ended, whole.len() - second));
+            assert_eq!(gathered(&stream, 64), b"");
+        }
+    }
+}
+
+#[test]
+fn no_more_blocks_are_gathered_than_there_is_room_for() {
+    let mut stream = stream(1000, false);
+    for _ in 0..10 {
+        stream.push(Bytes::from_static(b"xy"));
+    }
+    for most in 0..12 {
+        assert_eq!(gathered(&stream, most).len(), 2 * most.min(10));
+    }
+    stream.sent(1, Instant::now());
+    assert_eq!(gathered(&stream, 2), b"yxy");
+}
+
+#[test]
+fn the_oldest_that_may_be_dropped_is_dropped() {
+    // What waits, + for no event; how much of it is sent; what is pushed; what is lost; what waits then.
+    let table: [(&[&str], usize, &str, usize, &str); 10] = [
+        (&["aaaa"], 0, "bb", 0, "aaaabb"),
+        (&["aaaa", "bbbb"], 0, "cc", 0, "aaaabbbbcc"),
+        (&["aaaa", "bbbb"], 0, "ccc", 1, "bbbbccc"),
+        (&["aaaa", "bbbb"], 1, "cccc", 1, "aaacccc"),
+        (&["aaaa", "bbbb"], 0, "c of more than may wait", 2, "c of more than may wait"),
+        (&["aaaa", "bbbb"], 1, "c of more than may wait", 1, "aaac of more than may wait"),
+        (&["+aaaa", "bbbb"], 0, "cccc", 1, "aaaacccc"),
+        (&["+aaaa", "+bbbb"], 0, "cccc", 0, "aaaabbbbcccc"),
+        (&["aaaa", "+bbbb", "cccc"], 0, "dddd", 2, "bbbbdddd"),
+        (&["aaaa", "+bbbb", "cccc"], 2, "dddd", 1, "aabbbbdddd"),
+    ];
+    for (waiting, sent, pushed, events, left) in table {
+        let mut stream = stream(10, true);
+        for text in waiting {
+            match text.strip_prefix('+') {
+                Some(text) => stream.push_around(Bytes::from_static(text.as_bytes())),
+                // Not dropped yet, whatever waits.
+                None => stream.add(Bytes::from_static(text.as_bytes()), true),
+            }
+        }
+        stream.sent(sent, Instant::now());
+        let before = stream.waiting_bytes() + pushed.len();
+        let lost = stream.push(Bytes::from_static(pushed.as_bytes()));
+        assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{waiting:?}");
+        assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{waiting:?}");
+    }
+}
+
+#[test]
+fn without_leave_nothing_is_dropped() {
+    let mut stream = stream(1, false);
+    for _ in 0..100 {
+        assert_eq!(stream.push(Bytes::from_static(b"event")), Lost::default());
+    }
+    assert_eq!(stream.waiting_bytes(), 500);
+}
+
+#[test]
+fn what_is_due_when() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut stream = Stream::new(settings(1000, false), start);
+    assert_eq!((stream.next_due(), stream.due(at(14))), (Some(at(15)), Due::Nothing));
+    assert_eq!(stream.due(at(15)), Due::Keepalive, "it was quiet");
+
+    stream.push(Bytes::from_static(b"event"));
+    assert_eq!((stream.next_due(), stream.due(at(1000))), (None, Due::Nothing), "it has not been tried");
+
+    stream.stalled(at(20));
+    stream.stalled(at(50));
+    assert_eq!(stream.stalled_at(), Some(at(20)), "the first time counts");
+    assert_eq!((stream.next_due(), stream.due(at(79))), (Some(at(80)), Due::Nothing));
+    assert_eq!(stream.due(at(80)), Due::Timeout);
+
+    stream.sent(0, at(70));
+    assert_eq!(stream.stalled_at(), Some(at(20)), "nothing was taken");
+    stream.sent(1, at(70));
+    assert_eq!((stream.stalled_at(), stream.next_due()), (None, None), "something was taken");
+    stream.stalled(at(70));
+    stream.push(Bytes::from_static(b"another"));
+    assert_eq!(stream.due(at(130)), Due::Timeout, "what is pushed meanwhile changes nothing");
+
+    stream.sent(11, at(100));
+    assert_eq!((stream.next_due(), stream.due(at(115))), (Some(at(115)), Due::Keepalive), "all was taken");
+}
+
+#[test]
+fn a_stream_without_keepalive_is_never_due_while_it_is_quiet() {
+    let start = Instant::now();
+    let settings = Settings { keepalive: None, ..*settings(1000, false) };
+    let stream = Stream::new(Arc::new(settings), start);
+    assert_eq!((stream.next_due(), stream.due(start + PATIENCE * 100)), (None, Due::Nothing));
+}
+
+#[test]
+fn a_stream_is_done_when_all_is_sent_and_it_was_told_to_end() {
+    let mut stream = stream(1000, false);
+    assert!(!stream.is_done());
+    stream.push(Bytes::from_static(b"event"));
+    stream.end(Reason::Server);
+    stream.end(Reason::Application);
+    assert_eq!((stream.ending(), stream.is_done()), (Some(Reason::Server), false));
+    stream.sent(4, Instant::now());
+    assert!(!stream.is_done());
+    stream.sent(1, Instant::now());
+    assert!(stream.is_done());
+}
+
+#[test]
+fn what_was_given_up_leaves_nothing_behind() {
+    let now = Instant::now();
+    let mut stream = stream(4, true);
+    stream.push(Bytes::from_static(b"event"));
+    stream.sent(2, now);
+    stream.stalled(now);
+    assert_eq!(stream.discard(), lost(1, 3));
+    assert_eq!((stream.waiting_bytes(), stream.stalled_at()), (0, None));
+    stream.push(Bytes::from_static(b"next"));
+    assert_eq!(stream.push(Bytes::from_static(b"last")), lost(1, 4), "of the next nothing is sent");
+}
+
+#[test]
+fn a_reason_has_a_name() {
+    for reason in Reason::ALL {
+        assert_eq!(Reason::named(reason.name().as_bytes()), Some(reason));
+        assert_eq!(Reason::ALL[reason as usize], reason, "they are in the order of their numbers");
+    }
+    assert_eq!(Reason::named(b"other"), None);
+}
+
+/// What a response in chunks says, as RFC 9112 (section 7.1) has it, and whether it has ended.
+fn unchunk(mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        let line = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a line with a size");
+        let size = std::str::from_utf8(&bytes[..line]).expect("digits");
+        assert!(!size.starts_with(['+', '0']) || size == "0", "{size:?}");
+        let size = usize::from_str_radix(size, 16).expect("digits");
+        let (chunk, rest) = bytes[line + 2..].split_at(size);
+        bytes = rest.strip_prefix(b"\r\n").expect("the end of the chunk");
+        if size == 0 {
+            assert!(bytes.is_empty(), "nothing comes after the last chunk");
+            return (chunks, true);
+        }
+        chunks.push(chunk.to_vec());
+    }
+    (chunks, false)
+}
+
+#[test]
+fn a_block_is_a_chunk() {
+    for size in (1..=300).chain([4095, 4096, 65_535, 65_536, 1_000_000]) {
+        let block: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        let framed = Framing::Chunked.frame(&block);
+        assert_eq!(unchunk(&framed), (vec![block.clone()], false));
+        assert_eq!(framed.len(), block.len() + format!("{size:x}").len() + 4);
+        assert_eq!(Framing::Plain.frame(&block), block);
+    }
+    let all = [Framing::Chunked.frame(b"data: 1\n\n"), Framing::Chunked.keepalive(), Framing::Chunked.end()].concat();
+    assert_eq!(unchunk(&all), (vec![b"data: 1\n\n".to_vec(), b":\r\n\r\n".to_vec()], true));
+}
+
+#[test]
+fn no_block_ends_a_response() {
+    for framing in [Framing::Plain, Framing::Chunked] {
+        assert_eq!(framing.frame(b""), Bytes::new());
+    }
+    assert_eq!((Framing::Plain.end().len(), Framing::Plain.keepalive()), (0, Bytes::from_static(b":\r\n\r\n")));
+}
