@@ -49,6 +49,8 @@ pub struct Handle {
     stream: StreamId,
     settings: Settings,
     waits: bool,
+    /// Whether its handler runs, and has the process to itself.
+    is_handled: bool,
     ends_with_handle: bool,
     max_streams: usize,
     generation: u32,
@@ -76,6 +78,7 @@ impl Handle {
             stream,
             settings: opening.settings,
             waits: opening.waits,
+            is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
             max_streams: opening.max_streams,
             generation: generation(),
@@ -88,10 +91,17 @@ impl Handle {
             handle.gauge.close();
             handle.link.count_refused();
             handle.link.send(Command::Refuse { stream: handle.stream }, 0, None);
-        } else if handle.waits {
-            set_handled(Some((Arc::clone(&handle.link), Arc::clone(&handle.gauge))));
+        } else {
+            handle.tell_handled();
         }
         Ok(handle)
+    }
+
+    /// A fork waits for what the handler that runs has pushed.
+    fn tell_handled(&self) {
+        if self.is_handled {
+            set_handled(Some((Arc::clone(&self.link), Arc::clone(&self.gauge))));
+        }
     }
 
     fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
@@ -173,8 +183,8 @@ impl Handle {
 
     /// The handler has returned: from here on no push waits.
     pub fn leave_handler(&mut self) {
-        if self.waits {
-            self.waits = false;
+        self.waits = false;
+        if std::mem::take(&mut self.is_handled) {
             set_handled(None);
         }
     }
@@ -217,10 +227,9 @@ impl Handle {
     /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
     /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here.
     fn adopt(&mut self) -> bool {
-        let inherited = self.gauge.take_descriptor().filter(|_| self.gauge.waiting_bytes() == 0);
-        let socket = inherited.and_then(|number: c_int| descriptor::adopt(number).ok());
-        let (socket, link) = match (socket, link()) {
-            (Some(socket), Ok(link)) => (socket, link),
+        let inherited = self.gauge.take_descriptor().and_then(|number: c_int| descriptor::adopt(number).ok());
+        let (socket, link) = match (inherited, link()) {
+            (Some(socket), Ok(link)) if self.gauge.waiting_bytes() == 0 => (socket, link),
             _ => {
                 self.gauge.close();
                 return false;
@@ -238,6 +247,7 @@ impl Handle {
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
         self.send_open(Some(socket), Bytes::new(), true);
+        self.tell_handled();
         true
     }
 }
@@ -252,6 +262,7 @@ impl Clone for Handle {
             stream: self.stream,
             settings: self.settings,
             waits: self.waits,
+            is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
             max_streams: self.max_streams,
             generation: self.generation,

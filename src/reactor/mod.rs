@@ -214,6 +214,7 @@ impl<I: Io> Reactor<I> {
         // What is to go on in the next turn was put into a new vector; mostly nothing was.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        self.tell_finished();
     }
 
     /// Whether there is something to send at once.
@@ -496,11 +497,10 @@ impl<I: Io> Reactor<I> {
             entry.has_ended = true;
             entry.deadline = Some((now + Self::LINGER, Deadline::Linger));
             let is_handed_over = entry.is_handed_over;
-            match &entry.socket {
-                Some(socket) if is_handed_over => while matches!(io.drain(socket), Ok(1..)) {},
-                Some(socket) => io.finish(socket),
-                None => {}
+            if let (Some(socket), true) = (&entry.socket, is_handed_over) {
+                while matches!(io.drain(socket), Ok(1..)) {}
             }
+            self.finish_socket(id);
             self.open_streams -= 1;
             self.answers.push(Answer::Ended { stream: id, reason });
             if is_handed_over {
@@ -526,7 +526,15 @@ impl<I: Io> Reactor<I> {
                 self.open_streams -= 1;
                 self.answers.push(Answer::Ended { stream: id, reason });
             }
+            self.finish_socket(id);
             self.close(id);
+        }
+    }
+
+    /// Ends the connection for every process that holds it, unless one of them goes on with it.
+    fn finish_socket(&mut self, id: StreamId) {
+        if let Some((Entry { socket: Some(socket), is_handed_over: false, .. }, io)) = self.entry_and_io(id) {
+            io.finish(socket);
         }
     }
 
@@ -617,6 +625,11 @@ impl<I: Io> Reactor<I> {
                 }
             }
         }
+        self.tell_finished();
+    }
+
+    /// The last stream may have ended by a clock, or when it was sent to its end.
+    fn tell_finished(&mut self) {
         if self.finishing.is_some() && self.open_streams == 0 {
             self.finishing = None;
             self.answers.push(Answer::Finished);
