@@ -49,6 +49,8 @@ pub struct Handle {
     stream: StreamId,
     settings: Arc<Settings>,
     waits: bool,
+    /// Whether its handler runs, and has the process to itself.
+    is_handled: bool,
     ends_with_handle: bool,
     generation: u32,
     /// How often this process had forked when the stream began: if it has since, a child may go on with it.
@@ -75,6 +77,7 @@ impl Handle {
             stream,
             settings: link.share(opening.settings),
             waits: opening.waits,
+            is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
             generation: generation(),
             forks: forks(),
@@ -86,10 +89,17 @@ impl Handle {
             handle.gauge.close();
             handle.link.count_refused();
             handle.link.send(Command::Refuse { stream: handle.stream }, 0, None);
-        } else if handle.waits {
-            set_handled(Some((Arc::clone(&handle.link), Arc::clone(&handle.gauge))));
+        } else {
+            handle.tell_handled();
         }
         Ok(handle)
+    }
+
+    /// A fork waits for what the handler that runs has pushed.
+    fn tell_handled(&self) {
+        if self.is_handled {
+            set_handled(Some((Arc::clone(&self.link), Arc::clone(&self.gauge))));
+        }
     }
 
     fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
@@ -178,8 +188,8 @@ impl Handle {
 
     /// The handler has returned: from here on no push waits.
     pub fn leave_handler(&mut self) {
-        if self.waits {
-            self.waits = false;
+        self.waits = false;
+        if std::mem::take(&mut self.is_handled) {
             set_handled(None);
         }
     }
@@ -247,6 +257,7 @@ impl Handle {
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
         self.send_open(Some(socket), Bytes::new(), true);
+        self.tell_handled();
         true
     }
 }
@@ -261,6 +272,7 @@ impl Clone for Handle {
             stream: self.stream,
             settings: Arc::clone(&self.settings),
             waits: self.waits,
+            is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
             generation: self.generation,
             forks: self.forks,

@@ -527,11 +527,10 @@ impl<I: Io> Reactor<I> {
             entry.deadline = Some(now + Self::LINGER);
             entry.awaited = Deadline::Linger;
             let is_handed_over = entry.is_handed_over;
-            match &entry.socket {
-                Some(socket) if is_handed_over => Self::drain(io, socket),
-                Some(socket) => io.finish(socket),
-                None => {}
+            if let (Some(socket), true) = (&entry.socket, is_handed_over) {
+                Self::drain(io, socket);
             }
+            self.finish_socket(id);
             self.open_streams -= 1;
             self.answers.push(Answer::Ended { stream: id, reason });
             if is_handed_over {
@@ -568,7 +567,15 @@ impl<I: Io> Reactor<I> {
                 self.open_streams -= 1;
                 self.answers.push(Answer::Ended { stream: id, reason });
             }
+            self.finish_socket(id);
             self.close(id);
+        }
+    }
+
+    /// Ends the connection for every process that holds it, unless one of them goes on with it.
+    fn finish_socket(&mut self, id: StreamId) {
+        if let Some((Entry { socket: Some(socket), is_handed_over: false, .. }, io)) = self.entry_and_io(id) {
+            io.finish(socket);
         }
     }
 

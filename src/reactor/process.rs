@@ -61,7 +61,8 @@ pub(super) fn forks() -> u32 {
 }
 
 extern "C" fn before_fork() {
-    let process = lock(&PROCESS);
+    let mut process = lock(&PROCESS);
+    process.leave_parent();
     if let Some((link, gauge)) = &process.handled {
         link.wait(FLUSH_BEFORE_FORK, || gauge.waiting_bytes() == 0 || gauge.reason().is_some() || link.is_dead());
     }
