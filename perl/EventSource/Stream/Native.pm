@@ -107,9 +107,11 @@ sub default_max_streams {
 
 # Private functions
 
-# Has the event loop that runs here call dispatch when a stream has ended.
+# Has the event loop that runs here call dispatch when a stream has ended. If there is no descriptor for that, the next
+# on_close tries again.
 sub _watch {
-    my $number = EventSource::XS->notify_fd;
+    local $@;
+    my $number = eval { EventSource::XS->notify_fd };
     return if !defined $number;
     my $dispatch = sub { EventSource::XS->dispatch };
     $watched = $$;
