@@ -207,7 +207,7 @@ impl<I: Io> Reactor<I> {
                     self.attach(stream, socket, now);
                 }
             }
-            Command::Push { stream, event } => self.push(stream, event),
+            Command::Push { stream, event } => self.push(stream, event, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::Finish { within } => self.finish(within, now),
         }
@@ -346,7 +346,11 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    fn push(&mut self, id: StreamId, event: Bytes) {
+    fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
+        // What the client takes now need not be dropped.
+        if self.entry(id).map_or(false, |entry| entry.stream.drops_for(event.len())) {
+            self.flush_one(id.slot, now);
+        }
         let mut lost = Lost { events: 1, bytes: event.len() };
         if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
             lost = entry.stream.push(event);

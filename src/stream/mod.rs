@@ -151,6 +151,11 @@ impl Stream {
         lost
     }
 
+    /// Whether older events may have to be dropped for one of so many bytes.
+    pub fn drops_for(&self, bytes: usize) -> bool {
+        self.settings.drop_oldest && self.waiting_bytes.saturating_add(bytes) > self.settings.max_buffered
+    }
+
     /// Adds what is no event, framed.
     pub fn push_around(&mut self, bytes: Bytes) {
         self.add(bytes, false);

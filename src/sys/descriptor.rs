@@ -1,6 +1,6 @@
 //! Descriptors of the server's, which are numbers to us, and of our own, which are owned.
 
-use rustix::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{self as calls, DupFlags, Errno, FdFlags};
 use rustix::process::{getrlimit, Resource};
 use std::io;
@@ -30,12 +30,13 @@ pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Puts a copy of `source` in the place of `number`, whose owner notices nothing. Whether an exec closes it stays as it
-/// was.
+/// was. Needs no descriptor more than there are.
 ///
 /// # Errors
 ///
-/// If nothing is open at `number`.
-pub fn replace(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
+/// If nothing is open at one of them.
+pub fn replace(number: RawFd, source: RawFd) -> io::Result<()> {
+    let source = borrow(source)?;
     let flags = calls::fcntl_getfd(borrow(number)?)?;
     let dup_flags = if flags.contains(FdFlags::CLOEXEC) { DupFlags::CLOEXEC } else { DupFlags::empty() };
     // SAFETY: `number` is open, as the call before has shown; its owner goes on owning it, for it is never dropped here.
@@ -51,7 +52,7 @@ pub fn replace(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
 /// As [`replace`], or if `/dev/null` cannot be opened.
 pub fn silence(number: RawFd) -> io::Result<()> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    replace(number, null.as_fd())
+    replace(number, null.as_raw_fd())
 }
 
 /// Takes ownership of a descriptor that this process has inherited over a fork.

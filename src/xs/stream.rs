@@ -4,7 +4,6 @@ use super::guard::{self, Report, OK};
 use crate::reactor::{self, Handle, Opening, Pushed, Stats};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
-use rustix::fd::AsFd;
 use std::io;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -279,11 +278,7 @@ extern "C" fn esx_duplicate(number: c_int) -> c_int {
 
 #[no_mangle]
 extern "C" fn esx_replace(number: c_int, source: c_int) -> c_int {
-    guard::run_or(-1, || {
-        or_errno(
-            descriptor::duplicate(source).and_then(|source| descriptor::replace(number, source.as_fd())).map(|()| 0),
-        )
-    })
+    guard::run_or(-1, || or_errno(descriptor::replace(number, source).map(|()| 0)))
 }
 
 #[no_mangle]

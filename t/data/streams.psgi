@@ -1,6 +1,6 @@
-# The application behind t/native (t/lib/StreamServer.pm): streams with the settings of their query, held under names, and
-# paths that push to them, end them and tell of them, all in one process. What is told while a handler runs goes to a
-# journal, a file.
+# The application behind t/native (t/lib/StreamServer.pm): streams with the settings of their query, held under names,
+# and paths that push to them, end them and tell of them, all in one process. What is told while a handler runs goes to
+# a journal, a file.
 
 use strict;
 use warnings;
@@ -59,7 +59,7 @@ sub answer {
 sub hold {
     my ($conn, $query) = @_;
     my $name = $query->{name};
-    report($name, 'handled');
+    report($name, 'begins, native: ' . ($conn->is_native ? 1 : 0));
     $HELD{$name} = $conn;
     delete $WHY{$name};
     $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name} });
@@ -72,7 +72,7 @@ sub export {
     my ($conn, $query) = @_;
     my $name = $query->{name};
     $conn->on_close(sub { $WHY{$name} = $_[1] });
-    report($name, 'begins');
+    report($name, 'begins, native: ' . ($conn->is_native ? 1 : 0));
     for my $number (1 .. $query->{count}) {
         my $taken = eval {
             local $SIG{ALRM} = sub { die "alarm\n" };

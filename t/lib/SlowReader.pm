@@ -2,8 +2,8 @@ package SlowReader;
 use strict;
 use warnings;
 
-# A client for which little fits on the way: its window and its segments are small, so that the server notices after some
-# 100 KB that nothing is read. What it does not ask for it does not read.
+# A client for which little fits on the way: its window and its segments are small, so that the server notices after
+# some 100 KB that nothing is read. What it does not ask for it does not read.
 
 use parent 'Client';
 use Carp qw(croak);

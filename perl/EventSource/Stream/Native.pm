@@ -124,9 +124,11 @@ sub _like_holder {
     return $class ? $class->closed($stream, $same) : $stream;
 }
 
-# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, the next stream looks again.
+# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, or no
+# descriptor for that, the next stream looks again.
 sub _watch {
-    my $number = EventSource::XS->notify_fd;
+    local $@;
+    my $number = eval { EventSource::XS->notify_fd };
     return if !defined $number;
     my $dispatch = sub { EventSource::XS->dispatch };
     if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {

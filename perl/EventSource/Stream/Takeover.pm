@@ -157,6 +157,7 @@ sub _obstacle_uwsgi {
 # of. The server ends its response to /dev/null.
 sub _open_native {
     my ($self, $env, $setting) = @_;
+    defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
     my ($head) = $self->{captured} =~ /\A(.*?\r\n)\r\n/s;
     $head =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
     my $stream = eval {
@@ -164,12 +165,10 @@ sub _open_native {
             %$setting, is_loop => $env->{'psgi.nonblocking'});
     };
     if (!$stream) {
-        (my $trouble = $@) =~ s/ at \S+ line [0-9]+\.?\n\z//;
+        (my $trouble = $@) =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
         return (undef, $trouble);
     }
-    delete $self->{socket};    # the stream's from here on
-    EventSource::XS::_silence($self->{number});
-    delete $self->{ours};
+    delete @$self{qw(socket ours)};    # the stream's from here on
     local $@;
     eval { $self->{writer}->close };
     return $stream;

@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use B ();
 use EventSource::Stream::Native;
 use EventSource::XS ();
+use POSIX           ();
 
 # Public methods
 
@@ -24,7 +25,7 @@ sub begin {
         );
     };
     if (!$stream) {
-        (my $trouble = $@) =~ s/ at \S+ line [0-9]+\.?\n\z//;
+        (my $trouble = $@) =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
         return (undef, $trouble, $writer);
     }
 
@@ -54,16 +55,16 @@ sub _let_go {
     return;
 }
 
-# The head is out.
+# The head is out. Where the server cannot be silenced it goes on to end the response, so nothing else may come there.
 sub _take {
     my ($writer, $stream) = @_;
     my $number = $writer->fileno;
     my $socket = defined $number ? EventSource::XS::_duplicate($number) : undef;
-    if (defined $socket) {
-        EventSource::XS::_silence($number);
-        $stream->_attach($socket);
+    if (defined $socket && defined EventSource::XS::_silence($number)) { $stream->_attach($socket) }
+    else {
+        POSIX::close($socket) if defined $socket;
+        $stream->_fail;
     }
-    else { $stream->_fail }
     _let_go($writer);
     return;
 }
