@@ -135,7 +135,7 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 sub DESTROY {
     my $self = shift;
-    local ($@, $!, $?) = ('', 0, 0);
+    local ($@, $!, $?);
     $self->_finish;
     return;
 }
