@@ -604,7 +604,8 @@ impl<I: Io> Reactor<I> {
             self.send_away(id);
             queue.push_back((now + spread / count * number as u32, id));
         }
-        self.finishing = Some(Finishing { queue, until: now + within });
+        // Even without time what the sockets take at once is sent.
+        self.finishing = Some(Finishing { queue, until: now + within.max(Duration::from_millis(1)) });
     }
 
     fn go_on_finishing(&mut self, now: Instant) {
