@@ -655,7 +655,9 @@ impl<I: Io> Reactor<I> {
             self.send_away(id);
             queue.push_back((now + spread / count * number as u32, id));
         }
-        self.finishing = Some(Finishing { queue, until: after(now, within) });
+        // Even without time what the sockets take at once is sent.
+        let until = after(now, within.max(Duration::from_millis(1)));
+        self.finishing = Some(Finishing { queue, until });
     }
 
     fn go_on_finishing(&mut self, now: Instant) {

@@ -23,8 +23,8 @@ my $watch;
 # Milliseconds for a stream that a handler has ended to be sent to its end, before the handler's request is over.
 my $SETTLE = 100;
 
-# How long the end of the process waits for streams: the longest that any of them has asked for.
-my $linger = 0;
+# How long the end of the process waits for streams: the longest that any of them has asked for, if there has been one.
+my $linger;
 
 # A new thread is told of the streams that it opens; the others are those of the thread that it was made from.
 sub CLONE {
@@ -35,21 +35,27 @@ sub CLONE {
 }
 
 END {
-    EventSource::XS::_finish($linger) if $linger && EventSource::XS->can('_finish');
+    if (defined $linger) {
+        local ($?, $!, $@);
+        EventSource::XS::_finish($linger);
+        EventSource::XS->dispatch if __PACKAGE__->collect;
+    }
 }
 
 # Public methods
 
-# What has ended since it was asked last, as callbacks for EventSource::XS->later.
+# What has ended since it was asked last, as callbacks that wait for dispatch. Returns how many.
 sub collect {
+    my $count = 0;
     while (my ($name, $why) = EventSource::XS::_next_end($interpreter)) {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my $stream  = shift @$waiting;
         while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
             EventSource::XS->_later_here($callback, $holder || _like_holder($stream, $kind), $why);
+            $count++;
         }
     }
-    return;
+    return $count;
 }
 
 sub close {
@@ -104,7 +110,7 @@ sub open {
             ends_with_handle => !$is_loop,
         }
     );
-    $linger = $setting{linger} if $setting{linger} > $linger;
+    $linger = $setting{linger} if !defined $linger || $setting{linger} > $linger;
     return $self;
 }
 
@@ -220,9 +226,10 @@ if it is none of those.
 
 =head2 collect
 
-    EventSource::Stream::Native->collect;
+    my $count = EventSource::Stream::Native->collect;
 
-Hands the callbacks of streams that have ended to L<EventSource::XS/later>; L<EventSource::XS/dispatch> does it first.
+Has the callbacks of streams that have ended wait for L<EventSource::XS/dispatch>, which does this first, and returns how
+many there were.
 
 =head2 default_max_streams
 

@@ -189,7 +189,7 @@ sub _read {
 # Reached with a socket only if something has died on the way.
 sub DESTROY {
     my $self = shift;
-    local ($@, $!, $?) = ($@, $!, $?);
+    local ($@, $!, $?);
     $self->_give_back if $self->{ours};
     return;
 }

@@ -70,7 +70,7 @@ sub push {
 
 sub DESTROY {
     my $self = shift;
-    local ($@, $!, $?) = ($@, $!, $?);
+    local ($@, $!, $?);
     $self->{stream}->drop if $self->{stream} && !$self->{is_handle};
     return;
 }
