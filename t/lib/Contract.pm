@@ -267,6 +267,13 @@ sub told_ok {
     return like $told, $pattern, $what;
 }
 
+# The server ends first: its last streams still tell of their end.
+sub DESTROY {
+    my $self = shift;
+    delete @$self{qw(proxy server)};
+    return;
+}
+
 # Private methods
 
 # Why something that a row needs is not there.
