@@ -54,6 +54,7 @@ sub obstacle {
 sub open {
     my ($class, $env, $respond, $response, $opening, %given) = @_;
     my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    EventSource::Stream::Takeover::Feersum->disarm($env) if exists $env->{'psgix.output.guard'};
     my ($stream, $why, $writer);
     if (!$setting{native}) { $why = 'native is 0' }
     else {

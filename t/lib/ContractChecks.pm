@@ -385,11 +385,9 @@ sub survives {
 
 # In a native run the stream is a native one; on some servers it cannot be, for this row's reason.
 sub taken_over {
-    my %but_not_on = map { $_ => 1 } @_;
     return sub {
         my ($client, $run) = @_;
-        my $native = $run->is_native && !$but_not_on{$run->{name}};
-        return text_is(sprintf $FOUNDATION, $native ? 'native' : 'writer')->($client, $run);
+        return text_is(sprintf $FOUNDATION, $run->is_native ? 'native' : 'writer')->($client, $run);
     };
 }
 

@@ -125,6 +125,7 @@ sub _send {
     my $trouble;
     {
         local ($@, $SIG{__DIE__});
+        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) FastCGI sends what it has only if this is true
         return !!1 if eval { $self->{writer}->write($bytes); 1 };
         $trouble = $@;
     }

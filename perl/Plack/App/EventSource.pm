@@ -353,8 +353,7 @@ the handler returns.
 
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
 through the server's writer, as they always have, over TLS (let a proxy in front do that), under FastCGI and CGI, where
-middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), on uWSGI with threads, and on Feersum if
-something has fetched C<psgix.io>, as a copy of the environment does. C<< $conn->is_native >> tells; with
+middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads. C<< $conn->is_native >> tells; with
 C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream says to C<psgi.errors> which it is, and why.
 
 What is different with a native stream: the connection is closed at its end (C<Connection: close>), and requests that a
@@ -431,6 +430,13 @@ amount of memory.
 A connection is freed when the application lets go of it. There a cycle of references in each stream keeps it for ever.
 
 =back
+
+=head1 UNDER FEERSUM
+
+Do not fetch C<psgix.io>, and do not copy the environment, after the response: under Feersum that takes over a descriptor
+which the server closes as well, and other responses may suffer. Before it responds this application takes C<psgix.io>
+out of the environment, so that its handler may copy it, and repairs what middleware has done by copying it before; if
+middleware has closed the handle too, the stream goes through the server's writer.
 
 =head1 BEHIND NGINX
 

@@ -10,6 +10,7 @@ use B ();
 use EventSource::Stream::Native;
 use EventSource::XS ();
 use POSIX           ();
+use POSIX           ();
 
 # Public methods
 
@@ -36,12 +37,32 @@ sub begin {
     return $stream;
 }
 
-# psgix.io is magical: to fetch it is to take the descriptor, which Feersum will close all the same.
+# psgix.io is magical: whoever fetches it, even by copying the environment, gets a handle on the very descriptor that
+# Feersum goes on using and will close. If no one has, no one will; if somebody has, the handle is closed before it can do
+# harm, and Feersum's descriptor put back. The same connection at the same number is what its event loop knows.
+sub disarm {
+    my ($class, $env) = @_;
+    return if !exists $env->{'psgix.io'};
+    if (B::svref_2object(\$env->{'psgix.io'})->FLAGS & B::SVs_GMG()) {
+        delete $env->{'psgix.io'};    # in void context, which runs no magic
+        return;
+    }
+    my $handle = $env->{'psgix.io'};
+    my $number = eval { fileno $handle };
+    return if !defined $number || $number < 0;
+    my $copy = EventSource::XS::_duplicate($number);
+    return if !defined $copy;
+    CORE::close $handle;
+    POSIX::dup2($copy, $number);
+    POSIX::close($copy);
+    delete $env->{'psgix.io'};
+    return;
+}
+
 sub obstacle {
     my ($class, $env) = @_;
-    return 'it is encrypted' if $env->{'psgi.url_scheme'} ne 'http';
-    return 'something has fetched psgix.io'
-        if exists $env->{'psgix.io'} && !(B::svref_2object(\$env->{'psgix.io'})->FLAGS & B::SVs_GMG());
+    return 'it is encrypted'                            if $env->{'psgi.url_scheme'} ne 'http';
+    return 'something has fetched psgix.io and used it' if exists $env->{'psgix.io'};
     return;
 }
 
@@ -91,11 +112,20 @@ Feersum sends the head of a response when its event loop comes to it. Until then
 not longer than its C<timeout>; then the stream is attached to a duplicate of the client's socket, F</dev/null> put in
 its place, and Feersum's writer closed.
 
-C<psgix.io> must not be fetched under Feersum by anyone who responds: to fetch it, even by copying the environment
-(C<{%$env}>), takes over the number of a descriptor that Feersum closes all the same. Where that has happened streams go
-through the server's writer.
+C<psgix.io> is dangerous under Feersum: whoever fetches it, even by copying the environment (C<{%$env}>), gets a handle on
+the very descriptor that Feersum goes on using and closes by itself, and when that handle is freed the descriptor is
+closed under Feersum, or another one that has its number by then. So L</disarm> takes it out of the environment. What
+remains: a copy that was made without C<psgix.io> says nothing of the handle elsewhere, and one that has been closed
+already cannot be repaired. Responses that are no streams are not touched.
 
 =head1 METHODS
+
+=head2 disarm
+
+    EventSource::Stream::Takeover::Feersum->disarm($env);
+
+Takes C<psgix.io> out of the environment, without fetching it if nobody has, and repairs what was done if somebody has.
+L<EventSource::Stream/open> does so before it responds, whether or not the stream is to be native.
 
 =head2 begin, obstacle
 
