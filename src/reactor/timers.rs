@@ -35,6 +35,12 @@ impl Timers {
         self.by_time.keys().next().copied()
     }
 
+    /// How many there are, those included that no stream waits for any more.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_time.values().map(Vec::len).sum()
+    }
+
     /// Those of the first time that has come.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Instant, Vec<u32>)> {
         let at = self.first().filter(|at| *at <= now)?;

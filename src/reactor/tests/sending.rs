@@ -185,3 +185,18 @@ fn a_time_that_is_late_is_late_by_a_sixteenth_at_most() {
         assert_eq!(world.received(stream), ":\r\n\r\n", "{seconds}");
     }
 }
+
+#[test]
+fn timers_do_not_pile_up() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "head");
+    world.settle();
+    for _ in 0..200 {
+        world.client(stream).sends.extend([Err(libc::ENOBUFS), Ok(usize::MAX)]);
+        world.push(stream, b"x");
+        world.pass(Duration::from_millis(100));
+    }
+    world.pass(Duration::from_secs(70));
+    assert_eq!(world.received(stream).matches('x').count(), 200);
+    assert_eq!(world.reactor.timers.len(), 1);
+}
