@@ -251,6 +251,17 @@ impl<I: Io> Reactor<I> {
         self.rearm(id.slot, now);
     }
 
+    /// Gives up all that waits, for it can no longer be sent.
+    pub fn discard(&mut self) -> Lost {
+        let mut all = Lost::default();
+        for entry in self.entries.iter_mut().flatten() {
+            let lost = entry.stream.discard();
+            all.events += lost.events;
+            all.bytes += lost.bytes;
+        }
+        all
+    }
+
     /// The stream, if it is (still) there.
     fn entry(&mut self, id: StreamId) -> Option<&mut Entry<I::Socket>> {
         self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)
@@ -680,8 +691,8 @@ fn is_memory(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
 }
 
-/// `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`: what a router has said of a client that then acknowledged nothing
-/// for too long. The kernel keeps it to itself until then.
+/// `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`: what a router has said of a client that then acknowledged
+/// nothing for too long. The kernel keeps it to itself until then.
 const UNREACHABLE: [i32; 4] = [64, 101, 112, 113];
 
 fn reason_of(error: &io::Error) -> Reason {
