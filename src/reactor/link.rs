@@ -75,6 +75,26 @@ pub struct Stats {
     pub longest_delay_ns: u64,
 }
 
+impl Stats {
+    fn plus(mut self, other: &Self) -> Self {
+        for (count, more) in self.ended.iter_mut().zip(other.ended) {
+            *count += more;
+        }
+        Self {
+            open: self.open + other.open,
+            opened: self.opened + other.opened,
+            refused: self.refused + other.refused,
+            ended: self.ended,
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            lost: self.lost + other.lost,
+            buffered: self.buffered + other.buffered,
+            wakeups: self.wakeups + other.wakeups,
+            longest_delay_ns: self.longest_delay_ns.max(other.longest_delay_ns),
+        }
+    }
+}
+
 /// Only one thread ever adds to such a count, so nothing has to be locked for it.
 pub(super) fn count(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
@@ -141,7 +161,9 @@ pub(super) struct Link {
     pub(super) is_dead: AtomicBool,
     is_finished: AtomicBool,
     change: Change,
-    mailbox: Mutex<Mailbox>,
+    mailbox: Arc<Mutex<Mailbox>>,
+    /// What those before it have counted.
+    past: Stats,
     slots: Mutex<Slots>,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -160,7 +182,8 @@ impl Link {
             is_dead: AtomicBool::new(false),
             is_finished: AtomicBool::new(false),
             change: Change::default(),
-            mailbox: Mutex::default(),
+            mailbox: Arc::default(),
+            past: Stats::default(),
             slots: Mutex::default(),
             settings: Mutex::default(),
         })
@@ -248,6 +271,20 @@ impl Link {
 
     pub(super) fn free(&self, stream: StreamId) {
         lock(&self.slots).free.push(stream.slot);
+    }
+
+    /// Takes the place of one that is dead: what that has to tell yet is told here, by the descriptor that is watched.
+    pub(super) fn follow(&mut self, dead: &Self) {
+        self.mailbox = Arc::clone(&dead.mailbox);
+        self.past = dead.stats();
+        self.past.ended[Reason::Error as usize] += self.past.open; // those that it is just about to count
+        self.past.open = 0;
+        self.past.buffered = 0;
+    }
+
+    /// What was counted here and before.
+    pub(super) fn stats(&self) -> Stats {
+        self.counts.stats().plus(&self.past)
     }
 
     /// Keeps the end of a stream until its interpreter asks.

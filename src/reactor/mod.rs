@@ -260,6 +260,17 @@ impl<I: Io> Reactor<I> {
         self.rearm(id.slot, now);
     }
 
+    /// Gives up all that waits, for it can no longer be sent.
+    pub fn discard(&mut self) -> Lost {
+        let mut all = Lost::default();
+        for entry in self.entries.iter_mut().flatten() {
+            let lost = entry.stream.discard();
+            all.events += lost.events;
+            all.bytes += lost.bytes;
+        }
+        all
+    }
+
     /// The stream, if it is (still) there.
     fn entry(&mut self, id: StreamId) -> Option<&mut Entry<I::Socket>> {
         self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)

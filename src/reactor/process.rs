@@ -106,7 +106,11 @@ pub(super) fn link() -> io::Result<Arc<Link>> {
     AT_FORK.call_once(|| at_fork = thread::at_fork(before_fork, in_parent, in_child));
     at_fork?;
     let (commands, inbox) = crossbeam_channel::unbounded();
-    let link = Arc::new(Link::new(commands)?);
+    let mut link = Link::new(commands)?;
+    if let Some((_, dead)) = &process.running {
+        link.follow(dead);
+    }
+    let link = Arc::new(link);
     let reactor = Loop::new(Arc::clone(&link), inbox)?;
     thread::spawn("eventsource-xs", move || reactor.run())?;
     process.running = Some((generation(), Arc::clone(&link)));
@@ -150,7 +154,7 @@ pub fn finish(within: Duration) {
 
 /// What was counted since this process has a reactor; all zero before.
 pub fn stats() -> Stats {
-    running().map_or_else(Stats::default, |link| link.counts.stats())
+    running().map_or_else(Stats::default, |link| link.stats())
 }
 
 /// The next end of a stream that an interpreter has asked to be told and has not been told yet.

@@ -258,6 +258,9 @@ impl Loop {
                 }
             }
         }
+        let lost = self.reactor.discard();
+        count(&self.link.counts.lost, lost.events as u64);
+        count(&self.link.counts.lost_bytes, lost.bytes as u64);
         for (_, gauge) in self.gauges.iter().flatten() {
             gauge.set_descriptor(-1);
             if gauge.reason().is_none() {

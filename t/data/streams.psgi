@@ -62,7 +62,7 @@ sub hold {
     report($name, 'begins, native: ' . ($conn->is_native ? 1 : 0));
     $HELD{$name} = $conn;
     delete $WHY{$name};
-    $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name} });
+    $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name}; report($name, "ended: $_[1]") });
     $conn->push({event => 'held'});
     return;
 }

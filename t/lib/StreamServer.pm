@@ -20,6 +20,7 @@ use Developer  qw(needs);
 use Exporter   qw(import);
 use File::Temp ();
 use JSON::PP   ();
+use Numbered   qw(numbers);
 use SlowReader;
 use Test::More;
 
@@ -28,7 +29,9 @@ our @EXPORT_OK = qw(on_each_server path);
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
-my %WORKERS = (Starman => 1);
+
+# One process, which is not replaced after some requests.
+my %START = (Starman => [workers => 1, args => ['--max-requests', 1_000_000]]);
 
 # Public functions and methods
 
@@ -63,7 +66,7 @@ sub ask {
 }
 
 # Where something under /proc of the process that holds the streams is.
-sub proc { return "/proc/$_[0]->stats->{pid}/$_[1]" }
+sub proc { return '/proc/' . $_[0]->stats->{pid} . "/$_[1]" }
 
 # How many descriptors the process has that holds the streams.
 sub descriptors {
@@ -81,6 +84,31 @@ sub ended_ok {
     my $ended;
     wait_until($DEADLINE, sub { defined($ended = $self->ended($name)) });
     return is $ended, $why, $what || "$name ends: $why";
+}
+
+# How the first client of its server fares that comes while something is wrong, which one piece of code begins and
+# another ends: native, writer, refused or broken. In a sound response it gets all or, where it was refused, nothing;
+# broken ones are at least no mixture.
+sub fares {
+    my ($self, $begin, $end) = @_;
+    my $is_loop = $self->{name} =~ /Twiggy|Feersum/;
+    $self->stream(name => 'first', native => 0)->leave;    # loads what is loaded later
+    $self->rests_ok;
+    $begin->();
+    my $path   = path($is_loop ? '/held' : '/export', name => 'fares', count => 3, bytes => 10);
+    my $client = Client->get($self->port, $path);
+    $client->read_until(qr/held|id: 3/, 0.5);              # it may even not be accepted
+    $end->();
+    $client->read_until(qr/held|id: 3/);
+    if ($is_loop) { $self->ask($_, name => 'fares', count => 3, bytes => 10) for '/push', '/close' }
+    ok $client->read_all, 'its response ends';
+    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n//r);
+    my ($fares) = map { $_ ? 'native' : 'writer' } $self->journal('fares') =~ /begins, native: ([01])/;
+    if    (!$client->complete) { $fares = 'broken' }
+    elsif (!@numbers)          { $fares = 'refused' }
+    else                       { is_deeply \@numbers, [1, 2, 3], 'it gets all' }
+    $self->serves_ok;
+    return $fares;
 }
 
 # What the handler of a stream has told so far.
@@ -135,7 +163,8 @@ sub start {
     my ($class, $name, %option) = @_;
     my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
     my $env     = {STREAMS_JOURNAL => $journal->filename, %{$option{env} || {}}};
-    my $self    = $class->SUPER::start($name, 't/data/streams.psgi', workers => $WORKERS{$name}, %option, env => $env);
+    my @start   = (@{$START{$name} || []}, %option, env => $env);
+    my $self    = $class->SUPER::start($name, 't/data/streams.psgi', @start);
     $self->{journal} = $journal;
     return $self;
 }

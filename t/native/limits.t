@@ -82,31 +82,11 @@ sub leave_free {
     return system('prlimit', "--pid=$pid", "--nofile=$limit:") == 0 || die "prlimit: $?\n";
 }
 
-# How a client fares that comes when so many descriptors are free, to the first stream of its server: native, writer, or
-# refused. It gets all or nothing.
+# How a client fares that comes when so many descriptors are free.
 sub fares {
     my ($server, $free) = @_;
-    my $is_loop = $server->{name} =~ /Twiggy|Feersum/;
-    $server->stream(name => 'first', native => 0)->leave;
-    $server->rests_ok;
     my $pid = $server->stats->{pid};
-    leave_free($pid, $free);
-    my $client = Client->get($server->port, path($is_loop ? '/held' : '/export', name => 'n', count => 3, bytes => 10));
-    $client->read_until(qr/held|id: 3/, 0.5);    # with none free it is not even accepted
-    leave_free($pid);
-    $client->read_until(qr/held|id: 3/) or $is_loop or return fail "with $free free it begins";
-    if ($is_loop) { $server->ask($_, name => 'n', count => 3, bytes => 10) for '/push', '/close' }
-    ok $client->read_all && $client->complete, "with $free free: a complete response";
-    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n//r);
-    my $fares   = $server->journal('n') =~ /begins, native: 1/ ? 'native' : 'writer';
-
-    if (!@numbers && $server->{name} eq 'Feersum') {
-        $fares = 'refused';
-        $server->ended_ok('n', 'error', 'without an event, for it was too late for the writer');
-    }
-    else { is_deeply \@numbers, [1, 2, 3], 'with all events' }
-    $server->serves_ok;
-    return $fares;
+    return $server->fares(sub { leave_free($pid, $free) }, sub { leave_free($pid) });
 }
 
 my $MOST = 7;

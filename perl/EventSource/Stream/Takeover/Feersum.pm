@@ -81,8 +81,7 @@ sub _take {
     my ($writer, $stream) = @_;
     my $number = $writer->fileno;
     my $socket = defined $number ? EventSource::XS::_duplicate($number) : undef;
-    if (defined $socket && defined EventSource::XS::_silence($number)) { $stream->_attach($socket) }
-    else {
+    if (!defined $socket || !defined EventSource::XS::_silence($number) || !$stream->_attach($socket)) {
         POSIX::close($socket) if defined $socket;
         $stream->_fail;
     }

@@ -1,0 +1,224 @@
+# What the system refuses ends in a fallback, a refusal, or a stream that ends with a reason, and the next request is
+# served. The calls of real servers are made to fail, those of the reactor's thread and those that take a stream over.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use Deadline  qw(wait_until);
+use Developer qw(needs only_developers);
+use Fault;
+use Numbered qw(numbers);
+use SlowReader;
+use StreamServer qw(on_each_server path);
+use Test::More;
+
+only_developers();
+needs(Fault->missing);
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# What each client of a server has received since it was asked last; dies if that is anything but whole events.
+sub received {
+    my $client  = shift;
+    my @numbers = numbers($client->text);
+    $client->{body} = '';
+    return \@numbers;
+}
+
+# One stream is pushed to while calls of the reactor fail, another only afterwards. `does` is what meets the fault.
+my $SENDS   = 'sendto,sendmsg';
+my $WAITS   = 'epoll_wait,epoll_pwait,?epoll_pwait2';
+my $push    = sub { $_[0]->push(name => 'hit', count => 3) };
+my $talk    = sub { $_[1]->say('junk'); $push->(@_) };
+my @GOES_ON = (
+    ['no buffer for what is sent'       => $push, $SENDS,     'ENOBUFS', '1..3'],
+    ['no memory for what is sent'       => $push, $SENDS,     'ENOMEM',  '1..3'],
+    ['no room for what is sent'         => $push, $SENDS,     'EAGAIN',  '1..3'],
+    ['a signal while something is sent' => $push, $SENDS,     'EINTR',   '1..5'],
+    ['a signal while something is read' => $talk, 'recvfrom', 'EINTR',   '1..5'],
+    ['no memory for what is read'       => $talk, 'recvfrom', 'ENOMEM',  '1..5'],
+    ['nothing to be read, after all'    => $talk, 'recvfrom', 'EAGAIN',  '1'],
+    ['a signal while it waits'          => $push, $WAITS,     'EINTR',   '1..5'],
+);
+my @ENDS = (
+    ['the connection is broken'     => $push, $SENDS,     'EPIPE',      '1',  'client'],
+    ['the connection is reset'      => $push, $SENDS,     'ECONNRESET', '1',  'client'],
+    ['the connection has timed out' => $push, $SENDS,     'ETIMEDOUT',  '1',  'timeout'],
+    ['the descriptor is none'       => $push, $SENDS,     'EBADF',      '1',  'error'],
+    ['there is no memory for long'  => $push, $SENDS,     'ENOBUFS',    '1+', 'timeout'],
+    ['the reset is read'            => $talk, 'recvfrom', 'ECONNRESET', '1',  'client'],
+    ['the timeout is read'          => $talk, 'recvfrom', 'ETIMEDOUT',  '1',  'timeout'],
+);
+
+sub with_fault {
+    my ($server, $does, $calls, $error, $when, $check) = @_;
+    my $hit    = $server->stream(name => 'hit', timeout => 0.7);
+    my $beside = $server->stream(name => 'beside');
+    my $fault  = Fault->begin($server->reactor, $calls, "error=$error:when=$when");
+    $does->($server, $hit);
+    $check->($hit, $fault);
+    cmp_ok $fault->end, '>', 0, 'the fault was there';
+    is $server->push(name => 'beside', count => 2), 2, 'a stream beside it is pushed to';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
+    is_deeply received($beside), [1, 2], 'and nothing else';
+    $_->leave for $hit, $beside;
+    $server->rests_ok;
+    return $server->serves_ok;
+}
+
+on_each_server(
+    sub {
+        my $server = shift;
+        for (@GOES_ON) {
+            my ($what, @fault) = @$_;
+            my $goes_on = sub {
+                my $client = shift;
+                ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'it gets all';
+                is_deeply received($client), [1 .. 3], 'once';
+                is $server->ended('hit'), undef, 'and is open';
+            };
+            subtest "a stream goes on: $what" => sub { with_fault($server, @fault, $goes_on) };
+        }
+        for (@ENDS) {
+            my ($what, @fault) = @$_;
+            my $why  = pop @fault;
+            my $ends = sub {
+                my $client = shift;
+                $server->ended_ok('hit', $why);
+                is_deeply received($client), [], 'nothing comes';
+            };
+            subtest "a stream ends: $what" => sub { with_fault($server, @fault, $ends) };
+        }
+    },
+    'Starman',
+    'Feersum'
+);
+
+# A reactor that can no longer wait is no more; the next stream has a new one.
+sub is_replaced {
+    my ($server, $round) = @_;
+    my @client = map { $server->stream(name => "$round-$_") } 1 .. 3;
+    my $dead   = $server->reactor;
+    my $before = $server->stats;
+    my $fault  = Fault->begin($dead, $WAITS, 'error=EBADF:when=1');
+    $server->push(name => "$round-1");    # or it may sleep on
+    $server->ended_ok("$round-$_", 'error') for 1 .. 3;
+    is $fault->end,                                                           1, 'the fault was there';
+    is scalar(grep { $_->read_all } @client),                                 3, 'their responses end';
+    is scalar(grep { !@{received($_)} || "@{received($_)}" eq '1' } @client), 3, 'without anything strange';
+    my $next = $server->stream(name => "$round-next");
+    isnt $server->reactor, $dead, 'there is a new reactor';
+    $next->leave;
+
+    if ($server->{name} =~ /Twiggy|Feersum/) {
+        $server->journal_ok("$round-next", qr/^ended: client$/m, 'the event loop is told of what ends there');
+    }
+    $server->ended_ok("$round-next", 'client');
+    my $stats = $server->stats;
+    is $stats->{opened},        $before->{opened} + 1,        'what is counted is the sum';
+    is $stats->{closed}{error}, $before->{closed}{error} + 3, 'of both';
+    is_deeply [@$stats{qw(native buffered)}], [0, 0], 'no stream is left, and nothing waits' or diag explain $stats;
+    return $server->serves_ok;
+}
+
+on_each_server(
+    sub {
+        my $server = shift;
+        for my $round ('a reactor', 'the next one') {
+            subtest "$round fails" => sub { is_replaced($server, $round =~ s/ .*//r) };
+        }
+    }
+);
+
+# What watches many sockets.
+sub cannot_add {
+    my ($server, $error) = @_;
+    my $beside = $server->stream(name => 'beside');
+    my $errors = $server->stats->{closed}{error};
+    my $fault  = Fault->begin($server->reactor, 'epoll_ctl', "error=$error:when=1");
+    my $client = Client->get($server->port, path('/held', name => 'late', retry => 5_000));
+    ok $client->read_all && $client->complete, 'its response is complete';
+    like $client->text,
+        qr/\Aretry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?retry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?\z/,
+        'and says when to come back';
+    is $fault->end, 1, 'the fault was there';
+    ok wait_until($DEADLINE, sub { $server->stats->{closed}{error} == $errors + 1 }), 'an error, which is counted';
+    is $server->push(name => 'beside', count => 2), 2, 'a stream beside it is pushed to';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
+    $beside->leave;
+    return $server->rests_ok;
+}
+
+sub cannot_ask {
+    my ($server) = @_;
+    my $client   = $server->stream(name => 'slow', class => 'SlowReader');
+    my $fault    = Fault->begin($server->reactor, 'epoll_ctl', 'error=ENOMEM:when=1');
+    $server->push(name => 'slow', bytes => 900_000);
+    $server->ended_ok('slow', 'error');
+    is $fault->end, 1, 'the fault was there';
+    $client->leave;
+    return $server->rests_ok;
+}
+
+on_each_server(
+    sub {
+        my $server = shift;
+        $server->serves_ok;
+        for my $error (qw(ENOMEM ENOSPC)) {
+            subtest "a socket cannot be watched: $error" => sub { cannot_add($server, $error) };
+        }
+        subtest 'nor asked whether it takes bytes' => sub { cannot_ask($server) };
+        $server->serves_ok;
+    },
+    'Starman',
+    'Feersum'
+);
+
+# The first stream of a process: what is refused to the thread that takes it over, where, and how it may fare then. With
+# Feersum it is too late for the writer once its head is out.
+my $WRITER  = qr/\Awriter\z/;
+my $REFUSED = qr/\Arefused\z/;
+my $SOUND   = qr/\A(?:native|writer|refused)\z/;
+my @FIRST   = (
+    ['HTTP::Server::PSGI', 'socketpair',    'ENFILE', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'dup3',          'EBADF',  '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'dup3',          'EBADF',  '2',  $WRITER],
+    ['HTTP::Server::PSGI', 'eventfd2',      'EMFILE', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'epoll_create1', 'EMFILE', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'epoll_ctl',     'ENOMEM', '1',  $WRITER],
+    ['HTTP::Server::PSGI', 'clone,clone3',  'EAGAIN', '1+', $WRITER],
+    ['HTTP::Server::PSGI', 'openat',        'ENFILE', '1+', $WRITER],
+    ['HTTP::Server::PSGI', 'recvfrom',      'ENOMEM', '1',  $WRITER],
+    (map { ['HTTP::Server::PSGI', 'fcntl', 'EMFILE', $_, $SOUND] } 1 .. 5),
+    ['Twiggy',  'dup3',          'EBADF',  '1',  $WRITER],
+    ['Twiggy',  'dup3',          'EBADF',  '2',  $WRITER],
+    ['Twiggy',  'eventfd2',      'EMFILE', '1',  $WRITER],
+    ['Twiggy',  'eventfd2',      'EMFILE', '2',  qr/\Anative\z/],     # on_close cannot be watched yet
+    ['Twiggy',  'clone,clone3',  'EAGAIN', '1+', $WRITER],
+    ['Feersum', 'eventfd2',      'EMFILE', '1',  $WRITER],
+    ['Feersum', 'eventfd2',      'EMFILE', '2',  qr/\Anative\z/],
+    ['Feersum', 'epoll_create1', 'EMFILE', '1',  $WRITER],
+    ['Feersum', 'clone,clone3',  'EAGAIN', '1+', $WRITER],
+    ['Feersum', 'dup3',          'EBADF',  '1',  $REFUSED],
+    ['Feersum', 'openat',        'ENFILE', '1+', $REFUSED],
+    (map { ['Feersum', 'fcntl', 'EMFILE', $_, $REFUSED] } 2 .. 3),    # the first is its own
+    ['Feersum', 'fcntl', 'EMFILE', '4', qr/\Abroken\z/],              # it is silenced by then
+);
+
+sub begins_at_all {
+    my ($server, $calls, $error, $when, $expected) = @_;
+    my ($fault, $hits);
+    my $fares = $server->fares(sub { $fault = Fault->begin($server->stats->{pid}, $calls, "error=$error:when=$when") },
+        sub { $hits = $fault->end });
+    cmp_ok $hits, '>', 0, "$calls, $error, $when: the fault was there";
+    return like $fares, $expected, 'and this is how it fares';
+}
+
+for (@FIRST) {
+    my ($name, @fault) = @$_;
+    on_each_server(sub { begins_at_all($_[0], @fault) }, $name);
+}
+
+done_testing;
