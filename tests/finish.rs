@@ -4,7 +4,7 @@
 mod client;
 
 use client::{local, open, opening, read_to_end, read_until, settings};
-use eventsource_xs::reactor::{finish, notify_descriptor, stats, Handle, Pushed};
+use eventsource_xs::reactor::{finish, linger, notify_descriptor, stats, Handle, Pushed};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
         assert_eq!(handles[2].push(&[b'x'; 50_000]), Pushed::Taken);
     }
 
-    finish(Duration::from_millis(300));
+    linger(Duration::from_millis(300));
+    finish();
 
     let retry = read_to_end(&mut plain);
     let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
@@ -42,6 +43,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     let (error, socket) = Handle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
     assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
     assert!(notify_descriptor().is_ok(), "an event loop may still watch it");
-    finish(Duration::MAX); // at once: nothing is left
+    linger(Duration::MAX);
+    finish(); // at once: nothing is left
     drop(stuck);
 }

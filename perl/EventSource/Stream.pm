@@ -48,13 +48,14 @@ sub check {
 sub obstacle {
     my ($class, $env) = @_;
     return 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
+    _disarm($env);
     return EventSource::Stream::Takeover->obstacle($env);
 }
 
 sub open {
     my ($class, $env, $respond, $response, $opening, %given) = @_;
     my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
-    EventSource::Stream::Takeover::Feersum->disarm($env) if exists $env->{'psgix.output.guard'};
+    _disarm($env);
     my ($stream, $why, $writer);
     if (!$setting{native}) { $why = 'native is 0' }
     else {
@@ -70,6 +71,12 @@ sub open {
 }
 
 # Private functions
+
+sub _disarm {
+    my $env = shift;
+    EventSource::Stream::Takeover::Feersum->disarm($env) if exists $env->{'psgix.output.guard'};
+    return;
+}
 
 sub _log {
     my ($env, $what) = @_;
@@ -121,7 +128,8 @@ Croaks if a setting has a value that it cannot have. C<undef> stands for the def
     my $why = EventSource::Stream->obstacle($env);
 
 Why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be. Whether the
-body is filtered shows only later.
+body is filtered shows only later. Under Feersum C<psgix.io> is taken out of the environment
+(L<EventSource::Stream::Takeover::Feersum/disarm>).
 
 =head2 open
 

@@ -13,7 +13,7 @@ use crate::stream::Reason;
 use crate::sys::thread;
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ static PROCESS: Mutex<Process> = Mutex::new(Process { running: None, handled: No
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// How often this process, or an ancestor of it, has forked.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+/// How long the end of the process waits for streams, in milliseconds: the longest that any of them has asked for.
+static LINGER: AtomicU64 = AtomicU64::new(0);
 /// Held by the reactor while it changes what a child would inherit, and during a fork.
 static FORK: Mutex<()> = Mutex::new(());
 /// Whether a fork waits for the reactor to let go.
@@ -103,7 +105,9 @@ pub(super) fn link() -> io::Result<Arc<Link>> {
         return Ok(Arc::clone(link));
     }
     let mut at_fork = Ok(());
-    AT_FORK.call_once(|| at_fork = thread::at_fork(before_fork, in_parent, in_child));
+    AT_FORK.call_once(|| {
+        at_fork = thread::at_fork(before_fork, in_parent, in_child).and_then(|()| thread::at_exit(at_exit));
+    });
     at_fork?;
     let (commands, inbox) = crossbeam_channel::unbounded();
     let mut link = Link::new(commands)?;
@@ -141,15 +145,39 @@ fn running() -> Option<Arc<Link>> {
     process.running.as_ref().map(|(_, link)| Arc::clone(link))
 }
 
+/// Has the end of the process wait at least that long for what waits.
+pub fn linger(time: Duration) {
+    LINGER.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
+}
+
 /// Ends all streams of this process, for it ends: each client is told to come back at a time of its own, what waits is
-/// sent, the rest is lost when the time is up. Nothing is opened afterwards.
-pub fn finish(within: Duration) {
-    if let Some(link) = running().filter(|link| !link.is_dead()) {
-        lock(&PROCESS).is_finishing = true;
-        link.send(Command::Finish { within }, 0, None);
-        // The reactor keeps the time; it is not kept waiting by anything.
-        link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
-    }
+/// sent, the rest is lost when the time that was asked for ([`linger`]) is up. Nothing is opened afterwards.
+pub fn finish() {
+    finish_in(lock(&PROCESS));
+}
+
+fn finish_in(mut process: MutexGuard<'_, Process>) {
+    process.leave_parent();
+    let link = match &process.running {
+        Some((_, link)) if !process.is_finishing && !link.is_dead() => Arc::clone(link),
+        _ => return,
+    };
+    process.is_finishing = true;
+    drop(process);
+    let within = Duration::from_millis(LINGER.load(Ordering::Acquire));
+    link.send(Command::Finish { within }, 0, None);
+    // The reactor keeps the time; it is not kept waiting by anything.
+    link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
+}
+
+/// An embedded perl may end without running END: uWSGI just exits, even from the handler of a signal. So if the process
+/// is in the middle of something here it is left as it is.
+extern "C" fn at_exit() {
+    let _ = std::panic::catch_unwind(|| {
+        if let Ok(process) = PROCESS.try_lock() {
+            finish_in(process);
+        }
+    });
 }
 
 /// What was counted since this process has a reactor; all zero before.

@@ -52,3 +52,17 @@ pub fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: ex
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
+
+/// Has a function called when this process, or a child of it, exits in any way that runs such functions, as `exit` of the
+/// C library does.
+///
+/// # Errors
+///
+/// If there is no memory.
+pub fn at_exit(function: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: as for `at_fork`.
+    match unsafe { libc::atexit(function) } {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::OutOfMemory.into()),
+    }
+}

@@ -98,7 +98,8 @@ int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
 void esx_stats(esx_counts *counts);
-void esx_finish(double within);
+void esx_finish(void);
+void esx_linger(double seconds);
 int esx_notify_descriptor(void);
 
 /* These return the result, or the number of an error, negated. */

@@ -174,9 +174,14 @@ _next_end(UV interpreter)
     mPUSHs(esx_reason_sv(aTHX_ reason));
 
 void
-_finish(NV within)
+_finish()
   CODE:
-    esx_finish(within);
+    esx_finish();
+
+void
+_linger(NV seconds)
+  CODE:
+    esx_linger(seconds);
 
 SV *
 _notify_descriptor()

@@ -256,8 +256,13 @@ unsafe extern "C" fn esx_stats(stats: *mut Stats) {
 }
 
 #[no_mangle]
-extern "C" fn esx_finish(within: f64) {
-    guard::run_or((), || reactor::finish(seconds(within)));
+extern "C" fn esx_finish() {
+    guard::run_or((), reactor::finish);
+}
+
+#[no_mangle]
+extern "C" fn esx_linger(time: f64) {
+    guard::run_or((), || reactor::linger(seconds(time)));
 }
 
 /// What C gets of a system call: the result, or the error's number negated.

@@ -132,6 +132,56 @@ sub dropped {
     return;
 }
 
+# Leaves the stream to a child, which begins to push when this process is out of the handler, and ends as it is told to.
+sub child {
+    my ($conn, $env) = @_;
+    my $end = parameter($env, 'end');
+    pushes($conn, "parent $_") for 1 .. 100;
+    pipe my $returned, my $running or die "pipe: $!";
+    defined(my $pid = fork) or die "fork: $!";
+    return if $pid;
+    close $running;
+    sysread $returned, my $nothing, 1;
+
+    if ($end !~ /silent/) {
+        pushes($conn, "child $_") or report($env, 'not taken') for 1 .. 100;
+    }
+    $conn->close    if $end =~ /close/;
+    POSIX::_exit(0) if $end =~ /_exit/;
+    exit;
+}
+
+my @pipes;
+my %PROGRAM = (
+    backticks => sub { qx{sleep 600 >/dev/null 2>&1 & echo \$!} },
+    system    => sub {
+        my $file = "$ENV{NATIVE_JOURNAL}.pid";
+        system "sleep 600 & echo \$! >$file";
+        open my $lines, '<', $file or die "$file: $!";
+        unlink $file;
+        return scalar readline $lines;
+    },
+    pipe => sub { open $pipes[@pipes], '-|', 'sleep', 600 or die "sleep: $!" },
+    exec => sub {
+        defined(my $pid = fork) or die "fork: $!";
+        if (!$pid) { exec 'sleep', 600 or POSIX::_exit(127) }
+        return $pid;
+    },
+);
+
+# Starts a program that outlives the handler, in the way that is asked for.
+sub program {
+    my ($conn, $env) = @_;
+    my $how = parameter($env, 'how');
+    pushes($conn, 'before');
+    my $pid = $PROGRAM{$how}->();
+    chomp $pid;
+    report($env, "program $pid");
+    pushes($conn, 'after');
+    $conn->close if $how ne 'system' || $env->{'psgi.nonblocking'};    # to drop it is as good elsewhere
+    return;
+}
+
 my $stats = sub {
     my $stats = EventSource::XS->stats;
     my @pairs = map { ref $stats->{$_} ? () : "$_=$stats->{$_}" } sort keys %$stats;
@@ -147,6 +197,8 @@ builder {
     mount '/unwound'  => source(\&loop, on_gone => 'unwind');
     mount '/dies'     => source(\&dies);
     mount '/dropped'  => source(\&dropped);
+    mount '/child'    => source(\&child);
+    mount '/program'  => source(\&program);
     mount '/full'     => source(\&keep, max_streams => 1);
     mount '/pid'      => sub { plain($$) };
     mount '/stats'    => $stats;

@@ -25,17 +25,18 @@ my %SETTINGS = (
     timeout      => 60,
 );
 
-my $listener;
+# One for each process: who shares one might accept the other's connection.
+my %listener;
 
 # Public methods
 
 # The two ends of a connection: a descriptor that is its taker's, and a client that has sent a request.
 sub connect {
     my ($class, %option) = @_;
-    $listener ||= IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, Proto => 'tcp')
+    $listener{$$} ||= IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, Proto => 'tcp')
         or croak "Pair: no listener: $!";
-    my $client = Client->get($listener->sockport, '/');
-    my $socket = $listener->accept or croak "Pair: accept: $!";
+    my $client = Client->get($listener{$$}->sockport, '/');
+    my $socket = $listener{$$}->accept or croak "Pair: accept: $!";
     defined(my $number = EventSource::XS::_duplicate(fileno $socket)) or croak "Pair: $!";
     sysread $socket, my $request, 65_536;
     close $socket;

@@ -113,6 +113,15 @@ subtest 'a client that reads late' => sub {
     is $status >> 8,          3,   'the status stands';
 };
 
+# They do read to the end, but leave their side open until the program is over.
+subtest 'clients that do not close' => sub {
+    local $SIG{ALRM} = sub { die "they are waited for\n" };
+    alarm 30;
+    my ($read) = run_to_its_end($PUSH . 'exit', 3, settings => {linger => 600});
+    alarm 0;
+    is scalar(grep { /\Ahead\n\Q$ALL\Eretry/ } @$read), 3, 'are not waited for when all is sent';
+};
+
 subtest 'linger => 0' => sub {
     my ($read, $printed, $status) = run_to_its_end($PUSH . 'exit 3', 2, settings => {linger => 0});
     my ($lost) = $printed =~ /lost=(\d+) server=2 native=0 told=server server/;

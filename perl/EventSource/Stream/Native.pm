@@ -23,9 +23,6 @@ my $watch;
 # Milliseconds for a stream that a handler has ended to be sent to its end, before the handler's request is over.
 my $SETTLE = 100;
 
-# How long the end of the process waits for streams: the longest that any of them has asked for, if there has been one.
-my $linger;
-
 # A new thread is told of the streams that it opens; the others are those of the thread that it was made from.
 sub CLONE {
     $interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
@@ -35,9 +32,9 @@ sub CLONE {
 }
 
 END {
-    if (defined $linger) {
+    if (EventSource::XS->can('_finish')) {
         local ($?, $!, $@);
-        EventSource::XS::_finish($linger);
+        EventSource::XS::_finish();
         EventSource::XS->dispatch if __PACKAGE__->collect;
     }
 }
@@ -110,7 +107,7 @@ sub open {
             ends_with_handle => !$is_loop,
         }
     );
-    $linger = $setting{linger} if !defined $linger || $setting{linger} > $linger;
+    EventSource::XS::_linger($setting{linger});
     return $self;
 }
 

@@ -10,7 +10,6 @@ use B ();
 use EventSource::Stream::Native;
 use EventSource::XS ();
 use POSIX           ();
-use POSIX           ();
 
 # Public methods
 

@@ -1,0 +1,101 @@
+# Workers that end while they hold streams: recycled by their server, told to end, or killed. Who is told to come back, and
+# who goes on.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline  qw(wait_until);
+use Developer qw(only_developers);
+use Server;
+use Stage;
+use Test::More;
+
+only_developers();
+
+my $DEADLINE = 15;    # seconds; Starlet's parent looks after its workers once a second
+my $STREAMS  = 5;
+
+# The servers, and what ends their workers: requests, a signal to the server, a signal to the worker.
+my @ENDS = (
+    ['Starman', 'requests',           workers => 1, args => ['--max-requests',       9]],
+    ['Starlet', 'requests',           workers => 1, args => ['--max-reqs-per-child', 9]],
+    ['uWSGI',   'requests',           workers => 1, args => ['--max-requests',       9, '--min-worker-lifetime', 0]],
+    ['Starman', 'TERM to the server', workers => 1],
+    ['Starman', 'HUP to the server',  workers => 1],
+    ['Starman', 'QUIT to the server', workers => 1],
+    ['Starman', 'TERM to the worker', workers => 1],
+    ['Starlet', 'TERM to the server', workers => 1],
+    ['Starlet', 'HUP to the server',  workers => 1],
+    ['Starlet', 'TERM to the worker', workers => 1],
+    ['Twiggy',  'QUIT to the server'],
+    ['Feersum', 'TERM to the server'],
+    ['Feersum', 'QUIT to the server'],
+    ['uWSGI',   'TERM to the server', workers => 1],
+    ['uWSGI',   'HUP to the server',  workers => 1],
+);
+
+sub is_sent_away {
+    my ($stage, $how) = @_;
+    my @clients = map { $stage->get('/keep') } 1 .. $STREAMS;
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
+    my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
+    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
+    if ($how eq 'requests') {
+        wait_until($DEADLINE, sub { $stage->ask('/pid') != $worker });
+    }
+    elsif ($how =~ /(\w+) to the server/) { kill $1 => $stage->server->{pid} }
+    elsif ($how =~ /(\w+) to the worker/) { kill $1 => $worker }
+    my @retry;
+    for my $client (@clients) {
+        $client->read_all($DEADLINE);
+        push @retry, $1
+            if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
+    }
+    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
+        or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
+    return if $how =~ /(?:TERM|QUIT) to the server/;
+    my $next = $stage->get('/keep');
+    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
+    unlike $next->text, qr/kept by $worker\r/, 'which is another';
+    return;
+}
+
+for (@ENDS) {
+    my ($name, $how, %option) = @$_;
+    if (my $missing = Server->missing($name)) {
+    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
+        next;
+    }
+    subtest "$name: $how" => sub {
+        my $stage = Stage->start($name, %option);
+        is_sent_away($stage, $how);
+        $stage->server->stop;
+    };
+}
+
+subtest 'a worker that is killed' => sub {
+    my $stage = Stage->start('Starman', workers => 2);
+    my (%by_worker, @clients);
+    wait_until(
+        $DEADLINE,
+        sub {
+            push @clients, my $client = $stage->get('/keep');
+            $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
+                $client;
+            return keys %by_worker == 2;
+        }
+    );
+    my ($dead, $alive) = sort keys %by_worker;
+    kill KILL => $dead;
+    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
+    my $told = 0;
+    wait_until($DEADLINE, sub { $told += () = $stage->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
+    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
+    ok wait_until($DEADLINE, sub { my $pid = $stage->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
+        'and there is a new one';
+    $stage->server->stop;
+};
+
+done_testing;
