@@ -1,5 +1,5 @@
 # The demonstration in a real browser: its charts fill, its log is written and read, and a stream that the server ends is
-# gone on with where it was.
+# gone on with where it was. Two workers hold a crowd besides, and lose none of it when one of them ends.
 
 use strict;
 use warnings;
@@ -7,7 +7,9 @@ use utf8;
 
 use lib 't/lib';
 use Browser;
+use Client;
 use File::Temp qw(tempdir);
+use Program;
 use Server;
 use Test::More;
 
@@ -20,6 +22,8 @@ my $STATE     = q{document.getElementById('state').textContent.trim()};
 my $NUMBERS   = q{[...document.querySelectorAll('#log .number')].map(number => +number.textContent)};
 my $SHOWN_ID  = q{document.getElementById('last-event-id').textContent};
 my $VIEWERS   = q{document.getElementById('viewers').textContent};
+my $RECEIVED  = q{+document.getElementById('received').textContent};
+my $WORKERS   = q{[...document.getElementById('workers').rows].map(row => +row.dataset.pid)};
 my $LAST_NOTE = q{[...document.querySelectorAll('#log .note')].at(-1)};
 
 # An expression that is true when this chart has a line of at least two points, and a figure.
@@ -92,5 +96,73 @@ for my $name (qw(Starman Twiggy Feersum)) {
         $browser->open('about:blank');    # lets go of the stream, or it would complain of the end of the server
     };
 }
+
+# What the crowd says about itself, as an ordinary request tells it; and what the page shows of that.
+my $CROWD = q{fetch('crowd').then(response => response.json())};
+
+sub shown { return qq{document.getElementById('crowd-$_[0]').textContent} }
+
+subtest 'a crowd, held by two workers of Starman' => sub {
+    my $SIZE   = 40;
+    my $SECRET = 'of this test';
+    Server->require_or_skip_all('Starman');
+    my $folder = tempdir(CLEANUP => 1);
+    my %shared = (DASHBOARD_STATE => $folder, DASHBOARD_EVERY => 0.2, DASHBOARD_TICKER => $SECRET);
+    my $server = Server->start(
+        'Starman', 'examples/dashboard/app.psgi',
+        workers => 2,
+        args    => [qw(--keepalive 0 --max-requests 1000000)],
+        env     => \%shared
+    );
+    my $ticker = Program->start(['examples/dashboard/ticker', $server->url('')], %shared);
+    my $crowd =
+        Program->start(['examples/dashboard/crowd', $server->url(''), $SIZE], %shared, DASHBOARD_SAY_EVERY => 0.2);
+    $browser->open($server->url('/'));
+    $browser->wait_for(sprintf("$VIEWERS === '%d'", $SIZE + 1), 'the page and the crowd are its viewers');
+    $browser->wait_for(shown('connected') . " === '$SIZE'",     'the page shows the crowd');
+    my @dots = "[...document.querySelectorAll('#seats i')]";
+    $browser->wait_for("@dots.length === $SIZE && @dots.every(dot => dot.dataset.tone !== 'none')",
+        'each of it in the colour of a worker');
+    my @workers = @{$browser->wait_for("$WORKERS.length === 2 && $WORKERS", 'two workers hold it')};
+    $browser->wait_for("/[0-9] ms/.test(document.querySelector('#request output').textContent)",
+        'the time of an ordinary request is shown');
+
+    my $answers = $browser->evaluate(
+        "(async () => {
+            const pids = new Set(), received = $RECEIVED;
+            while (pids.size < 2 || $RECEIVED < received + 5) pids.add((await fetch('crowd')).headers.get('X-Worker'));
+            return [...pids].map(Number).sort((a, b) => a - b);
+        })()"
+    );
+    is_deeply $answers, [sort { $a <=> $b } @workers], 'both answer, while the figures go on';
+
+    write_line('to all');
+    my $line   = "[...document.querySelectorAll('#log .note')].find(note => note.textContent.includes('to all'))";
+    my $number = $browser->wait_for("+$line?.querySelector('.number').textContent", 'a line is written');
+    $browser->wait_for("$CROWD.then(crowd => crowd.line >= $number && crowd.reached === $SIZE)",
+        'and all of the crowd have received it');
+
+    my $refused = Client->get($server->port, '/tick', method => 'POST', headers => ['Content-Length' => 0]);
+    ok $refused->read_all, 'somebody else ticks';
+    is $refused->status, 403, 'and is refused';
+    is_deeply [$browser->complaints], [], 'the browser has complained about nothing';
+
+    my ($ended) = @workers;
+    kill TERM => $ended;
+    $browser->wait_for("!$WORKERS.includes($ended)", 'a worker ends');
+    $browser->wait_for("$WORKERS.length === 2",      'another comes');
+    write_line('missed by nobody');
+    $browser->wait_for("$CROWD.then(crowd => crowd.returns && crowd.connected === $SIZE && crowd.reached === $SIZE)",
+        'those that it held come back');
+    my $seen = $browser->evaluate($CROWD);
+    cmp_ok $seen->{line}, '>', $number + 1, 'lines have been written meanwhile';
+    is_deeply [@$seen{qw(gaps duplicates)}], [0, 0], 'and nobody has missed one, or been sent one twice';
+    $browser->wait_for(shown('returns') . " === '$seen->{returns} times'", 'the page shows how often they came back');
+    is $browser->evaluate(shown('gaps')), 0, 'and that nothing is missing';
+    $browser->open('about:blank');
+    is $crowd->stop, 0, 'the crowd leaves';
+    ok !-e "$folder/crowd", 'and says nothing any more';
+    $ticker->stop;
+};
 
 done_testing;

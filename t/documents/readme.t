@@ -29,14 +29,24 @@ subtest 'the example streams' => sub {
     my $server = Server->start('HTTP::Server::PSGI', $psgi->filename);
     my $page   = Client->get($server->port, '/');
     ok $page->read_all, 'the page comes';
-    like $page->text, qr/new EventSource\('\/clock'\)/, 'and listens to the clock';
+    like $page->text, qr/new EventSource\('\/events'\)/, 'and listens to the events';
 
-    my $clock = Client->get($server->port, '/clock', headers => ['Last-Event-ID' => 41]);
-    ok $clock->read_until(qr/\n\r\n/), 'the clock ticks';
-    like $clock->text, qr/\Aevent: tick\r\nid: 42\r\ndata: \w+ \w+ +\d+ [\d:]+ \d+\r\n\r\n/, 'from where it was left';
-    $clock->leave;
-    my $after = Client->get($server->port, '/');
-    ok $after->read_all, 'and when its reader has left it lets the server go on';
+    my @readers = map { Client->get($server->port, '/events') } 1, 2;
+    ok $_->read_head, 'a reader comes' for @readers;
+    my $said = 'Hello';
+    my $say  = sub {
+        my $client =
+            Client->get($server->port, '/say', method => 'POST', headers => ['Content-Length' => 5], then => $said);
+        ok $client->read_all, 'something is said';
+        is $client->status, 204, 'and taken';
+    };
+    $say->();
+    ok $_->read_until(qr/\n\r\n/), 'a reader hears of it' for @readers;
+    is $_->text, "data: Hello\r\n\r\n", 'word for word' for @readers;
+    shift(@readers)->leave;
+    $said = 'Again';
+    $say->();
+    ok $readers[0]->read_until(qr/Again\r\n\r\n/), 'when one has left, the other still reads';
     $server->stop;
 };
 

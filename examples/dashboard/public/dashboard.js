@@ -1,7 +1,11 @@
-// The page of the demonstration: one EventSource, and what its events change.
+// The page of the demonstration: one EventSource, and what its events change; and one ordinary request a second, to see
+// that the server answers while it holds all its streams.
 
 const SHOWN = 60; // seconds that a chart shows
 const LINES = 200; // lines of the log that the page keeps
+const ROWS = 8; // processes of the server that are listed
+const TONES = 6; // colours that processes can have
+const PATIENCE = 5000; // milliseconds for an ordinary request
 
 const element = id => document.getElementById(id);
 const show = (id, text) => { element(id).textContent = text; };
@@ -78,6 +82,9 @@ function bytes(number, digits = 1) {
 const percent = number => `${Math.round(number)} %`;
 const rate = number => `${bytes(number)}/s`;
 const roundRate = number => rate(number).replace('.0 ', ' ');
+const count = number => number.toLocaleString('en');
+const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
+const several = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 const key = name => Object.assign(document.createElement('span'), {className: `key ${name}`});
 
 // What is drawn, and how a figure becomes points and words.
@@ -90,6 +97,7 @@ const charts = {
   memory: new Chart(element('memory'), {text: 'Memory in use', label: number => bytes(number), most: () => memory}),
   load: new Chart(element('load'), {text: 'Load', least: 1, label: number => number.toFixed(number % 1 ? 1 : 0)}),
   network: new Chart(element('network'), {text: 'Network', least: 1000, label: roundRate, lines: 2}),
+  request: new Chart(element('request'), {text: 'Time of an ordinary request', least: 10, label: number => `${number} ms`}),
 };
 
 const readers = {
@@ -115,7 +123,7 @@ const readers = {
 };
 
 function drawFigures(figures) {
-  show('viewers', figures.viewers);
+  drawWorkers(figures);
   for (const [name, read] of Object.entries(readers)) {
     if (name in figures) charts[name].add(figures.time, read(figures[name]));
     else if (!charts[name].points.length) sayNone(charts[name]);
@@ -148,6 +156,90 @@ function addLine(number, line) {
   log.append(item);
   while (log.children.length > LINES) log.firstChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// Who holds the streams: the server's processes, each with a colour as long as it runs, and what the crowd sees of them.
+
+const tones = new Map();
+
+function giveTones(pids) {
+  for (const pid of tones.keys()) if (!pids.includes(pid)) tones.delete(pid);
+  for (const pid of pids.filter(pid => !tones.has(pid))) {
+    const taken = [...tones.values()];
+    const free = [...Array(TONES).keys()].find(tone => !taken.includes(tone));
+    tones.set(pid, free ?? pid % TONES);
+  }
+}
+
+function drawWorkers({viewers, workers}) {
+  giveTones(workers.map(worker => worker.pid));
+  const holding = workers.filter(worker => worker.streams).length;
+  show('viewers', count(viewers));
+  show('holders', `${viewers === 1 ? 'viewer' : 'viewers'}, held by ${several(holding, 'process', 'processes')}`);
+  const rows = new Map([...element('workers').rows].map(row => [+row.dataset.pid, row]));
+  element('workers').replaceChildren(...workers.slice(0, ROWS).map(({pid, streams, events, bytes: sent}) => {
+    const row = rows.get(pid) ?? workerRow(pid);
+    row.dataset.tone = tones.get(pid);
+    row.querySelector('.bar').style.setProperty('--part', streams / Math.max(viewers, 1));
+    [count(streams), count(events), bytes(sent)].forEach((text, cell) => { row.cells[cell + 2].textContent = text; });
+    return row;
+  }));
+}
+
+function workerRow(pid) {
+  const row = document.createElement('tr');
+  row.innerHTML = `<th scope="row"><i></i> ${pid}</th><td class="part"><div class="bar"></div></td><td></td><td></td><td></td>`;
+  row.dataset.pid = pid;
+  return row;
+}
+
+// One dot a client, in the colour of the process that serves it.
+function drawSeats({workers = [], served_by: servedBy = []}) {
+  const seats = element('seats');
+  while (seats.children.length < servedBy.length) seats.append(document.createElement('i'));
+  while (seats.children.length > servedBy.length) seats.lastChild.remove();
+  seats.dataset.size = servedBy.length > 600 ? 'small' : servedBy.length > 240 ? 'medium' : 'large';
+  servedBy.forEach((worker, seat) => {
+    const tone = tones.get(workers[worker]) ?? 'none';
+    if (seats.children[seat].dataset.tone !== `${tone}`) seats.children[seat].dataset.tone = tone;
+  });
+}
+
+function drawCrowd(crowd) {
+  drawSeats(crowd);
+  element('crowd').classList.toggle('none', !crowd.size);
+  if (!crowd.size) return show('crowd-about', 'There is none: script/demo brings one.');
+  show('crowd-connected', count(crowd.connected));
+  show('crowd-about', `of ${several(crowd.size, 'client')} connected`);
+  show('crowd-rate', `${count(Math.round(crowd.rate))}/s`);
+  show('crowd-reached', crowd.line ? `${count(crowd.reached)} of ${count(crowd.size)}` : '–');
+  element('crowd-reached').dataset.line = crowd.line;
+  show('crowd-returns', several(crowd.returns, 'time'));
+  for (const name of ['gaps', 'duplicates']) {
+    show(`crowd-${name}`, count(crowd[name]));
+    element(`crowd-${name}`).className = crowd[name] ? 'bad' : 'good';
+  }
+}
+
+// The ordinary request: it asks what the crowd sees, by a connection like any other.
+
+async function ask() {
+  const begin = performance.now();
+  try {
+    const response = await fetch('crowd', {cache: 'no-store', signal: AbortSignal.timeout(PATIENCE)});
+    const crowd = await response.json();
+    showRequest(performance.now() - begin, response.headers.get('X-Worker'));
+    drawCrowd(crowd);
+  } catch {
+    charts.request.tell('–', ['no answer yet']);
+  }
+  setTimeout(ask, 1000);
+}
+
+function showRequest(time, worker) {
+  charts.request.add(Date.now() / 1000, [time]);
+  const slowest = Math.max(...charts.request.points.map(point => point.values[0]));
+  charts.request.tell(milliseconds(time), [`answered by ${worker}; ${milliseconds(slowest)} at most`]);
 }
 
 // The stream.
@@ -206,3 +298,4 @@ element('write').onsubmit = event => {
 };
 
 open();
+setTimeout(ask, 1000); // when the page itself is there

@@ -5,15 +5,13 @@ use warnings;
 # A log that all processes of the server write to and read: lines of UTF-8, numbered from 1 on. The number of a line is
 # its event's id, so that a browser that comes back is sent what it has missed, by whichever process it reaches.
 
-use Dashboard::Log::Lines;
 use Encode qw(encode);
 use POSIX  qw(strftime);
 
 sub new {
     my ($class, $path) = @_;
-    my $self = bless {path => $path}, $class;
     open my $file, '>>', $path or die "$path: $!\n";
-    return $self;
+    return bless {path => $path, lines => [], part => ''}, $class;
 }
 
 # Public methods
@@ -28,15 +26,39 @@ sub append {
     return;
 }
 
-# Lines from here on: all after this number, or the last few if there is no such line.
-sub follow {
-    my ($self, $after, $few) = @_;
-    my $lines = Dashboard::Log::Lines->new($self->{path});
-    my @all   = $lines->next_lines;
-    my $known = defined $after && $after =~ /\A[0-9]{1,9}\z/ && $after <= @all;
-    my $from  = $known ? $after : @all > $few ? @all - $few : 0;
-    $lines->put_back(@all[$from .. $#all]);
-    return $lines;
+# Where a reader goes on: behind the line that was its last, or before the last few if there is no such line.
+sub place_after {
+    my ($self, $last, $few) = @_;
+    my $count = $self->_read_on;
+    return $last if defined $last && $last =~ /\A[0-9]{1,9}\z/ && $last <= $count;
+    return $count > $few ? $count - $few : 0;
+}
+
+# What stands behind a line: [number, line], ...
+sub lines_after {
+    my ($self, $number) = @_;
+    return map { [$_, $self->{lines}[$_ - 1]] } $number + 1 .. $self->_read_on;
+}
+
+# Private methods
+
+# Reads what has been written since the last time, by anyone; how many lines there are. Opened by whoever reads first,
+# which is a worker: one that it shared with others would be read by all of them together.
+sub _read_on {
+    my $self = shift;
+    my $file = $self->{file};
+    if (!$file) {
+        open $file, '<', $self->{path} or die "$self->{path}: $!\n";
+        $self->{file} = $file;
+    }
+    seek $file, 0, 1;    # the end of the file has moved
+    while (defined(my $piece = readline $file)) {
+        $self->{part} .= $piece;
+        next if $self->{part} !~ s/\n\z//;
+        push @{$self->{lines}}, $self->{part};
+        $self->{part} = '';
+    }
+    return scalar @{$self->{lines}};
 }
 
 1;
