@@ -10,28 +10,29 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Pair;
-use POSIX qw(WNOHANG _exit);
+use POSIX   qw(WNOHANG _exit);
 use sigtrap qw(die untrapped HUP INT TERM);
 
 only_developers();
 
-my $DEADLINE = 60;     # seconds
+my $DEADLINE = 60;    # seconds
 my $STREAMS  = 300;
 my $FORKS    = 200;
-my $OWN      = 10;     # streams of a child's own, now and then
+my $OWN      = 10;    # streams of a child's own, now and then
 
 my %running;
 my $owner = $$;
+
 END {
     if ($$ == $owner) { local $?; kill KILL => keys %running if %running }
 }
 
 sub reap {
-    my $how  = shift;
-    my $odd  = 0;
+    my $how = shift;
+    my $odd = 0;
     while (%running) {
         my $pid = waitpid -1, $how;
-        last if $pid <= 0;
+        last   if $pid <= 0;
         $odd++ if $?;
         delete $running{$pid};
     }
@@ -92,6 +93,6 @@ for my $at (0 .. $#pairs) {
 is_deeply \@wrong, [], 'each stream has its own events, all of them, once';
 my $stats = EventSource::XS->stats;
 is $stats->{events}, $STREAMS * $number, 'all are counted';
-is $stats->{lost}, 0, 'none is lost';
+is $stats->{lost},   0,                  'none is lost';
 
 done_testing;
