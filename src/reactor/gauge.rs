@@ -104,8 +104,9 @@ impl Gauge {
         self.holders.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn let_go(&self) {
-        self.holders.fetch_sub(1, Ordering::AcqRel);
+    /// True for the last that held it.
+    pub(super) fn let_go(&self) -> bool {
+        self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(super) fn is_held_once(&self) -> bool {

@@ -175,7 +175,13 @@ impl Handle {
     /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
     /// child that was forked meanwhile may go on.
     pub fn release(&self) {
-        if self.ends_with_handle && self.gauge.is_held_once() {
+        if self.gauge.is_held_once() {
+            self.end_with_handle();
+        }
+    }
+
+    fn end_with_handle(&self) {
+        if self.ends_with_handle {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -273,11 +279,14 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.generation == generation() {
-            self.release();
-        } else if let Some(number) = self.gauge.take_descriptor() {
-            drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+        // Of several threads that let go at once, one is the last.
+        let is_last = self.gauge.let_go();
+        if self.generation != generation() {
+            if let Some(number) = self.gauge.take_descriptor() {
+                drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+            }
+        } else if is_last {
+            self.end_with_handle();
         }
-        self.gauge.let_go();
     }
 }

@@ -7,7 +7,7 @@ use crate::stream::Reason;
 use crate::sys::epoll::Signal;
 use crossbeam_channel::Sender;
 use rustix::fd::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -103,10 +103,10 @@ impl Counts {
     }
 }
 
-/// Ends of streams that wait to be told, and a descriptor that says that there are some.
+/// Ends of streams that one interpreter is to be told, and a descriptor that says that there are some.
 #[derive(Default)]
 struct Mailbox {
-    letters: VecDeque<(u32, StreamId, Reason)>,
+    letters: VecDeque<(StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
@@ -131,7 +131,8 @@ pub(super) struct Link {
     is_finished: Mutex<bool>,
     changed: Condvar,
     waiters: AtomicUsize,
-    mailbox: Mutex<Mailbox>,
+    /// Each interpreter's; none, of one that is gone.
+    mailboxes: Mutex<HashMap<u32, Option<Mailbox>>>,
     slots: Mutex<Slots>,
 }
 
@@ -150,7 +151,7 @@ impl Link {
             is_finished: Mutex::new(false),
             changed: Condvar::new(),
             waiters: AtomicUsize::new(0),
-            mailbox: Mutex::default(),
+            mailboxes: Mutex::default(),
             slots: Mutex::default(),
         })
     }
@@ -248,39 +249,50 @@ impl Link {
         lock(&self.slots).free.push(stream.slot);
     }
 
+    /// Calls a function with the mailbox of an interpreter, unless it is gone.
+    fn with_mailbox<T>(&self, interpreter: u32, use_it: impl FnOnce(&mut Mailbox) -> T) -> Option<T> {
+        lock(&self.mailboxes).entry(interpreter).or_insert_with(|| Some(Mailbox::default())).as_mut().map(use_it)
+    }
+
     /// Keeps the end of a stream until its interpreter asks.
     pub(super) fn post(&self, interpreter: u32, stream: StreamId, reason: Reason) {
-        let mut mailbox = lock(&self.mailbox);
-        if mailbox.letters.is_empty() {
-            if let Some(signal) = &mailbox.signal {
+        self.with_mailbox(interpreter, |mailbox| {
+            mailbox.letters.push_back((stream, reason));
+            if let (Some(signal), 1) = (&mailbox.signal, mailbox.letters.len()) {
                 signal.raise();
             }
-        }
-        mailbox.letters.push_back((interpreter, stream, reason));
+        });
     }
 
     /// The next end that an interpreter has not been told yet.
     pub(super) fn take_ended(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
-        let mut mailbox = lock(&self.mailbox);
-        let at = mailbox.letters.iter().position(|(to, ..)| *to == interpreter);
-        let letter = at.and_then(|at| mailbox.letters.remove(at));
-        if let (Some(signal), true) = (&mailbox.signal, mailbox.letters.is_empty()) {
-            signal.lower();
-        }
-        letter.map(|(_, stream, reason)| (stream, reason))
+        self.with_mailbox(interpreter, |mailbox| {
+            let letter = mailbox.letters.pop_front();
+            if let (Some(signal), Some(_), true) = (&mailbox.signal, letter, mailbox.letters.is_empty()) {
+                signal.lower();
+            }
+            letter
+        })?
     }
 
-    /// A descriptor that is readable while ends wait to be told.
-    pub(super) fn notify_descriptor(&self) -> io::Result<i32> {
+    /// A descriptor that is readable while ends wait to be told to an interpreter.
+    pub(super) fn notify_descriptor(&self, interpreter: u32) -> io::Result<i32> {
         use std::os::unix::io::AsRawFd;
-        let mut mailbox = lock(&self.mailbox);
-        if mailbox.signal.is_none() {
-            let signal = Signal::new()?;
-            if !mailbox.letters.is_empty() {
-                signal.raise();
+        let number = self.with_mailbox(interpreter, |mailbox| {
+            if mailbox.signal.is_none() {
+                let signal = Signal::new()?;
+                if !mailbox.letters.is_empty() {
+                    signal.raise();
+                }
+                mailbox.signal = Some(signal);
             }
-            mailbox.signal = Some(signal);
-        }
-        Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+            Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+        });
+        number.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// An interpreter is gone: nobody is told what it was to be told.
+    pub(super) fn forget_interpreter(&self, interpreter: u32) {
+        lock(&self.mailboxes).insert(interpreter, None);
     }
 }

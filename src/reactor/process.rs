@@ -191,6 +191,13 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 /// # Errors
 ///
 /// As for a new stream.
-pub fn notify_descriptor() -> io::Result<i32> {
-    link()?.notify_descriptor()
+pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
+    link()?.notify_descriptor(interpreter)
+}
+
+/// An interpreter is gone, with its thread: what ends from here on it is not told.
+pub fn forget_interpreter(interpreter: u32) {
+    if let Some(link) = running() {
+        link.forget_interpreter(interpreter);
+    }
 }
