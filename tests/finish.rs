@@ -42,7 +42,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     let (socket, _client) = local();
     let (error, socket) = Handle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
     assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
-    assert!(notify_descriptor().is_ok(), "an event loop may still watch it");
+    assert!(notify_descriptor(0).is_ok(), "an event loop may still watch it");
     linger(Duration::MAX);
     finish(); // at once: nothing is left
     drop(stuck);

@@ -240,7 +240,7 @@ fn an_end_is_told_to_the_interpreter_that_asked() {
         (open(Opening { interpreter, ..opening(socket, settings()) }), client)
     });
     assert_eq!((mine.0.want_end(), others.0.want_end()), (None, None));
-    let descriptor = notify_descriptor().expect("a descriptor");
+    let descriptor = notify_descriptor(7).expect("a descriptor");
     let streams = [&mine, &others, &silent].map(|(handle, _)| handle.name());
     drop((mine.1, others.1, silent.1));
     assert_eq!(wait_for_end(&silent.0), Reason::Client);
@@ -257,7 +257,7 @@ fn an_end_is_told_to_the_interpreter_that_asked() {
         let other = streams[usize::from(interpreter == 7)];
         assert!(told.iter().chain(&take_ended(interpreter)).all(|(stream, _)| *stream != other), "{told:?}");
     }
-    assert_eq!(notify_descriptor().ok(), Some(descriptor));
+    assert_eq!(notify_descriptor(7).ok(), Some(descriptor));
 }
 
 #[test]

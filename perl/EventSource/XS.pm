@@ -54,7 +54,8 @@ sub later {
 sub notify_fd {
     my $class = shift;
     croak 'EventSource::XS: there is no native writer on this system' if !$class->can('_notify_descriptor');
-    my $number = _notify_descriptor();
+    require EventSource::Stream::Native;
+    my $number = EventSource::Stream::Native->notify_number;
     croak "EventSource::XS: there is no descriptor for notify_fd: $!" if !defined $number;
     return $number;
 }
@@ -239,7 +240,7 @@ event loop where AnyEvent, EV, Mojo::IOLoop or IO::Async runs one.
 
 The number of a descriptor that is readable while callbacks of native streams wait for L</dispatch>. Event loops that
 are not watched by themselves (AnyEvent, EV, Mojo::IOLoop and IO::Async are) may watch it: POE by C<select_read>, for
-example. It belongs to this process; ask again after a fork. Do not read from it or close it. Croaks if the process has
+example. It belongs to this thread of this process; ask again after a fork. Do not read from it or close it. Croaks if the process has
 no descriptor left.
 
 =head2 stats

@@ -104,7 +104,7 @@ impl Gauge {
         self.holders.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// True for the last that lets go.
+    /// True for the last that held it.
     pub(super) fn let_go(&self) -> bool {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
     }

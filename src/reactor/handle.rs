@@ -175,11 +175,11 @@ impl Handle {
     /// child that was forked meanwhile may go on.
     pub fn release(&self) {
         if self.gauge.is_held_once() {
-            self.end_unheld();
+            self.end_with_handle();
         }
     }
 
-    fn end_unheld(&self) {
+    fn end_with_handle(&self) {
         if self.ends_with_handle {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
@@ -282,13 +282,14 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        // Of several threads that let go at once, one is the last.
         let is_last = self.gauge.let_go();
         if self.generation != generation() {
             if let Some(number) = self.gauge.take_descriptor() {
                 drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
             }
         } else if is_last {
-            self.end_unheld();
+            self.end_with_handle();
         }
     }
 }

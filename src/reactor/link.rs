@@ -8,7 +8,7 @@ use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{SendError, Sender};
 use rustix::fd::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,10 +124,10 @@ impl Counts {
     }
 }
 
-/// Ends of streams that wait to be told, and a descriptor that says that there are some.
+/// Ends of streams that one interpreter is to be told, and a descriptor that says that there are some.
 #[derive(Default)]
 struct Mailbox {
-    letters: VecDeque<(u32, StreamId, Reason)>,
+    letters: VecDeque<(StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
@@ -161,7 +161,8 @@ pub(super) struct Link {
     pub(super) is_dead: AtomicBool,
     is_finished: AtomicBool,
     change: Change,
-    mailbox: Arc<Mutex<Mailbox>>,
+    /// Each interpreter's; none, of one that is gone.
+    mailboxes: Arc<Mutex<HashMap<u32, Option<Mailbox>>>>,
     /// What those before it have counted.
     past: Stats,
     slots: Mutex<Slots>,
@@ -182,7 +183,7 @@ impl Link {
             is_dead: AtomicBool::new(false),
             is_finished: AtomicBool::new(false),
             change: Change::default(),
-            mailbox: Arc::default(),
+            mailboxes: Arc::default(),
             past: Stats::default(),
             slots: Mutex::default(),
             settings: Mutex::default(),
@@ -275,7 +276,7 @@ impl Link {
 
     /// Takes the place of one that is dead: what that has to tell yet is told here, by the descriptor that is watched.
     pub(super) fn follow(&mut self, dead: &Self) {
-        self.mailbox = Arc::clone(&dead.mailbox);
+        self.mailboxes = Arc::clone(&dead.mailboxes);
         self.past = dead.stats();
         self.past.ended[Reason::Error as usize] += self.past.open; // those that it is just about to count
         self.past.open = 0;
@@ -287,40 +288,51 @@ impl Link {
         self.counts.stats().plus(&self.past)
     }
 
+    /// Calls a function with the mailbox of an interpreter, unless it is gone.
+    fn with_mailbox<T>(&self, interpreter: u32, use_it: impl FnOnce(&mut Mailbox) -> T) -> Option<T> {
+        lock(&self.mailboxes).entry(interpreter).or_insert_with(|| Some(Mailbox::default())).as_mut().map(use_it)
+    }
+
     /// Keeps the end of a stream until its interpreter asks.
     pub(super) fn post(&self, interpreter: u32, stream: StreamId, reason: Reason) {
-        let mut mailbox = lock(&self.mailbox);
-        if mailbox.letters.is_empty() {
-            if let Some(signal) = &mailbox.signal {
+        self.with_mailbox(interpreter, |mailbox| {
+            mailbox.letters.push_back((stream, reason));
+            if let (Some(signal), 1) = (&mailbox.signal, mailbox.letters.len()) {
                 signal.raise();
             }
-        }
-        mailbox.letters.push_back((interpreter, stream, reason));
+        });
     }
 
     /// The next end that an interpreter has not been told yet.
     pub(super) fn take_ended(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
-        let mut mailbox = lock(&self.mailbox);
-        let at = mailbox.letters.iter().position(|(to, ..)| *to == interpreter);
-        let letter = at.and_then(|at| mailbox.letters.remove(at));
-        if let (Some(signal), true) = (&mailbox.signal, mailbox.letters.is_empty()) {
-            signal.lower();
-        }
-        letter.map(|(_, stream, reason)| (stream, reason))
+        self.with_mailbox(interpreter, |mailbox| {
+            let letter = mailbox.letters.pop_front();
+            if let (Some(signal), Some(_), true) = (&mailbox.signal, letter, mailbox.letters.is_empty()) {
+                signal.lower();
+            }
+            letter
+        })?
     }
 
-    /// A descriptor that is readable while ends wait to be told.
-    pub(super) fn notify_descriptor(&self) -> io::Result<i32> {
+    /// A descriptor that is readable while ends wait to be told to an interpreter.
+    pub(super) fn notify_descriptor(&self, interpreter: u32) -> io::Result<i32> {
         use std::os::unix::io::AsRawFd;
-        let mut mailbox = lock(&self.mailbox);
-        if mailbox.signal.is_none() {
-            let signal = Signal::new()?;
-            if !mailbox.letters.is_empty() {
-                signal.raise();
+        let number = self.with_mailbox(interpreter, |mailbox| {
+            if mailbox.signal.is_none() {
+                let signal = Signal::new()?;
+                if !mailbox.letters.is_empty() {
+                    signal.raise();
+                }
+                mailbox.signal = Some(signal);
             }
-            mailbox.signal = Some(signal);
-        }
-        Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+            Ok(mailbox.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+        });
+        number.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// An interpreter is gone: nobody is told what it was to be told.
+    pub(super) fn forget_interpreter(&self, interpreter: u32) {
+        lock(&self.mailboxes).insert(interpreter, None);
     }
 }
 

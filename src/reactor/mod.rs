@@ -37,7 +37,7 @@ pub use handle::{Handle, Opening, Pushed};
 #[cfg(target_os = "linux")]
 pub use link::{Counts, Stats};
 #[cfg(target_os = "linux")]
-pub use process::{finish, linger, notify_descriptor, stats, take_ended};
+pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
 
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;

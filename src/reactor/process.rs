@@ -195,6 +195,13 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 /// # Errors
 ///
 /// As for a new stream, if there is no reactor yet.
-pub fn notify_descriptor() -> io::Result<i32> {
-    running().filter(|link| !link.is_dead()).map_or_else(link, Ok)?.notify_descriptor()
+pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
+    running().filter(|link| !link.is_dead()).map_or_else(link, Ok)?.notify_descriptor(interpreter)
+}
+
+/// An interpreter is gone, with its thread: what ends from here on it is not told.
+pub fn forget_interpreter(interpreter: u32) {
+    if let Some(link) = running() {
+        link.forget_interpreter(interpreter);
+    }
 }

@@ -100,7 +100,8 @@ uint32_t esx_new_interpreter(void);
 void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
-int esx_notify_descriptor(void);
+int esx_notify_descriptor(uint32_t interpreter);
+void esx_forget_interpreter(uint32_t interpreter);
 
 /* These return the result, or the number of an error, negated. */
 int esx_duplicate(int number);

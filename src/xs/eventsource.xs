@@ -161,6 +161,11 @@ _new_interpreter()
     RETVAL
 
 void
+_forget_interpreter(UV interpreter)
+  CODE:
+    esx_forget_interpreter((uint32_t)interpreter);
+
+void
 _next_end(UV interpreter)
   PREINIT:
     uint64_t name;
@@ -184,9 +189,9 @@ _linger(NV seconds)
     esx_linger(seconds);
 
 SV *
-_notify_descriptor()
+_notify_descriptor(UV interpreter)
   CODE:
-    RETVAL = esx_result(aTHX_ esx_notify_descriptor());
+    RETVAL = esx_result(aTHX_ esx_notify_descriptor((uint32_t)interpreter));
   OUTPUT:
     RETVAL
 

@@ -272,8 +272,13 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
 }
 
 #[no_mangle]
-extern "C" fn esx_notify_descriptor() -> c_int {
-    guard::run_or(-1, || or_errno(reactor::notify_descriptor()))
+extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
+    guard::run_or(-1, || or_errno(reactor::notify_descriptor(interpreter)))
+}
+
+#[no_mangle]
+extern "C" fn esx_forget_interpreter(interpreter: u32) {
+    guard::run_or((), || reactor::forget_interpreter(interpreter));
 }
 
 #[no_mangle]

@@ -43,8 +43,12 @@ sub report_close {
     my $callback = sub {
         my ($same, $why) = @_;
         delete $KEPT{tag($env)};
-        report($env,
-            "closed by $why" . ($is_pushing ? ', inside a push' : '') . ($same->is_open ? ', still open' : ''));
+        my @odd = $is_pushing ? 'inside a push' : ();
+        push @odd, 'still open' if $same->is_open;
+
+        # With this Feersum's connection would be held, for which its graceful stop waits.
+        push @odd, 'still held' if exists $env->{'psgix.output.guard'} && exists $env->{'psgix.io'};
+        report($env, join ', ', "closed by $why", @odd);
     };
     $conn->on_close($callback);
     return;

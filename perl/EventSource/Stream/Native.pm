@@ -15,9 +15,11 @@ my %ON_CLOSE;
 # Of which class who asked was; mostly there is nothing more to remember, and all share one.
 my %KIND;
 
-# Who is told, and of which process the event loop watches our descriptor.
-my $interpreter = EventSource::XS->can('_new_interpreter') ? EventSource::XS::_new_interpreter() : 0;
-my $watched     = 0;
+# Who is told, until it is gone, and of which process the event loop watches our descriptor.
+my $interpreter =
+    bless \(my $number = EventSource::XS->can('_new_interpreter') ? EventSource::XS::_new_interpreter() : 0),
+    'EventSource::Stream::Native::Interpreter';
+my $watched = 0;
 my $watch;
 
 # Milliseconds for a stream that a handler has ended to be sent to its end, before the handler's request is over.
@@ -25,9 +27,9 @@ my $SETTLE = 100;
 
 # A new thread is told of the streams that it opens; the others are those of the thread that it was made from.
 sub CLONE {
-    $interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
-    $watched     = 0;
-    %ON_CLOSE    = ();
+    $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
+    $watched      = 0;
+    %ON_CLOSE     = ();
     return;
 }
 
@@ -44,7 +46,7 @@ END {
 # What has ended since it was asked last, as callbacks that wait for dispatch. Returns how many.
 sub collect {
     my $count = 0;
-    while (my ($name, $why) = EventSource::XS::_next_end($interpreter)) {
+    while (my ($name, $why) = EventSource::XS::_next_end($$interpreter)) {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my $stream  = shift @$waiting;
         while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
@@ -77,6 +79,9 @@ sub on_close {
     return;
 }
 
+# A descriptor that is readable while collect has something to do; undef, with $!, if there is none.
+sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
+
 # The handler is done with the stream. If it has ended it, what waits for that end can mostly be told at once.
 sub settle {
     my $self = shift;
@@ -94,7 +99,7 @@ sub open {
     my $self = $class->_open(
         $socket,
         $head . $opening,
-        $interpreter,
+        $$interpreter,
         {
             keepalive => $setting{keepalive} || 0,
             timeout   => $setting{timeout},
@@ -150,6 +155,12 @@ sub _watch {
     }
     else { return }
     $watched = $$;
+    return;
+}
+
+sub EventSource::Stream::Native::Interpreter::DESTROY {
+    my $self = shift;
+    EventSource::XS::_forget_interpreter($$self) if EventSource::XS->can('_forget_interpreter');
     return;
 }
 
@@ -263,6 +274,12 @@ False once the stream was closed or its client has left. Costs no system call.
     $stream->leave_handler;
 
 The handler has returned: from here on no write waits for the client.
+
+=head2 notify_number
+
+    my $number = EventSource::Stream::Native->notify_number;
+
+What L<EventSource::XS/notify_fd> returns; C<undef>, and C<$!> says why, if there is none.
 
 =head2 on_close
 

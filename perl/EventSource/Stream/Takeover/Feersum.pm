@@ -32,7 +32,13 @@ sub begin {
     # If its head never goes out the stream ends by itself; Feersum's writer is let go of then.
     my $patience;
     $patience = EV::timer($setting->{timeout}, 0, sub { undef $patience; _let_go($writer) });
-    $writer->poll_cb(sub { undef $patience; _take($_[0], $stream) });
+    $writer->poll_cb(
+        sub {
+            undef $patience;
+            _take($_[0], $stream);
+            delete $env->{'psgix.io'};    # holds the connection, for which a graceful stop of Feersum's would wait
+        }
+    );
     return $stream;
 }
 
