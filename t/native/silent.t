@@ -16,6 +16,9 @@ use Socket qw(AF_UNIX IPPROTO_TCP PF_UNSPEC SOCK_STREAM);
 use Test::More;
 use Time::HiRes qw(time);
 
+# An interrupted test leaves no namespace behind.
+use sigtrap qw(die untrapped HUP INT TERM);
+
 only_developers();
 
 my $DEADLINE         = 20;     # seconds; for what should happen within two
@@ -81,6 +84,7 @@ for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
     subtest "over $what, who takes something is not" => sub {
         my ($client, $server) = $pair->();
         my ($stream, $ended)  = stream($server, timeout => $PATIENCE);
+        close $server;    # if the stream ends the client is to see it
         my $count = 12;
         $stream->write(('x' x 999_999) . "\n") for 1 .. $count;
         my $lines = 0;
