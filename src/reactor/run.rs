@@ -61,7 +61,7 @@ type Gauges = Vec<Option<(u32, Arc<Gauge>)>>;
 
 fn gauge_of(gauges: &Gauges, stream: StreamId) -> Option<&Arc<Gauge>> {
     let (serial, gauge) = gauges.get(stream.slot as usize)?.as_ref()?;
-    (*serial == stream.serial).then(|| gauge)
+    (*serial == stream.serial).then_some(gauge)
 }
 
 /// What the thread has.
