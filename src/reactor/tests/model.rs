@@ -329,7 +329,8 @@ fn run(steps: &[Step]) -> Run {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    // Each case is some hundred steps.
+    #![proptest_config(ProptestConfig { cases: cases().cases.min(100), ..cases() })]
 
     #[test]
     fn what_a_client_has_is_whole_blocks_in_their_order(steps in steps()) {
