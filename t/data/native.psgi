@@ -109,7 +109,10 @@ sub loop {
     my $deadline = time + $PATIENCE;
     my $returned = eval {
         while (time < $deadline) {
-            pushes($conn, 'tick') or report($env, 'push: false, again: ' . (pushes($conn, 'late') ? 1 : 0)), last;
+            if (!pushes($conn, 'tick')) {
+                report($env, 'push: false, again: ' . (pushes($conn, 'late') ? 1 : 0));
+                last;
+            }
             sleep $PAUSE;
         }
         1;
