@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use parent 'Plack::Component';
 use Carp qw(croak);
 use EventSource::Stream;
+use EventSource::Stream::Recycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
@@ -101,6 +102,7 @@ sub _handle {
     undef $connection;
     return if !$stream->is_blocking;
     $stream->settle;
+    EventSource::Stream::Recycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
     EventSource::XS->dispatch;
     return;
 }
@@ -360,7 +362,7 @@ What is different with a native stream: the connection is closed at its end (C<C
 client has sent behind the stream's are not answered; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
 its end; a worker that the server recycles ends its streams, after it has told their clients when to come back. So raise
 C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI): a worker says so once if that
-number is low.
+number is low (L<EventSource::Stream::Recycling>).
 
 =head1 DIFFERENCES
 
