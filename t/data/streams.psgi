@@ -100,8 +100,9 @@ my %PATH = (
         $conn->close;
         return 'closed';
     },
-    plain => sub { 'plain' },
-    push  => sub {
+    forget => sub { %WHY = (); return 'forgotten' },
+    plain  => sub { 'plain' },
+    push   => sub {
         my %query = (from => 1, count => 1, bytes => 5, @_);
         my @names = defined $query{name} ? split(/,/, $query{name}) : sort keys %HELD;
         my $taken = 0;
