@@ -18,8 +18,10 @@ impl Timers {
         Self { start, by_time: BTreeMap::new() }
     }
 
-    /// The first tick at or after `due`; the longer it is until then, the longer the ticks are.
+    /// The first tick after `due`; the longer it is until then, the longer the ticks are. It is never now: what was due and
+    /// could not be done is not tried again before something else has been.
     pub(super) fn tick(&self, now: Instant, due: Instant) -> Instant {
+        let due = due.max(now);
         let tick = (due.saturating_duration_since(now) / Self::TICKS).max(Duration::from_millis(1));
         // A power of two, so that streams that were opened at different times meet.
         let tick = (tick.as_micros() as u64 + 1).next_power_of_two() / 2;

@@ -381,3 +381,15 @@ fn a_stream_that_another_process_has_too_is_shut_down_only_by_the_application() 
         assert_eq!((world.received(stream), world.client(stream).is_finished), ("event".into(), is_shut_down));
     }
 }
+
+#[test]
+fn a_stream_that_is_to_end_just_when_a_comment_is_due_ends() {
+    let mut world = World::new();
+    let keepalive = Duration::from_secs(15);
+    let stream = world.open(Settings { keepalive: Some(keepalive), ..settings() }, "head");
+    world.settle();
+    world.now += 2 * keepalive;
+    world.end(stream, Reason::Application, Ending::Flush);
+    world.turn();
+    assert_eq!(world.accounts[stream].ended, Some(Reason::Application));
+}
