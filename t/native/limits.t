@@ -38,10 +38,12 @@ sub is_refused {
     }
     cmp_ok scalar(keys %times), '>', 6, 'each is told a time of its own';
     like over($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\r\n\z/, 'from 2 to 4 seconds by default';
-    my $stats = $server->stats;
+    my $stats;
+    wait_until($DEADLINE, sub { $stats = $server->stats; $stats->{native} == 3 });
     is_deeply [@$stats{qw(refused opened native)}], [13, 16, 3], 'they are counted' or diag explain $stats;
     is $stats->{closed}{server},  13, 'as ended by the server';
     is $server->push(count => 2), 6,  'those who are in are pushed to';
+
     for my $client (@client) {
         ok $client->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and get it';
         is_deeply [numbers($client->text)], [1, 2], 'and nothing else';

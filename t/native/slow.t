@@ -28,10 +28,8 @@ sub is_disconnected {
     my $taken  = $server->push(name => 'slow', count => 500, bytes => 10_000);
     cmp_ok $taken, '>=', 9,   'what may wait is taken';
     cmp_ok $taken, '<',  500, 'but no more';
-    my $stats = $server->stats;
-    is $stats->{held}{slow},          undef,  'the stream is over';
-    is $stats->{why}{slow},           'slow', 'for the client is slow';
-    is $server->push(name => 'slow'), 0,      'and takes nothing';
+    $server->ended_ok('slow', 'slow', 'then the stream is over');
+    is $server->push(name => 'slow'), 0, 'and takes nothing';
     $client->read_all;
     my @got = numbers(substr $client->text, 0, 4 + rindex $client->text, "\r\n\r\n");    # the last one may be cut
     is_deeply \@got, [1 .. @got], 'what has come is in order';
