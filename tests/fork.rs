@@ -134,6 +134,22 @@ fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_was_closed() {
 }
 
 #[test]
+fn a_stream_that_is_ended_at_once_ends_for_the_client_too_while_a_child_lives() {
+    let _alone = alone();
+    let (says, mut hears) = local();
+    let (socket, mut client) = local();
+    let handle = open(opening(socket, settings()));
+    let child = fork(|| {
+        // It knows nothing of the stream, as one whose handler has returned.
+        read_until(&mut hears, "seen");
+    });
+    handle.end(Reason::Slow, Ending::Discard);
+    assert!("head\n".starts_with(&read_to_end(&mut client)));
+    UnixStream::from(says).write_all(b"seen").expect("the child reads");
+    child.wait();
+}
+
+#[test]
 fn a_child_that_ends_leaves_its_streams_to_its_parent() {
     let _alone = alone();
     let (socket, mut client) = local();

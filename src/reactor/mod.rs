@@ -556,8 +556,19 @@ impl<I: Io> Reactor<I> {
                 let reason = ending.filter(|_| lost.events == 0).unwrap_or(reason);
                 self.open_streams -= 1;
                 self.answers.push(Answer::Ended { stream: id, reason });
+                self.cut(id);
             }
             self.close(id);
+        }
+    }
+
+    /// Ends what is sent to the client. To close is not enough: a child that was forked meanwhile has the socket too,
+    /// and need not know of it.
+    fn cut(&mut self, id: StreamId) {
+        if let Some((entry, io)) = self.entry_and_io(id).filter(|(entry, _)| !entry.is_handed_over) {
+            if let Some(socket) = &entry.socket {
+                io.finish(socket);
+            }
         }
     }
 
