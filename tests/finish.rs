@@ -3,6 +3,7 @@
 
 mod client;
 
+use client::child::fork;
 use client::{local, open, opening, read_to_end, read_until, settings};
 use eventsource_xs::reactor::{finish, linger, notify_descriptor, stats, Handle, Pushed};
 use eventsource_xs::stream::{Framing, Reason, Settings};
@@ -45,5 +46,14 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     assert!(notify_descriptor(0).is_ok(), "an event loop may still watch it");
     linger(Duration::MAX);
     finish(); // at once: nothing is left
+
+    // A child is a process of its own, which does not end yet.
+    fork(|| {
+        let (socket, mut client) = local();
+        let handle = open(opening(socket, settings()));
+        assert_eq!(read_until(&mut client, "\n"), "head\n");
+        drop(handle);
+    })
+    .wait();
     drop(stuck);
 }

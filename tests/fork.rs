@@ -3,14 +3,14 @@
 
 mod client;
 
-use client::{eventually, local, open, opening, read_to_end, read_until, settings};
-use eventsource_xs::reactor::{stats, Ending, Opening, Pushed};
+use client::child::fork;
+use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
+use eventsource_xs::reactor::{finish, linger, notify_descriptor, stats, take_ended, Ending, Opening, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,37 +18,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Child(libc::pid_t);
-
-/// Has a child do something.
-fn fork(body: impl FnOnce()) -> Child {
-    // SAFETY: the child runs this thread's code alone, and ends without running what the parent's end would.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "{}", std::io::Error::last_os_error());
-    if child == 0 {
-        let done = catch_unwind(AssertUnwindSafe(body));
-        if let Err(cause) = &done {
-            // Not by a macro, whose output is kept for the parent to print.
-            let text = cause.downcast_ref::<&str>().copied();
-            let cause = text.or_else(|| cause.downcast_ref::<String>().map(String::as_str));
-            let _ = writeln!(std::io::stderr(), "the child: {cause:?}");
-        }
-        // SAFETY: it only ends the process.
-        unsafe { libc::_exit(i32::from(done.is_err())) };
-    }
-    Child(child)
-}
-
-impl Child {
-    /// Waits for its end. Fails if it has failed.
-    fn wait(self) {
-        let mut status = 0;
-        // SAFETY: the status is ours.
-        let ended = unsafe { libc::waitpid(self.0, &mut status, 0) };
-        assert_eq!((ended, status), (self.0, 0), "the child has failed; what it says is above");
-    }
 }
 
 /// What this process has at that number.
@@ -144,6 +113,114 @@ fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_came_too_late()
     })
     .wait();
     drop(another);
+}
+
+#[test]
+fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_was_closed() {
+    let _alone = alone();
+    let (socket, mut client) = local();
+    let number = socket.as_raw_fd();
+    let handle = open(Opening { ends_with_handle: false, ..opening(socket, settings()) });
+    handle.end(Reason::Application, Ending::Discard);
+    assert!("head\n".starts_with(&read_to_end(&mut client)), "the socket is closed");
+    let another = occupy(number);
+    let mut handle = Some(handle);
+    fork(|| {
+        drop(handle.take());
+        assert_eq!(at(number), Some("/dev/null".into()), "it is another's");
+    })
+    .wait();
+    drop(another);
+}
+
+#[test]
+fn a_stream_that_is_ended_at_once_ends_for_the_client_too_while_a_child_lives() {
+    let _alone = alone();
+    let (says, mut hears) = local();
+    let (socket, mut client) = local();
+    let handle = open(opening(socket, settings()));
+    let child = fork(|| {
+        // It knows nothing of the stream, as one whose handler has returned.
+        read_until(&mut hears, "seen");
+    });
+    handle.end(Reason::Slow, Ending::Discard);
+    assert!("head\n".starts_with(&read_to_end(&mut client)));
+    UnixStream::from(says).write_all(b"seen").expect("the child reads");
+    child.wait();
+}
+
+#[test]
+fn a_child_that_ends_leaves_its_streams_to_its_parent() {
+    let _alone = alone();
+    let (socket, mut client) = local();
+    let mut handle = open(opening(socket, settings()));
+    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    fork(|| {
+        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
+        linger(DEADLINE);
+        finish();
+        assert_eq!(handle.want_end(), Some(Reason::Server));
+    })
+    .wait();
+    assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
+    assert_eq!(read_until(&mut client, "parent\n\n"), "head\ndata: child\n\ndata: parent\n\n");
+}
+
+#[test]
+fn a_child_is_told_of_its_own_ends() {
+    let _alone = alone();
+    let descriptor = notify_descriptor(0).expect("a descriptor");
+    fork(|| {
+        let (socket, client) = local();
+        let handle = open(opening(socket, settings()));
+        assert_eq!(handle.want_end(), None);
+        let descriptor = notify_descriptor(0).expect("a descriptor");
+        assert!(!is_raised(descriptor));
+        drop(client);
+        eventually("there is something to be told", || is_raised(descriptor));
+        assert_eq!(take_ended(0), Some((handle.name(), Reason::Client)));
+        assert_eq!(take_ended(0), None);
+        assert!(!is_raised(descriptor));
+    })
+    .wait();
+    assert!(!is_raised(descriptor));
+}
+
+#[test]
+fn more_than_one_turn_can_send_is_sent_though_nothing_else_happens() {
+    let _alone = alone();
+    fork(|| {
+        let mut handle = open(opening(None, settings()));
+        for _ in 0..3_000 {
+            assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Taken);
+        }
+        let (socket, mut client) = tcp();
+        handle.attach(socket);
+        let all = "data: 1\n\n".len() * 3_000 + "head\n".len();
+        let mut text = vec![0; all];
+        client.read_exact(&mut text).expect("it is sent");
+    })
+    .wait();
+}
+
+#[test]
+fn what_a_handler_has_pushed_is_sent_before_it_forks() {
+    let _alone = alone();
+    for _ in 0..20 {
+        let (socket, mut client) = local();
+        let mut handle = open(Opening { waits: true, ..opening(socket, settings()) });
+        for number in 0..100 {
+            assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes()), Pushed::Taken);
+        }
+        let child = fork(|| {
+            assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
+            handle.close(Reason::Application);
+            eventually("the child's has ended", || stats().open == 0);
+        });
+        child.wait();
+        assert!(read_until(&mut client, "child\n\n").ends_with("data: 99\n\ndata: child\n\n"));
+        handle.leave_handler();
+    }
 }
 
 #[test]

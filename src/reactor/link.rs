@@ -373,6 +373,34 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn who_pushes_faster_than_the_reactor_takes_waits_for_it() {
+        for dies in [false, true] {
+            let (link, inbox) = link();
+            let large = Link::BYTES_ON_THE_WAY as usize * 2 / 3;
+            let push = || Command::Push { stream: link.new_stream(), event: bytes::Bytes::new() };
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..3).for_each(|_| link.send(push(), large, None)));
+                // The third is counted, and then waits.
+                while link.counts.stats().buffered < 3 * large as u64 {
+                    std::thread::yield_now();
+                }
+                for _ in 0..1000 {
+                    std::thread::yield_now();
+                    assert_eq!(inbox.len(), 2);
+                }
+                if dies {
+                    link.is_dead.store(true, Ordering::Release);
+                } else {
+                    count(&link.counts.consumed, 2 * large as u64);
+                }
+                link.tell_change();
+            });
+            assert_eq!(inbox.len(), 3);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
     fn a_socket_that_no_reactor_takes_has_no_number_any_more() {
         let (link, inbox) = link();
         drop(inbox);

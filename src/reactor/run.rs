@@ -273,3 +273,64 @@ impl Loop {
         self.link.tell_finished();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::link::Enclosed;
+    use crate::reactor::{Beginning, Ending};
+    use crate::stream::{Framing, Settings};
+    use bytes::Bytes;
+    use std::os::unix::net::UnixStream;
+
+    const SETTINGS: Settings = Settings {
+        framing: Framing::Plain,
+        keepalive: None,
+        timeout: Duration::from_secs(60),
+        max_buffered: 1000,
+        drop_oldest: false,
+        retry: Duration::ZERO,
+    };
+
+    fn open(link: &Link) -> (StreamId, Arc<Gauge>) {
+        let (socket, _client) = UnixStream::pair().expect("a pair of sockets");
+        let stream = link.new_stream();
+        let gauge = Arc::new(Gauge::new(stream, 1000, 4, 7));
+        let head = Bytes::from_static(b"head");
+        let enclosed = Enclosed { socket: Some(socket.into()), gauge: Arc::clone(&gauge) };
+        link.count_open();
+        let beginning = Box::new(Beginning { settings: SETTINGS, head, is_inherited: false });
+        link.send(Command::Open { stream, beginning }, 4, Some(Box::new(enclosed)));
+        (stream, gauge)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_reactor_that_dies_tells_of_every_stream_that_had_not_ended() {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        let link = Arc::new(Link::new(commands).expect("a descriptor"));
+        let mut reactor = Loop::new(Arc::clone(&link), inbox).expect("a descriptor");
+        let (held, ended) = (open(&link), open(&link));
+        let end = Command::End { stream: ended.0, reason: Reason::Slow, ending: Ending::Discard };
+        link.send(end, 0, None);
+        reactor.take_commands(Instant::now());
+        reactor.hand_on();
+        let unseen = open(&link);
+        link.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event") }, 5, None);
+        for (_, gauge) in [&held, &unseen] {
+            assert_eq!(gauge.want_end(), None);
+        }
+        reactor.die();
+        assert!(link.is_dead());
+        assert_eq!(
+            [&held, &ended, &unseen].map(|(_, gauge)| gauge.reason()),
+            [Reason::Error, Reason::Slow, Reason::Error].map(Some)
+        );
+        assert_eq!([&held, &ended, &unseen].map(|(_, gauge)| gauge.take_descriptor()), [None; 3]);
+        let told: Vec<_> = std::iter::from_fn(|| link.take_ended(7)).collect();
+        assert_eq!(told, [(held.0, Reason::Error), (unseen.0, Reason::Error)]);
+        let stats = link.counts.stats();
+        assert_eq!((stats.open, stats.lost), (0, 1));
+        link.wait_until_finished(Duration::MAX); // at once
+    }
+}

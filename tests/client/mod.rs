@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each file of tests uses some of it
 
+pub mod child;
+
 use eventsource_xs::reactor::{Handle, Opening};
 use eventsource_xs::stream::{Framing, Settings};
 use std::io::{ErrorKind, Read};
@@ -63,6 +65,12 @@ pub fn tcp() -> (OwnedFd, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
     client.set_read_timeout(Some(DEADLINE)).expect("a time");
     (listener.accept().expect("a connection").0.into(), client)
+}
+
+/// How often a descriptor of events was written since it was read last.
+pub fn is_raised(descriptor: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).expect("it is open");
+    text.lines().any(|line| line.starts_with("eventfd-count:") && !line.ends_with(" 0"))
 }
 
 /// Reads until the text ends like that.
