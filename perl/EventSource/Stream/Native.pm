@@ -116,7 +116,8 @@ sub default_max_streams {
 
 # Private functions
 
-# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, the next stream looks again.
+# Has the event loop that runs here call dispatch when a stream has ended. If there is none yet, the next stream looks
+# again.
 sub _watch {
     my $number = EventSource::XS->notify_fd;
     return if !defined $number;
@@ -186,10 +187,10 @@ the other, all within the time that L<Plack::App::EventSource/linger> gives; the
 C<END> blocks: there a handler of the C library's C<exit> does the same, but nobody is told. A signal that ends the
 process at once, and C<POSIX::_exit>, lose what waits; an C<exec> too.
 
-A child that is forked may go on with a stream that it has inherited: its first write makes the stream the child's, with a
-thread there. What a running handler has pushed is sent before the fork (within two seconds, where the server blocks). If some of what another
-stream had taken was on its way at the fork, the child cannot go on with it: its write returns false. Only one of the
-two may write; when the parent lets go of its handle the connection stays the child's.
+A child that is forked may go on with a stream that it has inherited: its first write makes the stream the child's, with
+a thread there. What a running handler has pushed is sent before the fork (within two seconds, where the server blocks).
+If some of what another stream had taken was on its way at the fork, the child cannot go on with it: its write returns
+false. Only one of the two may write; when the parent lets go of its handle the connection stays the child's.
 
 =head1 METHODS
 
@@ -219,8 +220,8 @@ if it is none of those.
 
     my $count = EventSource::Stream::Native->collect;
 
-Has the callbacks of streams that have ended wait for L<EventSource::XS/dispatch>, which does this first, and returns how
-many there were.
+Has the callbacks of streams that have ended wait for L<EventSource::XS/dispatch>, which does this first, and returns
+how many there were.
 
 =head2 default_max_streams
 
