@@ -17,8 +17,8 @@ XSLoader::load(__PACKAGE__, $VERSION);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
-# Callbacks that wait for a moment at which they may run: [is_here, code, arguments]. Those that are for here, the ends of
-# streams, are for one process and one thread; others for whichever copy of this one comes to run them.
+# Callbacks that wait for a moment at which they may run: [is_here, code, arguments]. Those that are for here, the ends
+# of streams, are for one process and one thread; others for whichever copy of this one comes to run them.
 my @LATER;
 my $process = $$;
 
@@ -240,8 +240,8 @@ event loop where AnyEvent, EV, Mojo::IOLoop or IO::Async runs one.
 
 The number of a descriptor that is readable while callbacks of native streams wait for L</dispatch>. Event loops that
 are not watched by themselves (AnyEvent, EV, Mojo::IOLoop and IO::Async are) may watch it: POE by C<select_read>, for
-example. It belongs to this thread of this process; ask again after a fork. Do not read from it or close it. Croaks if the process has
-no descriptor left.
+example. It belongs to this thread of this process; ask again after a fork. Do not read from it or close it. Croaks if
+the process has no descriptor left.
 
 =head2 stats
 
@@ -265,8 +265,8 @@ A hash: streams that have ended, by reason (L<Plack::App::EventSource::Connectio
 
 =item events, bytes
 
-Events that were handed to the kernel whole, or to the server's writer, and the bytes of native streams that were, heads,
-comments and framing included; for the server's writer, the bytes of the events.
+Events that were handed to the kernel whole, or to the server's writer, and the bytes of native streams that were,
+heads, comments and framing included; for the server's writer, the bytes of the events.
 
 =item lost
 

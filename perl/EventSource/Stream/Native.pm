@@ -200,13 +200,14 @@ What a write has taken is sent in order, whole events only, unless the stream en
 
 When the process ends in a way that runs C<END> blocks (exit, the end of the program, an uncaught exception, a signal
 that the server handles), each client is sent a C<retry> of its own, what waits is sent, and the streams end one after
-the other, all within the time that L<Plack::App::EventSource/linger> gives. A signal that ends the process at once, and
-C<POSIX::_exit>, lose what waits; an C<exec> too.
+the other, all within the time that L<Plack::App::EventSource/linger> gives; then L</on_close> is told. uWSGI runs no
+C<END> blocks: there a handler of the C library's C<exit> does the same, but nobody is told. A signal that ends the
+process at once, and C<POSIX::_exit>, lose what waits; an C<exec> too.
 
-A child that is forked may go on with a stream that it has inherited: its first write makes the stream the child's, with a
-thread there. What a running handler has pushed is sent before the fork (within two seconds). If some of what another
-stream had taken was on its way at the fork, the child cannot go on with it: its write returns false. Only one of the
-two may write; when the parent lets go of its handle the connection stays the child's.
+A child that is forked may go on with a stream that it has inherited: its first write makes the stream the child's, with
+a thread there. What a running handler has pushed is sent before the fork (within two seconds, where the server blocks).
+If some of what another stream had taken was on its way at the fork, the child cannot go on with it: its write returns
+false. Only one of the two may write; when the parent lets go of its handle the connection stays the child's.
 
 =head1 METHODS
 
@@ -236,8 +237,8 @@ if it is none of those.
 
     my $count = EventSource::Stream::Native->collect;
 
-Has the callbacks of streams that have ended wait for L<EventSource::XS/dispatch>, which does this first, and returns how
-many there were.
+Has the callbacks of streams that have ended wait for L<EventSource::XS/dispatch>, which does this first, and returns
+how many there were.
 
 =head2 default_max_streams
 

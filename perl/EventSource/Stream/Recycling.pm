@@ -44,8 +44,8 @@ sub warn_once {
 
 # Private functions
 
-# Looks for the server among those who have called. What a sub was given perl tells to package DB; nothing else is looked
-# at than the invocant of these methods, which the server holds as long as they run.
+# Looks for the server among those who have called. What a sub was given perl tells to package DB; nothing is looked at but
+# the invocant of these methods, which the server holds as long as they run.
 sub _limit_of_caller {
     my $depth = 0;
     while (my $sub = (caller $depth)[3]) {
@@ -94,10 +94,11 @@ A native stream lives in the worker that began it, and ends with it. Where worke
 requests, the ordinary requests of a busy site end all its streams every few seconds. Clients come back by themselves,
 but it is seldom what was meant.
 
-So L<Plack::App::EventSource> says it, once in each process, to C<psgi.errors>, when a native stream outlives its handler
-on a server that blocks, and the number is below 10,000:
+So L<Plack::App::EventSource> says it, once in each process, to C<psgi.errors>, when a native stream outlives its
+handler on a server that blocks, and the number is below 10,000, in one line:
 
-    EventSource::XS: Starman ends a worker and its event streams after 1000 requests; give it a larger --max-requests, such as 1000000
+    EventSource::XS: Starman ends a worker and its event streams after 1000 requests; give it a larger
+    --max-requests, such as 1000000
 
 The number is known of
 
@@ -118,8 +119,8 @@ options that end workers (C<reload-on-rss>, C<max-worker-lifetime>, C<cheaper>) 
 
 =back
 
-HTTP::Server::PSGI, Twiggy and Feersum recycle nothing by themselves. Of other servers, and of what restarts a server from
-the outside, nothing is known, and nothing said.
+HTTP::Server::PSGI, Twiggy and Feersum recycle nothing by themselves. Of other servers, and of what restarts a server
+from the outside, nothing is known, and nothing said.
 
 =head1 METHODS
 
@@ -127,8 +128,9 @@ the outside, nothing is known, and nothing said.
 
     my ($server, $option, $number) = EventSource::Stream::Recycling->limit($env);
 
-After how many requests the server that runs this ends its worker, and what its option for that is called. Nothing if there
-is no such limit, or it is not known. To be called while the server calls the application, or the application responds.
+After how many requests the server that runs this ends its worker, and what its option for that is called. Nothing if
+there is no such limit, or it is not known. To be called while the server calls the application, or the application
+responds.
 
 =head2 warn_once
 

@@ -246,8 +246,8 @@ it everywhere, others under Twiggy and Feersum (after half as many seconds more 
 How many seconds the end of the process waits for native streams; fractions are allowed. Each client is first sent a
 C<retry> between the L</retry> that is set, or two seconds, and twice that; streams then end one after the other, over
 half of the time at most, so that clients do not all come back at once. What has not been sent when the time is up is
-lost, and counted. If applications of one process differ, the longest counts. This happens where C<END> blocks run:
-after an exit, an exception, or a signal that the server handles, not after C<kill -9>.
+lost, and counted. If applications of one process differ, the longest counts. This happens where C<END> blocks run,
+and on uWSGI, which runs none: after an exit, an exception, or a signal that the server handles, not after C<kill -9>.
 
 =head2 max_buffered
 
