@@ -36,7 +36,7 @@ pub struct Opening<'a> {
 pub enum Pushed {
     /// It will be sent.
     Taken,
-    /// As much waits as may: [wait](Handle::wait_for_room), and push again.
+    /// As much waits as may: [wait](Handle::wait_for_room) for its bytes, and push again.
     Full,
     /// The stream has ended.
     Gone,
@@ -143,12 +143,13 @@ impl Handle {
         Pushed::Taken
     }
 
-    /// Waits until there may be room, at most for that long.
-    pub fn wait_for_room(&self, time: Duration) {
+    /// Waits until there is room for so many bytes, at most for that long.
+    pub fn wait_for_room(&self, bytes: usize, time: Duration) {
         if self.generation == generation() {
             // Not at every byte: who waits for half of it sends larger pieces, and wakes less often.
-            let half = self.settings.max_buffered / 2;
-            self.link.wait(time, || self.gauge.waiting_bytes() <= half || !self.is_open());
+            let max_bytes = self.settings.max_buffered;
+            let enough = max_bytes.saturating_sub(bytes).min(max_bytes / 2);
+            self.link.wait(time, || self.gauge.waiting_bytes() <= enough || !self.is_open());
         }
     }
 
