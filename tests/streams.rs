@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than a socket of this machine takes while nobody reads.
 const TOO_MUCH: usize = 20_000_000;
@@ -128,7 +128,7 @@ fn who_waits_in_a_handler_goes_on_when_there_is_room() {
     assert_eq!((then, handle.is_open()), (Pushed::Full, true));
     let reader = thread::spawn(move || read_to_end(&mut client));
     eventually("there is room", || {
-        handle.wait_for_room(DEADLINE);
+        handle.wait_for_room(50_008, DEADLINE);
         handle.push(&event(50_000)) == Pushed::Taken
     });
     // From here on it does not wait; whoever is too slow then is slow.
@@ -136,6 +136,21 @@ fn who_waits_in_a_handler_goes_on_when_there_is_room() {
     handle.close(Reason::Application);
     let text = reader.join().expect("it reads");
     assert_eq!(text.matches("data: ").count(), pushed + 1);
+}
+
+#[test]
+fn who_waits_for_more_room_than_there_is_sleeps() {
+    let (socket, _client) = local();
+    let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
+    let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
+    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // less than half of what may wait
+    let large = vec![b'x'; 3 * TOO_MUCH];
+    assert_eq!(handle.push(&large), Pushed::Full);
+    let time = Duration::from_millis(100);
+    let begin = Instant::now();
+    handle.wait_for_room(large.len(), time);
+    assert!(begin.elapsed() >= time, "there is no room after {:?}", begin.elapsed());
+    handle.leave_handler();
 }
 
 #[test]
@@ -148,7 +163,7 @@ fn who_waits_for_room_is_woken_by_the_end() {
         drop(client);
     });
     while handle.push(&event(50_000)) != Pushed::Gone {
-        handle.wait_for_room(Duration::MAX);
+        handle.wait_for_room(50_008, Duration::MAX);
     }
     leaves.join().expect("it leaves");
     handle.leave_handler();

@@ -22,6 +22,9 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my @LATER;
 my $process = $$;
 
+# Whether an event loop has been asked to call dispatch.
+my $is_asked = 0;
+
 # What is counted where there is no native writer, and why streams end.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
@@ -36,6 +39,7 @@ sub CLONE {
 sub dispatch {
     EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
     _forget_others()                     if $process != $$;
+    $is_asked = 0;
     my @callbacks = splice @LATER;    # what these have called later is for the next time
     local $@;
     for my $callback (@callbacks) {
@@ -74,8 +78,9 @@ sub stats {
 
 # What was for another process, or another thread, to run.
 sub _forget_others {
-    @LATER   = grep { !$_->[0] } @LATER;
-    $process = $$;
+    @LATER    = grep { !$_->[0] } @LATER;
+    $process  = $$;
+    $is_asked = 0;
     return;
 }
 
@@ -98,26 +103,24 @@ sub _later_here {
 sub _wait_with {
     _forget_others() if $process != $$;
     push @LATER, [@_];
-    _wake_loop() if @LATER == 1;
+    $is_asked ||= _wake_loop();    # there may be none yet, or none that runs
     return;
 }
 
-# Where the application runs in an event loop, that loop calls dispatch.
+# Where the application runs in an event loop, that loop calls dispatch. Whether there is one.
 sub _wake_loop {
-    if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {
-        AnyEvent::postpone(sub { __PACKAGE__->dispatch });
-    }
+    my $dispatch = sub { __PACKAGE__->dispatch };
+    if    ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) { AnyEvent::postpone(\&$dispatch) }
     elsif ($INC{'EV.pm'}) {
         my $timer;
-        $timer = EV::timer(0, 0, sub { undef $timer; __PACKAGE__->dispatch });
+        $timer = EV::timer(0, 0, sub { undef $timer; $dispatch->() });
     }
-    elsif ($INC{'Mojo/IOLoop.pm'} && Mojo::IOLoop->is_running) {
-        Mojo::IOLoop->next_tick(sub { __PACKAGE__->dispatch });
-    }
+    elsif ($INC{'Mojo/IOLoop.pm'} && Mojo::IOLoop->is_running) { Mojo::IOLoop->next_tick($dispatch) }
     elsif ($INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP) {
-        $IO::Async::Loop::ONE_TRUE_LOOP->later(sub { __PACKAGE__->dispatch });
+        $IO::Async::Loop::ONE_TRUE_LOOP->later($dispatch);
     }
-    return;
+    else { return 0 }
+    return 1;
 }
 
 1;

@@ -13,7 +13,7 @@ pub(super) struct Gauge {
     state: AtomicU32,
     /// The number of its descriptor in this process, -1 while it has none. A forked child inherits it.
     descriptor: AtomicI32,
-    /// How many threads hold a handle.
+    /// How many threads hold a handle that they have not let go of.
     holders: AtomicU32,
     /// Which interpreter is told of its end.
     pub(super) interpreter: u32,
@@ -107,9 +107,5 @@ impl Gauge {
     /// True for the last that held it.
     pub(super) fn let_go(&self) -> bool {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    pub(super) fn is_held_once(&self) -> bool {
-        self.holders.load(Ordering::Acquire) == 1
     }
 }

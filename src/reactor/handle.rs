@@ -36,7 +36,7 @@ pub struct Opening<'a> {
 pub enum Pushed {
     /// It will be sent.
     Taken,
-    /// As much waits as may: [wait](Handle::wait_for_room), and push again.
+    /// As much waits as may: [wait](Handle::wait_for_room) for its bytes, and push again.
     Full,
     /// The stream has ended.
     Gone,
@@ -52,6 +52,8 @@ pub struct Handle {
     /// Whether its handler runs, and has the process to itself.
     is_handled: bool,
     ends_with_handle: bool,
+    /// Whether the application has let go of it, though the handle is there.
+    is_released: bool,
     generation: u32,
     /// How often this process had forked when the stream began: if it has since, a child may go on with it.
     forks: u32,
@@ -79,6 +81,7 @@ impl Handle {
             waits: opening.waits,
             is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
+            is_released: false,
             generation: generation(),
             forks: forks(),
             link,
@@ -143,12 +146,13 @@ impl Handle {
         Pushed::Taken
     }
 
-    /// Waits until there may be room, at most for that long.
-    pub fn wait_for_room(&self, time: Duration) {
+    /// Waits until there is room for so many bytes, at most for that long.
+    pub fn wait_for_room(&self, bytes: usize, time: Duration) {
         if self.generation == generation() {
             // Not at every byte: who waits for half of it sends larger pieces, and wakes less often.
-            let half = self.settings.max_buffered / 2;
-            self.link.wait(time, || self.gauge.waiting_bytes() <= half || !self.is_open());
+            let max_bytes = self.settings.max_buffered;
+            let enough = max_bytes.saturating_sub(bytes).min(max_bytes / 2);
+            self.link.wait(time, || self.gauge.waiting_bytes() <= enough || !self.is_open());
         }
     }
 
@@ -173,8 +177,10 @@ impl Handle {
 
     /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
     /// child that was forked meanwhile may go on.
-    pub fn release(&self) {
-        if self.gauge.is_held_once() {
+    pub fn release(&mut self) {
+        // Of several threads that let go at once, one is the last.
+        let is_last = !std::mem::replace(&mut self.is_released, true) && self.gauge.let_go();
+        if is_last && self.generation == generation() {
             self.end_with_handle();
         }
     }
@@ -254,6 +260,7 @@ impl Handle {
         }
         self.gauge = Arc::new(gauge);
         self.stream = self.link.new_stream();
+        self.is_released = false;
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
         self.send_open(Some(socket), Bytes::new(), true);
@@ -265,7 +272,9 @@ impl Handle {
 /// For a new thread, which has a copy of every object.
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        self.gauge.hold();
+        if !self.is_released {
+            self.gauge.hold();
+        }
         Self {
             link: Arc::clone(&self.link),
             gauge: Arc::clone(&self.gauge),
@@ -274,6 +283,7 @@ impl Clone for Handle {
             waits: self.waits,
             is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
+            is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
         }
@@ -282,14 +292,11 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Of several threads that let go at once, one is the last.
-        let is_last = self.gauge.let_go();
+        self.release();
         if self.generation != generation() {
             if let Some(number) = self.gauge.take_descriptor() {
                 drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
             }
-        } else if is_last {
-            self.end_with_handle();
         }
     }
 }

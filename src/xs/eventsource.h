@@ -83,7 +83,7 @@ void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
 int esx_stream_push(void *stream, const char *event, size_t len);
-void esx_stream_wait(void *stream, uint32_t milliseconds);
+void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 void esx_stream_close(void *stream, uint32_t reason);
 void esx_stream_fail(void *stream);

@@ -84,7 +84,7 @@ esx_stream_write(pTHX_ SV *self, SV *bytes)
             bytes = sv_2mortal(newSVpvn(text, len));
             is_kept = TRUE;
         }
-        esx_stream_wait(stream, 20);
+        esx_stream_wait(stream, len, 20);
         PERL_ASYNC_CHECK();
     }
 }

@@ -144,10 +144,10 @@ unsafe extern "C" fn esx_stream_push(handle: *mut Handle, event: *const c_char, 
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_wait(handle: *mut Handle, milliseconds: u32) {
+unsafe extern "C" fn esx_stream_wait(handle: *mut Handle, len: usize, milliseconds: u32) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
-    guard::run_or((), || handle.wait_for_room(Duration::from_millis(milliseconds.into())));
+    guard::run_or((), || handle.wait_for_room(len, Duration::from_millis(milliseconds.into())));
 }
 
 #[no_mangle]

@@ -116,6 +116,13 @@ SKIP: {
 LATE
         is printed($loop{begin}, $late, $loop{run}), 'late application', "$name runs what is asked for too late"
             if $name !~ /POE|select/;
+
+        # What no loop was asked for, because there was none, is not to keep the next from asking.
+        my $first  = q(EventSource::XS->later(sub { print 'first ' }););
+        my $second = "EventSource::XS->later(sub { print 'second'; $loop{stop} });";
+        is printed('use EventSource::XS;', $first, $loop{begin}, $second, $loop{run}), 'first second',
+            "$name runs what waited before it was there"
+            if $name =~ /AnyEvent|EV|Async/;
     }
 }
 

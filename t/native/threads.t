@@ -59,6 +59,25 @@ subtest 'a thread may be the last to hold it' => sub {
     is $client->body, "data: from the thread\r\n\r\n" x 3, 'with what it has pushed';
 };
 
+subtest 'a callback for its end, which holds the stream, does not count' => sub {
+    my ($conn, $client) = connection(%HANDLER);
+    my @told;
+    $conn->on_close(sub { push @told, $_[1] });
+    my $dropped : shared = 0;
+    my $thread = threads->create(
+        sub {
+            wait_until($DEADLINE, sub { $dropped });
+            return;
+        }
+    );
+    undef $conn;
+    $dropped = 1;
+    $thread->join;
+    ok $client->read_all,                                               'it ends with the thread';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @told }), 'and that is told';
+    is_deeply \@told, ['application'], 'once';
+};
+
 subtest 'a detached thread may be, too' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my $done : shared = 0;
