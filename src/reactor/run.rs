@@ -292,8 +292,8 @@ mod tests {
         retry: Duration::ZERO,
     };
 
-    fn open(link: &Link) -> (StreamId, Arc<Gauge>) {
-        let (socket, _client) = UnixStream::pair().expect("a pair of sockets");
+    fn open(link: &Link) -> (StreamId, Arc<Gauge>, UnixStream) {
+        let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         let stream = link.new_stream();
         let gauge = Arc::new(Gauge::new(stream, 1000, 4, 7));
         let head = Bytes::from_static(b"head");
@@ -301,7 +301,7 @@ mod tests {
         link.count_open();
         let beginning = Box::new(Beginning { settings: SETTINGS, head, is_inherited: false });
         link.send(Command::Open { stream, beginning }, 4, Some(Box::new(enclosed)));
-        (stream, gauge)
+        (stream, gauge, client)
     }
 
     #[test]
@@ -311,22 +311,23 @@ mod tests {
         let link = Arc::new(Link::new(commands).expect("a descriptor"));
         let mut reactor = Loop::new(Arc::clone(&link), inbox).expect("a descriptor");
         let (held, ended) = (open(&link), open(&link));
-        let end = Command::End { stream: ended.0, reason: Reason::Slow, ending: Ending::Discard };
+        let end = Command::End { stream: ended.0, reason: Reason::Application, ending: Ending::Flush };
         link.send(end, 0, None);
         reactor.take_commands(Instant::now());
+        reactor.reactor.flush(Instant::now());
         reactor.hand_on();
         let unseen = open(&link);
         link.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event") }, 5, None);
-        for (_, gauge) in [&held, &unseen] {
+        for (_, gauge, _) in [&held, &unseen] {
             assert_eq!(gauge.want_end(), None);
         }
         reactor.die();
         assert!(link.is_dead());
         assert_eq!(
-            [&held, &ended, &unseen].map(|(_, gauge)| gauge.reason()),
-            [Reason::Error, Reason::Slow, Reason::Error].map(Some)
+            [&held, &ended, &unseen].map(|(_, gauge, _)| gauge.reason()),
+            [Reason::Error, Reason::Application, Reason::Error].map(Some)
         );
-        assert_eq!([&held, &ended, &unseen].map(|(_, gauge)| gauge.take_descriptor()), [None; 3]);
+        assert_eq!([&held, &ended, &unseen].map(|(_, gauge, _)| gauge.take_descriptor()), [None; 3]);
         let told: Vec<_> = std::iter::from_fn(|| link.take_ended(7)).collect();
         assert_eq!(told, [(held.0, Reason::Error), (unseen.0, Reason::Error)]);
         let stats = link.counts.stats();
