@@ -8,6 +8,8 @@ use warnings;
 #   my $fault = Fault->begin($thread, 'sendto,sendmsg', 'error=ENOBUFS:when=1..3');
 #   ...
 #   is $fault->end, 3;
+#
+# It is to end when it has hit as often as it may: a call that is hit just then would fail with ENOSYS.
 
 use Carp       qw(croak);
 use Deadline   qw(wait_until);
