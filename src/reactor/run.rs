@@ -331,7 +331,7 @@ mod tests {
         let told: Vec<_> = std::iter::from_fn(|| link.take_ended(7)).collect();
         assert_eq!(told, [(held.0, Reason::Error), (unseen.0, Reason::Error)]);
         let stats = link.counts.stats();
-        assert_eq!((stats.open, stats.lost), (0, 1));
+        assert_eq!((stats.opened, stats.ended, stats.lost), (3, [0, 0, 0, 2, 0, 1], 1));
         link.wait_until_finished(Duration::MAX); // at once
     }
 }
