@@ -170,6 +170,20 @@ fn who_waits_for_room_is_woken_by_the_end() {
 }
 
 #[test]
+fn a_burst_that_the_socket_takes_is_no_slow_client() {
+    for _ in 0..20 {
+        let (socket, mut client) = local();
+        let mut handle = open(opening(socket, Settings { max_buffered: 10_000, ..settings() }));
+        // Together they are more than may wait, and far less than the socket holds.
+        for number in 0..10 {
+            assert_eq!(handle.push(&event(9_000)), Pushed::Taken, "{number}");
+        }
+        handle.close(Reason::Application);
+        assert!(read_to_end(&mut client).len() > 10 * 9_000);
+    }
+}
+
+#[test]
 fn the_oldest_events_are_dropped_whole() {
     const COUNT: usize = 4_000; // far more than the sockets between us hold
     let (socket, mut client) = local();

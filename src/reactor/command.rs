@@ -121,6 +121,11 @@ pub enum Answer {
         /// How many events that ended.
         events: usize,
     },
+    /// The client's socket takes nothing more for now.
+    Stalled {
+        /// Whose.
+        stream: StreamId,
+    },
     /// A client that had taken nothing has taken something again.
     Delayed {
         /// How long it had taken nothing.

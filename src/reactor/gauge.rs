@@ -27,6 +27,8 @@ const REASON: u32 = 0xFF;
 const CLOSED: u32 = 0x100;
 /// The end is to be told.
 const WANTED: u32 = 0x200;
+/// The client's socket takes nothing more for now.
+const STALLED: u32 = 0x400;
 
 fn reason_in(state: u32) -> Option<Reason> {
     Reason::ALL.get(((state & REASON) as usize).wrapping_sub(1)).copied()
@@ -60,6 +62,19 @@ impl Gauge {
     pub(super) fn has_room(&self, bytes: usize, max_bytes: usize) -> bool {
         let waiting = self.waiting_bytes();
         waiting == 0 || waiting.saturating_add(bytes) <= max_bytes
+    }
+
+    /// Whether what waits waits for the client; otherwise the reactor may not have tried to send it yet.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.state.load(Ordering::Acquire) & STALLED != 0 || self.descriptor.load(Ordering::Acquire) < 0
+    }
+
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        if is_stalled {
+            self.state.fetch_or(STALLED, Ordering::AcqRel);
+        } else if self.state.load(Ordering::Relaxed) & STALLED != 0 {
+            self.state.fetch_and(!STALLED, Ordering::AcqRel);
+        }
     }
 
     /// Whether it takes events.

@@ -136,14 +136,25 @@ impl Handle {
             if self.waits {
                 return Pushed::Full;
             }
-            self.end(Reason::Slow, Ending::Discard);
-            return Pushed::Gone;
+            if !self.has_room_soon(event.len()) {
+                self.end(Reason::Slow, Ending::Discard);
+                return Pushed::Gone;
+            }
         }
         let event = self.settings.framing.frame(event);
         let bytes = event.len();
         self.gauge.add(bytes);
         self.link.send(Command::Push { stream: self.stream, event }, bytes, None);
         Pushed::Taken
+    }
+
+    /// Whether so many more bytes may wait when the reactor has tried to send what waits: a burst says nothing about the
+    /// client. So this waits for the reactor, which is quick, and never for the client.
+    fn has_room_soon(&self, bytes: usize) -> bool {
+        const QUICK: Duration = Duration::from_secs(1);
+        let has_room = || self.gauge.has_room(bytes, self.settings.max_buffered);
+        self.link.wait(QUICK, || has_room() || self.gauge.waits_for_client() || !self.is_open());
+        has_room() && self.is_open()
     }
 
     /// Waits until there is room for so many bytes, at most for that long.

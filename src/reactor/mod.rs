@@ -440,6 +440,7 @@ impl<I: Io> Reactor<I> {
                     if asked.is_err() {
                         return self.fail(id, Reason::Error);
                     }
+                    self.answers.push(Answer::Stalled { stream: id });
                 }
                 self.rearm(slot, now);
             }

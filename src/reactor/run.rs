@@ -206,6 +206,12 @@ impl Loop {
                     count(&counts.events, events as u64);
                     if let Some(gauge) = gauge(stream) {
                         gauge.subtract(bytes);
+                        gauge.set_stalled(false);
+                    }
+                }
+                Answer::Stalled { stream } => {
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.set_stalled(true);
                     }
                 }
                 Answer::Lost { stream, lost } => {

@@ -297,7 +297,8 @@ server that blocks waits, for its own connection, as long as it runs. Any other 
 
 =item C<disconnect>
 
-It ends the stream, and returns false. What waited is lost; the client comes back and says what it has received last.
+It ends the stream, and returns false. What waited is lost; the client comes back and says what it has received last. What
+the writing thread has not tried to send yet counts for nothing: a burst is no slow client.
 
 =item C<drop_oldest>
 

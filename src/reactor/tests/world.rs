@@ -287,6 +287,10 @@ impl World {
                     account.is_closed = true;
                     self.free.push(stream.slot);
                 }
+                Answer::Stalled { stream } => {
+                    let account = self.living(stream);
+                    assert!(account.ended.is_none(), "only what goes on can be stalled");
+                }
                 Answer::Delayed { time } => self.longest_delay = self.longest_delay.max(time),
                 Answer::Finished => self.finished += 1,
             }
