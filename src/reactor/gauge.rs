@@ -3,7 +3,7 @@
 use super::command::StreamId;
 use crate::stream::Reason;
 use std::os::raw::c_int;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The state of one stream, written by both sides.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Gauge {
     state: AtomicU32,
     /// The number of its descriptor in this process, -1 while it has none. A forked child inherits it.
     descriptor: AtomicI32,
+    /// Which socket that is, for a child may have closed it and opened something else.
+    cookie: AtomicU64,
     /// How many threads hold a handle that they have not let go of.
     holders: AtomicU32,
     /// Which interpreter is told of its end.
@@ -35,11 +37,12 @@ fn reason_in(state: u32) -> Option<Reason> {
 }
 
 impl Gauge {
-    pub(super) fn new(name: StreamId, descriptor: c_int, waiting_bytes: usize, interpreter: u32) -> Self {
+    pub(super) fn new(name: StreamId, waiting_bytes: usize, interpreter: u32) -> Self {
         Self {
             waiting_bytes: AtomicUsize::new(waiting_bytes),
             state: AtomicU32::new(0),
-            descriptor: AtomicI32::new(descriptor),
+            descriptor: AtomicI32::new(-1),
+            cookie: AtomicU64::new(0),
             holders: AtomicU32::new(1),
             interpreter,
             name,
@@ -106,13 +109,20 @@ impl Gauge {
         self.state.load(Ordering::Acquire) & WANTED != 0
     }
 
-    pub(super) fn set_descriptor(&self, number: c_int) {
+    pub(super) fn set_socket(&self, number: c_int, cookie: u64) {
+        self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
     }
 
-    /// Its descriptor, for the one who asks first.
-    pub(super) fn take_descriptor(&self) -> Option<c_int> {
-        Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0)
+    /// Its socket is closed, or about to be.
+    pub(super) fn forget_socket(&self) {
+        self.descriptor.store(-1, Ordering::Release);
+    }
+
+    /// The number of its descriptor, and its socket's cookie, for the one who asks first.
+    pub(super) fn take_socket(&self) -> Option<(c_int, u64)> {
+        let number = Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0);
+        number.map(|number| (number, self.cookie.load(Ordering::Relaxed)))
     }
 
     pub(super) fn hold(&self) {

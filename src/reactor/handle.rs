@@ -9,7 +9,6 @@ use crate::sys::{descriptor, socket};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::io;
-use std::os::raw::c_int;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,10 +71,9 @@ impl Handle {
             Err(error) => return Err((error, opening.socket)),
         };
         let head = Bytes::copy_from_slice(opening.head);
-        let number = opening.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let stream = link.new_stream();
         let handle = Self {
-            gauge: Arc::new(Gauge::new(stream, number, head.len(), opening.interpreter)),
+            gauge: Arc::new(Gauge::new(stream, head.len(), opening.interpreter)),
             stream,
             settings: link.share(opening.settings),
             waits: opening.waits,
@@ -107,7 +105,7 @@ impl Handle {
 
     fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
         if let Some(socket) = &socket {
-            socket::give_up_after(socket.as_fd(), self.settings.timeout);
+            self.prepare(socket);
         }
         let bytes = head.len();
         let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
@@ -116,10 +114,15 @@ impl Handle {
         self.link.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(enclosed)));
     }
 
+    /// What a socket is told, and what is remembered of it, before the reactor gets it.
+    fn prepare(&self, socket: &OwnedFd) {
+        socket::give_up_after(socket.as_fd(), self.settings.timeout);
+        self.gauge.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
+    }
+
     /// Gives the stream its socket.
     pub fn attach(&mut self, socket: OwnedFd) {
-        socket::give_up_after(socket.as_fd(), self.settings.timeout);
-        self.gauge.set_descriptor(socket.as_raw_fd());
+        self.prepare(&socket);
         let enclosed = Enclosed { socket: Some(socket), gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
     }
@@ -251,9 +254,10 @@ impl Handle {
     }
 
     /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
-    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here.
+    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here; and not
+    /// if the child has closed the descriptor, whose number may be another's by now.
     fn adopt(&mut self) -> bool {
-        let inherited = self.gauge.take_descriptor().and_then(|number: c_int| descriptor::adopt(number).ok());
+        let inherited = self.gauge.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
         let socket = inherited.filter(|_| self.gauge.waiting_bytes() == 0);
         let (socket, link) = match socket.and_then(|socket| Some((socket, link().ok()?))) {
             Some(both) => both,
@@ -265,7 +269,7 @@ impl Handle {
         // The parent's is left alone: the child never drops what the parent's thread may have held.
         std::mem::forget(std::mem::replace(&mut self.link, link));
         let parents = &self.gauge;
-        let gauge = Gauge::new(parents.name, socket.as_raw_fd(), 0, parents.interpreter);
+        let gauge = Gauge::new(parents.name, 0, parents.interpreter);
         if parents.is_end_wanted() {
             gauge.want_end();
         }
@@ -305,8 +309,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.release();
         if self.generation != generation() {
-            if let Some(number) = self.gauge.take_descriptor() {
-                drop(descriptor::adopt(number)); // the child's copy; the connection is the parent's
+            if let Some((number, cookie)) = self.gauge.take_socket() {
+                drop(descriptor::inherit(number, cookie)); // the child's copy; the connection is the parent's
             }
         }
     }

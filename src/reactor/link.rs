@@ -243,7 +243,7 @@ impl Link {
         if let Err(SendError(envelope)) = self.commands.send(Envelope { command, enclosed }) {
             // The reactor is gone; that has ended the stream, and was told. The socket is closed here.
             if let Some(enclosed) = envelope.enclosed {
-                enclosed.gauge.set_descriptor(-1);
+                enclosed.gauge.forget_socket();
             }
         }
         if self.bell.ring() {
@@ -404,9 +404,10 @@ mod tests {
     fn a_socket_that_no_reactor_takes_has_no_number_any_more() {
         let (link, inbox) = link();
         drop(inbox);
-        let gauge = Arc::new(Gauge::new(link.new_stream(), 7, 0, 0));
+        let gauge = Arc::new(Gauge::new(link.new_stream(), 0, 0));
+        gauge.set_socket(7, 0);
         let enclosed = Enclosed { socket: None, gauge: Arc::clone(&gauge) };
         link.send(Command::Attach { stream: link.new_stream() }, 0, Some(Box::new(enclosed)));
-        assert_eq!(gauge.take_descriptor(), None);
+        assert_eq!(gauge.take_socket(), None);
     }
 }

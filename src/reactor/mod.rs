@@ -260,10 +260,13 @@ impl<I: Io> Reactor<I> {
         self.rearm(id.slot, now);
     }
 
-    /// Gives up all that waits, for it can no longer be sent.
+    /// Gives up all that waits, for it can no longer be sent, and ends the connections: a child may hold their sockets too.
     pub fn discard(&mut self) -> Lost {
         let mut all = Lost::default();
         for entry in self.entries.iter_mut().flatten() {
+            if let (Some(socket), false) = (&entry.socket, entry.is_handed_over) {
+                self.io.finish(socket);
+            }
             let lost = entry.stream.discard();
             all.events += lost.events;
             all.bytes += lost.bytes;

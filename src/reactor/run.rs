@@ -129,7 +129,7 @@ impl Loop {
                 match command {
                     Command::Open { stream, .. } => self.remember(stream, enclosed.gauge),
                     // The socket comes too late, and is closed: its number may soon be another's.
-                    Command::Attach { stream } if self.gauge(stream).is_none() => enclosed.gauge.set_descriptor(-1),
+                    Command::Attach { stream } if self.gauge(stream).is_none() => enclosed.gauge.forget_socket(),
                     _ => {}
                 }
             }
@@ -231,7 +231,7 @@ impl Loop {
                 }
                 Answer::Closed { stream } => {
                     if let Some(gauge) = gauge(stream) {
-                        gauge.set_descriptor(-1);
+                        gauge.forget_socket();
                     }
                     if let Some(place) = gauges.get_mut(stream.slot as usize) {
                         *place = None;
@@ -258,7 +258,7 @@ impl Loop {
                 count(&self.link.counts.lost_bytes, event.len() as u64);
             }
             if let Some(enclosed) = enclosed {
-                enclosed.gauge.set_descriptor(-1);
+                enclosed.gauge.forget_socket();
                 if let Command::Open { stream, .. } = command {
                     self.remember(stream, enclosed.gauge);
                 }
@@ -268,7 +268,7 @@ impl Loop {
         count(&self.link.counts.lost, lost.events as u64);
         count(&self.link.counts.lost_bytes, lost.bytes as u64);
         for (_, gauge) in self.gauges.iter().flatten() {
-            gauge.set_descriptor(-1);
+            gauge.forget_socket();
             if gauge.reason().is_none() {
                 count(&self.link.counts.ended[Reason::Error as usize], 1);
                 if gauge.end(Reason::Error) {

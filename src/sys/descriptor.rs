@@ -55,15 +55,27 @@ pub fn silence(number: RawFd) -> io::Result<()> {
     replace(number, null.as_raw_fd())
 }
 
-/// Takes ownership of a descriptor that this process has inherited over a fork.
+/// Takes ownership of a descriptor that its owner gives to us.
 ///
 /// # Errors
 ///
 /// If nothing is open there.
 pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     calls::fcntl_getfd(borrow(number)?)?;
-    // SAFETY: it was our own descriptor in the process that forked, so in this one nobody else has it.
+    // SAFETY: it is open, and whoever gives the number has made it for this, and forgets it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes ownership of a socket that this process has inherited over a fork, known by its [cookie](super::socket::cookie).
+///
+/// # Errors
+///
+/// If it is no longer open there: daemons close all that they have inherited, and then the number may be another's.
+pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
+    if super::socket::cookie(borrow(number)?) != cookie {
+        return Err(Errno::BADF.into());
+    }
+    adopt(number) // ours in the process that forked, so in this one nobody else has it
 }
 
 /// Gives up ownership: the number stays open.

@@ -36,6 +36,11 @@ pub fn finish(socket: BorrowedFd<'_>) {
     let _ = net::shutdown(socket, Shutdown::Write);
 }
 
+/// A number that no other socket has, before or after it. 0 if it is no socket, or the kernel is older than 4.12.
+pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
+    net::sockopt::socket_cookie(socket).unwrap_or(0)
+}
+
 /// Has the kernel give up on a peer that acknowledges nothing for that long (`TCP_USER_TIMEOUT`). What is no TCP socket
 /// has no such peer.
 pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Duration) {

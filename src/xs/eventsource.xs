@@ -257,7 +257,7 @@ _descriptor_limit()
 MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
 
 SV *
-_open(const char *class, int socket, SV *head, UV interpreter, HV *settings)
+_open(const char *class, SV *socket, SV *head, UV interpreter, HV *settings)
   PREINIT:
     esx_opening opening;
     esx_report report;
@@ -266,7 +266,7 @@ _open(const char *class, int socket, SV *head, UV interpreter, HV *settings)
   CODE:
     opening.head = SvPVbyte(head, len);
     opening.head_len = len;
-    opening.socket = socket;
+    opening.socket = (int)SvIV(socket);
     opening.interpreter = (uint32_t)interpreter;
 #define ESX_SETTING(name) (*hv_fetch(settings, name, sizeof name - 1, 1))
     opening.keepalive = SvNV(ESX_SETTING("keepalive"));
@@ -282,6 +282,9 @@ _open(const char *class, int socket, SV *head, UV interpreter, HV *settings)
     stream = esx_stream_open(&opening, &report);
     if (!stream)
         esx_croakf("EventSource::Stream::Native: %s", report.message);
+    /* Whatever dies from here on, as the handler of a signal may, it is no longer the caller's to close. */
+    if (!SvREADONLY(socket))
+        sv_setsv(socket, &PL_sv_undef);
     RETVAL = esx_stream_object(aTHX_ class, stream);
   OUTPUT:
     RETVAL

@@ -10,6 +10,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Pair;
 use POSIX   qw(_exit);
+use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use sigtrap qw(die untrapped HUP INT TERM);
 
 my $DEADLINE = 10;                                                             # seconds; for what should happen at once
@@ -240,6 +241,31 @@ subtest 'a child that goes on is told of its end, and so is the parent' => sub {
     is ended($child), 'client', 'the child is told';
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }), 'the parent is told';
     is $told, 'client', 'the same';
+};
+
+# A daemon closes all that it has inherited; then the numbers are others'.
+subtest 'a child whose descriptors are others by now does not harm them' => sub {
+    my ($stream, $client) = Pair->open(%HANDLER);
+    ok $client->read_head, 'its head is out';
+    my %act = (
+        'pushes'  => sub { $stream->write("data: to whom?\n\n") ? 'taken' : 'not taken' },
+        'lets go' => sub { undef $stream; 'not taken' },
+    );
+    for my $what (sort keys %act) {
+        my $child = child(
+            sub {
+                my $out = shift;
+                socketpair my $other, my $end, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+                my @numbers = grep { $_ != fileno $out && $_ != fileno $end } 3 .. 40;
+                POSIX::dup2(fileno $other, $_) for @numbers;
+                syswrite $out, join ' ', $act{$what}->(), grep { !-e "/proc/self/fd/$_" } @numbers;
+                _exit(0);
+            }
+        );
+        is ended($child), 'not taken', "that $what";
+    }
+    ok $stream->write("data: parent\n\n"),    'the parent goes on';
+    ok $client->read_until(qr/data: parent/), 'as if nothing had been';
 };
 
 done_testing;

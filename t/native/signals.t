@@ -5,10 +5,12 @@ use warnings;
 
 use lib 't/lib';
 use Deadline qw(wait_until);
+use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Pair;
+use Plack::Util;
 use POSIX       qw(_exit getppid);
 use Time::HiRes ();
 
@@ -139,6 +141,40 @@ subtest 'children are reaped as ever' => sub {
     }
     ok wait_until($DEADLINE, sub { keys %status == 20 }), 'all';
     is_deeply [sort { $a <=> $b } values %status], [1 .. 20], 'with their status';
+};
+
+# As that of a server has it that writes to the socket itself.
+{
+
+    package HTTP::Server::PSGI;    ## no critic (Modules::ProhibitMultiplePackages)
+
+    sub main::responder {
+        my $io = shift;
+        return sub {
+            syswrite $io, "HTTP/1.1 200 OK\r\nX-One: 1\r\n\r\n";
+            return Plack::Util::inline_object(write => sub { syswrite $io, $_[0] }, close => sub { close $io });
+        };
+    }
+}
+
+subtest 'a handler that dies while a response is taken over' => sub {
+    my ($number, $client) = Pair->connect;
+    open my $io, '+<&=', $number or die "fdopen: $!";
+    my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
+    local $SIG{ALRM} = sub { die "alarm\n" };
+    my $is_open = !!1;
+    {
+        # The stream has just begun, and nobody has it yet.
+        no warnings 'redefine';
+        local *EventSource::XS::_linger = sub { kill ALRM => $$; return };
+        $is_open = eval { EventSource::Stream->open($env, responder($io), [200, []], ''); 1 };
+    }
+    is $is_open, undef,     'ends it';
+    is $@,       "alarm\n", 'and is heard of';
+    close $io;
+    ok $client->read_all, 'the client sees the end';
+    is $client->body,            '',  'nothing a second time';
+    is $client->header('X-One'), '1', 'and one head';
 };
 
 done_testing;

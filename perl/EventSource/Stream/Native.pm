@@ -89,15 +89,16 @@ sub settle {
     return;
 }
 
-# Opens a stream on a descriptor, which is its own from here on; -1 for one that comes later. Dies if it cannot.
+# Opens a stream on a descriptor, which is its own from here on; -1 for one that comes later. Dies if it cannot. As soon
+# as the descriptor has been taken the caller's variable is undefined.
 sub open {
-    my ($class, $socket, $head, %setting) = @_;
+    my ($class, undef, $head, %setting) = @_;
     my $is_loop = $setting{is_loop};
     my $on_slow = $setting{on_slow};
     my $opening = $setting{opening};
     $opening = sprintf "%x\r\n%s\r\n", length $opening, $opening if $setting{is_chunked} && length $opening;
     my $self = $class->_open(
-        $socket,
+        $_[1],
         $head . $opening,
         $$interpreter,
         {
@@ -217,7 +218,7 @@ false. Only one of the two may write; when the parent lets go of its handle the 
 
 Opens a stream on a descriptor, which belongs to it from then on; L<EventSource::Stream/open> does so, and its settings
 are meant. C<$head> is what is sent first. Dies if there is no memory, descriptor or thread for it; then the descriptor
-is as it was.
+is as it was. When it has been taken C<$number> is undefined, also if this dies later, of a signal.
 
 =head2 buffered
 

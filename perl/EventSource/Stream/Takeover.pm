@@ -72,8 +72,8 @@ sub _capture {
     return "the socket cannot be duplicated: $!" if !defined $socket;
     my $self = bless {number => $number, socket => $socket}, $class;
     socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $self->_cannot("no socketpair: $!");
-    defined EventSource::XS::_replace($number, fileno $theirs) or return $self->_cannot("no exchange: $!");
     @$self{qw(captured ours)} = ('', $ours);
+    defined EventSource::XS::_replace($number, fileno $theirs) or return $self->_cannot("no exchange: $!");
     return $self;
 }
 
@@ -165,10 +165,12 @@ sub _open_native {
             %$setting, is_loop => $env->{'psgi.nonblocking'});
     };
     if (!$stream) {
-        (my $trouble = $@) =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
+        my $trouble = $@;
+        die $trouble if ref $trouble || $trouble !~ /\AEventSource::Stream::Native: /;    # the handler of a signal has
+        $trouble                                 =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
         return (undef, $trouble);
     }
-    delete @$self{qw(socket ours)};    # the stream's from here on
+    delete @$self{qw(socket ours)};                                                       # the stream's from here on
     local $@;
     eval { $self->{writer}->close };
     return $stream;

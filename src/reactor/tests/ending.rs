@@ -13,6 +13,17 @@ fn a_client_that_sends_without_end_does_not_hold_up_the_handing_over_of_its_stre
     assert!(world.client(stream).is_closed && !world.client(stream).is_finished);
 }
 
+#[test]
+fn a_reactor_that_dies_ends_the_connections_that_are_its_own() {
+    let mut world = World::new();
+    let own = world.open(settings(), "head");
+    let client = world.new_client();
+    let inherited = world.open_as(settings(), "", Some(client), true);
+    world.push(own, b"never sent");
+    assert_eq!(world.reactor.discard().events, 1);
+    assert!(world.client(own).is_finished && !world.client(inherited).is_finished);
+}
+
 /// What the system may say of a connection, and whose fault that is.
 const ERRNOS: [(&str, i32, Reason); 16] = [
     ("EPIPE", libc::EPIPE, Reason::Client),
