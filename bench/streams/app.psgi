@@ -33,7 +33,7 @@ sub hold {
 
 sub forget { return delete $held{refaddr $_[0]} }
 
-sub now_ns { return int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }
+sub now_ns { return clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0 }
 
 sub cpu { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }    # of all threads
 
@@ -41,11 +41,11 @@ sub cpu { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }    # of all threads
 sub push_round {
     my $job  = shift;
     my $id   = ++$last_id;
-    my $head = int($job->{due} * 1e9) . ' ';
+    my $head = ($job->{due} * 1e9 | 0) . ' ';
     my $rest = $job->{bytes} - 2 * length $head;
     my $tail = ' ' . ($rest > 0 ? 'x' x $rest : '');
     for my $conn (values %held) {
-        my $data = $head . int(clock_gettime(CLOCK_MONOTONIC) * 1e9) . $tail;
+        my $data = $head . (clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0) . $tail;
         if   ($conn->push({id => $id, data => $data})) { $job->{pushed}++ }
         else                                           { $job->{refused}++ }
     }

@@ -301,7 +301,7 @@ mod tests {
     fn open(link: &Link) -> (StreamId, Arc<Gauge>, UnixStream) {
         let (socket, client) = UnixStream::pair().expect("a pair of sockets");
         let stream = link.new_stream();
-        let gauge = Arc::new(Gauge::new(stream, 1000, 4, 7));
+        let gauge = Arc::new(Gauge::new(stream, 4, 7));
         let head = Bytes::from_static(b"head");
         let enclosed = Enclosed { socket: Some(socket.into()), gauge: Arc::clone(&gauge) };
         link.count_open();
@@ -333,7 +333,7 @@ mod tests {
             [&held, &ended, &unseen].map(|(_, gauge, _)| gauge.reason()),
             [Reason::Error, Reason::Application, Reason::Error].map(Some)
         );
-        assert_eq!([&held, &ended, &unseen].map(|(_, gauge, _)| gauge.take_descriptor()), [None; 3]);
+        assert_eq!([&held, &ended, &unseen].map(|(_, gauge, _)| gauge.take_socket()), [None; 3]);
         let told: Vec<_> = std::iter::from_fn(|| link.take_ended(7)).collect();
         assert_eq!(told, [(held.0, Reason::Error), (unseen.0, Reason::Error)]);
         let stats = link.counts.stats();

@@ -254,6 +254,32 @@ _descriptor_limit()
   OUTPUT:
     RETVAL
 
+MODULE = EventSource::XS    PACKAGE = Plack::App::EventSource::Connection
+
+void
+push(SV *self, ...)
+  PREINIT:
+    esx_block block;
+    SV *stream, *bytes;
+    int strings, careful;
+    dXSTARG;
+  PPCODE:
+    stream = esx_native_stream(aTHX_ self, &strings);
+    if (!stream) {
+        const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
+        XSRETURN(count);
+    }
+    for (careful = 0; careful < 2; careful++)
+        if (esx_push_settle(aTHX_ &block, careful, ax, items))
+            break;
+    bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+    if (careful)
+        stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have run any code */
+    if (stream && esx_stream_write(aTHX_ stream, bytes))
+        XSRETURN_YES;
+    PL_stack_base[ax] = self;
+    XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
+
 MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
 
 SV *

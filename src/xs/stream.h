@@ -89,6 +89,45 @@ esx_stream_write(pTHX_ SV *self, SV *bytes)
     }
 }
 
+/* The native stream that a plain connection stands on, and how its strings are taken; NULL if it is not as plain as that. */
+static SV *
+esx_native_stream(pTHX_ SV *self, int *strings)
+{
+    HV *hash;
+    SV **stream, **characters;
+    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
+        return NULL;
+    hash = (HV *)SvRV(self);
+    stream = hv_fetchs(hash, "stream", 0);
+    if (!stream || SvGMAGICAL(*stream) || !SvROK(*stream) || SvTYPE(SvRV(*stream)) < SVt_PVMG
+        || !mg_findext(SvRV(*stream), PERL_MAGIC_ext, &esx_stream_table) || hv_exists(hash, "push_cb", 7))
+        return NULL;
+    characters = hv_fetchs(hash, "characters", 0);
+    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
+        return NULL;
+    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
+    return *stream;
+}
+
+/* Calls a sub with the first arguments that the XSUB was called with, in its context; what it returns takes their place. */
+static I32
+esx_call_again(pTHX_ const char *sub, I32 ax, I32 items)
+{
+    dSP;
+    I32 at, count;
+    SP = PL_stack_base + ax + items - 1;
+    PUSHMARK(SP);
+    EXTEND(SP, items);
+    for (at = 0; at < items; at++)
+        PUSHs(PL_stack_base[ax + at]);
+    PUTBACK;
+    count = call_pv(sub, GIMME_V);
+    SPAGAIN;
+    for (at = 0; at < count; at++)
+        PL_stack_base[ax + at] = SP[at - count + 1];
+    return count;
+}
+
 static SV *
 esx_stream_name_sv(pTHX_ uint64_t name)
 {

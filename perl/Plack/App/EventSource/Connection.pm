@@ -59,13 +59,23 @@ sub on_close {
     return $self;
 }
 
-sub push {
+# push itself is in src/xs, for native streams; what has none comes here.
+*push = \&_push_otherwise if !__PACKAGE__->can('push');
+
+# Private methods
+
+# The client has left: false, or the end of the handler, if that was asked for.
+sub _not_taken {
+    my $self = shift;
+    die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
+    return !!0;
+}
+
+sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
     my $bytes = EventSource::XS::_push_bytes($self->{characters}, @_);
-    return !!1                 if $self->{stream}->write($bytes);
-    die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
-    return !!0;
+    return $self->{stream}->write($bytes) ? !!1 : $self->_not_taken;
 }
 
 sub DESTROY {
