@@ -112,7 +112,9 @@ pub struct Stream {
     front: Block,
     /// Whether part of the front has been sent.
     is_begun: bool,
-    rest: VecDeque<Block>,
+    /// What is sent after it. In a box, for only streams that lag have a rest.
+    #[allow(clippy::box_collection)] // a pointer is a quarter of the size of an empty VecDeque
+    rest: Option<Box<VecDeque<Block>>>,
     waiting_bytes: usize,
     /// When something was sent last; if it is stalled, since when the socket has taken nothing.
     since: Instant,
@@ -128,7 +130,7 @@ impl Stream {
             settings,
             front: Block::default(),
             is_begun: false,
-            rest: VecDeque::new(),
+            rest: None,
             waiting_bytes: 0,
             since: now,
             is_stalled: false,
@@ -170,24 +172,26 @@ impl Stream {
         if self.front.bytes.is_empty() {
             self.front = block;
         } else {
-            self.rest.push_back(block);
+            self.rest.get_or_insert_with(Box::default).push_back(block);
         }
     }
 
     /// Drops the oldest event that is neither partly sent nor the newest.
     fn drop_oldest(&mut self, lost: &mut Lost) -> bool {
+        let rest = match &mut self.rest {
+            Some(rest) => rest,
+            None => return false,
+        };
         let dropped = if self.front.is_event && !self.is_begun {
-            match self.rest.pop_front() {
-                Some(next) => std::mem::replace(&mut self.front, next),
-                None => return false,
-            }
+            rest.pop_front().map(|next| std::mem::replace(&mut self.front, next))
         } else {
             // The front is sent first in any case. What else is no event is rare, and stays before the oldest.
-            let at = self.rest.iter().position(|block| block.is_event);
-            match at.filter(|at| at + 1 < self.rest.len()).and_then(|at| self.rest.remove(at)) {
-                Some(oldest) => oldest,
-                None => return false,
-            }
+            let at = rest.iter().position(|block| block.is_event);
+            at.filter(|at| at + 1 < rest.len()).and_then(|at| rest.remove(at))
+        };
+        let dropped = match dropped {
+            Some(dropped) => dropped,
+            None => return false,
         };
         self.waiting_bytes -= dropped.bytes.len();
         lost.events += 1;
@@ -217,7 +221,8 @@ impl Stream {
 
     /// Puts what is to be sent next into `blocks`, and says how many there are.
     pub fn gather<'a>(&'a self, blocks: &mut [IoSlice<'a>]) -> usize {
-        let waiting = std::iter::once(&self.front).chain(&self.rest).filter(|block| !block.bytes.is_empty());
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        let waiting = std::iter::once(&self.front).chain(rest).filter(|block| !block.bytes.is_empty());
         blocks.iter_mut().zip(waiting).map(|(place, block)| *place = IoSlice::new(&block.bytes)).count()
     }
 
@@ -228,15 +233,15 @@ impl Stream {
         while rest > 0 && rest >= self.front.bytes.len() {
             rest -= self.front.bytes.len();
             events += usize::from(self.front.is_event);
-            self.front = self.rest.pop_front().unwrap_or_default();
+            self.front = self.rest.as_mut().and_then(|rest| rest.pop_front()).unwrap_or_default();
             self.is_begun = false;
         }
         if rest > 0 {
             let _ = self.front.bytes.split_to(rest);
             self.is_begun = true;
         }
-        if self.rest.is_empty() {
-            self.rest = VecDeque::new(); // its memory is for those that lag
+        if matches!(&self.rest, Some(rest) if rest.is_empty()) {
+            self.rest = None;
         }
         if bytes > 0 {
             self.waiting_bytes -= bytes;
@@ -265,7 +270,8 @@ impl Stream {
         self.is_stalled = false;
         let front = std::mem::take(&mut self.front);
         let rest = std::mem::take(&mut self.rest);
-        let events = std::iter::once(&front).chain(&rest).filter(|block| block.is_event).count();
+        let rest = rest.iter().flat_map(|rest| rest.iter());
+        let events = std::iter::once(&front).chain(rest).filter(|block| block.is_event).count();
         Lost { events, bytes: std::mem::take(&mut self.waiting_bytes) }
     }
 
