@@ -38,7 +38,7 @@ pub mod parse;
 pub mod reactor;
 pub mod stream;
 #[cfg(target_os = "linux")]
-#[allow(dead_code)] // the taking over of a response is the boundary's
+#[cfg_attr(not(feature = "xs"), allow(dead_code))] // the taking over of a response is the boundary's
 mod sys;
 
 #[cfg(test)]

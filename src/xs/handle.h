@@ -1,16 +1,6 @@
 /* Objects with a Rust value behind them: a pointer in ext magic that only our own table can have put there, so that
  * neither a forged number nor a copied hash is ever taken for one. */
 
-static int
-esx_parser_free(pTHX_ SV *sv, MAGIC *magic)
-{
-    PERL_UNUSED_ARG(sv);
-    if (magic->mg_ptr)
-        esx_parser_drop(magic->mg_ptr);
-    magic->mg_ptr = NULL;
-    return 0;
-}
-
 /* "local" on what is an object would copy the pointer along, and free it twice. The local copy is no object of ours. */
 static int
 esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
@@ -21,35 +11,63 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
 }
 
 #ifdef USE_ITHREADS
-static int
-esx_parser_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
-{
-    PERL_UNUSED_ARG(params);
-    if (magic->mg_ptr)
-        magic->mg_ptr = esx_parser_clone(magic->mg_ptr);
-    return 0;
-}
-#  define ESX_DUP esx_parser_dup
+#  define ESX_HANDLE_DUP(kind) \
+    static int \
+    esx_##kind##_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params) \
+    { \
+        PERL_UNUSED_ARG(params); \
+        if (magic->mg_ptr) \
+            magic->mg_ptr = esx_##kind##_clone(magic->mg_ptr); \
+        return 0; \
+    }
+#  define ESX_HANDLE_DUP_OF(kind) esx_##kind##_dup
 #else
-#  define ESX_DUP 0
+#  define ESX_HANDLE_DUP(kind)
+#  define ESX_HANDLE_DUP_OF(kind) 0
 #endif
 
-static MGVTBL esx_parser_table = {0, 0, 0, 0, esx_parser_free, 0, ESX_DUP, esx_handle_local};
+/* The table of a kind of handle, esx_KIND_table: freed by esx_KIND_drop, copied for a new thread by esx_KIND_clone. */
+#define ESX_HANDLE(kind) \
+    static int \
+    esx_##kind##_free(pTHX_ SV *sv, MAGIC *magic) \
+    { \
+        PERL_UNUSED_ARG(sv); \
+        if (magic->mg_ptr) \
+            esx_##kind##_drop(magic->mg_ptr); \
+        magic->mg_ptr = NULL; \
+        return 0; \
+    } \
+    ESX_HANDLE_DUP(kind) \
+    static MGVTBL esx_##kind##_table = {0, 0, 0, 0, esx_##kind##_free, 0, ESX_HANDLE_DUP_OF(kind), esx_handle_local};
 
-/* Our magic, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and mg_findext
- * would read whatever lies there. */
+/* The magic of that table, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and
+ * mg_findext would read whatever lies there. */
 static MAGIC *
-esx_parser_magic(pTHX_ SV *self)
+esx_handle_magic(pTHX_ SV *self, MGVTBL *table)
 {
     if (!SvROK(self) || SvTYPE(SvRV(self)) < SVt_PVMG)
         return NULL;
-    return mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_parser_table);
+    return mg_findext(SvRV(self), PERL_MAGIC_ext, table);
 }
+
+/* New magic, whose pointer is still to come. */
+static MAGIC *
+esx_handle_attach(pTHX_ SV *object, MGVTBL *table)
+{
+    MAGIC *magic = sv_magicext(object, NULL, PERL_MAGIC_ext, table, NULL, 0);
+    magic->mg_flags |= MGf_LOCAL;
+#ifdef USE_ITHREADS
+    magic->mg_flags |= MGf_DUP;
+#endif
+    return magic;
+}
+
+ESX_HANDLE(parser)
 
 static void *
 esx_parser_of(pTHX_ SV *self)
 {
-    MAGIC *magic = esx_parser_magic(aTHX_ self);
+    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_parser_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf("EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
     return magic->mg_ptr;
@@ -62,17 +80,13 @@ esx_parser_attach(pTHX_ SV *self, size_t max_event)
     void *parser;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
         esx_croakf("EventSource::Parser: a parser is an object that is a hash");
-    if (esx_parser_magic(aTHX_ self))
+    if (esx_handle_magic(aTHX_ self, &esx_parser_table))
         esx_croakf("EventSource::Parser: this is a parser already");
-    magic = sv_magicext(SvRV(self), NULL, PERL_MAGIC_ext, &esx_parser_table, NULL, 0);
+    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_parser_table);
     parser = esx_parser_new(max_event);
     if (!parser)
         esx_croakf("EventSource::Parser: no memory for a parser");
     magic->mg_ptr = parser;
-    magic->mg_flags |= MGf_LOCAL;
-#ifdef USE_ITHREADS
-    magic->mg_flags |= MGf_DUP;
-#endif
 }
 
 /* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with.

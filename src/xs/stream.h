@@ -1,37 +1,11 @@
 /* Streams: objects with a handle of the reactor's behind them, as handle.h has it for parsers. */
 
-static int
-esx_stream_free(pTHX_ SV *sv, MAGIC *magic)
-{
-    PERL_UNUSED_ARG(sv);
-    if (magic->mg_ptr)
-        esx_stream_drop(magic->mg_ptr);
-    magic->mg_ptr = NULL;
-    return 0;
-}
-
-#ifdef USE_ITHREADS
-static int
-esx_stream_dup(pTHX_ MAGIC *magic, CLONE_PARAMS *params)
-{
-    PERL_UNUSED_ARG(params);
-    if (magic->mg_ptr)
-        magic->mg_ptr = esx_stream_clone(magic->mg_ptr);
-    return 0;
-}
-#  define ESX_STREAM_DUP esx_stream_dup
-#else
-#  define ESX_STREAM_DUP 0
-#endif
-
-static MGVTBL esx_stream_table = {0, 0, 0, 0, esx_stream_free, 0, ESX_STREAM_DUP, esx_handle_local};
+ESX_HANDLE(stream)
 
 static void *
 esx_stream_of(pTHX_ SV *self)
 {
-    MAGIC *magic = SvROK(self) && SvTYPE(SvRV(self)) >= SVt_PVMG
-        ? mg_findext(SvRV(self), PERL_MAGIC_ext, &esx_stream_table)
-        : NULL;
+    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
     if (!magic || !magic->mg_ptr)
         esx_croakf("EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
     return magic->mg_ptr;
@@ -42,12 +16,7 @@ static SV *
 esx_stream_object(pTHX_ const char *class, void *stream)
 {
     SV *object = newSV_type(SVt_PVMG);
-    MAGIC *magic = sv_magicext(object, NULL, PERL_MAGIC_ext, &esx_stream_table, NULL, 0);
-    magic->mg_ptr = stream;
-    magic->mg_flags |= MGf_LOCAL;
-#ifdef USE_ITHREADS
-    magic->mg_flags |= MGf_DUP;
-#endif
+    esx_handle_attach(aTHX_ object, &esx_stream_table)->mg_ptr = stream;
     return sv_bless(newRV_noinc(object), gv_stashpv(class, GV_ADD));
 }
 
@@ -99,8 +68,8 @@ esx_native_stream(pTHX_ SV *self, int *strings)
         return NULL;
     hash = (HV *)SvRV(self);
     stream = hv_fetchs(hash, "stream", 0);
-    if (!stream || SvGMAGICAL(*stream) || !SvROK(*stream) || SvTYPE(SvRV(*stream)) < SVt_PVMG
-        || !mg_findext(SvRV(*stream), PERL_MAGIC_ext, &esx_stream_table) || hv_exists(hash, "push_cb", 7))
+    if (!stream || SvGMAGICAL(*stream) || !esx_handle_magic(aTHX_ *stream, &esx_stream_table)
+        || hv_exists(hash, "push_cb", 7))
         return NULL;
     characters = hv_fetchs(hash, "characters", 0);
     if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
