@@ -8,22 +8,26 @@ our $VERSION = '0.100';
 
 use Carp          qw(croak);
 use JSON::MaybeXS ();
-use overload ();
+use overload      ();
 use parent -norequire, 'EventSource::Hub';
 
-our @CARP_NOT = qw(EventSource::Hub);
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+
+# What makes an event.
+my @FIELDS = qw(comment data id json retry);
 
 # Public methods
 
 # What is wrong with the channel, or with the fields that stay, the hub itself says.
 sub publish {
     my ($self, $channel, $event) = @_;
-    return $self->SUPER::publish(@_[1 .. $#_]) if @_ != 3 || !defined $event;
+    goto &EventSource::Hub::publish if @_ != 3 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
-    my %own = ref $channel ? () : $self->{show_channel} eq 'event' ? _named($channel, \%event) : _wrapped($channel, \%event);
+    my %own =
+        ref $channel ? () : $self->{show_channel} eq 'event' ? _named($channel, \%event) : _wrapped($channel, \%event);
     return $self->SUPER::publish($channel, {%event, %own});
 }
 
@@ -42,7 +46,7 @@ sub take_over {
 # The lines of data are one string, as they are without a label.
 sub _data {
     my $data = shift;
-    return $data                 if !defined $data;
+    return $data                  if !defined $data;
     return _string(data => $data) if ref $data ne 'ARRAY';
     for my $at (0 .. $#$data) {
         croak "EventSource::Hub: element $at of data is undefined" if !defined $data->[$at];
@@ -53,7 +57,10 @@ sub _data {
 # An event's type is the name of its channel, unless it has one. With an event that is bytes the name is bytes too.
 sub _named {
     my ($name, $event) = @_;
-    return if defined $event->{event} || !defined $name || !grep { defined } @$event{qw(comment data id json retry)};
+    return
+           if defined $event->{event}
+        || !defined $name
+        || !grep { defined $event->{$_} || $_ eq 'json' && exists $event->{$_} } @FIELDS;
     utf8::encode($name) if $event->{bytes};
     return (event => $name);
 }

@@ -71,7 +71,7 @@ sub close {
 # unless a child that was forked meanwhile may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return                     if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
+    return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
     $self->end('application') if !$self->_is_shared;
     return;
 }
@@ -86,7 +86,7 @@ sub end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
-    delete $self->{watch};    # before its descriptor is closed
+    delete $self->{watch};      # before its descriptor is closed
     if (!$self->{through}) {    # which is counted, and for which its own end is
         $ended++;
         $CLOSED{$why}++;
@@ -284,7 +284,7 @@ sub _watch_socket {
     my $socket = $self->{socket} or return;
     weaken $self;
     my $look = sub {
-        return                       if !$self || !$self->{socket};
+        return                      if !$self || !$self->{socket};
         return $self->end('client') if $self->_has_left;
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
