@@ -17,10 +17,10 @@ my $hub = EventSource::Hub->new;
 
 # One call site each, whose target is used again: the taint of the first must not stay for the second.
 my %way = (
-    'data'       => sub { return $hub->publish(a          => $_[0]) },
-    'a channel'  => sub { return $hub->publish("a$_[0]"   => 'x') },
-    'a field'    => sub { return $hub->publish(a          => {data => $_[0]}) },
-    'a long one' => sub { return $hub->publish(a          => $_[0] . 'x' x 1_000) },
+    'data'       => sub { return $hub->publish(a        => $_[0]) },
+    'a channel'  => sub { return $hub->publish("a$_[0]" => 'x') },
+    'a field'    => sub { return $hub->publish(a        => {data => $_[0]}) },
+    'a long one' => sub { return $hub->publish(a        => $_[0] . 'x' x 1_000) },
 );
 for my $name (sort keys %way) {
     my @tainted = map { tainted($way{$name}->($_)) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';

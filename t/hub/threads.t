@@ -20,16 +20,22 @@ my $follower = Follower->open($hub, 'a');
 subtest 'threads publish to one hub' => sub {
     my @threads = map {
         my $name = $_;
-        threads->create({context => 'list'}, sub { return map { $hub->publish(a => "$name $_") } 1 .. 500 });
+        threads->create(
+            {context => 'list'},
+            sub {
+                return map { $hub->publish(a => "$name $_") } 1 .. 500;
+            }
+        );
     } 1 .. 4;
-    my @ids    = map { [$_->join] } @threads;
+    my @ids    = map  { [$_->join] } @threads;
     my @blocks = grep { defined $_->{data} } $follower->blocks_at(2_000);
     is scalar @blocks, 2_000, 'everything comes';
     my @numbers = map { /-([0-9]+)\z/ } map { $_->{id} } @blocks;
     is_deeply \@numbers, [1 .. 2_000], 'in the order of the ids';
     for my $name (1 .. 4) {
         my @own = grep { $_->{data} =~ /\A$name / } @blocks;
-        is_deeply [map { $_->{data} } @own], [map { "$name $_" } 1 .. 500], "what thread $name has published, in its order";
+        is_deeply [map { $_->{data} } @own], [map { "$name $_" } 1 .. 500],
+            "what thread $name has published, in its order";
         is_deeply [map { $_->{id} } @own], $ids[$name - 1], 'under the ids that it was told';
     }
     is $hub->stats->{published}, 2_000, 'and counted together';
