@@ -231,7 +231,7 @@ impl<I: Io> Reactor<I> {
             Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
-            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel),
+            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel, now),
             Command::Finish { within } => self.finish(within, now),
         }
     }
@@ -239,13 +239,19 @@ impl<I: Io> Reactor<I> {
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
         self.mark_followers();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
-            self.flush_one(slot, now);
+        loop {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for slot in dirty.drain(..) {
+                self.flush_one(slot, now);
+            }
+            // What is to go on in the next turn was put into a new vector; mostly nothing was.
+            dirty.append(&mut self.dirty);
+            self.dirty = dirty;
+            // Whoever takes more is offered all before anything is forgotten: a burst says nothing about a client.
+            if self.dirty.is_empty() || !self.hubs.have_grown() {
+                break;
+            }
         }
-        // What is to go on in the next turn was put into a new vector; mostly nothing was.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
         self.hubs.forget(now); // only now: who keeps up misses nothing, however short the history is
                                // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
@@ -265,14 +271,14 @@ impl<I: Io> Reactor<I> {
         [self.timers.first(), finishing, draining, self.hubs.next_due()].iter().copied().flatten().min()
     }
 
-    /// Does what is due: keepalives, ends of patience.
+    /// Does what is due: keepalives, ends of patience. What is too old in the history [`flush`](Self::flush) forgets, which is
+    /// to follow: who keeps up has been offered it before.
     pub fn fire(&mut self, now: Instant) {
         while let Some((at, slots)) = self.timers.take_due(now) {
             for slot in slots {
                 self.look(slot, at, now);
             }
         }
-        self.hubs.forget(now);
         self.go_on_draining(now);
         self.go_on_finishing(now);
     }
