@@ -1,7 +1,7 @@
 //! Streams that follow the channels of a hub: the hub's log is what they are sent after what waits for them alone.
 
 use super::finishing::Spread;
-use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
+use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
 use crate::stream::{Reason, Stream};
 use std::io::IoSlice;
@@ -258,7 +258,7 @@ impl<I: Io> Reactor<I> {
 
     pub(super) fn leave_hub(&mut self, hub: HubId) {
         for id in self.followers(hub) {
-            self.end(id, Reason::Application, Ending::Flush);
+            self.refuse(id, Reason::Application); // its client will come back, perhaps to the next hub of that kind
         }
         if let Some(place) = self.hubs.0.get_mut(hub as usize) {
             *place = None;
