@@ -33,7 +33,7 @@ impl Hub {
     /// follows nothing yet, its position; then a gap, if it has missed something; then what the order of places cannot
     /// bring. What it follows twice counts once.
     pub fn follow(&mut self, stream: StreamId, follower: &mut Follower, request: &Request, now: Instant) -> Vec<Told> {
-        self.forget(now);
+        self.expire(now);
         let mut told = Vec::new();
         let is_first = !follower.is_following();
         if !is_first {

@@ -209,6 +209,8 @@ pub struct Hub {
     epoch: Box<str>,
     settings: Settings,
     newest: u64,
+    /// The place of the newest event that has been offered to those who keep up.
+    offered: u64,
     by_name: HashMap<Arc<[u8]>, usize>,
     channels: Slab<Channel>,
     patterns: Slab<Pattern>,
@@ -248,6 +250,7 @@ impl Hub {
             epoch: epoch.into(),
             settings,
             newest: 0,
+            offered: 0,
             by_name: HashMap::new(),
             channels: Slab::new(),
             patterns: Slab::new(),
@@ -388,9 +391,10 @@ impl Hub {
         }
     }
 
-    /// Forgets what is too much, or too old.
+    /// Forgets what is too much, or too old. Everything that was published has been offered to those who keep up.
     pub fn forget(&mut self, now: Instant) {
         let Settings { history, history_in_all, .. } = self.settings;
+        self.offered = self.newest;
         while let Some(at) = self.grown.pop() {
             if let Some(channel) = self.channels.get_mut(at) {
                 channel.has_grown = false;
@@ -400,13 +404,26 @@ impl Hub {
                 }
             }
         }
+        let is_too_much = |counts: &Counts| {
+            let (events, bytes) = (counts.events as usize, counts.bytes as usize);
+            events > history_in_all.events || (bytes > history_in_all.bytes && events > 1)
+        };
+        while is_too_much(&self.counts) {
+            match self.oldest.iter().next() {
+                Some(&(_, at)) => self.change_log(at, Log::lose_first),
+                None => break,
+            }
+        }
+        self.expire(now);
+    }
+
+    /// Forgets what is too old, though nothing that was not offered yet.
+    pub fn expire(&mut self, now: Instant) {
         let age = self.age();
-        while let Some(&(_, at)) = self.oldest.iter().next() {
+        while let Some(&(place, at)) = self.oldest.iter().next() {
             let first = self.channels[at].log.first();
             let is_old = first.map_or(true, |(_, at)| now.saturating_duration_since(at) >= age);
-            let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
-            let is_too_much = events > history_in_all.events || (bytes > history_in_all.bytes && events > 1);
-            if !is_old && !is_too_much {
+            if !is_old || place > self.offered {
                 break;
             }
             self.change_log(at, Log::lose_first);
@@ -417,7 +434,7 @@ impl Hub {
         self.settings.history.age.min(self.settings.history_in_all.age)
     }
 
-    /// When [`forget`](Self::forget) has something to do, if nothing is published before. Not for each event by itself.
+    /// When [`expire`](Self::expire) has something to do, if nothing is published before. Not for each event by itself.
     pub fn next_due(&self) -> Option<Instant> {
         let (_, at) = self.oldest.iter().next()?;
         let (_, first) = self.channels[*at].log.first()?;
