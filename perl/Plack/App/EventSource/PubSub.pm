@@ -245,8 +245,8 @@ sub _completed {
     my ($response, $is_head, @headers) = @_;
     my $complete = sub {
         my ($status, $own, @body) = @{$_[0]};
-        my @names = map { lc $own->[$_ * 2] } 0 .. $#$own / 2;
-        my @more  = grep({ $_ eq 'access-control-allow-origin' } @names) ? () : @headers;
+        my $is_open = grep { !($_ % 2) && lc $own->[$_] eq 'access-control-allow-origin' } 0 .. $#$own;
+        my @more    = $is_open ? () : @headers;
         return [$status, [@$own, @more], $is_head && @body ? [] : @body];
     };
     return $complete->($response) if ref $response eq 'ARRAY';
