@@ -35,7 +35,7 @@ sub published {
 
 subtest 'the answer' => sub {
     my $response = post('text/plain', 'hello');
-    is $response->code,         200, 'says that it was taken';
+    is $response->code,         200,                'says that it was taken';
     is $response->content_type, 'application/json', 'JSON';
     is_deeply decode_json($response->content), {id => 'epoch-1'}, 'with the id of the event';
     is $response->header('Cache-Control'),  'no-store',                'which is for nobody else';
@@ -235,7 +235,7 @@ subtest 'a hub that cannot publish' => sub {
     open my $errors, '>', \my $said or die $!;
     local $hub->{is_broken} = 1;
     my $response = post('text/plain', 'x', env => {'psgi.errors' => $errors});
-    is $response->code,    500, 'is answered with 500';
+    is $response->code,    500,                                                             'is answered with 500';
     is $response->content, "Internal server error\n",                                       'and no more than that';
     is $said,              "Plack::App::EventSource::PubSub: publish: the hub is broken\n", 'psgi.errors is told';
 };

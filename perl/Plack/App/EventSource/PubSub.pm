@@ -100,11 +100,11 @@ sub _check_options {
     my ($nodes, $authorize, $max_body) = ($self->nodes, $self->authorize, $self->max_body);
     _refuse('authorize must be a code reference') if defined $authorize && ref $authorize ne 'CODE';
     _refuse('nodes must be a reference to an array, a hash or code')
-        if defined $nodes && ref $nodes !~ /\A(?:ARRAY|HASH|CODE)\z/;
+        if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
     _refuse('max_body must be a whole number of bytes from 1')
         if defined $max_body && $max_body !~ /\A[1-9][0-9]{0,14}\z/;
     _refuse('http_host must be the name of a host, or several')
-        if grep { !defined || !/\A(?:\[[0-9A-Fa-f:.]+\]|[^\s:\/]+)(?::[0-9]+)?\z/ } _list($self->http_host);
+        if grep { !defined || !/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/ } _list($self->http_host);
     _refuse("origins must be origins such as 'https://example.com', '*', or a code reference")
         if grep { !defined || !m{\A(?:[*]|[A-Za-z][A-Za-z0-9+.-]*://[^/?\#\s]+)\z} } _list($self->origins);
     _refuse('prefix must be a string of less than 1024 bytes') if !_is_prefix($self->prefix);
