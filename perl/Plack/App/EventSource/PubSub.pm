@@ -404,3 +404,263 @@ sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger 
 
 1;
 __END__
+
+=encoding utf8
+
+=head1 NAME
+
+Plack::App::EventSource::PubSub - Nodes that are followed and published to by their URLs
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Plack::App::EventSource::PubSub;
+    use Plack::Builder;
+
+    my $hub = EventSource::Hub->new;
+    my $app = builder {
+        mount '/eventsource' => Plack::App::EventSource::PubSub->new(
+            hub       => $hub,
+            nodes     => ['news', 'weather'],
+            authorize => sub {
+                my ($env, $action, $node) = @_;
+                return $action eq 'subscribe' || ($env->{REMOTE_USER} || '') eq 'editor';
+            },
+        )->to_app;
+        mount '/' => sub { [404, [], []] };
+    };
+
+    my $id = $hub->publish(news => 'to all who follow /eventsource/news');
+
+=head1 DESCRIPTION
+
+A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes: C<GET /NODE> streams what is
+published to the node, C<POST /NODE> publishes to it, with L</authorize>. In the process that holds the hub,
+C<< $hub->publish($node, ...) >> publishes just as well. It is modelled on Prosody's mod_pubsub_eventsource; what differs
+stands in L</DIFFERENCES>.
+
+    const source = new EventSource('/eventsource/news');
+    source.onmessage = event => console.log(event.data);
+
+    curl -H 'Content-Type: text/plain' --data-binary 'rain' http://localhost:5000/eventsource/weather
+
+A node needs no setting up: it is there as long as somebody follows it, or the hub remembers what was published to it. One
+that nobody follows costs nothing.
+
+=head1 REQUESTS
+
+Each of them goes through these questions; the first that is answered with no ends it: is it for this L</http_host> (404),
+is the method one of those below (405), is it a POST from a page that may not publish (403, L</origins>), can the name be
+one of a node (400, 404, 414), is the node declared (404, L</nodes>), is it authorized (403 or what L</authorize> says)?
+What is refused is told in a line of plain text.
+
+=head2 The name of a node
+
+    /eventsource/news           news
+    /eventsource/a/b            a/b
+    /eventsource/gr%C3%B6%C3%9Fe   größe
+    /eventsource/*              *
+
+All that follows the path under which the application is mounted, without one slash: percent-decoded once, as servers do,
+and UTF-8. It is literal: a star is a star. Slashes are part of it, and C<%2F> is one. A name has at most 1,024
+bytes (414), is not empty (404), and has no control characters (400).
+
+=head2 GET
+
+Streams the events of the node as C<< EventSource::Hub->to_app >> does, with its ids, its history and its gaps: a
+browser that comes back gets what it has missed. On a server without C<psgi.streaming> it is answered with 501, and
+C<psgi.errors> told.
+
+=head2 HEAD
+
+What GET would be answered, without a stream: so that a page may learn why, for an EventSource does not say.
+
+=head2 POST
+
+Publishes one event, and is answered with 200 and its id in JSON, as C<publish> returns it: C<{"id":"..."}>. What the
+body is its C<Content-Type> says:
+
+=over
+
+=item application/json
+
+An object with at least one of the fields of L<EventSource::XS/format_event>: C<data>, a string; C<json>, any structure,
+sent as data, encoded anew; C<event>, C<id>, C<retry>, C<comment>. But for C<json>, C<null> is no field.
+
+    {"event": "rain", "json": {"mm": 3}}
+
+=item application/x-www-form-urlencoded
+
+A form with the fields C<data>, C<event>, C<id>, C<retry> and C<comment>; C<data> more than once is several lines. But for
+C<data>, fields that are left empty are none.
+
+=item any other, or none
+
+The body is the data, as it is. So is JSON that is no event, if it is sent as C<text/plain>.
+
+=back
+
+Everything is UTF-8. Nothing is published, and the answer is 400 with the trouble, if it is not, if a field cannot be
+(a line break in C<event>), is unknown or stands twice; 413 if the body is longer than L</max_body>, however it is sent; 411
+if its length is not said and the server cannot find out; 415 if it is of several parts (C<multipart/form-data>), compressed,
+or of another C<charset>; 500 if the hub died of it.
+
+=head2 OPTIONS
+
+Is answered with 204 and what is allowed; see L</origins>.
+
+=head1 ATTRIBUTES
+
+The settings of the streams, which stand last, are for L</to_app> to read; all others count from request to request.
+
+=head2 authorize
+
+    authorize => sub {
+        my ($env, $action, $node) = @_;
+        return [401, ['WWW-Authenticate' => 'Basic realm="news"'], []] if !$env->{REMOTE_USER};
+        return $action eq 'subscribe' || is_editor($env->{REMOTE_USER}, $node);
+    },
+
+Says whether somebody may C<subscribe> to a node (GET, HEAD) or C<publish> to it (POST); the node in characters, without the
+L</prefix>. What is true lets it, what is false is answered with 403, and a PSGI response, also one that is code, is sent
+instead. If it dies the answer is 500, and C<psgi.errors> is told. Where the server buffers the body it may read
+C<psgi.input>, to look for a signature.
+
+Without it everybody may follow every node, and nobody publish.
+
+=head2 hub
+
+    hub => $hub
+
+The L<EventSource::Hub>. It has to be given.
+
+=head2 http_host
+
+    http_host => 'events.example'
+    http_host => ['events.example', 'localhost']
+
+Answers only requests with such a C<Host>, whatever its port and the case of its letters; others get 404. By default
+all. A host may also be mounted, as any application: C<< mount 'http://events.example/' >>.
+
+=head2 max_body
+
+    max_body => 65_536
+
+How many bytes the body of a POST may have, a whole number from 1; 65,536 by default.
+
+=head2 nodes
+
+    nodes => ['news', 'weather']
+    nodes => \%by_name
+    nodes => sub { my ($node, $env) = @_; ... }
+
+The nodes that there are, in characters: an array of names, a hash whose keys are names, or code that returns whether
+there is such a node. Others are answered with 404, before L</authorize> is asked: if that is to stay secret, leave this
+out, and have C<authorize> return a 404. By default there is every node. Code that dies is a 500.
+
+=head2 origins
+
+    origins => 'https://shop.example'
+    origins => ['https://shop.example', 'http://localhost:5000']
+    origins => '*'
+    origins => sub { my ($origin, $env) = @_; ... }
+
+From which other origins pages may read what they are answered, and publish; none by default. They are given a scheme, a host
+and a port that is not the scheme's own. A page of such an origin may send cookies (C<withCredentials>): it is answered with
+C<Access-Control-Allow-Origin> for it alone, C<Access-Control-Allow-Credentials> and C<Vary: Origin>. A star lets all
+others read, without credentials, and publish never. Code is asked for each request that has an C<Origin> header, and what it
+returns true for is as if listed. If it dies the answer is 500. Responses that have an C<Access-Control-Allow-Origin> of
+their own (L</headers>, L</authorize>) are left as they are.
+
+A browser sends cookies with a form that some other page has made, and with no question first. So a POST with an C<Origin>
+header that is neither listed nor the request's own is answered with 403, whatever L</authorize> thinks of its cookies. The
+request's own has the host and port of its C<Host> header and C<https>, or C<http> if the request came without TLS: behind a
+proxy, have it pass C<Host> on. A POST without C<Origin> comes from a program, or from an old browser.
+
+=head2 prefix
+
+    prefix => 'pubsub/'
+
+Stands before each name to make it that of the hub's channel, so that other channels have no URL; nothing by default. It
+counts towards the 1,024 bytes.
+
+=head2 headers
+
+    headers => ['X-Own' => 1]
+
+More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
+
+=head2 keepalive, linger, max_streams, native, preamble, retry, start, timeout
+
+Are for the streams what they are for those of L<EventSource::Hub>, which has its own for those that are not given.
+
+=head1 METHODS
+
+=head2 new
+
+    my $component = Plack::App::EventSource::PubSub->new(hub => $hub, %attributes);
+
+Takes attributes as names and values, or as a reference to a hash.
+
+=head2 to_app
+
+    my $app = $component->to_app;
+
+The PSGI application. Croaks if an attribute has a value that it cannot have, or a name that is none: a misspelt
+C<authorize> would let everybody in.
+
+=head2 call, prepare_app
+
+What L<Plack::Component> asks for; a subclass may wrap them.
+
+=head1 DIFFERENCES
+
+From mod_pubsub_eventsource, and for POST from mod_pubsub_post:
+
+=over
+
+=item *
+
+Data is what was published. There it is the item as XML, but for items in JSON.
+
+=item *
+
+Streams have ids, a history, keepalives and a first block, which has no data: clients find their place again. There a
+client that comes back misses what there was meanwhile.
+
+=item *
+
+Names are percent-decoded and bounded. There the path is taken as it was sent.
+
+=item *
+
+There are nodes that can be declared, and C<authorize>. There every path is streamed to everybody.
+
+=item *
+
+Origins are listed, and may send credentials. There every origin may read (C<*>), and none send cookies.
+
+=item *
+
+A request for another host is answered with 404 only if L</http_host> is set. There each component has a host, and
+C<http_host> changes it.
+
+=item *
+
+POST goes to the same URL, is answered with 200 and the id (there with 202), needs C<authorize>, publishes text too (there
+415), and takes an object in JSON for an event (there for the item). It knows neither Atom feeds nor C<X-Hub-Signature>, which an
+C<authorize> can check.
+
+=back
+
+=head1 SEE ALSO
+
+L<EventSource::Hub>, L<Plack::App::EventSource>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut
