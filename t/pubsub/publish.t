@@ -123,10 +123,13 @@ subtest 'a form' => sub {
 subtest 'an event in JSON' => sub {
     my $json = 'application/json';
     for my $case (
-        ['{"data":"hello"}', {data => 'hello'}, 'data'],
-        ['{"data":"a\nb"}',  {data => "a\nb"},  'two lines'],
-        ['{"data":""}',      {data => ''},      'empty data'],
-        ['{"data":7}',       {data => 7},       'a number'],
+        ['{"data":"hello"}',    {data => 'hello'},           'data'],
+        ['{"data":"a\nb"}',     {data => "a\nb"},            'two lines'],
+        ['{"data":""}',         {data => ''},                'empty data'],
+        ['{"data":"7"}',        {data => '7'},               'digits'],
+        ['{"data":1.10}',       '400 data must be a string', 'a number'],
+        ['{"data":7}',          '400 data must be a string', 'an integer'],
+        ['{"id":7,"data":"x"}', {id => 7, data => 'x'},      'an id may be one'],
         [
             '{"event":"tick","id":"7","retry":5,"data":"x","comment":"c"}',
             {event => 'tick', id => 7, retry => 5, data => 'x', comment => 'c'},

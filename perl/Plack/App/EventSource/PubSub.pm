@@ -298,6 +298,10 @@ sub _event_in_json {
         return (undef, "$name must be a string") if ref $event->{$name};
         delete $event->{$name}                   if !defined $event->{$name};
     }
+
+    # A number would be read and written anew: another text than was sent.
+    my $is_number = defined $event->{data} && $JSON->encode([$event->{data}]) !~ /\A\["/;
+    return (undef, 'data must be a string') if $is_number;
     return $event;
 }
 
