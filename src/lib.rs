@@ -5,13 +5,15 @@
 //! both to Perl. The modules, in the order in which an event travels through them:
 //!
 //! - [`event`]: the fields of an event, valid by construction, and their encoding
+//! - [`log`]: a channel's bounded history
+//! - [`hub`]: channels, the order of their events, and where in it each stream is
 //! - [`stream`]: one client's open response: what waits for it, what is due when, how it ends
 //! - [`reactor`]: sends what waits to many clients, in one thread beside the interpreter, and sees who has left
 //! - `sys`: the only place for system calls (Linux)
 //! - [`parse`]: the way back, from bytes to events, incrementally, split anywhere
 //! - `xs`: the only place that knows Perl (feature `xs`, on by default)
 //!
-//! `event`, `parse`, `stream` and the core of `reactor` do no I/O, know no clock and hold no `unsafe`; all but `xs` builds
+//! `event`, `parse`, `log`, `hub`, `stream` and the core of `reactor` do no I/O, know no clock and hold no `unsafe`; all but `xs` builds
 //! without a perl on the machine (`--no-default-features`). Where there is no Linux, streams are the server's to write.
 //!
 //! ```
@@ -34,6 +36,8 @@
 #![warn(missing_docs, unsafe_op_in_unsafe_fn)]
 
 pub mod event;
+pub mod hub;
+pub mod log;
 pub mod parse;
 pub mod reactor;
 pub mod stream;

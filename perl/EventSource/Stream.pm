@@ -23,6 +23,9 @@ my %DEFAULT = (
     linger       => 2,
 );
 
+# Whether a server has said that it has several processes.
+my $is_multiprocess = 0;
+
 # Public methods
 
 sub check {
@@ -44,6 +47,8 @@ sub check {
     return;
 }
 
+sub is_multiprocess { return !!$is_multiprocess }
+
 # Why a request cannot be answered by a native stream, as far as it shows in advance; undef if it can.
 sub obstacle {
     my ($class, $env) = @_;
@@ -55,6 +60,7 @@ sub obstacle {
 sub open {
     my ($class, $env, $respond, $response, $opening, %given) = @_;
     my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    $is_multiprocess ||= $env->{'psgi.multiprocess'};
     _disarm($env);
     my ($stream, $why, $writer);
     if (!$setting{native}) { $why = 'native is 0' }

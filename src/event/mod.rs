@@ -2,7 +2,8 @@
 //!
 //! A [`Text`] is a caller's string and how its bytes are to be taken. A [`Field`] is one field of an event; the types
 //! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
-//! would break out of it. [`encode()`] writes a block of fields with its closing blank line.
+//! would break out of it. [`encode()`] writes a block of fields with its closing blank line. [`Framing`] is how such a
+//! block goes over the wire, [`Shared`] one that goes to many.
 //!
 //! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
 
@@ -11,10 +12,12 @@
 mod breaks;
 mod encode;
 mod field;
+mod framing;
 #[cfg(test)]
 mod naive;
 mod text;
 
 pub use encode::{encode, encode_to_vec, size_bound, LineEnd, BLANK_SIZE_BOUND};
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
+pub use framing::{Framing, Shared};
 pub use text::Text;

@@ -1,29 +1,10 @@
 //! What a reactor is told, and what it answers: plain data, so that it may one day live in another process.
 
+use crate::hub;
+pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
 use std::time::Duration;
-
-/// Which stream: its place in the reactor, and a number that no other stream of that place has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamId {
-    /// Its place in the reactor.
-    pub slot: u32,
-    /// Which of the streams that have had that place.
-    pub serial: u32,
-}
-
-impl From<StreamId> for u64 {
-    fn from(id: StreamId) -> Self {
-        Self::from(id.serial) << 32 | Self::from(id.slot)
-    }
-}
-
-impl From<u64> for StreamId {
-    fn from(number: u64) -> Self {
-        Self { slot: number as u32, serial: (number >> 32) as u32 }
-    }
-}
 
 /// How a stream begins.
 #[derive(Clone, Debug)]
@@ -35,6 +16,9 @@ pub struct Beginning {
     /// Whether another process has the connection too, and goes on with it when this one ends.
     pub is_inherited: bool,
 }
+
+/// Which hub of a reactor.
+pub type HubId = u32;
 
 /// What a reactor is told.
 #[derive(Debug)]
@@ -73,6 +57,60 @@ pub enum Command {
         /// What becomes of the connection.
         ending: Ending,
     },
+    /// A new hub.
+    Hub {
+        /// Its name from here on.
+        hub: HubId,
+        /// What its ids begin with.
+        epoch: Box<str>,
+        /// What the application has decided.
+        settings: Box<hub::Settings>,
+    },
+    /// One event for all that follow its channel.
+    Publish {
+        /// Of which hub.
+        hub: HubId,
+        /// The event.
+        publication: Box<hub::Publication>,
+    },
+    /// Has a stream follow channels.
+    Follow {
+        /// Of which hub.
+        hub: HubId,
+        /// Which.
+        stream: StreamId,
+        /// What it asks for.
+        request: Box<hub::Request>,
+    },
+    /// Has a stream follow something no longer.
+    Unfollow {
+        /// Which.
+        stream: StreamId,
+        /// What; everything, without.
+        topics: Option<Box<[hub::Topic]>>,
+    },
+    /// Has the streams of a hub end one by one, each told to come back at a time of its own; and those that come later at
+    /// once.
+    Drain {
+        /// Which.
+        hub: HubId,
+        /// Over how much time.
+        within: Duration,
+    },
+    /// Nobody will publish any more: the streams of a hub end when they have been sent everything.
+    Leave {
+        /// Which.
+        hub: HubId,
+    },
+    /// Asks for what was counted.
+    Ask {
+        /// By which hub.
+        hub: HubId,
+        /// What the answer is to be known by.
+        ticket: u64,
+        /// Of which channel the followers are to be counted.
+        channel: Box<[u8]>,
+    },
     /// The process ends: every client is told to come back at a time of its own, and the streams end one by one.
     Finish {
         /// What has not been sent by then is lost.
@@ -81,11 +119,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// How many bytes of a stream it carries.
+    /// How many bytes that are to be sent it carries.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Open { beginning, .. } => beginning.head.len(),
             Self::Push { event, .. } => event.len(),
+            Self::Publish { publication, .. } => publication.event.len() + publication.channel.len(),
             _ => 0,
         }
     }
@@ -103,7 +142,7 @@ pub enum Ending {
 }
 
 /// What a reactor answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// More waits for the client than was pushed: a comment, an ending.
     Added {
@@ -120,6 +159,8 @@ pub enum Answer {
         bytes: usize,
         /// How many events that ended.
         events: usize,
+        /// How many bytes of what many share became this stream's.
+        shared: usize,
     },
     /// The client's socket takes nothing more for now.
     Stalled {
@@ -149,6 +190,15 @@ pub enum Answer {
     Closed {
         /// Whose.
         stream: StreamId,
+    },
+    /// What a hub has counted.
+    Counted {
+        /// What the question said.
+        ticket: u64,
+        /// The counts.
+        counts: Box<hub::Counts>,
+        /// How many streams follow the channel.
+        followers: usize,
     },
     /// All streams have ended, as was asked for.
     Finished,

@@ -1,9 +1,10 @@
 //! A stream as the application holds it.
 
-use super::command::{Beginning, Command, Ending, StreamId};
+use super::command::{Beginning, Command, Ending, HubId, StreamId};
 use super::gauge::Gauge;
 use super::link::{Enclosed, Link};
 use super::process::{forks, generation, link, set_handled};
+use crate::hub::{Request, Topic};
 use crate::stream::{Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub struct Handle {
     /// Whether its handler runs, and has the process to itself.
     is_handled: bool,
     ends_with_handle: bool,
+    /// Whether a hub has it.
+    is_kept: bool,
     /// Whether the application has let go of it, though the handle is there.
     is_released: bool,
     generation: u32,
@@ -79,6 +82,7 @@ impl Handle {
             waits: opening.waits,
             is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
+            is_kept: false,
             is_released: false,
             generation: generation(),
             forks: forks(),
@@ -170,6 +174,26 @@ impl Handle {
         }
     }
 
+    /// Has it follow channels of a hub, whose it is from here on: it no longer ends with its handles. False if it has ended,
+    /// or is another process's.
+    pub(super) fn follow(&mut self, link: &Arc<Link>, hub: HubId, request: Request) -> bool {
+        if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.link, link) {
+            return false;
+        }
+        self.is_kept = true;
+        let request = Box::new(request);
+        self.link.send(Command::Follow { hub, stream: self.stream, request }, 0, None);
+        true
+    }
+
+    /// Has it follow something no longer; without topics, anything, and then it is the application's again.
+    pub(super) fn unfollow(&mut self, topics: Option<Box<[Topic]>>) {
+        if self.is_kept && self.generation == generation() {
+            self.is_kept = topics.is_some();
+            self.link.send(Command::Unfollow { stream: self.stream, topics }, 0, None);
+        }
+    }
+
     /// Ends the stream. What the first call says counts.
     pub fn end(&self, reason: Reason, ending: Ending) {
         if self.generation == generation() && self.gauge.close() {
@@ -200,7 +224,7 @@ impl Handle {
     }
 
     fn end_with_handle(&self) {
-        if self.ends_with_handle {
+        if self.ends_with_handle && !self.is_kept {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -275,6 +299,7 @@ impl Handle {
         }
         self.gauge = Arc::new(gauge);
         self.stream = self.link.new_stream();
+        self.is_kept = false;
         self.is_released = false;
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
@@ -298,6 +323,7 @@ impl Clone for Handle {
             waits: self.waits,
             is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
+            is_kept: self.is_kept,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,

@@ -5,8 +5,9 @@
 
 use super::bell::Bell;
 use super::change::Change;
-use super::command::{Command, StreamId};
+use super::command::{Command, HubId, StreamId};
 use super::gauge::Gauge;
+use crate::hub;
 use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{SendError, Sender};
@@ -62,6 +63,8 @@ pub struct Counts {
     pub(super) longest_delay_ns: AtomicU64,
     /// Bytes that were pushed, or added by the reactor.
     pub(super) accepted: AtomicU64,
+    /// Bytes of those that were published: they are no stream's yet.
+    pub(super) published_bytes: AtomicU64,
     /// Bytes of those that were lost.
     pub(super) lost_bytes: AtomicU64,
     /// Bytes of commands that the reactor has taken.
@@ -127,7 +130,7 @@ impl Counts {
             *to = read(from);
         }
         let (opened, bytes) = (read(&self.opened), read(&self.bytes));
-        let done = bytes + read(&self.lost_bytes);
+        let done = bytes + read(&self.lost_bytes) + read(&self.published_bytes);
         Stats {
             open: opened.saturating_sub(ended.iter().sum()),
             opened,
@@ -185,6 +188,10 @@ pub(super) struct Link {
     /// What those before it have counted.
     past: Stats,
     slots: Mutex<Slots>,
+    hubs: AtomicU32,
+    /// Answers that nobody has fetched yet, by ticket.
+    counted: Mutex<HashMap<u64, (hub::Counts, usize)>>,
+    tickets: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
 
@@ -205,6 +212,9 @@ impl Link {
             mailboxes: Arc::default(),
             past: Stats::default(),
             slots: Mutex::default(),
+            hubs: AtomicU32::new(0),
+            counted: Mutex::default(),
+            tickets: AtomicU64::new(0),
             settings: Mutex::default(),
         })
     }
@@ -287,6 +297,30 @@ impl Link {
             slots.used - 1
         });
         StreamId { slot, serial }
+    }
+
+    /// Sends what is no stream's yet.
+    pub(super) fn publish(&self, command: Command) {
+        let bytes = command.bytes();
+        self.counts.published_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.send(command, bytes, None);
+    }
+
+    pub(super) fn new_hub(&self) -> HubId {
+        self.hubs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What a hub has counted, and how many streams follow a channel. Nothing, if the reactor does not answer in time.
+    pub(super) fn ask(&self, hub: HubId, channel: &[u8], time: Duration) -> Option<(hub::Counts, usize)> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        self.send(Command::Ask { hub, ticket, channel: channel.into() }, 0, None);
+        let is_there = || lock(&self.counted).contains_key(&ticket);
+        self.wait(time, || is_there() || self.is_dead());
+        lock(&self.counted).remove(&ticket)
+    }
+
+    pub(super) fn answer(&self, ticket: u64, counts: hub::Counts, followers: usize) {
+        lock(&self.counted).insert(ticket, (counts, followers));
     }
 
     pub(super) fn free(&self, stream: StreamId) {

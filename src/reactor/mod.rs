@@ -5,6 +5,8 @@
 //! interpreter:
 //!
 //! - `command`: what it is told and what it answers
+//! - `following`: streams that follow the channels of a hub
+//! - `finishing`: ending many streams without having all clients come back at once
 //! - `timers`: when which stream is to be looked at
 //! - [`bell`]: waking it, only if it sleeps
 //! - [`change`]: waiting for what it does
@@ -12,10 +14,13 @@
 //! - `gauge`: what who pushes can see of a stream without asking
 //! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
 //! - `handle`: a stream as the application holds it (Linux)
+//! - `publisher`: a hub as the application holds it (Linux)
 
 pub mod bell;
 pub mod change;
 mod command;
+mod finishing;
+mod following;
 mod timers;
 
 #[cfg(target_os = "linux")]
@@ -27,21 +32,26 @@ mod link;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
+mod publisher;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-pub use command::{Answer, Beginning, Command, Ending, StreamId};
+pub use command::{Answer, Beginning, Command, Ending, HubId, StreamId};
 #[cfg(target_os = "linux")]
 pub use handle::{Handle, Opening, Pushed};
 #[cfg(target_os = "linux")]
 pub use link::{Counts, Stats};
 #[cfg(target_os = "linux")]
 pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
+#[cfg(target_os = "linux")]
+pub use publisher::{Heading, Publisher};
 
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use finishing::Spread;
+use following::{Following, Hubs};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,6 +121,8 @@ enum Deadline {
 
 struct Entry<S> {
     stream: Stream,
+    /// The channels that it follows, if it does.
+    following: Option<Box<Following>>,
     socket: Option<S>,
     serial: u32,
     is_dirty: bool,
@@ -124,12 +136,6 @@ struct Entry<S> {
     timer: Option<Instant>,
 }
 
-/// The end of the process.
-struct Finishing {
-    queue: VecDeque<(Instant, StreamId)>,
-    until: Instant,
-}
-
 /// At most so many blocks go out in one call.
 const GATHERED: usize = 64;
 
@@ -139,7 +145,11 @@ pub struct Reactor<I: Io> {
     entries: Vec<Option<Entry<I::Socket>>>,
     dirty: Vec<u32>,
     timers: Timers,
-    finishing: Option<Finishing>,
+    hubs: Hubs,
+    /// The ends of hubs' streams.
+    drains: Vec<Spread>,
+    /// The end of the process.
+    finishing: Option<Spread>,
     /// Whether the process ends, or has ended all its streams.
     is_ending: bool,
     open_streams: usize,
@@ -167,6 +177,8 @@ impl<I: Io> Reactor<I> {
             entries: Vec::new(),
             dirty: Vec::new(),
             timers: Timers::new(now),
+            hubs: Hubs::default(),
+            drains: Vec::new(),
             finishing: None,
             is_ending: false,
             open_streams: 0,
@@ -209,12 +221,24 @@ impl<I: Io> Reactor<I> {
             }
             Command::Push { stream, event } => self.push(stream, event, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
+            Command::Hub { hub, epoch, settings } => self.hubs.insert(hub, &epoch, *settings),
+            Command::Publish { hub, publication } => {
+                if let Some(hub) = self.hubs.get_mut(hub) {
+                    hub.publish(*publication, now);
+                }
+            }
+            Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
+            Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
+            Command::Drain { hub, within } => self.drain_hub(hub, within, now),
+            Command::Leave { hub } => self.leave_hub(hub),
+            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel),
             Command::Finish { within } => self.finish(within, now),
         }
     }
 
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
+        self.mark_followers();
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             self.flush_one(slot, now);
@@ -222,7 +246,8 @@ impl<I: Io> Reactor<I> {
         // What is to go on in the next turn was put into a new vector; mostly nothing was.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
-        // Here, for the last stream may have ended by what was sent to it.
+        self.hubs.forget(now); // only now: who keeps up misses nothing, however short the history is
+                               // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
             self.answers.push(Answer::Finished);
         }
@@ -235,8 +260,9 @@ impl<I: Io> Reactor<I> {
 
     /// When [`fire`](Self::fire) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let finishing = self.finishing.as_ref().map(|end| end.queue.front().map_or(end.until, |(at, _)| *at));
-        [self.timers.first(), finishing].iter().copied().flatten().min()
+        let finishing = self.finishing.as_ref().map(Spread::next_due);
+        let draining = self.drains.iter().map(Spread::next_due).min();
+        [self.timers.first(), finishing, draining, self.hubs.next_due()].iter().copied().flatten().min()
     }
 
     /// Does what is due: keepalives, ends of patience.
@@ -246,6 +272,8 @@ impl<I: Io> Reactor<I> {
                 self.look(slot, at, now);
             }
         }
+        self.hubs.forget(now);
+        self.go_on_draining(now);
         self.go_on_finishing(now);
     }
 
@@ -325,6 +353,7 @@ impl<I: Io> Reactor<I> {
         }
         self.entries[slot] = Some(Entry {
             stream,
+            following: None,
             socket: None,
             serial: id.serial,
             is_dirty: false,
@@ -394,6 +423,7 @@ impl<I: Io> Reactor<I> {
             return self.fail(id, reason);
         }
         if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
+            self.stop_following(id);
             if ending == Ending::Flush && !framing.end().is_empty() {
                 self.add(id, framing.end());
             }
@@ -414,15 +444,6 @@ impl<I: Io> Reactor<I> {
         self.end(id, reason, Ending::Flush);
     }
 
-    /// Tells the client after which time, one of its own, it is to come back.
-    fn send_away(&mut self, id: StreamId) {
-        if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
-            let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
-            let retry = format!("retry: {}\r\n\r\n", fastrand::u64(least..=2 * least));
-            self.add(id, settings.framing.frame(retry.as_bytes()));
-        }
-    }
-
     fn flush_one(&mut self, slot: u32, now: Instant) {
         let id = match self.entries.get_mut(slot as usize) {
             Some(Some(entry)) => {
@@ -433,6 +454,7 @@ impl<I: Io> Reactor<I> {
         };
         match self.send(id, now) {
             Ok(Progress::Done) => self.complete(id, now),
+            Ok(Progress::Overtaken) => self.fail(id, Reason::Slow),
             Ok(Progress::MoreToSend) => self.mark(slot),
             Ok(Progress::Nothing) => self.rearm(slot, now), // from here on it is quiet
             Ok(Progress::Stalled) => {
@@ -461,9 +483,9 @@ impl<I: Io> Reactor<I> {
     }
 
     fn send(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
-        let Self { entries, io, answers, .. } = self;
+        let Self { entries, io, answers, hubs, .. } = self;
         let entry = match entries.get_mut(id.slot as usize) {
-            Some(Some(entry)) if !entry.is_blocked && !entry.has_ended => entry,
+            Some(Some(entry)) if !entry.has_ended => entry,
             _ => return Ok(Progress::Nothing),
         };
         let socket = match &entry.socket {
@@ -471,33 +493,45 @@ impl<I: Io> Reactor<I> {
             None => return Ok(Progress::Nothing),
         };
         for _ in 0..Self::CALLS {
-            let waiting = entry.stream.waiting_bytes();
-            if waiting == 0 {
-                return Ok(if entry.stream.is_done() { Progress::Done } else { Progress::Nothing });
+            if !following::catch_up(hubs, &mut entry.following, &mut entry.stream, entry.is_blocked, id, answers) {
+                return Ok(Progress::Overtaken);
+            }
+            if entry.is_blocked {
+                return Ok(Progress::Nothing);
             }
             let mut blocks = [IoSlice::new(&[]); GATHERED];
-            let count = entry.stream.gather(&mut blocks);
+            let own = entry.stream.gather(&mut blocks);
+            let gathered = following::gather(hubs, &entry.following, &entry.stream, &mut blocks[own..]);
+            let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
             let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
-            let bytes = match io.send(socket, &blocks[..count]) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Stalled),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let bytes = match count {
+                0 => 0,
+                _ => match io.send(socket, &blocks[..count]) {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Stalled),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                },
             };
             if let Some(since) = entry.stream.stalled_at() {
                 answers.push(Answer::Delayed { time: now.saturating_duration_since(since) });
             }
-            let events = entry.stream.sent(bytes, now);
-            answers.push(Answer::Sent { stream: id, bytes, events });
-            if bytes < offered {
+            let shared_bytes = bytes.saturating_sub(entry.stream.waiting_bytes());
+            let own_events = entry.stream.sent(bytes, now);
+            let is_all = bytes == offered;
+            let (shared, events) =
+                following::sent(hubs, &mut entry.following, &mut entry.stream, gathered, shared_bytes, is_all);
+            if bytes > 0 {
+                answers.push(Answer::Sent { stream: id, bytes, events: own_events + events, shared });
+            }
+            if !is_all {
                 return Ok(Progress::Stalled); // the kernel has taken what it had room for
             }
+            if count < GATHERED {
+                return Ok(if entry.stream.is_done() { Progress::Done } else { Progress::Nothing });
+            }
         }
-        Ok(if entry.stream.waiting_bytes() > 0 || entry.stream.is_done() {
-            Progress::MoreToSend
-        } else {
-            Progress::Nothing
-        })
+        Ok(Progress::MoreToSend)
     }
 
     /// The socket takes bytes again.
@@ -600,6 +634,9 @@ impl<I: Io> Reactor<I> {
 
     fn close(&mut self, id: StreamId) {
         if let Some(entry) = self.entries[id.slot as usize].take() {
+            if let Some(following) = entry.following {
+                self.hubs.leave(*following);
+            }
             if let Some(socket) = entry.socket {
                 self.io.close(socket);
             }
@@ -640,57 +677,8 @@ impl<I: Io> Reactor<I> {
             Due::Timeout => self.fail(id, Reason::Timeout),
             Due::Keepalive => {
                 if let Some(framing) = self.entry(id).map(|entry| entry.stream.settings().framing) {
-                    self.add(id, framing.keepalive());
-                }
-            }
-        }
-    }
-
-    /// Every client is told to come back at a time of its own, and the ends are spread, so that they do not all come at
-    /// once.
-    fn finish(&mut self, within: Duration, now: Instant) {
-        if let Some(finishing) = &mut self.finishing {
-            finishing.until = finishing.until.min(after(now, within));
-            return;
-        }
-        self.is_ending = true;
-        let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
-            let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
-            Some(StreamId { slot: slot as u32, serial: entry.serial })
-        });
-        let open: Vec<StreamId> = open.collect();
-        let count = open.len().max(1) as u32;
-        let spread = (within / 2).min(Duration::from_millis(count.into()));
-        let mut queue = VecDeque::with_capacity(open.len());
-        for (number, id) in open.into_iter().enumerate() {
-            if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
-                self.end(id, Reason::Server, Ending::HandOver);
-                continue;
-            }
-            self.send_away(id);
-            queue.push_back((now + spread / count * number as u32, id));
-        }
-        // Even without time what the sockets take at once is sent.
-        let until = after(now, within.max(Duration::from_millis(1)));
-        self.finishing = Some(Finishing { queue, until });
-    }
-
-    fn go_on_finishing(&mut self, now: Instant) {
-        while let Some(finishing) = &mut self.finishing {
-            match finishing.queue.front() {
-                Some((at, id)) if *at.min(&finishing.until) <= now => {
-                    let id = *id;
-                    finishing.queue.pop_front();
-                    self.end(id, Reason::Server, Ending::Flush);
-                }
-                _ => break,
-            }
-        }
-        if self.finishing.as_ref().map_or(false, |finishing| finishing.until <= now) {
-            self.flush(now); // what the system takes is not lost
-            for slot in 0..self.entries.len() {
-                if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
-                    self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);
+                    let position = self.position(id).map(|position| framing.frame(&position));
+                    self.add(id, position.unwrap_or_else(|| framing.keepalive()));
                 }
             }
         }
@@ -707,6 +695,8 @@ impl<S> Entry<S> {
 /// How far sending came.
 enum Progress {
     Done,
+    /// History has overtaken the stream, which is to end for that.
+    Overtaken,
     MoreToSend,
     Nothing,
     Stalled,

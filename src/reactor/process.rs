@@ -7,6 +7,7 @@
 use super::command::Command;
 use super::gauge::Gauge;
 use super::link::{lock, Link, Stats};
+use super::publisher::Seat;
 use super::run::Loop;
 use super::StreamId;
 use crate::stream::Reason;
@@ -26,9 +27,12 @@ pub(super) struct Process {
     /// The stream of the handler that runs, where one has the process to itself.
     handled: Option<(Arc<Link>, Arc<Gauge>)>,
     is_finishing: bool,
+    /// Where the hubs of the application are, by their keys.
+    pub(super) seats: Vec<(u64, Seat)>,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process { running: None, handled: None, is_finishing: false });
+static PROCESS: Mutex<Process> =
+    Mutex::new(Process { running: None, handled: None, is_finishing: false, seats: Vec::new() });
 /// How many forks lie between this process and the one that loaded the library.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// How often this process, or an ancestor of it, has forked.
@@ -95,12 +99,19 @@ extern "C" fn in_child() {
 ///
 /// If the system has no descriptor, no memory or no thread for it, or if this process is ending.
 pub(super) fn link() -> io::Result<Arc<Link>> {
-    static AT_FORK: Once = Once::new();
+    link_of(&mut process())
+}
+
+/// What this process has, its parent's left behind. A fork waits until it is let go of.
+pub(super) fn process() -> MutexGuard<'static, Process> {
     let mut process = lock(&PROCESS);
     process.leave_parent();
-    if process.is_finishing {
-        return Err(io::Error::new(io::ErrorKind::Other, "this process is ending"));
-    }
+    process
+}
+
+pub(super) fn link_of(process: &mut Process) -> io::Result<Arc<Link>> {
+    static AT_FORK: Once = Once::new();
+    process.check_end()?;
     if let Some((_, link)) = process.running.as_ref().filter(|(_, link)| !link.is_dead()) {
         return Ok(Arc::clone(link));
     }
@@ -122,11 +133,22 @@ pub(super) fn link() -> io::Result<Arc<Link>> {
 }
 
 impl Process {
+    /// # Errors
+    ///
+    /// If this process is ending.
+    pub(super) fn check_end(&self) -> io::Result<()> {
+        match self.is_finishing {
+            true => Err(io::Error::new(io::ErrorKind::Other, "this process is ending")),
+            false => Ok(()),
+        }
+    }
+
     /// In a child, forgets the parent's reactor.
     fn leave_parent(&mut self) {
         if self.running.as_ref().map_or(false, |(of, _)| *of != generation()) {
             std::mem::forget(self.running.take());
             std::mem::forget(self.handled.take());
+            std::mem::forget(std::mem::take(&mut self.seats));
             self.is_finishing = false;
         }
     }
@@ -134,15 +156,11 @@ impl Process {
 
 /// The stream of the handler that runs from here on; none, when it has returned.
 pub(super) fn set_handled(handled: Option<(Arc<Link>, Arc<Gauge>)>) {
-    let mut process = lock(&PROCESS);
-    process.leave_parent();
-    process.handled = handled;
+    process().handled = handled;
 }
 
 fn running() -> Option<Arc<Link>> {
-    let mut process = lock(&PROCESS);
-    process.leave_parent();
-    process.running.as_ref().map(|(_, link)| Arc::clone(link))
+    process().running.as_ref().map(|(_, link)| Arc::clone(link))
 }
 
 /// Has the end of the process wait at least that long for what waits.

@@ -201,10 +201,15 @@ impl Loop {
                         gauge.add(bytes);
                     }
                 }
-                Answer::Sent { stream, bytes, events } => {
+                Answer::Sent { stream, bytes, events, shared } => {
+                    if shared > 0 {
+                        counts.accepted.fetch_add(shared as u64, Ordering::Relaxed);
+                        count(&counts.consumed, shared as u64);
+                    }
                     count(&counts.bytes, bytes as u64);
                     count(&counts.events, events as u64);
                     if let Some(gauge) = gauge(stream) {
+                        gauge.add(shared);
                         gauge.subtract(bytes);
                         gauge.set_stalled(false);
                     }
@@ -239,6 +244,7 @@ impl Loop {
                     link.free(stream);
                 }
                 Answer::Delayed { time } => delay = delay.max(time),
+                Answer::Counted { ticket, counts, followers } => link.answer(ticket, *counts, followers),
                 Answer::Finished => link.tell_finished(),
             }
         }

@@ -4,17 +4,37 @@
 //! ([`Stream::sent`]), and whoever asks says what time it is. What is pushed are whole *blocks*: an event or a comment
 //! with its framing, which is sent whole or, where the stream may [drop](Settings::drop_oldest) blocks, not at all.
 
-mod framing;
 #[cfg(test)]
 mod tests;
 
-pub use framing::Framing;
+pub use crate::event::Framing;
 
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Which stream: its place among those of its reactor, and a number that no other stream of that place has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// Its place in the reactor.
+    pub slot: u32,
+    /// Which of the streams that have had that place.
+    pub serial: u32,
+}
+
+impl From<StreamId> for u64 {
+    fn from(id: StreamId) -> Self {
+        Self::from(id.serial) << 32 | Self::from(id.slot)
+    }
+}
+
+impl From<u64> for StreamId {
+    fn from(number: u64) -> Self {
+        Self { slot: number as u32, serial: (number >> 32) as u32 }
+    }
+}
 
 /// Why a stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +111,8 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
 struct Block {
     bytes: Bytes,
     is_event: bool,
+    /// Whether it may be given up for newer ones.
+    may_drop: bool,
 }
 
 /// What has become due.
@@ -145,7 +167,7 @@ impl Stream {
 
     /// Adds an event, framed, and says what had to be dropped for it.
     pub fn push(&mut self, event: Bytes) -> Lost {
-        self.add(event, true);
+        self.add(Block { bytes: event, is_event: true, may_drop: true });
         let mut lost = Lost::default();
         if self.settings.drop_oldest {
             while self.waiting_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
@@ -160,15 +182,25 @@ impl Stream {
 
     /// Adds what is no event, framed.
     pub fn push_around(&mut self, bytes: Bytes) {
-        self.add(bytes, false);
+        self.add(Block { bytes, ..Block::default() });
     }
 
-    fn add(&mut self, bytes: Bytes, is_event: bool) {
-        if bytes.is_empty() {
+    /// Adds an event, framed, that is not dropped for newer ones.
+    pub fn push_kept(&mut self, event: Bytes) {
+        self.add(Block { bytes: event, is_event: true, may_drop: false });
+    }
+
+    /// Says that an event that many streams share is on its way, and what is left of it. Nothing else waits.
+    pub fn go_on_with(&mut self, rest: Bytes) {
+        self.push_kept(rest);
+        self.is_begun = true;
+    }
+
+    fn add(&mut self, block: Block) {
+        if block.bytes.is_empty() {
             return;
         }
-        self.waiting_bytes += bytes.len();
-        let block = Block { bytes, is_event };
+        self.waiting_bytes += block.bytes.len();
         if self.front.bytes.is_empty() {
             self.front = block;
         } else {
@@ -182,11 +214,11 @@ impl Stream {
             Some(rest) => rest,
             None => return false,
         };
-        let dropped = if self.front.is_event && !self.is_begun {
+        let dropped = if self.front.may_drop && !self.is_begun {
             rest.pop_front().map(|next| std::mem::replace(&mut self.front, next))
         } else {
-            // The front is sent first in any case. What else is no event is rare, and stays before the oldest.
-            let at = rest.iter().position(|block| block.is_event);
+            // The front is sent first in any case. What else may not be dropped is rare, and stays before the oldest.
+            let at = rest.iter().position(|block| block.may_drop);
             at.filter(|at| at + 1 < rest.len()).and_then(|at| rest.remove(at))
         };
         let dropped = match dropped {
@@ -226,10 +258,12 @@ impl Stream {
         blocks.iter_mut().zip(waiting).map(|(place, block)| *place = IoSlice::new(&block.bytes)).count()
     }
 
-    /// Forgets what was sent, and says how many events have been sent to their end.
+    /// Forgets what was sent, and says how many events have been sent to their end. More may have been sent than waits
+    /// here: of what many streams share.
     pub fn sent(&mut self, bytes: usize, now: Instant) -> usize {
         let mut events = 0;
-        let mut rest = bytes;
+        let own = bytes.min(self.waiting_bytes);
+        let mut rest = own;
         while rest > 0 && rest >= self.front.bytes.len() {
             rest -= self.front.bytes.len();
             events += usize::from(self.front.is_event);
@@ -244,7 +278,7 @@ impl Stream {
             self.rest = None;
         }
         if bytes > 0 {
-            self.waiting_bytes -= bytes;
+            self.waiting_bytes -= own;
             self.since = now;
             self.is_stalled = false;
         }
@@ -277,16 +311,17 @@ impl Stream {
 
     /// When the next thing will be due, if nothing happens before.
     pub fn next_due(&self) -> Option<Instant> {
-        if self.waiting_bytes > 0 {
-            return self.stalled_at().map(|since| after(since, self.settings.timeout));
+        match self.stalled_at() {
+            Some(since) => Some(after(since, self.settings.timeout)),
+            None if self.waiting_bytes > 0 => None,
+            None => self.settings.keepalive.map(|quiet| after(self.since, quiet)),
         }
-        self.settings.keepalive.map(|quiet| after(self.since, quiet))
     }
 
     /// What is due.
     pub fn due(&self, now: Instant) -> Due {
         match self.next_due() {
-            Some(at) if at <= now && self.waiting_bytes > 0 => Due::Timeout,
+            Some(at) if at <= now && self.is_stalled => Due::Timeout,
             Some(at) if at <= now => Due::Keepalive,
             _ => Due::Nothing,
         }

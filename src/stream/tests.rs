@@ -199,7 +199,9 @@ fn the_oldest_that_may_be_dropped_is_dropped() {
             match text.strip_prefix('+') {
                 Some(text) => stream.push_around(Bytes::from_static(text.as_bytes())),
                 // Not dropped yet, whatever waits.
-                None => stream.add(Bytes::from_static(text.as_bytes()), true),
+                None => {
+                    stream.add(Block { bytes: Bytes::from_static(text.as_bytes()), is_event: true, may_drop: true })
+                }
             }
         }
         stream.sent(sent, Instant::now());

@@ -77,7 +77,7 @@ impl RawField {
 }
 
 /// The fields of a block that [`esx_measure`] has accepted.
-fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> + Clone {
+pub(super) fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> + Clone {
     fields.iter().filter_map(|field| field.field().ok().flatten())
 }
 

@@ -1,10 +1,12 @@
 /* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and,
  * if it answers false, again with care, and then it never does; see settle.h. */
 
-/* The fields that an event is given by, in the order in which format_event sends them. */
-enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEYS };
+/* The fields that an event is given by, in the order in which format_event sends them, and what says how to take them. A
+ * key is not sent: what is published may have one. */
+enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEY_KEY, KEYS };
 
-static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes"};
+static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key"};
+
 
 /* Comparing with a constant of a constant length is a word's comparison, not a call. */
 static int
@@ -29,14 +31,14 @@ esx_key_of(const char *name, STRLEN len)
 
 /* The same of a scalar. One that is no plain string is read, and replaced by what it says. */
 static int
-esx_key_of_name(pTHX_ SV **name)
+esx_key_of_name(pTHX_ SV **name, bool is_published)
 {
     const char *bytes;
     STRLEN len;
     if (!esx_is_plain(*name))
         *name = esx_string(aTHX_ esx_read(aTHX_ *name));
     bytes = SvPV_nomg_const(*name, len);
-    return esx_key_of(bytes, len);
+    return is_published && len == 3 && memEQ(bytes, "key", 3) ? KEY_KEY : esx_key_of(bytes, len);
 }
 
 /* Calls EventSource::XS::_json, which answers with characters. */
@@ -87,7 +89,7 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
     I32 at;
     for (at = from; at < items; at += 2) {
         SV *name = PL_stack_base[ax + at];
-        const int key = esx_key_of_name(aTHX_ &name);
+        const int key = esx_key_of_name(aTHX_ &name, FALSE);
         if (key >= 0)
             given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
         else if (manner == ESX_STRICT)
@@ -96,7 +98,7 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
 }
 
 static void
-esx_given_by_hash(pTHX_ HV *hash, SV **given)
+esx_given_by_hash(pTHX_ HV *hash, SV **given, bool is_published)
 {
     HE *entry;
     esx_keep(aTHX_ (SV *)hash);
@@ -104,7 +106,7 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given)
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
         SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
-        const int key = esx_key_of_name(aTHX_ &name);
+        const int key = esx_key_of_name(aTHX_ &name, is_published);
         if (key < 0)
             esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
         given[key] = value;
@@ -156,7 +158,7 @@ esx_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *s
     if (hash) {
         if (!careful && SvRMAGICAL(hash))
             return FALSE;
-        esx_given_by_hash(aTHX_ hash, given);
+        esx_given_by_hash(aTHX_ hash, given, FALSE);
     }
     else if (items % 2)
         esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");

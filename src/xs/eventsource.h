@@ -110,6 +110,63 @@ int esx_silence(int number);
 int esx_is_connection(int number);
 size_t esx_descriptor_limit(void);
 
+/* What becomes of a stream that history overtakes, and where a stream begins; see src/hub. */
+enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_NEWEST };
+enum esx_start_at { ESX_START_NEWEST, ESX_START_OLDEST, ESX_START_LAST };
+
+/* What a hub remembers, of each channel and of all; times in seconds. */
+typedef struct {
+    const char *gap_event;
+    size_t gap_event_len;
+    size_t events, bytes, events_in_all, bytes_in_all;
+    double seconds;
+    uint8_t on_slow;
+} esx_hub_settings;
+
+typedef struct {
+    const char *text;
+    size_t len;
+} esx_text;
+
+/* What is published; the key may be empty. */
+typedef struct {
+    esx_text channel, key;
+    const esx_field *fields;
+    size_t len;
+} esx_publication;
+
+/* A channel, or a pattern, that a stream is to follow. */
+typedef struct {
+    esx_text name;
+    uint8_t is_pattern;
+} esx_topic;
+
+/* Where it begins; after has no text where the client said nothing. */
+typedef struct {
+    const esx_topic *topics;
+    size_t len;
+    esx_text after;
+    size_t last;
+    uint8_t start;
+} esx_request;
+
+typedef struct {
+    uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, conflated;
+} esx_hub_counts;
+
+/* The longest id that a hub makes. */
+enum { ESX_ID_MAX = 64 };
+
+void *esx_hub_new(const esx_hub_settings *settings, esx_report *report);
+void *esx_hub_clone(const void *hub);
+void esx_hub_drop(void *hub);
+int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx_report *report);
+int esx_hub_follow(void *hub, void *stream, const esx_request *request, esx_report *report);
+void esx_hub_unfollow(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
+int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
+int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_report *report);
+int esx_hub_drain(void *hub, double seconds, esx_report *report);
+
 void esx_start(void);
 
 #endif

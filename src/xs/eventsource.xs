@@ -16,6 +16,7 @@
 #include "handle.h"
 #ifdef __linux__
 #  include "stream.h"
+#  include "hub.h"
 #endif
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
@@ -397,5 +398,132 @@ write(SV *self, SV *bytes)
     bytes = esx_bytes(aTHX_ bytes);
     ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes));
     XSRETURN(1);
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Hub
+
+void
+_attach(SV *self, HV *settings)
+  PREINIT:
+    esx_hub_settings raw;
+    esx_report report;
+    MAGIC *magic;
+    void *hub;
+    STRLEN len;
+  CODE:
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
+        esx_croakf("EventSource::Hub: a hub is an object that is a hash");
+    if (esx_handle_magic(aTHX_ self, &esx_hub_table))
+        esx_croakf("EventSource::Hub: this is a hub already");
+#define ESX_SETTING(name) (*hv_fetch(settings, name, sizeof name - 1, 1))
+    raw.gap_event = SvPVutf8(ESX_SETTING("gap_event"), len);
+    raw.gap_event_len = len;
+    raw.events = SvUV(ESX_SETTING("events"));
+    raw.bytes = SvUV(ESX_SETTING("bytes"));
+    raw.events_in_all = SvUV(ESX_SETTING("events_in_all"));
+    raw.bytes_in_all = SvUV(ESX_SETTING("bytes_in_all"));
+    raw.seconds = SvNV(ESX_SETTING("seconds"));
+    raw.on_slow = (uint8_t)SvUV(ESX_SETTING("on_slow"));
+#undef ESX_SETTING
+    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
+    hub = esx_hub_new(&raw, &report);
+    if (!hub)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    magic->mg_ptr = hub;
+
+void
+publish(SV *self, SV *channel, SV *event)
+  PREINIT:
+    esx_block block;
+    SV *key;
+    int strings, careful;
+    dXSTARG;
+  PPCODE:
+    for (careful = 0; careful < 2; careful++)
+        if (esx_publish_settle(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
+            break;
+    if (!block.len)
+        esx_croakf("EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+    PERL_UNUSED_VAR(event);
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ careful ? esx_read(aTHX_ self) : self), &block, strings, channel, key, TARG);
+    XSRETURN(1);
+
+bool
+_follow(SV *self, SV *stream, AV *names, SV *after, int start, UV last)
+  PREINIT:
+    esx_request request;
+    esx_report report;
+    int follows;
+  CODE:
+    request.topics = esx_topics_of(aTHX_ names, &request.len);
+    request.after.text = NULL;
+    request.after.len = 0;
+    if (SvOK(after))
+        request.after = esx_text_of(aTHX_ after);
+    request.start = (uint8_t)start;
+    request.last = last;
+    follows = esx_hub_follow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    if (follows < 0)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    RETVAL = follows > 0;
+  OUTPUT:
+    RETVAL
+
+void
+_unfollow(SV *self, SV *stream, SV *names)
+  PREINIT:
+    const esx_topic *topics = NULL;
+    size_t len = 0;
+  CODE:
+    if (SvROK(names) && SvTYPE(SvRV(names)) == SVt_PVAV)
+        topics = esx_topics_of(aTHX_ (AV *)SvRV(names), &len);
+    esx_hub_unfollow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
+
+SV *
+epoch(SV *self)
+  PREINIT:
+    char epoch[ESX_ID_MAX];
+    esx_report report;
+  CODE:
+    if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    RETVAL = newSVpvn(epoch, report.size);
+  OUTPUT:
+    RETVAL
+
+SV *
+stats(SV *self)
+  PREINIT:
+    static const esx_text nothing = {"", 0};
+    esx_hub_counts counts;
+    esx_report report;
+  CODE:
+    if (esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    RETVAL = esx_hub_counts_sv(aTHX_ &counts);
+  OUTPUT:
+    RETVAL
+
+UV
+subscribers(SV *self, SV *channel)
+  PREINIT:
+    esx_hub_counts counts;
+    esx_report report;
+    esx_text name;
+  CODE:
+    channel = esx_read(aTHX_ channel);
+    name = esx_name_of(aTHX_ "a channel's name", SvOK(channel) ? esx_string(aTHX_ channel) : channel);
+    if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    RETVAL = report.size;
+  OUTPUT:
+    RETVAL
+
+void
+_drain(SV *self, NV seconds)
+  PREINIT:
+    esx_report report;
+  CODE:
+    if (esx_hub_drain(esx_hub_of(aTHX_ self), seconds, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
 
 #endif

@@ -8,6 +8,7 @@
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
+//! - `hub`: the handle behind an EventSource::Hub (Linux)
 //! - `guard`: panics become statuses
 //!
 //! The types and functions that C sees are declared in `eventsource.h`.
@@ -17,6 +18,8 @@
 
 mod encode;
 mod guard;
+#[cfg(target_os = "linux")]
+mod hub;
 mod parser;
 #[cfg(target_os = "linux")]
 mod stream;

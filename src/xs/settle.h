@@ -304,25 +304,32 @@ typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
  * scalar and its buffer. Longer ones get a scalar of their own, whose buffer an assignment takes over. */
 #define ESX_TARGET_MAX 256
 
-static SV *
-esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
+/* Finds out what each text becomes and how much room the block needs, or croaks. */
+static void
+esx_block_measure(pTHX_ esx_block *block, int strings, esx_complaint complaint, esx_report *report)
 {
-    esx_report report;
-    SV *out;
     int status;
-
     esx_block_point(aTHX_ block);
-    status = esx_measure(block->fields, block->len, strings, &report);
+    status = esx_measure(block->fields, block->len, strings, report);
     if (status == ESX_REWORK) {
         esx_block_rework(aTHX_ block);
-        status = esx_measure(block->fields, block->len, strings, &report);
+        status = esx_measure(block->fields, block->len, strings, report);
     }
     if (status == ESX_REWORK)
         esx_croakf("EventSource::XS: internal error: text still needs work");
     if (status != ESX_OK)
         esx_croak(aTHX_ complaint && status == ESX_ERROR
-            ? complaint(aTHX_ block, report.at)
-            : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report.message)));
+            ? complaint(aTHX_ block, report->at)
+            : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report->message)));
+}
+
+static SV *
+esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
+{
+    esx_report report;
+    SV *out;
+
+    esx_block_measure(aTHX_ block, strings, complaint, &report);
     if (report.size < ESX_TARGET_MAX) {
         out = target;
         SV_CHECK_THINKFIRST_COW_DROP(out);

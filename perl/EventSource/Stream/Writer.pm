@@ -42,6 +42,7 @@ sub new {
         owner       => $$,
         clones      => $clones,
         on_close    => [],
+        settings    => \%setting,
         why         => undef,
     }, $class;
     $COUNTED{opened}++;
@@ -104,6 +105,8 @@ sub leave_handler { return }
 
 # What has ended has ended at once.
 sub settle { return }
+
+sub settings { return $_[0]{settings} }
 
 sub write {
     my ($self, $bytes) = @_;

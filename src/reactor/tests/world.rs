@@ -118,6 +118,8 @@ pub(crate) struct Account {
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
+    /// What a hub has answered last.
+    pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) finished: usize,
     pub(crate) longest_delay: Duration,
@@ -144,6 +146,7 @@ impl World {
             reactor: Reactor::new(Script::default(), now),
             now,
             accounts: Vec::new(),
+            counts: None,
             finished: 0,
             longest_delay: Duration::ZERO,
             free: Vec::new(),
@@ -267,7 +270,8 @@ impl World {
         for answer in answers {
             match answer {
                 Answer::Added { stream, bytes } => self.living(stream).added_bytes += bytes,
-                Answer::Sent { stream, bytes, events } => {
+                Answer::Sent { stream, bytes, events, shared } => {
+                    self.living(stream).added_bytes += shared;
                     let sent = &mut self.living(stream).sent;
                     sent.bytes += bytes;
                     sent.events += events;
@@ -292,6 +296,7 @@ impl World {
                     assert!(account.ended.is_none(), "only what goes on can be stalled");
                 }
                 Answer::Delayed { time } => self.longest_delay = self.longest_delay.max(time),
+                Answer::Counted { counts, .. } => self.counts = Some(*counts),
                 Answer::Finished => self.finished += 1,
             }
         }

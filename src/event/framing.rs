@@ -1,0 +1,118 @@
+//! How the bytes of a response are framed: as they are, or in the chunks of HTTP/1.1.
+
+use bytes::Bytes;
+use std::io::Write;
+
+/// How the bytes of a response are framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// As they are; the response ends with the connection.
+    Plain,
+    /// In chunks (RFC 9112, section 7.1), each block in one of its own.
+    Chunked,
+}
+
+impl Framing {
+    /// The block with its frame. An empty one stays empty: a chunk without bytes would end the response.
+    pub fn frame(self, block: &[u8]) -> Bytes {
+        match self {
+            Self::Chunked if !block.is_empty() => {
+                let mut framed = format!("{:x}\r\n", block.len()).into_bytes();
+                framed.reserve_exact(block.len() + 2);
+                framed.extend_from_slice(block);
+                framed.extend_from_slice(b"\r\n");
+                framed.into()
+            }
+            _ => Bytes::copy_from_slice(block),
+        }
+    }
+
+    /// What is sent after quiet: a comment, which clients ignore (WHATWG HTML, section 9.2.5).
+    pub fn keepalive(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Plain => b":\r\n\r\n",
+            Self::Chunked => b"5\r\n:\r\n\r\n\r\n",
+        })
+    }
+
+    /// What ends a response.
+    pub fn end(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Plain => b"",
+            Self::Chunked => b"0\r\n\r\n",
+        })
+    }
+}
+
+/// A block that many streams send, encoded once for both framings: it is kept as a chunk, whose middle is the block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    chunk: Bytes,
+    /// How many bytes of the chunk are before the block.
+    before: u8,
+}
+
+impl Shared {
+    /// The most that is before a block in its chunk: sixteen digits and a line end.
+    const BEFORE: usize = 18;
+    const AFTER: &'static [u8] = b"\r\n";
+
+    /// A block that `write` writes into a buffer of `room` bytes, and says how many it wrote: from one on.
+    pub fn write(room: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
+        let mut chunk = vec![0; Self::BEFORE + room + Self::AFTER.len()];
+        let len = write(&mut chunk[Self::BEFORE..Self::BEFORE + room]);
+        let mut digits = [0; Self::BEFORE];
+        let mut rest = &mut digits[..];
+        let written = write!(rest, "{:x}\r\n", len);
+        debug_assert!(written.is_ok(), "a length has sixteen digits at most");
+        let before = Self::BEFORE - rest.len();
+        let start = Self::BEFORE - before;
+        chunk[start..Self::BEFORE].copy_from_slice(&digits[..before]);
+        chunk.truncate(Self::BEFORE + len);
+        chunk.extend_from_slice(Self::AFTER);
+        Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
+    }
+
+    /// The block, framed.
+    pub fn bytes(&self, framing: Framing) -> &[u8] {
+        match framing {
+            Framing::Chunked => &self.chunk,
+            Framing::Plain => &self.chunk[self.before.into()..self.chunk.len() - Self::AFTER.len()],
+        }
+    }
+
+    /// The same from a place in it on, without copying.
+    pub fn from(&self, framing: Framing, at: usize) -> Bytes {
+        self.chunk.slice_ref(&self.bytes(framing)[at..])
+    }
+
+    /// What it costs to keep.
+    pub fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Never: an empty block is none.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_block_is_framed_as_one_of_a_single_stream_is() {
+        for len in [1, 15, 16, 255, 256, 70_000] {
+            let block = vec![b'x'; len];
+            let shared = Shared::write(len + 9, |out| {
+                out[..len].copy_from_slice(&block);
+                len
+            });
+            for framing in [Framing::Plain, Framing::Chunked] {
+                assert_eq!(shared.bytes(framing), framing.frame(&block), "{len} bytes");
+                assert_eq!(shared.from(framing, 1), framing.frame(&block).slice(1..));
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Channels, patterns of their names, and who follows them.
+
+use super::glob::Glob;
+use crate::log::Log;
+use crate::stream::StreamId;
+use std::sync::Arc;
+
+/// Streams that follow. One that has left stays in the list until that is walked, for to find it would take as long.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    streams: Vec<StreamId>,
+    count: usize,
+    /// Whether it is to be walked: something was published.
+    pub(super) is_marked: bool,
+}
+
+impl Followers {
+    pub(super) fn add(&mut self, stream: StreamId) {
+        self.streams.push(stream);
+        self.count += 1;
+    }
+
+    /// Counts one that has left. True if most in the list have.
+    pub(super) fn leave(&mut self) -> bool {
+        self.count -= 1;
+        if self.count == 0 {
+            self.streams = Vec::new();
+        }
+        self.streams.len() > 2 * self.count + 16
+    }
+
+    /// Takes one out that is still there, but follows no longer.
+    pub(super) fn remove(&mut self, stream: StreamId) {
+        self.streams.retain(|other| *other != stream);
+        self.leave();
+    }
+
+    /// Calls a function with each, and forgets those for which it says that they have left.
+    pub(super) fn walk(&mut self, is_there: impl FnMut(&StreamId) -> bool) {
+        self.is_marked = false;
+        self.streams.retain(is_there);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) name: Arc<[u8]>,
+    pub(super) log: Log,
+    pub(super) followers: Followers,
+    /// The patterns that its name matches.
+    pub(super) patterns: Vec<usize>,
+    /// Whether its history may hold more than it may.
+    pub(super) has_grown: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) glob: Glob,
+    pub(super) channels: Vec<usize>,
+    pub(super) followers: Followers,
+    /// Through which place any channel of that pattern has forgotten anything, those that are no more included; and
+    /// what even the newest events of keys are lost through.
+    pub(super) forgotten: u64,
+    pub(super) lost: u64,
+}

@@ -1,0 +1,341 @@
+//! Beginning to follow, being sent, being overtaken, leaving.
+
+use super::*;
+
+/// Where a stream begins.
+struct From {
+    place: u64,
+    /// It has been told already, or need not be told, of what is forgotten through this place.
+    told: u64,
+    /// Why it has to be told of a gap in any case.
+    gap: Option<Gap>,
+}
+
+impl Followed {
+    fn is_of(self, topic: &Topic, hub: &Hub) -> bool {
+        match (self, topic) {
+            (Self::Channel(at), Topic::Channel(name)) => hub.by_name.get(&**name) == Some(&(at as usize)),
+            (Self::Pattern(at), Topic::Pattern(text)) => hub.patterns[at as usize].glob.text() == &**text,
+            _ => false,
+        }
+    }
+}
+
+impl Follower {
+    /// Whether it follows anything.
+    pub fn is_following(&self) -> bool {
+        !self.topics.is_empty()
+    }
+}
+
+impl Hub {
+    /// Has a stream follow what it asks for, besides what it follows already, and says what it is told first: where it
+    /// follows nothing yet, its position; then a gap, if it has missed something; then what the order of places cannot
+    /// bring. What it follows twice counts once.
+    pub fn follow(&mut self, stream: StreamId, follower: &mut Follower, request: &Request, now: Instant) -> Vec<Told> {
+        self.forget(now);
+        let mut told = Vec::new();
+        let is_first = !follower.is_following();
+        if !is_first {
+            // What it follows already goes its own way up to here.
+            self.take_pending(follower, &mut told);
+        }
+        let added = self.add_topics(stream, follower, &request.topics);
+        if added.is_empty() && !is_first {
+            return told;
+        }
+        let from = self.beginning(request, &added);
+        let floor = self.forgotten(&added);
+        let after = self.tell_beginning(&from, floor, is_first, &mut told);
+        self.tell_before(&added, from.place, after, &mut told);
+        if is_first {
+            self.counts.streams += 1;
+            self.counts.resumed += u64::from(request.after.is_some());
+            follower.place = after;
+        } else if self.pending(&added, after, false).next().is_some() {
+            let events = self.pending(&added, after, false).map(|logged| Told::Event(logged.event.clone()));
+            told.extend(events.collect::<Vec<_>>());
+            told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
+        }
+        told
+    }
+
+    /// Adds to what a stream follows, and says what was new.
+    fn add_topics(&mut self, stream: StreamId, follower: &mut Follower, topics: &[Topic]) -> Vec<Followed> {
+        let mut all = std::mem::take(&mut follower.topics).into_vec();
+        let known = all.len();
+        for topic in topics {
+            let followed = match topic {
+                Topic::Channel(name) => Followed::Channel(self.channel(name) as u32),
+                Topic::Pattern(text) => Followed::Pattern(self.pattern(text) as u32),
+            };
+            if !all.contains(&followed) {
+                all.push(followed);
+                if let Some(followers) = self.followers(followed) {
+                    followers.add(stream);
+                }
+            }
+        }
+        let added = all[known..].to_vec();
+        follower.topics = all.into();
+        added
+    }
+
+    /// Where a stream begins that asks for this.
+    fn beginning(&self, request: &Request, topics: &[Followed]) -> From {
+        if let Some(id) = request.after.as_deref() {
+            let known = self.ids.place(id).map(Position::at).or_else(|| Position::parse(id, &self.epoch));
+            if let Some(Position { place, told }) = known.filter(|position| position.place <= self.newest) {
+                let gap = Some(Gap::Unknown).filter(|_| told == Some(0));
+                return From { place, told: told.unwrap_or(0).min(self.newest), gap };
+            }
+        }
+        let place = match request.start {
+            Start::Newest => self.newest,
+            Start::Oldest => 0,
+            Start::Last(count) => self.before_last(count, topics),
+        };
+        // Who was never here has missed nothing.
+        From { place, told: self.newest, gap: request.after.as_ref().map(|_| Gap::Unknown) }
+    }
+
+    /// The place before the last so many events.
+    fn before_last(&self, count: usize, topics: &[Followed]) -> u64 {
+        let logs = self.logs(topics);
+        let mut last: Vec<u64> =
+            logs.flat_map(|log| log.after(0).rev().take(count).map(|logged| logged.place)).collect();
+        last.sort_unstable();
+        last.dedup();
+        match last.len().checked_sub(count) {
+            _ if count == 0 => self.newest,
+            Some(first) => last[first] - 1,
+            None => 0,
+        }
+    }
+
+    /// Tells a stream where it begins and, if there is one, of a gap. Through which place that leaves it with nothing to be
+    /// told of.
+    fn tell_beginning(&mut self, from: &From, floor: u64, is_first: bool, told: &mut Vec<Told>) -> u64 {
+        let gap = from.gap.or_else(|| Some(Gap::Forgotten).filter(|_| floor > from.place.max(from.told)));
+        let through = Some(floor).filter(|floor| *floor > from.place);
+        let here = Position { place: from.place, told: through };
+        if is_first {
+            let position = if gap.is_some() { Position { told: Some(0), ..here } } else { here };
+            told.push(Told::Position(position.block(&self.epoch)));
+        }
+        if let Some(gap) = gap {
+            self.counts.gaps += 1;
+            told.push(Told::Gap(here.gap(&self.epoch, &self.settings.gap_event, gap)));
+        }
+        through.unwrap_or(from.place)
+    }
+
+    /// Tells a stream the events between two places. Something of the same time is forgotten, and the stream knows that: so
+    /// that it is not told again, each is followed by a position that says so.
+    fn tell_before(&self, topics: &[Followed], place: u64, through: u64, told: &mut Vec<Told>) {
+        for logged in self.pending(topics, place, false).take_while(|logged| logged.place <= through) {
+            told.push(Told::Event(logged.event.clone()));
+            let position = Position { place: logged.place, told: Some(through) };
+            told.push(Told::Position(position.block(&self.epoch)));
+        }
+    }
+
+    /// Hands out everything that a stream has not been sent yet, whatever it is worth to wait for.
+    pub fn take_pending(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
+        if !follower.is_following() {
+            return;
+        }
+        if self.is_overtaken(follower) {
+            told.extend(self.skip(follower));
+        }
+        let events = self.pending(&follower.topics, follower.place, false);
+        told.extend(events.map(|logged| Told::Event(logged.event.clone())));
+        follower.place = self.newest;
+    }
+
+    /// Has a stream follow something no longer; without topics, anything.
+    pub fn unfollow(
+        &mut self,
+        stream: StreamId,
+        follower: &mut Follower,
+        topics: Option<&[Topic]>,
+        told: &mut Vec<Told>,
+    ) {
+        if !follower.is_following() {
+            return;
+        }
+        self.take_pending(follower, told);
+        let all = std::mem::take(&mut follower.topics).into_vec();
+        let is_left =
+            |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
+        let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
+        for topic in left {
+            if let Some(followers) = self.followers(topic) {
+                followers.remove(stream);
+            }
+            self.vanish(topic);
+        }
+        follower.topics = kept.into();
+        self.counts.streams -= u64::from(!follower.is_following());
+    }
+
+    /// A stream is there no longer.
+    pub fn leave(&mut self, follower: Follower) {
+        self.counts.streams -= u64::from(follower.is_following());
+        for topic in &*follower.topics {
+            let is_crowded = self.followers(*topic).map_or(false, Followers::leave);
+            if is_crowded {
+                self.mark(*topic); // to be walked, and so cleared, though nothing was published
+            }
+            self.vanish(*topic);
+        }
+    }
+
+    /// The histories of what is followed. One may be there twice.
+    fn logs<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = &'a Log> {
+        topics.iter().flat_map(move |topic| {
+            let (one, several) = match topic {
+                Followed::Channel(at) => (Some(*at as usize), &[][..]),
+                Followed::Pattern(at) => (None, &self.patterns[*at as usize].channels[..]),
+            };
+            one.into_iter().chain(several.iter().copied()).map(move |at| &self.channels[at].log)
+        })
+    }
+
+    /// Through which place anything is forgotten of what is followed.
+    fn forgotten(&self, topics: &[Followed]) -> u64 {
+        let forgotten = topics.iter().map(|topic| match topic {
+            Followed::Channel(at) => self.channels[*at as usize].log.forgotten(),
+            Followed::Pattern(at) => self.patterns[*at as usize].forgotten,
+        });
+        forgotten.max().unwrap_or(0)
+    }
+
+    /// The same, of the newest events of all keys.
+    fn lost(&self, topics: &[Followed]) -> u64 {
+        let lost = topics.iter().map(|topic| match topic {
+            Followed::Channel(at) => self.channels[*at as usize].log.lost(),
+            Followed::Pattern(at) => self.patterns[*at as usize].lost,
+        });
+        lost.max().unwrap_or(0)
+    }
+
+    /// The events after a place. Of a channel that has forgotten some of them, if that is wanted, only the newest of each
+    /// key.
+    fn pending<'a>(&'a self, topics: &'a [Followed], place: u64, conflates: bool) -> Merge<'a> {
+        let parts = self.logs(topics).filter_map(move |log| {
+            if conflates && log.forgotten() > place {
+                return Some(Part::Newest(Box::new(log.newest_after(place))));
+            }
+            let events = log.after(place);
+            (events.len() > 0).then(|| Part::All(events))
+        });
+        parts.collect()
+    }
+
+    fn pending_of<'a>(&'a self, follower: &'a Follower) -> Merge<'a> {
+        self.pending(&follower.topics, follower.place, follower.is_conflated)
+    }
+
+    /// Whether something is forgotten that a stream has not been sent.
+    pub fn is_overtaken(&self, follower: &Follower) -> bool {
+        let forgotten = match self.settings.on_slow {
+            OnSlow::Newest => self.lost(&follower.topics),
+            OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
+        };
+        forgotten > follower.place
+    }
+
+    /// What becomes of a stream that is not sent all that was published: nothing, if that is not so. `Err`, if it is to end.
+    ///
+    /// # Errors
+    ///
+    /// That history has overtaken it, and that it is to end for that.
+    pub fn catch_up(&mut self, follower: &mut Follower) -> Result<Vec<Told>, Gap> {
+        if self.is_overtaken(follower) {
+            if self.settings.on_slow == OnSlow::Disconnect {
+                self.counts.disconnected += 1;
+                return Err(Gap::Slow);
+            }
+            return Ok(self.skip(follower));
+        }
+        if self.settings.on_slow == OnSlow::Newest {
+            let was = follower.is_conflated;
+            follower.is_conflated = self.forgotten(&follower.topics) > follower.place;
+            self.counts.conflated += u64::from(follower.is_conflated && !was);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells a stream that history has overtaken it, and puts it where it can go on.
+    fn skip(&mut self, follower: &mut Follower) -> Vec<Told> {
+        self.counts.skipped += 1;
+        let mut told = Vec::new();
+        let floor = match self.settings.on_slow {
+            OnSlow::Newest => self.lost(&follower.topics),
+            OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
+        };
+        let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow) };
+        let after = self.tell_beginning(&from, floor, false, &mut told);
+        self.tell_before(&follower.topics, follower.place, after, &mut told);
+        follower.place = after;
+        told
+    }
+
+    /// Puts what a stream is to be sent next into `blocks`.
+    pub fn gather<'a>(&'a self, follower: &'a Follower, framing: Framing, blocks: &mut [IoSlice<'a>]) -> Gathered {
+        let mut events = self.pending_of(follower);
+        let mut place = follower.place;
+        let mut count = 0;
+        for block in blocks {
+            match events.next() {
+                Some(logged) => {
+                    *block = IoSlice::new(logged.event.bytes(framing));
+                    place = logged.place;
+                    count += 1;
+                }
+                None => return Gathered { blocks: count, place: self.newest },
+            }
+        }
+        Gathered { blocks: count, place }
+    }
+
+    /// All that was gathered was sent.
+    pub fn all_sent(&mut self, follower: &mut Follower, gathered: &Gathered) {
+        follower.place = gathered.place;
+        self.counts.delivered += gathered.blocks as u64;
+    }
+
+    /// So many bytes of it were.
+    pub fn sent(&mut self, follower: &mut Follower, framing: Framing, bytes: usize) -> Sent {
+        let mut sent = Sent { events: 0, bytes: 0, rest: None };
+        let mut place = follower.place;
+        for logged in self.pending_of(follower) {
+            let block = logged.event.bytes(framing);
+            if sent.bytes == bytes {
+                break;
+            }
+            place = logged.place;
+            sent.bytes += block.len();
+            if sent.bytes > bytes {
+                sent.rest = Some(logged.event.from(framing, block.len() - (sent.bytes - bytes)));
+                break;
+            }
+            sent.events += 1;
+        }
+        follower.place = place;
+        self.counts.delivered += sent.events as u64 + u64::from(sent.rest.is_some());
+        sent
+    }
+
+    /// Whether a stream has been sent everything. Then its position is the newest place, whatever it follows.
+    pub fn is_up_to_date(&self, follower: &Follower) -> bool {
+        self.pending_of(follower).next().is_none() && !self.is_overtaken(follower)
+    }
+
+    /// The position of a stream that is up to date, as a block.
+    pub fn position(&self, follower: &mut Follower) -> Vec<u8> {
+        follower.place = self.newest;
+        Position::at(self.newest).block(&self.epoch)
+    }
+}

@@ -1,0 +1,440 @@
+//! Channels, the order of their events, and where each stream is in it.
+//!
+//! A [`Hub`] has one sequence: every event gets the next place in it, and stands in its channel's history
+//! ([`log`](crate::log)). A stream that follows channels is a [`Follower`], one number: all of their events up to that
+//! place it has been sent, those after it are still to come, whatever the channels. To follow live is to begin at the
+//! newest place, to resume is to begin further back; there is no queue to copy into. Like a [`Stream`](crate::stream) a hub
+//! does no I/O and reads no clock.
+//!
+//! What a follower is told around the events ([`Told`]) is for its own stream's queue: its position first, a gap if it
+//! has missed something, and events out of the ordinary order.
+
+#![forbid(unsafe_code)]
+
+mod channel;
+mod follow;
+mod glob;
+mod gone;
+mod ids;
+mod merge;
+#[cfg(test)]
+mod model;
+mod position;
+#[cfg(test)]
+mod tests;
+
+pub use position::Gap;
+
+use crate::event::{Framing, Shared};
+use crate::log::{Bounds, Log, Logged};
+use crate::stream::{after, StreamId};
+use bytes::Bytes;
+use channel::{Channel, Followers, Pattern};
+use glob::Glob;
+use gone::Gone;
+use ids::Ids;
+use merge::{Merge, Part};
+use position::Position;
+use slab::Slab;
+use std::collections::{BTreeSet, HashMap};
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What an application decides about a hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What each channel remembers.
+    pub history: Bounds,
+    /// What all of them remember together.
+    pub history_in_all: Bounds,
+    /// What becomes of a stream that history overtakes.
+    pub on_slow: OnSlow,
+    /// The name of the event that tells of a gap.
+    pub gap_event: Box<str>,
+}
+
+/// What becomes of a stream that history overtakes: some of what it has not been sent yet is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSlow {
+    /// It ends. Its client comes back, and is told of the gap.
+    Disconnect,
+    /// It is told of the gap, and goes on with what is left.
+    Gap,
+    /// It is sent the newest event of each channel, or of each key, and goes on from there.
+    Newest,
+}
+
+/// Where a stream begins whose client does not say what it has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what is published from now on.
+    Newest,
+    /// With all that is in the history.
+    Oldest,
+    /// With that many events from the history.
+    Last(usize),
+}
+
+/// What can be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The channel of that name.
+    Channel(Box<[u8]>),
+    /// All channels whose names match: `*` stands for anything but `/`, `**` for anything.
+    Pattern(Box<[u8]>),
+}
+
+/// What a stream asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What it wants to follow.
+    pub topics: Vec<Topic>,
+    /// The id of the event after which it wants to go on. Anybody's word.
+    pub after: Option<Box<[u8]>>,
+    /// Where it begins without.
+    pub start: Start,
+}
+
+/// One event, as it is published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Its place: the next one.
+    pub place: u64,
+    /// Its channel.
+    pub channel: Box<[u8]>,
+    /// Its bytes, the id included.
+    pub event: Shared,
+    /// What it is the newest of, for [`OnSlow::Newest`]; empty is the channel itself.
+    pub key: Box<[u8]>,
+    /// Its id, if the application gave it one.
+    pub id: Option<Box<[u8]>>,
+}
+
+/// What one stream alone is told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Its position: a block with nothing but an id.
+    Position(Vec<u8>),
+    /// The event that tells of a gap.
+    Gap(Vec<u8>),
+    /// An event.
+    Event(Shared),
+}
+
+/// What a stream follows: a name's place among the channels, or a pattern's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    Channel(u32),
+    Pattern(u32),
+}
+
+/// A stream's place in the sequence.
+#[derive(Debug, Default)]
+pub struct Follower {
+    /// All events of what it follows through this place it has been sent.
+    place: u64,
+    topics: Box<[Followed]>,
+    /// Whether it is sent only the newest for the time being.
+    is_conflated: bool,
+}
+
+/// What has been counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counts {
+    /// Streams that follow something.
+    pub streams: u64,
+    /// Channels that have followers or history.
+    pub channels: u64,
+    /// Patterns that are followed.
+    pub patterns: u64,
+    /// Events that were published.
+    pub published: u64,
+    /// Events that were handed to the kernel whole, each for each stream.
+    pub delivered: u64,
+    /// Events in all histories.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Streams that began with a client's last event id.
+    pub resumed: u64,
+    /// Gaps that were told.
+    pub gaps: u64,
+    /// Streams that history has overtaken, and that were ended,
+    pub disconnected: u64,
+    /// were told of a gap,
+    pub skipped: u64,
+    /// or went on with the newest.
+    pub conflated: u64,
+}
+
+/// Channels and their events.
+#[derive(Debug)]
+pub struct Hub {
+    epoch: Box<str>,
+    settings: Settings,
+    newest: u64,
+    by_name: HashMap<Arc<[u8]>, usize>,
+    channels: Slab<Channel>,
+    patterns: Slab<Pattern>,
+    /// The oldest event of each channel that has one: its place, and the channel's.
+    oldest: BTreeSet<(u64, usize)>,
+    gone: Gone,
+    ids: Ids,
+    /// Whose followers are to be walked.
+    marked: Vec<Followed>,
+    /// Which channels may hold more than they may.
+    grown: Vec<usize>,
+    counts: Counts,
+}
+
+/// What a stream is to be sent next.
+pub struct Gathered {
+    /// How many blocks.
+    pub blocks: usize,
+    /// The place that it has when all of it is sent.
+    place: u64,
+}
+
+/// What of it was sent.
+pub struct Sent {
+    /// How many events, to their end.
+    pub events: usize,
+    /// How many bytes left the log: all of an event, even if only part of it was sent.
+    pub bytes: usize,
+    /// What is left of an event that was not sent to its end.
+    pub rest: Option<Bytes>,
+}
+
+impl Hub {
+    /// A hub without channels. Ids begin with the epoch, which no other hub of the same clients has.
+    pub fn new(epoch: &str, settings: Settings) -> Self {
+        Self {
+            epoch: epoch.into(),
+            settings,
+            newest: 0,
+            by_name: HashMap::new(),
+            channels: Slab::new(),
+            patterns: Slab::new(),
+            oldest: BTreeSet::new(),
+            gone: Gone::default(),
+            ids: Ids::default(),
+            marked: Vec::new(),
+            grown: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The id of the event at a place, unless the application gave it one.
+    pub fn id(epoch: &str, place: u64) -> String {
+        Position::at(place).id(epoch)
+    }
+
+    /// Adds an event to its channel's history. What is too much for that is forgotten only by [`forget`](Self::forget), so
+    /// that those who keep up have been offered it before.
+    pub fn publish(&mut self, publication: Publication, now: Instant) {
+        let Publication { place, channel, event, key, id } = publication;
+        self.newest = place;
+        self.counts.published += 1;
+        if let Some(id) = id {
+            self.ids.insert(&id, place);
+        }
+        let at = self.channel(&channel);
+        self.mark(Followed::Channel(at as u32));
+        for number in 0..self.channels[at].patterns.len() {
+            self.mark(Followed::Pattern(self.channels[at].patterns[number] as u32));
+        }
+        let channel = &mut self.channels[at];
+        if channel.log.is_empty() {
+            self.oldest.insert((place, at));
+        }
+        self.counts.events += 1;
+        self.counts.bytes += event.len() as u64;
+        channel.log.append(Logged { place, at: now, event, key });
+        if !std::mem::replace(&mut channel.has_grown, true) {
+            self.grown.push(at);
+        }
+    }
+
+    /// The followers of a topic, if it is there.
+    fn followers(&mut self, topic: Followed) -> Option<&mut Followers> {
+        match topic {
+            Followed::Channel(at) => self.channels.get_mut(at as usize).map(|channel| &mut channel.followers),
+            Followed::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.followers),
+        }
+    }
+
+    /// Has the followers walked.
+    fn mark(&mut self, topic: Followed) {
+        if let Some(followers) = self.followers(topic).filter(|followers| !followers.is_marked) {
+            if followers.len() > 0 {
+                followers.is_marked = true;
+                self.marked.push(topic);
+            }
+        }
+    }
+
+    /// Calls a function with each stream for which something may have been published. Where it says that the stream is not
+    /// there any more, that is forgotten.
+    pub fn walk_marked(&mut self, mut is_there: impl FnMut(StreamId) -> bool) {
+        while let Some(topic) = self.marked.pop() {
+            // Marked no longer, it is another of the same place.
+            if let Some(followers) = self.followers(topic).filter(|followers| followers.is_marked) {
+                followers.walk(|stream| is_there(*stream));
+            }
+        }
+    }
+
+    /// The channel of that name, made if need be.
+    fn channel(&mut self, name: &[u8]) -> usize {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let name: Arc<[u8]> = name.into();
+        let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(&name));
+        let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let log = Log::new(self.gone.take(&name), self.settings.on_slow == OnSlow::Newest);
+        let at = self.channels.insert(Channel {
+            name: Arc::clone(&name),
+            log,
+            followers: Followers::default(),
+            patterns: patterns.clone(),
+            has_grown: false,
+        });
+        for pattern in patterns {
+            self.patterns[pattern].channels.push(at);
+        }
+        self.by_name.insert(name, at);
+        at
+    }
+
+    /// The pattern of that text, made if need be.
+    fn pattern(&mut self, text: &[u8]) -> usize {
+        let same = self.patterns.iter().find(|(_, pattern)| pattern.glob.text() == text);
+        if let Some((at, _)) = same {
+            return at;
+        }
+        let glob = Glob::new(text);
+        let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
+        let channels: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let gone = self.gone.forgotten(|name| glob.matches(name));
+        let logs = || channels.iter().map(|at| &self.channels[*at].log);
+        let forgotten = logs().map(Log::forgotten).fold(gone, u64::max);
+        let lost = logs().map(Log::lost).fold(gone, u64::max);
+        let at = self.patterns.insert(Pattern { glob, channels, followers: Followers::default(), forgotten, lost });
+        for channel in &self.patterns[at].channels {
+            self.channels[*channel].patterns.push(at);
+        }
+        at
+    }
+
+    /// Lets go of a channel that has neither followers nor history, and of a pattern without followers.
+    fn vanish(&mut self, topic: Followed) {
+        match topic {
+            Followed::Channel(at) => {
+                let at = at as usize;
+                if self.channels[at].followers.len() == 0 && self.channels[at].log.is_empty() {
+                    let channel = self.channels.remove(at);
+                    self.by_name.remove(&channel.name);
+                    for pattern in channel.patterns {
+                        self.patterns[pattern].channels.retain(|other| *other != at);
+                    }
+                    self.gone.insert(channel.name, channel.log.forgotten());
+                }
+            }
+            Followed::Pattern(at) => {
+                let at = at as usize;
+                if self.patterns[at].followers.len() == 0 {
+                    for channel in self.patterns.remove(at).channels {
+                        self.channels[channel].patterns.retain(|other| *other != at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what is too much, or too old.
+    pub fn forget(&mut self, now: Instant) {
+        let Settings { history, history_in_all, .. } = self.settings;
+        while let Some(at) = self.grown.pop() {
+            if let Some(channel) = self.channels.get_mut(at) {
+                channel.has_grown = false;
+                // With the last of its events it may vanish.
+                while self.channels.get(at).map_or(false, |channel| channel.log.is_over(&history)) {
+                    self.change_log(at, |log| log.drop_oldest(&history));
+                }
+            }
+        }
+        let age = self.age();
+        while let Some(&(_, at)) = self.oldest.iter().next() {
+            let first = self.channels[at].log.first();
+            let is_old = first.map_or(true, |(_, at)| now.saturating_duration_since(at) >= age);
+            let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
+            let is_too_much = events > history_in_all.events || (bytes > history_in_all.bytes && events > 1);
+            if !is_old && !is_too_much {
+                break;
+            }
+            self.change_log(at, Log::lose_first);
+        }
+    }
+
+    fn age(&self) -> Duration {
+        self.settings.history.age.min(self.settings.history_in_all.age)
+    }
+
+    /// When [`forget`](Self::forget) has something to do, if nothing is published before. Not for each event by itself.
+    pub fn next_due(&self) -> Option<Instant> {
+        let (_, at) = self.oldest.iter().next()?;
+        let (_, first) = self.channels[*at].log.first()?;
+        Some(after(first, self.age().saturating_add(self.age() / 16)))
+    }
+
+    /// Changes a channel's history, and what is counted and remembered of it.
+    fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
+        let log = &mut self.channels[at].log;
+        let (first, held) = (log.first(), log.held());
+        change(log);
+        let (now_first, now_held) = (log.first(), log.held());
+        let (forgotten, lost) = (log.forgotten(), log.lost());
+        self.counts.events -= (held.0 - now_held.0) as u64;
+        self.counts.bytes -= (held.1 - now_held.1) as u64;
+        for pattern in &self.channels[at].patterns {
+            let pattern = &mut self.patterns[*pattern];
+            pattern.forgotten = pattern.forgotten.max(forgotten);
+            pattern.lost = pattern.lost.max(lost);
+        }
+        if first != now_first {
+            first.map(|(place, _)| self.oldest.remove(&(place, at)));
+            match now_first {
+                Some((place, _)) => drop(self.oldest.insert((place, at))),
+                None => self.vanish(Followed::Channel(at as u32)),
+            }
+        }
+    }
+
+    /// Whether streams end that history overtakes.
+    pub fn disconnects(&self) -> bool {
+        self.settings.on_slow == OnSlow::Disconnect
+    }
+
+    /// What has been counted.
+    pub fn counts(&self) -> Counts {
+        Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
+    }
+
+    /// How many streams follow the channel of that name, by its name or by a pattern.
+    pub fn followers_of(&self, name: &[u8]) -> usize {
+        match self.by_name.get(name) {
+            Some(at) => {
+                let channel = &self.channels[*at];
+                let by_pattern = channel.patterns.iter().map(|pattern| self.patterns[*pattern].followers.len());
+                channel.followers.len() + by_pattern.sum::<usize>()
+            }
+            None => {
+                let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
+                matching.map(|(_, pattern)| pattern.followers.len()).sum()
+            }
+        }
+    }
+}

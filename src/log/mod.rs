@@ -1,0 +1,142 @@
+//! A channel's bounded history: events by their place in the hub's sequence.
+//!
+//! A [`Log`] is told when to forget, and says through which place it has forgotten anything, so that nobody who comes
+//! back too late is told nothing. Where slow clients get only the newest event of each key, it keeps those longer
+//! (`latest`).
+
+#![forbid(unsafe_code)]
+
+mod latest;
+#[cfg(test)]
+mod tests;
+
+use crate::event::Shared;
+use latest::Latest;
+use std::collections::vec_deque::{Iter, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How much a history may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many events.
+    pub events: usize,
+    /// How many bytes of them.
+    pub bytes: usize,
+    /// How old the oldest may be.
+    pub age: Duration,
+}
+
+/// One event of a channel.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Its place in the hub's sequence, from 1 on.
+    pub place: u64,
+    /// When it was published.
+    pub at: Instant,
+    /// Its bytes.
+    pub event: Shared,
+    /// What it is the newest of; empty is the channel itself.
+    pub key: Box<[u8]>,
+}
+
+/// A channel's history, sorted by place.
+#[derive(Debug, Default)]
+pub struct Log {
+    events: VecDeque<Logged>,
+    bytes: usize,
+    forgotten: u64,
+    latest: Option<Box<Latest>>,
+}
+
+impl Log {
+    /// An empty one, of a channel of which something may have been forgotten before, through that place. It keeps the
+    /// newest event of each key longer than others if it is to.
+    pub fn new(forgotten: u64, keeps_newest: bool) -> Self {
+        Self { forgotten, latest: keeps_newest.then(Box::default), ..Self::default() }
+    }
+
+    /// Adds an event, whose place is after all others.
+    pub fn append(&mut self, logged: Logged) {
+        if let Some(latest) = &mut self.latest {
+            latest.publish(&logged.key, logged.place);
+        }
+        self.bytes += logged.event.len();
+        self.events.push_back(logged);
+    }
+
+    /// The events after a place.
+    pub fn after(&self, place: u64) -> Iter<'_, Logged> {
+        // Mostly it is the last few that are asked for.
+        let known = match self.events.back() {
+            Some(newest) if newest.place <= place => self.events.len(),
+            _ => self.events.partition_point(|logged| logged.place <= place),
+        };
+        self.events.range(known..)
+    }
+
+    /// Of the events after a place, forgotten ones included, the newest of each key.
+    pub fn newest_after(&self, place: u64) -> impl Iterator<Item = &Logged> {
+        let latest = self.latest.as_deref();
+        let kept = latest.into_iter().flat_map(move |latest| latest.kept_after(place));
+        kept.chain(self.after(place)).filter(move |logged| latest.map_or(true, |latest| latest.is_newest(logged)))
+    }
+
+    /// The place of the oldest event that it holds, and when that was published.
+    pub fn first(&self) -> Option<(u64, Instant)> {
+        let kept = self.latest.as_ref().and_then(|latest| latest.first());
+        kept.or_else(|| self.events.front()).map(|first| (first.place, first.at))
+    }
+
+    /// Whether the history holds more than it may.
+    pub fn is_over(&self, bounds: &Bounds) -> bool {
+        self.events.len() > bounds.events || (self.bytes > bounds.bytes && self.events.len() > 1)
+    }
+
+    /// Forgets the oldest event of the history. The newest of its key is kept, within the same bounds.
+    pub fn drop_oldest(&mut self, bounds: &Bounds) {
+        if let (Some(dropped), Some(latest)) = (self.take_oldest(), &mut self.latest) {
+            latest.keep(dropped, bounds);
+        }
+    }
+
+    /// Forgets the first event that it holds for good.
+    pub fn lose_first(&mut self) {
+        if self.latest.as_mut().map_or(false, |latest| latest.lose_first()) {
+            return;
+        }
+        if let (Some(lost), Some(latest)) = (self.take_oldest(), &mut self.latest) {
+            latest.lose(&lost);
+        }
+    }
+
+    fn take_oldest(&mut self) -> Option<Logged> {
+        let oldest = self.events.pop_front()?;
+        self.bytes -= oldest.event.len();
+        self.forgotten = oldest.place;
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some(oldest)
+    }
+
+    /// Through which place it has forgotten anything.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Through which place it has forgotten even the newest event of some key.
+    pub fn lost(&self) -> u64 {
+        self.latest.as_ref().map_or(self.forgotten, |latest| latest.lost())
+    }
+
+    /// How many events it holds, and how many bytes of them.
+    pub fn held(&self) -> (usize, usize) {
+        let (kept, kept_bytes) = self.latest.as_ref().map_or((0, 0), |latest| latest.held());
+        (self.events.len() + kept, self.bytes + kept_bytes)
+    }
+
+    /// Whether it holds nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.first().is_none()
+    }
+}

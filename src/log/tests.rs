@@ -1,0 +1,71 @@
+use super::*;
+
+fn logged(place: u64, at: Instant, key: &str) -> Logged {
+    let text = format!("data: {place}\n\n");
+    let event = Shared::write(text.len(), |out| {
+        out.copy_from_slice(text.as_bytes());
+        text.len()
+    });
+    Logged { place, at, event, key: key.as_bytes().into() }
+}
+
+fn places<'a>(events: impl Iterator<Item = &'a Logged>) -> Vec<u64> {
+    events.map(|logged| logged.place).collect()
+}
+
+const BOUNDS: Bounds = Bounds { events: 2, bytes: 1000, age: Duration::from_secs(1) };
+
+#[test]
+fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
+    let now = Instant::now();
+    let mut log = Log::new(0, false);
+    for place in [3, 5, 9] {
+        log.append(logged(place, now, ""));
+    }
+    for (place, after) in
+        [(0, vec![3, 5, 9]), (3, vec![5, 9]), (4, vec![5, 9]), (8, vec![9]), (9, vec![]), (10, vec![])]
+    {
+        assert_eq!(places(log.after(place)), after, "after {place}");
+    }
+}
+
+#[test]
+fn a_log_knows_through_which_place_it_has_forgotten() {
+    let mut log = Log::new(2, false);
+    assert_eq!(log.forgotten(), 2);
+    log.append(logged(5, Instant::now(), ""));
+    log.append(logged(7, Instant::now(), ""));
+    assert!(log.is_over(&Bounds { events: 1, ..BOUNDS }) && log.is_over(&Bounds { bytes: 1, ..BOUNDS }));
+    log.drop_oldest(&BOUNDS);
+    assert_eq!((log.forgotten(), log.held().0, log.is_empty()), (5, 1, false));
+    assert!(!log.is_over(&Bounds { bytes: 1, ..BOUNDS }), "a single event may be larger");
+    log.lose_first();
+    assert_eq!((log.forgotten(), log.held(), log.is_empty()), (7, (0, 0), true));
+    log.lose_first();
+    assert_eq!(log.first(), None);
+}
+
+#[test]
+fn the_newest_of_each_key_outlives_the_history_within_the_same_bounds() {
+    let now = Instant::now();
+    let mut log = Log::new(0, true);
+    for (place, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
+        log.append(logged(place, now, key));
+    }
+    assert_eq!(places(log.newest_after(0)), [2, 3, 4, 5]);
+    for _ in 0..3 {
+        log.drop_oldest(&BOUNDS);
+    }
+    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![2, 3, 4, 5], 0));
+    log.drop_oldest(&BOUNDS); // three keys are one too many: b is the oldest
+    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![3, 4, 5], 2));
+    log.append(logged(6, now, "a"));
+    log.drop_oldest(&BOUNDS); // the old a makes room for d
+    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![4, 5, 6], 2));
+    assert_eq!((log.held().0, log.first().map(|(place, _)| place)), (3, Some(4)));
+    log.lose_first();
+    log.lose_first();
+    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![6], 5));
+    log.lose_first();
+    assert_eq!((log.lost(), log.is_empty()), (6, true));
+}

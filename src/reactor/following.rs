@@ -1,0 +1,268 @@
+//! Streams that follow the channels of a hub: the hub's log is what they are sent after what waits for them alone.
+
+use super::finishing::Spread;
+use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
+use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
+use crate::stream::{Reason, Stream};
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+/// What a stream follows.
+pub(super) struct Following {
+    hub: HubId,
+    follower: Follower,
+}
+
+struct Place {
+    hub: Hub,
+    /// Whether streams that come are sent away.
+    is_drained: bool,
+}
+
+/// All hubs, by their names, which are small numbers.
+#[derive(Default)]
+pub(super) struct Hubs(Vec<Option<Box<Place>>>);
+
+impl Hubs {
+    pub(super) fn insert(&mut self, hub: HubId, epoch: &str, settings: Settings) {
+        let at = hub as usize;
+        if at >= self.0.len() {
+            self.0.resize_with(at + 1, || None);
+        }
+        self.0[at] = Some(Box::new(Place { hub: Hub::new(epoch, settings), is_drained: false }));
+    }
+
+    fn place(&mut self, hub: HubId) -> Option<&mut Place> {
+        self.0.get_mut(hub as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn get_mut(&mut self, hub: HubId) -> Option<&mut Hub> {
+        self.place(hub).map(|place| &mut place.hub)
+    }
+
+    fn get(&self, hub: HubId) -> Option<&Hub> {
+        self.0.get(hub as usize)?.as_deref().map(|place| &place.hub)
+    }
+
+    pub(super) fn forget(&mut self, now: Instant) {
+        for place in self.0.iter_mut().flatten() {
+            place.hub.forget(now);
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.iter().flatten().filter_map(|place| place.hub.next_due()).min()
+    }
+
+    pub(super) fn leave(&mut self, following: Following) {
+        if let Some(hub) = self.get_mut(following.hub) {
+            hub.leave(following.follower);
+        }
+    }
+}
+
+/// Puts what a stream is told into its own queue, and says so.
+fn tell(stream: &mut Stream, told: Vec<Told>, id: StreamId, answers: &mut Vec<Answer>) {
+    let before = stream.waiting_bytes();
+    let framing = stream.settings().framing;
+    for told in told {
+        match told {
+            Told::Position(block) => stream.push_around(framing.frame(&block)),
+            Told::Gap(block) => stream.push_kept(framing.frame(&block)),
+            Told::Event(event) => stream.push_kept(event.from(framing, 0)),
+        }
+    }
+    let bytes = stream.waiting_bytes() - before;
+    if bytes > 0 {
+        answers.push(Answer::Added { stream: id, bytes });
+    }
+}
+
+/// Sees to a stream that history has overtaken. False if it is to end for that. While its socket takes nothing it is told
+/// nothing.
+pub(super) fn catch_up(
+    hubs: &mut Hubs,
+    following: &mut Option<Box<Following>>,
+    stream: &mut Stream,
+    is_blocked: bool,
+    id: StreamId,
+    answers: &mut Vec<Answer>,
+) -> bool {
+    let Following { hub, follower } = match following {
+        Some(following) => &mut **following,
+        None => return true,
+    };
+    let hub = match hubs.get_mut(*hub) {
+        Some(hub) => hub,
+        None => return true,
+    };
+    if is_blocked && !hub.disconnects() {
+        return true;
+    }
+    match hub.catch_up(follower) {
+        Ok(told) => {
+            tell(stream, told, id, answers);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Puts what a stream is to be sent from the log into `blocks`, if all that waits for it alone is before them.
+pub(super) fn gather<'a>(
+    hubs: &'a Hubs,
+    following: &'a Option<Box<Following>>,
+    stream: &Stream,
+    blocks: &mut [IoSlice<'a>],
+) -> Option<Gathered> {
+    let following = following.as_ref().filter(|_| !blocks.is_empty())?;
+    Some(hubs.get(following.hub)?.gather(&following.follower, stream.settings().framing, blocks))
+}
+
+/// Moves a stream on by what was sent of the log: so many bytes, or all that was gathered. Answers how many bytes became
+/// the stream's, and how many events were sent to their end.
+pub(super) fn sent(
+    hubs: &mut Hubs,
+    following: &mut Option<Box<Following>>,
+    stream: &mut Stream,
+    gathered: Option<Gathered>,
+    bytes: usize,
+    is_all: bool,
+) -> (usize, usize) {
+    let (gathered, following) = match (gathered, following) {
+        (Some(gathered), Some(following)) => (gathered, following),
+        _ => return (0, 0),
+    };
+    let hub = match hubs.get_mut(following.hub) {
+        Some(hub) => hub,
+        None => return (0, 0),
+    };
+    if is_all {
+        hub.all_sent(&mut following.follower, &gathered);
+        return (bytes, gathered.blocks);
+    }
+    let sent = hub.sent(&mut following.follower, stream.settings().framing, bytes);
+    if let Some(rest) = sent.rest {
+        stream.go_on_with(rest);
+    }
+    (sent.bytes, sent.events)
+}
+
+impl<I: Io> Reactor<I> {
+    /// Has all streams looked at that follow a channel to which something was published.
+    pub(super) fn mark_followers(&mut self) {
+        let Self { hubs, entries, dirty, .. } = self;
+        for place in hubs.0.iter_mut().flatten() {
+            place.hub.walk_marked(|id| match entries.get_mut(id.slot as usize) {
+                Some(Some(entry)) if entry.serial == id.serial && entry.following.is_some() => {
+                    if !entry.is_dirty {
+                        entry.is_dirty = true;
+                        dirty.push(id.slot);
+                    }
+                    true
+                }
+                _ => false,
+            });
+        }
+    }
+
+    pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, now: Instant) {
+        if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
+            return self.refuse(id, Reason::Server);
+        }
+        let Self { hubs, entries, answers, .. } = self;
+        let entry = match entries.get_mut(id.slot as usize) {
+            Some(Some(entry)) if entry.serial == id.serial && entry.stream.ending().is_none() => entry,
+            _ => return,
+        };
+        let following =
+            entry.following.get_or_insert_with(|| Box::new(Following { hub, follower: Follower::default() }));
+        if following.hub == hub {
+            if let Some(hub) = hubs.get_mut(hub) {
+                let told = hub.follow(id, &mut following.follower, request, now);
+                tell(&mut entry.stream, told, id, answers);
+            }
+        }
+        self.mark(id.slot);
+    }
+
+    pub(super) fn unfollow(&mut self, id: StreamId, topics: Option<&[Topic]>) {
+        let Self { hubs, entries, answers, .. } = self;
+        let entry = match entries.get_mut(id.slot as usize) {
+            Some(Some(entry)) if entry.serial == id.serial => entry,
+            _ => return,
+        };
+        if let Some(following) = &mut entry.following {
+            let mut told = Vec::new();
+            if let Some(hub) = hubs.get_mut(following.hub) {
+                hub.unfollow(id, &mut following.follower, topics, &mut told);
+            }
+            if !following.follower.is_following() {
+                entry.following = None;
+            }
+            tell(&mut entry.stream, told, id, answers);
+            self.mark(id.slot);
+        }
+    }
+
+    /// A stream that ends is sent what was published before.
+    pub(super) fn stop_following(&mut self, id: StreamId) {
+        let Self { hubs, entries, answers, .. } = self;
+        let entry = match entries.get_mut(id.slot as usize) {
+            Some(Some(entry)) if entry.serial == id.serial => entry,
+            _ => return,
+        };
+        if let Some(mut following) = entry.following.take() {
+            let mut told = Vec::new();
+            if let Some(hub) = hubs.get_mut(following.hub) {
+                hub.take_pending(&mut following.follower, &mut told);
+            }
+            hubs.leave(*following);
+            tell(&mut entry.stream, told, id, answers);
+        }
+    }
+
+    /// The position of a stream that has been sent all that was published, as a block.
+    pub(super) fn position(&mut self, id: StreamId) -> Option<Vec<u8>> {
+        let Self { hubs, entries, .. } = self;
+        let entry = entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
+        let following = entry.following.as_mut()?;
+        let hub = hubs.get(following.hub)?;
+        hub.is_up_to_date(&following.follower).then(|| hub.position(&mut following.follower))
+    }
+
+    /// The streams that follow a hub.
+    fn followers(&self, hub: HubId) -> Vec<StreamId> {
+        let entries = self.entries.iter().enumerate();
+        let following = entries.filter_map(|(slot, entry)| {
+            let entry = entry.as_ref()?;
+            entry.following.as_ref().filter(|following| following.hub == hub)?;
+            Some(StreamId { slot: slot as u32, serial: entry.serial })
+        });
+        following.collect()
+    }
+
+    pub(super) fn drain_hub(&mut self, hub: HubId, within: Duration, now: Instant) {
+        if let Some(place) = self.hubs.place(hub) {
+            place.is_drained = true;
+            let streams = self.followers(hub);
+            self.drains.push(Spread::new(streams, within, now));
+        }
+    }
+
+    pub(super) fn leave_hub(&mut self, hub: HubId) {
+        for id in self.followers(hub) {
+            self.end(id, Reason::Application, Ending::Flush);
+        }
+        if let Some(place) = self.hubs.0.get_mut(hub as usize) {
+            *place = None;
+        }
+    }
+
+    pub(super) fn ask(&mut self, hub: HubId, ticket: u64, channel: &[u8]) {
+        let hub = self.hubs.get(hub);
+        let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
+        let followers = hub.map_or(0, |hub| hub.followers_of(channel));
+        self.answers.push(Answer::Counted { ticket, counts, followers });
+    }
+}

@@ -1,0 +1,172 @@
+//! A hub as the application holds it, in any thread.
+//!
+//! The hub itself is in the reactor. What gives each event its place in the order, and so its id, is here: a *seat*, one for
+//! each hub of a process. A forked child takes a new one: there the hub begins anew, with another epoch.
+
+use super::command::{Command, HubId};
+use super::handle::Handle;
+use super::link::Link;
+use super::process::{link_of, process, Process};
+use crate::event::Shared;
+use crate::hub::{Counts, Hub, Publication, Request, Settings, Topic};
+use crate::sys::random;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A hub's place in the reactor of this process.
+pub(super) struct Seat {
+    link: Arc<Link>,
+    hub: HubId,
+    epoch: Box<str>,
+    /// The place of the newest event.
+    newest: u64,
+}
+
+/// A hub as the application holds it, in one thread.
+#[derive(Clone)]
+pub struct Publisher {
+    key: u64,
+    settings: Arc<Settings>,
+}
+
+/// What is published, but for its bytes.
+pub struct Heading<'a> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// What the event is the newest of; empty is the channel itself.
+    pub key: &'a [u8],
+    /// Its id, if the application gives it one.
+    pub id: Option<&'a [u8]>,
+}
+
+/// Eight characters that no other hub begins its ids with.
+fn new_epoch() -> Box<str> {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let number = random::number();
+    (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
+}
+
+impl Publisher {
+    /// A hub, which is made when it is used first.
+    pub fn new(settings: Settings) -> Self {
+        static KEYS: AtomicU64 = AtomicU64::new(0);
+        Self { key: KEYS.fetch_add(1, Ordering::Relaxed), settings: Arc::new(settings) }
+    }
+
+    /// Its seat in this process, taken if need be.
+    fn seat<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut Seat> {
+        let known = process.seats.iter().position(|(key, _)| *key == self.key);
+        if let Some(at) = known.filter(|at| !process.seats[*at].1.link.is_dead()) {
+            return Ok(&mut process.seats[at].1);
+        }
+        let link = link_of(process)?;
+        let seat = Seat { hub: link.new_hub(), epoch: new_epoch(), newest: 0, link };
+        let settings = Box::new((*self.settings).clone());
+        seat.link.send(Command::Hub { hub: seat.hub, epoch: seat.epoch.clone(), settings }, 0, None);
+        process.seats.retain(|(key, _)| *key != self.key);
+        process.seats.push((self.key, seat));
+        let newest = process.seats.last_mut().map(|(_, seat)| seat);
+        newest.ok_or_else(|| io::Error::new(ErrorKind::Other, "no seat"))
+    }
+
+    /// Publishes an event, which `write` makes of its id, and calls `tell` with that id. Waits while too much is on its way
+    /// to the reactor, never for a client.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptor, no memory or no thread for a reactor, or if this process is ending.
+    pub fn publish(
+        &self,
+        heading: Heading<'_>,
+        write: impl FnOnce(&str) -> Shared,
+        tell: impl FnOnce(&str),
+    ) -> io::Result<()> {
+        let mut process = process();
+        process.check_end()?;
+        let seat = self.seat(&mut process)?;
+        let place = seat.newest + 1;
+        let id = Hub::id(&seat.epoch, place);
+        let event = write(&id);
+        seat.newest = place;
+        let publication = Box::new(Publication {
+            place,
+            channel: heading.channel.into(),
+            event,
+            key: heading.key.into(),
+            id: heading.id.map(Into::into),
+        });
+        // Places go on their way in their order, for no one else has the process.
+        seat.link.publish(Command::Publish { hub: seat.hub, publication });
+        tell(&id);
+        Ok(())
+    }
+
+    /// Has a stream follow channels. False if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn follow(&self, stream: &mut Handle, request: Request) -> io::Result<bool> {
+        let mut process = process();
+        let seat = self.seat(&mut process)?;
+        Ok(stream.follow(&seat.link, seat.hub, request))
+    }
+
+    /// Has a stream follow something no longer; without topics, anything.
+    pub fn unfollow(&self, stream: &mut Handle, topics: Option<Box<[Topic]>>) {
+        stream.unfollow(topics);
+    }
+
+    /// The first part of its ids. A process has it for itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn epoch(&self) -> io::Result<Box<str>> {
+        Ok(self.seat(&mut process())?.epoch.clone())
+    }
+
+    /// What was counted, and how many streams follow a channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), and if the reactor does not answer.
+    pub fn ask(&self, channel: &[u8]) -> io::Result<(Counts, usize)> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let (link, hub) = {
+            let mut process = process();
+            let seat = self.seat(&mut process)?;
+            (Arc::clone(&seat.link), seat.hub)
+        };
+        link.ask(hub, channel, PATIENCE)
+            .ok_or_else(|| io::Error::new(ErrorKind::TimedOut, "the reactor does not answer"))
+    }
+
+    /// Has its streams end one by one within a time, and those that come later at once; their clients are told to come back.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn drain(&self, within: Duration) -> io::Result<()> {
+        let mut process = process();
+        let seat = self.seat(&mut process)?;
+        seat.link.send(Command::Drain { hub: seat.hub, within }, 0, None);
+        Ok(())
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // Of several threads' the last. A fork has copied the count, but a child's hub is its own.
+        if Arc::strong_count(&self.settings) > 1 {
+            return;
+        }
+        let mut process = process();
+        let seat = process.seats.iter().position(|(key, _)| *key == self.key).map(|at| process.seats.swap_remove(at).1);
+        if let Some(seat) = seat {
+            seat.link.send(Command::Leave { hub: seat.hub }, 0, None);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+/* Hubs: objects with a publisher behind them, as handle.h has it for parsers. */
+
+ESX_HANDLE(hub)
+
+/* The longest name of a channel, in bytes of UTF-8, and the longest id. */
+enum { ESX_NAME_MAX = 1024 };
+
+static void *
+esx_hub_of(pTHX_ SV *self)
+{
+    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_hub_table);
+    if (!magic || !magic->mg_ptr)
+        esx_croakf("EventSource::Hub: this is no hub; make one with EventSource::Hub->new");
+    return magic->mg_ptr;
+}
+
+/* A string's characters as UTF-8. Runs no Perl code if the string is plain. */
+static esx_text
+esx_text_of(pTHX_ SV *sv)
+{
+    esx_text text;
+    STRLEN len;
+    text.text = SvPV_nomg_const(sv, len);
+    if (!SvUTF8(sv) && !is_ascii_string((const U8 *)text.text, len)) {
+        sv = newSVpvn_flags(text.text, len, SVs_TEMP);
+        sv_utf8_upgrade(sv);
+        text.text = SvPV_nomg_const(sv, len);
+    }
+    text.len = len;
+    return text;
+}
+
+/* A string that is given by itself, with care read first. False: this needs care, begin again. */
+static bool
+esx_settle_text(pTHX_ bool careful, SV **sv)
+{
+    if (careful) {
+        *sv = esx_read(aTHX_ *sv);
+        if (SvOK(*sv))
+            *sv = esx_string(aTHX_ *sv);
+        return TRUE;
+    }
+    return esx_is_plain(*sv);
+}
+
+/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. */
+static bool
+esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
+{
+    SV *given[KEYS] = {NULL};
+    SV *event = ST(2);
+    HV *hash;
+    esx_block_init(block, careful);
+    if (careful) {
+        esx_keep_args(aTHX_ ax, 0, items);
+        event = esx_read(aTHX_ ST(2));
+    }
+    else if (SvGMAGICAL(event))
+        return FALSE;
+    *channel = ST(1);
+    if (!esx_settle_text(aTHX_ careful, channel))
+        return FALSE;
+    hash = esx_plain_hash(event);
+    if (hash) {
+        if (!careful && SvRMAGICAL(hash))
+            return FALSE;
+        esx_given_by_hash(aTHX_ hash, given, TRUE);
+    }
+    else {
+        if (!SvOK(event))
+            esx_croakf("EventSource::Hub: publish takes data, or a hash of fields, not undef");
+        given[KEY_DATA] = event;
+    }
+    *key = given[KEY_KEY];
+    if (*key && !esx_settle_text(aTHX_ careful, key))
+        return FALSE;
+    return esx_event_add(aTHX_ block, given, strings);
+}
+
+static esx_text
+esx_name_of(pTHX_ const char *what, SV *name)
+{
+    static const esx_text nothing = {"", 0};
+    esx_text text = SvOK(name) ? esx_text_of(aTHX_ name) : nothing;
+    if (!text.len)
+        esx_croakf("EventSource::Hub: %s must be a string that is not empty", what);
+    if (text.len > ESX_NAME_MAX)
+        esx_croakf("EventSource::Hub: %s must have at most %d bytes in UTF-8", what, ESX_NAME_MAX);
+    return text;
+}
+
+/* Publishes what was settled. Returns the event's id, as the application gave it or in the target. */
+static SV *
+esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
+{
+    char id[ESX_ID_MAX];
+    esx_publication publication;
+    esx_report report;
+    size_t at;
+    SV *given = NULL;
+
+    esx_block_measure(aTHX_ block, strings, NULL, &report);
+    for (at = 0; at < block->len; at++)
+        if (block->fields[at].name == ESX_ID) {
+            if (!block->fields[at].len)
+                esx_croakf("EventSource::Hub: id must not be empty: with it a client would forget its place");
+            if (block->fields[at].len > ESX_NAME_MAX)
+                esx_croakf("EventSource::Hub: id must have at most %d bytes", ESX_NAME_MAX);
+            given = newSVpvn_flags(block->fields[at].text, block->fields[at].len,
+                SVs_TEMP | (block->fields[at].utf8 ? SVf_UTF8 : 0));
+        }
+    publication.channel = esx_name_of(aTHX_ "a channel's name", channel);
+    publication.key.text = "";
+    publication.key.len = 0;
+    if (key && SvOK(key))
+        publication.key = esx_text_of(aTHX_ key);
+    if (publication.key.len > ESX_NAME_MAX)
+        esx_croakf("EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
+    publication.fields = block->fields;
+    publication.len = block->len;
+    if (esx_hub_publish(hub, &publication, id, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
+    if (given)
+        return given;
+    sv_setpvn(target, id, report.size);
+    SvUTF8_off(target);
+    SvTAINTED_off(target);
+    SvSETMAGIC(target);
+    return target;
+}
+
+/* An array of names, and of patterns, which are references to theirs, in the buffer of a mortal. */
+static esx_topic *
+esx_topics_of(pTHX_ AV *names, size_t *len)
+{
+    const SSize_t last = av_len(names);
+    SV *buffer = sv_2mortal(newSV((size_t)(last + 2) * sizeof(esx_topic)));
+    esx_topic *topics = (esx_topic *)SvPVX(buffer);
+    SSize_t at;
+    for (at = 0; at <= last; at++) {
+        SV *name = *av_fetch(names, at, 1);
+        topics[at].is_pattern = SvROK(name) ? 1 : 0;
+        topics[at].name = esx_name_of(aTHX_ "a channel's name", SvROK(name) ? SvRV(name) : name);
+    }
+    *len = (size_t)(last + 1);
+    return topics;
+}
+
+static SV *
+esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
+{
+    HV *hash = newHV(), *history = newHV(), *slow = newHV();
+    (void)hv_stores(hash, "streams", newSVuv((UV)counts->streams));
+    (void)hv_stores(hash, "channels", newSVuv((UV)counts->channels));
+    (void)hv_stores(hash, "patterns", newSVuv((UV)counts->patterns));
+    (void)hv_stores(hash, "published", newSVuv((UV)counts->published));
+    (void)hv_stores(hash, "delivered", newSVuv((UV)counts->delivered));
+    (void)hv_stores(hash, "resumed", newSVuv((UV)counts->resumed));
+    (void)hv_stores(hash, "gaps", newSVuv((UV)counts->gaps));
+    (void)hv_stores(history, "events", newSVuv((UV)counts->events));
+    (void)hv_stores(history, "bytes", newSVuv((UV)counts->bytes));
+    (void)hv_stores(slow, "disconnect", newSVuv((UV)counts->disconnected));
+    (void)hv_stores(slow, "gap", newSVuv((UV)counts->skipped));
+    (void)hv_stores(slow, "newest", newSVuv((UV)counts->conflated));
+    (void)hv_stores(hash, "history", newRV_noinc((SV *)history));
+    (void)hv_stores(hash, "slow", newRV_noinc((SV *)slow));
+    return newRV_noinc((SV *)hash);
+}

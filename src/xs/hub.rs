@@ -1,0 +1,264 @@
+//! The handle behind an EventSource::Hub.
+
+use super::encode::{accepted, RawField};
+use super::guard::{self, Report, OK};
+use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
+use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
+use crate::log::Bounds;
+use crate::reactor::{Handle, Heading, Publisher};
+use std::io;
+use std::os::raw::{c_char, c_int};
+use std::slice;
+use std::time::Duration;
+
+/// `esx_text`
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RawText {
+    text: *const c_char,
+    len: usize,
+}
+
+impl RawText {
+    /// # Safety
+    ///
+    /// `text..text + len` is readable for as long as the result is used, or `text` is null.
+    unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
+        if self.text.is_null() {
+            return None;
+        }
+        // SAFETY: the caller's word.
+        Some(unsafe { slice::from_raw_parts(self.text.cast(), self.len) })
+    }
+}
+
+/// `esx_hub_settings`
+#[repr(C)]
+struct RawSettings {
+    gap_event: RawText,
+    events: usize,
+    bytes: usize,
+    events_in_all: usize,
+    bytes_in_all: usize,
+    seconds: f64,
+    on_slow: u8,
+}
+
+/// `esx_publication`
+#[repr(C)]
+struct RawPublication {
+    channel: RawText,
+    key: RawText,
+    fields: *const RawField,
+    len: usize,
+}
+
+/// `esx_topic`
+#[repr(C)]
+struct RawTopic {
+    name: RawText,
+    is_pattern: u8,
+}
+
+/// `esx_request`
+#[repr(C)]
+struct RawRequest {
+    topics: *const RawTopic,
+    len: usize,
+    after: RawText,
+    last: usize,
+    start: u8,
+}
+
+fn seconds(seconds: f64) -> Duration {
+    const LONG: f64 = 1e9;
+    Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(LONG) } else { LONG })
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Publisher {
+    // SAFETY: both are on the stack of C, the settings with values; the name is a scalar's buffer.
+    let (raw, gap_event, report) = unsafe { (&*raw, (*raw).gap_event.bytes().unwrap_or_default(), &mut *report) };
+    let mut hub = std::ptr::null_mut();
+    guard::run(report, |_| {
+        let settings = Settings {
+            history: Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) },
+            history_in_all: Bounds { events: raw.events_in_all, bytes: raw.bytes_in_all, age: seconds(raw.seconds) },
+            on_slow: match raw.on_slow {
+                0 => OnSlow::Disconnect,
+                1 => OnSlow::Gap,
+                _ => OnSlow::Newest,
+            },
+            gap_event: String::from_utf8_lossy(gap_event).into(),
+        };
+        hub = Box::into_raw(Box::new(Publisher::new(settings)));
+        Ok::<_, io::Error>(OK)
+    });
+    hub
+}
+
+/// For a new ithread: its copy of the object is the same hub.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_clone(hub: *const Publisher) -> *mut Publisher {
+    // SAFETY: C found `hub` in the magic of a live object, where only `esx_hub_new` and this function put one.
+    let hub = unsafe { &*hub };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(hub.clone())))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_hub_drop(hub: *mut Publisher) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let hub = unsafe { Box::from_raw(hub) };
+    guard::run_or((), || drop(hub));
+}
+
+/// The id among the fields, as it is sent.
+fn given_id(fields: &[RawField]) -> Option<Vec<u8>> {
+    let id = accepted(fields).find(|field| matches!(field, Field::Id(_)))?;
+    let line = encode_to_vec(&[id], LineEnd::Lf);
+    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
+}
+
+/// Encodes the event with the hub's id before its fields, unless they have one.
+fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
+    let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
+    let all = id.into_iter().chain(accepted(fields));
+    let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
+    Shared::write(room, |out| encode(all, LineEnd::Lf, out))
+}
+
+/// Publishes the fields, which `esx_measure` has accepted, and writes the hub's id, whose length the report's size says;
+/// nothing, if the fields have one.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_publish(
+    hub: *mut Publisher,
+    raw: *const RawPublication,
+    out: *mut c_char,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: C found `hub` in the magic of a live object and keeps it alive; the others are on its stack, the texts
+    // scalars' buffers that live until the XSUB returns.
+    let (hub, fields, report) = unsafe { (&*hub, slice::from_raw_parts((*raw).fields, (*raw).len), &mut *report) };
+    // SAFETY: as above.
+    let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
+    guard::run(report, |report| {
+        let id = given_id(fields);
+        let heading = Heading { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
+        let write = |made: &str| encode_with_id(fields, made, id.is_some());
+        let mut len = 0;
+        hub.publish(heading, write, |made| {
+            len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
+            // SAFETY: C's buffer has room for ID_MAX bytes.
+            unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
+        })?;
+        report.set_size(len);
+        Ok::<_, io::Error>(OK)
+    })
+}
+
+/// `ESX_ID_MAX`
+const ID_MAX: usize = 64;
+
+/// # Safety
+///
+/// `topics..topics + len` is readable, and so is what they point to.
+unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
+    if len == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller's word.
+    let raw = unsafe { slice::from_raw_parts(topics, len) };
+    let topic = |raw: &RawTopic| {
+        // SAFETY: the caller's word.
+        let name = unsafe { raw.name.bytes() }.unwrap_or_default().into();
+        if raw.is_pattern != 0 {
+            Topic::Pattern(name)
+        } else {
+            Topic::Channel(name)
+        }
+    };
+    raw.iter().map(topic).collect()
+}
+
+/// 1 if the stream follows from here on, 0 if it has ended, and -1 with a message.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_follow(
+    hub: *mut Publisher,
+    stream: *mut Handle,
+    raw: *const RawRequest,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: C found both handles in the magic of live objects, which one interpreter uses at a time, and keeps them alive.
+    let (hub, stream, raw, report) = unsafe { (&*hub, &mut *stream, &*raw, &mut *report) };
+    // SAFETY: the texts are scalars' buffers that live until the XSUB returns, the topics in one too.
+    let (topics, after) = unsafe { (topics(raw.topics, raw.len), raw.after.bytes()) };
+    let mut follows = false;
+    let status = guard::run(report, |_| {
+        let start = match raw.start {
+            0 => Start::Newest,
+            1 => Start::Oldest,
+            _ => Start::Last(raw.last),
+        };
+        follows = hub.follow(stream, Request { topics, after: after.map(Into::into), start })?;
+        Ok::<_, io::Error>(OK)
+    });
+    if status == OK {
+        follows.into()
+    } else {
+        -1
+    }
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_hub_unfollow(
+    hub: *mut Publisher,
+    stream: *mut Handle,
+    raw: *const RawTopic,
+    len: usize,
+    is_all: c_int,
+) {
+    // SAFETY: as in `esx_hub_follow`.
+    let (hub, stream, topics) = unsafe { (&*hub, &mut *stream, topics(raw, len)) };
+    guard::run_or((), || hub.unfollow(stream, Some(topics.into()).filter(|_| is_all == 0)));
+}
+
+/// Writes what the hub's ids begin with, whose length the report's size says.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report: *mut Report) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, report) = unsafe { (&*hub, &mut *report) };
+    guard::run(report, |report| {
+        let epoch = hub.epoch()?;
+        let len = epoch.len().min(ID_MAX);
+        // SAFETY: C's buffer has room for ID_MAX bytes.
+        unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };
+        report.set_size(len);
+        Ok::<_, io::Error>(OK)
+    })
+}
+
+/// Writes what was counted; the report's size says how many streams follow the channel.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_ask(
+    hub: *mut Publisher,
+    channel: RawText,
+    counts: *mut Counts,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
+    guard::run(report, |report| {
+        let (counted, followers) = hub.ask(channel)?;
+        // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
+        unsafe { counts.write(counted) };
+        report.set_size(followers);
+        Ok::<_, io::Error>(OK)
+    })
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_hub_drain(hub: *mut Publisher, time: f64, report: *mut Report) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, report) = unsafe { (&*hub, &mut *report) };
+    guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
+}
