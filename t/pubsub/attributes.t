@@ -5,6 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/pubsub/lib';
+use EventSource::Hub;
 use Plack::App::EventSource::PubSub;
 use RecordingHub qw(answer);
 use Test::More;
@@ -107,6 +108,21 @@ subtest 'attributes that cannot be' => sub {
         ok !eval { $component->to_app; 1 },
             "$name cannot be " . (ref $value || (defined $value ? "'$value'" : 'undef'));
         is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n", q(croaks at the caller's line);
+    }
+};
+
+subtest 'what the streams cannot be told' => sub {
+    plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
+    for my $case (
+        [keepalive => 'x', 'EventSource::Stream: keepalive must be a number of seconds'],
+        [start     => 'x', "EventSource::Hub: start must be 'newest', 'oldest' or a number of events, such as -10"],
+        [preamble  => 1,   'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
+    ) {
+        my ($name, $value, $why) = @$case;
+        my $component = Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new, $name => $value);
+        my ($file, $line) = (__FILE__, __LINE__ + 1);
+        ok !eval { $component->to_app; 1 }, "$name cannot be $value";
+        is $@, "$why at $file line $line.\n", q(croaks at the caller's line);
     }
 };
 

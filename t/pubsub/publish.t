@@ -5,6 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/pubsub/lib';
+use EventSource::Hub;
 use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource::PubSub;
 use RecordingHub qw(answer);
@@ -232,6 +233,21 @@ subtest 'how a body comes' => sub {
         'chunked, on a server that cannot read that: 411';
     is_deeply $of->(Dripping->new('hello', 2)), {data => ''}, 'without a length there is none, and nobody waits for it';
     is_deeply $of->(Dripping->new('hello', 2), CONTENT_LENGTH => ''), {data => ''}, 'nor with an empty length';
+};
+
+subtest 'what the hub refuses' => sub {
+    plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
+    my $real = EventSource::Hub->new;
+    for my $case (
+        ['an empty id',    '',         'id must not be empty: with it a client would forget its place'],
+        ['an id too long', 'x' x 1025, 'id must have at most 1024 bytes'],
+    ) {
+        my ($what, $id, $why) = @$case;
+        my $response = post('application/json', qq({"id":"$id","data":"x"}), app => pubsub(hub => $real));
+        is $response->code . ' ' . $response->content, "400 $why\n", "$what: 400";
+    }
+    my $response = post('text/plain', 'x', app => pubsub(hub => $real));
+    is decode_json($response->content)->{id}, $real->epoch . '-1', 'what it takes has the id that it gives';
 };
 
 subtest 'a hub that cannot publish' => sub {

@@ -181,8 +181,13 @@ sub _publish {
     return $refusal if $refusal;
     (my $event, $trouble) = _event($env, $body);
     return _text(400, $trouble) if defined $trouble;
-    my $id = _ask($env, 'publish', sub { $self->hub->publish($channel, $event) }) or return _failed();
-    return _own(200, 'application/json', $JSON->encode({id => "$$id"}));
+    local $@;
+    my $id = eval { $self->hub->publish($channel, $event) };
+    return _own(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
+    ($trouble) = _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
+    return _text(400, $trouble) if defined $trouble && $FIELD{$2};
+    _report($env, 'publish', $@);
+    return _failed();
 }
 
 # The application that streams, made once: all that differs from one stream to the next is in the environment.
@@ -272,7 +277,7 @@ sub _event {
     return (undef, "There is no field '$unknown'") if defined $unknown;
     local $@;
     return $event if eval { EventSource::XS::format_event($event); 1 };
-    return (undef, $@ =~ s/\AEventSource::XS: //r =~ s/ at \S+ line [0-9]+[.]?\n\z//r);
+    return (undef, _without_place($@) =~ s/\AEventSource::XS: //r);
 }
 
 # The fields of a form. Those that are left empty are none, but data.
@@ -405,6 +410,9 @@ sub _text {
 }
 
 sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
+
+# What a croak says, without where.
+sub _without_place { return $_[0] =~ s/\A(.*) at .* line [0-9]+[.]?\n\z/$1/sr }
 
 1;
 __END__
