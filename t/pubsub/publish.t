@@ -224,15 +224,15 @@ subtest 'how a body comes' => sub {
     my $long = Dripping->new('x' x 1_000_000, 1000);
     is $of->($long, CONTENT_LENGTH => 1_000_000), '413 The body is longer than 65536 bytes', 'said to be too long';
     is $long->{given},                            0,                                         'it is not read';
-    is $of->($long, HTTP_TRANSFER_ENCODING => 'chunked'), '413 The body is longer than 65536 bytes', 'of unsaid length';
-    is $long->{given},                                    65_537, 'it is read no further';
-
-    is_deeply $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked'), {data => 'hello'}, 'chunked';
-    is_deeply $of->(Dripping->new('hello', 2), 'psgix.input.buffered' => 1),         {data => 'hello'}, 'buffered';
-    is $of->(Dripping->new('', 2), HTTP_TRANSFER_ENCODING => 'chunked'), '411 The length of the body has to be said',
-        'chunked, on a server that cannot read that: 411';
-    is_deeply $of->(Dripping->new('hello', 2)), {data => ''}, 'without a length there is none, and nobody waits for it';
-    is_deeply $of->(Dripping->new('hello', 2), CONTENT_LENGTH => ''), {data => ''}, 'nor with an empty length';
+    is $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked'),
+        '411 The length of the body has to be said', 'chunked, on a server that does not decode it: 411';
+    is_deeply $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked', CONTENT_LENGTH => 5),
+        {data => 'hello'}, 'on one that does';
+    my $none = Dripping->new('hello', 2);
+    is_deeply $of->($none), {data => ''}, 'without a length there is none';
+    is_deeply $of->($none, CONTENT_LENGTH         => ''), {data => ''}, 'nor with an empty one';
+    is_deeply $of->($none, 'psgix.input.buffered' => 1),  {data => ''}, 'nor where there is something else to be read';
+    is $none->{given}, 0, 'and nobody waits for it';
 };
 
 subtest 'what the hub refuses' => sub {
@@ -257,6 +257,16 @@ subtest 'a hub that cannot publish' => sub {
     is $response->code,    500,                                                             'is answered with 500';
     is $response->content, "Internal server error\n",                                       'and no more than that';
     is $said,              "Plack::App::EventSource::PubSub: publish: the hub is broken\n", 'psgi.errors is told';
+
+    $hub->{is_broken} = bless [], 'Mute';
+    is post('text/plain', 'x', env => {'psgi.errors' => $errors})->code, 500, 'so it is if it dies of an object';
+    like $said, qr/: publish: a Mute that cannot be made a string\n\z/, 'of which not even a string can be made';
 };
+
+{
+
+    package Mute;
+    use overload '""' => sub { die "mute\n" }, bool => sub { 1 };
+}
 
 done_testing;

@@ -33,7 +33,7 @@ sub answer {
 
 sub publish {
     my ($self, $channel, $event) = @_;
-    die "the hub is broken\n" if $self->{is_broken};
+    die ref $self->{is_broken} ? $self->{is_broken} : "the hub is broken\n" if $self->{is_broken};
     push @{$self->{published}}, [$channel, $event];
     return $event->{id} // 'epoch-' . @{$self->{published}};
 }

@@ -76,20 +76,17 @@ sub _answer {
 
 # The body of a request, in bytes; or undef and a response that refuses it.
 sub _body {
-    my ($self, $env)    = @_;
-    my ($length, $most) = ($env->{CONTENT_LENGTH}, $self->max_body // $MAX_BODY);
-    my $is_known   = defined $length && $length =~ /\A[0-9]+\z/;
-    my $is_encoded = defined $env->{HTTP_TRANSFER_ENCODING};
-    my $is_endless = !$is_known && !$is_encoded && !$env->{'psgix.input.buffered'};
-    my $too_large  = _text(413, "The body is longer than $most bytes");
-    return ''                  if $is_endless;                    # there is none, and to look for it would wait
-    return (undef, $too_large) if $is_known && $length > $most;
-    my $body = _read($env, $is_known ? $length : $most + 1);
-    return (undef, _text(400, 'The body cannot be read')) if !defined $body || $is_known && length $body < $length;
-    return (undef, $too_large)                            if length $body > $most;
+    my ($self,   $env)  = @_;
+    my ($length, $most) = ($env->{CONTENT_LENGTH} // '', $self->max_body // $MAX_BODY);
+    if ($length !~ /\A[0-9]+\z/) {
 
-    # Some servers do not know this encoding, and show an empty body.
-    return (undef, _text(411, 'The length of the body has to be said')) if $is_encoded && $body eq '';
+        # A server that decodes a chunked body says how long it is. Others show nothing, or the chunks.
+        return (undef, _text(411, 'The length of the body has to be said')) if defined $env->{HTTP_TRANSFER_ENCODING};
+        return '';    # there is none, and to look for it might wait
+    }
+    return (undef, _text(413, "The body is longer than $most bytes")) if $length > $most;
+    my $body = _read($env, $length);
+    return (undef, _text(400, 'The body cannot be read')) if !defined $body || length $body < $length;
     return $body;
 }
 
@@ -184,7 +181,7 @@ sub _publish {
     local $@;
     my $id = eval { $self->hub->publish($channel, $event) };
     return _own(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
-    ($trouble) = _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
+    ($trouble) = ref $@ ? () : _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
     return _text(400, $trouble) if defined $trouble && $FIELD{$2};
     _report($env, 'publish', $@);
     return _failed();
@@ -377,13 +374,13 @@ sub _preflight {
     return [204, [Allow => $ALLOWED, @headers], []];
 }
 
-# So many bytes of the body, or all that there are; undef if that fails. The application may have read them before.
+# So many bytes of the body, or fewer if it ends; undef if that fails. The application may have read them before.
 sub _read {
-    my ($env,   $most) = @_;
-    my ($input, $body) = ($env->{'psgi.input'}, '');
+    my ($env,   $length) = @_;
+    my ($input, $body)   = ($env->{'psgi.input'}, '');
     $input->seek(0, 0) if $env->{'psgix.input.buffered'};
-    while (length $body < $most) {
-        my $count = $input->read($body, $most - length $body, length $body);
+    while (length $body < $length) {
+        my $count = $input->read($body, $length - length $body, length $body);
         return undef if !defined $count;
         last         if !$count;
     }
@@ -513,8 +510,8 @@ The body is the data, as it is. So is JSON that is no event, if it is sent as C<
 =back
 
 Everything is UTF-8. Nothing is published, and the answer is 400 with the trouble, if it is not, if a field cannot be
-(a line break in C<event>), is unknown or stands twice; 413 if the body is longer than L</max_body>, however it is sent; 411
-if its length is not said and the server cannot find out; 415 if it is of several parts (C<multipart/form-data>), compressed,
+(a line break in C<event>), is unknown or stands twice; 413 if the body is longer than L</max_body>; 411 if
+its length is not said, and the server (all but Starman and Starlet) does not find out; 415 if it is of several parts (C<multipart/form-data>), compressed,
 or of another C<charset>; 500 if the hub died of it.
 
 =head2 OPTIONS
@@ -552,7 +549,8 @@ The L<EventSource::Hub>. It has to be given.
     http_host => ['events.example', 'localhost']
 
 Answers only requests with such a C<Host>, whatever its port and the case of its letters; others get 404. By default
-all. A host may also be mounted, as any application: C<< mount 'http://events.example/' >>.
+all. A host may also be mounted, as for any application: C<< mount 'http://events.example/' >>; there its name counts
+letter by letter, and the port has to be the server's own.
 
 =head2 max_body
 
