@@ -535,7 +535,8 @@ L</prefix>. What is true lets it, what is false is answered with 403, and a PSGI
 instead. If it dies the answer is 500, and C<psgi.errors> is told. Where the server buffers the body it may read
 C<psgi.input>, to look for a signature.
 
-It is asked when a stream begins, and not again while it lasts. Without it everybody may follow every node, and nobody publish.
+It is asked when a stream begins, and not again while it lasts. Without it everybody may follow every node, and nobody
+publish.
 
 =head2 hub
 
