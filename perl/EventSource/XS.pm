@@ -152,6 +152,14 @@ The root of the distribution: it loads the native library and has the formatter.
 
 Streams of events in a Plack application; a drop-in for the module of that name.
 
+=item L<EventSource::Hub>
+
+Channels: publish once, and every stream that follows has it; what a client has missed it gets when it comes back.
+
+=item L<Plack::App::EventSource::PubSub>
+
+Channels that are followed and published to by their URLs.
+
 =item L<HTTP::ServerEvent>
 
 Formats an event as the module of that name does.
