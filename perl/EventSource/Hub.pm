@@ -230,7 +230,7 @@ is sent first what it has missed, then what is new. When it is quiet the comment
 position too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. An event may be given an id of its own instead; it must not
-be used twice in a hub. The last 65,536 of those are remembered.
+be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered.
 
 Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
 (L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
@@ -381,7 +381,7 @@ newest of, for C<< on_slow => 'newest' >>.
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
 Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
-or the id is empty, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
+or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
 
 =head2 stats
 
