@@ -14,6 +14,7 @@ use EventSource::Stream;
 use EventSource::Stream::Relay;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
+use overload ();
 
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
@@ -30,6 +31,8 @@ my @OF_STREAMS = qw(headers keepalive linger max_streams native preamble retry s
 
 sub new {
     my ($class, @given) = @_;
+    croak 'EventSource::Hub: new takes settings, as names and values or in a hash'
+        if @given % 2 && !(@given == 1 && ref $given[0] eq 'HASH');
     croak 'EventSource::Hub: there are no hubs on this system: they need Linux' if !$class->can('_attach');
     my %given   = @given == 1 && ref $given[0] eq 'HASH' ? %{$given[0]} : @given;
     my %raw     = (_history(\%given), gap_event => 'gap', on_slow => 0);
@@ -48,6 +51,8 @@ sub new {
     my ($unknown) = sort keys %given;
     croak "EventSource::Hub: unknown setting '$unknown'" if defined $unknown;
     _check_start($self->{of_streams}{start});
+    require EventSource::Hub::App;
+    EventSource::Hub::App->check(%{$self->{of_streams}});
     $self->_attach(\%raw);
     return $self;
 }
@@ -64,10 +69,9 @@ sub drain {
 
 sub follow {
     my ($self, $connection, @channels) = @_;
-    my $stream = _stream($connection, 'follow');
-    return $self->_begin($stream, $connection->last_event_id, @channels) if !_is_served($stream);
-    my $relay = EventSource::Stream::Relay->of($stream);
-    return $self->_begin($stream, $connection->last_event_id, @channels) && $relay->serve;
+    my $stream  = _stream($connection, 'follow');
+    my $follows = $self->_begin($stream, $connection->last_event_id, @channels);
+    return $follows && _is_served($stream) ? EventSource::Stream::Relay->of($stream)->serve : $follows;
 }
 
 sub match {
@@ -84,7 +88,13 @@ sub subscribe {
 }
 
 sub to_app {
-    my ($self, %given) = @_;
+    my ($self, @given) = @_;
+    croak 'EventSource::Hub: to_app takes options, as names and values or in a hash'
+        if @given % 2 && !(@given == 1 && ref $given[0] eq 'HASH');
+    my %given = @given == 1 ? %{$given[0]} : @given;
+    for my $name (sort keys %given) {
+        croak "EventSource::Hub: unknown option '$name' of to_app" if !grep { $_ eq $name } 'channels', @OF_STREAMS;
+    }
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{of_streams}}, %given, hub => $self)->to_app;
 }
@@ -110,9 +120,10 @@ sub _begin {
     croak 'EventSource::Hub: there is no channel to follow' if !@channels;
     my $names = _names(@channels);
     my ($kind, $last) = _check_start(defined $start ? $start : $self->{of_streams}{start});
+    $after = _string('after', $after);
+    return !!0 if !$stream->is_open;
     $self->_warn_once if EventSource::Stream->is_multiprocess;
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
-    undef $after if defined $after && !length $after;
     return $self->_follow($native, $names, $after, $kind, $last);
 }
 
@@ -164,11 +175,11 @@ sub _name {
     return $channel if blessed $channel && $channel->isa('EventSource::Hub::Pattern');
     croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->match makes, not undef'
         if !defined $channel;
-    croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->match makes, not a reference to '
-        . ref $channel
-        if ref $channel && !(blessed $channel && overload::Method($channel, '""'));
-    my $name = "$channel";
-    croak "EventSource::Hub: a channel's name must not be empty" if !length $name;
+    my $name = _string('a channel', $channel);
+    croak "EventSource::Hub: a channel's name must not be empty" if !defined $name;
+    my $utf8 = $name;
+    utf8::encode($utf8);
+    croak "EventSource::Hub: a channel's name must have at most 1024 bytes in UTF-8" if length $utf8 > 1024;
     return $name;
 }
 
@@ -178,6 +189,15 @@ sub _stream {
         blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->{stream};
     croak "EventSource::Hub: $method takes a Plack::App::EventSource::Connection that has a stream" if !$stream;
     return $stream;
+}
+
+# What was given as a string; undef, if that is empty.
+sub _string {
+    my ($what, $given) = @_;
+    return undef if !defined $given;
+    croak "EventSource::Hub: $what must be a string, not a reference to " . ref $given
+        if ref $given && !overload::Overloaded($given);
+    return length "$given" ? "$given" : undef;
 }
 
 # Each process has a hub of its own, and who publishes in one does not reach the streams of another.

@@ -113,16 +113,19 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
+    /// As [`publish`](Self::publish), and if the stream follows another hub.
     pub fn follow(&self, stream: &mut Handle, request: Request) -> io::Result<bool> {
         let mut process = process();
         let seat = self.seat(&mut process)?;
-        Ok(stream.follow(&seat.link, seat.hub, request))
+        stream.follow(&seat.link, seat.hub, request)
     }
 
     /// Has a stream follow something no longer; without topics, anything.
     pub fn unfollow(&self, stream: &mut Handle, topics: Option<Box<[Topic]>>) {
-        stream.unfollow(topics);
+        let process = process();
+        if let Some((_, seat)) = process.seats.iter().find(|(key, _)| *key == self.key) {
+            stream.unfollow(seat.hub, topics);
+        }
     }
 
     /// The first part of its ids. A process has it for itself.

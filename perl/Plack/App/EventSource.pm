@@ -70,7 +70,7 @@ sub _check_options {
 sub _end_badly {
     my ($stream, $env, $what, $trouble, $process) = @_;
     die $trouble if $$ != $process;
-    $stream->close('error');
+    $stream->can('end') ? $stream->end('error') : $stream->close('error');
     my $text = eval { "$trouble" };
     $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
     utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
