@@ -62,7 +62,7 @@ impl Hub {
 
     /// Adds to what a stream follows, and says what was new.
     fn add_topics(&mut self, stream: StreamId, follower: &mut Follower, topics: &[Topic]) -> Vec<Followed> {
-        let mut all = std::mem::take(&mut follower.topics).into_vec();
+        let mut all = follower.topics.to_vec();
         let known = all.len();
         for topic in topics {
             let followed = match topic {
@@ -165,7 +165,7 @@ impl Hub {
             return;
         }
         self.take_pending(follower, told);
-        let all = std::mem::take(&mut follower.topics).into_vec();
+        let all = follower.topics.to_vec();
         let is_left =
             |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);

@@ -38,6 +38,7 @@ use position::Position;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
 use std::io::IoSlice;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -129,12 +130,45 @@ enum Followed {
     Pattern(u32),
 }
 
+/// What a stream follows. Mostly one thing, which needs no allocation.
+#[derive(Debug)]
+enum Topics {
+    One(Followed),
+    Many(Box<[Followed]>),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl From<Vec<Followed>> for Topics {
+    fn from(topics: Vec<Followed>) -> Self {
+        match topics[..] {
+            [one] => Self::One(one),
+            _ => Self::Many(topics.into()),
+        }
+    }
+}
+
+impl Deref for Topics {
+    type Target = [Followed];
+
+    fn deref(&self) -> &[Followed] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
 /// A stream's place in the sequence.
 #[derive(Debug, Default)]
 pub struct Follower {
     /// All events of what it follows through this place it has been sent.
     place: u64,
-    topics: Box<[Followed]>,
+    topics: Topics,
     /// Whether it is sent only the newest for the time being.
     is_conflated: bool,
 }

@@ -229,6 +229,7 @@ impl<I: Io> Reactor<I> {
             }
             Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
             Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
+            Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
             Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel),

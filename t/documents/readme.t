@@ -41,12 +41,15 @@ subtest 'the example streams' => sub {
         is $client->status, 204, 'and taken';
     };
     $say->();
-    ok $_->read_until(qr/\n\r\n/), 'a reader hears of it' for @readers;
-    is $_->text, "data: Hello\r\n\r\n", 'word for word' for @readers;
+    ok $_->read_until(qr/Hello\n\n/), 'a reader hears of it' for @readers;
+    like $_->text, qr/\Aid: (\w+)-0\n\nid: \1-1\ndata: Hello\n\n\z/, 'word for word' for @readers;
+    my ($id) = $readers[0]->text =~ /^id: (\w+-1)$/m;
     shift(@readers)->leave;
     $said = 'Again';
     $say->();
-    ok $readers[0]->read_until(qr/Again\r\n\r\n/), 'when one has left, the other still reads';
+    ok $readers[0]->read_until(qr/Again\n\n/), 'when one has left, the other still reads';
+    my $back = Client->get($server->port, '/events', headers => ['Last-Event-ID' => $id]);
+    ok $back->read_until(qr/Again\n\n/), 'and the one that has left reads it when it is back';
     $server->stop;
 };
 
