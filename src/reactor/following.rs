@@ -170,6 +170,9 @@ impl<I: Io> Reactor<I> {
         if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
             return self.refuse(id, Reason::Server);
         }
+        if self.published > 0 {
+            self.flush(now); // to follow makes the hub forget, and others have not been sent yet what was published
+        }
         let Self { hubs, entries, answers, .. } = self;
         let entry = match entries.get_mut(id.slot as usize) {
             Some(Some(entry)) if entry.serial == id.serial && entry.stream.ending().is_none() => entry,
