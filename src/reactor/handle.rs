@@ -342,7 +342,7 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.release();
-        if self.is_kept && self.generation == generation() && !self.gauge.is_end_wanted() {
+        if self.kept_by.is_some() && self.generation == generation() && !self.gauge.is_end_wanted() {
             // Another thread may hold it yet: the reactor sees that.
             self.link.send(Command::Release { stream: self.stream }, 0, None);
         }
