@@ -17,19 +17,24 @@ sub synopsis {
     return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
 }
 
-# Runs an example as a program of its own would run; what it evaluates to is returned.
+# Runs an example as a program of its own would run; what it evaluates to is returned. One that is a test is a subtest.
 my $number = 0;
 
 sub run {
     my ($code, $name) = @_;
     my $package = 'Example' . ++$number;
     my $printed = '';
-    my $value   = do {
+    my ($value, $trouble);
+    my $run = sub {
         open my $out, '>', \$printed or die $!;
         local *STDOUT = $out;
-        eval "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code"; ## no critic (ProhibitStringyEval)
+        my $all = "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
+        $value   = eval $all;    ## no critic (ProhibitStringyEval)
+        $trouble = $@;
     };
-    is $@, '', "$name runs";
+    if ($code =~ /^done_testing;$/m) { subtest $name => $run }
+    else                             { $run->() }
+    is $trouble, '', "$name runs";
     return ($value, $printed);
 }
 
