@@ -164,6 +164,10 @@ Channels that are followed and published to by their URLs.
 
 Formats an event as the module of that name does.
 
+=item L<Test::EventSource>
+
+Tests an application that streams.
+
 =item L<EventSource::Parser>
 
 Reads a stream of events.
