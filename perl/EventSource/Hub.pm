@@ -14,7 +14,7 @@ use EventSource::Stream;
 use EventSource::Stream::Relay;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
-use overload ();
+use overload        ();
 
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
@@ -121,7 +121,7 @@ sub _begin {
     my $names = _names(@channels);
     my ($kind, $last) = _check_start(defined $start ? $start : $self->{of_streams}{start});
     $after = _string('after', $after);
-    return !!0 if !$stream->is_open;
+    return !!0        if !$stream->is_open;
     $self->_warn_once if EventSource::Stream->is_multiprocess;
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
     return $self->_follow($native, $names, $after, $kind, $last);

@@ -52,6 +52,6 @@ sub publish {
 builder {
     mount '/events'  => $hub->to_app(channels => sub { 'numbers' });
     mount '/publish' => \&publish;
-    mount '/stats'   => sub { answer('application/json', encode_json($hub->stats)) };
+    mount '/stats'   => sub { answer('application/json',         encode_json($hub->stats)) };
     mount '/'        => sub { answer('text/html; charset=utf-8', $PAGE) };
 };

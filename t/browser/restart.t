@@ -16,8 +16,8 @@ Browser->require_or_skip_all;
 my $browser = Browser->start;
 
 my %START = (
-    'Starman' => ['Starman', workers => 1, args => [qw(--max-requests 1000000)]],
-    'Twiggy'  => ['Twiggy'],
+    'Starman'                   => ['Starman', workers => 1, args => [qw(--max-requests 1000000)]],
+    'Twiggy'                    => ['Twiggy'],
     'Twiggy, by its own writer' => ['Twiggy'],
 );
 
@@ -33,7 +33,8 @@ sub troubles {
     my ($last, $told, @troubles);
     for my $one (@heard) {
         if ($one !~ /\A[0-9]+\z/) { $told = $one; next }
-        push @troubles, "$one after $last" . ($told ? " and '$told'" : '') if defined $last && !is_told($last, $one, $told);
+        push @troubles, "$one after $last" . ($told ? " and '$told'" : '')
+            if defined $last && !is_told($last, $one, $told);
         ($last, $told) = ($one, undef);
     }
     return @troubles;
@@ -115,11 +116,11 @@ on_each_server(
         $cable->cut;
         publish($server, 51, 60, 50);
         hears_ok(60, 'cut again, it comes back');
-        is_deeply [heard()], [@expected, 51 .. 60], 'and is not told again';
-        is_deeply [troubles(heard())], [], 'each number came once, or was told to be missing';
+        is_deeply [heard()],           [@expected, 51 .. 60], 'and is not told again';
+        is_deeply [troubles(heard())], [],                    'each number came once, or was told to be missing';
 
         my $last = 60;
-        for my $bytes (200, 330, 400, 470, 520, 600, 700) {    # in the head, in its position, in the gap, in what is left
+        for my $bytes (200, 330, 400, 470, 520, 600, 700) {  # in the head, in its position, in the gap, in what is left
             $cable->hold;
             $cable->cut_after($bytes);
             publish($server, $last + 1, $last + 30, 50);
@@ -153,7 +154,7 @@ for my $signal (qw(KILL TERM)) {
                 hears_ok($last, 'and follows');
             }
             my @heard = heard();
-            is_deeply [troubles(@heard)], [], 'each number came once, or was told to be missing';
+            is_deeply [troubles(@heard)],              [], 'each number came once, or was told to be missing';
             is_deeply [grep { !/\A[0-9]+\z/ } @heard], [('unknown') x 2], 'it was told once each time';
             my $told = 0;
             $told++ until $heard[$told] eq 'unknown';

@@ -80,7 +80,7 @@ sub DESTROY { $_[0]->stop; return }
 
 sub _ask {
     my ($self, $command) = @_;
-    print {$self->{control}} "$command\n" or croak "Cable: $!";
+    print {$self->{control}} "$command\n"                or croak "Cable: $!";
     IO::Select->new($self->{control})->can_read($WITHIN) or croak "Cable: no answer to $command";
     my $answer = readline $self->{control};
     croak 'Cable: it has ended' if !defined $answer;
@@ -102,10 +102,10 @@ sub _carry {
     );
     while (1) {
         for my $ready ($state{select}->can_read) {
-            if    ($ready == $listener)                          { _connect(\%state, scalar $listener->accept) }
-            elsif ($ready != $control)                           { _copy(\%state, $ready) }
-            elsif (!defined(my $command = readline $control))    { return }
-            else  { syswrite $control, _obey(\%state, split ' ', $command) . "\n" }
+            if    ($ready == $listener)                       { _connect(\%state, scalar $listener->accept) }
+            elsif ($ready != $control)                        { _copy(\%state, $ready) }
+            elsif (!defined(my $command = readline $control)) { return }
+            else { syswrite $control, _obey(\%state, split ' ', $command) . "\n" }
         }
     }
     return;
@@ -113,7 +113,8 @@ sub _carry {
 
 sub _connect {
     my ($state, $client) = @_;
-    my $server = !$state->{holds} && $client && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $state->{port});
+    my $server =
+        !$state->{holds} && $client && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $state->{port});
     return if !$server;    # nobody is there: the client's connection ends
     $_->blocking(1) for $client, $server;
     $state->{select}->add($client, $server);
@@ -125,7 +126,7 @@ sub _connect {
 
 sub _copy {
     my ($state, $from) = @_;
-    my $to = $state->{peer}{$from} or return;    # cut in the same turn
+    my $to        = $state->{peer}{$from} or return;    # cut in the same turn
     my $is_server = $state->{server}{$from};
     my $left      = $is_server ? $state->{left} : undef;
     my $count     = sysread $from, my $bytes, defined $left && $left < $BYTES ? $left : $BYTES;

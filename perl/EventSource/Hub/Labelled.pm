@@ -8,7 +8,7 @@ our $VERSION = '0.100';
 
 use Carp          qw(croak);
 use JSON::MaybeXS ();
-use overload ();
+use overload      ();
 use parent -norequire, 'EventSource::Hub';
 
 our @CARP_NOT = qw(EventSource::Hub);
@@ -23,7 +23,8 @@ sub publish {
     return $self->SUPER::publish(@_[1 .. $#_]) if @_ != 3 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
-    my %own = ref $channel ? () : $self->{show_channel} eq 'event' ? _named($channel, \%event) : _wrapped($channel, \%event);
+    my %own =
+        ref $channel ? () : $self->{show_channel} eq 'event' ? _named($channel, \%event) : _wrapped($channel, \%event);
     return $self->SUPER::publish($channel, {%event, %own});
 }
 
@@ -42,7 +43,7 @@ sub take_over {
 # The lines of data are one string, as they are without a label.
 sub _data {
     my $data = shift;
-    return $data                 if !defined $data;
+    return $data                  if !defined $data;
     return _string(data => $data) if ref $data ne 'ARRAY';
     for my $at (0 .. $#$data) {
         croak "EventSource::Hub: element $at of data is undefined" if !defined $data->[$at];

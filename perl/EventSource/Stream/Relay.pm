@@ -104,8 +104,8 @@ sub _await_hub {
         return if !$self;
         local $@;
         my $goes_on = eval { $self->_copy };
-        if    (!$goes_on)                   { warn $@ if $@; $self->_end }
-        elsif ($self->{stream}->is_full)    { $self->_await_client }
+        if    (!$goes_on)                { warn $@ if $@; $self->_end }
+        elsif ($self->{stream}->is_full) { $self->_await_client }
     };
     $self->{watch} = _watcher($self->{ours}, 'r', $copy);
     return;

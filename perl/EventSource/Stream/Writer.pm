@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use Errno ();
+use EventSource::Loop;
 use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
@@ -71,7 +72,7 @@ sub close {
 # unless a child that was forked meanwhile may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return                     if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
+    return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
     $self->end('application') if !$self->_is_shared;
     return;
 }
@@ -86,7 +87,7 @@ sub end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
-    delete $self->{watch};    # before its descriptor is closed
+    delete $self->{watch};      # before its descriptor is closed
     if (!$self->{through}) {    # which is counted, and for which its own end is
         $ended++;
         $CLOSED{$why}++;
@@ -244,10 +245,7 @@ sub _keep_alive {
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
-    if ($INC{'Twiggy/Server.pm'}) {
-        $self->{keepalive} = AnyEvent->timer(interval => $seconds, after => $seconds, cb => $tick);
-    }
-    elsif ($INC{'Feersum.pm'}) { $self->{keepalive} = EV::timer($seconds, $seconds, $tick) }
+    $self->{keepalive} = EventSource::Loop::every($seconds, $tick);
     return;
 }
 
@@ -284,13 +282,12 @@ sub _watch_socket {
     my $socket = $self->{socket} or return;
     weaken $self;
     my $look = sub {
-        return                       if !$self || !$self->{socket};
+        return                      if !$self || !$self->{socket};
         return $self->end('client') if $self->_has_left;
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    if    ($INC{'Twiggy/Server.pm'}) { $self->{watch} = AnyEvent->io(fh => $socket, poll => 'r', cb => $look) }
-    elsif ($INC{'Feersum.pm'})       { $self->{watch} = EV::io(fileno $socket, EV::READ(), $look) }
+    $self->{watch} = EventSource::Loop::readable($socket, $look);
     return;
 }
 
@@ -347,7 +344,7 @@ body, Feersum gives nothing to look at: close such streams after a time.
     my $stream = EventSource::Stream::Writer->new($writer, $env, %settings);
 
 Takes the writer that a PSGI responder has returned and the request's environment. Settings: C<opening>, bytes that are
-sent first; C<keepalive>, seconds of quiet after which a comment is sent under Twiggy and Feersum, and half as many more
+sent first; C<keepalive>, seconds of quiet after which a comment is sent under an event loop, and half as many more
 at most; none by default.
 
 =head2 close
