@@ -20,7 +20,7 @@ use overload        ();
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
 
 my %HISTORY        = (events => 1000,    bytes => 1_048_576, seconds => 3600);
-my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864);
+my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
 # In the order of their numbers in eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
@@ -144,16 +144,18 @@ sub _history {
         my ($setting, $suffix, $default) = @$asked;
         my $value = delete $given->{$setting};
         croak "EventSource::Hub: $setting must be a hash" if defined $value && ref $value ne 'HASH';
-        my %bound = (%$default, $value ? %$value : ());
-        for my $name (sort keys %bound) {
-            croak "EventSource::Hub: unknown bound '$name' of $setting" if !exists $default->{$name};
+        my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %{$value || {}});
+        my ($unknown) = grep { !exists $default->{$_} } sort keys %{$value || {}};
+        croak "EventSource::Hub: unknown bound '$unknown' of $setting" if defined $unknown;
+        for my $name (qw(events bytes)) {
             croak "EventSource::Hub: $name of $setting must be a whole number, from 0"
-                if $name ne 'seconds' && (!defined $bound{$name} || $bound{$name} !~ /\A[0-9]{1,15}\z/);
-            croak "EventSource::Hub: $name of $setting must be a number"
-                if $name eq 'seconds'
-                && (!defined $bound{$name} || $bound{$name} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+                if $bound{$name} !~ /\A[0-9]{1,15}\z/;
             $raw{$name . $suffix} = $bound{$name};
         }
+        croak "EventSource::Hub: seconds of $setting must be a number"
+            if defined $bound{seconds} && $bound{seconds} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/;
+        $raw{seconds} = $bound{seconds}
+            if defined $bound{seconds} && (!defined $raw{seconds} || $bound{seconds} < $raw{seconds});
     }
     return %raw;
 }
@@ -299,7 +301,7 @@ a sixteenth of its time later at the latest.
 
     history_in_all => {events => 100_000, bytes => 67_108_864}
 
-How much all channels remember together. The oldest event of all goes first.
+How much all channels remember together, C<seconds> too, if given. The oldest event of all goes first.
 
 =head2 on_slow
 
