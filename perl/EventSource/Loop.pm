@@ -6,25 +6,27 @@ use warnings;
 
 our $VERSION = '0.100';
 
-my %READABLE = (
+# Each is told whether the handle is to be written to, rather than read from.
+my %READY = (
     AnyEvent => sub {
-        my ($handle, $code) = @_;
-        return AnyEvent->io(fh => $handle, poll => 'r', cb => $code);
+        my ($handle, $writes, $code) = @_;
+        return AnyEvent->io(fh => $handle, poll => $writes ? 'w' : 'r', cb => $code);
     },
     EV => sub {
-        my ($handle, $code) = @_;
-        return EV::io($handle, EV::READ(), $code);
+        my ($handle, $writes, $code) = @_;
+        return EV::io($handle, $writes ? EV::WRITE() : EV::READ(), $code);
     },
     'IO::Async' => sub {
-        my ($handle, $code) = (_handle($_[0]), $_[1]);
+        my ($handle, $writes, $code) = (_handle(shift), @_);
         my $loop = $IO::Async::Loop::ONE_TRUE_LOOP;
-        $loop->watch_io(handle => $handle, on_read_ready => $code);
-        return EventSource::Loop::Guard->new(sub { $loop->unwatch_io(handle => $handle, on_read_ready => 1) });
+        my $ready = $writes ? 'on_write_ready' : 'on_read_ready';
+        $loop->watch_io(handle => $handle, $ready => $code);
+        return EventSource::Loop::Guard->new(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
     },
     Mojo => sub {
-        my ($handle, $code) = (_handle($_[0]), $_[1]);
+        my ($handle, $writes, $code) = (_handle(shift), @_);
         my $reactor = Mojo::IOLoop->singleton->reactor;
-        $reactor->io($handle => $code)->watch($handle, 1, 0);
+        $reactor->io($handle => $code)->watch($handle, !$writes, $writes);
         return EventSource::Loop::Guard->new(sub { $reactor->remove($handle) });
     },
 );
@@ -77,7 +79,7 @@ sub every {
 sub readable {
     my ($handle, $code) = @_;
     my $loop = _loop() or return;
-    return $READABLE{$loop}->($handle, $code);
+    return $READY{$loop}->($handle, 0, $code);
 }
 
 # Has a function called by the loop, not from within. False where none runs yet.
@@ -87,6 +89,13 @@ sub soon {
     return !!0 if $loop eq 'Mojo' && !Mojo::IOLoop->is_running;
     $SOON{$loop}->($code);
     return !!1;
+}
+
+# The same of a handle that takes something.
+sub writable {
+    my ($handle, $code) = @_;
+    my $loop = _loop() or return;
+    return $READY{$loop}->($handle, 1, $code);
 }
 
 # Private functions
@@ -161,6 +170,12 @@ no loop. With Mojo::IOLoop and IO::Async a descriptor that was given by its numb
     my $is_asked = EventSource::Loop::soon(sub { ... });
 
 Has a function called by the loop, not from within. False where none runs yet.
+
+=head2 writable
+
+    my $guard = EventSource::Loop::writable($handle, sub { ... });
+
+As L</readable>, of a handle that can be written to.
 
 =head1 COPYRIGHT AND LICENSE
 
