@@ -88,7 +88,8 @@ impl Hub {
         if let Some(id) = request.after.as_deref() {
             let known = self.ids.place(id).map(Position::at).or_else(|| Position::parse(id, &self.epoch));
             if let Some(Position { place, told }) = known.filter(|position| position.place <= self.newest) {
-                let gap = Some(Gap::Unknown).filter(|_| told == Some(0));
+                // Of what is forgotten it is told as such, whatever it was to be told of.
+                let gap = Some(Gap::Unknown).filter(|_| told == Some(0) && self.forgotten(topics) <= place);
                 return From { place, told: told.unwrap_or(0).min(self.newest), gap };
             }
         }

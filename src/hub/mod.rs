@@ -398,6 +398,11 @@ impl Hub {
         }
     }
 
+    /// Whether something was published since it was last told to [`forget`](Self::forget).
+    pub fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
     /// Forgets what is too much, or too old. Everything that was published has been offered to those who keep up.
     pub fn forget(&mut self, now: Instant) {
         let Settings { history, history_in_all, .. } = self.settings;

@@ -56,6 +56,11 @@ impl Hubs {
         }
     }
 
+    /// Whether any of them may have something to forget that was published of late.
+    pub(super) fn have_grown(&self) -> bool {
+        self.0.iter().flatten().any(|place| place.hub.has_grown())
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.iter().flatten().filter_map(|place| place.hub.next_due()).min()
     }

@@ -153,8 +153,6 @@ pub struct Reactor<I: Io> {
     /// Whether the process ends, or has ended all its streams.
     is_ending: bool,
     open_streams: usize,
-    /// How many events were published since the last flush.
-    published: usize,
     /// The settings that came last: mostly all streams have the same, and share them.
     settings: Option<Arc<Settings>>,
     answers: Vec<Answer>,
@@ -167,9 +165,6 @@ impl<I: Io> Reactor<I> {
     const DRAINED_BYTES: u32 = 1 << 20;
     /// How long a client that was told the end may take to close its side.
     const LINGER: Duration = Duration::from_secs(2);
-    /// So many events are published before they are sent: less than one stream is sent in a flush, so that who keeps up is
-    /// never behind, however short the history is.
-    const PUBLISHED: usize = Self::CALLS * GATHERED / 2;
     /// So many answers and streams to be sent to it has room for while it sleeps.
     const RESTING: usize = 1024;
     /// How long to wait when the system has no memory for what is sent.
@@ -187,7 +182,6 @@ impl<I: Io> Reactor<I> {
             finishing: None,
             is_ending: false,
             open_streams: 0,
-            published: 0,
             settings: None,
             answers: Vec::new(),
         }
@@ -209,7 +203,7 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless very much is published, or the hub is asked. Commands for streams that have ended change
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless a hub is asked what it has counted. Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
@@ -231,10 +225,6 @@ impl<I: Io> Reactor<I> {
             Command::Publish { hub, publication } => {
                 if let Some(hub) = self.hubs.get_mut(hub) {
                     hub.publish(*publication, now);
-                    self.published += 1;
-                }
-                if self.published >= Self::PUBLISHED {
-                    self.flush(now);
                 }
             }
             Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
@@ -253,16 +243,21 @@ impl<I: Io> Reactor<I> {
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
         self.mark_followers();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
-            self.flush_one(slot, now);
+        loop {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for slot in dirty.drain(..) {
+                self.flush_one(slot, now);
+            }
+            // What is to go on in the next turn was put into a new vector; mostly nothing was.
+            dirty.append(&mut self.dirty);
+            self.dirty = dirty;
+            // Whoever takes more is offered all before anything is forgotten: a burst says nothing about a client.
+            if self.dirty.is_empty() || !self.hubs.have_grown() {
+                break;
+            }
         }
-        // What is to go on in the next turn was put into a new vector; mostly nothing was.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
         // Only now: who keeps up misses nothing, however short the history is.
         self.hubs.forget(now);
-        self.published = 0;
         // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
             self.answers.push(Answer::Finished);

@@ -11,16 +11,19 @@ use JSON::MaybeXS ();
 use overload      ();
 use parent -norequire, 'EventSource::Hub';
 
-our @CARP_NOT = qw(EventSource::Hub);
+our @CARP_NOT = qw(EventSource::Hub EventSource::XS);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+
+# What makes an event.
+my @FIELDS = qw(comment data id json retry);
 
 # Public methods
 
 # What is wrong with the channel, or with the fields that stay, the hub itself says.
 sub publish {
     my ($self, $channel, $event) = @_;
-    return $self->SUPER::publish(@_[1 .. $#_]) if @_ != 3 || !defined $event;
+    goto &EventSource::Hub::publish if @_ != 3 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
     my %own =
@@ -54,7 +57,10 @@ sub _data {
 # An event's type is the name of its channel, unless it has one. With an event that is bytes the name is bytes too.
 sub _named {
     my ($name, $event) = @_;
-    return if defined $event->{event} || !defined $name || !grep { defined } @$event{qw(comment data id json retry)};
+    return
+           if defined $event->{event}
+        || !defined $name
+        || !grep { defined $event->{$_} || $_ eq 'json' && exists $event->{$_} } @FIELDS;
     utf8::encode($name) if $event->{bytes};
     return (event => $name);
 }
