@@ -41,7 +41,8 @@ sub _tap {
         croak "EventSource::Server: tap does not know '$name'" if !$SAID{$name};
         croak "EventSource::Server: tap takes code for $name"  if defined $said{$name} && ref $said{$name} ne 'CODE';
     }
-    my $tap = bless {%said, $wanted => $code, is_open => 1, server => $self->{server}}, 'EventSource::Server::Supply::Tap';
+    my $tap = bless {%said, $wanted => $code, is_open => 1, server => $self->{server}},
+        'EventSource::Server::Supply::Tap';
     weaken $tap->{server};
     delete $self->{taps}{$_} for grep { !$self->{taps}{$_} } keys %{$self->{taps}};
     weaken($self->{taps}{refaddr $tap} = $tap);
