@@ -51,7 +51,13 @@ sub call {
     return [204, [], []] if $self->{is_stopped};
     my $trouble = $self->_cannot_read($env);
     croak "EventSource::Server: $trouble" if defined $trouble;
-    return $self->{app}->call($env);
+    my $response = $self->{app}->call($env);
+    return $response if ref $response ne 'CODE';
+    return sub {
+        my $kept = $self;    # until the stream has begun, which keeps it from then on
+        $response->(@_);
+        return;
+    };
 }
 
 sub emit {
@@ -166,8 +172,7 @@ sub _join {
     my $stream = $conn->{stream};
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
-    weaken(my $still = $self);
-    $conn->on_close(sub { delete $still->{streams}{$name} if $still });
+    $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->_last_event_id($env)};
     $self->{hub}->_begin($stream, undef, $self->{channel}, $option);
     $self->_start(scalar EventSource::Server::Loop->at_hand, $env);
@@ -443,7 +448,8 @@ from then on, by default.
     my $es = EventSource::Server->new(%attributes);
 
 Takes attributes as names and values, or as a reference to a hash of them. Croaks if one is unknown or has a value that it
-cannot have, and where there is no Linux. When the object is gone it has stopped; its applications keep it.
+cannot have, and where there is no Linux. When the object is gone it has stopped; its applications
+and its streams keep it, its taps do not.
 
 =head2 emit
 

@@ -77,5 +77,6 @@ builder {
             return $count;
         }
     );
+    mount '/own'     => sub { EventSource::Server->new(supply => by_code('own'))->(shift) };
     mount '/streams' => $of->(sub { EventSource::XS->stats->{open} });
 };

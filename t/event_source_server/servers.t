@@ -122,6 +122,18 @@ my @TESTS = (
         is ask('/runs/dies'), 2, 'the worker goes on';
     },
 
+    'a server of one stream' => sub {
+        my $client = stream('own');
+        has_ok($client, "event: begun\ndata: 1\n\n", 'need not be kept');
+        ask('/supplies/own?tick=two');
+        has_ok($client, "data: two\n\n", 'while its stream is there');
+        my $other = stream('own');
+        has_ok($other, "event: begun\ndata: 2\n\n", 'and each has its own');
+        $other->leave;
+        ok wait_until($DEADLINE, sub { ask('/supplies/own?tick=late') eq 'none' }), 'it ends with it';
+        $client->leave;
+    },
+
     'keepalive' => sub {
         my $client = stream('kept');
         my $begun  = length $client->body;
