@@ -16,7 +16,7 @@ use EventSource::Server::Loop;
 use EventSource::Server::Source;
 use EventSource::Server::Supply;
 use EventSource::Stream::Relay;
-use Scalar::Util qw(weaken);
+use Scalar::Util qw(blessed weaken);
 
 use overload '&{}' => sub { $_[0]->to_app }, bool => sub { !!1 }, fallback => 1;
 
@@ -139,8 +139,14 @@ sub _check {
         if $interval !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ || $interval == 0;
     croak 'EventSource::Server: headers must be an array of names and values'
         if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
-    return                                                     if !defined $option->{hub};
+    EventSource::Hub::_check_start($option->{start});
+    EventSource::Hub::_names($option->{channel})              if defined $option->{channel};
+    croak "EventSource::Server: a server's channel is a name" if ref $option->{channel};
+    return                                                    if !defined $option->{hub};
+    croak 'EventSource::Server: hub must be an EventSource::Hub'
+        if !blessed $option->{hub} || !$option->{hub}->isa('EventSource::Hub');
     croak 'EventSource::Server: a hub has channels; say which' if !defined $option->{channel};
+
     for my $name (@OF_HUB) {
         croak "EventSource::Server: $name is the hub's to know" if defined $option->{$name};
     }

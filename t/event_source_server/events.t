@@ -121,9 +121,13 @@ subtest 'what new is not to be given croaks at its line' => sub {
         [[headers               => ['x']]  => qr/headers must be an array of names and values/],
         [[native                => 7]      => qr/native must be 'auto', 0 or 1/],
         [[retry                 => 'soon'] => qr/retry must be a whole number of milliseconds/],
-        [[on_slow               => 'wait'] => qr/on_slow/],
-        [[hub => EventSource::Hub->new]                                => qr/a hub has channels; say which/],
-        [[hub => EventSource::Hub->new, channel => 'c', history => {}] => qr/history is the hub's to know/],
+        [[start                 => 'soon'] => qr/start must be/],
+        [[channel               => '']     => qr/a channel's name must not be empty/],
+        [[channel => EventSource::Hub->match('*')]                         => qr/a server's channel is a name/],
+        [[hub     => 'news', channel => 'c']                               => qr/hub must be an EventSource::Hub/],
+        [[on_slow => 'wait']                                               => qr/on_slow/],
+        [[hub     => EventSource::Hub->new]                                => qr/a hub has channels; say which/],
+        [[hub     => EventSource::Hub->new, channel => 'c', history => {}] => qr/history is the hub's to know/],
     ) {
         my ($options, $why) = @$case;
         my $line = __LINE__ + 1;

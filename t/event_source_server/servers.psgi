@@ -32,10 +32,14 @@ sub by_code {
 my $lines;
 if ($ENV{SUPPLY_LINES}) { open $lines, '+<', $ENV{SUPPLY_LINES} or die "$ENV{SUPPLY_LINES}: $!" }
 
+my $hub = EventSource::Hub->new(per_process => 1);
+
 my %server = (
     plain    => EventSource::Server->new(per_process => 1),
-    kept     => EventSource::Server->new(per_process => 1, keepalive => 1, keepalive_interval => 0.3),
-    writer   => EventSource::Server->new(per_process => 1, native    => 0),
+    lone     => EventSource::Server->new,
+    shared   => EventSource::Server->new(hub         => $hub, channel   => 'shared', start              => -1),
+    kept     => EventSource::Server->new(per_process => 1,    keepalive => 1,        keepalive_interval => 0.3),
+    writer   => EventSource::Server->new(per_process => 1,    native    => 0),
     code     => EventSource::Server->new(supply      => by_code('code')),
     served   => EventSource::Server->new(supply      => by_code('served'), native => 0),
     dies     => EventSource::Server->new(supply      => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
@@ -77,6 +81,7 @@ builder {
             return $count;
         }
     );
+    mount '/publish' => $of->(sub { my ($channel, $data) = @_; $hub->publish($channel, $data) });
     mount '/own'     => sub { EventSource::Server->new(supply => by_code('own'))->(shift) };
     mount '/streams' => $of->(sub { EventSource::XS->stats->{open} });
 };

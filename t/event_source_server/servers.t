@@ -150,6 +150,27 @@ my @TESTS = (
         $client->leave;
     },
 
+    'a channel of a hub' => sub {
+        ask('/emit/shared?tick=one');
+        ask('/publish/other?aside');
+        my $client = stream('shared');
+        has_ok($client, "data: one\n\n", 'may begin with what was there');
+        ask('/publish/shared?two');
+        has_ok($client, "data: two\n\n", 'and has what others publish');
+        is_deeply data($client), ['one', 'two'], 'in that channel alone';
+        ask('/stop/shared');
+        ok $client->read_all, 'when it is stopped its streams end';
+        like ask('/publish/shared?later'), qr/\A\S+-[0-9]+\z/, 'and the hub goes on';
+    },
+
+    'several processes' => sub {
+        my $warned = qr/^EventSource::Hub: this server has several processes/m;
+        unlike $server->log, $warned, 'are no matter where there is a supply, or it is meant';
+        stream('lone')->leave;
+        return unlike $server->log, $warned, 'nor where there is but one' if $server->{name} ne 'Starman';
+        ok wait_until($DEADLINE, sub { $server->log =~ $warned }), 'but are warned of otherwise';
+    },
+
     'stop' => sub {
         my @clients = (stream('plain'), stream('plain'));
         is ask('/many-and-stop/plain?3000'), 3000, 'after many events at once';

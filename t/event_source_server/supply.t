@@ -97,7 +97,7 @@ subtest 'what code returns is held until the server is stopped' => sub {
     {
 
         package Guard;
-        sub DESTROY { ${$_[0][0]}++ }
+        sub DESTROY { ${$_[0][0]}++; return }
     }
     for my $end (
         [stop => sub { $_[0]->stop }],
