@@ -1,5 +1,6 @@
 //! Beginning to follow, being sent, being overtaken, leaving.
 
+use super::merge::Picked;
 use super::*;
 
 /// Where a stream begins.
@@ -33,7 +34,7 @@ impl Hub {
     /// follows nothing yet, its position; then a gap, if it has missed something; then what the order of places cannot
     /// bring. What it follows twice counts once.
     pub fn follow(&mut self, stream: StreamId, follower: &mut Follower, request: &Request, now: Instant) -> Vec<Told> {
-        self.forget(now);
+        self.expire(now);
         let mut told = Vec::new();
         let is_first = !follower.is_following();
         if !is_first {
@@ -62,21 +63,22 @@ impl Hub {
 
     /// Adds to what a stream follows, and says what was new.
     fn add_topics(&mut self, stream: StreamId, follower: &mut Follower, topics: &[Topic]) -> Vec<Followed> {
-        let mut all = std::mem::take(&mut follower.topics).into_vec();
-        let known = all.len();
-        for topic in topics {
-            let followed = match topic {
-                Topic::Channel(name) => Followed::Channel(self.channel(name) as u32),
-                Topic::Pattern(text) => Followed::Pattern(self.pattern(text) as u32),
-            };
-            if !all.contains(&followed) {
-                all.push(followed);
-                if let Some(followers) = self.followers(followed) {
-                    followers.add(stream);
-                }
+        let known = follower.topics.to_vec();
+        let followed = |hub: &mut Self, topic: &Topic| match topic {
+            Topic::Channel(name) => Followed::Channel(hub.channel(name) as u32),
+            Topic::Pattern(text) => Followed::Pattern(hub.pattern(text) as u32),
+        };
+        let mut added: Vec<Followed> = topics.iter().map(|topic| followed(self, topic)).collect();
+        added.sort_unstable();
+        added.dedup();
+        added.retain(|topic| known.binary_search(topic).is_err());
+        for topic in &added {
+            if let Some(followers) = self.followers(*topic) {
+                followers.add(stream);
             }
         }
-        let added = all[known..].to_vec();
+        let mut all = [known, added.clone()].concat();
+        all.sort_unstable();
         follower.topics = all.into();
         added
     }
@@ -165,7 +167,7 @@ impl Hub {
             return;
         }
         self.take_pending(follower, told);
-        let all = std::mem::take(&mut follower.topics).into_vec();
+        let all = follower.topics.to_vec();
         let is_left =
             |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
@@ -234,11 +236,23 @@ impl Hub {
     }
 
     fn pending_of<'a>(&'a self, follower: &'a Follower) -> Merge<'a> {
+        /// From so many histories on it is quicker to look at what was published than at each of them.
+        const MANY: usize = 8;
+        let Follower { place, ref topics, is_conflated } = *follower;
+        if place >= self.newest {
+            return Merge::Nothing;
+        }
+        if !is_conflated && self.recent.covers(place) && self.logs(topics).nth(MANY).is_some() {
+            return Merge::Picked(Picked { hub: self, topics, place });
+        }
         self.pending(&follower.topics, follower.place, follower.is_conflated)
     }
 
     /// Whether something is forgotten that a stream has not been sent.
     pub fn is_overtaken(&self, follower: &Follower) -> bool {
+        if self.forgotten <= follower.place {
+            return false; // whatever it follows
+        }
         let forgotten = match self.settings.on_slow {
             OnSlow::Newest => self.lost(&follower.topics),
             OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
@@ -259,7 +273,7 @@ impl Hub {
             }
             return Ok(self.skip(follower));
         }
-        if self.settings.on_slow == OnSlow::Newest {
+        if self.settings.on_slow == OnSlow::Newest && (follower.is_conflated || self.forgotten > follower.place) {
             let was = follower.is_conflated;
             follower.is_conflated = self.forgotten(&follower.topics) > follower.place;
             self.counts.conflated += u64::from(follower.is_conflated && !was);

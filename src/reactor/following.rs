@@ -50,6 +50,12 @@ impl Hubs {
         }
     }
 
+    pub(super) fn expire(&mut self, now: Instant) {
+        for place in self.0.iter_mut().flatten() {
+            place.hub.expire(now);
+        }
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.iter().flatten().filter_map(|place| place.hub.next_due()).min()
     }

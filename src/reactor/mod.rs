@@ -137,7 +137,7 @@ struct Entry<S> {
 }
 
 /// At most so many blocks go out in one call.
-const GATHERED: usize = 64;
+const GATHERED: usize = 256;
 
 /// Sends what waits to many clients.
 pub struct Reactor<I: Io> {
@@ -153,6 +153,8 @@ pub struct Reactor<I: Io> {
     /// Whether the process ends, or has ended all its streams.
     is_ending: bool,
     open_streams: usize,
+    /// How many events were published since the last flush.
+    published: usize,
     /// The settings that came last: mostly all streams have the same, and share them.
     settings: Option<Arc<Settings>>,
     answers: Vec<Answer>,
@@ -165,6 +167,9 @@ impl<I: Io> Reactor<I> {
     const DRAINED_BYTES: u32 = 1 << 20;
     /// How long a client that was told the end may take to close its side.
     const LINGER: Duration = Duration::from_secs(2);
+    /// So many events are published before they are sent: less than one stream is sent in a flush, so that who keeps up is
+    /// never behind, however short the history is.
+    const PUBLISHED: usize = Self::CALLS * GATHERED / 2;
     /// So many answers and streams to be sent to it has room for while it sleeps.
     const RESTING: usize = 1024;
     /// How long to wait when the system has no memory for what is sent.
@@ -182,6 +187,7 @@ impl<I: Io> Reactor<I> {
             finishing: None,
             is_ending: false,
             open_streams: 0,
+            published: 0,
             settings: None,
             answers: Vec::new(),
         }
@@ -203,7 +209,7 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush). Commands for streams that have ended change
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless very much is published, or the hub is asked. Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
@@ -225,13 +231,21 @@ impl<I: Io> Reactor<I> {
             Command::Publish { hub, publication } => {
                 if let Some(hub) = self.hubs.get_mut(hub) {
                     hub.publish(*publication, now);
+                    self.published += 1;
+                }
+                if self.published >= Self::PUBLISHED {
+                    self.flush(now);
                 }
             }
             Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
             Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
+            Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
-            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel),
+            Command::Ask { hub, ticket, channel } => {
+                self.flush(now); // what was published before is sent, or waits for a client, and is in bounds
+                self.ask(hub, ticket, &channel);
+            }
             Command::Finish { within } => self.finish(within, now),
         }
     }
@@ -246,8 +260,10 @@ impl<I: Io> Reactor<I> {
         // What is to go on in the next turn was put into a new vector; mostly nothing was.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
-        self.hubs.forget(now); // only now: who keeps up misses nothing, however short the history is
-                               // Here, for the last stream may have ended by what was sent to it.
+        // Only now: who keeps up misses nothing, however short the history is.
+        self.hubs.forget(now);
+        self.published = 0;
+        // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
             self.answers.push(Answer::Finished);
         }
@@ -272,7 +288,7 @@ impl<I: Io> Reactor<I> {
                 self.look(slot, at, now);
             }
         }
-        self.hubs.forget(now);
+        self.hubs.expire(now);
         self.go_on_draining(now);
         self.go_on_finishing(now);
     }

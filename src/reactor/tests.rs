@@ -2,6 +2,7 @@
 
 mod ending;
 mod finishing;
+mod following;
 mod model;
 mod sending;
 mod world;
