@@ -18,7 +18,7 @@ use EventSource::Server::Supply;
 use EventSource::Stream::Relay;
 use Scalar::Util qw(blessed weaken);
 
-use overload '&{}' => sub { $_[0]->to_app }, bool => sub { !!1 }, fallback => 1;
+use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
 
 # What is wrong is wrong where this was called.
 our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource Plack::Component);

@@ -120,6 +120,8 @@ subtest 'the interface of the object' => sub {
     is ref \&$es,       'CODE', 'it can be called';
     is ref $es->to_app, 'CODE', 'as an application';
     ok $es, 'and is true';
+    isnt "$es", '' . EventSource::Server->new, 'as a string it is itself';
+    ok $es != EventSource::Server->new && $es == $es, 'and by number';
     is_deeply $es->headers,
         [
         'Cache-Control'     => 'must-revalidate, no-cache',
