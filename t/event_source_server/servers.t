@@ -21,7 +21,11 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my $PSGI = 't/event_source_server/servers.psgi';
 
 # One process, which is not replaced after some requests.
-my %START = (Starman => [workers => 1, args => ['--max-requests', 1_000_000]]);
+my %START = (
+    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
+    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    'uWSGI'   => [workers => 1],
+);
 
 my $server;
 
@@ -167,7 +171,7 @@ my @TESTS = (
         my $warned = qr/^EventSource::Hub: this server has several processes/m;
         unlike $server->log, $warned, 'are no matter where there is a supply, or it is meant';
         stream('lone')->leave;
-        return unlike $server->log, $warned, 'nor where there is but one' if $server->{name} ne 'Starman';
+        return unlike $server->log, $warned, 'nor where there is but one' if $server->{name} !~ /\AStar/;
         ok wait_until($DEADLINE, sub { $server->log =~ $warned }), 'but are warned of otherwise';
     },
 
@@ -242,7 +246,7 @@ my $folder = File::Temp->newdir;
 my $fifo   = "$folder/lines";
 mkfifo($fifo, 0600) or die "$fifo: $!";
 
-for my $name (qw(HTTP::Server::PSGI Starman Twiggy Feersum)) {
+for my $name (qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum)) {
     subtest $name => sub {
         needs(Server->missing($name));
         $server = Server->start($name, $PSGI, @{$START{$name} || []}, env => {SUPPLY_LINES => $fifo});
