@@ -19,7 +19,7 @@ use overload        ();
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
 
-my %HISTORY        = (events => 1000,    bytes => 1_048_576, seconds => 3600);
+my %HISTORY        = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
 my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
 # In the order of their numbers in eventsource.h.

@@ -2,103 +2,138 @@ package EventSource::Loop;
 use strict;
 use warnings;
 
-# The event loop that the application runs in, if it runs in one: AnyEvent, EV, Mojo::IOLoop or IO::Async.
+# The event loop that the application runs in, whichever it is: just what streams and supplies need of one.
 
 our $VERSION = '0.100';
 
-# Each is told whether the handle is to be written to, rather than read from.
-my %READY = (
-    AnyEvent => sub {
-        my ($handle, $writes, $code) = @_;
-        return AnyEvent->io(fh => $handle, poll => $writes ? 'w' : 'r', cb => $code);
+use Scalar::Util qw(weaken);
+
+# How each loop calls back: when a time is over, when it has its next turn, and when a handle can be read, or written to.
+# What these return ends that when it is let go of.
+my %AFTER = (
+    'AnyEvent' => sub {
+        my ($seconds, $code) = @_;
+        return AnyEvent->timer(after => $seconds, cb => sub { $code->() });
     },
-    EV => sub {
+    'EV' => sub {
+        my ($seconds, $code) = @_;
+        return EV::timer($seconds, 0, sub { $code->() });
+    },
+    'Mojo::IOLoop' => sub {
+        my ($seconds, $code) = @_;
+        my $timer = Mojo::IOLoop->timer($seconds => sub { $code->() });
+        return _guard(sub { Mojo::IOLoop->remove($timer) });
+    },
+    'IO::Async' => sub {
+        my ($seconds, $code) = @_;
+        my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
+        my $timer = $loop->watch_time(after => $seconds, code => sub { $code->() });
+        return _guard(sub { $loop->unwatch_time($timer) });
+    },
+);
+
+my %READY = (
+    'AnyEvent' => sub {
         my ($handle, $writes, $code) = @_;
-        return EV::io($handle, $writes ? EV::WRITE() : EV::READ(), $code);
+        return AnyEvent->io(fh => $handle, poll => $writes ? 'w' : 'r', cb => sub { $code->() });
+    },
+    'EV' => sub {
+        my ($handle, $writes, $code) = @_;
+        return EV::io($handle, $writes ? EV::WRITE() : EV::READ(), sub { $code->() });
+    },
+    'Mojo::IOLoop' => sub {
+        my ($handle, $writes, $code) = (_handle(shift), @_);
+        my $reactor = Mojo::IOLoop->singleton->reactor;
+        $reactor->io($handle => sub { $code->() })->watch($handle, !$writes, $writes);
+        return _guard(sub { $reactor->remove($handle) });
     },
     'IO::Async' => sub {
         my ($handle, $writes, $code) = (_handle(shift), @_);
-        my $loop = $IO::Async::Loop::ONE_TRUE_LOOP;
+        my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
         my $ready = $writes ? 'on_write_ready' : 'on_read_ready';
-        $loop->watch_io(handle => $handle, $ready => $code);
-        return EventSource::Loop::Guard->new(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
-    },
-    Mojo => sub {
-        my ($handle, $writes, $code) = (_handle(shift), @_);
-        my $reactor = Mojo::IOLoop->singleton->reactor;
-        $reactor->io($handle => $code)->watch($handle, !$writes, $writes);
-        return EventSource::Loop::Guard->new(sub { $reactor->remove($handle) });
+        $loop->watch_io(handle => $handle, $ready => sub { $code->() });
+        return _guard(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
     },
 );
 
 my %SOON = (
-    AnyEvent => sub { AnyEvent::postpone(\&{$_[0]}) },
-    EV       => sub {
+    'AnyEvent' => sub {
+        my $code = shift;
+        AnyEvent::postpone(\&$code);
+    },
+    'EV' => sub {
         my $code = shift;
         my $timer;
         $timer = EV::timer(0, 0, sub { undef $timer; $code->() });
     },
-    'IO::Async' => sub { $IO::Async::Loop::ONE_TRUE_LOOP->later($_[0]) },
-    Mojo        => sub { Mojo::IOLoop->next_tick($_[0]) },
+    'Mojo::IOLoop' => sub { Mojo::IOLoop->next_tick($_[0]) },
+    'IO::Async'    => sub { $IO::Async::Loop::ONE_TRUE_LOOP->later($_[0]) },
 );
 
-my %EVERY = (
-    AnyEvent => sub {
-        my ($seconds, $code) = @_;
-        return AnyEvent->timer(after => $seconds, interval => $seconds, cb => $code);
-    },
-    EV => sub {
-        my ($seconds, $code) = @_;
-        return EV::timer($seconds, $seconds, $code);
-    },
-    'IO::Async' => sub {
-        my ($seconds, $code) = @_;
-        my $loop = $IO::Async::Loop::ONE_TRUE_LOOP;
-        my ($timer, $again);
-        $again = sub { $timer = $loop->watch_time(after => $seconds, code => $again); $code->() };
-        $timer = $loop->watch_time(after => $seconds, code => $again);
-        return EventSource::Loop::Guard->new(sub { $loop->unwatch_time($timer); undef $again });
-    },
-    Mojo => sub {
-        my ($seconds, $code) = @_;
-        my $id = Mojo::IOLoop->recurring($seconds => $code);
-        return EventSource::Loop::Guard->new(sub { Mojo::IOLoop->remove($id) });
-    },
-);
+# To ask AnyEvent would have it choose what it runs on, which is the application's to do.
+sub at_hand {
+    my ($class, %option) = @_;
+    my $name =
+          $INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL             ? 'AnyEvent'
+        : $INC{'EV.pm'}                                               ? 'EV'
+        : $INC{'Mojo/IOLoop.pm'}                                      ? 'Mojo::IOLoop'
+        : $INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP ? 'IO::Async'
+        : $INC{'AnyEvent.pm'} && $option{may_choose}                  ? 'AnyEvent'
+        :                                                               return;
+    return bless \$name, $class;
+}
 
-# Public functions
+# Public methods
 
-# Calls a function every so many seconds, until what this returns is gone; undef where there is no loop.
+sub after {
+    my ($self, $seconds, $code) = @_;
+    return $AFTER{$$self}->($seconds, $code);
+}
+
 sub every {
-    my ($seconds, $code) = @_;
-    my $loop = _loop() or return;
-    return $EVERY{$loop}->($seconds, $code);
+    my ($self, $seconds, $code) = @_;
+    my $timer = {};
+    weaken(my $still = $timer);
+    my $tick;
+    my $again = sub {
+        return if !$still;
+        $still->{next} = $self->after($seconds, $tick);
+        return;
+    };
+    $tick = $timer->{tick} = sub {
+        $again->();
+        $code->();
+    };
+    weaken $tick;
+    $again->();
+    return $timer;
 }
 
-# Calls a function whenever a handle is readable, until what this returns is gone; undef where there is no loop.
+sub name { return ${$_[0]} }
+
 sub readable {
-    my ($handle, $code) = @_;
-    my $loop = _loop() or return;
-    return $READY{$loop}->($handle, 0, $code);
+    my ($self, $handle, $code) = @_;
+    return $READY{$$self}->($handle, 0, $code);
 }
 
-# Has a function called by the loop, not from within. False where none runs yet.
 sub soon {
-    my $code = shift;
-    my $loop = _loop() or return !!0;
-    return !!0 if $loop eq 'Mojo' && !Mojo::IOLoop->is_running;
-    $SOON{$loop}->($code);
+    my ($self, $code) = @_;
+    return !!0 if $$self eq 'Mojo::IOLoop' && !Mojo::IOLoop->is_running;
+    $SOON{$$self}->($code);
     return !!1;
 }
 
-# The same of a handle that takes something.
 sub writable {
-    my ($handle, $code) = @_;
-    my $loop = _loop() or return;
-    return $READY{$loop}->($handle, 1, $code);
+    my ($self, $handle, $code) = @_;
+    return $READY{$$self}->($handle, 1, $code);
 }
 
 # Private functions
+
+sub _guard {
+    my $code = shift;
+    return bless {code => $code}, 'EventSource::Loop::Guard';
+}
 
 # Some loops take no numbers. The descriptor of a number is closed with the watch.
 sub _handle {
@@ -108,25 +143,11 @@ sub _handle {
     return $own;
 }
 
-# Only what the application has chosen itself: to ask AnyEvent would have it choose.
-sub _loop {
-    return
-          $INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL             ? 'AnyEvent'
-        : $INC{'EV.pm'}                                               ? 'EV'
-        : $INC{'Mojo/IOLoop.pm'}                                      ? 'Mojo'
-        : $INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP ? 'IO::Async'
-        :                                                               undef;
-}
-
-# What ends a watch when it is gone.
-package EventSource::Loop::Guard;
-
-sub new { return bless \$_[1], $_[0] }
-
-sub DESTROY {
+sub EventSource::Loop::Guard::DESTROY {
     my $self = shift;
-    local $@;
-    eval { $$self->() };
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
+    local ($@, $!, $?);
+    eval { $self->{code}->() };
     return;
 }
 
@@ -143,39 +164,60 @@ EventSource::Loop - The event loop that the application runs in
 
     use EventSource::Loop;
 
-    EventSource::Loop::soon(sub { print "later\n" }) or print "there is no event loop\n";
+    my $loop = EventSource::Loop->at_hand;
+    print $loop ? 'there is ' . $loop->name : 'there is no event loop', "\n";
 
 =head1 DESCRIPTION
 
-What streams need of an event loop, by whichever the application runs in: AnyEvent (if it has chosen its backend), EV,
-Mojo::IOLoop or IO::Async, in this order. None is loaded for it.
+What streams and supplies need of an event loop, by whichever the application has loaded: AnyEvent, EV, Mojo::IOLoop or
+IO::Async. None is loaded for it.
 
-=head1 FUNCTIONS
+=head1 METHODS
+
+=head2 at_hand
+
+    my $loop = EventSource::Loop->at_hand;
+    my $loop = EventSource::Loop->at_hand(may_choose => 1);
+
+The loop; C<undef> if there is none. That it runs, or will, nobody can know. AnyEvent counts if it has chosen what it runs
+on, or with C<may_choose>, after all others.
+
+=head2 after
+
+    my $timer = $loop->after($seconds, sub { ... });
+
+Calls a function once when so many seconds, fractions allowed, are over, unless the timer is let go of before.
 
 =head2 every
 
-    my $guard = EventSource::Loop::every($seconds, sub { ... });
+    my $timer = $loop->every($seconds, sub { ... });
 
-Calls a function every so many seconds, fractions allowed, until the guard is gone. C<undef> where there is no loop.
+Calls a function every so many seconds until the timer is let go of.
+
+=head2 name
+
+    my $name = $loop->name;
+
+C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
 
 =head2 readable
 
-    my $guard = EventSource::Loop::readable($handle, sub { ... });
+    my $watch = $loop->readable($handle, sub { ... });
 
-Calls a function whenever a handle, or a descriptor's number, is readable, until the guard is gone. C<undef> where there is
-no loop. With Mojo::IOLoop and IO::Async a descriptor that was given by its number is closed with the guard.
+Calls a function whenever a handle, or a descriptor's number, can be read, until the watch is let go of. With Mojo::IOLoop
+and IO::Async a descriptor that was given by its number is closed with the watch.
 
 =head2 soon
 
-    my $is_asked = EventSource::Loop::soon(sub { ... });
+    my $is_asked = $loop->soon(sub { ... });
 
-Has a function called by the loop, not from within. False where none runs yet.
+Has a function called in the loop's next turn. False with a Mojo::IOLoop that does not run.
 
 =head2 writable
 
-    my $guard = EventSource::Loop::writable($handle, sub { ... });
+    my $watch = $loop->writable($handle, sub { ... });
 
-As L</readable>, of a handle that can be written to.
+As L</readable>, when it can be written to.
 
 =head1 COPYRIGHT AND LICENSE
 

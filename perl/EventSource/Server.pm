@@ -12,7 +12,7 @@ use EventSource::Hub;
 use EventSource::Hub::App;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
-use EventSource::Server::Loop;
+use EventSource::Loop;
 use EventSource::Server::Source;
 use EventSource::Server::Supply;
 use EventSource::Stream::Relay;
@@ -116,7 +116,7 @@ sub _add_tap {
     return $tap->_end('done') if $self->{is_stopped};
     $tap->{number} = ++$self->{made};
     $self->{taps}{$tap->{number}} = $tap;
-    my $loop = EventSource::Server::Loop->at_hand;
+    my $loop = EventSource::Loop->at_hand(may_choose => 1);
     $self->_keep_taps_alive($loop) if $loop && $self->{option}{keepalive};
     $self->_start($loop);
     return;
@@ -127,7 +127,7 @@ sub _cannot_read {
     my ($self, $env) = @_;
     $self->_settle_process;
     return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Server::Loop->at_hand;
+    return if $env->{'psgi.nonblocking'} && EventSource::Loop->at_hand(may_choose => 1);
     my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     return "$kind as supply is read by an event loop, which this server does not have";
 }
@@ -181,7 +181,7 @@ sub _join {
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->_last_event_id($env)};
     $self->{hub}->_begin($stream, undef, $self->{channel}, $option);
-    $self->_start(scalar EventSource::Server::Loop->at_hand, $env);
+    $self->_start(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
     EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub::_is_served($stream) && $stream->is_open;
     return;
 }

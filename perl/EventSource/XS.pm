@@ -105,8 +105,8 @@ sub _wait_with {
     _forget_others() if $process != $$;
     push @LATER, [@_];
 
-    # There may be no loop yet, or none that runs.
-    $is_asked ||= EventSource::Loop::soon(sub { __PACKAGE__->dispatch });
+    my $loop = !$is_asked && EventSource::Loop->at_hand or return;
+    $is_asked = $loop->soon(sub { __PACKAGE__->dispatch });    # it may not run yet
     return;
 }
 
@@ -146,6 +146,10 @@ Channels: publish once, and every stream that follows has it; what a client has 
 =item L<Plack::App::EventSource::PubSub>
 
 Channels that are followed and published to by their URLs.
+
+=item L<EventSource::Server>
+
+One supply of events for any number of clients; the interface of the Raku module of that name.
 
 =item L<HTTP::ServerEvent>
 

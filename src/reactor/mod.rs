@@ -203,7 +203,7 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless a hub is asked what it has counted. Commands for streams that have ended change
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub. Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
@@ -232,10 +232,7 @@ impl<I: Io> Reactor<I> {
             Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
-            Command::Ask { hub, ticket, channel } => {
-                self.flush(now); // what was published before is sent, or waits for a client, and is in bounds
-                self.ask(hub, ticket, &channel);
-            }
+            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel, now),
             Command::Finish { within } => self.finish(within, now),
         }
     }

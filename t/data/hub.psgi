@@ -22,8 +22,7 @@ my %WHY;     # why they have ended
 
 sub query {
     my $env = shift;
-    return
-        map { utf8::decode($_); $_ }
+    return map { utf8::decode($_); $_ }
         map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/,
         defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
 }

@@ -25,8 +25,8 @@ subtest 'large events' => sub {
     $hub->publish($_ % 4, $data) for 1 .. 1500;
     my $stats = $hub->stats;
     is $stats->{published}, 1500, 'all are published';
-    cmp_ok $stats->{history}{bytes}, '<=', 16 * $MB, 'the histories are bounded';
-    cmp_ok most() - $before, '<', 64 + 16 + 60, 'and so is what is on its way to them';
+    cmp_ok $stats->{history}{bytes}, '<=', 16 * $MB,     'the histories are bounded';
+    cmp_ok most() - $before,         '<',  64 + 16 + 60, 'and so is what is on its way to them';
 };
 
 subtest 'many small events' => sub {

@@ -201,7 +201,7 @@ Croaks if it can be no supply.
 
     $source->begin($emitter, $loop);
 
-Has it emit, by an L<EventSource::Server::Loop> if one is given. Dies of what the supply dies of meanwhile.
+Has it emit, by an L<EventSource::Loop> if one is given. Dies of what the supply dies of meanwhile.
 
 =head2 is_repeatable
 

@@ -140,7 +140,8 @@ sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };
     return if !defined $number;
-    $watch   = EventSource::Loop::readable($number, sub { EventSource::XS->dispatch }) or return;
+    my $loop = EventSource::Loop->at_hand or return;
+    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
     $watched = $$;
     return;
 }

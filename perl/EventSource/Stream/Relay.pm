@@ -8,6 +8,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use Carp qw(croak);
+use EventSource::Loop;
 use EventSource::Stream::Native;
 use EventSource::XS ();
 use IO::Select;
@@ -57,7 +58,7 @@ sub of {
     my $address = refaddr $stream;
     return $RELAYS{$address} if $RELAYS{$address};
     croak 'EventSource::Hub: there is no event loop that could serve this stream'
-        if !$stream->is_blocking && !$INC{'Twiggy/Server.pm'} && !$INC{'Feersum.pm'};
+        if !$stream->is_blocking && !EventSource::Loop->at_hand;
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "EventSource::Hub: no socketpair: $!";
     my $number = EventSource::XS::_duplicate(fileno $theirs);
     croak "EventSource::Hub: no descriptor: $!" if !defined $number;
@@ -91,7 +92,8 @@ sub serve {
 sub _await_client {
     my $self = shift;
     weaken $self;
-    $self->{watch} = _watcher($self->{stream}->socket, 'w', sub { $self->_await_hub if $self });
+    $self->{watch} =
+        EventSource::Loop->at_hand->writable($self->{stream}->socket, sub { $self->_await_hub if $self });
     return;
 }
 
@@ -107,7 +109,7 @@ sub _await_hub {
         if    (!$goes_on)                { warn $@ if $@; $self->_end }
         elsif ($self->{stream}->is_full) { $self->_await_client }
     };
-    $self->{watch} = _watcher($self->{ours}, 'r', $copy);
+    $self->{watch} = EventSource::Loop->at_hand->readable($self->{ours}, $copy);
     return;
 }
 
@@ -132,13 +134,6 @@ sub _end {
     }
     $self->close;
     return;
-}
-
-# Calls a sub when a handle can be read, or written to.
-sub _watcher {
-    my ($handle, $poll, $code) = @_;
-    return AnyEvent->io(fh => $handle, poll => $poll, cb => $code) if $INC{'Twiggy/Server.pm'};
-    return EV::io(fileno $handle, $poll eq 'r' ? EV::READ() : EV::WRITE(), $code);
 }
 
 1;

@@ -245,7 +245,8 @@ sub _keep_alive {
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
-    $self->{keepalive} = EventSource::Loop::every($seconds, $tick);
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
 
@@ -287,7 +288,8 @@ sub _watch_socket {
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    $self->{watch} = EventSource::Loop::readable($socket, $look);
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{watch} = $loop->readable($socket, $look);
     return;
 }
 
