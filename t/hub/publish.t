@@ -113,26 +113,33 @@ subtest "an application's own ids" => sub {
     is $id, "$epoch-" . $hub->stats->{published}, 'they take a place in the sequence';
 };
 
+subtest 'an id that could be ours' => sub {
+    my $before = $hub->stats->{published};
+    ok !defined eval { $hub->publish(a => {id => "$epoch-1", data => 1}) }, 'is refused';
+    like $@, qr/\AEventSource::Hub: id must not begin as the hub's own ids do at \S+publish\.t line /,
+        'with the reason';
+    is $hub->stats->{published}, $before, 'and nothing is published';
+};
+
 my $pattern = EventSource::Hub->match('a*');
 
 my @REFUSED = (
-    ['no data'          => [a => undef],           'publish takes data, or a hash of fields, not undef'],
-    ['no field'         => [a => {}],              'an event needs one of event, id, retry, data, json, comment'],
-    ['undefined data'   => [a => {data => undef}], 'an event needs one of'],
-    ['a key alone'      => [a => {key => 'k'}],    'an event needs one of'],
-    ['an unknown field' => [a => {dta => 1}],      "unknown field 'dta'"],
-    ['a line break in event'    => [a => {event => "a\nb", data => 1}],   'event must not contain a line break'],
-    ['a line break in id'       => [a => {id => "a\r", data => 1}],       'id must not contain a line break'],
-    ['a NUL in id'              => [a => {id => "\0", data => 1}],        'id must not contain'],
-    ['an empty id'              => [a => {id => '', data => 1}],          'id must not be empty'],
-    ['an id that could be ours' => [a => {id => "$epoch-1", data => 1}],  "id must not begin as the hub's own ids do"],
-    ['a long id'                => [a => {id => 'x' x 1_025, data => 1}], 'id must have at most 1024 bytes'],
-    ['a retry that is none'     => [a => {retry => 'soon'}],            'retry must be a whole number of milliseconds'],
-    ['data and json'            => [a => {data => 1, json => 1}],       'data and json exclude each other'],
-    ['json and bytes'           => [a => {json => 1, bytes => 1}],      'bytes does not go with it'],
-    ['json that is none'        => [a => {json => sub { }}],            'json: '],
-    ['bytes that are no UTF-8'  => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
-    ['bytes that are wide'      => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
+    ['no data'               => [a => undef],           'publish takes data, or a hash of fields, not undef'],
+    ['no field'              => [a => {}],              'an event needs one of event, id, retry, data, json, comment'],
+    ['undefined data'        => [a => {data => undef}], 'an event needs one of'],
+    ['a key alone'           => [a => {key => 'k'}],    'an event needs one of'],
+    ['an unknown field'      => [a => {dta => 1}],      "unknown field 'dta'"],
+    ['a line break in event' => [a => {event => "a\nb", data => 1}],   'event must not contain a line break'],
+    ['a line break in id'    => [a => {id => "a\r", data => 1}],       'id must not contain a line break'],
+    ['a NUL in id'           => [a => {id => "\0", data => 1}],        'id must not contain'],
+    ['an empty id'           => [a => {id => '', data => 1}],          'id must not be empty'],
+    ['a long id'             => [a => {id => 'x' x 1_025, data => 1}], 'id must have at most 1024 bytes'],
+    ['a retry that is none'  => [a => {retry => 'soon'}],              'retry must be a whole number of milliseconds'],
+    ['data and json'         => [a => {data => 1, json => 1}],         'data and json exclude each other'],
+    ['json and bytes'        => [a => {json => 1, bytes => 1}],        'bytes does not go with it'],
+    ['json that is none'     => [a => {json => sub { }}],              'json: '],
+    ['bytes that are no UTF-8'    => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
+    ['bytes that are wide'        => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
     ['a reference as data'        => [a => \'x'],                   'data must be a string, not a reference to SCALAR'],
     ['code'                       => [a => sub { }],                'data must be a string, not a reference to CODE'],
     ['an object without a string' => [a => Silent->new],            'data must be a string, not a reference to Silent'],
