@@ -39,6 +39,7 @@ sub CLONE {
 
 sub dispatch {
     EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
+    EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     _forget_others()                     if $process != $$;
     $is_asked = 0;
     my @callbacks = splice @LATER;    # what these have called later is for the next time
