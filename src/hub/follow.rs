@@ -47,7 +47,7 @@ impl Hub {
         let from = self.beginning(request, &added);
         let floor = self.forgotten(&added);
         let after = self.tell_beginning(&from, floor, is_first, &mut told);
-        self.tell_before(&added, from.place, after, &mut told);
+        self.tell_before(self.pending(&added, from.place, false), after, &mut told);
         if is_first {
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
@@ -132,8 +132,8 @@ impl Hub {
 
     /// Tells a stream the events between two places. Something of the same time is forgotten, and the stream knows that: so
     /// that it is not told again, each is followed by a position that says so.
-    fn tell_before(&self, topics: &[Followed], place: u64, through: u64, told: &mut Vec<Told>) {
-        for logged in self.pending(topics, place, false).take_while(|logged| logged.place <= through) {
+    fn tell_before(&self, events: Merge<'_>, through: u64, told: &mut Vec<Told>) {
+        for logged in events.take_while(|logged| logged.place <= through) {
             told.push(Told::Event(logged.event.clone()));
             let position = Position { place: logged.place, told: Some(through) };
             told.push(Told::Position(position.block(&self.epoch)));
@@ -148,8 +148,8 @@ impl Hub {
         if self.is_overtaken(follower) {
             told.extend(self.skip(follower));
         }
-        let events = self.pending(&follower.topics, follower.place, false);
-        told.extend(events.map(|logged| Told::Event(logged.event.clone())));
+        self.conflate(follower);
+        told.extend(self.pending_of(follower).map(|logged| Told::Event(logged.event.clone())));
         follower.place = self.newest;
     }
 
@@ -252,19 +252,25 @@ impl Hub {
     ///
     /// That history has overtaken it, and that it is to end for that.
     pub fn catch_up(&mut self, follower: &mut Follower) -> Result<Vec<Told>, Gap> {
+        let mut told = Vec::new();
         if self.is_overtaken(follower) {
             if self.settings.on_slow == OnSlow::Disconnect {
                 self.counts.disconnected += 1;
                 return Err(Gap::Slow);
             }
-            return Ok(self.skip(follower));
+            told = self.skip(follower);
         }
+        self.conflate(follower);
+        Ok(told)
+    }
+
+    /// Sees whether a stream is to be sent only the newest from where it is.
+    fn conflate(&mut self, follower: &mut Follower) {
         if self.settings.on_slow == OnSlow::Newest {
             let was = follower.is_conflated;
             follower.is_conflated = self.forgotten(&follower.topics) > follower.place;
             self.counts.conflated += u64::from(follower.is_conflated && !was);
         }
-        Ok(Vec::new())
     }
 
     /// Tells a stream that history has overtaken it, and puts it where it can go on.
@@ -277,7 +283,8 @@ impl Hub {
         };
         let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow) };
         let after = self.tell_beginning(&from, floor, false, &mut told);
-        self.tell_before(&follower.topics, follower.place, after, &mut told);
+        let conflates = self.settings.on_slow == OnSlow::Newest;
+        self.tell_before(self.pending(&follower.topics, follower.place, conflates), after, &mut told);
         follower.place = after;
         told
     }
