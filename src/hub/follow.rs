@@ -35,29 +35,56 @@ impl Hub {
     pub fn follow(&mut self, stream: StreamId, follower: &mut Follower, request: &Request, now: Instant) -> Vec<Told> {
         self.expire(now);
         let mut told = Vec::new();
-        let is_first = !follower.is_following();
-        if !is_first {
-            // What it follows already goes its own way up to here.
-            self.take_pending(follower, &mut told);
-        }
+        let known = follower.topics.to_vec();
         let added = self.add_topics(stream, follower, &request.topics);
-        if added.is_empty() && !is_first {
+        if added.is_empty() {
             return told;
         }
         let from = self.beginning(request, &added);
-        let floor = self.forgotten(&added);
-        let after = self.tell_beginning(&from, floor, is_first, &mut told);
-        self.tell_before(self.pending(&added, from.place, false), after, &mut told);
-        if is_first {
+        if known.is_empty() {
+            let after = self.tell_beginning(&from, self.forgotten(&added), true, &mut told);
+            self.tell_before(self.pending(&added, from.place, false), after, &mut told);
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
             follower.place = after;
-        } else if self.pending(&added, after, false).next().is_some() {
-            let events = self.pending(&added, after, false).map(|logged| Told::Event(logged.event.clone()));
-            told.extend(events.collect::<Vec<_>>());
-            told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
+        } else {
+            self.follow_more(follower, known, &added, &from, &mut told);
         }
         told
+    }
+
+    /// Brings a stream what it follows from now on to where it is. It is not sent again what it has followed before.
+    fn follow_more(
+        &mut self,
+        follower: &mut Follower,
+        known: Vec<Followed>,
+        added: &[Followed],
+        from: &From,
+        told: &mut Vec<Told>,
+    ) {
+        let others: HashSet<usize> = self.channels_of(&known).collect();
+        let mut beside: Vec<usize> = self.channels_of(added).filter(|at| !others.contains(at)).collect();
+        beside.sort_unstable();
+        beside.dedup();
+        let beside: Vec<Followed> = beside.into_iter().map(|at| Followed::Channel(at as u32)).collect();
+        let mut floor = self.forgotten(added);
+        if floor > from.place {
+            floor = self.forgotten(&beside).max(self.gone_of(added, &known));
+        }
+        if from.gap.is_none() && from.place == follower.place && floor <= from.place {
+            return; // the order of places brings all of it
+        }
+        // What it has followed before goes its own way up to here.
+        let all = std::mem::replace(&mut follower.topics, known.into());
+        self.take_pending(follower, told);
+        follower.topics = all;
+        let before = told.len();
+        let after = self.tell_beginning(from, floor, false, told);
+        self.tell_before(self.pending(&beside, from.place, false), after, told);
+        told.extend(self.pending(&beside, after, false).map(|logged| Told::Event(logged.event.clone())));
+        if told.len() > before {
+            told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
+        }
     }
 
     /// Adds to what a stream follows, and says what was new.
@@ -191,15 +218,20 @@ impl Hub {
         }
     }
 
-    /// The histories of what is followed. One may be there twice.
-    fn logs<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = &'a Log> {
+    /// The channels that are followed. One may be there twice.
+    fn channels_of<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = usize> + 'a {
         topics.iter().flat_map(move |topic| {
             let (one, several) = match topic {
                 Followed::Channel(at) => (Some(*at as usize), &[][..]),
                 Followed::Pattern(at) => (None, &self.patterns[*at as usize].channels[..]),
             };
-            one.into_iter().chain(several.iter().copied()).map(move |at| &self.channels[at].log)
+            one.into_iter().chain(several.iter().copied())
         })
+    }
+
+    /// Their histories.
+    fn logs<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = &'a Log> {
+        self.channels_of(topics).map(move |at| &self.channels[at].log)
     }
 
     /// Through which place anything is forgotten of what is followed.
@@ -211,7 +243,18 @@ impl Hub {
         forgotten.max().unwrap_or(0)
     }
 
-    /// The same, of the newest events of all keys.
+    /// What those channels had forgotten that are no more and that some patterns match, but not others.
+    fn gone_of(&self, topics: &[Followed], others: &[Followed]) -> u64 {
+        let matches = |topics: &[Followed], name: &[u8]| {
+            topics.iter().any(|topic| match topic {
+                Followed::Channel(_) => false,
+                Followed::Pattern(at) => self.patterns[*at as usize].glob.matches(name),
+            })
+        };
+        self.gone.forgotten(|name| matches(topics, name) && !matches(others, name))
+    }
+
+    /// The same as [`forgotten`](Self::forgotten), of the newest events of all keys.
     fn lost(&self, topics: &[Followed]) -> u64 {
         let lost = topics.iter().map(|topic| match topic {
             Followed::Channel(at) => self.channels[*at as usize].log.lost(),

@@ -36,7 +36,7 @@ use ids::Ids;
 use merge::{Merge, Part};
 use position::Position;
 use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -157,3 +157,43 @@ fn after_a_gap_a_stream_is_still_sent_the_newest_of_each_key() {
     assert_eq!(case.sent(), format!("gap e-0-5 slow, {b}, 6, 7, 8, 9, 10, 11"));
     assert_eq!(case.sent(), "");
 }
+
+#[test]
+fn following_twice_from_the_same_place_is_following_both_from_there() {
+    let mut case = Case::new(settings());
+    case.publish("a b a b");
+    assert_eq!(case.start("a", Some("e-0"), Start::Newest), "@e-0, 1, 3");
+    case.hub.leave(std::mem::take(&mut case.follower));
+    let request = |names: &str| Request { topics: topics(names), after: Some(b"e-0"[..].into()), start: Start::Newest };
+    let first = case.hub.follow(STREAM, &mut case.follower, &request("a"), case.now);
+    let second = case.hub.follow(STREAM, &mut case.follower, &request("b"), case.now);
+    assert_eq!((in_words(first), in_words(second), case.sent()), ("@e-0".into(), "".into(), "1, 2, 3, 4".into()));
+}
+
+#[test]
+fn a_channel_that_is_followed_already_is_not_sent_again() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("n/a", None, Start::Newest), "@e-0");
+    case.publish("n/a n/b n/a n/a n/a n/a");
+    assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
+    assert_eq!(case.follow("n/*", Some("e-1"), Start::Newest), "2, @e-6");
+    assert_eq!(case.follow("n/b", Some("e-0"), Start::Newest), "");
+    case.publish("n/b n/a");
+    assert_eq!(case.sent(), "7, 8");
+    // By a pattern first.
+    assert_eq!(case.start("n/*", Some("e-6"), Start::Newest), "@e-6, 7, 8");
+    assert_eq!(case.follow("n/a", Some("e-0"), Start::Newest), "");
+}
+
+#[test]
+fn what_follows_more_is_told_its_position_again_after_going_back() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    case.publish("a b b b b a");
+    assert_eq!(case.sent(), "1, 6");
+    assert_eq!(case.follow("b", Some("e-0"), Start::Newest), "gap e-0-2 forgotten, 3, 4, 5, @e-6");
+    case.publish("c c c c");
+    case.now += NEVER;
+    case.hub.forget(case.now);
+    assert_eq!(case.follow("c", Some("e-6"), Start::Newest), "gap e-6-10 forgotten, @e-10");
+}
