@@ -43,7 +43,7 @@ impl Hub {
         let from = self.beginning(request, &added);
         if known.is_empty() {
             let after = self.tell_beginning(&from, self.forgotten(&added), true, &mut told);
-            self.tell_before(self.pending(&added, from.place, false), after, &mut told);
+            self.counts.delivered += self.tell_before(self.pending(&added, from.place, false), after, &mut told);
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
             follower.place = after;
@@ -80,8 +80,10 @@ impl Hub {
         follower.topics = all;
         let before = told.len();
         let after = self.tell_beginning(from, floor, false, told);
-        self.tell_before(self.pending(&beside, from.place, false), after, told);
+        self.counts.delivered += self.tell_before(self.pending(&beside, from.place, false), after, told);
+        let told_before = told.len();
         told.extend(self.pending(&beside, after, false).map(|logged| Told::Event(logged.event.clone())));
+        self.counts.delivered += (told.len() - told_before) as u64;
         if told.len() > before {
             told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
         }
@@ -158,13 +160,16 @@ impl Hub {
     }
 
     /// Tells a stream the events between two places. Something of the same time is forgotten, and the stream knows that: so
-    /// that it is not told again, each is followed by a position that says so.
-    fn tell_before(&self, events: Merge<'_>, through: u64, told: &mut Vec<Told>) {
+    /// that it is not told again, each is followed by a position that says so. Answers how many there are.
+    fn tell_before(&self, events: Merge<'_>, through: u64, told: &mut Vec<Told>) -> u64 {
+        let mut count = 0;
         for logged in events.take_while(|logged| logged.place <= through) {
             told.push(Told::Event(logged.event.clone()));
             let position = Position { place: logged.place, told: Some(through) };
             told.push(Told::Position(position.block(&self.epoch)));
+            count += 1;
         }
+        count
     }
 
     /// Hands out everything that a stream has not been sent yet, whatever it is worth to wait for.
@@ -176,7 +181,9 @@ impl Hub {
             told.extend(self.skip(follower));
         }
         self.conflate(follower);
+        let before = told.len();
         told.extend(self.pending_of(follower).map(|logged| Told::Event(logged.event.clone())));
+        self.counts.delivered += (told.len() - before) as u64;
         follower.place = self.newest;
     }
 
@@ -327,7 +334,8 @@ impl Hub {
         let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow) };
         let after = self.tell_beginning(&from, floor, false, &mut told);
         let conflates = self.settings.on_slow == OnSlow::Newest;
-        self.tell_before(self.pending(&follower.topics, follower.place, conflates), after, &mut told);
+        self.counts.delivered +=
+            self.tell_before(self.pending(&follower.topics, follower.place, conflates), after, &mut told);
         follower.place = after;
         told
     }

@@ -197,3 +197,14 @@ fn what_follows_more_is_told_its_position_again_after_going_back() {
     case.hub.forget(case.now);
     assert_eq!(case.follow("c", Some("e-6"), Start::Newest), "gap e-6-10 forgotten, @e-10");
 }
+
+#[test]
+fn what_is_told_before_the_order_of_places_goes_on_is_counted_as_delivered() {
+    let mut case = Case::new(settings());
+    case.publish("b a a a a a");
+    assert_eq!(case.start("a b", Some("e-0"), Start::Newest), "@e-0-0, gap e-0-3 forgotten, 1, @e-1-3, 4, 5, 6");
+    assert_eq!(case.hub.counts().delivered, 4);
+    case.publish("b b");
+    assert_eq!(case.handed(), "7, 8");
+    assert_eq!(case.hub.counts().delivered, 6);
+}
