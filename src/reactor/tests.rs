@@ -2,6 +2,10 @@
 
 mod ending;
 mod finishing;
+mod hub_client;
+mod hub_model;
+mod hub_naive;
+mod hub_steps;
 mod model;
 mod sending;
 mod world;
