@@ -80,6 +80,8 @@ pub(super) struct Visitor {
     may_repeat: BTreeSet<u64>,
     /// Whether it has begun to follow more than before, with what is older than its last id.
     went_back: bool,
+    /// Through which place it has heard of gaps, or what is forgotten is nothing to it.
+    heard: u64,
     pub(super) connection: Option<Connection>,
     pub(super) gaps: u64,
     pub(super) events: u64,
@@ -237,6 +239,9 @@ impl Visitor {
         let connection = self.connection.as_mut().expect("it has one");
         let is_first = !connection.follows;
         connection.follow(request, is_sent, naive);
+        let nothing = request.after.as_ref().map_or(naive.newest(), |_| 0);
+        let says = naive.resumed(request).and_then(|resumed| resumed.told);
+        self.heard = self.heard.max(nothing).max(says.unwrap_or(0).min(naive.newest()));
         let received = &self.received;
         let again = || connection.owed.iter().copied().filter(|place| received.contains(place));
         if is_first {
@@ -273,8 +278,9 @@ impl Visitor {
         if let Some(event) = self.parser.next_event() {
             self.event(connection, &event, naive);
         } else if before.map_or(false, |before| before != self.parser.last_event_id()) {
-            let (place, _) = position(self.parser.last_event_id());
+            let (place, told) = position(self.parser.last_event_id());
             assert!(place <= naive.newest());
+            assert!(told <= Some(self.heard), "it has not heard of a gap through {told:?}");
             connection.reach(place, naive);
         }
     }
@@ -282,7 +288,9 @@ impl Visitor {
     fn event(&mut self, connection: &mut Connection, event: &Event, naive: &Naive) {
         if event.event == "gap" {
             self.gaps += 1;
-            return Self::gap(connection, event, naive);
+            Self::gap(connection, event, naive);
+            self.heard = self.heard.max(connection.told);
+            return;
         }
         let number = |text: &str| text.split(' ').next().and_then(|number| number.parse().ok());
         if let Some(number) = event.data.strip_prefix("pushed ").and_then(number) {
