@@ -60,6 +60,8 @@ pub(super) struct Connection {
     begins: Option<u64>,
     /// Through which place it was told that something is forgotten.
     told: u64,
+    /// The same, when it began to follow: then what is kept beyond the history is not sent.
+    told_at_first: u64,
     /// How often it has to be told of a gap, whatever is forgotten.
     must_be_told: usize,
     /// How often it may go back in the order: it has begun to follow more than before.
@@ -107,6 +109,7 @@ impl Connection {
             besides: BTreeSet::new(),
             begins: None,
             told: 0,
+            told_at_first: 0,
             must_be_told: 0,
             may_go_back: 0,
             last: 0,
@@ -174,7 +177,8 @@ impl Connection {
     /// Whether it need not have been sent an event.
     fn is_excused(&self, place: u64, naive: &Naive) -> bool {
         let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_forgotten(place, self.caught_up);
-        (conflates && naive.is_superseded(place)) || (place <= self.told && !naive.is_held(place))
+        let told = if naive.is_kept(place) { self.told_at_first } else { self.told };
+        (conflates && naive.is_superseded(place)) || (place <= told && !naive.is_held(place))
     }
 
     /// An id says that it has everything through a place.
@@ -332,5 +336,8 @@ impl Visitor {
             assert!(!naive.is_held(told), "it is told of what is not forgotten");
         }
         connection.told = connection.told.max(told.unwrap_or(0));
+        if gap.data != r#"{"reason":"slow"}"# {
+            connection.told_at_first = connection.told;
+        }
     }
 }

@@ -84,6 +84,11 @@ impl Naive {
         self.event(place).state == State::Held
     }
 
+    /// Whether it is sent to slow ones though it is no longer in the history.
+    pub(super) fn is_kept(&self, place: u64) -> bool {
+        self.event(place).state == State::Kept && !self.is_superseded(place)
+    }
+
     /// Whether the channel of an event has forgotten anything that is after a place.
     pub(super) fn has_forgotten(&self, of: u64, after: u64) -> bool {
         let channel = self.event(of).channel;

@@ -199,9 +199,12 @@ impl Run {
         let id = Some(self.visitors[visitor].parser.last_event_id().to_owned()).filter(|id| !id.is_empty());
         let after = invented.or(id).map(|id| id.into_bytes().into());
         self.visitors[visitor].connection = Some(Connection::new(stream, framing));
-        let topics = topics(&mut self.rng);
         let start = self.start();
-        self.follow(visitor, Request { topics, after, start });
+        let again = usize::from(self.is_changing && self.rng.u8(..4) == 0);
+        for _ in 0..=again {
+            let topics = topics(&mut self.rng);
+            self.follow(visitor, Request { topics, after: after.clone(), start });
+        }
     }
 
     pub(super) fn start(&mut self) -> Start {
