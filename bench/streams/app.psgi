@@ -131,16 +131,18 @@ sub stats {
     EventSource::XS->dispatch;    # the ends of streams that wait to be told
     my %stats = (pid => $$, held => scalar keys %held, cpu => cpu(), resident_bytes => resident_bytes());
     $stats{native} = grep { $_->can('is_native') && $_->is_native } values %held;
-    $stats{held} = $stats{native} = $hub->stats->{streams} if $hub;
-    $stats{module} = EventSource::XS->stats if EventSource::XS->can('stats');
+    $stats{held}   = $stats{native} = $hub->stats->{streams} if $hub;
+    $stats{module} = EventSource::XS->stats                  if EventSource::XS->can('stats');
     return json(\%stats);
 }
 
 my %native = Plack::App::EventSource->can('native') ? (native => $ENV{BENCH_NATIVE} // 'auto') : ();
 
 builder {
-    mount '/events' => $hub ? $hub->to_app(channels => sub { 'all' }) : Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
-    mount '/push'   => \&push_all;
-    mount '/plain'  => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
-    mount '/stats'  => \&stats;
+    mount '/events' => $hub
+        ? $hub->to_app(channels => sub { 'all' })
+        : Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
+    mount '/push'  => \&push_all;
+    mount '/plain' => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
+    mount '/stats' => \&stats;
 };

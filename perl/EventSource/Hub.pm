@@ -14,12 +14,13 @@ use EventSource::Stream;
 use EventSource::Stream::Relay;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
+use overload        ();
 
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
 
-my %HISTORY        = (events => 1000,    bytes => 1_048_576, seconds => 3600);
-my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864);
+my %HISTORY        = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
+my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
 # In the order of their numbers in eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
@@ -30,6 +31,8 @@ my @OF_STREAMS = qw(headers keepalive linger max_streams native preamble retry s
 
 sub new {
     my ($class, @given) = @_;
+    croak 'EventSource::Hub: new takes settings, as names and values or in a hash'
+        if @given % 2 && !(@given == 1 && ref $given[0] eq 'HASH');
     croak 'EventSource::Hub: there are no hubs on this system: they need Linux' if !$class->can('_attach');
     my %given   = @given == 1 && ref $given[0] eq 'HASH' ? %{$given[0]} : @given;
     my %raw     = (_history(\%given), gap_event => 'gap', on_slow => 0);
@@ -48,6 +51,8 @@ sub new {
     my ($unknown) = sort keys %given;
     croak "EventSource::Hub: unknown setting '$unknown'" if defined $unknown;
     _check_start($self->{of_streams}{start});
+    require EventSource::Hub::App;
+    EventSource::Hub::App->check(%{$self->{of_streams}});
     $self->_attach(\%raw);
     return $self;
 }
@@ -64,10 +69,9 @@ sub drain {
 
 sub follow {
     my ($self, $connection, @channels) = @_;
-    my $stream = _stream($connection, 'follow');
-    return $self->_begin($stream, $connection->last_event_id, @channels) if !_is_served($stream);
-    my $relay = EventSource::Stream::Relay->of($stream);
-    return $self->_begin($stream, $connection->last_event_id, @channels) && $relay->serve;
+    my $stream  = _stream($connection, 'follow');
+    my $follows = $self->_begin($stream, $connection->last_event_id, @channels);
+    return $follows && _is_served($stream) ? EventSource::Stream::Relay->of($stream)->serve : $follows;
 }
 
 sub match {
@@ -84,7 +88,13 @@ sub subscribe {
 }
 
 sub to_app {
-    my ($self, %given) = @_;
+    my ($self, @given) = @_;
+    croak 'EventSource::Hub: to_app takes options, as names and values or in a hash'
+        if @given % 2 && !(@given == 1 && ref $given[0] eq 'HASH');
+    my %given = @given == 1 ? %{$given[0]} : @given;
+    for my $name (sort keys %given) {
+        croak "EventSource::Hub: unknown option '$name' of to_app" if !grep { $_ eq $name } 'channels', @OF_STREAMS;
+    }
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{of_streams}}, %given, hub => $self)->to_app;
 }
@@ -110,9 +120,10 @@ sub _begin {
     croak 'EventSource::Hub: there is no channel to follow' if !@channels;
     my $names = _names(@channels);
     my ($kind, $last) = _check_start(defined $start ? $start : $self->{of_streams}{start});
+    $after = _string('after', $after);
+    return !!0        if !$stream->is_open;
     $self->_warn_once if EventSource::Stream->is_multiprocess;
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
-    undef $after if defined $after && !length $after;
     return $self->_follow($native, $names, $after, $kind, $last);
 }
 
@@ -133,16 +144,18 @@ sub _history {
         my ($setting, $suffix, $default) = @$asked;
         my $value = delete $given->{$setting};
         croak "EventSource::Hub: $setting must be a hash" if defined $value && ref $value ne 'HASH';
-        my %bound = (%$default, $value ? %$value : ());
-        for my $name (sort keys %bound) {
-            croak "EventSource::Hub: unknown bound '$name' of $setting" if !exists $default->{$name};
+        my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %{$value || {}});
+        my ($unknown) = grep { !exists $default->{$_} } sort keys %{$value || {}};
+        croak "EventSource::Hub: unknown bound '$unknown' of $setting" if defined $unknown;
+        for my $name (qw(events bytes)) {
             croak "EventSource::Hub: $name of $setting must be a whole number, from 0"
-                if $name ne 'seconds' && (!defined $bound{$name} || $bound{$name} !~ /\A[0-9]{1,15}\z/);
-            croak "EventSource::Hub: $name of $setting must be a number"
-                if $name eq 'seconds'
-                && (!defined $bound{$name} || $bound{$name} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+                if $bound{$name} !~ /\A[0-9]{1,15}\z/;
             $raw{$name . $suffix} = $bound{$name};
         }
+        croak "EventSource::Hub: seconds of $setting must be a number"
+            if defined $bound{seconds} && $bound{seconds} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/;
+        $raw{seconds} = $bound{seconds}
+            if defined $bound{seconds} && (!defined $raw{seconds} || $bound{seconds} < $raw{seconds});
     }
     return %raw;
 }
@@ -164,11 +177,11 @@ sub _name {
     return $channel if blessed $channel && $channel->isa('EventSource::Hub::Pattern');
     croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->match makes, not undef'
         if !defined $channel;
-    croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->match makes, not a reference to '
-        . ref $channel
-        if ref $channel && !(blessed $channel && overload::Method($channel, '""'));
-    my $name = "$channel";
-    croak "EventSource::Hub: a channel's name must not be empty" if !length $name;
+    my $name = _string('a channel', $channel);
+    croak "EventSource::Hub: a channel's name must not be empty" if !defined $name;
+    my $utf8 = $name;
+    utf8::encode($utf8);
+    croak "EventSource::Hub: a channel's name must have at most 1024 bytes in UTF-8" if length $utf8 > 1024;
     return $name;
 }
 
@@ -178,6 +191,15 @@ sub _stream {
         blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->{stream};
     croak "EventSource::Hub: $method takes a Plack::App::EventSource::Connection that has a stream" if !$stream;
     return $stream;
+}
+
+# What was given as a string; undef, if that is empty.
+sub _string {
+    my ($what, $given) = @_;
+    return undef if !defined $given;
+    croak "EventSource::Hub: $what must be a string, not a reference to " . ref $given
+        if ref $given && !overload::Overloaded($given);
+    return length "$given" ? "$given" : undef;
 }
 
 # Each process has a hub of its own, and who publishes in one does not reach the streams of another.
@@ -230,7 +252,7 @@ is sent first what it has missed, then what is new. When it is quiet the comment
 position too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. An event may be given an id of its own instead; it must not
-be used twice in a hub. The last 65,536 of those are remembered.
+be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered.
 
 Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
 (L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
@@ -279,7 +301,7 @@ a sixteenth of its time later at the latest.
 
     history_in_all => {events => 100_000, bytes => 67_108_864}
 
-How much all channels remember together. The oldest event of all goes first.
+How much all channels remember together, C<seconds> too, if given. The oldest event of all goes first.
 
 =head2 on_slow
 
@@ -381,7 +403,7 @@ newest of, for C<< on_slow => 'newest' >>.
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
 Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
-or the id is empty, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
+or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
 
 =head2 stats
 

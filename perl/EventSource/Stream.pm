@@ -129,6 +129,12 @@ methods. L<Plack::App::EventSource> does this for you.
 
 Croaks if a setting has a value that it cannot have. C<undef> stands for the default.
 
+=head2 is_multiprocess
+
+    my $several = EventSource::Stream->is_multiprocess;
+
+Whether a stream was begun here under a server that says C<psgi.multiprocess>.
+
 =head2 obstacle
 
     my $why = EventSource::Stream->obstacle($env);

@@ -1,5 +1,6 @@
 //! Beginning to follow, being sent, being overtaken, leaving.
 
+use super::merge::Picked;
 use super::*;
 
 /// Where a stream begins.
@@ -91,21 +92,22 @@ impl Hub {
 
     /// Adds to what a stream follows, and says what was new.
     fn add_topics(&mut self, stream: StreamId, follower: &mut Follower, topics: &[Topic]) -> Vec<Followed> {
-        let mut all = follower.topics.to_vec();
-        let known = all.len();
-        for topic in topics {
-            let followed = match topic {
-                Topic::Channel(name) => Followed::Channel(self.channel(name) as u32),
-                Topic::Pattern(text) => Followed::Pattern(self.pattern(text) as u32),
-            };
-            if !all.contains(&followed) {
-                all.push(followed);
-                if let Some(followers) = self.followers(followed) {
-                    followers.add(stream);
-                }
+        let known = follower.topics.to_vec();
+        let followed = |hub: &mut Self, topic: &Topic| match topic {
+            Topic::Channel(name) => Followed::Channel(hub.channel(name) as u32),
+            Topic::Pattern(text) => Followed::Pattern(hub.pattern(text) as u32),
+        };
+        let mut added: Vec<Followed> = topics.iter().map(|topic| followed(self, topic)).collect();
+        added.sort_unstable();
+        added.dedup();
+        added.retain(|topic| known.binary_search(topic).is_err());
+        for topic in &added {
+            if let Some(followers) = self.followers(*topic) {
+                followers.add(stream);
             }
         }
-        let added = all[known..].to_vec();
+        let mut all = [known, added.clone()].concat();
+        all.sort_unstable();
         follower.topics = all.into();
         added
     }
@@ -145,7 +147,9 @@ impl Hub {
     /// Tells a stream where it begins and, if there is one, of a gap. Through which place that leaves it with nothing to be
     /// told of.
     fn tell_beginning(&mut self, from: &From, floor: u64, is_first: bool, told: &mut Vec<Told>) -> u64 {
-        let gap = from.gap.or_else(|| Some(Gap::Forgotten).filter(|_| floor > from.place.max(from.told)));
+        let forgotten = Some(Gap::Forgotten).filter(|_| floor > from.place.max(from.told));
+        // Of what is forgotten it is told as such, whatever it was to be told of.
+        let gap = from.gap.filter(|gap| forgotten.is_none() || *gap != Gap::Unknown).or(forgotten);
         let through = Some(floor).filter(|floor| *floor > from.place);
         let here = Position { place: from.place, told: through };
         if is_first {
@@ -284,11 +288,23 @@ impl Hub {
     }
 
     fn pending_of<'a>(&'a self, follower: &'a Follower) -> Merge<'a> {
+        /// From so many histories on it is quicker to look at what was published than at each of them.
+        const MANY: usize = 8;
+        let Follower { place, ref topics, is_conflated } = *follower;
+        if place >= self.newest {
+            return Merge::Nothing;
+        }
+        if !is_conflated && self.recent.covers(place) && self.logs(topics).nth(MANY).is_some() {
+            return Merge::Picked(Picked { hub: self, topics, place });
+        }
         self.pending(&follower.topics, follower.place, follower.is_conflated)
     }
 
     /// Whether something is forgotten that a stream has not been sent.
     pub fn is_overtaken(&self, follower: &Follower) -> bool {
+        if self.forgotten <= follower.place {
+            return false; // whatever it follows
+        }
         let forgotten = match self.settings.on_slow {
             OnSlow::Newest => self.lost(&follower.topics),
             OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
@@ -316,7 +332,7 @@ impl Hub {
 
     /// Sees whether a stream is to be sent only the newest from where it is.
     fn conflate(&mut self, follower: &mut Follower) {
-        if self.settings.on_slow == OnSlow::Newest {
+        if self.settings.on_slow == OnSlow::Newest && (follower.is_conflated || self.forgotten > follower.place) {
             let was = follower.is_conflated;
             follower.is_conflated = self.forgotten(&follower.topics) > follower.place;
             self.counts.conflated += u64::from(follower.is_conflated && !was);

@@ -33,7 +33,7 @@ use channel::{Channel, Followers, Pattern};
 use glob::Glob;
 use gone::Gone;
 use ids::Ids;
-use merge::{Merge, Part};
+use merge::{Merge, Part, Recent};
 use position::Position;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -124,13 +124,13 @@ pub enum Told {
 }
 
 /// What a stream follows: a name's place among the channels, or a pattern's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Followed {
     Channel(u32),
     Pattern(u32),
 }
 
-/// What a stream follows. Mostly one thing, which needs no allocation.
+/// What a stream follows, in order. Mostly one thing, which needs no allocation.
 #[derive(Debug)]
 enum Topics {
     One(Followed),
@@ -218,6 +218,10 @@ pub struct Hub {
     oldest: BTreeSet<(u64, usize)>,
     gone: Gone,
     ids: Ids,
+    /// The channels of the last places.
+    recent: Recent,
+    /// Through which place anything at all is forgotten.
+    forgotten: u64,
     /// Whose followers are to be walked.
     marked: Vec<Followed>,
     /// Which channels may hold more than they may.
@@ -257,6 +261,8 @@ impl Hub {
             oldest: BTreeSet::new(),
             gone: Gone::default(),
             ids: Ids::default(),
+            recent: Recent::default(),
+            forgotten: 0,
             marked: Vec::new(),
             grown: Vec::new(),
             counts: Counts::default(),
@@ -278,6 +284,7 @@ impl Hub {
             self.ids.insert(&id, place);
         }
         let at = self.channel(&channel);
+        self.recent.push(place, at);
         self.mark(Followed::Channel(at as u32));
         for number in 0..self.channels[at].patterns.len() {
             self.mark(Followed::Pattern(self.channels[at].patterns[number] as u32));
@@ -391,6 +398,11 @@ impl Hub {
         }
     }
 
+    /// Whether something was published since it was last told to [`forget`](Self::forget).
+    pub fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
     /// Forgets what is too much, or too old. Everything that was published has been offered to those who keep up.
     pub fn forget(&mut self, now: Instant) {
         let Settings { history, history_in_all, .. } = self.settings;
@@ -448,6 +460,7 @@ impl Hub {
         change(log);
         let (now_first, now_held) = (log.first(), log.held());
         let (forgotten, lost) = (log.forgotten(), log.lost());
+        self.forgotten = self.forgotten.max(forgotten).max(lost);
         self.counts.events -= (held.0 - now_held.0) as u64;
         self.counts.bytes -= (held.1 - now_held.1) as u64;
         for pattern in &self.channels[at].patterns {

@@ -56,6 +56,11 @@ impl Hubs {
         }
     }
 
+    /// Whether any of them may have something to forget that was published of late.
+    pub(super) fn have_grown(&self) -> bool {
+        self.0.iter().flatten().any(|place| place.hub.has_grown())
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.iter().flatten().filter_map(|place| place.hub.next_due()).min()
     }
@@ -173,6 +178,7 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, now: Instant) {
+        self.flush_hub(hub, now); // it is to find the history that is remembered
         if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
             return self.refuse(id, Reason::Server);
         }
@@ -265,7 +271,15 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    pub(super) fn ask(&mut self, hub: HubId, ticket: u64, channel: &[u8]) {
+    /// Offers what was published to all that follow, and forgets what is too much, if that has not been done.
+    fn flush_hub(&mut self, hub: HubId, now: Instant) {
+        if self.hubs.get(hub).map_or(false, Hub::has_grown) {
+            self.flush(now);
+        }
+    }
+
+    pub(super) fn ask(&mut self, hub: HubId, ticket: u64, channel: &[u8], now: Instant) {
+        self.flush_hub(hub, now);
         let hub = self.hubs.get(hub);
         let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
         let followers = hub.map_or(0, |hub| hub.followers_of(channel));

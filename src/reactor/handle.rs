@@ -52,8 +52,8 @@ pub struct Handle {
     /// Whether its handler runs, and has the process to itself.
     is_handled: bool,
     ends_with_handle: bool,
-    /// Whether a hub has it.
-    is_kept: bool,
+    /// Which hub has it.
+    kept_by: Option<HubId>,
     /// Whether the application has let go of it, though the handle is there.
     is_released: bool,
     generation: u32,
@@ -82,7 +82,7 @@ impl Handle {
             waits: opening.waits,
             is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
-            is_kept: false,
+            kept_by: None,
             is_released: false,
             generation: generation(),
             forks: forks(),
@@ -176,20 +176,28 @@ impl Handle {
 
     /// Has it follow channels of a hub, whose it is from here on: it no longer ends with its handles. False if it has ended,
     /// or is another process's.
-    pub(super) fn follow(&mut self, link: &Arc<Link>, hub: HubId, request: Request) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// If it is another hub's: one id cannot be a place in the sequences of two.
+    pub(super) fn follow(&mut self, link: &Arc<Link>, hub: HubId, request: Request) -> io::Result<bool> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.link, link) {
-            return false;
+            return Ok(false);
         }
-        self.is_kept = true;
+        if *self.kept_by.get_or_insert(hub) != hub {
+            return Err(io::Error::new(io::ErrorKind::Other, "this stream follows another hub"));
+        }
         let request = Box::new(request);
         self.link.send(Command::Follow { hub, stream: self.stream, request }, 0, None);
-        true
+        Ok(true)
     }
 
-    /// Has it follow something no longer; without topics, anything, and then it is the application's again.
-    pub(super) fn unfollow(&mut self, topics: Option<Box<[Topic]>>) {
-        if self.is_kept && self.generation == generation() {
-            self.is_kept = topics.is_some();
+    /// Has it follow something of a hub no longer; without topics, anything, and then it is the application's again.
+    pub(super) fn unfollow(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
+        if self.kept_by == Some(hub) && self.generation == generation() {
+            if topics.is_none() {
+                self.kept_by = None;
+            }
             self.link.send(Command::Unfollow { stream: self.stream, topics }, 0, None);
         }
     }
@@ -224,7 +232,7 @@ impl Handle {
     }
 
     fn end_with_handle(&self) {
-        if self.ends_with_handle && !self.is_kept {
+        if self.ends_with_handle && self.kept_by.is_none() {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -299,7 +307,7 @@ impl Handle {
         }
         self.gauge = Arc::new(gauge);
         self.stream = self.link.new_stream();
-        self.is_kept = false;
+        self.kept_by = None;
         self.is_released = false;
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
@@ -323,7 +331,7 @@ impl Clone for Handle {
             waits: self.waits,
             is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
-            is_kept: self.is_kept,
+            kept_by: self.kept_by,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
@@ -334,7 +342,7 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.release();
-        if self.is_kept && self.generation == generation() && !self.gauge.is_end_wanted() {
+        if self.kept_by.is_some() && self.generation == generation() && !self.gauge.is_end_wanted() {
             // Another thread may hold it yet: the reactor sees that.
             self.link.send(Command::Release { stream: self.stream }, 0, None);
         }

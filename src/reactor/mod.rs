@@ -136,8 +136,7 @@ struct Entry<S> {
     timer: Option<Instant>,
 }
 
-/// At most so many blocks go out in one call. In a turn a stream is sent more than is published in one (`run`), so who keeps
-/// up is not overtaken, however short the history is.
+/// At most so many blocks go out in one call.
 const GATHERED: usize = 256;
 
 /// Sends what waits to many clients.
@@ -204,7 +203,7 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush). Commands for streams that have ended change
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub. Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
@@ -233,7 +232,7 @@ impl<I: Io> Reactor<I> {
             Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
-            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel),
+            Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel, now),
             Command::Finish { within } => self.finish(within, now),
         }
     }
@@ -241,15 +240,22 @@ impl<I: Io> Reactor<I> {
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
         self.mark_followers();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
-            self.flush_one(slot, now);
+        loop {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for slot in dirty.drain(..) {
+                self.flush_one(slot, now);
+            }
+            // What is to go on in the next turn was put into a new vector; mostly nothing was.
+            dirty.append(&mut self.dirty);
+            self.dirty = dirty;
+            // Whoever takes more is offered all before anything is forgotten: a burst says nothing about a client.
+            if self.dirty.is_empty() || !self.hubs.have_grown() {
+                break;
+            }
         }
-        // What is to go on in the next turn was put into a new vector; mostly nothing was.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
-        self.hubs.forget(now); // only now: who keeps up misses nothing, however short the history is
-                               // Here, for the last stream may have ended by what was sent to it.
+        // Only now: who keeps up misses nothing, however short the history is.
+        self.hubs.forget(now);
+        // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
             self.answers.push(Answer::Finished);
         }

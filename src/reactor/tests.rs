@@ -2,6 +2,7 @@
 
 mod ending;
 mod finishing;
+mod following;
 mod hub_client;
 mod hub_model;
 mod hub_naive;

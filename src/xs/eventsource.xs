@@ -510,8 +510,8 @@ subscribers(SV *self, SV *channel)
     esx_report report;
     esx_text name;
   CODE:
-    channel = esx_read(aTHX_ channel);
-    name = esx_name_of(aTHX_ "a channel's name", SvOK(channel) ? esx_string(aTHX_ channel) : channel);
+    esx_settle_text(aTHX_ TRUE, "a channel's name", &channel);
+    name = esx_name_of(aTHX_ "a channel's name", channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
         esx_croakf("EventSource::Hub: %s", report.message);
     RETVAL = report.size;

@@ -30,12 +30,15 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
-/* A string that is given by itself, with care read first. False: this needs care, begin again. */
+/* A string that is given by itself, with care read first. False: this needs care, begin again. A reference that has no
+ * string to give is a mistake, and so is a pattern where a name is meant. */
 static bool
-esx_settle_text(pTHX_ bool careful, SV **sv)
+esx_settle_text(pTHX_ bool careful, const char *what, SV **sv)
 {
     if (careful) {
         *sv = esx_read(aTHX_ *sv);
+        if (SvROK(*sv) && !esx_is_overloaded(aTHX_ *sv))
+            esx_croakf("EventSource::Hub: %s must be a string, not a reference to %s", what, sv_reftype(SvRV(*sv), TRUE));
         if (SvOK(*sv))
             *sv = esx_string(aTHX_ *sv);
         return TRUE;
@@ -58,7 +61,7 @@ esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
     else if (SvGMAGICAL(event))
         return FALSE;
     *channel = ST(1);
-    if (!esx_settle_text(aTHX_ careful, channel))
+    if (!esx_settle_text(aTHX_ careful, "a channel's name", channel))
         return FALSE;
     hash = esx_plain_hash(event);
     if (hash) {
@@ -72,7 +75,7 @@ esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
         given[KEY_DATA] = event;
     }
     *key = given[KEY_KEY];
-    if (*key && !esx_settle_text(aTHX_ careful, key))
+    if (*key && !esx_settle_text(aTHX_ careful, "key", key))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
 }

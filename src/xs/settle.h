@@ -185,10 +185,19 @@ esx_plain_hash(SV *sv)
 /* Whether the caller wants to hear of values that can only be a mistake. */
 enum esx_manner { ESX_LENIENT, ESX_STRICT };
 
+/* Whether a reference is to an object of a class with overloads. perl's own mark of such classes is set on others too,
+ * until they are looked into. */
+static bool
+esx_is_overloaded(pTHX_ SV *sv)
+{
+    HV *stash = SvOBJECT(SvRV(sv)) ? SvSTASH(SvRV(sv)) : NULL;
+    return stash && (gv_fetchmeth(stash, "((", 2, -1) || gv_fetchmeth(stash, "()", 2, -1)); /* the latter before 5.18 */
+}
+
 static void
 esx_check_value(pTHX_ const char *field, SV *sv)
 {
-    if (SvROK(sv) && !SvAMAGIC(sv))
+    if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
         esx_croakf("EventSource::XS: %s must be a string, not a reference to %s", field, sv_reftype(SvRV(sv), TRUE));
 }
 

@@ -67,7 +67,8 @@ impl Reader {
     fn line(&mut self, line: &[u8]) -> Option<Result<Event, Malformed>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(value) = line.strip_prefix(b"id: ") {
-            self.id = number(value.rsplit(|&byte| byte == b'-').next().unwrap_or(value)); // a hub's: EPOCH-NUMBER
+            self.id = number(value.rsplit(|&byte| byte == b'-').next().unwrap_or(value));
+        // a hub's: EPOCH-NUMBER
         } else if let Some(value) = line.strip_prefix(b"data: ") {
             self.has_data = true;
             self.times = times(value);

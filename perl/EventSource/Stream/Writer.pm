@@ -7,9 +7,10 @@ use warnings;
 our $VERSION = '0.100';
 
 use Errno ();
+use EventSource::Loop;
 use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
-use IO::Poll        qw(POLLERR POLLHUP POLLNVAL);
+use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
@@ -62,7 +63,8 @@ sub new {
 
 sub close {
     my ($self, $why) = @_;
-    $self->_end(defined $why ? $why : 'application');
+    return $self->{through}->close($why) if $self->{through};
+    $self->end(defined $why ? $why : 'application');
     return;
 }
 
@@ -70,8 +72,8 @@ sub close {
 # unless a child that was forked meanwhile may be going on with it. What a thread lets go of is a copy.
 sub drop {
     my $self = shift;
-    return                     if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
-    $self->_end('application') if !$self->_is_shared;
+    return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
+    $self->end('application') if !$self->_is_shared;
     return;
 }
 
@@ -80,13 +82,68 @@ sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
 
+# Ends the response here and now, whatever else is to go through it.
+sub end {
+    my ($self, $why) = @_;
+    return if defined $self->{why};
+    $self->{why} = $why;
+    delete $self->{watch};      # before its descriptor is closed
+    if (!$self->{through}) {    # which is counted, and for which its own end is
+        $ended++;
+        $CLOSED{$why}++;
+    }
+    my $writer = delete $self->{writer};
+    $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
+    local $@;
+    eval { $writer->close };
+
+    for my $asked (splice @{$self->{on_close}}) {
+        my ($callback, $holder, $class, $same) = @$asked;
+        EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+    }
+    delete $HELD{refaddr $self};
+    delete @$self{qw(heir keepalive lease lease_end poll socket through)};
+    return;
+}
+
+# From here on what is written goes through another stream, which has more to say and keeps alive by itself. Who reads
+# what comes out of that one hands it on, and ends this one after it.
+sub go_through {
+    my ($self, $other) = @_;
+    $self->{through} = $other;
+    delete $self->{keepalive};
+    $COUNTED{opened}--;    # they are one
+    return;
+}
+
+sub hand_on {
+    my ($self, $bytes) = @_;
+    return $self->_send($bytes);
+}
+
 sub is_blocking { return !$_[0]{nonblocking} }
+
+# Whether the client takes nothing for now, as far as that shows.
+sub is_full {
+    my $self   = shift;
+    my $socket = $self->{socket};
+    return !!0 if !$socket || !defined fileno $socket;
+    my $poll = IO::Poll->new;
+    $poll->mask($socket => POLLOUT);
+    return $poll->poll(0) == 0;
+}
 
 sub is_open {
     my $self = shift;
+    return $self->is_there && !($self->{through} && !$self->{through}->is_open);
+}
+
+# Whether the response has not ended, and the client not left.
+sub is_there {
+    my $self = shift;
     return !!0 if defined $self->{why};
     return !!1 if !$self->_has_left;
-    $self->_end('client');
+    $self->end('client');
     return !!0;
 }
 
@@ -108,8 +165,12 @@ sub settle { return }
 
 sub settings { return $_[0]{settings} }
 
+# The client's socket, only to be looked at; undef if the server shows none.
+sub socket { return $_[0]{socket} }
+
 sub write {
     my ($self, $bytes) = @_;
+    return $self->{through}->write($bytes) if $self->{through};
     $self->_send($bytes) or return !!0;
     $COUNTED{events}++;
     $COUNTED{bytes} += length $bytes;
@@ -123,7 +184,7 @@ sub write {
 sub _send {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
-    return !!0                      if !$self->is_open;
+    return !!0                      if !$self->is_there;
     $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     my $trouble;
     {
@@ -133,7 +194,7 @@ sub _send {
         $trouble = $@;
     }
     my $is_there = $self->{socket} && (ref $trouble || $trouble !~ $TIMED_OUT) && !$self->_has_left;
-    $self->_end($is_there ? 'error' : 'client');
+    $self->end($is_there ? 'error' : 'client');
     die $trouble if $is_there;
     return !!0;
 }
@@ -146,27 +207,6 @@ sub _begin_uwsgi {
     $self->write('');
     my $plain = ref $self->{writer} eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
     $self->{heir} = EventSource::Stream::Writer::Socket->new($plain && $self->{socket});
-    return;
-}
-
-sub _end {
-    my ($self, $why) = @_;
-    return if defined $self->{why};
-    $self->{why} = $why;
-    delete $self->{watch};    # before its descriptor is closed
-    $ended++;
-    $CLOSED{$why}++;
-    my $writer = delete $self->{writer};
-    $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
-    local $@;
-    eval { $writer->close };
-
-    for my $asked (splice @{$self->{on_close}}) {
-        my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
-    }
-    delete $HELD{refaddr $self};
-    delete @$self{qw(heir keepalive lease lease_end poll socket)};
     return;
 }
 
@@ -205,10 +245,8 @@ sub _keep_alive {
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
-    if ($INC{'Twiggy/Server.pm'}) {
-        $self->{keepalive} = AnyEvent->timer(interval => $seconds, after => $seconds, cb => $tick);
-    }
-    elsif ($INC{'Feersum.pm'}) { $self->{keepalive} = EV::timer($seconds, $seconds, $tick) }
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
 
@@ -245,13 +283,13 @@ sub _watch_socket {
     my $socket = $self->{socket} or return;
     weaken $self;
     my $look = sub {
-        return                       if !$self || !$self->{socket};
-        return $self->_end('client') if $self->_has_left;
+        return                      if !$self || !$self->{socket};
+        return $self->end('client') if $self->_has_left;
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    if    ($INC{'Twiggy/Server.pm'}) { $self->{watch} = AnyEvent->io(fh => $socket, poll => 'r', cb => $look) }
-    elsif ($INC{'Feersum.pm'})       { $self->{watch} = EV::io(fileno $socket, EV::READ(), $look) }
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{watch} = $loop->readable($socket, $look);
     return;
 }
 
@@ -260,7 +298,7 @@ sub _watch_twiggy {
     my $self   = shift;
     my $handle = $self->{writer}{handle} or return;
     weaken $self;
-    my $left = sub { $self->_end('client') if $self };
+    my $left = sub { $self->end('client') if $self };
     $handle->on_error($left);
     $handle->on_eof($left);
     $handle->on_read(sub { $_[0]{rbuf} = '' });
@@ -308,7 +346,7 @@ body, Feersum gives nothing to look at: close such streams after a time.
     my $stream = EventSource::Stream::Writer->new($writer, $env, %settings);
 
 Takes the writer that a PSGI responder has returned and the request's environment. Settings: C<opening>, bytes that are
-sent first; C<keepalive>, seconds of quiet after which a comment is sent under Twiggy and Feersum, and half as many more
+sent first; C<keepalive>, seconds of quiet after which a comment is sent under an event loop, and half as many more
 at most; none by default.
 
 =head2 close
@@ -332,17 +370,48 @@ What was counted in this process, for L<EventSource::XS/stats>: a reference to a
 The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere
 it is closed, unless a child that was forked since it began is still running the same program, for that may be going on with it.
 
+=head2 end
+
+    $stream->end($why);
+
+Ends the response here and now: what goes through another stream (L</go_through>) and has not been handed on is lost.
+
+=head2 go_through
+
+    $stream->go_through($other);
+
+From here on what is written, and L</close>, go to another stream. Who reads what comes out of that one gives it to
+L</hand_on>, and calls L</end> after it (L<EventSource::Stream::Relay>).
+
+=head2 hand_on
+
+    my $taken = $stream->hand_on($bytes);
+
+Hands bytes to the server, as L</write> does without another stream in between.
+
 =head2 is_blocking
 
     my $waits = $stream->is_blocking;
 
 Whether a write waits for a slow client: true unless the server says C<psgi.nonblocking>.
 
+=head2 is_full
+
+    my $full = $stream->is_full;
+
+Whether the client's socket takes nothing for now; false where the server shows none.
+
 =head2 is_open
 
     my $open = $stream->is_open;
 
 False once the stream was closed or its client is seen to have left.
+
+=head2 is_there
+
+    my $there = $stream->is_there;
+
+The same, but true while something is still to be handed on.
 
 =head2 leave_handler, settle
 
@@ -355,6 +424,18 @@ Nothing, here: see L<EventSource::Stream::Native>.
 
 As L<EventSource::Stream::Native/on_close>: has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
 C<application>, C<error> if a L</write> died, or what L</close> was given.
+
+=head2 settings
+
+    my $settings = $stream->settings;
+
+What it was made with: a reference to a hash.
+
+=head2 socket
+
+    my $socket = $stream->socket;
+
+A handle of the client's socket, only to be looked at; undef where the server shows none.
 
 =head2 write
 

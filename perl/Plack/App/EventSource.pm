@@ -70,7 +70,7 @@ sub _check_options {
 sub _end_badly {
     my ($stream, $env, $what, $trouble, $process) = @_;
     die $trouble if $$ != $process;
-    $stream->close('error');
+    $stream->can('end') ? $stream->end('error') : $stream->close('error');
     my $text = eval { "$trouble" };
     $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
     utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
@@ -237,7 +237,7 @@ out if it is given here.
 
 A comment is sent after that many seconds of quiet, and a sixteenth more at most; fractions are allowed, 0 sends none.
 15 by default. It keeps proxies from ending the stream, and finds clients that are gone without a word. Native streams have
-it everywhere, others under Twiggy and Feersum (after half as many seconds more at most).
+it everywhere, others under an event loop (after half as many seconds more at most).
 
 =head2 linger
 

@@ -49,6 +49,8 @@ pub(super) struct Connection {
     pub(super) follows: bool,
     /// Whether it ends without being sent what waits.
     pub(super) is_cut: bool,
+    /// Whether its socket has always taken everything.
+    pub(super) keeps_up: bool,
     pub(super) topics: Vec<Topic>,
     /// What was published to what it follows after its first place and was neither received nor excused.
     pub(super) owed: BTreeSet<u64>,
@@ -103,6 +105,7 @@ impl Connection {
             first: Some(String::new()),
             follows: false,
             is_cut: false,
+            keeps_up: true,
             topics: Vec::new(),
             owed: BTreeSet::new(),
             owed_besides: VecDeque::new(),
@@ -137,19 +140,20 @@ impl Connection {
         let place = resumed.map_or_else(start, |resumed| resumed.place);
         self.caught_up = self.caught_up.min(place);
         let told = resumed.and_then(|resumed| resumed.told);
-        let is_forced = told == Some(0) || (resumed.is_none() && request.after.is_some());
-        self.must_be_told += usize::from(is_forced);
         let everything = naive.after(&added, place, false);
-        let is_plain = !is_forced && told.is_none() && everything.iter().all(|place| naive.is_held(*place));
+        let is_invented = resumed.is_none() && request.after.is_some();
+        let is_plain = !is_invented && told.is_none() && everything.iter().all(|place| naive.is_held(*place));
         let begins = Some(place).filter(|_| is_plain && !is_sent);
         // Who was never here is owed nothing that is forgotten, who knows of it neither.
         let knows = if resumed.is_none() { u64::MAX } else { told.unwrap_or(0) };
         let is_new = |place: u64| !known.iter().any(|topic| matches(topic, naive.event(place).channel));
-        let owed = everything.into_iter().filter(|place| (*place > knows || naive.is_held(*place)) && is_new(*place));
+        let is_owed = |place: &u64| (*place > knows || naive.is_held(*place)) && is_new(*place);
+        let owed: BTreeSet<u64> = everything.into_iter().filter(is_owed).collect();
+        let is_due = told == Some(0) && owed.iter().all(|place| naive.is_held(*place));
+        self.must_be_told += usize::from(is_invented || is_due);
         if is_first || (begins.is_some() && begins == self.begins) {
             self.owed.extend(owed);
         } else {
-            let owed: BTreeSet<u64> = owed.collect();
             self.besides.extend(&owed);
             self.owed_besides.push_back((naive.newest(), owed));
             self.may_go_back += 1;
@@ -336,7 +340,9 @@ impl Visitor {
             assert!(!naive.is_held(told), "it is told of what is not forgotten");
         }
         connection.told = connection.told.max(told.unwrap_or(0));
-        if gap.data != r#"{"reason":"slow"}"# {
+        if gap.data == r#"{"reason":"slow"}"# {
+            assert!(!connection.keeps_up, "it was not slow");
+        } else {
             connection.told_at_first = connection.told;
         }
     }

@@ -185,9 +185,7 @@ impl Run {
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.accounts[stream].follows = true;
-        if client.is_some() && self.rng.u8(..3) == 0 {
-            self.script(stream);
-        }
+        let is_slow = self.rng.u8(..3) == 0;
         if self.rng.u8(..5) == 0 {
             self.turn();
         }
@@ -198,7 +196,12 @@ impl Run {
         }
         let id = Some(self.visitors[visitor].parser.last_event_id().to_owned()).filter(|id| !id.is_empty());
         let after = invented.or(id).map(|id| id.into_bytes().into());
-        self.visitors[visitor].connection = Some(Connection::new(stream, framing));
+        let mut connection = Connection::new(stream, framing);
+        connection.keeps_up = client.is_some();
+        self.visitors[visitor].connection = Some(connection);
+        if is_slow {
+            self.script(stream);
+        }
         let start = self.start();
         let again = usize::from(self.is_changing && self.rng.u8(..4) == 0);
         for _ in 0..=again {
@@ -239,6 +242,12 @@ impl Run {
     }
 
     pub(super) fn follow(&mut self, visitor: usize, request: Request) {
+        let has_grown = self.world.reactor.hubs.get_mut(HUB).map_or(false, |hub| hub.has_grown());
+        if has_grown {
+            self.world.flush();
+            self.naive.forget(self.world.now);
+            self.check();
+        }
         let stream = self.visitors[visitor].connection.as_ref().expect("it is connected").stream;
         let id = self.world.accounts[stream].id;
         let is_open = self.world.reactor.entry(id).map_or(false, |entry| entry.stream.ending().is_none());
@@ -308,6 +317,11 @@ impl Run {
             .map(|_| if self.rng.u8(..3) == 0 { Err(any(&mut self.rng, &errors)) } else { Ok(self.rng.usize(1..150)) })
             .collect();
         let always = any(&mut self.rng, &[None, None, Some(Err(libc::EAGAIN)), Some(Ok(1)), Some(Ok(60))]);
+        let of_stream = |connection: &&mut Connection| connection.stream == stream;
+        let connections = self.visitors.iter_mut().flat_map(|visitor| &mut visitor.connection);
+        if let Some(connection) = connections.into_iter().find(of_stream) {
+            connection.keeps_up = false;
+        }
         let client = self.world.client(stream);
         client.sends.extend(sends);
         client.always = always;

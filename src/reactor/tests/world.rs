@@ -262,6 +262,12 @@ impl World {
         self.account();
     }
 
+    /// What a hub does before it answers: all that was published goes out.
+    pub(crate) fn flush(&mut self) {
+        self.reactor.flush(self.now);
+        self.account();
+    }
+
     /// Turns until there is nothing to send at once.
     pub(crate) fn settle(&mut self) {
         self.turn();

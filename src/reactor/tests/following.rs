@@ -1,0 +1,69 @@
+//! Streams that follow a hub, as the thread of the reactor sees to them.
+
+use super::*;
+use crate::event::Shared;
+use crate::hub::{self, OnSlow, Publication, Request, Start, Topic};
+use crate::log::Bounds;
+
+const HUB: u32 = 0;
+
+/// A world with a hub that remembers so many events.
+fn with_history(events: usize) -> World {
+    let mut world = World::new();
+    let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let settings =
+        hub::Settings { history, history_in_all: history, on_slow: OnSlow::Disconnect, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB, epoch: "e".into(), settings: Box::new(settings) });
+    world
+}
+
+fn publish(world: &mut World, places: std::ops::RangeInclusive<u64>) {
+    for place in places {
+        let text = format!("{place}.");
+        let event = Shared::write(text.len(), |out| {
+            out.copy_from_slice(text.as_bytes());
+            text.len()
+        });
+        let publication = Publication { place, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        world.tell(Command::Publish { hub: HUB, publication: Box::new(publication) });
+    }
+}
+
+fn follow(world: &mut World, stream: usize) {
+    let topics = vec![Topic::Channel((*b"c").into())];
+    let request = Box::new(Request { topics, after: None, start: Start::Newest });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request });
+}
+
+fn numbers(places: std::ops::RangeInclusive<u64>) -> String {
+    places.map(|place| format!("{place}.")).collect()
+}
+
+#[test]
+fn who_keeps_up_misses_nothing_however_short_the_history_is() {
+    for (history, burst) in [(0, 1), (1, 20), (10, 20), (10, 512), (100, 5000)] {
+        let mut world = with_history(history);
+        let stream = world.open(settings(), "");
+        follow(&mut world, stream);
+        publish(&mut world, 1..=burst);
+        world.settle();
+        publish(&mut world, burst + 1..=2 * burst);
+        world.settle();
+        assert_eq!(world.accounts[stream].ended, None, "{history} {burst}");
+        assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=2 * burst)));
+    }
+}
+
+#[test]
+fn that_somebody_comes_makes_nobody_miss_anything() {
+    let mut world = with_history(3);
+    let stream = world.open(settings(), "");
+    follow(&mut world, stream);
+    publish(&mut world, 1..=10);
+    let other = world.open(settings(), "");
+    follow(&mut world, other);
+    publish(&mut world, 11..=20);
+    world.settle();
+    assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=20)));
+    assert_eq!(world.received(other), format!("id: e-10\n\n{}", numbers(11..=20)));
+}

@@ -1,0 +1,150 @@
+# The application behind t/hub: streams of hubs, and paths that publish and tell, all in one process. The settings of the hub
+# come from the environment, as JSON; what a stream wants comes with its query.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use EventSource::XS;
+use JSON::PP ();
+use Numbered qw(numbered);
+use Plack::App::EventSource;
+use Plack::Builder;
+use Plack::Util ();
+use POSIX       ();
+
+my $JSON   = JSON::PP->new->canonical->allow_nonref;
+my $hub    = EventSource::Hub->new(%{$JSON->decode($ENV{HUB_SETTINGS} || '{}')});
+my %NATIVE = (native => defined $ENV{HUB_NATIVE} ? $ENV{HUB_NATIVE} : 'auto');
+
+my %HELD;    # connections by name
+my %WHY;     # why they have ended
+
+sub query {
+    my $env = shift;
+    return map { utf8::decode($_); $_ }
+        map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/,
+        defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
+}
+
+# Channels are listed in one parameter, patterns in another.
+sub channels {
+    my %query = @_;
+    return (
+        split(/,/, defined $query{channels} ? $query{channels} : ''),
+        map { EventSource::Hub->match($_) } split /,/,
+        defined $query{patterns} ? $query{patterns} : ''
+    );
+}
+
+sub answer {
+    my $code = shift;
+    return sub {
+        my $env = shift;
+        EventSource::XS->dispatch;
+        my $text = $code->(query($env));
+        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+    };
+}
+
+sub app {
+    my %option = @_;
+    return $hub->to_app(%NATIVE, channels => sub { return channels(query($_[0])) }, %option);
+}
+
+# The connection's own handler subscribes, and holds it under a name.
+sub hold {
+    my ($conn, $env) = @_;
+    my %query  = query($env);
+    my $name   = $query{name};
+    my %option = map { defined $query{$_} ? ($_ => $query{$_}) : () } qw(after start);
+    $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name} });
+    $conn->push({data => 'before'}) if $query{before};
+    $HELD{$name} = $conn            if !$query{dropped};
+    $query{follow}
+        ? $hub->follow($conn, channels(%query), \%option)
+        : $hub->subscribe($conn, channels(%query), \%option);
+    return;
+}
+
+my %ANSWERS = (
+    returns => sub { return [403, ['Content-Type' => 'text/plain'], ['no']] },
+    delays  => sub {
+        return sub { $_[0]->([503, ['Content-Type' => 'text/plain'], ['later']]) }
+    },
+    nothing => sub { return },
+    croaks  => sub { die "no channels today\n" },
+    empty   => sub { return '' },
+    literal => sub { my %query = query($_[0]); return $query{channel} },
+);
+
+my %PATH = (
+    publish => sub {
+        my %query = (count => 1, from => 1, bytes => 5, @_);
+        my @names = split /,/, $query{channel};
+        my @ids;
+        for my $number ($query{from} .. $query{from} + $query{count} - 1) {
+            my %event = %{numbered($number, $query{bytes})};
+            $event{key} = $number % $query{keys} if $query{keys};
+            delete $event{id} if !$query{ids};
+            push @ids, $hub->publish($names[$number % @names], \%event);
+        }
+        return join ' ', @ids;
+    },
+    event => sub { my %query = @_; return $hub->publish(delete $query{channel}, \%query) },
+    push  =>
+        sub { my %query = @_; return $HELD{$query{name}} && $HELD{$query{name}}->push({data => $query{data}}) ? 1 : 0 },
+    close       => sub { my %query = @_; $HELD{$query{name}}->close;                               return 'closed' },
+    unsubscribe => sub { my %query = @_; $hub->unsubscribe($HELD{$query{name}}, channels(%query)); return 'left' },
+    subscribe   => sub { my %query = @_; return $hub->subscribe($HELD{$query{name}}, channels(%query)) ? 1 : 0 },
+    drain       => sub { my %query = @_; $hub->drain($query{seconds}); return 'drains' },
+    forks       => sub {
+        defined(my $pid = fork) or die "fork: $!\n";
+        if (!$pid) {
+            POSIX::_exit(eval { $hub->publish(a => 'child'); $hub->epoch } ne $ENV{HUB_EPOCH} ? 0 : 1);
+        }
+        waitpid $pid, 0;
+        return $?;
+    },
+    stats => sub {
+        my %query = @_;
+        my %held =
+            map { ($_ => {open => $HELD{$_}->is_open ? 1 : 0, native => $HELD{$_}->is_native ? 1 : 0}) } keys %HELD;
+        return $JSON->encode(
+            {
+                %{$hub->stats},
+                pid         => $$,
+                epoch       => $hub->epoch,
+                streams_all => EventSource::XS->stats,
+                held        => \%held,
+                why         => \%WHY,
+                subscribers => {map { ($_ => $hub->subscribers($_)) } split /,/, defined $query{of} ? $query{of} : 'a'},
+            }
+        );
+    },
+);
+
+# Does nothing but be there, as far as the body goes.
+sub filtered {
+    my $app = shift;
+    return sub {
+        my $env = shift;
+        return Plack::Util::response_cb(
+            $app->($env),
+            sub {
+                return sub { return $_[0] }
+            }
+        );
+    };
+}
+
+builder {
+    mount "/$_"       => answer($PATH{$_})             for keys %PATH;
+    mount "/to/$_"    => app(channels => $ANSWERS{$_}) for keys %ANSWERS;
+    mount '/hub'      => app();
+    mount '/filtered' => filtered(app());
+    mount '/oldest' =>
+        app(start => 'oldest', keepalive => 0.3, retry => 5, preamble => 2_048, headers => ['X-Of' => 'hub']);
+    mount '/held'  => Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app;
+    mount '/plain' => answer(sub { 'plain' });
+};

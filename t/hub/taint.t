@@ -1,0 +1,34 @@
+#!perl -T
+# Taint mode: an id is tainted if anything is in the expression that it was made in, as perl has it; that does not stay.
+
+use strict;
+use warnings;
+
+use EventSource::XS;
+use Scalar::Util qw(tainted);
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+
+my $evil = substr "$0$^X", 0, 0;
+plan skip_all => 'this perl does not taint' if !tainted($evil);
+
+my $hub = EventSource::Hub->new;
+
+# One call site each, whose target is used again: the taint of the first must not stay for the second.
+my %way = (
+    'data'       => sub { return $hub->publish(a        => $_[0]) },
+    'a channel'  => sub { return $hub->publish("a$_[0]" => 'x') },
+    'a field'    => sub { return $hub->publish(a        => {data => $_[0]}) },
+    'a long one' => sub { return $hub->publish(a        => $_[0] . 'x' x 1_000) },
+);
+for my $name (sort keys %way) {
+    my @tainted = map { tainted($way{$name}->($_)) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
+    is "@tainted", "1 0 1 0", "the id of $name is as all of its expression";
+}
+my @tainted = map { tainted($hub->publish(a => {id => $_, data => 'x'})) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
+is "@tainted", '1 0 1 0', 'an id that was given';
+ok !tainted($hub->epoch), 'the epoch';
+is $hub->stats->{published}, 20, 'all were published';
+
+done_testing;

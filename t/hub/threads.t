@@ -1,0 +1,64 @@
+# ithreads: a hub is one in all of them, and ends with the last that has it.
+
+use strict;
+use warnings;
+
+use Config;
+use Test::More;
+BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
+use threads;
+
+use lib 't/lib';
+use EventSource::XS;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Follower qw(events);
+
+my $hub      = EventSource::Hub->new(history => {events => 10_000});
+my $follower = Follower->open($hub, 'a');
+
+subtest 'threads publish to one hub' => sub {
+    my @threads = map {
+        my $name = $_;
+        threads->create(
+            {context => 'list'},
+            sub {
+                return map { $hub->publish(a => "$name $_") } 1 .. 500;
+            }
+        );
+    } 1 .. 4;
+    my @ids    = map  { [$_->join] } @threads;
+    my @blocks = grep { defined $_->{data} } $follower->blocks_at(2_000);
+    is scalar @blocks, 2_000, 'everything comes';
+    my @numbers = map { /-([0-9]+)\z/ } map { $_->{id} } @blocks;
+    is_deeply \@numbers, [1 .. 2_000], 'in the order of the ids';
+    for my $name (1 .. 4) {
+        my @own = grep { $_->{data} =~ /\A$name / } @blocks;
+        is_deeply [map { $_->{data} } @own], [map { "$name $_" } 1 .. 500],
+            "what thread $name has published, in its order";
+        is_deeply [map { $_->{id} } @own], $ids[$name - 1], 'under the ids that it was told';
+    }
+    is $hub->stats->{published}, 2_000, 'and counted together';
+};
+
+subtest 'a thread subscribes' => sub {
+    my ($stream, $client) = Pair->open;
+    my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
+    my $made = EventSource::Hub->new(show_channel => 'event');
+    threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
+    ok $client->read_until(qr/event: b\ndata: x\n\n/), 'what it opened stays';
+    is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub too';
+    ok $client->read_until(qr/data: y\n\n/), 'and goes on';
+};
+
+subtest 'the last one ends it' => sub {
+    my $made   = EventSource::Hub->new;
+    my $reads  = Follower->open($made, 'a');
+    my $thread = threads->create(sub { sleep 1 while !$made->publish(a => 'from the thread'); return });
+    undef $made;
+    $thread->join;
+    ok $reads->client->read_all, 'then its streams end';
+    is_deeply [map { $_->{data} } events($reads->client->text)], ['from the thread'], 'with all that was published';
+};
+
+done_testing;
