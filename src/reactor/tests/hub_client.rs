@@ -257,9 +257,11 @@ impl Visitor {
             self.may_repeat = again().collect();
             assert!(self.went_back || self.may_repeat.is_empty(), "{:?} is to come again", self.may_repeat);
             self.went_back &= received.range(place + 1..).next().is_some();
-        } else {
-            self.went_back = true;
+        } else if self.went_back {
+            let again: Vec<u64> = again().collect();
+            self.may_repeat.extend(again);
         }
+        self.went_back |= !is_first;
     }
 
     pub(super) fn receive(&mut self, bytes: &[u8], naive: &Naive) {
