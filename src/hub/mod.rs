@@ -36,7 +36,7 @@ use ids::Ids;
 use merge::{Merge, Part, Recent};
 use position::Position;
 use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ pub struct Counts {
     pub patterns: u64,
     /// Events that were published.
     pub published: u64,
-    /// Events that were handed to the kernel whole, each for each stream.
+    /// Events that were handed to the kernel, or put into a stream's own queue, each for each stream.
     pub delivered: u64,
     /// Events in all histories.
     pub events: u64,

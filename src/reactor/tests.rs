@@ -3,6 +3,10 @@
 mod ending;
 mod finishing;
 mod following;
+mod hub_client;
+mod hub_model;
+mod hub_naive;
+mod hub_steps;
 mod model;
 mod sending;
 mod world;
