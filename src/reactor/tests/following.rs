@@ -302,3 +302,28 @@ fn a_place_that_is_used_again_follows_nothing() {
     assert_eq!((came(&mut world, stays), came(&mut world, next)), ("2.".into(), String::new()));
     assert_eq!(counts(&mut world).streams, 1);
 }
+
+#[test]
+fn streams_that_come_and_go_leave_nothing_in_lists_though_nothing_is_published() {
+    let mut world = with_history(10);
+    let stays = follower(&mut world, settings());
+    for _ in 0..200 {
+        let gone = follower(&mut world, settings());
+        world.ready(gone, Ready { left: true, ..Ready::default() });
+        world.settle();
+        world.reactor.hubs.get_mut(HUB).expect("it is there").check();
+    }
+    publish(&mut world, 1..=1);
+    world.settle();
+    assert_eq!((came(&mut world, stays), counts(&mut world).streams), ("1.".into(), 1));
+}
+
+#[test]
+fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
+    let mut world = with_history(10);
+    let [stream, other] = [(); 2].map(|()| follower(&mut world, settings()));
+    world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
+    world.tell(Command::Unfollow { stream: world.accounts[other].id, topics: None });
+    world.pass(Duration::from_secs(11));
+    assert_eq!([stream, other].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
+}
