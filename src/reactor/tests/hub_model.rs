@@ -199,7 +199,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 #[test]
 fn whatever_happens_every_client_is_sent_everything_once_in_order_or_told_of_a_gap() {
-    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 60_000 });
+    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + (steps + EPISODE - 1) / EPISODE {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
