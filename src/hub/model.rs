@@ -23,6 +23,10 @@ impl Hub {
                 assert!(!is_match || pattern.forgotten >= channel.log.forgotten());
             }
         }
+        let of_patterns = self.patterns.iter().map(|(_, pattern)| &pattern.followers);
+        for followers in self.channels.iter().map(|(_, channel)| &channel.followers).chain(of_patterns) {
+            assert!(followers.is_marked || followers.listed() <= 2 * followers.len() + 16, "{followers:?}");
+        }
         let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.channels.contains(*at));
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.followers.len() > 0 && known(pattern)));
         assert!(self.grown.len() <= self.channels.len());

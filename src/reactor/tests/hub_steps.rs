@@ -181,7 +181,8 @@ impl Run {
         let framing = any(&mut self.rng, &[Framing::Plain, Framing::Chunked]);
         let keepalive = any(&mut self.rng, &[None, Some(Duration::from_secs(5))]);
         let timeout = Duration::from_secs(any(&mut self.rng, &[2, 60, 3600]));
-        let settings = Settings { framing, keepalive, timeout, ..settings() };
+        let drop_oldest = self.rng.bool();
+        let settings = Settings { framing, keepalive, timeout, drop_oldest, max_buffered: 100, ..settings() };
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.accounts[stream].follows = true;
@@ -301,7 +302,7 @@ impl Run {
     }
 
     pub(super) fn end(&mut self, visitor: usize, stream: usize) {
-        let ending = any(&mut self.rng, &[Ending::Flush, Ending::Flush, Ending::Discard]);
+        let ending = any(&mut self.rng, &[Ending::Flush, Ending::HandOver, Ending::Discard]);
         let connection = self.visitors[visitor].connection.as_mut().expect("it is connected");
         connection.is_cut |= ending == Ending::Discard;
         self.world.end(stream, Reason::Application, ending);
