@@ -10,6 +10,15 @@ struct From {
     told: u64,
     /// Why it has to be told of a gap in any case.
     gap: Option<Gap>,
+    /// Whether it begins where the application says, not where its client was.
+    is_start: bool,
+}
+
+impl From {
+    /// Whether its client says nothing of what it has received.
+    fn is_unheard(&self) -> bool {
+        self.is_start && self.gap.is_none()
+    }
 }
 
 impl Followed {
@@ -44,7 +53,14 @@ impl Hub {
         let from = self.beginning(request, &added);
         if known.is_empty() {
             let after = self.tell_beginning(&from, self.forgotten(&added), true, &mut told);
-            self.counts.delivered += self.tell_before(self.pending(&added, from.place, false), after, &mut told);
+            if from.is_unheard() {
+                // It was told of nothing, so the id of what it has been sent says no more than that.
+                let events = self.pending(&added, from.place, false).take_while(|logged| logged.place <= after);
+                told.extend(events.map(|logged| Told::Event(logged.event.clone())));
+                self.counts.delivered += told.len() as u64 - 1;
+            } else {
+                self.counts.delivered += self.tell_before(self.pending(&added, from.place, false), after, &mut told);
+            }
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
             follower.place = after;
@@ -118,7 +134,7 @@ impl Hub {
             let known = self.ids.place(id).map(Position::at).or_else(|| Position::parse(id, &self.epoch));
             if let Some(Position { place, told }) = known.filter(|position| position.place <= self.newest) {
                 let gap = Some(Gap::Unknown).filter(|_| told == Some(0));
-                return From { place, told: told.unwrap_or(0).min(self.newest), gap };
+                return From { place, told: told.unwrap_or(0).min(self.newest), gap, is_start: false };
             }
         }
         let place = match request.start {
@@ -127,7 +143,7 @@ impl Hub {
             Start::Last(count) => self.before_last(count, topics),
         };
         // Who was never here has missed nothing.
-        From { place, told: self.newest, gap: request.after.as_ref().map(|_| Gap::Unknown) }
+        From { place, told: self.newest, gap: request.after.as_ref().map(|_| Gap::Unknown), is_start: true }
     }
 
     /// The place before the last so many events.
@@ -347,7 +363,7 @@ impl Hub {
             OnSlow::Newest => self.lost(&follower.topics),
             OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
         };
-        let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow) };
+        let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow), is_start: false };
         let after = self.tell_beginning(&from, floor, false, &mut told);
         let conflates = self.settings.on_slow == OnSlow::Newest;
         self.counts.delivered +=

@@ -446,3 +446,13 @@ fn what_is_told_before_the_order_of_places_goes_on_is_counted_as_delivered() {
     assert_eq!(case.handed(), "7, 8");
     assert_eq!(case.hub.counts().delivered, 6);
 }
+
+#[test]
+fn who_began_with_the_history_and_was_cut_is_told_if_more_of_it_is_forgotten_meanwhile() {
+    let mut case = Case::new(settings());
+    case.publish("b b a a a a");
+    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-3, 1, 2, 4, 5, 6", "it has missed nothing");
+    case.publish("b b b b");
+    // It was cut after its first event: 2, which it never had, is gone.
+    assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 forgotten, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
+}
