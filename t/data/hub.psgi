@@ -27,6 +27,11 @@ sub query {
         defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
 }
 
+# A handler that has the process to itself hears of nothing but signals.
+my $signals = 0;
+$SIG{IO}     = sub { $hub->publish(a => 'signal ' . ++$signals) };
+$SIG{VTALRM} = sub { $hub->drain(0) };
+
 # Channels are listed in one parameter, patterns in another.
 sub channels {
     my %query = @_;
@@ -87,7 +92,7 @@ my %PATH = (
             my %event = %{numbered($number, $query{bytes})};
             $event{key} = $number % $query{keys} if $query{keys};
             delete $event{id} if !$query{ids};
-            push @ids, $hub->publish($names[$number % @names], \%event);
+            push @ids, $hub->publish($names[($number - $query{from}) % @names], \%event);
         }
         return join ' ', @ids;
     },
@@ -145,6 +150,7 @@ builder {
     mount '/filtered' => filtered(app());
     mount '/oldest' =>
         app(start => 'oldest', keepalive => 0.3, retry => 5, preamble => 2_048, headers => ['X-Of' => 'hub']);
-    mount '/held'  => Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app;
-    mount '/plain' => answer(sub { 'plain' });
+    mount '/held'          => Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app;
+    mount '/filtered-held' => filtered(Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app);
+    mount '/plain'         => answer(sub { 'plain' });
 };

@@ -12,13 +12,15 @@ use MIME::Base64  qw(encode_base64);
 
 our @EXPORT_OK = qw(node_missing parse_elsewhere);
 
+my @PACKAGES = qw(event-source-polyfill eventsource-parser eventsource-polyfill);
+
 # Why node cannot be used here; undef if it can. Fetches the packages if that has not been done, so this is only for
 # those who work on this project: an installation asks no one for anything.
 sub node_missing {
     for my $program (qw(node npm)) {
         return "$program is not installed" if !has_command($program);
     }
-    return undef if -e 't/node/node_modules/eventsource-parser/package.json';
+    return undef if @PACKAGES == grep { -e "t/node/node_modules/$_/package.json" } @PACKAGES;
     my $said = qx{npm ci --prefix t/node --no-audit --no-fund 2>&1};
     return $? ? "npm cannot fetch the packages of t/node: $said" : undef;
 }

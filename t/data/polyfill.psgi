@@ -1,0 +1,88 @@
+# A page with an EventSource that is not the browser's own, and the hub that it follows. /publish publishes numbers, /cut breaks
+# all connections, /seen tells what clients have come back with.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::Builder;
+
+# What Internet Explorer 8 and 9 have instead of an XMLHttpRequest that streams: it can set no headers.
+my $OLD = <<'JS';
+self.XDomainRequest = function () {
+    const request = new XMLHttpRequest();
+    this.open = (method, url) => request.open(method, url);
+    this.send = () => request.send();
+    this.abort = () => request.abort();
+    Object.defineProperty(this, 'responseText', {get: () => request.responseText});
+    request.onprogress = () => this.onprogress();
+    request.onload = () => this.onload();
+    request.onerror = () => this.onerror();
+};
+Object.defineProperty(XMLHttpRequest.prototype, 'responseType', {value: undefined});
+JS
+
+# The file, what it needs before, and what it calls its EventSource.
+my %POLYFILL = (
+    yaffle => ['event-source-polyfill/src/eventsource.js', '', 'EventSourcePolyfill'],
+    old    =>
+        ['eventsource-polyfill/dist/eventsource.js', "$OLD self._eventSourceImportPrefix = 'Poly';", 'PolyEventSource'],
+    amvtek =>
+        ['eventsource-polyfill/dist/eventsource.js', "self._eventSourceImportPrefix = 'Poly';", 'PolyEventSource'],
+);
+
+my $PAGE = <<'HTML';
+<!doctype html>
+<title>Polyfill</title>
+<link rel="icon" href="data:,">
+<script>%s</script>
+<script src="/source/%s"></script>
+<script>
+const events = [];
+let errors = 0;
+const source = new %s('/events');
+source.onerror = () => errors++;
+source.addEventListener('message', ({data, lastEventId}) => events.push({data, lastEventId}));
+source.addEventListener('gap', ({data}) => events.push({gap: data}));
+</script>
+HTML
+
+my $hub = EventSource::Hub->new(retry => 50);
+my @open;       # of each stream's connection a handle of our own
+my @queries;    # with what clients have come
+my $number = 0;
+
+my $events = $hub->to_app(channels => sub { 'news' });
+
+sub text {
+    my ($type, $text) = @_;
+    return [
+        200, ['Content-Type' => "$type; charset=utf-8", 'Content-Length' => length $text, 'Connection' => 'close'],
+        [$text]
+    ];
+}
+
+builder {
+    mount '/events' => sub {
+        my $env = shift;
+        open my $handle, '+<&', $env->{'psgix.io'} or die "psgix.io: $!\n";
+        push @open, $handle;
+        push @queries, "$env->{QUERY_STRING} "
+            . (defined $env->{HTTP_LAST_EVENT_ID} ? "with $env->{HTTP_LAST_EVENT_ID}" : 'without');
+        return $events->($env);
+    };
+    mount '/cut' => sub { shutdown $_, 2 for @open; @open = (); return text('text/plain', 'cut') };
+    mount '/publish' =>
+        sub { $hub->publish(news => 'number ' . ++$number) for 1 .. 5; return text('text/plain', $number) };
+    mount '/seen' => sub { return text('text/plain', join "\n", @queries) };
+    mount '/page' => sub {
+        my $name = substr $_[0]{PATH_INFO}, 1;
+        return text('text/html', sprintf $PAGE, $POLYFILL{$name}[1], $name, $POLYFILL{$name}[2]);
+    };
+    mount '/source' => sub {
+        my $name = substr $_[0]{PATH_INFO}, 1;
+        open my $file, '<', "$ENV{NODE_MODULES}/$POLYFILL{$name}[0]" or die "$name: $!\n";
+        local $/;
+        return text('text/javascript', scalar readline $file);
+    };
+};

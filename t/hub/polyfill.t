@@ -1,0 +1,62 @@
+# EventSources from npm that cannot set headers say in the query what they have received last; in a real browser they come
+# back by that, and miss nothing.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Browser;
+use Client;
+use EventSource::XS;
+use File::Spec ();
+use Follower   qw(blocks);
+use Node       qw(node_missing);
+use Server;
+use Developer qw(needs);
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+
+# By which parameter each says it. One does so only in old browsers, which had no XMLHttpRequest that could; elsewhere by the
+# header.
+my %PARAMETER = (yaffle => 'lastEventId', amvtek => undef, old => 'evs_last_event_id');
+
+Browser->require_or_skip_all;
+needs(node_missing());
+my $modules = File::Spec->rel2abs('t/node/node_modules');
+my $browser = Browser->start;
+
+sub ask {
+    my ($server, $path) = @_;
+    my $client = Client->get($server->port, $path);
+    $client->read_all or die "$path: no answer\n";
+    return $client->body;
+}
+
+for my $name (sort keys %PARAMETER) {
+    subtest $name => sub {
+        Server->require_or_skip_all('Twiggy');
+        my $server = Server->start('Twiggy', 't/data/polyfill.psgi', env => {NODE_MODULES => $modules});
+        $browser->open($server->url("/page/$name"));
+        $browser->wait_for('source.readyState === 1', 'its stream is open');
+        for my $round (1 .. 3) {
+            ask($server, '/publish');
+            $browser->wait_for('events.length >= ' . (10 * $round - 5), "round $round: what is published comes");
+            ask($server, '/cut');
+            ask($server, '/publish');
+            $browser->wait_for('events.length >= ' . 10 * $round, 'and what is published while it is away');
+        }
+        my @events = @{$browser->evaluate('events')};
+        is_deeply [map { $_->{data} // $_ } @events], [map { "number $_" } 1 .. 30],
+            'all came, once, in order, without a gap';
+        my ($first, @back) = split /\n/, ask($server, '/seen');
+        my ($id, $parameter) = (qr/[0-9a-v]{8}-([0-9]+)/, $PARAMETER{$name});
+        my $way = defined $parameter ? qr/(?:\A|&)$parameter=$id(?:&\S*)? without\z/ : qr/ with $id\z/;
+        unlike $first, $id, 'at first it says nothing';
+        is scalar @back, 3, 'it came back after each cut';
+        like $_, $way, 'and said where it was in its way' for @back;
+        is $back[-1] =~ $way && $1, 25, 'with the newest id';
+        $server->stop;
+    };
+}
+
+done_testing;
