@@ -87,7 +87,7 @@ sub restart {
     my ($self, $signal) = @_;
     $signal = 'TERM' if !defined $signal;
     kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
-    wait_until($STOP_WITHIN, sub { $self->_has_ended });
+    wait_until($STOP_WITHIN, sub { $self->_has_ended && !$self->pids });
     $self->stop;
     delete $self->{status};
     return $self->run(@{$self->{started}});

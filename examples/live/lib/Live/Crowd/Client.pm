@@ -1,25 +1,24 @@
-package Dashboard::Crowd::Client;
+package Live::Crowd::Client;
 use strict;
 use warnings;
 
 # One client of the crowd: an EventSource as a browser has it (WHATWG HTML, section 9.2), over HTTP/1.1. It comes back when
-# its stream ends, after the time that the server has asked for, and says which event was its last. The lines of the log
-# are numbered without a gap, so it sees what it has missed or is sent twice.
+# its stream ends, after the time that the server has asked for, and says which event was its last. Now and then it hangs
+# up by itself. The events of each channel are numbered without a gap, so it sees what it has missed or is sent twice.
 
 use EventSource::Parser;
 use IO::Poll qw(POLLIN POLLOUT);
 use IO::Socket::INET;
-use JSON::MaybeXS qw(decode_json);
 
 my $RETRY    = 3;        # seconds until it comes back, unless the server says something else
 my $PATIENCE = 30;       # seconds between two attempts at most, where there is no server
 my $AT_ONCE  = 65_536;
 
-# `at` is when it comes for the first time.
+# `at` is when it comes for the first time; `leave_every` how many seconds it stays on average, 0 for ever.
 sub new {
     my ($class, %param) = @_;
-    my %counted = map { ($_ => 0) } qw(events opened gaps duplicates failures);
-    return bless {%param, %counted, parser => EventSource::Parser->new, worker => 0}, $class;
+    my %counted = map { ($_ => 0) } qw(opened missed told twice failures);
+    return bless {%param, %counted, parser => EventSource::Parser->new, number => {}}, $class;
 }
 
 # Public methods
@@ -36,7 +35,7 @@ sub connect {
         'Cache-Control: no-cache',
         length $id ? "Last-Event-ID: $id" : (),
     );
-    delete $self->{at};
+    $self->{at}     = $self->{leave_every} ? $now + $self->{leave_every} * (0.1 + 1.8 * rand) : undef;
     $self->{in}     = '';
     $self->{out}    = join "\r\n", "GET $self->{path} HTTP/1.1", @headers, '', '';
     $self->{socket} = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Blocking => 0);
@@ -52,16 +51,24 @@ sub go_on {
     return;
 }
 
+# Leaves its stream as it is, perhaps in the middle of an event.
+sub hang_up {
+    my ($self, $now) = @_;
+    $self->_come_back($now);
+    return;
+}
+
+# Whether it wants to connect, or has been connected for long enough.
 sub is_due { return defined $_[0]{at} && $_[0]{at} <= $_[1] }
 
 sub is_open { return !!$_[0]{is_open} }
 
+# That of its last event of a channel, 0 if it has had none.
+sub number_of { return $_[0]{number}{$_[1]} || 0 }
+
 sub socket { return $_[0]{socket} }
 
 sub waits_for { return length $_[0]{out} ? POLLOUT : POLLIN }
-
-# The process that serves it; 0 for none.
-sub worker { return $_[0]{is_open} ? $_[0]{worker} : 0 }
 
 # Private methods
 
@@ -87,20 +94,21 @@ sub _come_back {
     my $retry = defined $self->{parser}->retry ? $self->{parser}->retry / 1000 : $RETRY;
     my $wait  = $retry * 2**$self->{failures};
     $wait = $PATIENCE < $retry ? $retry : $PATIENCE if $wait > $PATIENCE;
-    $self->{failures}++        if !$self->{is_open};
-    $self->{at} = $now + $wait if !$self->{has_failed};
+    $self->{failures}++ if !$self->{is_open};
+    $self->{at} = $self->{has_failed} ? undef : $now + $wait;
     delete @$self{qw(socket is_open is_chunked is_complete)};
     return;
 }
 
-# A line of the log.
+# An event of a channel.
 sub _count {
-    my ($self, $number) = @_;
-    if (defined $self->{line}) {
-        $self->{duplicates}++                        if $number <= $self->{line};
-        $self->{gaps} += $number - $self->{line} - 1 if $number > $self->{line} + 1;
+    my ($self, $channel, $number) = @_;
+    my $last = $self->{number}{$channel};
+    if (defined $last) {
+        $self->{twice}++                       if $number <= $last;
+        $self->{missed} += $number - $last - 1 if $number > $last + 1;
     }
-    $self->{line} = $number;
+    $self->{number}{$channel} = $number;
     return;
 }
 
@@ -125,12 +133,13 @@ sub _send {
     return !!1;
 }
 
+# Told of a gap, it does not know any more what comes next.
 sub _take_body {
     my $self = shift;
     for my $event ($self->{parser}->feed($self->_body)) {
-        $self->{events}++;
-        if    ($event->{event} eq 'log')    { $self->_count($event->{id}) }
-        elsif ($event->{event} eq 'server') { $self->{worker} = decode_json($event->{data})->{pid} }
+        my ($number) = $event->{data} =~ /"number":([0-9]+)/;
+        if    (defined $number)          { $self->_count($event->{event}, $number) }
+        elsif ($event->{event} eq 'gap') { $self->{told}++; $self->{number} = {} }
     }
     return;
 }
