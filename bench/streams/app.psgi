@@ -4,12 +4,13 @@
 #   GET  /events                                  a stream; it is held until it ends
 #   POST /push?rounds=R&interval=S&bytes=B        pushes R events to every stream, S seconds apart or flat out with 0,
 #                                                 each with B bytes of data; answers when it has pushed
+#                                                 (with BENCH_HUB: publishes them, once for all streams)
 #   GET  /plain                                   an ordinary request
 #   GET  /stats                                   what this process holds and has used
 #
 # An event's id is a number that grows by one from round to round; its data begins with two times in nanoseconds of
 # CLOCK_MONOTONIC, when the round was due and when this push began. BENCH_NATIVE is the attribute native of
-# Plack::App::EventSource, where it has one; 0 is the server's own writer.
+# Plack::App::EventSource, where it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub.
 
 use strict;
 use warnings;
@@ -20,6 +21,13 @@ use Plack::App::EventSource;
 use Plack::Builder;
 use Scalar::Util qw(refaddr);
 use Time::HiRes  qw(CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID clock_gettime sleep);
+
+my $hub;
+if ($ENV{BENCH_HUB}) {
+    require EventSource::Hub;
+    my $history = {events => 100_000, bytes => 100_000_000};
+    $hub = EventSource::Hub->new(history => $history, history_in_all => $history, per_process => 1);
+}
 
 my %held;    # connections by address
 my $last_id = 0;
@@ -44,6 +52,10 @@ sub push_round {
     my $head = ($job->{due} * 1e9 | 0) . ' ';
     my $rest = $job->{bytes} - 2 * length $head;
     my $tail = ' ' . ($rest > 0 ? 'x' x $rest : '');
+    if ($hub) {
+        my $published = $hub->publish(all => $head . (clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0) . $tail);
+        $job->{pushed}++;
+    }
     for my $conn (values %held) {
         my $data = $head . (clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0) . $tail;
         if   ($conn->push({id => $id, data => $data})) { $job->{pushed}++ }
@@ -119,15 +131,18 @@ sub stats {
     EventSource::XS->dispatch;    # the ends of streams that wait to be told
     my %stats = (pid => $$, held => scalar keys %held, cpu => cpu(), resident_bytes => resident_bytes());
     $stats{native} = grep { $_->can('is_native') && $_->is_native } values %held;
-    $stats{module} = EventSource::XS->stats if EventSource::XS->can('stats');
+    $stats{held}   = $stats{native} = $hub->stats->{streams} if $hub;
+    $stats{module} = EventSource::XS->stats                  if EventSource::XS->can('stats');
     return json(\%stats);
 }
 
 my %native = Plack::App::EventSource->can('native') ? (native => $ENV{BENCH_NATIVE} // 'auto') : ();
 
 builder {
-    mount '/events' => Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
-    mount '/push'   => \&push_all;
-    mount '/plain'  => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
-    mount '/stats'  => \&stats;
+    mount '/events' => $hub
+        ? $hub->to_app(channels => sub { 'all' })
+        : Plack::App::EventSource->new(handler_cb => \&hold, %native)->to_app;
+    mount '/push'  => \&push_all;
+    mount '/plain' => sub { [200, ['Content-Type' => 'text/plain', 'Content-Length' => 5], ['plain']] };
+    mount '/stats' => \&stats;
 };

@@ -19,8 +19,8 @@ use overload        ();
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
 
-my %HISTORY        = (events => 1000,    bytes => 1_048_576, seconds => 3600);
-my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864);
+my %HISTORY        = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
+my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
 # In the order of their numbers in eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
@@ -145,16 +145,18 @@ sub _history {
         my ($setting, $suffix, $default) = @$asked;
         my $value = delete $given->{$setting};
         croak "EventSource::Hub: $setting must be a hash" if defined $value && ref $value ne 'HASH';
-        my %bound = (%$default, $value ? %$value : ());
-        for my $name (sort keys %bound) {
-            croak "EventSource::Hub: unknown bound '$name' of $setting" if !exists $default->{$name};
+        my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %{$value || {}});
+        my ($unknown) = grep { !exists $default->{$_} } sort keys %{$value || {}};
+        croak "EventSource::Hub: unknown bound '$unknown' of $setting" if defined $unknown;
+        for my $name (qw(events bytes)) {
             croak "EventSource::Hub: $name of $setting must be a whole number, from 0"
-                if $name ne 'seconds' && (!defined $bound{$name} || $bound{$name} !~ /\A[0-9]{1,15}\z/);
-            croak "EventSource::Hub: $name of $setting must be a number"
-                if $name eq 'seconds'
-                && (!defined $bound{$name} || $bound{$name} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+                if $bound{$name} !~ /\A[0-9]{1,15}\z/;
             $raw{$name . $suffix} = $bound{$name};
         }
+        croak "EventSource::Hub: seconds of $setting must be a number"
+            if defined $bound{seconds} && $bound{seconds} !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/;
+        $raw{seconds} = $bound{seconds}
+            if defined $bound{seconds} && (!defined $raw{seconds} || $bound{seconds} < $raw{seconds});
     }
     return %raw;
 }
@@ -214,3 +216,281 @@ sub _warn_once {
 
 1;
 __END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Hub - Channels: publish once, and every stream that follows has it
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Plack::Builder;
+
+    my $hub = EventSource::Hub->new(history => {events => 1000, seconds => 3600}, retry => 2000);
+
+    my $app = builder {
+        mount '/events' => $hub->to_app(channels => sub { my $env = shift; return ('news', 'user/7') });
+        mount '/hello'  => sub {
+            my $id = $hub->publish(news => {event => 'greeting', data => 'hello'});
+            return [200, ['Content-Type' => 'text/plain'], ["published as $id\n"]];
+        };
+    };
+
+=head1 DESCRIPTION
+
+An application publishes an event to a channel, and every stream that follows the channel is sent it. It is encoded once,
+however many streams there are, and written by a thread of the process next to the interpreter: to publish costs the
+application a microsecond or two, and no stream holds a worker.
+
+=head2 Order, resume, gaps
+
+A hub has one sequence. Each stream is sent the events of the channels that it follows in the order in which they were
+published, each once. Its first block holds nothing but an C<id>, its position, and each event has an id, so a client that
+comes back says by its C<Last-Event-ID> (WHATWG HTML, section 9.2.4) what it has received last, whatever the channels, and
+is sent first what it has missed, then what is new. When it is quiet the comment that keeps the connection alive is such a
+position too.
+
+An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. An event may be given an id of its own instead; it must not
+be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered.
+
+Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
+(L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
+nothing to this hub, because it is of another one (that of another process, or of before a restart), ahead of the newest
+event, or nonsense (C<"unknown">); then it begins where L</start> says. And if it was slower than the history is long
+(C<"slow">, see L</on_slow>). A page does best to load its state anew then:
+
+    const source = new EventSource('/events')
+    source.addEventListener('gap', () => location.reload())
+
+A client that has missed nothing is never told of a gap, with one exception: of channels that have vanished with history
+the hub remembers 65,536, and of older ones only that there were some.
+
+=head2 Processes
+
+A hub lives in one process. A forked child has one of its own, with an epoch of its own, so on a server with several
+workers what is published in one reaches the streams of that one alone; that is warned of once.
+
+=head2 Which streams
+
+All that are native (L<Plack::App::EventSource/NATIVE STREAMS>). One that goes through the server's writer can follow a
+hub all the same, with the same ids, order and replay: under Twiggy and Feersum as any other, on a server that blocks
+within its handler (L</follow>), which is then busy for as long as its client stays. Such a stream costs two descriptors
+more.
+
+=head1 ATTRIBUTES
+
+All are for L</new>.
+
+=head2 gap_event
+
+    gap_event => 'gap'
+
+The name of the event that tells of a gap: one line that is not empty.
+
+=head2 history
+
+    history => {events => 1000, bytes => 1_048_576, seconds => 3600}
+
+How much each channel remembers: how many events and how many bytes of them, whole numbers from 0, and for how many seconds,
+fractions allowed. These are the defaults. A single event may have more bytes than that. It bounds what can be replayed, and
+how far a slow client may lag; a client that keeps up is sent everything, whatever the history. An event that expires is gone
+a sixteenth of its time later at the latest.
+
+=head2 history_in_all
+
+    history_in_all => {events => 100_000, bytes => 67_108_864}
+
+How much all channels remember together, C<seconds> too, if given. The oldest event of all goes first.
+
+=head2 on_slow
+
+    on_slow => 'disconnect'
+
+What becomes of a stream that history overtakes, for its client is slow:
+
+=over
+
+=item C<disconnect>
+
+It ends, with the reason C<slow>. The client comes back and is told of the gap. The default.
+
+=item C<gap>
+
+It is told of the gap, and goes on with what is left.
+
+=item C<newest>
+
+It is sent only the newest event of each channel, or of each C<key> (L</publish>), of what it has not been sent yet, and is
+told nothing, for its client wants to know how things stand. Those are kept beyond the history, within the same bounds;
+where even that did not suffice it is told of a gap.
+
+=back
+
+=head2 per_process
+
+    per_process => 1
+
+Says that it is meant that each process has a hub of its own, so that nothing is warned of.
+
+=head2 show_channel
+
+    show_channel => 'event'
+
+Has events say which channel they came from: with C<event> by their type, if they have none of their own; with C<data> the
+data becomes JSON, an object with C<channel> and C<data>, which is the event's data, or its C<json>. Not by default.
+
+=head2 start
+
+    start => 'newest'
+
+Where a stream begins whose client says nothing of what it has received: C<newest>, with what is published from now on, the
+default; C<oldest>, with all that is in the history; or -10, with the last ten events.
+
+=head2 headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+
+For the streams of L</to_app>, as L<Plack::App::EventSource> has them.
+
+=head1 METHODS
+
+=head2 new
+
+    my $hub = EventSource::Hub->new(%attributes);
+
+Takes attributes as names and values, or as a reference to a hash. Croaks if one is unknown or has a value that it cannot
+have, and where there is no Linux. When the object is gone its streams end.
+
+=head2 drain
+
+    $hub->drain(30);
+
+Has the streams of this process end one after the other, spread over so many seconds, so that their clients do not all come
+back at once: each is told its position and when to come back, after one to two times the C<retry> of its application (2
+seconds unless given). Streams that come later are sent away the same way at once. Returns at once. Croaks unless it is
+given a number of seconds, from 0.
+
+=head2 epoch
+
+    my $epoch = $hub->epoch;
+
+What the ids of this process's hub begin with: eight characters, drawn when it is first used.
+
+=head2 follow
+
+    my $taken = $hub->follow($connection, @channels);
+    my $taken = $hub->follow($connection, @channels, {after => $id, start => 'newest'});
+
+As L</subscribe>; but where the stream goes through the writer of a server that blocks, serves it until its client leaves
+or the hub ends it. So a handler that ends with this works everywhere.
+
+=head2 match
+
+    my $pattern = EventSource::Hub->match('news/*');
+
+What stands for all channels whose names match, those that come later included: C<*> stands for any characters but C</>,
+C<**> for any at all. Wherever a channel may be followed such a pattern may. A name by itself never is one.
+
+=head2 publish
+
+    my $id = $hub->publish($channel, $data);
+    my $id = $hub->publish($channel, {event => $type, data => $data, key => $key});
+
+Publishes an event, and returns its id. A channel's name is any string that is not empty, of at most 1,024 bytes in UTF-8.
+An event is data, a string or a reference to an array of strings, or a reference to a hash of what
+L<EventSource::XS/format_event> takes; besides those C<key>, a string of at most 1,024 bytes in UTF-8, says what it is the
+newest of, for C<< on_slow => 'newest' >>.
+
+It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
+
+Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
+or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
+
+=head2 stats
+
+    my $stats = $hub->stats;
+
+What was counted in this process, all that was published before included, as a reference to a hash:
+
+=over
+
+=item streams
+
+Streams that follow something.
+
+=item channels, patterns
+
+Channels that have followers or history, and patterns that have followers.
+
+=item published, delivered
+
+Events that were published, and events that were handed to the kernel, for each stream by itself.
+
+=item history
+
+A hash: C<events> and C<bytes> that are held.
+
+=item resumed, gaps
+
+Streams that began with an id of the client's, and gaps that were told.
+
+=item slow
+
+A hash: how many streams were overtaken by history, and were ended (C<disconnect>), told of the gap (C<gap>), or sent only
+the newest (C<newest>).
+
+=back
+
+=head2 subscribe
+
+    my $taken = $hub->subscribe($connection, @channels);
+    my $taken = $hub->subscribe($connection, @channels, {after => $id, start => 'newest'});
+
+Has the stream of a L<Plack::App::EventSource::Connection> follow channels, besides those that it follows already, from
+after the event with the id C<after>, by default what the client said (C<last_event_id>); without one, C<start> says where
+it begins. False if it has ended.
+
+From here on the hub holds the stream: it goes on, whether or not the application holds the connection, until its client
+leaves or it is closed. What is pushed to the connection itself comes between, before what waits in the hub.
+
+Croaks if there is no channel, or one that is neither a string nor a pattern; if an option is wrong; and where the stream
+goes through the writer of a server that blocks.
+
+=head2 subscribers
+
+    my $count = $hub->subscribers($channel);
+
+How many streams of this process follow a channel, by its name or by a pattern.
+
+=head2 to_app
+
+    my $app = $hub->to_app(channels => sub { my $env = shift; ... });
+    my $app = $hub->to_app(channels => $code, keepalive => 30, headers => ['Access-Control-Allow-Origin' => '*']);
+
+A PSGI application whose streams follow the channels that the callback returns for a request: names and patterns. If it
+returns a PSGI response instead, an array or a code reference, that is the answer; if it returns nothing, a 404 is. Further
+attributes take the place of the hub's: C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>,
+C<retry>, C<start>, C<timeout>.
+
+A stream resumes by the header C<Last-Event-ID>, or, for polyfills that cannot send it, by one of the query parameters
+C<last_event_id>, C<lastEventId>, C<evs_last_event_id>.
+
+=head2 unsubscribe
+
+    $hub->unsubscribe($connection, @channels);
+    $hub->unsubscribe($connection);
+
+Has a stream follow channels no longer. Without any, it follows nothing and is the connection's again, which it ends with
+where the server blocks.
+
+=head1 SEE ALSO
+
+L<Plack::App::EventSource>, L<EventSource::XS>, L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

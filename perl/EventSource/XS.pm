@@ -6,7 +6,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp          qw(croak);
+use Carp qw(croak);
+use EventSource::Loop;
 use Exporter      qw(import);
 use JSON::MaybeXS ();
 use XSLoader;
@@ -38,6 +39,7 @@ sub CLONE {
 
 sub dispatch {
     EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
+    EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     _forget_others()                     if $process != $$;
     $is_asked = 0;
     my @callbacks = splice @LATER;    # what these have called later is for the next time
@@ -103,24 +105,10 @@ sub _later_here {
 sub _wait_with {
     _forget_others() if $process != $$;
     push @LATER, [@_];
-    $is_asked ||= _wake_loop();    # there may be none yet, or none that runs
-    return;
-}
 
-# Where the application runs in an event loop, that loop calls dispatch. Whether there is one.
-sub _wake_loop {
-    my $dispatch = sub { __PACKAGE__->dispatch };
-    if    ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) { AnyEvent::postpone(\&$dispatch) }
-    elsif ($INC{'EV.pm'}) {
-        my $timer;
-        $timer = EV::timer(0, 0, sub { undef $timer; $dispatch->() });
-    }
-    elsif ($INC{'Mojo/IOLoop.pm'} && Mojo::IOLoop->is_running) { Mojo::IOLoop->next_tick($dispatch) }
-    elsif ($INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP) {
-        $IO::Async::Loop::ONE_TRUE_LOOP->later($dispatch);
-    }
-    else { return 0 }
-    return 1;
+    my $loop = !$is_asked && EventSource::Loop->at_hand or return;
+    $is_asked = $loop->soon(sub { __PACKAGE__->dispatch });    # it may not run yet
+    return;
 }
 
 1;
@@ -152,9 +140,25 @@ The root of the distribution: it loads the native library and has the formatter.
 
 Streams of events in a Plack application; a drop-in for the module of that name.
 
+=item L<EventSource::Hub>
+
+Channels: publish once, and every stream that follows has it; what a client has missed it gets when it comes back.
+
+=item L<Plack::App::EventSource::PubSub>
+
+Channels that are followed and published to by their URLs.
+
+=item L<EventSource::Server>
+
+One supply of events for any number of clients; the interface of the Raku module of that name.
+
 =item L<HTTP::ServerEvent>
 
 Formats an event as the module of that name does.
+
+=item L<Test::EventSource>
+
+Tests an application that streams.
 
 =item L<EventSource::Parser>
 

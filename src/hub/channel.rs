@@ -49,6 +49,12 @@ impl Followers {
     pub(super) fn len(&self) -> usize {
         self.count
     }
+
+    /// How many are in the list, those that have left included.
+    #[cfg(test)]
+    pub(super) fn listed(&self) -> usize {
+        self.streams.len()
+    }
 }
 
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Beginning to follow, being sent, being overtaken, leaving.
 
+use super::merge::Picked;
 use super::*;
 
 /// Where a stream begins.
@@ -9,6 +10,15 @@ struct From {
     told: u64,
     /// Why it has to be told of a gap in any case.
     gap: Option<Gap>,
+    /// Whether it begins where the application says, not where its client was.
+    is_start: bool,
+}
+
+impl From {
+    /// Whether its client says nothing of what it has received.
+    fn is_unheard(&self) -> bool {
+        self.is_start && self.gap.is_none()
+    }
 }
 
 impl Followed {
@@ -33,50 +43,87 @@ impl Hub {
     /// follows nothing yet, its position; then a gap, if it has missed something; then what the order of places cannot
     /// bring. What it follows twice counts once.
     pub fn follow(&mut self, stream: StreamId, follower: &mut Follower, request: &Request, now: Instant) -> Vec<Told> {
-        self.forget(now);
+        self.expire(now);
         let mut told = Vec::new();
-        let is_first = !follower.is_following();
-        if !is_first {
-            // What it follows already goes its own way up to here.
-            self.take_pending(follower, &mut told);
-        }
+        let known = follower.topics.to_vec();
         let added = self.add_topics(stream, follower, &request.topics);
-        if added.is_empty() && !is_first {
+        if added.is_empty() {
             return told;
         }
         let from = self.beginning(request, &added);
-        let floor = self.forgotten(&added);
-        let after = self.tell_beginning(&from, floor, is_first, &mut told);
-        self.tell_before(&added, from.place, after, &mut told);
-        if is_first {
+        if known.is_empty() {
+            let after = self.tell_beginning(&from, self.forgotten(&added), true, &mut told);
+            if from.is_unheard() {
+                // It was told of nothing, so the id of what it has been sent says no more than that.
+                let events = self.pending(&added, from.place, false).take_while(|logged| logged.place <= after);
+                told.extend(events.map(|logged| Told::Event(logged.event.clone())));
+                self.counts.delivered += told.len() as u64 - 1;
+            } else {
+                self.counts.delivered += self.tell_before(self.pending(&added, from.place, false), after, &mut told);
+            }
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
             follower.place = after;
-        } else if self.pending(&added, after, false).next().is_some() {
-            let events = self.pending(&added, after, false).map(|logged| Told::Event(logged.event.clone()));
-            told.extend(events.collect::<Vec<_>>());
-            told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
+        } else {
+            self.follow_more(follower, known, &added, &from, &mut told);
         }
         told
     }
 
+    /// Brings a stream what it follows from now on to where it is. It is not sent again what it has followed before.
+    fn follow_more(
+        &mut self,
+        follower: &mut Follower,
+        known: Vec<Followed>,
+        added: &[Followed],
+        from: &From,
+        told: &mut Vec<Told>,
+    ) {
+        let others: HashSet<usize> = self.channels_of(&known).collect();
+        let mut beside: Vec<usize> = self.channels_of(added).filter(|at| !others.contains(at)).collect();
+        beside.sort_unstable();
+        beside.dedup();
+        let beside: Vec<Followed> = beside.into_iter().map(|at| Followed::Channel(at as u32)).collect();
+        let mut floor = self.forgotten(added);
+        if floor > from.place {
+            floor = self.forgotten(&beside).max(self.gone_of(added, &known));
+        }
+        if from.gap.is_none() && from.place == follower.place && floor <= from.place {
+            return; // the order of places brings all of it
+        }
+        // What it has followed before goes its own way up to here.
+        let all = std::mem::replace(&mut follower.topics, known.into());
+        self.take_pending(follower, told);
+        follower.topics = all;
+        let before = told.len();
+        let after = self.tell_beginning(from, floor, false, told);
+        self.counts.delivered += self.tell_before(self.pending(&beside, from.place, false), after, told);
+        let told_before = told.len();
+        told.extend(self.pending(&beside, after, false).map(|logged| Told::Event(logged.event.clone())));
+        self.counts.delivered += (told.len() - told_before) as u64;
+        if told.len() > before {
+            told.push(Told::Position(Position::at(self.newest).block(&self.epoch)));
+        }
+    }
+
     /// Adds to what a stream follows, and says what was new.
     fn add_topics(&mut self, stream: StreamId, follower: &mut Follower, topics: &[Topic]) -> Vec<Followed> {
-        let mut all = std::mem::take(&mut follower.topics).into_vec();
-        let known = all.len();
-        for topic in topics {
-            let followed = match topic {
-                Topic::Channel(name) => Followed::Channel(self.channel(name) as u32),
-                Topic::Pattern(text) => Followed::Pattern(self.pattern(text) as u32),
-            };
-            if !all.contains(&followed) {
-                all.push(followed);
-                if let Some(followers) = self.followers(followed) {
-                    followers.add(stream);
-                }
+        let known = follower.topics.to_vec();
+        let followed = |hub: &mut Self, topic: &Topic| match topic {
+            Topic::Channel(name) => Followed::Channel(hub.channel(name) as u32),
+            Topic::Pattern(text) => Followed::Pattern(hub.pattern(text) as u32),
+        };
+        let mut added: Vec<Followed> = topics.iter().map(|topic| followed(self, topic)).collect();
+        added.sort_unstable();
+        added.dedup();
+        added.retain(|topic| known.binary_search(topic).is_err());
+        for topic in &added {
+            if let Some(followers) = self.followers(*topic) {
+                followers.add(stream);
             }
         }
-        let added = all[known..].to_vec();
+        let mut all = [known, added.clone()].concat();
+        all.sort_unstable();
         follower.topics = all.into();
         added
     }
@@ -86,9 +133,8 @@ impl Hub {
         if let Some(id) = request.after.as_deref() {
             let known = self.ids.place(id).map(Position::at).or_else(|| Position::parse(id, &self.epoch));
             if let Some(Position { place, told }) = known.filter(|position| position.place <= self.newest) {
-                // Of what is forgotten it is told as such, whatever it was to be told of.
-                let gap = Some(Gap::Unknown).filter(|_| told == Some(0) && self.forgotten(topics) <= place);
-                return From { place, told: told.unwrap_or(0).min(self.newest), gap };
+                let gap = Some(Gap::Unknown).filter(|_| told == Some(0));
+                return From { place, told: told.unwrap_or(0).min(self.newest), gap, is_start: false };
             }
         }
         let place = match request.start {
@@ -97,7 +143,7 @@ impl Hub {
             Start::Last(count) => self.before_last(count, topics),
         };
         // Who was never here has missed nothing.
-        From { place, told: self.newest, gap: request.after.as_ref().map(|_| Gap::Unknown) }
+        From { place, told: self.newest, gap: request.after.as_ref().map(|_| Gap::Unknown), is_start: true }
     }
 
     /// The place before the last so many events.
@@ -117,7 +163,9 @@ impl Hub {
     /// Tells a stream where it begins and, if there is one, of a gap. Through which place that leaves it with nothing to be
     /// told of.
     fn tell_beginning(&mut self, from: &From, floor: u64, is_first: bool, told: &mut Vec<Told>) -> u64 {
-        let gap = from.gap.or_else(|| Some(Gap::Forgotten).filter(|_| floor > from.place.max(from.told)));
+        let forgotten = Some(Gap::Forgotten).filter(|_| floor > from.place.max(from.told));
+        // Of what is forgotten it is told as such, whatever it was to be told of.
+        let gap = from.gap.filter(|gap| forgotten.is_none() || *gap != Gap::Unknown).or(forgotten);
         let through = Some(floor).filter(|floor| *floor > from.place);
         let here = Position { place: from.place, told: through };
         if is_first {
@@ -132,13 +180,16 @@ impl Hub {
     }
 
     /// Tells a stream the events between two places. Something of the same time is forgotten, and the stream knows that: so
-    /// that it is not told again, each is followed by a position that says so.
-    fn tell_before(&self, topics: &[Followed], place: u64, through: u64, told: &mut Vec<Told>) {
-        for logged in self.pending(topics, place, false).take_while(|logged| logged.place <= through) {
+    /// that it is not told again, each is followed by a position that says so. Answers how many there are.
+    fn tell_before(&self, events: Merge<'_>, through: u64, told: &mut Vec<Told>) -> u64 {
+        let mut count = 0;
+        for logged in events.take_while(|logged| logged.place <= through) {
             told.push(Told::Event(logged.event.clone()));
             let position = Position { place: logged.place, told: Some(through) };
             told.push(Told::Position(position.block(&self.epoch)));
+            count += 1;
         }
+        count
     }
 
     /// Hands out everything that a stream has not been sent yet, whatever it is worth to wait for.
@@ -149,8 +200,10 @@ impl Hub {
         if self.is_overtaken(follower) {
             told.extend(self.skip(follower));
         }
-        let events = self.pending(&follower.topics, follower.place, false);
-        told.extend(events.map(|logged| Told::Event(logged.event.clone())));
+        self.conflate(follower);
+        let before = told.len();
+        told.extend(self.pending_of(follower).map(|logged| Told::Event(logged.event.clone())));
+        self.counts.delivered += (told.len() - before) as u64;
         follower.place = self.newest;
     }
 
@@ -166,7 +219,7 @@ impl Hub {
             return;
         }
         self.take_pending(follower, told);
-        let all = std::mem::take(&mut follower.topics).into_vec();
+        let all = follower.topics.to_vec();
         let is_left =
             |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
@@ -192,15 +245,20 @@ impl Hub {
         }
     }
 
-    /// The histories of what is followed. One may be there twice.
-    fn logs<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = &'a Log> {
+    /// The channels that are followed. One may be there twice.
+    fn channels_of<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = usize> + 'a {
         topics.iter().flat_map(move |topic| {
             let (one, several) = match topic {
                 Followed::Channel(at) => (Some(*at as usize), &[][..]),
                 Followed::Pattern(at) => (None, &self.patterns[*at as usize].channels[..]),
             };
-            one.into_iter().chain(several.iter().copied()).map(move |at| &self.channels[at].log)
+            one.into_iter().chain(several.iter().copied())
         })
+    }
+
+    /// Their histories.
+    fn logs<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = &'a Log> {
+        self.channels_of(topics).map(move |at| &self.channels[at].log)
     }
 
     /// Through which place anything is forgotten of what is followed.
@@ -212,7 +270,18 @@ impl Hub {
         forgotten.max().unwrap_or(0)
     }
 
-    /// The same, of the newest events of all keys.
+    /// What those channels had forgotten that are no more and that some patterns match, but not others.
+    fn gone_of(&self, topics: &[Followed], others: &[Followed]) -> u64 {
+        let matches = |topics: &[Followed], name: &[u8]| {
+            topics.iter().any(|topic| match topic {
+                Followed::Channel(_) => false,
+                Followed::Pattern(at) => self.patterns[*at as usize].glob.matches(name),
+            })
+        };
+        self.gone.forgotten(|name| matches(topics, name) && !matches(others, name))
+    }
+
+    /// The same as [`forgotten`](Self::forgotten), of the newest events of all keys.
     fn lost(&self, topics: &[Followed]) -> u64 {
         let lost = topics.iter().map(|topic| match topic {
             Followed::Channel(at) => self.channels[*at as usize].log.lost(),
@@ -235,11 +304,23 @@ impl Hub {
     }
 
     fn pending_of<'a>(&'a self, follower: &'a Follower) -> Merge<'a> {
+        /// From so many histories on it is quicker to look at what was published than at each of them.
+        const MANY: usize = 8;
+        let Follower { place, ref topics, is_conflated } = *follower;
+        if place >= self.newest {
+            return Merge::Nothing;
+        }
+        if !is_conflated && self.recent.covers(place) && self.logs(topics).nth(MANY).is_some() {
+            return Merge::Picked(Picked { hub: self, topics, place });
+        }
         self.pending(&follower.topics, follower.place, follower.is_conflated)
     }
 
     /// Whether something is forgotten that a stream has not been sent.
     pub fn is_overtaken(&self, follower: &Follower) -> bool {
+        if self.forgotten <= follower.place {
+            return false; // whatever it follows
+        }
         let forgotten = match self.settings.on_slow {
             OnSlow::Newest => self.lost(&follower.topics),
             OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
@@ -253,19 +334,25 @@ impl Hub {
     ///
     /// That history has overtaken it, and that it is to end for that.
     pub fn catch_up(&mut self, follower: &mut Follower) -> Result<Vec<Told>, Gap> {
+        let mut told = Vec::new();
         if self.is_overtaken(follower) {
             if self.settings.on_slow == OnSlow::Disconnect {
                 self.counts.disconnected += 1;
                 return Err(Gap::Slow);
             }
-            return Ok(self.skip(follower));
+            told = self.skip(follower);
         }
-        if self.settings.on_slow == OnSlow::Newest {
+        self.conflate(follower);
+        Ok(told)
+    }
+
+    /// Sees whether a stream is to be sent only the newest from where it is.
+    fn conflate(&mut self, follower: &mut Follower) {
+        if self.settings.on_slow == OnSlow::Newest && (follower.is_conflated || self.forgotten > follower.place) {
             let was = follower.is_conflated;
             follower.is_conflated = self.forgotten(&follower.topics) > follower.place;
             self.counts.conflated += u64::from(follower.is_conflated && !was);
         }
-        Ok(Vec::new())
     }
 
     /// Tells a stream that history has overtaken it, and puts it where it can go on.
@@ -276,9 +363,11 @@ impl Hub {
             OnSlow::Newest => self.lost(&follower.topics),
             OnSlow::Disconnect | OnSlow::Gap => self.forgotten(&follower.topics),
         };
-        let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow) };
+        let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow), is_start: false };
         let after = self.tell_beginning(&from, floor, false, &mut told);
-        self.tell_before(&follower.topics, follower.place, after, &mut told);
+        let conflates = self.settings.on_slow == OnSlow::Newest;
+        self.counts.delivered +=
+            self.tell_before(self.pending(&follower.topics, follower.place, conflates), after, &mut told);
         follower.place = after;
         told
     }

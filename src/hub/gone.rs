@@ -17,8 +17,8 @@ impl Gone {
     const MOST: usize = 65_536;
 
     pub(super) fn insert(&mut self, name: Arc<[u8]>, forgotten: u64) {
-        if forgotten == 0 {
-            return;
+        if forgotten <= self.all {
+            return; // that is what any is taken to have forgotten
         }
         self.by_name.insert(Arc::clone(&name), forgotten);
         self.order.push_back((name, forgotten));
@@ -61,5 +61,13 @@ mod tests {
         assert_eq!((gone.take(b"first"), gone.take(b"other"), gone.take(b"7")), (6, 6, 17));
         assert_eq!(gone.forgotten(|name| name == b"9"), 19);
         assert!(gone.by_name.len() <= Gone::MOST && gone.order.len() <= Gone::MOST);
+        // Names that somebody makes up push nothing out.
+        let all = gone.all;
+        for number in 0..100 {
+            let name = format!("made up {number}").into_bytes();
+            let forgotten = gone.take(&name);
+            gone.insert(name.into(), forgotten);
+        }
+        assert_eq!((gone.all, gone.take(b"65535")), (all, 65_545));
     }
 }

@@ -32,6 +32,11 @@ impl Ids {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) fn place(&self, id: &[u8]) -> Option<u64> {
         self.places.get(id).copied()
     }

@@ -1,8 +1,70 @@
 //! The events of several channels in the order of their places.
 
+use super::{Followed, Hub};
 use crate::log::Logged;
-use std::collections::vec_deque;
+use std::collections::vec_deque::{self, VecDeque};
 use std::iter::Peekable;
+
+/// Which channel the last events were published to. Of thousands of channels mostly none has anything new, and to ask each
+/// would take long.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    channels: VecDeque<u32>,
+    /// The place of the first.
+    first: u64,
+}
+
+impl Recent {
+    const MOST: usize = if cfg!(test) { 64 } else { 4096 };
+
+    pub(super) fn push(&mut self, place: u64, channel: usize) {
+        if self.channels.is_empty() || place != self.first + self.channels.len() as u64 {
+            self.channels.clear();
+            self.first = place;
+        }
+        self.channels.push_back(channel as u32);
+        if self.channels.len() > Self::MOST {
+            self.channels.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Whether it has all that comes after a place.
+    pub(super) fn covers(&self, place: u64) -> bool {
+        !self.channels.is_empty() && place + 1 >= self.first
+    }
+
+    fn channel(&self, place: u64) -> Option<u32> {
+        self.channels.get((place - self.first) as usize).copied()
+    }
+}
+
+/// All events after a place, of which those are picked that are followed.
+pub(super) struct Picked<'a> {
+    pub(super) hub: &'a Hub,
+    pub(super) topics: &'a [Followed],
+    pub(super) place: u64,
+}
+
+impl<'a> Iterator for Picked<'a> {
+    type Item = &'a Logged;
+
+    fn next(&mut self) -> Option<&'a Logged> {
+        loop {
+            self.place += 1;
+            let at = self.hub.recent.channel(self.place)?;
+            // If it has vanished since, or is another by now, that event is not there.
+            let event = self.hub.channels.get(at as usize).and_then(|channel| {
+                let is_of = |pattern: &usize| self.topics.binary_search(&Followed::Pattern(*pattern as u32)).is_ok();
+                let by_name = self.topics.binary_search(&Followed::Channel(at)).is_ok();
+                (by_name || channel.patterns.iter().any(is_of)).then(|| channel.log.at(self.place)).flatten()
+            });
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+}
 
 /// One channel's part.
 pub(super) enum Part<'a> {
@@ -26,6 +88,7 @@ impl<'a> Iterator for Part<'a> {
 pub(super) enum Merge<'a> {
     Nothing,
     One(Part<'a>),
+    Picked(Picked<'a>),
     Many(Vec<Peekable<Part<'a>>>),
 }
 
@@ -47,6 +110,7 @@ impl<'a> Iterator for Merge<'a> {
         let parts = match self {
             Self::Nothing => return None,
             Self::One(events) => return events.next(),
+            Self::Picked(events) => return events.next(),
             Self::Many(parts) => parts,
         };
         let next = parts.iter_mut().filter_map(|part| part.peek().copied()).min_by_key(|logged| logged.place)?;

@@ -33,11 +33,12 @@ use channel::{Channel, Followers, Pattern};
 use glob::Glob;
 use gone::Gone;
 use ids::Ids;
-use merge::{Merge, Part};
+use merge::{Merge, Part, Recent};
 use position::Position;
 use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::IoSlice;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,10 +124,43 @@ pub enum Told {
 }
 
 /// What a stream follows: a name's place among the channels, or a pattern's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Followed {
     Channel(u32),
     Pattern(u32),
+}
+
+/// What a stream follows, in order. Mostly one thing, which needs no allocation.
+#[derive(Debug)]
+enum Topics {
+    One(Followed),
+    Many(Box<[Followed]>),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl From<Vec<Followed>> for Topics {
+    fn from(topics: Vec<Followed>) -> Self {
+        match topics[..] {
+            [one] => Self::One(one),
+            _ => Self::Many(topics.into()),
+        }
+    }
+}
+
+impl Deref for Topics {
+    type Target = [Followed];
+
+    fn deref(&self) -> &[Followed] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// A stream's place in the sequence.
@@ -134,7 +168,7 @@ enum Followed {
 pub struct Follower {
     /// All events of what it follows through this place it has been sent.
     place: u64,
-    topics: Box<[Followed]>,
+    topics: Topics,
     /// Whether it is sent only the newest for the time being.
     is_conflated: bool,
 }
@@ -151,7 +185,7 @@ pub struct Counts {
     pub patterns: u64,
     /// Events that were published.
     pub published: u64,
-    /// Events that were handed to the kernel whole, each for each stream.
+    /// Events that were handed to the kernel, or put into a stream's own queue, each for each stream.
     pub delivered: u64,
     /// Events in all histories.
     pub events: u64,
@@ -175,6 +209,8 @@ pub struct Hub {
     epoch: Box<str>,
     settings: Settings,
     newest: u64,
+    /// The place of the newest event that has been offered to those who keep up.
+    offered: u64,
     by_name: HashMap<Arc<[u8]>, usize>,
     channels: Slab<Channel>,
     patterns: Slab<Pattern>,
@@ -182,6 +218,10 @@ pub struct Hub {
     oldest: BTreeSet<(u64, usize)>,
     gone: Gone,
     ids: Ids,
+    /// The channels of the last places.
+    recent: Recent,
+    /// Through which place anything at all is forgotten.
+    forgotten: u64,
     /// Whose followers are to be walked.
     marked: Vec<Followed>,
     /// Which channels may hold more than they may.
@@ -214,12 +254,15 @@ impl Hub {
             epoch: epoch.into(),
             settings,
             newest: 0,
+            offered: 0,
             by_name: HashMap::new(),
             channels: Slab::new(),
             patterns: Slab::new(),
             oldest: BTreeSet::new(),
             gone: Gone::default(),
             ids: Ids::default(),
+            recent: Recent::default(),
+            forgotten: 0,
             marked: Vec::new(),
             grown: Vec::new(),
             counts: Counts::default(),
@@ -241,6 +284,7 @@ impl Hub {
             self.ids.insert(&id, place);
         }
         let at = self.channel(&channel);
+        self.recent.push(place, at);
         self.mark(Followed::Channel(at as u32));
         for number in 0..self.channels[at].patterns.len() {
             self.mark(Followed::Pattern(self.channels[at].patterns[number] as u32));
@@ -359,9 +403,10 @@ impl Hub {
         !self.grown.is_empty()
     }
 
-    /// Forgets what is too much, or too old.
+    /// Forgets what is too much, or too old. Everything that was published has been offered to those who keep up.
     pub fn forget(&mut self, now: Instant) {
         let Settings { history, history_in_all, .. } = self.settings;
+        self.offered = self.newest;
         while let Some(at) = self.grown.pop() {
             if let Some(channel) = self.channels.get_mut(at) {
                 channel.has_grown = false;
@@ -371,13 +416,26 @@ impl Hub {
                 }
             }
         }
+        let is_too_much = |counts: &Counts| {
+            let (events, bytes) = (counts.events as usize, counts.bytes as usize);
+            events > history_in_all.events || (bytes > history_in_all.bytes && events > 1)
+        };
+        while is_too_much(&self.counts) {
+            match self.oldest.iter().next() {
+                Some(&(_, at)) => self.change_log(at, Log::lose_first),
+                None => break,
+            }
+        }
+        self.expire(now);
+    }
+
+    /// Forgets what is too old, though nothing that was not offered yet.
+    pub fn expire(&mut self, now: Instant) {
         let age = self.age();
-        while let Some(&(_, at)) = self.oldest.iter().next() {
+        while let Some(&(place, at)) = self.oldest.iter().next() {
             let first = self.channels[at].log.first();
             let is_old = first.map_or(true, |(_, at)| now.saturating_duration_since(at) >= age);
-            let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
-            let is_too_much = events > history_in_all.events || (bytes > history_in_all.bytes && events > 1);
-            if !is_old && !is_too_much {
+            if !is_old || place > self.offered {
                 break;
             }
             self.change_log(at, Log::lose_first);
@@ -388,7 +446,7 @@ impl Hub {
         self.settings.history.age.min(self.settings.history_in_all.age)
     }
 
-    /// When [`forget`](Self::forget) has something to do, if nothing is published before. Not for each event by itself.
+    /// When [`expire`](Self::expire) has something to do, if nothing is published before. Not for each event by itself.
     pub fn next_due(&self) -> Option<Instant> {
         let (_, at) = self.oldest.iter().next()?;
         let (_, first) = self.channels[*at].log.first()?;
@@ -402,6 +460,7 @@ impl Hub {
         change(log);
         let (now_first, now_held) = (log.first(), log.held());
         let (forgotten, lost) = (log.forgotten(), log.lost());
+        self.forgotten = self.forgotten.max(forgotten).max(lost);
         self.counts.events -= (held.0 - now_held.0) as u64;
         self.counts.bytes -= (held.1 - now_held.1) as u64;
         for pattern in &self.channels[at].patterns {

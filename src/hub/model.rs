@@ -1,1 +1,41 @@
+//! What has to be so whatever has happened, for the models of others to check.
 
+use super::*;
+
+impl Hub {
+    /// Looks at everything that is kept in two places. Slow.
+    pub(crate) fn check(&self) {
+        let logs = || self.channels.iter().map(|(_, channel)| &channel.log);
+        let held = logs().map(Log::held).fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+        assert_eq!((self.counts.events, self.counts.bytes), (held.0 as u64, held.1 as u64));
+        let first = |(at, channel): (usize, &Channel)| channel.log.first().map(|(place, _)| (place, at));
+        let oldest: BTreeSet<_> = self.channels.iter().filter_map(first).collect();
+        assert_eq!(self.oldest, oldest);
+        assert_eq!(self.by_name.len(), self.channels.len());
+        for (at, channel) in &self.channels {
+            assert_eq!(self.by_name.get(&channel.name), Some(&at));
+            assert!(!channel.log.is_empty() || channel.followers.len() > 0, "it is kept for nobody");
+            assert_eq!(channel.has_grown, self.grown.contains(&at));
+            for (number, pattern) in &self.patterns {
+                let is_match = pattern.glob.matches(&channel.name);
+                assert_eq!(channel.patterns.contains(&number), is_match);
+                assert_eq!(pattern.channels.iter().filter(|other| **other == at).count(), usize::from(is_match));
+                assert!(!is_match || pattern.forgotten >= channel.log.forgotten());
+            }
+        }
+        let of_patterns = self.patterns.iter().map(|(_, pattern)| &pattern.followers);
+        for followers in self.channels.iter().map(|(_, channel)| &channel.followers).chain(of_patterns) {
+            assert!(followers.is_marked || followers.listed() <= 2 * followers.len() + 16, "{followers:?}");
+        }
+        let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.channels.contains(*at));
+        assert!(self.patterns.iter().all(|(_, pattern)| pattern.followers.len() > 0 && known(pattern)));
+        assert!(self.grown.len() <= self.channels.len());
+        assert!(self.ids.len() <= self.counts.published as usize);
+    }
+
+    /// Whether it holds nothing but what clients that come back may ask for: ids, and what was forgotten.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let lists = (self.marked.len(), self.grown.len(), self.oldest.len());
+        self.channels.is_empty() && self.patterns.is_empty() && lists == (0, 0, 0)
+    }
+}

@@ -74,6 +74,11 @@ impl Log {
         self.events.range(known..)
     }
 
+    /// The event at a place.
+    pub fn at(&self, place: u64) -> Option<&Logged> {
+        self.after(place.checked_sub(1)?).next().filter(|logged| logged.place == place)
+    }
+
     /// Of the events after a place, forgotten ones included, the newest of each key.
     pub fn newest_after(&self, place: u64) -> impl Iterator<Item = &Logged> {
         let latest = self.latest.as_deref();

@@ -27,6 +27,10 @@ fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
     {
         assert_eq!(places(log.after(place)), after, "after {place}");
     }
+    for place in 0..11 {
+        let at = log.at(place).map(|logged| logged.place);
+        assert_eq!(at, Some(place).filter(|place| [3, 5, 9].contains(place)), "at {place}");
+    }
 }
 
 #[test]

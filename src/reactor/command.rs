@@ -4,6 +4,7 @@ use crate::hub;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
+use std::mem::size_of_val;
 use std::time::Duration;
 
 /// How a stream begins.
@@ -89,6 +90,11 @@ pub enum Command {
         /// What; everything, without.
         topics: Option<Box<[hub::Topic]>>,
     },
+    /// Nobody looks at a stream any more, nor wants to be told of its end.
+    Release {
+        /// Which.
+        stream: StreamId,
+    },
     /// Has the streams of a hub end one by one, each told to come back at a time of its own; and those that come later at
     /// once.
     Drain {
@@ -120,12 +126,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// How many bytes that are to be sent it carries.
+    /// How many bytes it carries, of what is to be sent.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Open { beginning, .. } => beginning.head.len(),
             Self::Push { event, .. } => event.len(),
-            Self::Publish { publication, .. } => publication.event.len() + publication.channel.len(),
+            // What carries a small event is larger than that, and waits with it.
+            Self::Publish { publication, .. } => size_of_val(&**publication) + publication.event.len(),
             _ => 0,
         }
     }

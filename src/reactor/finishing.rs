@@ -53,7 +53,10 @@ impl<I: Io> Reactor<I> {
         let mut drains = std::mem::take(&mut self.drains);
         for drain in &mut drains {
             while let Some(id) = drain.next(now) {
-                self.refuse(id, Reason::Server);
+                // What follows nothing any more is the application's again.
+                if self.entry(id).map_or(false, |entry| entry.following.is_some()) {
+                    self.refuse(id, Reason::Server);
+                }
             }
         }
         drains.retain(|drain| !drain.queue.is_empty());

@@ -50,6 +50,12 @@ impl Hubs {
         }
     }
 
+    pub(super) fn expire(&mut self, now: Instant) {
+        for place in self.0.iter_mut().flatten() {
+            place.hub.expire(now);
+        }
+    }
+
     /// Whether any of them may have something to forget that was published of late.
     pub(super) fn have_grown(&self) -> bool {
         self.0.iter().flatten().any(|place| place.hub.has_grown())
@@ -172,7 +178,7 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, now: Instant) {
-        self.flush_hub(hub, now); // to follow one is to have it forget what is too much
+        self.flush_hub(hub, now); // it is to find the history that is remembered
         if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
             return self.refuse(id, Reason::Server);
         }
@@ -265,7 +271,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Offers what was published to all that follow, if that has not been done.
+    /// Offers what was published to all that follow, and forgets what is too much, if that has not been done.
     fn flush_hub(&mut self, hub: HubId, now: Instant) {
         if self.hubs.get(hub).map_or(false, Hub::has_grown) {
             self.flush(now);

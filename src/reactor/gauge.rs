@@ -129,6 +129,11 @@ impl Gauge {
         self.holders.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether anybody holds it.
+    pub(super) fn is_held(&self) -> bool {
+        self.holders.load(Ordering::Acquire) > 0
+    }
+
     /// True for the last that held it.
     pub(super) fn let_go(&self) -> bool {
         self.holders.fetch_sub(1, Ordering::AcqRel) == 1

@@ -342,6 +342,10 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.release();
+        if self.kept_by.is_some() && self.generation == generation() && !self.gauge.is_end_wanted() {
+            // Another thread may hold it yet: the reactor sees that.
+            self.link.send(Command::Release { stream: self.stream }, 0, None);
+        }
         if self.generation != generation() {
             if let Some((number, cookie)) = self.gauge.take_socket() {
                 drop(descriptor::inherit(number, cookie)); // the child's copy; the connection is the parent's

@@ -137,7 +137,7 @@ struct Entry<S> {
 }
 
 /// At most so many blocks go out in one call.
-const GATHERED: usize = 64;
+const GATHERED: usize = 256;
 
 /// Sends what waits to many clients.
 pub struct Reactor<I: Io> {
@@ -203,7 +203,7 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush). Commands for streams that have ended change
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub. Commands for streams that have ended change
     /// nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
@@ -229,6 +229,7 @@ impl<I: Io> Reactor<I> {
             }
             Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
             Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
+            Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
             Command::Ask { hub, ticket, channel } => self.ask(hub, ticket, &channel, now),
@@ -252,8 +253,9 @@ impl<I: Io> Reactor<I> {
                 break;
             }
         }
-        self.hubs.forget(now); // only now: who keeps up misses nothing, however short the history is
-                               // Here, for the last stream may have ended by what was sent to it.
+        // Only now: who keeps up misses nothing, however short the history is.
+        self.hubs.forget(now);
+        // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
             self.answers.push(Answer::Finished);
         }
@@ -271,14 +273,14 @@ impl<I: Io> Reactor<I> {
         [self.timers.first(), finishing, draining, self.hubs.next_due()].iter().copied().flatten().min()
     }
 
-    /// Does what is due: keepalives, ends of patience. What is too old in the history [`flush`](Self::flush) forgets, which is
-    /// to follow: who keeps up has been offered it before.
+    /// Does what is due: keepalives, ends of patience.
     pub fn fire(&mut self, now: Instant) {
         while let Some((at, slots)) = self.timers.take_due(now) {
             for slot in slots {
                 self.look(slot, at, now);
             }
         }
+        self.hubs.expire(now);
         self.go_on_draining(now);
         self.go_on_finishing(now);
     }

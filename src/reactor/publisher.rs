@@ -76,7 +76,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// If the system has no descriptor, no memory or no thread for a reactor, or if this process is ending.
+    /// If the system has no descriptor, no memory or no thread for a reactor, if this process is ending, or if the
+    /// application gives an id that could be the hub's.
     pub fn publish(
         &self,
         heading: Heading<'_>,
@@ -86,6 +87,11 @@ impl Publisher {
         let mut process = process();
         process.check_end()?;
         let seat = self.seat(&mut process)?;
+        let is_like_ours =
+            |id: &[u8]| id.strip_prefix(seat.epoch.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"));
+        if heading.id.map_or(false, is_like_ours) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "id must not begin as the hub's own ids do"));
+        }
         let place = seat.newest + 1;
         let id = Hub::id(&seat.epoch, place);
         let event = write(&id);

@@ -133,6 +133,9 @@ impl Loop {
                     _ => {}
                 }
             }
+            if let Command::Release { stream } = command {
+                self.release(stream);
+            }
             self.reactor.obey(command, socket, now);
         }
         if bytes > 0 {
@@ -146,6 +149,13 @@ impl Loop {
             self.gauges.resize_with(slot + 1, || None);
         }
         self.gauges[slot] = Some((stream.serial, gauge));
+    }
+
+    /// A gauge that nobody looks at is not needed.
+    fn release(&mut self, stream: StreamId) {
+        if self.gauge(stream).map_or(false, |gauge| !gauge.is_held() && !gauge.is_end_wanted()) {
+            self.gauges[stream.slot as usize] = None;
+        }
     }
 
     fn gauge(&self, stream: StreamId) -> Option<&Arc<Gauge>> {

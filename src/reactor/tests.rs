@@ -2,6 +2,11 @@
 
 mod ending;
 mod finishing;
+mod following;
+mod hub_client;
+mod hub_model;
+mod hub_naive;
+mod hub_steps;
 mod model;
 mod sending;
 mod world;

@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
+use Developer  qw(only_developers);
 use File::Temp ();
-use Server;
+use Test::EventSource;
 use Test::More;
 
 open my $lines, '<:encoding(UTF-8)', 'README.md' or die "README.md: $!";
@@ -21,33 +21,22 @@ subtest 'what it names is there' => sub {
 subtest 'the example streams' => sub {
     my ($example) = $readme =~ /^```perl\n(.*?)^```$/ms;
     cmp_ok scalar(split /\n/, $example), '<=', 25, 'it is short';
-    Server->require_or_skip_all('HTTP::Server::PSGI');
+    only_developers();
     my $psgi = File::Temp->new(SUFFIX => '.psgi');
     print {$psgi} $example;
     close $psgi or die "$psgi: $!";
 
-    my $server = Server->start('HTTP::Server::PSGI', $psgi->filename);
-    my $page   = Client->get($server->port, '/');
-    ok $page->read_all, 'the page comes';
-    like $page->text, qr/new EventSource\('\/events'\)/, 'and listens to the events';
-
-    my @readers = map { Client->get($server->port, '/events') } 1, 2;
-    ok $_->read_head, 'a reader comes' for @readers;
-    my $said = 'Hello';
-    my $say  = sub {
-        my $client =
-            Client->get($server->port, '/say', method => 'POST', headers => ['Content-Length' => 5], then => $said);
-        ok $client->read_all, 'something is said';
-        is $client->status, 204, 'and taken';
-    };
-    $say->();
-    ok $_->read_until(qr/\n\r\n/), 'a reader hears of it' for @readers;
-    is $_->text, "data: Hello\r\n\r\n", 'word for word' for @readers;
-    shift(@readers)->leave;
-    $said = 'Again';
-    $say->();
-    ok $readers[0]->read_until(qr/Again\r\n\r\n/), 'when one has left, the other still reads';
-    $server->stop;
+    my $es = Test::EventSource->new(app => $psgi->filename, server => 'HTTP::Server::PSGI', timeout => 10);
+    like $es->request(GET => '/')->content, qr/new EventSource\('\/events'\)/, 'the page listens to the events';
+    my @readers = map { $es->get('/events') } 1, 2;
+    is $es->post('/say', content => 'Hello')->code, 204, 'something is said, and taken';
+    $_->like_event('Hello', 'a reader hears of it') for @readers;
+    like $_->raw, qr/\Aid: (\w+)-0\n\nid: \1-1\ndata: Hello\n\n\z/, 'word for word' for @readers;
+    $readers[0]->close;
+    $es->post('/say', content => 'Again');
+    $readers[1]->like_event('Again', 'when one has left, the other still reads');
+    $readers[0]->reconnect;
+    $readers[0]->like_event('Again', 'and the one that has left reads it when it is back');
 };
 
 done_testing;

@@ -17,19 +17,24 @@ sub synopsis {
     return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
 }
 
-# Runs an example as a program of its own would run; what it evaluates to is returned.
+# Runs an example as a program of its own would run; what it evaluates to is returned. One that is a test is a subtest.
 my $number = 0;
 
 sub run {
     my ($code, $name) = @_;
     my $package = 'Example' . ++$number;
     my $printed = '';
-    my $value   = do {
+    my ($value, $trouble);
+    my $run = sub {
         open my $out, '>', \$printed or die $!;
         local *STDOUT = $out;
-        eval "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code"; ## no critic (ProhibitStringyEval)
+        my $all = "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
+        $value   = eval $all;    ## no critic (ProhibitStringyEval)
+        $trouble = $@;
     };
-    is $@, '', "$name runs";
+    if ($code =~ /^done_testing;$/m) { subtest $name => $run }
+    else                             { $run->() }
+    is $trouble, '', "$name runs";
     return ($value, $printed);
 }
 
@@ -42,6 +47,12 @@ for my $file (sort @modules) {
     is $printed, "add 1: hello\n", 'and prints what it says' if $file =~ /Parser\.pm/;
     next if ref $value ne 'CODE';
 
+    if ($file eq 'perl/EventSource/Hub.pm') {    # whose streams have no end
+        test_psgi $value, sub {
+            like shift->(GET '/hello')->content, qr/\Apublished as \w+-1\n\z/, 'the application of a hub publishes';
+        };
+        next;
+    }
     my $path = $file eq 'perl/Plack/App/EventSource.pm' ? '/events' : '/';
     test_psgi $value, sub {
         my $response = shift->(GET $path);

@@ -56,7 +56,7 @@ for my $row (@BOUNDS) {
 
 subtest 'channels share what there is for all' => sub {
     my $hub = EventSource::Hub->new(history => {events => 3}, history_in_all => {events => 6});
-    $hub->publish("c$_" => $_) for (1) x 5, 2, 2, 3, 3, 4;
+    $hub->publish("c$_" => $_) for 1, 1, 1, 1, 1, 2, 2, 3, 3, 4;
     is_deeply [map { [left($hub, undef, "c$_")] } 1 .. 4], [[1], [2, 2], [3, 3], [4]],
         'the oldest of all are forgotten first';
     is_deeply [left($hub, $hub->epoch . '-5', 'c2', 'c3', 'c4')], [2, 2, 3, 3, 4],

@@ -82,9 +82,21 @@ sub pids {
 
 sub port { return $_[0]{port} }
 
+# Ends it with a signal, and starts it once more on the same port.
+sub restart {
+    my ($self, $signal) = @_;
+    $signal = 'TERM' if !defined $signal;
+    kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
+    wait_until($STOP_WITHIN, sub { $self->_has_ended && !$self->pids });
+    $self->stop;
+    delete $self->{status};
+    return $self->run(@{$self->{started}});
+}
+
 # Starts it, and waits until it accepts connections.
 sub run {
     my ($self, $environment, @command) = @_;
+    $self->{started} = [$environment, @command];
     $self->_spawn($environment, @command);
     $self->_wait_until_it_accepts;
     return $self;

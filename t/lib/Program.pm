@@ -4,7 +4,7 @@ use warnings;
 
 # A Perl program of this distribution that runs beside a test, and is ended with it, by its pid.
 #
-#   my $crowd = Program->start(['examples/dashboard/crowd', $server->url(''), 40], DASHBOARD_STATE => $folder);
+#   my $crowd = Program->start(['examples/live/crowd', $server->url(''), 40], LIVE_SECRET => $secret);
 
 use Carp         qw(croak);
 use Deadline     qw(wait_until);

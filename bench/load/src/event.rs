@@ -67,7 +67,8 @@ impl Reader {
     fn line(&mut self, line: &[u8]) -> Option<Result<Event, Malformed>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(value) = line.strip_prefix(b"id: ") {
-            self.id = number(value);
+            self.id = number(value.rsplit(|&byte| byte == b'-').next().unwrap_or(value));
+        // a hub's: EPOCH-NUMBER
         } else if let Some(value) = line.strip_prefix(b"data: ") {
             self.has_data = true;
             self.times = times(value);
@@ -116,7 +117,7 @@ mod tests {
         let mut bytes = b": a comment\r\n\r\n".to_vec();
         one.write(20, &mut bytes);
         bytes.extend_from_slice(b"id: 9\nretry: 5\n\n"); // no data, no event
-        two.write(0, &mut bytes);
+        bytes.extend_from_slice(b"id: epoch-2\ndata: 7 8 \n\n");
         for cut in 0..=bytes.len() {
             assert_eq!(events(&[&bytes[..cut], &bytes[cut..]]), [Ok(one), Ok(two)], "cut at {cut}");
         }

@@ -2,8 +2,9 @@
 //!
 //! `load client` opens thousands of event streams in one thread, checks what comes and how long it took. `load floor`
 //! is a server that can do no less: it writes the same events to as many clients and nothing else, so what it costs is
-//! what ratios are taken against. Both are told what to do by lines on their standard input, answer with a line of JSON
-//! each, and end with their input, or after `--seconds`, whichever comes first.
+//! what ratios are taken against. `load returning` is for a test, `t/hub/million.t`: its clients hang up and come back, and
+//! miss nothing. All are told what to do by lines on their standard input, answer with a line of JSON each, and end with
+//! their input, or after `--seconds`, whichever comes first.
 //!
 //! - [`options`]: the command line
 //! - [`control`]: commands in, answers out
@@ -12,7 +13,7 @@
 //! - [`response`]: the head of a response, and its body out of its chunks
 //! - [`event`]: events out of a body: their number, and when they were due and pushed
 //! - [`tally`]: what came and how late, and the [`histogram`] of that
-//! - [`client`] and [`floor`]: the two programs
+//! - [`client`], [`floor`] and [`returning`]: the programs
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ mod histogram;
 mod options;
 mod ready;
 mod response;
+mod returning;
 mod tally;
 
 use options::Options;
@@ -32,7 +34,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: load client --port PORT --streams N [--path /events] [--idle-readers K] [--at-once 64]
                    [--receive-buffer BYTES] [--seconds 600]
-       load floor [--max-buffered BYTES] [--seconds 600]";
+       load floor [--max-buffered BYTES] [--seconds 600]
+       load returning --port PORT --streams N [--path /events] [--cut-bytes 20000] [--seed 1] [--seconds 600]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let done = Options::parse(arguments).and_then(|options| match program.as_deref() {
         Some("client") => client::run(&options),
         Some("floor") => floor::run(&options),
+        Some("returning") => returning::run(&options),
         _ => Err(USAGE.into()),
     });
     match done {

@@ -17,9 +17,10 @@ use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 my $PATIENCE = 60;    # seconds, for what should take none
 
-# Each target: its server, none for the floor, and the attribute native of the application.
+# Each target: its server, none for the floor, the attribute native of the application, and whether it has a hub.
 my @TARGETS = (
     ['floor'],
+    ['Starman hub'    => 'Starman', 'auto', 1],
     ['Starman native' => 'Starman', 'auto'],
     ['Twiggy native'  => 'Twiggy',  'auto'],
     ['Feersum native' => 'Feersum', 'auto'],
@@ -106,7 +107,7 @@ sub resident_bytes {
 
 sub start {
     my ($class, $name) = @_;
-    my (undef, $server, $native) = @{$TARGET{$name}};
+    my (undef, $server, $native, $has_hub) = @{$TARGET{$name}};
     my $self = bless {name => $name, http => HTTP::Tiny->new(keep_alive => 0, timeout => $PATIENCE)}, $class;
     if (!$server) {
         $self->{floor} = Load->start('floor', seconds => 3_600);
@@ -115,7 +116,8 @@ sub start {
         return $self;
     }
     my %option = (workers => $server eq 'Starman' ? 1 : undef, args => $ARGUMENTS{$server});
-    $self->{server} = Server->start($server, 'bench/streams/app.psgi', %option, env => {BENCH_NATIVE => $native});
+    my %env    = (BENCH_NATIVE => $native, BENCH_HUB => $has_hub || 0);
+    $self->{server} = Server->start($server, 'bench/streams/app.psgi', %option, env => \%env);
     $self->{pid}    = $self->_get('/stats')->{pid};
     return $self;
 }

@@ -6,6 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Loop;
 use EventSource::XS ();
 use Scalar::Util    qw(weaken);
 
@@ -139,22 +140,8 @@ sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };
     return if !defined $number;
-    my $dispatch = sub { EventSource::XS->dispatch };
-    if ($INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL) {
-        $watch = AnyEvent->io(fh => $number, poll => 'r', cb => $dispatch);
-    }
-    elsif ($INC{'EV.pm'}) {
-        $watch = EV::io($number, EV::READ(), $dispatch);
-    }
-    elsif ($INC{'Mojo/IOLoop.pm'} && CORE::open my $handle, '<&=', $number) {
-        Mojo::IOLoop->singleton->reactor->io($handle => $dispatch)->watch($handle, 1, 0);
-        $watch = $handle;
-    }
-    elsif ($INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP && CORE::open $handle, '<&=', $number) {
-        $IO::Async::Loop::ONE_TRUE_LOOP->watch_io(handle => $handle, on_read_ready => $dispatch);
-        $watch = $handle;
-    }
-    else { return }
+    my $loop = EventSource::Loop->at_hand or return;
+    $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
     $watched = $$;
     return;
 }

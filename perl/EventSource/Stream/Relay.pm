@@ -8,6 +8,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use Carp qw(croak);
+use EventSource::Loop;
 use EventSource::Stream::Native;
 use EventSource::XS ();
 use IO::Select;
@@ -35,11 +36,17 @@ sub CLONE { %RELAYS = (); return }
 
 sub close {
     my $self = shift;
-    delete $self->{watch};
+    delete @$self{qw(look watch)};
     my $ours = delete $self->{ours} or return;
     delete $RELAYS{$self->{address}};
     CORE::close $ours;
     delete $self->{native};
+    return;
+}
+
+# Where no event loop is known, what the hubs have written is copied by dispatch.
+sub collect {
+    $_->() for grep { defined } map { $_->{look} } values %RELAYS;
     return;
 }
 
@@ -56,8 +63,6 @@ sub of {
     my ($class, $stream) = @_;
     my $address = refaddr $stream;
     return $RELAYS{$address} if $RELAYS{$address};
-    croak 'EventSource::Hub: there is no event loop that could serve this stream'
-        if !$stream->is_blocking && !$INC{'Twiggy/Server.pm'} && !$INC{'Feersum.pm'};
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "EventSource::Hub: no socketpair: $!";
     my $number = EventSource::XS::_duplicate(fileno $theirs);
     croak "EventSource::Hub: no descriptor: $!" if !defined $number;
@@ -98,7 +103,8 @@ sub serve_stream {
 sub _await_client {
     my $self = shift;
     weaken $self;
-    $self->{watch} = _watcher($self->{stream}->socket, 'w', sub { $self->_await_hub if $self });
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_await_hub if $self });
     return;
 }
 
@@ -114,7 +120,9 @@ sub _await_hub {
         if    (!$goes_on)                { warn $@ if $@; $self->_end }
         elsif ($self->{stream}->is_full) { $self->_await_client }
     };
-    $self->{watch} = _watcher($self->{ours}, 'r', $copy);
+    my $loop = EventSource::Loop->at_hand;
+    if ($loop) { $self->{watch} = $loop->readable($self->{ours}, $copy) }
+    else       { $self->{look} = $copy }
     return;
 }
 
@@ -139,13 +147,6 @@ sub _end {
     }
     $self->close;
     return;
-}
-
-# Calls a sub when a handle can be read, or written to.
-sub _watcher {
-    my ($handle, $poll, $code) = @_;
-    return AnyEvent->io(fh => $handle, poll => $poll, cb => $code) if $INC{'Twiggy/Server.pm'};
-    return EV::io(fileno $handle, $poll eq 'r' ? EV::READ() : EV::WRITE(), $code);
 }
 
 1;
@@ -194,14 +195,20 @@ which shows no socket there, all goes to the server at once. Elsewhere L</serve>
 
     my $relay = EventSource::Stream::Relay->of($stream);
 
-The relay of a stream, made at the first call. Croaks if the system has no descriptors for it, or if the server says
-C<psgi.nonblocking> and is neither Twiggy nor Feersum.
+The relay of a stream, made at the first call. Croaks if the system has no descriptors for it.
 
 =head2 close
 
     $relay->close;
 
 Ends the relay; the stream itself is left to who called. It is called when the stream ends.
+
+=head2 collect
+
+    EventSource::Stream::Relay->collect;
+
+Copies for those streams that belong to a server which says C<psgi.nonblocking>, but where no event loop is known: a test's,
+in process. L<EventSource::XS/dispatch> calls it.
 
 =head2 native
 

@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use Errno ();
+use EventSource::Loop;
 use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
@@ -244,10 +245,8 @@ sub _keep_alive {
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
-    if ($INC{'Twiggy/Server.pm'}) {
-        $self->{keepalive} = AnyEvent->timer(interval => $seconds, after => $seconds, cb => $tick);
-    }
-    elsif ($INC{'Feersum.pm'}) { $self->{keepalive} = EV::timer($seconds, $seconds, $tick) }
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
 
@@ -289,8 +288,8 @@ sub _watch_socket {
         CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
         return;
     };
-    if    ($INC{'Twiggy/Server.pm'}) { $self->{watch} = AnyEvent->io(fh => $socket, poll => 'r', cb => $look) }
-    elsif ($INC{'Feersum.pm'})       { $self->{watch} = EV::io(fileno $socket, EV::READ(), $look) }
+    my $loop = EventSource::Loop->at_hand or return;
+    $self->{watch} = $loop->readable($socket, $look);
     return;
 }
 
@@ -347,7 +346,7 @@ body, Feersum gives nothing to look at: close such streams after a time.
     my $stream = EventSource::Stream::Writer->new($writer, $env, %settings);
 
 Takes the writer that a PSGI responder has returned and the request's environment. Settings: C<opening>, bytes that are
-sent first; C<keepalive>, seconds of quiet after which a comment is sent under Twiggy and Feersum, and half as many more
+sent first; C<keepalive>, seconds of quiet after which a comment is sent under an event loop, and half as many more
 at most; none by default.
 
 =head2 close

@@ -237,7 +237,7 @@ out if it is given here.
 
 A comment is sent after that many seconds of quiet, and a sixteenth more at most; fractions are allowed, 0 sends none.
 15 by default. It keeps proxies from ending the stream, and finds clients that are gone without a word. Native streams have
-it everywhere, others under Twiggy and Feersum (after half as many seconds more at most).
+it everywhere, others under an event loop (after half as many seconds more at most).
 
 =head2 linger
 

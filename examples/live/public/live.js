@@ -1,0 +1,221 @@
+// A window of the demonstration: one EventSource, and what its events change.
+
+const NAMES = ['Teal', 'Violet', 'Blue', 'Amber', 'Pink', 'Lime'];
+const ROWS = 200; // notes that the page keeps
+const SHOWN = 60; // seconds that a chart shows
+
+const element = id => document.getElementById(id);
+const show = (id, text) => { element(id).textContent = text; };
+const count = number => number.toLocaleString('en');
+const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
+const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
+const span = (className, text) => Object.assign(document.createElement('span'), {className, textContent: text});
+
+// Who this window is: what others see, and what the server knows its connection by.
+const me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
+const name = `${me}-${Math.random().toString(36).slice(2)}`;
+
+function setAuthor(item, author) {
+  item.textContent = author;
+  item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
+}
+
+// The stream. `here` says what was published before it was opened: what of that comes now is sent again.
+
+let source;
+let last = ''; // the last event's id
+let opened = 0;
+let replayed = 0;
+let here = {published: 0};
+let absence; // the row that tells of the last one, and what is known of it
+
+// An id of a hub is its epoch, a dash and a number.
+const isReplayed = id => opened > 1 && +id.split('-')[1] <= here.published;
+
+function open() {
+  source = new EventSource(`window?${new URLSearchParams({name, last_event_id: last})}`);
+  source.onopen = comeBack;
+  source.onerror = goAway;
+  hear('here', data => { here = data; });
+  hear('notes', addNote);
+  hear('figures', drawFigures);
+  hear('gap', ({reason}) => addBreak(reason === 'unknown' ? 'The server was restarted: notes may be missing' : 'Notes are missing: they are forgotten'));
+  showState('connecting');
+}
+
+function hear(channel, handle) {
+  source.addEventListener(channel, ({data, lastEventId}) => {
+    if (lastEventId) show('last-event-id', last = lastEventId);
+    handle(JSON.parse(data), lastEventId);
+  });
+}
+
+function showState(state, text = state) {
+  element('state').dataset.state = state;
+  element('state').firstElementChild.textContent = text;
+}
+
+function comeBack() {
+  show('opened', ++opened);
+  showState('open');
+  if (absence) {
+    const seconds = (performance.now() - absence.since) / 1000;
+    Object.assign(absence, {seconds, isOver: true});
+    clearInterval(absence.clock);
+    show('countdown', '');
+    tellAbsence();
+  }
+}
+
+function goAway() {
+  if (!absence || absence.isOver) {
+    absence = {since: performance.now(), notes: 0, row: addBreak('The connection has ended')};
+    absence.clock = setInterval(() => show('countdown', `${Math.round((performance.now() - absence.since) / 1000)} s`), 250);
+  }
+  // A response that is no stream has ended it for good: another one goes on where it was.
+  if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
+  showState('connecting', 'reconnecting');
+}
+
+function tellAbsence() {
+  const missed = absence.notes ? `${several(absence.notes, 'note')} replayed` : 'no note missed';
+  absence.row.textContent = `Away for ${absence.seconds.toFixed(1)} s, ${missed}`;
+}
+
+// Notes.
+
+let pending; // the note that this window has published last
+
+function addNote({from, text, time}, id) {
+  const row = document.createElement('li');
+  const author = span('author', '');
+  setAuthor(author, from);
+  const at = document.createElement('time');
+  at.textContent = new Date(time * 1000).toLocaleTimeString('en-GB');
+  row.append(at, author, span('text', text));
+  if (isReplayed(id)) {
+    row.className = 'replayed';
+    row.append(span('badge', 'replayed'));
+    show('replayed', ++replayed);
+    if (absence) absence.notes++, tellAbsence();
+  } else if (opened) row.className = 'new';
+  row.append(span('id', id));
+  addRow(row);
+  if (pending && from === me && text === pending.text) {
+    show('there-and-back', milliseconds(performance.now() - pending.since));
+    pending = null;
+  }
+}
+
+function addBreak(text) {
+  const row = Object.assign(document.createElement('li'), {className: 'break', textContent: text});
+  addRow(row);
+  return row;
+}
+
+function addRow(row) {
+  const scroll = element('scroll');
+  const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 30;
+  element('notes').append(row);
+  while (element('notes').children.length > ROWS) element('notes').firstChild.remove();
+  if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
+}
+
+// What the page asks the server for.
+
+const ask = (path, what) =>
+  fetch(path, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(what)});
+
+element('write').onsubmit = event => {
+  event.preventDefault();
+  const text = element('note').value.trim();
+  element('note').value = '';
+  if (!text) return;
+  pending = {text, since: performance.now()};
+  ask('notes', {from: me, text});
+};
+element('drop').onclick = () => ask('drop', {name});
+element('drop-for-long').onclick = () => ask('drop', {name, seconds: 10});
+
+// Figures, as charts and words.
+
+class Chart {
+  constructor(card, {label, text, least}) {
+    Object.assign(this, {label, text, least, points: [], at: card.querySelector('.figure')});
+    this.box = document.createElement('div');
+    this.box.className = 'chart';
+    this.box.innerHTML = `
+      <svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img">
+        <path class="grid" d="M0 0H100M0 25H100M0 50H100M0 75H100M0 100H100"/><path class="area"/><path class="line"/>
+      </svg>
+      <div class="scale" aria-hidden="true"><span></span><span></span><span></span></div>
+      <div class="times" aria-hidden="true"><span>${SHOWN} s ago</span><span>now</span></div>`;
+    card.append(this.box);
+  }
+
+  add(time, value) {
+    this.points.push({time, value});
+    while (this.points[0].time < time - SHOWN - 5) this.points.shift();
+    const most = roundUp(Math.max(this.least, ...this.points.map(point => point.value)));
+    const line = this.points.map(point =>
+      [100 - (time - point.time) / SHOWN * 100, 100 - point.value / most * 100].map(number => +number.toFixed(2)));
+    this.box.querySelector('.line').setAttribute('d', `M${line.join('L')}`);
+    this.box.querySelector('.area').setAttribute('d', `M${line[0][0]} 100L${line.join('L')}V100Z`);
+    const marks = this.box.querySelectorAll('.scale span');
+    [most, most / 2, 0].forEach((mark, row) => { marks[row].textContent = mark ? this.label(mark) : '0'; });
+  }
+
+  tell(main, beside) {
+    this.at.querySelector('output').textContent = main;
+    this.at.querySelector('small').textContent = beside;
+    this.box.querySelector('svg').setAttribute('aria-label', `${this.text}, the last ${SHOWN} seconds; now ${main}`);
+  }
+}
+
+// The next of 1, 2, 5, 10, 20, 50, ... so that a scale does not change with every point.
+function roundUp(number) {
+  const power = 10 ** Math.floor(Math.log10(number));
+  return [1, 2, 5, 10].map(step => step * power).find(step => step >= number);
+}
+
+const charts = {
+  deliveries: new Chart(element('deliveries'), {text: 'Events delivered', least: 10, label: number => `${count(number)}/s`}),
+  request: new Chart(element('request'), {text: 'Time of an ordinary request', least: 5, label: number => `${number} ms`}),
+};
+
+let before; // the figures before these
+
+function drawFigures(figures) {
+  const {time, hub, crowd} = figures;
+  show('streams', count(hub.streams));
+  show('about', `${several(Math.max(hub.streams - crowd.connected, 0), 'window')} and ${crowd.connected} of ${several(crowd.size, 'client')}; some hang up at any time`);
+  show('returns', count(crowd.returns));
+  for (const figure of ['missed', 'twice']) {
+    show(figure, count(crowd[figure]));
+    element(figure).className = crowd[figure] ? 'bad' : 'good';
+  }
+  show('gaps', count(hub.gaps));
+  drawSeats(crowd.seats);
+  if (before && time > before.time && hub.delivered >= before.hub.delivered) {
+    const rate = (hub.delivered - before.hub.delivered) / (time - before.time);
+    charts.deliveries.add(time, rate);
+    charts.deliveries.tell(`${count(Math.round(rate))}/s`, `${count(hub.published)} published, ${count(hub.delivered)} delivered`);
+  }
+  if (crowd.took) {
+    charts.request.add(time, crowd.took * 1000);
+    const slowest = Math.max(...charts.request.points.map(point => point.value));
+    charts.request.tell(milliseconds(crowd.took * 1000), `process ${here.pid}; ${milliseconds(slowest)} at most`);
+  }
+  before = figures;
+}
+
+function drawSeats(seats) {
+  const box = element('seats');
+  while (box.children.length < seats.length) box.append(document.createElement('i'));
+  while (box.children.length > seats.length) box.lastChild.remove();
+  box.dataset.size = seats.length > 600 ? 'small' : seats.length > 240 ? 'medium' : 'large';
+  [...seats].forEach((seat, at) => { box.children[at].className = seat === '1' ? 'lit' : ''; });
+}
+
+setAuthor(element('me'), me);
+open();

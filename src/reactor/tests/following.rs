@@ -1,0 +1,329 @@
+//! Streams that follow a hub, as the thread of the reactor sees to them.
+
+use super::*;
+use crate::event::Shared;
+use crate::hub::{self, OnSlow, Publication, Request, Start, Topic};
+use crate::log::Bounds;
+
+const HUB: u32 = 0;
+
+/// A world with a hub that remembers so many events.
+fn with_history(events: usize) -> World {
+    with_policy(events, OnSlow::Disconnect)
+}
+
+fn with_policy(events: usize, on_slow: OnSlow) -> World {
+    let mut world = World::new();
+    let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let settings = hub::Settings { history, history_in_all: history, on_slow, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB, epoch: "e".into(), settings: Box::new(settings) });
+    world
+}
+
+fn publish(world: &mut World, places: std::ops::RangeInclusive<u64>) {
+    for place in places {
+        let text = format!("{place}.");
+        let event = Shared::write(text.len(), |out| {
+            out.copy_from_slice(text.as_bytes());
+            text.len()
+        });
+        let publication = Publication { place, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        world.tell(Command::Publish { hub: HUB, publication: Box::new(publication) });
+    }
+}
+
+fn follow(world: &mut World, stream: usize) {
+    world.accounts[stream].follows = true;
+    let topics = vec![Topic::Channel((*b"c").into())];
+    let request = Box::new(Request { topics, after: None, start: Start::Newest });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request });
+}
+
+fn numbers(places: std::ops::RangeInclusive<u64>) -> String {
+    places.map(|place| format!("{place}.")).collect()
+}
+
+#[test]
+fn who_keeps_up_misses_nothing_however_short_the_history_is() {
+    for (history, burst) in [(0, 1), (1, 20), (10, 20), (10, 512), (100, 5000)] {
+        let mut world = with_history(history);
+        let stream = world.open(settings(), "");
+        follow(&mut world, stream);
+        publish(&mut world, 1..=burst);
+        world.settle();
+        publish(&mut world, burst + 1..=2 * burst);
+        world.settle();
+        assert_eq!(world.accounts[stream].ended, None, "{history} {burst}");
+        assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=2 * burst)));
+    }
+}
+
+#[test]
+fn that_somebody_comes_makes_nobody_miss_anything() {
+    let mut world = with_history(3);
+    let stream = world.open(settings(), "");
+    follow(&mut world, stream);
+    publish(&mut world, 1..=10);
+    let other = world.open(settings(), "");
+    follow(&mut world, other);
+    publish(&mut world, 11..=20);
+    world.settle();
+    assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=20)));
+    assert_eq!(world.received(other), format!("id: e-10\n\n{}", numbers(11..=20)));
+}
+
+/// A stream that follows, and has been sent its position.
+fn follower(world: &mut World, settings: Settings) -> usize {
+    let stream = world.open(settings, "");
+    follow(world, stream);
+    world.settle();
+    world.client(stream).take_received();
+    stream
+}
+
+/// What a client has received since that was asked last.
+fn came(world: &mut World, stream: usize) -> String {
+    String::from_utf8(world.client(stream).take_received()).expect("only text is sent")
+}
+
+fn counts(world: &mut World) -> hub::Counts {
+    world.tell(Command::Ask { hub: HUB, ticket: 1, channel: (*b"c").into() });
+    world.settle();
+    world.counts.expect("it has answered")
+}
+
+#[test]
+fn an_event_is_one_block_that_all_streams_share() {
+    let mut world = with_history(10);
+    let chunked = Settings { framing: Framing::Chunked, ..settings() };
+    let streams: Vec<usize> =
+        (0..100).map(|number| follower(&mut world, if number % 2 == 0 { chunked } else { settings() })).collect();
+    publish(&mut world, 1..=1);
+    assert_eq!(world.accounts.iter().map(|account| account.sent.events).sum::<usize>(), 0);
+    world.settle();
+    for (number, stream) in streams.iter().enumerate() {
+        let block = if number % 2 == 0 { "2\r\n1.\r\n" } else { "1." };
+        assert_eq!(came(&mut world, *stream), block);
+        assert_eq!(world.client(*stream).send_calls, 2);
+    }
+    let counts = counts(&mut world);
+    assert_eq!((counts.events, counts.bytes, counts.delivered), (1, "2\r\n1.\r\n".len() as u64, 100));
+}
+
+#[test]
+fn what_is_pushed_goes_before_what_is_shared_but_not_into_it() {
+    for framing in [Framing::Plain, Framing::Chunked] {
+        let block = |text: &str| String::from_utf8(framing.frame(text.as_bytes()).to_vec()).expect("text");
+        let whole = [block("pushed"), block("1."), block("2.")].concat();
+        for cut in 0..=whole.len() {
+            let mut world = with_history(10);
+            let stream = follower(&mut world, Settings { framing, ..settings() });
+            world.client(stream).sends.push_back(Ok(cut));
+            publish(&mut world, 1..=2);
+            world.push(stream, block("pushed").as_bytes());
+            world.settle();
+            assert_eq!(came(&mut world, stream), whole[..cut]);
+            world.push(stream, block("later").as_bytes());
+            publish(&mut world, 3..=3);
+            if world.client(stream).is_asked {
+                world.writable(stream);
+            }
+            world.settle();
+            // After the event that is on its way, before those that are not.
+            let ends = [block("pushed").len(), whole.len() - block("2.").len(), whole.len()];
+            let end = if cut == 0 { ends[0] } else { ends.into_iter().find(|end| cut <= *end).expect("it ends") };
+            let all = [&whole[..end], &block("later"), &whole[end..], &block("3.")].concat();
+            assert_eq!(came(&mut world, stream), all[cut..], "{framing:?} cut at {cut}");
+            assert_eq!(world.accounts[stream].sent.events, 5);
+        }
+    }
+}
+
+#[test]
+fn very_many_events_take_turns_of_so_many_blocks() {
+    let mut world = with_history(10_000);
+    let stream = follower(&mut world, settings());
+    publish(&mut world, 1..=3000);
+    world.push(stream, b"pushed");
+    world.settle();
+    assert_eq!(came(&mut world, stream), format!("pushed{}", numbers(1..=3000)));
+    assert_eq!(world.client(stream).most_blocks, GATHERED);
+    assert_eq!(world.client(stream).send_calls, 1 + 3001_usize.div_ceil(GATHERED));
+}
+
+#[test]
+fn a_stream_that_is_quiet_is_sent_its_position() {
+    let mut world = with_history(10);
+    let [stream, idle] = [(); 2].map(|()| follower(&mut world, settings()));
+    world.tell(Command::Unfollow { stream: world.accounts[idle].id, topics: None });
+    publish(&mut world, 1..=7);
+    world.pass(Duration::from_secs(17));
+    assert_eq!(came(&mut world, stream), format!("{}id: e-7\n\n", numbers(1..=7)));
+    assert_eq!(came(&mut world, idle), ":\r\n\r\n", "that follows nothing any more");
+}
+
+#[test]
+fn a_stream_that_is_overtaken_while_its_socket_takes_nothing_is_told_when_it_takes_something() {
+    for (on_slow, then) in [
+        (OnSlow::Gap, "event: gap\nid: e-10-15\ndata: {\"reason\":\"slow\"}\n\n16.17.18."),
+        (OnSlow::Newest, "18."),
+        (OnSlow::Disconnect, ""),
+    ] {
+        let mut world = with_policy(3, on_slow);
+        let stream = follower(&mut world, settings());
+        publish(&mut world, 1..=9);
+        world.settle();
+        world.client(stream).sends.push_back(Ok(1)); // of the event
+        publish(&mut world, 10..=10);
+        world.settle();
+        for place in 11..=18 {
+            publish(&mut world, place..=place);
+            world.settle();
+        }
+        assert_eq!(came(&mut world, stream), format!("{}1", numbers(1..=9)));
+        if on_slow == OnSlow::Disconnect {
+            assert_eq!(world.accounts[stream].ended, Some(Reason::Slow));
+            assert_eq!(world.accounts[stream].lost.events, 1, "the one that was on its way");
+        } else {
+            assert_eq!(world.accounts[stream].ended, None);
+            world.writable(stream);
+            world.settle();
+            assert_eq!(came(&mut world, stream), format!("0.{then}"), "{on_slow:?}");
+        }
+        let hub::Counts { disconnected, skipped, conflated, gaps, streams, .. } = counts(&mut world);
+        let expected = match on_slow {
+            OnSlow::Gap => (0, 1, 0, 1, 1),
+            OnSlow::Newest => (0, 0, 1, 0, 1),
+            OnSlow::Disconnect => (1, 0, 0, 0, 0),
+        };
+        assert_eq!((disconnected, skipped, conflated, gaps, streams), expected, "{on_slow:?}");
+    }
+}
+
+#[test]
+fn a_hub_that_is_drained_sends_its_streams_away_one_by_one_and_takes_no_more() {
+    let mut world = with_history(10);
+    let streams: Vec<usize> = (0..10).map(|_| follower(&mut world, settings())).collect();
+    let other = world.open(settings(), "");
+    publish(&mut world, 1..=1);
+    world.settle();
+    world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
+    world.pass(Duration::from_millis(4500));
+    let ended = |world: &World| streams.iter().filter(|stream| world.accounts[**stream].ended.is_some()).count();
+    assert_eq!(ended(&world), 5);
+    publish(&mut world, 2..=2);
+    world.pass(Duration::from_secs(6));
+    assert_eq!(ended(&world), 10);
+    for (number, stream) in streams.iter().enumerate() {
+        let events = if number < 5 { "1.id: e-1" } else { "1.2.id: e-2" };
+        let text = came(&mut world, *stream);
+        assert!(text.starts_with(&format!("{events}\n\nretry: ")) && text.ends_with("\r\n\r\n"), "{text:?}");
+        assert_eq!(world.accounts[*stream].ended, Some(Reason::Server));
+    }
+    follow(&mut world, other);
+    world.settle();
+    assert_eq!(world.accounts[other].ended, Some(Reason::Server));
+    assert!(came(&mut world, other).starts_with("retry: "));
+    assert_eq!(counts(&mut world).streams, 0);
+}
+
+#[test]
+fn a_stream_that_ends_is_sent_what_was_published_before() {
+    type End = fn(&mut World, usize);
+    let closes: End = |world, stream| world.end(stream, Reason::Application, Ending::Flush);
+    let hub_leaves: End = |world, _| world.tell(Command::Leave { hub: HUB });
+    let process_ends: End = |world, _| world.tell(Command::Finish { within: Duration::from_secs(5) });
+    let is_refused: End = |world, stream| world.tell(Command::Refuse { stream: world.accounts[stream].id });
+    for end in [closes, hub_leaves, process_ends, is_refused] {
+        for is_slow in [false, true] {
+            let mut world = with_history(10);
+            let stream = follower(&mut world, Settings { framing: Framing::Chunked, ..settings() });
+            if is_slow {
+                world.client(stream).sends.push_back(Ok(3));
+            }
+            publish(&mut world, 1..=1);
+            if is_slow {
+                world.settle();
+            }
+            publish(&mut world, 2..=2);
+            end(&mut world, stream);
+            publish(&mut world, 3..=3);
+            world.settle();
+            if is_slow {
+                world.writable(stream);
+            }
+            world.pass(Duration::from_secs(1));
+            assert!(world.accounts[stream].ended.is_some());
+            let text = came(&mut world, stream);
+            let [first, second] = ["2\r\n1.\r\n", "2\r\n2.\r\n"].map(|event| text.find(event).expect(&text));
+            assert!(first < second && text.ends_with("\r\n0\r\n\r\n"), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_one_hub_follows_no_other() {
+    let mut world = with_history(10);
+    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let stream = follower(&mut world, settings());
+    let request = Request { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
+    let id = world.accounts[stream].id;
+    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request.clone()) });
+    publish(&mut world, 1..=1);
+    world.settle();
+    assert_eq!(came(&mut world, stream), "1.");
+    // When it follows nothing any more, it may.
+    world.tell(Command::Unfollow { stream: id, topics: None });
+    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request) });
+    publish(&mut world, 2..=2);
+    world.settle();
+    assert_eq!(came(&mut world, stream), "id: f-0\n\n");
+}
+
+#[test]
+fn a_place_that_is_used_again_follows_nothing() {
+    let mut world = with_history(10);
+    let stays = follower(&mut world, settings());
+    let gone = follower(&mut world, settings());
+    world.end(gone, Reason::Slow, Ending::Discard);
+    world.settle();
+    let next = world.open(settings(), "");
+    assert_eq!(world.accounts[next].id.slot, world.accounts[gone].id.slot);
+    publish(&mut world, 1..=1);
+    world.settle();
+    assert_eq!((came(&mut world, stays), came(&mut world, next)), ("1.".into(), String::new()));
+    // A late word about the one that is gone does nothing to it either.
+    follow(&mut world, gone);
+    world.tell(Command::Unfollow { stream: world.accounts[gone].id, topics: None });
+    publish(&mut world, 2..=2);
+    world.settle();
+    assert_eq!((came(&mut world, stays), came(&mut world, next)), ("2.".into(), String::new()));
+    assert_eq!(counts(&mut world).streams, 1);
+}
+
+#[test]
+fn streams_that_come_and_go_leave_nothing_in_lists_though_nothing_is_published() {
+    let mut world = with_history(10);
+    let stays = follower(&mut world, settings());
+    for _ in 0..200 {
+        let gone = follower(&mut world, settings());
+        world.ready(gone, Ready { left: true, ..Ready::default() });
+        world.settle();
+        world.reactor.hubs.get_mut(HUB).expect("it is there").check();
+    }
+    publish(&mut world, 1..=1);
+    world.settle();
+    assert_eq!((came(&mut world, stays), counts(&mut world).streams), ("1.".into(), 1));
+}
+
+#[test]
+fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
+    let mut world = with_history(10);
+    let [stream, other] = [(); 2].map(|()| follower(&mut world, settings()));
+    world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
+    world.tell(Command::Unfollow { stream: world.accounts[other].id, topics: None });
+    world.pass(Duration::from_secs(11));
+    assert_eq!([stream, other].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
+}

@@ -1,0 +1,219 @@
+//! Hubs among clients that do anything: what each has been told and sent is compared with a list of everything that was
+//! published. Seeded: a failure names its seed.
+//!
+//! EVENTSOURCE_XS_STEPS says how many steps to take (some thousands, unless told), EVENTSOURCE_XS_SEED where to begin.
+
+use super::hub_steps::{Run, HUB, VISITORS};
+use super::*;
+use crate::hub::{Counts, OnSlow};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+
+/// How many steps one world lasts.
+const EPISODE: u64 = if cfg!(miri) { 60 } else { 600 };
+
+impl Run {
+    /// A client takes what its socket has.
+    pub(super) fn read(&mut self, visitor: usize) {
+        let Self { world, visitors, naive, .. } = self;
+        let visitor = &mut visitors[visitor];
+        let stream = match &visitor.connection {
+            Some(connection) => connection.stream,
+            None => return,
+        };
+        if world.accounts[stream].client.is_some() {
+            let came = world.client(stream).take_received();
+            visitor.receive(&came, naive);
+        }
+        let account = &world.accounts[stream];
+        let reason = match account.ended {
+            Some(reason) => reason,
+            None => return,
+        };
+        if let Some(mut connection) = visitor.connection.take() {
+            let was_cut = connection.is_cut || account.lost.bytes > 0;
+            if reason == Reason::Slow {
+                assert!(naive.settings.on_slow == OnSlow::Disconnect && !connection.keeps_up, "it was not slow");
+                assert!(connection.is_overtaken(naive), "it misses nothing");
+            } else if !was_cut && matches!(reason, Reason::Application | Reason::Server) && connection.follows {
+                connection.has_everything(naive);
+            }
+        }
+        visitor.parser.finish();
+        self.deserted.push(stream);
+    }
+
+    /// A client leaves, in the middle of anything.
+    pub(super) fn leave(&mut self, visitor: usize) {
+        let Self { world, visitors, naive, rng, .. } = self;
+        let visitor = &mut visitors[visitor];
+        let stream = visitor.connection.as_ref().expect("it is connected").stream;
+        if world.accounts[stream].client.is_some() {
+            let came = world.client(stream).take_received();
+            visitor.receive(&came[..rng.usize(..=came.len())], naive);
+        }
+        visitor.parser.finish();
+        visitor.connection = None;
+        self.deserted.push(stream);
+        if rng.bool() {
+            self.desert();
+        }
+    }
+
+    /// The reactor sees that a client has left.
+    pub(super) fn desert(&mut self) {
+        if let Some(stream) = self.deserted.pop().filter(|stream| self.world.accounts[*stream].client.is_some()) {
+            let client = self.world.client(stream);
+            if !client.is_closed {
+                client.always = Some(Err(libc::EPIPE));
+                self.world.ready(stream, Ready { left: true, ..Ready::default() });
+            }
+        }
+    }
+
+    pub(super) fn check(&mut self) {
+        let hub = match self.world.reactor.hubs.get_mut(HUB) {
+            Some(hub) => hub,
+            None => return,
+        };
+        hub.check();
+        let counts = hub.counts();
+        let naive = &self.naive;
+        assert_eq!((counts.events as usize, counts.bytes as usize), naive.held());
+        let history = &naive.settings.history_in_all;
+        assert!(counts.events as usize <= history.events);
+        assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
+        assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
+        let following = self.world.reactor.entries.iter().flatten().filter(|entry| entry.following.is_some());
+        assert_eq!(counts.streams, following.count() as u64);
+        self.check_policy(&counts);
+    }
+
+    fn check_policy(&self, counts: &Counts) {
+        let on_slow = self.naive.settings.on_slow;
+        let ended = self.world.accounts.iter().filter(|account| account.ended == Some(Reason::Slow)).count();
+        assert_eq!(counts.disconnected, ended as u64);
+        assert!(on_slow == OnSlow::Disconnect || ended == 0);
+        assert!(on_slow == OnSlow::Newest || counts.conflated == 0);
+        assert!(counts.skipped <= counts.gaps);
+    }
+
+    /// What was handed to the streams is what was counted.
+    fn check_delivered(&mut self) {
+        let (mut handed, mut pushed) = (0, 0);
+        for account in &self.world.accounts {
+            handed += account.sent.events + account.lost.events;
+            pushed += account.pushed_events;
+            assert!(account.is_closed);
+        }
+        let counts = self.world.reactor.hubs.get_mut(HUB).expect("it is there").counts();
+        assert_eq!(handed as u64, counts.delivered + counts.gaps + pushed as u64);
+        let received: u64 = self.visitors.iter().map(|visitor| visitor.events).sum();
+        let gaps: u64 = self.visitors.iter().map(|visitor| visitor.gaps).sum();
+        assert!(received <= counts.delivered && gaps <= counts.gaps);
+    }
+
+    /// From here on all clients take what comes, until all of it has come.
+    pub(super) fn calm_down(&mut self) {
+        while !self.deserted.is_empty() {
+            self.desert();
+        }
+        for visitor in 0..VISITORS {
+            if let Some(stream) = self.visitors[visitor].connection.as_ref().map(|connection| connection.stream) {
+                self.calm(stream);
+            }
+        }
+        self.pass(Duration::from_millis(200));
+        for visitor in 0..VISITORS {
+            self.read(visitor);
+            if let Some(connection) = self.visitors[visitor].connection.as_mut().filter(|connection| connection.follows)
+            {
+                connection.has_everything(&self.naive);
+            }
+        }
+    }
+
+    fn calm(&mut self, stream: usize) {
+        if self.world.accounts[stream].client.is_none() && !self.world.accounts[stream].is_closed {
+            self.world.attach(stream);
+        }
+        if self.world.accounts[stream].client.is_some() {
+            let client = self.world.client(stream);
+            client.sends.clear();
+            client.always = None;
+            let is_asked = client.is_asked && !client.is_closed;
+            if is_asked {
+                self.world.writable(stream);
+            }
+        }
+    }
+
+    /// In the end nobody is there any more, and nothing is left.
+    fn end_all(&mut self) {
+        match self.rng.u8(..4) {
+            0 => {
+                self.is_drained = true;
+                self.world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(5) });
+                for visitor in 0..VISITORS {
+                    if self.visitors[visitor].connection.is_none() {
+                        self.connect(visitor);
+                    }
+                }
+                self.publish();
+                self.pass(Duration::from_secs(6));
+            }
+            1 => self.world.tell(Command::Finish { within: Duration::from_secs(5) }),
+            2 => {
+                self.publish();
+                self.world.tell(Command::Leave { hub: HUB });
+            }
+            _ => {}
+        }
+        let has_left = self.world.reactor.hubs.get_mut(HUB).is_none();
+        if !has_left {
+            self.publish();
+        }
+        self.calm_down();
+        for visitor in 0..VISITORS {
+            if self.visitors[visitor].connection.is_some() {
+                self.leave(visitor);
+            }
+        }
+        while !self.deserted.is_empty() {
+            self.desert();
+        }
+        self.pass(Duration::from_secs(100_000));
+        if has_left {
+            return;
+        }
+        let hub = self.world.reactor.hubs.get_mut(HUB).expect("it is there");
+        assert!(hub.is_at_rest(), "{hub:?}");
+        let Counts { streams, channels, patterns, events, bytes, .. } = hub.counts();
+        assert_eq!((streams, channels, patterns, events, bytes), (0, 0, 0, 0, 0));
+        self.check_delivered();
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().expect(variable))
+}
+
+#[test]
+fn whatever_happens_every_client_is_sent_everything_once_in_order_or_told_of_a_gap() {
+    let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
+    let first = number("EVENTSOURCE_XS_SEED", 1);
+    for seed in first..first + (steps + EPISODE - 1) / EPISODE {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut run = Run::new(seed);
+            for _ in 0..EPISODE {
+                run.step();
+            }
+            run.end_all();
+        }));
+        if let Err(panic) = outcome {
+            eprintln!(
+                "EVENTSOURCE_XS_SEED={seed} EVENTSOURCE_XS_STEPS=1 cargo test --no-default-features --lib hub_model"
+            );
+            resume_unwind(panic);
+        }
+    }
+}

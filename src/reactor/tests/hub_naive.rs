@@ -1,0 +1,228 @@
+//! A hub as one would write it without a thought of speed: a list of everything that was ever published, and what became
+//! of each.
+
+use super::*;
+use crate::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
+
+pub(super) const EPOCH: &str = "epoch";
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It is in its channel's history.
+    Held,
+    /// It is there no longer, but the newest of its key, or was when it was dropped.
+    Kept,
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) channel: &'static str,
+    pub(super) key: u8,
+    pub(super) id: String,
+    at: Instant,
+    bytes: usize,
+    pub(super) state: State,
+}
+
+pub(super) struct Naive {
+    pub(super) settings: HubSettings,
+    /// The event of place 1, of place 2, ...
+    events: Vec<Event>,
+    /// The places of those that are not gone.
+    present: Vec<u64>,
+    /// Through which place everything was offered to those who keep up.
+    offered: u64,
+}
+
+/// What a client's word for its place means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resumed {
+    pub(super) place: u64,
+    /// Through which place it knows that something is forgotten. 0: it is to be told of a gap in any case.
+    pub(super) told: Option<u64>,
+}
+
+pub(super) fn matches(topic: &Topic, channel: &str) -> bool {
+    match topic {
+        Topic::Channel(name) => **name == *channel.as_bytes(),
+        Topic::Pattern(pattern) => stands_for(pattern, channel.as_bytes()),
+    }
+}
+
+fn stands_for(pattern: &[u8], name: &[u8]) -> bool {
+    let tail = |from: usize| &name[from..];
+    if let Some(rest) = pattern.strip_prefix(b"**") {
+        return (0..=name.len()).any(|from| stands_for(rest, tail(from)));
+    }
+    if let Some(rest) = pattern.strip_prefix(b"*") {
+        let segment = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+        return (0..=segment).any(|from| stands_for(rest, tail(from)));
+    }
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((wanted, pattern)), Some((byte, name))) => wanted == byte && stands_for(pattern, name),
+        _ => false,
+    }
+}
+
+impl Naive {
+    pub(super) fn new(settings: HubSettings) -> Self {
+        Self { settings, events: Vec::new(), present: Vec::new(), offered: 0 }
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    pub(super) fn event(&self, place: u64) -> &Event {
+        &self.events[place as usize - 1]
+    }
+
+    pub(super) fn is_held(&self, place: u64) -> bool {
+        self.event(place).state == State::Held
+    }
+
+    /// Whether it is sent to slow ones though it is no longer in the history.
+    pub(super) fn is_kept(&self, place: u64) -> bool {
+        self.event(place).state == State::Kept && !self.is_superseded(place)
+    }
+
+    /// Whether the channel of an event has forgotten anything that is after a place.
+    pub(super) fn has_forgotten(&self, of: u64, after: u64) -> bool {
+        let channel = self.event(of).channel;
+        self.events[after as usize..].iter().any(|event| event.channel == channel && event.state != State::Held)
+    }
+
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.present.len(), self.present.iter().map(|place| self.event(*place).bytes).sum())
+    }
+
+    pub(super) fn channels_held(&self) -> Vec<&'static str> {
+        self.present.iter().map(|place| self.event(*place).channel).collect()
+    }
+
+    pub(super) fn publish(&mut self, channel: &'static str, key: u8, id: String, bytes: usize, at: Instant) {
+        self.events.push(Event { channel, key, id, at, bytes, state: State::Held });
+        self.present.push(self.newest());
+    }
+
+    /// Whether there is a newer one of the same channel and key.
+    pub(super) fn is_superseded(&self, place: u64) -> bool {
+        let of = self.event(place);
+        self.events[place as usize..].iter().any(|event| (event.channel, event.key) == (of.channel, of.key))
+    }
+
+    /// The places of what is in the history of these topics, or was published to them at all, after a place.
+    pub(super) fn after(&self, topics: &[Topic], place: u64, only_held: bool) -> Vec<u64> {
+        let wanted = |place: &u64| {
+            let event = self.event(*place);
+            (!only_held || event.state == State::Held) && topics.iter().any(|topic| matches(topic, event.channel))
+        };
+        match only_held {
+            true => self.present.iter().copied().filter(|at| *at > place).filter(wanted).collect(),
+            false => (place + 1..=self.newest()).filter(wanted).collect(),
+        }
+    }
+
+    /// Where one begins who asks for this; none, if its id says nothing here.
+    pub(super) fn resumed(&self, request: &Request) -> Option<Resumed> {
+        let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
+        if let Some(at) = self.events.iter().position(|event| event.id == id) {
+            return Some(Resumed { place: at as u64 + 1, told: None });
+        }
+        let parts: Vec<&str> = id.split('-').collect();
+        let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+        let resumed = match *parts {
+            [EPOCH, place] => Resumed { place: number(place)?, told: None },
+            [EPOCH, place, told] => Resumed { place: number(place)?, told: Some(number(told)?) },
+            _ => return None,
+        };
+        Some(resumed).filter(|resumed| resumed.place <= self.newest())
+    }
+
+    pub(super) fn start(&self, request: &Request) -> u64 {
+        match request.start {
+            Start::Newest => self.newest(),
+            Start::Oldest => 0,
+            Start::Last(count) => {
+                let held = self.after(&request.topics, 0, true);
+                let first = held.len().checked_sub(count);
+                first.map_or(0, |first| held.get(first).map_or(self.newest(), |place| place - 1))
+            }
+        }
+    }
+
+    fn present_of(&self, channel: &str, state: State) -> Vec<u64> {
+        let event = |place: &u64| self.event(*place);
+        let of_channel = |place: &u64| event(place).channel == channel && event(place).state == state;
+        self.present.iter().copied().filter(of_channel).collect()
+    }
+
+    fn bytes_of(&self, places: &[u64]) -> usize {
+        places.iter().map(|place| self.event(*place).bytes).sum()
+    }
+
+    fn change(&mut self, place: u64, state: State) {
+        self.events[place as usize - 1].state = state;
+        if state == State::Gone {
+            self.present.retain(|present| *present != place);
+        }
+    }
+
+    /// At the end of a turn: what is too much is forgotten.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.offered = self.newest();
+        let history = self.settings.history;
+        for channel in self.channels_held() {
+            loop {
+                let held = self.present_of(channel, State::Held);
+                let is_over = held.len() > history.events || (self.bytes_of(&held) > history.bytes && held.len() > 1);
+                match held.first() {
+                    Some(first) if is_over => self.drop(channel, *first),
+                    _ => break,
+                }
+            }
+        }
+        let in_all = self.settings.history_in_all;
+        let is_over = |(events, bytes): (usize, usize)| events > in_all.events || (bytes > in_all.bytes && events > 1);
+        while is_over(self.held()) {
+            self.change(self.present[0], State::Gone);
+        }
+        self.expire(now);
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        let age = self.settings.history.age.min(self.settings.history_in_all.age);
+        while let Some(first) = self.present.first().copied().filter(|first| *first <= self.offered) {
+            if now - self.event(first).at < age {
+                break;
+            }
+            self.change(first, State::Gone);
+        }
+    }
+
+    fn drop(&mut self, channel: &str, place: u64) {
+        if self.settings.on_slow != OnSlow::Newest || self.is_superseded(place) {
+            return self.change(place, State::Gone);
+        }
+        self.change(place, State::Kept);
+        let history = self.settings.history;
+        let is_over = |naive: &Self| {
+            let kept = naive.present_of(channel, State::Kept);
+            kept.len() > history.events || naive.bytes_of(&kept) > history.bytes
+        };
+        if is_over(self) {
+            for kept in self.present_of(channel, State::Kept) {
+                if self.is_superseded(kept) {
+                    self.change(kept, State::Gone);
+                }
+            }
+        }
+        while is_over(self) {
+            let first = self.present_of(channel, State::Kept)[0];
+            self.change(first, State::Gone);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+# The examples of the documentation, as they stand there, on a server with an event loop; and the program that the
+# original has for a test of its own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use Developer qw(needs only_developers);
+use EventSource::XS;
+use File::Spec ();
+use File::Temp ();
+use Server;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+
+only_developers();
+needs(Server->missing('Twiggy'));
+
+# The indented lines under each heading of the EXAMPLES.
+sub examples {
+    open my $lines, '<:encoding(UTF-8)', 'perl/EventSource/Server.pm' or die "EventSource/Server.pm: $!";
+    my $text = do { local $/ = undef; <$lines> };
+    my ($section) = $text =~ /^=head1 EXAMPLES$(.*?)^=head1/ms or die 'there are no EXAMPLES';
+    my (undef, @named) = split /^=head2 (.*)$/m, $section;
+    my %code;
+    while (my ($name, $body) = splice @named, 0, 2) {
+        $code{$name} = join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $body;
+    }
+    return %code;
+}
+
+sub write_file {
+    my ($file, $text) = @_;
+    open my $out, '>', $file or die "$file: $!";
+    print {$out} $text;
+    close $out or die "$file: $!";
+    return $file;
+}
+
+my $folder = File::Temp->newdir;
+mkdir "$folder/My" or die $!;
+write_file("$folder/My/Queue.pm", <<'QUEUE');
+package My::Queue;
+use AnyEvent;
+sub connect { return bless {}, shift }
+
+sub consume {
+    my ($self, $queue, $code) = @_;
+    $self->{timer} = AnyEvent->timer(after => 0.1, interval => 0.1, cb => sub { $code->("message of $queue") });
+    return;
+}
+1;
+QUEUE
+my $log = write_file("$folder/log", "first\nsecond\n");
+
+my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;
+
+# What a client of each receives.
+my %RECEIVED = (
+    'A clock'                    => qr/^event: tick\ndata: $TIME\n\n.*^event: tick\ndata: $TIME\n\n/ms,
+    'A clock that is kept alive' => qr/^event: tick\ndata: $TIME\n\nid: \S+\n\n.*^event: tick\ndata: $TIME\n\n/ms,
+    'JSON'                       => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\n\n/m,
+    'A bridge'                   => qr/(?:^event: hello\ndata: message of hello\n\n.*){2}/ms,
+    'The lines of a program'     => qr/^data: first\n\n.*^data: second\n\n.*^data: third\n\n/ms,
+    'A response of your own'     => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
+);
+
+my %code = examples();
+is_deeply [sort keys %code], [sort keys %RECEIVED], 'all of them are here';
+for my $name (sort keys %RECEIVED) {
+    subtest $name => sub {
+        my $psgi   = write_file("$folder/example.psgi", "use strict; use warnings;\n$code{$name}");
+        my $libs   = join ':', "$folder", File::Spec->rel2abs('t/lib'), grep { defined } $ENV{PERL5LIB};
+        my $server = Server->start('Twiggy', $psgi, env => {PERL5LIB => $libs, LOG_FILE => $log});
+        my $client = Client->get($server->port, '/');
+        if ($name =~ /lines/) {
+            ok $client->read_until(qr/^data: second$/m), 'what is there';
+            open my $more, '>>', $log or die "$log: $!";
+            syswrite $more, "third\n";
+        }
+        ok $client->read_until($RECEIVED{$name}), 'streams what it says' or diag $client->body;
+        is $client->header('Content-Type'), 'text/event-stream; charset=utf-8', 'as events';
+        $client->leave;
+        $server->stop;
+    };
+}
+
+done_testing;

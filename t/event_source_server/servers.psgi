@@ -1,0 +1,87 @@
+# The application behind t/event_source_server/servers.t: servers under their names, and paths that emit to them, stop
+# them and tell of them, all in one process.
+
+use strict;
+use warnings;
+
+use EventSource::Server;
+use EventSource::XS;
+use Plack::Builder;
+
+my %runs;       # how often each supply was begun
+my %emitter;    # of its newest run
+
+sub by_code {
+    my ($name, $then) = @_;
+    return sub {
+        $emitter{$name} = shift;
+        my $run = ++$runs{$name};
+        $emitter{$name}->emit(begun => $run);
+        return $then ? $then->($emitter{$name}) : ();
+    };
+}
+
+# What gives numbers, and has the process's pid at the end.
+{
+
+    package Numbers;
+    sub new { my ($class, $most) = @_; return bless {next => 1, most => $most}, $class }
+    sub next { my $self = shift; return $self->{next} <= $self->{most} ? $self->{next}++ : undef }
+}
+
+my $lines;
+if ($ENV{SUPPLY_LINES}) { open $lines, '+<', $ENV{SUPPLY_LINES} or die "$ENV{SUPPLY_LINES}: $!" }
+
+my $hub = EventSource::Hub->new(per_process => 1);
+
+my %server = (
+    plain    => EventSource::Server->new(per_process => 1),
+    lone     => EventSource::Server->new,
+    shared   => EventSource::Server->new(hub         => $hub, channel   => 'shared', start              => -1),
+    kept     => EventSource::Server->new(per_process => 1,    keepalive => 1,        keepalive_interval => 0.3),
+    writer   => EventSource::Server->new(per_process => 1,    native    => 0),
+    code     => EventSource::Server->new(supply      => by_code('code')),
+    served   => EventSource::Server->new(supply      => by_code('served'), native => 0),
+    dies     => EventSource::Server->new(supply      => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
+    iterator => EventSource::Server->new(supply      => Numbers->new(10_000), history => {events => 20_000}),
+    $lines ? (lines => EventSource::Server->new(supply => $lines)) : (),
+);
+$server{second} = EventSource::Server->new(supply => $server{plain}->out_supply);
+
+my $answer = sub {
+    my $text = shift;
+    $text = 'none' if !defined $text;
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+};
+
+# /emit/plain?tick=one
+my $of = sub {
+    my $do = shift;
+    return sub {
+        my $env = shift;
+        EventSource::XS->dispatch;
+        my ($name) = $env->{PATH_INFO} =~ m{\A/(\w+)};
+        return $answer->($do->($name, split /=/, $env->{QUERY_STRING}, 2));
+    };
+};
+
+builder {
+    mount "/$_"       => $server{$_} for keys %server;
+    mount '/emit'     => $of->(sub { my ($name, $type, $data) = @_; $server{$name}->emit($type => $data) });
+    mount '/many'     => $of->(sub { my ($name, $count) = @_; $server{$name}->emit(n => $_) for 1 .. $count; $count });
+    mount '/supplies' => $of->(sub { my ($name, $type, $data) = @_; $emitter{$name}->emit($type => $data) });
+    mount '/quit'     => $of->(sub { my ($name, $why) = @_; $emitter{$name}->quit("$why\n"); 'quit' });
+    mount '/runs'     => $of->(sub { $runs{$_[0]} || 0 });
+    mount '/stop'     => $of->(sub { $server{$_[0]}->stop; 'stopped' });
+    mount '/many-and-stop' => $of->(
+        sub {
+            my ($name, $count) = @_;
+            $server{$name}->emit(n => $_) for 1 .. $count;
+            $server{$name}->stop;
+            return $count;
+        }
+    );
+    mount '/publish' => $of->(sub { my ($channel, $data) = @_; $hub->publish($channel, $data) });
+    mount '/own'     => sub { EventSource::Server->new(supply => by_code('own'))->(shift) };
+    mount '/streams' => $of->(sub { EventSource::XS->stats->{open} });
+};

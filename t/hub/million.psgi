@@ -1,0 +1,40 @@
+# A hub, and numbers that are published to it.
+#
+#   GET  /events                              the stream, which begins with what there is
+#   POST /publish?from=7&count=3              publishes these numbers
+#   GET  /stats                               of the hub, and of the process
+#
+# An event's data begins and ends with its number, and is of some length between.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use EventSource::XS ();
+use JSON::PP        qw(encode_json);
+use Plack::Builder;
+use Plack::Request;
+
+my $hub = EventSource::Hub->new(
+    history     => {events => $ENV{MILLION_HISTORY}, bytes => 1 << 30},
+    start       => 'oldest',
+    per_process => 1,
+);
+
+sub publish {
+    my $query = Plack::Request->new(shift)->query_parameters;
+    my ($from, $count) = map { $query->{$_} } qw(from count);
+    $hub->publish('numbers', "$_ " . 'x' x ($_ % 50) . " $_") for $from .. $from + $count - 1;
+    return [204, [], []];
+}
+
+sub stats {
+    my $bytes = encode_json({hub => $hub->stats, streams => EventSource::XS->stats});
+    return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $bytes], [$bytes]];
+}
+
+builder {
+    mount '/events'  => $hub->to_app(channels => sub { 'numbers' });
+    mount '/publish' => \&publish;
+    mount '/stats'   => \&stats;
+};

@@ -1,0 +1,272 @@
+# What a POST publishes, and what it is answered.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/pubsub/lib';
+use EventSource::Hub;
+use JSON::MaybeXS qw(decode_json);
+use Plack::App::EventSource::PubSub;
+use RecordingHub qw(answer);
+use Test::More;
+
+binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+my $hub = RecordingHub->new;
+
+sub pubsub {
+    return Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 }, @_)->to_app;
+}
+
+my $app = pubsub();
+
+sub post {
+    my ($type, $content, %option) = @_;
+    my @headers = (@{$option{headers} || []}, defined $type ? ('Content-Type' => $type) : ());
+    return answer($option{app} || $app, POST => '/news', %option, headers => \@headers, content => $content);
+}
+
+# What a POST has published, if anything; else its status and the reason.
+sub published {
+    my $response = post(@_);
+    my @events   = map { $_->[1] } $hub->published;
+    return @events ? $events[0] : $response->code . ' ' . $response->content =~ s/\n\z//r;
+}
+
+subtest 'the answer' => sub {
+    my $response = post('text/plain', 'hello');
+    is $response->code,         200,                'says that it was taken';
+    is $response->content_type, 'application/json', 'JSON';
+    is_deeply decode_json($response->content), {id => 'epoch-1'}, 'with the id of the event';
+    is $response->header('Cache-Control'),  'no-store',                'which is for nobody else';
+    is $response->header('Content-Length'), length $response->content, 'and is as long as it says';
+    is_deeply [$hub->published], [['news', {data => 'hello'}]], 'it was published to the node';
+    $response = post('application/json', '{"id":"größe☺","data":"x"}' =~ s/größe☺/gr\xC3\xB6\xC3\x9Fe\xE2\x98\xBA/r);
+    is_deeply decode_json($response->content), {id => 'größe☺'}, 'an id that the client gave comes back';
+    $hub->published;
+};
+
+subtest 'any other type: the body is the data' => sub {
+    for my $type (
+        undef,                        '',
+        'text/plain',                 'text/plain; charset=utf-8',
+        'TEXT/PLAIN;CHARSET="UTF-8"', 'text/xml; charset=us-ascii',
+        'application/xml',            'application/atom+xml',
+        'application/ld+json',        'application/octet-stream',
+        'application/jsonp'
+    ) {
+        is_deeply published($type, "<a>\r\ngr\xC3\xB6\xC3\x9Fe</a>\n"), {data => "<a>\r\ngröße</a>\n"},
+            'of type ' . ($type // 'none');
+    }
+    is_deeply published('text/plain', ''),           {data => ''},           'it may be empty';
+    is_deeply published('text/plain', "a\0b"),       {data => "a\0b"},       'it may have NUL in it';
+    is_deeply published('text/plain', 'a=b&c=%41+'), {data => 'a=b&c=%41+'}, 'it is not a form';
+    is published('text/plain', $_->[1]), '400 The body is not UTF-8', "400: $_->[0]"
+        for ['Latin 1', "gr\xF6\xDFe"], ['a surrogate', "\xED\xA0\x80"], ['cut', "a\xE2\x98"];
+};
+
+subtest 'what is not read' => sub {
+    is published('multipart/form-data; boundary=x', "--x--\r\n"), '415 A body of several parts is not read',
+        'several parts';
+    is published('text/plain; charset=iso-8859-1', 'x'), '415 A body in another encoding than UTF-8 is not read',
+        'another encoding';
+    is published('text/plain', 'x', headers => ['Content-Encoding' => 'gzip']),
+        '415 A body that is compressed is not read',
+        'compressed';
+    is_deeply published('text/plain', 'x', headers => ['Content-Encoding' => 'identity']), {data => 'x'}, 'identity is';
+};
+
+subtest 'a form' => sub {
+    my $form = 'application/x-www-form-urlencoded';
+    for my $case (
+        ['data=hello',           {data => ['hello']},   'data'],
+        ['data=a+b%26c%3D%2B',   {data => ['a b&c=+']}, 'escaped'],
+        ['data=gr%C3%B6%C3%9Fe', {data => ['größe']},   'in UTF-8'],
+        ['data=%2541',           {data => ['%41']},     'decoded once'],
+        ['data=100%',            {data => ['100%']},    'a percent sign that escapes nothing'],
+        ['data=a&data=b',        {data => ['a', 'b']},  'two lines'],
+        ['data=',                {data => ['']},        'an empty line'],
+        ['data',                 {data => ['']},        'without its sign'],
+        ['data=a%0D%0Ab',        {data => ["a\r\nb"]},  'a line break of a textarea'],
+        [
+            'event=tick&id=7&retry=5&data=x&comment=c',
+            {event => 'tick', id => 7, retry => 5, data => ['x'], comment => 'c'},
+            'all fields'
+        ],
+        ['event=&id=&retry=&data=x', {data => ['x']},                           'fields that are left empty'],
+        ['&data=x&',                 {data => ['x']},                           'with signs too many'],
+        ['%64ata=x',                 {data => ['x']},                           'an escaped name'],
+        ['event=a%0Ab&data=x',       '400 event must not contain a line break', 'a line break in event'],
+        ['id=a%00b&data=x',          '400 id must not contain NUL',             'NUL in id'],
+        [
+            'retry=soon&data=x',
+            '400 retry must be a whole number of milliseconds, in ASCII digits',
+            'retry that is no number'
+        ],
+        ['event=a&event=b', q(400 There is no such field 'event' in a form), 'a field twice'],
+        ['json={}',         q(400 There is no such field 'json' in a form),  'json'],
+        ['musing=x',        q(400 There is no field 'musing'),               'a field that is none'],
+        ['other=&data=x',   q(400 There is no field 'other'),                'one that is empty'],
+        ['hello',           q(400 There is no field 'hello'),                'no form at all'],
+        ['bytes=1&data=x',  q(400 There is no field 'bytes'),                'an option that is no field'],
+        ["data=\xFF",       '400 The form is not UTF-8',                     'no UTF-8'],
+        ['data=%FF',        '400 The form is not UTF-8',                     'no UTF-8 when decoded'],
+        ['%FF=x',           '400 The form is not UTF-8',                     'nor the name'],
+    ) {
+        my ($body, $event, $what) = @$case;
+        is_deeply published($form, $body), $event, "$what: $body";
+    }
+    like published($form, ''), qr/\A400 /, 'an empty one: 400';
+    is_deeply published("$form; charset=UTF-8", 'data=x'), {data => ['x']}, 'with a charset';
+};
+
+subtest 'an event in JSON' => sub {
+    my $json = 'application/json';
+    for my $case (
+        ['{"data":"hello"}',    {data => 'hello'},           'data'],
+        ['{"data":"a\nb"}',     {data => "a\nb"},            'two lines'],
+        ['{"data":""}',         {data => ''},                'empty data'],
+        ['{"data":"7"}',        {data => '7'},               'digits'],
+        ['{"data":1.10}',       '400 data must be a string', 'a number'],
+        ['{"data":7}',          '400 data must be a string', 'an integer'],
+        ['{"id":7,"data":"x"}', {id => 7, data => 'x'},      'an id may be one'],
+        [
+            '{"event":"tick","id":"7","retry":5,"data":"x","comment":"c"}',
+            {event => 'tick', id => 7, retry => 5, data => 'x', comment => 'c'},
+            'all fields'
+        ],
+        ['{"json":{"a":[1,"b",null]}}',  {json => {a => [1, 'b', undef]}}, 'a structure'],
+        ['{"json":null}',                {json => undef},                  'null is a structure'],
+        ['{"json":"text"}',              {json => 'text'},                 'so is a string'],
+        ['{"event":null,"data":"x"}',    {data => 'x'},                    'a field that is null is none'],
+        [' {"data":"gr\u00f6\u00dfe"} ', {data => 'größe'},                'escaped letters'],
+        ["{\"data\":\"gr\xC3\xB6\"}",    {data => 'grö'},                  'letters in UTF-8'],
+        ['{"event":"a\nb","data":"x"}',  '400 event must not contain a line break', 'a line break in event'],
+        ['{"id":"a\u0000","data":"x"}',  '400 id must not contain NUL',             'NUL in id'],
+        [
+            '{"retry":-1,"data":"x"}',
+            '400 retry must be a whole number of milliseconds, in ASCII digits',
+            'retry below 0'
+        ],
+        ['{"data":["a"]}',             '400 data must be a string',             'an array of data'],
+        ['{"data":{}}',                '400 data must be a string',             'an object of data'],
+        ['{"data":true}',              '400 data must be a string',             'data that is true'],
+        ['{"event":false,"data":"x"}', '400 event must be a string',            'event that is false'],
+        ['{"bytes":1,"data":"x"}',     q(400 There is no field 'bytes'),        'an option that is no field'],
+        ['{"musing":"x"}',             q(400 There is no field 'musing'),       'a field that is none'],
+        ['[]',                         '400 The body is not an object in JSON', 'an array'],
+        ['"text"',                     '400 The body is not an object in JSON', 'a string'],
+        ['null',                       '400 The body is not an object in JSON', 'null'],
+        ['{"data":"x"',                '400 The body is not an object in JSON', 'cut'],
+        ['{"data":"x"} {}',            '400 The body is not an object in JSON', 'two'],
+        ["{\"data\":\"\xFF\"}",        '400 The body is not an object in JSON', 'no UTF-8'],
+        ['[' x 100_000,                '400 The body is not an object in JSON', 'too deep', 200_000],
+        ['',                           '400 The body is not an object in JSON', 'nothing'],
+    ) {
+        my ($body, $event, $what, $max_body) = @$case;
+        my @app = $max_body ? (app => pubsub(max_body => $max_body)) : ();
+        is_deeply published($json, $body, @app), $event, $what;
+    }
+    like published($json, $_->[0]), qr/\A400 \S.*[^.0-9]\z/, "400: $_->[1]"
+        for ['{}', 'no field'], ['{"id":null}', 'none that counts'], ['{"data":"x","json":{}}', 'data and json'];
+    is_deeply published('Application/JSON; charset=utf-8', '{"data":"x"}'), {data => 'x'}, 'the type in other letters';
+};
+
+subtest 'what is refused says so as text' => sub {
+    my $response = post('application/json', qq({"<b>\xE2\x98\xBA":1}));
+    is $response->content_type,                     'text/plain', 'plain';
+    is $response->header('X-Content-Type-Options'), 'nosniff',    'and not to be taken for anything else';
+    is $response->content,                          "There is no field '<b>\xE2\x98\xBA'\n", 'in UTF-8';
+};
+
+subtest 'how long a body may be' => sub {
+    is_deeply published('text/plain', 'x' x 65_536), {data => 'x' x 65_536}, '65,536 bytes are taken';
+    is published('text/plain', 'x' x 65_537), '413 The body is longer than 65536 bytes', 'one more is not';
+    my $small = pubsub(max_body => 4);
+    is_deeply published('text/plain', "\xC3\xB6\xC3\xB6", app => $small), {data => 'öö'}, 'another bound';
+    is published('text/plain', "\xC3\xB6\xC3\xB6x", app => $small), '413 The body is longer than 4 bytes',
+        'is of bytes';
+    is published('application/json', '{"data":"x"}', app => $small), '413 The body is longer than 4 bytes',
+        'for JSON too';
+};
+
+# An input that gives a few bytes at a time, and counts those that were asked for.
+{
+
+    package Dripping;
+    sub new  { my ($class, $text, $drip) = @_; return bless {text => $text, drip => $drip, given => 0}, $class }
+    sub seek { return 1 }
+
+    sub read {
+        my ($self, undef, $wanted, $offset) = @_;
+        die "offset\n" if ($offset // 0) != length($_[1] // '');
+        return undef   if $self->{text} eq 'broken';
+        my $some = substr $self->{text}, 0, $wanted < $self->{drip} ? $wanted : $self->{drip}, '';
+        $_[1] .= $some;
+        $self->{given} += length $some;
+        return length $some;
+    }
+}
+
+subtest 'how a body comes' => sub {
+    my $of = sub {
+        my ($input, %env) = @_;
+        return published('text/plain', undef, env => {CONTENT_LENGTH => undef, 'psgi.input' => $input, %env});
+    };
+    is_deeply $of->(Dripping->new('hello', 2), CONTENT_LENGTH => 5), {data => 'hello'}, 'a few bytes at a time';
+    is_deeply $of->(Dripping->new('hello more', 3), CONTENT_LENGTH => 5), {data => 'hello'},
+        'no further than its length';
+    is $of->(Dripping->new('hel', 2), CONTENT_LENGTH => 5), '400 The body cannot be read',
+        'shorter than its length: 400';
+    is $of->(Dripping->new('broken', 2), CONTENT_LENGTH => 5), '400 The body cannot be read', 'a read that fails: 400';
+
+    my $long = Dripping->new('x' x 1_000_000, 1000);
+    is $of->($long, CONTENT_LENGTH => 1_000_000), '413 The body is longer than 65536 bytes', 'said to be too long';
+    is $long->{given},                            0,                                         'it is not read';
+    is $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked'),
+        '411 The length of the body has to be said', 'chunked, on a server that does not decode it: 411';
+    is_deeply $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked', CONTENT_LENGTH => 5),
+        {data => 'hello'}, 'on one that does';
+    my $none = Dripping->new('hello', 2);
+    is_deeply $of->($none), {data => ''}, 'without a length there is none';
+    is_deeply $of->($none, CONTENT_LENGTH         => ''), {data => ''}, 'nor with an empty one';
+    is_deeply $of->($none, 'psgix.input.buffered' => 1),  {data => ''}, 'nor where there is something else to be read';
+    is $none->{given}, 0, 'and nobody waits for it';
+};
+
+subtest 'what the hub refuses' => sub {
+    plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
+    my $real = EventSource::Hub->new;
+    for my $case (
+        ['an empty id',    '',         'id must not be empty: with it a client would forget its place'],
+        ['an id too long', 'x' x 1025, 'id must have at most 1024 bytes'],
+    ) {
+        my ($what, $id, $why) = @$case;
+        my $response = post('application/json', qq({"id":"$id","data":"x"}), app => pubsub(hub => $real));
+        is $response->code . ' ' . $response->content, "400 $why\n", "$what: 400";
+    }
+    my $response = post('text/plain', 'x', app => pubsub(hub => $real));
+    is decode_json($response->content)->{id}, $real->epoch . '-1', 'what it takes has the id that it gives';
+};
+
+subtest 'a hub that cannot publish' => sub {
+    open my $errors, '>', \my $said or die $!;
+    local $hub->{is_broken} = 1;
+    my $response = post('text/plain', 'x', env => {'psgi.errors' => $errors});
+    is $response->code,    500,                                                             'is answered with 500';
+    is $response->content, "Internal server error\n",                                       'and no more than that';
+    is $said,              "Plack::App::EventSource::PubSub: publish: the hub is broken\n", 'psgi.errors is told';
+
+    $hub->{is_broken} = bless [], 'Mute';
+    is post('text/plain', 'x', env => {'psgi.errors' => $errors})->code, 500, 'so it is if it dies of an object';
+    like $said, qr/: publish: a Mute that cannot be made a string\n\z/, 'of which not even a string can be made';
+};
+
+{
+
+    package Mute;
+    use overload '""' => sub { die "mute\n" }, bool => sub { 1 };
+}
+
+done_testing;

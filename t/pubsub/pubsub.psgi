@@ -1,0 +1,42 @@
+# Nodes under a path, and by host; what publishes to them from Perl, and what tells of their hub; all in one process. And a
+# bare page, for a browser.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP ();
+use Plack::App::EventSource::PubSub;
+use Plack::Builder;
+
+my $PAGE = '<!doctype html><title>Page</title><link rel="icon" href="data:,">';
+
+my $hub = EventSource::Hub->new(per_process => 1, retry => 100);
+
+# Whoever has the key may do all; who has it in a cookie too.
+sub authorize {
+    my ($env, $action, $node) = @_;
+    my $has_key = "$env->{HTTP_X_KEY};$env->{HTTP_COOKIE}" =~ /\b(?:key=)?open sesame\b/;
+    return $has_key || $action eq 'subscribe' && $node !~ /\Asecret/;
+}
+
+sub pubsub {
+    my @origins = $ENV{PUBSUB_ORIGIN} ? (origins => $ENV{PUBSUB_ORIGIN}) : ();
+    no warnings 'uninitialized';
+    return Plack::App::EventSource::PubSub->new(hub => $hub, authorize => \&authorize, @origins, @_)->to_app;
+}
+
+sub text {
+    my $text = shift;
+    return [200, ['Content-Type' => 'text/html; charset=utf-8', 'Content-Length' => length $text], [$text]];
+}
+
+builder {
+    mount '/eventsource'           => pubsub();
+    mount '/declared'              => pubsub(nodes     => ['news']);
+    mount '/elsewhere'             => pubsub(http_host => 'nodes.example');
+    mount 'http://events.example/' => pubsub();
+    mount '/publish'               => sub { text($hub->publish(split /=/, $_[0]{QUERY_STRING}, 2)) };
+    mount '/stats' => sub { text(JSON::PP::encode_json({%{$hub->stats}, news => $hub->subscribers('news')})) };
+    mount '/'      => sub { text($PAGE) };
+};

@@ -1,0 +1,233 @@
+# Nodes on real servers: followers, publishers, and what comes to whom.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Client;
+use Deadline qw(wait_until);
+use JSON::PP ();
+use Server;
+use Test::More;
+
+binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+my $DEADLINE = 10;
+my @KEY      = ('X-Key' => 'open sesame');
+
+# A client that asks for another host.
+{
+
+    package HostClient;
+    our @ISA = ('Client');
+
+    sub request {
+        my ($self, $path, %option) = @_;
+        $self->{host} = $option{host};
+        return $self->SUPER::request($path, %option);
+    }
+}
+
+# A follower of a path, whose stream has begun.
+sub follower {
+    my ($server, $path, %option) = @_;
+    my $client = ($option{class} || 'Client')->get($server->port, $path, %option);
+    $client->read_until(qr/^id: .+\n\n/m) or diag "$path: no stream: " . ($client->status // 'no response');
+    return $client;
+}
+
+# The response to a request that is no stream.
+sub asked {
+    my ($server, $method, $path, $body, @headers) = @_;
+    push @headers, 'Content-Length' => length $body if defined $body && !grep { $_ eq 'Transfer-Encoding' } @headers;
+    my $client = Client->get(
+        $server->port, $path,
+        method  => $method,
+        headers => [Connection => 'close', @headers],
+        then    => $body
+    );
+    $client->read_all or diag "$method $path: no whole response";
+    return $client;
+}
+
+# Publishes with the key, and returns the id.
+sub publish {
+    my ($server, $path, $body, @headers) = @_;
+    my $client = asked($server, POST => $path, $body, @KEY, @headers);
+    is $client->status, 200, "published to $path" or diag $client->body;
+    return JSON::PP::decode_json($client->body)->{id};
+}
+
+sub stats { return JSON::PP::decode_json(asked($_[0], GET => '/stats')->body) }
+
+# The events of a follower, each as its lines; without the blocks that have no data.
+sub events {
+    return [grep { /^data:/m } split /\n\n/, $_[0]->text];
+}
+
+# One process, which is not replaced after some requests.
+my %START = (
+    Starman => [workers => 1, args => ['--max-requests',       1_000_000]],
+    Starlet => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    uWSGI   => [workers => 1],
+);
+
+sub on_server {
+    my ($name, $test) = @_;
+    subtest $name => sub {
+        Server->require_or_skip_all($name);
+        my $server = Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        $test->($server, $name);
+        $server->stop;
+    };
+    return;
+}
+
+sub followers_get_what_is_published {
+    my $server = shift;
+    my @news   = map { follower($server, '/eventsource/news') } 1, 2;
+    my $other  = follower($server, '/eventsource/weather');
+    is $other->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'a stream of events';
+
+    my @ids = publish($server, '/eventsource/news', "two\nlines");
+    push @ids,
+        publish($server, '/eventsource/news', '{"event":"tick","json":[1]}', 'Content-Type' => 'application/json');
+    push @ids,
+        publish($server, '/eventsource/news', 'data=f+%C3%B6', 'Content-Type' => 'application/x-www-form-urlencoded');
+    push @ids, asked($server, GET => '/publish?news=perl')->body;
+    my $rain = publish($server, '/eventsource/weather', 'rain');
+
+    my @expected = ("data: two\ndata: lines", "event: tick\ndata: [1]", "data: f \xC3\xB6", 'data: perl');
+    for my $follower (@news) {
+        ok $follower->read_until(qr/data: perl\n(?:.+\n)*\n/), 'a follower gets the last event';
+        my @events = @{events($follower)};
+        is_deeply [map { s/^id: .*\n|\nid: .*//mr } @events], \@expected, 'and all before it, each once, and no other';
+        is_deeply [map { /^id: (.*)$/m } @events],            \@ids,      'with the ids that the publishers were told';
+    }
+    ok $other->read_until(qr/data: rain\n(?:.+\n)*\n/), 'the follower of another node';
+    like $other->text, qr/^id: \Q$rain\E$/m, 'gets its own';
+    is scalar @{events($other)}, 1, 'and nothing else';
+    $_->leave for @news, $other;
+    return $ids[1];
+}
+
+sub a_follower_that_comes_back_gets_what_it_missed {
+    my ($server, $id) = @_;
+    my $back = follower($server, '/eventsource/news', headers => ['Last-Event-ID' => $id]);
+    ok $back->read_until(qr/data: perl\n(?:.+\n)*\n/), 'who comes back gets what it missed';
+    is scalar @{events($back)}, 2, 'and only that';
+    $back->leave;
+    return;
+}
+
+sub names_are_literal {
+    my $server = shift;
+    for my $case (
+        ['/eventsource/gr%C3%B6%C3%9Fe', '/eventsource/gr%c3%b6%c3%9fe', 'letters that are not ASCII'],
+        ['/eventsource/*',               '/eventsource/%2A',             'a star'],
+        ['/eventsource/a/b',             '/eventsource/a%2Fb',           'a slash'],
+        ['/eventsource/%252F',           '/eventsource/%252F',           'a percent sign'],
+    ) {
+        my ($followed, $published, $what) = @$case;
+        my $follower = follower($server, $followed);
+        publish($server, '/eventsource/all', 'for nobody') if $what eq 'a star';
+        publish($server, '/eventsource//',   'for nobody') if $what eq 'a percent sign';
+        publish($server, $published,         'for this node');
+        ok $follower->read_until(qr/for this node\n(?:.+\n)*\n/), "$what: the node's event comes";
+        is scalar @{events($follower)}, 1, 'and no other';
+        $follower->leave;
+    }
+    return;
+}
+
+sub nobody_gets_in {
+    my $server = shift;
+    is asked($server, GET => '/eventsource/secrets')->status,    403, 'GET without the key: 403';
+    is asked($server, HEAD => '/eventsource/secrets')->status,   403, 'HEAD: 403';
+    is asked($server, HEAD => '/eventsource/news')->status,      200, 'HEAD of a stream that may be had: 200';
+    is asked($server, POST => '/eventsource/news', 'x')->status, 403, 'POST without the key: 403';
+    is asked($server, GET => '/declared/weather')->status,       404, 'a node that is not declared: 404';
+    is asked($server, GET => '/eventsource/')->status,           404, 'no node: 404';
+    is asked($server, GET => '/eventsource')->status,            404, 'not even a slash: 404';
+    is asked($server, GET => '/eventsource/a%0Ab')->status,      400, 'a control character: 400';
+    is asked($server, PUT => '/eventsource/news', 'x')->status,  405, 'another method: 405';
+    is asked($server, POST => '/eventsource/news', 'x' x 65_537, @KEY)->status, 413, 'a body that is too long: 413';
+    is asked($server, POST => '/eventsource/news', 'x', @KEY, Origin => 'http://evil.example')->status, 403,
+        'a page of another origin: 403';
+    is asked($server, POST => '/eventsource/news', 'x', @KEY, Origin => 'http://127.0.0.1:' . $server->port)->status,
+        200,
+        'a page of its own: 200';
+    is asked($server, GET => '/elsewhere/news')->status, 404, 'another host: 404';
+
+    my $secrets = follower($server, '/eventsource/secrets', headers => \@KEY);
+    publish($server, '/eventsource/secrets', 'psst');
+    ok $secrets->read_until(qr/data: psst/), 'who has the key gets in';
+    $secrets->leave;
+    return;
+}
+
+sub chunked_bodies {
+    my ($server, $name) = @_;
+    my $follower = follower($server, '/eventsource/chunked');
+    my $client   = asked(
+        $server,
+        POST => '/eventsource/chunked',
+        "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
+    );
+    if ($name =~ /\AStar/) {    # the others do not know it
+        is $client->status, 200, 'a chunked body is published';
+        ok $follower->read_until(qr/data: abcde/), 'whole';
+        my $chunk = sprintf "%x\r\n%s\r\n", 40_000, 'x' x 40_000;
+        is asked(
+            $server,
+            POST => '/eventsource/chunked',
+            "$chunk${chunk}0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
+            )->status,
+            413, 'one that is too long is not';
+    }
+    else {
+        is $client->status, 411, "$name cannot read a chunked body, and says so: 411";
+    }
+    $follower->leave;
+    return;
+}
+
+sub by_host {
+    my $server = shift;
+    for my $case (['events.example', '/news'], ['Nodes.Example:8080', '/elsewhere/news']) {
+        my ($host, $path) = @$case;
+        my $follower = follower($server, $path, class => 'HostClient', host => $host);
+        publish($server, '/eventsource/news', "to $host");
+        ok $follower->read_until(qr/data: to \Q$host\E/), "a node by host: $host$path";
+        $follower->leave;
+    }
+    return;
+}
+
+sub a_node_that_nobody_follows_costs_nothing {
+    my $server = shift;
+    ok wait_until($DEADLINE, sub { !stats($server)->{streams} }), 'no stream is left when all have left';
+    my $stats = stats($server);
+    is $stats->{news}, 0, 'nobody follows the node';
+    publish($server, '/eventsource/nobody', 'x');
+    is stats($server)->{delivered}, $stats->{delivered}, 'what is published to nobody is not delivered';
+    return;
+}
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+    on_server(
+        $name => sub {
+            my ($server) = @_;
+            my $id = followers_get_what_is_published(@_);
+            a_follower_that_comes_back_gets_what_it_missed($server, $id);
+            names_are_literal(@_);
+            nobody_gets_in(@_);
+            chunked_bodies(@_);
+            by_host(@_);
+            a_node_that_nobody_follows_costs_nothing(@_);
+        }
+    );
+}
+
+done_testing;

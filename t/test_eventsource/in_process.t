@@ -1,0 +1,415 @@
+# Test::EventSource with the application in the process of the test.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Developer qw(has_module);
+use EventSource::XS;
+use Plack::App::EventSource;
+use Test::EventSource;
+use Test::More;
+use Time::HiRes qw(alarm sleep time);
+
+# An application that keeps what it serves, so that the test can push to it.
+my @kept;
+
+sub keeping {
+    my %option = @_;
+    my $app = Plack::App::EventSource->new(characters => 1, handler_cb => sub { push @kept, $_[0] }, %option)->to_app;
+    return Test::EventSource->new(app => $app, timeout => 5);
+}
+
+# One that says what a plain PSGI application would.
+sub plain {
+    my ($code, %option) = @_;
+    my $app = sub {
+        my $env = shift;
+        return sub { $code->($_[0]->([200, ['Content-Type', 'text/event-stream']]), $env) };
+    };
+    return Test::EventSource->new(app => $app, timeout => 5, %option);
+}
+
+for my $native (1, 0) {
+    subtest $native ? 'native streams' : q(streams on the server's writer) => sub {
+        @kept = ();
+        my $es     = keeping(native => $native);
+        my $stream = $es->get('/events');
+        is $stream->status,                 200,                                'is answered';
+        is $stream->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'as a stream';
+        is !!$kept[0]->is_native,           !!$native,                          'as one of these';
+        ok $stream->is_open, 'it is open when the handler has returned';
+        is $stream->next_event(0.05), undef, 'and there is no event yet';
+
+        $kept[0]->push({id => 7, event => 'tick', data => "ein\nÜber"});
+        is_deeply $stream->next_event, {id => 7, event => 'tick', data => "ein\nÜber"}, 'what the test pushes comes';
+        $kept[0]->push($_) for 1 .. 5;
+        is_deeply [map { $_->{data} } $stream->events(3)], [1, 2, 3], 'several at once, no more than asked for';
+        is_deeply [map { $_->{data} } $stream->events(9, 0.05)], [4, 5], 'or those that came in time';
+        is $stream->last_event_id, 7, 'the last event ID stands';
+        like $stream->raw, qr/^event: tick\r\n/m, 'the bytes can be seen';
+
+        my @told;
+        $kept[0]->on_close(sub { push @told, $_[1] });
+        $kept[0]->close;
+        ok $stream->has_ended,           'it ends when the application ends it';
+        ok $stream->is_complete,         'in order';
+        ok $es->wait_for(sub { @told }), 'whose callback runs';
+        is_deeply \@told, ['application'], 'with the reason';
+
+        my $second = $es->get('/events');
+        $kept[1]->on_close(sub { push @told, $_[1] });
+        $second->close;
+        ok !$second->is_open,                                      'the test can leave';
+        ok $es->wait_for(sub { $kept[1]->push('x'); @told == 2 }), 'which is noticed';
+        is $told[1], 'client', 'as that';
+    };
+}
+
+subtest 'two streams at once, and other requests between' => sub {
+    my @streams;
+    my $app = sub {
+        my $env = shift;
+        return [405, ['Content-Type', 'text/plain'], [$env->{REQUEST_METHOD}]] if $env->{PATH_INFO} ne '/publish';
+        my $text = do { local $/; readline $env->{'psgi.input'} };
+        $_->push($text) for @streams;
+        return [200, ['Content-Type', 'text/plain'],
+            [join ' ', map { $env->{$_} // '' } qw(CONTENT_TYPE QUERY_STRING)]];
+    };
+    my $events = Plack::App::EventSource->new(handler_cb => sub { push @streams, $_[0] })->to_app;
+    my $es =
+        Test::EventSource->new(app => sub { $_[0]{PATH_INFO} eq '/events' ? $events->($_[0]) : $app->($_[0]) });
+    my @got      = map { $es->get('/events') } 1, 2;
+    my $response = $es->post('/publish?q=1', content => 'hello', headers => ['Content-Type', 'text/x']);
+    is $response->code,    200,          'a POST is answered';
+    is $response->content, 'text/x q=1', 'it was sent as it should';
+    $_->like_event('hello') for @got;
+    is $es->request('DELETE', '/x')->content, 'DELETE', 'any method';
+    like $es->post('/publish', json => {a => 1})->content, qr{\Aapplication/json}, 'JSON';
+    $_->like_event({json => {a => 1}}) for @got;
+    like $es->post('/publish', form => [a => 'b c'])->content, qr{\Aapplication/x-www-form-urlencoded}, 'a form';
+    $_->like_event('a=b+c') for @got;
+    my $large = 'x' x 1_000_000;
+    $es->post('/publish', content => $large);
+    $_->like_event($large, 'a large body arrives') for @got;
+    is $es->post('/events')->code,                405, 'what the application refuses';
+    is $es->request('HEAD', '/nowhere')->content, '',  'a response without a body';
+};
+
+subtest 'a stream that is no GET' => sub {
+    my $es = plain(
+        sub {
+            my ($writer, $env) = @_;
+            my $asked = do { local $/; readline $env->{'psgi.input'} };
+            $writer->write("data: $env->{REQUEST_METHOD} $asked\n\n");
+            $writer->close;
+        }
+    );
+    my $stream = $es->stream('POST', '/chat', json => {ask => 'why'});
+    $stream->like_event('POST {"ask":"why"}');
+    $stream->ends_ok;
+};
+
+subtest 'a client that comes back' => sub {
+    my $app = Plack::App::EventSource->new(
+        characters => 1,
+        handler_cb => sub {
+            my $conn = shift;
+            my $from = $conn->last_event_id;
+            $conn->push({retry => 1234}) if !defined $from;
+            $conn->push({id    => "é$_", data => $_}) for map { $_ + (defined $from ? $from =~ s/\D//gr : 0) } 1 .. 3;
+            $conn->close;
+        }
+    )->to_app;
+    my $stream = Test::EventSource->new(app => $app)->get('/');
+    $stream->like_event({data => 1, id => 'é1'});
+    is $stream->last_event_id, 'é1',    'has the ID of the last event that the test has taken, whatever has come since';
+    is $stream->retry,         1234,    'and the reconnection time';
+    is $stream->reconnect,     $stream, 'is the same stream';
+    is $stream->last_event_id, 'é1',    'with the same ID';
+    is $stream->retry,         1234,    'and the same time';
+    $stream->like_event({data => 2, id => 'é2'}, 'and gets what follows');
+    $stream->events(2);
+    $stream->reconnect->like_event({data => 5}, 'again');
+
+    $stream = Test::EventSource->new(app => $app)->get('/', last_event_id => 'é41');
+    $stream->like_event({data => 42}, 'or comes with an ID at once');
+};
+
+subtest 'an ID without an event counts too' => sub {
+    my $es =
+        plain(sub { $_[0]->write("id: p\n\ndata: " . ($_[1]{HTTP_LAST_EVENT_ID} // 'none') . "\n\n: c\n\nid: q\n\n") });
+    my $stream = $es->get('/');
+    is $stream->last_event_id, 'p', 'before the event';
+    $stream->like_event({data => 'none', id => 'p'});
+    is $stream->last_event_id, 'q',  'and behind it';
+    is $stream->next_comment,  ' c', 'a comment can be had';
+    $stream->reconnect->like_event('q');
+};
+
+subtest 'an event loop goes on while the test waits' => sub {
+    my %loop = (
+        'AnyEvent'        => 'my $t; $t = AnyEvent->timer(after => 0.1, cb => sub { undef $t; $later->() })',
+        'EV'              => 'my $t; $t = EV::timer(0.1, 0, sub { undef $t; $later->() })',
+        'Mojo::IOLoop'    => 'Mojo::IOLoop->timer(0.1 => $later)',
+        'IO::Async::Loop' => 'IO::Async::Loop->new->watch_time(after => 0.1, code => $later)',
+    );
+    for my $loop (sort keys %loop) {
+    SKIP: {
+            skip "there is no $loop here", 1 if !has_module($loop);
+            my $text = <<"TEST" =~ s/LOOP/$loop/gr =~ s/TIMER/$loop{$loop}/r;
+                use strict; use warnings; use LOOP; use Test::EventSource; use Plack::App::EventSource;
+                use Test::More tests => 6;
+                for my \$native (1, 0) {
+                    my \@told;
+                    my \$app = Plack::App::EventSource->new(native => \$native, handler_cb => sub {
+                        my \$conn = shift;
+                        \$conn->on_close(sub { push \@told, 'told' });
+                        my \$later = sub { \$conn->push('later'); \$conn->close };
+                        TIMER;
+                    })->to_app;
+                    my \$es = Test::EventSource->new(app => \$app);
+                    my \$stream = \$es->get('/');
+                    \$stream->like_event('later');
+                    \$stream->ends_ok;
+                    ok \$es->wait_for(sub { \@told });
+                }
+TEST
+            open my $run, '-|', $^X, '-Mblib', '-e', $text or die $!;
+            my $said = do { local $/; readline $run };
+            ok close $run, $loop or diag $said;
+        }
+    }
+};
+
+subtest 'an answer that comes later' => sub {
+    my $respond;
+    my $es = Test::EventSource->new(
+        app => sub {
+            sub { $respond = shift }
+        },
+        timeout => 0.2
+    );
+    ok !eval { $es->get('/'); 1 }, 'never';
+    is $@, "Test::EventSource: GET /: it was not answered in 0.2 seconds at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
+        'is said';
+    EventSource::XS->later(sub { $respond->([200, [], ['late']]) });
+    is $es->get('/')->content, 'late', 'soon';
+};
+
+subtest 'a handler that does not return' => sub {
+    my @diag;
+    no warnings 'redefine';
+    local *Test::Builder::diag = sub { push @diag, @_[1 .. $#_] };
+    my $line;
+    my %application = (
+        'of a Plack::App::EventSource' => Test::EventSource->new(
+            app => Plack::App::EventSource->new(
+                handler_cb => sub {
+                    my $conn   = shift;
+                    my $number = 0;
+                    $line = __LINE__ + 1;
+                    while (1) { $conn->push(++$number); sleep 0.001 }
+                }
+            )->to_app
+        ),
+        'that writes' => plain(
+            sub {
+                my $number = 0;
+                $line = __LINE__ + 1;
+                while (1) { $_[0]->write('data: ' . ++$number . "\n\n"); sleep 0.001 }
+            }
+        ),
+        'that catches what interrupts it' => plain(
+            sub {
+                my $number = 0;
+                for (1 .. 2) {
+                    eval {
+                        $line = __LINE__ + 1;
+                        while (1) { $_[0]->write('data: ' . ++$number . "\n\n"); sleep 0.001 }
+                    }
+                }
+            }
+        ),
+    );
+    for my $what (sort keys %application) {
+        my $es = $application{$what};
+        @diag = ();
+        my $started = time;
+        my $stream  = $es->get('/', timeout => 0.3);
+        cmp_ok time - $started, '<', 2, "$what is interrupted in time";
+        $stream->like_event($_) for 1 .. 3;
+        ok $stream->has_ended,    'its stream has ended';
+        ok !$stream->is_complete, 'not in order';
+        is $diag[0],
+            "Test::EventSource: GET /: its handler was interrupted after 0.3 seconds, at ${\__FILE__} line $line",
+            'which is said, and where it was';
+        @diag   = ();
+        $stream = $es->get('/', cut_after => 0.2);
+        $stream->like_event(1);
+        is "@diag", '', 'unless it was asked for';
+    }
+    my ($es) = values %application;
+    ok $es->wait_for(sub { !EventSource::XS->stats->{native} }), 'no stream is left';
+};
+
+subtest 'one that has not even answered' => sub {
+    my $line;
+    my $es = Test::EventSource->new(
+        app => sub {
+            $line = __LINE__ + 1;
+            while (1) { sleep 0.001 }
+        },
+        timeout => 0.2
+    );
+    ok !eval { $es->get('/'); 1 }, 'dies';
+    like $@, qr/: GET \/: its handler was interrupted after 0.2 seconds, at \Q${\__FILE__}\E line $line at /, 'of that';
+};
+
+subtest q(an alarm of the test's) => sub {
+    my $es = plain(sub { sleep 0.05; $_[0]->close });
+    my @rung;
+    local $SIG{ALRM} = sub { push @rung, 'rung' };
+    alarm 0.3;
+    $es->get('/');
+    is "@rung", '', 'does not ring before its time';
+    sleep 1;
+    is "@rung", 'rung', 'but then';
+
+    $es = plain(sub { sleep 1 for 1 .. 2; $_[0]->close });
+    local $SIG{ALRM} = sub { die "watchdog\n" };
+    alarm 0.1;
+    ok eval { $es->get('/', timeout => 1); 1 } || $@ eq "watchdog\n", 'one that is earlier rings in the application';
+    alarm 0;
+    like $es->log, qr/watchdog/, 'as it would without us';
+};
+
+subtest 'a burst that no socket holds' => sub {
+    my $es     = plain(sub { $_[0]->write("data: $_ " . 'x' x 1000 . "\n\n") for 1 .. 3000; $_[0]->close });
+    my $stream = $es->get('/');
+    my @events = $stream->events(3000);
+    is scalar @events, 3000, 'arrives';
+    like $events[-1]{data}, qr/\A3000 x/, 'to its end';
+    $stream->ends_ok;
+};
+
+subtest 'an application that dies' => sub {
+    my $es       = Test::EventSource->new(app => sub { die "oops\n" });
+    my $response = $es->post('/');
+    is $response->code,       500, 'before it has answered';
+    is $es->get('/')->status, 500, 'with a stream too';
+    like $es->log, qr/\Aoops\n/, 'of what it says is in the log';
+
+    $es = Test::EventSource->new(
+        app => sub {
+            sub { die "later\n" }
+        }
+    );
+    ok !eval { $es->get('/'); 1 }, 'in its responder';
+    my $at = "${\__FILE__} line ${\(__LINE__ - 1)}";
+    is $@, "Test::EventSource: GET /: the connection ended without an answer at $at.
+The server printed:
+later
+", 'there is no answer';
+
+    $es = plain(sub { $_[0]->write("data: 1\n\ndata: 2\n"); die "amid\n" });
+    my $stream = $es->get('/');
+    $stream->like_event(1);
+    ok $stream->has_ended, 'amid its stream';
+    is $es->log, "amid\n", 'it is said';
+
+    $es     = keeping(handler_cb => sub { $_[0]->push('first'); die "handler\n" });
+    $stream = $es->get('/');
+    $stream->like_event('first');
+    $stream->ends_ok;
+    is $es->log, "Plack::App::EventSource: the handler died: handler\n", 'psgi.errors is the log';
+};
+
+subtest 'the environment' => sub {
+    my %seen;
+    my $app = sub {
+        %seen = (%{$_[0]}, is_socket => defined getsockname $_[0]{'psgix.io'});
+        [200, ['Content-Type', 'text/plain'], ['ok']];
+    };
+    my $es =
+        Test::EventSource->new(app => $app, headers => ['X-One' => 1, 'Accept' => 'a/b'], env => {REMOTE_USER => 'me'});
+    my $stream = $es->get('/a%20b?c=d', headers => ['X-Two' => 2, 'X-Two' => 3], last_event_id => 'ü');
+    my %want   = (
+        PATH_INFO           => '/a b',
+        QUERY_STRING        => 'c=d',
+        SERVER_PROTOCOL     => 'HTTP/1.1',
+        HTTP_HOST           => 'localhost',
+        HTTP_ACCEPT         => 'a/b',
+        HTTP_CACHE_CONTROL  => 'no-cache',
+        HTTP_X_ONE          => 1,
+        HTTP_X_TWO          => '2, 3',
+        HTTP_LAST_EVENT_ID  => "\xC3\xBC",
+        REMOTE_ADDR         => '127.0.0.1',
+        REMOTE_USER         => 'me',
+        'psgi.streaming'    => 1,
+        'psgi.nonblocking'  => 1,
+        'psgi.multiprocess' => '',
+    );
+    is_deeply {
+        map { ($_ => $seen{$_}) } keys %want
+    }, \%want, 'is what a browser and a server would make';
+    ok $seen{is_socket}, 'psgix.io is a socket';
+    is $stream->next_event, undef, 'what is no event stream has no events';
+    is $stream->content,    'ok',  'but content';
+    $es->get('/', http => '1.0');
+    is $seen{SERVER_PROTOCOL}, 'HTTP/1.0', 'HTTP/1.0';
+
+    @kept = ();
+    my $blocking = Test::EventSource->new(
+        app => Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') })->to_app,
+        env => {'psgi.nonblocking' => 0},
+    )->get('/');
+    $blocking->like_event('x');
+    $blocking->ends_ok(5, 'as on a server that blocks, where a stream ends when nobody holds its connection');
+};
+
+subtest 'a file' => sub {
+    my $stream = Test::EventSource->new(app => 't/data/contract.psgi')->get('/one');
+    $stream->like_event({data => 'foo'});
+    $stream->ends_ok;
+};
+
+subtest 'what cannot be' => sub {
+    my $app = sub { [200, [], []] };
+    for my $case (
+        [[],                                        'either app or url has to be given'],
+        [[app => $app, url => 'http://x/'],         'either app or url has to be given'],
+        [[app => $app, option => 1],                q(unknown option 'option')],
+        [[app => {}],                               'app must be an application or the path of one'],
+        [[app => '/nowhere'],                       '/nowhere: No such file or directory'],
+        [[app => $app, timeout => 'x'],             'timeout must be a number of seconds above 0'],
+        [[app => $app, workers => 2],               'workers is for a server that is started here'],
+        [[url => 'http://x/', server => 'Starman'], 'server is for a server that is started here'],
+        [[url => 'ftp://x/'],                       'url must begin with http://, not \'ftp://x/\''],
+        [[app => $app, server => 'No::Such'],       'the server No::Such is not installed'],
+        [
+            [app => $app, server => 'HTTP::Server::PSGI', workers => 2],
+            'HTTP::Server::PSGI has one process, workers cannot be set'
+        ],
+    ) {
+        my ($options, $why) = @$case;
+        ok !eval { Test::EventSource->new(@$options); 1 }, $why;
+        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n", q(at the caller's line);
+    }
+    my $es = Test::EventSource->new(app => $app);
+    for my $case (
+        [get  => ['x'],                             'a path must begin with /'],
+        [get  => ['/', what => 1],                  q(unknown option 'what')],
+        [get  => ['/', timeout => 0],               'timeout must be a number of seconds above 0'],
+        [get  => ['/', http => 2],                  'http must be 1.0 or 1.1'],
+        [post => ['/', content => 'x', form => []], 'only one of content, form and json can be sent, not content form'],
+        [stop => [],                                'stop is for a server that was started here'],
+    ) {
+        my ($method, $options, $why) = @$case;
+        ok !eval { $es->$method(@$options); 1 }, "$method: $why";
+        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n", q(at the caller's line);
+    }
+};
+
+done_testing;

@@ -1,0 +1,232 @@
+# Test::EventSource with real servers, which end with the test.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline   qw(wait_until);
+use Developer  qw(needs);
+use File::Temp ();
+use Plack::App::EventSource;
+use POSIX ();
+use Test::EventSource;
+use Test::More;
+
+my @kept;
+my $events = Plack::App::EventSource->new(
+    handler_cb => sub {
+        my ($conn, $env) = @_;
+        my $from = $conn->last_event_id || 0;
+        $conn->push({id => $_, event => 'number', data => $_}) for $from + 1 .. $from + 3;
+        $conn->close if $env->{QUERY_STRING} eq 'close';
+        push @kept, $conn;
+    }
+)->to_app;
+
+my $app = sub {
+    my $env = shift;
+    return $events->($env) if $env->{PATH_INFO} eq '/events';
+    return [200, ['Content-Type', 'text/plain'], [$$]] if $env->{PATH_INFO} eq '/pid';
+    return [200, ['Content-Type', 'text/plain'], [join ' ', map { $env->{$_} // '' } qw(REQUEST_METHOD OF_TEST)]];
+};
+
+# The processes of a server: those of its group that run.
+sub processes {
+    my $group = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        open my $stat, '<', $file or next;
+        my ($pid, $state, $of) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
+        push @pids, $pid if $of == $group && $state ne 'Z';
+    }
+    return @pids;
+}
+
+for my $server ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
+    subtest $server => sub {
+        needs(Test::EventSource->has_server($server) ? undef : "there is no $server here");
+        my %workers = $server =~ /Starman|Starlet|Feersum/ ? (workers => 2) : ();
+        my $es      = Test::EventSource->new(app => $app, server => $server, %workers);
+        isnt $es->pid, $$, 'it is another process';
+        like $es->url('/x'), qr{\Ahttp://127\.0\.0\.1:[0-9]+/x\z}, 'at a url';
+        my $stream = $es->get('/events?close');
+        is $stream->status, 200, 'it answers';
+        $stream->like_event({event => 'number', data => $_, id => $_}) for 1 .. 3;
+        $stream->ends_ok;
+        my $held = $es->get('/events', http => '1.0');
+        is scalar $held->events(3), 3, 'HTTP/1.0';
+        ok $held->is_open, 'a stream that goes on';
+        $held->no_event(0.1);
+        $held->reconnect->like_event({data => 4}, 'comes back with the last ID');
+        is $es->post('/x', content => 'abc')->content, 'POST ', 'a POST, beside it';
+
+        if (%workers) {
+            my %pids;
+            wait_until(10, sub { $pids{$es->request(GET => '/pid')->content}++; keys %pids == 2 });
+            is scalar keys %pids, 2, 'as many workers as were asked for';
+        }
+        my $group = $es->pid;
+        ok scalar processes($group), 'it runs';
+        $es->stop;
+        is_deeply [processes($group)], [], 'it is gone with all its workers';
+        ok $held->has_ended,                 'so is the stream';
+        ok !eval { $es->get('/events'); 1 }, 'no one answers';
+        like $@, qr/no connection to http:.* line ${\(__LINE__ - 1)}\.$/, 'which is said';
+        my $url = $es->url;
+        $es->start;
+        is $es->url, $url, 'it can be started again, at the same place';
+        $held->reconnect->like_event({data => 5}, 'and its client comes back');
+        $group = $es->pid;
+        undef $es;
+        ok scalar processes($group), 'a stream keeps its server';
+        undef $held;
+        undef $stream;
+        is_deeply [processes($group)], [], 'which is gone with the last of them';
+    };
+}
+
+subtest 'a file, with an environment and arguments' => sub {
+    my $file = File::Temp->new(SUFFIX => '.psgi');
+    print {$file}
+        'warn "loaded\n"; sub { [200, ["Content-Type", "text/plain"], ["$ENV{OF_TEST} $ENV{PLACK_ENV} $$"]] }';
+    close $file;
+    my $es = Test::EventSource->new(
+        app         => $file->filename,
+        server      => 'HTTP::Server::PSGI',
+        env         => {OF_TEST => 'x'},
+        server_args => ['-E', 'special'],
+    );
+    is $es->post('/')->content, 'x special ' . $es->pid, 'is run';
+    is $es->log,                "loaded\n",              'what it prints is in the log';
+};
+
+subtest 'what a server has forked' => sub {
+    my $file = File::Temp->new(SUFFIX => '.psgi');
+    print {$file}
+        'my $ready; pipe $ready, my $told; if (!fork) { $SIG{TERM} = "IGNORE"; close $told; sleep 60; exit } '
+        . 'close $told; readline $ready; sub { [200, [], ["x"]] }';
+    close $file;
+    my $es    = Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI');
+    my $group = $es->pid;
+    is scalar processes($group), 2, 'runs with it';
+    undef $es;
+    is_deeply [processes($group)], [], 'and is gone with it, though it would not go';
+};
+
+subtest 'a server that does not start' => sub {
+    my $file = File::Temp->new(SUFFIX => '.psgi');
+    print {$file} 'die "no way\n"';
+    close $file;
+    ok !eval { Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI'); 1 }, 'dies';
+    my $line = __LINE__ - 1;
+    like $@, qr/\ATest::EventSource: HTTP::Server::PSGI ended at \S+ line $line\.\nIt printed:\n.*no way/s,
+        'and says why';
+};
+
+subtest 'a server that runs already' => sub {
+    my $es    = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
+    my $other = Test::EventSource->new(url => $es->url . '/');
+    $other->get('/events')->like_event('1');
+    is $other->post('/x')->content, 'POST ', 'its url will do';
+    is $other->pid,                 undef,   'whoever runs it';
+};
+
+subtest 'an application in the server dies' => sub {
+    my $es     = Test::EventSource->new(app => sub { die "oops\n" }, server => 'HTTP::Server::PSGI');
+    my $stream = $es->get('/');
+    is $stream->status,     500,   'the answer can be seen';
+    is $stream->next_event, undef, 'it has no events';
+    like $es->log, qr/oops/, 'and the log tells';
+};
+
+subtest 'a child of the test goes on' => sub {
+    my $es = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
+    defined(my $child = fork) or die "fork: $!";
+    if (!$child) {
+        sleep 60;
+        POSIX::_exit(0);
+    }
+    my $group   = $es->pid;
+    my $started = time;
+    undef $es;
+    cmp_ok time - $started, '<', 10, 'the server ends all the same';
+    is_deeply [processes($group)], [], 'and is gone';
+    kill KILL => $child;
+    waitpid $child, 0;
+    my $other = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
+    defined($child = fork) or die "fork: $!";
+
+    if (!$child) {
+        undef $other;
+        POSIX::_exit(0);
+    }
+    waitpid $child, 0;
+    is $other->post('/x')->content, 'POST ', 'a child that lets go of it ends nothing';
+};
+
+my $folder = File::Temp->newdir;
+
+# A test as a program of its own: says which process its server is, and goes on as it is told.
+sub test_that {
+    my ($does) = @_;
+    my $code = <<"TEST";
+        use Test::EventSource; use Plack::App::EventSource; use Test::More;
+        my \$app = Plack::App::EventSource->new(handler_cb => sub { push \@main::kept, \$_[0]; \$_[0]->push('x') })->to_app;
+        my \$es = Test::EventSource->new(app => \$app, server => 'Starman', workers => 2);
+        my \$other = Test::EventSource->new(app => \$app, server => 'HTTP::Server::PSGI');
+        my \$stream = \$es->get('/');
+        \$stream->next_event;
+        print STDERR \$es->pid, ' ', \$other->pid, "\\n";
+        $does;
+TEST
+    my $pid = open my $said, '-|';
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        $ENV{TMPDIR} = $folder;
+        exec $^X, '-Mblib', '-e', $code;
+    }
+    my ($first, $second) = map { /\A([0-9]+) ([0-9]+)$/ ? ($1, $2) : () } scalar readline $said;
+    return ($pid, $said, $first, $second);
+}
+
+subtest 'a test that does not end well' => sub {
+    needs(Test::EventSource->has_server('Starman') ? undef : 'there is no Starman here');
+    for my $case (
+        ['dies'        => 'die qq(oops\n)'],
+        ['exits'       => 'exit 3'],
+        ['is killed'   => 'sleep 60', 'KILL'],
+        ['is ended'    => 'sleep 60', 'TERM'],
+        ['is replaced' => 'exec qw(true)'],
+        ['fails'       => 'fail; done_testing'],
+    ) {
+        my ($what, $does, $signal) = @$case;
+        my ($pid,  $said, @groups) = test_that($does);
+        ok $groups[1], "it has servers, and then $what" or next;
+        kill $signal => $pid if $signal;
+        ok wait_until(
+            10,
+            sub {
+                !map { processes($_) } @groups;
+            }
+            ),
+            'they are gone';
+        close $said;
+    }
+};
+
+subtest 'servers do not hold the connections of the test' => sub {
+    my @kept;
+    my $es =
+        Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => sub { push @kept, $_[0] })->to_app);
+    my @streams = map { $es->get('/') } 1 .. 2;
+    my @why;
+    $kept[0]->on_close(sub { push @why, $_[1] });
+    my $server = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
+    $streams[0]->close;
+    ok $es->wait_for(sub { @why }), 'one that the test closes is closed';
+    $kept[1]->close;
+    ok $streams[1]->has_ended, 'and one that the application closes';
+};
+
+done_testing;

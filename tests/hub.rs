@@ -1,0 +1,235 @@
+//! Streams that follow a hub, on real sockets, with publishers in several threads and in a child.
+#![cfg(target_os = "linux")]
+
+mod client;
+
+use client::child::fork;
+use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
+use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
+use eventsource_xs::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
+use eventsource_xs::log::Bounds;
+use eventsource_xs::parse::{Event, Parser};
+use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher};
+use eventsource_xs::stream::{Reason, Settings};
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// A child inherits the sockets of every test that runs, so one runs at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hub(events: usize) -> Publisher {
+    let bounds = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3_600) };
+    Publisher::new(HubSettings {
+        history: bounds,
+        history_in_all: bounds,
+        on_slow: OnSlow::Disconnect,
+        gap_event: "gap".into(),
+    })
+}
+
+/// Publishes, and says the id.
+fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
+    let heading = Heading { channel: channel.as_bytes(), key: b"", id: None };
+    let write = |id: &str| {
+        let id = EventId::new(Text::from(id)).expect("an id of one line");
+        let block = encode_to_vec(&[Field::Id(id), Field::Data(Text::from(data))], LineEnd::Lf);
+        Shared::write(block.len(), |out| {
+            out.copy_from_slice(&block);
+            block.len()
+        })
+    };
+    let mut made = String::new();
+    hub.publish(heading, write, |id| made = id.to_owned()).expect("it is published");
+    made
+}
+
+fn follow(hub: &Publisher, stream: &mut Handle, channels: &[&str], after: Option<&str>) -> bool {
+    let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
+    let after = after.map(|id| id.as_bytes().into());
+    hub.follow(stream, Request { topics, after, start: Start::Newest }).expect("there is a reactor")
+}
+
+/// What a client reads up to an event.
+fn events_until(client: &mut impl Read, data: &str) -> Vec<Event> {
+    let mut parser = Parser::new();
+    let mut events = Vec::new();
+    let mut bytes = [0; 65_536];
+    loop {
+        let count = client.read(&mut bytes).expect("more comes");
+        assert!(count > 0, "the stream goes on");
+        parser.feed(&bytes[..count]).expect("small events");
+        events.extend(std::iter::from_fn(|| parser.next_event()));
+        if events.last().map_or(false, |event| event.data == data) {
+            return events;
+        }
+    }
+}
+
+fn without_end(framing: Framing) -> Opening<'static> {
+    Opening { head: b"", ends_with_handle: false, ..opening(None, Settings { framing, ..settings() }) }
+}
+
+#[test]
+fn many_threads_publish_and_every_stream_has_one_order() {
+    const THREADS: usize = 4;
+    const EVENTS: usize = 500;
+    let _alone = alone();
+    let hub = hub(100_000);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let (socket, client) = tcp();
+        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        assert!(follow(&hub, &mut stream, &["0", "1", "2", "3"], None));
+        clients.push(client); // the stream is the hub's
+    }
+    let publishers = (0..THREADS).map(|channel| {
+        let hub = hub.clone();
+        thread::spawn(move || {
+            for number in 0..EVENTS {
+                publish(&hub, &channel.to_string(), &format!("{channel}.{number}"));
+            }
+        })
+    });
+    for publisher in publishers.collect::<Vec<_>>() {
+        publisher.join().expect("it has published");
+    }
+    publish(&hub, "0", "end");
+    let all: Vec<_> = clients.iter_mut().map(|client| events_until(client, "end")).collect();
+    for events in &all {
+        assert_eq!(events, &all[0]);
+    }
+    let events = &all[0];
+    assert_eq!(events.len(), THREADS * EVENTS + 1);
+    let place = |event: &Event| event.last_event_id.rsplit('-').next().and_then(|place| place.parse::<u64>().ok());
+    assert!(events.windows(2).all(|pair| place(&pair[0]) < place(&pair[1])), "in the order of their places");
+    for channel in 0..THREADS {
+        let of_it = events.iter().filter_map(|event| event.data.strip_prefix(&format!("{channel}.")));
+        let numbers: Vec<usize> = of_it.map(|number| number.parse().expect("a number")).collect();
+        assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>(), "and of each thread in its own");
+    }
+    let (counts, followers) = hub.ask(b"3").expect("it answers");
+    assert_eq!((counts.streams, counts.published, followers), (20, 2_001, 20));
+    assert_eq!(counts.delivered, 20 * 2_001);
+    drop(clients);
+    eventually("all have left", || hub.ask(b"3").map_or(false, |(counts, _)| counts.streams == 0));
+}
+
+#[test]
+fn a_client_comes_back_again_and_again_while_others_publish() {
+    const EVENTS: usize = 3_000;
+    let _alone = alone();
+    let hub = hub(100_000);
+    let publisher = {
+        let hub = hub.clone();
+        thread::spawn(move || {
+            for number in 0..EVENTS {
+                publish(&hub, "news", &number.to_string());
+                thread::yield_now();
+            }
+        })
+    };
+    let mut parser = Parser::new();
+    let mut numbers: Vec<usize> = Vec::new();
+    let mut after = format!("{}-0", hub.epoch().expect("it has one"));
+    let mut connections = 0;
+    while numbers.last() != Some(&(EVENTS - 1)) {
+        let (socket, mut client) = tcp();
+        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        assert!(follow(&hub, &mut stream, &["news"], Some(&after)));
+        connections += 1;
+        let mut left = 1 + connections * 977 % 4_000; // bytes until it is cut, in the middle of an event or not
+        while left > 0 && numbers.last() != Some(&(EVENTS - 1)) {
+            let mut bytes = vec![0; left.min(500)];
+            let count = client.read(&mut bytes).expect("more comes");
+            left -= count;
+            parser.feed(&bytes[..count]).expect("small events");
+            while let Some(event) = parser.next_event() {
+                assert_eq!(event.event, "message", "there is no gap");
+                numbers.push(event.data.parse().expect("a number"));
+            }
+        }
+        after = parser.last_event_id().to_owned();
+        parser.finish();
+    }
+    publisher.join().expect("it has published");
+    assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>(), "after {connections} connections");
+    assert!(connections > 10);
+}
+
+#[test]
+fn a_stream_in_chunks_and_one_that_gets_more_than_its_socket_takes() {
+    let _alone = alone();
+    let hub = hub(100_000);
+    let (socket, mut chunked) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Chunked) });
+    assert!(follow(&hub, &mut stream, &["news"], None));
+    let (socket, mut slow) = local();
+    let mut other = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&hub, &mut other, &["big"], None));
+    let big = "x".repeat(100_000);
+    for _ in 0..100 {
+        publish(&hub, "big", &big);
+    }
+    let id = publish(&hub, "news", "hello");
+    let epoch = hub.epoch().expect("it has one");
+    let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
+    let expected = framed(format!("id: {epoch}-0\n\n")) + &framed(format!("id: {id}\ndata: hello\n\n"));
+    assert_eq!(read_until(&mut chunked, "hello\n\n\r\n"), expected);
+    publish(&hub, "big", "end");
+    assert_eq!(events_until(&mut slow, "end").len(), 101);
+    stream.close(Reason::Application);
+    assert_eq!(read_to_end(&mut chunked), "0\r\n\r\n");
+}
+
+#[test]
+fn the_end_of_a_stream_or_of_its_hub_comes_after_what_was_published() {
+    let _alone = alone();
+    let hub = hub(0);
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let (socket, client) = tcp();
+        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        assert!(follow(&hub, &mut stream, &["news"], None));
+        ends.push((stream, client));
+    }
+    for number in 0..1_000 {
+        publish(&hub, "news", &number.to_string());
+    }
+    let (mut stream, mut client) = ends.remove(0);
+    stream.close(Reason::Application);
+    assert!(read_to_end(&mut client).ends_with("data: 999\n\n"));
+    publish(&hub, "news", "last");
+    drop(hub);
+    assert!(read_to_end(&mut ends[0].1).ends_with("data: last\n\n"));
+}
+
+#[test]
+fn a_child_has_a_hub_of_its_own() {
+    let _alone = alone();
+    let hub = hub(1_000);
+    let (socket, mut client) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&hub, &mut stream, &["news"], None));
+    let id = publish(&hub, "news", "before");
+    let before = read_until(&mut client, "before\n\n");
+    let (childs_socket, mut childs_client) = local();
+    let child = fork(|| {
+        assert_ne!(hub.epoch().expect("it has one").to_string(), id.split('-').next().unwrap_or_default());
+        assert!(!follow(&hub, &mut stream, &["news"], None), "a stream of the parent's cannot follow it");
+        let mut own = open(Opening { socket: Some(childs_socket), ..without_end(Framing::Plain) });
+        assert!(follow(&hub, &mut own, &["news"], Some(&id)));
+        publish(&hub, "news", "of the child");
+        eventually("it is sent", || stats().events == 2);
+    });
+    child.wait();
+    let text = read_until(&mut childs_client, "of the child\n\n");
+    assert!(text.contains("event: gap\n") && !text.contains("before"), "{text}");
+    publish(&hub, "news", "after");
+    let after = read_until(&mut client, "after\n\n");
+    assert_eq!((before + &after).matches("data: ").count(), 2);
+}
