@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # What the benchmarks of streams do with a target, whatever it is: open streams at it, push to them, in turns with others.
-# A target answers name, port, cpu, held, push and native; and path, number and quiet if it is another's (bench/peers).
+# A target answers name, port, cpu, held, push and native; and number, where its events are numbered elsewhere than in the id.
 #
 #   my $client = open_streams($target, 1_000);
 #   my $got    = deliver($target, $client, rounds => 10, interval => 0, bytes => 64);
@@ -31,12 +31,12 @@ sub close_streams {
     return;
 }
 
-# Pushes to all streams and waits until everything has come, or until it takes too long, or, with `quiet`, until nothing has
-# come for so many seconds; then says what came and what it cost. `then` is called when the target has pushed. That
-# something is lost is trouble, unless `may_lose` is true.
+# Pushes to all streams and waits until everything has come, or until it takes longer than `patience`, or, with `quiet`,
+# until nothing has come for so many seconds; then says what came and what it cost. `then` is called when the target has
+# pushed. That something is lost is trouble, unless `may_lose` is true.
 sub deliver {
     my ($target, $client, %plan) = @_;
-    my $seconds = 120 + 3 * $plan{rounds} * $plan{interval};
+    my $seconds = ($plan{patience} || 120) + 3 * $plan{rounds} * $plan{interval};
     $client->ask("expect $plan{rounds} $seconds " . ($plan{quiet} || $seconds), $OPEN_WITHIN);
     my $cpu    = $target->cpu;
     my $pushed = $target->push(%plan);
@@ -80,7 +80,7 @@ sub in_turns {
 sub open_streams {
     my ($target, $streams, $idle) = @_;
     my %option = (port => $target->port, streams => $streams, 'idle-readers' => $idle || 0, seconds => 3_600);
-    for (qw(path number)) { $option{$_} = $target->$_ if $target->can($_) }
+    $option{number} = $target->number if $target->can('number');
     my $client = Load->start('client', %option);
     my $opened = $client->answer($OPEN_WITHIN);
     trouble($target->name, "$opened->{failed} of $streams streams were not opened") if $opened->{failed};

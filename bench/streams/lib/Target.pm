@@ -94,9 +94,15 @@ sub push {
     my ($self, %plan) = @_;
     my $patience = $PATIENCE + 10 * $plan{rounds} * $plan{interval};
     return $self->{floor}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $patience) if $self->{floor};
+    return $self->push_at($self->{server}->port, $patience, %plan);
+}
+
+# The same of whatever is told to push by POST /push.
+sub push_at {
+    my ($class, $port, $patience, %plan) = @_;
     my $query    = join '&', map { "$_=$plan{$_}" } qw(rounds interval bytes);
     my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $patience);
-    my $response = $http->post($self->{server}->url("/push?$query"), {headers => {'Content-Length' => 0}});
+    my $response = $http->post("http://127.0.0.1:$port/push?$query", {headers => {'Content-Length' => 0}});
     croak "/push: $response->{status} $response->{content}" if !$response->{success};
     return decode_json($response->{content});
 }
