@@ -2,8 +2,9 @@
 //!
 //! `load client` opens thousands of event streams in one thread, checks what comes and how long it took. `load floor`
 //! is a server that can do no less: it writes the same events to as many clients and nothing else, so what it costs is
-//! what ratios are taken against. `load publisher` publishes to a server from outside. All are told what to do by lines on their standard input, answer with a line of JSON
-//! each, and end with their input, or after `--seconds`, whichever comes first.
+//! what ratios are taken against. `load publisher` publishes to a server from outside. All are told what to do by lines
+//! on their standard input, answer with a line of JSON each, and end with their input, the first two after `--seconds`
+//! at the latest.
 //!
 //! - [`options`]: the command line
 //! - [`control`]: commands in, answers out
