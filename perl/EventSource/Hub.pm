@@ -71,7 +71,8 @@ sub follow {
     my ($self, $connection, @channels) = @_;
     my $stream  = _stream($connection, 'follow');
     my $follows = $self->_begin($stream, $connection->last_event_id, @channels);
-    return $follows && _is_served($stream) ? EventSource::Stream::Relay->of($stream)->serve : $follows;
+    EventSource::Stream::Relay->serve_stream($stream) if _is_served($stream);
+    return $follows;
 }
 
 sub match {

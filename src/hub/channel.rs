@@ -41,6 +41,11 @@ impl Followers {
         self.streams.retain(is_there);
     }
 
+    /// Those who follow, and some who have left.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.streams.iter()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.count
     }

@@ -487,6 +487,18 @@ impl Hub {
         Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
     }
 
+    /// The streams that follow the channel of that name, by its name or by a pattern, each once. Some may have left.
+    pub fn streams_of(&self, name: &[u8]) -> Vec<StreamId> {
+        let channel = self.by_name.get(name).map(|at| &self.channels[*at]);
+        let patterns = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
+        let by_name = channel.into_iter().flat_map(|channel| channel.followers.streams());
+        let by_pattern = patterns.flat_map(|(_, pattern)| pattern.followers.streams());
+        let mut streams: Vec<StreamId> = by_name.chain(by_pattern).copied().collect();
+        streams.sort_unstable_by_key(|stream| (stream.slot, stream.serial));
+        streams.dedup();
+        streams
+    }
+
     /// How many streams follow the channel of that name, by its name or by a pattern.
     pub fn followers_of(&self, name: &[u8]) -> usize {
         match self.by_name.get(name) {

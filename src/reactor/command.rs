@@ -103,7 +103,8 @@ pub enum Command {
         /// Over how much time.
         within: Duration,
     },
-    /// Nobody will publish any more: the streams of a hub end when they have been sent everything.
+    /// Nobody will publish any more: the streams of a hub end when they have been sent everything, and are told to come back
+    /// each at a time of its own.
     Leave {
         /// Which.
         hub: HubId,

@@ -1,7 +1,7 @@
 //! Streams that follow the channels of a hub: the hub's log is what they are sent after what waits for them alone.
 
 use super::finishing::Spread;
-use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
+use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
 use crate::stream::{Reason, Stream};
 use std::io::IoSlice;
@@ -264,7 +264,7 @@ impl<I: Io> Reactor<I> {
 
     pub(super) fn leave_hub(&mut self, hub: HubId) {
         for id in self.followers(hub) {
-            self.end(id, Reason::Application, Ending::Flush);
+            self.refuse(id, Reason::Application); // its client will come back, perhaps to the next hub of that kind
         }
         if let Some(place) = self.hubs.0.get_mut(hub as usize) {
             *place = None;
@@ -282,7 +282,12 @@ impl<I: Io> Reactor<I> {
         self.flush_hub(hub, now);
         let hub = self.hubs.get(hub);
         let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
-        let followers = hub.map_or(0, |hub| hub.followers_of(channel));
+        let streams = hub.map_or_else(Vec::new, |hub| hub.streams_of(channel));
+        let is_there = |id: &&StreamId| match self.entries.get(id.slot as usize) {
+            Some(Some(entry)) => entry.serial == id.serial && entry.following.is_some(),
+            _ => false,
+        };
+        let followers = streams.iter().filter(is_there).count();
         self.answers.push(Answer::Counted { ticket, counts, followers });
     }
 }

@@ -104,9 +104,10 @@ my %PATH = (
     subscribe   => sub { my %query = @_; return $hub->subscribe($HELD{$query{name}}, channels(%query)) ? 1 : 0 },
     drain       => sub { my %query = @_; $hub->drain($query{seconds}); return 'drains' },
     forks       => sub {
+        my %query = @_;
         defined(my $pid = fork) or die "fork: $!\n";
         if (!$pid) {
-            POSIX::_exit(eval { $hub->publish(a => 'child'); $hub->epoch } ne $ENV{HUB_EPOCH} ? 0 : 1);
+            POSIX::_exit(eval { $hub->publish(a => 'child'); $hub->epoch } ne $query{epoch} ? 0 : 1);
         }
         waitpid $pid, 0;
         return $?;

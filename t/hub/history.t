@@ -66,14 +66,14 @@ subtest 'channels share what there is for all' => sub {
 };
 
 subtest 'who keeps up misses nothing, however short the history is' => sub {
-    for my $history ({events => 0}, {events => 1}, {bytes => 1}, {seconds => 0}) {
-        my $hub      = EventSource::Hub->new(history => $history);
+    for my $history ([events => 0], [events => 1], [bytes => 1], [seconds => 0]) {
+        my $hub      = EventSource::Hub->new(history => {@$history});
         my $follower = Follower->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
             $follower->client->read_until(qr/^data: $number\n\n/m) or last;
         }
-        is_deeply [$follower->data(50)], [1 .. 50], join ' ', %$history;
+        is_deeply [$follower->data(50)], [1 .. 50], join ' ', @$history;
 
         # A burst is no slow client, not even while others come.
         my @others;

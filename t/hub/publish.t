@@ -217,6 +217,9 @@ subtest 'an event is one, however many ways lead to it' => sub {
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each came once';
     is $ways->stats->{delivered}, 4, 'and counts once';
+    is $ways->subscribers('n/a'), 1, 'as its stream does';
+    is $ways->subscribers('n/b'), 1, 'of a channel that is not there yet too';
+    is $ways->subscribers('n'),   1, 'by one pattern';
 };
 
 subtest 'show_channel' => sub {

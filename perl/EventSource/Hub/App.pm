@@ -64,9 +64,8 @@ sub _handle {
     my $is_served = EventSource::Hub::_is_served($stream);
     my $process   = $$;
     my $handled   = eval {
-        my $follows =
-            $self->hub->_begin($stream, $self->_last_event_id($env), @$channels, {start => $self->start});
-        EventSource::Stream::Relay->of($stream)->serve if $follows && $is_served;
+        $self->hub->_begin($stream, $self->_last_event_id($env), @$channels, {start => $self->start});
+        EventSource::Stream::Relay->serve_stream($stream) if $is_served;
         1;
     };
     my $trouble = $@;

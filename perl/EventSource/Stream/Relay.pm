@@ -90,6 +90,13 @@ sub serve {
     return !!1;
 }
 
+# The same of a stream, if it has a relay. One that was refused has a last word to copy.
+sub serve_stream {
+    my ($class, $stream) = @_;
+    my $relay = $RELAYS{refaddr $stream} or return !!0;
+    return $relay->serve;
+}
+
 # Private functions and methods
 
 # Under an event loop, waits until the client takes something again.
@@ -221,6 +228,12 @@ The same of a stream, if it has a relay.
 
 Copies until the client has left, which is seen within a second, or the native stream has ended, and then ends the stream,
 for the same reason. True. Dies of what a write dies of (L<EventSource::Stream::Writer/write>).
+
+=head2 serve_stream
+
+    EventSource::Stream::Relay->serve_stream($stream);
+
+The same of a stream; false if it has no relay.
 
 =head1 COPYRIGHT AND LICENSE
 
