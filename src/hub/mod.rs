@@ -498,19 +498,4 @@ impl Hub {
         streams.dedup();
         streams
     }
-
-    /// How many streams follow the channel of that name, by its name or by a pattern.
-    pub fn followers_of(&self, name: &[u8]) -> usize {
-        match self.by_name.get(name) {
-            Some(at) => {
-                let channel = &self.channels[*at];
-                let by_pattern = channel.patterns.iter().map(|pattern| self.patterns[*pattern].followers.len());
-                channel.followers.len() + by_pattern.sum::<usize>()
-            }
-            None => {
-                let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
-                matching.map(|(_, pattern)| pattern.followers.len()).sum()
-            }
-        }
-    }
 }
