@@ -264,7 +264,8 @@ event, or nonsense (C<"unknown">); then it begins where L</start> says. And if i
     const source = new EventSource('/events')
     source.addEventListener('gap', () => location.reload())
 
-A client that has missed nothing is never told of a gap, with one exception: of channels that have vanished with history
+One that is cut off before the first block has come has no id, and begins anew. A client that has missed nothing is never
+told of a gap, with one exception: of channels that have vanished with history
 the hub remembers 65,536, and of older ones only that there were some.
 
 =head2 Processes

@@ -2,16 +2,16 @@
 //!
 //! First it prints `{"opened":N,"failed":F,"seconds":S}`. Then it takes commands:
 //!
-//! - `expect EVENTS SECONDS`: begins to count anew, answers `{"expecting":EVENTS}` at once, and, when every stream that
-//!   is read has had so many events or has been ended, or after so many seconds, with what came:
-//!   `{"streams":...,"complete":...,"seconds":...,"received":...,...}`
+//! - `expect EVENTS SECONDS [QUIET]`: begins to count anew, answers `{"expecting":EVENTS}` at once, and, when every stream
+//!   that is read has had so many events or has been ended, or after so many seconds, or when after the first event
+//!   nothing has come for QUIET seconds, with what came: `{"streams":...,"complete":...,"seconds":...,"received":...,...}`
 //! - `stop`, or the end of its input: it leaves, with all its streams
 //!
 //! Of its streams `--idle-readers` are never read after the head, and have a small receive buffer.
 
 use crate::clock::now_ns;
 use crate::control::{answer, Commands};
-use crate::event::Reader;
+use crate::event::{Numbered, Reader};
 use crate::options::{Options, Trouble};
 use crate::ready::{Ready, COMMANDS, FIRST, LEAVE, READ, READ_WRITE};
 use crate::response::{head, Framing};
@@ -54,6 +54,13 @@ struct Expectation {
     short: usize,
     since: Instant,
     until: Instant,
+    quiet: Duration,
+}
+
+impl Expectation {
+    fn is_over(&self, tally: &Tally) -> bool {
+        self.short == 0 || Instant::now() >= self.until || tally.quiet(now_ns()) >= self.quiet
+    }
 }
 
 struct Client {
@@ -63,6 +70,7 @@ struct Client {
     idle_readers: usize,
     at_once: usize,
     receive_buffer_bytes: usize,
+    numbered: Numbered,
     ready: Ready,
     streams: Vec<Option<Stream>>,
     opening: usize,
@@ -102,6 +110,7 @@ impl Client {
             idle_readers: options.get("idle-readers", 0)?,
             at_once: options.get("at-once", 64)?,
             receive_buffer_bytes: options.get("receive-buffer", 4096)?,
+            numbered: options.get("number", Numbered::Id)?,
             ready: Ready::new()?,
             streams: Vec::with_capacity(wanted),
             opening: 0,
@@ -139,13 +148,16 @@ impl Client {
 
     fn obey(&mut self, command: &str) -> Result<(), Trouble> {
         let words: Vec<&str> = command.split_whitespace().collect();
-        let ["expect", events, seconds] = words[..] else {
-            return Err(format!("there is no command '{command}'").into());
+        let (events, seconds, quiet) = match words[..] {
+            ["expect", events, seconds] => (events, seconds, seconds),
+            ["expect", events, seconds, quiet] => (events, seconds, quiet),
+            _ => return Err(format!("there is no command '{command}'").into()),
         };
         if !self.is_open {
             return Err("not all streams are open yet".into());
         }
         let (events, patience) = (events.parse()?, Duration::from_secs_f64(seconds.parse()?));
+        let quiet = Duration::from_secs_f64(quiet.parse()?);
         let mut streams = 0;
         for stream in self.streams.iter_mut().flatten().filter(|stream| stream.is_read) {
             stream.received = 0;
@@ -153,8 +165,8 @@ impl Client {
         }
         let since = Instant::now();
         self.tally = Tally::default();
-        self.expectation =
-            Some(Expectation { events, streams, complete: 0, short: streams, since, until: since + patience });
+        let until = since + patience;
+        self.expectation = Some(Expectation { events, streams, complete: 0, short: streams, since, until, quiet });
         Ok(answer(&format!(r#"{{"expecting":{events}}}"#))?)
     }
 
@@ -164,7 +176,7 @@ impl Client {
             let seconds = self.since.elapsed().as_secs_f64();
             answer(&format!(r#"{{"opened":{},"failed":{},"seconds":{seconds:.3}}}"#, self.opened, self.failed))?;
         }
-        if self.expectation.as_ref().map_or(true, |it| it.short > 0 && Instant::now() < it.until) {
+        if !self.expectation.as_ref().is_some_and(|it| it.is_over(&self.tally)) {
             return Ok(());
         }
         if let Some(it) = self.expectation.take() {
@@ -208,7 +220,7 @@ impl Client {
             socket,
             state: State::Connecting,
             is_read: !is_idle,
-            reader: Reader::default(),
+            reader: Reader::new(self.numbered),
             next_id: None,
             received: 0,
         })

@@ -1,9 +1,11 @@
 //! The benchmark's events: what one looks like, and how they are read.
 //!
-//! Their `id` is a sequence number that grows by one from event to event. Their `data` begins with two times, in
-//! nanoseconds of CLOCK_MONOTONIC: when the event's round was due, and when it was pushed to this stream.
+//! Their `id` is, or ends in, a sequence number that grows by one from event to event. Their `data` begins with two times,
+//! in nanoseconds of CLOCK_MONOTONIC: when the event's round was due, and when it was pushed to this stream. Where the
+//! publisher cannot choose the `id` (nchan), the number is the third word of `data`.
 
 use std::io::Write;
+use std::str::FromStr;
 
 /// One event, as it is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,12 +18,40 @@ pub struct Event {
 impl Event {
     /// Writes the bytes that Plack::App::EventSource writes, with `data` padded to `data_bytes`.
     pub fn write(&self, data_bytes: usize, into: &mut Vec<u8>) {
-        let fixed = "Vec takes all that is written to it";
-        write!(into, "id: {}\r\ndata: ", self.id).expect(fixed);
+        write!(into, "id: {}\r\ndata: ", self.id).expect(FIXED);
         let begin = into.len();
-        write!(into, "{} {} ", self.due_ns, self.pushed_ns).expect(fixed);
+        write!(into, "{} {} ", self.due_ns, self.pushed_ns).expect(FIXED);
         into.resize(into.len().max(begin + data_bytes), b'x');
         into.extend_from_slice(b"\r\n\r\n");
+    }
+
+    /// Writes what a publisher sends as `data`, padded to `data_bytes`: both times and the number.
+    pub fn write_data(&self, data_bytes: usize, into: &mut Vec<u8>) {
+        let begin = into.len();
+        write!(into, "{} {} {} ", self.due_ns, self.pushed_ns, self.id).expect(FIXED);
+        into.resize(into.len().max(begin + data_bytes), b'x');
+    }
+}
+
+const FIXED: &str = "Vec takes all that is written to it";
+
+/// Where the number of an event stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Numbered {
+    #[default]
+    Id,
+    Data,
+}
+
+impl FromStr for Numbered {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        match text {
+            "id" => Ok(Self::Id),
+            "data" => Ok(Self::Data),
+            _ => Err(Malformed),
+        }
     }
 }
 
@@ -31,6 +61,7 @@ impl Event {
 pub struct Reader {
     /// A line whose end has not come.
     partial: Vec<u8>,
+    numbered: Numbered,
     id: Option<u64>,
     times: Option<(u64, u64)>,
     has_data: bool,
@@ -41,6 +72,10 @@ pub struct Reader {
 pub struct Malformed;
 
 impl Reader {
+    pub fn new(numbered: Numbered) -> Self {
+        Self { numbered, ..Self::default() }
+    }
+
     /// Calls `take` with each event that ends in `bytes`.
     pub fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(Result<Event, Malformed>)) {
         while let Some(at) = memchr::memchr(b'\n', bytes) {
@@ -63,15 +98,17 @@ impl Reader {
         self.partial.extend_from_slice(bytes);
     }
 
-    /// What a line ends, if it ends an event. WHATWG HTML 9.2.6: without data nothing is dispatched.
+    /// What a line ends, if it ends an event. WHATWG HTML 9.2.6: without data nothing is dispatched; a space after the
+    /// colon is no part of the value.
     fn line(&mut self, line: &[u8]) -> Option<Result<Event, Malformed>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(value) = line.strip_prefix(b"id: ") {
-            self.id = number(value.rsplit(|&byte| byte == b'-').next().unwrap_or(value));
-        // a hub's: EPOCH-NUMBER
-        } else if let Some(value) = line.strip_prefix(b"data: ") {
+        if let Some(value) = line.strip_prefix(b"data:") {
             self.has_data = true;
-            self.times = times(value);
+            self.data(value.strip_prefix(b" ").unwrap_or(value));
+        } else if let (Some(value), Numbered::Id) = (line.strip_prefix(b"id:"), self.numbered) {
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            let last = value.rsplit(|&byte| byte == b'-').next(); // a hub's: EPOCH-NUMBER
+            self.id = last.and_then(number);
         } else if line.is_empty() && self.has_data {
             let (id, times) = (self.id.take(), self.times.take());
             self.has_data = false;
@@ -81,11 +118,15 @@ impl Reader {
         }
         None
     }
-}
 
-fn times(data: &[u8]) -> Option<(u64, u64)> {
-    let mut words = data.splitn(3, |&byte| byte == b' ');
-    number(words.next()?).zip(number(words.next()?))
+    fn data(&mut self, data: &[u8]) {
+        let mut words = data.splitn(4, |&byte| byte == b' ').map(number);
+        let mut next = || words.next().flatten();
+        self.times = next().zip(next());
+        if self.numbered == Numbered::Data {
+            self.id = next();
+        }
+    }
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -121,6 +162,22 @@ mod tests {
         for cut in 0..=bytes.len() {
             assert_eq!(events(&[&bytes[..cut], &bytes[cut..]]), [Ok(one), Ok(two)], "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_field_may_have_no_space_before_its_value() {
+        assert_eq!(events(&[b"event:message\nid:3\ndata:5 6 x\n\n"]), [Ok(Event { id: 3, due_ns: 5, pushed_ns: 6 })]);
+    }
+
+    #[test]
+    fn the_number_may_stand_in_the_data() {
+        let (event, mut data) = (Event { id: 4, due_ns: 5, pushed_ns: 6 }, b"id: 1700000000:0\ndata: ".to_vec());
+        event.write_data(12, &mut data);
+        data.extend_from_slice(b"\n\n");
+        assert!(data.ends_with(b"data: 5 6 4 xxxxxx\n\n"));
+        let mut read = Vec::new();
+        Reader::new(Numbered::Data).feed(&data, |event| read.push(event));
+        assert_eq!(read, [Ok(event)]);
     }
 
     #[test]

@@ -4,16 +4,15 @@
 //! First it prints `{"port":P}`. Then it takes commands:
 //!
 //! - `push ROUNDS INTERVAL BYTES`: that many rounds, so many seconds apart, or flat out with 0, with so many bytes of
-//!   data an event. When all is sent: `{"pushed":...,"refused":...,"seconds":...,"cpu":...}`
+//!   data an event. When all is sent: `{"pushed":...,"refused":...,"late":...,"seconds":...,"cpu":...}`
 //! - `held`: `{"held":N}`, the streams that are open
 //! - `stop`, or the end of its input
 //!
 //! What a socket does not take waits for it; a client that lags by more than `--max-buffered` bytes is dropped.
 
-use crate::clock::{cpu, now_ns};
 use crate::control::{answer, Commands};
-use crate::event::Event;
 use crate::options::{Options, Trouble};
+use crate::plan::Plan;
 use crate::ready::{Ready, COMMANDS, FIRST, LISTENER, READ, READ_WRITE, WRITE};
 use rustix::io::Errno;
 use rustix::net::{listen, send, SendFlags};
@@ -32,18 +31,6 @@ struct Connection {
     is_stream: bool,
     /// What the socket has not taken yet.
     pending: Vec<u8>,
-}
-
-/// Rounds that are still to be pushed.
-struct Plan {
-    rounds: u64,
-    interval_ns: u64,
-    data_bytes: usize,
-    due_ns: u64,
-    pushed: u64,
-    refused: u64,
-    since: Instant,
-    cpu: Duration,
 }
 
 struct Floor {
@@ -86,7 +73,7 @@ impl Floor {
     fn serve(&mut self, until: Instant) -> Result<(), Trouble> {
         let (mut commands, mut ready) = (Commands::default(), Vec::new());
         while Instant::now() < until {
-            let patience = self.plan.as_ref().map_or(LOOK_EVERY, Plan::patience);
+            let patience = self.plan.as_ref().map_or(LOOK_EVERY, Plan::pause).min(LOOK_EVERY);
             self.ready.wait(patience, &mut ready)?;
             for &(number, flags) in &ready {
                 match number {
@@ -111,17 +98,8 @@ impl Floor {
     fn obey(&mut self, command: &str) -> Result<(), Trouble> {
         match command.split_whitespace().collect::<Vec<_>>()[..] {
             ["held"] => Ok(answer(&format!(r#"{{"held":{}}}"#, self.streams().count()))?),
-            ["push", rounds, interval, data_bytes] => {
-                self.plan = Some(Plan {
-                    rounds: rounds.parse()?,
-                    interval_ns: (interval.parse::<f64>()? * 1e9) as u64,
-                    data_bytes: data_bytes.parse()?,
-                    due_ns: now_ns(),
-                    pushed: 0,
-                    refused: 0,
-                    since: Instant::now(),
-                    cpu: cpu(),
-                });
+            ["push", ref plan @ ..] => {
+                self.plan = Some(Plan::begin(plan)?);
                 Ok(())
             }
             _ => Err(format!("there is no command '{command}'").into()),
@@ -163,16 +141,14 @@ impl Floor {
 
     fn push_if_due(&mut self) -> Result<(), Trouble> {
         let Some(mut plan) = self.plan.take() else { return Ok(()) };
-        if plan.rounds > 0 && now_ns() >= plan.due_ns {
+        if plan.rounds > 0 && plan.pause().is_zero() {
             self.push_round(&mut plan);
         }
         if plan.rounds > 0 {
             self.plan = Some(plan);
             return Ok(());
         }
-        let (seconds, cpu) = (plan.since.elapsed().as_secs_f64(), (cpu() - plan.cpu).as_secs_f64());
-        let (pushed, refused) = (plan.pushed, plan.refused);
-        Ok(answer(&format!(r#"{{"pushed":{pushed},"refused":{refused},"seconds":{seconds:.6},"cpu":{cpu:.6}}}"#))?)
+        Ok(answer(&plan.json())?)
     }
 
     fn push_round(&mut self, plan: &mut Plan) {
@@ -180,8 +156,7 @@ impl Floor {
         for index in 0..self.connections.len() {
             let Some(connection) = self.connections[index].as_mut().filter(|it| it.is_stream) else { continue };
             self.event.clear();
-            Event { id: self.last_id, due_ns: plan.due_ns, pushed_ns: now_ns() }
-                .write(plan.data_bytes, &mut self.event);
+            plan.event(self.last_id).write(plan.data_bytes, &mut self.event);
             if connection.push(&self.event, self.max_buffered_bytes, &self.ready, index) {
                 plan.pushed += 1;
             } else {
@@ -190,14 +165,7 @@ impl Floor {
                 self.free.push(index);
             }
         }
-        plan.rounds -= 1;
-        plan.due_ns = if plan.interval_ns == 0 { now_ns() } else { plan.due_ns + plan.interval_ns };
-    }
-}
-
-impl Plan {
-    fn patience(&self) -> Duration {
-        Duration::from_nanos(self.due_ns.saturating_sub(now_ns())).min(LOOK_EVERY)
+        plan.advance();
     }
 }
 

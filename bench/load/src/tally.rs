@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::histogram::Histogram;
+use std::time::Duration;
 
 /// Counts, and two histograms: since the event was pushed to its stream, and since its round was due. A server that is
 /// held up by one stream shows in the second alone.
@@ -19,6 +20,9 @@ pub struct Tally {
     pub ended: u64,
     since_push: Histogram,
     since_due: Histogram,
+    /// When the first event was pushed, and when the last one came.
+    first_push_ns: Option<u64>,
+    last_ns: u64,
 }
 
 impl Tally {
@@ -32,24 +36,31 @@ impl Tally {
         self.gaps += event.id - expected;
         *next_id = Some(event.id + 1);
         self.received += 1;
+        self.first_push_ns = Some(self.first_push_ns.map_or(event.pushed_ns, |first| first.min(event.pushed_ns)));
+        self.last_ns = now_ns;
         self.since_push.add(now_ns.saturating_sub(event.pushed_ns));
         self.since_due.add(now_ns.saturating_sub(event.due_ns));
         true
     }
 
+    /// How long nothing has come; zero before the first event.
+    pub fn quiet(&self, now_ns: u64) -> Duration {
+        self.first_push_ns.map_or(Duration::ZERO, |_| Duration::from_nanos(now_ns.saturating_sub(self.last_ns)))
+    }
+
+    /// From the first push to the last arrival; zero if nothing came.
+    pub fn span(&self) -> Duration {
+        self.first_push_ns.map_or(Duration::ZERO, |first| Duration::from_nanos(self.last_ns.saturating_sub(first)))
+    }
+
     /// The members of a JSON object, without its braces.
     pub fn json(&self) -> String {
-        format!(
-            r#""received":{},"gaps":{},"duplicates":{},"malformed":{},"reads":{},"ended":{},"since_push":{},"since_due":{}"#,
-            self.received,
-            self.gaps,
-            self.duplicates,
-            self.malformed,
-            self.reads,
-            self.ended,
-            self.since_push.json(),
-            self.since_due.json(),
-        )
+        let counts = format!(
+            r#""received":{},"gaps":{},"duplicates":{},"malformed":{},"reads":{},"ended":{}"#,
+            self.received, self.gaps, self.duplicates, self.malformed, self.reads, self.ended,
+        );
+        let (span, push, due) = (self.span().as_secs_f64(), self.since_push.json(), self.since_due.json());
+        format!(r#"{counts},"span":{span:.3},"since_push":{push},"since_due":{due}"#)
     }
 }
 
@@ -63,5 +74,16 @@ mod tests {
         let new = [5, 6, 6, 9, 8, 10].map(|id| tally.take(Event { id, due_ns: 0, pushed_ns: 0 }, &mut next_id, 1));
         assert_eq!(new, [true, true, false, true, false, true]);
         assert_eq!((tally.received, tally.gaps, tally.duplicates), (4, 2, 2));
+    }
+
+    #[test]
+    fn the_span_is_from_the_first_push_to_the_last_arrival() {
+        let (mut tally, mut next_id) = (Tally::default(), None);
+        assert_eq!((tally.span(), tally.quiet(99)), (Duration::ZERO, Duration::ZERO));
+        for (id, pushed_ns, now_ns) in [(1, 10, 12), (2, 11, 19), (3, 15, 30)] {
+            tally.take(Event { id, due_ns: 0, pushed_ns }, &mut next_id, now_ns);
+        }
+        assert_eq!(tally.span(), Duration::from_nanos(20));
+        assert_eq!(tally.quiet(37), Duration::from_nanos(7));
     }
 }

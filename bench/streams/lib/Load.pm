@@ -9,6 +9,7 @@ use warnings;
 #   my $client = Load->start('client', port => 5000, streams => 1000);
 #   my $opened = $client->answer(60);
 
+use Cargo;
 use Carp         qw(croak);
 use Deadline     qw(wait_until);
 use IO::Handle   ();
@@ -53,18 +54,9 @@ sub ask {
     return $self->answer($seconds);
 }
 
-# Builds the programs with cargo, which says where it puts them.
+# Builds the programs.
 sub build {
-    my $cargo = $ENV{CARGO} || 'cargo';
-    open my $messages, '-|', $cargo, qw(build --quiet --release --locked --message-format=json-render-diagnostics),
-        '--manifest-path', $MANIFEST
-        or die "$cargo: $!\n";
-    while (my $line = readline $messages) {
-        my $message = eval { decode_json($line) } or next;
-        $program = $message->{executable} if $message->{executable};
-    }
-    close $messages or die "cargo could not build $MANIFEST\n";
-    die "cargo built no program\n" if !defined $program;
+    $program = Cargo->build($MANIFEST);
     return;
 }
 

@@ -12,6 +12,7 @@ use Carp       qw(croak);
 use HTTP::Tiny ();
 use JSON::PP   qw(decode_json);
 use Load;
+use Processes ();
 use Server;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -35,10 +36,7 @@ my %ARGUMENTS = (Starman => [qw(--max-requests 100000000)]);
 # Public methods
 
 # Seconds of the processor's time that the process has used, in all of its threads.
-sub cpu {
-    my $self = shift;
-    return clock_gettime(-8 * ($self->pid + 1) + 2);    # clock_getcpuclockid(3) on Linux: (~pid << 3) | 2
-}
+sub cpu { return Processes::cpu($_[0]->pid) }
 
 # How many streams it has open.
 sub held {
@@ -69,6 +67,12 @@ sub native {
 
 sub pid { return $_[0]{pid} }
 
+# All of its processes.
+sub pids {
+    my $self = shift;
+    return $self->{server} ? $self->{server}->pids : $self->{pid};
+}
+
 # Seconds that an ordinary request takes, connecting included; undef for the floor, which knows of none.
 sub plain {
     my $self = shift;
@@ -90,20 +94,21 @@ sub push {
     my ($self, %plan) = @_;
     my $patience = $PATIENCE + 10 * $plan{rounds} * $plan{interval};
     return $self->{floor}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $patience) if $self->{floor};
+    return $self->push_at($self->{server}->port, $patience, %plan);
+}
+
+# The same of whatever is told to push by POST /push.
+sub push_at {
+    my ($class, $port, $patience, %plan) = @_;
     my $query    = join '&', map { "$_=$plan{$_}" } qw(rounds interval bytes);
     my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $patience);
-    my $response = $http->post($self->{server}->url("/push?$query"), {headers => {'Content-Length' => 0}});
+    my $response = $http->post("http://127.0.0.1:$port/push?$query", {headers => {'Content-Length' => 0}});
     croak "/push: $response->{status} $response->{content}" if !$response->{success};
     return decode_json($response->{content});
 }
 
 # Bytes of the process in memory.
-sub resident_bytes {
-    my $self = shift;
-    open my $from, '<', "/proc/$self->{pid}/smaps_rollup" or croak "$!";
-    my ($kilobytes) = join('', readline $from) =~ /^Rss:\s+([0-9]+) kB/m;
-    return $kilobytes * 1024;
-}
+sub resident_bytes { return Processes::resident_bytes($_[0]->pid) }
 
 sub start {
     my ($class, $name) = @_;

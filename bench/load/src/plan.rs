@@ -1,0 +1,97 @@
+//! Rounds that are to be pushed: how many are left, when the next one is due, and what they have cost.
+
+use crate::clock::{cpu, now_ns};
+use crate::event::Event;
+use crate::options::Trouble;
+use std::time::{Duration, Instant};
+
+pub struct Plan {
+    pub rounds: u64,
+    pub data_bytes: usize,
+    pub pushed: u64,
+    pub refused: u64,
+    interval_ns: u64,
+    due_ns: u64,
+    /// Rounds that were over after the next one was due.
+    late: u64,
+    since: Instant,
+    cpu: Duration,
+}
+
+impl Plan {
+    /// The arguments of `push`: ROUNDS INTERVAL BYTES, the interval in seconds, 0 for flat out.
+    pub fn begin(words: &[&str]) -> Result<Self, Trouble> {
+        let [rounds, interval, data_bytes] = words[..] else {
+            return Err("push needs ROUNDS INTERVAL BYTES".into());
+        };
+        Ok(Self {
+            rounds: rounds.parse()?,
+            data_bytes: data_bytes.parse()?,
+            pushed: 0,
+            refused: 0,
+            interval_ns: (interval.parse::<f64>()? * 1e9) as u64,
+            due_ns: now_ns(),
+            late: 0,
+            since: Instant::now(),
+            cpu: cpu(),
+        })
+    }
+
+    /// The event of this round, pushed now.
+    pub fn event(&self, id: u64) -> Event {
+        Event { id, due_ns: self.due_ns, pushed_ns: now_ns() }
+    }
+
+    /// How long it is until the round is due.
+    pub fn pause(&self) -> Duration {
+        Duration::from_nanos(self.due_ns.saturating_sub(now_ns()))
+    }
+
+    /// The round has been pushed.
+    pub fn advance(&mut self) {
+        let now_ns = now_ns();
+        self.rounds -= 1;
+        self.due_ns = if self.interval_ns == 0 { now_ns } else { self.due_ns + self.interval_ns };
+        self.late += u64::from(now_ns > self.due_ns);
+    }
+
+    /// What it has cost so far.
+    pub fn json(&self) -> String {
+        let (seconds, cpu) = (self.since.elapsed().as_secs_f64(), (cpu() - self.cpu).as_secs_f64());
+        let (pushed, refused, late) = (self.pushed, self.refused, self.late);
+        format!(r#"{{"pushed":{pushed},"refused":{refused},"late":{late},"seconds":{seconds:.6},"cpu":{cpu:.6}}}"#)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paced_round_is_due_an_interval_after_the_last_and_may_be_late() {
+        let mut plan = Plan::begin(&["3", "100", "64"]).unwrap();
+        let first = plan.event(1).due_ns;
+        assert_eq!(plan.pause(), Duration::ZERO);
+        plan.advance();
+        assert_eq!((plan.rounds, plan.late, plan.event(2).due_ns), (2, 0, first + 100_000_000_000));
+        assert!(plan.pause() > Duration::from_secs(90));
+        plan.due_ns = 0;
+        plan.interval_ns = 1;
+        plan.advance();
+        assert_eq!((plan.rounds, plan.late), (1, 1));
+    }
+
+    #[test]
+    fn flat_out_no_round_waits_and_none_is_late() {
+        let mut plan = Plan::begin(&["2", "0", "64"]).unwrap();
+        plan.advance();
+        assert_eq!((plan.rounds, plan.late, plan.pause()), (1, 0, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_no_plan_is_refused() {
+        for words in [&["1", "0"][..], &["1", "x", "2"], &["-1", "0", "2"]] {
+            assert!(Plan::begin(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! HTTP POSTs on one connection that is kept, several of them on their way at a time if that is wanted.
+
+use crate::options::Trouble;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+pub struct Posts<S = TcpStream> {
+    socket: S,
+    head: String,
+    /// How many may be unanswered.
+    window: usize,
+    unanswered: usize,
+    /// What has been read and is not a whole answer yet.
+    partial: Vec<u8>,
+}
+
+impl<S: Read + Write> Posts<S> {
+    pub fn new(socket: S, host: &str, path: &str, window: usize) -> Self {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Length: ");
+        Self { socket, head, window: window.max(1), unanswered: 0, partial: Vec::new() }
+    }
+
+    /// Posts, and waits for answers until there are fewer under way than may be.
+    pub fn send(&mut self, body: &[u8]) -> Result<(), Trouble> {
+        let mut request = format!("{}{}\r\n\r\n", self.head, body.len()).into_bytes();
+        request.extend_from_slice(body);
+        self.socket.write_all(&request)?;
+        self.unanswered += 1;
+        self.wait(self.window - 1)
+    }
+
+    /// Waits for all answers.
+    pub fn finish(&mut self) -> Result<(), Trouble> {
+        self.wait(0)
+    }
+
+    fn wait(&mut self, unanswered: usize) -> Result<(), Trouble> {
+        while self.unanswered > unanswered {
+            if let Some(length) = answer_length(&self.partial)? {
+                self.partial.drain(..length);
+                self.unanswered -= 1;
+                continue;
+            }
+            let mut bytes = [0; 16_384];
+            match self.socket.read(&mut bytes)? {
+                0 => return Err("the server has closed the publisher's connection".into()),
+                count => self.partial.extend_from_slice(&bytes[..count]),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long the first answer is, if it is there as a whole; an error if it refuses, or does not say its length.
+fn answer_length(bytes: &[u8]) -> Result<Option<usize>, Trouble> {
+    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
+    let head = std::str::from_utf8(&bytes[..end])?.to_ascii_lowercase();
+    if !head.split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
+        return Err(format!("a POST was refused: {}", head.lines().next().unwrap_or("")).into());
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).ok_or("an answer has no length")?;
+    let length = end + length.trim().parse::<usize>()?;
+    Ok((bytes.len() >= length).then_some(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    /// Takes what is written; what is read comes a byte at a time.
+    struct Script {
+        written: Vec<u8>,
+        answers: Vec<u8>,
+        read: usize,
+    }
+
+    impl Read for Script {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let Some(byte) = self.answers.get(self.read) else { return Ok(0) };
+            into[0] = *byte;
+            self.read += 1;
+            Ok(1)
+        }
+    }
+
+    impl Write for Script {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn posts(answers: &str, window: usize) -> Posts<Script> {
+        let script = Script { written: Vec::new(), answers: answers.as_bytes().to_vec(), read: 0 };
+        Posts::new(script, "host", "/publish", window)
+    }
+
+    #[test]
+    fn answers_are_waited_for_when_too_many_are_missing() {
+        let answer = "HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nyes";
+        let mut posts = posts(&answer.repeat(3), 2);
+        for (body, read) in [("one", 0), ("two", 1), ("three", 2)] {
+            posts.send(body.as_bytes()).unwrap();
+            assert_eq!(posts.socket.read, read * answer.len(), "after {body}");
+        }
+        posts.finish().unwrap();
+        assert_eq!(posts.socket.read, 3 * answer.len());
+        assert!(posts.socket.written.ends_with(b"Content-Length: 5\r\n\r\nthree"));
+        assert!(posts.finish().is_ok(), "nothing is waited for");
+    }
+
+    #[test]
+    fn a_refusal_and_an_end_are_errors() {
+        for answers in
+            ["HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n", ""]
+        {
+            assert!(posts(answers, 1).send(b"x").is_err(), "{answers:?}");
+        }
+    }
+}

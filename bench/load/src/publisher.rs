@@ -1,0 +1,125 @@
+//! `load publisher`: publishes events to a server that is published to from outside, in one of two ways.
+//!
+//! - `--way post`: the data as the body of a POST to `--path`, on one connection that is kept, with up to `--unanswered`
+//!   requests under way (HTTP pipelining). For nchan.
+//! - `--way zmq`: an item for the channel `all` as JSON, on a PUSH socket of ZeroMQ, which answers nothing. For Pushpin.
+//!
+//! First it connects and prints `{"connected":true}`. Then it takes commands:
+//!
+//! - `push ROUNDS INTERVAL BYTES`, as the floor does. When all is published, and answered if it is answered:
+//!   `{"pushed":...,"refused":0,"late":...,"seconds":...,"cpu":...}`
+//! - `stop`, or the end of its input
+//!
+//! Each event's number stands in its data, and for Pushpin in its id too, for there the publisher writes the whole event.
+
+use crate::control::{answer, Commands};
+use crate::event::Event;
+use crate::options::{Options, Trouble};
+use crate::plan::Plan;
+use crate::posts::Posts;
+use crate::zmtp::Push;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// For what should take none.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+enum Way {
+    Post(Posts),
+    Zmq(Push<TcpStream>),
+}
+
+struct Publisher {
+    way: Way,
+    last_id: u64,
+    data: Vec<u8>,
+}
+
+pub fn run(options: &Options) -> Result<(), Trouble> {
+    let mut publisher = Publisher { way: Way::connect(options)?, last_id: 0, data: Vec::new() };
+    answer(r#"{"connected":true}"#)?;
+    let mut commands = Commands::default();
+    while let Some(lines) = commands.read()? {
+        for command in lines {
+            match command.split_whitespace().collect::<Vec<_>>()[..] {
+                ["stop"] => return Ok(()),
+                ["push", ref plan @ ..] => publisher.push(Plan::begin(plan)?)?,
+                _ => return Err(format!("there is no command '{command}'").into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Way {
+    fn connect(options: &Options) -> Result<Self, Trouble> {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let way: String = options.get("way", "post".to_owned())?;
+        match way.as_str() {
+            "post" => {
+                let path: String = options.get("path", "/publish".to_owned())?;
+                Ok(Self::Post(Posts::new(socket, &address.to_string(), &path, options.get("unanswered", 1)?)))
+            }
+            "zmq" => Ok(Self::Zmq(Push::shake_hands(socket)?)),
+            _ => Err(format!("there is no way '{way}'").into()),
+        }
+    }
+
+    fn publish(&mut self, id: u64, data: &[u8]) -> Result<(), Trouble> {
+        match self {
+            Self::Post(posts) => posts.send(data),
+            Self::Zmq(push) => push.send(item(id, data).as_bytes()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Trouble> {
+        match self {
+            Self::Post(posts) => posts.finish(),
+            Self::Zmq(_) => Ok(()),
+        }
+    }
+}
+
+impl Publisher {
+    fn push(&mut self, mut plan: Plan) -> Result<(), Trouble> {
+        while plan.rounds > 0 {
+            let pause = plan.pause();
+            if !pause.is_zero() {
+                self.way.finish()?;
+                sleep(plan.pause());
+            }
+            self.last_id += 1;
+            self.data.clear();
+            let event: Event = plan.event(self.last_id);
+            event.write_data(plan.data_bytes, &mut self.data);
+            self.way.publish(self.last_id, &self.data)?;
+            plan.pushed += 1;
+            plan.advance();
+        }
+        self.way.finish()?;
+        Ok(answer(&plan.json())?)
+    }
+}
+
+/// What Pushpin takes: `J`, then an item whose content is sent as it stands. The data needs no escapes.
+fn item(id: u64, data: &[u8]) -> String {
+    let data = String::from_utf8_lossy(data);
+    let content = format!(r"id: {id}\ndata: {data}\n\n");
+    format!(r#"J{{"channel":"all","formats":{{"http-stream":{{"content":"{content}"}}}}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_holds_the_event_as_it_will_be_sent() {
+        let expected = r#"J{"channel":"all","formats":{"http-stream":{"content":"id: 7\ndata: 1 2 7 x\n\n"}}}"#;
+        assert_eq!(item(7, b"1 2 7 x"), expected);
+    }
+}

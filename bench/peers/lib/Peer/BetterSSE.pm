@@ -1,0 +1,40 @@
+package Peer::BetterSSE;
+use strict;
+use warnings;
+
+# bench/peers/better-sse, as a peer: one process of Node. It publishes in process.
+
+use parent 'Peer';
+use Developer qw(has_command);
+use JSON::PP  qw(decode_json);
+use Peer::Program;
+
+my $FOLDER = 'bench/peers/better-sse';
+my $MODULE = "$FOLDER/node_modules/better-sse/package.json";
+
+# Public methods
+
+sub install_with {
+    return [qw(npm ci --no-audit --no-fund --prefix), $FOLDER];
+}
+
+sub missing {
+    return 'there is no node (apt-get install nodejs npm)' if !has_command('node');
+    return "it is not installed (npm ci --prefix $FOLDER)" if !-e $MODULE;
+    return;
+}
+
+sub open {
+    my $self = shift;
+    $self->{program} = Peer::Program->new('better-sse');
+    $self->{program}->run({PEER_PORT => $self->port, NODE_ENV => 'production'}, 'node', "$FOLDER/server.js");
+    return;
+}
+
+sub version {
+    CORE::open my $package, '<', $MODULE or return '?';
+    my $module = decode_json(join '', readline $package);
+    return "better-sse $module->{version}, node " . (`node --version` =~ s/\Av|\s+\z//gr);
+}
+
+1;

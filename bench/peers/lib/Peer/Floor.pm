@@ -1,0 +1,36 @@
+package Peer::Floor;
+use strict;
+use warnings;
+
+# The floor, as a peer: bench/load's server that writes the same events and does nothing else. It pushes in process.
+
+use parent 'Peer';
+use Target;
+
+# Public methods
+
+sub held { return $_[0]{target}->held }
+
+sub open {
+    my $self = shift;
+    $self->{target} = Target->start($self->target);
+    return;
+}
+
+sub pids { return $_[0]{target}->pids }
+
+sub port { return $_[0]{target}->port }
+
+sub push {
+    my ($self, @plan) = @_;
+    return $self->{target}->push(@plan);
+}
+
+sub stop { return $_[0]{target}->stop }
+
+# What Target calls it.
+sub target { return 'floor' }
+
+sub version { return 'one thread, epoll, a send for each event and stream' }
+
+1;

@@ -1,0 +1,68 @@
+package Peer::Nchan;
+use strict;
+use warnings;
+
+# nginx with nchan and bench/peers/nchan/nginx.conf, as a peer. It is published to from outside: POSTs on one connection that
+# is kept, each after the answer to the last; with several under way (HTTP pipelining) it was no quicker, and with several
+# connections the order of the events would be lost. The ids of its events are its own, so the number stands in the data.
+
+use parent 'Peer';
+use Developer qw(has_command);
+use Load;
+use Peer::Program;
+
+my $TEMPLATE    = 'bench/peers/nchan/nginx.conf';
+my $PACKAGE     = 'libnginx-mod-nchan';
+my $CONNECTIONS = 16_384;                           # of each worker
+my $PATIENCE    = 60;                               # seconds
+
+# Public methods
+
+# Its publisher has a connection to the same port.
+sub held {
+    my $self = shift;
+    return $self->SUPER::held - 1;
+}
+
+sub install_with {
+    return [qw(apt-get install -y --no-install-recommends), $PACKAGE];
+}
+
+sub is_published_from_outside { return 1 }
+
+sub missing {
+    return "there is no nginx (apt-get install nginx $PACKAGE)" if !has_command('nginx');
+    return "nginx has no nchan (apt-get install $PACKAGE)"      if !-e _modules() . '/ngx_nchan_module.so';
+    return;
+}
+
+sub number { return 'data' }
+
+sub open {
+    my ($self, %option) = @_;
+    my $program = $self->{program} = Peer::Program->new('nchan');
+    my $config  = $program->write_from(
+        $TEMPLATE,
+        connections => $CONNECTIONS,
+        descriptors => $CONNECTIONS + 1_024,
+        modules     => _modules(),
+        room        => $option{room},
+        user        => $> == 0 ? 'user ' . getpwuid($>) . ';' : '',
+    );
+    $program->run({}, 'nginx', '-e', 'stderr', '-p', $program->folder, '-c', $config);
+    $self->{publisher} = Load->start('publisher', port => $self->port, way => 'post', path => '/publish');
+    $self->{publisher}->answer($PATIENCE);
+    return;
+}
+
+sub version {
+    my ($nginx) = `nginx -v 2>&1` =~ m{nginx/(\S+)};
+    my $nchan = `dpkg-query -W -f '\${Version}' $PACKAGE 2>/dev/null` || '?';
+    return "nchan $nchan, nginx $nginx";
+}
+
+# Private functions
+
+sub _modules { return `nginx -V 2>&1` =~ /--modules-path=(\S+)/ ? $1 : '/usr/lib/nginx/modules' }
+
+1;

@@ -1,0 +1,64 @@
+package Peer::Pushpin;
+use strict;
+use warnings;
+
+# Pushpin with the files of bench/peers/pushpin, as a peer. Its processes are condure, zurl, pushpin-proxy, pushpin-handler and
+# the runner; not the origin, which is asked once for each stream. It is published to from outside, through its PULL socket
+# of ZeroMQ, which is quicker than its HTTP port: that one closes the connection after each request.
+
+use parent 'Peer';
+use Carp      qw(croak);
+use Deadline  qw(wait_until);
+use Developer qw(has_command);
+use IO::Socket::INET;
+use Load;
+use Peer::Program;
+use Server;
+
+my $FOLDER   = 'bench/peers/pushpin';
+my $PATIENCE = 60;                      # seconds
+
+# Public methods
+
+sub install_with {
+    return [qw(apt-get install -y --no-install-recommends pushpin)];
+}
+
+sub is_published_from_outside { return 1 }
+
+sub missing {
+    for my $command (qw(pushpin condure zurl)) {
+        return "there is no $command (apt-get install pushpin)" if !has_command($command);
+    }
+    return Server->missing('HTTP::Server::PSGI');
+}
+
+sub open {
+    my $self = shift;
+    $self->{origin} = Server->start('HTTP::Server::PSGI', "$FOLDER/origin.psgi");
+    my $program = $self->{program} = Peer::Program->new('Pushpin');
+    my ($push, $control) = map { Peer::Program->new('a port of Pushpin') } 1 .. 2;    # free ports, reserved
+    $program->write_from("$FOLDER/routes", origin => $self->{origin}->port);
+    my $config = $program->write_from("$FOLDER/pushpin.conf", push => $push->port, control => $control->port);
+    $program->run({}, 'pushpin', "--config=$config");
+    wait_until($PATIENCE, sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $push->port) })
+        or croak 'Pushpin takes nothing to publish';
+    $self->{publisher} = Load->start('publisher', port => $push->port, way => 'zmq');
+    $self->{publisher}->answer($PATIENCE);
+    return;
+}
+
+sub stop {
+    my $self = shift;
+    $self->SUPER::stop;
+    $self->{origin}->stop if $self->{origin};
+    return;
+}
+
+sub version {
+    my ($pushpin) = `pushpin --version 2>&1` =~ /([0-9][0-9.]+)/;
+    my ($condure) = `condure --version 2>&1` =~ /([0-9][0-9.]+)/;
+    return "Pushpin $pushpin, condure $condure";
+}
+
+1;
