@@ -205,7 +205,11 @@ fn the_end_of_a_stream_or_of_its_hub_comes_after_what_was_published() {
     assert!(read_to_end(&mut client).ends_with("data: 999\n\n"));
     publish(&hub, "news", "last");
     drop(hub);
-    assert!(read_to_end(&mut ends[0].1).ends_with("data: last\n\n"));
+    let text = read_to_end(&mut ends[0].1);
+    let events = || text.split("\n\n").filter(|block| block.contains("data: "));
+    assert_eq!(events().count(), 1_001);
+    assert!(events().last().map_or(false, |event| event.ends_with("data: last")), "{text}");
+    assert_eq!(text.matches("retry: ").count(), 1, "its client is told when to come back");
 }
 
 #[test]

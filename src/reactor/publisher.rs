@@ -26,9 +26,12 @@ pub(super) struct Seat {
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone)]
-pub struct Publisher {
+pub struct Publisher(Arc<Hold>);
+
+/// What all threads' copies of a hub have together: who lets go of it last leaves the hub.
+struct Hold {
     key: u64,
-    settings: Arc<Settings>,
+    settings: Settings,
 }
 
 /// What is published, but for its bytes.
@@ -52,21 +55,21 @@ impl Publisher {
     /// A hub, which is made when it is used first.
     pub fn new(settings: Settings) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self { key: KEYS.fetch_add(1, Ordering::Relaxed), settings: Arc::new(settings) }
+        Self(Arc::new(Hold { key: KEYS.fetch_add(1, Ordering::Relaxed), settings }))
     }
 
     /// Its seat in this process, taken if need be.
     fn seat<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut Seat> {
-        let known = process.seats.iter().position(|(key, _)| *key == self.key);
+        let known = process.seats.iter().position(|(key, _)| *key == self.0.key);
         if let Some(at) = known.filter(|at| !process.seats[*at].1.link.is_dead()) {
             return Ok(&mut process.seats[at].1);
         }
         let link = link_of(process)?;
         let seat = Seat { hub: link.new_hub(), epoch: new_epoch(), newest: 0, link };
-        let settings = Box::new((*self.settings).clone());
+        let settings = Box::new(self.0.settings.clone());
         seat.link.send(Command::Hub { hub: seat.hub, epoch: seat.epoch.clone(), settings }, 0, None);
-        process.seats.retain(|(key, _)| *key != self.key);
-        process.seats.push((self.key, seat));
+        process.seats.retain(|(key, _)| *key != self.0.key);
+        process.seats.push((self.0.key, seat));
         let newest = process.seats.last_mut().map(|(_, seat)| seat);
         newest.ok_or_else(|| io::Error::new(ErrorKind::Other, "no seat"))
     }
@@ -123,7 +126,7 @@ impl Publisher {
     /// Has a stream follow something no longer; without topics, anything.
     pub fn unfollow(&self, stream: &mut Handle, topics: Option<Box<[Topic]>>) {
         let process = process();
-        if let Some((_, seat)) = process.seats.iter().find(|(key, _)| *key == self.key) {
+        if let Some((_, seat)) = process.seats.iter().find(|(key, _)| *key == self.0.key) {
             stream.unfollow(seat.hub, topics);
         }
     }
@@ -166,12 +169,9 @@ impl Publisher {
     }
 }
 
-impl Drop for Publisher {
+impl Drop for Hold {
+    // A fork has copied the count, but a child's hub is its own.
     fn drop(&mut self) {
-        // Of several threads' the last. A fork has copied the count, but a child's hub is its own.
-        if Arc::strong_count(&self.settings) > 1 {
-            return;
-        }
         let mut process = process();
         let seat = process.seats.iter().position(|(key, _)| *key == self.key).map(|at| process.seats.swap_remove(at).1);
         if let Some(seat) = seat {

@@ -151,7 +151,7 @@ builder {
     mount '/filtered' => filtered(app());
     mount '/oldest' =>
         app(start => 'oldest', keepalive => 0.3, retry => 5, preamble => 2_048, headers => ['X-Of' => 'hub']);
-    mount '/held'          => Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app;
+    mount '/held'          => Plack::App::EventSource->new(%NATIVE, keepalive => 0.3, handler_cb => \&hold)->to_app;
     mount '/filtered-held' => filtered(Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app);
     mount '/plain'         => answer(sub { 'plain' });
 };

@@ -61,4 +61,21 @@ subtest 'the last one ends it' => sub {
     is_deeply [map { $_->{data} } events($reads->client->text)], ['from the thread'], 'with all that was published';
 };
 
+subtest 'several that let go at once' => sub {
+    for my $round (1 .. 20) {
+        my $made  = EventSource::Hub->new;
+        my $reads = Follower->open($made, 'a');
+        pipe my $waits, my $opens or die "pipe: $!";
+        my @threads = map {
+            threads->create(sub { close $opens; sysread $waits, my $byte, 1; undef $made; return })
+        } 1 .. 3;
+        undef $made;
+        close $opens;
+        $_->join for @threads;
+        next if $reads->client->read_all;
+        return fail "round $round: its stream goes on without a hub";
+    }
+    pass 'twenty times';
+};
+
 done_testing;

@@ -1,0 +1,60 @@
+# A stream of a hub on the writer of an event loop's server: all that is sent to it takes one way, and no event is cut by another.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Developer qw(needs only_developers);
+use EventSource::XS;
+use Follower qw(blocks events);
+use HubServer;
+use Numbered ();
+use Server;
+use SlowReader;
+use Test::More;
+use Time::HiRes qw(sleep);
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+
+only_developers();
+
+my $DEADLINE = 20;                      # seconds
+my ($COUNT, $BYTES) = (300, 20_000);    # more than sockets hold
+
+for my $name ('Twiggy', 'Feersum') {
+    subtest $name => sub {
+        needs(Server->missing($name));
+        my $server = HubServer->start(
+            $name,
+            native   => 0,
+            settings => {history => {events => $COUNT, bytes => 2 * $COUNT * $BYTES}}
+        );
+        my $slow = $server->stream('/held', name => 's', channels => 'a', class => 'SlowReader');
+        my @ids  = $server->publish(channel => 'a', count => $COUNT, bytes => $BYTES);
+        $server->ask('/push', name => 's', data => "own $_") for 1 .. 3;
+
+        # Its reader takes nothing; long enough for several keepalives (0.3 s), which are not to end up within an event.
+        sleep 1.5;
+        my $last = $server->ask('/event', channel => 'a', data => 'last');
+        ok $slow->read_until(qr/^data: last\n\n/m, $DEADLINE), 'when it reads it gets all';
+        my @events = events($slow->body);
+        my @own    = grep { $_->{data} =~ /\Aown/ } @events;
+        is_deeply [map { $_->{data} } @own], ['own 1', 'own 2', 'own 3'], 'what the application pushed';
+        my @others = grep { $_->{data} !~ /\Aown/ } @events;
+        is_deeply [map { $_->{id} } @others], [@ids, $last], 'and what was published, in order';
+        my @broken = grep {
+            my ($number) = $others[$_]{data} =~ /\A([0-9]+)/;
+            $others[$_]{data} ne Numbered::numbered($_ + 1, $BYTES)->{data}
+        } 0 .. $COUNT - 1;
+        is scalar @broken, 0, 'each of them whole';
+        unlike $slow->body, qr/^:/m, 'its keepalives are positions, no comments';
+        $server->publish(channel => 'a', from => 1, bytes => $BYTES, count => 50);
+        $server->ask('/close', name => 's');
+        ok $slow->read_all($DEADLINE), 'a close ends it';
+        is scalar(events($slow->body)), $COUNT + 1 + 3 + 50, 'after all that was published before';
+        $server->stats_ok(sub { ($_->{why}{s} // '') eq 'application' && !$_->{streams_all}{open} },
+            'and on_close is told why');
+        $server->stop;
+    };
+}
+
+done_testing;
