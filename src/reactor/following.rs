@@ -89,8 +89,19 @@ fn tell(stream: &mut Stream, told: Vec<Told>, id: StreamId, answers: &mut Vec<An
     }
 }
 
-/// Sees to a stream that history has overtaken. False if it is to end for that. While its socket takes nothing it is told
-/// nothing.
+/// Whether a stream can be sent what is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It can.
+    Open,
+    /// Something is forgotten that it has not been sent, and it is to be told of that when all is sent that waits for it
+    /// alone: told each time that its socket takes a little, it would have more and more waiting.
+    Later,
+    /// It is to end for that.
+    Overtaken,
+}
+
+/// Sees to a stream that history may have overtaken. While its socket takes nothing it is told nothing.
 pub(super) fn catch_up(
     hubs: &mut Hubs,
     following: &mut Option<Box<Following>>,
@@ -98,24 +109,24 @@ pub(super) fn catch_up(
     is_blocked: bool,
     id: StreamId,
     answers: &mut Vec<Answer>,
-) -> bool {
+) -> Way {
     let Following { hub, follower } = match following {
         Some(following) => &mut **following,
-        None => return true,
+        None => return Way::Open,
     };
     let hub = match hubs.get_mut(*hub) {
         Some(hub) => hub,
-        None => return true,
+        None => return Way::Open,
     };
-    if is_blocked && !hub.disconnects() {
-        return true;
+    if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(follower))) {
+        return Way::Later;
     }
     match hub.catch_up(follower) {
         Ok(told) => {
             tell(stream, told, id, answers);
-            true
+            Way::Open
         }
-        Err(_) => false,
+        Err(_) => Way::Overtaken,
     }
 }
 

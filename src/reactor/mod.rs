@@ -51,7 +51,7 @@ pub use publisher::{Heading, Publisher};
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
 use finishing::Spread;
-use following::{Following, Hubs};
+use following::{Following, Hubs, Way};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -501,7 +501,8 @@ impl<I: Io> Reactor<I> {
             None => return Ok(Progress::Nothing),
         };
         for _ in 0..Self::CALLS {
-            if !following::catch_up(hubs, &mut entry.following, &mut entry.stream, entry.is_blocked, id, answers) {
+            let way = following::catch_up(hubs, &mut entry.following, &mut entry.stream, entry.is_blocked, id, answers);
+            if way == Way::Overtaken {
                 return Ok(Progress::Overtaken);
             }
             if entry.is_blocked {
@@ -509,7 +510,8 @@ impl<I: Io> Reactor<I> {
             }
             let mut blocks = [IoSlice::new(&[]); GATHERED];
             let own = entry.stream.gather(&mut blocks);
-            let gathered = following::gather(hubs, &entry.following, &entry.stream, &mut blocks[own..]);
+            let log_blocks = if way == Way::Open { &mut blocks[own..] } else { &mut [] };
+            let gathered = following::gather(hubs, &entry.following, &entry.stream, log_blocks);
             let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
             let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
             let bytes = match count {
@@ -535,7 +537,7 @@ impl<I: Io> Reactor<I> {
             if !is_all {
                 return Ok(Progress::Stalled); // the kernel has taken what it had room for
             }
-            if count < GATHERED {
+            if count < GATHERED && way == Way::Open {
                 return Ok(if entry.stream.is_done() { Progress::Done } else { Progress::Nothing });
             }
         }

@@ -327,3 +327,26 @@ fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
     world.pass(Duration::from_secs(11));
     assert_eq!([stream, other].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
 }
+
+#[test]
+fn a_stream_that_is_overtaken_again_and_again_has_no_more_waiting_for_that() {
+    for on_slow in [OnSlow::Gap, OnSlow::Newest] {
+        let mut world = with_policy(3, on_slow);
+        let stream = follower(&mut world, settings());
+        world.client(stream).always = Some(Err(libc::EAGAIN));
+        for turn in 0..200 {
+            publish(&mut world, 10 * turn + 1..=10 * turn + 10);
+            world.settle();
+            world.client(stream).sends.push_back(Ok(7));
+            world.writable(stream);
+            world.settle();
+            let account = &world.accounts[stream];
+            let waiting = account.added_bytes - account.sent.bytes;
+            assert!(waiting < 100, "{waiting} bytes wait in turn {turn} with {on_slow:?}");
+        }
+        world.client(stream).always = None;
+        world.writable(stream);
+        world.settle();
+        assert!(world.received(stream).ends_with("2000."), "and in the end it has the newest");
+    }
+}
