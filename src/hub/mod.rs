@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod channel;
+#[cfg(test)]
+mod crowds;
 mod follow;
 mod glob;
 mod gone;
