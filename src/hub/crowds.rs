@@ -55,3 +55,21 @@ fn what_many_channels_have_is_merged_without_looking_at_each_for_every_event() {
         begun.elapsed()
     });
 }
+
+#[test]
+#[cfg_attr(miri, ignore)] // it takes its time
+fn a_channel_vanishes_without_looking_at_all_others_that_its_pattern_matches() {
+    costs_each_the_same(2000, |channels| {
+        let now = Instant::now();
+        let mut hub = hub(OnSlow::Gap, 1000, usize::MAX);
+        follow(&mut hub, 0, &[pattern("**")], Start::Newest, now);
+        for number in 0..channels {
+            publish(&mut hub, &number.to_string(), "", now);
+        }
+        hub.forget(now);
+        let begun = Instant::now();
+        hub.expire(now + NEVER);
+        assert_eq!(hub.counts().channels, 0);
+        begun.elapsed()
+    });
+}

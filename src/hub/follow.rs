@@ -233,10 +233,10 @@ impl Hub {
     fn channels_of<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = usize> + 'a {
         topics.iter().flat_map(move |topic| {
             let (one, several) = match topic {
-                Followed::Channel(at) => (Some(*at as usize), &[][..]),
-                Followed::Pattern(at) => (None, &self.patterns[*at as usize].channels[..]),
+                Followed::Channel(at) => (Some(*at as usize), None),
+                Followed::Pattern(at) => (None, Some(&self.patterns[*at as usize].channels)),
             };
-            one.into_iter().chain(several.iter().copied())
+            one.into_iter().chain(several.into_iter().flatten().copied())
         })
     }
 

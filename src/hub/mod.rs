@@ -349,7 +349,7 @@ impl Hub {
             has_grown: false,
         });
         for pattern in patterns {
-            self.patterns[pattern].channels.push(at);
+            self.patterns[pattern].channels.insert(at);
         }
         self.by_name.insert(name, at);
         at
@@ -363,7 +363,7 @@ impl Hub {
         }
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
-        let channels: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
         let gone = self.gone.forgotten(|name| glob.matches(name));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let forgotten = logs().map(Log::forgotten).fold(gone, u64::max);
@@ -384,7 +384,7 @@ impl Hub {
                     let channel = self.channels.remove(at);
                     self.by_name.remove(&channel.name);
                     for pattern in channel.patterns {
-                        self.patterns[pattern].channels.retain(|other| *other != at);
+                        self.patterns[pattern].channels.remove(&at);
                     }
                     self.gone.insert(channel.name, channel.log.forgotten());
                 }
