@@ -12,16 +12,6 @@ struct From {
     gap: Option<Gap>,
 }
 
-impl Followed {
-    fn is_of(self, topic: &Topic, hub: &Hub) -> bool {
-        match (self, topic) {
-            (Self::Channel(at), Topic::Channel(name)) => hub.by_name.get(&**name) == Some(&(at as usize)),
-            (Self::Pattern(at), Topic::Pattern(text)) => hub.patterns[at as usize].glob.text() == &**text,
-            _ => false,
-        }
-    }
-}
-
 impl Follower {
     /// Whether it follows anything.
     pub fn is_following(&self) -> bool {
@@ -204,8 +194,8 @@ impl Hub {
         }
         self.take_pending(follower, told);
         let all = follower.topics.to_vec();
-        let is_left =
-            |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
+        let named = topics.map(|topics| topics.iter().filter_map(|topic| self.known(topic)).collect::<HashSet<_>>());
+        let is_left = |followed: &Followed| named.as_ref().map_or(true, |named| named.contains(followed));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
         for topic in left {
             if let Some(followers) = self.followers(topic) {

@@ -126,7 +126,7 @@ pub enum Told {
 }
 
 /// What a stream follows: a name's place among the channels, or a pattern's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Followed {
     Channel(u32),
     Pattern(u32),
@@ -216,6 +216,7 @@ pub struct Hub {
     by_name: HashMap<Arc<[u8]>, usize>,
     channels: Slab<Channel>,
     patterns: Slab<Pattern>,
+    pattern_by_text: HashMap<Box<[u8]>, usize>,
     /// The oldest event of each channel that has one: its place, and the channel's.
     oldest: BTreeSet<(u64, usize)>,
     gone: Gone,
@@ -260,6 +261,7 @@ impl Hub {
             by_name: HashMap::new(),
             channels: Slab::new(),
             patterns: Slab::new(),
+            pattern_by_text: HashMap::new(),
             oldest: BTreeSet::new(),
             gone: Gone::default(),
             ids: Ids::default(),
@@ -357,9 +359,8 @@ impl Hub {
 
     /// The pattern of that text, made if need be.
     fn pattern(&mut self, text: &[u8]) -> usize {
-        let same = self.patterns.iter().find(|(_, pattern)| pattern.glob.text() == text);
-        if let Some((at, _)) = same {
-            return at;
+        if let Some(at) = self.pattern_by_text.get(text) {
+            return *at;
         }
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
@@ -372,7 +373,16 @@ impl Hub {
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
+        self.pattern_by_text.insert(text.into(), at);
         at
+    }
+
+    /// What a topic is, if it is there.
+    fn known(&self, topic: &Topic) -> Option<Followed> {
+        match topic {
+            Topic::Channel(name) => self.by_name.get(&**name).map(|at| Followed::Channel(*at as u32)),
+            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| Followed::Pattern(*at as u32)),
+        }
     }
 
     /// Lets go of a channel that has neither followers nor history, and of a pattern without followers.
@@ -392,7 +402,9 @@ impl Hub {
             Followed::Pattern(at) => {
                 let at = at as usize;
                 if self.patterns[at].followers.len() == 0 {
-                    for channel in self.patterns.remove(at).channels {
+                    let pattern = self.patterns.remove(at);
+                    self.pattern_by_text.remove(pattern.glob.text());
+                    for channel in pattern.channels {
                         self.channels[channel].patterns.retain(|other| *other != at);
                     }
                 }
