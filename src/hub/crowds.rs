@@ -90,3 +90,22 @@ fn many_topics_are_left_at_once_without_comparing_each_with_each() {
         begun.elapsed()
     });
 }
+
+#[test]
+#[cfg_attr(miri, ignore)] // it takes its time
+fn to_publish_costs_the_same_however_many_keys_there_are_to_keep() {
+    costs_each_the_same(250, |keys| {
+        let now = Instant::now();
+        let mut hub = hub(OnSlow::Newest, keys, usize::MAX);
+        let mut publish_some = || {
+            for number in 0..2 * keys + 2 {
+                publish(&mut hub, "a", &(number % (2 * keys + 1)).to_string(), now);
+                hub.forget(now);
+            }
+        };
+        publish_some();
+        let begun = Instant::now();
+        publish_some();
+        begun.elapsed()
+    });
+}
