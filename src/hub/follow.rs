@@ -320,6 +320,11 @@ impl Hub {
         Ok(told)
     }
 
+    /// A stream ends because more waits for it alone than may.
+    pub fn count_disconnected(&mut self) {
+        self.counts.disconnected += 1;
+    }
+
     /// Sees whether a stream is to be sent only the newest from where it is.
     fn conflate(&mut self, follower: &mut Follower) {
         if self.settings.on_slow == OnSlow::Newest && (follower.is_conflated || self.forgotten > follower.place) {
