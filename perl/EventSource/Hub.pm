@@ -452,7 +452,9 @@ after the event with the id C<after>, by default what the client said (C<last_ev
 it begins. False if it has ended.
 
 From here on the hub holds the stream: it goes on, whether or not the application holds the connection, until its client
-leaves or it is closed. What is pushed to the connection itself comes between, before what waits in the hub.
+leaves or it is closed. What is pushed to the connection itself comes between, before what waits in the hub. So does, when it
+follows something else than before, what it has not been sent until then: a stream whose client takes nothing while more
+than L<Plack::App::EventSource/max_buffered> waits then ends with the reason C<slow>, whatever L</on_slow> says.
 
 Croaks if there is no channel, or one that is neither a string nor a pattern; if an option is wrong; and where the stream
 goes through the writer of a server that blocks.

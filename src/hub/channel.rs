@@ -3,6 +3,7 @@
 use super::glob::Glob;
 use crate::log::Log;
 use crate::stream::StreamId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Streams that follow. One that has left stays in the list until that is walked, for to find it would take as long.
@@ -71,7 +72,7 @@ pub(super) struct Channel {
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) glob: Glob,
-    pub(super) channels: Vec<usize>,
+    pub(super) channels: BTreeSet<usize>,
     pub(super) followers: Followers,
     /// Through which place any channel of that pattern has forgotten anything, those that are no more included; and
     /// what even the newest events of keys are lost through.

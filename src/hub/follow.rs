@@ -21,16 +21,6 @@ impl From {
     }
 }
 
-impl Followed {
-    fn is_of(self, topic: &Topic, hub: &Hub) -> bool {
-        match (self, topic) {
-            (Self::Channel(at), Topic::Channel(name)) => hub.by_name.get(&**name) == Some(&(at as usize)),
-            (Self::Pattern(at), Topic::Pattern(text)) => hub.patterns[at as usize].glob.text() == &**text,
-            _ => false,
-        }
-    }
-}
-
 impl Follower {
     /// Whether it follows anything.
     pub fn is_following(&self) -> bool {
@@ -220,8 +210,8 @@ impl Hub {
         }
         self.take_pending(follower, told);
         let all = follower.topics.to_vec();
-        let is_left =
-            |followed: &Followed| topics.map_or(true, |topics| topics.iter().any(|topic| followed.is_of(topic, self)));
+        let named = topics.map(|topics| topics.iter().filter_map(|topic| self.known(topic)).collect::<HashSet<_>>());
+        let is_left = |followed: &Followed| named.as_ref().map_or(true, |named| named.contains(followed));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
         for topic in left {
             if let Some(followers) = self.followers(topic) {
@@ -249,10 +239,10 @@ impl Hub {
     fn channels_of<'a>(&'a self, topics: &'a [Followed]) -> impl Iterator<Item = usize> + 'a {
         topics.iter().flat_map(move |topic| {
             let (one, several) = match topic {
-                Followed::Channel(at) => (Some(*at as usize), &[][..]),
-                Followed::Pattern(at) => (None, &self.patterns[*at as usize].channels[..]),
+                Followed::Channel(at) => (Some(*at as usize), None),
+                Followed::Pattern(at) => (None, Some(&self.patterns[*at as usize].channels)),
             };
-            one.into_iter().chain(several.iter().copied())
+            one.into_iter().chain(several.into_iter().flatten().copied())
         })
     }
 
@@ -344,6 +334,11 @@ impl Hub {
         }
         self.conflate(follower);
         Ok(told)
+    }
+
+    /// A stream ends because more waits for it alone than may.
+    pub fn count_disconnected(&mut self) {
+        self.counts.disconnected += 1;
     }
 
     /// Sees whether a stream is to be sent only the newest from where it is.

@@ -2,8 +2,9 @@
 
 use super::{Followed, Hub};
 use crate::log::Logged;
+use std::cmp::Ordering;
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque::{self, VecDeque};
-use std::iter::Peekable;
 
 /// Which channel the last events were published to. Of thousands of channels mostly none has anything new, and to ask each
 /// would take long.
@@ -84,12 +85,45 @@ impl<'a> Iterator for Part<'a> {
     }
 }
 
-/// All parts, merged. A channel that is there twice, by its name and by a pattern, counts once.
+/// A part whose next event is known. The greater comes first.
+pub(super) struct Begun<'a> {
+    next: &'a Logged,
+    rest: Part<'a>,
+}
+
+impl<'a> Begun<'a> {
+    fn new(mut part: Part<'a>) -> Option<Self> {
+        Some(Self { next: part.next()?, rest: part })
+    }
+}
+
+impl Ord for Begun<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.next.place.cmp(&self.next.place)
+    }
+}
+
+impl PartialOrd for Begun<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Begun<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Begun<'_> {}
+
+/// All parts, merged. A channel that is there twice, by its name and by a pattern, counts once. With thousands of channels
+/// each event is found in a few steps, for the reactor has others to see to.
 pub(super) enum Merge<'a> {
     Nothing,
     One(Part<'a>),
     Picked(Picked<'a>),
-    Many(Vec<Peekable<Part<'a>>>),
+    Many(BinaryHeap<Begun<'a>>),
 }
 
 impl<'a> FromIterator<Part<'a>> for Merge<'a> {
@@ -98,7 +132,10 @@ impl<'a> FromIterator<Part<'a>> for Merge<'a> {
         match (parts.next(), parts.next()) {
             (None, _) => Self::Nothing,
             (Some(one), None) => Self::One(one),
-            (Some(one), Some(other)) => Self::Many([one, other].into_iter().chain(parts).map(Part::peekable).collect()),
+            (Some(one), Some(other)) => {
+                let all = [one, other].into_iter().chain(parts);
+                Self::Many(all.filter_map(Begun::new).collect::<Vec<_>>().into())
+            }
         }
     }
 }
@@ -113,9 +150,12 @@ impl<'a> Iterator for Merge<'a> {
             Self::Picked(events) => return events.next(),
             Self::Many(parts) => parts,
         };
-        let next = parts.iter_mut().filter_map(|part| part.peek().copied()).min_by_key(|logged| logged.place)?;
-        for part in parts {
-            part.next_if(|logged| logged.place == next.place);
+        let next = parts.peek()?.next;
+        while let Some(mut first) = parts.peek_mut().filter(|first| first.next.place == next.place) {
+            match first.rest.next() {
+                Some(event) => first.next = event,
+                None => drop(PeekMut::pop(first)),
+            }
         }
         Some(next)
     }

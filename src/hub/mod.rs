@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod channel;
+#[cfg(test)]
+mod crowds;
 mod follow;
 mod glob;
 mod gone;
@@ -124,7 +126,7 @@ pub enum Told {
 }
 
 /// What a stream follows: a name's place among the channels, or a pattern's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Followed {
     Channel(u32),
     Pattern(u32),
@@ -214,6 +216,7 @@ pub struct Hub {
     by_name: HashMap<Arc<[u8]>, usize>,
     channels: Slab<Channel>,
     patterns: Slab<Pattern>,
+    pattern_by_text: HashMap<Box<[u8]>, usize>,
     /// The oldest event of each channel that has one: its place, and the channel's.
     oldest: BTreeSet<(u64, usize)>,
     gone: Gone,
@@ -258,6 +261,7 @@ impl Hub {
             by_name: HashMap::new(),
             channels: Slab::new(),
             patterns: Slab::new(),
+            pattern_by_text: HashMap::new(),
             oldest: BTreeSet::new(),
             gone: Gone::default(),
             ids: Ids::default(),
@@ -347,7 +351,7 @@ impl Hub {
             has_grown: false,
         });
         for pattern in patterns {
-            self.patterns[pattern].channels.push(at);
+            self.patterns[pattern].channels.insert(at);
         }
         self.by_name.insert(name, at);
         at
@@ -355,13 +359,12 @@ impl Hub {
 
     /// The pattern of that text, made if need be.
     fn pattern(&mut self, text: &[u8]) -> usize {
-        let same = self.patterns.iter().find(|(_, pattern)| pattern.glob.text() == text);
-        if let Some((at, _)) = same {
-            return at;
+        if let Some(at) = self.pattern_by_text.get(text) {
+            return *at;
         }
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
-        let channels: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
         let gone = self.gone.forgotten(|name| glob.matches(name));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let forgotten = logs().map(Log::forgotten).fold(gone, u64::max);
@@ -370,7 +373,16 @@ impl Hub {
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
+        self.pattern_by_text.insert(text.into(), at);
         at
+    }
+
+    /// What a topic is, if it is there.
+    fn known(&self, topic: &Topic) -> Option<Followed> {
+        match topic {
+            Topic::Channel(name) => self.by_name.get(&**name).map(|at| Followed::Channel(*at as u32)),
+            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| Followed::Pattern(*at as u32)),
+        }
     }
 
     /// Lets go of a channel that has neither followers nor history, and of a pattern without followers.
@@ -382,7 +394,7 @@ impl Hub {
                     let channel = self.channels.remove(at);
                     self.by_name.remove(&channel.name);
                     for pattern in channel.patterns {
-                        self.patterns[pattern].channels.retain(|other| *other != at);
+                        self.patterns[pattern].channels.remove(&at);
                     }
                     self.gone.insert(channel.name, channel.log.forgotten());
                 }
@@ -390,7 +402,9 @@ impl Hub {
             Followed::Pattern(at) => {
                 let at = at as usize;
                 if self.patterns[at].followers.len() == 0 {
-                    for channel in self.patterns.remove(at).channels {
+                    let pattern = self.patterns.remove(at);
+                    self.pattern_by_text.remove(pattern.glob.text());
+                    for channel in pattern.channels {
                         self.channels[channel].patterns.retain(|other| *other != at);
                     }
                 }

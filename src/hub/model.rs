@@ -29,6 +29,10 @@ impl Hub {
         }
         let known = |pattern: &Pattern| pattern.channels.iter().all(|at| self.channels.contains(*at));
         assert!(self.patterns.iter().all(|(_, pattern)| pattern.followers.len() > 0 && known(pattern)));
+        assert_eq!(self.pattern_by_text.len(), self.patterns.len());
+        for (at, pattern) in &self.patterns {
+            assert_eq!(self.pattern_by_text.get(pattern.glob.text()), Some(&at));
+        }
         assert!(self.grown.len() <= self.channels.len());
         assert!(self.ids.len() <= self.counts.published as usize);
     }

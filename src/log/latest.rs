@@ -1,15 +1,18 @@
 //! The newest event of each key, kept beyond a history that has too little room for it.
 
 use super::{Bounds, Logged};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What is the newest of its key, and of the newest those that the history has dropped.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     /// The place of each key's newest event, unless that is lost.
     newest: HashMap<Box<[u8]>, u64>,
-    /// By place. Some have a newer one by now, and are no longer kept when there are too many.
-    kept: VecDeque<Logged>,
+    /// By place.
+    kept: BTreeMap<u64, Logged>,
+    /// Those of them that have a newer one by now, and are no longer kept when there are too many. With as many keys as there
+    /// is room for that is at each event, so they are known.
+    stale: BTreeSet<u64>,
     bytes: usize,
     lost: u64,
 }
@@ -17,7 +20,12 @@ pub(super) struct Latest {
 impl Latest {
     pub(super) fn publish(&mut self, key: &[u8], place: u64) {
         match self.newest.get_mut(key) {
-            Some(newest) => *newest = place,
+            Some(newest) => {
+                let before = std::mem::replace(newest, place);
+                if self.kept.contains_key(&before) {
+                    self.stale.insert(before);
+                }
+            }
             None => drop(self.newest.insert(key.into(), place)),
         }
     }
@@ -27,7 +35,7 @@ impl Latest {
     }
 
     pub(super) fn kept_after(&self, place: u64) -> impl Iterator<Item = &Logged> {
-        self.kept.range(self.kept.partition_point(|logged| logged.place <= place)..)
+        self.kept.range(place.saturating_add(1)..).map(|(_, logged)| logged)
     }
 
     /// Keeps what the history has dropped, if it is the newest of its key.
@@ -36,7 +44,7 @@ impl Latest {
             return;
         }
         self.bytes += dropped.event.len();
-        self.kept.push_back(dropped);
+        self.kept.insert(dropped.place, dropped);
         if self.is_over(bounds) {
             self.sweep();
         }
@@ -51,15 +59,18 @@ impl Latest {
 
     /// Lets go of what is not the newest of its key any more.
     fn sweep(&mut self) {
-        let newest = &self.newest;
-        self.kept.retain(|logged| newest.get(&logged.key) == Some(&logged.place));
-        self.bytes = self.kept.iter().map(|logged| logged.event.len()).sum();
+        for place in std::mem::take(&mut self.stale) {
+            let stale = self.kept.remove(&place);
+            self.bytes -= stale.map_or(0, |stale| stale.event.len());
+        }
     }
 
     /// Lets go of the first that is kept, if any is.
     pub(super) fn lose_first(&mut self) -> bool {
-        let first = self.kept.pop_front();
+        let place = self.kept.keys().next().copied();
+        let first = place.and_then(|place| self.kept.remove(&place));
         if let Some(first) = &first {
+            self.stale.remove(&first.place);
             self.bytes -= first.event.len();
             self.lose(first);
         }
@@ -79,7 +90,7 @@ impl Latest {
     }
 
     pub(super) fn first(&self) -> Option<&Logged> {
-        self.kept.front()
+        self.kept.values().next()
     }
 
     pub(super) fn held(&self) -> (usize, usize) {

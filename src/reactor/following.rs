@@ -89,6 +89,12 @@ fn tell(stream: &mut Stream, told: Vec<Told>, id: StreamId, answers: &mut Vec<An
     }
 }
 
+/// Whether no more can be put into a stream's own queue: its client takes nothing, and as much waits as may. What it was not
+/// sent yet goes there when it follows something else, out of the history, which would bound it.
+fn is_full(stream: &Stream, takes_nothing: bool) -> bool {
+    takes_nothing && stream.waiting_bytes() > stream.settings().max_buffered
+}
+
 /// Whether a stream can be sent what is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -202,8 +208,14 @@ impl<I: Io> Reactor<I> {
             entry.following.get_or_insert_with(|| Box::new(Following { hub, follower: Follower::default() }));
         if following.hub == hub {
             if let Some(hub) = hubs.get_mut(hub) {
+                let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
                 let told = hub.follow(id, &mut following.follower, request, now);
+                let is_too_much = is_full && !told.is_empty();
                 tell(&mut entry.stream, told, id, answers);
+                if is_too_much {
+                    hub.count_disconnected();
+                    return self.fail(id, Reason::Slow);
+                }
             }
         }
         self.mark(id.slot);
@@ -220,10 +232,18 @@ impl<I: Io> Reactor<I> {
             if let Some(hub) = hubs.get_mut(following.hub) {
                 hub.unfollow(id, &mut following.follower, topics, &mut told);
             }
+            let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
+            let is_too_much = is_full && !told.is_empty();
+            if let Some(hub) = hubs.get_mut(following.hub).filter(|_| is_too_much) {
+                hub.count_disconnected();
+            }
             if !following.follower.is_following() {
                 entry.following = None;
             }
             tell(&mut entry.stream, told, id, answers);
+            if is_too_much {
+                return self.fail(id, Reason::Slow);
+            }
             self.mark(id.slot);
         }
     }

@@ -350,3 +350,27 @@ fn a_stream_that_is_overtaken_again_and_again_has_no_more_waiting_for_that() {
         assert!(world.received(stream).ends_with("2000."), "and in the end it has the newest");
     }
 }
+
+#[test]
+fn a_client_that_takes_nothing_is_not_kept_more_for_each_time_that_its_stream_follows_something_else() {
+    let settings = Settings { max_buffered: 1000, ..settings() };
+    let other = || vec![Topic::Channel((*b"other").into())];
+    for takes_nothing in [true, false] {
+        let mut world = with_history(10);
+        let stream = world.open(settings, "");
+        let id = world.accounts[stream].id;
+        world.accounts[stream].follows = true;
+        world.reactor.io().clients[stream].always = takes_nothing.then_some(Err(libc::EAGAIN));
+        follow(&mut world, stream);
+        for burst in 0..1000 {
+            publish(&mut world, 5 * burst + 1..=5 * burst + 5);
+            world.settle();
+            let request = Box::new(Request { topics: other(), after: None, start: Start::Newest });
+            world.tell(Command::Follow { hub: HUB, stream: id, request });
+            world.tell(Command::Unfollow { stream: id, topics: Some(other().into()) });
+            let account = &world.accounts[stream];
+            assert!(account.added_bytes <= account.sent.bytes + account.lost.bytes + 1000 + 1000, "{burst}");
+        }
+        assert_eq!(world.accounts[stream].ended, Some(Reason::Slow).filter(|_| takes_nothing));
+    }
+}
