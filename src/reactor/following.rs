@@ -4,6 +4,7 @@ use super::finishing::Spread;
 use super::{Answer, HubId, Io, Reactor, StreamId};
 use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
 use crate::stream::{Reason, Stream};
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
@@ -19,21 +20,17 @@ struct Place {
     is_drained: bool,
 }
 
-/// All hubs, by their names, which are small numbers.
+/// All hubs that are there, by their names. An application may make and drop any number of them.
 #[derive(Default)]
-pub(super) struct Hubs(Vec<Option<Box<Place>>>);
+pub(super) struct Hubs(BTreeMap<HubId, Place>);
 
 impl Hubs {
     pub(super) fn insert(&mut self, hub: HubId, epoch: &str, settings: Settings) {
-        let at = hub as usize;
-        if at >= self.0.len() {
-            self.0.resize_with(at + 1, || None);
-        }
-        self.0[at] = Some(Box::new(Place { hub: Hub::new(epoch, settings), is_drained: false }));
+        self.0.insert(hub, Place { hub: Hub::new(epoch, settings), is_drained: false });
     }
 
     fn place(&mut self, hub: HubId) -> Option<&mut Place> {
-        self.0.get_mut(hub as usize)?.as_deref_mut()
+        self.0.get_mut(&hub)
     }
 
     pub(super) fn get_mut(&mut self, hub: HubId) -> Option<&mut Hub> {
@@ -41,28 +38,33 @@ impl Hubs {
     }
 
     fn get(&self, hub: HubId) -> Option<&Hub> {
-        self.0.get(hub as usize)?.as_deref().map(|place| &place.hub)
+        self.0.get(&hub).map(|place| &place.hub)
     }
 
     pub(super) fn forget(&mut self, now: Instant) {
-        for place in self.0.iter_mut().flatten() {
+        for place in self.0.values_mut() {
             place.hub.forget(now);
         }
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        for place in self.0.iter_mut().flatten() {
+        for place in self.0.values_mut() {
             place.hub.expire(now);
         }
     }
 
     /// Whether any of them may have something to forget that was published of late.
     pub(super) fn have_grown(&self) -> bool {
-        self.0.iter().flatten().any(|place| place.hub.has_grown())
+        self.0.values().any(|place| place.hub.has_grown())
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.iter().flatten().filter_map(|place| place.hub.next_due()).min()
+        self.0.values().filter_map(|place| place.hub.next_due()).min()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn leave(&mut self, following: Following) {
@@ -180,7 +182,7 @@ impl<I: Io> Reactor<I> {
     /// Has all streams looked at that follow a channel to which something was published.
     pub(super) fn mark_followers(&mut self) {
         let Self { hubs, entries, dirty, .. } = self;
-        for place in hubs.0.iter_mut().flatten() {
+        for place in hubs.0.values_mut() {
             place.hub.walk_marked(|id| match entries.get_mut(id.slot as usize) {
                 Some(Some(entry)) if entry.serial == id.serial && entry.following.is_some() => {
                     if !entry.is_dirty {
@@ -297,9 +299,7 @@ impl<I: Io> Reactor<I> {
         for id in self.followers(hub) {
             self.refuse(id, Reason::Application); // its client will come back, perhaps to the next hub of that kind
         }
-        if let Some(place) = self.hubs.0.get_mut(hub as usize) {
-            *place = None;
-        }
+        self.hubs.0.remove(&hub);
     }
 
     /// Offers what was published to all that follow, and forgets what is too much, if that has not been done.

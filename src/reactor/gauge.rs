@@ -1,6 +1,6 @@
 //! What who pushes to a stream can see of it without asking the reactor.
 
-use super::command::StreamId;
+use super::command::{HubId, StreamId};
 use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +17,8 @@ pub(super) struct Gauge {
     cookie: AtomicU64,
     /// How many threads hold a handle that they have not let go of.
     holders: AtomicU32,
+    /// Which hub holds the stream, whichever thread's handle it was given: its number and one, 0 if none does.
+    keeper: AtomicU64,
     /// Which interpreter is told of its end.
     pub(super) interpreter: u32,
     /// By which name. In a child it is the name that the stream had in its parent.
@@ -44,6 +46,7 @@ impl Gauge {
             descriptor: AtomicI32::new(-1),
             cookie: AtomicU64::new(0),
             holders: AtomicU32::new(1),
+            keeper: AtomicU64::new(0),
             interpreter,
             name,
         }
@@ -123,6 +126,27 @@ impl Gauge {
     pub(super) fn take_socket(&self) -> Option<(c_int, u64)> {
         let number = Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0);
         number.map(|number| (number, self.cookie.load(Ordering::Relaxed)))
+    }
+
+    /// A hub is to hold it. False if another does.
+    pub(super) fn keep(&self, hub: HubId) -> bool {
+        let keeper = u64::from(hub) + 1;
+        let before = self.keeper.compare_exchange(0, keeper, Ordering::AcqRel, Ordering::Acquire);
+        before.map_or_else(|other| other == keeper, |_| true)
+    }
+
+    pub(super) fn is_kept_by(&self, hub: HubId) -> bool {
+        self.keeper.load(Ordering::Acquire) == u64::from(hub) + 1
+    }
+
+    /// Whether a hub holds it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.keeper.load(Ordering::Acquire) != 0
+    }
+
+    /// The hub holds it no longer.
+    pub(super) fn give_back(&self) {
+        self.keeper.store(0, Ordering::Release);
     }
 
     pub(super) fn hold(&self) {

@@ -52,8 +52,6 @@ pub struct Handle {
     /// Whether its handler runs, and has the process to itself.
     is_handled: bool,
     ends_with_handle: bool,
-    /// Which hub has it.
-    kept_by: Option<HubId>,
     /// Whether the application has let go of it, though the handle is there.
     is_released: bool,
     generation: u32,
@@ -82,7 +80,6 @@ impl Handle {
             waits: opening.waits,
             is_handled: opening.ends_with_handle,
             ends_with_handle: opening.ends_with_handle,
-            kept_by: None,
             is_released: false,
             generation: generation(),
             forks: forks(),
@@ -184,7 +181,7 @@ impl Handle {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.link, link) {
             return Ok(false);
         }
-        if *self.kept_by.get_or_insert(hub) != hub {
+        if !self.gauge.keep(hub) {
             return Err(io::Error::new(io::ErrorKind::Other, "this stream follows another hub"));
         }
         let request = Box::new(request);
@@ -194,9 +191,9 @@ impl Handle {
 
     /// Has it follow something of a hub no longer; without topics, anything, and then it is the application's again.
     pub(super) fn unfollow(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
-        if self.kept_by == Some(hub) && self.generation == generation() {
+        if self.gauge.is_kept_by(hub) && self.generation == generation() {
             if topics.is_none() {
-                self.kept_by = None;
+                self.gauge.give_back();
             }
             self.link.send(Command::Unfollow { stream: self.stream, topics }, 0, None);
         }
@@ -232,7 +229,7 @@ impl Handle {
     }
 
     fn end_with_handle(&self) {
-        if self.ends_with_handle && self.kept_by.is_none() {
+        if self.ends_with_handle && !self.gauge.is_kept() {
             let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
@@ -307,7 +304,6 @@ impl Handle {
         }
         self.gauge = Arc::new(gauge);
         self.stream = self.link.new_stream();
-        self.kept_by = None;
         self.is_released = false;
         self.generation = generation();
         self.forks = forks().wrapping_sub(1); // the parent has it too
@@ -331,7 +327,6 @@ impl Clone for Handle {
             waits: self.waits,
             is_handled: false, // a handler runs in one thread
             ends_with_handle: self.ends_with_handle,
-            kept_by: self.kept_by,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
@@ -342,7 +337,7 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.release();
-        if self.kept_by.is_some() && self.generation == generation() && !self.gauge.is_end_wanted() {
+        if self.gauge.is_kept() && self.generation == generation() && !self.gauge.is_end_wanted() {
             // Another thread may hold it yet: the reactor sees that.
             self.link.send(Command::Release { stream: self.stream }, 0, None);
         }

@@ -510,6 +510,7 @@ subscribers(SV *self, SV *channel)
     esx_report report;
     esx_text name;
   CODE:
+    self = esx_keep(aTHX_ self); /* what the name is read by may let go of it */
     esx_settle_text(aTHX_ TRUE, "a channel's name", &channel);
     name = esx_name_of(aTHX_ "a channel's name", channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)

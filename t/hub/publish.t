@@ -288,6 +288,9 @@ subtest 'what an argument does while it is read harms nobody' => sub {
     is_deeply [$reads->data(3)], [join('-', 'prey', 1 .. 50), 'prey', 'last'], 'all arrived as they were';
     ok $reads->client->read_all, 'and the stream ends with its hub';
 
+    $hubs{hub} = EventSource::Hub->new;
+    is $hubs{hub}->subscribers($drops), 0, 'one that goes while it is asked lives for that';
+
     for my $thing (undef, 1, 'EventSource::Hub', [], {}, bless({}, 'EventSource::Hub'), \1, qr/x/, $pattern) {
         for my $method (qw(publish stats epoch subscribers _drain)) {
             ok !eval {

@@ -12,7 +12,9 @@ use lib 't/lib';
 use EventSource::XS;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
+use Deadline qw(wait_until);
 use Follower qw(events);
+use Thread::Queue;
 
 my $hub      = EventSource::Hub->new(history => {events => 10_000});
 my $follower = Follower->open($hub, 'a');
@@ -50,6 +52,32 @@ subtest 'a thread subscribes' => sub {
     is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub too';
     ok $client->read_until(qr/data: y\n\n/), 'and goes on';
 };
+
+# Where the server blocks a stream ends with its connection, but not one that a hub holds.
+for my $who ('thread', 'one that made it') {
+    subtest "the $who subscribes, and the hub holds it for all" => sub {
+        my ($stream, $client) = Pair->open(is_loop => 0, on_slow => 'block');
+        my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
+        undef $stream;
+        my $made   = EventSource::Hub->new;
+        my $told   = Thread::Queue->new;
+        my $thread = threads->create(
+            sub {
+                $made->subscribe($conn, 'a') if $who eq 'thread';
+                $told->dequeue;
+                return;
+            }
+        );
+        $made->subscribe($conn, 'a') if $who ne 'thread';
+        ok wait_until(10, sub { $made->subscribers('a') == 1 }), 'it follows';
+        undef $conn;
+        $told->enqueue(1);
+        $thread->join;
+        $made->publish(a => 'x');
+        ok $client->read_until(qr/data: x\n\n/), 'it is there when neither holds its connection';
+        is $made->subscribers('a'), 1, 'and goes on';
+    };
+}
 
 subtest 'the last one ends it' => sub {
     my $made   = EventSource::Hub->new;

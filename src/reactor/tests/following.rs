@@ -374,3 +374,19 @@ fn a_client_that_takes_nothing_is_not_kept_more_for_each_time_that_its_stream_fo
         assert_eq!(world.accounts[stream].ended, Some(Reason::Slow).filter(|_| takes_nothing));
     }
 }
+
+#[test]
+fn nothing_is_left_of_hubs_that_are_dropped() {
+    let mut world = with_history(10);
+    for hub in 1..1000 {
+        let settings = hub::Settings {
+            history: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
+            history_in_all: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
+            on_slow: OnSlow::Gap,
+            gap_event: "gap".into(),
+        };
+        world.tell(Command::Hub { hub, epoch: "e".into(), settings: Box::new(settings) });
+        world.tell(Command::Leave { hub });
+    }
+    assert_eq!(world.reactor.hubs.len(), 1);
+}
