@@ -12,8 +12,6 @@
 #![forbid(unsafe_code)]
 
 mod channel;
-#[cfg(test)]
-mod crowds;
 mod follow;
 mod glob;
 mod gone;
