@@ -42,6 +42,11 @@ impl Followers {
         self.streams.retain(is_there);
     }
 
+    /// Those who follow, and some who have left.
+    pub(super) fn streams(&self) -> &[StreamId] {
+        &self.streams
+    }
+
     pub(super) fn len(&self) -> usize {
         self.count
     }
