@@ -499,15 +499,25 @@ impl Hub {
         Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
     }
 
-    /// The streams that follow the channel of that name, by its name or by a pattern, each once. Some may have left.
-    pub fn streams_of(&self, name: &[u8]) -> Vec<StreamId> {
-        let channel = self.by_name.get(name).map(|at| &self.channels[*at]);
-        let patterns = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
-        let by_name = channel.into_iter().flat_map(|channel| channel.followers.streams());
-        let by_pattern = patterns.flat_map(|(_, pattern)| pattern.followers.streams());
-        let mut streams: Vec<StreamId> = by_name.chain(by_pattern).copied().collect();
-        streams.sort_unstable_by_key(|stream| (stream.slot, stream.serial));
-        streams.dedup();
-        streams
+    /// How many streams follow the channel of that name, by its name or by a pattern. One that does so in several ways counts
+    /// once; then it is asked which are still there.
+    pub fn followers_of(&self, name: &[u8], is_there: impl Fn(StreamId) -> bool) -> usize {
+        let mut all: Vec<&Followers> = match self.by_name.get(name) {
+            Some(at) => {
+                let Channel { followers, patterns, .. } = &self.channels[*at];
+                let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].followers);
+                std::iter::once(followers).chain(by_pattern).collect()
+            }
+            None => {
+                let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
+                matching.map(|(_, pattern)| &pattern.followers).collect()
+            }
+        };
+        all.retain(|followers| followers.len() > 0);
+        if let [one] = all[..] {
+            return one.len();
+        }
+        let streams = all.iter().flat_map(|followers| followers.streams()).filter(|stream| is_there(**stream));
+        streams.map(|stream| u64::from(*stream)).collect::<HashSet<_>>().len()
     }
 }

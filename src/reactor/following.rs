@@ -311,14 +311,14 @@ impl<I: Io> Reactor<I> {
 
     pub(super) fn ask(&mut self, hub: HubId, ticket: u64, channel: &[u8], now: Instant) {
         self.flush_hub(hub, now);
-        let hub = self.hubs.get(hub);
-        let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
-        let streams = hub.map_or_else(Vec::new, |hub| hub.streams_of(channel));
-        let is_there = |id: &&StreamId| match self.entries.get(id.slot as usize) {
+        let Self { hubs, entries, .. } = self;
+        let hub = hubs.get(hub);
+        let is_there = |id: StreamId| match entries.get(id.slot as usize) {
             Some(Some(entry)) => entry.serial == id.serial && entry.following.is_some(),
             _ => false,
         };
-        let followers = streams.iter().filter(is_there).count();
+        let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
+        let followers = hub.map_or(0, |hub| hub.followers_of(channel, is_there));
         self.answers.push(Answer::Counted { ticket, counts, followers });
     }
 }

@@ -4,7 +4,6 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs);
 use Deadline  qw(wait_until);
 use EventSource::XS;
 use Test::More;
@@ -119,7 +118,7 @@ subtest 'a process that ends' => sub {
 };
 
 subtest 'workers of a server' => sub {
-    needs(Server->missing('Starman'));
+    Server->require_or_skip_all('Starman');
     for my $row (['without a word about it', {per_process => undef}, 1], ['with per_process', {per_process => 1}, 0]) {
         my ($what, $settings, $warned) = @$row;
         my $server = HubServer->start('Starman', workers => 3, args => ['--preload-app'], settings => $settings);
@@ -153,7 +152,7 @@ subtest 'workers of a server' => sub {
 
 subtest 'a child of a handler' => sub {
     for my $name ('HTTP::Server::PSGI', 'Starman') {
-        needs(Server->missing($name));
+        Server->require_or_skip_all($name);
         my $server = HubServer->start($name);
         my $stats  = $server->stats;
         my $client = $server->stream('/hub', channels => 'a');

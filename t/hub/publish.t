@@ -5,6 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
+use Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
@@ -217,9 +218,12 @@ subtest 'an event is one, however many ways lead to it' => sub {
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each came once';
     is $ways->stats->{delivered}, 4, 'and counts once';
-    is $ways->subscribers('n/a'), 1, 'as its stream does';
-    is $ways->subscribers('n/b'), 1, 'of a channel that is not there yet too';
-    is $ways->subscribers('n'),   1, 'by one pattern';
+    is $ways->subscribers('n/a'), 1, 'as who follows does';
+    my $other = Follower->open($ways, EventSource::Hub->match('n/**'));
+    is $ways->subscribers('n/a'), 2, 'with others';
+    is $ways->subscribers('n/b'), 2, 'also of a channel that is not there';
+    $follow->client->leave;
+    ok wait_until(10, sub { $ways->subscribers('n/a') == 1 }), 'and who has left does not';
 };
 
 subtest 'show_channel' => sub {

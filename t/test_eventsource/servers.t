@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Deadline   qw(wait_until);
-use Developer  qw(needs);
+use Developer  qw(needs only_developers);
 use File::Temp ();
 use Plack::App::EventSource;
 use POSIX ();
@@ -44,6 +44,7 @@ sub processes {
 
 for my $server ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
     subtest $server => sub {
+        only_developers() if $server ne 'HTTP::Server::PSGI';
         needs(Test::EventSource->has_server($server) ? undef : "there is no $server here");
         my %workers = $server =~ /Starman|Starlet|Feersum/ ? (workers => 2) : ();
         my $es      = Test::EventSource->new(app => $app, server => $server, %workers);
@@ -191,6 +192,7 @@ TEST
 }
 
 subtest 'a test that does not end well' => sub {
+    only_developers();
     needs(Test::EventSource->has_server('Starman') ? undef : 'there is no Starman here');
     for my $case (
         ['dies'        => 'die qq(oops\n)'],

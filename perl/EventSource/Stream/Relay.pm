@@ -68,7 +68,7 @@ sub of {
     croak "EventSource::Hub: no descriptor: $!" if !defined $number;
     my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');
     my $native  = EventSource::Stream::Native->open($number, '', %setting);
-    my $self    = bless {address => $address, ours => $ours, native => $native, stream => $stream}, $class;
+    my $self    = bless {address => $address, owner => $$, ours => $ours, native => $native, stream => $stream}, $class;
     $ours->blocking(0);
     $RELAYS{$address} = $self;
     $stream->go_through($native);
@@ -114,7 +114,7 @@ sub _await_hub {
     my $self = shift;
     weaken $self;
     my $copy = sub {
-        return if !$self;
+        return if !$self || $self->{owner} != $$;    # what a child reads its parent has not got
         local $@;
         my $goes_on = eval { $self->_copy };
         if    (!$goes_on)                { warn $@ if $@; $self->_end }

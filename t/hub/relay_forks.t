@@ -1,0 +1,70 @@
+# A stream on the server's writer where no event loop is known: dispatch copies what the hub has written.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Follower qw(blocks);
+use Plack::App::EventSource;
+use POSIX ();
+
+{
+
+    package Writer;
+    sub new   { return bless {out => '', is_closed => 0}, shift }
+    sub close { $_[0]{is_closed} = 1; return }
+    sub write { $_[0]{out} .= $_[1]; return }
+}
+
+my $hub    = EventSource::Hub->new;
+my $writer = Writer->new;
+my $conn;
+my $app = Plack::App::EventSource->new(
+    native     => 0,
+    handler_cb => sub { $conn = shift; $hub->subscribe($conn, 'a'); return },
+)->to_app;
+my %env = (
+    'REQUEST_METHOD'   => 'GET',
+    'psgi.errors'      => \*STDERR,
+    'psgi.nonblocking' => 1,
+    'psgi.streaming'   => 1,
+    'psgi.url_scheme'  => 'http',
+);
+$app->(\%env)->(sub { return $writer });
+
+sub numbers {
+    return map { $_->{data} } grep { defined $_->{data} } blocks($writer->{out});
+}
+
+# Waits until the writer was given so many events.
+sub gives {
+    my $count = shift;
+    return wait_until(10, sub { EventSource::XS->dispatch; return numbers() >= $count });
+}
+
+$hub->publish(a => 1);
+ok gives(1), 'what is published comes';
+
+subtest 'a child that is forked takes nothing away' => sub {
+    $hub->publish(a => $_) for 2 .. 4;
+    is $hub->stats->{delivered}, 4, 'the hub has written it';
+    my $child = fork // die "fork: $!";
+    if (!$child) {
+        EventSource::XS->dispatch;
+        POSIX::_exit(scalar numbers() - 1);
+    }
+    waitpid $child, 0;
+    is $? >> 8, 0, 'the child is given nothing';
+    ok gives(4), 'its parent is';
+    is_deeply [numbers()], [1 .. 4], 'all of it';
+};
+
+$conn->close;
+ok wait_until(10, sub { EventSource::XS->dispatch; return $writer->{is_closed} }), 'and it ends';
+
+done_testing;
