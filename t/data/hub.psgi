@@ -120,6 +120,7 @@ my %PATH = (
             {
                 %{$hub->stats},
                 pid         => $$,
+                descriptors => scalar(() = glob '/proc/self/fd/*'),
                 epoch       => $hub->epoch,
                 streams_all => EventSource::XS->stats,
                 held        => \%held,

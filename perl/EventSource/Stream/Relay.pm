@@ -27,6 +27,9 @@ my $SETTLE = 1_000;
 # What a stream is like of which nothing was said; Plack::App::EventSource says it of its own.
 my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 1_048_576, on_slow => 'disconnect', timeout => 60);
 
+# The ends of a client that takes nothing.
+my %GIVEN_UP = map { ($_ => 1) } qw(slow timeout error);
+
 # By the address of the stream, until that has ended.
 my %RELAYS;
 
@@ -75,7 +78,10 @@ sub of {
     my $known = $self;
     weaken $known;
     $stream->on_close(sub { $known->close if $known });
-    $self->_await_hub if !$stream->is_blocking;
+    if (!$stream->is_blocking) {
+        $native->on_close(sub { $known->_give_up($_[1]) if $known });
+        $self->_await_hub;
+    }
     return $self;
 }
 
@@ -134,6 +140,17 @@ sub _copy {
     my $count = sysread $self->{ours}, (my $bytes), $BYTES;
     return $!{EAGAIN} || $!{EINTR} if !defined $count;
     return $count && $self->{stream}->hand_on($bytes);
+}
+
+# The hub has given the client up, for it takes nothing. Whoever waits until it takes what is left waits for ever, and so
+# does the server.
+sub _give_up {
+    my ($self, $why) = @_;
+    return if !$GIVEN_UP{$why} || !$self->{ours} || $self->{owner} != $$;
+    my $socket = $self->{stream}->socket;
+    $self->_end;
+    shutdown $socket, 2 if $socket && defined fileno $socket;
+    return;
 }
 
 # The stream ends as the one that the hub has written to.
