@@ -340,7 +340,8 @@ Says that it is meant that each process has a hub of its own, so that nothing is
     show_channel => 'event'
 
 Has events say which channel they came from: with C<event> by their type, if they have none of their own; with C<data> the
-data becomes JSON, an object with C<channel> and C<data>, which is the event's data, or its C<json>. Not by default.
+data becomes JSON, an object with C<channel> and C<data>, which is the event's data, or its C<json>. Not by default, and not
+for a subclass.
 
 =head2 start
 
@@ -405,7 +406,8 @@ newest of, for C<< on_slow => 'newest' >>.
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
 Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
-or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread; then nothing is published.
+or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block; then nothing is
+published.
 
 =head2 stats
 

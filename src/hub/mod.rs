@@ -112,6 +112,14 @@ pub struct Publication {
     pub id: Option<Box<[u8]>>,
 }
 
+impl Publication {
+    /// How many bytes it is: what carries a small event is larger than that.
+    pub fn size(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| id.len());
+        std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len() + id
+    }
+}
+
 /// What one stream alone is told.
 #[derive(Clone, Debug)]
 pub enum Told {

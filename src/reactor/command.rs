@@ -4,7 +4,6 @@ use crate::hub;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
-use std::mem::size_of_val;
 use std::time::Duration;
 
 /// How a stream begins.
@@ -131,8 +130,7 @@ impl Command {
         match self {
             Self::Open { beginning, .. } => beginning.head.len(),
             Self::Push { event, .. } => event.len(),
-            // What carries a small event is larger than that, and waits with it.
-            Self::Publish { publication, .. } => size_of_val(&**publication) + publication.event.len(),
+            Self::Publish { publication, .. } => publication.size(),
             _ => 0,
         }
     }

@@ -18,7 +18,7 @@ use POSIX ();
     package Writer;
     sub new   { return bless {out => '', is_closed => 0}, shift }
     sub close { $_[0]{is_closed} = 1; return }
-    sub write { $_[0]{out} .= $_[1]; return }
+    sub write { $_[0]{out} .= $_[1];  return }
 }
 
 my $hub    = EventSource::Hub->new;

@@ -7,6 +7,12 @@ use utf8;
 use lib 't/lib';
 use EventSource::XS;
 use Test::More;
+
+{
+
+    package OfHub;
+    our @ISA = 'EventSource::Hub';
+}
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Follower;
@@ -47,7 +53,11 @@ my @REFUSED = (
     ['more bytes than there are' => made(history => {bytes   => '9' x 16}), 'bytes of history must be a whole number'],
     ['seconds that are a word'   => made(history => {seconds => 'inf'}),    'seconds of history must be a number'],
     ['seconds below 0'           => made(history => {seconds => -1}),       'seconds of history must be a number'],
-    ['an unknown bound for all'  => made(history_in_all => {hours => 1}),   "unknown bound 'hours' of history_in_all"],
+    [
+        'channels shown by a subclass' => sub { OfHub->new(show_channel => 'event') },
+        'show_channel .+ not for a subclass'
+    ],
+    ['an unknown bound for all' => made(history_in_all => {hours => 1}), "unknown bound 'hours' of history_in_all"],
     [
         'no number of seconds for all' => made(history_in_all => {seconds => 'x'}),
         'seconds of history_in_all must be a number'

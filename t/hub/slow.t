@@ -184,10 +184,12 @@ subtest 'a client that never reads is let go of' => sub {
             my $server = HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
             $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first one has come and gone');
-            my $before = $server->stats->{descriptors};
-            my $slow   = $server->stream($path, channels => 'a', class => 'SlowReader');
-            my $is_over =
-                sub { $server->publish(channel => 'a', count => 100, bytes => $BYTES); $server->stats->{slow}{disconnect} };
+            my $before  = $server->stats->{descriptors};
+            my $slow    = $server->stream($path, channels => 'a', class => 'SlowReader');
+            my $is_over = sub {
+                $server->publish(channel => 'a', count => 100, bytes => $BYTES);
+                $server->stats->{slow}{disconnect};
+            };
             ok wait_until($DEADLINE, $is_over), 'one that never reads is overtaken';
             $server->stats_ok(sub { $_->{descriptors} <= $before }, 'and holds nothing any more');
             $slow->leave;

@@ -36,6 +36,8 @@ sub take_over {
     my ($class, $hub, $way) = @_;
     return                                                           if !defined $way;
     croak "EventSource::Hub: show_channel must be 'event' or 'data'" if $way !~ /\A(?:event|data)\z/;
+    croak 'EventSource::Hub: show_channel makes a hub one of its own class, and is not for a subclass'
+        if ref $hub ne 'EventSource::Hub';
     $hub->{show_channel} = $way;
     bless $hub, $class;
     return;

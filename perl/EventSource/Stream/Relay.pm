@@ -78,6 +78,7 @@ sub of {
     my $known = $self;
     weaken $known;
     $stream->on_close(sub { $known->close if $known });
+
     if (!$stream->is_blocking) {
         $native->on_close(sub { $known->_give_up($_[1]) if $known });
         $self->_await_hub;
