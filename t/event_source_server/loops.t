@@ -4,7 +4,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(only_developers);
+use Developer  qw(only_developers);
+use EventLoops qw(event_loops);
 use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
@@ -12,34 +13,7 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::Hub
 
 only_developers();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
-
-# How each loop is begun, how it runs until it is stopped, but not beyond the deadline, and how it stops.
-my %LOOP = (
-    'AnyEvent' => {
-        begin => 'use AnyEvent; my $cv = AnyEvent->condvar;',
-        run   => 'my $end = AnyEvent->timer(after => $DEADLINE, cb => sub { $cv->send }); $cv->recv; $cv = AE::cv();',
-        stop  => '$cv->send;',
-    },
-    'EV' => {
-        begin => 'use EV;',
-        run   => 'my $end = EV::timer($DEADLINE, 0, sub { EV::break() }); EV::run();',
-        stop  => 'EV::break();',
-    },
-    'Mojo::IOLoop' => {
-        begin => 'use Mojo::IOLoop;',
-        run   => 'my $end = Mojo::IOLoop->timer($DEADLINE => sub { Mojo::IOLoop->stop }); Mojo::IOLoop->start;'
-            . 'Mojo::IOLoop->remove($end);',
-        stop => 'Mojo::IOLoop->stop;',
-    },
-    'IO::Async' => {
-        module => 'IO::Async::Loop',
-        begin  => 'use IO::Async::Loop; my $loop = IO::Async::Loop->new;',
-        run    => 'my $end = $loop->watch_time(after => $DEADLINE, code => sub { $loop->stop }); $loop->run;'
-            . '$loop->unwatch_time($end);',
-        stop => '$loop->stop;',
-    },
-);
+my %LOOP = event_loops();
 
 # What a program prints that is made of these pieces.
 sub printed {
