@@ -148,17 +148,12 @@ subtest 'a callback that waits is not for a child to run' => sub {
     my $ran = 0;
     my ($stream, $client) = Pair->open;
     $stream->close;
-    ok $client->read_all, "it has ended";
-    ok wait_until(
-        $DEADLINE,
-        sub {
-            $stream->on_close(sub { $ran++ });
-            $stream->_want_end;
-        }
-        ),
-        "and what is asked now waits";
+    ok $client->read_all,                                 "it has ended";
+    ok wait_until($DEADLINE, sub { $stream->_want_end }), 'and has been seen to have';
+    $stream->on_close(sub { $ran++ });    # what is asked now waits
     pipe my $from, my $to or die "pipe: $!";
     defined(my $pid = fork) or die "fork: $!";
+
     if (!$pid) {
         syswrite $to, EventSource::XS->dispatch . " $ran";
         POSIX::_exit(0);
