@@ -1,7 +1,7 @@
 //! Streams that follow the channels of a hub: the hub's log is what they are sent after what waits for them alone.
 
 use super::finishing::Spread;
-use super::{Answer, HubId, Io, Reactor, StreamId};
+use super::{Answer, Entry, HubId, Io, Reactor, StreamId};
 use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
 use crate::stream::{Reason, Stream};
 use std::collections::BTreeMap;
@@ -178,6 +178,9 @@ pub(super) fn sent(
     (sent.bytes, sent.events)
 }
 
+/// A stream, the hubs, and the place for answers.
+type Found<'a, S> = (&'a mut Entry<S>, &'a mut Hubs, &'a mut Vec<Answer>);
+
 impl<I: Io> Reactor<I> {
     /// Has all streams looked at that follow a channel to which something was published.
     pub(super) fn mark_followers(&mut self) {
@@ -196,14 +199,19 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// The stream, if it is there, with what is changed along with it.
+    fn entry_and_hubs(&mut self, id: StreamId) -> Option<Found<'_, I::Socket>> {
+        let entry = self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
+        Some((entry, &mut self.hubs, &mut self.answers))
+    }
+
     pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, now: Instant) {
         self.flush_hub(hub, now); // it is to find the history that is remembered
         if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
             return self.refuse(id, Reason::Server);
         }
-        let Self { hubs, entries, answers, .. } = self;
-        let entry = match entries.get_mut(id.slot as usize) {
-            Some(Some(entry)) if entry.serial == id.serial && entry.stream.ending().is_none() => entry,
+        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+            Some(found) if found.0.stream.ending().is_none() => found,
             _ => return,
         };
         let following =
@@ -224,10 +232,9 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn unfollow(&mut self, id: StreamId, topics: Option<&[Topic]>) {
-        let Self { hubs, entries, answers, .. } = self;
-        let entry = match entries.get_mut(id.slot as usize) {
-            Some(Some(entry)) if entry.serial == id.serial => entry,
-            _ => return,
+        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+            Some(found) => found,
+            None => return,
         };
         if let Some(following) = &mut entry.following {
             let mut told = Vec::new();
@@ -252,10 +259,9 @@ impl<I: Io> Reactor<I> {
 
     /// A stream that ends is sent what was published before.
     pub(super) fn stop_following(&mut self, id: StreamId) {
-        let Self { hubs, entries, answers, .. } = self;
-        let entry = match entries.get_mut(id.slot as usize) {
-            Some(Some(entry)) if entry.serial == id.serial => entry,
-            _ => return,
+        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+            Some(found) => found,
+            None => return,
         };
         if let Some(mut following) = entry.following.take() {
             let mut told = Vec::new();
@@ -269,8 +275,7 @@ impl<I: Io> Reactor<I> {
 
     /// The position of a stream that has been sent all that was published, as a block.
     pub(super) fn position(&mut self, id: StreamId) -> Option<Vec<u8>> {
-        let Self { hubs, entries, .. } = self;
-        let entry = entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
+        let (entry, hubs, _) = self.entry_and_hubs(id)?;
         let following = entry.following.as_mut()?;
         let hub = hubs.get(following.hub)?;
         hub.is_up_to_date(&following.follower).then(|| hub.position(&mut following.follower))

@@ -2,6 +2,7 @@
 
 use super::encode::{accepted, RawField};
 use super::guard::{self, Report, OK};
+use super::stream::seconds;
 use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
 use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
 use crate::log::Bounds;
@@ -9,7 +10,6 @@ use crate::reactor::{Handle, Heading, Publisher};
 use std::io;
 use std::os::raw::{c_char, c_int};
 use std::slice;
-use std::time::Duration;
 
 /// `esx_text`
 #[derive(Clone, Copy)]
@@ -68,11 +68,6 @@ struct RawRequest {
     after: RawText,
     last: usize,
     start: u8,
-}
-
-fn seconds(seconds: f64) -> Duration {
-    const LONG: f64 = 1e9;
-    Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(LONG) } else { LONG })
 }
 
 #[no_mangle]

@@ -36,7 +36,7 @@ mod pushed {
 }
 
 /// Perl's seconds. What is no time at all is a very long one.
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     const LONG: f64 = 1e9;
     Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(LONG) } else { LONG })
 }
