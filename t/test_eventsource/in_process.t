@@ -254,6 +254,18 @@ subtest 'a handler that does not return' => sub {
     ok $es->wait_for(sub { !EventSource::XS->stats->{native} }), 'no stream is left';
 };
 
+# Which is while the client takes what no longer fits, more often than not.
+subtest 'one that is interrupted while its client reads' => sub {
+    my $es = plain(sub { my $number = 0; $_[0]->write('data: ' . ++$number . "\n\n") while 1 });
+    for (1 .. 20) {
+        my $stream  = $es->get('/', cut_after => 0.02);
+        my @numbers = map { $_->{data} } $stream->events(1_000_000, 0.01);
+        is $stream->status, 200, 'it has answered';
+        cmp_ok scalar @numbers, '>', 1, 'and sent';
+        is_deeply \@numbers, [1 .. @numbers], 'of which nothing is lost';
+    }
+};
+
 subtest 'one that has not even answered' => sub {
     my $line;
     my $es = Test::EventSource->new(
