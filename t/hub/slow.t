@@ -8,7 +8,8 @@ use Developer qw(needs only_developers);
 use Deadline  qw(wait_until);
 use Follower  qw(blocks);
 use HubServer;
-use Numbered ();
+use List::Util qw(max);
+use Numbered   ();
 use Server;
 use SlowReader;
 use Test::More;
@@ -58,6 +59,13 @@ sub publish_all {
         $reader->{body} = '';
     }
     return is_deeply $reader->{numbers}, [1 .. $COUNT], 'its neighbour gets all, in order';
+}
+
+# How far it is from one number to the next where most are left out. It may be overtaken more than once, and have room for
+# all of the last events: how much the kernel holds for a client that does not read grows with time.
+sub most_left_out {
+    my @numbers = @_;
+    return max(map { $numbers[$_] - $numbers[$_ - 1] } 1 .. $#numbers);
 }
 
 sub with_slow_reader {
@@ -150,9 +158,9 @@ subtest "on_slow 'newest'" => sub {
             my @numbers = numbers(@blocks);
             is_deeply \@numbers,            [sort { $a <=> $b } @numbers], 'what it got is whole and in order';
             is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],        'the newest of each of five keys last';
-            cmp_ok $numbers[-5] - $numbers[-6], '>', 50, 'and nothing between these and what was on its way';
-            is scalar gaps(@blocks),           0, 'that is no gap';
-            is $server->stats->{slow}{newest}, 1, 'it is counted';
+            cmp_ok most_left_out(@numbers), '>', 50, 'and some time nothing between these and what was on its way';
+            is scalar gaps(@blocks), 0, 'that is no gap';
+            cmp_ok $server->stats->{slow}{newest}, '>=', 1, 'it is counted';
             $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
             my $next = $COUNT + 3;
             ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'it goes on';
@@ -170,7 +178,8 @@ subtest 'of a channel without keys the newest event' => sub {
             publish_all($server, $reader);
             ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE), 'when it reads it gets the newest';
             my @numbers = numbers(blocks($slow->text));
-            cmp_ok $numbers[-1] - $numbers[-2], '>', 50, 'and none of those before';
+            is $numbers[-1], $COUNT, 'and that is the last';
+            cmp_ok most_left_out(@numbers), '>', 50, 'and none of those before';
         }
     );
 };
