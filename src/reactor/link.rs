@@ -189,8 +189,8 @@ pub(super) struct Link {
     past: Stats,
     slots: Mutex<Slots>,
     hubs: AtomicU32,
-    /// Answers that nobody has fetched yet, by ticket.
-    counted: Mutex<HashMap<u64, (hub::Counts, usize)>>,
+    /// What somebody waits for, by ticket, and the answer when it is there.
+    counted: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
     tickets: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -313,23 +313,29 @@ impl Link {
     /// What a hub has counted, and how many streams follow a channel. Nothing, if the reactor does not answer in time.
     pub(super) fn ask(&self, hub: HubId, channel: &[u8], time: Duration) -> Option<(hub::Counts, usize)> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        lock(&self.counted).insert(ticket, None);
         self.send(Command::Ask { hub, ticket, channel: channel.into() }, 0, None);
-        let is_there = || lock(&self.counted).contains_key(&ticket);
+        let is_there = || matches!(lock(&self.counted).get(&ticket), Some(Some(_)));
         self.wait(time, || is_there() || self.is_dead());
-        lock(&self.counted).remove(&ticket)
+        lock(&self.counted).remove(&ticket).flatten()
     }
 
+    /// Answers one that asked; one that has not waited for it is gone.
     pub(super) fn answer(&self, ticket: u64, counts: hub::Counts, followers: usize) {
-        lock(&self.counted).insert(ticket, (counts, followers));
+        if let Some(answer) = lock(&self.counted).get_mut(&ticket) {
+            *answer = Some((counts, followers));
+        }
     }
 
     pub(super) fn free(&self, stream: StreamId) {
         lock(&self.slots).free.push(stream.slot);
     }
 
-    /// Takes the place of one that is dead: what that has to tell yet is told here, by the descriptor that is watched.
+    /// Takes the place of one that is dead: what that has to tell yet is told here, by the descriptor that is watched. A
+    /// hub that is of that one still is none of those here.
     pub(super) fn follow(&mut self, dead: &Self) {
         self.mailboxes = Arc::clone(&dead.mailboxes);
+        self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.stats();
         self.past.ended[Reason::Error as usize] += self.past.open; // those that it is just about to count
         self.past.open = 0;
@@ -431,6 +437,29 @@ mod tests {
             });
             assert_eq!(inbox.len(), 3);
         }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn an_answer_that_comes_too_late_is_not_kept() {
+        let (link, inbox) = link();
+        assert_eq!(link.ask(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
+        let ticket = match inbox.recv().map(|envelope| envelope.command) {
+            Ok(Command::Ask { ticket, .. }) => ticket,
+            other => panic!("it asked otherwise: {}", other.is_ok()),
+        };
+        link.answer(ticket, hub::Counts::default(), 7);
+        assert!(lock(&link.counted).is_empty());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // a signal is a system call
+    fn no_hub_has_the_name_of_one_of_a_dead_reactor() {
+        let (dead, _) = link();
+        let (mut link, _) = link();
+        let old = [dead.new_hub(), dead.new_hub()];
+        link.follow(&dead);
+        assert!(!old.contains(&link.new_hub()));
     }
 
     #[test]
