@@ -15,7 +15,7 @@ use Carp       qw(croak);
 use Deadline   qw(wait_until);
 use Developer  qw(has_command);
 use File::Temp ();
-use POSIX      ();
+use Program    ();
 
 my $DEADLINE = 10;    # seconds
 
@@ -24,35 +24,27 @@ my $DEADLINE = 10;    # seconds
 sub begin {
     my ($class, $thread, $calls, $how) = @_;
     my $self =
-        bless {owner => $$, map { ($_ => File::Temp->new(TEMPLATE => 'strace-XXXXXX', TMPDIR => 1)) } qw(said trace)},
+        bless {strace => Program->new('strace'), trace => File::Temp->new(TEMPLATE => 'strace-XXXXXX', TMPDIR => 1)},
         $class;
-    defined(my $pid = $self->{pid} = fork) or croak "Fault: fork: $!";
-    if (!$pid) {
-        open STDOUT, '>>', $self->{said}->filename;
-        open STDERR, '>&', \*STDOUT;
-        my @what = map { ('-e', $_) } "trace=$calls", 'signal=none', "inject=$calls:$how";
-        exec 'strace', '-o', $self->{trace}->filename, @what, '-p', $thread or POSIX::_exit(127);
-    }
-    my $is_there = sub { _text($self->{said}) =~ /attached/ };
-    wait_until($DEADLINE, sub { $is_there->() || $self->_has_ended });
-    croak 'Fault: ' . _text($self->{said}) if !$is_there->();
+    my @what = map { ('-e', $_) } "trace=$calls", 'signal=none', "inject=$calls:$how";
+    $self->{strace}->run({}, 'strace', '-o', $self->{trace}->filename, @what, '-p', $thread);
+    my $is_there = sub { $self->{strace}->log =~ /attached/ };
+    wait_until($DEADLINE, sub { $is_there->() || $self->{strace}->has_ended });
+    croak 'Fault: ' . $self->{strace}->log if !$is_there->();
     return $self;
 }
 
 # How often it has hit so far.
 sub count {
     my $self = shift;
-    return scalar(() = _text($self->{trace}) =~ /\(INJECTED\)$/mg);
+    open my $lines, '<', $self->{trace}->filename or croak "Fault: $!";
+    return scalar grep { /\(INJECTED\)$/ } readline $lines;
 }
 
 # Ends it, and says how often it has hit.
 sub end {
     my $self = shift;
-    if (!$self->_has_ended) {
-        kill TERM => $self->{pid};
-        wait_until($DEADLINE, sub { $self->_has_ended }) or kill KILL => $self->{pid};
-        $self->_has_ended or waitpid $self->{pid}, 0;
-    }
+    $self->{strace}->stop;
     return $self->count;
 }
 
@@ -61,28 +53,6 @@ sub missing {
     return 'there is no strace here'       if !has_command('strace');
     return 'strace may trace nothing here' if system('strace -o /dev/null true 2>/dev/null') != 0;
     return;
-}
-
-sub DESTROY {
-    my $self = shift;
-    local ($@, $!, $?) = ('', 0, 0);
-    $self->end if $self->{owner} == $$;
-    return;
-}
-
-# Private functions and methods
-
-sub _has_ended {
-    my $self = shift;
-    $self->{has_ended} ||= waitpid($self->{pid}, POSIX::WNOHANG()) != 0;
-    return $self->{has_ended};
-}
-
-sub _text {
-    my $file = shift;
-    open my $lines, '<', $file->filename or croak "Fault: $!";
-    local $/;
-    return readline($lines) // '';
 }
 
 1;

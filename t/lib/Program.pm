@@ -2,28 +2,44 @@ package Program;
 use strict;
 use warnings;
 
-# A Perl program of this distribution that runs beside a test, and is ended with it, by its pid.
+# A program that runs beside a test and is gone when the object is: stopped by its pid, its process group killed, reaped.
+# What it printed is shown when the test fails.
 #
 #   my $crowd = Program->start(['examples/live/crowd', $server->url(''), 40], LIVE_SECRET => $secret);
+#   my $other = Program->new('other')->run(\%environment, @command);
 
 use Carp         qw(croak);
+use Config       qw(%Config);
 use Deadline     qw(wait_until);
 use File::Spec   ();
 use File::Temp   ();
-use POSIX        qw(WNOHANG);
+use POSIX        qw(WNOHANG setpgid);
 use Scalar::Util qw(weaken);
 use Test::More;
 
+# An interrupted test ends its programs too, and one whose prove is gone.
+use sigtrap qw(die untrapped HUP INT PIPE TERM);
+
 my $STOP_WITHIN = 5;    # seconds
 
-# Those of this process that run, by pid.
+# Where the tests are, wherever the program changes to.
+my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{[/\\][^/\\]+\z}{}r;
+
+# What runs of this process, by pid: it ends with the test, however the test ends.
 my %RUNNING;
 
 END {
+    $SIG{PIPE} = 'IGNORE';
     $_->_finish for grep { defined } values %RUNNING;
 }
 
 # Public methods
+
+sub has_ended {
+    my $self = shift;
+    if (!defined $self->{status} && waitpid($self->{pid}, WNOHANG) == $self->{pid}) { $self->{status} = $? }
+    return defined $self->{status};
+}
 
 # All that it has printed so far.
 sub log {
@@ -33,38 +49,72 @@ sub log {
     return readline($lines) // '';
 }
 
-sub pid { return $_[0]{pid} }
-
-# Takes the program and its arguments, and what its environment has besides.
-sub start {
-    my ($class, $command, %environment) = @_;
-    my $self = bless {
-        name  => $command->[0],
+# One that does not run yet, by the name that its failures are reported under.
+sub new {
+    my ($class, $name) = @_;
+    return bless {
+        name  => $name,
         owner => $$,
         log   => File::Temp->new(TEMPLATE => 'program-XXXXXX', TMPDIR => 1),
     }, $class;
+}
+
+sub pid { return $_[0]{pid} }
+
+# All of its processes that run.
+sub pids {
+    my $self = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        open my $stat, '<', $file or next;
+        my ($pid, $state, $group) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
+        push @pids, $pid if $group == $self->{pid} && $state ne 'Z';
+    }
+    return @pids;
+}
+
+# Starts it.
+sub run {
+    my ($self, $given, @command) = @_;
+    my %environment = _environment($given);
     defined(my $pid = fork) or croak "Program: fork: $!";
     if (!$pid) {
+        setpgid(0, 0);
         open STDIN,  '<',  File::Spec->devnull;
         open STDOUT, '>>', $self->{log}->filename;
         open STDERR, '>&', \*STDOUT;
-        @ENV{keys %environment} = values %environment;
-        exec {$^X} $^X, '-Mblib', @$command or POSIX::_exit(127);
+        %ENV = %environment;
+        exec {$command[0]} @command or print STDERR "$command[0]: $!\n";
+        POSIX::_exit(127);
     }
+    setpgid($pid, $pid);    # whoever comes first
     $self->{pid} = $pid;
     weaken($RUNNING{$pid} = $self);
     return $self;
 }
 
-# Ends it; its status.
+# Runs a Perl program of this distribution: it and its arguments, and what its environment has besides.
+sub start {
+    my ($class, $command, %environment) = @_;
+    return $class->new($command->[0])->run(\%environment, $^X, @$command);
+}
+
+# Ends it and all that it has started; its status.
 sub stop {
     my $self = shift;
-    return $self->{status} if $self->{owner} != $$ || !delete $RUNNING{$self->{pid}};
+    my $pid  = $self->{pid};
+    return $self->{status} if !$pid || $self->{owner} != $$ || !delete $RUNNING{$pid};
     local ($?, $!);
-    kill TERM => $self->{pid};
-    kill KILL => $self->{pid} if !wait_until($STOP_WITHIN, sub { $self->_has_ended });
-    waitpid $self->{pid}, 0 if !$self->_has_ended;
-    return $self->{status} //= $?;
+    if (!$self->has_ended) {
+        kill TERM => $pid;
+        wait_until($STOP_WITHIN, sub { $self->has_ended });
+    }
+    kill KILL => -$pid;
+    if (!$self->has_ended) {
+        waitpid $pid, 0;
+        $self->{status} = $?;
+    }
+    return $self->{status};
 }
 
 sub DESTROY {
@@ -74,22 +124,24 @@ sub DESTROY {
     return;
 }
 
-# Private methods
+# Private functions and methods
+
+# perl, with what was built and t/lib in front.
+sub _environment {
+    my $given = shift || {};
+    my @libs  = map { File::Spec->rel2abs($_) } 'blib/lib', 'blib/arch';
+    my $path  = join $Config{path_sep}, @libs, $T_LIB, grep { defined && length } $ENV{PERL5LIB};
+    return (%ENV, PERL5LIB => $path, %$given);
+}
 
 # Stops it, and shows what it printed if the test has not gone well.
 sub _finish {
     my $self = shift;
-    return if $self->{owner} != $$ || !$RUNNING{$self->{pid}};
+    return if $self->{owner} != $$ || !$RUNNING{$self->{pid} // ''};
     my $failed = $?                || !Test::More->builder->is_passing;
     $self->stop;
     diag "$self->{name} printed:\n" . $self->log if $failed;
     return;
-}
-
-sub _has_ended {
-    my $self = shift;
-    if (!defined $self->{status} && waitpid($self->{pid}, WNOHANG) == $self->{pid}) { $self->{status} = $? }
-    return defined $self->{status};
 }
 
 1;

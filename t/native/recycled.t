@@ -58,7 +58,7 @@ sub is_sent_away {
 
     # Feersum's status is another if it has waited in vain for connections to end.
     if ($stage->server->{name} eq 'Feersum') {
-        wait_until($DEADLINE, sub { $stage->server->_has_ended });
+        wait_until($DEADLINE, sub { $stage->server->has_ended });
         is $stage->server->{status}, 0, 'the server ends gracefully';
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
