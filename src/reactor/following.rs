@@ -14,6 +14,12 @@ pub(super) struct Following {
     follower: Follower,
 }
 
+impl Following {
+    pub(super) fn is_of(&self, hub: HubId) -> bool {
+        self.hub == hub
+    }
+}
+
 struct Place {
     hub: Hub,
     /// Whether streams that come are sent away.
@@ -286,7 +292,7 @@ impl<I: Io> Reactor<I> {
         let entries = self.entries.iter().enumerate();
         let following = entries.filter_map(|(slot, entry)| {
             let entry = entry.as_ref()?;
-            entry.following.as_ref().filter(|following| following.hub == hub)?;
+            entry.following.as_ref().filter(|following| following.is_of(hub))?;
             Some(StreamId { slot: slot as u32, serial: entry.serial })
         });
         following.collect()
@@ -296,7 +302,7 @@ impl<I: Io> Reactor<I> {
         if let Some(place) = self.hubs.place(hub) {
             place.is_drained = true;
             let streams = self.followers(hub);
-            self.drains.push(Spread::new(streams, within, now));
+            self.drains.push((hub, Spread::new(streams, within, now)));
         }
     }
 

@@ -329,6 +329,22 @@ fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
 }
 
 #[test]
+fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_first() {
+    let mut world = with_history(10);
+    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let [stream, moved] = [(); 2].map(|()| follower(&mut world, settings()));
+    world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
+    let id = world.accounts[moved].id;
+    world.tell(Command::Unfollow { stream: id, topics: None });
+    let request = Request { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
+    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request) });
+    world.pass(Duration::from_secs(11));
+    assert_eq!([stream, moved].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
+}
+
+#[test]
 fn a_stream_that_is_overtaken_again_and_again_has_no_more_waiting_for_that() {
     for on_slow in [OnSlow::Gap, OnSlow::Newest] {
         let mut world = with_policy(3, on_slow);
