@@ -9,9 +9,10 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Sha
 use eventsource_xs::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher};
+use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -236,4 +237,30 @@ fn a_child_has_a_hub_of_its_own() {
     publish(&hub, "news", "after");
     let after = read_until(&mut client, "after\n\n");
     assert_eq!((before + &after).matches("data: ").count(), 2);
+}
+
+#[test]
+fn a_child_writes_nothing_into_what_a_hub_of_its_parent_sends() {
+    let _alone = alone();
+    let hub = hub(1_000);
+    let (socket, mut client) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&hub, &mut stream, &["news"], None));
+    let mut text = read_until(&mut client, "\n\n");
+    let (mut tell, mut told) = UnixStream::pair().expect("a pair of sockets");
+    let child = fork(|| {
+        told.read_exact(&mut [0]).expect("the parent says that it is in the middle of an event");
+        let pushed = stream.push(b"data: of the child\n\n");
+        stream.close(Reason::Application);
+        assert_eq!(pushed, Pushed::Gone);
+    });
+    let large = "x".repeat(1_000_000); // more than a socket takes
+    publish(&hub, "news", &large);
+    eventually("some of it is sent", || stream.waiting_bytes() > 0);
+    tell.write_all(b"x").expect("the child reads");
+    child.wait();
+    publish(&hub, "news", "after");
+    text.push_str(&read_until(&mut client, "after\n\n"));
+    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert!(data == [&*large, "after"], "it is sent as it was published");
 }
