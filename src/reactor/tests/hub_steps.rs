@@ -214,7 +214,9 @@ impl Run {
         let keepalive = any(&mut self.rng, &[None, Some(Duration::from_secs(5))]);
         let timeout = Duration::from_secs(any(&mut self.rng, &[2, 60, 3600]));
         // That as much waits as may is tested in `following`: here what ends for its being slow is what the hub says.
-        let settings = Settings { framing, keepalive, timeout, max_buffered: usize::MAX, ..settings() };
+        let drop_oldest = !self.is_changing && self.rng.bool();
+        let max_buffered = if drop_oldest { 60 } else { usize::MAX };
+        let settings = Settings { framing, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.accounts[stream].follows = true;
