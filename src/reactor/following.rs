@@ -108,8 +108,8 @@ fn is_full(stream: &Stream, takes_nothing: bool) -> bool {
 pub(super) enum Way {
     /// It can.
     Open,
-    /// Something is forgotten that it has not been sent, and it is to be told of that when all is sent that waits for it
-    /// alone: told each time that its socket takes a little, it would have more and more waiting.
+    /// Something is forgotten that it has not been sent, or there are events to be told of before that, and it is told when all
+    /// is sent that waits for it alone: told each time that its socket takes a little, it would have more and more waiting.
     Later,
     /// It is to end for that.
     Overtaken,
@@ -135,10 +135,22 @@ pub(super) fn catch_up(
     if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(follower))) {
         return Way::Later;
     }
+    if follower.is_replaying() && !(hub.disconnects() && hub.is_overtaken(follower)) {
+        if !is_blocked && stream.waiting_bytes() == 0 {
+            let mut told = Vec::new();
+            hub.replay(follower, &mut told);
+            tell(stream, told, id, answers);
+        }
+        return Way::Later;
+    }
     match hub.catch_up(follower) {
         Ok(told) => {
             tell(stream, told, id, answers);
-            Way::Open
+            if follower.is_replaying() {
+                Way::Later
+            } else {
+                Way::Open
+            }
         }
         Err(_) => Way::Overtaken,
     }
