@@ -9,9 +9,12 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Sha
 use eventsource_xs::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher};
+use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
-use std::io::Read;
+use std::fs::DirEntry;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -236,4 +239,66 @@ fn a_child_has_a_hub_of_its_own() {
     publish(&hub, "news", "after");
     let after = read_until(&mut client, "after\n\n");
     assert_eq!((before + &after).matches("data: ").count(), 2);
+}
+
+#[test]
+fn a_child_writes_nothing_into_what_a_hub_of_its_parent_sends() {
+    let _alone = alone();
+    let hub = hub(1_000);
+    let (socket, mut client) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&hub, &mut stream, &["news"], None));
+    let mut text = read_until(&mut client, "\n\n");
+    let (mut tell, mut told) = UnixStream::pair().expect("a pair of sockets");
+    let child = fork(|| {
+        told.read_exact(&mut [0]).expect("the parent says that it is in the middle of an event");
+        let pushed = stream.push(b"data: of the child\n\n");
+        stream.close(Reason::Application);
+        assert_eq!(pushed, Pushed::Gone);
+    });
+    let large = "x".repeat(1_000_000); // more than a socket takes
+    publish(&hub, "news", &large);
+    eventually("some of it is sent", || stream.waiting_bytes() > 0);
+    tell.write_all(b"x").expect("the child reads");
+    child.wait();
+    publish(&hub, "news", "after");
+    text.push_str(&read_until(&mut client, "after\n\n"));
+    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert!(data == [&*large, "after"], "it is sent as it was published");
+}
+
+/// Has the reactor of this process die: it can no longer wait.
+fn kill_reactor() {
+    let witness = open(without_end(Framing::Plain));
+    let numbers = std::fs::read_dir("/proc/self/fd").expect("it is there").flatten();
+    let is_epoll = |number: &DirEntry| {
+        std::fs::read_link(number.path()).map_or(false, |to| to.to_string_lossy().ends_with("[eventpoll]"))
+    };
+    let epoll = numbers.filter(is_epoll).find_map(|number| number.file_name().to_str()?.parse().ok());
+    let null = std::fs::File::open("/dev/null").expect("it is there");
+    // SAFETY: only the reactor uses that descriptor, and its calls fail from here on.
+    assert!(unsafe { libc::dup2(null.as_raw_fd(), epoll.expect("there is a reactor")) } >= 0);
+    drop(open(without_end(Framing::Plain))); // wakes it
+    eventually("it is dead", || !witness.is_open());
+}
+
+#[test]
+fn a_hub_outlives_its_reactor_and_is_taken_for_no_other_afterwards() {
+    let _alone = alone();
+    let (first, second) = (hub(10), hub(10));
+    kill_reactor();
+    // With each reactor hubs are numbered anew.
+    let id = publish(&first, "news", "before");
+    kill_reactor();
+    let (socket, mut client) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&second, &mut stream, &["news"], None));
+    first.unfollow(&mut stream, None);
+    publish(&second, "news", "of the second");
+    assert!(read_until(&mut client, "of the second\n\n").starts_with("id: "));
+    let (socket, mut client) = local();
+    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(follow(&first, &mut stream, &["news"], Some(&id)));
+    publish(&first, "news", "of the first");
+    assert!(read_until(&mut client, "of the first\n\n").contains("event: gap\n"));
 }

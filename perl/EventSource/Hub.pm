@@ -271,7 +271,8 @@ the hub remembers 65,536, and of older ones only that there were some.
 =head2 Processes
 
 A hub lives in one process. A forked child has one of its own, with an epoch of its own, so on a server with several
-workers what is published in one reaches the streams of that one alone; that is warned of once.
+workers what is published in one reaches the streams of that one alone; that is warned of once. The streams that a hub
+holds are its process's: a child that pushes to one, or closes it, changes nothing, and is answered as if it had ended.
 
 =head2 Which streams
 

@@ -26,6 +26,11 @@ impl Follower {
     pub fn is_following(&self) -> bool {
         !self.topics.is_empty()
     }
+
+    /// Whether it is still to be told of events before its place, by [`replay`](Hub::replay).
+    pub fn is_replaying(&self) -> bool {
+        self.replayed.is_some()
+    }
 }
 
 impl Hub {
@@ -49,11 +54,12 @@ impl Hub {
                 told.extend(events.map(|logged| Told::Event(logged.event.clone())));
                 self.counts.delivered += told.len() as u64 - 1;
             } else {
-                self.counts.delivered += self.tell_before(self.pending(&added, from.place, false), after, &mut told);
+                follower.replayed = Some(from.place).filter(|place| *place < after);
             }
             self.counts.streams += 1;
             self.counts.resumed += u64::from(request.after.is_some());
             follower.place = after;
+            self.replay(follower, &mut told);
         } else {
             self.follow_more(follower, known, &added, &from, &mut told);
         }
@@ -78,7 +84,7 @@ impl Hub {
         if floor > from.place {
             floor = self.forgotten(&beside).max(self.gone_of(added, &known));
         }
-        if from.gap.is_none() && from.place == follower.place && floor <= from.place {
+        if from.gap.is_none() && from.place == follower.place && floor <= from.place && !follower.is_replaying() {
             return; // the order of places brings all of it
         }
         // What it has followed before goes its own way up to here.
@@ -171,7 +177,7 @@ impl Hub {
 
     /// Tells a stream the events between two places. Something of the same time is forgotten, and the stream knows that: so
     /// that it is not told again, each is followed by a position that says so. Answers how many there are.
-    fn tell_before(&self, events: Merge<'_>, through: u64, told: &mut Vec<Told>) -> u64 {
+    fn tell_before<'a>(&self, events: impl Iterator<Item = &'a Logged>, through: u64, told: &mut Vec<Told>) -> u64 {
         let mut count = 0;
         for logged in events.take_while(|logged| logged.place <= through) {
             told.push(Told::Event(logged.event.clone()));
@@ -182,13 +188,36 @@ impl Hub {
         count
     }
 
+    /// Tells a stream of some of the events before its place. Not of all at once: they may be very many, and would wait for
+    /// a client that takes nothing.
+    pub fn replay(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
+        /// So many at a time.
+        const MOST: usize = if cfg!(test) { 5 } else { 1024 };
+        if let Some(place) = follower.replayed.take() {
+            let events =
+                self.pending(&follower.topics, place, false).take_while(|logged| logged.place <= follower.place);
+            let events: Vec<&Logged> = events.take(MOST).collect();
+            follower.replayed = events.get(MOST - 1).map(|last| last.place);
+            let count = self.tell_before(events.into_iter(), follower.place, told);
+            self.counts.delivered += count;
+        }
+    }
+
+    fn replay_all(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
+        while follower.is_replaying() {
+            self.replay(follower, told);
+        }
+    }
+
     /// Hands out everything that a stream has not been sent yet, whatever it is worth to wait for.
     pub fn take_pending(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
         if !follower.is_following() {
             return;
         }
+        self.replay_all(follower, told);
         if self.is_overtaken(follower) {
             told.extend(self.skip(follower));
+            self.replay_all(follower, told);
         }
         self.conflate(follower);
         let before = told.len();
@@ -296,7 +325,7 @@ impl Hub {
     fn pending_of<'a>(&'a self, follower: &'a Follower) -> Merge<'a> {
         /// From so many histories on it is quicker to look at what was published than at each of them.
         const MANY: usize = 8;
-        let Follower { place, ref topics, is_conflated } = *follower;
+        let Follower { place, ref topics, is_conflated, .. } = *follower;
         if place >= self.newest {
             return Merge::Nothing;
         }
@@ -360,9 +389,12 @@ impl Hub {
         };
         let from = From { place: follower.place, told: 0, gap: Some(Gap::Slow), is_start: false };
         let after = self.tell_beginning(&from, floor, false, &mut told);
-        let conflates = self.settings.on_slow == OnSlow::Newest;
-        self.counts.delivered +=
-            self.tell_before(self.pending(&follower.topics, follower.place, conflates), after, &mut told);
+        if self.settings.on_slow == OnSlow::Newest {
+            self.counts.delivered +=
+                self.tell_before(self.pending(&follower.topics, follower.place, true), after, &mut told);
+        } else {
+            follower.replayed = Some(follower.place);
+        }
         follower.place = after;
         told
     }
@@ -415,7 +447,7 @@ impl Hub {
 
     /// Whether a stream has been sent everything. Then its position is the newest place, whatever it follows.
     pub fn is_up_to_date(&self, follower: &Follower) -> bool {
-        self.pending_of(follower).next().is_none() && !self.is_overtaken(follower)
+        !follower.is_replaying() && self.pending_of(follower).next().is_none() && !self.is_overtaken(follower)
     }
 
     /// The position of a stream that is up to date, as a block.

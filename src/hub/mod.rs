@@ -179,6 +179,8 @@ pub struct Follower {
     topics: Topics,
     /// Whether it is sent only the newest for the time being.
     is_conflated: bool,
+    /// From where on it is still to be told of events before its place, if it is.
+    replayed: Option<u64>,
 }
 
 /// What has been counted.

@@ -51,15 +51,16 @@ impl<I: Io> Reactor<I> {
     /// Sends the streams of hubs away whose time has come.
     pub(super) fn go_on_draining(&mut self, now: Instant) {
         let mut drains = std::mem::take(&mut self.drains);
-        for drain in &mut drains {
+        for (hub, drain) in &mut drains {
             while let Some(id) = drain.next(now) {
-                // What follows nothing any more is the application's again.
-                if self.entry(id).map_or(false, |entry| entry.following.is_some()) {
+                // What follows nothing of that hub any more is the application's again, or another hub's.
+                let following = self.entry(id).and_then(|entry| entry.following.as_ref());
+                if following.map_or(false, |following| following.is_of(*hub)) {
                     self.refuse(id, Reason::Server);
                 }
             }
         }
-        drains.retain(|drain| !drain.queue.is_empty());
+        drains.retain(|(_, drain)| !drain.queue.is_empty());
         self.drains = drains;
     }
 

@@ -14,6 +14,12 @@ pub(super) struct Following {
     follower: Follower,
 }
 
+impl Following {
+    pub(super) fn is_of(&self, hub: HubId) -> bool {
+        self.hub == hub
+    }
+}
+
 struct Place {
     hub: Hub,
     /// Whether streams that come are sent away.
@@ -102,8 +108,8 @@ fn is_full(stream: &Stream, takes_nothing: bool) -> bool {
 pub(super) enum Way {
     /// It can.
     Open,
-    /// Something is forgotten that it has not been sent, and it is to be told of that when all is sent that waits for it
-    /// alone: told each time that its socket takes a little, it would have more and more waiting.
+    /// Something is forgotten that it has not been sent, or there are events to be told of before that, and it is told when all
+    /// is sent that waits for it alone: told each time that its socket takes a little, it would have more and more waiting.
     Later,
     /// It is to end for that.
     Overtaken,
@@ -129,10 +135,22 @@ pub(super) fn catch_up(
     if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(follower))) {
         return Way::Later;
     }
+    if follower.is_replaying() && !(hub.disconnects() && hub.is_overtaken(follower)) {
+        if !is_blocked && stream.waiting_bytes() == 0 {
+            let mut told = Vec::new();
+            hub.replay(follower, &mut told);
+            tell(stream, told, id, answers);
+        }
+        return Way::Later;
+    }
     match hub.catch_up(follower) {
         Ok(told) => {
             tell(stream, told, id, answers);
-            Way::Open
+            if follower.is_replaying() {
+                Way::Later
+            } else {
+                Way::Open
+            }
         }
         Err(_) => Way::Overtaken,
     }
@@ -286,7 +304,7 @@ impl<I: Io> Reactor<I> {
         let entries = self.entries.iter().enumerate();
         let following = entries.filter_map(|(slot, entry)| {
             let entry = entry.as_ref()?;
-            entry.following.as_ref().filter(|following| following.hub == hub)?;
+            entry.following.as_ref().filter(|following| following.is_of(hub))?;
             Some(StreamId { slot: slot as u32, serial: entry.serial })
         });
         following.collect()
@@ -296,7 +314,7 @@ impl<I: Io> Reactor<I> {
         if let Some(place) = self.hubs.place(hub) {
             place.is_drained = true;
             let streams = self.followers(hub);
-            self.drains.push(Spread::new(streams, within, now));
+            self.drains.push((hub, Spread::new(streams, within, now)));
         }
     }
 

@@ -283,11 +283,12 @@ impl Handle {
     }
 
     /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
-    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here; and not
-    /// if the child has closed the descriptor, whose number may be another's by now.
+    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here; nor if a
+    /// hub of the parent's holds it, which may send something at any time; and not if the child has closed the descriptor,
+    /// whose number may be another's by now.
     fn adopt(&mut self) -> bool {
         let inherited = self.gauge.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
-        let socket = inherited.filter(|_| self.gauge.waiting_bytes() == 0);
+        let socket = inherited.filter(|_| self.gauge.waiting_bytes() == 0 && !self.gauge.is_kept());
         let (socket, link) = match socket.and_then(|socket| Some((socket, link().ok()?))) {
             Some(both) => both,
             None => {

@@ -147,7 +147,7 @@ pub struct Reactor<I: Io> {
     timers: Timers,
     hubs: Hubs,
     /// The ends of hubs' streams.
-    drains: Vec<Spread>,
+    drains: Vec<(HubId, Spread)>,
     /// The end of the process.
     finishing: Option<Spread>,
     /// Whether the process ends, or has ended all its streams.
@@ -269,7 +269,7 @@ impl<I: Io> Reactor<I> {
     /// When [`fire`](Self::fire) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let finishing = self.finishing.as_ref().map(Spread::next_due);
-        let draining = self.drains.iter().map(Spread::next_due).min();
+        let draining = self.drains.iter().map(|(_, drain)| drain.next_due()).min();
         [self.timers.first(), finishing, draining, self.hubs.next_due()].iter().copied().flatten().min()
     }
 

@@ -126,7 +126,9 @@ impl Publisher {
     /// Has a stream follow something no longer; without topics, anything.
     pub fn unfollow(&self, stream: &mut Handle, topics: Option<Box<[Topic]>>) {
         let process = process();
-        if let Some((_, seat)) = process.seats.iter().find(|(key, _)| *key == self.0.key) {
+        // With a reactor that died its streams have ended, and the hub's number may be another's by now.
+        let is_ours = |(key, seat): &&(u64, Seat)| *key == self.0.key && !seat.link.is_dead();
+        if let Some((_, seat)) = process.seats.iter().find(is_ours) {
             stream.unfollow(seat.hub, topics);
         }
     }

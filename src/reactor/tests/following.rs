@@ -15,19 +15,25 @@ fn with_history(events: usize) -> World {
 fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let mut world = World::new();
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let settings = hub::Settings { history, history_in_all: history, on_slow, gap_event: "gap".into() };
+    let history_in_all = Bounds { events: 10 * events, ..history };
+    let settings = hub::Settings { history, history_in_all, on_slow, gap_event: "gap".into() };
     world.tell(Command::Hub { hub: HUB, epoch: "e".into(), settings: Box::new(settings) });
     world
 }
 
 fn publish(world: &mut World, places: std::ops::RangeInclusive<u64>) {
+    publish_to(world, "c", places);
+}
+
+fn publish_to(world: &mut World, channel: &str, places: std::ops::RangeInclusive<u64>) {
     for place in places {
         let text = format!("{place}.");
         let event = Shared::write(text.len(), |out| {
             out.copy_from_slice(text.as_bytes());
             text.len()
         });
-        let publication = Publication { place, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        let publication =
+            Publication { place, channel: channel.as_bytes().into(), event, key: (*b"").into(), id: None };
         world.tell(Command::Publish { hub: HUB, publication: Box::new(publication) });
     }
 }
@@ -329,6 +335,22 @@ fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
 }
 
 #[test]
+fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_first() {
+    let mut world = with_history(10);
+    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let [stream, moved] = [(); 2].map(|()| follower(&mut world, settings()));
+    world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
+    let id = world.accounts[moved].id;
+    world.tell(Command::Unfollow { stream: id, topics: None });
+    let request = Request { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
+    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request) });
+    world.pass(Duration::from_secs(11));
+    assert_eq!([stream, moved].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
+}
+
+#[test]
 fn a_stream_that_is_overtaken_again_and_again_has_no_more_waiting_for_that() {
     for on_slow in [OnSlow::Gap, OnSlow::Newest] {
         let mut world = with_policy(3, on_slow);
@@ -373,6 +395,31 @@ fn a_client_that_takes_nothing_is_not_kept_more_for_each_time_that_its_stream_fo
         }
         assert_eq!(world.accounts[stream].ended, Some(Reason::Slow).filter(|_| takes_nothing));
     }
+}
+
+#[test]
+fn a_client_that_comes_back_after_long_and_takes_nothing_has_no_more_waiting_for_that() {
+    let mut world = with_policy(1000, OnSlow::Gap);
+    publish_to(&mut world, "quiet", 1..=1000);
+    publish_to(&mut world, "busy", 1001..=2500);
+    world.settle();
+    let stream = world.open(settings(), "");
+    world.accounts[stream].follows = true;
+    world.client(stream).always = Some(Err(libc::EAGAIN));
+    let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
+    let request = Box::new(Request { topics, after: Some((*b"e-1").into()), start: Start::Newest });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request });
+    world.settle();
+    let account = &world.accounts[stream];
+    assert!(account.added_bytes - account.sent.bytes < 1000, "{account:?}");
+    world.client(stream).always = None;
+    world.writable(stream);
+    world.settle();
+    let before: String = (2..=1000).map(|place| format!("{place}.id: e-{place}-1500\n\n")).collect();
+    let first = "id: e-1-0\n\nevent: gap\nid: e-1-1500\ndata: {\"reason\":\"forgotten\"}\n\n";
+    let came = came(&mut world, stream);
+    let expected = format!("{first}{before}{}", numbers(1501..=2500));
+    assert!(came == expected, "{came}");
 }
 
 #[test]

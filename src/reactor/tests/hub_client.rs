@@ -62,6 +62,8 @@ pub(super) struct Connection {
     begins: Option<u64>,
     /// Through which place it was told that something is forgotten.
     told: u64,
+    /// The same, as its id said when it began: what is forgotten of that while it is told of the rest, it has heard of.
+    knows: u64,
     /// The same, when it began to follow: then what is kept beyond the history is not sent.
     told_at_first: u64,
     /// How often it has to be told of a gap, whatever is forgotten.
@@ -112,6 +114,7 @@ impl Connection {
             besides: BTreeSet::new(),
             begins: None,
             told: 0,
+            knows: 0,
             told_at_first: 0,
             must_be_told: 0,
             may_go_back: 0,
@@ -145,6 +148,9 @@ impl Connection {
         let is_plain = !is_invented && told.is_none() && everything.iter().all(|place| naive.is_held(*place));
         let begins = Some(place).filter(|_| is_plain && !is_sent);
         // Who was never here is owed nothing that is forgotten, who knows of it neither.
+        if is_first {
+            self.knows = told.unwrap_or(0).min(naive.newest());
+        }
         let knows = if resumed.is_none() { u64::MAX } else { told.unwrap_or(0) };
         let is_new = |place: u64| !known.iter().any(|topic| matches(topic, naive.event(place).channel));
         let is_owed = |place: &u64| (*place > knows || naive.is_held(*place)) && is_new(*place);
@@ -182,7 +188,7 @@ impl Connection {
     fn is_excused(&self, place: u64, naive: &Naive) -> bool {
         let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_forgotten(place, self.caught_up);
         let told = if naive.is_kept(place) { self.told_at_first } else { self.told };
-        (conflates && naive.is_superseded(place)) || (place <= told && !naive.is_held(place))
+        (conflates && naive.is_superseded(place)) || (place <= told.max(self.knows) && !naive.is_held(place))
     }
 
     /// An id says that it has everything through a place.

@@ -83,8 +83,8 @@ impl Run {
         assert!(counts.events as usize <= history.events);
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
-        let following = self.world.reactor.entries.iter().flatten().filter(|entry| entry.following.is_some());
-        assert_eq!(counts.streams, following.count() as u64);
+        let following = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.following);
+        assert_eq!(counts.streams, following.filter(|following| following.is_of(HUB)).count() as u64);
         self.check_policy(&counts);
     }
 
@@ -97,13 +97,29 @@ impl Run {
         assert!(counts.skipped <= counts.gaps);
     }
 
+    /// Whatever becomes of the streams of one hub, one of another's gets everything.
+    pub(super) fn check_neighbour(&mut self) {
+        if self.world.accounts[self.neighbour].ended.is_some() {
+            return;
+        }
+        let came = self.world.received(self.neighbour);
+        let places =
+            came.lines().filter_map(|line| line.strip_prefix("data: ")?.split(' ').next()?.parse::<u64>().ok());
+        assert!(places.eq(self.seen_beside + 1..=self.published_beside), "{came}");
+        self.world.client(self.neighbour).take_received();
+        self.seen_beside = self.published_beside;
+    }
+
     /// What was handed to the streams is what was counted.
     fn check_delivered(&mut self) {
         let (mut handed, mut pushed) = (0, 0);
-        for account in &self.world.accounts {
+        for (stream, account) in self.world.accounts.iter().enumerate() {
+            assert!(account.is_closed);
+            if stream == self.neighbour {
+                continue;
+            }
             handed += account.sent.events + account.lost.events;
             pushed += account.pushed_events;
-            assert!(account.is_closed);
         }
         let counts = self.world.reactor.hubs.get_mut(HUB).expect("it is there").counts();
         assert_eq!(handed as u64, counts.delivered + counts.gaps + pushed as u64);
@@ -149,7 +165,9 @@ impl Run {
 
     /// In the end nobody is there any more, and nothing is left.
     fn end_all(&mut self) {
-        match self.rng.u8(..4) {
+        let way = self.rng.u8(..4);
+        let is_finished = way == 1;
+        match way {
             0 => {
                 self.is_drained = true;
                 self.world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(5) });
@@ -180,6 +198,10 @@ impl Run {
         }
         while !self.deserted.is_empty() {
             self.desert();
+        }
+        if !is_finished {
+            assert_eq!(self.world.accounts[self.neighbour].ended, None, "what ends one hub's streams ends no other's");
+            self.world.end(self.neighbour, Reason::Application, Ending::Flush);
         }
         self.pass(Duration::from_secs(100_000));
         if has_left {

@@ -25,13 +25,19 @@ pub(super) struct Run {
     pub(super) resumed: u64,
     pub(super) given_ids: u64,
     pub(super) is_drained: bool,
+    /// A stream of another hub, whose client takes everything, and how much was published there.
+    pub(super) neighbour: usize,
+    pub(super) published_beside: u64,
+    pub(super) seen_beside: u64,
     /// Whether streams follow more, or less, while they live.
     is_changing: bool,
 }
 
-fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize]) -> Bounds {
-    let ages = [0, 3, 20, 10_000, 10_000];
-    Bounds { events: any(rng, events), bytes: any(rng, bytes), age: Duration::from_secs(any(rng, &ages)) }
+fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize], is_in_all: bool) -> Bounds {
+    let ages =
+        [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(20), Duration::from_secs(10_000), Duration::MAX];
+    let most_ages = ages.len() - usize::from(is_in_all); // in the end all of it expires
+    Bounds { events: any(rng, events), bytes: any(rng, bytes), age: any(rng, &ages[..most_ages]) }
 }
 
 fn any<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
@@ -61,8 +67,8 @@ impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let hub = HubSettings {
-            history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20], &[1, 200, 10_000, 10_000]),
-            history_in_all: bounds(&mut rng, &[0, 4, 10, 100, 100], &[1, 500, 10_000, 10_000]),
+            history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
+            history_in_all: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
             on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest]),
             gap_event: "gap".into(),
         };
@@ -71,9 +77,13 @@ impl Run {
         for name in [HUB, OTHER_HUB] {
             world.tell(Command::Hub { hub: name, epoch: EPOCH.into(), settings: Box::new(hub.clone()) });
         }
+        let neighbour = Self::open_neighbour(&mut world);
         Self {
             rng,
             world,
+            neighbour,
+            published_beside: 0,
+            seen_beside: 0,
             naive: Naive::new(hub),
             visitors: (0..VISITORS).map(|_| Visitor::default()).collect(),
             deserted: Vec::new(),
@@ -83,6 +93,24 @@ impl Run {
             is_drained: false,
             is_changing,
         }
+    }
+
+    fn open_neighbour(world: &mut World) -> usize {
+        let stream = world.open(Settings { keepalive: None, ..settings() }, "");
+        world.accounts[stream].follows = true;
+        let topics = vec![Topic::Pattern((*b"**").into())];
+        let request = Box::new(Request { topics, after: None, start: Start::Newest });
+        world.tell(Command::Follow { hub: OTHER_HUB, stream: world.accounts[stream].id, request });
+        stream
+    }
+
+    fn publish_beside(&mut self) {
+        self.published_beside += 1;
+        let place = self.published_beside;
+        let event = event(place, &format!("{EPOCH}-{place}"), 1);
+        let channel = any(&mut self.rng, &CHANNELS).as_bytes().into();
+        let publication = Box::new(Publication { place, channel, event, key: (*b"").into(), id: None });
+        self.world.tell(Command::Publish { hub: OTHER_HUB, publication });
     }
 
     pub(super) fn step(&mut self) {
@@ -117,6 +145,9 @@ impl Run {
             _ => any(&mut self.rng, &[1, 1, 1, 2, 10, 40]),
         };
         for _ in 0..count {
+            if self.rng.u8(..4) == 0 {
+                self.publish_beside();
+            }
             let place = self.naive.newest() + 1;
             let channel = any(&mut self.rng, &CHANNELS);
             let key = self.rng.usize(..KEYS.len());
@@ -150,6 +181,7 @@ impl Run {
         self.world.turn();
         self.naive.forget(self.world.now);
         self.check();
+        self.check_neighbour();
         for visitor in 0..VISITORS {
             if self.rng.bool() {
                 self.read(visitor);
@@ -182,7 +214,9 @@ impl Run {
         let keepalive = any(&mut self.rng, &[None, Some(Duration::from_secs(5))]);
         let timeout = Duration::from_secs(any(&mut self.rng, &[2, 60, 3600]));
         // That as much waits as may is tested in `following`: here what ends for its being slow is what the hub says.
-        let settings = Settings { framing, keepalive, timeout, max_buffered: usize::MAX, ..settings() };
+        let drop_oldest = !self.is_changing && self.rng.bool();
+        let max_buffered = if drop_oldest { 60 } else { usize::MAX };
+        let settings = Settings { framing, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.accounts[stream].follows = true;
@@ -242,13 +276,17 @@ impl Run {
         ids[self.rng.usize(..ids.len())].clone()
     }
 
-    pub(super) fn follow(&mut self, visitor: usize, request: Request) {
-        let has_grown = self.world.reactor.hubs.get_mut(HUB).map_or(false, |hub| hub.has_grown());
-        if has_grown {
+    /// What a hub does first when it is asked for something, if it has anything new: all hubs send, and forget.
+    fn flush(&mut self, hub: HubId) {
+        if self.world.reactor.hubs.get_mut(hub).map_or(false, |hub| hub.has_grown()) {
             self.world.flush();
             self.naive.forget(self.world.now);
             self.check();
         }
+    }
+
+    pub(super) fn follow(&mut self, visitor: usize, request: Request) {
+        self.flush(HUB);
         let stream = self.visitors[visitor].connection.as_ref().expect("it is connected").stream;
         let id = self.world.accounts[stream].id;
         let is_open = self.world.reactor.entry(id).map_or(false, |entry| entry.stream.ending().is_none());
@@ -276,6 +314,7 @@ impl Run {
 
     pub(super) fn follow_other_hub(&mut self, stream: usize) {
         if self.follows(stream) {
+            self.flush(OTHER_HUB);
             let request = Request { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
             let stream = self.world.accounts[stream].id;
             self.world.tell(Command::Follow { hub: OTHER_HUB, stream, request: Box::new(request) });
