@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use Carp  qw(croak shortmess);
 use Errno ();
 use EventSource::Parser;
+use HTTP::Headers;
 use Socket qw(MSG_DONTWAIT);
 use Test::Builder;
 use Test::EventSource::Expected;
@@ -39,7 +40,8 @@ sub new {
 # As a server's connection gives its other end.
 sub attach {
     my ($self, $socket) = @_;
-    $self->{socket} = $socket;
+    $self->{socket}   = $socket;
+    $self->{response} = Test::EventSource::Response->new(method => $self->{method});
     Test::EventSource::Remote->not_inherited($socket);
     return;
 }
@@ -119,7 +121,10 @@ sub header {
     return scalar $self->headers->header($name);
 }
 
-sub headers { return $_[0]{response}->head->headers }
+sub headers {
+    my $head = $_[0]{response}->head;
+    return $head ? $head->headers : HTTP::Headers->new;
+}
 
 # Whether the head of the response has come.
 sub is_answered {
@@ -192,17 +197,21 @@ sub response { return $_[0]{response}->head }
 
 sub retry { return $_[0]{parser}->retry }
 
-sub status { return $_[0]{response}->head->code }
+sub status {
+    my $head = $_[0]{response}->head;
+    return $head ? $head->code : undef;
+}
 
 # Private functions and methods
 
 # Sends the request, and waits for the head. What the event source knows of its last connection stays.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                        = Test::EventSource::Response->new(method => $self->{method});
+    $self->{response}                        = Test::EventSource::Response->new;
     $self->{parser}                          = EventSource::Parser->new(max_event => $MAX_EVENT);
     $self->{name}                            = "$self->{method} $self->{path}";
     @$self{qw(raw line events comments why)} = ('', '', [], [], undef);
+    $self->{response}->finish;    # there is none before there is a connection
     my $bytes = $self->{id};
     utf8::encode($bytes);
     $self->{parser}->feed("id: $bytes\n\n")    if length $bytes;
@@ -215,6 +224,7 @@ sub _connect {
         : $self->{why}                ? $self->{why}
         : $self->{response}->is_ended ? 'the connection ended without an answer'
         :                               'it was not answered in ' . $self->_seconds;
+    $self->{why} = $why;
     $self->close;
     my $news = $self->{server}->news;
     die shortmess("Test::EventSource: $self->{name}: $why") . (length $news ? "The server printed:\n$news" : '');
@@ -230,8 +240,9 @@ sub _explain {
         : $self->is_complete          ? 'has ended'
         :                               'was cut off';
     my $head = $self->response;
-    my $type = $head->header('Content-Type') || 'no type';
-    $test->diag("$self->{name}, " . $head->code . " $type, $state. Received " . length($self->raw) . ' bytes:');
+    my $type = $self->header('Content-Type') || 'no type';
+    my $what = $head ? $head->code . " $type" : 'not answered';
+    $test->diag("$self->{name}, $what, $state. Received " . length($self->raw) . ' bytes:');
     my $left = length($self->raw) - $SHOWN;
     $test->diag("  ($left bytes before these)") if $left > 0;
     my $raw = $left > 0 ? substr $self->raw, -$SHOWN : $self->raw;
@@ -451,7 +462,8 @@ All of the body that has come, without the framing.
 
 Leaves and makes the same request anew, with the L</last_event_id> as C<Last-Event-ID> if there is one, as a browser does,
 but without waiting for the reconnection time. Events that were not taken are gone. Croaks as L<Test::EventSource/get>
-does; returns the stream itself.
+does; the stream has ended then, without headers, L</response> and L</status>, and may come back later. Returns the stream
+itself.
 
 =head2 response
 
