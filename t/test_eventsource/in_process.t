@@ -8,6 +8,7 @@ use lib 't/lib';
 use Developer qw(has_module);
 use EventSource::XS;
 use Plack::App::EventSource;
+use POSIX ();
 use Test::EventSource;
 use Test::More;
 use Time::HiRes qw(alarm sleep time);
@@ -295,6 +296,48 @@ subtest q(an alarm of the test's) => sub {
     ok eval { $es->get('/', timeout => 1); 1 } || $@ eq "watchdog\n", 'one that is earlier rings in the application';
     alarm 0;
     like $es->log, qr/watchdog/, 'as it would without us';
+};
+
+subtest 'an application that forks' => sub {
+    for my $native (1, 0) {
+        my ($child, $line, @told);
+        @kept = ();
+        pipe my $ended, my $lives or die "pipe: $!";
+        my $es = keeping(
+            native     => $native,
+            handler_cb => sub {
+                push @kept, $_[0];
+                $_[0]->on_close(sub { push @told, $_[1] });
+                defined($child = fork) or die "fork: $!";
+                return if $child;
+                close $lives;
+                readline $ended;
+                POSIX::_exit(0);
+            },
+        );
+        my $stream = $es->get('/');
+        $kept[0]->push('hello');
+        $stream->like_event('hello', 'the stream goes on');
+        $stream->close;
+        ok $es->wait_for(sub { $kept[0]->push('x'); @told }), 'that the test has left is noticed';
+        is_deeply \@told, ['client'], 'as that';
+        is waitpid($child, POSIX::WNOHANG), 0, 'while the child holds what it has inherited';
+        close $lives;
+        waitpid $child, 0;
+    }
+
+    @kept = ();
+    my $es     = keeping();
+    my $stream = $es->get('/');
+    defined(my $child = fork) or die "fork: $!";
+    if (!$child) {
+        $stream->close;
+        undef $stream;
+        POSIX::_exit(0);
+    }
+    waitpid $child, 0;
+    $kept[0]->push('still there');
+    $stream->like_event('still there', 'a child of the test that leaves ends nothing');
 };
 
 subtest 'a burst that no socket holds' => sub {

@@ -26,6 +26,11 @@ my $SHOWN = 8192;
 # An event of a test may be large.
 my $MAX_EVENT = 1_073_741_824;
 
+# Whose connections these are, besides the process: a thread has copies of those that were there before it.
+my $thread = 0;
+
+sub CLONE { $thread++; return }
+
 # Connects. Options: server, what begins a connection; request, called with a last event ID, gives the bytes to send;
 # method; path; last_event_id; timeout; cut_after.
 sub new {
@@ -41,15 +46,15 @@ sub new {
 sub attach {
     my ($self, $socket) = @_;
     $self->{socket}   = $socket;
+    $self->{owner}    = "$$ $thread";
     $self->{response} = Test::EventSource::Response->new(method => $self->{method});
     Test::EventSource::Remote->not_inherited($socket);
     return;
 }
 
 sub close {
-    my $self   = shift;
-    my $socket = delete $self->{socket};
-    CORE::close $socket if $socket;
+    my $self = shift;
+    $self->_hang_up;
     $self->{response}->finish;
     Test::EventSource::Loop::turn(0);
     return;
@@ -106,7 +111,7 @@ sub fill {
             $self->{response}->finish;
         }
         else { $self->_take($self->{response}->take($bytes)) }
-        CORE::close delete $self->{socket} if $self->{response}->is_ended;
+        $self->_hang_up if $self->{response}->is_ended;
     }
     return;
 }
@@ -252,6 +257,16 @@ sub _explain {
     return;
 }
 
+# What the application has forked holds this end too: to close it would not end the connection.
+sub _hang_up {
+    my $self   = shift;
+    my $socket = delete $self->{socket};
+    return if !$socket || !defined fileno $socket;
+    shutdown $socket, 2 if $self->{owner} eq "$$ $thread";
+    CORE::close $socket;
+    return;
+}
+
 sub _is_event_stream {
     my $head = $_[0]{response}->head;
     return $head && $head->code == 200 && $head->content_type eq 'text/event-stream';
@@ -312,7 +327,7 @@ sub _wait_while {
 sub DESTROY {
     my $self = shift;
     local ($@, $!, $?);
-    CORE::close delete $self->{socket} if $self->{socket};
+    $self->_hang_up;
     return;
 }
 
