@@ -11,6 +11,7 @@ use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
 use Test::More;
+use Time::HiRes qw(ITIMER_REAL setitimer);
 
 my @kept;
 my $events = Plack::App::EventSource->new(
@@ -119,6 +120,52 @@ subtest 'a stream that cannot come back yet' => sub {
         'and says why';
     $es->start;
     $stream->reconnect->like_event({data => 2}, 'then it comes back');
+};
+
+subtest q(an alarm of the test's while it reads) => sub {
+    my @numbers = 1 .. 30_000;
+    my $body    = join '', map { "data: $_\n\n" } @numbers;
+    pipe my $wait, my $go or die "pipe: $!";
+    my $server = sub {
+        return sub {
+            my $writer = $_[0]->([200, ['Content-Type', 'text/event-stream']]);
+            sysread $wait, my $byte, 1;
+            $writer->write($body);
+            $writer->close;
+        };
+    };
+    my $stream = Test::EventSource->new(app => $server, server => 'HTTP::Server::PSGI')->get('/');
+    syswrite $go, 'x';
+    my ($is_reading, $ended, $alarms) = (0, 0, 0);
+    local $SIG{ALRM} = sub { die "alarm\n" if $is_reading };
+    until ($ended) {
+        eval {
+            $is_reading = 1;
+            setitimer(ITIMER_REAL, 0.003);
+            $ended      = $stream->has_ended;
+            $is_reading = 0;
+            1;
+        } or $alarms++;
+        $is_reading = 0;
+    }
+    setitimer(ITIMER_REAL, 0);
+    ok $alarms,               'rings';
+    ok $stream->raw eq $body, 'and nothing is lost of what is sent';
+    is_deeply [map { $_->{data} } $stream->events(40_000)], \@numbers, 'nor of the events';
+};
+
+subtest 'a server that sends faster than the test takes' => sub {
+    my $server = sub {
+        return sub {
+            my $writer = $_[0]->([200, ['Content-Type', 'text/event-stream']]);
+            my $events = "data: 1\n\n" x 1000;
+            1 while eval { $writer->write($events); 1 };
+        };
+    };
+    my $stream = Test::EventSource->new(app => $server, server => 'HTTP::Server::PSGI')->get('/');
+    $stream->like_event(1);
+    ok !$stream->has_ended(0.1), 'is not read for ever';
+    ok $stream->is_open,         'nor to see whether it goes on';
 };
 
 subtest 'a file, with an environment and arguments' => sub {

@@ -14,7 +14,6 @@ use EventSource::XS ();
 use IO::Socket::UNIX;
 use Plack::Middleware::ContentLength;
 use Plack::Util  ();
-use POSIX        qw(SIGALRM SIG_BLOCK SIG_SETMASK sigprocmask);
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 use Test::Builder;
@@ -114,7 +113,7 @@ sub write_timeout {
         return $conn->syswrite($bytes, $length, $offset) if $!{ENOTSOCK};                      # it has been taken over
         next                                             if $!{EINTR};
         return undef                                     if !$!{EAGAIN} || !$self->{stream};
-        _uninterrupted(sub { $self->{stream}->fill });
+        $self->{stream}->fill;
     }
     return undef;
 }
@@ -198,19 +197,6 @@ sub _show_news {
     return if $self->{owner} != $$ || !$? && $test->is_passing;
     my $news = $self->news;
     $test->diag("The application printed:\n$news") if length $news;
-    return;
-}
-
-# Runs code of the client's side, which no alarm is to break off half-way: what it has received would be lost.
-sub _uninterrupted {
-    my $code    = shift;
-    my $alarm   = POSIX::SigSet->new(SIGALRM);
-    my $blocked = POSIX::SigSet->new;
-    sigprocmask(SIG_BLOCK, $alarm, $blocked);
-    my $returned = eval { $code->(); 1 };
-    my $trouble  = $@;
-    sigprocmask(SIG_SETMASK, $blocked);
-    die $trouble if !$returned;
     return;
 }
 

@@ -10,6 +10,7 @@ use Carp  qw(croak shortmess);
 use Errno ();
 use EventSource::Parser;
 use HTTP::Headers;
+use POSIX  qw(SIG_BLOCK SIG_SETMASK sigprocmask);
 use Socket qw(MSG_DONTWAIT);
 use Test::Builder;
 use Test::EventSource::Expected;
@@ -22,6 +23,13 @@ our @CARP_NOT = qw(Test::EventSource);
 
 # How much of what was received a failure shows, in bytes.
 my $SHOWN = 8192;
+
+# How much is taken at once, in bytes: while a test waits, and otherwise, where it is more than a socket holds.
+my $PIECE = 262_144;
+my $MOST  = 8_388_608;
+
+my $SIGNALS = POSIX::SigSet->new;
+$SIGNALS->fillset;
 
 # An event of a test may be large.
 my $MAX_EVENT = 1_073_741_824;
@@ -96,23 +104,20 @@ sub ends_ok {
 sub events {
     my ($self, $most, $seconds) = @_;
     $self->_wait_while($seconds, sub { @{$self->{events}} < $most });
-    return map { $self->_shift_event } 1 .. ($most < @{$self->{events}} ? $most : @{$self->{events}});
+    return map { $_->{event} } splice @{$self->{events}}, 0, $most < @{$self->{events}} ? $most : @{$self->{events}};
 }
 
-# Takes what has come.
+# Takes what has come: all, unless more comes as fast as it is taken. No signal's handler runs meanwhile: one that dies
+# would lose what has been received and not yet been taken.
 sub fill {
-    my $self = shift;
-    while ($self->{socket}) {
-        my $answer = CORE::recv $self->{socket}, my $bytes, 65_536, MSG_DONTWAIT;
-        next if !defined $answer && $!{EINTR};
-        return if !defined $answer && ($!{EAGAIN} || $!{EWOULDBLOCK});
-        if (!defined $answer || !length $bytes) {
-            $self->{why} ||= "the connection was lost: $!" if !defined $answer;
-            $self->{response}->finish;
-        }
-        else { $self->_take($self->{response}->take($bytes)) }
-        $self->_hang_up if $self->{response}->is_ended;
-    }
+    my ($self, $most) = @_;
+    my $blocked = POSIX::SigSet->new;
+    sigprocmask(SIG_BLOCK, $SIGNALS, $blocked);
+    local $@;
+    my $returned = eval { $self->_fill(defined $most ? $most : $MOST); 1 };
+    my $trouble  = $@;
+    sigprocmask(SIG_SETMASK, $blocked);
+    die $trouble if !$returned;
     return;
 }
 
@@ -257,6 +262,24 @@ sub _explain {
     return;
 }
 
+# Takes what has come, so many bytes or a few more.
+sub _fill {
+    my ($self, $most) = @_;
+    while ($self->{socket} && $most > 0) {
+        my $answer = CORE::recv $self->{socket}, my $bytes, 65_536, MSG_DONTWAIT;
+        next if !defined $answer && $!{EINTR};
+        return if !defined $answer && ($!{EAGAIN} || $!{EWOULDBLOCK});
+        if (!defined $answer || !length $bytes) {
+            $self->{why} ||= "the connection was lost: $!" if !defined $answer;
+            $self->{response}->finish;
+        }
+        else { $self->_take($self->{response}->take($bytes)) }
+        $self->_hang_up if $self->{response}->is_ended;
+        $most -= length $bytes;
+    }
+    return;
+}
+
 # What the application has forked holds this end too: to close it would not end the connection.
 sub _hang_up {
     my $self   = shift;
@@ -315,7 +338,7 @@ sub _wait_while {
     $seconds = $self->{timeout} if !defined $seconds;
     my $deadline = time + $seconds;
     while (1) {
-        $self->fill;
+        $self->fill($PIECE);
         return !!1 if !$condition->();
         my $left = $deadline - time;
         return !!0 if $left <= 0 || $self->{response}->is_ended;
