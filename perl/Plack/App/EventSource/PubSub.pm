@@ -85,6 +85,7 @@ sub _body {
         return '';    # there is none, and to look for it might wait
     }
     return (undef, _text(413, "The body is longer than $most bytes")) if $length > $most;
+    return '' if $length == 0;    # Feersum gives nothing to read then
     my $body = _read($env, $length);
     return (undef, _text(400, 'The body cannot be read')) if !defined $body || length $body < $length;
     return $body;
