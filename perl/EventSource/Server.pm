@@ -164,8 +164,7 @@ sub _end_streams {
 
 sub _end_taps {
     my ($self, @how) = @_;
-    my $taps = $self->{taps};
-    $_->_end(@how) for @$taps{sort { $a <=> $b } keys %$taps};
+    $_->_end(@how) for $self->_taps;
     return;
 }
 
@@ -192,7 +191,7 @@ sub _keep_taps_alive {
     return if $self->{keepalive};
     weaken $self;
     $self->{keepalive} =
-        $loop->every($self->{option}{keepalive_interval}, sub { $_->_give_bytes(":\n\n") for values %{$self->{taps}} });
+        $loop->every($self->{option}{keepalive_interval}, sub { $_->_give_bytes(":\n\n") for $self->_taps });
     return;
 }
 
@@ -206,12 +205,11 @@ sub _own_hub {
 sub _publish {
     my ($self, $fields) = @_;
     return if $self->{is_stopped};
-    my $id   = $self->{hub}->publish($self->{channel}, $fields);
-    my $taps = $self->{taps};
-    if (%$taps) {
+    my $id = $self->{hub}->publish($self->{channel}, $fields);
+    if (my @taps = $self->_taps) {
         my $bytes;
         my $encode = sub { $bytes = EventSource::Server::Event->new($fields)->encode if !defined $bytes; $bytes };
-        $_->_give($fields, $encode) for grep { defined } @$taps{sort { $a <=> $b } keys %$taps};
+        $_->_give($fields, $encode) for @taps;
     }
     return $id;
 }
@@ -276,6 +274,13 @@ sub _supply_failed {
     $self->_end_taps(quit => $why);
     $self->_end_streams('error');
     return;
+}
+
+# All taps, in the order in which they were made: a list that holds them, for what one of them is told may close others.
+sub _taps {
+    my $self = shift;
+    my @taps = @{$self->{taps}}{sort { $a <=> $b } keys %{$self->{taps}}};
+    return @taps;
 }
 
 # A hash of what was asked for, by the names that are ours.

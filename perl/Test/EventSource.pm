@@ -460,8 +460,8 @@ A handler that is meant to go on while the test does needs a real server.
 
 =item *
 
-The alarm is perl's one alarm. One that the test has set is set again afterwards, or if it comes first, rings in the
-handler; one that the handler sets takes the place of ours. What blocks in C (a database's client, an event loop without
+The alarm is perl's one alarm. One that the test has set rings in the handler when it is due, and is set again afterwards;
+one that the handler sets takes the place of ours. What blocks in C (a database's client, an event loop without
 events) is interrupted when it is done.
 
 =item *

@@ -96,6 +96,24 @@ subtest 'a tap may emit, tap, close and stop' => sub {
     is $es->emit('three'), undef, 'and it has stopped';
 };
 
+subtest 'a tap may close those after it' => sub {
+    for my $case ([event => sub { $_[0]->emit('x') }], [done => sub { $_[0]->stop }]) {
+        my ($what, $happens) = @$case;
+        my $es = EventSource::Server->new;
+        my ($other, @told);
+        my $tap = sub {
+            my ($name, $code) = @_;
+            my $told = sub { push @told, $name; $code->() if $code };
+            return $es->out_supply->tap($what eq 'done' ? (sub { }, done => $told) : $told);
+        };
+        $tap->('first', sub { $other->close; undef $other });
+        $other = $tap->('second');
+        $tap->('third');
+        ok eval { $happens->($es); 1 }, "$what: nobody dies of that" or diag $@;
+        is "@told", 'first third', 'and they hear nothing';
+    }
+};
+
 subtest 'what tap is not to be given croaks at its line' => sub {
     my $supply = EventSource::Server->new->out_supply;
     for my $case (

@@ -34,6 +34,15 @@ sub published {
     return @events ? $events[0] : $response->code . ' ' . $response->content =~ s/\n\z//r;
 }
 
+subtest 'what a client sends causes no warnings' => sub {
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    for my $text ('{"data":"\uFFFF"}', '{"json":"\uFDD0"}', "{\"data\":\"\xEF\xBF\xBF\"}") {
+        is ref published('application/json', $text), 'HASH', 'characters that are for nobody are taken';
+    }
+    is_deeply \@warnings, [], 'and said nothing of';
+};
+
 subtest 'the answer' => sub {
     my $response = post('text/plain', 'hello');
     is $response->code,         200,                'says that it was taken';
@@ -149,20 +158,22 @@ subtest 'an event in JSON' => sub {
             '400 retry must be a whole number of milliseconds, in ASCII digits',
             'retry below 0'
         ],
-        ['{"data":["a"]}',             '400 data must be a string',             'an array of data'],
-        ['{"data":{}}',                '400 data must be a string',             'an object of data'],
-        ['{"data":true}',              '400 data must be a string',             'data that is true'],
-        ['{"event":false,"data":"x"}', '400 event must be a string',            'event that is false'],
-        ['{"bytes":1,"data":"x"}',     q(400 There is no field 'bytes'),        'an option that is no field'],
-        ['{"musing":"x"}',             q(400 There is no field 'musing'),       'a field that is none'],
-        ['[]',                         '400 The body is not an object in JSON', 'an array'],
-        ['"text"',                     '400 The body is not an object in JSON', 'a string'],
-        ['null',                       '400 The body is not an object in JSON', 'null'],
-        ['{"data":"x"',                '400 The body is not an object in JSON', 'cut'],
-        ['{"data":"x"} {}',            '400 The body is not an object in JSON', 'two'],
-        ["{\"data\":\"\xFF\"}",        '400 The body is not an object in JSON', 'no UTF-8'],
-        ['[' x 100_000,                '400 The body is not an object in JSON', 'too deep', 200_000],
-        ['',                           '400 The body is not an object in JSON', 'nothing'],
+        ['{"data":["a"]}',              '400 data must be a string',             'an array of data'],
+        ['{"data":{}}',                 '400 data must be a string',             'an object of data'],
+        ['{"data":true}',               '400 data must be a string',             'data that is true'],
+        ['{"event":false,"data":"x"}',  '400 event must be a string',            'event that is false'],
+        ['{"bytes":1,"data":"x"}',      q(400 There is no field 'bytes'),        'an option that is no field'],
+        ['{"musing":"x"}',              q(400 There is no field 'musing'),       'a field that is none'],
+        ['[]',                          '400 The body is not an object in JSON', 'an array'],
+        ['"text"',                      '400 The body is not an object in JSON', 'a string'],
+        ['null',                        '400 The body is not an object in JSON', 'null'],
+        ['{"data":"x"',                 '400 The body is not an object in JSON', 'cut'],
+        ['{"data":"x"} {}',             '400 The body is not an object in JSON', 'two'],
+        ["{\"data\":\"\xFF\"}",         '400 The body is not an object in JSON', 'no UTF-8'],
+        ["{\"data\":\"\xED\xA0\x80\"}", '400 The body is not an object in JSON', 'half a character'],
+        ["{\"json\":\"\xED\xA0\x80\"}", '400 The body is not an object in JSON', 'half of one in a structure'],
+        ['[' x 100_000,                 '400 The body is not an object in JSON', 'too deep', 200_000],
+        ['',                            '400 The body is not an object in JSON', 'nothing'],
     ) {
         my ($body, $event, $what, $max_body) = @$case;
         my @app = $max_body ? (app => pubsub(max_body => $max_body)) : ();

@@ -143,15 +143,16 @@ sub names_are_literal {
 
 sub nobody_gets_in {
     my $server = shift;
-    is asked($server, GET => '/eventsource/secrets')->status,    403, 'GET without the key: 403';
-    is asked($server, HEAD => '/eventsource/secrets')->status,   403, 'HEAD: 403';
-    is asked($server, HEAD => '/eventsource/news')->status,      200, 'HEAD of a stream that may be had: 200';
-    is asked($server, POST => '/eventsource/news', 'x')->status, 403, 'POST without the key: 403';
-    is asked($server, GET => '/declared/weather')->status,       404, 'a node that is not declared: 404';
-    is asked($server, GET => '/eventsource/')->status,           404, 'no node: 404';
-    is asked($server, GET => '/eventsource')->status,            404, 'not even a slash: 404';
-    is asked($server, GET => '/eventsource/a%0Ab')->status,      400, 'a control character: 400';
-    is asked($server, PUT => '/eventsource/news', 'x')->status,  405, 'another method: 405';
+    is asked($server, GET => '/eventsource/secrets')->status,           403, 'GET without the key: 403';
+    is asked($server, HEAD => '/eventsource/secrets')->status,          403, 'HEAD: 403';
+    is asked($server, HEAD => '/eventsource/news')->status,             200, 'HEAD of a stream that may be had: 200';
+    is asked($server, POST => '/eventsource/news', 'x')->status,        403, 'POST without the key: 403';
+    is asked($server, GET => '/declared/weather')->status,              404, 'a node that is not declared: 404';
+    is asked($server, GET => '/eventsource/')->status,                  404, 'no node: 404';
+    is asked($server, GET => '/eventsource')->status,                   404, 'not even a slash: 404';
+    is asked($server, GET => '/eventsource/a%0Ab')->status,             400, 'a control character: 400';
+    is asked($server, PUT => '/eventsource/news', 'x')->status,         405, 'another method: 405';
+    is asked($server, POST => '/eventsource/nobody', '', @KEY)->status, 200, 'POST of nothing: 200';
     is asked($server, POST => '/eventsource/news', 'x' x 65_537, @KEY)->status, 413, 'a body that is too long: 413';
     is asked($server, POST => '/eventsource/news', 'x', @KEY, Origin => 'http://evil.example')->status, 403,
         'a page of another origin: 403';

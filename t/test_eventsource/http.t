@@ -8,7 +8,7 @@ use POSIX ();
 use Test::EventSource;
 use Test::EventSource::Response;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(ITIMER_REAL setitimer sleep);
 
 my $EVENTS = "id: 1\ndata: one\n\ndata: two\n\n";
 my $TYPE   = "Content-Type: text/event-stream\r\n";
@@ -135,6 +135,32 @@ subtest 'over a connection' => sub {
         my $line = __LINE__ - 1;
         like $@, qr/\ATest::EventSource: GET \/: \Q$why\E\s* at \S+ line $line\.\n\z/, 'and why';
     }
+    waitpid $pid, 0;
+};
+
+# While the server does not read, the request waits in the middle, where a signal finds it.
+subtest 'a signal while a long request is sent' => sub {
+    my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
+    my $content  = 'x' x 20_000_000;
+    pipe my $wait, my $go or die "pipe: $!";
+    my $pid = fork;
+    defined $pid or die "fork: $!";
+    if (!$pid) {
+        close $go;
+        my $conn = $listener->accept;
+        sysread $wait, my $byte, 1;
+        my $count = 0;
+        while ($count < length $content && sysread $conn, my $piece, 1_000_000) { $count += $piece =~ tr/x// }
+        print {$conn} "HTTP/1.1 200 OK\r\nContent-Length: ", length $count, "\r\n\r\n$count";
+        POSIX::_exit(0);
+    }
+    close $wait;
+    my $rung = 0;
+    local $SIG{ALRM} = sub { syswrite $go, 'x' if ++$rung == 3 };
+    setitimer(ITIMER_REAL, 0.1, 0.1);
+    my $es = Test::EventSource->new(url => 'http://127.0.0.1:' . $listener->sockport);
+    is $es->post('/', content => $content)->content, length $content, 'does not cut it off';
+    setitimer(ITIMER_REAL, 0, 0);
     waitpid $pid, 0;
 };
 

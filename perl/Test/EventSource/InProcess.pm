@@ -14,7 +14,6 @@ use EventSource::XS ();
 use IO::Socket::UNIX;
 use Plack::Middleware::ContentLength;
 use Plack::Util  ();
-use POSIX        qw(SIGALRM SIG_BLOCK SIG_SETMASK sigprocmask);
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 use Test::Builder;
@@ -25,6 +24,9 @@ our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
 
 # Seconds after which a handler that has caught its interruption is interrupted again.
 my $AGAIN = 0.25;
+
+# Seconds by which clocks may differ: before an alarm is due it is another that rings.
+my $JUST_NOW = 0.01;
 
 # Seconds for what waits for nobody but this process.
 my $PATIENCE = 5;
@@ -114,7 +116,7 @@ sub write_timeout {
         return $conn->syswrite($bytes, $length, $offset) if $!{ENOTSOCK};                      # it has been taken over
         next                                             if $!{EINTR};
         return undef                                     if !$!{EAGAIN} || !$self->{stream};
-        _uninterrupted(sub { $self->{stream}->fill });
+        $self->{stream}->fill;
     }
     return undef;
 }
@@ -201,47 +203,75 @@ sub _show_news {
     return;
 }
 
-# Runs code of the client's side, which no alarm is to break off half-way: what it has received would be lost.
-sub _uninterrupted {
-    my $code    = shift;
-    my $alarm   = POSIX::SigSet->new(SIGALRM);
-    my $blocked = POSIX::SigSet->new;
-    sigprocmask(SIG_BLOCK, $alarm, $blocked);
-    my $returned = eval { $code->(); 1 };
-    my $trouble  = $@;
-    sigprocmask(SIG_SETMASK, $blocked);
-    die $trouble if !$returned;
+# The one alarm that there is, for whichever is due first: of the times at which ours and the test's ring.
+sub _set_alarm {
+    my ($due) = sort { $a <=> $b } grep { defined } @_;
+    my $left = defined $due ? $due - time : 0;
+    setitimer(ITIMER_REAL, !defined $due ? 0 : $left > 0.001 ? $left : 0.001);
     return;
 }
 
+# Rings the test's alarm, as if it were the only one, and sees what it is set to by then. Dies of what it dies of.
+sub _ring {
+    my $theirs = shift;
+    my ($code, $every) = @$theirs{qw(code every)};
+    my $trouble;
+    setitimer(ITIMER_REAL, $every, $every);
+    if (($code || 'DEFAULT') eq 'DEFAULT') {
+        $SIG{ALRM} = 'DEFAULT';    ## no critic (RequireLocalizedPunctuationVars): it is the end
+        kill ALRM => $$;
+    }
+    elsif ($code ne 'IGNORE') {
+        local $@;
+        no strict 'refs';          ## no critic (ProhibitNoStrict): a handler may be given by its name
+        $trouble = \(my $copy = $@) if !eval { &$code('ALRM'); 1 };
+    }
+    @$theirs{qw(due every)} = _timer();
+    return $trouble;
+}
+
+# When the alarm rings, if it is set, and how often after that.
+sub _timer {
+    my ($rest, $every) = getitimer(ITIMER_REAL);
+    return ($rest ? time + $rest : undef, $every || 0);
+}
+
 # Runs code that may not return: it dies at its first step after so many seconds. Returns what it has died of, and where it
-# was then, and what it was asked there. An alarm of the test's that rings earlier is not touched, one that rings later is set again.
+# was then, and what it was asked there. An alarm of the test's rings when it is due, and is set again afterwards.
 sub _within {
     my ($seconds, $code, $ask) = @_;
-    my ($rest, $every) = getitimer(ITIMER_REAL);
-    my $is_taken = $rest && $rest <= $seconds;
-    my $started  = time;
+    my %theirs = (code => $SIG{ALRM});
+    @theirs{qw(due every)} = _timer();
+    my $ours = time + $seconds;
     my ($trouble, $where, $answer);
     {
         local $@;
-        local $SIG{ALRM} = $is_taken ? $SIG{ALRM} || 'DEFAULT' : sub {
+        local $SIG{ALRM} = sub {
+            if (defined $theirs{due} && $theirs{due} <= $ours && $theirs{due} <= time + $JUST_NOW) {
+                my $died = _ring(\%theirs);
+                _set_alarm($ours, $theirs{due});
+                die $$died if $died;
+                return;
+            }
+            $ours = time + $AGAIN;
+            _set_alarm($ours, $theirs{due});
             $answer = $ask->() if !defined $where;
             $where ||= _place();
             die bless {}, 'Test::EventSource::Interrupted';
         };
         my $ended = eval {
-            setitimer(ITIMER_REAL, $seconds, $AGAIN) if !$is_taken;
+            _set_alarm($ours, $theirs{due});
             my $returned = eval { $code->(); 1 };
             $trouble = $@ if !$returned;
-            setitimer(ITIMER_REAL, 0, 0) if !$is_taken;
+            setitimer(ITIMER_REAL, 0, 0);
             1;
         };
-        setitimer(ITIMER_REAL, 0, 0) if !$is_taken;
-        $trouble = $@                if !$ended;
+        setitimer(ITIMER_REAL, 0, 0);
+        $trouble = $@ if !$ended;
     }
-    if ($rest && !$is_taken) {
-        my $left = $rest - (time - $started);
-        setitimer(ITIMER_REAL, $left > 0.001 ? $left : 0.001, $every || 0);
+    if (defined $theirs{due}) {
+        my $left = $theirs{due} - time;
+        setitimer(ITIMER_REAL, $left > 0.001 ? $left : 0.001, $theirs{every});
     }
     return ($trouble, $where, $answer);
 }

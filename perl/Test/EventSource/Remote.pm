@@ -6,7 +6,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use Carp  qw(croak);
+use Errno ();
 use IO::Socket::INET;
 use Scalar::Util qw(weaken);
 use URI;
@@ -40,7 +41,8 @@ sub begin {
     local $SIG{PIPE} = 'IGNORE';
     while (length $request) {
         my $sent = syswrite $socket, $request;
-        last if !defined $sent;    # there may be an answer all the same
+        next if !defined $sent && $!{EINTR};
+        last if !defined $sent;                # there may be an answer all the same
         substr $request, 0, $sent, '';
     }
     return;

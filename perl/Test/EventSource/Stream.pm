@@ -9,6 +9,8 @@ our $VERSION = '0.100';
 use Carp  qw(croak shortmess);
 use Errno ();
 use EventSource::Parser;
+use HTTP::Headers;
+use POSIX  qw(SIG_BLOCK SIG_SETMASK sigprocmask);
 use Socket qw(MSG_DONTWAIT);
 use Test::Builder;
 use Test::EventSource::Expected;
@@ -22,8 +24,20 @@ our @CARP_NOT = qw(Test::EventSource);
 # How much of what was received a failure shows, in bytes.
 my $SHOWN = 8192;
 
+# How much is taken at once, in bytes: while a test waits, and otherwise, where it is more than a socket holds.
+my $PIECE = 262_144;
+my $MOST  = 8_388_608;
+
+my $SIGNALS = POSIX::SigSet->new;
+$SIGNALS->fillset;
+
 # An event of a test may be large.
 my $MAX_EVENT = 1_073_741_824;
+
+# Whose connections these are, besides the process: a thread has copies of those that were there before it.
+my $thread = 0;
+
+sub CLONE { $thread++; return }
 
 # Connects. Options: server, what begins a connection; request, called with a last event ID, gives the bytes to send;
 # method; path; last_event_id; timeout; cut_after.
@@ -39,15 +53,16 @@ sub new {
 # As a server's connection gives its other end.
 sub attach {
     my ($self, $socket) = @_;
-    $self->{socket} = $socket;
+    $self->{socket}   = $socket;
+    $self->{owner}    = "$$ $thread";
+    $self->{response} = Test::EventSource::Response->new(method => $self->{method});
     Test::EventSource::Remote->not_inherited($socket);
     return;
 }
 
 sub close {
-    my $self   = shift;
-    my $socket = delete $self->{socket};
-    CORE::close $socket if $socket;
+    my $self = shift;
+    $self->_hang_up;
     $self->{response}->finish;
     Test::EventSource::Loop::turn(0);
     return;
@@ -89,23 +104,20 @@ sub ends_ok {
 sub events {
     my ($self, $most, $seconds) = @_;
     $self->_wait_while($seconds, sub { @{$self->{events}} < $most });
-    return map { $self->_shift_event } 1 .. ($most < @{$self->{events}} ? $most : @{$self->{events}});
+    return map { $_->{event} } splice @{$self->{events}}, 0, $most < @{$self->{events}} ? $most : @{$self->{events}};
 }
 
-# Takes what has come.
+# Takes what has come: all, unless more comes as fast as it is taken. No signal's handler runs meanwhile: one that dies
+# would lose what has been received and not yet been taken.
 sub fill {
-    my $self = shift;
-    while ($self->{socket}) {
-        my $answer = CORE::recv $self->{socket}, my $bytes, 65_536, MSG_DONTWAIT;
-        next if !defined $answer && $!{EINTR};
-        return if !defined $answer && ($!{EAGAIN} || $!{EWOULDBLOCK});
-        if (!defined $answer || !length $bytes) {
-            $self->{why} ||= "the connection was lost: $!" if !defined $answer;
-            $self->{response}->finish;
-        }
-        else { $self->_take($self->{response}->take($bytes)) }
-        CORE::close delete $self->{socket} if $self->{response}->is_ended;
-    }
+    my ($self, $most) = @_;
+    my $blocked = POSIX::SigSet->new;
+    sigprocmask(SIG_BLOCK, $SIGNALS, $blocked);
+    local $@;
+    my $returned = eval { $self->_fill(defined $most ? $most : $MOST); 1 };
+    my $trouble  = $@;
+    sigprocmask(SIG_SETMASK, $blocked);
+    die $trouble if !$returned;
     return;
 }
 
@@ -119,7 +131,10 @@ sub header {
     return scalar $self->headers->header($name);
 }
 
-sub headers { return $_[0]{response}->head->headers }
+sub headers {
+    my $head = $_[0]{response}->head;
+    return $head ? $head->headers : HTTP::Headers->new;
+}
 
 # Whether the head of the response has come.
 sub is_answered {
@@ -192,17 +207,21 @@ sub response { return $_[0]{response}->head }
 
 sub retry { return $_[0]{parser}->retry }
 
-sub status { return $_[0]{response}->head->code }
+sub status {
+    my $head = $_[0]{response}->head;
+    return $head ? $head->code : undef;
+}
 
 # Private functions and methods
 
 # Sends the request, and waits for the head. What the event source knows of its last connection stays.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                        = Test::EventSource::Response->new(method => $self->{method});
+    $self->{response}                        = Test::EventSource::Response->new;
     $self->{parser}                          = EventSource::Parser->new(max_event => $MAX_EVENT);
     $self->{name}                            = "$self->{method} $self->{path}";
     @$self{qw(raw line events comments why)} = ('', '', [], [], undef);
+    $self->{response}->finish;    # there is none before there is a connection
     my $bytes = $self->{id};
     utf8::encode($bytes);
     $self->{parser}->feed("id: $bytes\n\n")    if length $bytes;
@@ -215,6 +234,7 @@ sub _connect {
         : $self->{why}                ? $self->{why}
         : $self->{response}->is_ended ? 'the connection ended without an answer'
         :                               'it was not answered in ' . $self->_seconds;
+    $self->{why} = $why;
     $self->close;
     my $news = $self->{server}->news;
     die shortmess("Test::EventSource: $self->{name}: $why") . (length $news ? "The server printed:\n$news" : '');
@@ -230,14 +250,43 @@ sub _explain {
         : $self->is_complete          ? 'has ended'
         :                               'was cut off';
     my $head = $self->response;
-    my $type = $head->header('Content-Type') || 'no type';
-    $test->diag("$self->{name}, " . $head->code . " $type, $state. Received " . length($self->raw) . ' bytes:');
+    my $type = $self->header('Content-Type') || 'no type';
+    my $what = $head ? $head->code . " $type" : 'not answered';
+    $test->diag("$self->{name}, $what, $state. Received " . length($self->raw) . ' bytes:');
     my $left = length($self->raw) - $SHOWN;
     $test->diag("  ($left bytes before these)") if $left > 0;
     my $raw = $left > 0 ? substr $self->raw, -$SHOWN : $self->raw;
     $test->diag("  $_") for map { Test::EventSource::Expected::escaped($_) } split /(?<=\n)/, $raw;
     my $news = $self->{server}->news;
     $test->diag("The server printed:\n$news") if length $news;
+    return;
+}
+
+# Takes what has come, so many bytes or a few more.
+sub _fill {
+    my ($self, $most) = @_;
+    while ($self->{socket} && $most > 0) {
+        my $answer = CORE::recv $self->{socket}, my $bytes, 65_536, MSG_DONTWAIT;
+        next if !defined $answer && $!{EINTR};
+        return if !defined $answer && ($!{EAGAIN} || $!{EWOULDBLOCK});
+        if (!defined $answer || !length $bytes) {
+            $self->{why} ||= "the connection was lost: $!" if !defined $answer;
+            $self->{response}->finish;
+        }
+        else { $self->_take($self->{response}->take($bytes)) }
+        $self->_hang_up if $self->{response}->is_ended;
+        $most -= length $bytes;
+    }
+    return;
+}
+
+# What the application has forked holds this end too: to close it would not end the connection.
+sub _hang_up {
+    my $self   = shift;
+    my $socket = delete $self->{socket};
+    return if !$socket || !defined fileno $socket;
+    shutdown $socket, 2 if $self->{owner} eq "$$ $thread";
+    CORE::close $socket;
     return;
 }
 
@@ -289,7 +338,7 @@ sub _wait_while {
     $seconds = $self->{timeout} if !defined $seconds;
     my $deadline = time + $seconds;
     while (1) {
-        $self->fill;
+        $self->fill($PIECE);
         return !!1 if !$condition->();
         my $left = $deadline - time;
         return !!0 if $left <= 0 || $self->{response}->is_ended;
@@ -301,7 +350,7 @@ sub _wait_while {
 sub DESTROY {
     my $self = shift;
     local ($@, $!, $?);
-    CORE::close delete $self->{socket} if $self->{socket};
+    $self->_hang_up;
     return;
 }
 
@@ -451,7 +500,8 @@ All of the body that has come, without the framing.
 
 Leaves and makes the same request anew, with the L</last_event_id> as C<Last-Event-ID> if there is one, as a browser does,
 but without waiting for the reconnection time. Events that were not taken are gone. Croaks as L<Test::EventSource/get>
-does; returns the stream itself.
+does; the stream has ended then, without headers, L</response> and L</status>, and may come back later. Returns the stream
+itself.
 
 =head2 response
 

@@ -85,6 +85,7 @@ sub _body {
         return '';    # there is none, and to look for it might wait
     }
     return (undef, _text(413, "The body is longer than $most bytes")) if $length > $most;
+    return '' if $length == 0;    # Feersum gives nothing to read then
     my $body = _read($env, $length);
     return (undef, _text(400, 'The body cannot be read')) if !defined $body || length $body < $length;
     return $body;
@@ -294,7 +295,8 @@ sub _event_in_form {
 sub _event_in_json {
     my $body = shift;
     local $@;
-    my $event = eval { $JSON->decode($body) };
+    no warnings 'utf8';    # characters that are for nobody are no trouble of ours
+    my $event = defined _characters($body) && eval { $JSON->decode($body) };
     return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
     for my $name (grep { $_ ne 'json' } sort keys %$event) {
         return (undef, "$name must be a string") if ref $event->{$name};

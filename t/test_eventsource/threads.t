@@ -1,0 +1,33 @@
+# ithreads: a thread has copies of the streams of a test, and the test has its own.
+
+use strict;
+use warnings;
+
+use Config;
+use Test::More;
+BEGIN { plan skip_all => 'this perl has no threads' if !$Config{useithreads} }
+use threads;
+
+use Plack::App::EventSource;
+use Test::EventSource;
+
+my @kept;
+my $app    = Plack::App::EventSource->new(handler_cb => sub { push @kept, $_[0] })->to_app;
+my $es     = Test::EventSource->new(app => $app);
+my $stream = $es->get('/');
+
+threads->create(sub { return })->join;
+$kept[0]->push('one');
+$stream->like_event('one', 'a thread that ends with its copy ends nothing');
+
+threads->create(sub { $stream->close; return })->join;
+$kept[0]->push('two');
+$stream->like_event('two', 'nor does one that closes it');
+
+$stream->close;
+my @told;
+$kept[0]->on_close(sub { push @told, $_[1] });
+ok $es->wait_for(sub { @told }), 'the test ends it';
+is_deeply \@told, ['client'], 'as a client';
+
+done_testing;
