@@ -30,10 +30,10 @@ impl Followers {
         self.streams.len() > 2 * self.count + 16
     }
 
-    /// Takes one out that is still there, but follows no longer.
-    pub(super) fn remove(&mut self, stream: StreamId) {
+    /// Takes one out that is still there, but follows no longer. True if most in the list have left.
+    pub(super) fn remove(&mut self, stream: StreamId) -> bool {
         self.streams.retain(|other| *other != stream);
-        self.leave();
+        self.leave()
     }
 
     /// Calls a function with each, and forgets those for which it says that they have left.
@@ -78,4 +78,18 @@ pub(super) struct Pattern {
     /// what even the newest events of keys are lost through.
     pub(super) forgotten: u64,
     pub(super) lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn also_who_is_taken_out_may_leave_most_of_the_list_behind() {
+        let mut followers = Followers::default();
+        let stream = |serial| StreamId { slot: serial, serial };
+        (1..=20).for_each(|serial| followers.add(stream(serial)));
+        assert!(!(1..=18).any(|_| followers.leave()));
+        assert!(followers.remove(stream(20)));
+    }
 }

@@ -243,8 +243,9 @@ impl Hub {
         let is_left = |followed: &Followed| named.as_ref().map_or(true, |named| named.contains(followed));
         let (left, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_left);
         for topic in left {
-            if let Some(followers) = self.followers(topic) {
-                followers.remove(stream);
+            let is_crowded = self.followers(topic).map_or(false, |followers| followers.remove(stream));
+            if is_crowded {
+                self.mark(topic); // as when one leaves
             }
             self.vanish(topic);
         }
