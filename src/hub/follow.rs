@@ -203,7 +203,8 @@ impl Hub {
         }
     }
 
-    fn replay_all(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
+    /// Tells it of all of them.
+    pub(super) fn replay_all(&mut self, follower: &mut Follower, told: &mut Vec<Told>) {
         while follower.is_replaying() {
             self.replay(follower, told);
         }

@@ -116,9 +116,7 @@ impl Case {
             Ok(told) => told,
             Err(_) => return "disconnected".into(),
         };
-        while self.follower.is_replaying() {
-            self.hub.replay(&mut self.follower, &mut told);
-        }
+        self.hub.replay_all(&mut self.follower, &mut told);
         let told = in_words(told);
         let mut blocks = [IoSlice::new(&[]); 64];
         let gathered = self.hub.gather(&self.follower, Framing::Plain, &mut blocks);

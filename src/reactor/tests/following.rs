@@ -21,6 +21,14 @@ fn with_policy(events: usize, on_slow: OnSlow) -> World {
     world
 }
 
+/// A hub beside the one that all follow.
+fn another_hub(world: &mut World) -> HubId {
+    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
+    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    HUB + 1
+}
+
 fn publish(world: &mut World, places: std::ops::RangeInclusive<u64>) {
     publish_to(world, "c", places);
 }
@@ -270,19 +278,17 @@ fn a_stream_that_ends_is_sent_what_was_published_before() {
 #[test]
 fn a_stream_of_one_hub_follows_no_other() {
     let mut world = with_history(10);
-    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
-    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let other = another_hub(&mut world);
     let stream = follower(&mut world, settings());
     let request = Request { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
     let id = world.accounts[stream].id;
-    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request.clone()) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request.clone()) });
     publish(&mut world, 1..=1);
     world.settle();
     assert_eq!(came(&mut world, stream), "1.");
     // When it follows nothing any more, it may.
     world.tell(Command::Unfollow { stream: id, topics: None });
-    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request) });
     publish(&mut world, 2..=2);
     world.settle();
     assert_eq!(came(&mut world, stream), "id: f-0\n\n");
@@ -337,15 +343,13 @@ fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
 #[test]
 fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_first() {
     let mut world = with_history(10);
-    let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
-    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let other = another_hub(&mut world);
     let [stream, moved] = [(); 2].map(|()| follower(&mut world, settings()));
     world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     let id = world.accounts[moved].id;
     world.tell(Command::Unfollow { stream: id, topics: None });
     let request = Request { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
-    world.tell(Command::Follow { hub: HUB + 1, stream: id, request: Box::new(request) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request) });
     world.pass(Duration::from_secs(11));
     assert_eq!([stream, moved].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
 }
