@@ -4,7 +4,7 @@
 //!     cargo bench --no-default-features --bench hub
 
 use eventsource_xs::event::{Framing, Shared};
-use eventsource_xs::hub::{Follower, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
+use eventsource_xs::hub::{Cursor, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::stream::StreamId;
 use std::io::IoSlice;
@@ -38,11 +38,11 @@ impl Case {
         self.hub.publish(Publication { place: self.newest, channel, event, key, id: None }, self.now);
     }
 
-    fn follow(&mut self, topics: &[Topic], start: Start) -> Follower {
-        let mut follower = Follower::default();
+    fn follow(&mut self, topics: &[Topic], start: Start) -> Cursor {
+        let mut cursor = Cursor::default();
         let request = Request { topics: topics.into(), after: None, start };
-        self.hub.follow(STREAM, &mut follower, &request, self.now);
-        follower
+        self.hub.follow(STREAM, &mut cursor, &request, self.now);
+        cursor
     }
 }
 
@@ -64,9 +64,9 @@ fn merge(channels: usize) -> Duration {
     for number in 0..10 * channels {
         case.publish(number % channels, 0);
     }
-    let follower = case.follow(&[pattern("**")], Start::Oldest);
+    let cursor = case.follow(&[pattern("**")], Start::Oldest);
     let mut blocks = vec![IoSlice::new(&[]); 10 * channels];
-    time(|| assert_eq!(case.hub.gather(&follower, Framing::Plain, &mut blocks).blocks, 10 * channels))
+    time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, &mut blocks).blocks, 10 * channels))
 }
 
 /// So many channels that a pattern matches are no more.
@@ -89,8 +89,8 @@ fn leave(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
-    let mut follower = case.follow(&topics, Start::Newest);
-    time(|| case.hub.unfollow(STREAM, &mut follower, Some(&topics), &mut Vec::new()))
+    let mut cursor = case.follow(&topics, Start::Newest);
+    time(|| case.hub.unfollow(STREAM, &mut cursor, Some(&topics), &mut Vec::new()))
 }
 
 /// To publish, while the newest of so many keys are kept.

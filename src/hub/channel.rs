@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 /// Streams that follow. One that has left stays in the list until that is walked, for to find it would take as long.
 #[derive(Debug, Default)]
-pub(super) struct Followers {
+pub(super) struct SubscriberList {
     streams: Vec<StreamId>,
     count: usize,
     /// Whether it is to be walked: something was published.
     pub(super) is_marked: bool,
 }
 
-impl Followers {
+impl SubscriberList {
     pub(super) fn add(&mut self, stream: StreamId) {
         self.streams.push(stream);
         self.count += 1;
@@ -62,7 +62,7 @@ impl Followers {
 pub(super) struct Channel {
     pub(super) name: Arc<[u8]>,
     pub(super) log: Log,
-    pub(super) followers: Followers,
+    pub(super) followers: SubscriberList,
     /// The patterns that its name matches.
     pub(super) patterns: Vec<usize>,
     /// Whether its history may hold more than it may.
@@ -73,7 +73,7 @@ pub(super) struct Channel {
 pub(super) struct Pattern {
     pub(super) glob: Glob,
     pub(super) channels: BTreeSet<usize>,
-    pub(super) followers: Followers,
+    pub(super) followers: SubscriberList,
     /// Through which place any channel of that pattern has forgotten anything, those that are no more included; and
     /// what even the newest events of keys are lost through.
     pub(super) forgotten: u64,
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn also_who_is_taken_out_may_leave_most_of_the_list_behind() {
-        let mut followers = Followers::default();
+        let mut followers = SubscriberList::default();
         let stream = |serial| StreamId { slot: serial, serial };
         (1..=20).for_each(|serial| followers.add(stream(serial)));
         assert!(!(1..=18).any(|_| followers.leave()));

@@ -1,6 +1,6 @@
 //! The events of several channels in the order of their places.
 
-use super::{Followed, Hub};
+use super::{Hub, TopicId};
 use crate::log::Logged;
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
@@ -43,7 +43,7 @@ impl Recent {
 /// All events after a place, of which those are picked that are followed.
 pub(super) struct Picked<'a> {
     pub(super) hub: &'a Hub,
-    pub(super) topics: &'a [Followed],
+    pub(super) topics: &'a [TopicId],
     pub(super) place: u64,
 }
 
@@ -56,8 +56,8 @@ impl<'a> Iterator for Picked<'a> {
             let at = self.hub.recent.channel(self.place)?;
             // If it has vanished since, or is another by now, that event is not there.
             let event = self.hub.channels.get(at as usize).and_then(|channel| {
-                let is_of = |pattern: &usize| self.topics.binary_search(&Followed::Pattern(*pattern as u32)).is_ok();
-                let by_name = self.topics.binary_search(&Followed::Channel(at)).is_ok();
+                let is_of = |pattern: &usize| self.topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
+                let by_name = self.topics.binary_search(&TopicId::Channel(at)).is_ok();
                 (by_name || channel.patterns.iter().any(is_of)).then(|| channel.log.at(self.place)).flatten()
             });
             if event.is_some() {

@@ -1,12 +1,12 @@
 //! Channels, the order of their events, and where each stream is in it.
 //!
 //! A [`Hub`] has one sequence: every event gets the next place in it, and stands in its channel's history
-//! ([`log`](crate::log)). A stream that follows channels is a [`Follower`], one number: all of their events up to that
+//! ([`log`](crate::log)). A stream that follows channels is a [`Cursor`], one number: all of their events up to that
 //! place it has been sent, those after it are still to come, whatever the channels. To follow live is to begin at the
 //! newest place, to resume is to begin further back; there is no queue to copy into. Like a [`Stream`](crate::stream) a hub
 //! does no I/O and reads no clock.
 //!
-//! What a follower is told around the events ([`Told`]) is for its own stream's queue: its position first, a gap if it
+//! What a cursor is told around the events ([`Notice`]) is for its own stream's queue: its position first, a gap if it
 //! has missed something, and events out of the ordinary order.
 
 #![forbid(unsafe_code)]
@@ -29,7 +29,7 @@ use crate::event::{Framing, Shared};
 use crate::log::{Bounds, Log, Logged};
 use crate::stream::{after, StreamId};
 use bytes::Bytes;
-use channel::{Channel, Followers, Pattern};
+use channel::{Channel, Pattern, SubscriberList};
 use glob::Glob;
 use gone::Gone;
 use ids::Ids;
@@ -122,7 +122,7 @@ impl Publication {
 
 /// What one stream alone is told.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum Notice {
     /// Its position: a block with nothing but an id.
     Position(Vec<u8>),
     /// The event that tells of a gap.
@@ -133,7 +133,7 @@ pub enum Told {
 
 /// What a stream follows: a name's place among the channels, or a pattern's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Followed {
+enum TopicId {
     Channel(u32),
     Pattern(u32),
 }
@@ -141,8 +141,8 @@ enum Followed {
 /// What a stream follows, in order. Mostly one thing, which needs no allocation.
 #[derive(Debug)]
 enum Topics {
-    One(Followed),
-    Many(Box<[Followed]>),
+    One(TopicId),
+    Many(Box<[TopicId]>),
 }
 
 impl Default for Topics {
@@ -151,8 +151,8 @@ impl Default for Topics {
     }
 }
 
-impl From<Vec<Followed>> for Topics {
-    fn from(topics: Vec<Followed>) -> Self {
+impl From<Vec<TopicId>> for Topics {
+    fn from(topics: Vec<TopicId>) -> Self {
         match topics[..] {
             [one] => Self::One(one),
             _ => Self::Many(topics.into()),
@@ -161,9 +161,9 @@ impl From<Vec<Followed>> for Topics {
 }
 
 impl Deref for Topics {
-    type Target = [Followed];
+    type Target = [TopicId];
 
-    fn deref(&self) -> &[Followed] {
+    fn deref(&self) -> &[TopicId] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
@@ -173,7 +173,7 @@ impl Deref for Topics {
 
 /// A stream's place in the sequence.
 #[derive(Debug, Default)]
-pub struct Follower {
+pub struct Cursor {
     /// All events of what it follows through this place it has been sent.
     place: u64,
     topics: Topics,
@@ -234,7 +234,7 @@ pub struct Hub {
     /// Through which place anything at all is forgotten.
     forgotten: u64,
     /// Whose followers are to be walked.
-    marked: Vec<Followed>,
+    marked: Vec<TopicId>,
     /// Which channels may hold more than they may.
     grown: Vec<usize>,
     counts: Counts,
@@ -297,9 +297,9 @@ impl Hub {
         }
         let at = self.channel(&channel);
         self.recent.push(place, at);
-        self.mark(Followed::Channel(at as u32));
+        self.mark(TopicId::Channel(at as u32));
         for number in 0..self.channels[at].patterns.len() {
-            self.mark(Followed::Pattern(self.channels[at].patterns[number] as u32));
+            self.mark(TopicId::Pattern(self.channels[at].patterns[number] as u32));
         }
         let channel = &mut self.channels[at];
         if channel.log.is_empty() {
@@ -314,15 +314,15 @@ impl Hub {
     }
 
     /// The followers of a topic, if it is there.
-    fn followers(&mut self, topic: Followed) -> Option<&mut Followers> {
+    fn followers(&mut self, topic: TopicId) -> Option<&mut SubscriberList> {
         match topic {
-            Followed::Channel(at) => self.channels.get_mut(at as usize).map(|channel| &mut channel.followers),
-            Followed::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.followers),
+            TopicId::Channel(at) => self.channels.get_mut(at as usize).map(|channel| &mut channel.followers),
+            TopicId::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.followers),
         }
     }
 
     /// Has the followers walked.
-    fn mark(&mut self, topic: Followed) {
+    fn mark(&mut self, topic: TopicId) {
         if let Some(followers) = self.followers(topic).filter(|followers| !followers.is_marked) {
             if followers.len() > 0 {
                 followers.is_marked = true;
@@ -354,7 +354,7 @@ impl Hub {
         let at = self.channels.insert(Channel {
             name: Arc::clone(&name),
             log,
-            followers: Followers::default(),
+            followers: SubscriberList::default(),
             patterns: patterns.clone(),
             has_grown: false,
         });
@@ -377,7 +377,8 @@ impl Hub {
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let forgotten = logs().map(Log::forgotten).fold(gone, u64::max);
         let lost = logs().map(Log::lost).fold(gone, u64::max);
-        let at = self.patterns.insert(Pattern { glob, channels, followers: Followers::default(), forgotten, lost });
+        let at =
+            self.patterns.insert(Pattern { glob, channels, followers: SubscriberList::default(), forgotten, lost });
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
@@ -386,17 +387,17 @@ impl Hub {
     }
 
     /// What a topic is, if it is there.
-    fn known(&self, topic: &Topic) -> Option<Followed> {
+    fn known(&self, topic: &Topic) -> Option<TopicId> {
         match topic {
-            Topic::Channel(name) => self.by_name.get(&**name).map(|at| Followed::Channel(*at as u32)),
-            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| Followed::Pattern(*at as u32)),
+            Topic::Channel(name) => self.by_name.get(&**name).map(|at| TopicId::Channel(*at as u32)),
+            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| TopicId::Pattern(*at as u32)),
         }
     }
 
     /// Lets go of a channel that has neither followers nor history, and of a pattern without followers.
-    fn vanish(&mut self, topic: Followed) {
+    fn vanish(&mut self, topic: TopicId) {
         match topic {
-            Followed::Channel(at) => {
+            TopicId::Channel(at) => {
                 let at = at as usize;
                 if self.channels[at].followers.len() == 0 && self.channels[at].log.is_empty() {
                     let channel = self.channels.remove(at);
@@ -407,7 +408,7 @@ impl Hub {
                     self.gone.insert(channel.name, channel.log.forgotten());
                 }
             }
-            Followed::Pattern(at) => {
+            TopicId::Pattern(at) => {
                 let at = at as usize;
                 if self.patterns[at].followers.len() == 0 {
                     let pattern = self.patterns.remove(at);
@@ -494,7 +495,7 @@ impl Hub {
             first.map(|(place, _)| self.oldest.remove(&(place, at)));
             match now_first {
                 Some((place, _)) => drop(self.oldest.insert((place, at))),
-                None => self.vanish(Followed::Channel(at as u32)),
+                None => self.vanish(TopicId::Channel(at as u32)),
             }
         }
     }
@@ -512,7 +513,7 @@ impl Hub {
     /// How many streams follow the channel of that name, by its name or by a pattern. One that does so in several ways counts
     /// once; then it is asked which are still there.
     pub fn followers_of(&self, name: &[u8], is_there: impl Fn(StreamId) -> bool) -> usize {
-        let mut all: Vec<&Followers> = match self.by_name.get(name) {
+        let mut all: Vec<&SubscriberList> = match self.by_name.get(name) {
             Some(at) => {
                 let Channel { followers, patterns, .. } = &self.channels[*at];
                 let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].followers);

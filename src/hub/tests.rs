@@ -21,7 +21,7 @@ fn settings() -> Settings {
 struct Case {
     hub: Hub,
     now: Instant,
-    follower: Follower,
+    cursor: Cursor,
 }
 
 fn event(id: &str) -> Shared {
@@ -44,10 +44,10 @@ fn words(block: &[u8]) -> String {
     }
 }
 
-fn in_words(told: Vec<Told>) -> String {
-    let word = |told: Told| match told {
-        Told::Position(block) | Told::Gap(block) => words(&block),
-        Told::Event(event) => words(event.bytes(Framing::Plain)),
+fn in_words(told: Vec<Notice>) -> String {
+    let word = |told: Notice| match told {
+        Notice::Position(block) | Notice::Gap(block) => words(&block),
+        Notice::Event(event) => words(event.bytes(Framing::Plain)),
     };
     told.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
@@ -62,7 +62,7 @@ fn topics(names: &str) -> Vec<Topic> {
 
 impl Case {
     fn new(settings: Settings) -> Self {
-        Self { hub: Hub::new("e", settings), now: Instant::now(), follower: Follower::default() }
+        Self { hub: Hub::new("e", settings), now: Instant::now(), cursor: Cursor::default() }
     }
 
     /// Publishes to one channel after the other, and gives those who keep up the time to be sent all of it.
@@ -89,7 +89,7 @@ impl Case {
     /// One that begins to follow, or follows more; and is then sent what is there.
     fn follow(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
         let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
-        let told = self.hub.follow(STREAM, &mut self.follower, &request, self.now);
+        let told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
         self.check_with(told)
     }
 
@@ -100,11 +100,11 @@ impl Case {
 
     /// A new stream.
     fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        self.hub.leave(std::mem::take(&mut self.follower));
+        self.hub.leave(std::mem::take(&mut self.cursor));
         self.follow(names, after, start)
     }
 
-    fn check_with(&mut self, told: Vec<Told>) -> String {
+    fn check_with(&mut self, told: Vec<Notice>) -> String {
         self.hub.check();
         let (told, sent) = (in_words(told), self.sent());
         [told, sent].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
@@ -112,23 +112,23 @@ impl Case {
 
     /// What the stream is sent now.
     fn sent(&mut self) -> String {
-        let mut told = match self.hub.catch_up(&mut self.follower) {
+        let mut told = match self.hub.catch_up(&mut self.cursor) {
             Ok(told) => told,
             Err(_) => return "disconnected".into(),
         };
-        self.hub.replay_all(&mut self.follower, &mut told);
+        self.hub.replay_all(&mut self.cursor, &mut told);
         let told = in_words(told);
         let mut blocks = [IoSlice::new(&[]); 64];
-        let gathered = self.hub.gather(&self.follower, Framing::Plain, &mut blocks);
+        let gathered = self.hub.gather(&self.cursor, Framing::Plain, &mut blocks);
         let sent: Vec<String> = blocks[..gathered.blocks].iter().map(|block| words(block)).collect();
-        self.hub.all_sent(&mut self.follower, &gathered);
+        self.hub.all_sent(&mut self.cursor, &gathered);
         [told, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
     /// What it is handed when it ends.
     fn handed(&mut self) -> String {
         let mut told = Vec::new();
-        self.hub.take_pending(&mut self.follower, &mut told);
+        self.hub.take_pending(&mut self.cursor, &mut told);
         in_words(told)
     }
 }
@@ -242,7 +242,7 @@ fn what_expired_with_its_channel_is_told_of() {
     }
     assert_eq!(case.resume("n/a", "e-1"), "@e-1", "who has it all misses nothing");
     assert_eq!(case.resume("c", "e-0"), "@e-0", "nor does who follows another");
-    case.hub.leave(std::mem::take(&mut case.follower));
+    case.hub.leave(std::mem::take(&mut case.cursor));
     // Again, when the channel has come back and gone.
     case.publish("n/a");
     assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 forgotten, 3");
@@ -271,7 +271,7 @@ fn an_up_to_date_client_is_told_of_no_gap_whatever_was_forgotten() {
         case.publish("a b b b b b a");
         let newest = case.hub.newest;
         case.sent();
-        let position = in_words(vec![Told::Position(case.hub.position(&mut case.follower))]);
+        let position = in_words(vec![Notice::Position(case.hub.position(&mut case.cursor))]);
         assert_eq!(position, format!("@e-{newest}"), "a quiet stream says that it is there");
         case.now += NEVER;
         case.hub.forget(case.now);
@@ -352,13 +352,13 @@ fn what_is_followed_no_longer_is_sent_no_more_and_who_follows_anew_begins_with_i
     assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
     case.publish("a b");
     let mut told = Vec::new();
-    case.hub.unfollow(STREAM, &mut case.follower, Some(&topics("b")), &mut told);
+    case.hub.unfollow(STREAM, &mut case.cursor, Some(&topics("b")), &mut told);
     assert_eq!(in_words(told), "1, 2", "what was published before is handed out");
     case.publish("a b");
     assert_eq!(case.sent(), "3");
     let mut told = Vec::new();
-    case.hub.unfollow(STREAM, &mut case.follower, None, &mut told);
-    assert_eq!((case.hub.counts().streams, case.follower.is_following()), (0, false));
+    case.hub.unfollow(STREAM, &mut case.cursor, None, &mut told);
+    assert_eq!((case.hub.counts().streams, case.cursor.is_following()), (0, false));
     case.publish("a");
     assert_eq!(case.follow("b", Some("e-3"), Start::Newest), "@e-3, 4");
     assert_eq!(case.hub.counts().streams, 1);
@@ -368,7 +368,7 @@ fn what_is_followed_no_longer_is_sent_no_more_and_who_follows_anew_begins_with_i
 fn who_asks_for_nothing_follows_nothing() {
     let mut case = Case::new(settings());
     let request = Request { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest };
-    let told = case.hub.follow(STREAM, &mut case.follower, &request, case.now);
+    let told = case.hub.follow(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(told), case.hub.counts().streams), (String::new(), 0));
 }
 
@@ -403,10 +403,10 @@ fn following_twice_from_the_same_place_is_following_both_from_there() {
     let mut case = Case::new(settings());
     case.publish("a b a b");
     assert_eq!(case.start("a", Some("e-0"), Start::Newest), "@e-0, 1, 3");
-    case.hub.leave(std::mem::take(&mut case.follower));
+    case.hub.leave(std::mem::take(&mut case.cursor));
     let request = |names: &str| Request { topics: topics(names), after: Some(b"e-0"[..].into()), start: Start::Newest };
-    let first = case.hub.follow(STREAM, &mut case.follower, &request("a"), case.now);
-    let second = case.hub.follow(STREAM, &mut case.follower, &request("b"), case.now);
+    let first = case.hub.follow(STREAM, &mut case.cursor, &request("a"), case.now);
+    let second = case.hub.follow(STREAM, &mut case.cursor, &request("b"), case.now);
     assert_eq!((in_words(first), in_words(second), case.sent()), ("@e-0".into(), "".into(), "1, 2, 3, 4".into()));
 }
 

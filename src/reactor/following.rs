@@ -2,7 +2,7 @@
 
 use super::finishing::Spread;
 use super::{Answer, Entry, HubId, Io, Reactor, StreamId};
-use crate::hub::{Follower, Gathered, Hub, Request, Settings, Told, Topic};
+use crate::hub::{Cursor, Gathered, Hub, Notice, Request, Settings, Topic};
 use crate::stream::{Reason, Stream};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// What a stream follows.
 pub(super) struct Following {
     hub: HubId,
-    follower: Follower,
+    cursor: Cursor,
 }
 
 impl Following {
@@ -75,20 +75,20 @@ impl Hubs {
 
     pub(super) fn leave(&mut self, following: Following) {
         if let Some(hub) = self.get_mut(following.hub) {
-            hub.leave(following.follower);
+            hub.leave(following.cursor);
         }
     }
 }
 
 /// Puts what a stream is told into its own queue, and says so.
-fn tell(stream: &mut Stream, told: Vec<Told>, id: StreamId, answers: &mut Vec<Answer>) {
+fn tell(stream: &mut Stream, told: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.waiting_bytes();
     let framing = stream.settings().framing;
     for told in told {
         match told {
-            Told::Position(block) => stream.push_around(framing.frame(&block)),
-            Told::Gap(block) => stream.push_kept(framing.frame(&block)),
-            Told::Event(event) => stream.push_kept(event.from(framing, 0)),
+            Notice::Position(block) => stream.push_around(framing.frame(&block)),
+            Notice::Gap(block) => stream.push_kept(framing.frame(&block)),
+            Notice::Event(event) => stream.push_kept(event.from(framing, 0)),
         }
     }
     let bytes = stream.waiting_bytes() - before;
@@ -124,7 +124,7 @@ pub(super) fn catch_up(
     id: StreamId,
     answers: &mut Vec<Answer>,
 ) -> Way {
-    let Following { hub, follower } = match following {
+    let Following { hub, cursor } = match following {
         Some(following) => &mut **following,
         None => return Way::Open,
     };
@@ -132,21 +132,21 @@ pub(super) fn catch_up(
         Some(hub) => hub,
         None => return Way::Open,
     };
-    if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(follower))) {
+    if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(cursor))) {
         return Way::Later;
     }
-    if follower.is_replaying() && !(hub.disconnects() && hub.is_overtaken(follower)) {
+    if cursor.is_replaying() && !(hub.disconnects() && hub.is_overtaken(cursor)) {
         if !is_blocked && stream.waiting_bytes() == 0 {
             let mut told = Vec::new();
-            hub.replay(follower, &mut told);
+            hub.replay(cursor, &mut told);
             tell(stream, told, id, answers);
         }
         return Way::Later;
     }
-    match hub.catch_up(follower) {
+    match hub.catch_up(cursor) {
         Ok(told) => {
             tell(stream, told, id, answers);
-            if follower.is_replaying() {
+            if cursor.is_replaying() {
                 Way::Later
             } else {
                 Way::Open
@@ -164,7 +164,7 @@ pub(super) fn gather<'a>(
     blocks: &mut [IoSlice<'a>],
 ) -> Option<Gathered> {
     let following = following.as_ref().filter(|_| !blocks.is_empty())?;
-    Some(hubs.get(following.hub)?.gather(&following.follower, stream.settings().framing, blocks))
+    Some(hubs.get(following.hub)?.gather(&following.cursor, stream.settings().framing, blocks))
 }
 
 /// Moves a stream on by what was sent of the log: so many bytes, or all that was gathered. Answers how many bytes became
@@ -186,10 +186,10 @@ pub(super) fn sent(
         None => return (0, 0),
     };
     if is_all {
-        hub.all_sent(&mut following.follower, &gathered);
+        hub.all_sent(&mut following.cursor, &gathered);
         return (bytes, gathered.blocks);
     }
-    let sent = hub.sent(&mut following.follower, stream.settings().framing, bytes);
+    let sent = hub.sent(&mut following.cursor, stream.settings().framing, bytes);
     if let Some(rest) = sent.rest {
         stream.go_on_with(rest);
     }
@@ -232,12 +232,11 @@ impl<I: Io> Reactor<I> {
             Some(found) if found.0.stream.ending().is_none() => found,
             _ => return,
         };
-        let following =
-            entry.following.get_or_insert_with(|| Box::new(Following { hub, follower: Follower::default() }));
+        let following = entry.following.get_or_insert_with(|| Box::new(Following { hub, cursor: Cursor::default() }));
         if following.hub == hub {
             if let Some(hub) = hubs.get_mut(hub) {
                 let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
-                let told = hub.follow(id, &mut following.follower, request, now);
+                let told = hub.follow(id, &mut following.cursor, request, now);
                 let is_too_much = is_full && !told.is_empty();
                 tell(&mut entry.stream, told, id, answers);
                 if is_too_much {
@@ -257,14 +256,14 @@ impl<I: Io> Reactor<I> {
         if let Some(following) = &mut entry.following {
             let mut told = Vec::new();
             if let Some(hub) = hubs.get_mut(following.hub) {
-                hub.unfollow(id, &mut following.follower, topics, &mut told);
+                hub.unfollow(id, &mut following.cursor, topics, &mut told);
             }
             let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
             let is_too_much = is_full && !told.is_empty();
             if let Some(hub) = hubs.get_mut(following.hub).filter(|_| is_too_much) {
                 hub.count_disconnected();
             }
-            if !following.follower.is_following() {
+            if !following.cursor.is_following() {
                 entry.following = None;
             }
             tell(&mut entry.stream, told, id, answers);
@@ -284,7 +283,7 @@ impl<I: Io> Reactor<I> {
         if let Some(mut following) = entry.following.take() {
             let mut told = Vec::new();
             if let Some(hub) = hubs.get_mut(following.hub) {
-                hub.take_pending(&mut following.follower, &mut told);
+                hub.take_pending(&mut following.cursor, &mut told);
             }
             hubs.leave(*following);
             tell(&mut entry.stream, told, id, answers);
@@ -296,7 +295,7 @@ impl<I: Io> Reactor<I> {
         let (entry, hubs, _) = self.entry_and_hubs(id)?;
         let following = entry.following.as_mut()?;
         let hub = hubs.get(following.hub)?;
-        hub.is_up_to_date(&following.follower).then(|| hub.position(&mut following.follower))
+        hub.is_up_to_date(&following.cursor).then(|| hub.position(&mut following.cursor))
     }
 
     /// The streams that follow a hub.

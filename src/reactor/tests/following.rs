@@ -87,7 +87,7 @@ fn that_somebody_comes_makes_nobody_miss_anything() {
 }
 
 /// A stream that follows, and has been sent its position.
-fn follower(world: &mut World, settings: Settings) -> usize {
+fn subscriber(world: &mut World, settings: Settings) -> usize {
     let stream = world.open(settings, "");
     follow(world, stream);
     world.settle();
@@ -111,7 +111,7 @@ fn an_event_is_one_block_that_all_streams_share() {
     let mut world = with_history(10);
     let chunked = Settings { framing: Framing::Chunked, ..settings() };
     let streams: Vec<usize> =
-        (0..100).map(|number| follower(&mut world, if number % 2 == 0 { chunked } else { settings() })).collect();
+        (0..100).map(|number| subscriber(&mut world, if number % 2 == 0 { chunked } else { settings() })).collect();
     publish(&mut world, 1..=1);
     assert_eq!(world.accounts.iter().map(|account| account.sent.events).sum::<usize>(), 0);
     world.settle();
@@ -131,7 +131,7 @@ fn what_is_pushed_goes_before_what_is_shared_but_not_into_it() {
         let whole = [block("pushed"), block("1."), block("2.")].concat();
         for cut in 0..=whole.len() {
             let mut world = with_history(10);
-            let stream = follower(&mut world, Settings { framing, ..settings() });
+            let stream = subscriber(&mut world, Settings { framing, ..settings() });
             world.client(stream).sends.push_back(Ok(cut));
             publish(&mut world, 1..=2);
             world.push(stream, block("pushed").as_bytes());
@@ -156,7 +156,7 @@ fn what_is_pushed_goes_before_what_is_shared_but_not_into_it() {
 #[test]
 fn very_many_events_take_turns_of_so_many_blocks() {
     let mut world = with_history(10_000);
-    let stream = follower(&mut world, settings());
+    let stream = subscriber(&mut world, settings());
     publish(&mut world, 1..=3000);
     world.push(stream, b"pushed");
     world.settle();
@@ -168,7 +168,7 @@ fn very_many_events_take_turns_of_so_many_blocks() {
 #[test]
 fn a_stream_that_is_quiet_is_sent_its_position() {
     let mut world = with_history(10);
-    let [stream, idle] = [(); 2].map(|()| follower(&mut world, settings()));
+    let [stream, idle] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.tell(Command::Unfollow { stream: world.accounts[idle].id, topics: None });
     publish(&mut world, 1..=7);
     world.pass(Duration::from_secs(17));
@@ -184,7 +184,7 @@ fn a_stream_that_is_overtaken_while_its_socket_takes_nothing_is_told_when_it_tak
         (OnSlow::Disconnect, ""),
     ] {
         let mut world = with_policy(3, on_slow);
-        let stream = follower(&mut world, settings());
+        let stream = subscriber(&mut world, settings());
         publish(&mut world, 1..=9);
         world.settle();
         world.client(stream).sends.push_back(Ok(1)); // of the event
@@ -217,7 +217,7 @@ fn a_stream_that_is_overtaken_while_its_socket_takes_nothing_is_told_when_it_tak
 #[test]
 fn a_hub_that_is_drained_sends_its_streams_away_one_by_one_and_takes_no_more() {
     let mut world = with_history(10);
-    let streams: Vec<usize> = (0..10).map(|_| follower(&mut world, settings())).collect();
+    let streams: Vec<usize> = (0..10).map(|_| subscriber(&mut world, settings())).collect();
     let other = world.open(settings(), "");
     publish(&mut world, 1..=1);
     world.settle();
@@ -251,7 +251,7 @@ fn a_stream_that_ends_is_sent_what_was_published_before() {
     for end in [closes, hub_leaves, process_ends, is_refused] {
         for is_slow in [false, true] {
             let mut world = with_history(10);
-            let stream = follower(&mut world, Settings { framing: Framing::Chunked, ..settings() });
+            let stream = subscriber(&mut world, Settings { framing: Framing::Chunked, ..settings() });
             if is_slow {
                 world.client(stream).sends.push_back(Ok(3));
             }
@@ -279,7 +279,7 @@ fn a_stream_that_ends_is_sent_what_was_published_before() {
 fn a_stream_of_one_hub_follows_no_other() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
-    let stream = follower(&mut world, settings());
+    let stream = subscriber(&mut world, settings());
     let request = Request { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
     let id = world.accounts[stream].id;
     world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request.clone()) });
@@ -297,8 +297,8 @@ fn a_stream_of_one_hub_follows_no_other() {
 #[test]
 fn a_place_that_is_used_again_follows_nothing() {
     let mut world = with_history(10);
-    let stays = follower(&mut world, settings());
-    let gone = follower(&mut world, settings());
+    let stays = subscriber(&mut world, settings());
+    let gone = subscriber(&mut world, settings());
     world.end(gone, Reason::Slow, Ending::Discard);
     world.settle();
     let next = world.open(settings(), "");
@@ -318,9 +318,9 @@ fn a_place_that_is_used_again_follows_nothing() {
 #[test]
 fn streams_that_come_and_go_leave_nothing_in_lists_though_nothing_is_published() {
     let mut world = with_history(10);
-    let stays = follower(&mut world, settings());
+    let stays = subscriber(&mut world, settings());
     for _ in 0..200 {
-        let gone = follower(&mut world, settings());
+        let gone = subscriber(&mut world, settings());
         world.ready(gone, Ready { left: true, ..Ready::default() });
         world.settle();
         world.reactor.hubs.get_mut(HUB).expect("it is there").check();
@@ -333,7 +333,7 @@ fn streams_that_come_and_go_leave_nothing_in_lists_though_nothing_is_published()
 #[test]
 fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
     let mut world = with_history(10);
-    let [stream, other] = [(); 2].map(|()| follower(&mut world, settings()));
+    let [stream, other] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     world.tell(Command::Unfollow { stream: world.accounts[other].id, topics: None });
     world.pass(Duration::from_secs(11));
@@ -344,7 +344,7 @@ fn a_stream_that_follows_nothing_any_more_is_not_sent_away_with_the_others() {
 fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_first() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
-    let [stream, moved] = [(); 2].map(|()| follower(&mut world, settings()));
+    let [stream, moved] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     let id = world.accounts[moved].id;
     world.tell(Command::Unfollow { stream: id, topics: None });
@@ -358,7 +358,7 @@ fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_f
 fn a_stream_that_is_overtaken_again_and_again_has_no_more_waiting_for_that() {
     for on_slow in [OnSlow::Gap, OnSlow::Newest] {
         let mut world = with_policy(3, on_slow);
-        let stream = follower(&mut world, settings());
+        let stream = subscriber(&mut world, settings());
         world.client(stream).always = Some(Err(libc::EAGAIN));
         for turn in 0..200 {
             publish(&mut world, 10 * turn + 1..=10 * turn + 10);
