@@ -4,7 +4,7 @@
 //!     cargo bench --no-default-features --bench hub
 
 use eventsource_xs::event::{Framing, Shared};
-use eventsource_xs::hub::{Cursor, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
+use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::stream::StreamId;
 use std::io::IoSlice;
@@ -24,8 +24,8 @@ impl Case {
     fn new(on_slow: OnSlow, events: usize) -> Self {
         let history = Bounds { events, bytes: usize::MAX, age: NEVER };
         let history_in_all = Bounds { events: usize::MAX, ..history };
-        let settings = Settings { history, history_in_all, on_slow, gap_event: "gap".into() };
-        Self { hub: Hub::new("e", settings), newest: 0, now: Instant::now() }
+        let settings = Settings { history, history_in_all, on_slow, gap_event: "gap".into(), opaque_ids: false };
+        Self { hub: Hub::new(Epoch::new("e", None), settings), newest: 0, now: Instant::now() }
     }
 
     fn publish(&mut self, channel: usize, key: usize) {
@@ -42,6 +42,7 @@ impl Case {
         let mut cursor = Cursor::default();
         let request = Request { topics: topics.into(), after: None, start };
         self.hub.follow(STREAM, &mut cursor, &request, self.now);
+        self.hub.begin(&mut cursor);
         cursor
     }
 }
@@ -66,7 +67,7 @@ fn merge(channels: usize) -> Duration {
     }
     let cursor = case.follow(&[pattern("**")], Start::Oldest);
     let mut blocks = vec![IoSlice::new(&[]); 10 * channels];
-    time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, &mut blocks).blocks, 10 * channels))
+    time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
 
 /// So many channels that a pattern matches are no more.
@@ -90,7 +91,7 @@ fn leave(count: usize) -> Duration {
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
     let mut cursor = case.follow(&topics, Start::Newest);
-    time(|| case.hub.unfollow(STREAM, &mut cursor, Some(&topics), &mut Vec::new()))
+    time(|| case.hub.unfollow(STREAM, &mut cursor, Some(&topics)))
 }
 
 /// To publish, while the newest of so many keys are kept.

@@ -27,12 +27,16 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn hub(events: usize) -> Publisher {
     let bounds = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3_600) };
-    Publisher::new(HubSettings {
-        history: bounds,
-        history_in_all: bounds,
-        on_slow: OnSlow::Disconnect,
-        gap_event: "gap".into(),
-    })
+    Publisher::new(
+        HubSettings {
+            history: bounds,
+            history_in_all: bounds,
+            on_slow: OnSlow::Disconnect,
+            gap_event: "gap".into(),
+            opaque_ids: false,
+        },
+        1000,
+    )
 }
 
 /// Publishes, and says the id.

@@ -22,6 +22,9 @@ our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Componen
 my %HISTORY        = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
 my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
+# How many channels and patterns a stream may be subscribed to.
+my $MAX_TOPICS = 1000;
+
 # In the order of their numbers in eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
@@ -35,7 +38,7 @@ sub new {
         if @given % 2 && !(@given == 1 && ref $given[0] eq 'HASH');
     croak 'EventSource::Hub: there are no hubs on this system: they need Linux' if !$class->can('_attach');
     my %given   = @given == 1 && ref $given[0] eq 'HASH' ? %{$given[0]} : @given;
-    my %raw     = (_history(\%given), gap_event => 'gap', on_slow => 0);
+    my %raw     = (_history(\%given), gap_event => 'gap', max_topics => $MAX_TOPICS, on_slow => 0);
     my $on_slow = delete $given{on_slow};
     if (defined $on_slow) {
         ($raw{on_slow}) = grep { $ON_SLOW[$_] eq $on_slow } 0 .. $#ON_SLOW;
@@ -45,7 +48,12 @@ sub new {
         croak 'EventSource::Hub: gap_event must be one line that is not empty' if $name !~ /\A[^\r\n\0]+\z/;
         $raw{gap_event} = $name;
     }
-    my $self = bless {per_process => delete $given{per_process}}, $class;
+    if (defined(my $most = delete $given{max_topics})) {
+        croak 'EventSource::Hub: max_topics must be a whole number, from 1' if $most !~ /\A[1-9][0-9]{0,14}\z/;
+        $raw{max_topics} = $most;
+    }
+    $raw{opaque_ids} = delete $given{opaque_ids} ? 1 : 0;
+    my $self = bless {per_process => delete $given{per_process}, max_topics => $raw{max_topics}}, $class;
     EventSource::Hub::Labelled->take_over($self, delete $given{show_channel});
     $self->{of_streams} = {map { exists $given{$_} ? ($_ => delete $given{$_}) : () } @OF_STREAMS};
     my ($unknown) = sort keys %given;
@@ -119,7 +127,7 @@ sub _begin {
     my ($unknown) = sort keys %option;
     croak "EventSource::Hub: unknown option '$unknown'"     if defined $unknown;
     croak 'EventSource::Hub: there is no channel to follow' if !@channels;
-    my $names = _names(@channels);
+    my $names = $self->_topics(@channels);
     my ($kind, $last) = _check_start(defined $start ? $start : $self->{of_streams}{start});
     $after = _string('after', $after);
     return !!0        if !$stream->is_open;
@@ -165,6 +173,14 @@ sub _history {
 sub _is_served {
     my $stream = shift;
     return !$stream->can('is_native') && $stream->is_blocking;
+}
+
+# What a stream is to be subscribed to, checked.
+sub _topics {
+    my ($self, @channels) = @_;
+    my $most = $self->{max_topics};
+    croak "EventSource::Hub: a stream may have at most $most channels and patterns (max_topics)" if @channels > $most;
+    return _names(@channels);
 }
 
 # Names of channels, checked, and patterns. Whatever else is a reference is a mistake, unless it has a string to give.
@@ -253,7 +269,19 @@ is sent first what it has missed, then what is new. When it is quiet the comment
 position too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. An event may be given an id of its own instead; it must not
-be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered.
+be used twice in a channel, nor begin as the hub's own do. The last 65,536 of those are remembered, at most 4 MiB with the
+names of their channels. Such an id says something only to a stream that is subscribed to the channel of its event; to
+any other it is an unknown one.
+
+=head2 What ids reveal
+
+The number in an id is the event's position among all events of the hub. A reader of any channel can tell from two ids
+how much was published in between, to whatever channels. L</opaque_ids> hides that.
+
+Anybody can write an id. A client that sends the first id of an epoch (C<o6grvhtu-0>) is sent, of the channels that the
+application lets it follow, what C<< start => 'oldest' >> would give: all that is in the history, and never more. C<start>
+is where a client begins that says nothing; it is no protection of what was published before. With L</opaque_ids> an id
+cannot be invented, only repeated.
 
 Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
 (L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
@@ -304,7 +332,8 @@ a sixteenth of its time later at the latest.
 
     history_in_all => {events => 100_000, bytes => 67_108_864}
 
-How much all channels remember together, C<seconds> too, if given. The oldest event of all goes first.
+How much all channels remember together, C<seconds> too, if given; C<bytes> includes the keys of events, and the name of
+each channel that has any. The oldest event of all goes first.
 
 =head2 on_slow
 
@@ -329,6 +358,20 @@ told nothing, for its client wants to know how things stand. Those are kept beyo
 where even that did not suffice it is told of a gap.
 
 =back
+
+=head2 max_topics
+
+    max_topics => 1000
+
+How many channels and patterns one stream may be subscribed to, a whole number from 1; 1,000 by default. A request for
+more croaks.
+
+=head2 opaque_ids
+
+    opaque_ids => 1
+
+Has ids reveal nothing but their epoch: the number is enciphered (AES-128, with a key that is drawn with the epoch). An id
+then has 35 characters. False by default. To encipher an id takes well under a microsecond.
 
 =head2 per_process
 
@@ -432,7 +475,7 @@ Events that were published, and events that were handed to the kernel, for each 
 
 =item history
 
-A hash: C<events> and C<bytes> that are held.
+A hash: C<events> and C<bytes> that are held, keys and names included.
 
 =item resumed, gaps
 
@@ -450,17 +493,30 @@ the newest (C<newest>).
     my $taken = $hub->subscribe($connection, @channels);
     my $taken = $hub->subscribe($connection, @channels, {after => $id, start => 'newest'});
 
-Has the stream of a L<Plack::App::EventSource::Connection> follow channels, besides those that it follows already, from
+Subscribes the stream of a L<Plack::App::EventSource::Connection> to channels, besides those that it follows already, from
 after the event with the id C<after>, by default what the client said (C<last_event_id>); without one, C<start> says where
 it begins. False if it has ended.
 
 From here on the hub holds the stream: it goes on, whether or not the application holds the connection, until its client
-leaves or it is closed. What is pushed to the connection itself comes between, before what waits in the hub. So does, when it
-follows something else than before, what it has not been sent until then: a stream whose client takes nothing while more
-than L<Plack::App::EventSource/max_buffered> waits then ends with the reason C<slow>, whatever L</on_slow> says.
+leaves or it is closed. What is pushed to the connection itself is sent before events that are still in the hub.
 
-Croaks if there is no channel, or one that is neither a string nor a pattern; if an option is wrong; and where the stream
-goes through the writer of a server that blocks.
+B<All subscriptions of one handler are one request.> The stream is sent nothing of them before the handler returns, so
+that no id says that the client has events of a channel that the handler had not subscribed to yet. A handler that goes on
+after it has subscribed makes the subscriptions effective with its next C<push> to the connection; so do five seconds, and
+a history that is about to drop an event which the stream is to be sent.
+
+B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. If the new channels have
+events after C<after> that are older than what the stream was sent already, the stream goes back: the client is
+told the position C<after>, then come those events, then the position from which the stream went back. A client that is cut off
+in between resumes from what it has received of them: nothing is lost, and events of the other channels may come twice.
+A client that is cut off before that position was not subscribed yet: its id says nothing about the new channels.
+Subscribe to everything before the handler returns where that matters.
+
+A stream whose client reads nothing, while more than L<Plack::App::EventSource/max_buffered> is buffered for it, ends with the
+reason C<slow> if a later subscription has something to tell it, whatever L</on_slow> says.
+
+Croaks if there is no channel, or one that is neither a string nor a pattern; if the stream would have more than
+L</max_topics>; if an option is wrong; and where the stream goes through the writer of a server that blocks.
 
 =head2 subscribers
 
@@ -486,8 +542,8 @@ C<last_event_id>, C<lastEventId>, C<evs_last_event_id>.
     $hub->unsubscribe($connection, @channels);
     $hub->unsubscribe($connection);
 
-Has a stream follow channels no longer. Without any, it follows nothing and is the connection's again, which it ends with
-where the server blocks.
+Unsubscribes a stream from channels. What was published to them before is still sent. Without any channel, it is subscribed to
+nothing and is the connection's again, which it ends with where the server blocks.
 
 =head1 SEE ALSO
 

@@ -1,5 +1,6 @@
 //! Channels, patterns of their names, and who follows them.
 
+use super::eviction::Evictions;
 use super::glob::Glob;
 use crate::log::Log;
 use crate::stream::StreamId;
@@ -61,6 +62,10 @@ impl SubscriberList {
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) name: Arc<[u8]>,
+    /// Distinguishes it from every other channel that there was.
+    pub(super) serial: u64,
+    /// When it evicted something last, on the hub's clock of evictions.
+    pub(super) evicted_at: u64,
     pub(super) log: Log,
     pub(super) followers: SubscriberList,
     /// The patterns that its name matches.
@@ -74,9 +79,9 @@ pub(super) struct Pattern {
     pub(super) glob: Glob,
     pub(super) channels: BTreeSet<usize>,
     pub(super) followers: SubscriberList,
-    /// Through which place any channel of that pattern has forgotten anything, those that are no more included; and
-    /// what even the newest events of keys are lost through.
-    pub(super) forgotten: u64,
+    /// What any channel of that pattern has evicted, those that are no more included.
+    pub(super) forgotten: Evictions,
+    /// Through which place even the newest events of keys are lost.
     pub(super) lost: u64,
 }
 

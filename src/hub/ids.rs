@@ -1,13 +1,19 @@
-//! The ids that the application gave its events, and their places.
+//! The ids that the application gave its events, and their sequence numbers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// A bounded index, which outlives the history: who is up to date is not told of a gap because its last event has expired.
+/// A name or an id, which several places share.
+type Shared = Arc<[u8]>;
+
+/// A bounded index, which outlives the history: a client that is up to date is not told of a gap because its last event has
+/// expired. Each channel has ids of its own, so that what is published to one says nothing to who reads another.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    places: HashMap<Arc<[u8]>, u64>,
-    order: VecDeque<Arc<[u8]>>,
+    /// The channels that an id was published to, each with the sequence number of the first event there.
+    known: HashMap<Shared, Vec<(Shared, u64)>>,
+    /// In the order in which they came: an id, and a channel.
+    order: VecDeque<(Shared, Shared)>,
     bytes: usize,
 }
 
@@ -15,30 +21,43 @@ impl Ids {
     const MOST: usize = 65_536;
     const MOST_BYTES: usize = 4 << 20;
 
-    /// Of an id that was given twice the first place counts: to be sent something again is better than to miss it.
-    pub(super) fn insert(&mut self, id: &[u8], place: u64) {
-        if self.places.contains_key(id) {
-            return;
-        }
-        let id: Arc<[u8]> = id.into();
-        self.bytes += id.len();
-        self.places.insert(Arc::clone(&id), place);
-        self.order.push_back(id);
+    /// Of an id that is given twice in a channel the first event counts: better to send something again than to miss it.
+    pub(super) fn insert(&mut self, channel: &Shared, id: &[u8], seq: u64) {
+        let id = match self.known.get_key_value(id) {
+            Some((_, channels)) if channels.iter().any(|(known, _)| known == channel) => return,
+            Some((id, _)) => Arc::clone(id),
+            None => id.into(),
+        };
+        self.bytes += id.len() + channel.len();
+        self.known.entry(Arc::clone(&id)).or_default().push((Arc::clone(channel), seq));
+        self.order.push_back((id, Arc::clone(channel)));
         while self.order.len() > Self::MOST || self.bytes > Self::MOST_BYTES {
-            if let Some(oldest) = self.order.pop_front() {
-                self.bytes -= oldest.len();
-                self.places.remove(&oldest);
+            match self.order.pop_front() {
+                Some((id, channel)) => self.remove(&id, &channel),
+                None => break,
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &[u8], channel: &[u8]) {
+        self.bytes -= id.len() + channel.len();
+        if let Some(channels) = self.known.get_mut(id) {
+            channels.retain(|(known, _)| **known != *channel);
+            if channels.is_empty() {
+                self.known.remove(id);
             }
         }
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.order.len()
     }
 
-    pub(super) fn place(&self, id: &[u8]) -> Option<u64> {
-        self.places.get(id).copied()
+    /// The first event with an id, of the channels that are asked for.
+    pub(super) fn seq(&self, id: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+        let channels = self.known.get(id)?.iter();
+        channels.filter(|(channel, _)| is_wanted(channel)).map(|(_, seq)| *seq).min()
     }
 }
 
@@ -49,12 +68,27 @@ mod tests {
     #[test]
     fn the_oldest_ids_make_room() {
         let mut ids = Ids::default();
-        for place in 1..=Ids::MOST as u64 + 1 {
-            ids.insert(place.to_string().as_bytes(), place);
+        let channel: Shared = b"c"[..].into();
+        let seq = |ids: &Ids, id: &str| ids.seq(id.as_bytes(), |_| true);
+        for number in 1..=Ids::MOST as u64 + 1 {
+            ids.insert(&channel, number.to_string().as_bytes(), number);
         }
-        ids.insert(b"2", 1_000_000);
-        assert_eq!((ids.place(b"1"), ids.place(b"2"), ids.place(b"65537")), (None, Some(2), Some(65_537)));
-        ids.insert(&vec![b'x'; Ids::MOST_BYTES], 7);
-        assert_eq!((ids.place(b"65537"), ids.order.len()), (None, 1));
+        ids.insert(&channel, b"2", 1_000_000);
+        assert_eq!((seq(&ids, "1"), seq(&ids, "2"), seq(&ids, "65537")), (None, Some(2), Some(65_537)));
+        ids.insert(&channel, &vec![b'x'; Ids::MOST_BYTES - 1], 7);
+        assert_eq!((seq(&ids, "65537"), ids.len(), ids.known.len()), (None, 1, 1));
+    }
+
+    #[test]
+    fn an_id_is_known_only_in_the_channels_that_it_was_published_to() {
+        let mut ids = Ids::default();
+        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(Shared::from);
+        ids.insert(&private, b"order", 1);
+        ids.insert(&public, b"order", 2);
+        ids.insert(&public, b"order", 3);
+        for (channel, seq) in [(&private, Some(1)), (&public, Some(2)), (&other, None)] {
+            assert_eq!(ids.seq(b"order", |name| *name == **channel), seq);
+        }
+        assert_eq!(ids.seq(b"order", |_| true), Some(1));
     }
 }

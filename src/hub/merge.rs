@@ -1,7 +1,7 @@
 //! The events of several channels in the order of their places.
 
 use super::{Hub, TopicId};
-use crate::log::Logged;
+use crate::log::{Log, Logged};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque::{self, VecDeque};
@@ -67,14 +67,26 @@ impl<'a> Iterator for Picked<'a> {
     }
 }
 
-/// One channel's part.
-pub(super) enum Part<'a> {
+/// One channel's events.
+pub(super) enum Source<'a> {
     All(vec_deque::Iter<'a, Logged>),
     /// Of each key the newest.
     Newest(Box<dyn Iterator<Item = &'a Logged> + 'a>),
 }
 
-impl<'a> Iterator for Part<'a> {
+impl<'a> Source<'a> {
+    /// The events of a log after one sequence number, through another. If the log has evicted some of them, and that is
+    /// wanted, only the newest of each key.
+    pub(super) fn of(log: &'a Log, after: u64, until: u64, conflates: bool) -> Option<Self> {
+        if conflates && log.forgotten() > after {
+            return Some(Self::Newest(Box::new(log.newest_after(after).take_while(move |event| event.place <= until))));
+        }
+        let events = log.between(after, until);
+        (events.len() > 0).then(|| Self::All(events))
+    }
+}
+
+impl<'a> Iterator for Source<'a> {
     type Item = &'a Logged;
 
     fn next(&mut self) -> Option<&'a Logged> {
@@ -88,11 +100,11 @@ impl<'a> Iterator for Part<'a> {
 /// A part whose next event is known. The greater comes first.
 pub(super) struct Begun<'a> {
     next: &'a Logged,
-    rest: Part<'a>,
+    rest: Source<'a>,
 }
 
 impl<'a> Begun<'a> {
-    fn new(mut part: Part<'a>) -> Option<Self> {
+    fn new(mut part: Source<'a>) -> Option<Self> {
         Some(Self { next: part.next()?, rest: part })
     }
 }
@@ -121,13 +133,13 @@ impl Eq for Begun<'_> {}
 /// each event is found in a few steps, for the reactor has others to see to.
 pub(super) enum Merge<'a> {
     Nothing,
-    One(Part<'a>),
+    One(Source<'a>),
     Picked(Picked<'a>),
     Many(BinaryHeap<Begun<'a>>),
 }
 
-impl<'a> FromIterator<Part<'a>> for Merge<'a> {
-    fn from_iter<I: IntoIterator<Item = Part<'a>>>(parts: I) -> Self {
+impl<'a> FromIterator<Source<'a>> for Merge<'a> {
+    fn from_iter<I: IntoIterator<Item = Source<'a>>>(parts: I) -> Self {
         let mut parts = parts.into_iter();
         match (parts.next(), parts.next()) {
             (None, _) => Self::Nothing,

@@ -12,17 +12,24 @@
 #![forbid(unsafe_code)]
 
 mod channel;
-mod follow;
+mod cursor;
+mod epoch;
+mod eviction;
 mod glob;
 mod gone;
 mod ids;
 mod merge;
 #[cfg(test)]
 mod model;
+mod pending;
 mod position;
+mod sending;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
+pub use cursor::Cursor;
+pub use epoch::Epoch;
 pub use position::Gap;
 
 use crate::event::{Framing, Shared};
@@ -30,10 +37,11 @@ use crate::log::{Bounds, Log, Logged};
 use crate::stream::{after, StreamId};
 use bytes::Bytes;
 use channel::{Channel, Pattern, SubscriberList};
+use eviction::Evictions;
 use glob::Glob;
-use gone::Gone;
+use gone::{Evicted, Gone};
 use ids::Ids;
-use merge::{Merge, Part, Recent};
+use merge::{Merge, Recent};
 use position::Position;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -53,6 +61,8 @@ pub struct Settings {
     pub on_slow: OnSlow,
     /// The name of the event that tells of a gap.
     pub gap_event: Box<str>,
+    /// Whether ids reveal no sequence numbers.
+    pub opaque_ids: bool,
 }
 
 /// What becomes of a stream that history overtakes: some of what it has not been sent yet is forgotten.
@@ -171,18 +181,6 @@ impl Deref for Topics {
     }
 }
 
-/// A stream's place in the sequence.
-#[derive(Debug, Default)]
-pub struct Cursor {
-    /// All events of what it follows through this place it has been sent.
-    place: u64,
-    topics: Topics,
-    /// Whether it is sent only the newest for the time being.
-    is_conflated: bool,
-    /// From where on it is still to be told of events before its place, if it is.
-    replayed: Option<u64>,
-}
-
 /// What has been counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -216,7 +214,7 @@ pub struct Counts {
 /// Channels and their events.
 #[derive(Debug)]
 pub struct Hub {
-    epoch: Box<str>,
+    epoch: Epoch,
     settings: Settings,
     newest: u64,
     /// The place of the newest event that has been offered to those who keep up.
@@ -233,6 +231,10 @@ pub struct Hub {
     recent: Recent,
     /// Through which place anything at all is forgotten.
     forgotten: u64,
+    /// The clock of evictions: how many there were.
+    evictions: u64,
+    /// How many channels there were.
+    serials: u64,
     /// Whose followers are to be walked.
     marked: Vec<TopicId>,
     /// Which channels may hold more than they may.
@@ -244,6 +246,10 @@ pub struct Hub {
 pub struct Gathered {
     /// How many blocks.
     pub blocks: usize,
+    /// Whether some of them were offered before to streams that keep up.
+    pub is_lagging: bool,
+    /// Whether there is nothing more.
+    pub is_end: bool,
     /// The place that it has when all of it is sent.
     place: u64,
 }
@@ -260,9 +266,9 @@ pub struct Sent {
 
 impl Hub {
     /// A hub without channels. Ids begin with the epoch, which no other hub of the same clients has.
-    pub fn new(epoch: &str, settings: Settings) -> Self {
+    pub fn new(epoch: Epoch, settings: Settings) -> Self {
         Self {
-            epoch: epoch.into(),
+            epoch,
             settings,
             newest: 0,
             offered: 0,
@@ -275,15 +281,12 @@ impl Hub {
             ids: Ids::default(),
             recent: Recent::default(),
             forgotten: 0,
+            evictions: 0,
+            serials: 0,
             marked: Vec::new(),
             grown: Vec::new(),
             counts: Counts::default(),
         }
-    }
-
-    /// The id of the event at a place, unless the application gave it one.
-    pub fn id(epoch: &str, place: u64) -> String {
-        Position::at(place).id(epoch)
     }
 
     /// Adds an event to its channel's history. What is too much for that is forgotten only by [`forget`](Self::forget), so
@@ -292,10 +295,10 @@ impl Hub {
         let Publication { place, channel, event, key, id } = publication;
         self.newest = place;
         self.counts.published += 1;
-        if let Some(id) = id {
-            self.ids.insert(&id, place);
-        }
         let at = self.channel(&channel);
+        if let Some(id) = id {
+            self.ids.insert(&self.channels[at].name, &id, place);
+        }
         self.recent.push(place, at);
         self.mark(TopicId::Channel(at as u32));
         for number in 0..self.channels[at].patterns.len() {
@@ -304,10 +307,12 @@ impl Hub {
         let channel = &mut self.channels[at];
         if channel.log.is_empty() {
             self.oldest.insert((place, at));
+            self.counts.bytes += channel.name.len() as u64;
         }
+        let logged = Logged { place, at: now, event, key };
         self.counts.events += 1;
-        self.counts.bytes += event.len() as u64;
-        channel.log.append(Logged { place, at: now, event, key });
+        self.counts.bytes += logged.size() as u64;
+        channel.log.append(logged);
         if !std::mem::replace(&mut channel.has_grown, true) {
             self.grown.push(at);
         }
@@ -350,9 +355,13 @@ impl Hub {
         let name: Arc<[u8]> = name.into();
         let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(&name));
         let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
-        let log = Log::new(self.gone.take(&name), self.settings.on_slow == OnSlow::Newest);
+        let Evicted { through, clock } = self.gone.take(&name);
+        let log = Log::new(through, self.settings.on_slow == OnSlow::Newest);
+        self.serials += 1;
         let at = self.channels.insert(Channel {
             name: Arc::clone(&name),
+            serial: self.serials,
+            evicted_at: clock,
             log,
             followers: SubscriberList::default(),
             patterns: patterns.clone(),
@@ -373,9 +382,9 @@ impl Hub {
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
         let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
-        let gone = self.gone.forgotten(|name| glob.matches(name));
+        let gone = self.gone.forgotten(|name, _| name.map_or(true, |name| glob.matches(name)));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
-        let forgotten = logs().map(Log::forgotten).fold(gone, u64::max);
+        let forgotten = Evictions::new(self.evictions, logs().map(Log::forgotten).fold(gone, u64::max));
         let lost = logs().map(Log::lost).fold(gone, u64::max);
         let at =
             self.patterns.insert(Pattern { glob, channels, followers: SubscriberList::default(), forgotten, lost });
@@ -405,7 +414,8 @@ impl Hub {
                     for pattern in channel.patterns {
                         self.patterns[pattern].channels.remove(&at);
                     }
-                    self.gone.insert(channel.name, channel.log.forgotten());
+                    let evicted = Evicted { through: channel.log.forgotten(), clock: channel.evicted_at };
+                    self.gone.insert(channel.name, evicted);
                 }
             }
             TopicId::Pattern(at) => {
@@ -439,11 +449,7 @@ impl Hub {
                 }
             }
         }
-        let is_too_much = |counts: &Counts| {
-            let (events, bytes) = (counts.events as usize, counts.bytes as usize);
-            events > history_in_all.events || (bytes > history_in_all.bytes && events > 1)
-        };
-        while is_too_much(&self.counts) {
+        while self.is_too_much(&history_in_all) {
             match self.oldest.iter().next() {
                 Some(&(_, at)) => self.change_log(at, Log::lose_first),
                 None => break,
@@ -452,13 +458,31 @@ impl Hub {
         self.expire(now);
     }
 
+    /// Whether all logs together hold more than they may.
+    fn is_too_much(&self, bounds: &Bounds) -> bool {
+        let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
+        events > bounds.events || (bytes > bounds.bytes && events > 1)
+    }
+
+    /// Whether [`forget`](Self::forget) has anything to do.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let Settings { history, history_in_all, .. } = self.settings;
+        let mut grown = self.grown.iter().filter_map(|at| self.channels.get(*at));
+        grown.any(|channel| channel.log.is_over(&history))
+            || self.is_too_much(&history_in_all)
+            || self.oldest.iter().next().map_or(false, |(_, at)| self.is_old(*at, now))
+    }
+
+    /// Whether the oldest event of a channel is too old.
+    fn is_old(&self, at: usize, now: Instant) -> bool {
+        let first = self.channels[at].log.first();
+        first.map_or(true, |(_, first)| now.saturating_duration_since(first) >= self.age())
+    }
+
     /// Forgets what is too old, though nothing that was not offered yet.
     pub fn expire(&mut self, now: Instant) {
-        let age = self.age();
         while let Some(&(place, at)) = self.oldest.iter().next() {
-            let first = self.channels[at].log.first();
-            let is_old = first.map_or(true, |(_, at)| now.saturating_duration_since(at) >= age);
-            if !is_old || place > self.offered {
+            if place > self.offered || !self.is_old(at, now) {
                 break;
             }
             self.change_log(at, Log::lose_first);
@@ -478,24 +502,35 @@ impl Hub {
 
     /// Changes a channel's history, and what is counted and remembered of it.
     fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
-        let log = &mut self.channels[at].log;
-        let (first, held) = (log.first(), log.held());
+        let channel = &mut self.channels[at];
+        let log = &mut channel.log;
+        let (first, held, forgotten_before) = (log.first(), log.held(), log.forgotten());
         change(log);
         let (now_first, now_held) = (log.first(), log.held());
         let (forgotten, lost) = (log.forgotten(), log.lost());
+        let has_evicted = forgotten > forgotten_before;
+        if has_evicted {
+            self.evictions += 1;
+            channel.evicted_at = self.evictions;
+        }
         self.forgotten = self.forgotten.max(forgotten).max(lost);
         self.counts.events -= (held.0 - now_held.0) as u64;
         self.counts.bytes -= (held.1 - now_held.1) as u64;
         for pattern in &self.channels[at].patterns {
             let pattern = &mut self.patterns[*pattern];
-            pattern.forgotten = pattern.forgotten.max(forgotten);
+            if has_evicted {
+                pattern.forgotten.record(self.evictions, forgotten);
+            }
             pattern.lost = pattern.lost.max(lost);
         }
         if first != now_first {
             first.map(|(place, _)| self.oldest.remove(&(place, at)));
             match now_first {
                 Some((place, _)) => drop(self.oldest.insert((place, at))),
-                None => self.vanish(TopicId::Channel(at as u32)),
+                None => {
+                    self.counts.bytes -= self.channels[at].name.len() as u64;
+                    self.vanish(TopicId::Channel(at as u32));
+                }
             }
         }
     }

@@ -1,6 +1,4 @@
-//! Ids of a hub's events, and the blocks that tell a client where it is and what it has missed.
-
-use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Text};
+//! Positions in a hub's sequence, as ids say them, and what a gap is reported for.
 
 /// A place in the hub's sequence, as an id says it: `EPOCH-PLACE`, or `EPOCH-PLACE-TOLD` where the client has been told
 /// already that something through the place TOLD is forgotten. TOLD is 0 where it is still to be told of a gap.
@@ -37,21 +35,6 @@ impl Position {
             Some(told) => format!("{epoch}-{}-{told}", self.place),
             None => format!("{epoch}-{}", self.place),
         }
-    }
-
-    /// A block that is nothing but the id.
-    pub(super) fn block(self, epoch: &str) -> Vec<u8> {
-        format!("id: {}\n\n", self.id(epoch)).into_bytes()
-    }
-
-    /// The event that tells of a gap, with this as its id.
-    pub(super) fn gap(self, epoch: &str, name: &str, gap: Gap) -> Vec<u8> {
-        let id = self.id(epoch);
-        let data = format!("{{\"reason\":\"{}\"}}", gap.name());
-        let name = EventName::new(Text::from(name)).ok().map(Field::Event);
-        let id = EventId::new(Text::from(&*id)).ok().map(Field::Id);
-        let fields: Vec<_> = [name, id, Some(Field::Data(Text::from(&*data)))].iter().copied().flatten().collect();
-        encode_to_vec(&fields, LineEnd::Lf)
     }
 }
 

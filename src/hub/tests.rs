@@ -14,6 +14,7 @@ fn settings() -> Settings {
         history_in_all: Bounds { events: 1000, ..bounds },
         on_slow: OnSlow::Gap,
         gap_event: "gap".into(),
+        opaque_ids: false,
     }
 }
 
@@ -62,7 +63,7 @@ fn topics(names: &str) -> Vec<Topic> {
 
 impl Case {
     fn new(settings: Settings) -> Self {
-        Self { hub: Hub::new("e", settings), now: Instant::now(), cursor: Cursor::default() }
+        Self { hub: Hub::new(Epoch::new("e", None), settings), now: Instant::now(), cursor: Cursor::default() }
     }
 
     /// Publishes to one channel after the other, and gives those who keep up the time to be sent all of it.
@@ -75,7 +76,7 @@ impl Case {
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
         let place = self.hub.newest + 1;
-        let made = Hub::id("e", place);
+        let made = self.hub.epoch.event_id(place);
         let publication = Publication {
             place,
             channel: channel.as_bytes().into(),
@@ -89,8 +90,27 @@ impl Case {
     /// One that begins to follow, or follows more; and is then sent what is there.
     fn follow(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
         let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
-        let told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
+        let mut told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
+        told.extend(self.hub.begin(&mut self.cursor));
         self.check_with(told)
+    }
+
+    /// A handler that subscribes to several things before it returns.
+    fn follow_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
+        self.hub.leave(std::mem::take(&mut self.cursor));
+        for (names, after, start) in requests {
+            let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
+            let told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
+            assert_eq!((in_words(told), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
+        }
+        let told = self.hub.begin(&mut self.cursor);
+        self.check_with(told)
+    }
+
+    fn unfollow(&mut self, names: Option<&str>) {
+        let names = names.map(topics);
+        self.hub.unfollow(STREAM, &mut self.cursor, names.as_deref());
+        self.hub.check();
     }
 
     /// One that resumes, as a new stream.
@@ -116,20 +136,23 @@ impl Case {
             Ok(told) => told,
             Err(_) => return "disconnected".into(),
         };
-        self.hub.replay_all(&mut self.cursor, &mut told);
+        while self.cursor.is_replaying() {
+            told.extend(self.hub.replay(&mut self.cursor));
+        }
         let told = in_words(told);
         let mut blocks = [IoSlice::new(&[]); 64];
-        let gathered = self.hub.gather(&self.cursor, Framing::Plain, &mut blocks);
+        let gathered = self.hub.gather(&self.cursor, Framing::Plain, usize::MAX, &mut blocks);
         let sent: Vec<String> = blocks[..gathered.blocks].iter().map(|block| words(block)).collect();
         self.hub.all_sent(&mut self.cursor, &gathered);
         [told, sent.join(", ")].iter().filter(|words| !words.is_empty()).cloned().collect::<Vec<_>>().join(", ")
     }
 
-    /// What it is handed when it ends.
-    fn handed(&mut self) -> String {
-        let mut told = Vec::new();
-        self.hub.take_pending(&mut self.cursor, &mut told);
-        in_words(told)
+    /// What it is sent when it ends.
+    fn last_sent(&mut self) -> String {
+        self.unfollow(None);
+        let sent = self.sent();
+        assert!(self.cursor.is_idle());
+        sent
     }
 }
 
@@ -291,7 +314,9 @@ fn an_id_of_the_application_is_a_place_as_any_other() {
     case.now += NEVER;
     case.hub.forget(case.now);
     assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 forgotten");
-    assert_eq!(case.resume("c", "two"), "@e-2", "an id is known longer than its event");
+    assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 forgotten", "an id is known longer than its event");
+    assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "but not to who reads other channels");
+    assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
     assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
 }
 
@@ -351,14 +376,11 @@ fn what_is_followed_no_longer_is_sent_no_more_and_who_follows_anew_begins_with_i
     let mut case = Case::new(settings());
     assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
     case.publish("a b");
-    let mut told = Vec::new();
-    case.hub.unfollow(STREAM, &mut case.cursor, Some(&topics("b")), &mut told);
-    assert_eq!(in_words(told), "1, 2", "what was published before is handed out");
+    case.unfollow(Some("b"));
     case.publish("a b");
-    assert_eq!(case.sent(), "3");
-    let mut told = Vec::new();
-    case.hub.unfollow(STREAM, &mut case.cursor, None, &mut told);
-    assert_eq!((case.hub.counts().streams, case.cursor.is_following()), (0, false));
+    assert_eq!(case.sent(), "1, 2, 3", "what was published before is sent");
+    case.unfollow(None);
+    assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
     case.publish("a");
     assert_eq!(case.follow("b", Some("e-3"), Start::Newest), "@e-3, 4");
     assert_eq!(case.hub.counts().streams, 1);
@@ -380,7 +402,7 @@ fn a_stream_that_lags_and_ends_is_handed_the_newest_of_each_key() {
         case.publish_as("a", key, None);
     }
     case.hub.forget(case.now);
-    assert_eq!(case.handed(), "1, 6");
+    assert_eq!(case.last_sent(), "1, 6");
 }
 
 #[test]
@@ -399,24 +421,69 @@ fn after_a_gap_a_stream_is_still_sent_the_newest_of_each_key() {
 }
 
 #[test]
-fn following_twice_from_the_same_place_is_following_both_from_there() {
+fn all_requests_of_one_handler_are_one_request() {
     let mut case = Case::new(settings());
     case.publish("a b a b");
-    assert_eq!(case.start("a", Some("e-0"), Start::Newest), "@e-0, 1, 3");
-    case.hub.leave(std::mem::take(&mut case.cursor));
-    let request = |names: &str| Request { topics: topics(names), after: Some(b"e-0"[..].into()), start: Start::Newest };
-    let first = case.hub.follow(STREAM, &mut case.cursor, &request("a"), case.now);
-    let second = case.hub.follow(STREAM, &mut case.cursor, &request("b"), case.now);
-    assert_eq!((in_words(first), in_words(second), case.sent()), ("@e-0".into(), "".into(), "1, 2, 3, 4".into()));
+    let newest = Start::Newest;
+    for (requests, told) in [
+        (&[("a", Some("e-0"), newest), ("b", Some("e-0"), newest)][..], "@e-0, 1, 2, 3, 4"),
+        // Each begins where it says, and the position is the earliest of them.
+        (&[("a", Some("e-2"), newest), ("b", Some("e-1"), newest)], "@e-1, 2, 3, 4"),
+        (&[("a", None, Start::Oldest), ("b", None, newest)], "@e-0, 1, 3"),
+        (&[("b", None, newest), ("a", None, Start::Last(1))], "@e-2, 3"),
+        // Of a channel that is asked for twice the first request counts.
+        (&[("a", None, newest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
+        (&[("a", None, Start::Oldest), ("*", None, newest)], "@e-0, 1, 3"),
+        // One gap, whatever each of them is told of.
+        (&[("a", Some("x"), newest), ("b", Some("x"), newest)], "@e-4-0, gap e-4 unknown"),
+    ] {
+        assert_eq!(case.follow_all(requests), told, "{requests:?}");
+    }
+    case.publish("a a a b");
+    assert_eq!(case.sent(), "5, 6, 7, 8");
+    let both = [("b", Some("e-2"), newest), ("a", Some("e-2"), newest)];
+    assert_eq!(case.follow_all(&both), "@e-2-0, gap e-2-3 forgotten, 4, 5, 6, 7, 8");
+    assert_eq!(case.hub.counts().streams, 1);
 }
 
 #[test]
-fn a_channel_that_is_followed_already_is_not_sent_again() {
+fn an_id_of_the_application_resumes_all_channels_of_a_handler_whichever_comes_first() {
+    let mut case = Case::new(settings());
+    case.publish_as("a", "", Some("one"));
+    case.publish("b a");
+    let newest = Start::Newest;
+    for requests in [
+        [("a", Some("one"), newest), ("b", Some("one"), newest)],
+        [("b", Some("one"), newest), ("a", Some("one"), newest)],
+    ] {
+        assert_eq!(case.follow_all(&requests), "@e-1, 2, 3");
+    }
+}
+
+#[test]
+fn a_handler_that_unsubscribes_before_it_returns_is_sent_only_the_rest() {
+    let mut case = Case::new(settings());
+    case.publish("a b");
+    let request = |names: &str| Request { topics: topics(names), after: None, start: Start::Oldest };
+    case.hub.follow(STREAM, &mut case.cursor, &request("a c"), case.now);
+    case.hub.follow(STREAM, &mut case.cursor, &request("b"), case.now);
+    case.unfollow(Some("a c"));
+    let told = case.hub.begin(&mut case.cursor);
+    assert_eq!(case.check_with(told), "@e-0, 2");
+    case.hub.leave(std::mem::take(&mut case.cursor));
+    case.hub.follow(STREAM, &mut case.cursor, &request("a"), case.now);
+    case.unfollow(None);
+    assert_eq!((case.cursor.is_idle(), case.hub.begin(&mut case.cursor).len()), (true, 0));
+    assert_eq!(case.hub.counts().streams, 0);
+}
+
+#[test]
+fn a_channel_that_is_subscribed_already_is_not_sent_again() {
     let mut case = Case::new(settings());
     assert_eq!(case.start("n/a", None, Start::Newest), "@e-0");
     case.publish("n/a n/b n/a n/a n/a n/a");
     assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
-    assert_eq!(case.follow("n/*", Some("e-1"), Start::Newest), "2, @e-6");
+    assert_eq!(case.follow("n/*", Some("e-1"), Start::Newest), "@e-1, 2, @e-6");
     assert_eq!(case.follow("n/b", Some("e-0"), Start::Newest), "");
     case.publish("n/b n/a");
     assert_eq!(case.sent(), "7, 8");
@@ -426,16 +493,89 @@ fn a_channel_that_is_followed_already_is_not_sent_again() {
 }
 
 #[test]
-fn what_follows_more_is_told_its_position_again_after_going_back() {
+fn a_later_subscription_goes_back_and_the_client_is_told_so_before_and_after() {
     let mut case = Case::new(settings());
     assert_eq!(case.start("a", None, Start::Newest), "@e-0");
-    case.publish("a b b b b a");
-    assert_eq!(case.sent(), "1, 6");
-    assert_eq!(case.follow("b", Some("e-0"), Start::Newest), "gap e-0-2 forgotten, 3, 4, 5, @e-6");
+    case.publish("a b a b a");
+    assert_eq!(case.sent(), "1, 3, 5");
+    assert_eq!(case.follow("b", Some("e-1"), Start::Newest), "@e-1, 2, 4, @e-5");
+    // With what a client has received of that, it gets the rest, and what it has had twice rather than never.
+    assert_eq!(case.resume("a b", "e-2"), "@e-2, 3, 4, 5");
+    // What is missing is reported in the place of the position.
     case.publish("c c c c");
+    assert_eq!(case.follow("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
     case.now += NEVER;
     case.hub.forget(case.now);
-    assert_eq!(case.follow("c", Some("e-6"), Start::Newest), "gap e-6-10 forgotten, @e-10");
+    assert_eq!(case.follow("d", Some("e-3"), Start::Newest), "");
+}
+
+#[test]
+fn a_later_subscription_of_a_stream_that_lags_begins_in_the_order_of_events() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    case.publish("a b a");
+    // Nothing was sent yet; b begins after 3, and is sent nothing older.
+    let request = Request { topics: topics("b"), after: None, start: Start::Newest };
+    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    case.publish("b a");
+    assert_eq!(case.sent(), "1, 3, 4, 5");
+    assert!(case.cursor.parts.is_none(), "it is one cursor again");
+}
+
+#[test]
+fn a_stream_that_lags_is_told_only_of_what_it_misses_itself() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    case.publish("a b b b b");
+    // b has evicted 2, which is older than the later subscription.
+    let request = Request { topics: topics("b"), after: None, start: Start::Newest };
+    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert_eq!(case.sent(), "1");
+    case.publish("b b b b");
+    assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
+}
+
+#[test]
+fn a_stream_that_unsubscribes_while_it_lags_is_sent_what_was_published_before() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("a b n/*", None, Start::Newest), "@e-0");
+    case.publish("a b n/1 a");
+    case.unfollow(Some("a n/*"));
+    case.publish("a b n/1 n/2");
+    assert_eq!(case.hub.followers_of(b"a", |_| true), 0);
+    assert_eq!(case.sent(), "1, 2, 3, 4, 6");
+    // Subscribed again before that was sent, it misses only what came between.
+    case.publish("b a"); // 9, 10
+    assert_eq!(case.follow("a", None, Start::Newest), "9");
+    case.publish("a");
+    case.unfollow(Some("a"));
+    case.publish("a");
+    let request = Request { topics: topics("a"), after: None, start: Start::Newest };
+    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    case.publish("a");
+    assert_eq!(case.sent(), "11, 13");
+    // What it has left and can no longer be sent is reported.
+    case.publish("b");
+    case.unfollow(Some("b"));
+    case.now += NEVER;
+    case.hub.forget(case.now);
+    assert_eq!(case.sent(), "gap e-13-14 slow");
+    case.unfollow(None);
+    assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
+}
+
+#[test]
+fn a_slot_that_another_channel_has_by_now_sends_nothing_to_a_stream_that_left_the_first() {
+    let mut case = Case::new(settings());
+    assert_eq!(case.start("secret", None, Start::Newest), "@e-0");
+    case.publish("secret");
+    case.unfollow(None);
+    case.now += NEVER;
+    case.hub.forget(case.now);
+    case.publish("other other");
+    assert_eq!(case.hub.channels.iter().map(|(at, _)| at).max(), Some(0), "it has the slot");
+    assert_eq!(case.sent(), "gap e-0-1 slow");
+    assert!(case.cursor.is_idle());
 }
 
 #[test]
@@ -445,7 +585,7 @@ fn what_is_told_before_the_order_of_places_goes_on_is_counted_as_delivered() {
     assert_eq!(case.start("a b", Some("e-0"), Start::Newest), "@e-0-0, gap e-0-3 forgotten, 1, @e-1-3, 4, 5, 6");
     assert_eq!(case.hub.counts().delivered, 4);
     case.publish("b b");
-    assert_eq!(case.handed(), "7, 8");
+    assert_eq!(case.last_sent(), "7, 8");
     assert_eq!(case.hub.counts().delivered, 6);
 }
 

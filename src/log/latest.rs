@@ -18,6 +18,11 @@ pub(super) struct Latest {
 }
 
 impl Latest {
+    /// Of a channel that had lost even the newest events of its keys through that place.
+    pub(super) fn new(lost: u64) -> Self {
+        Self { lost, ..Self::default() }
+    }
+
     pub(super) fn publish(&mut self, key: &[u8], place: u64) {
         match self.newest.get_mut(key) {
             Some(newest) => {
@@ -43,7 +48,7 @@ impl Latest {
         if !self.is_newest(&dropped) {
             return;
         }
-        self.bytes += dropped.event.len();
+        self.bytes += dropped.size();
         self.kept.insert(dropped.place, dropped);
         if self.is_over(bounds) {
             self.sweep();
@@ -61,7 +66,7 @@ impl Latest {
     fn sweep(&mut self) {
         for place in std::mem::take(&mut self.stale) {
             let stale = self.kept.remove(&place);
-            self.bytes -= stale.map_or(0, |stale| stale.event.len());
+            self.bytes -= stale.map_or(0, |stale| stale.size());
         }
     }
 
@@ -71,7 +76,7 @@ impl Latest {
         let first = place.and_then(|place| self.kept.remove(&place));
         if let Some(first) = &first {
             self.stale.remove(&first.place);
-            self.bytes -= first.event.len();
+            self.bytes -= first.size();
             self.lose(first);
         }
         first.is_some()

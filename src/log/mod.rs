@@ -39,6 +39,13 @@ pub struct Logged {
     pub key: Box<[u8]>,
 }
 
+impl Logged {
+    /// How many bytes it is, its key included.
+    pub fn size(&self) -> usize {
+        self.event.len() + self.key.len()
+    }
+}
+
 /// A channel's history, sorted by place.
 #[derive(Debug, Default)]
 pub struct Log {
@@ -52,7 +59,7 @@ impl Log {
     /// An empty one, of a channel of which something may have been forgotten before, through that place. It keeps the
     /// newest event of each key longer than others if it is to.
     pub fn new(forgotten: u64, keeps_newest: bool) -> Self {
-        Self { forgotten, latest: keeps_newest.then(Box::default), ..Self::default() }
+        Self { forgotten, latest: keeps_newest.then(|| Box::new(Latest::new(forgotten))), ..Self::default() }
     }
 
     /// Adds an event, whose place is after all others.
@@ -60,7 +67,7 @@ impl Log {
         if let Some(latest) = &mut self.latest {
             latest.publish(&logged.key, logged.place);
         }
-        self.bytes += logged.event.len();
+        self.bytes += logged.size();
         self.events.push_back(logged);
     }
 
@@ -72,6 +79,22 @@ impl Log {
             _ => self.events.partition_point(|logged| logged.place <= place),
         };
         self.events.range(known..)
+    }
+
+    /// The events after one place, through another.
+    pub fn between(&self, after: u64, until: u64) -> Iter<'_, Logged> {
+        match self.events.back() {
+            Some(newest) if newest.place > until => {
+                let place = |bound: u64| self.events.partition_point(|logged| logged.place <= bound);
+                self.events.range(place(after.min(until))..place(until))
+            }
+            _ => self.after(after),
+        }
+    }
+
+    /// The place of the newest event of the history.
+    pub fn last(&self) -> Option<u64> {
+        self.events.back().map(|logged| logged.place)
     }
 
     /// The event at a place.
@@ -116,7 +139,7 @@ impl Log {
 
     fn take_oldest(&mut self) -> Option<Logged> {
         let oldest = self.events.pop_front()?;
-        self.bytes -= oldest.event.len();
+        self.bytes -= oldest.size();
         self.forgotten = oldest.place;
         if self.events.is_empty() {
             self.events = VecDeque::new();

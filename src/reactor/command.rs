@@ -61,8 +61,8 @@ pub enum Command {
     Hub {
         /// Its name from here on.
         hub: HubId,
-        /// What its ids begin with.
-        epoch: Box<str>,
+        /// What its ids look like.
+        epoch: hub::Epoch,
         /// What the application has decided.
         settings: Box<hub::Settings>,
     },
@@ -81,6 +81,13 @@ pub enum Command {
         stream: StreamId,
         /// What it asks for.
         request: Box<hub::Request>,
+        /// Whether more requests may come before anything is sent: the stream waits for [`Command::Begin`].
+        holds: bool,
+    },
+    /// Makes what a stream has asked for effective, all of it at once.
+    Begin {
+        /// Which.
+        stream: StreamId,
     },
     /// Has a stream follow something no longer.
     Unfollow {
@@ -205,6 +212,13 @@ pub enum Answer {
         counts: Box<hub::Counts>,
         /// How many streams follow the channel.
         followers: usize,
+    },
+    /// A stream has fewer topics than it asked for: some it had already, or it has left them.
+    Topics {
+        /// Which.
+        stream: StreamId,
+        /// How many fewer.
+        fewer: usize,
     },
     /// All streams have ended, as was asked for.
     Finished,

@@ -2,13 +2,14 @@
 
 use super::finishing::Spread;
 use super::{Answer, Entry, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Gathered, Hub, Notice, Request, Settings, Topic};
+use crate::hub::{Cursor, Epoch, Gathered, Hub, Notice, Request, Settings, Topic};
 use crate::stream::{Reason, Stream};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
-/// What a stream follows.
+/// The subscriptions of a stream.
+#[derive(Debug)]
 pub(super) struct Following {
     hub: HubId,
     cursor: Cursor,
@@ -18,12 +19,25 @@ impl Following {
     pub(super) fn is_of(&self, hub: HubId) -> bool {
         self.hub == hub
     }
+
+    /// Whether it is held: nothing of what it has subscribed to is sent yet.
+    #[cfg(test)]
+    pub(super) fn is_opening(&self) -> bool {
+        self.cursor.is_opening()
+    }
+
+    /// Whether nothing is left of them, nor to be sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.cursor.is_idle()
+    }
 }
 
 struct Place {
     hub: Hub,
     /// Whether streams that come are sent away.
     is_drained: bool,
+    /// Whether nobody publishes any more, so that the hub goes with its last stream.
+    is_left: bool,
 }
 
 /// All hubs that are there, by their names. An application may make and drop any number of them.
@@ -31,8 +45,8 @@ struct Place {
 pub(super) struct Hubs(BTreeMap<HubId, Place>);
 
 impl Hubs {
-    pub(super) fn insert(&mut self, hub: HubId, epoch: &str, settings: Settings) {
-        self.0.insert(hub, Place { hub: Hub::new(epoch, settings), is_drained: false });
+    pub(super) fn insert(&mut self, hub: HubId, epoch: Epoch, settings: Settings) {
+        self.0.insert(hub, Place { hub: Hub::new(epoch, settings), is_drained: false, is_left: false });
     }
 
     fn place(&mut self, hub: HubId) -> Option<&mut Place> {
@@ -47,10 +61,12 @@ impl Hubs {
         self.0.get(&hub).map(|place| &place.hub)
     }
 
+    /// Evicts what is too much or too old, and lets go of hubs that nobody needs any more.
     pub(super) fn forget(&mut self, now: Instant) {
         for place in self.0.values_mut() {
             place.hub.forget(now);
         }
+        self.0.retain(|_, place| !place.is_left || place.hub.counts().streams > 0);
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
@@ -80,12 +96,12 @@ impl Hubs {
     }
 }
 
-/// Puts what a stream is told into its own queue, and says so.
-fn tell(stream: &mut Stream, told: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
+/// Puts notices into a stream's own buffer, and says so.
+fn notify(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.waiting_bytes();
     let framing = stream.settings().framing;
-    for told in told {
-        match told {
+    for notice in notices {
+        match notice {
             Notice::Position(block) => stream.push_around(framing.frame(&block)),
             Notice::Gap(block) => stream.push_kept(framing.frame(&block)),
             Notice::Event(event) => stream.push_kept(event.from(framing, 0)),
@@ -97,8 +113,7 @@ fn tell(stream: &mut Stream, told: Vec<Notice>, id: StreamId, answers: &mut Vec<
     }
 }
 
-/// Whether no more can be put into a stream's own queue: its client takes nothing, and as much waits as may. What it was not
-/// sent yet goes there when it follows something else, out of the history, which would bound it.
+/// Whether no more notices can be buffered for a stream: its client does not read, and as much is buffered as may be.
 fn is_full(stream: &Stream, takes_nothing: bool) -> bool {
     takes_nothing && stream.waiting_bytes() > stream.settings().max_buffered
 }
@@ -108,14 +123,16 @@ fn is_full(stream: &Stream, takes_nothing: bool) -> bool {
 pub(super) enum Way {
     /// It can.
     Open,
-    /// Something is forgotten that it has not been sent, or there are events to be told of before that, and it is told when all
-    /// is sent that waits for it alone: told each time that its socket takes a little, it would have more and more waiting.
+    /// Its handler may subscribe it to more: nothing from the log is sent yet.
+    Held,
+    /// What is buffered for it alone has to be sent first: notices, and events with them. More of those come only then, so
+    /// that a client that does not read costs no more for them.
     Later,
-    /// It is to end for that.
+    /// It is to end because the log has overtaken it.
     Overtaken,
 }
 
-/// Sees to a stream that history may have overtaken. While its socket takes nothing it is told nothing.
+/// Sees to a stream that the log may have overtaken. While its socket takes nothing it is told nothing.
 pub(super) fn catch_up(
     hubs: &mut Hubs,
     following: &mut Option<Box<Following>>,
@@ -132,39 +149,47 @@ pub(super) fn catch_up(
         Some(hub) => hub,
         None => return Way::Open,
     };
-    if !hub.disconnects() && (is_blocked || (stream.waiting_bytes() > 0 && hub.is_overtaken(cursor))) {
+    if cursor.is_opening() {
+        return Way::Held;
+    }
+    let is_full = is_blocked || stream.waiting_bytes() > 0;
+    if is_full && !hub.disconnects() && (is_blocked || hub.is_overtaken(cursor)) {
         return Way::Later;
     }
-    if cursor.is_replaying() && !(hub.disconnects() && hub.is_overtaken(cursor)) {
-        if !is_blocked && stream.waiting_bytes() == 0 {
-            let mut told = Vec::new();
-            hub.replay(cursor, &mut told);
-            tell(stream, told, id, answers);
-        }
+    let mut notices = match hub.catch_up(cursor) {
+        Ok(notices) => notices,
+        Err(_) => return Way::Overtaken,
+    };
+    if cursor.is_replaying() && !is_full {
+        notices.extend(hub.replay(cursor));
+    }
+    notify(stream, notices, id, answers);
+    if cursor.is_replaying() {
         return Way::Later;
     }
-    match hub.catch_up(cursor) {
-        Ok(told) => {
-            tell(stream, told, id, answers);
-            if cursor.is_replaying() {
-                Way::Later
-            } else {
-                Way::Open
-            }
-        }
-        Err(_) => Way::Overtaken,
+    if cursor.is_idle() {
+        *following = None; // it has unsubscribed, and that was the last of it
     }
+    Way::Open
 }
 
-/// Puts what a stream is to be sent from the log into `blocks`, if all that waits for it alone is before them.
+/// About how many logs have to be looked at to send something to a stream.
+pub(super) fn logs_to_merge(hubs: &Hubs, following: &Option<Box<Following>>) -> usize {
+    let logs = following.as_ref().and_then(|following| Some(hubs.get(following.hub)?.logs_to_merge(&following.cursor)));
+    logs.unwrap_or(0)
+}
+
+/// Puts what a stream is to be sent from the log into `blocks`, if all that is buffered for it alone is before them.
 pub(super) fn gather<'a>(
     hubs: &'a Hubs,
     following: &'a Option<Box<Following>>,
     stream: &Stream,
+    most_bytes: usize,
     blocks: &mut [IoSlice<'a>],
 ) -> Option<Gathered> {
     let following = following.as_ref().filter(|_| !blocks.is_empty())?;
-    Some(hubs.get(following.hub)?.gather(&following.cursor, stream.settings().framing, blocks))
+    let hub = hubs.get(following.hub)?;
+    Some(hub.gather(&following.cursor, stream.settings().framing, most_bytes, blocks))
 }
 
 /// Moves a stream on by what was sent of the log: so many bytes, or all that was gathered. Answers how many bytes became
@@ -223,78 +248,201 @@ impl<I: Io> Reactor<I> {
         Some((entry, &mut self.hubs, &mut self.answers))
     }
 
-    pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, now: Instant) {
-        self.flush_hub(hub, now); // it is to find the history that is remembered
-        if self.hubs.place(hub).map_or(true, |place| place.is_drained) {
+    /// Subscribes a stream. If it holds, nothing of that is sent before it is told to [`begin`](Self::begin).
+    pub(super) fn follow(&mut self, hub: HubId, id: StreamId, request: &Request, holds: bool, now: Instant) {
+        self.flush_hub(hub, now); // it is to find the log as it is after eviction
+        if self.hubs.place(hub).map_or(true, |place| place.is_drained || place.is_left) {
             return self.refuse(id, Reason::Server);
         }
-        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
-            Some(found) if found.0.stream.ending().is_none() => found,
-            _ => return,
-        };
-        let following = entry.following.get_or_insert_with(|| Box::new(Following { hub, cursor: Cursor::default() }));
-        if following.hub == hub {
-            if let Some(hub) = hubs.get_mut(hub) {
-                let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
-                let told = hub.follow(id, &mut following.cursor, request, now);
-                let is_too_much = is_full && !told.is_empty();
-                tell(&mut entry.stream, told, id, answers);
-                if is_too_much {
-                    hub.count_disconnected();
-                    return self.fail(id, Reason::Slow);
-                }
-            }
+        if self.entry(id).map_or(true, |entry| entry.stream.ending().is_some()) {
+            return;
         }
-        self.mark(id.slot);
-    }
-
-    pub(super) fn unfollow(&mut self, id: StreamId, topics: Option<&[Topic]>) {
+        self.leave_former_hub(hub, id);
         let (entry, hubs, answers) = match self.entry_and_hubs(id) {
             Some(found) => found,
             None => return,
         };
-        if let Some(following) = &mut entry.following {
-            let mut told = Vec::new();
-            if let Some(hub) = hubs.get_mut(following.hub) {
-                hub.unfollow(id, &mut following.cursor, topics, &mut told);
-            }
-            let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
-            let is_too_much = is_full && !told.is_empty();
-            if let Some(hub) = hubs.get_mut(following.hub).filter(|_| is_too_much) {
-                hub.count_disconnected();
-            }
-            if !following.cursor.is_following() {
-                entry.following = None;
-            }
-            tell(&mut entry.stream, told, id, answers);
-            if is_too_much {
-                return self.fail(id, Reason::Slow);
-            }
+        let following = entry.following.get_or_insert_with(|| Box::new(Following { hub, cursor: Cursor::default() }));
+        let hub = match hubs.get_mut(hub).filter(|_| following.hub == hub) {
+            Some(hub) => hub,
+            None => return, // it is another hub's
+        };
+        let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
+        let before = following.cursor.topics();
+        let mut notices = hub.follow(id, &mut following.cursor, request, now);
+        let added = following.cursor.topics() - before;
+        if added < request.topics.len() {
+            answers.push(Answer::Topics { stream: id, fewer: request.topics.len() - added });
+        }
+        let is_opening = following.cursor.is_opening();
+        if is_opening && !holds {
+            notices.extend(hub.begin(&mut following.cursor));
+        }
+        if following.is_over() {
+            entry.following = None;
+        } else if following.cursor.has_too_many_parts() || (is_full && !notices.is_empty()) {
+            hub.count_disconnected();
+            return self.fail(id, Reason::Slow);
+        }
+        notify(&mut entry.stream, notices, id, answers);
+        if is_opening && holds {
+            self.hold(id, now);
+        } else {
             self.mark(id.slot);
         }
     }
 
-    /// A stream that ends is sent what was published before.
-    pub(super) fn stop_following(&mut self, id: StreamId) {
+    /// A stream whose handler subscribes is held until the handler says that it may begin, but not for ever: the handler
+    /// may go on for long without a push.
+    fn hold(&mut self, id: StreamId, now: Instant) {
+        if !self.held.iter().any(|(_, held)| *held == id) {
+            self.held.push_back((now + Self::HOLD, id));
+        }
+    }
+
+    /// Makes what a stream has subscribed to effective.
+    pub(super) fn begin(&mut self, id: StreamId) {
+        self.held.retain(|(_, held)| *held != id);
+        if let Some((entry, hubs, answers)) = self.entry_and_hubs(id) {
+            if let Some(Following { hub, cursor }) = entry.following.as_deref_mut() {
+                let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
+                notify(&mut entry.stream, notices, id, answers);
+                self.mark(id.slot);
+            }
+        }
+    }
+
+    /// Has streams begin that were held for too long.
+    pub(super) fn begin_held(&mut self, now: Instant) {
+        while let Some((_, id)) = self.held.front().copied().filter(|(until, _)| *until <= now) {
+            self.begin(id);
+        }
+    }
+
+    /// Has all held streams begin if a hub is about to evict something: they have not been slow.
+    pub(super) fn begin_before_eviction(&mut self, now: Instant) {
+        if self.is_eviction_held(now) {
+            while let Some((_, id)) = self.held.front().copied() {
+                self.begin(id);
+            }
+        }
+    }
+
+    /// Whether a hub would evict something while streams are held.
+    fn is_eviction_held(&self, now: Instant) -> bool {
+        !self.held.is_empty() && self.hubs.0.values().any(|place| place.hub.is_over(now))
+    }
+
+    /// A stream that goes from one hub to another takes along what it was still to be sent, if that may be buffered for it.
+    fn leave_former_hub(&mut self, hub: HubId, id: StreamId) {
+        let has_left = self
+            .entry(id)
+            .and_then(|entry| entry.following.as_ref())
+            .map_or(false, |following| following.hub != hub && !following.cursor.is_subscribed());
+        if has_left && !self.take_along(id) {
+            let hub = self.entry(id).and_then(|entry| entry.following.as_ref()).map(|following| following.hub);
+            if let Some(hub) = hub.and_then(|hub| self.hubs.get_mut(hub)) {
+                hub.count_disconnected();
+            }
+            self.fail(id, Reason::Slow);
+        }
+    }
+
+    /// Before something is pushed to a stream that has unsubscribed from everything: what was published before comes first,
+    /// if that may be buffered.
+    pub(super) fn push_behind(&mut self, id: StreamId, now: Instant) {
+        let has_left = |following: &Following| !following.cursor.is_subscribed() && !following.is_over();
+        let is_leaving = |entry: &Entry<I::Socket>| entry.following.as_deref().map_or(false, has_left);
+        if self.entry(id).map_or(false, |entry| is_leaving(entry)) {
+            self.flush_one(id.slot, now);
+            if self.entry(id).map_or(false, |entry| is_leaving(entry)) {
+                self.take_along(id);
+            }
+        }
+    }
+
+    /// Buffers what a stream is still to be sent that has unsubscribed from everything. False if that is too much.
+    fn take_along(&mut self, id: StreamId) -> bool {
+        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+            Some(found) => found,
+            None => return true,
+        };
+        let Following { hub, cursor } = match entry.following.as_deref_mut() {
+            Some(following) => following,
+            None => return true,
+        };
+        let room = entry.stream.settings().max_buffered.saturating_sub(entry.stream.waiting_bytes());
+        let notices = match hubs.get_mut(*hub) {
+            Some(hub) => hub.take_rest(cursor, room),
+            None => Ok(Vec::new()),
+        };
+        let is_all = notices.is_ok();
+        if is_all {
+            entry.following = None;
+        }
+        notify(&mut entry.stream, notices.unwrap_or_else(|notices| notices), id, answers);
+        is_all
+    }
+
+    /// Unsubscribes a stream, which is still sent what was published before.
+    pub(super) fn unfollow(&mut self, id: StreamId, topics: Option<&[Topic]>, now: Instant) {
+        let hub = self.entry(id).and_then(|entry| entry.following.as_ref()).map(|following| following.hub);
+        if let Some(hub) = hub {
+            self.flush_hub(hub, now);
+            self.flush_one(id.slot, now); // what it can be sent at once is not left to be sent later
+            self.unsubscribe(id, topics);
+        }
+    }
+
+    fn unsubscribe(&mut self, id: StreamId, topics: Option<&[Topic]>) {
         let (entry, hubs, answers) = match self.entry_and_hubs(id) {
             Some(found) => found,
             None => return,
         };
-        if let Some(mut following) = entry.following.take() {
-            let mut told = Vec::new();
-            if let Some(hub) = hubs.get_mut(following.hub) {
-                hub.take_pending(&mut following.cursor, &mut told);
+        let following = match &mut entry.following {
+            Some(following) => following,
+            None => return,
+        };
+        let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
+        let mut is_slow = false;
+        if let Some(hub) = hubs.get_mut(following.hub) {
+            // What it has missed of what it leaves is reported while that is known.
+            let notices = hub.catch_up(&mut following.cursor);
+            is_slow = notices.is_err();
+            let notices = notices.unwrap_or_default();
+            let before = following.cursor.topics();
+            hub.unfollow(id, &mut following.cursor, topics);
+            let left = before - following.cursor.topics();
+            if left > 0 {
+                answers.push(Answer::Topics { stream: id, fewer: left });
             }
-            hubs.leave(*following);
-            tell(&mut entry.stream, told, id, answers);
+            let is_ending = entry.stream.ending().is_some();
+            if following.cursor.has_too_many_parts() || (is_full && !is_ending && !notices.is_empty()) {
+                hub.count_disconnected();
+                is_slow = true;
+            }
+            notify(&mut entry.stream, notices, id, answers);
         }
+        if is_slow {
+            return self.fail(id, Reason::Slow);
+        }
+        if following.is_over() {
+            entry.following = None;
+        }
+        self.mark(id.slot);
+    }
+
+    /// A stream that ends is sent what was published before.
+    pub(super) fn stop_following(&mut self, id: StreamId) {
+        self.begin(id);
+        self.unsubscribe(id, None);
     }
 
     /// The position of a stream that has been sent all that was published, as a block.
     pub(super) fn position(&mut self, id: StreamId) -> Option<Vec<u8>> {
         let (entry, hubs, _) = self.entry_and_hubs(id)?;
         let following = entry.following.as_mut()?;
-        let hub = hubs.get(following.hub)?;
+        let hub = hubs.get_mut(following.hub)?;
         hub.is_up_to_date(&following.cursor).then(|| hub.position(&mut following.cursor))
     }
 
@@ -321,13 +469,18 @@ impl<I: Io> Reactor<I> {
         for id in self.followers(hub) {
             self.refuse(id, Reason::Application); // its client will come back, perhaps to the next hub of that kind
         }
-        self.hubs.0.remove(&hub);
+        let streams = self.hubs.get(hub).map_or(0, |hub| hub.counts().streams);
+        match self.hubs.place(hub) {
+            Some(place) if streams > 0 => place.is_left = true, // until they are sent what was published
+            _ => drop(self.hubs.0.remove(&hub)),
+        }
     }
 
     /// Offers what was published to all that follow, and forgets what is too much, if that has not been done.
     fn flush_hub(&mut self, hub: HubId, now: Instant) {
-        if self.hubs.get(hub).map_or(false, Hub::has_grown) {
-            self.flush(now);
+        if self.hubs.get(hub).map_or(false, Hub::has_grown) || self.is_eviction_held(now) {
+            self.offer(now);
+            self.hubs.forget(now);
         }
     }
 

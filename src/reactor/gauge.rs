@@ -19,6 +19,8 @@ pub(super) struct Gauge {
     holders: AtomicU32,
     /// Which hub holds the stream, whichever thread's handle it was given: its number and one, 0 if none does.
     keeper: AtomicU64,
+    /// How many topics it has, or has asked for. What it has asked for twice the reactor takes off again.
+    topics: AtomicUsize,
     /// Which interpreter is told of its end.
     pub(super) interpreter: u32,
     /// By which name. In a child it is the name that the stream had in its parent.
@@ -47,6 +49,7 @@ impl Gauge {
             cookie: AtomicU64::new(0),
             holders: AtomicU32::new(1),
             keeper: AtomicU64::new(0),
+            topics: AtomicUsize::new(0),
             interpreter,
             name,
         }
@@ -147,6 +150,19 @@ impl Gauge {
     /// The hub holds it no longer.
     pub(super) fn give_back(&self) {
         self.keeper.store(0, Ordering::Release);
+    }
+
+    /// Adds topics, if that makes no more than there may be.
+    pub(super) fn add_topics(&self, count: usize, most: usize) -> bool {
+        let sum = self.topics.fetch_add(count, Ordering::AcqRel).saturating_add(count);
+        if sum > most {
+            self.remove_topics(count);
+        }
+        sum <= most
+    }
+
+    pub(super) fn remove_topics(&self, count: usize) {
+        self.topics.fetch_sub(count, Ordering::AcqRel);
     }
 
     pub(super) fn hold(&self) {

@@ -42,6 +42,17 @@ pub enum Pushed {
     Gone,
 }
 
+/// What becomes of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// It is effective at once.
+    Off,
+    /// A handler runs, and may subscribe to several things: all of that is one request.
+    Handler,
+    /// It has subscribed to something. Nothing of that is sent before the handler returns, or pushes.
+    Held,
+}
+
 /// A stream as the application holds it, in one thread.
 pub struct Handle {
     link: Arc<Link>,
@@ -51,6 +62,7 @@ pub struct Handle {
     waits: bool,
     /// Whether its handler runs, and has the process to itself.
     is_handled: bool,
+    hold: Hold,
     ends_with_handle: bool,
     /// Whether the application has let go of it, though the handle is there.
     is_released: bool,
@@ -79,6 +91,7 @@ impl Handle {
             settings: link.share(opening.settings),
             waits: opening.waits,
             is_handled: opening.ends_with_handle,
+            hold: Hold::Off,
             ends_with_handle: opening.ends_with_handle,
             is_released: false,
             generation: generation(),
@@ -133,6 +146,7 @@ impl Handle {
         if !self.is_open() || (self.generation != generation() && !self.adopt()) {
             return Pushed::Gone;
         }
+        self.begin();
         if event.is_empty() {
             return Pushed::Taken;
         }
@@ -176,17 +190,44 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// If it is another hub's: one id cannot be a place in the sequences of two.
-    pub(super) fn follow(&mut self, link: &Arc<Link>, hub: HubId, request: Request) -> io::Result<bool> {
+    /// If it is another hub's, for one id cannot be a place in the sequences of two; or if it would have too many topics.
+    pub(super) fn follow(
+        &mut self,
+        link: &Arc<Link>,
+        hub: HubId,
+        request: Request,
+        max_topics: usize,
+    ) -> io::Result<bool> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.link, link) {
             return Ok(false);
         }
         if !self.gauge.keep(hub) {
             return Err(io::Error::new(io::ErrorKind::Other, "this stream follows another hub"));
         }
+        if !self.gauge.add_topics(request.topics.len(), max_topics) {
+            let message = format!("a stream may have at most {max_topics} channels and patterns (max_topics)");
+            return Err(io::Error::new(io::ErrorKind::Other, message));
+        }
         let request = Box::new(request);
-        self.link.send(Command::Follow { hub, stream: self.stream, request }, 0, None);
+        let holds = self.hold != Hold::Off;
+        if holds {
+            self.hold = Hold::Held;
+        }
+        self.link.send(Command::Follow { hub, stream: self.stream, request, holds }, 0, None);
         Ok(true)
+    }
+
+    /// A handler begins to run: what it subscribes the stream to, before it returns or pushes, is one request.
+    pub fn enter_handler(&mut self) {
+        self.hold = Hold::Handler;
+    }
+
+    /// Makes what was subscribed to effective, if that is held.
+    fn begin(&mut self) {
+        if self.hold == Hold::Held && self.generation == generation() {
+            self.link.send(Command::Begin { stream: self.stream }, 0, None);
+            self.hold = Hold::Off;
+        }
     }
 
     /// Has it follow something of a hub no longer; without topics, anything, and then it is the application's again.
@@ -238,6 +279,8 @@ impl Handle {
     /// The handler has returned: from here on no push waits.
     pub fn leave_handler(&mut self) {
         self.waits = false;
+        self.begin();
+        self.hold = Hold::Off;
         if std::mem::take(&mut self.is_handled) {
             set_handled(None);
         }
@@ -327,6 +370,7 @@ impl Clone for Handle {
             settings: Arc::clone(&self.settings),
             waits: self.waits,
             is_handled: false, // a handler runs in one thread
+            hold: Hold::Off,
             ends_with_handle: self.ends_with_handle,
             is_released: self.is_released,
             generation: self.generation,
@@ -337,6 +381,7 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.begin();
         self.release();
         if self.gauge.is_kept() && self.generation == generation() && !self.gauge.is_end_wanted() {
             // Another thread may hold it yet: the reactor sees that.

@@ -52,6 +52,7 @@ use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
 use finishing::Spread;
 use following::{Following, Hubs, Way};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,6 +130,8 @@ struct Entry<S> {
     is_blocked: bool,
     has_ended: bool,
     is_handed_over: bool,
+    /// Whether what ends the response is still to be sent, after all that was published before.
+    owes_end: bool,
     drained_bytes: u32,
     /// What has to have happened by then, if anything.
     deadline: Option<Instant>,
@@ -138,12 +141,20 @@ struct Entry<S> {
 
 /// At most so many blocks go out in one call.
 const GATHERED: usize = 256;
+/// And about so many bytes of the log, for the kernel copies them.
+const GATHERED_BYTES: usize = 256 << 10;
 
 /// Sends what waits to many clients.
 pub struct Reactor<I: Io> {
     io: I,
     entries: Vec<Option<Entry<I::Socket>>>,
     dirty: Vec<u32>,
+    /// Streams that are behind what others have been sent, or were: they take turns.
+    lagging: VecDeque<u32>,
+    /// How many calls are left for them in this turn.
+    lagging_calls: usize,
+    /// Streams that have subscribed to something and are not to be sent it yet, each until a time at the latest.
+    held: VecDeque<(Instant, StreamId)>,
     timers: Timers,
     hubs: Hubs,
     /// The ends of hubs' streams.
@@ -163,6 +174,12 @@ impl<I: Io> Reactor<I> {
     const CALLS: usize = 4;
     /// A client that sends more than that after its request is no client of ours.
     const DRAINED_BYTES: u32 = 1 << 20;
+    /// So long at most a stream waits for its handler to subscribe it to more.
+    const HOLD: Duration = Duration::from_secs(5);
+    /// At most so many calls a turn for streams that lag, so that those who keep up do not wait for them long.
+    const LAGGING_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
+    /// A call for a stream that has so many logs to look at more counts as one more.
+    const LOGS_A_CALL: usize = 64;
     /// How long a client that was told the end may take to close its side.
     const LINGER: Duration = Duration::from_secs(2);
     /// So many answers and streams to be sent to it has room for while it sleeps.
@@ -176,6 +193,9 @@ impl<I: Io> Reactor<I> {
             io,
             entries: Vec::new(),
             dirty: Vec::new(),
+            lagging: VecDeque::new(),
+            lagging_calls: Self::LAGGING_CALLS,
+            held: VecDeque::new(),
             timers: Timers::new(now),
             hubs: Hubs::default(),
             drains: Vec::new(),
@@ -221,14 +241,15 @@ impl<I: Io> Reactor<I> {
             }
             Command::Push { stream, event } => self.push(stream, event, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
-            Command::Hub { hub, epoch, settings } => self.hubs.insert(hub, &epoch, *settings),
+            Command::Hub { hub, epoch, settings } => self.hubs.insert(hub, epoch, *settings),
             Command::Publish { hub, publication } => {
                 if let Some(hub) = self.hubs.get_mut(hub) {
                     hub.publish(*publication, now);
                 }
             }
-            Command::Follow { hub, stream, request } => self.follow(hub, stream, &request, now),
-            Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref()),
+            Command::Follow { hub, stream, request, holds } => self.follow(hub, stream, &request, holds, now),
+            Command::Begin { stream } => self.begin(stream),
+            Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref(), now),
             Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
@@ -239,6 +260,19 @@ impl<I: Io> Reactor<I> {
 
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
+        self.offer(now);
+        self.lagging_calls = Self::LAGGING_CALLS; // for the next turn
+                                                  // Only now: a client that keeps up misses nothing, however short the history is.
+        self.hubs.forget(now);
+        // Here, for the last stream may have ended by what was sent to it.
+        if self.open_streams == 0 && self.finishing.take().is_some() {
+            self.answers.push(Answer::Finished);
+        }
+    }
+
+    /// Offers what was published to all streams that keep up, and then to those that lag.
+    fn offer(&mut self, now: Instant) {
+        self.begin_before_eviction(now);
         self.mark_followers();
         loop {
             let mut dirty = std::mem::take(&mut self.dirty);
@@ -248,29 +282,41 @@ impl<I: Io> Reactor<I> {
             // What is to go on in the next turn was put into a new vector; mostly nothing was.
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
-            // Whoever takes more is offered all before anything is forgotten: a burst says nothing about a client.
+            // A client that reads on is offered all before anything is evicted: a burst says nothing about it.
             if self.dirty.is_empty() || !self.hubs.have_grown() {
                 break;
             }
         }
-        // Only now: who keeps up misses nothing, however short the history is.
-        self.hubs.forget(now);
-        // Here, for the last stream may have ended by what was sent to it.
-        if self.open_streams == 0 && self.finishing.take().is_some() {
-            self.answers.push(Answer::Finished);
+        self.send_to_lagging(now);
+    }
+
+    /// Sends to streams that lag, which take turns, as many calls a turn as may be: they may be many, each with much to
+    /// send.
+    fn send_to_lagging(&mut self, now: Instant) {
+        while self.lagging_calls > 0 {
+            let slot = match self.lagging.pop_front() {
+                Some(slot) => slot,
+                None => return,
+            };
+            if let Some(Some(entry)) = self.entries.get(slot as usize) {
+                let logs = following::logs_to_merge(&self.hubs, &entry.following);
+                self.lagging_calls = self.lagging_calls.saturating_sub(1 + logs / Self::LOGS_A_CALL);
+            }
+            self.flush_one(slot, now);
         }
     }
 
     /// Whether there is something to send at once.
     pub fn is_busy(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.lagging.is_empty()
     }
 
     /// When [`fire`](Self::fire) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let finishing = self.finishing.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(|(_, drain)| drain.next_due()).min();
-        [self.timers.first(), finishing, draining, self.hubs.next_due()].iter().copied().flatten().min()
+        let held = self.held.front().map(|(until, _)| *until);
+        [self.timers.first(), finishing, draining, held, self.hubs.next_due()].iter().copied().flatten().min()
     }
 
     /// Does what is due: keepalives, ends of patience.
@@ -280,7 +326,11 @@ impl<I: Io> Reactor<I> {
                 self.look(slot, at, now);
             }
         }
-        self.hubs.expire(now);
+        self.begin_held(now);
+        self.begin_before_eviction(now);
+        if self.dirty.is_empty() {
+            self.hubs.expire(now); // else what was published is offered before
+        }
         self.go_on_draining(now);
         self.go_on_finishing(now);
     }
@@ -331,6 +381,18 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Has the stream sent something when its turn comes, if it has subscriptions, and may lag; otherwise by the next flush.
+    fn mark_lagging(&mut self, slot: u32) {
+        match self.entries.get_mut(slot as usize) {
+            Some(Some(entry)) if entry.following.is_some() => {
+                if !std::mem::replace(&mut entry.is_dirty, true) {
+                    self.lagging.push_back(slot);
+                }
+            }
+            _ => self.mark(slot),
+        }
+    }
+
     /// Sees to it that the stream is looked at when its next thing is due.
     fn rearm(&mut self, slot: u32, now: Instant) {
         if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
@@ -368,6 +430,7 @@ impl<I: Io> Reactor<I> {
             is_blocked: false,
             has_ended: false,
             is_handed_over: is_inherited,
+            owes_end: false,
             drained_bytes: 0,
             deadline: Some(after(now, settings.timeout)),
             awaited: Deadline::Attach,
@@ -398,6 +461,7 @@ impl<I: Io> Reactor<I> {
     }
 
     fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
+        self.push_behind(id, now);
         // What the client takes now need not be dropped.
         if self.entry(id).map_or(false, |entry| entry.stream.drops_for(event.len())) {
             self.flush_one(id.slot, now);
@@ -431,14 +495,12 @@ impl<I: Io> Reactor<I> {
             return self.fail(id, reason);
         }
         if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
-            self.stop_following(id);
-            if ending == Ending::Flush && !framing.end().is_empty() {
-                self.add(id, framing.end());
-            }
             if let Some(entry) = self.entry(id) {
                 entry.is_handed_over = ending == Ending::HandOver;
+                entry.owes_end = ending == Ending::Flush && !framing.end().is_empty();
                 entry.stream.end(reason);
             }
+            self.stop_following(id);
         }
         self.mark(id.slot);
     }
@@ -464,6 +526,7 @@ impl<I: Io> Reactor<I> {
             Ok(Progress::Done) => self.complete(id, now),
             Ok(Progress::Overtaken) => self.fail(id, Reason::Slow),
             Ok(Progress::MoreToSend) => self.mark(slot),
+            Ok(Progress::Lagging) => self.mark_lagging(slot),
             Ok(Progress::Nothing) => self.rearm(slot, now), // from here on it is quiet
             Ok(Progress::Stalled) => {
                 if let Some((entry, io)) = self.entry_and_io(id) {
@@ -508,11 +571,18 @@ impl<I: Io> Reactor<I> {
             if entry.is_blocked {
                 return Ok(Progress::Nothing);
             }
+            if entry.following.is_none() && std::mem::take(&mut entry.owes_end) {
+                let end = entry.stream.settings().framing.end();
+                answers.push(Answer::Added { stream: id, bytes: end.len() });
+                entry.stream.push_around(end);
+            }
             let mut blocks = [IoSlice::new(&[]); GATHERED];
             let own = entry.stream.gather(&mut blocks);
             let log_blocks = if way == Way::Open { &mut blocks[own..] } else { &mut [] };
-            let gathered = following::gather(hubs, &entry.following, &entry.stream, log_blocks);
+            let gathered = following::gather(hubs, &entry.following, &entry.stream, GATHERED_BYTES, log_blocks);
             let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
+            let is_lagging = way == Way::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging);
+            let is_rest = count < GATHERED && gathered.as_ref().map_or(true, |gathered| gathered.is_end);
             let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
             let bytes = match count {
                 0 => 0,
@@ -537,8 +607,16 @@ impl<I: Io> Reactor<I> {
             if !is_all {
                 return Ok(Progress::Stalled); // the kernel has taken what it had room for
             }
-            if count < GATHERED && way == Way::Open {
-                return Ok(if entry.stream.is_done() { Progress::Done } else { Progress::Nothing });
+            if is_rest && way != Way::Later {
+                if entry.following.as_ref().map_or(false, |following| following.is_over()) {
+                    entry.following = None;
+                }
+                if entry.following.is_some() || !entry.owes_end {
+                    let is_done = entry.following.is_none() && entry.stream.is_done();
+                    return Ok(if is_done { Progress::Done } else { Progress::Nothing });
+                }
+            } else if is_lagging {
+                return Ok(Progress::Lagging);
             }
         }
         Ok(Progress::MoreToSend)
@@ -552,7 +630,7 @@ impl<I: Io> Reactor<I> {
             if asked.is_err() {
                 return self.fail(id, Reason::Error);
             }
-            self.mark(id.slot);
+            self.mark_lagging(id.slot);
         }
     }
 
@@ -620,13 +698,14 @@ impl<I: Io> Reactor<I> {
         if let Some(entry) = self.entry(id) {
             let has_ended = entry.has_ended;
             let ending = entry.stream.ending();
+            let has_rest = entry.following.is_some();
             let lost = entry.stream.discard();
             if lost != Lost::default() {
                 self.answers.push(Answer::Lost { stream: id, lost });
             }
             if !has_ended {
                 // What it was to end of stands, unless that came to nothing.
-                let reason = ending.filter(|_| lost.events == 0).unwrap_or(reason);
+                let reason = ending.filter(|_| lost.events == 0 && !has_rest).unwrap_or(reason);
                 self.open_streams -= 1;
                 self.answers.push(Answer::Ended { stream: id, reason });
             }
@@ -708,6 +787,8 @@ enum Progress {
     /// History has overtaken the stream, which is to end for that.
     Overtaken,
     MoreToSend,
+    /// There is more to send that others have been sent before.
+    Lagging,
     Nothing,
     Stalled,
 }

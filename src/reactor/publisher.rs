@@ -8,7 +8,7 @@ use super::handle::Handle;
 use super::link::Link;
 use super::process::{link_of, process, Process};
 use crate::event::Shared;
-use crate::hub::{Counts, Hub, Publication, Request, Settings, Topic};
+use crate::hub::{Counts, Epoch, Publication, Request, Settings, Topic};
 use crate::sys::random;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Seat {
     link: Arc<Link>,
     hub: HubId,
-    epoch: Box<str>,
+    epoch: Epoch,
     /// The place of the newest event.
     newest: u64,
 }
@@ -32,6 +32,8 @@ pub struct Publisher(Arc<Hold>);
 struct Hold {
     key: u64,
     settings: Settings,
+    /// How many channels and patterns a stream may be subscribed to.
+    max_topics: usize,
 }
 
 /// What is published, but for its bytes.
@@ -51,11 +53,19 @@ fn new_epoch() -> Box<str> {
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
 }
 
+/// A key for opaque ids.
+fn new_key() -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&random::number().to_ne_bytes());
+    key[8..].copy_from_slice(&random::number().to_ne_bytes());
+    key
+}
+
 impl Publisher {
     /// A hub, which is made when it is used first.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, max_topics: usize) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Hold { key: KEYS.fetch_add(1, Ordering::Relaxed), settings }))
+        Self(Arc::new(Hold { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
     }
 
     /// Its seat in this process, taken if need be.
@@ -65,7 +75,8 @@ impl Publisher {
             return Ok(&mut process.seats[at].1);
         }
         let link = link_of(process)?;
-        let seat = Seat { hub: link.new_hub(), epoch: new_epoch(), newest: 0, link };
+        let key = self.0.settings.opaque_ids.then(new_key);
+        let seat = Seat { hub: link.new_hub(), epoch: Epoch::new(&new_epoch(), key), newest: 0, link };
         let settings = Box::new(self.0.settings.clone());
         seat.link.send(Command::Hub { hub: seat.hub, epoch: seat.epoch.clone(), settings }, 0, None);
         process.seats.retain(|(key, _)| *key != self.0.key);
@@ -90,13 +101,11 @@ impl Publisher {
         let mut process = process();
         process.check_end()?;
         let seat = self.seat(&mut process)?;
-        let is_like_ours =
-            |id: &[u8]| id.strip_prefix(seat.epoch.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"));
-        if heading.id.map_or(false, is_like_ours) {
+        if heading.id.map_or(false, |id| seat.epoch.is_like(id)) {
             return Err(io::Error::new(ErrorKind::InvalidInput, "id must not begin as the hub's own ids do"));
         }
         let place = seat.newest + 1;
-        let id = Hub::id(&seat.epoch, place);
+        let id = seat.epoch.event_id(place);
         let event = write(&id);
         seat.newest = place;
         let publication = Box::new(Publication {
@@ -116,11 +125,11 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and if the stream follows another hub.
+    /// As [`publish`](Self::publish), and if the stream follows another hub, or would have too many topics.
     pub fn follow(&self, stream: &mut Handle, request: Request) -> io::Result<bool> {
         let mut process = process();
         let seat = self.seat(&mut process)?;
-        stream.follow(&seat.link, seat.hub, request)
+        stream.follow(&seat.link, seat.hub, request, self.0.max_topics)
     }
 
     /// Has a stream follow something no longer; without topics, anything.
@@ -139,7 +148,7 @@ impl Publisher {
     ///
     /// As [`publish`](Self::publish).
     pub fn epoch(&self) -> io::Result<Box<str>> {
-        Ok(self.seat(&mut process())?.epoch.clone())
+        Ok(self.seat(&mut process())?.epoch.as_str().into())
     }
 
     /// What was counted, and how many streams follow a channel.

@@ -255,6 +255,11 @@ impl Loop {
                 }
                 Answer::Delayed { time } => delay = delay.max(time),
                 Answer::Counted { ticket, counts, followers } => link.answer(ticket, *counts, followers),
+                Answer::Topics { stream, fewer } => {
+                    if let Some(gauge) = gauge(stream) {
+                        gauge.remove_topics(fewer);
+                    }
+                }
                 Answer::Finished => link.tell_finished(),
             }
         }

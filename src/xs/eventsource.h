@@ -88,6 +88,7 @@ void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 void esx_stream_close(void *stream, uint32_t reason);
 void esx_stream_fail(void *stream);
 void esx_stream_release(void *stream);
+void esx_stream_enter_handler(void *stream);
 void esx_stream_leave_handler(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_ends_with_handle(void *stream);
@@ -118,9 +119,9 @@ enum esx_start_at { ESX_START_NEWEST, ESX_START_OLDEST, ESX_START_LAST };
 typedef struct {
     const char *gap_event;
     size_t gap_event_len;
-    size_t events, bytes, events_in_all, bytes_in_all;
+    size_t events, bytes, events_in_all, bytes_in_all, max_topics;
     double seconds;
-    uint8_t on_slow;
+    uint8_t on_slow, opaque_ids;
 } esx_hub_settings;
 
 typedef struct {

@@ -387,6 +387,11 @@ is_open(SV *self)
     RETVAL
 
 void
+enter_handler(SV *self)
+  CODE:
+    esx_stream_enter_handler(esx_stream_of(aTHX_ self));
+
+void
 leave_handler(SV *self)
   CODE:
     esx_stream_leave_handler(esx_stream_of(aTHX_ self));
@@ -422,7 +427,9 @@ _attach(SV *self, HV *settings)
     raw.events_in_all = SvUV(ESX_SETTING("events_in_all"));
     raw.bytes_in_all = SvUV(ESX_SETTING("bytes_in_all"));
     raw.seconds = SvNV(ESX_SETTING("seconds"));
+    raw.max_topics = SvUV(ESX_SETTING("max_topics"));
     raw.on_slow = (uint8_t)SvUV(ESX_SETTING("on_slow"));
+    raw.opaque_ids = SvTRUE(ESX_SETTING("opaque_ids"));
 #undef ESX_SETTING
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
     hub = esx_hub_new(&raw, &report);

@@ -40,8 +40,10 @@ struct RawSettings {
     bytes: usize,
     events_in_all: usize,
     bytes_in_all: usize,
+    max_topics: usize,
     seconds: f64,
     on_slow: u8,
+    opaque_ids: u8,
 }
 
 /// `esx_publication`
@@ -85,8 +87,9 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
                 _ => OnSlow::Newest,
             },
             gap_event: String::from_utf8_lossy(gap_event).into(),
+            opaque_ids: raw.opaque_ids != 0,
         };
-        hub = Box::into_raw(Box::new(Publisher::new(settings)));
+        hub = Box::into_raw(Box::new(Publisher::new(settings, raw.max_topics)));
         Ok::<_, io::Error>(OK)
     });
     hub

@@ -180,6 +180,13 @@ unsafe extern "C" fn esx_stream_release(handle: *mut Handle) {
 }
 
 #[no_mangle]
+unsafe extern "C" fn esx_stream_enter_handler(handle: *mut Handle) {
+    // SAFETY: see `held`.
+    let handle = unsafe { held(handle) };
+    guard::run_or((), || handle.enter_handler());
+}
+
+#[no_mangle]
 unsafe extern "C" fn esx_stream_leave_handler(handle: *mut Handle) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };

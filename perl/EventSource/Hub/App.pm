@@ -29,7 +29,7 @@ sub call {
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && (ref $channels[0] eq 'ARRAY' || ref $channels[0] eq 'CODE');
     return [404, ['Content-Type' => 'text/plain; charset=utf-8'], ["There is no such stream\n"]] if !@channels;
-    EventSource::Hub::_names(@channels);    # what is wrong with them croaks before the response has begun
+    $self->hub->_topics(@channels);    # what is wrong with them croaks before the response has begun
     $env->{'eventsource.hub.channels'} = \@channels;
     return $self->SUPER::call($env);
 }

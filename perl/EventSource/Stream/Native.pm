@@ -258,11 +258,18 @@ True.
 
 False once the stream was closed or its client has left. Costs no system call.
 
+=head2 enter_handler
+
+    $stream->enter_handler;
+
+The handler begins to run: what it subscribes the stream to becomes effective when it returns or pushes
+(L<EventSource::Hub/subscribe>).
+
 =head2 leave_handler
 
     $stream->leave_handler;
 
-The handler has returned: from here on no write waits for the client.
+The handler has returned: from here on no write waits for the client, and what it has subscribed to begins.
 
 =head2 notify_number
 

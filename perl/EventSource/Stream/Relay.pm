@@ -101,6 +101,7 @@ sub serve {
 sub serve_stream {
     my ($class, $stream) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
+    $relay->{native}->leave_handler if $relay->{native};    # what it has subscribed to begins now
     return $relay->serve;
 }
 

@@ -111,6 +111,7 @@ sub end {
 sub go_through {
     my ($self, $other) = @_;
     $self->{through} = $other;
+    $other->enter_handler if $self->{in_handler};
     delete $self->{keepalive};
     $COUNTED{opened}--;    # they are one
     return;
@@ -157,8 +158,20 @@ sub on_close {
     return;
 }
 
-# There is nothing to change when the handler has returned: whether a write waits is the server's affair.
-sub leave_handler { return }
+# Whether a write waits is the server's affair. What goes through another stream is told when the handler runs: what that
+# subscribes to is one request.
+sub enter_handler {
+    my $self = shift;
+    $self->{in_handler} = 1;
+    return;
+}
+
+sub leave_handler {
+    my $self = shift;
+    delete $self->{in_handler};
+    $self->{through}->leave_handler if $self->{through};
+    return;
+}
 
 # What has ended has ended at once.
 sub settle { return }
@@ -413,9 +426,9 @@ False once the stream was closed or its client is seen to have left.
 
 The same, but true while something is still to be handed on.
 
-=head2 leave_handler, settle
+=head2 enter_handler, leave_handler, settle
 
-Nothing, here: see L<EventSource::Stream::Native>.
+As L<EventSource::Stream::Native/METHODS>; but whether a write waits is the server's affair.
 
 =head2 on_close
 

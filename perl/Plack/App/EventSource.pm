@@ -93,6 +93,7 @@ sub _handle {
         (defined $id       ? (last_event_id => $id)      : ()),
         ($unwind           ? (unwind        => \$unwind) : ()),
     );
+    $stream->enter_handler;
     my $handled = eval { $self->handler_cb->($connection, $env); 1 };
     my $trouble = $@;
     $unwind = 0;

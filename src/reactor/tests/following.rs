@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Shared;
-use crate::hub::{self, OnSlow, Publication, Request, Start, Topic};
+use crate::hub::{self, Epoch, OnSlow, Publication, Request, Start, Topic};
 use crate::log::Bounds;
 
 const HUB: u32 = 0;
@@ -16,16 +16,22 @@ fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let mut world = World::new();
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let history_in_all = Bounds { events: 10 * events, ..history };
-    let settings = hub::Settings { history, history_in_all, on_slow, gap_event: "gap".into() };
-    world.tell(Command::Hub { hub: HUB, epoch: "e".into(), settings: Box::new(settings) });
+    let settings = hub::Settings { history, history_in_all, on_slow, gap_event: "gap".into(), opaque_ids: false };
+    world.tell(Command::Hub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
     world
 }
 
 /// A hub beside the one that all follow.
 fn another_hub(world: &mut World) -> HubId {
     let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let other = hub::Settings { history, history_in_all: history, on_slow: OnSlow::Gap, gap_event: "gap".into() };
-    world.tell(Command::Hub { hub: HUB + 1, epoch: "f".into(), settings: Box::new(other) });
+    let other = hub::Settings {
+        history,
+        history_in_all: history,
+        on_slow: OnSlow::Gap,
+        gap_event: "gap".into(),
+        opaque_ids: false,
+    };
+    world.tell(Command::Hub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
     HUB + 1
 }
 
@@ -50,7 +56,7 @@ fn follow(world: &mut World, stream: usize) {
     world.accounts[stream].follows = true;
     let topics = vec![Topic::Channel((*b"c").into())];
     let request = Box::new(Request { topics, after: None, start: Start::Newest });
-    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request, holds: false });
 }
 
 fn numbers(places: std::ops::RangeInclusive<u64>) -> String {
@@ -121,7 +127,7 @@ fn an_event_is_one_block_that_all_streams_share() {
         assert_eq!(world.client(*stream).send_calls, 2);
     }
     let counts = counts(&mut world);
-    assert_eq!((counts.events, counts.bytes, counts.delivered), (1, "2\r\n1.\r\n".len() as u64, 100));
+    assert_eq!((counts.events, counts.bytes, counts.delivered), (1, "2\r\n1.\r\nc".len() as u64, 100));
 }
 
 #[test]
@@ -282,13 +288,13 @@ fn a_stream_of_one_hub_follows_no_other() {
     let stream = subscriber(&mut world, settings());
     let request = Request { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
     let id = world.accounts[stream].id;
-    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request.clone()) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
     publish(&mut world, 1..=1);
     world.settle();
     assert_eq!(came(&mut world, stream), "1.");
     // When it follows nothing any more, it may.
     world.tell(Command::Unfollow { stream: id, topics: None });
-    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request), holds: false });
     publish(&mut world, 2..=2);
     world.settle();
     assert_eq!(came(&mut world, stream), "id: f-0\n\n");
@@ -349,7 +355,7 @@ fn a_stream_that_follows_another_hub_by_now_is_not_sent_away_with_those_of_the_f
     let id = world.accounts[moved].id;
     world.tell(Command::Unfollow { stream: id, topics: None });
     let request = Request { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
-    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request) });
+    world.tell(Command::Follow { hub: other, stream: id, request: Box::new(request), holds: false });
     world.pass(Duration::from_secs(11));
     assert_eq!([stream, moved].map(|stream| world.accounts[stream].ended), [Some(Reason::Server), None]);
 }
@@ -392,7 +398,7 @@ fn a_client_that_takes_nothing_is_not_kept_more_for_each_time_that_its_stream_fo
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.settle();
             let request = Box::new(Request { topics: other(), after: None, start: Start::Newest });
-            world.tell(Command::Follow { hub: HUB, stream: id, request });
+            world.tell(Command::Follow { hub: HUB, stream: id, request, holds: false });
             world.tell(Command::Unfollow { stream: id, topics: Some(other().into()) });
             let account = &world.accounts[stream];
             assert!(account.added_bytes <= account.sent.bytes + account.lost.bytes + 1000 + 1000, "{burst}");
@@ -412,7 +418,7 @@ fn a_client_that_comes_back_after_long_and_takes_nothing_has_no_more_waiting_for
     world.client(stream).always = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
     let request = Box::new(Request { topics, after: Some((*b"e-1").into()), start: Start::Newest });
-    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request, holds: false });
     world.settle();
     let account = &world.accounts[stream];
     assert!(account.added_bytes - account.sent.bytes < 1000, "{account:?}");
@@ -435,8 +441,9 @@ fn nothing_is_left_of_hubs_that_are_dropped() {
             history_in_all: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
             on_slow: OnSlow::Gap,
             gap_event: "gap".into(),
+            opaque_ids: false,
         };
-        world.tell(Command::Hub { hub, epoch: "e".into(), settings: Box::new(settings) });
+        world.tell(Command::Hub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
         world.tell(Command::Leave { hub });
     }
     assert_eq!(world.reactor.hubs.len(), 1);

@@ -3,6 +3,7 @@
 //!
 //! EVENTSOURCE_XS_STEPS says how many steps to take (some thousands, unless told), EVENTSOURCE_XS_SEED where to begin.
 
+use super::hub_client::Connection;
 use super::hub_steps::{Run, HUB, VISITORS};
 use super::*;
 use crate::hub::{Counts, OnSlow};
@@ -84,7 +85,8 @@ impl Run {
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
         let following = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.following);
-        assert_eq!(counts.streams, following.filter(|following| following.is_of(HUB)).count() as u64);
+        let of_hub = following.filter(|following| following.is_of(HUB) && !following.is_over());
+        assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
     }
 
@@ -141,8 +143,8 @@ impl Run {
         self.pass(Duration::from_millis(200));
         for visitor in 0..VISITORS {
             self.read(visitor);
-            if let Some(connection) = self.visitors[visitor].connection.as_mut().filter(|connection| connection.follows)
-            {
+            let is_sent = |connection: &&mut Connection| connection.follows && !connection.is_held();
+            if let Some(connection) = self.visitors[visitor].connection.as_mut().filter(is_sent) {
                 connection.has_everything(&self.naive);
             }
         }
@@ -186,7 +188,8 @@ impl Run {
             }
             _ => {}
         }
-        let has_left = self.world.reactor.hubs.get_mut(HUB).is_none();
+        self.see_who_has_begun();
+        let has_left = way == 2;
         if !has_left {
             self.publish();
         }
@@ -205,6 +208,7 @@ impl Run {
         }
         self.pass(Duration::from_secs(100_000));
         if has_left {
+            assert!(self.world.reactor.hubs.get_mut(HUB).is_none(), "with its last stream the hub is gone");
             return;
         }
         let hub = self.world.reactor.hubs.get_mut(HUB).expect("it is there");

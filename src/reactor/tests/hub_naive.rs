@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
+use std::collections::BTreeSet;
 
 pub(super) const EPOCH: &str = "epoch";
 
@@ -96,7 +97,9 @@ impl Naive {
     }
 
     pub(super) fn held(&self) -> (usize, usize) {
-        (self.present.len(), self.present.iter().map(|place| self.event(*place).bytes).sum())
+        let names: BTreeSet<_> = self.channels_held().into_iter().collect();
+        let names: usize = names.iter().map(|name| name.len()).sum();
+        (self.present.len(), self.bytes_of(&self.present) + names)
     }
 
     pub(super) fn channels_held(&self) -> Vec<&'static str> {
@@ -127,9 +130,10 @@ impl Naive {
     }
 
     /// Where one begins who asks for this; none, if its id says nothing here.
-    pub(super) fn resumed(&self, request: &Request) -> Option<Resumed> {
+    pub(super) fn resumed(&self, request: &Request, topics: &[Topic]) -> Option<Resumed> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
-        if let Some(at) = self.events.iter().position(|event| event.id == id) {
+        let is_given = |event: &Event| event.id == id && topics.iter().any(|topic| matches(topic, event.channel));
+        if let Some(at) = self.events.iter().position(is_given) {
             return Some(Resumed { place: at as u64 + 1, told: None });
         }
         let parts: Vec<&str> = id.split('-').collect();

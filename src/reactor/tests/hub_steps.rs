@@ -4,7 +4,7 @@ use super::hub_client::{Connection, Visitor, HEAD};
 use super::hub_naive::{Naive, EPOCH};
 use super::*;
 use crate::event::Shared;
-use crate::hub::{OnSlow, Publication, Request, Settings as HubSettings, Start, Topic};
+use crate::hub::{Epoch, OnSlow, Publication, Request, Settings as HubSettings, Start, Topic};
 use crate::log::Bounds;
 use fastrand::Rng;
 
@@ -71,11 +71,12 @@ impl Run {
             history_in_all: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
             on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest]),
             gap_event: "gap".into(),
+            opaque_ids: false,
         };
         let is_changing = rng.bool();
         let mut world = World::new();
         for name in [HUB, OTHER_HUB] {
-            world.tell(Command::Hub { hub: name, epoch: EPOCH.into(), settings: Box::new(hub.clone()) });
+            world.tell(Command::Hub { hub: name, epoch: Epoch::new(EPOCH, None), settings: Box::new(hub.clone()) });
         }
         let neighbour = Self::open_neighbour(&mut world);
         Self {
@@ -100,7 +101,7 @@ impl Run {
         world.accounts[stream].follows = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
         let request = Box::new(Request { topics, after: None, start: Start::Newest });
-        world.tell(Command::Follow { hub: OTHER_HUB, stream: world.accounts[stream].id, request });
+        world.tell(Command::Follow { hub: OTHER_HUB, stream: world.accounts[stream].id, request, holds: false });
         stream
     }
 
@@ -137,6 +138,7 @@ impl Run {
             (98, Some(stream)) => self.world.tell(Command::Refuse { stream: self.world.accounts[stream].id }),
             _ => self.calm_down(),
         }
+        self.see_who_has_begun();
     }
 
     pub(super) fn publish(&mut self) {
@@ -155,10 +157,11 @@ impl Run {
             self.given_ids += 1;
             let id = given.clone().unwrap_or_else(|| format!("{EPOCH}-{place}"));
             let event = event(place, &id, any(&mut self.rng, &[1, 20, 150]));
-            self.naive.publish(channel, key as u8, id, event.len(), self.world.now);
+            let bytes = event.len() + KEYS[key].len();
+            self.naive.publish(channel, key as u8, id, bytes, self.world.now);
             for number in 0..VISITORS {
                 let stream = self.visitors[number].connection.as_ref().map(|connection| connection.stream);
-                let follows = stream.map_or(false, |stream| self.follows(stream));
+                let follows = stream.map_or(false, |stream| self.follows(stream) && !self.ends(stream));
                 if let Some(connection) = self.visitors[number].connection.as_mut().filter(|_| follows) {
                     connection.published(channel, place);
                 }
@@ -172,13 +175,22 @@ impl Run {
 
     pub(super) fn follows(&mut self, stream: usize) -> bool {
         let id = self.world.accounts[stream].id;
-        self.world.reactor.entry(id).map_or(false, |entry| entry.following.is_some())
+        let following = self.world.reactor.entry(id).and_then(|entry| entry.following.as_deref());
+        following.map_or(false, |following| !following.is_over())
+    }
+
+    /// Whether a stream is ending, or has ended.
+    fn ends(&mut self, stream: usize) -> bool {
+        let id = self.world.accounts[stream].id;
+        self.world.reactor.entry(id).map_or(true, |entry| entry.stream.ending().is_some())
     }
 
     pub(super) fn turn(&mut self) {
         // As in the reactor: what is due first, then what is to be sent.
+        self.begin_held();
         self.naive.expire(self.world.now);
         self.world.turn();
+        self.see_who_has_begun();
         self.naive.forget(self.world.now);
         self.check();
         self.check_neighbour();
@@ -238,11 +250,47 @@ impl Run {
             self.script(stream);
         }
         let start = self.start();
-        let again = usize::from(self.is_changing && self.rng.u8(..4) == 0);
-        for _ in 0..=again {
+        let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
+        for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.follow(visitor, Request { topics, after: after.clone(), start });
+            self.follow(visitor, Request { topics, after: after.clone(), start }, again > 0);
+            match self.rng.u8(..8) {
+                _ if number == again => {}
+                0 => self.publish(),
+                1 => self.turn(),
+                2 => self.unfollow(visitor, stream),
+                _ => {}
+            }
+            if self.visitors[visitor].connection.is_none() {
+                return; // it was too slow in a turn of these
+            }
         }
+        // Some handlers go on for longer than a stream waits for them.
+        if again > 0 && self.rng.u8(..8) > 0 {
+            self.world.tell(Command::Begin { stream: self.world.accounts[stream].id });
+            self.see_who_has_begun();
+        }
+    }
+
+    /// What was asked for becomes effective when its handler returns, or before.
+    pub(super) fn see_who_has_begun(&mut self) {
+        for number in 0..VISITORS {
+            let held = self.visitors[number].connection.as_ref().filter(|connection| connection.is_held());
+            if let Some(stream) = held.map(|connection| connection.stream) {
+                let id = self.world.accounts[stream].id;
+                let following = self.world.reactor.entry(id).and_then(|entry| entry.following.as_deref());
+                if !following.map_or(false, |following| following.is_opening()) {
+                    self.visitors[number].begin(&self.naive);
+                }
+            }
+        }
+    }
+
+    /// Streams that are held begin before something is evicted, and when it is time.
+    fn begin_held(&mut self) {
+        self.world.reactor.begin_held(self.world.now);
+        self.world.reactor.begin_before_eviction(self.world.now);
+        self.see_who_has_begun();
     }
 
     pub(super) fn start(&mut self) -> Start {
@@ -278,27 +326,47 @@ impl Run {
 
     /// What a hub does first when it is asked for something, if it has anything new: all hubs send, and forget.
     fn flush(&mut self, hub: HubId) {
-        if self.world.reactor.hubs.get_mut(hub).map_or(false, |hub| hub.has_grown()) {
+        let is_held = self.visitors.iter().flat_map(|visitor| &visitor.connection).any(|of| of.is_held());
+        let has_grown = self.world.reactor.hubs.get_mut(hub).map_or(false, |hub| hub.has_grown());
+        if has_grown || is_held {
+            self.begin_held();
             self.world.flush();
+            self.see_who_has_begun();
             self.naive.forget(self.world.now);
             self.check();
         }
     }
 
-    pub(super) fn follow(&mut self, visitor: usize, request: Request) {
+    pub(super) fn follow(&mut self, visitor: usize, request: Request, holds: bool) {
         self.flush(HUB);
-        let stream = self.visitors[visitor].connection.as_ref().expect("it is connected").stream;
+        let connection = self.visitors[visitor].connection.as_ref().expect("it is connected");
+        let stream = connection.stream;
+        let holds = holds && (connection.is_held() || !connection.follows);
         let id = self.world.accounts[stream].id;
-        let is_open = self.world.reactor.entry(id).map_or(false, |entry| entry.stream.ending().is_none());
+        let entry = self.world.reactor.entry(id);
+        let (is_open, buffered) = entry.map_or((false, 0), |entry| {
+            let ends = entry.stream.ending().is_some();
+            (!ends, entry.stream.waiting_bytes())
+        });
         if is_open && !self.is_drained {
             self.naive.expire(self.world.now);
-            let is_new =
-                self.visitors[visitor].connection.as_ref().map_or(true, |connection| connection.topics.is_empty());
-            self.resumed += u64::from(is_new && request.after.is_some());
-            let is_sent = self.world.accounts[stream].sent.bytes > HEAD.len();
-            self.visitors[visitor].follow(&request, is_sent, &self.naive);
+            let is_first = !self.follows(stream);
+            self.resumed += u64::from(is_first && request.after.is_some());
+            let is_held = self.visitors[visitor].connection.as_ref().map_or(false, |connection| connection.is_held());
+            if is_held || (is_first && holds) {
+                self.visitors[visitor].hold(&request, &self.naive);
+            } else if self.visitors[visitor].connection.as_ref().map_or(false, |connection| connection.follows) {
+                let client = self.world.accounts[stream].client.map(|_| self.world.client(stream));
+                let sent = client.map_or(0, |client| client.taken_bytes + client.received.len());
+                let from_byte = sent + buffered;
+                self.visitors[visitor].join(&request, from_byte, &self.naive);
+            } else {
+                self.visitors[visitor].hold(&request, &self.naive);
+                self.visitors[visitor].begin(&self.naive);
+            }
         }
-        self.world.tell(Command::Follow { hub: HUB, stream: id, request: Box::new(request) });
+        self.world.tell(Command::Follow { hub: HUB, stream: id, request: Box::new(request), holds });
+        self.see_who_has_begun();
     }
 
     pub(super) fn follow_more(&mut self, visitor: usize) {
@@ -309,15 +377,18 @@ impl Run {
         };
         let after = after.map(|id| id.into_bytes().into());
         let request = Request { topics: topics(&mut self.rng), after, start: self.start() };
-        self.follow(visitor, request);
+        self.follow(visitor, request, false);
     }
 
     pub(super) fn follow_other_hub(&mut self, stream: usize) {
-        if self.follows(stream) {
+        let of_stream = |connection: &&Connection| connection.stream == stream;
+        let mut connections = self.visitors.iter().flat_map(|visitor| &visitor.connection);
+        let is_subscribed = connections.find(of_stream).map_or(false, |connection| !connection.topics.is_empty());
+        if is_subscribed && self.follows(stream) {
             self.flush(OTHER_HUB);
             let request = Request { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
             let stream = self.world.accounts[stream].id;
-            self.world.tell(Command::Follow { hub: OTHER_HUB, stream, request: Box::new(request) });
+            self.world.tell(Command::Follow { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }
     }
 
@@ -325,10 +396,12 @@ impl Run {
         let some = topics(&mut self.rng);
         // What it follows no longer it may begin to follow again, as if it were its first.
         let topics = Some(some).filter(|_| self.rng.bool());
+        self.flush(HUB);
         let connection = self.visitors[visitor].connection.as_mut().expect("it is connected");
         connection.unfollow(topics.as_deref());
         let stream = self.world.accounts[stream].id;
         self.world.tell(Command::Unfollow { stream, topics: topics.map(Into::into) });
+        self.see_who_has_begun();
     }
 
     pub(super) fn push(&mut self, stream: usize) {
@@ -336,6 +409,9 @@ impl Run {
         let framing = self.world.accounts[stream].framing;
         let event = format!("data: pushed {}\r\n\r\n", self.pushed);
         if self.visitors.iter().flat_map(|visitor| &visitor.connection).any(|of| of.stream == stream && of.follows) {
+            // As a handle does.
+            self.world.tell(Command::Begin { stream: self.world.accounts[stream].id });
+            self.see_who_has_begun();
             self.world.push(stream, &framing.frame(event.as_bytes()));
         }
     }

@@ -1,0 +1,151 @@
+//! What a hub's ids look like: `EPOCH-NUMBER`, or, where ids are to reveal nothing, `EPOCH-CIPHERTEXT`.
+
+use super::position::{Gap, Position};
+use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Text};
+use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
+use aes::Aes128;
+use std::fmt;
+
+/// One life of a hub's log. Its text begins every id, so that an id of another life is never taken for one of this.
+#[derive(Clone)]
+pub struct Epoch {
+    text: Box<str>,
+    /// Enciphers positions. In a box, for a key schedule is large.
+    cipher: Option<Box<Aes128>>,
+}
+
+/// The digits of an opaque id, five bits each.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+/// How many of them a block of the cipher takes.
+const LENGTH: usize = 26;
+
+impl Epoch {
+    /// An epoch, whose ids show sequence numbers, or are enciphered with a key that nobody else has.
+    pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
+        Self { text: text.into(), cipher: key.map(|key| Box::new(Aes128::new(&key.into()))) }
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether an id is, or looks like, one of this epoch.
+    pub fn is_like(&self, id: &[u8]) -> bool {
+        id.strip_prefix(self.text.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"))
+    }
+
+    /// The id of the event with a sequence number.
+    pub fn event_id(&self, seq: u64) -> String {
+        self.id(Position::at(seq))
+    }
+
+    pub(super) fn id(&self, position: Position) -> String {
+        match &self.cipher {
+            Some(cipher) => format!("{}-{}", self.text, encipher(cipher, position)),
+            None => position.id(&self.text),
+        }
+    }
+
+    /// What an id says; nothing, if it is none of this epoch.
+    pub(super) fn position(&self, id: &[u8]) -> Option<Position> {
+        match &self.cipher {
+            Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
+            None => Position::parse(id, &self.text),
+        }
+    }
+
+    /// A block that is nothing but the id.
+    pub(super) fn block(&self, position: Position) -> Vec<u8> {
+        format!("id: {}\n\n", self.id(position)).into_bytes()
+    }
+
+    /// The event that reports a gap, with a position as its id.
+    pub(super) fn gap(&self, position: Position, name: &str, gap: Gap) -> Vec<u8> {
+        let id = self.id(position);
+        let data = format!("{{\"reason\":\"{}\"}}", gap.name());
+        let name = EventName::new(Text::from(name)).ok().map(Field::Event);
+        let id = EventId::new(Text::from(&*id)).ok().map(Field::Id);
+        let fields: Vec<_> = [name, id, Some(Field::Data(Text::from(&*data)))].iter().copied().flatten().collect();
+        encode_to_vec(&fields, LineEnd::Lf)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Epoch").field("text", &self.text).field("is_opaque", &self.cipher.is_some()).finish()
+    }
+}
+
+/// Both numbers of a position are one block of the cipher, so no two ids show which of them is the later one.
+fn encipher(cipher: &Aes128, position: Position) -> String {
+    let mut block = [0; 16];
+    block[..8].copy_from_slice(&position.place.to_be_bytes());
+    block[8..].copy_from_slice(&position.told.unwrap_or(u64::MAX).to_be_bytes());
+    let mut block = block.into();
+    cipher.encrypt_block(&mut block);
+    let number = u128::from_be_bytes(block.into());
+    (0..LENGTH).rev().map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect()
+}
+
+fn decipher(cipher: &Aes128, digits: &[u8]) -> Option<Position> {
+    if digits.len() != LENGTH || digits[0] > b'7' {
+        return None;
+    }
+    let mut number = 0;
+    for digit in digits {
+        let value = DIGITS.iter().position(|known| known == digit)?;
+        number = number << 5 | value as u128;
+    }
+    let mut block = number.to_be_bytes().into();
+    cipher.decrypt_block(&mut block);
+    let block: [u8; 16] = block.into();
+    let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
+    Some(Position { place: half(0), told: Some(half(8)).filter(|told| *told < u64::MAX) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 16] = [7; 16];
+
+    #[test]
+    fn an_opaque_id_says_its_position_to_its_own_hub_only() {
+        let epoch = Epoch::new("abcdefgh", Some(KEY));
+        let other = Epoch::new("abcdefgh", Some([8; 16]));
+        for place in [0, 1, 2, 1 << 40, u64::MAX] {
+            for told in [None, Some(0), Some(1), Some(1 << 50)] {
+                let position = Position { place, told };
+                let id = epoch.id(position);
+                assert_eq!(id.len(), 9 + LENGTH, "{id}");
+                assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
+                assert_ne!(other.position(id.as_bytes()), Some(position), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invented_opaque_id_says_nothing_that_is_published() {
+        let epoch = Epoch::new("e", Some(KEY));
+        for id in ["e-0", "e-1", "e-", "e-7-8", "e-0000000000000000000000000", "e-z0000000000000000000000000", "f-0"] {
+            assert_eq!(epoch.position(id.as_bytes()), None, "{id}");
+        }
+        // Whatever has the right form deciphers to some number: far beyond any that was published.
+        let near = (0..1000).filter(|number| {
+            let id = format!("e-{number:026}");
+            epoch.position(id.as_bytes()).map_or(false, |position| position.place < 1 << 40)
+        });
+        assert_eq!(near.count(), 0);
+    }
+
+    #[test]
+    fn neighbouring_positions_have_ids_that_share_no_more_than_chance() {
+        let epoch = Epoch::new("e", Some(KEY));
+        let ids: Vec<String> = (1..100).map(|seq| epoch.event_id(seq)).collect();
+        for pair in ids.windows(2) {
+            let same = pair[0].bytes().skip(2).zip(pair[1].bytes().skip(2)).filter(|(one, other)| one == other).count();
+            assert!(same < 10, "{pair:?}");
+        }
+    }
+}
