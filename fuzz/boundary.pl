@@ -1,5 +1,6 @@
 # What the fuzz target `boundary` does with its input: the bytes choose a function of the boundary and build its
-# arguments, of every kind that perl has, among them such that do harm to the others while they are read.
+# arguments, of every kind that perl has, among them such that do harm to the others while they are read, or to the object
+# that is called. Streams and hubs are in natives.pl.
 #
 #   perl -Mblib fuzz/boundary.pl FILE...    # runs saved inputs with an ordinary perl
 
@@ -7,12 +8,18 @@ use strict;
 use warnings;
 
 # Cpanel::JSON::XS (4.35) leaks an overloaded object that it encodes, which would be taken for a leak of ours.
-BEGIN { unshift @INC, sub { die "not here\n" if $_[1] =~ m{\A(?:Cpanel/)?JSON/XS[.]pm\z}; return } }
+BEGIN {
+    unshift @INC, sub { die "not here\n" if $_[1] =~ m{\A(?:Cpanel/)?JSON/XS[.]pm\z}; return }
+}
 
-use Encode ();
+use Encode         ();
+use File::Basename qw(dirname);
+use File::Spec;
 use EventSource::Parser;
 use EventSource::XS;
 use HTTP::ServerEvent;
+
+require File::Spec->catfile(File::Spec->rel2abs(dirname(__FILE__)), 'natives.pl');
 
 our $input;
 my $at;                 # where in the input we are
@@ -29,7 +36,7 @@ my @FUNCTIONS = (
     \&EventSource::Parser::retry,             \&EventSource::Parser::_attach,
     \&EventSource::XS::_nothing,
 );
-my @NAMES = qw(data event id retry comment json bytes nonsense);
+my @NAMES = qw(data event id retry comment json bytes key nonsense);
 my @TEXTS = (
     '',         'x',          "a\nb",     "a\r\nb\r",   "\0", '5000',        "caf\xE9", "\x{263A}",
     "\n",       "\xFF",       ':',        ' x',         '0',  "data: x\n\n", "id: 7\ndata: y\r\n\r\n",
@@ -97,13 +104,16 @@ sub hash_of {
 sub arguments {
     my $level = shift;
     my @refs  = map { scalar_of($level) } 1 .. byte() % 10;
-    unshift @refs, \(my $name = 'data') if byte() & 1;
+    unshift @refs, \(my $name   = 'data')  if byte() & 1;
     unshift @refs, \(my $handle = $parser) if byte() % 4 == 0;
     my $arguments = sub { \@_ }
         ->(map { $$_ } @refs);
     push @pool, $arguments;
     return $arguments;
 }
+
+# Lets saboteurs find an array.
+sub expose { push @pool, $_[0]; return }
 
 # Memory that was freed is used again, so that a look into it shows.
 sub spoil {
@@ -115,7 +125,7 @@ sub spoil {
 sub act {
     return if !$armed;
     local $armed = 0;
-    my $what   = byte() % 14;
+    my $what   = byte() % 20;
     my $victim = @pool                  ? $pool[byte() % @pool] : [];
     my $array  = ref $victim eq 'ARRAY' ? $victim               : [];
     my $at     = @$array                ? byte() % @$array      : 0;
@@ -148,6 +158,7 @@ sub act {
     elsif ($what == 11)               { undef $parser }
     elsif ($what == 12)               { 'other' =~ /(th)/; $text = 'short' }
     elsif ($what == 13 && $depth < 3) { call() }
+    elsif ($what > 13)                { harm() }
     spoil();
     return;
 }
@@ -160,11 +171,12 @@ sub broken {
 
 sub call {
     local ($depth, $armed) = ($depth + 1, 0);
-    my $number    = byte() % @FUNCTIONS;
-    my $code      = $FUNCTIONS[$number];
+    my $number    = byte() % (2 * @FUNCTIONS);
+    my $is_native = $number >= @FUNCTIONS;
+    my $code      = $is_native ? native_call() : $FUNCTIONS[$number];
     my $arguments = arguments(0);
     my $list      = byte() & 1;
-    $armed = 1;
+    $armed = !$is_native;    # those arm them themselves
     my @result = eval { $list ? $code->(@$arguments) : scalar $code->(@$arguments) };
     $armed = 0;
 
@@ -204,6 +216,7 @@ sub run {
     }
     @pool = @tied = ();
     undef $parser;
+    finish_natives();
     return;
 }
 

@@ -6,10 +6,12 @@ mod client;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::{notify_descriptor, stats, take_ended, Handle, Opening, Pushed};
 use eventsource_xs::stream::{Framing, Reason, Settings};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,19 +155,38 @@ fn who_waits_for_more_room_than_there_is_sleeps() {
     handle.leave_handler();
 }
 
+/// Where the kernel says how this thread is.
+fn task_of_this_thread() -> PathBuf {
+    Path::new("/proc").join(fs::read_link("/proc/thread-self").expect("there is a proc file system"))
+}
+
+fn is_asleep(task: &Path) -> bool {
+    let stat = fs::read_to_string(task.join("stat")).expect("the thread lives");
+    stat.rsplit(')').next().map_or(false, |rest| rest.starts_with(" S"))
+}
+
 #[test]
 fn who_waits_for_room_is_woken_by_the_end() {
     let (socket, client) = local();
-    let mut handle = open(Opening { waits: true, ..opening(socket, settings()) });
-    while handle.push(&event(50_000)) == Pushed::Taken {}
-    let leaves = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(20)); // then mostly it is waited already; it holds as well if not
-        drop(client);
+    let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
+    let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
+    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // its socket never takes all of it
+    let (tell_task, task) = mpsc::channel();
+    let (tell_return, returned) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        tell_task.send(task_of_this_thread()).expect("the test waits");
+        handle.wait_for_room(3 * TOO_MUCH, Duration::MAX);
+        tell_return.send(()).expect("the test waits");
+        handle
     });
-    while handle.push(&event(50_000)) != Pushed::Gone {
-        handle.wait_for_room(50_008, Duration::MAX);
-    }
-    leaves.join().expect("it leaves");
+    let task = task.recv().expect("it has begun");
+    eventually("the thread sleeps", || is_asleep(&task));
+    assert!(returned.try_recv().is_err(), "it waits: there is no room");
+    drop(client);
+    assert!(returned.recv_timeout(DEADLINE).is_ok(), "the end did not wake it");
+    let mut handle = waiter.join().expect("it returns");
+    assert_eq!(wait_for_end(&handle), Reason::Client);
+    assert_eq!(handle.push(&event(50_000)), Pushed::Gone);
     handle.leave_handler();
 }
 

@@ -3,7 +3,8 @@
 //! The boot function is linked in, so that the C of the XS file and the Rust behind it are both instrumented. What is
 //! called, and with what, boundary.pl makes of the input. perl allocates the buffers of strings and of Rust's values
 //! one by one, so their misuse is seen at once; scalars themselves lie in arenas, and only a perl built with -DPURIFY
-//! would have the sanitizer see a freed one. That is why boundary.pl overwrites what is freed and looks at results.
+//! would have the sanitizer see a freed one. That is why boundary.pl overwrites what is freed and looks at results: of
+//! streams (natives.pl), at what each client receives. The reactor's thread runs meanwhile.
 #![no_main]
 
 // Links the crate, whose boot function is used by its name alone.

@@ -3,7 +3,7 @@
 use crate::bell::Bell;
 use crate::change::Change;
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::time::{Duration, Instant};
@@ -222,5 +222,28 @@ fn all_who_wait_are_told_of_the_end() {
         for waiter in waiters {
             assert!(waiter.join().unwrap());
         }
+    });
+}
+
+/// `Link::send` and `Link::die`: what the reactor does not find in its last look into the inbox, the sender finds.
+#[test]
+fn a_command_sent_while_the_reactor_dies_is_lost_once() {
+    loom::model(|| {
+        let bell = Arc::new((Bell::new(), AtomicBool::new(false), AtomicBool::new(false)));
+        let take = |inbox: &AtomicBool| inbox.load(Ordering::Acquire) && inbox.swap(false, Ordering::AcqRel);
+        let sender = thread::spawn({
+            let bell = Arc::clone(&bell);
+            move || {
+                let (bell, inbox, is_dead) = &*bell;
+                inbox.store(true, Ordering::Release);
+                bell.ring();
+                is_dead.load(Ordering::Acquire) && take(inbox)
+            }
+        });
+        let (_, inbox, is_dead) = &*bell;
+        is_dead.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let is_found = take(inbox);
+        assert!(sender.join().unwrap() != is_found);
     });
 }

@@ -278,7 +278,8 @@ heads, comments and framing included; for the server's writer, the bytes of the 
 =item lost
 
 Events that a native stream had taken and that were not handed to the kernel whole, because the stream ended or because
-of C<< on_slow => 'drop_oldest' >>.
+of C<< on_slow => 'drop_oldest' >>; and events that were published while the thread died of an internal error, and that
+their hub never received.
 
 =item buffered
 
@@ -294,6 +295,23 @@ Seconds: the longest time for which a client had taken nothing and then went on,
 all that there was to be done at once.
 
 =back
+
+=head1 SIGNALS
+
+Ordinary handlers (C<$SIG{ALRM} = sub { ... }>) are safe: they may die, push and publish. perl delays them until no native
+code runs, and a push that waits for its client lets them run while it waits.
+
+Immediate handlers are not delayed (L<perlipc/"Deferred Signals (Safe Signals)">): those of L<POSIX/sigaction> whose
+action is not C<safe>, and all handlers under C<PERL_SIGNALS=unsafe>. Such a handler must not die, and must not call any
+function of this distribution: it may run in the middle of a push or a publish. To die there leaves locks taken and a queue
+half written; the next call may wait for ever, or the process may crash. Make the action safe:
+
+    use POSIX ();
+    my $action = POSIX::SigAction->new(sub { die "timeout\n" });
+    $action->safe(1);
+    POSIX::sigaction(POSIX::SIGALRM(), $action);
+
+The native thread blocks all signals but those of a fault of its own, so no handler of perl's ever runs there.
 
 =head1 ENVIRONMENT
 

@@ -10,11 +10,11 @@ use super::gauge::Gauge;
 use crate::hub;
 use crate::stream::{after, Reason, Settings};
 use crate::sys::epoll::Signal;
-use crossbeam_channel::{SendError, Sender};
+use crossbeam_channel::{unbounded, Receiver, SendError, Sender};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[cfg(tsan)]
 use std::sync::TryLockError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +98,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The same of a reactor that has died: its streams have ended, those too that it is just about to count.
+    fn of_dead(mut self) -> Self {
+        self.ended[Reason::Error as usize] += self.open;
+        Self { open: 0, buffered: 0, ..self }
+    }
+
     fn plus(mut self, other: &Self) -> Self {
         for (count, more) in self.ended.iter_mut().zip(other.ended) {
             *count += more;
@@ -177,16 +183,18 @@ fn next_serial(serials: &AtomicU32) -> u32 {
 /// The way to a reactor.
 pub(super) struct Link {
     commands: Sender<Envelope>,
+    /// The reactor takes from a clone. This one is for what is sent to a reactor that has died.
+    inbox: Receiver<Envelope>,
     pub(super) bell: Bell,
     pub(super) signal: Signal,
-    pub(super) counts: Counts,
-    pub(super) is_dead: AtomicBool,
+    pub(super) counts: Arc<Counts>,
+    is_dead: AtomicBool,
     is_finished: AtomicBool,
     change: Change,
     /// Each interpreter's; none, of one that is gone.
     mailboxes: Arc<Mutex<HashMap<u32, Option<Mailbox>>>>,
-    /// What those before it have counted.
-    past: Stats,
+    /// What the reactors before it have counted. A thread may still count what it sent to one that died.
+    past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
     hubs: AtomicU32,
     /// What somebody waits for, by ticket, and the answer when it is there.
@@ -200,17 +208,19 @@ impl Link {
     /// client; who pushes faster waits for it.
     const BYTES_ON_THE_WAY: u64 = 64 << 20;
 
-    pub(super) fn new(commands: Sender<Envelope>) -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
+        let (commands, inbox) = unbounded();
         Ok(Self {
             commands,
+            inbox,
             bell: Bell::new(),
             signal: Signal::new()?,
-            counts: Counts::default(),
+            counts: Arc::default(),
             is_dead: AtomicBool::new(false),
             is_finished: AtomicBool::new(false),
             change: Change::default(),
             mailboxes: Arc::default(),
-            past: Stats::default(),
+            past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
             counted: Mutex::default(),
@@ -241,7 +251,12 @@ impl Link {
         }
     }
 
-    /// Sends a command that carries so many bytes.
+    /// The commands that were sent, for the reactor.
+    pub(super) fn inbox(&self) -> Receiver<Envelope> {
+        self.inbox.clone()
+    }
+
+    /// Sends a command that carries so many bytes. If the reactor has died it is counted as lost.
     pub(super) fn send(&self, command: Command, bytes: usize, enclosed: Option<Box<Enclosed>>) {
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -251,13 +266,59 @@ impl Link {
             }
         }
         if let Err(SendError(envelope)) = self.commands.send(Envelope { command, enclosed }) {
-            // The reactor is gone; that has ended the stream, and was told. The socket is closed here.
-            if let Some(enclosed) = envelope.enclosed {
-                enclosed.gauge.forget_socket();
-            }
+            self.lose(envelope);
         }
         if self.bell.ring() {
             self.signal.raise();
+        }
+        // The bell has put a fence behind the sending, as `die` puts one before its last look into the inbox: either the
+        // reactor finds the command there, or it is seen here that the reactor has died.
+        if self.is_dead() {
+            self.lose_all();
+        }
+    }
+
+    /// Says that the reactor has died, and loses what it has not taken.
+    pub(super) fn die(&self) {
+        self.is_dead.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.lose_all();
+    }
+
+    fn lose_all(&self) {
+        while let Ok(envelope) = self.inbox.try_recv() {
+            self.lose(envelope);
+        }
+    }
+
+    /// Counts what a dead reactor has not taken, and ends a stream that it has never seen. The socket is closed here.
+    fn lose(&self, Envelope { command, enclosed }: Envelope) {
+        match &command {
+            Command::Push { .. } => self.count_lost(1, command.bytes()),
+            Command::Publish { .. } => self.count_lost(1, 0), // its bytes are no stream's yet
+            _ => self.count_lost(0, command.bytes()),
+        }
+        if let Some(Enclosed { gauge, .. }) = enclosed.as_deref() {
+            gauge.forget_socket();
+            if let Command::Open { .. } = command {
+                self.end_with_error(gauge);
+            }
+        }
+    }
+
+    /// Once the reactor has died, several threads may count.
+    pub(super) fn count_lost(&self, events: usize, bytes: usize) {
+        self.counts.lost.fetch_add(events as u64, Ordering::Relaxed);
+        self.counts.lost_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Ends a stream of a reactor that has died.
+    pub(super) fn end_with_error(&self, gauge: &Gauge) {
+        if gauge.reason().is_none() {
+            self.counts.ended[Reason::Error as usize].fetch_add(1, Ordering::Relaxed);
+            if gauge.end(Reason::Error) {
+                self.post(gauge.interpreter, gauge.name, Reason::Error);
+            }
         }
     }
 
@@ -336,15 +397,13 @@ impl Link {
     pub(super) fn follow(&mut self, dead: &Self) {
         self.mailboxes = Arc::clone(&dead.mailboxes);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
-        self.past = dead.stats();
-        self.past.ended[Reason::Error as usize] += self.past.open; // those that it is just about to count
-        self.past.open = 0;
-        self.past.buffered = 0;
+        self.past = dead.past.clone();
+        self.past.push(Arc::clone(&dead.counts));
     }
 
     /// What was counted here and before.
     pub(super) fn stats(&self) -> Stats {
-        self.counts.stats().plus(&self.past)
+        self.past.iter().fold(self.counts.stats(), |stats, dead| stats.plus(&dead.stats().of_dead()))
     }
 
     /// Calls a function with the mailbox of an interpreter, unless it is gone.
@@ -399,9 +458,10 @@ impl Link {
 mod tests {
     use super::*;
 
-    fn link() -> (Link, crossbeam_channel::Receiver<Envelope>) {
-        let (commands, inbox) = crossbeam_channel::unbounded();
-        (Link::new(commands).expect("there is a descriptor"), inbox)
+    fn link() -> (Link, Receiver<Envelope>) {
+        let link = Link::new().expect("there is a descriptor");
+        let inbox = link.inbox();
+        (link, inbox)
     }
 
     #[test]
@@ -429,13 +489,13 @@ mod tests {
                     assert_eq!(inbox.len(), 2);
                 }
                 if dies {
-                    link.is_dead.store(true, Ordering::Release);
+                    link.die();
                 } else {
                     count(&link.counts.consumed, 2 * large as u64);
                 }
                 link.tell_change();
             });
-            assert_eq!(inbox.len(), 3);
+            assert_eq!((inbox.len(), link.counts.stats().lost), if dies { (0, 3) } else { (3, 0) });
         }
     }
 
@@ -465,8 +525,8 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore)] // a signal is a system call
     fn a_socket_that_no_reactor_takes_has_no_number_any_more() {
-        let (link, inbox) = link();
-        drop(inbox);
+        let (link, _) = link();
+        link.die();
         let gauge = Arc::new(Gauge::new(link.new_stream(), 0, 0));
         gauge.set_socket(7, 0);
         let enclosed = Enclosed { socket: None, gauge: Arc::clone(&gauge) };

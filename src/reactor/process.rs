@@ -120,13 +120,12 @@ pub(super) fn link_of(process: &mut Process) -> io::Result<Arc<Link>> {
         at_fork = thread::at_fork(before_fork, in_parent, in_child).and_then(|()| thread::at_exit(at_exit));
     });
     at_fork?;
-    let (commands, inbox) = crossbeam_channel::unbounded();
-    let mut link = Link::new(commands)?;
+    let mut link = Link::new()?;
     if let Some((_, dead)) = &process.running {
         link.follow(dead);
     }
     let link = Arc::new(link);
-    let reactor = Loop::new(Arc::clone(&link), inbox)?;
+    let reactor = Loop::new(Arc::clone(&link))?;
     thread::spawn("eventsource-xs", move || reactor.run())?;
     process.running = Some((generation(), Arc::clone(&link)));
     Ok(link)

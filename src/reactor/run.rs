@@ -5,7 +5,6 @@ use super::gauge::Gauge;
 use super::link::{count, Envelope, Link};
 use super::process::between_forks;
 use super::{Io, Reactor, Ready};
-use crate::stream::Reason;
 use crate::sys::epoll::Epoll;
 use crate::sys::socket;
 use crossbeam_channel::Receiver;
@@ -78,11 +77,12 @@ impl Loop {
     /// # Errors
     ///
     /// If there are too many descriptors, or no memory.
-    pub(super) fn new(link: Arc<Link>, inbox: Receiver<Envelope>) -> io::Result<Self> {
+    pub(super) fn new(link: Arc<Link>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(link.signal.descriptor(), BELL)?;
         let sockets = Sockets { epoll, scratch: vec![0; SCRATCH_BYTES] };
         let reactor = Reactor::new(sockets, Instant::now());
+        let inbox = link.inbox();
         Ok(Self { reactor, link, inbox, gauges: Vec::new(), ready: Vec::new() })
     }
 
@@ -269,33 +269,15 @@ impl Loop {
         self.count_delay(delay);
     }
 
-    /// The reactor is no more: every stream ends.
+    /// The reactor is no more: every stream ends, and what was sent to it from here on is lost.
     fn die(mut self) {
         let _turn = between_forks();
-        self.link.is_dead.store(true, Ordering::Release);
-        while let Ok(Envelope { command, enclosed }) = self.inbox.try_recv() {
-            if let Command::Push { event, .. } = &command {
-                count(&self.link.counts.lost, 1);
-                count(&self.link.counts.lost_bytes, event.len() as u64);
-            }
-            if let Some(enclosed) = enclosed {
-                enclosed.gauge.forget_socket();
-                if let Command::Open { stream, .. } = command {
-                    self.remember(stream, enclosed.gauge);
-                }
-            }
-        }
+        self.link.die();
         let lost = self.reactor.discard();
-        count(&self.link.counts.lost, lost.events as u64);
-        count(&self.link.counts.lost_bytes, lost.bytes as u64);
+        self.link.count_lost(lost.events, lost.bytes);
         for (_, gauge) in self.gauges.iter().flatten() {
             gauge.forget_socket();
-            if gauge.reason().is_none() {
-                count(&self.link.counts.ended[Reason::Error as usize], 1);
-                if gauge.end(Reason::Error) {
-                    self.link.post(gauge.interpreter, gauge.name, Reason::Error);
-                }
-            }
+            self.link.end_with_error(gauge);
         }
         self.link.tell_finished();
     }
@@ -304,9 +286,11 @@ impl Loop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Shared;
+    use crate::hub::Publication;
     use crate::reactor::link::Enclosed;
     use crate::reactor::{Beginning, Ending};
-    use crate::stream::{Framing, Settings};
+    use crate::stream::{Framing, Reason, Settings};
     use bytes::Bytes;
     use std::os::unix::net::UnixStream;
 
@@ -331,12 +315,24 @@ mod tests {
         (stream, gauge, client)
     }
 
+    fn reactor() -> (Arc<Link>, Loop) {
+        let link = Arc::new(Link::new().expect("a descriptor"));
+        let reactor = Loop::new(Arc::clone(&link)).expect("a descriptor");
+        (link, reactor)
+    }
+
+    fn publication() -> Box<Publication> {
+        let event = Shared::write(16, |out| {
+            out[..4].copy_from_slice(b"x\n\n\n");
+            4
+        });
+        Box::new(Publication { place: 1, channel: b"news"[..].into(), event, key: Box::default(), id: None })
+    }
+
     #[test]
     #[cfg_attr(miri, ignore)] // system calls
     fn a_reactor_that_dies_tells_of_every_stream_that_had_not_ended() {
-        let (commands, inbox) = crossbeam_channel::unbounded();
-        let link = Arc::new(Link::new(commands).expect("a descriptor"));
-        let mut reactor = Loop::new(Arc::clone(&link), inbox).expect("a descriptor");
+        let (link, mut reactor) = reactor();
         let (held, ended) = (open(&link), open(&link));
         let end = Command::End { stream: ended.0, reason: Reason::Application, ending: Ending::Flush };
         link.send(end, 0, None);
@@ -356,9 +352,70 @@ mod tests {
         );
         assert_eq!([&held, &ended, &unseen].map(|(_, gauge, _)| gauge.take_socket()), [None; 3]);
         let told: Vec<_> = std::iter::from_fn(|| link.take_ended(7)).collect();
-        assert_eq!(told, [(held.0, Reason::Error), (unseen.0, Reason::Error)]);
+        assert_eq!(told, [(unseen.0, Reason::Error), (held.0, Reason::Error)]);
         let stats = link.counts.stats();
         assert_eq!((stats.opened, stats.ended, stats.lost), (3, [0, 0, 0, 2, 0, 1], 1));
         link.wait_until_finished(Duration::MAX); // at once
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn what_is_sent_to_a_reactor_that_has_died_is_lost() {
+        let (link, reactor) = reactor();
+        let before = open(&link);
+        link.publish(Command::Publish { hub: 0, publication: publication() });
+        reactor.die();
+        assert_eq!((link.stats().lost, link.stats().buffered), (1, 0));
+        // From threads that had looked before it died.
+        link.publish(Command::Publish { hub: 0, publication: publication() });
+        link.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event") }, 5, None);
+        let after = open(&link);
+        assert_eq!((link.stats().lost, link.stats().buffered), (3, 0));
+        assert_eq!([&before, &after].map(|(_, gauge, _)| gauge.reason()), [Some(Reason::Error); 2]);
+        assert_eq!([&before, &after].map(|(_, gauge, _)| gauge.take_socket()), [None; 2]);
+        assert_eq!((link.stats().open, link.stats().ended), (0, [0, 0, 0, 2, 0, 0]));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn what_threads_publish_while_the_reactor_dies_was_taken_or_is_lost() {
+        const THREADS: u64 = 3;
+        let size = publication().size() as u64;
+        for turns in 0..300 {
+            let (link, mut reactor) = reactor();
+            let publish = || {
+                let mut accepted = 0;
+                while !link.is_dead() {
+                    link.publish(Command::Publish { hub: 0, publication: publication() });
+                    accepted += 1;
+                }
+                accepted
+            };
+            let accepted: u64 = std::thread::scope(|scope| {
+                let threads = [(); THREADS as usize].map(|()| scope.spawn(publish));
+                while link.counts.accepted.load(Ordering::Relaxed) < THREADS * size {
+                    std::thread::yield_now();
+                }
+                (0..turns % 10).for_each(|_| reactor.take_commands(Instant::now()));
+                reactor.die();
+                threads.into_iter().map(|thread| thread.join().expect("it publishes")).sum()
+            });
+            let taken = link.counts.consumed.load(Ordering::Relaxed) / size;
+            assert_eq!(taken + link.stats().lost, accepted);
+            assert_eq!(link.stats().buffered, 0);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn what_is_lost_after_the_next_reactor_has_started_counts_too() {
+        let (dead, reactor) = reactor();
+        reactor.die();
+        let mut next = Link::new().expect("a descriptor");
+        next.follow(&dead);
+        dead.publish(Command::Publish { hub: 0, publication: publication() });
+        let mut last = Link::new().expect("a descriptor");
+        last.follow(&next);
+        assert_eq!([next.stats().lost, last.stats().lost], [1, 1]);
     }
 }

@@ -235,14 +235,15 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
     return TRUE;
 }
 
-/* A push: all of its messages are one block. */
+/* A push: all of its messages are one block. The first argument is no message, but is kept alive as well: the XSUB looks at it
+ * again when all messages have been read. */
 static bool
 esx_push_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
 {
     I32 at;
     esx_block_init(block, careful);
     if (careful)
-        esx_keep_args(aTHX_ ax, 1, items);
+        esx_keep_args(aTHX_ ax, 0, items);
     for (at = 1; at < items; at++)
         if (!esx_message_settle(aTHX_ block, ST(at)))
             return FALSE;

@@ -89,7 +89,7 @@ _attach(SV *self, SV *max_event)
     UV bytes;
   CODE:
     max_event = esx_keep(aTHX_ max_event);
-    self = esx_read(aTHX_ self);
+    self = esx_snapshot(aTHX_ self);
     bytes = SvUV(max_event);
     esx_parser_attach(aTHX_ self, bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
 
@@ -102,9 +102,11 @@ feed(SV *self, SV *bytes)
     esx_report report;
     int status;
   PPCODE:
-    bytes = esx_keep(aTHX_ bytes);
-    self = esx_read(aTHX_ self);
-    bytes = esx_read(aTHX_ bytes); /* may undefine self: the parser is looked up when all code has run */
+    if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
+        bytes = esx_keep(aTHX_ bytes);
+        self = esx_snapshot(aTHX_ self);
+        bytes = esx_read(aTHX_ bytes);
+    }
     if (!SvOK(bytes))
         esx_croakf("EventSource::Parser: feed takes a string of bytes, not undef");
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
@@ -270,56 +272,70 @@ push(SV *self, ...)
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
     }
-    for (careful = 0; careful < 2; careful++)
+    for (careful = 0; careful < 2; careful++) {
+        if (careful)
+            self = esx_snapshot(aTHX_ self);
         if (esx_push_settle(aTHX_ &block, careful, ax, items))
             break;
+    }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (careful)
-        stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have run any code */
-    if (stream && esx_stream_write(aTHX_ stream, bytes))
+        stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
+    if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
         XSRETURN_YES;
     PL_stack_base[ax] = self;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
 
-SV *
-_open(const char *class, SV *socket, SV *head, UV interpreter, HV *settings)
+void
+_open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
   PREINIT:
     esx_opening opening;
     esx_report report;
     STRLEN len;
+    HV *stash, *hash;
+    SV *object;
     void *stream;
-  CODE:
-    opening.head = SvPVbyte(head, len);
-    opening.head_len = len;
+  PPCODE:
+    esx_keep_args(aTHX_ ax, 0, items);
+    hash = esx_settings(aTHX_ settings);
+    class = esx_string(aTHX_ esx_read(aTHX_ class));
+    head = esx_string(aTHX_ esx_read(aTHX_ head));
+    sv_utf8_downgrade(head, FALSE);
+    opening.interpreter = (uint32_t)SvUV(interpreter);
+    opening.keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
+    opening.timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    opening.retry = esx_setting_nv(aTHX_ hash, "come_back") / 1000;
+    opening.max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
+    opening.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
+    opening.is_chunked = esx_setting_is(aTHX_ hash, "is_chunked");
+    opening.drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
+    opening.waits = esx_setting_is(aTHX_ hash, "waits");
+    opening.ends_with_handle = esx_setting_is(aTHX_ hash, "ends_with_handle");
     opening.socket = (int)SvIV(socket);
-    opening.interpreter = (uint32_t)interpreter;
-#define ESX_SETTING(name) (*hv_fetch(settings, name, sizeof name - 1, 1))
-    opening.keepalive = SvNV(ESX_SETTING("keepalive"));
-    opening.timeout = SvNV(ESX_SETTING("timeout"));
-    opening.retry = SvNV(ESX_SETTING("come_back")) / 1000;
-    opening.max_buffered = SvUV(ESX_SETTING("max_buffered"));
-    opening.max_streams = SvUV(ESX_SETTING("max_streams"));
-    opening.is_chunked = SvTRUE(ESX_SETTING("is_chunked"));
-    opening.drops_oldest = SvTRUE(ESX_SETTING("drops_oldest"));
-    opening.waits = SvTRUE(ESX_SETTING("waits"));
-    opening.ends_with_handle = SvTRUE(ESX_SETTING("ends_with_handle"));
-#undef ESX_SETTING
+    opening.head = SvPV_nomg_const(head, len);
+    opening.head_len = len;
+    stash = gv_stashsv(class, GV_ADD);
     stream = esx_stream_open(&opening, &report);
     if (!stream)
         esx_croakf("EventSource::Stream::Native: %s", report.message);
+    object = esx_stream_object(aTHX_ stash, stream);
     /* Whatever dies from here on, as the handler of a signal may, it is no longer the caller's to close. */
     if (!SvREADONLY(socket))
         sv_setsv(socket, &PL_sv_undef);
-    RETVAL = esx_stream_object(aTHX_ class, stream);
-  OUTPUT:
-    RETVAL
+    ST(0) = object;
+    XSRETURN(1);
 
 bool
-_attach(SV *self, int socket)
+_attach(SV *self, SV *socket)
+  PREINIT:
+    int number;
   CODE:
-    RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), socket) > 0;
+    socket = esx_keep(aTHX_ socket);
+    self = esx_snapshot(aTHX_ self);
+    number = (int)SvIV(socket);
+    RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), number) > 0;
   OUTPUT:
     RETVAL
 
@@ -328,6 +344,9 @@ _close(SV *self, SV *why)
   PREINIT:
     int reason;
   CODE:
+    why = esx_keep(aTHX_ why);
+    self = esx_snapshot(aTHX_ self);
+    why = esx_string(aTHX_ esx_read(aTHX_ why));
     reason = esx_reason_of(aTHX_ why);
     if (reason < 0)
         esx_croakf("EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
@@ -339,9 +358,14 @@ _fail(SV *self)
     esx_stream_fail(esx_stream_of(aTHX_ self));
 
 void
-_wait_for_end(SV *self, UV milliseconds)
+_wait_for_end(SV *self, SV *milliseconds)
+  PREINIT:
+    UV number;
   CODE:
-    esx_stream_wait_for_end(esx_stream_of(aTHX_ self), (uint32_t)milliseconds);
+    milliseconds = esx_keep(aTHX_ milliseconds);
+    self = esx_snapshot(aTHX_ self);
+    number = SvUV(milliseconds);
+    esx_stream_wait_for_end(esx_stream_of(aTHX_ self), (uint32_t)number);
 
 SV *
 _name(SV *self)
@@ -399,38 +423,46 @@ leave_handler(SV *self)
 void
 write(SV *self, SV *bytes)
   PPCODE:
-    self = esx_read(aTHX_ self);
+    if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
+        bytes = esx_keep(aTHX_ bytes);
+        self = esx_snapshot(aTHX_ self);
+    }
     bytes = esx_bytes(aTHX_ bytes);
-    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes));
+    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, &self));
     XSRETURN(1);
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub
 
 void
-_attach(SV *self, HV *settings)
+_attach(SV *self, SV *settings)
   PREINIT:
     esx_hub_settings raw;
     esx_report report;
     MAGIC *magic;
+    HV *hash;
+    SV *gap_event;
     void *hub;
     STRLEN len;
   CODE:
+    settings = esx_keep(aTHX_ settings);
+    self = esx_snapshot(aTHX_ self);
+    hash = esx_settings(aTHX_ settings);
+    gap_event = esx_string(aTHX_ esx_setting(aTHX_ hash, "gap_event"));
+    sv_utf8_upgrade(gap_event);
+    raw.events = esx_setting_uv(aTHX_ hash, "events");
+    raw.bytes = esx_setting_uv(aTHX_ hash, "bytes");
+    raw.events_in_all = esx_setting_uv(aTHX_ hash, "events_in_all");
+    raw.bytes_in_all = esx_setting_uv(aTHX_ hash, "bytes_in_all");
+    raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
+    raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
+    raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
+    raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
+    raw.gap_event = SvPV_nomg_const(gap_event, len);
+    raw.gap_event_len = len;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
         esx_croakf("EventSource::Hub: a hub is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_hub_table))
         esx_croakf("EventSource::Hub: this is a hub already");
-#define ESX_SETTING(name) (*hv_fetch(settings, name, sizeof name - 1, 1))
-    raw.gap_event = SvPVutf8(ESX_SETTING("gap_event"), len);
-    raw.gap_event_len = len;
-    raw.events = SvUV(ESX_SETTING("events"));
-    raw.bytes = SvUV(ESX_SETTING("bytes"));
-    raw.events_in_all = SvUV(ESX_SETTING("events_in_all"));
-    raw.bytes_in_all = SvUV(ESX_SETTING("bytes_in_all"));
-    raw.seconds = SvNV(ESX_SETTING("seconds"));
-    raw.max_topics = SvUV(ESX_SETTING("max_topics"));
-    raw.on_slow = (uint8_t)SvUV(ESX_SETTING("on_slow"));
-    raw.opaque_ids = SvTRUE(ESX_SETTING("opaque_ids"));
-#undef ESX_SETTING
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
     hub = esx_hub_new(&raw, &report);
     if (!hub)
@@ -450,24 +482,36 @@ publish(SV *self, SV *channel, SV *event)
             break;
     if (!block.len)
         esx_croakf("EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+    PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
-    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ careful ? esx_read(aTHX_ self) : self), &block, strings, channel, key, TARG);
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
     XSRETURN(1);
 
 bool
-_follow(SV *self, SV *stream, AV *names, SV *after, int start, UV last)
+_follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
   PREINIT:
     esx_request request;
     esx_report report;
+    AV *array;
     int follows;
   CODE:
-    request.topics = esx_topics_of(aTHX_ names, &request.len);
+    esx_keep_args(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    stream = esx_snapshot(aTHX_ stream);
+    array = esx_plain_array(esx_read(aTHX_ names));
+    if (!array)
+        esx_croakf("EventSource::Hub: _follow takes an array of names");
+    array = esx_topics_settle(aTHX_ array);
+    after = esx_read(aTHX_ after);
+    if (SvOK(after))
+        after = esx_string(aTHX_ after);
+    request.start = (uint8_t)SvUV(start);
+    request.last = SvUV(last);
+    request.topics = esx_topics_of(aTHX_ array, &request.len);
     request.after.text = NULL;
     request.after.len = 0;
     if (SvOK(after))
         request.after = esx_text_of(aTHX_ after);
-    request.start = (uint8_t)start;
-    request.last = last;
     follows = esx_hub_follow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (follows < 0)
         esx_croakf("EventSource::Hub: %s", report.message);
@@ -479,10 +523,15 @@ void
 _unfollow(SV *self, SV *stream, SV *names)
   PREINIT:
     const esx_topic *topics = NULL;
+    AV *array;
     size_t len = 0;
   CODE:
-    if (SvROK(names) && SvTYPE(SvRV(names)) == SVt_PVAV)
-        topics = esx_topics_of(aTHX_ (AV *)SvRV(names), &len);
+    esx_keep_args(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    stream = esx_snapshot(aTHX_ stream);
+    array = esx_plain_array(esx_read(aTHX_ names));
+    if (array)
+        topics = esx_topics_of(aTHX_ esx_topics_settle(aTHX_ array), &len);
     esx_hub_unfollow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
 
 SV *
@@ -517,7 +566,8 @@ subscribers(SV *self, SV *channel)
     esx_report report;
     esx_text name;
   CODE:
-    self = esx_keep(aTHX_ self); /* what the name is read by may let go of it */
+    channel = esx_keep(aTHX_ channel);
+    self = esx_snapshot(aTHX_ self);
     esx_settle_text(aTHX_ TRUE, "a channel's name", &channel);
     name = esx_name_of(aTHX_ "a channel's name", channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
@@ -527,11 +577,15 @@ subscribers(SV *self, SV *channel)
     RETVAL
 
 void
-_drain(SV *self, NV seconds)
+_drain(SV *self, SV *seconds)
   PREINIT:
     esx_report report;
+    NV number;
   CODE:
-    if (esx_hub_drain(esx_hub_of(aTHX_ self), seconds, &report) != ESX_OK)
+    seconds = esx_keep(aTHX_ seconds);
+    self = esx_snapshot(aTHX_ self);
+    number = SvNV(seconds);
+    if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
         esx_croakf("EventSource::Hub: %s", report.message);
 
 #endif

@@ -46,23 +46,25 @@ esx_settle_text(pTHX_ bool careful, const char *what, SV **sv)
     return esx_is_plain(*sv);
 }
 
-/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. */
+/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With care ST(0) becomes
+ * a copy: the hub that publish was called on. */
 static bool
 esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
 {
     SV *given[KEYS] = {NULL};
-    SV *event = ST(2);
+    SV *event;
     HV *hash;
     esx_block_init(block, careful);
     if (careful) {
         esx_keep_args(aTHX_ ax, 0, items);
-        event = esx_read(aTHX_ ST(2));
+        ST(0) = esx_snapshot(aTHX_ ST(0));
     }
-    else if (SvGMAGICAL(event))
+    else if (SvGMAGICAL(ST(0)) || SvGMAGICAL(ST(2)))
         return FALSE;
     *channel = ST(1);
     if (!esx_settle_text(aTHX_ careful, "a channel's name", channel))
         return FALSE;
+    event = careful ? esx_read(aTHX_ ST(2)) : ST(2);
     hash = esx_plain_hash(event);
     if (hash) {
         if (!careful && SvRMAGICAL(hash))
@@ -132,20 +134,45 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
     return target;
 }
 
-/* An array of names, and of patterns, which are references to theirs, in the buffer of a mortal. */
-static esx_topic *
-esx_topics_of(pTHX_ AV *names, size_t *len)
+/* The names in an array, and the patterns, which are references to theirs: each read once, and copied. The copies are plain
+ * strings, or undefined; one of a pattern is followed by true, of a name by false. */
+static AV *
+esx_topics_settle(pTHX_ AV *names)
 {
-    const SSize_t last = av_len(names);
-    SV *buffer = sv_2mortal(newSV((size_t)(last + 2) * sizeof(esx_topic)));
+    AV *read = (AV *)sv_2mortal((SV *)newAV());
+    SSize_t at;
+    esx_keep(aTHX_ (SV *)names);
+    for (at = 0; at <= av_len(names); at++) { /* looked up anew: Perl code may have changed the array */
+        SV **element = av_fetch(names, at, 0);
+        SV *name = element ? esx_read(aTHX_ *element) : &PL_sv_undef;
+        const bool is_pattern = SvROK(name);
+        if (is_pattern) {
+            if (SvTYPE(SvRV(name)) >= SVt_PVAV)
+                esx_croakf("EventSource::Hub: a pattern must be a string, not a reference to %s",
+                    sv_reftype(SvRV(name), FALSE));
+            name = esx_read(aTHX_ SvRV(name));
+        }
+        if (SvOK(name))
+            name = esx_string(aTHX_ name);
+        av_push(read, SvREFCNT_inc_simple_NN(name));
+        av_push(read, is_pattern ? &PL_sv_yes : &PL_sv_no);
+    }
+    return read;
+}
+
+/* Points at what was settled, in the buffer of a mortal. No Perl code runs. */
+static esx_topic *
+esx_topics_of(pTHX_ AV *read, size_t *len)
+{
+    const SSize_t count = (av_len(read) + 1) / 2;
+    SV *buffer = sv_2mortal(newSV((size_t)(count + 1) * sizeof(esx_topic)));
     esx_topic *topics = (esx_topic *)SvPVX(buffer);
     SSize_t at;
-    for (at = 0; at <= last; at++) {
-        SV *name = *av_fetch(names, at, 1);
-        topics[at].is_pattern = SvROK(name) ? 1 : 0;
-        topics[at].name = esx_name_of(aTHX_ "a channel's name", SvROK(name) ? SvRV(name) : name);
+    for (at = 0; at < count; at++) {
+        topics[at].is_pattern = AvARRAY(read)[2 * at + 1] == &PL_sv_yes;
+        topics[at].name = esx_name_of(aTHX_ "a channel's name", AvARRAY(read)[2 * at]);
     }
-    *len = (size_t)(last + 1);
+    *len = (size_t)count;
     return topics;
 }
 

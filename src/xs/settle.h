@@ -119,6 +119,19 @@ esx_read(pTHX_ SV *sv)
     return copy;
 }
 
+/* A copy of what an argument holds, its magic run once. Perl code that runs later may free the caller's variable, or assign
+ * another object to it; the copy still refers to the first object, and keeps it alive. */
+static SV *
+esx_snapshot(pTHX_ SV *sv)
+{
+    SV *copy;
+    sv = esx_keep(aTHX_ sv);
+    SvGETMAGIC(sv);
+    copy = sv_newmortal();
+    sv_setsv_flags(copy, sv, 0);
+    return copy;
+}
+
 /* The string of what esx_read gave, overloading asked once, in a copy. */
 static SV *
 esx_string(pTHX_ SV *sv)
@@ -180,6 +193,47 @@ static HV *
 esx_plain_hash(SV *sv)
 {
     return SvROK(sv) && !SvOBJECT(SvRV(sv)) && SvTYPE(SvRV(sv)) == SVt_PVHV ? (HV *)SvRV(sv) : NULL;
+}
+
+/* The hash of settings that one of our own modules passes. */
+static HV *
+esx_settings(pTHX_ SV *settings)
+{
+    HV *hash = esx_plain_hash(esx_read(aTHX_ settings));
+    if (!hash)
+        esx_croakf("EventSource::XS: settings must be a hash");
+    esx_keep(aTHX_ (SV *)hash);
+    return hash;
+}
+
+/* One of them, as a number or a truth; a copy is read, so that nothing frees it meanwhile. Functions, for perl's macros may
+ * evaluate their argument more than once. */
+static SV *
+esx_setting(pTHX_ HV *settings, const char *name)
+{
+    SV **value = hv_fetch(settings, name, (I32)strlen(name), 0);
+    return value ? esx_snapshot(aTHX_ *value) : &PL_sv_undef;
+}
+
+static NV
+esx_setting_nv(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_setting(aTHX_ settings, name);
+    return SvNV(value);
+}
+
+static UV
+esx_setting_uv(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_setting(aTHX_ settings, name);
+    return SvUV(value);
+}
+
+static bool
+esx_setting_is(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_setting(aTHX_ settings, name);
+    return cBOOL(SvTRUE(value));
 }
 
 /* Whether the caller wants to hear of values that can only be a mistake. */

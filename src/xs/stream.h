@@ -13,11 +13,11 @@ esx_stream_of(pTHX_ SV *self)
 
 /* An object of a class around a handle. */
 static SV *
-esx_stream_object(pTHX_ const char *class, void *stream)
+esx_stream_object(pTHX_ HV *class, void *stream)
 {
     SV *object = newSV_type(SVt_PVMG);
     esx_handle_attach(aTHX_ object, &esx_stream_table)->mg_ptr = stream;
-    return sv_bless(newRV_noinc(object), gv_stashpv(class, GV_ADD));
+    return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }
 
 /* A string of bytes, as it is. It may have to be read first, which may run any code: the stream is looked up afterwards. */
@@ -36,9 +36,10 @@ esx_bytes(pTHX_ SV *bytes)
 }
 
 /* Hands bytes to a stream. Where the stream may wait for its client it does, in slices, so that signals have their say:
- * a handler of perl's may run, and die, when no Rust frame is below. */
+ * a handler of perl's may run, and die, when no Rust frame is below. It may also free or assign the caller's variables, so
+ * from the first wait on copies are used: of the stream, of the bytes, and of the object that the caller goes on with. */
 static bool
-esx_stream_write(pTHX_ SV *self, SV *bytes)
+esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
 {
     bool is_kept = FALSE;
     for (;;) {
@@ -51,6 +52,7 @@ esx_stream_write(pTHX_ SV *self, SV *bytes)
         if (!is_kept) {
             self = sv_2mortal(newSVsv(self));
             bytes = sv_2mortal(newSVpvn(text, len));
+            *caller = sv_2mortal(newSVsv(*caller));
             is_kept = TRUE;
         }
         esx_stream_wait(stream, len, 20);

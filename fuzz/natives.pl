@@ -1,0 +1,243 @@
+# What boundary.pl calls of streams and hubs: native streams over pairs of sockets, connections on them, hubs. Each stream has a
+# number, and what is pushed or written to it says that number: a byte that arrives at another client is a failure.
+
+use strict;
+use warnings;
+
+use Errno ();
+use EventSource::Hub;
+use EventSource::Stream::Native;
+use IO::Select ();
+use Plack::App::EventSource::Connection;
+use Scalar::Util qw(refaddr);
+use Time::HiRes  ();
+
+my $DEADLINE = 10;          # seconds; for a stream to end that was closed
+my @NAMES    = qw(a b c);
+my %SETTINGS = (
+    keepalive    => 0,
+    linger       => 0,
+    max_buffered => 1_000_000,
+    max_streams  => 1_000,
+    on_slow      => 'disconnect',
+    opening      => '',
+    timeout      => 60,
+);
+
+our %held;        # streams, connections and hubs, by their names: what is called, and what saboteurs free and replace
+my %client;       # the other ends, by the streams' numbers
+my %number;       # of streams, by their addresses
+my @followers;    # a hub keeps its streams open, so they have to be closed
+my @reused;       # scalars that take the place of freed ones
+
+sub open_stream {
+    my ($how, $class) = @_;
+    socketpair my $ours, my $theirs, 1, 1, 0 or die "socketpair: $!\n";    # AF_UNIX, SOCK_STREAM
+    defined(my $copy = EventSource::XS::_duplicate(fileno $theirs)) or die "no descriptor: $!\n";
+    my $stream = $how->($copy);
+    my $number = 1 + keys %client;
+    $client{$number} = $ours;
+    $number{refaddr $stream} = $number;
+    return $stream;
+}
+
+# A reference to a number that runs code when it is read.
+sub reluctant {
+    my $value = shift;
+    tie my $tied, 'Reluctant', $value;
+    return \$tied;
+}
+
+# An object by its name: s for a stream, c for a connection, h for a hub; made where there is none, up to a number.
+sub held {
+    my ($kind, $name) = @_;
+    my $key = "$kind$name";
+    return $key if $held{$key} || keys %client > 8;
+    if    ($kind eq 'h') { $held{$key} = EventSource::Hub->new(per_process => 1, history => {events => 5}) }
+    elsif ($kind eq 'c') {
+        $held{$key} = Plack::App::EventSource::Connection->new(stream => $held{held('s', $name)});
+    }
+    else {
+        $held{$key} = open_stream(sub { EventSource::Stream::Native->open($_[0], '', %SETTINGS, is_loop => 0) });
+    }
+    return $key;
+}
+
+sub name { return $NAMES[main::byte() % @NAMES] }
+
+# Bytes that say which stream they are for, or an argument that runs code before it says so.
+sub marked {
+    my $stream = shift;
+    my $text   = 'mark=' . (ref $stream && $number{refaddr $stream} || 0) . "\n";
+    return main::byte() & 1 ? $text : bless {text => $text}, 'Marked';
+}
+
+# The functions that are called with a native object, and what follows. Each arms the saboteurs when all is prepared: perl's own
+# functions do not withstand them.
+my @CALLS = (
+    sub {
+        my $key    = held('c', name());
+        my $marked = marked($held{$key} && $held{$key}{stream});
+        $main::armed = 1;
+        Plack::App::EventSource::Connection::push($held{$key}, $marked, @_);
+    },
+    sub {
+        my $key    = held('s', name());
+        my $marked = marked($held{$key});
+        $main::armed = 1;
+        EventSource::Stream::Native::write($held{$key}, $marked);
+    },
+    sub {
+        my $key = held('s', name());
+        $main::armed = 1;
+        EventSource::Stream::Native::write($held{$key}, $_[0]);
+    },
+    sub {
+        my $key     = held('h', name());
+        my $epoch   = $held{$key} ? $held{$key}->epoch : '';
+        my $channel = name();
+        $main::armed = 1;
+        my $id = EventSource::Hub::publish($held{$key}, main::byte() & 1 ? $channel : $_[0], $_[1]);
+        $main::armed = 0;
+        main::broken("published in another hub: $id") if $id =~ /\A([0-9a-v]{8})-[0-9]+\z/ && $1 ne $epoch;
+    },
+    sub {
+        my ($hub, $stream) = (held('h', name()), held('s', name()));
+        my @topics = topics(@_);
+        my $start  = reluctant(main::byte() % 3);
+        push @followers, $held{$stream} if $held{$stream};
+        $main::armed = 1;
+        EventSource::Hub::_follow($held{$hub}, $held{$stream}, \@topics, $_[0], $$start, 3);
+    },
+    sub {
+        my ($hub, $stream) = (held('h', name()), held('s', name()));
+        my @topics = topics(@_);
+        my $names  = main::byte() & 1 ? \@topics : $_[0];
+        $main::armed = 1;
+        EventSource::Hub::_unfollow($held{$hub}, $held{$stream}, $names);
+    },
+    sub {
+        my $key = held('h', name());
+        $main::armed = 1;
+        EventSource::Hub::subscribers($held{$key}, $_[0]);
+    },
+    sub {
+        my $key     = held('h', name());
+        my $seconds = reluctant(0);
+        $main::armed = 1;
+        EventSource::Hub::_drain($held{$key}, $$seconds);
+    },
+    sub {
+        my $key    = held('s', name());
+        my $reason = bless {text => 'application'}, 'Marked';
+        my $given  = main::byte() & 1;
+        $main::armed = 1;
+        EventSource::Stream::Native::_close($held{$key}, $given ? $_[0] : $reason);
+    },
+    sub {
+        my $key  = held('s', name());
+        my $time = reluctant(1);
+        $main::armed = 1;
+        EventSource::Stream::Native::_wait_for_end($held{$key}, $$time);
+    },
+    sub {
+        my $head     = bless {text => 'head'}, 'Marked';
+        my $settings = settings();
+        open_stream(
+            sub {
+                my $descriptor = shift;
+                $main::armed = 1;
+                my $stream = eval { EventSource::Stream::Native->_open($descriptor, $head, 0, $settings) };
+                $main::armed = 0;
+                if (defined $descriptor && !$stream) { open my $left, '+<&=', $descriptor or die "fdopen: $!\n" }
+                return $stream || die $@;
+            }
+        );
+    },
+    sub { EventSource::Hub::stats($held{held('h', name())}) },
+);
+
+# The settings of a stream, some of which run code when they are read.
+sub settings {
+    my %settings = (
+        (map { $_ => $SETTINGS{$_} } qw(keepalive timeout max_buffered max_streams)),
+        (map { $_ => 0 } qw(come_back is_chunked drops_oldest waits)),
+        ends_with_handle => 1,
+    );
+    tie $settings{$_}, 'Reluctant', $settings{$_} for grep { main::byte() & 1 } sort keys %settings;
+    return \%settings;
+}
+
+# Names and patterns. An application may bless a pattern of its own, whose text saboteurs find.
+sub topics {
+    my @texts = (@_, main::string());
+    main::expose(\@texts);
+    return map {
+        my $how = main::byte() % 4;
+        $how == 0 ? $texts[$_] : $how == 1 ? name() : bless \$texts[$_], 'EventSource::Hub::Pattern'
+    } 0 .. $#texts;
+}
+
+# One of them.
+sub native_call { return $CALLS[main::byte() % @CALLS] }
+
+# What saboteurs do to what is held.
+sub harm {
+    my $what  = main::byte() % 5;
+    my @keys  = sort keys %held or return;
+    my $key   = $keys[main::byte() % @keys];
+    my $other = $held{held(substr($key, 0, 1), name())};    # made, where there is none
+    if    ($what == 0) { delete $held{$key} }
+    elsif ($what == 1) { $held{$key} = $other; return }
+    elsif ($what == 2) { undef $held{$key} }
+    elsif ($what == 3) { %held = () }
+    elsif ($what == 4) {
+        eval { $held{$key}->close; 1 }
+    }
+    push @reused, $other, $other, $other;
+    return;
+}
+
+# Ends all streams and looks at what the clients have received.
+sub finish_natives {
+    @reused = ();
+    $_->_close('application') for @followers, map { $held{$_} || () } grep { /\As/ } keys %held;
+    @followers = ();
+    %held      = ();
+    for my $number (sort keys %client) {
+        my $bytes = received($client{$number});
+        while ($bytes =~ /mark=([0-9]+)/g) { main::broken("the bytes of stream $1 came to $number") if $1 != $number }
+        main::broken('freed bytes were sent') if $bytes =~ /spoilt/;
+    }
+    %client = %number = ();
+    return;
+}
+
+sub received {
+    my $client   = shift;
+    my $bytes    = '';
+    my $select   = IO::Select->new($client);
+    my $deadline = Time::HiRes::time() + $DEADLINE;
+    while ((my $left = $deadline - Time::HiRes::time()) > 0) {
+        $select->can_read($left) or next;    # the fuzzer's own timer interrupts
+        my $count = sysread $client, $bytes, 65_536, length $bytes;
+        return $bytes if defined $count ? !$count : !$!{EINTR};
+    }
+    main::broken('a stream does not end');
+    return $bytes;
+}
+
+{
+
+    package Marked;
+    use overload '""' => sub { main::act(); return $_[0]{text} };
+}
+{
+
+    package Reluctant;
+    sub TIESCALAR { my ($class, $value) = @_; return bless \$value, $class }
+    sub FETCH     { main::act();              return ${$_[0]} }
+    sub STORE     { }
+}
+
+1;
