@@ -253,7 +253,12 @@ is sent first what it has missed, then what is new. When it is quiet the comment
 position too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. An event may be given an id of its own instead; it must not
-be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered.
+be used twice in a hub, nor begin as the hub's own do. The last 65,536 of those are remembered, and at most 4 MiB of them.
+
+Such an id has 1 to 1,024 bytes in UTF-8, and any characters with which it can come back in an HTTP header: all but control
+characters (U+0000 to U+001F and U+007F; a TAB may stand within it), and no space or TAB at its beginning or end. To a header
+with a control character servers answer 400, after which a browser never reconnects; blanks at the ends they remove, which
+makes it another id.
 
 Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
 (L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
@@ -406,9 +411,10 @@ newest of, for C<< on_slow => 'newest' >>.
 
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
-Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
-or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block; then nothing is
-published.
+Croaks, at the caller's line, as C<format_event> does, and if the channel's name or the key is too long, if the name is
+empty, if the id is none that a client can bring back (L</Order, resume, gaps>) or begins as the hub's own do, if there is
+neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block;
+then nothing is published.
 
 =head2 stats
 

@@ -45,6 +45,8 @@ _push_bytes(SV *characters, ...)
     esx_block block;
     int strings, careful;
     dXSTARG;
+  ALIAS:
+    _push_bytes_in_hub = 1
   PPCODE:
     careful = SvROK(characters) || SvGMAGICAL(characters); /* whether it is true may take Perl code to say */
     if (careful)
@@ -54,6 +56,12 @@ _push_bytes(SV *characters, ...)
         if (esx_push_settle(aTHX_ &block, careful, ax, items))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+#ifdef __linux__
+    if (ix)
+        esx_check_ids(aTHX_ &block);
+#else
+    PERL_UNUSED_VAR(ix);
+#endif
     XSRETURN(1);
 
 void
@@ -276,6 +284,8 @@ push(SV *self, ...)
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (careful)
         stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have run any code */
+    if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
+        esx_check_ids(aTHX_ &block);
     if (stream && esx_stream_write(aTHX_ stream, bytes))
         XSRETURN_YES;
     PL_stack_base[ax] = self;
@@ -371,6 +381,13 @@ void
 drop(SV *self)
   CODE:
     esx_stream_release(esx_stream_of(aTHX_ self));
+
+bool
+follows_hub(SV *self)
+  CODE:
+    RETVAL = esx_stream_follows_hub(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
 
 bool
 is_blocking(SV *self)

@@ -107,11 +107,50 @@ unsafe extern "C" fn esx_hub_drop(hub: *mut Publisher) {
     guard::run_or((), || drop(hub));
 }
 
-/// The id among the fields, as it is sent.
-fn given_id(fields: &[RawField]) -> Option<Vec<u8>> {
-    let id = accepted(fields).find(|field| matches!(field, Field::Id(_)))?;
-    let line = encode_to_vec(&[id], LineEnd::Lf);
-    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
+/// The ids among the fields, as they are sent.
+fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    accepted(fields).filter(|field| matches!(field, Field::Id(_))).map(|id| {
+        let line = encode_to_vec(&[id], LineEnd::Lf);
+        line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
+    })
+}
+
+/// `ESX_NAME_MAX`
+const LONGEST_ID: usize = 1024;
+
+fn refuse<T>(why: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// Refuses an id with which no client could resume. A client sends the id back as the value of an HTTP header. Servers
+/// answer 400 to a value with a control character, after which an EventSource never reconnects, and they remove blanks
+/// at both ends, which makes it another id (RFC 9110, section 5.5).
+fn check_id(id: &[u8]) -> io::Result<()> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if id.is_empty() {
+        return refuse("id must not be empty: with it a client would forget its place");
+    }
+    if id.len() > LONGEST_ID {
+        return refuse("id must have at most 1024 bytes in UTF-8");
+    }
+    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return refuse(
+            "id must not contain a control character other than TAB: no client could send it back; remove it",
+        );
+    }
+    if is_blank(id.first()) || is_blank(id.last()) {
+        return refuse("id must not begin or end with a space or TAB: no client could send it back; remove them");
+    }
+    Ok(())
+}
+
+/// Checks the ids of what is pushed to a stream that follows a hub.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, report: *mut Report) -> c_int {
+    // SAFETY: C passes the fields that `esx_measure` has accepted and a report, both on its own stack or in a mortal's
+    // buffer.
+    let (fields, report) = unsafe { (slice::from_raw_parts(fields, len), &mut *report) };
+    guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
 /// Encodes the event with the hub's id before its fields, unless they have one.
@@ -137,7 +176,8 @@ unsafe extern "C" fn esx_hub_publish(
     // SAFETY: as above.
     let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
     guard::run(report, |report| {
-        let id = given_id(fields);
+        let id = given_ids(fields).next();
+        id.as_deref().map_or(Ok(()), check_id)?;
         let heading = Heading { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;

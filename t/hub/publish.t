@@ -97,7 +97,7 @@ my @GIVEN = (
     ['a number'                => 7,                 '7'],
     ['characters'              => 'ï☺',              "\xC3\xAF\xE2\x98\xBA"],
     ['an object with a string' => Says->new('said'), 'said'],
-    ['a space'                 => ' ',               ' '],
+    ['a space within'          => 'a b',             'a b'],
 );
 
 subtest "an application's own ids" => sub {

@@ -512,7 +512,8 @@ The body is the data, as it is. So is JSON that is no event, if it is sent as C<
 =back
 
 Everything is UTF-8. Nothing is published, and the answer is 400 with the trouble, if it is not, if a field cannot be
-(a line break in C<event>), is unknown or stands twice; 413 if the body is longer than L</max_body>; 411 if
+(a line break in C<event>), is unknown or stands twice, or if C<id> is none that a client can bring back
+(L<EventSource::Hub/Order, resume, gaps>); 413 if the body is longer than L</max_body>; 411 if
 its length is not said, and the server (all but Starman and Starlet) does not find out; 415 if it is of several parts (C<multipart/form-data>), compressed,
 or of another C<charset>; 500 if the hub died of it.
 
