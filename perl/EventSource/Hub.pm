@@ -485,7 +485,7 @@ attributes take the place of the hub's: C<headers>, C<keepalive>, C<linger>, C<m
 C<retry>, C<start>, C<timeout>.
 
 A stream resumes by the header C<Last-Event-ID>, or, for polyfills that cannot send it, by one of the query parameters
-C<last_event_id>, C<lastEventId>, C<evs_last_event_id>.
+C<last_event_id>, C<lastEventId>, C<evs_last_event_id>; these have to stand in the first 8,192 bytes of the query.
 
 =head2 unsubscribe
 

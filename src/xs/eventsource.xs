@@ -476,6 +476,8 @@ _follow(SV *self, SV *stream, AV *names, SV *after, int start, UV last)
     request.after.len = 0;
     if (SvOK(after))
         request.after = esx_text_of(aTHX_ after);
+    if (request.after.len > ESX_NAME_MAX)
+        request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
     request.start = (uint8_t)start;
     request.last = last;
     follows = esx_hub_follow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
