@@ -129,7 +129,8 @@ sub _is_for_host {
 sub _node {
     my ($self, $env) = @_;
     my $bytes = ($env->{PATH_INFO} // '') =~ s{\A/}{}r;
-    return (undef, _text(404, 'Not found')) if $bytes eq '';
+    return (undef, _text(400, 'The name of the node has a control character in it')) if _has_nul($env);
+    return (undef, _text(404, 'Not found'))                                          if $bytes eq '';
     utf8::encode(my $prefix = $self->prefix // '');
     return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $LONGEST_NAME;
     my $node = _characters($bytes);
@@ -310,6 +311,9 @@ sub _event_in_json {
 }
 
 sub _failed { return _text(500, 'Internal server error') }
+
+# Whether the path was sent with a NUL: most servers end it there, and another node would be meant.
+sub _has_nul { return ($_[0]{REQUEST_URI} // '') =~ /\A[^?]*(?:%00|\0)/ }
 
 sub _is_prefix {
     my $prefix = shift;
