@@ -294,7 +294,8 @@ All are for L</new>.
 
     gap_event => 'gap'
 
-The name of the event that tells of a gap: one line that is not empty.
+The name of the event that tells of a gap: one line that is not empty. L</publish> takes no event of that name: its readers
+could not tell it from the hub's own.
 
 =head2 history
 
@@ -412,7 +413,8 @@ newest of, for C<< on_slow => 'newest' >>.
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
 Croaks, at the caller's line, as C<format_event> does, and if the channel's name or the key is too long, if the name is
-empty, if the id is none that a client can bring back (L</Order, resume, gaps>) or begins as the hub's own do, if there is
+empty, if the id is none that a client can bring back (L</Order, resume, gaps>) or begins as the hub's own do, if C<event> is
+the name of the hub's own event for gaps (L</gap_event>), if C<retry> is more than 86,400,000 milliseconds, a day, if there is
 neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block;
 then nothing is published.
 

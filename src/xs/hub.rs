@@ -118,6 +118,10 @@ fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// `ESX_NAME_MAX`
 const LONGEST_ID: usize = 1024;
 
+/// The longest reconnection time that is published, a day in milliseconds: with a longer one a single event would keep
+/// clients away for good.
+const LONGEST_RETRY: u64 = 86_400_000;
+
 fn refuse<T>(why: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
@@ -142,6 +146,40 @@ fn check_id(id: &[u8]) -> io::Result<()> {
         return refuse("id must not begin or end with a space or TAB: no client could send it back; remove them");
     }
     Ok(())
+}
+
+/// Refuses what one publisher could do to every client of the hub: to report a gap that there is not, or to keep it away.
+fn check_fields(fields: &[RawField], gap_event: &str) -> io::Result<()> {
+    for field in accepted(fields) {
+        match field {
+            Field::Event(name) if is_sent_as(name.text(), gap_event) => {
+                return refuse(
+                    "event must not be the name of the hub's event for gaps: choose another, or set gap_event",
+                );
+            }
+            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => {
+                return refuse("retry must be at most 86400000 milliseconds, a day");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text is that one as it is sent, however the caller holds it.
+fn is_sent_as(text: Text<'_>, other: &str) -> bool {
+    let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
+    if text.bytes().is_ascii() {
+        text.bytes() == other.as_bytes()
+    } else {
+        sent(text) == sent(other.into())
+    }
+}
+
+/// Of a number in decimal digits, which may begin with any number of zeros.
+fn is_day_at_most(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
+    number.is_empty() || number.parse().map_or(false, |number: u64| number <= LONGEST_RETRY)
 }
 
 /// Checks the ids of what is pushed to a stream that follows a hub.
@@ -178,6 +216,7 @@ unsafe extern "C" fn esx_hub_publish(
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
+        check_fields(fields, hub.gap_event())?;
         let heading = Heading { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;
