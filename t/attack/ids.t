@@ -11,7 +11,6 @@ use lib 't/lib', 't/pubsub/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Developer qw(needs);
 use EventSource::Hub;
 use EventSource::Server;
 use Follower  qw(blocks events);
@@ -213,7 +212,7 @@ for my $row (
 ) {
     my ($name, $native) = @$row;
     subtest "$name, native => $native" => sub {
-        needs(Server->missing($name));
+        Server->require_or_skip_all($name);
         test_server($name, $native);
     };
 }

@@ -10,7 +10,6 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Client;
-use Developer qw(needs);
 use EventSource::Hub;
 use EventSource::Hub::App;
 use Follower qw(blocks events);
@@ -115,7 +114,7 @@ sub comes_back {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     subtest $name => sub {
-        needs(Server->missing($name));
+        Server->require_or_skip_all($name);
 
         # uWSGI answers nothing to a request of more than 4 KB, unless it is told to.
         my $server  = HubServer->start($name, $name eq 'uWSGI' ? (args => ['--buffer-size', 65_535]) : ());

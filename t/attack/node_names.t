@@ -6,7 +6,6 @@ use warnings;
 
 use lib 't/lib';
 use Client;
-use Developer qw(needs);
 use EventSource::XS;
 use JSON::PP ();
 use Server;
@@ -41,7 +40,7 @@ sub asked {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     subtest $name => sub {
-        needs(Server->missing($name));
+        Server->require_or_skip_all($name);
         my $server = Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
         for my $path (@REFUSED) {
             my %client = map { $_ => asked($server, $_ => $path) } qw(GET HEAD POST);
