@@ -29,7 +29,7 @@ my (@pool,   @tied);    # containers that arguments live in, for saboteurs to fi
 my ($parser, $text);
 
 my @FUNCTIONS = (
-    \&EventSource::XS::format_event,          \&EventSource::XS::_push_bytes,
+    \&EventSource::XS::format_event,          \&EventSource::XS::_push_bytes, \&EventSource::XS::_push_bytes_in_hub,
     sub { HTTP::ServerEvent->as_string(@_) }, \&HTTP::ServerEvent::as_string,
     sub { $parser->feed(@_) },                \&EventSource::Parser::feed,
     \&EventSource::Parser::finish,            \&EventSource::Parser::last_event_id,

@@ -273,6 +273,11 @@ be used twice in a channel, nor begin as the hub's own do. The last 65,536 of th
 names of their channels. Such an id says something only to a stream that is subscribed to the channel of its event; to
 any other it is an unknown one.
 
+Such an id has 1 to 1,024 bytes in UTF-8, and any characters with which it can come back in an HTTP header: all but control
+characters (U+0000 to U+001F and U+007F; a TAB may stand within it), and no space or TAB at its beginning or end. To a header
+with a control character servers answer 400, after which a browser never reconnects; blanks at the ends they remove, which
+makes it another id.
+
 =head2 What ids reveal
 
 The number in an id is the event's position among all events of the hub. A reader of any channel can tell from two ids
@@ -317,7 +322,8 @@ All are for L</new>.
 
     gap_event => 'gap'
 
-The name of the event that tells of a gap: one line that is not empty.
+The name of the event that tells of a gap: one line that is not empty. L</publish> takes no event of that name: its readers
+could not tell it from the hub's own.
 
 =head2 history
 
@@ -449,9 +455,11 @@ newest of, for C<< on_slow => 'newest' >>.
 
 It does not wait for clients. If more than 64 MiB are on their way to the thread that writes it waits for that.
 
-Croaks, at the caller's line, as C<format_event> does, and if the channel's name, the key or the id is too long, if the name
-or the id is empty, if the id begins as the hub's own do, if there is neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block; then nothing is
-published.
+Croaks, at the caller's line, as C<format_event> does, and if the channel's name or the key is too long, if the name is
+empty, if the id is none that a client can bring back (L</Order, resume, gaps>) or begins as the hub's own do, if C<event> is
+the name of the hub's own event for gaps (L</gap_event>), if C<retry> is more than 86,400,000 milliseconds, a day, if there is
+neither data nor a hash, or if the system cannot run the thread, or the process is ending, as it is after our C<END> block;
+then nothing is published.
 
 =head2 stats
 
@@ -535,7 +543,7 @@ attributes take the place of the hub's: C<headers>, C<keepalive>, C<linger>, C<m
 C<retry>, C<start>, C<timeout>.
 
 A stream resumes by the header C<Last-Event-ID>, or, for polyfills that cannot send it, by one of the query parameters
-C<last_event_id>, C<lastEventId>, C<evs_last_event_id>.
+C<last_event_id>, C<lastEventId>, C<evs_last_event_id>; these have to stand in the first 8,192 bytes of the query.
 
 =head2 unsubscribe
 

@@ -240,6 +240,11 @@ impl Handle {
         }
     }
 
+    /// Whether it follows a hub, which has to know every id that its client is sent.
+    pub fn follows_hub(&self) -> bool {
+        self.gauge.is_kept()
+    }
+
     /// Ends the stream. What the first call says counts.
     pub fn end(&self, reason: Reason, ending: Ending) {
         if self.generation == generation() && self.gauge.close() {

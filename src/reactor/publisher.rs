@@ -68,6 +68,11 @@ impl Publisher {
         Self(Arc::new(Hold { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
     }
 
+    /// The name of the event that reports a gap.
+    pub fn gap_event(&self) -> &str {
+        &self.0.settings.gap_event
+    }
+
     /// Its seat in this process, taken if need be.
     fn seat<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut Seat> {
         let known = process.seats.iter().position(|(key, _)| *key == self.0.key);

@@ -45,6 +45,8 @@ _push_bytes(SV *characters, ...)
     esx_block block;
     int strings, careful;
     dXSTARG;
+  ALIAS:
+    _push_bytes_in_hub = 1
   PPCODE:
     careful = SvROK(characters) || SvGMAGICAL(characters); /* whether it is true may take Perl code to say */
     if (careful)
@@ -54,6 +56,12 @@ _push_bytes(SV *characters, ...)
         if (esx_push_settle(aTHX_ &block, careful, ax, items))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+#ifdef __linux__
+    if (ix)
+        esx_check_ids(aTHX_ &block);
+#else
+    PERL_UNUSED_VAR(ix);
+#endif
     XSRETURN(1);
 
 void
@@ -281,6 +289,8 @@ push(SV *self, ...)
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (careful)
         stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
+    if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
+        esx_check_ids(aTHX_ &block);
     if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
         XSRETURN_YES;
     PL_stack_base[ax] = self;
@@ -395,6 +405,13 @@ void
 drop(SV *self)
   CODE:
     esx_stream_release(esx_stream_of(aTHX_ self));
+
+bool
+follows_hub(SV *self)
+  CODE:
+    RETVAL = esx_stream_follows_hub(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
 
 bool
 is_blocking(SV *self)
@@ -512,6 +529,8 @@ _follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     request.after.len = 0;
     if (SvOK(after))
         request.after = esx_text_of(aTHX_ after);
+    if (request.after.len > ESX_NAME_MAX)
+        request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
     follows = esx_hub_follow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (follows < 0)
         esx_croakf("EventSource::Hub: %s", report.message);

@@ -106,14 +106,9 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
 
     esx_block_measure(aTHX_ block, strings, NULL, &report);
     for (at = 0; at < block->len; at++)
-        if (block->fields[at].name == ESX_ID) {
-            if (!block->fields[at].len)
-                esx_croakf("EventSource::Hub: id must not be empty: with it a client would forget its place");
-            if (block->fields[at].len > ESX_NAME_MAX)
-                esx_croakf("EventSource::Hub: id must have at most %d bytes", ESX_NAME_MAX);
+        if (block->fields[at].name == ESX_ID)
             given = newSVpvn_flags(block->fields[at].text, block->fields[at].len,
                 SVs_TEMP | (block->fields[at].utf8 ? SVf_UTF8 : 0));
-        }
     publication.channel = esx_name_of(aTHX_ "a channel's name", channel);
     publication.key.text = "";
     publication.key.len = 0;

@@ -110,11 +110,88 @@ unsafe extern "C" fn esx_hub_drop(hub: *mut Publisher) {
     guard::run_or((), || drop(hub));
 }
 
-/// The id among the fields, as it is sent.
-fn given_id(fields: &[RawField]) -> Option<Vec<u8>> {
-    let id = accepted(fields).find(|field| matches!(field, Field::Id(_)))?;
-    let line = encode_to_vec(&[id], LineEnd::Lf);
-    Some(line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec())
+/// The ids among the fields, as they are sent.
+fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    accepted(fields).filter(|field| matches!(field, Field::Id(_))).map(|id| {
+        let line = encode_to_vec(&[id], LineEnd::Lf);
+        line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
+    })
+}
+
+/// `ESX_NAME_MAX`
+const LONGEST_ID: usize = 1024;
+
+/// The longest reconnection time that is published, a day in milliseconds: with a longer one a single event would keep
+/// clients away for good.
+const LONGEST_RETRY: u64 = 86_400_000;
+
+fn refuse<T>(why: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// Refuses an id with which no client could resume. A client sends the id back as the value of an HTTP header. Servers
+/// answer 400 to a value with a control character, after which an EventSource never reconnects, and they remove blanks
+/// at both ends, which makes it another id (RFC 9110, section 5.5).
+fn check_id(id: &[u8]) -> io::Result<()> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if id.is_empty() {
+        return refuse("id must not be empty: with it a client would forget its place");
+    }
+    if id.len() > LONGEST_ID {
+        return refuse("id must have at most 1024 bytes in UTF-8");
+    }
+    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return refuse(
+            "id must not contain a control character other than TAB: no client could send it back; remove it",
+        );
+    }
+    if is_blank(id.first()) || is_blank(id.last()) {
+        return refuse("id must not begin or end with a space or TAB: no client could send it back; remove them");
+    }
+    Ok(())
+}
+
+/// Refuses what one publisher could do to every client of the hub: to report a gap that there is not, or to keep it away.
+fn check_fields(fields: &[RawField], gap_event: &str) -> io::Result<()> {
+    for field in accepted(fields) {
+        match field {
+            Field::Event(name) if is_sent_as(name.text(), gap_event) => {
+                return refuse(
+                    "event must not be the name of the hub's event for gaps: choose another, or set gap_event",
+                );
+            }
+            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => {
+                return refuse("retry must be at most 86400000 milliseconds, a day");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text is that one as it is sent, however the caller holds it.
+fn is_sent_as(text: Text<'_>, other: &str) -> bool {
+    let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
+    if text.bytes().is_ascii() {
+        text.bytes() == other.as_bytes()
+    } else {
+        sent(text) == sent(other.into())
+    }
+}
+
+/// Of a number in decimal digits, which may begin with any number of zeros.
+fn is_day_at_most(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
+    number.is_empty() || number.parse().map_or(false, |number: u64| number <= LONGEST_RETRY)
+}
+
+/// Checks the ids of what is pushed to a stream that follows a hub.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, report: *mut Report) -> c_int {
+    // SAFETY: C passes the fields that `esx_measure` has accepted and a report, both on its own stack or in a mortal's
+    // buffer.
+    let (fields, report) = unsafe { (slice::from_raw_parts(fields, len), &mut *report) };
+    guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
 /// Encodes the event with the hub's id before its fields, unless they have one.
@@ -140,7 +217,9 @@ unsafe extern "C" fn esx_hub_publish(
     // SAFETY: as above.
     let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
     guard::run(report, |report| {
-        let id = given_id(fields);
+        let id = given_ids(fields).next();
+        id.as_deref().map_or(Ok(()), check_id)?;
+        check_fields(fields, hub.gap_event())?;
         let heading = Heading { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;

@@ -80,6 +80,25 @@ esx_native_stream(pTHX_ SV *self, int *strings)
     return *stream;
 }
 
+/* Croaks if one of the ids of a block that was measured is not for a stream that follows a hub. */
+static void
+esx_check_ids(pTHX_ const esx_block *block)
+{
+    esx_report report;
+    if (esx_hub_check_ids(block->fields, block->len, &report) != ESX_OK)
+        esx_croakf("EventSource::Hub: %s", report.message);
+}
+
+static bool
+esx_block_has_id(const esx_block *block)
+{
+    size_t at;
+    for (at = 0; at < block->len; at++)
+        if (block->fields[at].name == ESX_ID)
+            return TRUE;
+    return FALSE;
+}
+
 /* Calls a sub with the first arguments that the XSUB was called with, in its context; what it returns takes their place. */
 static I32
 esx_call_again(pTHX_ const char *sub, I32 ax, I32 items)

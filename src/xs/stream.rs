@@ -194,6 +194,12 @@ unsafe extern "C" fn esx_stream_leave_handler(handle: *mut Handle) {
 }
 
 #[no_mangle]
+unsafe extern "C" fn esx_stream_follows_hub(handle: *mut Handle) -> c_int {
+    // SAFETY: see `held`.
+    unsafe { held(handle) }.follows_hub().into()
+}
+
+#[no_mangle]
 unsafe extern "C" fn esx_stream_is_open(handle: *mut Handle) -> c_int {
     // SAFETY: see `held`.
     unsafe { held(handle) }.is_open().into()

@@ -96,6 +96,13 @@ my %PATH = (
         }
         return join ' ', @ids;
     },
+    try => sub {
+        my %query = @_;
+        my ($channel, $name, $times) = map { delete $query{$_} } qw(channel name times);
+        $query{id} x= $times;    # a long one in a query is more than some servers read
+        my $done = eval { $name ? $HELD{$name}->push(\%query) : $hub->publish($channel, \%query); 1 };
+        return $done ? 'taken' : $@;
+    },
     event => sub { my %query = @_; return $hub->publish(delete $query{channel}, \%query) },
     push  =>
         sub { my %query = @_; return $HELD{$query{name}} && $HELD{$query{name}}->push({data => $query{data}}) ? 1 : 0 },

@@ -97,7 +97,7 @@ my @GIVEN = (
     ['a number'                => 7,                 '7'],
     ['characters'              => 'ï☺',              "\xC3\xAF\xE2\x98\xBA"],
     ['an object with a string' => Says->new('said'), 'said'],
-    ['a space'                 => ' ',               ' '],
+    ['a space within'          => 'a b',             'a b'],
 );
 
 subtest "an application's own ids" => sub {
@@ -136,11 +136,14 @@ my @REFUSED = (
     ['an empty id'           => [a => {id => '', data => 1}],          'id must not be empty'],
     ['a long id'             => [a => {id => 'x' x 1_025, data => 1}], 'id must have at most 1024 bytes'],
     ['a retry that is none'  => [a => {retry => 'soon'}],              'retry must be a whole number of milliseconds'],
-    ['data and json'         => [a => {data => 1, json => 1}],         'data and json exclude each other'],
-    ['json and bytes'        => [a => {json => 1, bytes => 1}],        'bytes does not go with it'],
-    ['json that is none'     => [a => {json => sub { }}],              'json: '],
-    ['bytes that are no UTF-8'    => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
-    ['bytes that are wide'        => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
+    ['a retry of more than a day' => [a => {retry => 86_400_001}],     'retry must be at most 86400000 milliseconds'],
+    ['a retry of 22 digits'       => [a => {retry => '9' x 22}],       'retry must be at most 86400000 milliseconds'],
+    ["the hub's own event"     => [a => {event => 'gap', data => 1}],  "event must not be the name of the hub's event"],
+    ['data and json'           => [a => {data => 1, json => 1}],       'data and json exclude each other'],
+    ['json and bytes'          => [a => {json => 1, bytes => 1}],      'bytes does not go with it'],
+    ['json that is none'       => [a => {json => sub { }}],            'json: '],
+    ['bytes that are no UTF-8' => [a => {data => "\xE9", bytes => 1}], 'data must be valid UTF-8'],
+    ['bytes that are wide'     => [a => {data => '☺', bytes => 1}],    'holds a character above U\+00FF'],
     ['a reference as data'        => [a => \'x'],                   'data must be a string, not a reference to SCALAR'],
     ['code'                       => [a => sub { }],                'data must be a string, not a reference to CODE'],
     ['an object without a string' => [a => Silent->new],            'data must be a string, not a reference to Silent'],
@@ -264,6 +267,27 @@ subtest 'show_channel' => sub {
     my %before = %$event;
     $label->publish('größe', $event);
     is_deeply $event, \%before, 'the hash is not changed';
+};
+
+subtest 'a forged gap and a reconnection time' => sub {
+    for my $row (['gap', undef], ['größe', 'größe'], ["\xE9", "\xE9"], ['☺', '☺']) {
+        my ($name, $setting) = @$row;
+        my $own = EventSource::Hub->new(defined $setting ? (gap_event => $setting) : ());
+        my ($bytes, $up) = ($name, $name);
+        utf8::encode($bytes);
+        utf8::upgrade($up);
+        for my $event ({event => $name}, {event => $up}, {event => $bytes, bytes => 1}) {
+            ok !defined eval { $own->publish(a => {%$event, data => 1}) }, "an event named $name is refused";
+            like $@, qr/: event must not be the name of the hub's event for gaps: choose another, or set gap_event at /,
+                'with the remedy';
+        }
+        ok $own->publish(a => {event => $_, data => 1}), 'other names are taken' for "${name}s", "\u$name ", 'x', '';
+        ok $own->publish(a => {event => 'gap', data => 1}), 'gap too, where it is no gap' if $name ne 'gap';
+    }
+    my $label = EventSource::Hub->new(show_channel => 'event');
+    ok !defined eval { $label->publish(gap => 'x') }, 'nor can a channel be labelled so';
+    ok $hub->publish(a => {retry => $_}),             "a retry of $_" for 0, 86_400_000, '00', '0' x 30 . 86_400_000;
+    ok !defined eval { $hub->publish(a => {retry => '0' x 30 . 86_400_001}) }, 'zeros make a number no smaller';
 };
 
 subtest 'what an argument does while it is read harms nobody' => sub {

@@ -251,7 +251,7 @@ subtest 'what the hub refuses' => sub {
     my $real = EventSource::Hub->new;
     for my $case (
         ['an empty id',    '',         'id must not be empty: with it a client would forget its place'],
-        ['an id too long', 'x' x 1025, 'id must have at most 1024 bytes'],
+        ['an id too long', 'x' x 1025, 'id must have at most 1024 bytes in UTF-8'],
     ) {
         my ($what, $id, $why) = @$case;
         my $response = post('application/json', qq({"id":"$id","data":"x"}), app => pubsub(hub => $real));

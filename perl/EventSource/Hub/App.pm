@@ -11,12 +11,17 @@ use Carp qw(croak);
 use EventSource::Hub;
 use EventSource::Stream::Recycling;
 use EventSource::Stream::Relay;
-use EventSource::XS ();
-use Plack::Request;
+use EventSource::XS       ();
 use Plack::Util::Accessor qw(channels hub start);
 
 # Where polyfills that cannot set headers say which event they have received last.
 my @PARAMETERS = qw(last_event_id lastEventId evs_last_event_id);
+my %PARAMETER  = map { ($_ => 1) } @PARAMETERS;
+
+# How much of a query is looked at, and how long an id may be, in bytes: a longer one is no event's.
+my $LONGEST_QUERY = 8_192;
+my $LONGEST_ID    = 1_024;
+my $SHORTEST_NAME = 11;
 
 # A setting is wrong where the hub or the application was made.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::Component);
@@ -77,16 +82,40 @@ sub _handle {
     return;
 }
 
+# A longer id than an event may have is still an unknown one when its end is cut off, and costs no more than any other.
+sub _bounded {
+    my $id = shift;
+    return length $id > $LONGEST_ID ? substr $id, 0, $LONGEST_ID + 1 : $id;
+}
+
+# The id in a query, in bytes: each parameter's last value counts, and of the parameters the first that is not empty.
+# undef if there is none. Only the beginning of a long query is looked at; a value that goes on behind that is unknown.
+sub _id_in_query {
+    my $query = shift;
+    return if !defined $query || !length $query;
+    my @pairs = split /[&;] ?/, substr($query, 0, $LONGEST_QUERY + 1), -1;
+    $pairs[-1] .= 'x' x ($LONGEST_ID + 1) if length $query > $LONGEST_QUERY;
+    my %said;
+    for my $pair (grep { length >= $SHORTEST_NAME } @pairs) {
+        my ($name, $value) = map { _unescaped($_) } split /=/, $pair, 2;
+        $said{$name} = defined $value ? $value : '' if $PARAMETER{$name};
+    }
+    my ($id) = grep { defined && length } @said{@PARAMETERS};
+    return $id;
+}
+
 # What the client says that it has received: by the header of the standard, else in the query.
 sub _last_event_id {
     my ($self, $env) = @_;
-    my $id = Plack::App::EventSource::_last_event_id($env);
-    return $id if defined $id && length $id || !length(defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '');
-    my $query = Plack::Request->new($env)->query_parameters;
-    ($id) = grep { defined && length } map { $query->get($_) } @PARAMETERS;
-    utf8::decode($id) if defined $id;
+    my $id = $env->{HTTP_LAST_EVENT_ID};
+    $id = _id_in_query($env->{QUERY_STRING}) if !defined $id || !length $id;
+    return undef if !defined $id;
+    $id = _bounded($id);
+    utf8::decode($id);
     return $id;
 }
+
+sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
 
 1;
 __END__
@@ -115,7 +144,9 @@ EventSource::Hub::App - The application of a hub
 
 What L<EventSource::Hub/to_app> makes: a L<Plack::App::EventSource> whose streams follow channels of a hub. A stream
 resumes where the C<Last-Event-ID> header says, or without one the first of the query parameters C<last_event_id>,
-C<lastEventId> and C<evs_last_event_id> that is not empty, by which polyfills say it.
+C<lastEventId> and C<evs_last_event_id> that is not empty, by which polyfills say it. Of a query 8,192 bytes are looked at.
+An id that is longer than one may be, or that goes on behind those bytes, is an unknown one, and the client is told of a
+gap.
 
 =head1 METHODS
 

@@ -242,6 +242,12 @@ if that is fewer.
 The application holds the stream no longer. Where the server blocks it ends when all is sent, unless a forked child may
 be going on with it; in an event loop nothing changes.
 
+=head2 follows_hub
+
+    my $follows = $stream->follows_hub;
+
+Whether a hub holds the stream: then its ids have to be such that its client can resume by them.
+
 =head2 is_blocking
 
     my $blocks = $stream->is_blocking;

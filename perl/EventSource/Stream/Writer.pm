@@ -106,6 +106,9 @@ sub end {
     return;
 }
 
+# Whether it follows channels of a hub.
+sub follows_hub { return !!($_[0]{through} && $_[0]{through}->follows_hub) }
+
 # From here on what is written goes through another stream, which has more to say and keeps alive by itself. Who reads
 # what comes out of that one hands it on, and ends this one after it.
 sub go_through {
@@ -388,6 +391,12 @@ it is closed, unless a child that was forked since it began is still running the
     $stream->end($why);
 
 Ends the response here and now: what goes through another stream (L</go_through>) and has not been handed on is lost.
+
+=head2 follows_hub
+
+    my $follows = $stream->follows_hub;
+
+Whether it goes through a stream that a hub holds (L<EventSource::Stream::Native/follows_hub>).
 
 =head2 go_through
 

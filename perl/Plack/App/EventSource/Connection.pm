@@ -74,8 +74,13 @@ sub _not_taken {
 sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
-    my $bytes = EventSource::XS::_push_bytes($self->{characters}, @_);
-    return $self->{stream}->write($bytes) ? !!1 : $self->_not_taken;
+    my $stream = $self->{stream};
+    my $bytes =
+           $stream->can('follows_hub')
+        && $stream->follows_hub
+        ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
+        : EventSource::XS::_push_bytes($self->{characters}, @_);
+    return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
 
 sub DESTROY {
@@ -219,7 +224,11 @@ True if the stream has taken the event, false if its client has left: it does no
 L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client. A signal may end that: if the
 application's C<$SIG{ALRM}> dies, the push dies of it, and the stream ends, for part of the event may have been sent.
 
-Croaks, at the caller's line, if C<event>, C<id> or C<retry> holds a line break or NUL; then nothing is sent.
+Croaks, at the caller's line, if C<event>, C<id> or C<retry> holds a line break or NUL; then nothing is sent. So it does on a
+stream that follows an L<EventSource::Hub> if an C<id> is none that the hub would publish: if it is empty, has more than
+1,024 bytes in UTF-8, a control character other than TAB, or a space or TAB at its beginning or end
+(L<EventSource::Hub/Order, resume, gaps>). To the hub an id that is pushed is an unknown one: a client that comes back with
+it is told of a gap.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -31,6 +31,8 @@ my $ALLOWED = 'GET, HEAD, OPTIONS, POST';
 # The fields of an event that a client may publish.
 my %FIELD = map { $_ => 1 } qw(comment data event id json retry);
 
+my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
+
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
 # Public methods
@@ -78,7 +80,8 @@ sub _answer {
 sub _body {
     my ($self,   $env)  = @_;
     my ($length, $most) = ($env->{CONTENT_LENGTH} // '', $self->max_body // $MAX_BODY);
-    if ($length !~ /\A[0-9]+\z/) {
+    return (undef, _text(400, 'The length of the body is not a number')) if $length !~ /\A[0-9]*\z/;
+    if ($length eq '') {
 
         # A server that decodes a chunked body says how long it is. Others show nothing, or the chunks.
         return (undef, _text(411, 'The length of the body has to be said')) if defined $env->{HTTP_TRANSFER_ENCODING};
@@ -129,13 +132,13 @@ sub _is_for_host {
 sub _node {
     my ($self, $env) = @_;
     my $bytes = ($env->{PATH_INFO} // '') =~ s{\A/}{}r;
-    return (undef, _text(404, 'Not found')) if $bytes eq '';
+    return (undef, _text(400, 'The name of the node has a control character in it')) if _has_nul($env);
+    return (undef, _text(404, 'Not found'))                                          if $bytes eq '';
     utf8::encode(my $prefix = $self->prefix // '');
     return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $LONGEST_NAME;
     my $node = _characters($bytes);
-    return (undef, _text(400, 'The name of the node is not UTF-8')) if !defined $node;
-    return (undef, _text(400, 'The name of the node has a control character in it'))
-        if $node =~ /[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
+    return (undef, _text(400, 'The name of the node is not UTF-8'))                  if !defined $node;
+    return (undef, _text(400, 'The name of the node has a control character in it')) if $node =~ $CONTROL;
     return $node;
 }
 
@@ -274,8 +277,10 @@ sub _event {
     my ($unknown) = grep { !$FIELD{$_} } sort keys %$event;
     return (undef, "There is no field '$unknown'") if defined $unknown;
     local $@;
-    return $event if eval { EventSource::XS::format_event($event); 1 };
-    return (undef, _without_place($@) =~ s/\AEventSource::XS: //r);
+    return (undef, _without_place($@) =~ s/\AEventSource::XS: //r)
+        if !eval { EventSource::XS::format_event($event); 1 };
+    $trouble = _not_for_readers($event);
+    return defined $trouble ? (undef, $trouble) : $event;
 }
 
 # The fields of a form. Those that are left empty are none, but data.
@@ -306,10 +311,17 @@ sub _event_in_json {
     # A number would be read and written anew: another text than was sent.
     my $is_number = defined $event->{data} && $JSON->encode([$event->{data}]) !~ /\A\["/;
     return (undef, 'data must be a string') if $is_number;
+
+    # Some JSON modules read a number that is too large as infinity, and write that as what is no JSON.
+    my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
+    return (undef, 'json must not contain a number that is too large') if !$is_json;
     return $event;
 }
 
 sub _failed { return _text(500, 'Internal server error') }
+
+# Whether the path was sent with a NUL: most servers end it there, and another node would be meant.
+sub _has_nul { return ($_[0]{REQUEST_URI} // '') =~ /\A[^?]*(?:%00|\0)/ }
 
 sub _is_prefix {
     my $prefix = shift;
@@ -344,6 +356,17 @@ sub _media_type { return lc(($_[0]{CONTENT_TYPE} // '') =~ s/\A\s*([^;\s]*).*\z/
 
 # The name without the port, as it is compared.
 sub _name_of_host { return lc($_[0] =~ s/:[0-9]*\z//r) }
+
+# Why the type of an event could be taken for something else by those who read it; undef if it could not. An EventSource has
+# events of its own, and calls the same listeners for one that is sent by such a name.
+sub _not_for_readers {
+    my $type = shift->{event};
+    return undef if !defined $type;
+    return "event must not be '$type': an EventSource has an event of that name of its own"
+        if $type =~ /\A(?:error|open)\z/;
+    return 'event must not contain a control character' if $type =~ $CONTROL;
+    return undef;
+}
 
 # Why a body is of no kind that is read; undef if it is.
 sub _not_read {
@@ -511,10 +534,37 @@ The body is the data, as it is. So is JSON that is no event, if it is sent as C<
 
 =back
 
-Everything is UTF-8. Nothing is published, and the answer is 400 with the trouble, if it is not, if a field cannot be
-(a line break in C<event>), is unknown or stands twice; 413 if the body is longer than L</max_body>; 411 if
-its length is not said, and the server (all but Starman and Starlet) does not find out; 415 if it is of several parts (C<multipart/form-data>), compressed,
-or of another C<charset>; 500 if the hub died of it.
+Everything is UTF-8. If something is refused nothing is published, and the answer says why:
+
+=over
+
+=item 400 Bad Request
+
+The body is not UTF-8, or ends before its length; the length is not a number; a field is unknown, stands twice, or cannot be
+(a line break in C<event>); C<json> is more than 511 levels deep, or has a number that the JSON module can only write as what is
+no JSON; C<id> is none that a client can bring back (L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own.
+
+So that who may publish can do no more than that, C<event> cannot be the hub's own for gaps (L<EventSource::Hub/gap_event>),
+nor C<error> or C<open>, which an EventSource calls its own listeners for, nor have control characters; and C<retry> is at
+most 86,400,000, a day.
+
+=item 411 Length Required
+
+The length of the body is not said, and the server (all but Starman and Starlet) does not find out.
+
+=item 413 Content Too Large
+
+The body is longer than L</max_body>.
+
+=item 415 Unsupported Media Type
+
+The body is of several parts (C<multipart/form-data>), compressed, or in another C<charset>.
+
+=item 500 Internal Server Error
+
+The hub died of it.
+
+=back
 
 =head2 OPTIONS
 

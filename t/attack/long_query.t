@@ -1,0 +1,152 @@
+# Attack: a query string, or a Last-Event-ID header, as long as the server lets it be. A client without the header may say its
+# last id in the query; to look for it has to cost the same whatever else stands there, and what is too long to be an id
+# is an unknown one: the client is told of a gap, and loses nothing silently.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Client;
+use EventSource::Hub;
+use EventSource::Hub::App;
+use Follower qw(blocks events);
+use HubServer;
+use Plack::Request;
+use Server;
+use Test::EventSource;
+
+my $LOOKED_AT = 8_192;                                             # bytes of a query
+my $LONGEST   = 1_024;                                             # bytes of an id
+my @NAMES     = qw(last_event_id lastEventId evs_last_event_id);
+
+# What a general parser of queries finds: each parameter's last value counts.
+sub found_by_plack {
+    my $query = Plack::Request->new({QUERY_STRING => shift})->query_parameters;
+    my ($id) = grep { defined && length } map { $query->get($_) } @NAMES;
+    utf8::decode($id) if defined $id;
+    return $id;
+}
+
+sub found { return EventSource::Hub::App->_last_event_id({QUERY_STRING => $_[0]}) }
+
+subtest 'a query is read as Plack::Request reads it' => sub {
+    for my $query (
+        '',                            'lastEventId',
+        'lastEventId=',                '=',
+        '&;&',                         'lastEventId=7',
+        'a=1&lastEventId=7&b=2',       'a=1;lastEventId=7;b=2',
+        'a=1& lastEventId=7',          'a=1; lastEventId=7',
+        ' lastEventId=7',              'lastEventId=a+b%2B%20c',
+        'lastEventId=%C3%A9',          'lastEventId=%FF',
+        'lastEventId=%4',              'lastEventId=%zz%',
+        'lastEventId=%00',             'lastEventId=a=b=c',
+        'lastEventId=7&lastEventId=8', 'lastEventId=7&lastEventId',
+        'lastEventId=7&lastEventId=',  'lasteventid=7',
+        '%6CastEventId=7',             'last%45vent%49d=7',
+        'lastEventId=7#8',             'evs_last_event_id=1&last_event_id=&lastEventId=3',
+        'xlastEventId=7',              'lastEventIdx=7',
+    ) {
+        is found($query), found_by_plack($query), "?$query";
+    }
+    srand 7;
+    my @parts     = (@NAMES, qw(= = = & & ; + % %41 %3D %26 %C3%A9 a 7 -), ' ', "\xFF");
+    my @different = grep { (found($_) // "\0") ne (found_by_plack($_) // "\0") }
+        map {
+        join '',
+            map { $parts[rand @parts] }
+            0 .. rand 12
+        } 1 .. 5_000;
+    is_deeply \@different, [], 'and 5,000 queries of random parts';
+};
+
+subtest 'no general parser reads the query' => sub {
+    my $parsed = 0;
+    my $hub    = EventSource::Hub->new;
+    my $es     = Test::EventSource->new(app => $hub->to_app(channels => sub { 'a' }));
+    my @ids    = map { $hub->publish(a => $_) } 1 .. 3;
+    no warnings 'redefine';
+    local *Plack::Request::query_parameters  = sub { $parsed++; return Hash::MultiValue->new };
+    local *Plack::Request::_query_parameters = sub { $parsed++; return [] };
+    my $stream = $es->get("/?lastEventId=$ids[1]&" . join '&', map { "p$_=$_" } 1 .. 10_000);
+    $stream->like_event('3', 'a stream with a long query resumes');
+    is $parsed, 0, 'and its query was not parsed';
+    $stream->close;
+};
+
+subtest 'whatever is sent, an id of at most 1,025 bytes is looked for' => sub {
+    for my $row (
+        ['a header of 1,024 bytes'       => {HTTP_LAST_EVENT_ID => 'x' x 1024},                    1024],
+        ['a header of 1,025 bytes'       => {HTTP_LAST_EVENT_ID => 'x' x 1025},                    1025],
+        ['a header of 1,000,000 bytes'   => {HTTP_LAST_EVENT_ID => 'x' x 1e6},                     1025],
+        ['a value of 1,024 bytes'        => {QUERY_STRING       => 'lastEventId=' . 'x' x 1024},   1024],
+        ['a value of 1,000,000 bytes'    => {QUERY_STRING       => 'lastEventId=' . 'x' x 1e6},    1025],
+        ['a value of 1,024 bytes as %XX' => {QUERY_STRING       => 'lastEventId=' . '%41' x 1024}, 1024],
+        ['a value of 1,025 bytes as %XX' => {QUERY_STRING       => 'lastEventId=' . '%41' x 1025}, 1025],
+        ['1,000,000 separators'          => {QUERY_STRING       => '&' x 1e6},                     undef],
+    ) {
+        my ($what, $env, $length) = @$row;
+        my $id = EventSource::Hub::App->_last_event_id($env);
+        is defined $id ? length $id : undef, $length, $what;
+    }
+};
+
+# A query that is filled up to so many bytes with a parameter of nobody's, and goes on with another.
+sub filled {
+    my ($length, $rest) = @_;
+    my $query = 'channels=a&fill=';
+    return $query . 'x' x ($length - length($query) - 1) . "&$rest";
+}
+
+# What a client gets that comes back: the first two events.
+sub comes_back {
+    my ($server, $query, @headers) = @_;
+    my $client = Client->get($server->port, "/hub?$query", headers => \@headers);
+    $client->read_until(qr/^id: .*\n\n/m) or diag 'no stream: ' . ($client->status // 'no response');
+    $server->ask('/event', channel => 'a', data => 'end');
+    $client->read_until(qr/^data: end\n(?:.+\n)*\n/m);
+    my @events = map { defined $_->{event} ? "$_->{event} $_->{data}" : $_->{data} } events($client->text);
+    $client->leave;
+    return [@events[grep { defined $events[$_] } 0, 1]];
+}
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+    subtest $name => sub {
+        Server->require_or_skip_all($name);
+
+        # uWSGI answers nothing to a request of more than 4 KB, unless it is told to.
+        my $server  = HubServer->start($name, $name eq 'uWSGI' ? (args => ['--buffer-size', 65_535]) : ());
+        my $longest = 'x' x $LONGEST;
+        my $id      = $server->ask('/event', channel => 'a', id => 'mine', data => 1);
+        my $fill    = $name eq 'uWSGI' ? 20_000 : 120_000;    # it keeps a query twice
+        my $value   = "lastEventId=$id";
+        my $unknown = 'gap {"reason":"unknown"}';
+        $server->ask('/event', channel => 'a', data => 2);
+
+        is_deeply comes_back($server, "channels=a&$value"),                [2, 'end'], 'a short query';
+        is_deeply comes_back($server, "channels=a&$value&" . '&' x $fill), [2, 'end'], 'the id, then much';
+        is_deeply comes_back($server, filled($LOOKED_AT - length($value), $value)), [2, 'end'],
+            'an id that ends where nothing is looked at any more';
+        is_deeply comes_back($server, filled($LOOKED_AT - length($value), "$value&" . 'x' x 9_000)), [2, 'end'],
+            'or a separator follows';
+        is_deeply comes_back($server, filled($LOOKED_AT - length($value) + 1, $value)), [$unknown, 'end'],
+            'an id of which one byte is not looked at is unknown, not another';
+        is_deeply comes_back($server, filled($LOOKED_AT - length $value, "${value}x" . '&' x 9_000)), [$unknown, 'end'],
+            'nor is one that goes on taken for its beginning';
+        is_deeply comes_back($server, filled($LOOKED_AT, $value)), ['end'], 'an id behind that is not seen';
+        is_deeply comes_back($server, 'channels=a&lastEventId=' . 'x' x 6_000), [$unknown, 'end'],
+            'a value that is longer than any id is unknown';
+        is_deeply comes_back($server, 'channels=a', 'Last-Event-ID' => 'x' x ($fill / 4)), [$unknown, 'end'],
+            'and so is such a header';
+
+        $server->ask('/try', channel => 'a', id => 'x', times => $LONGEST, data => 'longest');
+        is_deeply comes_back($server, "channels=a&lastEventId=$longest"), ['end'], 'the longest id resumes';
+        is_deeply comes_back($server, "channels=a&lastEventId=${longest}x"), [$unknown, 'end'],
+            'one byte more does not';
+        $server->stop;
+    };
+}
+
+done_testing;

@@ -1,0 +1,61 @@
+# Attack: control characters in the name of a node. Most servers end the path at a NUL, so that another node than the one that
+# was asked for would be followed or published to; others hand it on. Every one of them has to answer 400.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use EventSource::XS;
+use JSON::PP ();
+use Server;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+
+my @KEY = ('X-Key' => 'open sesame');
+
+my @REFUSED = (
+    '/node%00', '/%00',  '/node%00x',  '/%00node', '/a%00%00', '/a%0Ab',   '/a%0d', '/a%09b',
+    '/%01',     '/a%1F', '/a%1b%5B2J', '/a%7Fb',   '/a%C2%80', '/a%C2%85', '/a%C2%9Fb',
+);
+my @TAKEN = ('/node', '/node?%00', '/node%2500', '/a%20b', '/a%C2%A0b');
+
+my %START = (Starman => [workers => 1], Starlet => [workers => 1], uWSGI => [workers => 1]);
+
+# The response to a request; of a stream its beginning.
+sub asked {
+    my ($server, $method, $path) = @_;
+    my $is_post = $method eq 'POST';
+    my $client  = Client->get(
+        $server->port, "/eventsource$path",
+        method  => $method,
+        headers => [Connection => 'close', @KEY, $is_post ? ('Content-Length' => 4) : ()],
+        $is_post ? (then => 'data') : (),
+    );
+    $client->read_head or diag "$method $path: no response";
+    $client->read_all if ($client->status || 0) != 200 || $method ne 'GET';
+    $client->leave;
+    return $client;
+}
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+    subtest $name => sub {
+        Server->require_or_skip_all($name);
+        my $server = Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        for my $path (@REFUSED) {
+            my %client = map { $_ => asked($server, $_ => $path) } qw(GET HEAD POST);
+            is $client{$_}->status, 400, "$_ $path: 400" for sort keys %client;
+            is $client{$_}->body, "The name of the node has a control character in it\n", "$_ $path: the reason"
+                for qw(GET POST);
+        }
+        my $stats = Client->get($server->port, '/stats', headers => [Connection => 'close']);
+        $stats->read_all;
+        is JSON::PP::decode_json($stats->body)->{published}, 0, 'nothing was published, to no node';
+        for my $path (@TAKEN) {
+            is asked($server, $_ => $path)->status, 200, "$_ $path: 200" for qw(GET HEAD POST);
+        }
+        $server->stop;
+    };
+}
+
+done_testing;

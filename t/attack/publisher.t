@@ -1,0 +1,235 @@
+# Attack: somebody who may publish wants to do more than that: to report a gap that there is not, to keep readers away, to be
+# taken for their EventSource itself, to smuggle in fields, to send what is no JSON, to fill the memory, or to have a body
+# read that is none. Each such POST is refused, or harmless; the readers get what was published properly, and the server
+# goes on.
+
+use strict;
+use warnings;
+
+use lib 't/lib', 't/pubsub/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Client;
+use Developer qw(has_module);
+use EventSource::Hub;
+use EventSource::Parser;
+use JSON::PP ();
+use Plack::App::EventSource::PubSub;
+use RecordingHub qw(answer);
+use Server;
+
+my @JSON = ('Content-Type' => 'application/json');
+my @FORM = ('Content-Type' => 'application/x-www-form-urlencoded');
+
+# What is refused: its headers, its body, the status and how the reason begins.
+my $GAP     = "event must not be the name of the hub's event for gaps";
+my $DAY     = 'retry must be at most 86400000 milliseconds';
+my $WORD    = q(event must not be '%s': an EventSource has an event of that name of its own);
+my $CONTROL = 'event must not contain a control character';
+my $OBJECT  = 'The body is not an object in JSON';
+my $DEEP    = ('[' x 600) . (']' x 600);
+my @REFUSED = (
+    ['a forged gap'                   => \@JSON, '{"event":"gap","data":"{\"reason\":\"unknown\"}"}', 400, $GAP],
+    ['one that is escaped'            => \@JSON, '{"event":"g\u0061p","data":"x"}',                   400, $GAP],
+    ['one in a form'                  => \@FORM, 'event=g%61p&data=x',                                400, $GAP],
+    ['a retry of 22 digits'           => \@JSON, '{"retry":"9999999999999999999999"}',                400, $DAY],
+    ['a retry that is a large number' => \@JSON, '{"retry":86400001}',                                400, $DAY],
+    ['one in a form'                  => \@FORM, 'retry=86400001',                                    400, $DAY],
+    ['an event named error'           => \@JSON, '{"event":"error","data":"x"}',      400, sprintf $WORD, 'error'],
+    ['an event named open'            => \@FORM, 'event=open&data=x',                 400, sprintf $WORD, 'open'],
+    ['an event name with an escape'   => \@JSON, '{"event":"a\u001b[2J","data":"x"}', 400, $CONTROL],
+    ['one with DEL'                   => \@FORM, 'event=%7F&data=x',                  400, $CONTROL],
+    ['one with U+0085'                => \@FORM, 'event=%C2%85&data=x',               400, $CONTROL],
+    ['an id with a control character' => \@JSON, '{"id":"\u0001","data":"x"}',        400, 'id must not contain'],
+    ['an id that ends with a space'   => \@FORM, 'id=a+&data=x',                      400, 'id must not begin or end'],
+    ["a field of the library's own"   => \@JSON, '{"key":"x","data":"x"}',            400, q(There is no field 'key')],
+    ['an object as an id'             => \@JSON, '{"id":{"a":1},"data":"x"}',         400, 'id must be a string'],
+    ['JSON that is 600 deep'          => \@JSON, qq({"json":$DEEP}),                  400, $OBJECT],
+    ['a body that is compressed' => ['Content-Encoding' => 'gzip'], "\x1F\x8B\x08",   415, 'A body that is compressed'],
+    ['compressed twice' => ['Content-Encoding' => 'identity, br'],          'x',  415, 'A body that is compressed'],
+    ['another charset'  => ['Content-Type' => 'text/plain; charset=utf-7'], '+-', 415, 'A body in another encoding'],
+    ['a body that is too long' => [], 'x' x 65_537, 413, 'The body is longer than 65536 bytes'],
+);
+
+# What is taken, and what its readers get of it.
+my $NESTED = '[' x 510 . ']' x 510;
+my $BREAKS = "a\n\nevent: gap\rdata: x\r\n\r\nid: 1";
+my @TAKEN  = (
+    ['a comment with fields' => \@FORM, 'comment=x%0A%0Aevent:+gap%0Adata:+x%0D%0Dretry:+1&data=1', {data => '1'}],
+    ['data with fields'      => [],     $BREAKS,                 {data  => $BREAKS =~ s/\r\n?/\n/gr}],
+    ['data of line breaks'   => [],     "\n" x 65_536,           {data  => "\n" x 65_536}],
+    ['a NUL in data'         => [],     "a\0b",                  {data  => "a\0b"}],
+    ['JSON that is 511 deep' => \@JSON, qq({"json":$NESTED}),    {data  => $NESTED}],
+    ['a name with colons'    => \@FORM, 'event=data:+x&data=2',  {event => 'data: x', data => '2'}],
+    ['a retry of a day'      => \@FORM, 'retry=86400000&data=3', {data  => '3'}],
+);
+
+sub post {
+    my ($server, $path, $body, @headers) = @_;
+    push @headers, 'Content-Length' => length $body if !grep { $_ eq 'Content-Length' } @headers;
+    my $client = Client->get(
+        $server->port, $path,
+        method  => 'POST',
+        headers => [Connection => 'close', @headers],
+        then    => $body
+    );
+    $client->read_all or diag "POST $path: no whole response";
+    $client->leave;
+    return $client;
+}
+
+sub stats {
+    my $server = shift;
+    my $client = Client->get($server->port, '/stats', headers => [Connection => 'close']);
+    $client->read_all or diag '/stats is not answered';
+    return JSON::PP::decode_json($client->body);
+}
+
+# What an EventSource dispatches of a stream.
+sub dispatched {
+    my $client = shift;
+    my $parser = EventSource::Parser->new;
+    return [map { delete $_->{id}; $_ } $parser->feed($client->body)];
+}
+
+sub refusals {
+    my $server = shift;
+    for my $row (@REFUSED) {
+        my ($what, $headers, $body, $status, $reason) = @$row;
+        my $client = post($server, '/eventsource/news', $body, @$headers);
+        is $client->status, $status, "$what: $status";
+        like $client->body, qr/\A\Q$reason\E[^\n]*\n\z/, 'the reason';
+    }
+    is stats($server)->{published}, 0, 'nothing of that was published';
+    return;
+}
+
+# A length that is none, or not that of the body. Some servers refuse it themselves, or hang up; none has nothing published
+# in place of the body.
+sub lengths {
+    my $server = shift;
+    for my $length ('abc', '-1', '0x4', '4, 5', '4 5') {
+        my $client = Client->get(
+            $server->port, '/eventsource/lengths',
+            method  => 'POST',
+            headers => [Connection => 'close', 'Content-Length' => $length],
+            then    => 'data'
+        );
+        $client->read_all or diag "Content-Length: $length: no whole response";
+        isnt $client->status || 0, 200, "Content-Length: $length is not taken";
+        $client->leave;
+    }
+    is stats($server)->{published}, 0, 'nothing was published';
+    return;
+}
+
+# A body that stops in the middle. Starman ends the worker that reads it, and begins another.
+sub a_client_that_leaves {
+    my $server = shift;
+    my $before = stats($server)->{published};
+    my $client = Client->get(
+        $server->port, '/eventsource/lengths',
+        method  => 'POST',
+        headers => ['Content-Length' => 2_000_000_000],
+        then    => 'x' x 100_000
+    );
+    $client->leave(reset => 1);
+    cmp_ok stats($server)->{published}, '<=', $before, 'a client that leaves in the middle of 2 GB publishes nothing';
+    return;
+}
+
+# Nodes without number, each of them with something published to it.
+sub nodes {
+    my $server = shift;
+    my $before = stats($server)->{published};
+    post($server, "/eventsource/node$_", 'x') for 1 .. 120;
+    my $stats = stats($server);
+    is $stats->{published} - $before, 120, 'published to 120 nodes';
+    cmp_ok $stats->{history}{events}, '<=', 50, 'the hub remembers as much as it may';
+    cmp_ok $stats->{channels},        '<=', 52, 'and no more nodes than have something to remember, or readers';
+    return;
+}
+
+my %START = (
+    Starman => [workers => 1, args => ['--max-requests',       1_000_000]],
+    Starlet => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    uWSGI   => [workers => 1],
+);
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+    subtest $name => sub {
+        Server->require_or_skip_all($name);
+        my $server = Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
+        my $reader = Client->get($server->port, '/eventsource/news');
+        $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
+        refusals($server);
+        lengths($server);
+        for my $row (@TAKEN) {
+            my ($what, $headers, $body) = @$row;
+            is post($server, '/eventsource/news', $body, @$headers)->status, 200, "$what is published";
+        }
+        post($server, '/eventsource/news', 'end');
+        ok $reader->read_until(qr/^data: end\n(?:.+\n)*\n/m), 'the reader gets the last event';
+        is_deeply dispatched($reader), [map { {event => 'message', %$_} } (map { $_->[3] } @TAKEN), {data => 'end'}],
+            'and what was published properly, each as one event';
+        nodes($server);
+        $reader->leave;
+        a_client_that_leaves($server);
+        $server->stop;
+    };
+}
+
+subtest 'a hub that shows channels' => sub {
+    for my $way ('event', 'data') {
+        my $hub  = EventSource::Hub->new(show_channel => $way);
+        my $app  = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
+        my $post = sub {
+            my ($node, $body) = @_;
+            return answer($app, POST => "/$node", headers => \@JSON, content => $body)->code;
+        };
+        is $post->(gap => '{"data":"x"}'), $way eq 'event' ? 400 : 200, "show_channel $way: a node with the gap's name";
+        is $post->(news => qq({"json":$NESTED})), 200,                  'JSON as deep as it may be';
+    }
+};
+
+# Which module reads JSON is not ours to say; what it makes of a number that is too large must be JSON, or is refused.
+my @MODULES = qw(Cpanel::JSON::XS JSON::XS JSON::PP);
+
+sub with_module {
+    my ($module, $body) = @_;
+    my @others  = map { s{::}{/}gr . '.pm' } grep { $_ ne $module } @MODULES[0, 1];
+    my $program = <<'END';
+BEGIN { @INC{@others} = () }
+use EventSource::XS;
+use Plack::App::EventSource::PubSub;
+use RecordingHub qw(answer);
+my $hub = RecordingHub->new;
+my $app = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
+print JSON::MaybeXS::JSON(), ' ', answer($app, POST => '/n', headers => ['Content-Type' => 'application/json'], content => $body)->code, "\n";
+print EventSource::XS::format_event($_->[1]) for $hub->published;
+END
+    $program =~ s/\@others\}/qw(@others)}/;
+    $program =~ s/\$body\)/q($body))/;
+    open my $out, '-|', $^X, (map { "-I$_" } @INC), '-e', $program or die "fork: $!";
+    my $said = do { local $/; readline $out };
+    close $out;
+    return $said;
+}
+
+subtest 'a number that is too large' => sub {
+    for my $module (@MODULES) {
+    SKIP: {
+            skip "there is no $module here", 2 if !has_module($module);
+            for my $number ('1e999', '-1e999') {
+                my $said = with_module($module, qq({"json":{"a":[$number]}}));
+                like $said, qr/\A\Q$module\E (?:200|400)\n/, "$module is used";
+                my ($data) = $said =~ /^data: (.*)$/m;
+                ok $said =~ / 400\n\z/ || eval { JSON::PP::decode_json($data) }, "$number is refused, or sent as JSON"
+                    or diag $said;
+            }
+        }
+    }
+};
+
+done_testing;

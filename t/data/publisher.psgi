@@ -1,0 +1,20 @@
+# Nodes to which everybody may publish, of a hub that remembers little; and what there is in the process.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP ();
+use Plack::App::EventSource::PubSub;
+use Plack::Builder;
+
+my $hub    = EventSource::Hub->new(per_process => 1, history_in_all => {events => 50, bytes => 1_000_000});
+my $pubsub = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 });
+
+builder {
+    mount '/eventsource' => $pubsub->to_app;
+    mount '/stats'       => sub {
+        my $text = JSON::PP::encode_json($hub->stats);
+        return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $text], [$text]];
+    };
+};
