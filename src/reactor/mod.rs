@@ -7,6 +7,7 @@
 //! - `command`: what it is told and what it answers
 //! - `following`: streams that follow the channels of a hub
 //! - `finishing`: ending many streams without having all clients come back at once
+//! - `errors`: what an error of a socket says about its client
 //! - `timers`: when which stream is to be looked at
 //! - [`bell`]: waking it, only if it sleeps
 //! - [`change`]: waiting for what it does
@@ -19,6 +20,7 @@
 pub mod bell;
 pub mod change;
 mod command;
+mod errors;
 mod finishing;
 mod following;
 mod timers;
@@ -50,6 +52,7 @@ pub use publisher::{Heading, Publisher};
 
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
+use errors::{is_memory, reason_of};
 use finishing::Spread;
 use following::{Following, Hubs, Way};
 use std::io::{self, ErrorKind, IoSlice};
@@ -710,22 +713,4 @@ enum Progress {
     MoreToSend,
     Nothing,
     Stalled,
-}
-
-/// `ENOBUFS` and `ENOMEM`: the system is short of memory, which says nothing about the client.
-fn is_memory(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
-}
-
-/// What breaks a connection is the client's leaving or the network between; all else is a mistake on this side. What a
-/// router has said of a client (Linux: `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`) the kernel keeps to itself until
-/// that client has acknowledged nothing for too long.
-fn reason_of(error: &io::Error) -> Reason {
-    match (error.kind(), error.raw_os_error()) {
-        (ErrorKind::TimedOut, _) | (_, Some(64 | 101 | 112 | 113)) => Reason::Timeout,
-        (ErrorKind::BrokenPipe | ErrorKind::NotConnected, _) => Reason::Client,
-        (ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused, _) => Reason::Client,
-        (_, Some(100 | 102)) => Reason::Client, // ENETDOWN, ENETRESET
-        _ => Reason::Error,
-    }
 }

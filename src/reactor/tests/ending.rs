@@ -25,12 +25,15 @@ fn a_reactor_that_dies_ends_the_connections_that_are_its_own() {
 }
 
 /// What the system may say of a connection, and whose fault that is.
-const ERRNOS: [(&str, i32, Reason); 16] = [
+const ERRNOS: [(&str, i32, Reason); 19] = [
     ("EPIPE", libc::EPIPE, Reason::Client),
     ("ECONNRESET", libc::ECONNRESET, Reason::Client),
     ("ECONNABORTED", libc::ECONNABORTED, Reason::Client),
     ("ENOTCONN", libc::ENOTCONN, Reason::Client),
     ("ENETDOWN", libc::ENETDOWN, Reason::Client),
+    ("ENETRESET", libc::ENETRESET, Reason::Client),
+    ("ENONET", libc::ENONET, Reason::Timeout),
+    ("EHOSTDOWN", libc::EHOSTDOWN, Reason::Timeout),
     ("ENETUNREACH", libc::ENETUNREACH, Reason::Timeout),
     ("EHOSTUNREACH", libc::EHOSTUNREACH, Reason::Timeout),
     ("ECONNREFUSED", libc::ECONNREFUSED, Reason::Client),
