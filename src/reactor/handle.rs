@@ -136,7 +136,7 @@ impl Handle {
         if event.is_empty() {
             return Pushed::Taken;
         }
-        if !self.settings.drop_oldest && !self.gauge.has_room(event.len(), self.settings.max_buffered) {
+        if self.is_limited() && !self.gauge.has_room(event.len(), self.settings.max_buffered) {
             if self.waits {
                 return Pushed::Full;
             }
@@ -150,6 +150,11 @@ impl Handle {
         self.gauge.add(bytes);
         self.link.send(Command::Push { stream: self.stream, event }, bytes, None);
         Pushed::Taken
+    }
+
+    /// Whether a push may find too much waiting. Where the reactor drops the oldest events it never does.
+    fn is_limited(&self) -> bool {
+        !self.settings.drop_oldest && self.gauge.is_attached()
     }
 
     /// Whether so many more bytes may wait when the reactor has tried to send what waits: a burst says nothing about the

@@ -206,8 +206,8 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub. Commands for streams that have ended change
-    /// nothing; an event that they carry is lost.
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub or a slow client is given
+    /// up. Commands for streams that have ended change nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
             Command::Open { stream, beginning } => {
@@ -223,6 +223,7 @@ impl<I: Io> Reactor<I> {
                 }
             }
             Command::Push { stream, event } => self.push(stream, event, now),
+            Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::Hub { hub, epoch, settings } => self.hubs.insert(hub, &epoch, *settings),
             Command::Publish { hub, publication } => {
@@ -407,7 +408,14 @@ impl<I: Io> Reactor<I> {
         }
         let mut lost = Lost { events: 1, bytes: event.len() };
         if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
-            lost = entry.stream.push(event);
+            lost = match &entry.socket {
+                Some(_) => entry.stream.push(event),
+                // Its client cannot read yet, so what waits says nothing about it.
+                None => {
+                    entry.stream.push_unlimited(event);
+                    Lost::default()
+                }
+            };
             self.mark(id.slot);
         }
         if lost.events > 0 {
@@ -423,6 +431,22 @@ impl<I: Io> Reactor<I> {
             self.answers.push(Answer::Added { stream: id, bytes: count });
             self.mark(id.slot);
         }
+    }
+
+    /// Ends the stream of a slow client. What the socket takes of the events that were accepted is sent before.
+    fn give_up(&mut self, id: StreamId, now: Instant) {
+        while let Some(entry) = self.entry(id).filter(|entry| !entry.has_ended) {
+            entry.is_blocked = false; // its socket may take bytes again, and the reactor not have been told yet
+            self.flush_one(id.slot, now);
+            if !self.entry(id).map_or(false, |entry| entry.is_dirty) {
+                break;
+            }
+        }
+        // If something were unread, closing would have the kernel throw away what it has taken.
+        if let Some((Entry { socket: Some(socket), has_ended: false, .. }, io)) = self.entry_and_io(id) {
+            Self::drain(io, socket);
+        }
+        self.end(id, Reason::Slow, Ending::Discard);
     }
 
     fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {

@@ -31,7 +31,11 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # One process, which is not replaced after some requests.
-my %START = (Starman => [workers => 1, args => ['--max-requests', 1_000_000]]);
+my %START = (
+    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
+    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    'uWSGI'   => [workers => 1, args => ['--max-requests',       1_000_000]],
+);
 
 # Public functions and methods
 

@@ -254,7 +254,8 @@ and on uWSGI, which runs none: after an exit, an exception, or a signal that the
     max_buffered => 1_048_576
 
 How many bytes may wait for the client of a native stream, a whole number from 1; 1 MiB by default. A single event may be
-larger. What happens when more would wait L</on_slow> says.
+larger. What happens when more would wait L</on_slow> says. Under Feersum the limit counts from the moment at which the head
+of the response is out: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
 
@@ -297,8 +298,9 @@ server that blocks waits, for its own connection, as long as it runs. Any other 
 
 =item C<disconnect>
 
-It ends the stream, and returns false. What waited is lost; the client comes back and says what it has received last. What
-the writing thread has not tried to send yet counts for nothing: a burst is no slow client.
+It ends the stream, and returns false. Of what waited the client's socket is sent what it still takes, and the rest is lost;
+the client comes back and says what it has received last. What the writing thread has not tried to send yet counts for
+nothing: a burst is no slow client.
 
 =item C<drop_oldest>
 

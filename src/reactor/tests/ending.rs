@@ -232,10 +232,13 @@ fn how_a_stream_ends_is_how_it_was_told_to_first() {
         (vec![(Application, Flush), (Server, HandOver), (Error, Flush)], Application, "0\r\n\r\n", true),
         (vec![(Application, HandOver)], Application, "head", false),
         (vec![(Application, HandOver), (Server, Flush)], Application, "head", false),
-        (vec![(Slow, Discard)], Slow, "", true),
-        (vec![(Slow, Discard), (Application, Flush)], Slow, "", true),
-        (vec![(Server, Flush), (Slow, Discard)], Server, "", true),
-        (vec![(Server, HandOver), (Slow, Discard)], Server, "", false),
+        (vec![(Slow, Discard)], Slow, "head", true),
+        (vec![(Slow, Discard), (Application, Flush)], Slow, "head", true),
+        (vec![(Server, Flush), (Slow, Discard)], Server, "0\r\n\r\n", true),
+        (vec![(Server, HandOver), (Slow, Discard)], Server, "head", false),
+        (vec![(Error, Discard)], Error, "", true),
+        (vec![(Server, Flush), (Error, Discard)], Server, "", true),
+        (vec![(Server, HandOver), (Error, Discard)], Server, "", false),
     ];
     for (told, reason, end, is_shut_down) in table {
         let mut world = World::new();
@@ -251,6 +254,59 @@ fn how_a_stream_ends_is_how_it_was_told_to_first() {
         let is_orderly = end == "0\r\n\r\n"; // then the client may take its time
         assert_eq!(world.client(stream).is_closed, !is_orderly, "{told:?}");
     }
+}
+
+#[test]
+fn a_stream_given_up_as_slow_is_sent_what_the_socket_takes_and_the_rest_is_lost() {
+    // What the next calls say; how many of three events of five bytes arrive.
+    let table = [
+        (vec![], 3),
+        (vec![Ok(4 + 5)], 1),
+        (vec![Ok(4 + 5 + 3)], 1),
+        (vec![Err(libc::EAGAIN)], 0),
+        (vec![Err(libc::ENOBUFS)], 0),
+        (vec![Err(libc::EINTR), Err(libc::EINTR)], 3),
+        (vec![Err(libc::EPIPE)], 0),
+    ];
+    for (says, arrive) in table {
+        for was_blocked in [false, true] {
+            let mut world = World::new();
+            let stream = world.open(settings(), "head");
+            if was_blocked {
+                world.client(stream).sends.push_back(Err(libc::EAGAIN));
+                world.settle();
+            }
+            world.client(stream).sends.extend(says.iter().copied());
+            world.client(stream).always = Some(if says.len() == 1 { Err(libc::EAGAIN) } else { Ok(usize::MAX) });
+            for event in [b"first", b"other", b"third"] {
+                world.push(stream, event);
+            }
+            world.client(stream).drains.push_back(Ok(10));
+            world.end(stream, Reason::Slow, Ending::Discard);
+            world.settle();
+            let reason = if says == [Err(libc::EPIPE)] { Reason::Client } else { Reason::Slow };
+            let account = &world.accounts[stream];
+            assert_eq!(account.ended, Some(reason), "{says:?}");
+            assert_eq!((account.sent.events, account.lost.events), (arrive, 3 - arrive), "{says:?}");
+            assert!(world.client(stream).is_finished && world.client(stream).is_closed, "{says:?}");
+            if reason == Reason::Slow {
+                assert!(world.client(stream).drains.is_empty(), "what is unread would reset the connection");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_given_up_as_slow_is_sent_all_of_very_many_events_that_the_socket_takes() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "");
+    for _ in 0..10 * GATHERED {
+        world.push(stream, b"x");
+    }
+    world.end(stream, Reason::Slow, Ending::Discard);
+    world.settle();
+    assert_eq!(world.accounts[stream].sent.events, 10 * GATHERED);
+    assert_eq!((world.accounts[stream].ended, world.accounts[stream].lost.events), (Some(Reason::Slow), 0));
 }
 
 #[test]
