@@ -71,7 +71,7 @@ sub stats {
     my $stats  = $class->can('_stats')                ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
     my $others = $INC{'EventSource/Stream/Writer.pm'} ? EventSource::Stream::Writer->counted : {};
     $stats->{open} = $stats->{native} + ($others->{open} || 0);
-    $stats->{$_}         += $others->{$_}         || 0 for qw(opened events bytes);
+    $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);
     $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
     return $stats;
 }
@@ -264,7 +264,8 @@ Streams that are open, and how many of them are native.
 
 =item opened, refused
 
-Streams that were opened; of those, native streams that were over L<Plack::App::EventSource/max_streams>.
+Streams that were opened; of those, streams that were over L<Plack::App::EventSource/max_streams>, or came when few
+descriptors were left.
 
 =item closed
 

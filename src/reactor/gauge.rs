@@ -79,7 +79,7 @@ impl Gauge {
 
     /// Whether what waits waits for the client; otherwise the reactor may not have tried to send it yet.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.state.load(Ordering::Acquire) & STALLED != 0 || self.descriptor.load(Ordering::Acquire) < 0
+        self.state.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
     }
 
     pub(super) fn set_stalled(&self, is_stalled: bool) {
@@ -123,6 +123,11 @@ impl Gauge {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
         self.state.fetch_or(ATTACHED, Ordering::AcqRel);
+    }
+
+    /// Whether its socket is open.
+    pub(super) fn has_socket(&self) -> bool {
+        self.descriptor.load(Ordering::Acquire) >= 0
     }
 
     /// Its socket is closed, or about to be.

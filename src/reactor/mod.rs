@@ -14,6 +14,7 @@
 //! - `link`: the way to it, with what is counted on the way
 //! - `gauge`: what who pushes can see of a stream without asking
 //! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
+//! - `reserve`: the descriptors that stay free for the application (Linux)
 //! - `handle`: a stream as the application holds it (Linux)
 //! - `publisher`: a hub as the application holds it (Linux)
 
@@ -35,6 +36,8 @@ mod link;
 mod process;
 #[cfg(target_os = "linux")]
 mod publisher;
+#[cfg(target_os = "linux")]
+pub mod reserve;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(all(test, target_os = "linux"))]
@@ -92,6 +95,9 @@ pub trait Io {
     ///
     /// [`ErrorKind::WouldBlock`] if there is nothing now.
     fn drain(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+
+    /// Whether a socket that has ended may stay open for a while. Not if few descriptors are left.
+    fn may_linger(&self) -> bool;
 
     /// Says that nothing more is sent.
     fn finish(&mut self, socket: &Self::Socket);
@@ -609,21 +615,22 @@ impl<I: Io> Reactor<I> {
     }
 
     /// All is sent, the stream has ended; the client is given the time to see it. If the socket were closed while
-    /// something that the client sent is unread the kernel would reset the connection, and what is under way be lost.
+    /// something that the client sent is unread the kernel would reset the connection, and what is under way be lost. Where
+    /// few descriptors are left it is closed at once, and only what the client has sent by then is read.
     fn complete(&mut self, id: StreamId, now: Instant) {
         if let Some((entry, io)) = self.entry_and_io(id) {
             let reason = entry.stream.ending().unwrap_or(Reason::Application);
             entry.has_ended = true;
             entry.deadline = Some(now + Self::LINGER);
             entry.awaited = Deadline::Linger;
-            let is_handed_over = entry.is_handed_over;
-            if let (Some(socket), true) = (&entry.socket, is_handed_over) {
+            let closes_at_once = entry.is_handed_over || !io.may_linger();
+            if let (Some(socket), true) = (&entry.socket, closes_at_once) {
                 Self::drain(io, socket);
             }
             self.finish_socket(id);
             self.open_streams -= 1;
             self.answers.push(Answer::Ended { stream: id, reason });
-            if is_handed_over {
+            if closes_at_once {
                 self.close(id);
             } else {
                 self.rearm(id.slot, now);

@@ -19,7 +19,7 @@ use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
 # What was counted: see EventSource::XS->stats.
-my %COUNTED = map { ($_ => 0) } qw(opened events bytes);
+my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
 my %CLOSED;
 my $ended = 0;
 
@@ -29,6 +29,9 @@ my %HELD;
 # What the writers of HTTP::Server::PSGI and Starlet die with when a client takes nothing for too long. It is as good as
 # gone, though its socket does not say so.
 my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
+
+# Milliseconds after which a client that is refused is to come back, at least, where no retry is set.
+my $COME_BACK = 2_000;
 
 # How often this interpreter's ancestors were cloned for a new thread: a copy of a stream is not that thread's to drop.
 my $clones = 0;
@@ -154,6 +157,17 @@ sub on_close {
         push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
         weaken $self->{on_close}[-1][1] if $holder;
     }
+    return;
+}
+
+# One stream too many: its client is told when to come back, at a time of its own, and the stream ends.
+sub refuse {
+    my $self  = shift;
+    my $retry = $self->{settings}{retry};
+    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $COME_BACK;
+    $COUNTED{refused}++;
+    $self->_send('retry: ' . ($least + int rand $least + 1) . "\r\n\r\n");
+    $self->end('server');
     return;
 }
 
@@ -424,6 +438,12 @@ Nothing, here: see L<EventSource::Stream::Native>.
 
 As L<EventSource::Stream::Native/on_close>: has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
 C<application>, C<error> if a L</write> died, or what L</close> was given.
+
+=head2 refuse
+
+    $stream->refuse;
+
+Tells the client when to come back, between one and two times the setting C<retry> or two seconds, and ends the stream.
 
 =head2 settings
 

@@ -266,6 +266,10 @@ its own and the end of the stream, and its handler is not run: a browser comes b
 good on an error. By default the soft limit of descriptors (C<ulimit -n>), less 256, or less a quarter of it if that is
 fewer.
 
+Whatever the number, an eighth of the descriptors, but not more than 128, stays free for the application and its server. A
+client that comes when fewer are left is answered in the same way, also under an event loop if its stream is not native, and
+its socket is closed at once; else an ended stream's socket stays open for two seconds, unless its client closes it.
+
 =head2 native
 
     native => 'auto'

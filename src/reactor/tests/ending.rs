@@ -223,6 +223,42 @@ fn at_the_end_the_client_is_given_the_time_to_see_it() {
 }
 
 #[test]
+fn where_few_descriptors_are_left_an_ended_socket_is_drained_and_closed_at_once() {
+    for refused in [false, true] {
+        let mut world = World::new();
+        world.reactor.io().is_short = true;
+        let [stream, other] = [(); 2].map(|()| world.open(settings(), "head"));
+        world.client(stream).drains.extend([Ok(7), Ok(7)]);
+        if refused {
+            world.tell(Command::Refuse { stream: world.accounts[stream].id });
+        } else {
+            world.end(stream, Reason::Application, Ending::Flush);
+        }
+        world.settle();
+        let reason = if refused { Reason::Server } else { Reason::Application };
+        assert_eq!(world.accounts[stream].ended, Some(reason));
+        assert!(world.client(stream).is_finished && world.client(stream).is_closed);
+        assert!(world.client(stream).drains.is_empty(), "all that the client has sent is read before");
+        assert_eq!(world.received(stream).contains("retry"), refused);
+        assert_eq!(world.accounts[other].ended, None);
+    }
+}
+
+#[test]
+fn where_few_descriptors_are_left_a_stream_is_sent_all_before_its_socket_is_closed() {
+    let mut world = World::new();
+    world.reactor.io().is_short = true;
+    let stream = world.open(settings(), "head");
+    world.client(stream).sends.push_back(Ok(2));
+    world.tell(Command::Refuse { stream: world.accounts[stream].id });
+    world.settle();
+    assert!(!world.client(stream).is_closed);
+    world.writable(stream);
+    world.settle();
+    assert!(world.received(stream).starts_with("headretry: ") && world.client(stream).is_closed);
+}
+
+#[test]
 fn how_a_stream_ends_is_how_it_was_told_to_first() {
     use Ending::{Discard, Flush, HandOver};
     use Reason::{Application, Error, Server, Slow};
