@@ -102,7 +102,15 @@ sub _later_here {
     return;
 }
 
+# Whether callbacks wait that are for this process alone.
+sub _waits_here {
+    _forget_others() if $process != $$;
+    return scalar grep { $_->[0] } @LATER;
+}
+
+# Nothing runs any more in the destruction of all objects, and a new reference to one of them ends that with an error.
 sub _wait_with {
+    return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
     push @LATER, [@_];
 

@@ -53,6 +53,16 @@ sub collect {
     return;
 }
 
+# The process ends, and the reactor has written all: what their clients take of it at once is copied. The writer of a
+# server that blocks might wait for its client.
+sub finish {
+    for my $relay (grep { $_->{owner} == $$ && !$_->{stream}->is_blocking } values %RELAYS) {
+        local ($@, $SIG{__DIE__});
+        eval { $relay->_copy_at_once; 1 } or warn $@;
+    }
+    return;
+}
+
 sub native { return $_[0]{native} }
 
 sub native_of {
@@ -143,6 +153,13 @@ sub _copy {
     return $count && $self->{stream}->hand_on($bytes);
 }
 
+sub _copy_at_once {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    while ($self->{ours} && !$self->{stream}->is_full && $select->can_read(0)) { $self->_copy or last }
+    return;
+}
+
 # The hub has given the client up, for it takes nothing. Whoever waits until it takes what is left waits for ever, and so
 # does the server.
 sub _give_up {
@@ -227,6 +244,12 @@ Ends the relay; the stream itself is left to who called. It is called when the s
 
 Copies for those streams that belong to a server which says C<psgi.nonblocking>, but where no event loop is known: a test's,
 in process. L<EventSource::XS/dispatch> calls it.
+
+=head2 finish
+
+    EventSource::Stream::Relay->finish;
+
+Copies what the reactor has written when the process ends, as far as the clients take it at once.
 
 =head2 native
 
