@@ -18,7 +18,7 @@ my %DEFAULT = (
     native       => 'auto',
     keepalive    => 15,
     timeout      => 60,
-    max_buffered => 1_048_576,
+    max_buffered => 4_194_304,
     on_slow      => 'block',
     linger       => 2,
 );

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How long to wait for the reactor, which waits for nobody.
 const QUICK: Duration = Duration::from_secs(1);
 
+/// How many unsent bytes the kernel keeps for a client: enough for the network, measured, and little for a client that never
+/// reads. More than that waits in the stream, where it is limited and counted.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// How a stream begins.
 pub struct Opening<'a> {
     /// The client's connection; without it events wait until [`Handle::attach`].
@@ -135,6 +139,7 @@ impl Handle {
     /// What a socket is told, and what is remembered of it, before the reactor gets it.
     fn prepare(&self, socket: &OwnedFd) {
         socket::give_up_after(socket.as_fd(), self.settings.timeout);
+        socket::limit_unsent(socket.as_fd(), UNSENT_BYTES);
         self.gauge.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
     }
 

@@ -251,10 +251,11 @@ and on uWSGI, which runs none: after an exit, an exception, or a signal that the
 
 =head2 max_buffered
 
-    max_buffered => 1_048_576
+    max_buffered => 4_194_304
 
-How many bytes may wait for the client of a native stream, a whole number from 1; 1 MiB by default. A single event may be
-larger. What happens when more would wait L</on_slow> says. Under Feersum the limit counts from the moment at which the head
+How many bytes may wait for the client of a native stream, a whole number from 1; 4 MiB by default. A single event may be
+larger. What happens when more would wait L</on_slow> says. Besides, the kernel holds some 256 KiB for a client
+that takes nothing, on TCP. Under Feersum the limit counts from the moment at which the head
 of the response is out: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
@@ -431,7 +432,7 @@ A comment is sent after 15 seconds of quiet (L</keepalive>), and to find out whe
 
 =item *
 
-Under an event loop a client for which more than 1 MiB waits is disconnected (L</max_buffered>). There it may cost any
+Under an event loop a client for which more than 4 MiB waits is disconnected (L</max_buffered>). There it may cost any
 amount of memory.
 
 =item *
