@@ -22,6 +22,12 @@ fn event(size: usize) -> Vec<u8> {
     [b"data: ", vec![b'x'; size].as_slice(), b"\n\n"].concat()
 }
 
+/// How many bytes the kernel has received for a client.
+fn client_has(client: &TcpStream) -> usize {
+    let mut all = vec![0; TOO_MUCH];
+    client.peek(&mut all).expect("there is something")
+}
+
 fn wait_for_end(handle: &Handle) -> Reason {
     eventually("the stream ends", || handle.want_end().is_some());
     handle.want_end().expect("it has ended")
@@ -102,6 +108,23 @@ fn a_slow_client_is_dropped_and_its_neighbour_is_not() {
     assert_eq!(quick.push(b"data: 1\n\n"), Pushed::Taken);
     read_until(&mut quick_client, "data: 1\n\n");
     assert!(quick.is_open());
+}
+
+#[test]
+fn the_kernel_keeps_little_for_a_client_that_never_reads() {
+    let (socket, client) = tcp();
+    let mut handle = open(opening(socket, settings()));
+    let large = event(TOO_MUCH);
+    assert_eq!(handle.push(&large), Pushed::Taken);
+    let mut before = usize::MAX;
+    eventually("the kernel takes no more", || {
+        thread::sleep(Duration::from_millis(50));
+        handle.waiting_bytes() == std::mem::replace(&mut before, handle.waiting_bytes())
+    });
+    // The window of the client is its own affair; what it has not been sent yet is ours.
+    let taken = "head\n".len() + large.len() - handle.waiting_bytes();
+    let received = client_has(&client);
+    assert!(taken - received < 512 << 10, "{taken} taken, {received} received");
 }
 
 #[test]

@@ -18,7 +18,7 @@ my %DEFAULT = (
     native       => 'auto',
     keepalive    => 15,
     timeout      => 60,
-    max_buffered => 1_048_576,
+    max_buffered => 4_194_304,
     on_slow      => 'block',
     linger       => 2,
 );
@@ -73,6 +73,7 @@ sub open {
     return $stream                                                   if $stream;
     $writer ||= $respond->($response);
     $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
+    $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     return ($stream, $why);
 }
 
@@ -150,7 +151,7 @@ body is filtered shows only later. Under Feersum C<psgix.io> is taken out of the
 Responds by C<$respond>, the responder that PSGI gives, and returns the stream, and if it is not native, why not.
 C<$opening> are bytes that are sent first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_slow>, C<retry>,
-C<timeout>. A stream over C<max_streams> is one that has ended. Dies of what the responder dies of.
+C<timeout>. A stream over C<max_streams>, or one that begins when few descriptors are left, is one that has ended. Dies of what the responder dies of.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -71,7 +71,7 @@ sub stats {
     my $stats  = $class->can('_stats')                ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
     my $others = $INC{'EventSource/Stream/Writer.pm'} ? EventSource::Stream::Writer->counted : {};
     $stats->{open} = $stats->{native} + ($others->{open} || 0);
-    $stats->{$_}         += $others->{$_}         || 0 for qw(opened events bytes);
+    $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);
     $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
     return $stats;
 }
@@ -102,7 +102,15 @@ sub _later_here {
     return;
 }
 
+# Whether callbacks wait that are for this process alone.
+sub _waits_here {
+    _forget_others() if $process != $$;
+    return scalar grep { $_->[0] } @LATER;
+}
+
+# Nothing runs any more in the destruction of all objects, and a new reference to one of them ends that with an error.
 sub _wait_with {
+    return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
     push @LATER, [@_];
 
@@ -264,7 +272,8 @@ Streams that are open, and how many of them are native.
 
 =item opened, refused
 
-Streams that were opened; of those, native streams that were over L<Plack::App::EventSource/max_streams>.
+Streams that were opened; of those, streams that were over L<Plack::App::EventSource/max_streams>, or came when few
+descriptors were left.
 
 =item closed
 

@@ -471,7 +471,7 @@ server's end.
 
 =item *
 
-Nobody reads while a handler runs. What it writes is kept in memory; of what it pushes to a native stream 1 MiB and a
+Nobody reads while a handler runs. What it writes is kept in memory; of what it pushes to a native stream 4 MiB and a
 little may wait (L<Plack::App::EventSource/max_buffered>), then the stream ends as that of a slow client would.
 
 =item *

@@ -267,7 +267,7 @@ impl<I: Io> Reactor<I> {
             Some(hub) => hub,
             None => return, // it is another hub's
         };
-        let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
+        let is_full = is_full(&entry.stream, entry.is_blocked);
         let before = following.cursor.topics();
         let mut notices = hub.follow(id, &mut following.cursor, request, now);
         let added = following.cursor.topics() - before;
@@ -403,7 +403,7 @@ impl<I: Io> Reactor<I> {
             Some(following) => following,
             None => return,
         };
-        let is_full = is_full(&entry.stream, entry.is_blocked || entry.socket.is_none());
+        let is_full = is_full(&entry.stream, entry.is_blocked);
         let mut is_slow = false;
         if let Some(hub) = hubs.get_mut(following.hub) {
             // What it has missed of what it leaves is reported while that is known.

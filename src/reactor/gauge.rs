@@ -35,6 +35,8 @@ const CLOSED: u32 = 0x100;
 const WANTED: u32 = 0x200;
 /// The client's socket takes nothing more for now.
 const STALLED: u32 = 0x400;
+/// Its socket has come.
+const ATTACHED: u32 = 0x800;
 
 fn reason_in(state: u32) -> Option<Reason> {
     Reason::ALL.get(((state & REASON) as usize).wrapping_sub(1)).copied()
@@ -73,9 +75,14 @@ impl Gauge {
         waiting == 0 || waiting.saturating_add(bytes) <= max_bytes
     }
 
+    /// Whether its socket has come. Until then the client cannot read, so the limit of what may wait says nothing about it.
+    pub(super) fn is_attached(&self) -> bool {
+        self.state.load(Ordering::Acquire) & ATTACHED != 0
+    }
+
     /// Whether what waits waits for the client; otherwise the reactor may not have tried to send it yet.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.state.load(Ordering::Acquire) & STALLED != 0 || self.descriptor.load(Ordering::Acquire) < 0
+        self.state.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
     }
 
     pub(super) fn set_stalled(&self, is_stalled: bool) {
@@ -118,6 +125,12 @@ impl Gauge {
     pub(super) fn set_socket(&self, number: c_int, cookie: u64) {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
+        self.state.fetch_or(ATTACHED, Ordering::AcqRel);
+    }
+
+    /// Whether its socket is open.
+    pub(super) fn has_socket(&self) -> bool {
+        self.descriptor.load(Ordering::Acquire) >= 0
     }
 
     /// Its socket is closed, or about to be.

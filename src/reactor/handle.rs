@@ -4,6 +4,7 @@ use super::command::{Beginning, Command, Ending, HubId, StreamId};
 use super::gauge::Gauge;
 use super::link::{Enclosed, Link};
 use super::process::{forks, generation, link, set_handled};
+use super::reserve;
 use crate::hub::{Request, Topic};
 use crate::stream::{Reason, Settings};
 use crate::sys::{descriptor, socket};
@@ -12,6 +13,13 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long to wait for the reactor, which waits for nobody.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// How many unsent bytes the kernel keeps for a client: enough for the network, measured, and little for a client that never
+/// reads. More than that waits in the stream, where it is limited and counted.
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
 pub struct Opening<'a> {
@@ -27,7 +35,7 @@ pub struct Opening<'a> {
     pub ends_with_handle: bool,
     /// Which interpreter is told of its end.
     pub interpreter: u32,
-    /// How many streams this process may hold.
+    /// How many streams this process may hold, if there are descriptors for them.
     pub max_streams: usize,
 }
 
@@ -72,7 +80,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Opens a stream. If this process holds as many as it may, the client is told to come back later, and the handle is
+    /// Opens a stream. If this process holds as many as it may, or few descriptors are left, the client is told to come back later, and the handle is
     /// one of a stream that is ending.
     ///
     /// # Errors
@@ -98,16 +106,29 @@ impl Handle {
             forks: forks(),
             link,
         };
-        let is_one_too_many = handle.link.is_full(opening.max_streams);
+        let is_one_too_many =
+            reserve::is_getting_short(|| handle.link.counts.sockets()) || handle.link.is_full(opening.max_streams);
+        let has_socket = opening.socket.is_some();
         handle.send_open(opening.socket, head, false);
         if is_one_too_many {
             handle.gauge.close();
             handle.link.count_refused();
             handle.link.send(Command::Refuse { stream: handle.stream }, 0, None);
+            if has_socket {
+                handle.wait_if_short();
+            }
         } else {
             handle.tell_handled();
         }
         Ok(handle)
+    }
+
+    /// If few descriptors are left, waits until the reactor has closed that of a stream that was refused, which is quick. Else
+    /// many could come at once that are still open.
+    fn wait_if_short(&self) {
+        if reserve::is_short() && !self.is_open() {
+            self.link.wait(QUICK, || !self.gauge.has_socket() || self.link.is_dead());
+        }
     }
 
     /// A fork waits for what the handler that runs has pushed.
@@ -131,6 +152,7 @@ impl Handle {
     /// What a socket is told, and what is remembered of it, before the reactor gets it.
     fn prepare(&self, socket: &OwnedFd) {
         socket::give_up_after(socket.as_fd(), self.settings.timeout);
+        socket::limit_unsent(socket.as_fd(), UNSENT_BYTES);
         self.gauge.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
     }
 
@@ -139,6 +161,7 @@ impl Handle {
         self.prepare(&socket);
         let enclosed = Enclosed { socket: Some(socket), gauge: Arc::clone(&self.gauge) };
         self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
+        self.wait_if_short();
     }
 
     /// Sends an event. In a forked child this makes the stream the child's.
@@ -150,7 +173,7 @@ impl Handle {
         if event.is_empty() {
             return Pushed::Taken;
         }
-        if !self.settings.drop_oldest && !self.gauge.has_room(event.len(), self.settings.max_buffered) {
+        if self.is_limited() && !self.gauge.has_room(event.len(), self.settings.max_buffered) {
             if self.waits {
                 return Pushed::Full;
             }
@@ -166,10 +189,14 @@ impl Handle {
         Pushed::Taken
     }
 
+    /// Whether a push may find too much waiting. Where the reactor drops the oldest events it never does.
+    fn is_limited(&self) -> bool {
+        !self.settings.drop_oldest && self.gauge.is_attached()
+    }
+
     /// Whether so many more bytes may wait when the reactor has tried to send what waits: a burst says nothing about the
     /// client. So this waits for the reactor, which is quick, and never for the client.
     fn has_room_soon(&self, bytes: usize) -> bool {
-        const QUICK: Duration = Duration::from_secs(1);
         let has_room = || self.gauge.has_room(bytes, self.settings.max_buffered);
         self.link.wait(QUICK, || has_room() || self.gauge.waits_for_client() || !self.is_open());
         has_room() && self.is_open()

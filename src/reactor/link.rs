@@ -55,6 +55,8 @@ pub(super) struct Enclosed {
 pub struct Counts {
     pub(super) opened: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Streams whose sockets are closed. An ended one may linger before.
+    pub(super) closed: AtomicU64,
     pub(super) ended: [AtomicU64; 6],
     pub(super) events: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -129,6 +131,12 @@ pub(super) fn count(counter: &AtomicU64, more: u64) {
 }
 
 impl Counts {
+    /// How many sockets the reactor holds, or is about to.
+    pub(super) fn sockets(&self) -> usize {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        read(&self.opened).saturating_sub(read(&self.closed)) as usize
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut ended = [0; 6];

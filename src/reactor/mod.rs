@@ -7,18 +7,21 @@
 //! - `command`: what it is told and what it answers
 //! - `following`: streams that follow the channels of a hub
 //! - `finishing`: ending many streams without having all clients come back at once
+//! - `errors`: what an error of a socket says about its client
 //! - `timers`: when which stream is to be looked at
 //! - [`bell`]: waking it, only if it sleeps
 //! - [`change`]: waiting for what it does
 //! - `link`: the way to it, with what is counted on the way
 //! - `gauge`: what who pushes can see of a stream without asking
 //! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
+//! - `reserve`: the descriptors that stay free for the application (Linux)
 //! - `handle`: a stream as the application holds it (Linux)
 //! - `publisher`: a hub as the application holds it (Linux)
 
 pub mod bell;
 pub mod change;
 mod command;
+mod errors;
 mod finishing;
 mod following;
 mod timers;
@@ -33,6 +36,8 @@ mod link;
 mod process;
 #[cfg(target_os = "linux")]
 mod publisher;
+#[cfg(target_os = "linux")]
+pub mod reserve;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(all(test, target_os = "linux"))]
@@ -50,6 +55,7 @@ pub use publisher::{Heading, Publisher};
 
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
+use errors::{is_memory, reason_of};
 use finishing::Spread;
 use following::{Following, Hubs, Way};
 use std::collections::VecDeque;
@@ -90,6 +96,9 @@ pub trait Io {
     ///
     /// [`ErrorKind::WouldBlock`] if there is nothing now.
     fn drain(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+
+    /// Whether a socket that has ended may stay open for a while. Not if few descriptors are left.
+    fn may_linger(&self) -> bool;
 
     /// Says that nothing more is sent.
     fn finish(&mut self, socket: &Self::Socket);
@@ -176,6 +185,8 @@ impl<I: Io> Reactor<I> {
     const DRAINED_BYTES: u32 = 1 << 20;
     /// So long at most a stream waits for its handler to subscribe it to more.
     const HOLD: Duration = Duration::from_secs(5);
+    /// So often a slow client's socket is tried at most before the client is given up.
+    const LAST_TRIES: usize = 64;
     /// At most so many calls a turn for streams that lag, so that those who keep up do not wait for them long.
     const LAGGING_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
     /// A call for a stream that has so many logs to look at more counts as one more.
@@ -223,8 +234,8 @@ impl<I: Io> Reactor<I> {
         self.dirty.shrink_to(Self::RESTING);
     }
 
-    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub. Commands for streams that have ended change
-    /// nothing; an event that they carry is lost.
+    /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub or a slow client is given
+    /// up. Commands for streams that have ended change nothing; an event that they carry is lost.
     pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
             Command::Open { stream, beginning } => {
@@ -240,6 +251,7 @@ impl<I: Io> Reactor<I> {
                 }
             }
             Command::Push { stream, event } => self.push(stream, event, now),
+            Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::Hub { hub, epoch, settings } => self.hubs.insert(hub, epoch, *settings),
             Command::Publish { hub, publication } => {
@@ -468,7 +480,14 @@ impl<I: Io> Reactor<I> {
         }
         let mut lost = Lost { events: 1, bytes: event.len() };
         if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
-            lost = entry.stream.push(event);
+            lost = match &entry.socket {
+                Some(_) => entry.stream.push(event),
+                // Its client cannot read yet, so what waits says nothing about it.
+                None => {
+                    entry.stream.push_unlimited(event);
+                    Lost::default()
+                }
+            };
             self.mark(id.slot);
         }
         if lost.events > 0 {
@@ -484,6 +503,25 @@ impl<I: Io> Reactor<I> {
             self.answers.push(Answer::Added { stream: id, bytes: count });
             self.mark(id.slot);
         }
+    }
+
+    /// Ends the stream of a slow client. What the socket takes of the events that were accepted is sent before.
+    fn give_up(&mut self, id: StreamId, now: Instant) {
+        for _ in 0..Self::LAST_TRIES {
+            match self.entry(id).filter(|entry| !entry.has_ended) {
+                Some(entry) => entry.is_blocked = false, // its socket may take bytes again without the reactor's knowing
+                None => break,
+            }
+            self.flush_one(id.slot, now);
+            if !self.entry(id).map_or(false, |entry| entry.is_dirty) {
+                break;
+            }
+        }
+        // If something were unread, closing would have the kernel throw away what it has taken.
+        if let Some((Entry { socket: Some(socket), has_ended: false, .. }, io)) = self.entry_and_io(id) {
+            Self::drain(io, socket);
+        }
+        self.end(id, Reason::Slow, Ending::Discard);
     }
 
     fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {
@@ -565,11 +603,8 @@ impl<I: Io> Reactor<I> {
         };
         for _ in 0..Self::CALLS {
             let way = following::catch_up(hubs, &mut entry.following, &mut entry.stream, entry.is_blocked, id, answers);
-            if way == Way::Overtaken {
-                return Ok(Progress::Overtaken);
-            }
             if entry.is_blocked {
-                return Ok(Progress::Nothing);
+                return Ok(if way == Way::Overtaken { Progress::Overtaken } else { Progress::Nothing });
             }
             if entry.following.is_none() && std::mem::take(&mut entry.owes_end) {
                 let end = entry.stream.settings().framing.end();
@@ -588,11 +623,15 @@ impl<I: Io> Reactor<I> {
                 0 => 0,
                 _ => match io.send(socket, &blocks[..count]) {
                     Ok(bytes) => bytes,
+                    Err(_) if way == Way::Overtaken => return Ok(Progress::Overtaken),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Stalled),
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error),
                 },
             };
+            if way == Way::Overtaken && count == 0 {
+                return Ok(Progress::Overtaken);
+            }
             if let Some(since) = entry.stream.stalled_at() {
                 answers.push(Answer::Delayed { time: now.saturating_duration_since(since) });
             }
@@ -603,6 +642,9 @@ impl<I: Io> Reactor<I> {
                 following::sent(hubs, &mut entry.following, &mut entry.stream, gathered, shared_bytes, is_all);
             if bytes > 0 {
                 answers.push(Answer::Sent { stream: id, bytes, events: own_events + events, shared });
+            }
+            if way == Way::Overtaken {
+                return Ok(Progress::Overtaken); // what was buffered for it alone is sent, as far as its socket takes it
             }
             if !is_all {
                 return Ok(Progress::Stalled); // the kernel has taken what it had room for
@@ -660,21 +702,22 @@ impl<I: Io> Reactor<I> {
     }
 
     /// All is sent, the stream has ended; the client is given the time to see it. If the socket were closed while
-    /// something that the client sent is unread the kernel would reset the connection, and what is under way be lost.
+    /// something that the client sent is unread the kernel would reset the connection, and what is under way be lost. Where
+    /// few descriptors are left it is closed at once, and only what the client has sent by then is read.
     fn complete(&mut self, id: StreamId, now: Instant) {
         if let Some((entry, io)) = self.entry_and_io(id) {
             let reason = entry.stream.ending().unwrap_or(Reason::Application);
             entry.has_ended = true;
             entry.deadline = Some(now + Self::LINGER);
             entry.awaited = Deadline::Linger;
-            let is_handed_over = entry.is_handed_over;
-            if let (Some(socket), true) = (&entry.socket, is_handed_over) {
+            let closes_at_once = entry.is_handed_over || !io.may_linger();
+            if let (Some(socket), true) = (&entry.socket, closes_at_once) {
                 Self::drain(io, socket);
             }
             self.finish_socket(id);
             self.open_streams -= 1;
             self.answers.push(Answer::Ended { stream: id, reason });
-            if is_handed_over {
+            if closes_at_once {
                 self.close(id);
             } else {
                 self.rearm(id.slot, now);
@@ -791,22 +834,4 @@ enum Progress {
     Lagging,
     Nothing,
     Stalled,
-}
-
-/// `ENOBUFS` and `ENOMEM`: the system is short of memory, which says nothing about the client.
-fn is_memory(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::OutOfMemory || error.raw_os_error() == Some(105)
-}
-
-/// What breaks a connection is the client's leaving or the network between; all else is a mistake on this side. What a
-/// router has said of a client (Linux: `ENONET`, `ENETUNREACH`, `EHOSTDOWN`, `EHOSTUNREACH`) the kernel keeps to itself until
-/// that client has acknowledged nothing for too long.
-fn reason_of(error: &io::Error) -> Reason {
-    match (error.kind(), error.raw_os_error()) {
-        (ErrorKind::TimedOut, _) | (_, Some(64 | 101 | 112 | 113)) => Reason::Timeout,
-        (ErrorKind::BrokenPipe | ErrorKind::NotConnected, _) => Reason::Client,
-        (ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused, _) => Reason::Client,
-        (_, Some(100 | 102)) => Reason::Client, // ENETDOWN, ENETRESET
-        _ => Reason::Error,
-    }
 }

@@ -4,7 +4,7 @@ use super::command::{Answer, Command, StreamId};
 use super::gauge::Gauge;
 use super::link::{count, Envelope, Link};
 use super::process::between_forks;
-use super::{Io, Reactor, Ready};
+use super::{reserve, Io, Reactor, Ready};
 use crate::sys::epoll::Epoll;
 use crate::sys::socket;
 use crossbeam_channel::Receiver;
@@ -42,6 +42,10 @@ impl Io for Sockets {
 
     fn finish(&mut self, socket: &OwnedFd) {
         socket::finish(socket.as_fd());
+    }
+
+    fn may_linger(&self) -> bool {
+        !reserve::is_short()
     }
 
     fn close(&mut self, socket: OwnedFd) {
@@ -245,6 +249,7 @@ impl Loop {
                     }
                 }
                 Answer::Closed { stream } => {
+                    count(&counts.closed, 1);
                     if let Some(gauge) = gauge(stream) {
                         gauge.forget_socket();
                     }

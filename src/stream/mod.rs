@@ -167,12 +167,17 @@ impl Stream {
 
     /// Adds an event, framed, and says what had to be dropped for it.
     pub fn push(&mut self, event: Bytes) -> Lost {
-        self.add(Block { bytes: event, is_event: true, may_drop: true });
+        self.push_unlimited(event);
         let mut lost = Lost::default();
         if self.settings.drop_oldest {
             while self.waiting_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
         }
         lost
+    }
+
+    /// Adds an event, framed, however much waits. Later ones may drop it.
+    pub fn push_unlimited(&mut self, event: Bytes) {
+        self.add(Block { bytes: event, is_event: true, may_drop: true });
     }
 
     /// Whether older events may have to be dropped for one of so many bytes.

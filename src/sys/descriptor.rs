@@ -94,3 +94,38 @@ pub fn is_connection(number: RawFd) -> bool {
 pub fn limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
+
+/// How many descriptors this process has; nothing, where the system does not say.
+///
+/// # Errors
+///
+/// If there are too many to look.
+pub fn count() -> io::Result<Option<usize>> {
+    const FOLDER: &str = "/proc/self/fd";
+    // Linux 6.2 and newer say it at once; older ones say 0, and there each one is counted.
+    match std::fs::metadata(FOLDER) {
+        Ok(metadata) if metadata.len() > 0 => return Ok(usize::try_from(metadata.len()).ok()),
+        Ok(_) => {}
+        Err(_) => return Ok(None),
+    }
+    match std::fs::read_dir(FOLDER) {
+        Ok(entries) => Ok(Some(entries.count() - 1)), // one of them is for looking
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn the_count_grows_with_each_descriptor() {
+        // Other tests of this process open and close some meanwhile.
+        let before = count().expect("a descriptor is free").expect("there is /proc");
+        let many: Vec<_> = (0..500).map(|_| std::fs::File::open("/dev/null").expect("a descriptor is free")).collect();
+        let after = count().expect("a descriptor is free").expect("there is /proc");
+        assert!(before > 0 && after > before + many.len() / 2, "{before} {after}");
+    }
+}

@@ -3,7 +3,7 @@
 //! The server that it was taken from shares its open file description, and with it the flag `O_NONBLOCK`. So that flag
 //! is neither set nor relied on: every call says for itself that it does not wait.
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -46,4 +46,21 @@ pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
 pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Duration) {
     let milliseconds = timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32;
     let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);
+}
+
+/// Has a TCP socket take bytes only while less than so many of them are unsent (`TCP_NOTSENT_LOWAT`). What is not sent yet
+/// then waits where it is counted, instead of in the kernel. What is no TCP socket stays as it is.
+pub fn limit_unsent(socket: BorrowedFd<'_>, bytes: u32) {
+    let size = std::mem::size_of_val(&bytes) as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `bytes`, which
+    // lives until the call returns.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            std::ptr::addr_of!(bytes).cast(),
+            size,
+        );
+    }
 }

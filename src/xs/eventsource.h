@@ -111,6 +111,7 @@ int esx_replace(int number, int source);
 int esx_silence(int number);
 int esx_is_connection(int number);
 size_t esx_descriptor_limit(void);
+int esx_is_short(void);
 
 /* What becomes of a stream that history overtakes, and where a stream begins; see src/hub. */
 enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_NEWEST };

@@ -265,6 +265,13 @@ _descriptor_limit()
   OUTPUT:
     RETVAL
 
+bool
+_is_short()
+  CODE:
+    RETVAL = esx_is_short() > 0;
+  OUTPUT:
+    RETVAL
+
 MODULE = EventSource::XS    PACKAGE = Plack::App::EventSource::Connection
 
 void

@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Stream::Native, and the descriptors that are moved to make one.
 
 use super::guard::{self, Report, OK};
-use crate::reactor::{self, Handle, Opening, Pushed, Stats};
+use crate::reactor::{self, reserve, Handle, Opening, Pushed, Stats};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
 use std::io;
@@ -317,4 +317,10 @@ extern "C" fn esx_is_connection(number: c_int) -> c_int {
 #[no_mangle]
 extern "C" fn esx_descriptor_limit() -> usize {
     guard::run_or(0, descriptor::limit)
+}
+
+/// Whether few descriptors are left for one more stream that is not native.
+#[no_mangle]
+extern "C" fn esx_is_short() -> c_int {
+    guard::run_or(0, || reserve::is_getting_short(|| 0).into())
 }

@@ -64,6 +64,9 @@ sub hold {
     delete $WHY{$name};
     $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name}; report($name, "ended: $_[1]") });
     $conn->push({event => 'held'});
+    return if !$query->{burst};
+    my $taken = grep { $conn->push(numbered($_, $query->{bytes})) } 1 .. $query->{burst};
+    report($name, "taken: $taken");
     return;
 }
 

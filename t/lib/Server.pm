@@ -64,7 +64,7 @@ sub require_or_skip_all {
 }
 
 # Options: workers, a number of processes; env, a hash; args, more arguments of the server's own; unix => 1, for a Unix
-# socket instead of a port; tls => 1.
+# socket instead of a port; tls => 1; descriptors, how many each process may have.
 sub start {
     my ($class, $name, $psgi, %option) = @_;
     if (my $missing = $class->missing($name)) { croak "Server: $missing" }
@@ -73,6 +73,7 @@ sub start {
     $self->{certificate} = $self->_certificate if $option{tls};
     my @command =
         $SERVER{$name}{command}->($self, File::Spec->rel2abs($psgi), $option{workers}, $self->{certificate});
+    unshift @command, qw(sh -c), 'ulimit -n "$0" && exec "$@"', $option{descriptors} if $option{descriptors};
     return $self->run($option{env}, @command, @{$option{args} || []});
 }
 

@@ -31,7 +31,11 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
 # One process, which is not replaced after some requests.
-my %START = (Starman => [workers => 1, args => ['--max-requests', 1_000_000]]);
+my %START = (
+    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
+    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    'uWSGI'   => [workers => 1, args => ['--max-requests',       1_000_000]],
+);
 
 # Public functions and methods
 
@@ -102,13 +106,21 @@ sub fares {
     $client->read_until(qr/held|id: 3/);
     if ($is_loop) { $self->ask($_, name => 'fares', count => 3, bytes => 10) for '/push', '/close' }
     ok $client->read_all, 'its response ends';
-    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n//r);
+    my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n|\Aretry: [0-9]+\r\n\r\n\z//r);
     my ($fares) = map { $_ ? 'native' : 'writer' } $self->journal('fares') =~ /begins, native: ([01])/;
     if    (!$client->complete) { $fares = 'broken' }
     elsif (!@numbers)          { $fares = 'refused' }
     else                       { is_deeply \@numbers, [1, 2, 3], 'it gets all' }
     $self->serves_ok;
     return $fares;
+}
+
+# How many streams have begun on the server's writer.
+sub fell_back {
+    my $self = shift;
+    my $file = $self->{journal}->filename;
+    open my $journal, '<', $file or croak "$file: $!";
+    return scalar grep { /begins, native: 0/ } readline $journal;
 }
 
 # What the handler of a stream has told so far.

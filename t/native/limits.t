@@ -91,7 +91,7 @@ sub fares {
     return $server->fares(sub { leave_free($pid, $free) }, sub { leave_free($pid) });
 }
 
-my $MOST = 7;
+my $MOST = 10;
 
 needs(has_command('prlimit') ? undef : 'there is no prlimit here');
 for my $name ('HTTP::Server::PSGI', 'Twiggy', 'Feersum') {

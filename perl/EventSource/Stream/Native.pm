@@ -34,12 +34,14 @@ sub CLONE {
     return;
 }
 
+# The streams of this process end, and those who asked are told, while all that they may need is there.
 END {
-    if (EventSource::XS->can('_finish')) {
-        local ($?, $!, $@);
-        EventSource::XS::_finish();
-        EventSource::XS->dispatch if __PACKAGE__->collect;
-    }
+    local ($?, $!, $@);
+    EventSource::XS::_finish()          if EventSource::XS->can('_finish');
+    EventSource::Stream::Relay->finish  if $INC{'EventSource/Stream/Relay.pm'};
+    EventSource::Stream::Writer->finish if $INC{'EventSource/Stream/Writer.pm'};
+    __PACKAGE__->collect                if EventSource::XS->can('_next_end');
+    EventSource::XS->dispatch           if EventSource::XS->_waits_here;
 }
 
 # Public methods

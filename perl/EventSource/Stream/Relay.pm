@@ -25,7 +25,7 @@ my $LOOK  = 1;
 my $SETTLE = 1_000;
 
 # What a stream is like of which nothing was said; Plack::App::EventSource says it of its own.
-my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 1_048_576, on_slow => 'disconnect', timeout => 60);
+my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_slow => 'disconnect', timeout => 60);
 
 # The ends of a client that takes nothing.
 my %GIVEN_UP = map { ($_ => 1) } qw(slow timeout error);
@@ -50,6 +50,16 @@ sub close {
 # Where no event loop is known, what the hubs have written is copied by dispatch.
 sub collect {
     $_->() for grep { defined } map { $_->{look} } values %RELAYS;
+    return;
+}
+
+# The process ends, and the reactor has written all: what their clients take of it at once is copied. The writer of a
+# server that blocks might wait for its client.
+sub finish {
+    for my $relay (grep { $_->{owner} == $$ && !$_->{stream}->is_blocking } values %RELAYS) {
+        local ($@, $SIG{__DIE__});
+        eval { $relay->_copy_at_once; 1 } or warn $@;
+    }
     return;
 }
 
@@ -144,6 +154,13 @@ sub _copy {
     return $count && $self->{stream}->hand_on($bytes);
 }
 
+sub _copy_at_once {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    while ($self->{ours} && !$self->{stream}->is_full && $select->can_read(0)) { $self->_copy or last }
+    return;
+}
+
 # The hub has given the client up, for it takes nothing. Whoever waits until it takes what is left waits for ever, and so
 # does the server.
 sub _give_up {
@@ -228,6 +245,12 @@ Ends the relay; the stream itself is left to who called. It is called when the s
 
 Copies for those streams that belong to a server which says C<psgi.nonblocking>, but where no event loop is known: a test's,
 in process. L<EventSource::XS/dispatch> calls it.
+
+=head2 finish
+
+    EventSource::Stream::Relay->finish;
+
+Copies what the reactor has written when the process ends, as far as the clients take it at once.
 
 =head2 native
 

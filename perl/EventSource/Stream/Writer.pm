@@ -8,6 +8,7 @@ our $VERSION = '0.100';
 
 use Errno ();
 use EventSource::Loop;
+use EventSource::Stream::Native;    # the end of the process
 use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
@@ -19,20 +20,26 @@ use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
 # What was counted: see EventSource::XS->stats.
-my %COUNTED = map { ($_ => 0) } qw(opened events bytes);
+my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
 my %CLOSED;
 my $ended = 0;
 
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
 
+# Those that have not ended, by address, held by others.
+my %OPEN;
+
 # What the writers of HTTP::Server::PSGI and Starlet die with when a client takes nothing for too long. It is as good as
 # gone, though its socket does not say so.
 my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
 
+# Milliseconds after which a client that is refused is to come back, at least, where no retry is set.
+my $COME_BACK = 2_000;
+
 # How often this interpreter's ancestors were cloned for a new thread: a copy of a stream is not that thread's to drop.
 my $clones = 0;
-sub CLONE { $clones++; return }
+sub CLONE { $clones++; %OPEN = (); return }
 
 sub new {
     my ($class, $writer, $env, %setting) = @_;
@@ -46,6 +53,7 @@ sub new {
         settings    => \%setting,
         why         => undef,
     }, $class;
+    weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
     $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
     if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
@@ -82,7 +90,7 @@ sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
 
-# Ends the response here and now, whatever else is to go through it.
+# Ends the response here and now, whatever else is to go through it. In the destruction of all objects nobody is told.
 sub end {
     my ($self, $why) = @_;
     return if defined $self->{why};
@@ -95,14 +103,25 @@ sub end {
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
-    eval { $writer->close };
+    eval { $writer->close } if !$self->{is_abandoned};
 
-    for my $asked (splice @{$self->{on_close}}) {
+    for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
         EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
     }
     delete $HELD{refaddr $self};
+    delete $OPEN{refaddr $self};
     delete @$self{qw(heir keepalive lease lease_end poll socket through)};
+    return;
+}
+
+# The process ends, and with it all its streams, none of which waits for its client.
+sub finish {
+    my @streams = grep { $_ && !defined $_->{why} && $_->{owner} == $$ } values %OPEN;
+    for my $stream (@streams) {
+        $stream->{is_abandoned} = $stream->is_full;
+        $stream->end('server');
+    }
     return;
 }
 
@@ -173,6 +192,17 @@ sub leave_handler {
     my $self = shift;
     delete $self->{in_handler};
     $self->{through}->leave_handler if $self->{through};
+    return;
+}
+
+# One stream too many: its client is told when to come back, at a time of its own, and the stream ends.
+sub refuse {
+    my $self  = shift;
+    my $retry = $self->{settings}{retry};
+    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $COME_BACK;
+    $COUNTED{refused}++;
+    $self->_send('retry: ' . ($least + int rand $least + 1) . "\r\n\r\n");
+    $self->end('server');
     return;
 }
 
@@ -321,6 +351,12 @@ sub _watch_twiggy {
     return;
 }
 
+sub DESTROY {
+    my $self = shift;
+    delete $OPEN{refaddr $self} if ${^GLOBAL_PHASE} ne 'DESTRUCT';
+    return;
+}
+
 1;
 __END__
 
@@ -392,6 +428,13 @@ it is closed, unless a child that was forked since it began is still running the
 
 Ends the response here and now: what goes through another stream (L</go_through>) and has not been handed on is lost.
 
+=head2 finish
+
+    EventSource::Stream::Writer->finish;
+
+Ends all streams of this process, with the reason C<server>. It is called when the process ends. A response whose client
+takes nothing is left as it is.
+
 =head2 follows_hub
 
     my $follows = $stream->follows_hub;
@@ -446,6 +489,12 @@ As L<EventSource::Stream::Native/METHODS>; but whether a write waits is the serv
 
 As L<EventSource::Stream::Native/on_close>: has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
 C<application>, C<error> if a L</write> died, or what L</close> was given.
+
+=head2 refuse
+
+    $stream->refuse;
+
+Tells the client when to come back, between one and two times the setting C<retry> or two seconds, and ends the stream.
 
 =head2 settings
 

@@ -252,10 +252,12 @@ and on uWSGI, which runs none: after an exit, an exception, or a signal that the
 
 =head2 max_buffered
 
-    max_buffered => 1_048_576
+    max_buffered => 4_194_304
 
-How many bytes may wait for the client of a native stream, a whole number from 1; 1 MiB by default. A single event may be
-larger. What happens when more would wait L</on_slow> says.
+How many bytes may wait for the client of a native stream, a whole number from 1; 4 MiB by default. A single event may be
+larger. What happens when more would wait L</on_slow> says. Besides, the kernel holds some 256 KiB for a client
+that takes nothing, on TCP. Under Feersum the limit counts from the moment at which the head
+of the response is out: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
 
@@ -265,6 +267,10 @@ How many native streams a process may hold. A client that comes when it holds so
 its own and the end of the stream, and its handler is not run: a browser comes back later, while it would give up for
 good on an error. By default the soft limit of descriptors (C<ulimit -n>), less 256, or less a quarter of it if that is
 fewer.
+
+Whatever the number, an eighth of the descriptors, but not more than 128, stays free for the application and its server. A
+client that comes when fewer are left is answered in the same way, also under an event loop if its stream is not native, and
+its socket is closed at once; else an ended stream's socket stays open for two seconds, unless its client closes it.
 
 =head2 native
 
@@ -298,8 +304,9 @@ server that blocks waits, for its own connection, as long as it runs. Any other 
 
 =item C<disconnect>
 
-It ends the stream, and returns false. What waited is lost; the client comes back and says what it has received last. What
-the writing thread has not tried to send yet counts for nothing: a burst is no slow client.
+It ends the stream, and returns false. Of what waited the client's socket is sent what it still takes, and the rest is lost;
+the client comes back and says what it has received last. What the writing thread has not tried to send yet counts for
+nothing: a burst is no slow client.
 
 =item C<drop_oldest>
 
@@ -426,7 +433,7 @@ A comment is sent after 15 seconds of quiet (L</keepalive>), and to find out whe
 
 =item *
 
-Under an event loop a client for which more than 1 MiB waits is disconnected (L</max_buffered>). There it may cost any
+Under an event loop a client for which more than 4 MiB waits is disconnected (L</max_buffered>). There it may cost any
 amount of memory.
 
 =item *

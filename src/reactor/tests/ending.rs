@@ -25,12 +25,15 @@ fn a_reactor_that_dies_ends_the_connections_that_are_its_own() {
 }
 
 /// What the system may say of a connection, and whose fault that is.
-const ERRNOS: [(&str, i32, Reason); 16] = [
+const ERRNOS: [(&str, i32, Reason); 19] = [
     ("EPIPE", libc::EPIPE, Reason::Client),
     ("ECONNRESET", libc::ECONNRESET, Reason::Client),
     ("ECONNABORTED", libc::ECONNABORTED, Reason::Client),
     ("ENOTCONN", libc::ENOTCONN, Reason::Client),
     ("ENETDOWN", libc::ENETDOWN, Reason::Client),
+    ("ENETRESET", libc::ENETRESET, Reason::Client),
+    ("ENONET", libc::ENONET, Reason::Timeout),
+    ("EHOSTDOWN", libc::EHOSTDOWN, Reason::Timeout),
     ("ENETUNREACH", libc::ENETUNREACH, Reason::Timeout),
     ("EHOSTUNREACH", libc::EHOSTUNREACH, Reason::Timeout),
     ("ECONNREFUSED", libc::ECONNREFUSED, Reason::Client),
@@ -220,6 +223,42 @@ fn at_the_end_the_client_is_given_the_time_to_see_it() {
 }
 
 #[test]
+fn where_few_descriptors_are_left_an_ended_socket_is_drained_and_closed_at_once() {
+    for refused in [false, true] {
+        let mut world = World::new();
+        world.reactor.io().is_short = true;
+        let [stream, other] = [(); 2].map(|()| world.open(settings(), "head"));
+        world.client(stream).drains.extend([Ok(7), Ok(7)]);
+        if refused {
+            world.tell(Command::Refuse { stream: world.accounts[stream].id });
+        } else {
+            world.end(stream, Reason::Application, Ending::Flush);
+        }
+        world.settle();
+        let reason = if refused { Reason::Server } else { Reason::Application };
+        assert_eq!(world.accounts[stream].ended, Some(reason));
+        assert!(world.client(stream).is_finished && world.client(stream).is_closed);
+        assert!(world.client(stream).drains.is_empty(), "all that the client has sent is read before");
+        assert_eq!(world.received(stream).contains("retry"), refused);
+        assert_eq!(world.accounts[other].ended, None);
+    }
+}
+
+#[test]
+fn where_few_descriptors_are_left_a_stream_is_sent_all_before_its_socket_is_closed() {
+    let mut world = World::new();
+    world.reactor.io().is_short = true;
+    let stream = world.open(settings(), "head");
+    world.client(stream).sends.push_back(Ok(2));
+    world.tell(Command::Refuse { stream: world.accounts[stream].id });
+    world.settle();
+    assert!(!world.client(stream).is_closed);
+    world.writable(stream);
+    world.settle();
+    assert!(world.received(stream).starts_with("headretry: ") && world.client(stream).is_closed);
+}
+
+#[test]
 fn how_a_stream_ends_is_how_it_was_told_to_first() {
     use Ending::{Discard, Flush, HandOver};
     use Reason::{Application, Error, Server, Slow};
@@ -229,10 +268,13 @@ fn how_a_stream_ends_is_how_it_was_told_to_first() {
         (vec![(Application, Flush), (Server, HandOver), (Error, Flush)], Application, "0\r\n\r\n", true),
         (vec![(Application, HandOver)], Application, "head", false),
         (vec![(Application, HandOver), (Server, Flush)], Application, "head", false),
-        (vec![(Slow, Discard)], Slow, "", true),
-        (vec![(Slow, Discard), (Application, Flush)], Slow, "", true),
-        (vec![(Server, Flush), (Slow, Discard)], Server, "", true),
-        (vec![(Server, HandOver), (Slow, Discard)], Server, "", false),
+        (vec![(Slow, Discard)], Slow, "head", true),
+        (vec![(Slow, Discard), (Application, Flush)], Slow, "head", true),
+        (vec![(Server, Flush), (Slow, Discard)], Server, "0\r\n\r\n", true),
+        (vec![(Server, HandOver), (Slow, Discard)], Server, "head", false),
+        (vec![(Error, Discard)], Error, "", true),
+        (vec![(Server, Flush), (Error, Discard)], Server, "", true),
+        (vec![(Server, HandOver), (Error, Discard)], Server, "", false),
     ];
     for (told, reason, end, is_shut_down) in table {
         let mut world = World::new();
@@ -248,6 +290,59 @@ fn how_a_stream_ends_is_how_it_was_told_to_first() {
         let is_orderly = end == "0\r\n\r\n"; // then the client may take its time
         assert_eq!(world.client(stream).is_closed, !is_orderly, "{told:?}");
     }
+}
+
+#[test]
+fn a_stream_given_up_as_slow_is_sent_what_the_socket_takes_and_the_rest_is_lost() {
+    // What the next calls say; how many of three events of five bytes arrive.
+    let table = [
+        (vec![], 3),
+        (vec![Ok(4 + 5)], 1),
+        (vec![Ok(4 + 5 + 3)], 1),
+        (vec![Err(libc::EAGAIN)], 0),
+        (vec![Err(libc::ENOBUFS)], 0),
+        (vec![Err(libc::EINTR), Err(libc::EINTR)], 3),
+        (vec![Err(libc::EPIPE)], 0),
+    ];
+    for (says, arrive) in table {
+        for was_blocked in [false, true] {
+            let mut world = World::new();
+            let stream = world.open(settings(), "head");
+            if was_blocked {
+                world.client(stream).sends.push_back(Err(libc::EAGAIN));
+                world.settle();
+            }
+            world.client(stream).sends.extend(says.iter().copied());
+            world.client(stream).always = Some(if says.len() == 1 { Err(libc::EAGAIN) } else { Ok(usize::MAX) });
+            for event in [b"first", b"other", b"third"] {
+                world.push(stream, event);
+            }
+            world.client(stream).drains.push_back(Ok(10));
+            world.end(stream, Reason::Slow, Ending::Discard);
+            world.settle();
+            let reason = if says == [Err(libc::EPIPE)] { Reason::Client } else { Reason::Slow };
+            let account = &world.accounts[stream];
+            assert_eq!(account.ended, Some(reason), "{says:?}");
+            assert_eq!((account.sent.events, account.lost.events), (arrive, 3 - arrive), "{says:?}");
+            assert!(world.client(stream).is_finished && world.client(stream).is_closed, "{says:?}");
+            if reason == Reason::Slow {
+                assert!(world.client(stream).drains.is_empty(), "what is unread would reset the connection");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_given_up_as_slow_is_sent_all_of_very_many_events_that_the_socket_takes() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "");
+    for _ in 0..10 * GATHERED {
+        world.push(stream, b"x");
+    }
+    world.end(stream, Reason::Slow, Ending::Discard);
+    world.settle();
+    assert_eq!(world.accounts[stream].sent.events, 10 * GATHERED);
+    assert_eq!((world.accounts[stream].ended, world.accounts[stream].lost.events), (Some(Reason::Slow), 0));
 }
 
 #[test]

@@ -152,6 +152,26 @@ fn an_interruption_is_no_error() {
 }
 
 #[test]
+fn no_event_is_dropped_before_the_socket_has_come() {
+    let mut world = World::new();
+    let stream = world.open_without_socket(Settings { drop_oldest: true, max_buffered: 10, ..settings() }, "head");
+    for number in 0..9 {
+        world.push(stream, format!("event {number}").as_bytes());
+        world.settle();
+    }
+    assert_eq!(world.accounts[stream].lost.events, 0);
+    let client = world.attach(stream);
+    world.reactor.io().clients[client].sends.push_back(Ok(4 + 3));
+    world.settle();
+    assert_eq!((world.received(stream), world.accounts[stream].lost.events), ("headeve".into(), 0));
+    // From here on the limit counts: what is partly sent stays, and so does the newest event.
+    world.push(stream, b"event 9");
+    world.writable(stream);
+    world.settle();
+    assert_eq!((world.received(stream), world.accounts[stream].lost.events), ("headevent 0event 9".into(), 8));
+}
+
+#[test]
 fn many_events_are_one_call_and_very_many_take_turns() {
     let mut world = World::new();
     let [busy, other] = [(); 2].map(|()| world.open(settings(), ""));

@@ -32,6 +32,8 @@ pub(crate) struct Client {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) clients: Vec<Client>,
+    /// Whether few descriptors are left.
+    pub(crate) is_short: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,10 @@ impl Io for Script {
         assert!(client.drain_calls < 1_000_000, "one client holds all others up");
         let says = client.drains.pop_front().or(client.drains_for_ever.map(Ok));
         says.unwrap_or(Err(libc::EAGAIN)).map_err(failed)
+    }
+
+    fn may_linger(&self) -> bool {
+        !self.is_short
     }
 
     fn finish(&mut self, socket: &Socket) {

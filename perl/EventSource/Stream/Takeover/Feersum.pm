@@ -112,8 +112,8 @@ EventSource::Stream::Takeover::Feersum - Takes a response over from Feersum
 
 =head1 DESCRIPTION
 
-Feersum sends the head of a response when its event loop comes to it. Until then what is written waits in the stream, but
-not longer than its C<timeout>; then the stream is attached to a duplicate of the client's socket, F</dev/null> put in
+Feersum sends the head of a response when its event loop comes to it. Until then what is written waits in the stream,
+however much it is, but not longer than its C<timeout>; then the stream is attached to a duplicate of the client's socket, F</dev/null> put in
 its place, and Feersum's writer closed.
 
 C<psgix.io> is dangerous under Feersum: whoever fetches it, even by copying the environment (C<{%$env}>), gets a handle on

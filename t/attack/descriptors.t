@@ -1,0 +1,156 @@
+# A flood of clients that keep their sockets open: descriptors stay free, so no stream falls back to the server's writer,
+# ordinary requests are answered, and each refused client receives a complete response that tells it to come back.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use Deadline  qw(wait_until);
+use Developer qw(has_command needs only_developers);
+use HubServer;
+use POSIX        ();
+use StreamServer qw(path);
+use Test::More;
+use Time::HiRes qw(sleep);
+
+only_developers();
+needs(has_command('prlimit') ? undef : 'there is no prlimit here');
+
+my $DEADLINE = 10;       # seconds; for what should happen at once
+my $LIMIT    = 256;      # descriptors of the server
+my $CLIENTS  = 1_500;
+my $FREE     = 16;       # descriptors that stay free
+my $LOOK     = 0.001;    # seconds between two counts
+
+my @SERVERS = ('HTTP::Server::PSGI', qw(Starman Starlet uWSGI Twiggy Feersum));
+
+# This process needs a descriptor for each client.
+system('prlimit', "--pid=$$", '--nofile=' . 2 * $CLIENTS . ':') == 0 or plan skip_all => 'too few descriptors here';
+
+# Counts the descriptors of a process in a process of its own. Returns a sub that ends it and says how many there were at
+# most.
+sub watch {
+    my $pid = shift;
+    pipe my $from, my $to   or die "pipe: $!";
+    pipe my $end,  my $ends or die "pipe: $!";
+    defined(my $watcher = fork) or die "fork: $!";
+    if (!$watcher) {
+        close $ends;
+        my ($most, $watched) = (0, '');
+        vec($watched, fileno $end, 1) = 1;
+        while (!select my $ready = $watched, undef, undef, $LOOK) {
+            opendir my $folder, "/proc/$pid/fd" or last;
+            my $count = grep { !/\A\./ } readdir $folder;
+            $most = $count if $most < $count;
+        }
+        syswrite $to, $most;
+        POSIX::_exit(0);
+    }
+    close $_ for $to, $end;
+    return sub {
+        close $ends;
+        my $most = readline $from;
+        waitpid $watcher, 0;
+        return $most;
+    };
+}
+
+# Clients come one after another. Each is accepted, or refused with a complete response.
+sub flood {
+    my ($server, $path, $begins, $count) = @_;
+    my (@clients, @bad);
+    my %came = (accepted => 0, refused => 0);
+    for my $number (1 .. $count) {
+        my $client = Client->get($server->port, $path->($number));
+        push @clients, $client;
+        my $is_accepted = $client->read_until($begins);
+        my $is_refused =
+              !$is_accepted
+            && $client->read_all
+            && $client->complete
+            && $client->status == 200
+            && $client->text =~ /\A(?:id: [^\r\n]*\r?\n)?retry: [0-9]+\r?\n\r?\n\z/;
+        $came{$is_accepted ? 'accepted' : 'refused'}++;
+        push @bad, "$number: " . ($client->status || 'no response') . ' ' . ($client->body || '')
+            if !$is_accepted && !$is_refused;
+        push @bad, "$number: no ordinary response" if $number % 100 == 0 && $server->ask('/plain') ne 'plain';
+        last if @bad > 5;
+    }
+    is_deeply \@bad, [], 'each client is accepted, or refused with 200, a retry and the end';
+    return (\@clients, \%came);
+}
+
+sub withstands {
+    my ($server, $path, $begins, $least, $count) = @_;
+    my $most = watch($server->stats->{pid});
+    my ($clients, $came) = flood($server, $path, $begins, $count || $CLIENTS);
+    my $used = $most->();
+    cmp_ok $used,             '<=', $LIMIT - $FREE, "at least $FREE descriptors stay free";
+    cmp_ok $came->{accepted}, '>=', $least,         "at least $least clients are accepted";
+    note "accepted $came->{accepted}, refused $came->{refused}, at most $used descriptors";
+    is $server->ask('/plain'), 'plain', 'an ordinary request is answered';
+    $_->leave for @$clients;
+    my $next;
+    my $is_open = wait_until(
+        $DEADLINE,
+        sub {
+            $next = Client->get($server->port, $path->('next'));
+            $next->read_until($begins);
+        }
+    );
+    ok $is_open, 'when they have left, the next client is accepted';
+    return $next->leave;
+}
+
+for my $name (@SERVERS) {
+    subtest "streams on $name" => sub {
+        needs(Server->missing($name));
+        my $server = StreamServer->start($name, descriptors => $LIMIT);
+        withstands($server, sub { path('/held', name => "n$_[0]") }, qr/^event: held\r\n\r\n/m, 150);
+        unlike $server->journal($_), qr/native: 0/, "$_ is native" for 'n1', 'nnext';
+        is $server->fell_back, 0, 'no stream falls back to the writer of the server';
+        $server->stop;
+    };
+}
+
+subtest 'more than max_streams streams that end at once' => sub {
+    my $server = StreamServer->start('Starman', descriptors => $LIMIT);
+    withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150, 600);
+    is $server->fell_back, 0, 'no stream falls back to the writer of the server';
+    $server->stop;
+};
+
+subtest 'max_streams above the limit of descriptors' => sub {
+    my $server = StreamServer->start('Starman', descriptors => $LIMIT);
+    my $path   = sub { path('/held', name => "n$_[0]", max_streams => 100_000) };
+    withstands($server, $path, qr/^event: held\r\n\r\n/m, 150, 600);
+    is $server->fell_back, 0, 'no stream falls back to the writer of the server';
+    $server->stop;
+};
+
+for my $name (@SERVERS) {
+    subtest "streams of a hub on $name" => sub {
+        needs(Server->missing($name));
+        my $server = HubServer->start($name, descriptors => $LIMIT);
+        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150, 600);
+        $server->stop;
+    };
+}
+
+for my $name (qw(Twiggy Feersum)) {
+    subtest "streams of a hub on the writer of $name" => sub {
+        needs(Server->missing($name));
+        my $server = HubServer->start($name, descriptors => $LIMIT, native => 0);
+        withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, 600);
+        $server->stop;
+    };
+    subtest "streams on the writer of $name" => sub {
+        needs(Server->missing($name));
+        my $server = StreamServer->start($name, descriptors => $LIMIT);
+        withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90, 600);
+        $server->stop;
+    };
+}
+
+done_testing;

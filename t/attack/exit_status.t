@@ -1,0 +1,164 @@
+# Streams that are open when their process ends: the process ends with the status that it would have without them, the
+# application's destructors run, and its callbacks are told that the server has ended the streams.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use Config     qw(%Config);
+use Deadline   qw(wait_until);
+use Developer  qw(needs only_developers);
+use File::Temp ();
+use Server;
+use Test::More;
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
+
+# Runs an application on a server until a signal ends it. Returns the status, the lines that the process has reported, and
+# what it has printed.
+sub run {
+    my ($name, $signal, $native, $streams, $waits) = @_;
+    my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
+    my %env     = (EXIT_JOURNAL => $journal->filename, EXIT_NATIVE => $native);
+    my $server  = Server->start($name, 't/data/exit.psgi', @{$START{$name} || []}, env => \%env);
+    my $plain   = Client->get($server->port, '/plain', headers => [Connection => 'close']);
+    ok $plain->read_all, 'an ordinary request is answered';
+    my @clients = map { Client->get($server->port, '/held') } 1 .. $streams;
+    is scalar(grep { $_->read_until(qr/^event: held\r\n\r\n/m) } @clients), $streams, "$streams streams begin";
+    kill $signal => $server->pid;
+
+    if ($waits) {
+        ok !wait_until(0.3, sub { $server->has_ended }), 'the server waits for its clients';
+        $_->leave for @clients;
+    }
+    ok wait_until($DEADLINE, sub { $server->has_ended }), 'the server ends';
+    wait_until(1, sub { !$server->pids });    # its workers are its children, most servers wait for them
+    seek $journal, 0, 0;
+    chomp(my @lines = readline $journal);
+    $_->leave for @clients;
+    my $printed = $server->log;
+    return ($server->stop, [sort @lines], $printed);
+}
+
+for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
+    for my $signal (qw(TERM QUIT INT)) {
+        for my $native (0, 'auto') {
+            subtest "$name, $signal, native => $native" => sub {
+                needs(Server->missing($name));
+                my ($usual, $usual_lines) = run($name, $signal, $native, 0);
+                my $streams = $name =~ /Twiggy|Feersum/ ? 3 : 1;
+
+                # A graceful stop of Twiggy waits for responses on its own writer.
+                my $waits = $name eq 'Twiggy' && $signal eq 'QUIT' && !$native;
+                my ($status, $lines, $printed) = run($name, $signal, $native, $streams, $waits);
+                is $status, $usual, "the status is $usual, as without streams";
+                my $ends = grep { $_ eq 'END' } @$lines;
+                is_deeply [grep { !/^closed/ } @$lines], $usual_lines,
+                    'END blocks and destructors run as without streams'
+                    or diag $printed;
+                my @closed = grep { /^closed/ } @$lines;
+                is_deeply \@closed, $ends ? [('closed: ' . ($waits ? 'client' : 'server')) x $streams] : [],
+                    'on_close is told of each end';
+                unlike $printed, qr/DESTROY|new reference|callback died/, 'nothing is complained of';
+            };
+        }
+    }
+}
+
+# What each program begins with: a held connection on a writer that prints what it is told.
+my $PRELUDE = <<'PRELUDE';
+    use strict; use warnings;
+    use EventSource::Stream::Writer;
+    use Plack::App::EventSource::Connection;
+    use IO::Handle;
+    $| = 1;
+    sub Kept::DESTROY  { print "destroyed\n" }
+    sub Printer::write { 1 }
+    sub Printer::close { print "response ended\n" }
+    our $kept = bless [], 'Kept';
+    our %readers;
+    sub hold {
+        my %env = (@_);
+        my $stream = EventSource::Stream::Writer->new(bless([], 'Printer'), \%env);
+        my $conn   = Plack::App::EventSource::Connection->new(stream => $stream);
+        $readers{$conn} = $conn;
+        $conn->on_close(sub { my ($conn, $why) = @_; print "closed: $why\n"; delete $readers{$conn} });
+        return $conn;
+    }
+PRELUDE
+
+# The status of a program and the lines that it has printed.
+sub lines_of {
+    my $code = shift;
+    my $pid  = open my $out, '-|';
+    die "fork: $!" if !defined $pid;
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT or die $!;
+        exec {$^X} $^X, qw(-Mblib -e), $PRELUDE . $code or POSIX::_exit(127);
+    }
+    chomp(my @lines = readline $out);
+    close $out;
+    return ($? >> 8, [grep { !/blib/ } @lines]);
+}
+
+my @ALL      = ('response ended', 'closed: server', 'destroyed');
+my $REST     = 'EventSource::XS->dispatch; exit 3';
+my @PROGRAMS = (
+    ['the end of the program'    => 'hold();',                                                   0,   @ALL],
+    ['exit'                      => 'hold(); exit 3',                                            3,   @ALL],
+    ['exit, under an event loop' => 'hold("psgi.nonblocking" => 1); exit 3',                     3,   @ALL],
+    ['die'                       => 'hold(); open STDERR, ">", "/dev/null"; $! = 0; die "oh\n"', 255, @ALL],
+    ['a callback that dies'      => 'hold()->on_close(sub { close STDERR; die }); exit 3',       3,   @ALL],
+    ['no END'                    => 'hold(); require POSIX; POSIX::_exit(4)',                    4],
+    ['only destruction ends it'  => 'my $c = hold(); $c->{same} = $c; %readers = (); exit 3',    3, @ALL],
+    ['a stream that has ended' => "hold()->close; $REST",                  3, $ALL[0], 'closed: application', $ALL[2]],
+    ['it is not held'          => "hold()->is_open; %readers = (); $REST", 3, $ALL[0], 'closed: application', $ALL[2]],
+    [
+        'a callback that opens a stream' => 'hold()->on_close(sub { hold()->close }); exit 3',
+        3, @ALL[0, 1, 0, 2]
+    ],
+    [
+        'a child that exits' => 'hold(); my $pid = fork; exit 5 if !$pid; waitpid $pid, 0; print $? >> 8, "\n"; exit 3',
+        3, 'destroyed', 5, @ALL
+    ],
+    ['a client that takes nothing' => <<'CODE', 3, @ALL[1, 2]],
+        use Socket;
+        socketpair my $client, my $socket, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die;
+        $socket->blocking(0);
+        1 while syswrite $socket, "x" x 65_536;
+        $socket->blocking(1);
+        { no warnings; *Printer::close = sub { syswrite $socket, "x" x 65_536 } }
+        $SIG{ALRM} = 'DEFAULT'; alarm 5;
+        our @kept = ($client, hold('psgix.io' => $socket)); exit 3
+CODE
+);
+my $JOINED = '->join; print "joined\n"; exit 3';
+push @PROGRAMS,
+    [
+    'a thread that ends' => "require threads; hold(); threads->create(sub { 1 })$JOINED",
+    3, 'destroyed', 'joined', @ALL
+    ],
+    [
+    'a stream of a thread' => "require threads; threads->create(sub { hold(); 1 })$JOINED",
+    3, qw(destroyed joined destroyed)
+    ]
+    if $Config{useithreads};
+
+for my $program (@PROGRAMS) {
+    my ($what, $code, $expected, @lines) = @$program;
+    subtest "a program: $what" => sub {
+        my ($status, $printed) = lines_of($code);
+
+        # The order in which a thread destroys its objects is perl's affair.
+        $printed = [grep { $_ ne 'response ended' } @$printed] if $what eq 'a stream of a thread';
+        is $status, $expected, "the status is $expected";
+        is_deeply $printed, \@lines, 'response, callback and destructor end in this order' or diag explain $printed;
+    };
+}
+
+done_testing;
