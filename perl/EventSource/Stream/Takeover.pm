@@ -160,17 +160,10 @@ sub _open_native {
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
     my ($head) = $self->{captured} =~ /\A(.*?\r\n)\r\n/s;
     $head =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
-    my $stream = eval {
-        EventSource::Stream::Native->open($self->{socket}, "${head}Connection: close\r\n\r\n",
-            %$setting, is_loop => $env->{'psgi.nonblocking'});
-    };
-    if (!$stream) {
-        my $trouble = $@;
-        die $trouble if ref $trouble || $trouble !~ /\AEventSource::Stream::Native: /;    # the handler of a signal has
-        $trouble                                 =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
-        return (undef, $trouble);
-    }
-    delete @$self{qw(socket ours)};                                                       # the stream's from here on
+    my ($stream, $trouble) = EventSource::Stream::Native->try_open($self->{socket}, "${head}Connection: close\r\n\r\n",
+        %$setting, is_loop => $env->{'psgi.nonblocking'});
+    return (undef, $trouble) if !$stream;
+    delete @$self{qw(socket ours)};    # the stream's from here on
     local $@;
     eval { $self->{writer}->close };
     return $stream;

@@ -17,17 +17,12 @@ sub begin {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $writer = $respond->($response);
     return (undef, 'its body is filtered', $writer) if ref $writer ne 'Feersum::Connection::Writer';
-    my $stream = eval {
-        EventSource::Stream::Native->open(
-            -1, '', %$setting,
-            is_loop    => 1,
-            is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1'
-        );
-    };
-    if (!$stream) {
-        (my $trouble = $@) =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
-        return (undef, $trouble, $writer);
-    }
+    my ($stream, $why) = EventSource::Stream::Native->try_open(
+        -1, '', %$setting,
+        is_loop    => 1,
+        is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1'    # so Feersum decides, and so its status line says
+    );
+    return (undef, $why, $writer) if !$stream;
 
     # If its head never goes out the stream ends by itself; Feersum's writer is let go of then.
     my $patience;
