@@ -108,6 +108,7 @@ int esx_duplicate(int number);
 int esx_replace(int number, int source);
 int esx_silence(int number);
 int esx_is_connection(int number);
+int esx_has_left(int number);
 size_t esx_descriptor_limit(void);
 
 /* What becomes of a stream that history overtakes, and where a stream begins; see src/hub. */

@@ -29,7 +29,8 @@ my %WRITES_ITSELF = map { ($_ => 1) } qw(HTTP::Server::PSGI Starman::Server Star
 
 # Public methods
 
-# Responds, and takes over. Returns the stream, or undef, why not, and the server's writer if there has been a response.
+# Responds, and takes over. Returns the stream; or undef and why not, followed by what the responder has returned if there
+# has been a response: the server's writer, or undef where a middleware has replaced the body.
 sub begin {
     my ($class, $env, $respond, $response, $setting) = @_;
     return EventSource::Stream::Takeover::Feersum->begin($env, $respond, $response, $setting)
@@ -37,7 +38,7 @@ sub begin {
     my $self = $class->_capture(_number($env), $response);
     return (undef, $self) if !ref $self;
     $self->{writer} = $respond->($response);
-    $self->{writer}->write('') if _is_uwsgi($env);
+    $self->{writer}->write('') if $self->{writer} && _is_uwsgi($env);
     my $doubt = $self->_doubt;
     my ($stream, $trouble) = defined $doubt ? (undef, $doubt) : $self->_open_native($env, $setting);
     return $stream if $stream;
@@ -45,7 +46,16 @@ sub begin {
     return (undef, $trouble, $self->{writer});
 }
 
-# Why it cannot be, as far as the environment shows; undef if it may.
+# Whether the client of this request is known to have left. Some servers read several requests at once, and run those
+# behind a stream's when that has been taken over: psgix.io is /dev/null then. Feersum reads one.
+sub has_left {
+    my ($class, $env) = @_;
+    return !!0 if exists $env->{'psgix.output.guard'};
+    my $number = eval { _number($env) };
+    return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
+}
+
+# Why it cannot be, as far as the environment shows; undef if it may. That a client has left is no obstacle.
 sub obstacle {
     my ($class, $env) = @_;
     return 'this is no GET'                                       if ($env->{REQUEST_METHOD} || '') ne 'GET';
@@ -56,8 +66,7 @@ sub obstacle {
     return 'it is encrypted'                     if _is_tls($io);
     my $number = eval { fileno $io };
     return 'psgix.io has no descriptor' if !defined $number || $number < 0;
-    return 'psgix.io is no connection'  if !EventSource::XS::_is_connection($number);
-    return;
+    return _obstacle_socket($number, 'psgix.io is no connection');
 }
 
 # Private methods and functions
@@ -147,10 +156,16 @@ sub _number {
 
 sub _obstacle_uwsgi {
     my $env = shift;
-    return 'uWSGI has several threads'   if $env->{'psgi.multithread'};
-    return 'it is encrypted'             if $env->{'psgi.url_scheme'} eq 'https';
-    return 'the socket is no connection' if !EventSource::XS::_is_connection(uwsgi::connection_fd());
-    return;
+    return 'uWSGI has several threads' if $env->{'psgi.multithread'};
+    return 'it is encrypted'           if $env->{'psgi.url_scheme'} eq 'https';
+    return _obstacle_socket(uwsgi::connection_fd(), 'the socket is no connection');
+}
+
+# A client may leave at any moment. So its leaving is looked for after its connection.
+sub _obstacle_socket {
+    my ($number, $why) = @_;
+    return if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
+    return $why;
 }
 
 # The stream, which begins with the head as it was captured, but for the framing and the keeping alive, which it has none
@@ -160,7 +175,8 @@ sub _open_native {
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
     my ($head) = $self->{captured} =~ /\A(.*?\r\n)\r\n/s;
     $head =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
-    my ($stream, $trouble) = EventSource::Stream::Native->try_open($self->{socket}, "${head}Connection: close\r\n\r\n",
+    my ($stream, $trouble) =
+        EventSource::Stream::Native->try_open($self->{socket}, "${head}Connection: close\r\n\r\n",
         %$setting, is_loop => $env->{'psgi.nonblocking'});
     return (undef, $trouble) if !$stream;
     delete @$self{qw(socket ours)};    # the stream's from here on
@@ -247,16 +263,24 @@ AccessLog::Timed); writers of servers that are not known.
 
 =head2 begin
 
-    my ($stream, $why, $writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%settings);
+    my ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%settings);
 
-Responds, and returns the native stream; or C<undef>, why not, and the server's writer, unless there has not yet been a
-response. Dies of what the responder dies of, and then the server has its socket again.
+Responds, and returns the native stream; or C<undef> and why not. If there has been a response, a third value follows: the
+server's writer, or C<undef> if a middleware has replaced the body. Dies of what the responder dies of, and then the server has its socket again.
+
+=head2 has_left
+
+    my $left = EventSource::Stream::Takeover->has_left($env);
+
+Whether the client of this request is known to have left, because its connection was reset, or because an earlier request
+of the same connection was taken over: a server that reads several requests at once (Starlet) runs the next one all the
+same, on F</dev/null>.
 
 =head2 obstacle
 
     my $why = EventSource::Stream::Takeover->obstacle($env);
 
-What stands against it, as far as the environment shows; C<undef> if nothing does.
+What stands against it, as far as the environment shows; C<undef> if nothing does, or if the client has left.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -8,6 +8,7 @@ our $VERSION = '0.100';
 
 use B ();
 use EventSource::Stream::Native;
+use EventSource::Stream::Writer;
 use EventSource::XS ();
 use POSIX           ();
 
@@ -17,6 +18,7 @@ sub begin {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $writer = $respond->($response);
     return (undef, 'its body is filtered', $writer) if ref $writer ne 'Feersum::Connection::Writer';
+    return _gone($env, $writer, $setting)           if EventSource::XS::_has_left($writer->fileno);
     my ($stream, $why) = EventSource::Stream::Native->try_open(
         -1, '', %$setting,
         is_loop    => 1,
@@ -61,12 +63,19 @@ sub disarm {
 
 sub obstacle {
     my ($class, $env) = @_;
-    return 'it is encrypted'                            if $env->{'psgi.url_scheme'} ne 'http';
+    return 'it is encrypted' if $env->{'psgi.url_scheme'} ne 'http';
     return 'something has fetched psgix.io and used it' if exists $env->{'psgix.io'};
     return;
 }
 
 # Private functions
+
+# The client has left before the response began: its head would never be out, and the stream wait for that.
+sub _gone {
+    my ($env, $writer, $setting) = @_;
+    _let_go($writer);
+    return EventSource::Stream::Writer->ended('client', $env, %$setting);
+}
 
 # Nothing more is to come through Feersum.
 sub _let_go {
