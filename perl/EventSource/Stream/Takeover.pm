@@ -99,16 +99,17 @@ sub _close_number {
 }
 
 # Why the response may not be taken over, after its head was written; undef if it may. Whether the body is framed is known
-# then.
+# then. The status line may begin with any version: some servers repeat what the client wrote, spaces included.
 sub _doubt {
     my $self = shift;
     my $head = $self->_read;
-    return 'its head is not understood' if $head !~ m{\AHTTP/1\.[01] 200 (?:[^\r\n]*\r\n)+?\r\n\z};
+    return 'its head is not understood' if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
     return 'its writer is not known'    if !_is_known($self->{writer});
     $self->{writer}->write($PROBE);
     my $probe = $self->_read;
-    return if $probe eq $PROBE || $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return 'its body is filtered';
+    $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
+    return 'its body is filtered' if !$self->{is_chunked} && $probe ne $PROBE;
+    return;
 }
 
 # What the server has been given to write so far, and the server itself, go back to where they were. Whatever happens,
@@ -130,6 +131,16 @@ sub _give_back {
     }
     delete $self->{ours};
     return;
+}
+
+# The head that the client is sent. Only HTTP/1.1 has chunks; otherwise a version that is not known becomes HTTP/1.0.
+sub _head {
+    my $self = shift;
+    my ($version, $fields) = $self->{captured} =~ m{\A([^\r]*) 200 OK\r\n((?:[^\r\n]+\r\n)*)\r\n};
+    $version = 'HTTP/1.0' if $version ne 'HTTP/1.1';
+    $version = 'HTTP/1.1' if $self->{is_chunked};
+    $fields =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
+    return "$version 200 OK\r\n${fields}Connection: close\r\n\r\n";
 }
 
 sub _is_known {
@@ -154,10 +165,11 @@ sub _number {
     return _is_uwsgi($env) ? uwsgi::connection_fd() : fileno $env->{'psgix.io'};
 }
 
+# The scheme is no obstacle, for uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
+# encrypts, what is captured is not understood.
 sub _obstacle_uwsgi {
     my $env = shift;
     return 'uWSGI has several threads' if $env->{'psgi.multithread'};
-    return 'it is encrypted'           if $env->{'psgi.url_scheme'} eq 'https';
     return _obstacle_socket(uwsgi::connection_fd(), 'the socket is no connection');
 }
 
@@ -168,15 +180,12 @@ sub _obstacle_socket {
     return $why;
 }
 
-# The stream, which begins with the head as it was captured, but for the framing and the keeping alive, which it has none
-# of. The server ends its response to /dev/null.
+# The stream, which begins with the head as it was captured, but for the version, which may be the client's, and the framing
+# and the keeping alive, which it has none of. The server ends its response to /dev/null.
 sub _open_native {
     my ($self, $env, $setting) = @_;
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
-    my ($head) = $self->{captured} =~ /\A(.*?\r\n)\r\n/s;
-    $head =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
-    my ($stream, $trouble) =
-        EventSource::Stream::Native->try_open($self->{socket}, "${head}Connection: close\r\n\r\n",
+    my ($stream, $trouble) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
         %$setting, is_loop => $env->{'psgi.nonblocking'});
     return (undef, $trouble) if !$stream;
     delete @$self{qw(socket ours)};    # the stream's from here on
@@ -247,8 +256,9 @@ used. Nothing is lost.
 
 =item 5
 
-Otherwise the head, without C<Transfer-Encoding> and with C<Connection: close>, is what the native stream begins with. The
-server is left with F</dev/null>, to which it ends its response.
+Otherwise the head, without C<Transfer-Encoding> and with C<Connection: close>, is what the native stream begins with. Its
+version is HTTP/1.0 or HTTP/1.1, whatever the client wrote, which Starman and uWSGI repeat. The server is
+left with F</dev/null>, to which it ends its response.
 
 =back
 

@@ -61,9 +61,11 @@ sub disarm {
     return;
 }
 
+# A scheme may be the client's own word, by way of a middleware that believes X-Forwarded-Proto. It says nothing of a
+# Feersum that cannot encrypt.
 sub obstacle {
     my ($class, $env) = @_;
-    return 'it is encrypted' if $env->{'psgi.url_scheme'} ne 'http';
+    return 'it is encrypted' if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
     return 'something has fetched psgix.io and used it' if exists $env->{'psgix.io'};
     return;
 }
