@@ -23,6 +23,9 @@ my %DEFAULT = (
     linger       => 2,
 );
 
+# The statuses of responses that have no body.
+my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
+
 # Whether a server has said that it has several processes.
 my $is_multiprocess = 0;
 
@@ -62,27 +65,53 @@ sub open {
     my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
     _disarm($env);
-    my ($stream, $why, $writer);
+    return $class->_end_at_once($env, $respond, $response, \%setting) if _has_left($env);
+    my ($stream, $why, @writer);
     if (!$setting{native}) { $why = 'native is 0' }
     else {
         $why = $class->obstacle($env);
-        ($stream, $why, $writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%setting)
+        ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%setting)
             if !defined $why;
     }
     _log($env, $stream ? 'native' : "the server's writer, for $why") if $ENV{EVENTSOURCE_XS_DEBUG};
     return $stream                                                   if $stream;
-    $writer ||= $respond->($response);
+    my $writer = @writer ? $writer[0] : $respond->($response);
+    return $class->_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     return ($stream, $why);
 }
 
-# Private functions
+# Private methods and functions
+
+# The client has left. A complete response ends the request, whatever the server.
+sub _end_at_once {
+    my ($class, $env, $respond, $response, $setting) = @_;
+    _log($env, 'no stream, for its client has left') if $ENV{EVENTSOURCE_XS_DEBUG};
+    $respond->([@$response[0, 1], []]);
+    return EventSource::Stream::Writer->ended('client', $env, %$setting);
+}
+
+# There is nothing to write to. A middleware has made a response without a body of it, as ConditionalGET does if the client
+# says so; or the server could not even write the head.
+sub _without_body {
+    my ($class, $env, $response, $writer, $setting) = @_;
+    my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
+    _log($env, 'no stream, for ' . ($is_replaced ? 'a middleware has taken its body' : 'its client has left'))
+        if $ENV{EVENTSOURCE_XS_DEBUG};
+    $writer->close if $writer;
+    return EventSource::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env, %$setting);
+}
 
 sub _disarm {
     my $env = shift;
     EventSource::Stream::Takeover::Feersum->disarm($env) if exists $env->{'psgix.output.guard'};
     return;
+}
+
+sub _has_left {
+    my $env = shift;
+    return EventSource::XS->can('_has_left') && EventSource::Stream::Takeover->has_left($env);
 }
 
 sub _log {
@@ -151,7 +180,11 @@ body is filtered shows only later. Under Feersum C<psgix.io> is taken out of the
 Responds by C<$respond>, the responder that PSGI gives, and returns the stream, and if it is not native, why not.
 C<$opening> are bytes that are sent first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_slow>, C<retry>,
-C<timeout>. A stream over C<max_streams>, or one that begins when few descriptors are left, is one that has ended. Dies of what the responder dies of.
+C<timeout>. A stream over C<max_streams>, or one that begins when few descriptors are left, is one that has ended.
+
+It is also one that has ended, and no reason is returned, if the client is known to have left
+(L<EventSource::Stream::Takeover/has_left>) or if a middleware has made a response without a body of it, as
+L<Plack::Middleware::ConditionalGET> does. The server is given a complete response then. Dies of what the responder dies of.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -90,6 +90,26 @@ pub fn is_connection(number: RawFd) -> bool {
     borrow(number).map_or(false, is_stream)
 }
 
+/// Whether the client at the other end of a server's connection is known to have left: the connection was reset, or
+/// [`silence`] has put `/dev/null` in its place.
+pub fn has_left(number: RawFd) -> bool {
+    use rustix::net::{getpeername, sockopt::socket_type, SocketType};
+    borrow(number).map_or(false, |descriptor| match getpeername(descriptor) {
+        Err(Errno::NOTCONN) => socket_type(descriptor) == Ok(SocketType::STREAM),
+        Err(Errno::NOTSOCK) => is_null(descriptor),
+        _ => false,
+    })
+}
+
+/// Whether it is `/dev/null`, which has the same device number on every Linux: 1, 3.
+fn is_null(descriptor: BorrowedFd<'_>) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    const NULL_DEVICE: u64 = 0x103;
+    // SAFETY: the descriptor is open, for its owner keeps it so; the file is never dropped, so it closes nothing.
+    let file = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(descriptor.as_raw_fd()) });
+    file.metadata().map_or(false, |data| data.file_type().is_char_device() && data.rdev() == NULL_DEVICE)
+}
+
 /// How many descriptors this process may have: the soft limit.
 pub fn limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))

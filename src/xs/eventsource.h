@@ -110,6 +110,7 @@ int esx_duplicate(int number);
 int esx_replace(int number, int source);
 int esx_silence(int number);
 int esx_is_connection(int number);
+int esx_has_left(int number);
 size_t esx_descriptor_limit(void);
 int esx_is_short(void);
 

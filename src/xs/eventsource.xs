@@ -258,6 +258,13 @@ _is_connection(int number)
   OUTPUT:
     RETVAL
 
+bool
+_has_left(int number)
+  CODE:
+    RETVAL = esx_has_left(number) > 0;
+  OUTPUT:
+    RETVAL
+
 UV
 _descriptor_limit()
   CODE:

@@ -315,6 +315,11 @@ extern "C" fn esx_is_connection(number: c_int) -> c_int {
 }
 
 #[no_mangle]
+extern "C" fn esx_has_left(number: c_int) -> c_int {
+    guard::run_or(0, || descriptor::has_left(number).into())
+}
+
+#[no_mangle]
 extern "C" fn esx_descriptor_limit() -> usize {
     guard::run_or(0, descriptor::limit)
 }

@@ -29,7 +29,8 @@ sub complete { return $_[0]{ended} && !$_[0]{cut} }
 # Whether it has come to its end.
 sub ended { return $_[0]{ended} }
 
-# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1'; method;
+# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1'; protocol, what the
+# request line has instead of that version; method;
 # headers, a list of names and values; then, a string of bytes to send right behind the request; certificate, the file with
 # the one that the server must have, for TLS.
 sub get {
@@ -85,7 +86,8 @@ sub request {
     my ($self, $path, %option) = @_;
     my $method  = $option{method} || 'GET';
     my @headers = ('Host', $self->{host}, @{$option{headers} || []});
-    my $head    = "$method $path HTTP/$self->{http}\r\n";
+    my $version = defined $option{protocol} ? $option{protocol} : "HTTP/$self->{http}";
+    my $head    = "$method $path $version\r\n";
     while (my ($name, $value) = splice @headers, 0, 2) { $head .= "$name: $value\r\n" }
     %$self = (
         %$self,
@@ -121,6 +123,8 @@ sub say {
 
 sub status { return $_[0]{status} }
 
+sub status_line { return $_[0]{first} }
+
 # The body without its comments, which may stand anywhere in a stream.
 sub text { return $_[0]{body} =~ s/^:[^\r\n]*(?:\r\n|\n)(?:\r\n|\n)?//gmr }
 
@@ -146,6 +150,7 @@ sub _parse {
         $self->{raw} =~ s/\A(.*?\r\n)\r\n//s or return;
         my ($first, @lines) = split /\r\n/, $1;
         $first =~ m{\AHTTP/1\.[01] ([0-9]{3})\b} or croak "Client: this is no status line: $first";
+        $self->{first}   = $first;
         $self->{status}  = $1;
         $self->{headers} = [map { /\A([^:]+):[ \t]*(.*?)[ \t]*\z/ ? ($1, $2) : croak "Client: no header: $_" } @lines];
         $self->{chunked} = lc($self->header('Transfer-Encoding') || '') eq 'chunked';

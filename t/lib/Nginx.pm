@@ -31,13 +31,13 @@ $ENV{PATH} .= ':/usr/sbin';
 # Ends the test file, or the subtest, green, if there is no nginx; with EVENTSOURCE_XS_FULL, it has to be there.
 sub require_or_skip_all { return needs(has_command('nginx') ? undef : 'there is no nginx here') }
 
-# Starts it in front of a server; how it passes requests on is one of the names above.
+# Starts it in front of a server; how it passes requests on is one of the names above. More directives may follow.
 sub start {
-    my ($class, $server, $how) = @_;
+    my ($class, $server, $how, @more) = @_;
     my $location = $LOCATION{$how} or croak "Nginx: there is no way '$how'";
     my $self     = $class->new('nginx');
     my $at       = $server->at;
-    $self->_configure($location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at"));
+    $self->_configure($location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at"), @more);
     return $self->run({}, 'nginx', '-e', 'stderr', '-p', $self->folder, '-c', $self->_file);
 }
 
@@ -45,8 +45,8 @@ sub start {
 
 # All that it writes is in the folder. It is one process, for root's workers are another user's, whose the folder is not.
 sub _configure {
-    my ($self,   $location) = @_;
-    my ($folder, $port)     = ($self->folder, $self->port);
+    my ($self, $location, @more) = @_;
+    my ($folder, $port) = ($self->folder, $self->port);
     my $places = join "\n    ", map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
     open my $file, '>', $self->_file or croak $self->_file . ": $!";
     print {$file} <<"NGINX";
@@ -59,6 +59,7 @@ http {
     $places
     server {
         listen 127.0.0.1:$port;
+        @more
         $location
     }
 }

@@ -31,7 +31,8 @@ my %SERVER = (
     'Twiggy'  => {needs   => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
     'Feersum' => {needs   => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
     'uWSGI'   => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
-    'uWSGI, behind a proxy' => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},    # speaks its own protocol
+    'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
+    'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
 );
 
@@ -44,7 +45,7 @@ sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
 sub missing {
     my ($class, $name) = @_;
     my $how = $SERVER{$name} or croak "Server: there is no server '$name'";
-    $how->{missing} = $name eq 'uWSGI' ? _missing_uwsgi() : _missing_module(@{$how->{needs}})
+    $how->{missing} = $name =~ /\AuWSGI/ ? _missing_uwsgi() : _missing_module(@{$how->{needs}})
         if !exists $how->{missing};
     return $how->{missing};
 }

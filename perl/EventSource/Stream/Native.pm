@@ -120,6 +120,18 @@ sub open {
     return $self;
 }
 
+# As open, but returns undef and the reason if the system refuses. It still dies of an exception that is not open's own:
+# the handler of a signal may have thrown it.
+sub try_open {
+    my $class  = shift;
+    my $stream = eval { $class->open(@_) };
+    return $stream if $stream;
+    my $trouble = $@;
+    die $trouble if ref $trouble || $trouble !~ /\AEventSource::Stream::Native: /;
+    $trouble =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
+    return (undef, $trouble);
+}
+
 # The rest is for what accepts connections, for databases and files.
 sub default_max_streams {
     my $limit  = EventSource::XS::_descriptor_limit();
@@ -302,6 +314,13 @@ left), C<slow> (more waited than may), C<timeout> (it took or acknowledged nothi
 
 Waits a moment, 100 milliseconds at most, for a stream that was closed and has callbacks to be sent to its end, so that
 L<EventSource::XS/dispatch> may run them now.
+
+=head2 try_open
+
+    my ($stream, $why) = EventSource::Stream::Native->try_open($number, $head, %settings);
+
+As L</open>, but returns C<undef> and the reason if the system refuses. It dies of any other exception, such as one that
+a signal's handler throws meanwhile.
 
 =head2 write
 

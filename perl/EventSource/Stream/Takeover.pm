@@ -29,7 +29,8 @@ my %WRITES_ITSELF = map { ($_ => 1) } qw(HTTP::Server::PSGI Starman::Server Star
 
 # Public methods
 
-# Responds, and takes over. Returns the stream, or undef, why not, and the server's writer if there has been a response.
+# Responds, and takes over. Returns the stream; or undef and why not, followed by what the responder has returned if there
+# has been a response: the server's writer, or undef where a middleware has replaced the body.
 sub begin {
     my ($class, $env, $respond, $response, $setting) = @_;
     return EventSource::Stream::Takeover::Feersum->begin($env, $respond, $response, $setting)
@@ -37,7 +38,7 @@ sub begin {
     my $self = $class->_capture(_number($env), $response);
     return (undef, $self) if !ref $self;
     $self->{writer} = $respond->($response);
-    $self->{writer}->write('') if _is_uwsgi($env);
+    $self->{writer}->write('') if $self->{writer} && _is_uwsgi($env);
     my $doubt = $self->_doubt;
     my ($stream, $trouble) = defined $doubt ? (undef, $doubt) : $self->_open_native($env, $setting);
     return $stream if $stream;
@@ -45,7 +46,16 @@ sub begin {
     return (undef, $trouble, $self->{writer});
 }
 
-# Why it cannot be, as far as the environment shows; undef if it may.
+# Whether the client of this request is known to have left. Some servers read several requests at once, and run those
+# behind a stream's when that has been taken over: psgix.io is /dev/null then. Feersum reads one.
+sub has_left {
+    my ($class, $env) = @_;
+    return !!0 if exists $env->{'psgix.output.guard'};
+    my $number = eval { _number($env) };
+    return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
+}
+
+# Why it cannot be, as far as the environment shows; undef if it may. That a client has left is no obstacle.
 sub obstacle {
     my ($class, $env) = @_;
     return 'this is no GET'                                       if ($env->{REQUEST_METHOD} || '') ne 'GET';
@@ -56,8 +66,7 @@ sub obstacle {
     return 'it is encrypted'                     if _is_tls($io);
     my $number = eval { fileno $io };
     return 'psgix.io has no descriptor' if !defined $number || $number < 0;
-    return 'psgix.io is no connection'  if !EventSource::XS::_is_connection($number);
-    return;
+    return _obstacle_socket($number, 'psgix.io is no connection');
 }
 
 # Private methods and functions
@@ -90,16 +99,17 @@ sub _close_number {
 }
 
 # Why the response may not be taken over, after its head was written; undef if it may. Whether the body is framed is known
-# then.
+# then. The status line may begin with any version: some servers repeat what the client wrote, spaces included.
 sub _doubt {
     my $self = shift;
     my $head = $self->_read;
-    return 'its head is not understood' if $head !~ m{\AHTTP/1\.[01] 200 (?:[^\r\n]*\r\n)+?\r\n\z};
+    return 'its head is not understood' if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
     return 'its writer is not known'    if !_is_known($self->{writer});
     $self->{writer}->write($PROBE);
     my $probe = $self->_read;
-    return if $probe eq $PROBE || $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return 'its body is filtered';
+    $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
+    return 'its body is filtered' if !$self->{is_chunked} && $probe ne $PROBE;
+    return;
 }
 
 # What the server has been given to write so far, and the server itself, go back to where they were. Whatever happens,
@@ -121,6 +131,16 @@ sub _give_back {
     }
     delete $self->{ours};
     return;
+}
+
+# The head that the client is sent. Only HTTP/1.1 has chunks; otherwise a version that is not known becomes HTTP/1.0.
+sub _head {
+    my $self = shift;
+    my ($version, $fields) = $self->{captured} =~ m{\A([^\r]*) 200 OK\r\n((?:[^\r\n]+\r\n)*)\r\n};
+    $version = 'HTTP/1.0' if $version ne 'HTTP/1.1';
+    $version = 'HTTP/1.1' if $self->{is_chunked};
+    $fields =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
+    return "$version 200 OK\r\n${fields}Connection: close\r\n\r\n";
 }
 
 sub _is_known {
@@ -145,32 +165,30 @@ sub _number {
     return _is_uwsgi($env) ? uwsgi::connection_fd() : fileno $env->{'psgix.io'};
 }
 
+# The scheme is no obstacle, for uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
+# encrypts, what is captured is not understood.
 sub _obstacle_uwsgi {
     my $env = shift;
-    return 'uWSGI has several threads'   if $env->{'psgi.multithread'};
-    return 'it is encrypted'             if $env->{'psgi.url_scheme'} eq 'https';
-    return 'the socket is no connection' if !EventSource::XS::_is_connection(uwsgi::connection_fd());
-    return;
+    return 'uWSGI has several threads' if $env->{'psgi.multithread'};
+    return _obstacle_socket(uwsgi::connection_fd(), 'the socket is no connection');
 }
 
-# The stream, which begins with the head as it was captured, but for the framing and the keeping alive, which it has none
-# of. The server ends its response to /dev/null.
+# A client may leave at any moment. So its leaving is looked for after its connection.
+sub _obstacle_socket {
+    my ($number, $why) = @_;
+    return if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
+    return $why;
+}
+
+# The stream, which begins with the head as it was captured, but for the version, which may be the client's, and the framing
+# and the keeping alive, which it has none of. The server ends its response to /dev/null.
 sub _open_native {
     my ($self, $env, $setting) = @_;
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
-    my ($head) = $self->{captured} =~ /\A(.*?\r\n)\r\n/s;
-    $head =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
-    my $stream = eval {
-        EventSource::Stream::Native->open($self->{socket}, "${head}Connection: close\r\n\r\n",
-            %$setting, is_loop => $env->{'psgi.nonblocking'});
-    };
-    if (!$stream) {
-        my $trouble = $@;
-        die $trouble if ref $trouble || $trouble !~ /\AEventSource::Stream::Native: /;    # the handler of a signal has
-        $trouble                                 =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
-        return (undef, $trouble);
-    }
-    delete @$self{qw(socket ours)};                                                       # the stream's from here on
+    my ($stream, $trouble) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
+        %$setting, is_loop => $env->{'psgi.nonblocking'});
+    return (undef, $trouble) if !$stream;
+    delete @$self{qw(socket ours)};    # the stream's from here on
     local $@;
     eval { $self->{writer}->close };
     return $stream;
@@ -238,8 +256,9 @@ used. Nothing is lost.
 
 =item 5
 
-Otherwise the head, without C<Transfer-Encoding> and with C<Connection: close>, is what the native stream begins with. The
-server is left with F</dev/null>, to which it ends its response.
+Otherwise the head, without C<Transfer-Encoding> and with C<Connection: close>, is what the native stream begins with. Its
+version is HTTP/1.0 or HTTP/1.1, whatever the client wrote, which Starman and uWSGI repeat. The server is
+left with F</dev/null>, to which it ends its response.
 
 =back
 
@@ -254,16 +273,24 @@ AccessLog::Timed); writers of servers that are not known.
 
 =head2 begin
 
-    my ($stream, $why, $writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%settings);
+    my ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%settings);
 
-Responds, and returns the native stream; or C<undef>, why not, and the server's writer, unless there has not yet been a
-response. Dies of what the responder dies of, and then the server has its socket again.
+Responds, and returns the native stream; or C<undef> and why not. If there has been a response, a third value follows: the
+server's writer, or C<undef> if a middleware has replaced the body. Dies of what the responder dies of, and then the server has its socket again.
+
+=head2 has_left
+
+    my $left = EventSource::Stream::Takeover->has_left($env);
+
+Whether the client of this request is known to have left, because its connection was reset, or because an earlier request
+of the same connection was taken over: a server that reads several requests at once (Starlet) runs the next one all the
+same, on F</dev/null>.
 
 =head2 obstacle
 
     my $why = EventSource::Stream::Takeover->obstacle($env);
 
-What stands against it, as far as the environment shows; C<undef> if nothing does.
+What stands against it, as far as the environment shows; C<undef> if nothing does, or if the client has left.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -67,6 +67,22 @@ sub new {
     return $self;
 }
 
+# A stream that has ended before it began.
+sub ended {
+    my ($class, $why, $env, %setting) = @_;
+    $COUNTED{opened}++;
+    $ended++;
+    $CLOSED{$why}++;
+    return bless {
+        nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
+        owner       => $$,
+        clones      => $clones,
+        on_close    => [],
+        settings    => \%setting,
+        why         => $why,
+    }, $class;
+}
+
 # Public methods
 
 sub close {
@@ -427,6 +443,12 @@ it is closed, unless a child that was forked since it began is still running the
     $stream->end($why);
 
 Ends the response here and now: what goes through another stream (L</go_through>) and has not been handed on is lost.
+
+=head2 ended
+
+    my $stream = EventSource::Stream::Writer->ended($why, $env, %settings);
+
+A stream that has ended before it began, for that reason: the stream of a request whose client has left.
 
 =head2 finish
 

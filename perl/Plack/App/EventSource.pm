@@ -277,8 +277,8 @@ its socket is closed at once; else an ended stream's socket stays open for two s
     native => 'auto'
 
 Whether streams are taken over from the server: C<auto>, by default, where it can be; 0 never; 1 always, and where it
-cannot be a GET croaks or, if that shows only when the head is out, its stream ends and C<psgi.errors> says why. See
-L</NATIVE STREAMS>.
+cannot be a GET croaks or, if that shows only when the head is out, its stream ends and C<psgi.errors> says why. A client
+that has left already is no error: its handler does not run. See L</NATIVE STREAMS>.
 
 =head2 on_gone
 
@@ -367,8 +367,12 @@ through the server's writer, as they always have, over TLS (let a proxy in front
 middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads. C<< $conn->is_native >> tells; with
 C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream says to C<psgi.errors> which it is, and why.
 
+The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
+is one exception, and it is yours to close: Deflater filters the body if the client sends C<Accept-Encoding>. Give Deflater
+a C<content_type> without C<text/event-stream>.
+
 What is different with a native stream: the connection is closed at its end (C<Connection: close>), and requests that a
-client has sent behind the stream's are not answered; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
+client has sent behind the stream's are not answered, and start no stream; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
 its end; a worker that the server recycles ends its streams, after it has told their clients when to come back. So raise
 C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI): a worker says so once if that
 number is low (L<EventSource::Stream::Recycling>).
@@ -458,7 +462,13 @@ middleware has closed the handle too, the stream goes through the server's write
         proxy_read_timeout 1h;
     }
 
-Buffering needs no setting, for C<X-Accel-Buffering: no> turns it off.
+Buffering of events needs no setting: C<X-Accel-Buffering: no> turns it off.
+
+Put nginx, or another proxy that reads a request before it passes it on, in front of Starman. Starman ends a worker whose
+client sends a body that is shorter than its C<Content-Length>; this happens to any application, and all streams of that
+worker end with it. Keep nginx's C<proxy_request_buffering> at C<on>, its default, for every location of that server: nginx
+then passes on a request when its body is complete. C<client_body_timeout> (60 seconds by default) bounds the time that nginx
+waits for more of a body.
 
 =head1 SEE ALSO
 

@@ -8,6 +8,7 @@ our $VERSION = '0.100';
 
 use B ();
 use EventSource::Stream::Native;
+use EventSource::Stream::Writer;
 use EventSource::XS ();
 use POSIX           ();
 
@@ -17,17 +18,13 @@ sub begin {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $writer = $respond->($response);
     return (undef, 'its body is filtered', $writer) if ref $writer ne 'Feersum::Connection::Writer';
-    my $stream = eval {
-        EventSource::Stream::Native->open(
-            -1, '', %$setting,
-            is_loop    => 1,
-            is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1'
-        );
-    };
-    if (!$stream) {
-        (my $trouble = $@) =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
-        return (undef, $trouble, $writer);
-    }
+    return _gone($env, $writer, $setting)           if EventSource::XS::_has_left($writer->fileno);
+    my ($stream, $why) = EventSource::Stream::Native->try_open(
+        -1, '', %$setting,
+        is_loop    => 1,
+        is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1'    # so Feersum decides, and so its status line says
+    );
+    return (undef, $why, $writer) if !$stream;
 
     # If its head never goes out the stream ends by itself; Feersum's writer is let go of then.
     my $patience;
@@ -64,14 +61,23 @@ sub disarm {
     return;
 }
 
+# A scheme may be the client's own word, by way of a middleware that believes X-Forwarded-Proto. It says nothing of a
+# Feersum that cannot encrypt.
 sub obstacle {
     my ($class, $env) = @_;
-    return 'it is encrypted'                            if $env->{'psgi.url_scheme'} ne 'http';
+    return 'it is encrypted' if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
     return 'something has fetched psgix.io and used it' if exists $env->{'psgix.io'};
     return;
 }
 
 # Private functions
+
+# The client has left before the response began: its head would never be out, and the stream wait for that.
+sub _gone {
+    my ($env, $writer, $setting) = @_;
+    _let_go($writer);
+    return EventSource::Stream::Writer->ended('client', $env, %$setting);
+}
 
 # Nothing more is to come through Feersum.
 sub _let_go {

@@ -1,0 +1,34 @@
+# A client resets its connection when its request has been read and its stream has not begun. That is no error of the
+# application, and costs nothing.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use AttackedServer qw(on_each_server);
+use Developer      qw(only_developers);
+use Test::More;
+
+only_developers();
+
+my @STREAMS = qw(/native /must-be-native /writer /hub /hub-on-writer /follow /follow-on-writer /conditional);
+
+sub resets {
+    my ($server, $path) = @_;
+    for my $number (1 .. 3) {
+        $server->while_handled(sub { $server->get("$path?tag=$path$number&$_[0]") }, sub { $_[0]->leave(reset => 1) });
+    }
+    $server->is_sound_ok("$path, reset") or return;
+    return is join('', map { $server->reported("$path$_") } 1 .. 3), '', 'the handler does not run';
+}
+
+on_each_server(
+    sub {
+        my $server = shift;
+        $server->prepare(@STREAMS);
+        $server->case("a client of $_ resets", sub { resets($server, $_) }) for @STREAMS;
+        unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
+    }
+);
+
+done_testing;

@@ -1,0 +1,77 @@
+# A body that is shorter than its Content-Length ends a worker of Starman, and with it all streams of that worker. Behind nginx,
+# as the documentation advises it, no such request reaches Starman.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use AttackedServer;
+use Client;
+use Developer qw(only_developers);
+use IO::Select;
+use IO::Socket::INET;
+use Nginx;
+use Server;
+use Socket qw(SHUT_WR);
+use Test::More;
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+my $SHORT   = "POST /plain HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nshort";
+my %REQUEST = (
+    'a short body'           => $SHORT,
+    'no body'                => $SHORT =~ s/short\z//r,
+    'a short body in chunks' => $SHORT =~ s/Content-Length: 100/Transfer-Encoding: chunked/r =~ s/short\z/64\r\nshort/r,
+    'a short body for a stream'    => $SHORT =~ s/POST/GET/r =~ s{/plain}{/native}r,
+    'a short body behind requests' => "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n" x 3 . $SHORT,
+);
+
+# Sends, and waits until nginx has ended the connection. With is_patient the client ends nothing, and nginx has to.
+sub send_to {
+    my ($nginx, $bytes, $is_patient) = @_;
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port, Proto => 'tcp')
+        or die "no connection: $!\n";
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $socket, $bytes;
+    shutdown $socket, SHUT_WR if !$is_patient;
+    while (IO::Select->new($socket)->can_read($DEADLINE)) {
+        return !!1 if !sysread $socket, my $answer, 65_536;
+    }
+    return !!0;
+}
+
+# Forgets what has come, so that a comment is a new one.
+sub streams_go_on {
+    my ($what, @clients) = @_;
+    my $going = 0;
+    for my $client (@clients) {
+        $client->read_until(qr/(?!)/, 0.01);
+        $client->{body} = '';
+        $going++ if $client->read_until(qr/^:\r\n\r\n/m);
+    }
+    return is $going, scalar @clients, "$what: every stream goes on";
+}
+
+# One worker, so that it is the one with the streams.
+Server->require_or_skip_all('Starman');
+Nginx->require_or_skip_all;
+my $server = AttackedServer->start('Starman', workers => 1, args => ['--max-requests', 1_000_000]);
+my $nginx  = Nginx->start($server, 'documented', 'client_body_timeout 1s;');
+$server->prepare('/native');
+my ($worker) = map { $_->{pid} } $server->states;
+my @clients = map { Client->get($_->at, '/native') } ($server, $nginx) x 5;
+is scalar(grep { $_->read_until(qr/^data: held\r\n\r\n/m) } @clients), scalar @clients, 'streams begin';
+
+for my $what (sort keys %REQUEST) {
+    ok send_to($nginx, $REQUEST{$what}), "$what, and the client leaves: nginx ends the connection";
+    streams_go_on($what, @clients);
+}
+ok send_to($nginx, $SHORT, 1), 'a body that never ends: nginx ends the connection';
+streams_go_on('a body that never ends', @clients);
+is_deeply [map { $_->{pid} } $server->states], [$worker], 'the worker is the same';
+$_->leave for @clients;
+$server->is_sound_ok('short bodies');
+
+done_testing;

@@ -1,0 +1,129 @@
+# The application behind t/attack (t/lib/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
+# worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so many workers
+# handle such a request.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use EventSource::XS;
+use JSON::PP ();
+use Journal;
+use Plack::App::EventSource;
+use Plack::Builder;
+use Time::HiRes qw(sleep time);
+
+my $PATIENCE = 30;      # seconds until a handler gives up
+my $MEET     = 5;       # seconds until a request no longer waits for others
+my $PAUSE    = 0.01;    # seconds
+
+my $journal = Journal->open("$ENV{ATTACK_FOLDER}/journal");
+my $hub     = EventSource::Hub->new(per_process => 1, history => {events => 10});
+my %held;
+
+sub parameter {
+    my ($env, $name) = @_;
+    return $env->{QUERY_STRING} =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
+}
+
+# Whether as many workers as asked for have come.
+sub meet {
+    my $env = shift;
+    my ($name, $count) = split /-/, parameter($env, 'meet') // return 1;
+    my $deadline = time + $MEET;
+    open my $file, '>', "$ENV{ATTACK_FOLDER}/$name.$$" or die "$name.$$: $!\n";
+    while ((my @come = glob "$ENV{ATTACK_FOLDER}/$name.*") < $count) {
+        return 0 if time > $deadline;
+        sleep $PAUSE;
+    }
+    return 1;
+}
+
+sub report {
+    my ($env, $what) = @_;
+    $journal->tell(parameter($env, 'tag') // 'none', $what);
+    return;
+}
+
+# Holds a native stream; pushes to another one until its client has left.
+sub hold {
+    my ($conn, $env) = @_;
+    report($env, 'handled, native: ' . ($conn->is_native ? 1 : 0));
+    my $name = "$conn";
+    $held{$name} = $conn;
+    $conn->on_close(sub { delete $held{$name}; report($env, "closed: $_[1]") });
+    $conn->push('held');
+    return if $conn->is_native || $env->{'psgi.nonblocking'};
+    my $deadline = time + $PATIENCE;
+    sleep $PAUSE while time < $deadline && $conn->push('tick');
+    delete $held{$name};
+    return;
+}
+
+sub follow {
+    my ($conn, $env) = @_;
+    report($env, 'handled, native: ' . ($conn->is_native ? 1 : 0));
+    $hub->follow($conn, 'a');
+    return;
+}
+
+sub hub_app {
+    return $hub->to_app(channels => sub { 'a' }, keepalive => 0.3, @_);
+}
+
+sub source {
+    my ($handler, %option) = @_;
+    return Plack::App::EventSource->new(handler_cb => $handler, keepalive => 0.3, %option)->to_app;
+}
+
+sub answer {
+    my $code = shift;
+    return sub {
+        my $text = $code->(@_);
+        return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+    };
+}
+
+sub state_of_worker {
+    my $env = shift;
+    return JSON::PP::encode_json(
+        {
+            pid         => $$,
+            met         => meet($env),
+            descriptors => scalar(() = glob '/proc/self/fd/*'),
+            open        => EventSource::XS->stats->{open},
+        }
+    );
+}
+
+# A setting whose number dies, as the handler of a signal would that arrives while the stream is opened.
+package DyingNumber {
+    use overload '""' => sub { 1_048_576 }, '0+' => sub { die "by a foreign exception\n" }, fallback => 0;
+}
+
+my $state  = answer(\&state_of_worker);
+my $tagged = source(\&hold, headers => [ETag => '"stream"']);
+
+builder {
+    enable sub {
+        my $app = shift;
+        return sub {
+            my $env = shift;
+            EventSource::XS->dispatch;
+            meet($env) if $env->{PATH_INFO} ne '/state';
+            return $app->($env);
+        };
+    };
+    mount '/state'            => $state;
+    mount '/dies-in-opening'  => source(\&hold, max_buffered => bless [], 'DyingNumber');
+    mount '/plain'            => answer(sub { 'plain' });
+    mount '/native'           => source(\&hold);
+    mount '/must-be-native'   => source(\&hold, native => 1);
+    mount '/writer'           => source(\&hold, native => 0);
+    mount '/hub'              => hub_app();
+    mount '/hub-on-writer'    => hub_app(native => 0);
+    mount '/follow'           => source(\&follow);
+    mount '/follow-on-writer' => source(\&follow, native => 0);
+    mount '/conditional'      => builder { enable 'ConditionalGET'; $tagged };
+    mount '/behind-a-proxy'   => builder { enable 'ReverseProxy';   source(\&hold, native => 1) };
+};

@@ -1,0 +1,58 @@
+# An exception that is not the stream's own, such as one of a signal's handler while the stream is opened, is not taken for a
+# refusal of the system.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use AttackedServer qw(on_each_server);
+use Deadline       qw(wait_until);
+use Developer      qw(only_developers);
+use EventSource::XS;
+use EventSource::Stream::Native;
+use Test::More;
+
+only_developers();
+plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+my @SETTINGS = (is_loop => 1, timeout => 60, on_slow => 'block', opening => '', linger => 0, max_buffered => 1);
+
+subtest 'try_open returns what the system refuses' => sub {
+    my ($stream, $why) = EventSource::Stream::Native->try_open(my $number = 1_000_000, '', @SETTINGS);
+    is $stream, undef, 'no stream';
+    like $why,   qr/\AEventSource::Stream::Native: .*[^\n]\z/, 'the reason, without a line number';
+    unlike $why, qr/ at .* line /,                             'indeed without';
+};
+
+subtest 'try_open dies of any other exception' => sub {
+
+    package Dying {
+        use overload '0+' => sub { die "by a foreign exception\n" }, '""' => sub { 1 }, fallback => 0;
+    }
+    my $dies = !eval {
+        EventSource::Stream::Native->try_open(my $number = -1, '', @SETTINGS, max_buffered => bless [], 'Dying');
+        1;
+    };
+    ok $dies, 'it dies';
+    is $@, "by a foreign exception\n", 'of that exception';
+};
+
+on_each_server(
+    sub {
+        my $server = shift;
+        $server->prepare('/native');
+        $server->attack("GET /dies-in-opening?tag=dies HTTP/1.1\r\nHost: a\r\n\r\n");
+        ok wait_until($DEADLINE, sub { $server->log =~ /foreign exception/ }), 'Feersum reports the exception';
+        is $server->reported('dies'), '', 'the handler does not run';
+        $server->is_sound_ok('an exception while a stream is opened');
+        my $client = $server->get('/native?tag=next');
+        ok $client->read_until(qr/^data: held\r\n\r\n/m), 'the next stream begins';
+        like $server->reported('next'), qr/\Ahandled, native: 1$/m, 'and is native';
+        $client->leave;
+    },
+    'Feersum'
+);
+
+done_testing;
