@@ -12,6 +12,7 @@ use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Util ();
 use POSIX       ();
+use Time::HiRes qw(sleep);
 
 my $JSON   = JSON::PP->new->canonical->allow_nonref;
 my $hub    = EventSource::Hub->new(%{$JSON->decode($ENV{HUB_SETTINGS} || '{}')});
@@ -69,6 +70,21 @@ sub hold {
     $query{follow}
         ? $hub->follow($conn, channels(%query), \%option)
         : $hub->subscribe($conn, channels(%query), \%option);
+    return;
+}
+
+# A handler that subscribes to one channel after the other, while events of both are published.
+sub twice {
+    my ($conn, $env) = @_;
+    my %query = query($env);
+    $HELD{$query{name}} = $conn;
+    for my $channel (split /,/, $query{channels}) {
+        $hub->subscribe($conn, $channel);
+        $hub->publish($_ => 'meanwhile') for qw(a b a);
+        sleep $query{pause};
+    }
+    $conn->push({data => 'pushed'}) if $query{push};
+    $hub->subscribe($conn, 'c')     if $query{more};
     return;
 }
 
@@ -159,7 +175,8 @@ builder {
     mount '/filtered' => filtered(app());
     mount '/oldest' =>
         app(start => 'oldest', keepalive => 0.3, retry => 5, preamble => 2_048, headers => ['X-Of' => 'hub']);
-    mount '/held'          => Plack::App::EventSource->new(%NATIVE, keepalive => 0.3, handler_cb => \&hold)->to_app;
+    mount '/held'          => Plack::App::EventSource->new(%NATIVE, keepalive  => 0.3, handler_cb => \&hold)->to_app;
+    mount '/twice'         => Plack::App::EventSource->new(%NATIVE, handler_cb => \&twice)->to_app;
     mount '/filtered-held' => filtered(Plack::App::EventSource->new(%NATIVE, handler_cb => \&hold)->to_app);
     mount '/plain'         => answer(sub { 'plain' });
 };

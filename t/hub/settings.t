@@ -63,6 +63,9 @@ my @REFUSED = (
         'seconds of history_in_all must be a number'
     ],
     ['a policy that is none'     => made(on_slow      => 'block'),  "on_slow must be 'disconnect', 'gap' or 'newest'"],
+    ['no topic at all'           => made(max_topics   => 0),        'max_topics must be a whole number, from 1'],
+    ['a part of a topic'         => made(max_topics   => 1.5),      'max_topics must be a whole number, from 1'],
+    ['topics that end a line'    => made(max_topics   => "5\n"),    'max_topics must be a whole number, from 1'],
     ['an empty gap_event'        => made(gap_event    => ''),       'gap_event must be one line that is not empty'],
     ['a gap_event of two lines'  => made(gap_event    => "a\nb"),   'gap_event must be one line'],
     ['a gap_event that ends one' => made(gap_event    => "gap\n"),  'gap_event must be one line'],

@@ -1,0 +1,90 @@
+# What ids reveal: the application's ids of other channels nothing, whatever is published there; positions how much was published
+# to the whole hub, unless they are opaque; and an invented one brings no more than the history of the channels that are read.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Client;
+use Follower  qw(blocks events sits_at);
+use HubServer qw(path);
+use Server;
+
+Server->require_or_skip_all('Starman');
+
+# The blocks that a client of some channels begins with, having sent an id; so many events are waited for.
+sub begins {
+    my ($server, $id, $count, %query) = @_;
+    my $client = Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
+    my @blocks = sits_at($client, $count);
+    $client->leave;
+    return @blocks;
+}
+
+for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
+    subtest $name => sub {
+        plan skip_all => Server->missing($name) if Server->missing($name);
+        my $server = HubServer->start($name);
+        my $epoch  = $server->stats->{epoch};
+        $server->ask('/event', channel => 'public',        data => 1, id => 'order-1');
+        $server->ask('/event', channel => 'private/alice', data => 2, id => 'order-2');
+        $server->ask('/event', channel => 'private/alice', data => 3, id => 'order-3');
+        $server->ask('/event', channel => 'public',        data => 4, id => 'order-3');
+        for my $topics ([channels => 'public'], [patterns => 'public/*'], [channels => 'public,other']) {
+            my @unknown = begins($server, 'order-9', 1, @$topics);
+            is_deeply [begins($server, 'order-2', 1, @$topics)], \@unknown,
+                "@$topics: an id of another channel is answered as an unknown one";
+        }
+        my ($position) = begins($server, 'order-3', 0, channels => 'public');
+        is $position->{id}, "$epoch-4",
+            'an id that is known in several channels is the one of the channel that is read';
+        is_deeply [map { $_->{data} } events_after($server, 'order-1', 1, channels => 'public')], [4],
+            'and an id of that channel resumes';
+        is_deeply [map { $_->{data} } events_after($server, 'order-2', 2, patterns => '**')], [3, 4],
+            'as it does for one who reads all channels';
+
+        # The first position of an epoch, which anybody can write.
+        is_deeply [map { $_->{data} } events_after($server, "$epoch-0", 2, channels => 'public')], [1, 4],
+            'an invented position brings the history of the channels that are read, and nothing else';
+        $server->stop;
+    };
+}
+
+sub events_after {
+    my @arguments = @_;
+    return grep { defined $_->{data} } begins(@arguments);
+}
+
+subtest 'opaque ids' => sub {
+    my $server = HubServer->start('Starman', settings => {opaque_ids => 1});
+    my $epoch  = $server->stats->{epoch};
+    my @ids    = $server->publish(channel => 'a,b', count => 200);
+    is scalar(grep { /\A\Q$epoch\E-[0-9a-v]{26}\z/ } @ids), 200, 'show no number';
+    my %seen;
+    is scalar(grep { !$seen{$_}++ } @ids), 200, 'each event has one of its own';
+    my $client = $server->stream('/hub', channels => 'a', id => $ids[100]);
+    my @blocks = sits_at($client, 49);
+    is $blocks[0]{id}, $ids[100], 'a stream begins with the id that the client has';
+    is_deeply [map { $_->{id} } @blocks[1 .. 49]], [@ids[grep { $_ > 100 && !($_ % 2) } 0 .. 199]],
+        'and goes on with the events after it';
+    my ($late) = begins($server, $ids[199], 0, channels => 'a');
+    is $late->{id}, $ids[199], 'an id of another channel is a position too';
+
+    for my $id ("$epoch-0", "$epoch-1", "$epoch-200", "$epoch-" . '0' x 26, "$epoch-" . 'z' x 26, substr $ids[3], 0, -1)
+    {
+        my @unknown = begins($server, $id, 1, channels => 'a');
+        is $unknown[1]{data},           '{"reason":"unknown"}', "$id says nothing";
+        is scalar(events_in(@unknown)), 1,                      'and brings no history';
+    }
+    $client->leave;
+    $server->stop;
+};
+
+sub events_in {
+    return grep { defined $_->{data} } @_;
+}
+
+done_testing;

@@ -1,0 +1,105 @@
+# Hundreds of clients that never read, each behind a long history: while they begin with all of it, resume, are sent away by
+# a drain, and when the process ends, a server's memory grows by no more than their own buffers.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
+use Client;
+use Deadline  qw(wait_until);
+use HubServer qw(path);
+use Server;
+use SlowReader;
+use Time::HiRes qw(sleep);
+
+Server->require_or_skip_all('Starman');
+
+my $DEADLINE = 20;    # seconds
+my $CLIENTS  = 300;
+my $MOST     = 20;    # megabytes for all of them, besides the history
+my $CHANNELS = 101;
+
+# Megabytes of the process that holds the streams; 0 when it is gone.
+sub memory {
+    my $pid = shift;
+    open my $status, '<', "/proc/$pid/status" or return 0;
+    my ($kilobytes) = map { /\AVmRSS:\s+([0-9]+)/ ? $1 : () } readline $status;
+    return ($kilobytes || 0) / 1024;
+}
+
+sub at_most_ok {
+    my ($megabytes, $what) = @_;
+    note sprintf '%.1f MB', $megabytes;
+    return cmp_ok $megabytes, '<', $MOST, $what;
+}
+
+# Publishes some 90,000 events, 12 MB, to many channels, and so many to one of them that it has evicted some.
+sub fill {
+    my $server  = shift;
+    my $names   = join ',', map { "c$_" } 1 .. $CHANNELS;
+    my ($first) = $server->publish(channel => $names, count => 9_000, bytes => 110);
+    $server->publish(channel => $names, count => 9_000, bytes => 110) for 2 .. 9;
+    $server->publish(channel => 'c1',   count => 1_200, bytes => 110);
+    return $first;
+}
+
+# Clients with a small window that have sent a request and read nothing.
+sub open_all {
+    my ($server, $path, $id) = @_;
+    my @headers = defined $id ? ('Last-Event-ID' => $id) : ();
+    return map { SlowReader->get($server->port, $path, headers => \@headers) } 1 .. $CLIENTS;
+}
+
+for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
+    for my $on_slow ('disconnect', 'gap') {
+        next if $on_slow eq 'gap' && $name ne 'Starman';
+        subtest "$name, $on_slow" => sub {
+            plan skip_all => Server->missing($name) if Server->missing($name);
+            my $server = HubServer->start($name, settings => {on_slow => $on_slow, retry => 60_000});
+            my $first  = fill($server);
+            my $pid    = $server->stats->{pid};
+            my $all    = path('/oldest', patterns => '**');
+
+            # What the process needs for any client, and for this many of them, it has already.
+            my @warm = open_all($server, path('/hub', channels => 'quiet'));
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'as many streams have been open before');
+            $_->leave for @warm;
+            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'and have ended');
+            my $before = memory($pid);
+
+            my @clients = open_all($server, $all);
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients have a stream');
+            at_most_ok(memory($pid) - $before, 'that begin with the history');
+            $_->leave for @clients;
+            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'and leave');
+
+            @clients = open_all($server, path('/hub', patterns => '**'), $first);
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients have a stream');
+            at_most_ok(memory($pid) - $before, 'that resume');
+            my $reader = Client->get($server->port, path('/hub', channels => 'quiet'));
+            $reader->read_until(qr/^id: /m);
+            $server->publish(channel => 'quiet');
+            ok $reader->read_until(qr/^data: 1\b/m), 'a client that reads is served meanwhile';
+
+            $server->ask('/drain', seconds => 0.5);
+            my $most = 0;
+            my $look = sub { my $now = memory($pid); $most = $now if $now > $most; return $now };
+            wait_until($DEADLINE, sub { $look->(); $reader->read_until(qr/\z.^/, 0.01); $reader->ended });
+            ok $reader->ended, 'a drain ends the stream of the one that reads';
+            for (1 .. 50) { $look->(); sleep 0.02 }
+            at_most_ok($most - $before, 'a drain copies nothing for those that do not');
+
+            kill TERM => $pid;
+            ok wait_until($DEADLINE, sub { !$look->() }), 'the process ends' if $name ne 'uWSGI';   # its master goes on
+            at_most_ok($most - $before, 'nor does its end');
+            $_->leave for @clients;
+            $server->stop;
+        };
+    }
+}
+
+done_testing;

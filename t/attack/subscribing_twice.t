@@ -1,0 +1,69 @@
+# A client resumes, and the handler of its stream subscribes to one channel after the other. No id may claim events that the
+# client was not sent: cut off after any block it must get the rest.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Client;
+use Follower  qw(events sits_at);
+use HubServer qw(path);
+use Server;
+
+Server->require_or_skip_all('Starman');
+
+my $PAUSE = 0.2;    # seconds between two calls, in which an early event would be sent
+
+# The number in a block's id.
+sub seq { return $_[0]{id} =~ /-([0-9]+)\z/ ? $1 : die "no number in $_[0]{id}\n" }
+
+# Gets a stream whose handler subscribes twice, after some of what was published.
+sub twice {
+    my ($server, $id, %query) = @_;
+    my $client = Client->get(
+        $server->port,
+        path('/twice', name => 'x', channels => 'a,b', pause => $PAUSE, %query),
+        headers => [defined $id ? ('Last-Event-ID' => $id) : ()]
+    );
+    return $client;
+}
+
+for my $setup (
+    (map { [$_, undef] } 'HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI'),
+    ['Twiggy',  0],
+    ['Feersum', 0]
+) {
+    my ($name, $native) = @$setup;
+    subtest $name . (defined $native ? ", on the server's writer" : '') => sub {
+        plan skip_all => Server->missing($name) if Server->missing($name);
+        my $server = HubServer->start($name, defined $native ? (native => $native) : ());
+        my @ids    = $server->publish(channel => 'a,b', count => 10);
+
+        my $client = twice($server, $ids[2]);
+        my @blocks = sits_at($client, 7 + 6);
+        is seq(shift @blocks), 3, 'the stream begins at the position that the client has';
+        is_deeply [map { seq($_) } @blocks], [4 .. 16],
+            'and goes on with all events of both channels, each once, in order';
+        $client->leave;
+
+        # The last block that a client has been sent decides what it gets when it comes back.
+        my $back = twice($server, $blocks[4]{id}, pause => 0);
+        is_deeply [map { seq($_) } (sits_at($back, 14))[1 .. 14]], [9 .. 22], 'a client that was cut off gets the rest';
+        $back->leave;
+
+        my $pushed = twice($server, $ids[2], push => 1, more => 1, channels => 'b,a');
+        my @pushed = sits_at($pushed, 20);
+        my ($at)   = grep { ($pushed[$_]{data} || '') eq 'pushed' } 0 .. $#pushed;
+        is seq($pushed[0]), 3, 'the position comes before what the handler pushes' or diag explain \@pushed;
+        ok defined $at && $at > 0, 'which does not wait for the handler to return';
+        my @numbers = map { seq($_) } grep { defined $_->{id} && defined $_->{data} } @pushed;
+        is_deeply \@numbers, [4 .. 3 + @numbers], 'nothing is missing, and nothing comes twice';
+        $pushed->leave;
+        $server->stop;
+    };
+}
+
+done_testing;
