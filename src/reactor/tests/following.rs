@@ -448,3 +448,159 @@ fn nothing_is_left_of_hubs_that_are_dropped() {
     }
     assert_eq!(world.reactor.hubs.len(), 1);
 }
+
+/// Subscribes a stream to a channel, as a handler does that may subscribe to more.
+fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
+    world.accounts[stream].follows = true;
+    let topics = vec![Topic::Channel(channel.as_bytes().into())];
+    let request = Box::new(Request { topics, after: None, start: Start::Newest });
+    world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request, holds: true });
+}
+
+#[test]
+fn a_held_stream_is_sent_nothing_before_its_handler_returns() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "head");
+    subscribe_held(&mut world, stream, "c");
+    publish(&mut world, 1..=1);
+    world.settle();
+    subscribe_held(&mut world, stream, "d");
+    publish_to(&mut world, "d", 2..=2);
+    world.settle();
+    assert_eq!(came(&mut world, stream), "head", "but for the head");
+    assert_eq!(counts(&mut world).streams, 1, "though it counts");
+    world.tell(Command::Begin { stream: world.accounts[stream].id });
+    publish(&mut world, 3..=3);
+    world.settle();
+    assert_eq!(came(&mut world, stream), "id: e-0\n\n1.2.3.");
+}
+
+#[test]
+fn a_held_stream_begins_after_five_seconds() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "");
+    subscribe_held(&mut world, stream, "c");
+    world.pass(Duration::from_millis(2500));
+    publish(&mut world, 1..=1);
+    world.pass(Duration::from_millis(2400));
+    assert_eq!(came(&mut world, stream), "");
+    world.pass(Duration::from_millis(200));
+    assert_eq!(came(&mut world, stream), "id: e-0\n\n1.");
+}
+
+#[test]
+fn a_held_stream_begins_before_the_log_evicts_what_it_is_owed() {
+    for history in [0, 1, 3] {
+        let mut world = with_history(history);
+        let stream = world.open(settings(), "");
+        subscribe_held(&mut world, stream, "c");
+        let most = history as u64;
+        if most > 0 {
+            publish(&mut world, 1..=most);
+            world.settle();
+            assert_eq!(came(&mut world, stream), "", "as long as everything is in the log it waits");
+        }
+        publish(&mut world, most + 1..=most + 5);
+        world.settle();
+        assert_eq!(came(&mut world, stream), format!("id: e-0\n\n{}", numbers(1..=most + 5)), "history {history}");
+        assert_eq!(world.accounts[stream].ended, None);
+    }
+}
+
+#[test]
+fn a_held_stream_that_ends_is_sent_what_it_subscribed_to() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "");
+    subscribe_held(&mut world, stream, "c");
+    publish(&mut world, 1..=2);
+    world.end(stream, Reason::Application, Ending::Flush);
+    world.settle();
+    assert_eq!(came(&mut world, stream), "id: e-0\n\n1.2.");
+    assert_eq!(world.accounts[stream].ended, Some(Reason::Application));
+}
+
+/// How many bytes are buffered for a stream alone.
+fn buffered(world: &mut World, stream: usize) -> usize {
+    let id = world.accounts[stream].id;
+    world.reactor.entry(id).map_or(0, |entry| entry.stream.waiting_bytes())
+}
+
+#[test]
+fn a_client_that_never_reads_has_no_backlog_buffered_whatever_becomes_of_its_stream() {
+    type Act = (&'static str, fn(&mut World, usize));
+    let acts: [Act; 6] = [
+        ("nothing", |_, _| {}),
+        ("a drain", |world, _| world.tell(Command::Drain { hub: HUB, within: Duration::ZERO })),
+        ("the end of the process", |world, _| world.tell(Command::Finish { within: Duration::from_secs(5) })),
+        ("a dropped hub", |world, _| world.tell(Command::Leave { hub: HUB })),
+        ("a close", |world, stream| world.end(stream, Reason::Application, Ending::Flush)),
+        ("unsubscribing", |world, stream| {
+            world.tell(Command::Unfollow { stream: world.accounts[stream].id, topics: None });
+        }),
+    ];
+    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest] {
+        for (what, act) in acts {
+            for after in [None, Some(b"e-1".as_slice())] {
+                let mut world = with_policy(1000, on_slow);
+                publish_to(&mut world, "quiet", 1..=900);
+                publish_to(&mut world, "busy", 901..=2500); // of which some are evicted
+                world.settle();
+                let stream = world.open(settings(), "");
+                world.accounts[stream].follows = true;
+                world.client(stream).always = Some(Err(libc::EAGAIN));
+                let topics = vec![Topic::Pattern((*b"**").into())];
+                let request = Box::new(Request { topics, after: after.map(Into::into), start: Start::Oldest });
+                world.tell(Command::Follow { hub: HUB, stream: world.accounts[stream].id, request, holds: false });
+                world.settle();
+                act(&mut world, stream);
+                world.turn();
+                let bytes = buffered(&mut world, stream);
+                assert!(bytes < 2000, "{bytes} bytes after {what} with {on_slow:?}, resumed: {}", after.is_some());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_was_dropped_is_there_until_its_last_stream_has_been_sent_everything() {
+    let mut world = with_history(10);
+    let [slow, quick] = [(); 2].map(|()| subscriber(&mut world, settings()));
+    world.client(slow).always = Some(Err(libc::EAGAIN));
+    publish(&mut world, 1..=3);
+    world.tell(Command::Leave { hub: HUB });
+    world.settle();
+    assert!(came(&mut world, quick).starts_with("retry: "));
+    assert_eq!((world.accounts[quick].ended, world.reactor.hubs.len()), (Some(Reason::Application), 1));
+    let late = world.open(settings(), "");
+    follow(&mut world, late);
+    world.settle();
+    assert_eq!(world.accounts[late].ended, Some(Reason::Server), "nobody can subscribe any more");
+    world.client(slow).always = None;
+    world.writable(slow);
+    world.settle();
+    assert!(came(&mut world, slow).ends_with("1.2.3."));
+    assert_eq!((world.accounts[slow].ended, world.reactor.hubs.len()), (Some(Reason::Application), 0));
+}
+
+#[test]
+fn what_is_pushed_after_unsubscribing_comes_after_what_was_published_before() {
+    for is_slow in [false, true] {
+        let mut world = with_history(10);
+        let stream = subscriber(&mut world, settings());
+        if is_slow {
+            world.client(stream).always = Some(Err(libc::EAGAIN));
+        }
+        publish(&mut world, 1..=3);
+        world.tell(Command::Unfollow { stream: world.accounts[stream].id, topics: None });
+        publish(&mut world, 4..=4);
+        world.push(stream, b"pushed");
+        world.settle();
+        if is_slow {
+            world.client(stream).always = None;
+            world.writable(stream);
+            world.settle();
+        }
+        assert_eq!(came(&mut world, stream), "1.2.3.pushed", "slow: {is_slow}");
+        assert_eq!(counts(&mut world).streams, 0);
+    }
+}
