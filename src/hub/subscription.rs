@@ -206,16 +206,18 @@ impl Hub {
 
     /// The sequence number before the last so many events.
     fn before_last(&self, count: usize, topics: &[TopicId]) -> u64 {
-        let logs = self.logs(topics);
-        let mut last: Vec<u64> =
-            logs.flat_map(|log| log.after(0).rev().take(count).map(|logged| logged.place)).collect();
-        last.sort_unstable();
-        last.dedup();
-        match last.len().checked_sub(count) {
-            _ if count == 0 => self.newest,
-            Some(first) => last[first] - 1,
-            None => 0,
+        let channels: BTreeSet<usize> = self.channels_of(topics).collect();
+        let logs = || channels.iter().map(|at| &self.channels[*at].log);
+        let all: usize = logs().map(|log| log.after(0).len()).sum();
+        if count == 0 {
+            return self.newest;
+        } else if all <= count {
+            return 0;
         }
+        let mut last: Vec<u64> =
+            logs().flat_map(|log| log.after(0).rev().take(count).map(|logged| logged.place)).collect();
+        let first = last.len() - count;
+        *last.select_nth_unstable(first).1 - 1
     }
 
     /// Unsubscribes a stream from topics; without any, from all. What was published before is still to be sent.
