@@ -280,13 +280,13 @@ makes it another id.
 
 =head2 What ids reveal
 
-The number in an id is the event's position among all events of the hub. A reader of any channel can tell from two ids
-how much was published in between, to whatever channels. L</opaque_ids> hides that.
+The number in an id is the event's position among all events of the hub. From two ids, a reader of any channel can tell how
+many events were published between them, to all channels together. L</opaque_ids> hides this.
 
-Anybody can write an id. A client that sends the first id of an epoch (C<o6grvhtu-0>) is sent, of the channels that the
-application lets it follow, what C<< start => 'oldest' >> would give: all that is in the history, and never more. C<start>
-is where a client begins that says nothing; it is no protection of what was published before. With L</opaque_ids> an id
-cannot be invented, only repeated.
+A client can invent an id. If it sends the first id of an epoch (C<o6grvhtu-0>), it receives what C<< start => 'oldest' >>
+gives: everything in the history of the channels that the application lets it follow, and never more. C<start> is where a
+client without an id begins. It does not protect older events. With L</opaque_ids> a client cannot invent an id. It can only
+repeat one.
 
 Where a client has missed something that is no longer in the L</history> it is told: an event named C<gap>
 (L</gap_event>), whose data is C<{"reason":"forgotten"}>; then comes all that is left. It is told so too if its id says
@@ -369,15 +369,15 @@ where even that did not suffice it is told of a gap.
 
     max_topics => 1000
 
-How many channels and patterns one stream may be subscribed to, a whole number from 1; 1,000 by default. A request for
-more croaks.
+The maximum number of channels and patterns of one stream, a whole number from 1; 1,000 by default. A request for more
+croaks.
 
 =head2 opaque_ids
 
     opaque_ids => 1
 
-Has ids reveal nothing but their epoch: the number is enciphered (AES-128, with a key that is drawn with the epoch). An id
-then has 35 characters. False by default. To encipher an id takes well under a microsecond.
+Encrypts the number in each id, so that the id reveals only its epoch (AES-128, with a random key for each epoch). An id
+then has 35 characters. False by default. To encrypt an id takes well under a microsecond.
 
 =head2 per_process
 
@@ -501,30 +501,32 @@ the newest (C<newest>).
     my $taken = $hub->subscribe($connection, @channels);
     my $taken = $hub->subscribe($connection, @channels, {after => $id, start => 'newest'});
 
-Subscribes the stream of a L<Plack::App::EventSource::Connection> to channels, besides those that it follows already, from
-after the event with the id C<after>, by default what the client said (C<last_event_id>); without one, C<start> says where
-it begins. False if it has ended.
+Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels, in addition to those that it follows already.
+The stream resumes after the event with the id C<after>, by default the id that the client sent (C<last_event_id>). Without
+an id, C<start> says where it begins. Returns false if the stream has ended.
 
-From here on the hub holds the stream: it goes on, whether or not the application holds the connection, until its client
-leaves or it is closed. What is pushed to the connection itself is sent before events that are still in the hub.
+From now on the hub holds the stream: it stays open until its client leaves or the connection is closed, even if the
+application does not hold the connection. An event that is pushed to the connection is sent before events that are still in
+the hub.
 
-B<All subscriptions of one handler are one request.> The stream is sent nothing of them before the handler returns, so
-that no id says that the client has events of a channel that the handler had not subscribed to yet. A handler that goes on
-after it has subscribed makes the subscriptions effective with its next C<push> to the connection; so do five seconds, and
-a history that is about to drop an event which the stream is to be sent.
+B<All subscriptions of one handler are one request.> The hub sends the stream nothing of them before the handler returns. So
+no id claims that the client has events of a channel to which the handler has not subscribed yet. If the handler goes on
+after it has subscribed, the subscriptions become effective with its next C<push> to the connection, after five seconds, or
+when a history is about to drop an event that the stream is to receive.
 
-B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. If the new channels have
-events after C<after> that are older than what the stream was sent already, the stream goes back: the client is
-told the position C<after>, then come those events, then the position from which the stream went back. A client that is cut off
-in between resumes from what it has received of them: nothing is lost, and events of the other channels may come twice.
-A client that is cut off before that position was not subscribed yet: its id says nothing about the new channels.
-Subscribe to everything before the handler returns where that matters.
+B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. The new channels may have events
+after C<after> that are older than the last event that the stream was sent. Then the stream goes back: the client
+receives the position C<after>, then those events, then the position from which the stream went back. A client that loses its
+connection in between resumes after the last of them that it has received. It loses no event, but it may receive events of the other
+channels twice. A client that loses its connection before it has received the position C<after> was not subscribed yet: its
+id says nothing about the new channels. Where that matters, subscribe to everything before the handler returns.
 
-A stream whose client reads nothing, while more than L<Plack::App::EventSource/max_buffered> is buffered for it, ends with the
-reason C<slow> if a later subscription has something to tell it, whatever L</on_slow> says.
+If a client reads nothing and more than L<Plack::App::EventSource/max_buffered> is buffered for it, a later subscription that has
+something to send to the stream ends it with the reason C<slow>, whatever L</on_slow> says.
 
-Croaks if there is no channel, or one that is neither a string nor a pattern; if the stream would have more than
-L</max_topics>; if an option is wrong; and where the stream goes through the writer of a server that blocks.
+Croaks if no channel is given, if a channel is neither a string nor a pattern, if the stream would have more than
+L</max_topics> channels and patterns, if an option is wrong, or if the stream goes through the writer of a server that blocks
+(use L</follow> there).
 
 =head2 subscribers
 

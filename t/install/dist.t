@@ -42,8 +42,8 @@ my $unpacked = $tree->unpacked($tarball, 'unpacked');
 my %packed   = map { $_ => 1 } $unpacked->files;
 
 subtest 'the tarball holds what is needed' => sub {
-    ok $packed{$_}, $_
-        for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL build.rs script/build-library);
+    ok $packed{$_}, $_ for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
+        script/build-library);
     ok $packed{$_}, $_ for grep { m{^(?:src|perl|t|benches|examples|script)/} } @ours;
 };
 

@@ -368,8 +368,9 @@ middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), a
 C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream says to C<psgi.errors> which it is, and why.
 
 The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
-is one exception, and it is yours to close: Deflater filters the body if the client sends C<Accept-Encoding>. Give Deflater
-a C<content_type> without C<text/event-stream>.
+are two exceptions, and you can close both. Deflater filters the body if the client sends C<Accept-Encoding>: give Deflater
+a C<content_type> without C<text/event-stream>. L<Plack::Middleware::Chunked> filters the body if the client says HTTP/1.1:
+leave it out, for servers make chunks themselves.
 
 What is different with a native stream: the connection is closed at its end (C<Connection: close>), and requests that a
 client has sent behind the stream's are not answered, and start no stream; the server's access log, C<psgix.cleanup> and graceful stop do not wait for

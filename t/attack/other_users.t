@@ -1,0 +1,51 @@
+# Attack: another user of the machine looks for a way in. A process with streams and a hub has no file, no named socket and no
+# shared memory of its own: every descriptor that it opens for them is anonymous.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Follower;
+
+plan skip_all => 'it looks at /proc' if grep { !-e } '/proc/self/fd', '/proc/self/maps', '/proc/net/unix';
+
+# What each descriptor of this process is, by its number.
+sub descriptors {
+    return
+        map { my ($number) = m{/([0-9]+)\z}; my $what = readlink; defined $what ? ($number => $what) : () }
+        glob '/proc/self/fd/*';
+}
+
+# What this process may write to that others can map too.
+sub shared_maps {
+    open my $maps, '<', '/proc/self/maps' or die "maps: $!";
+    return map { /\A\S+ .w.s \S+ \S+ \S+\s*(.*)/ ? $1 : () } readline $maps;
+}
+
+# The sockets in the file system, or of an abstract name, by their inodes.
+sub named_sockets {
+    open my $sockets, '<', '/proc/net/unix' or die "unix: $!";
+    return map { my @column = split; @column > 7 ? ($column[6] => $column[7]) : () } readline $sockets;
+}
+
+my %before     = descriptors();
+my $hub        = EventSource::Hub->new;
+my $follower   = Follower->open($hub, 'a');
+my $descriptor = EventSource::XS->notify_fd;
+$hub->publish(a => 'b');
+is_deeply [$follower->data(1)], ['b'], 'a stream runs';
+
+my %now   = descriptors();
+my %named = named_sockets();
+my @new   = map { $now{$_} } grep { !defined $before{$_} || $before{$_} ne $now{$_} } keys %now;
+cmp_ok scalar @new, '>=', 4, 'streams have descriptors';
+is_deeply [grep { !m{\A(?:socket:|pipe:|anon_inode:)} } @new], [], 'each is a socket, a pipe or anonymous';
+is_deeply [grep { /\Asocket:\[([0-9]+)\]/ && exists $named{$1} } @new], [],
+    'no socket has a name that others could connect to';
+is_deeply [shared_maps()], [], 'no memory is shared';
+
+done_testing;
