@@ -1,6 +1,6 @@
 # The application behind t/attack (t/lib/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
 # worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so many workers
-# handle such a request.
+# handle such a request; one with meet_in_handler does so in the stream's handler.
 
 use strict;
 use warnings;
@@ -28,8 +28,8 @@ sub parameter {
 
 # Whether as many workers as asked for have come.
 sub meet {
-    my $env = shift;
-    my ($name, $count) = split /-/, parameter($env, 'meet') // return 1;
+    my ($env, $parameter) = @_;
+    my ($name, $count) = split /-/, parameter($env, $parameter || 'meet') // return 1;
     my $deadline = time + $MEET;
     open my $file, '>', "$ENV{ATTACK_FOLDER}/$name.$$" or die "$name.$$: $!\n";
     while ((my @come = glob "$ENV{ATTACK_FOLDER}/$name.*") < $count) {
@@ -53,6 +53,7 @@ sub hold {
     $held{$name} = $conn;
     $conn->on_close(sub { delete $held{$name}; report($env, "closed: $_[1]") });
     $conn->push('held');
+    meet($env, 'meet_in_handler');
     return if $conn->is_native || $env->{'psgi.nonblocking'};
     my $deadline = time + $PATIENCE;
     sleep $PAUSE while time < $deadline && $conn->push('tick');
