@@ -22,6 +22,16 @@ sub resets {
     return is join('', map { $server->reported("$path$_") } 1 .. 3), '', 'the handler does not run';
 }
 
+# A handler that ends its stream itself, which has never begun for the client.
+sub resets_before_the_end {
+    my ($server, $path) = @_;
+    for my $number (1 .. 3) {
+        my $request = sub { $server->get("$path?tag=ends$number&closes=1&" . ($_[0] =~ s/meet/meet_in_handler/r)) };
+        $server->while_handled($request, sub { $_[0]->leave(reset => 1) });
+    }
+    return $server->is_sound_ok("$path, reset before the handler ends the stream");
+}
+
 # Under Feersum the head of the response is not out then, and never will be.
 sub resets_in_handler {
     my ($server, $path) = @_;
@@ -42,6 +52,8 @@ on_each_server(
         $server->case("a client of $_ resets",                        sub { resets($server, $_) }) for @STREAMS;
         $server->case("a client of $_ resets while its handler runs", sub { resets_in_handler($server, $_) })
             for qw(/native /must-be-native /writer);
+        $server->case('a client resets before the handler ends the stream',
+            sub { resets_before_the_end($server, '/native') });
         unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
     }
 );

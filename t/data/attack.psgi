@@ -63,7 +63,8 @@ sub hold {
     $conn->on_close(sub { delete $held{$name}; report($env, "closed: $_[1]") });
     $conn->push('held');
     meet($env, 'meet_in_handler');
-    return if $conn->is_native || $env->{'psgi.nonblocking'};
+    return $conn->close if parameter($env, 'closes');
+    return              if $conn->is_native || $env->{'psgi.nonblocking'};
     my $deadline = time + $PATIENCE;
     sleep $PAUSE while time < $deadline && $conn->push('tick');
     delete $held{$name};
