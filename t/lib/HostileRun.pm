@@ -26,9 +26,9 @@ my $TURN     = 0.000_5;    # seconds to read what has come
 my $NEVER = qr/\A(?!)/;
 
 # Megabytes of a worker. The second round may need a little more than the first at one moment, for it comes at another pace:
-# 36 clients that do not read may have 128 KiB waiting each, and the allocator keeps what was needed at once. In 60 seconds a
-# round has about 1,500 streams on the slowest server and 10,000 on the fastest, so a leak of some KB a stream shows.
-my $MAY_GROW = 8;
+# 36 clients that do not read may have 128 KiB waiting each, and the allocator keeps what was needed at once. Mostly it is under
+# one megabyte. In 60 seconds a round has 4,000 clients or more, so a leak of one KB a client shows.
+my $MAY_GROW = 4;
 
 # A worker is not replaced after some requests. Streams on the writer of HTTP::Server::PSGI would hold its only process. A short
 # POST ends a worker of Starman, whatever the application is (t/attack/short_post.t).
