@@ -18,6 +18,7 @@ use JSON::PP ();
 use Plack::App::EventSource::PubSub;
 use RecordingHub qw(answer);
 use Server;
+use Socket qw(SHUT_WR);
 
 my @JSON = ('Content-Type' => 'application/json');
 my @FORM = ('Content-Type' => 'application/x-www-form-urlencoded');
@@ -139,6 +140,23 @@ sub a_client_that_leaves {
     return;
 }
 
+# A body that is short enough to be read, and shorter than its Content-Length. Starman ends the worker that reads it.
+sub a_short_body {
+    my $server = shift;
+    return if $server->{name} eq 'Starman';
+    my $before = stats($server)->{published};
+    my @short  = (method => 'POST', headers => ['Content-Length' => 1_000], then => 'short');
+    my $client = Client->get($server->port, '/eventsource/lengths', @short);
+    shutdown $client->{socket}, SHUT_WR;
+    ok $client->read_all, 'a body that ends before its Content-Length: the connection ends';
+    like $client->status // 'none', qr/\A(?:400|none)\z/, 'and the status is 400, if there is one';
+    $client->leave;
+    Client->get($server->port, '/eventsource/lengths', @short)->leave(reset => 1);
+    is stats($server)->{published}, $before, 'nothing was published';
+    unlike $server->log, qr/PubSub/, 'and there is no exception';
+    return;
+}
+
 # Nodes without number, each of them with something published to it.
 sub nodes {
     my $server = shift;
@@ -176,6 +194,7 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
         nodes($server);
         $reader->leave;
         a_client_that_leaves($server);
+        a_short_body($server);
         $server->stop;
     };
 }

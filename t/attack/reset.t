@@ -1,5 +1,5 @@
-# A client resets its connection when its request has been read and its stream has not begun. That is no error of the
-# application, and costs nothing.
+# A client resets its connection when its request has been read and its stream has not begun, or while its handler runs. That is
+# no error of the application, and costs nothing.
 
 use strict;
 use warnings;
@@ -22,11 +22,38 @@ sub resets {
     return is join('', map { $server->reported("$path$_") } 1 .. 3), '', 'the handler does not run';
 }
 
+# A handler that ends its stream itself, which has never begun for the client.
+sub resets_before_the_end {
+    my ($server, $path) = @_;
+    for my $number (1 .. 3) {
+        my $request = sub { $server->get("$path?tag=ends$number&closes=1&" . ($_[0] =~ s/meet/meet_in_handler/r)) };
+        $server->while_handled($request, sub { $_[0]->leave(reset => 1) });
+    }
+    return $server->is_sound_ok("$path, reset before the handler ends the stream");
+}
+
+# Under Feersum the head of the response is not out then, and never will be.
+sub resets_in_handler {
+    my ($server, $path) = @_;
+    my @tags = map { "$path-in-handler$_" } 1 .. 3;
+    for my $tag (@tags) {
+        my $request = sub { $server->get("$path?tag=$tag&" . ($_[0] =~ s/meet/meet_in_handler/r)) };
+        $server->while_handled($request, sub { $_[0]->leave(reset => 1) });
+    }
+    $server->is_sound_ok("$path, reset while the handler runs") or return;
+    return is_deeply [map { $server->reported($_) =~ /^closed: (.*)$/m } @tags], [('client') x 3],
+        'each stream ends with the reason client';
+}
+
 on_each_server(
     sub {
         my $server = shift;
         $server->prepare(@STREAMS);
-        $server->case("a client of $_ resets", sub { resets($server, $_) }) for @STREAMS;
+        $server->case("a client of $_ resets",                        sub { resets($server, $_) }) for @STREAMS;
+        $server->case("a client of $_ resets while its handler runs", sub { resets_in_handler($server, $_) })
+            for qw(/native /must-be-native /writer);
+        $server->case('a client resets before the handler ends the stream',
+            sub { resets_before_the_end($server, '/native') });
         unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
     }
 );

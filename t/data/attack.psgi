@@ -1,6 +1,7 @@
 # The application behind t/attack (t/lib/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
 # worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so many workers
-# handle such a request.
+# handle such a request; one with meet_in_handler does so in the stream's handler. With ATTACK_PUBLISHES, a number of events for
+# the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to the streams there.
 
 use strict;
 use warnings;
@@ -9,7 +10,9 @@ use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
 use Journal;
+use Numbered qw(numbered);
 use Plack::App::EventSource;
+use Plack::App::EventSource::PubSub;
 use Plack::Builder;
 use Time::HiRes qw(sleep time);
 
@@ -18,18 +21,24 @@ my $MEET     = 5;       # seconds until a request no longer waits for others
 my $PAUSE    = 0.01;    # seconds
 
 my $journal = Journal->open("$ENV{ATTACK_FOLDER}/journal");
-my $hub     = EventSource::Hub->new(per_process => 1, history => {events => 10});
+my $hub     = EventSource::Hub->new(per_process => 1, history => {events => $ENV{ATTACK_PUBLISHES} || 10});
+my $pubsub =
+    Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new(per_process => 1), authorize => sub { 1 });
 my %held;
+my $published = 0;
+
+# What waits for a client that does not read is bounded, so that the memory of two rounds can be compared.
+my @BOUNDED = $ENV{ATTACK_PUBLISHES} ? (max_buffered => 131_072) : ();
 
 sub parameter {
     my ($env, $name) = @_;
-    return $env->{QUERY_STRING} =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
+    return ($env->{QUERY_STRING} // '') =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
 }
 
 # Whether as many workers as asked for have come.
 sub meet {
-    my $env = shift;
-    my ($name, $count) = split /-/, parameter($env, 'meet') // return 1;
+    my ($env, $parameter) = @_;
+    my ($name, $count) = split /-/, parameter($env, $parameter || 'meet') // return 1;
     my $deadline = time + $MEET;
     open my $file, '>', "$ENV{ATTACK_FOLDER}/$name.$$" or die "$name.$$: $!\n";
     while ((my @come = glob "$ENV{ATTACK_FOLDER}/$name.*") < $count) {
@@ -53,10 +62,21 @@ sub hold {
     $held{$name} = $conn;
     $conn->on_close(sub { delete $held{$name}; report($env, "closed: $_[1]") });
     $conn->push('held');
-    return if $conn->is_native || $env->{'psgi.nonblocking'};
+    meet($env, 'meet_in_handler');
+    return $conn->close if parameter($env, 'closes');
+    return              if $conn->is_native || $env->{'psgi.nonblocking'};
     my $deadline = time + $PATIENCE;
     sleep $PAUSE while time < $deadline && $conn->push('tick');
     delete $held{$name};
+    return;
+}
+
+# Short and long events by turns; now and then a very long one.
+sub publish {
+    my $number = ++$published;
+    my $event  = numbered($number, $number % 50 ? 10 + $number * 97 % 3_000 : 50_000);
+    $hub->publish(a => {data => $event->{data}});
+    $_->push($event) for values %held;
     return;
 }
 
@@ -92,6 +112,8 @@ sub state_of_worker {
             met         => meet($env),
             descriptors => scalar(() = glob '/proc/self/fd/*'),
             open        => EventSource::XS->stats->{open},
+            epoch       => $hub->epoch,
+            published   => $published,
         }
     );
 }
@@ -111,17 +133,20 @@ builder {
             my $env = shift;
             EventSource::XS->dispatch;
             meet($env) if $env->{PATH_INFO} ne '/state';
+            publish()  if $env->{PATH_INFO} ne '/state' && $ENV{ATTACK_PUBLISHES};
             return $app->($env);
         };
     };
     mount '/state'            => $state;
     mount '/dies-in-opening'  => source(\&hold, max_buffered => bless [], 'DyingNumber');
     mount '/plain'            => answer(sub { 'plain' });
-    mount '/native'           => source(\&hold);
+    mount '/native'           => source(\&hold, @BOUNDED);
     mount '/must-be-native'   => source(\&hold, native => 1);
-    mount '/writer'           => source(\&hold, native => 0);
+    mount '/writer'           => source(\&hold, native => 0, @BOUNDED);
     mount '/hub'              => hub_app();
     mount '/hub-on-writer'    => hub_app(native => 0);
+    mount '/oldest'           => hub_app(start  => 'oldest');
+    mount '/publisher'        => $pubsub->to_app;
     mount '/follow'           => source(\&follow);
     mount '/follow-on-writer' => source(\&follow, native => 0);
     mount '/conditional'      => builder { enable 'ConditionalGET'; $tagged };

@@ -88,6 +88,15 @@ sub case {
     return subtest $name => $code;
 }
 
+# A client of the stream at a path in each worker, when all of these streams have begun.
+sub everywhere {
+    my ($self, $path) = @_;
+    my $meet    = $self->_meeting;
+    my @clients = map { $self->get("$path?meet=$meet&tag=prepared") } 1 .. $self->{count};
+    $_->read_until(qr/^(?:data|id): /m) || die "AttackedServer: no stream at $path: " . $_->body for @clients;
+    return @clients;
+}
+
 # A client that stays.
 sub get {
     my ($self, $path, %option) = @_;
@@ -120,10 +129,7 @@ sub reported { return $_[0]{journal}->told($_[1]) }
 sub prepare {
     my ($self, @paths) = @_;
     for my $path (@paths) {
-        my $meet    = $self->_meeting;
-        my @clients = map { $self->get("$path?meet=$meet&tag=prepared") } 1 .. $self->{count};
-        $_->read_until(qr/^(?:data|id): /m) || die "AttackedServer: no stream at $path: " . $_->body for @clients;
-        $_->leave for @clients;
+        $_->leave for $self->everywhere($path);
     }
     my @states;
     my $is_idle = sub {

@@ -11,6 +11,10 @@ use EventSource::Stream::Native;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 use POSIX           ();
+use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+# Seconds between two looks whether Feersum has given up a response whose head is not out.
+my $LOOK = 1;
 
 # Public methods
 
@@ -26,9 +30,21 @@ sub begin {
     );
     return (undef, $why, $writer) if !$stream;
 
-    # If its head never goes out the stream ends by itself; Feersum's writer is let go of then.
+ # If the head never goes out, because the client does not read, the stream ends by itself at its timeout, and Feersum's
+ # writer is released. If the client has left, Feersum closes the connection without calling anybody.
     my $patience;
-    $patience = EV::timer($setting->{timeout}, 0, sub { undef $patience; _let_go($writer) });
+    my $until = EV::now() + $setting->{timeout};
+    my $look  = $setting->{timeout} < $LOOK ? $setting->{timeout} : $LOOK;
+    $patience = EV::timer(
+        $look, $look,
+        sub {
+            my $is_closed = $writer->fileno < 0;
+            return if !$is_closed && EV::now() < $until;
+            undef $patience;
+            _hang_up($stream) if $is_closed;
+            _let_go($writer);
+        }
+    );
     $writer->poll_cb(
         sub {
             undef $patience;
@@ -79,6 +95,17 @@ sub _gone {
     return EventSource::Stream::Writer->ended('client', $env, %$setting);
 }
 
+# Attaches the stream to a socket whose other end is closed, so that the stream ends as any other whose client has left. A stream
+# that the application has ended already would otherwise wait for its socket until its timeout.
+sub _hang_up {
+    my $stream = shift;
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $stream->_fail;
+    my $socket = EventSource::XS::_duplicate(fileno $ours);
+    return                if defined $socket && $stream->_attach($socket);
+    POSIX::close($socket) if defined $socket;
+    return $stream->_fail;
+}
+
 # Nothing more is to come through Feersum.
 sub _let_go {
     my $writer = shift;
@@ -119,7 +146,8 @@ EventSource::Stream::Takeover::Feersum - Takes a response over from Feersum
 =head1 DESCRIPTION
 
 Feersum sends the head of a response when its event loop comes to it. Until then what is written waits in the stream,
-however much it is, but not longer than its C<timeout>; then the stream is attached to a duplicate of the client's socket, F</dev/null> put in
+however much it is, but not longer than its C<timeout>. If the client leaves before, the stream ends within a second or two. When
+the head is out, the stream is attached to a duplicate of the client's socket, F</dev/null> put in
 its place, and Feersum's writer closed.
 
 C<psgix.io> is dangerous under Feersum: whoever fetches it, even by copying the environment (C<{%$env}>), gets a handle on

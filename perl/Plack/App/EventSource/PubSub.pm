@@ -35,6 +35,9 @@ my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
+# What uWSGI dies of when a body does not come.
+my $NOT_READ = qr/\A(?:error|timeout) during read\(/;
+
 # Public methods
 
 sub call {
@@ -182,7 +185,7 @@ sub _publish {
     return $refusal if $refusal;
     (my $event, $trouble) = _event($env, $body);
     return _text(400, $trouble) if defined $trouble;
-    local $@;
+    local ($@, $SIG{__DIE__});    # a handler of the server or the application would report what a client sent
     my $id = eval { $self->hub->publish($channel, $event) };
     return _own(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
     ($trouble) = ref $@ ? () : _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
@@ -276,7 +279,7 @@ sub _event {
     return (undef, $trouble) if defined $trouble;
     my ($unknown) = grep { !$FIELD{$_} } sort keys %$event;
     return (undef, "There is no field '$unknown'") if defined $unknown;
-    local $@;
+    local ($@, $SIG{__DIE__});
     return (undef, _without_place($@) =~ s/\AEventSource::XS: //r)
         if !eval { EventSource::XS::format_event($event); 1 };
     $trouble = _not_for_readers($event);
@@ -299,7 +302,7 @@ sub _event_in_form {
 
 sub _event_in_json {
     my $body = shift;
-    local $@;
+    local ($@, $SIG{__DIE__});
     no warnings 'utf8';    # characters that are for nobody are no trouble of ours
     my $event = defined _characters($body) && eval { $JSON->decode($body) };
     return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
@@ -399,13 +402,19 @@ sub _preflight {
     return [204, [Allow => $ALLOWED, @headers], []];
 }
 
-# So many bytes of the body, or fewer if it ends; undef if that fails. The application may have read them before.
+# So many bytes of the body, or fewer if it ends; undef if that fails. The application may have read them before. uWSGI dies
+# when the client leaves or sends nothing; an exception of anybody else, such as the handler of a signal, is passed on.
 sub _read {
     my ($env,   $length) = @_;
     my ($input, $body)   = ($env->{'psgi.input'}, '');
     $input->seek(0, 0) if $env->{'psgix.input.buffered'};
     while (length $body < $length) {
-        my $count = $input->read($body, $length - length $body, length $body);
+        my ($count, $trouble);
+        {
+            local ($@, $SIG{__DIE__});
+            $trouble = $@ if !eval { $count = $input->read($body, $length - length $body, length $body); 1 };
+        }
+        die $trouble if defined $trouble && (ref $trouble || $trouble !~ $NOT_READ);
         return undef if !defined $count;
         last         if !$count;
     }
