@@ -273,8 +273,9 @@ impl<I: Io> Reactor<I> {
     /// Sends what waits and was not tried yet.
     pub fn flush(&mut self, now: Instant) {
         self.offer(now);
-        self.lagging_calls = Self::LAGGING_CALLS; // for the next turn
-                                                  // Only now: a client that keeps up misses nothing, however short the history is.
+        // The next turn has as many calls again.
+        self.lagging_calls = Self::LAGGING_CALLS;
+        // Evicting comes last: a client that keeps up misses nothing, however short the history is.
         self.hubs.forget(now);
         // Here, for the last stream may have ended by what was sent to it.
         if self.open_streams == 0 && self.finishing.take().is_some() {
