@@ -5,6 +5,7 @@
 //! reads the older events of the new topics only, a stream that has unsubscribed still reads what was published before.
 //! A cursor never holds events: what a stream is behind stays in the log.
 
+use super::glob::Glob;
 use super::{Gap, Topics};
 
 /// A stream's position in the sequence, and its topics.
@@ -27,6 +28,8 @@ pub(super) struct Parts {
     pub(super) list: Vec<Part>,
     /// What is still to be sent of channels that were unsubscribed from. They come before the list.
     pub(super) leaving: Vec<Leaving>,
+    /// Patterns that were unsubscribed from: of channels that have vanished that is all that is known.
+    pub(super) left_patterns: Vec<LeftPattern>,
     /// Where each part of the list resumes, until [`begin`](super::Hub::begin) tells the client; then empty.
     pub(super) opening: Vec<ResumePoint>,
     /// A gap through this number was reported. Each event up to it is followed by a position that says so.
@@ -63,6 +66,16 @@ pub(super) struct Leaving {
     pub(super) part: u64,
     pub(super) excuse: Excuse,
     pub(super) plain: u64,
+}
+
+/// A pattern that the stream has unsubscribed from. The parts that were there then need nothing of what it matches, through
+/// a sequence number: the stream has it.
+#[derive(Debug)]
+pub(super) struct LeftPattern {
+    pub(super) glob: Glob,
+    pub(super) through: u64,
+    /// The last of those parts.
+    pub(super) part: u64,
 }
 
 /// Which evictions need no report: those through a sequence number that happened before a time on the hub's clock of
@@ -127,12 +140,12 @@ impl Parts {
     }
 
     fn count(&self) -> usize {
-        self.list.len() + self.leaving.len()
+        self.list.len() + self.leaving.len() + self.left_patterns.len()
     }
 
     /// Whether there is but one part, so that its topics tell all about it.
     pub(super) fn is_one(&self) -> bool {
-        self.list.len() == 1 && self.leaving.is_empty()
+        self.list.len() == 1 && self.leaving.is_empty() && self.left_patterns.is_empty()
     }
 }
 
@@ -187,6 +200,7 @@ impl Cursor {
             _ => return,
         };
         parts.leaving.retain(|leaving| leaving.until > seq);
+        parts.left_patterns.retain(|left| left.through > seq);
         let is_level = |part: &Part| part.after.max(part.excuse.through) <= seq;
         if parts.boundary(seq).is_none() && parts.leaving.is_empty() && parts.list.iter().all(is_level) {
             self.parts = None;

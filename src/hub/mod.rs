@@ -141,6 +141,16 @@ pub enum Notice {
     Event(Shared),
 }
 
+impl Notice {
+    /// About how many bytes it is.
+    fn len(&self) -> usize {
+        match self {
+            Self::Position(block) | Self::Gap(block) => block.len(),
+            Self::Event(event) => event.len(),
+        }
+    }
+}
+
 /// What a stream follows: a name's place among the channels, or a pattern's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum TopicId {

@@ -1,6 +1,6 @@
 //! What a stream is still to be sent, and what of that was evicted.
 
-use super::cursor::{Excuse, Leaving, Parts};
+use super::cursor::{Excuse, Leaving, LeftPattern, Parts};
 use super::merge::{Picked, Source};
 use super::*;
 
@@ -100,8 +100,15 @@ impl Hub {
         /// From so many logs on it is quicker to look at what was published than at each of them.
         const MANY: usize = 8;
         let Cursor { seq, ref topics, ref parts, is_conflated } = *cursor;
-        if parts.is_some() {
-            return self.pending_at(cursor, seq, None);
+        match parts {
+            Some(parts) if parts.is_one() && parts.opening.is_empty() => {
+                let part = &parts.list[0];
+                let after = part.after.max(seq);
+                let conflates = self.settings.on_slow == OnSlow::Newest && part.plain <= after;
+                return self.pending(&part.topics, after, conflates);
+            }
+            Some(_) => return self.pending_at(cursor, seq, None),
+            None => {}
         }
         if seq >= self.newest {
             return Merge::Nothing;
@@ -194,19 +201,28 @@ impl Hub {
     ) -> u64 {
         let intervals = self.intervals(cursor, after);
         let of_part = intervals.iter().filter(|interval| interval.part == Some(number));
-        let of_channels = of_part.filter_map(missed).max().unwrap_or(0);
+        let (before, part) = (&parts.list[..number], &parts.list[number]);
+        let is_settled = |name: &[u8], through: u64| {
+            let settles = |left: &LeftPattern| part.serial <= left.part && through <= left.through;
+            parts.left_patterns.iter().any(|left| settles(left) && left.glob.matches(name))
+        };
+        let of_channel = |interval: &Interval| {
+            let name = &self.channels[interval.channel].name;
+            missed(interval).filter(|through| !is_settled(name, *through))
+        };
+        let of_channels = of_part.filter_map(of_channel).max().unwrap_or(0);
         let has = |topics: &[TopicId], name: &[u8]| {
             topics.iter().any(|topic| match topic {
                 TopicId::Channel(_) => false,
                 TopicId::Pattern(at) => self.patterns[*at as usize].glob.matches(name),
             })
         };
-        let (before, part) = (&parts.list[..number], &parts.list[number]);
         if !part.topics.iter().any(|topic| matches!(topic, TopicId::Pattern(_))) {
             return of_channels; // a channel that is subscribed to by its name does not vanish
         }
         let of_gone = self.gone.forgotten(|name, evicted| {
             part.excuse.misses(after.max(part.after), evicted.through, evicted.clock)
+                && !name.map_or(false, |name| is_settled(name, evicted.through))
                 && name
                     .map_or(true, |name| has(&part.topics, name) && !before.iter().any(|part| has(&part.topics, name)))
         });

@@ -170,7 +170,17 @@ impl Hub {
             }
             notices.push(self.skip(cursor));
         }
-        let events = self.pending_of(cursor).scan(most_bytes, |room, logged| {
+        let mut room = most_bytes;
+        while cursor.is_replaying() {
+            let replayed = self.replay(cursor);
+            let fits = room.checked_sub(replayed.iter().map(Notice::len).sum());
+            notices.extend(replayed);
+            match fits {
+                Some(rest) => room = rest,
+                None => return Err(notices),
+            }
+        }
+        let events = self.pending_of(cursor).scan(room, |room, logged| {
             let fits = room.checked_sub(logged.event.len());
             *room = fits.unwrap_or(0);
             Some(fits.map(|_| Notice::Event(logged.event.clone())))

@@ -1,6 +1,6 @@
 //! Subscribing, resuming, unsubscribing, leaving.
 
-use super::cursor::{Excuse, Leaving, ResumePoint};
+use super::cursor::{Excuse, Leaving, LeftPattern, ResumePoint};
 use super::pending::Interval;
 use super::*;
 
@@ -230,9 +230,18 @@ impl Hub {
         }
         let leaving = if cursor.is_opening() { Vec::new() } else { self.leaving(cursor, &kept) };
         if cursor.parts.is_some() || !leaving.is_empty() {
+            let seq = cursor.seq;
             let parts = cursor.parts();
             parts.leaving.extend(leaving);
             let left: HashSet<TopicId> = left.iter().copied().collect();
+            for part in parts.list.iter().filter(|part| part.after > seq) {
+                for topic in part.topics.iter().filter(|topic| left.contains(topic)) {
+                    if let TopicId::Pattern(at) = topic {
+                        let glob = self.patterns[*at as usize].glob.clone();
+                        parts.left_patterns.push(LeftPattern { glob, through: part.after, part: parts.serials });
+                    }
+                }
+            }
             for part in &mut parts.list {
                 let kept: Vec<TopicId> = part.topics.iter().copied().filter(|topic| !left.contains(topic)).collect();
                 part.topics = kept.into();

@@ -296,11 +296,14 @@ impl<I: Io> Reactor<I> {
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
             // A client that reads on is offered all before anything is evicted: a burst says nothing about it.
-            if self.dirty.is_empty() || !self.hubs.have_grown() {
-                break;
+            let is_offered = |reactor: &Self| reactor.dirty.is_empty() || !reactor.hubs.have_grown();
+            if is_offered(self) {
+                self.send_to_lagging(now); // of which some may have caught up
+                if is_offered(self) {
+                    break;
+                }
             }
         }
-        self.send_to_lagging(now);
     }
 
     /// Sends to streams that lag, which take turns, as many calls a turn as may be: they may be many, each with much to
@@ -474,7 +477,9 @@ impl<I: Io> Reactor<I> {
     }
 
     fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
-        self.push_behind(id, now);
+        if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
+            self.push_behind(id, now);
+        }
         // What the client takes now need not be dropped.
         if self.entry(id).map_or(false, |entry| entry.stream.drops_for(event.len())) {
             self.flush_one(id.slot, now);
