@@ -112,6 +112,14 @@ impl Excuse {
     }
 }
 
+impl Part {
+    /// Through which number the stream has all that it is to have: it was sent that, or told of a gap.
+    pub(super) fn settled(&self) -> u64 {
+        let told = if self.excuse.before == u64::MAX { self.excuse.through } else { 0 };
+        self.after.max(told)
+    }
+}
+
 impl Parts {
     /// A gap through a sequence number is reported to a stream: whatever of that is evicted from here on its client has been
     /// told of.

@@ -234,11 +234,11 @@ impl Hub {
             let parts = cursor.parts();
             parts.leaving.extend(leaving);
             let left: HashSet<TopicId> = left.iter().copied().collect();
-            for part in parts.list.iter().filter(|part| part.after > seq) {
+            for part in parts.list.iter().filter(|part| part.settled() > seq) {
                 for topic in part.topics.iter().filter(|topic| left.contains(topic)) {
                     if let TopicId::Pattern(at) = topic {
                         let glob = self.patterns[*at as usize].glob.clone();
-                        parts.left_patterns.push(LeftPattern { glob, through: part.after, part: parts.serials });
+                        parts.left_patterns.push(LeftPattern { glob, through: part.settled(), part: parts.serials });
                     }
                 }
             }
