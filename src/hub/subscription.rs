@@ -211,7 +211,7 @@ impl Hub {
         let all: usize = logs().map(|log| log.after(0).len()).sum();
         if count == 0 {
             return self.newest;
-        } else if all <= count {
+        } else if all < count {
             return 0;
         }
         let mut last: Vec<u64> =

@@ -170,6 +170,7 @@ fn a_stream_begins_with_its_position_wherever_it_starts() {
         ("a", Start::Oldest, "@e-0-1, 3, 5, 7"),
         ("a", Start::Last(2), "@e-4, 5, 7"),
         ("a", Start::Last(0), "@e-8"),
+        ("a", Start::Last(3), "@e-2, 3, 5, 7"),
         ("a", Start::Last(9), "@e-0-1, 3, 5, 7"),
         ("a b", Start::Oldest, "@e-0-2, 3, 4, 5, 6, 7, 8"),
         ("a b", Start::Last(3), "@e-5, 6, 7, 8"),
