@@ -101,6 +101,15 @@ pub(super) struct ResumePoint {
 }
 
 impl Excuse {
+    /// Through which number nothing has to be reported any more, whenever it is evicted.
+    pub(super) fn settles(self) -> u64 {
+        if self.before == u64::MAX {
+            self.through
+        } else {
+            0
+        }
+    }
+
     /// The same, with a gap reported through `through` or later.
     pub(super) fn reported(self, through: u64) -> Self {
         Self { through: self.through.max(through), before: u64::MAX }
@@ -115,8 +124,7 @@ impl Excuse {
 impl Part {
     /// Through which number the stream has all that it is to have: it was sent that, or told of a gap.
     pub(super) fn settled(&self) -> u64 {
-        let told = if self.excuse.before == u64::MAX { self.excuse.through } else { 0 };
-        self.after.max(told)
+        self.after.max(self.excuse.settles())
     }
 }
 

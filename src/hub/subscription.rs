@@ -298,7 +298,8 @@ impl Hub {
             let last = self.entries_of(&interval).and_then(|entries| entries.last()).map(|last| last.place);
             let is_of_others = kept.iter().any(|kept| kept.contains(&interval.channel));
             let Interval { channel, after, excuse, plain, .. } = interval;
-            let until = last.or(Some(after).filter(|_| is_of_others))?;
+            let settled = excuse.settles().max(after);
+            let until = if is_of_others { last.unwrap_or(settled).max(settled) } else { last? };
             let serial = self.channels[channel].serial;
             Some(Leaving { channel, serial, after, until, part, excuse, plain })
         });
