@@ -119,7 +119,9 @@ sub closes_a_full_house {
     my ($retry) = $second->text =~ /\Aretry: (\d+)\r\n\r\n\z/;
     ok defined $retry && $retry >= 2_000 && $retry <= 4_000, 'with a time to come back at' or diag $second->body;
     is $stage->told($second), '', 'and without its handler';
-    like $stage->ask('/stats'), qr/\brefused=1\b.*\bclosed\.server=1\b/, 'both are counted';
+    my ($counted, $stats) = (qr/\brefused=1\b.*\bclosed\.server=1\b/, '');
+    wait_until($DEADLINE, sub { ($stats = $stage->ask('/stats')) =~ $counted });
+    like $stats, $counted, 'both are counted';
     $first->leave;
     ends_by($stage, $first, 'client');
     return;
