@@ -34,6 +34,11 @@ impl Hub {
         self.channels_of(topics).map(move |at| &self.channels[at].log)
     }
 
+    /// Whether a stream may still have something to be sent of what was published already.
+    pub fn is_behind(&self, cursor: &Cursor) -> bool {
+        cursor.seq < self.newest
+    }
+
     /// How many logs have to be looked at to find what a stream is sent next.
     pub fn logs_to_merge(&self, cursor: &Cursor) -> usize {
         let channels = |topic: &TopicId| match topic {

@@ -52,7 +52,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn go_on_draining(&mut self, now: Instant) {
         let mut drains = std::mem::take(&mut self.drains);
         for (hub, drain) in &mut drains {
-            while let Some(id) = drain.next(now) {
+            for id in std::iter::from_fn(|| drain.next(now)).take(Self::ENDS) {
                 // What follows nothing of that hub any more is the application's again, or another hub's.
                 let following = self.entry(id).and_then(|entry| entry.following.as_ref());
                 if following.map_or(false, |following| following.is_of(*hub)) {

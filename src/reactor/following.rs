@@ -288,6 +288,20 @@ impl<I: Io> Reactor<I> {
         if is_opening && holds {
             self.hold(id, now);
         } else {
+            self.mark_by_position(id);
+        }
+    }
+
+    /// Has a stream that resumes take its turn with others that lag, and any other sent its position at once.
+    fn mark_by_position(&mut self, id: StreamId) {
+        let is_behind = |hubs: &Hubs, of: &Following| hubs.get(of.hub).map_or(false, |hub| hub.is_behind(&of.cursor));
+        let following = match self.entries.get(id.slot as usize) {
+            Some(Some(entry)) => entry.following.as_deref(),
+            _ => None,
+        };
+        if following.map_or(false, |following| is_behind(&self.hubs, following)) {
+            self.mark_lagging(id.slot);
+        } else {
             self.mark(id.slot);
         }
     }
@@ -307,7 +321,7 @@ impl<I: Io> Reactor<I> {
             if let Some(Following { hub, cursor }) = entry.following.as_deref_mut() {
                 let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
                 notify(&mut entry.stream, notices, id, answers);
-                self.mark(id.slot);
+                self.mark_by_position(id);
             }
         }
     }

@@ -185,6 +185,8 @@ impl<I: Io> Reactor<I> {
     const DRAINED_BYTES: u32 = 1 << 20;
     /// So long at most a stream waits for its handler to subscribe it to more.
     const HOLD: Duration = Duration::from_secs(5);
+    /// At most so many streams of a hub end in a turn because it is drained.
+    const ENDS: usize = 64;
     /// So often a slow client's socket is tried at most before the client is given up.
     const LAST_TRIES: usize = 64;
     /// At most so many calls a turn for streams that lag, so that those who keep up do not wait for them long.
@@ -344,7 +346,7 @@ impl<I: Io> Reactor<I> {
         }
         self.begin_held(now);
         self.begin_before_eviction(now);
-        if self.dirty.is_empty() {
+        if !self.is_busy() {
             self.hubs.expire(now); // else what was published is offered before
         }
         self.go_on_draining(now);
