@@ -74,6 +74,17 @@ pub(super) struct Channel {
     pub(super) has_grown: bool,
 }
 
+impl Channel {
+    /// Through which sequence number its log has evicted anything, if it has evicted something after a time; else 0.
+    pub(super) fn forgotten_since(&self, clock: u64) -> u64 {
+        if self.evicted_at > clock {
+            self.log.forgotten()
+        } else {
+            0
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) glob: Glob,

@@ -157,14 +157,7 @@ impl Hub {
     /// The same, of what was evicted after a time.
     fn forgotten_since(&self, topics: &[TopicId], clock: u64) -> u64 {
         let forgotten = topics.iter().map(|topic| match topic {
-            TopicId::Channel(at) => {
-                let channel = &self.channels[*at as usize];
-                if channel.evicted_at > clock {
-                    channel.log.forgotten()
-                } else {
-                    0
-                }
-            }
+            TopicId::Channel(at) => self.channels[*at as usize].forgotten_since(clock),
             TopicId::Pattern(at) => self.patterns[*at as usize].forgotten.since(clock),
         });
         forgotten.max().unwrap_or(0)
@@ -239,17 +232,18 @@ impl Hub {
         let part = &parts.list[number];
         let after = part.after.max(cursor.seq);
         let forgotten = self.forgotten(&part.topics);
-        if forgotten.max(self.lost(&part.topics)) <= after {
+        let lost = self.lost(&part.topics);
+        if forgotten.max(lost) <= after {
             return 0;
         }
         let since = self.forgotten_since(&part.topics, part.excuse.before);
-        let missed = self.missed_at(after, part.excuse, part.plain, forgotten, self.lost(&part.topics), since);
+        let missed = self.missed_at(after, part.excuse, part.plain, forgotten, lost, since);
         if missed == 0 || parts.is_one() {
             return missed;
         }
         self.missed_apart(cursor, parts, number, cursor.seq, &|interval| {
-            let Channel { log, evicted_at, .. } = &self.channels[interval.channel];
-            let since = if *evicted_at > part.excuse.before { log.forgotten() } else { 0 };
+            let channel = &self.channels[interval.channel];
+            let (log, since) = (&channel.log, channel.forgotten_since(part.excuse.before));
             let missed =
                 self.missed_at(interval.after, part.excuse, interval.plain, log.forgotten(), log.lost(), since);
             Some(missed).filter(|missed| *missed > 0)
@@ -276,13 +270,13 @@ impl Hub {
     /// The same, of a channel that the stream has left.
     pub(super) fn overtaken_leaving(&self, cursor: &Cursor, leaving: &Leaving) -> u64 {
         let &Leaving { after, until, excuse, plain, .. } = leaving;
-        let Channel { log, evicted_at, .. } = match self.left_channel(leaving) {
+        let channel = match self.left_channel(leaving) {
             Some(channel) => channel,
             // It has vanished with all its events.
             None if excuse.misses(after.max(cursor.seq), until, u64::MAX) => return until,
             None => return 0,
         };
-        let since = if *evicted_at > excuse.before { log.forgotten() } else { 0 };
+        let (log, since) = (&channel.log, channel.forgotten_since(excuse.before));
         let [forgotten, lost, since] = [log.forgotten(), log.lost(), since].map(|through| through.min(until));
         self.missed_at(after.max(cursor.seq), excuse, plain, forgotten, lost, since)
     }

@@ -88,9 +88,7 @@ impl Hub {
         let seq = cursor.seq;
         let parts = cursor.parts();
         parts.report(through);
-        parts
-            .leaving
-            .retain(|leaving| self.channels.get(leaving.channel).map_or(false, |at| at.serial == leaving.serial));
+        parts.leaving.retain(|leaving| self.left_channel(leaving).is_some());
         let here = Position { place: seq, told: Some(parts.told) };
         self.gap_notice(here, Gap::Slow)
     }

@@ -121,7 +121,7 @@ impl Hub {
         // If something of the history is missing the client is told that, whatever else it was to be told.
         let gap = point.gap.filter(|gap| forgotten.is_none() || *gap != Gap::Unknown).or(forgotten);
         // A client that was told of nothing may still miss what it was to begin with, if there is any of that.
-        let may_miss = point.is_unheard() && self.has_before(cursor, number, floor);
+        let may_miss = point.is_unheard() && through.is_some() && self.has_before(cursor, number, floor);
         let before = if may_miss { self.evictions } else { u64::MAX };
         let is_newest = self.settings.on_slow == OnSlow::Newest;
         let parts = cursor.parts();
