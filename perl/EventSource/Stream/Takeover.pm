@@ -13,7 +13,7 @@ use EventSource::Stream::Takeover::Feersum;
 use EventSource::XS ();
 use IO::Select;
 use Scalar::Util qw(blessed);
-use Socket       qw(AF_UNIX MSG_DONTWAIT PF_UNSPEC SOCK_STREAM);
+use Socket       qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 
 # The most that a response may have in headers: what the socketpair holds, many times over.
 my $MAX_HEAD = 32_768;
@@ -113,7 +113,8 @@ sub _doubt {
 }
 
 # What the server has been given to write so far, and the server itself, go back to where they were. Whatever happens,
-# the server has its socket again.
+# the server has its socket again. SIGPIPE is avoided by a flag: a local $SIG{PIPE} would not restore a handler that was set
+# in C, such as uWSGI's, and the next broken connection would kill the worker.
 sub _give_back {
     my $self   = shift;
     my $socket = delete $self->{socket};
@@ -122,9 +123,8 @@ sub _give_back {
     EventSource::XS::_replace($self->{number}, $socket);
     if (CORE::open my $client, '+<&=', $socket) {
         my $select = IO::Select->new($client);
-        local $SIG{PIPE} = 'IGNORE';
         while (length $self->{captured}) {
-            my $sent = CORE::send $client, $self->{captured}, MSG_DONTWAIT;
+            my $sent = CORE::send $client, $self->{captured}, MSG_DONTWAIT | MSG_NOSIGNAL;
             if    (defined $sent) { substr $self->{captured}, 0, $sent, '' }
             elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($PATIENCE)) { last }
         }

@@ -119,7 +119,7 @@ sub end {
     my $writer = delete $self->{writer};
     $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
     local $@;
-    eval { $writer->close } if !$self->{is_abandoned};
+    eval { $writer->close } if $writer && !$self->{is_abandoned};    # gone first in global destruction
 
     for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;

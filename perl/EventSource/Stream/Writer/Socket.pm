@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 
 use Errno ();
 use IO::Select;
+use Socket qw(MSG_NOSIGNAL);
 
 sub new {
     my ($class, $socket) = @_;
@@ -28,9 +29,8 @@ sub close {
 sub write {
     my ($self, $bytes) = @_;
     my $socket = $self->{socket} or die "There is no socket to write to\n";
-    local $SIG{PIPE} = 'IGNORE';
     while (length $bytes) {
-        my $count = syswrite $socket, $bytes;
+        my $count = send $socket, $bytes, MSG_NOSIGNAL;    # a local $SIG{PIPE} would lose a handler set in C
         if    (defined $count)                { substr $bytes, 0, $count, '' }
         elsif ($!{EAGAIN} || $!{EWOULDBLOCK}) { IO::Select->new($socket)->can_write }
         elsif (!$!{EINTR})                    { die "The client has left: $!\n" }

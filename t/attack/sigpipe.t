@@ -1,0 +1,61 @@
+# A client that resets its connection raises no SIGPIPE in its server: streams leave the server's disposition of each
+# signal as it is. uWSGI's SIGPIPE handler is set in C, so perl knows nothing of it and cannot restore it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Client;
+use Deadline  qw(wait_until);
+use Developer qw(needs only_developers);
+use Server;
+use Test::More;
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# The signals that each process ignores and those that it handles: the first 31, for the C library keeps 32 and 33 for its
+# threads. Without the process ids: Starman starts another worker when a TLS handshake fails.
+sub dispositions {
+    my $server = shift;
+    my @signals;
+    for my $pid ($server->pids) {
+        open my $status, '<', "/proc/$pid/status" or next;
+        push @signals, join ' ', join('', readline $status) =~ /^Sig(?:Ign|Cgt):\s+[0-9a-f]{8}([0-9a-f]{8})$/gm;
+    }
+    return @signals;
+}
+
+for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI)) {
+    for my $tls (0, 1) {
+        next if $tls && $name !~ /\A(?:HTTP::Server::PSGI|Starman|uWSGI)\z/;
+        subtest $tls ? "$name, TLS" : $name => sub {
+            needs(Server->missing($name));
+            needs(Server->missing_tls) if $tls;
+            my %env    = (EXIT_NATIVE => 'auto', EXIT_JOURNAL => '/dev/null');
+            my $server = Server->start($name, 't/data/exit.psgi', tls => $tls, workers => 1, env => \%env);
+            my %option = (certificate => $server->certificate);
+            my $get    = sub { Client->get($server->at, @_, %option) };
+            ok $get->('/plain', headers => [Connection => 'close'])->read_all, 'an ordinary request is answered';
+            my %before = map { $_ => 1 } dispositions($server);
+
+            for my $count (1 .. 4) {
+                my $client = $get->('/held');
+                ok $client->read_until(qr/^event: held\r\n\r\n/m), "stream $count begins" or return;
+                $client->leave(reset => $count % 2);
+            }
+            ok $get->('/plain', headers => [Connection => 'close'])->read_all, 'another ordinary request is answered';
+            my @changed;
+            wait_until(
+                $DEADLINE,
+                sub {
+                    !(@changed = grep { !$before{$_} } dispositions($server));
+                }
+            );
+            is_deeply \@changed, [], 'each process handles and ignores the same signals as before';
+        };
+    }
+}
+
+done_testing;
