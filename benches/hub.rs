@@ -23,8 +23,8 @@ struct Case {
 impl Case {
     fn new(on_slow: OnSlow, events: usize) -> Self {
         let history = Bounds { events, bytes: usize::MAX, age: NEVER };
-        let history_in_all = Bounds { events: usize::MAX, ..history };
-        let settings = Settings { history, history_in_all, on_slow, gap_event: "gap".into(), opaque_ids: false };
+        let total_history = Bounds { events: usize::MAX, ..history };
+        let settings = Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false };
         Self { hub: Hub::new(Epoch::new("e", None), settings), newest: 0, now: Instant::now() }
     }
 
@@ -35,13 +35,13 @@ impl Case {
         });
         let (channel, key) = (channel.to_string().into_bytes().into(), key.to_string().into_bytes().into());
         self.newest += 1;
-        self.hub.publish(Publication { place: self.newest, channel, event, key, id: None }, self.now);
+        self.hub.publish(Publication { seq: self.newest, channel, event, key, id: None }, self.now);
     }
 
-    fn follow(&mut self, topics: &[Topic], start: Start) -> Cursor {
+    fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
         let mut cursor = Cursor::default();
         let request = Request { topics: topics.into(), after: None, start };
-        self.hub.follow(STREAM, &mut cursor, &request, self.now);
+        self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
         self.hub.begin(&mut cursor);
         cursor
     }
@@ -65,7 +65,7 @@ fn merge(channels: usize) -> Duration {
     for number in 0..10 * channels {
         case.publish(number % channels, 0);
     }
-    let cursor = case.follow(&[pattern("**")], Start::Oldest);
+    let cursor = case.subscribe(&[pattern("**")], Start::Oldest);
     let mut blocks = vec![IoSlice::new(&[]); 10 * channels];
     time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
@@ -73,7 +73,7 @@ fn merge(channels: usize) -> Duration {
 /// So many channels that a pattern matches are no more.
 fn vanish(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
-    case.follow(&[pattern("**")], Start::Newest);
+    case.subscribe(&[pattern("**")], Start::Newest);
     for number in 0..channels {
         case.publish(number, 0);
     }
@@ -90,8 +90,8 @@ fn leave(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
-    let mut cursor = case.follow(&topics, Start::Newest);
-    time(|| case.hub.unfollow(STREAM, &mut cursor, Some(&topics)))
+    let mut cursor = case.subscribe(&topics, Start::Newest);
+    time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
 }
 
 /// To publish, while the newest of so many keys are kept.

@@ -107,14 +107,14 @@ my @CALLS = (
         my $start  = reluctant(main::byte() % 3);
         push @followers, $held{$stream} if $held{$stream};
         $main::armed = 1;
-        EventSource::Hub::_follow($held{$hub}, $held{$stream}, \@topics, $_[0], $$start, 3);
+        EventSource::Hub::_subscribe($held{$hub}, $held{$stream}, \@topics, $_[0], $$start, 3);
     },
     sub {
         my ($hub, $stream) = (held('h', name()), held('s', name()));
         my @topics = topics(@_);
         my $names  = main::byte() & 1 ? \@topics : $_[0];
         $main::armed = 1;
-        EventSource::Hub::_unfollow($held{$hub}, $held{$stream}, $names);
+        EventSource::Hub::_unsubscribe($held{$hub}, $held{$stream}, $names);
     },
     sub {
         my $key = held('h', name());

@@ -1,4 +1,4 @@
-//! Has `bell.rs` and `change.rs` take loom's atomics, locks and condition variables for the standard library's.
+//! Has `waker.rs` and `notifier.rs` take loom's atomics, locks and condition variables for the standard library's.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -9,6 +9,7 @@
 //! - [`hub`]: channels, the order of their events, and where in it each stream is
 //! - [`stream`]: one client's open response: what waits for it, what is due when, how it ends
 //! - [`reactor`]: sends what waits to many clients, in one thread beside the interpreter, and sees who has left
+//! - [`runtime`]: the reactor in a process: its thread, forks, and the handles of streams and hubs (Linux)
 //! - `sys`: the only place for system calls (Linux)
 //! - [`parse`]: the way back, from bytes to events, incrementally, split anywhere
 //! - `xs`: the only place that knows Perl (feature `xs`, on by default)
@@ -40,6 +41,8 @@ pub mod hub;
 pub mod log;
 pub mod parse;
 pub mod reactor;
+#[cfg(target_os = "linux")]
+pub mod runtime;
 pub mod stream;
 #[cfg(target_os = "linux")]
 #[cfg_attr(not(feature = "xs"), allow(dead_code))] // the taking over of a response is the boundary's

@@ -5,7 +5,7 @@ mod client;
 
 use client::child::fork;
 use client::{local, open, opening, read_to_end, read_until, settings};
-use eventsource_xs::reactor::{finish, linger, notify_descriptor, stats, Handle, Pushed};
+use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     assert_eq!((stats().open, stats().lost > 0), (0, true));
 
     let (socket, _client) = local();
-    let (error, socket) = Handle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
+    let (error, socket) = StreamHandle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
     assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
     assert!(notify_descriptor(0).is_ok(), "an event loop may still watch it");
     linger(Duration::MAX);

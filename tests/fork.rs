@@ -5,7 +5,8 @@ mod client;
 
 use client::child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
-use eventsource_xs::reactor::{finish, linger, notify_descriptor, stats, take_ended, Ending, Opening, Pushed};
+use eventsource_xs::reactor::Ending;
+use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, take_ended, Opening, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::File;
 use std::io::{Read, Write};

@@ -9,7 +9,7 @@ use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Sha
 use eventsource_xs::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::reactor::{stats, Handle, Heading, Opening, Publisher, Pushed};
+use eventsource_xs::runtime::{stats, Opening, PublishMeta, Publisher, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -30,7 +30,7 @@ fn hub(events: usize) -> Publisher {
     Publisher::new(
         HubSettings {
             history: bounds,
-            history_in_all: bounds,
+            total_history: bounds,
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
             opaque_ids: false,
@@ -41,7 +41,7 @@ fn hub(events: usize) -> Publisher {
 
 /// Publishes, and says the id.
 fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
-    let heading = Heading { channel: channel.as_bytes(), key: b"", id: None };
+    let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
     let write = |id: &str| {
         let id = EventId::new(Text::from(id)).expect("an id of one line");
         let block = encode_to_vec(&[Field::Id(id), Field::Data(Text::from(data))], LineEnd::Lf);
@@ -51,14 +51,14 @@ fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
         })
     };
     let mut made = String::new();
-    hub.publish(heading, write, |id| made = id.to_owned()).expect("it is published");
+    hub.publish(meta, write, |id| made = id.to_owned()).expect("it is published");
     made
 }
 
-fn follow(hub: &Publisher, stream: &mut Handle, channels: &[&str], after: Option<&str>) -> bool {
+fn subscribe(hub: &Publisher, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.follow(stream, Request { topics, after, start: Start::Newest }).expect("there is a reactor")
+    hub.subscribe(stream, Request { topics, after, start: Start::Newest }).expect("there is a reactor")
 }
 
 /// What a client reads up to an event.
@@ -91,7 +91,7 @@ fn many_threads_publish_and_every_stream_has_one_order() {
     for _ in 0..20 {
         let (socket, client) = tcp();
         let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(follow(&hub, &mut stream, &["0", "1", "2", "3"], None));
+        assert!(subscribe(&hub, &mut stream, &["0", "1", "2", "3"], None));
         clients.push(client); // the stream is the hub's
     }
     let publishers = (0..THREADS).map(|channel| {
@@ -119,8 +119,8 @@ fn many_threads_publish_and_every_stream_has_one_order() {
         let numbers: Vec<usize> = of_it.map(|number| number.parse().expect("a number")).collect();
         assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>(), "and of each thread in its own");
     }
-    let (counts, followers) = hub.ask(b"3").expect("it answers");
-    assert_eq!((counts.streams, counts.published, followers), (20, 2_001, 20));
+    let (counts, subscribers) = hub.ask(b"3").expect("it answers");
+    assert_eq!((counts.streams, counts.published, subscribers), (20, 2_001, 20));
     assert_eq!(counts.delivered, 20 * 2_001);
     drop(clients);
     eventually("all have left", || hub.ask(b"3").map_or(false, |(counts, _)| counts.streams == 0));
@@ -147,7 +147,7 @@ fn a_client_comes_back_again_and_again_while_others_publish() {
     while numbers.last() != Some(&(EVENTS - 1)) {
         let (socket, mut client) = tcp();
         let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(follow(&hub, &mut stream, &["news"], Some(&after)));
+        assert!(subscribe(&hub, &mut stream, &["news"], Some(&after)));
         connections += 1;
         let mut left = 1 + connections * 977 % 4_000; // bytes until it is cut, in the middle of an event or not
         while left > 0 && numbers.last() != Some(&(EVENTS - 1)) {
@@ -174,10 +174,10 @@ fn a_stream_in_chunks_and_one_that_gets_more_than_its_socket_takes() {
     let hub = hub(100_000);
     let (socket, mut chunked) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Chunked) });
-    assert!(follow(&hub, &mut stream, &["news"], None));
+    assert!(subscribe(&hub, &mut stream, &["news"], None));
     let (socket, mut slow) = local();
     let mut other = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(follow(&hub, &mut other, &["big"], None));
+    assert!(subscribe(&hub, &mut other, &["big"], None));
     let big = "x".repeat(100_000);
     for _ in 0..100 {
         publish(&hub, "big", &big);
@@ -201,7 +201,7 @@ fn the_end_of_a_stream_or_of_its_hub_comes_after_what_was_published() {
     for _ in 0..2 {
         let (socket, client) = tcp();
         let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-        assert!(follow(&hub, &mut stream, &["news"], None));
+        assert!(subscribe(&hub, &mut stream, &["news"], None));
         ends.push((stream, client));
     }
     for number in 0..1_000 {
@@ -225,15 +225,15 @@ fn a_child_has_a_hub_of_its_own() {
     let hub = hub(1_000);
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(follow(&hub, &mut stream, &["news"], None));
+    assert!(subscribe(&hub, &mut stream, &["news"], None));
     let id = publish(&hub, "news", "before");
     let before = read_until(&mut client, "before\n\n");
     let (childs_socket, mut childs_client) = local();
     let child = fork(|| {
         assert_ne!(hub.epoch().expect("it has one").to_string(), id.split('-').next().unwrap_or_default());
-        assert!(!follow(&hub, &mut stream, &["news"], None), "a stream of the parent's cannot follow it");
+        assert!(!subscribe(&hub, &mut stream, &["news"], None), "a stream of the parent's cannot subscribe it");
         let mut own = open(Opening { socket: Some(childs_socket), ..without_end(Framing::Plain) });
-        assert!(follow(&hub, &mut own, &["news"], Some(&id)));
+        assert!(subscribe(&hub, &mut own, &["news"], Some(&id)));
         publish(&hub, "news", "of the child");
         eventually("it is sent", || stats().events == 2);
     });
@@ -251,7 +251,7 @@ fn a_child_writes_nothing_into_what_a_hub_of_its_parent_sends() {
     let hub = hub(1_000);
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(follow(&hub, &mut stream, &["news"], None));
+    assert!(subscribe(&hub, &mut stream, &["news"], None));
     let mut text = read_until(&mut client, "\n\n");
     let (mut tell, mut told) = UnixStream::pair().expect("a pair of sockets");
     let child = fork(|| {
@@ -296,13 +296,13 @@ fn a_hub_outlives_its_reactor_and_is_taken_for_no_other_afterwards() {
     kill_reactor();
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(follow(&second, &mut stream, &["news"], None));
-    first.unfollow(&mut stream, None);
+    assert!(subscribe(&second, &mut stream, &["news"], None));
+    first.unsubscribe(&mut stream, None);
     publish(&second, "news", "of the second");
     assert!(read_until(&mut client, "of the second\n\n").starts_with("id: "));
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
-    assert!(follow(&first, &mut stream, &["news"], Some(&id)));
+    assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));
     publish(&first, "news", "of the first");
     assert!(read_until(&mut client, "of the first\n\n").contains("event: gap\n"));
 }

@@ -4,7 +4,7 @@
 mod client;
 
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
-use eventsource_xs::reactor::{notify_descriptor, stats, take_ended, Handle, Opening, Pushed};
+use eventsource_xs::runtime::{notify_descriptor, stats, take_ended, Opening, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::fs;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn client_has(client: &TcpStream) -> usize {
     client.peek(&mut all).expect("there is something")
 }
 
-fn wait_for_end(handle: &Handle) -> Reason {
+fn wait_for_end(handle: &StreamHandle) -> Reason {
     eventually("the stream ends", || handle.want_end().is_some());
     handle.want_end().expect("it has ended")
 }

@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs_module);
+use Testing::Developer qw(needs_module);
 use Test::More;
-use Tree qw(distribution_files);
+use Testing::Tree qw(distribution_files);
 
 needs_module($_) for qw(Test::Pod Test::Pod::Coverage);
 

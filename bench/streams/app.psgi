@@ -26,7 +26,7 @@ my $hub;
 if ($ENV{BENCH_HUB}) {
     require EventSource::Hub;
     my $history = {events => 100_000, bytes => 100_000_000};
-    $hub = EventSource::Hub->new(history => $history, history_in_all => $history, per_process => 1);
+    $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1);
 }
 
 my %held;    # connections by address

@@ -51,7 +51,7 @@ my $window = Plack::App::EventSource->new(
 
         # What is published until now it is sent again; what follows is new.
         $connection->push({event => 'here', data => encode_json({published => $hub->stats->{published}, pid => $$})});
-        $hub->follow(
+        $hub->serve(
             $connection,
             qw(notes figures),
             {after => $connection->last_event_id // $query->get('last_event_id')}

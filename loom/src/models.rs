@@ -1,7 +1,7 @@
 //! The models.
 
-use crate::bell::Bell;
-use crate::change::Change;
+use crate::waker::Waker;
+use crate::notifier::Notifier;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -72,9 +72,9 @@ impl Epoll {
     }
 }
 
-/// `Link` and `Loop`, as far as threads meet there.
+/// `ReactorHandle` and `EventLoop`, as far as threads meet there.
 struct Reactor {
-    bell: Bell,
+    waker: Waker,
     epoll: Epoll,
     lanes: Vec<Lane>,
 }
@@ -84,21 +84,21 @@ const FINISH: usize = usize::MAX;
 impl Reactor {
     fn new(lanes: usize) -> Arc<Self> {
         Arc::new(Self {
-            bell: Bell::new(),
+            waker: Waker::new(),
             epoll: Epoll { ready: Mutex::new(Ready::default()), changed: Condvar::new() },
             lanes: (0..lanes).map(|_| Lane::new()).collect(),
         })
     }
 
-    /// As `Link::send`.
+    /// As `ReactorHandle::send`.
     fn send(&self, lane: usize, command: usize) {
         self.lanes[lane].add(command);
-        if self.bell.ring() {
+        if self.waker.ring() {
             self.epoll.raise();
         }
     }
 
-    /// As `Loop::turn_for_ever`, but that a turn takes one command at most of each lane. Ends when so many are taken,
+    /// As `EventLoop::turn_for_ever`, but that a turn takes one command at most of each lane. Ends when so many are taken,
     /// and, if a client is to leave, when it has.
     fn run(&self, until_taken: usize, until_left: bool) -> Vec<Vec<usize>> {
         let mut taken = vec![0; self.lanes.len()];
@@ -113,14 +113,14 @@ impl Reactor {
             }
             let is_empty =
                 || self.lanes.iter().zip(&taken).all(|(lane, taken)| lane.added.load(Ordering::Acquire) == *taken);
-            let may_sleep = self.bell.may_sleep(is_empty);
+            let may_sleep = self.waker.may_sleep(is_empty);
             let (is_raised, leaves) = self.epoll.wait(may_sleep);
             has_left |= leaves;
             if is_raised {
                 self.epoll.lower();
             }
             if may_sleep {
-                self.bell.wake();
+                self.waker.wake();
             }
         }
     }
@@ -194,7 +194,7 @@ fn never() -> Instant {
 #[test]
 fn who_waits_for_room_is_told_when_there_is_some() {
     loom::model(|| {
-        let shared = Arc::new((Change::default(), AtomicUsize::new(2)));
+        let shared = Arc::new((Notifier::default(), AtomicUsize::new(2)));
         let reactor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -212,7 +212,7 @@ fn who_waits_for_room_is_told_when_there_is_some() {
 #[test]
 fn all_who_wait_are_told_of_the_end() {
     loom::model(|| {
-        let shared = Arc::new((Change::default(), AtomicBool::new(false)));
+        let shared = Arc::new((Notifier::default(), AtomicBool::new(false)));
         let waiters = [(); 2].map(|()| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.0.wait(never(), || shared.1.load(Ordering::Relaxed)))
@@ -225,22 +225,22 @@ fn all_who_wait_are_told_of_the_end() {
     });
 }
 
-/// `Link::send` and `Link::die`: what the reactor does not find in its last look into the inbox, the sender finds.
+/// `ReactorHandle::send` and `ReactorHandle::die`: what the reactor does not find in its last look into the inbox, the sender finds.
 #[test]
 fn a_command_sent_while_the_reactor_dies_is_lost_once() {
     loom::model(|| {
-        let bell = Arc::new((Bell::new(), AtomicBool::new(false), AtomicBool::new(false)));
+        let waker = Arc::new((Waker::new(), AtomicBool::new(false), AtomicBool::new(false)));
         let take = |inbox: &AtomicBool| inbox.load(Ordering::Acquire) && inbox.swap(false, Ordering::AcqRel);
         let sender = thread::spawn({
-            let bell = Arc::clone(&bell);
+            let waker = Arc::clone(&waker);
             move || {
-                let (bell, inbox, is_dead) = &*bell;
+                let (waker, inbox, is_dead) = &*waker;
                 inbox.store(true, Ordering::Release);
-                bell.ring();
+                waker.ring();
                 is_dead.load(Ordering::Acquire) && take(inbox)
             }
         });
-        let (_, inbox, is_dead) = &*bell;
+        let (_, inbox, is_dead) = &*waker;
         is_dead.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         let is_found = take(inbox);

@@ -8,7 +8,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use Carp qw(croak);
-use EventSource::Hub::Labelled;
+use EventSource::Hub::ChannelNames;
 use EventSource::Hub::Pattern;
 use EventSource::Stream;
 use EventSource::Stream::Relay;
@@ -19,8 +19,8 @@ use overload        ();
 # A setting is wrong where the hub was made.
 our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Component);
 
-my %HISTORY        = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
-my %HISTORY_IN_ALL = (events => 100_000, bytes => 67_108_864, seconds => undef);
+my %HISTORY       = (events => 1000,    bytes => 1_048_576,  seconds => 3600);
+my %TOTAL_HISTORY = (events => 100_000, bytes => 67_108_864, seconds => undef);
 
 # How many channels and patterns a stream may be subscribed to.
 my $MAX_TOPICS = 1000;
@@ -54,7 +54,7 @@ sub new {
     }
     $raw{opaque_ids} = delete $given{opaque_ids} ? 1 : 0;
     my $self = bless {per_process => delete $given{per_process}, max_topics => $raw{max_topics}}, $class;
-    EventSource::Hub::Labelled->take_over($self, delete $given{show_channel});
+    EventSource::Hub::ChannelNames->take_over($self, delete $given{show_channel});
     $self->{of_streams} = {map { exists $given{$_} ? ($_ => delete $given{$_}) : () } @OF_STREAMS};
     my ($unknown) = sort keys %given;
     croak "EventSource::Hub: unknown setting '$unknown'" if defined $unknown;
@@ -75,15 +75,15 @@ sub drain {
     return;
 }
 
-sub follow {
+sub serve {
     my ($self, $connection, @channels) = @_;
-    my $stream  = _stream($connection, 'follow');
+    my $stream  = _stream($connection, 'serve');
     my $follows = $self->_begin($stream, $connection->last_event_id, @channels);
     EventSource::Stream::Relay->serve_stream($stream) if _is_served($stream);
     return $follows;
 }
 
-sub match {
+sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
 }
@@ -91,7 +91,7 @@ sub match {
 sub subscribe {
     my ($self, $connection, @channels) = @_;
     my $stream = _stream($connection, 'subscribe');
-    croak 'EventSource::Hub: this stream goes through the writer of a server that blocks: follow serves it'
+    croak 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
         if _is_served($stream);
     return $self->_begin($stream, $connection->last_event_id, @channels);
 }
@@ -112,7 +112,7 @@ sub unsubscribe {
     my ($self, $connection, @channels) = @_;
     my $stream = _stream($connection, 'unsubscribe');
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->native_of($stream);
-    $self->_unfollow($native, @channels ? _names(@channels) : undef) if $native;
+    $self->_unsubscribe($native, @channels ? _names(@channels) : undef) if $native;
     return;
 }
 
@@ -133,7 +133,7 @@ sub _begin {
     return !!0        if !$stream->is_open;
     $self->_warn_once if EventSource::Stream->is_multiprocess;
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
-    return $self->_follow($native, $names, $after, $kind, $last);
+    return $self->_subscribe($native, $names, $after, $kind, $last);
 }
 
 # Where streams begin: a number for it, and of how many events.
@@ -149,7 +149,7 @@ sub _check_start {
 sub _history {
     my $given = shift;
     my %raw;
-    for my $asked (['history', '', \%HISTORY], ['history_in_all', '_in_all', \%HISTORY_IN_ALL]) {
+    for my $asked (['history', '', \%HISTORY], ['total_history', '_in_total', \%TOTAL_HISTORY]) {
         my ($setting, $suffix, $default) = @$asked;
         my $value = delete $given->{$setting};
         croak "EventSource::Hub: $setting must be a hash" if defined $value && ref $value ne 'HASH';
@@ -192,7 +192,7 @@ sub _names {
 sub _name {
     my $channel = shift;
     return $channel if blessed $channel && $channel->isa('EventSource::Hub::Pattern');
-    croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->match makes, not undef'
+    croak 'EventSource::Hub: a channel is a string, or what EventSource::Hub->pattern makes, not undef'
         if !defined $channel;
     my $name = _string('a channel', $channel);
     croak "EventSource::Hub: a channel's name must not be empty" if !defined $name;
@@ -311,7 +311,7 @@ holds are its process's: a child that pushes to one, or closes it, changes nothi
 
 All that are native (L<Plack::App::EventSource/NATIVE STREAMS>). One that goes through the server's writer can follow a
 hub all the same, with the same ids, order and replay: under Twiggy and Feersum as any other, on a server that blocks
-within its handler (L</follow>), which is then busy for as long as its client stays. Such a stream costs two descriptors
+within its handler (L</serve>), which is then busy for as long as its client stays. Such a stream costs two descriptors
 more.
 
 =head1 ATTRIBUTES
@@ -334,9 +334,9 @@ fractions allowed. These are the defaults. A single event may have more bytes th
 how far a slow client may lag; a client that keeps up is sent everything, whatever the history. An event that expires is gone
 a sixteenth of its time later at the latest.
 
-=head2 history_in_all
+=head2 total_history
 
-    history_in_all => {events => 100_000, bytes => 67_108_864}
+    total_history => {events => 100_000, bytes => 67_108_864}
 
 How much all channels remember together, C<seconds> too, if given; C<bytes> includes the keys of events, and the name of
 each channel that has any. The oldest event of all goes first.
@@ -428,17 +428,17 @@ given a number of seconds, from 0.
 
 What the ids of this process's hub begin with: eight characters, drawn when it is first used.
 
-=head2 follow
+=head2 serve
 
-    my $taken = $hub->follow($connection, @channels);
-    my $taken = $hub->follow($connection, @channels, {after => $id, start => 'newest'});
+    my $taken = $hub->serve($connection, @channels);
+    my $taken = $hub->serve($connection, @channels, {after => $id, start => 'newest'});
 
 As L</subscribe>; but where the stream goes through the writer of a server that blocks, serves it until its client leaves
 or the hub ends it. So a handler that ends with this works everywhere.
 
-=head2 match
+=head2 pattern
 
-    my $pattern = EventSource::Hub->match('news/*');
+    my $pattern = EventSource::Hub->pattern('news/*');
 
 What stands for all channels whose names match, those that come later included: C<*> stands for any characters but C</>,
 C<**> for any at all. Wherever a channel may be followed such a pattern may. A name by itself never is one.
@@ -526,7 +526,7 @@ something to send to the stream ends it with the reason C<slow>, whatever L</on_
 
 Croaks if no channel is given, if a channel is neither a string nor a pattern, if the stream would have more than
 L</max_topics> channels and patterns, if an option is wrong, or if the stream goes through the writer of a server that blocks
-(use L</follow> there).
+(use L</serve> there).
 
 =head2 subscribers
 

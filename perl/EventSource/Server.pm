@@ -23,7 +23,7 @@ use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
 # What is wrong is wrong where this was called.
 our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource Plack::Component);
 
-my @OF_HUB     = qw(gap_event history history_in_all on_slow per_process);
+my @OF_HUB     = qw(gap_event history total_history on_slow per_process);
 my @OF_STREAMS = qw(linger max_streams native preamble retry timeout);
 my %KNOWN = map { ($_ => 1) } @OF_HUB, @OF_STREAMS, qw(channel headers hub keepalive keepalive_interval start supply);
 
@@ -418,7 +418,7 @@ An L<EventSource::Hub> of the application's, and the channel of it that streams 
 C<channel> has to be given with it. What others publish to that channel is sent too, except to taps. By default a server
 has a hub of its own.
 
-=head2 gap_event, history, history_in_all, on_slow, per_process
+=head2 gap_event, history, total_history, on_slow, per_process
 
 As L<EventSource::Hub> has them, for a hub of its own; they croak together with L</hub>. C<per_process> is true by default
 if there is a supply, for each process runs that. Without one, on a server of several processes, what is emitted in one

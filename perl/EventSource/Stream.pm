@@ -19,7 +19,7 @@ my %DEFAULT = (
     keepalive    => 15,
     timeout      => 60,
     max_buffered => 4_194_304,
-    on_slow      => 'block',
+    on_full      => 'block',
     linger       => 2,
 );
 
@@ -45,8 +45,8 @@ sub check {
     croak 'EventSource::Stream: timeout must not be 0' if defined $given{timeout} && $given{timeout} == 0;
     croak "EventSource::Stream: native must be 'auto', 0 or 1"
         if defined $given{native} && $given{native} !~ /\A(?:auto|[01])\z/;
-    croak "EventSource::Stream: on_slow must be 'block', 'disconnect' or 'drop_oldest'"
-        if defined $given{on_slow} && $given{on_slow} !~ /\A(?:block|disconnect|drop_oldest)\z/;
+    croak "EventSource::Stream: on_full must be 'block', 'disconnect' or 'drop_oldest'"
+        if defined $given{on_full} && $given{on_full} !~ /\A(?:block|disconnect|drop_oldest)\z/;
     return;
 }
 
@@ -179,7 +179,7 @@ body is filtered shows only later. Under Feersum C<psgix.io> is taken out of the
 
 Responds by C<$respond>, the responder that PSGI gives, and returns the stream, and if it is not native, why not.
 C<$opening> are bytes that are sent first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_slow>, C<retry>,
+C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_full>, C<retry>,
 C<timeout>. A stream over C<max_streams>, or one that begins when few descriptors are left, is one that has ended.
 
 It is also one that has ended, and no reason is returned, if the client is known to have left

@@ -287,7 +287,7 @@ heads, comments and framing included; for the server's writer, the bytes of the 
 =item lost
 
 Events that a native stream had taken and that were not handed to the kernel whole, because the stream ended or because
-of C<< on_slow => 'drop_oldest' >>; and events that were published while the thread died of an internal error, and that
+of C<< on_full => 'drop_oldest' >>; and events that were published while the thread died of an internal error, and that
 their hub never received.
 
 =item buffered

@@ -67,7 +67,7 @@ pub(super) struct Channel {
     /// When it evicted something last, on the hub's clock of evictions.
     pub(super) evicted_at: u64,
     pub(super) log: Log,
-    pub(super) followers: SubscriberList,
+    pub(super) subscribers: SubscriberList,
     /// The patterns that its name matches.
     pub(super) patterns: Vec<usize>,
     /// Whether its history may hold more than it may.
@@ -89,7 +89,7 @@ impl Channel {
 pub(super) struct Pattern {
     pub(super) glob: Glob,
     pub(super) channels: BTreeSet<usize>,
-    pub(super) followers: SubscriberList,
+    pub(super) subscribers: SubscriberList,
     /// What any channel of that pattern has evicted, those that are no more included.
     pub(super) forgotten: Evictions,
     /// Through which place even the newest events of keys are lost.
@@ -102,10 +102,10 @@ mod tests {
 
     #[test]
     fn also_who_is_taken_out_may_leave_most_of_the_list_behind() {
-        let mut followers = SubscriberList::default();
+        let mut subscribers = SubscriberList::default();
         let stream = |serial| StreamId { slot: serial, serial };
-        (1..=20).for_each(|serial| followers.add(stream(serial)));
-        assert!(!(1..=18).any(|_| followers.leave()));
-        assert!(followers.remove(stream(20)));
+        (1..=20).for_each(|serial| subscribers.add(stream(serial)));
+        assert!(!(1..=18).any(|_| subscribers.leave()));
+        assert!(subscribers.remove(stream(20)));
     }
 }

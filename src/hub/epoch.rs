@@ -1,6 +1,6 @@
 //! What a hub's ids look like: `EPOCH-NUMBER`, or, where ids are to reveal nothing, `EPOCH-CIPHERTEXT`.
 
-use super::position::{Gap, Position};
+use super::event_id::{Gap, Position};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Text};
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
@@ -80,7 +80,7 @@ impl fmt::Debug for Epoch {
 /// Both numbers of a position are one block of the cipher, so no two ids show which of them is the later one.
 fn encipher(cipher: &Aes128, position: Position) -> String {
     let mut block = [0; 16];
-    block[..8].copy_from_slice(&position.place.to_be_bytes());
+    block[..8].copy_from_slice(&position.seq.to_be_bytes());
     block[8..].copy_from_slice(&position.told.unwrap_or(u64::MAX).to_be_bytes());
     let mut block = block.into();
     cipher.encrypt_block(&mut block);
@@ -101,7 +101,7 @@ fn decipher(cipher: &Aes128, digits: &[u8]) -> Option<Position> {
     cipher.decrypt_block(&mut block);
     let block: [u8; 16] = block.into();
     let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
-    Some(Position { place: half(0), told: Some(half(8)).filter(|told| *told < u64::MAX) })
+    Some(Position { seq: half(0), told: Some(half(8)).filter(|told| *told < u64::MAX) })
 }
 
 #[cfg(test)]
@@ -114,9 +114,9 @@ mod tests {
     fn an_opaque_id_says_its_position_to_its_own_hub_only() {
         let epoch = Epoch::new("abcdefgh", Some(KEY));
         let other = Epoch::new("abcdefgh", Some([8; 16]));
-        for place in [0, 1, 2, 1 << 40, u64::MAX] {
+        for seq in [0, 1, 2, 1 << 40, u64::MAX] {
             for told in [None, Some(0), Some(1), Some(1 << 50)] {
-                let position = Position { place, told };
+                let position = Position { seq, told };
                 let id = epoch.id(position);
                 assert_eq!(id.len(), 9 + LENGTH, "{id}");
                 assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
@@ -134,7 +134,7 @@ mod tests {
         // Whatever has the right form deciphers to some number: far beyond any that was published.
         let near = (0..1000).filter(|number| {
             let id = format!("e-{number:026}");
-            epoch.position(id.as_bytes()).map_or(false, |position| position.place < 1 << 40)
+            epoch.position(id.as_bytes()).map_or(false, |position| position.seq < 1 << 40)
         });
         assert_eq!(near.count(), 0);
     }

@@ -1,7 +1,7 @@
 //! The events of several channels in the order of their places.
 
 use super::{Hub, TopicId};
-use crate::log::{Log, Logged};
+use crate::log::{Log, LogEntry};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::vec_deque::{self, VecDeque};
@@ -18,10 +18,10 @@ pub(super) struct Recent {
 impl Recent {
     const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
-    pub(super) fn push(&mut self, place: u64, channel: usize) {
-        if self.channels.is_empty() || place != self.first + self.channels.len() as u64 {
+    pub(super) fn push(&mut self, seq: u64, channel: usize) {
+        if self.channels.is_empty() || seq != self.first + self.channels.len() as u64 {
             self.channels.clear();
-            self.first = place;
+            self.first = seq;
         }
         self.channels.push_back(channel as u32);
         if self.channels.len() > Self::MOST {
@@ -31,12 +31,12 @@ impl Recent {
     }
 
     /// Whether it has all that comes after a place.
-    pub(super) fn covers(&self, place: u64) -> bool {
-        !self.channels.is_empty() && place + 1 >= self.first
+    pub(super) fn covers(&self, seq: u64) -> bool {
+        !self.channels.is_empty() && seq + 1 >= self.first
     }
 
-    fn channel(&self, place: u64) -> Option<u32> {
-        self.channels.get((place - self.first) as usize).copied()
+    fn channel(&self, seq: u64) -> Option<u32> {
+        self.channels.get((seq - self.first) as usize).copied()
     }
 }
 
@@ -44,21 +44,21 @@ impl Recent {
 pub(super) struct Picked<'a> {
     pub(super) hub: &'a Hub,
     pub(super) topics: &'a [TopicId],
-    pub(super) place: u64,
+    pub(super) seq: u64,
 }
 
 impl<'a> Iterator for Picked<'a> {
-    type Item = &'a Logged;
+    type Item = &'a LogEntry;
 
-    fn next(&mut self) -> Option<&'a Logged> {
+    fn next(&mut self) -> Option<&'a LogEntry> {
         loop {
-            self.place += 1;
-            let at = self.hub.recent.channel(self.place)?;
+            self.seq += 1;
+            let at = self.hub.recent.channel(self.seq)?;
             // If it has vanished since, or is another by now, that event is not there.
             let event = self.hub.channels.get(at as usize).and_then(|channel| {
                 let is_of = |pattern: &usize| self.topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
                 let by_name = self.topics.binary_search(&TopicId::Channel(at)).is_ok();
-                (by_name || channel.patterns.iter().any(is_of)).then(|| channel.log.at(self.place)).flatten()
+                (by_name || channel.patterns.iter().any(is_of)).then(|| channel.log.at(self.seq)).flatten()
             });
             if event.is_some() {
                 return event;
@@ -69,9 +69,9 @@ impl<'a> Iterator for Picked<'a> {
 
 /// One channel's events.
 pub(super) enum Source<'a> {
-    All(vec_deque::Iter<'a, Logged>),
+    All(vec_deque::Iter<'a, LogEntry>),
     /// Of each key the newest.
-    Newest(Box<dyn Iterator<Item = &'a Logged> + 'a>),
+    Newest(Box<dyn Iterator<Item = &'a LogEntry> + 'a>),
 }
 
 impl<'a> Source<'a> {
@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
     /// wanted, only the newest of each key.
     pub(super) fn of(log: &'a Log, after: u64, until: u64, conflates: bool) -> Option<Self> {
         if conflates && log.forgotten() > after {
-            return Some(Self::Newest(Box::new(log.newest_after(after).take_while(move |event| event.place <= until))));
+            return Some(Self::Newest(Box::new(log.newest_after(after).take_while(move |event| event.seq <= until))));
         }
         let events = log.between(after, until);
         (events.len() > 0).then(|| Self::All(events))
@@ -87,9 +87,9 @@ impl<'a> Source<'a> {
 }
 
 impl<'a> Iterator for Source<'a> {
-    type Item = &'a Logged;
+    type Item = &'a LogEntry;
 
-    fn next(&mut self) -> Option<&'a Logged> {
+    fn next(&mut self) -> Option<&'a LogEntry> {
         match self {
             Self::All(events) => events.next(),
             Self::Newest(events) => events.next(),
@@ -99,7 +99,7 @@ impl<'a> Iterator for Source<'a> {
 
 /// A part whose next event is known. The greater comes first.
 pub(super) struct Begun<'a> {
-    next: &'a Logged,
+    next: &'a LogEntry,
     rest: Source<'a>,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Begun<'a> {
 
 impl Ord for Begun<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.next.place.cmp(&self.next.place)
+        other.next.seq.cmp(&self.next.seq)
     }
 }
 
@@ -153,9 +153,9 @@ impl<'a> FromIterator<Source<'a>> for Merge<'a> {
 }
 
 impl<'a> Iterator for Merge<'a> {
-    type Item = &'a Logged;
+    type Item = &'a LogEntry;
 
-    fn next(&mut self) -> Option<&'a Logged> {
+    fn next(&mut self) -> Option<&'a LogEntry> {
         let parts = match self {
             Self::Nothing => return None,
             Self::One(events) => return events.next(),
@@ -163,7 +163,7 @@ impl<'a> Iterator for Merge<'a> {
             Self::Many(parts) => parts,
         };
         let next = parts.peek()?.next;
-        while let Some(mut first) = parts.peek_mut().filter(|first| first.next.place == next.place) {
+        while let Some(mut first) = parts.peek_mut().filter(|first| first.next.seq == next.seq) {
             match first.rest.next() {
                 Some(event) => first.next = event,
                 None => drop(PeekMut::pop(first)),

@@ -13,42 +13,42 @@
 
 mod channel;
 mod cursor;
+mod custom_ids;
 mod epoch;
+mod event_id;
 mod eviction;
 mod glob;
-mod gone;
-mod ids;
 mod merge;
 #[cfg(test)]
 mod model;
 mod pending;
-mod position;
 mod sending;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 pub use cursor::Cursor;
 pub use epoch::Epoch;
-pub use position::Gap;
+pub use event_id::Gap;
 
 use crate::event::{Framing, Shared};
-use crate::log::{Bounds, Log, Logged};
+use crate::log::{Bounds, Log, LogEntry};
 use crate::stream::{after, StreamId};
 use bytes::Bytes;
 use channel::{Channel, Pattern, SubscriberList};
+use custom_ids::CustomIds;
+use event_id::Position;
 use eviction::Evictions;
 use glob::Glob;
-use gone::{Evicted, Gone};
-use ids::Ids;
 use merge::{Merge, Recent};
-use position::Position;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tombstones::{Evicted, Tombstones};
 
 /// What an application decides about a hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Settings {
     /// What each channel remembers.
     pub history: Bounds,
     /// What all of them remember together.
-    pub history_in_all: Bounds,
+    pub total_history: Bounds,
     /// What becomes of a stream that history overtakes.
     pub on_slow: OnSlow,
     /// The name of the event that tells of a gap.
@@ -111,7 +111,7 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Publication {
     /// Its place: the next one.
-    pub place: u64,
+    pub seq: u64,
     /// Its channel.
     pub channel: Box<[u8]>,
     /// Its bytes, the id included.
@@ -235,8 +235,8 @@ pub struct Hub {
     pattern_by_text: HashMap<Box<[u8]>, usize>,
     /// The oldest event of each channel that has one: its place, and the channel's.
     oldest: BTreeSet<(u64, usize)>,
-    gone: Gone,
-    ids: Ids,
+    tombstones: Tombstones,
+    custom_ids: CustomIds,
     /// The channels of the last places.
     recent: Recent,
     /// Through which place anything at all is forgotten.
@@ -261,7 +261,7 @@ pub struct Gathered {
     /// Whether there is nothing more.
     pub is_end: bool,
     /// The place that it has when all of it is sent.
-    place: u64,
+    seq: u64,
 }
 
 /// What of it was sent.
@@ -287,8 +287,8 @@ impl Hub {
             patterns: Slab::new(),
             pattern_by_text: HashMap::new(),
             oldest: BTreeSet::new(),
-            gone: Gone::default(),
-            ids: Ids::default(),
+            tombstones: Tombstones::default(),
+            custom_ids: CustomIds::default(),
             recent: Recent::default(),
             forgotten: 0,
             evictions: 0,
@@ -302,45 +302,45 @@ impl Hub {
     /// Adds an event to its channel's history. What is too much for that is forgotten only by [`forget`](Self::forget), so
     /// that those who keep up have been offered it before.
     pub fn publish(&mut self, publication: Publication, now: Instant) {
-        let Publication { place, channel, event, key, id } = publication;
-        self.newest = place;
+        let Publication { seq, channel, event, key, id } = publication;
+        self.newest = seq;
         self.counts.published += 1;
         let at = self.channel(&channel);
         if let Some(id) = id {
-            self.ids.insert(&self.channels[at].name, &id, place);
+            self.custom_ids.insert(&self.channels[at].name, &id, seq);
         }
-        self.recent.push(place, at);
+        self.recent.push(seq, at);
         self.mark(TopicId::Channel(at as u32));
         for number in 0..self.channels[at].patterns.len() {
             self.mark(TopicId::Pattern(self.channels[at].patterns[number] as u32));
         }
         let channel = &mut self.channels[at];
         if channel.log.is_empty() {
-            self.oldest.insert((place, at));
+            self.oldest.insert((seq, at));
             self.counts.bytes += channel.name.len() as u64;
         }
-        let logged = Logged { place, at: now, event, key };
+        let entry = LogEntry { seq, at: now, event, key };
         self.counts.events += 1;
-        self.counts.bytes += logged.size() as u64;
-        channel.log.append(logged);
+        self.counts.bytes += entry.size() as u64;
+        channel.log.append(entry);
         if !std::mem::replace(&mut channel.has_grown, true) {
             self.grown.push(at);
         }
     }
 
     /// The followers of a topic, if it is there.
-    fn followers(&mut self, topic: TopicId) -> Option<&mut SubscriberList> {
+    fn subscribers(&mut self, topic: TopicId) -> Option<&mut SubscriberList> {
         match topic {
-            TopicId::Channel(at) => self.channels.get_mut(at as usize).map(|channel| &mut channel.followers),
-            TopicId::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.followers),
+            TopicId::Channel(at) => self.channels.get_mut(at as usize).map(|channel| &mut channel.subscribers),
+            TopicId::Pattern(at) => self.patterns.get_mut(at as usize).map(|pattern| &mut pattern.subscribers),
         }
     }
 
     /// Has the followers walked.
     fn mark(&mut self, topic: TopicId) {
-        if let Some(followers) = self.followers(topic).filter(|followers| !followers.is_marked) {
-            if followers.len() > 0 {
-                followers.is_marked = true;
+        if let Some(subscribers) = self.subscribers(topic).filter(|subscribers| !subscribers.is_marked) {
+            if subscribers.len() > 0 {
+                subscribers.is_marked = true;
                 self.marked.push(topic);
             }
         }
@@ -351,8 +351,8 @@ impl Hub {
     pub fn walk_marked(&mut self, mut is_there: impl FnMut(StreamId) -> bool) {
         while let Some(topic) = self.marked.pop() {
             // Marked no longer, it is another of the same place.
-            if let Some(followers) = self.followers(topic).filter(|followers| followers.is_marked) {
-                followers.walk(|stream| is_there(*stream));
+            if let Some(subscribers) = self.subscribers(topic).filter(|subscribers| subscribers.is_marked) {
+                subscribers.walk(|stream| is_there(*stream));
             }
         }
     }
@@ -365,7 +365,7 @@ impl Hub {
         let name: Arc<[u8]> = name.into();
         let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(&name));
         let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
-        let Evicted { through, clock } = self.gone.take(&name);
+        let Evicted { through, clock } = self.tombstones.take(&name);
         let log = Log::new(through, self.settings.on_slow == OnSlow::Newest);
         self.serials += 1;
         let at = self.channels.insert(Channel {
@@ -373,7 +373,7 @@ impl Hub {
             serial: self.serials,
             evicted_at: clock,
             log,
-            followers: SubscriberList::default(),
+            subscribers: SubscriberList::default(),
             patterns: patterns.clone(),
             has_grown: false,
         });
@@ -392,12 +392,12 @@ impl Hub {
         let glob = Glob::new(text);
         let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
         let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
-        let gone = self.gone.forgotten(|name, _| name.map_or(true, |name| glob.matches(name)));
+        let gone = self.tombstones.forgotten(|name, _| name.map_or(true, |name| glob.matches(name)));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
         let forgotten = Evictions::new(self.evictions, logs().map(Log::forgotten).fold(gone, u64::max));
         let lost = logs().map(Log::lost).fold(gone, u64::max);
         let at =
-            self.patterns.insert(Pattern { glob, channels, followers: SubscriberList::default(), forgotten, lost });
+            self.patterns.insert(Pattern { glob, channels, subscribers: SubscriberList::default(), forgotten, lost });
         for channel in &self.patterns[at].channels {
             self.channels[*channel].patterns.push(at);
         }
@@ -418,19 +418,19 @@ impl Hub {
         match topic {
             TopicId::Channel(at) => {
                 let at = at as usize;
-                if self.channels[at].followers.len() == 0 && self.channels[at].log.is_empty() {
+                if self.channels[at].subscribers.len() == 0 && self.channels[at].log.is_empty() {
                     let channel = self.channels.remove(at);
                     self.by_name.remove(&channel.name);
                     for pattern in channel.patterns {
                         self.patterns[pattern].channels.remove(&at);
                     }
                     let evicted = Evicted { through: channel.log.forgotten(), clock: channel.evicted_at };
-                    self.gone.insert(channel.name, evicted);
+                    self.tombstones.insert(channel.name, evicted);
                 }
             }
             TopicId::Pattern(at) => {
                 let at = at as usize;
-                if self.patterns[at].followers.len() == 0 {
+                if self.patterns[at].subscribers.len() == 0 {
                     let pattern = self.patterns.remove(at);
                     self.pattern_by_text.remove(pattern.glob.text());
                     for channel in pattern.channels {
@@ -448,7 +448,7 @@ impl Hub {
 
     /// Forgets what is too much, or too old. Everything that was published has been offered to those who keep up.
     pub fn forget(&mut self, now: Instant) {
-        let Settings { history, history_in_all, .. } = self.settings;
+        let Settings { history, total_history, .. } = self.settings;
         self.offered = self.newest;
         while let Some(at) = self.grown.pop() {
             if let Some(channel) = self.channels.get_mut(at) {
@@ -459,7 +459,7 @@ impl Hub {
                 }
             }
         }
-        while self.is_too_much(&history_in_all) {
+        while self.is_too_much(&total_history) {
             match self.oldest.iter().next() {
                 Some(&(_, at)) => self.change_log(at, Log::lose_first),
                 None => break,
@@ -476,10 +476,10 @@ impl Hub {
 
     /// Whether [`forget`](Self::forget) has anything to do.
     pub fn is_over(&self, now: Instant) -> bool {
-        let Settings { history, history_in_all, .. } = self.settings;
+        let Settings { history, total_history, .. } = self.settings;
         let mut grown = self.grown.iter().filter_map(|at| self.channels.get(*at));
         grown.any(|channel| channel.log.is_over(&history))
-            || self.is_too_much(&history_in_all)
+            || self.is_too_much(&total_history)
             || self.oldest.iter().next().map_or(false, |(_, at)| self.is_old(*at, now))
     }
 
@@ -491,8 +491,8 @@ impl Hub {
 
     /// Forgets what is too old, though nothing that was not offered yet.
     pub fn expire(&mut self, now: Instant) {
-        while let Some(&(place, at)) = self.oldest.iter().next() {
-            if place > self.offered || !self.is_old(at, now) {
+        while let Some(&(seq, at)) = self.oldest.iter().next() {
+            if seq > self.offered || !self.is_old(at, now) {
                 break;
             }
             self.change_log(at, Log::lose_first);
@@ -500,7 +500,7 @@ impl Hub {
     }
 
     fn age(&self) -> Duration {
-        self.settings.history.age.min(self.settings.history_in_all.age)
+        self.settings.history.age.min(self.settings.total_history.age)
     }
 
     /// When [`expire`](Self::expire) has something to do, if nothing is published before. Not for each event by itself.
@@ -534,9 +534,9 @@ impl Hub {
             pattern.lost = pattern.lost.max(lost);
         }
         if first != now_first {
-            first.map(|(place, _)| self.oldest.remove(&(place, at)));
+            first.map(|(seq, _)| self.oldest.remove(&(seq, at)));
             match now_first {
-                Some((place, _)) => drop(self.oldest.insert((place, at))),
+                Some((seq, _)) => drop(self.oldest.insert((seq, at))),
                 None => {
                     self.counts.bytes -= self.channels[at].name.len() as u64;
                     self.vanish(TopicId::Channel(at as u32));
@@ -557,23 +557,23 @@ impl Hub {
 
     /// How many streams follow the channel of that name, by its name or by a pattern. One that does so in several ways counts
     /// once; then it is asked which are still there.
-    pub fn followers_of(&self, name: &[u8], is_there: impl Fn(StreamId) -> bool) -> usize {
+    pub fn subscribers_of(&self, name: &[u8], is_there: impl Fn(StreamId) -> bool) -> usize {
         let mut all: Vec<&SubscriberList> = match self.by_name.get(name) {
             Some(at) => {
-                let Channel { followers, patterns, .. } = &self.channels[*at];
-                let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].followers);
-                std::iter::once(followers).chain(by_pattern).collect()
+                let Channel { subscribers, patterns, .. } = &self.channels[*at];
+                let by_pattern = patterns.iter().map(|pattern| &self.patterns[*pattern].subscribers);
+                std::iter::once(subscribers).chain(by_pattern).collect()
             }
             None => {
                 let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(name));
-                matching.map(|(_, pattern)| &pattern.followers).collect()
+                matching.map(|(_, pattern)| &pattern.subscribers).collect()
             }
         };
-        all.retain(|followers| followers.len() > 0);
+        all.retain(|subscribers| subscribers.len() > 0);
         if let [one] = all[..] {
             return one.len();
         }
-        let streams = all.iter().flat_map(|followers| followers.streams()).filter(|stream| is_there(**stream));
+        let streams = all.iter().flat_map(|subscribers| subscribers.streams()).filter(|stream| is_there(**stream));
         streams.map(|stream| u64::from(*stream)).collect::<HashSet<_>>().len()
     }
 }

@@ -119,7 +119,7 @@ impl Hub {
             return Merge::Nothing;
         }
         if !is_conflated && self.recent.covers(seq) && self.logs(topics).nth(MANY).is_some() {
-            return Merge::Picked(Picked { hub: self, topics, place: seq });
+            return Merge::Picked(Picked { hub: self, topics, seq: seq });
         }
         self.pending(topics, seq, is_conflated)
     }
@@ -142,7 +142,7 @@ impl Hub {
 
     /// Whether a part has an event after its beginning, up to a sequence number.
     pub(super) fn has_before(&self, cursor: &Cursor, part: usize, through: u64) -> bool {
-        self.pending_at(cursor, 0, Some(part)).next().map_or(false, |first| first.place <= through)
+        self.pending_at(cursor, 0, Some(part)).next().map_or(false, |first| first.seq <= through)
     }
 
     /// Through which sequence number anything was evicted of topics.
@@ -218,7 +218,7 @@ impl Hub {
         if !part.topics.iter().any(|topic| matches!(topic, TopicId::Pattern(_))) {
             return of_channels; // a channel that is subscribed to by its name does not vanish
         }
-        let of_gone = self.gone.forgotten(|name, evicted| {
+        let of_gone = self.tombstones.forgotten(|name, evicted| {
             part.excuse.misses(after.max(part.after), evicted.through, evicted.clock)
                 && !name.map_or(false, |name| is_settled(name, evicted.through))
                 && name

@@ -20,17 +20,17 @@ impl Hub {
         let (mut bytes, mut count) = (0, 0);
         let mut seq = through;
         let mut last = cursor.seq;
-        for logged in self.pending_of(cursor).take_while(|logged| logged.place <= through) {
+        for entry in self.pending_of(cursor).take_while(|entry| entry.seq <= through) {
             if bytes >= MOST_BYTES {
                 seq = last;
                 break;
             }
-            last = logged.place;
-            bytes += logged.event.len() + OVERHEAD;
+            last = entry.seq;
+            bytes += entry.event.len() + OVERHEAD;
             count += 1;
-            notices.push(Notice::Event(logged.event.clone()));
+            notices.push(Notice::Event(entry.event.clone()));
             if last <= told {
-                let position = Position { place: last, told: Some(told) };
+                let position = Position { seq: last, told: Some(told) };
                 notices.push(Notice::Position(self.epoch.block(position)));
             }
         }
@@ -89,7 +89,7 @@ impl Hub {
         let parts = cursor.parts();
         parts.report(through);
         parts.leaving.retain(|leaving| self.left_channel(leaving).is_some());
-        let here = Position { place: seq, told: Some(parts.told) };
+        let here = Position { seq: seq, told: Some(parts.told) };
         self.gap_notice(here, Gap::Slow)
     }
 
@@ -102,22 +102,22 @@ impl Hub {
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
         let mut events = self.pending_of(cursor);
-        let mut gathered = Gathered { blocks: 0, place: cursor.seq, is_lagging: false, is_end: false };
+        let mut gathered = Gathered { blocks: 0, seq: cursor.seq, is_lagging: false, is_end: false };
         let mut bytes = 0;
         for block in blocks {
             if bytes >= most_bytes {
                 return gathered;
             }
             match events.next() {
-                Some(logged) => {
-                    *block = IoSlice::new(logged.event.bytes(framing));
+                Some(entry) => {
+                    *block = IoSlice::new(entry.event.bytes(framing));
                     bytes += block.len();
-                    gathered.is_lagging |= logged.place <= self.offered;
-                    gathered.place = logged.place;
+                    gathered.is_lagging |= entry.seq <= self.offered;
+                    gathered.seq = entry.seq;
                     gathered.blocks += 1;
                 }
                 None => {
-                    gathered.place = self.newest;
+                    gathered.seq = self.newest;
                     gathered.is_end = true;
                     break;
                 }
@@ -129,22 +129,22 @@ impl Hub {
     /// All that was gathered was sent.
     pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered) {
         self.counts.delivered += gathered.blocks as u64;
-        self.advance(cursor, gathered.place);
+        self.advance(cursor, gathered.seq);
     }
 
     /// So many bytes of it were.
     pub fn sent(&mut self, cursor: &mut Cursor, framing: Framing, bytes: usize) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
         let mut seq = cursor.seq;
-        for logged in self.pending_of(cursor) {
-            let block = logged.event.bytes(framing);
+        for entry in self.pending_of(cursor) {
+            let block = entry.event.bytes(framing);
             if sent.bytes == bytes {
                 break;
             }
-            seq = logged.place;
+            seq = entry.seq;
             sent.bytes += block.len();
             if sent.bytes > bytes {
-                sent.rest = Some(logged.event.from(framing, block.len() - (sent.bytes - bytes)));
+                sent.rest = Some(entry.event.from(framing, block.len() - (sent.bytes - bytes)));
                 break;
             }
             sent.events += 1;
@@ -178,10 +178,10 @@ impl Hub {
                 None => return Err(notices),
             }
         }
-        let events = self.pending_of(cursor).scan(room, |room, logged| {
-            let fits = room.checked_sub(logged.event.len());
+        let events = self.pending_of(cursor).scan(room, |room, entry| {
+            let fits = room.checked_sub(entry.event.len());
             *room = fits.unwrap_or(0);
-            Some(fits.map(|_| Notice::Event(logged.event.clone())))
+            Some(fits.map(|_| Notice::Event(entry.event.clone())))
         });
         let events: Option<Vec<Notice>> = events.collect();
         match events {

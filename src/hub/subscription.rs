@@ -21,7 +21,7 @@ impl Hub {
     /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one.
     /// Later ones become effective at once, and say so in the notices: older events of the new topics come next, and if
     /// the client resumes by the id of one of those it is sent the rest of them.
-    pub fn follow(&mut self, stream: StreamId, cursor: &mut Cursor, request: &Request, now: Instant) -> Vec<Notice> {
+    pub fn subscribe(&mut self, stream: StreamId, cursor: &mut Cursor, request: &Request, now: Instant) -> Vec<Notice> {
         self.expire(now);
         let mut notices = Vec::new();
         let is_first = cursor.is_idle();
@@ -71,7 +71,7 @@ impl Hub {
                 _ => reported,
             };
         }
-        let here = Position { place: cursor.seq, told: through };
+        let here = Position { seq: cursor.seq, told: through };
         let position = if gap.is_some() { Position { told: Some(0), ..here } } else { here };
         notices.push(self.position_notice(position));
         if let Some(gap) = gap {
@@ -104,7 +104,7 @@ impl Hub {
         } else {
             parts.list[number].after = point.seq.max(before);
         }
-        let here = Position { place: cursor.seq, told: through };
+        let here = Position { seq: cursor.seq, told: through };
         match gap {
             Some(gap) => notices.push(self.gap_notice(here, gap)),
             None if goes_back => notices.push(self.position_notice(here)),
@@ -153,8 +153,8 @@ impl Hub {
         added.dedup();
         added.retain(|topic| cursor.topics.binary_search(topic).is_err());
         for topic in &added {
-            if let Some(followers) = self.followers(*topic) {
-                followers.add(stream);
+            if let Some(subscribers) = self.subscribers(*topic) {
+                subscribers.add(stream);
             }
         }
         let mut all = [&cursor.topics, &added[..]].concat();
@@ -180,12 +180,12 @@ impl Hub {
 
     /// What an id says to a stream with these topics; nothing, if it is none of theirs.
     fn point_of(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
-        let given = self.ids.seq(id, |channel| self.has_channel(topics, channel)).map(Position::at);
-        let Position { place, told } =
-            given.or_else(|| self.epoch.position(id)).filter(|position| position.place <= self.newest)?;
+        let given = self.custom_ids.seq(id, |channel| self.has_channel(topics, channel)).map(Position::at);
+        let Position { seq, told } =
+            given.or_else(|| self.epoch.position(id)).filter(|position| position.seq <= self.newest)?;
         let gap = Some(Gap::Unknown).filter(|_| told == Some(0));
         let told = told.unwrap_or(0).min(self.newest);
-        Some(ResumePoint { seq: place, told, gap, unknown_id: None, is_start: false })
+        Some(ResumePoint { seq: seq, told, gap, unknown_id: None, is_start: false })
     }
 
     /// Looks again at an id that said nothing when only some of the topics were known.
@@ -214,14 +214,13 @@ impl Hub {
         } else if all < count {
             return 0;
         }
-        let mut last: Vec<u64> =
-            logs().flat_map(|log| log.after(0).rev().take(count).map(|logged| logged.place)).collect();
+        let mut last: Vec<u64> = logs().flat_map(|log| log.after(0).rev().take(count).map(|entry| entry.seq)).collect();
         let first = last.len() - count;
         *last.select_nth_unstable(first).1 - 1
     }
 
     /// Unsubscribes a stream from topics; without any, from all. What was published before is still to be sent.
-    pub fn unfollow(&mut self, stream: StreamId, cursor: &mut Cursor, topics: Option<&[Topic]>) {
+    pub fn unsubscribe(&mut self, stream: StreamId, cursor: &mut Cursor, topics: Option<&[Topic]>) {
         let named = topics.map(|topics| topics.iter().filter_map(|topic| self.known(topic)).collect::<HashSet<_>>());
         let is_left = |topic: &TopicId| named.as_ref().map_or(true, |named| named.contains(topic));
         let (left, kept): (Vec<_>, Vec<_>) = cursor.topics.iter().copied().partition(is_left);
@@ -267,7 +266,7 @@ impl Hub {
 
     fn unregister(&mut self, stream: StreamId, topics: Vec<TopicId>) {
         for topic in topics {
-            let is_crowded = self.followers(topic).map_or(false, |followers| followers.remove(stream));
+            let is_crowded = self.subscribers(topic).map_or(false, |subscribers| subscribers.remove(stream));
             if is_crowded {
                 self.mark(topic); // as when one leaves
             }
@@ -295,7 +294,7 @@ impl Hub {
         let intervals = self.intervals(cursor, cursor.seq).into_iter();
         let left = intervals.filter(|interval| interval.part.map_or(false, |at| !kept[at].contains(&interval.channel)));
         let leaving = left.filter_map(|interval| {
-            let last = self.entries_of(&interval).and_then(|entries| entries.last()).map(|last| last.place);
+            let last = self.entries_of(&interval).and_then(|entries| entries.last()).map(|last| last.seq);
             let is_of_others = kept.iter().any(|kept| kept.contains(&interval.channel));
             let Interval { channel, after, excuse, plain, .. } = interval;
             let settled = excuse.settles().max(after);
@@ -310,7 +309,7 @@ impl Hub {
     pub fn leave(&mut self, cursor: Cursor) {
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
-            let is_crowded = self.followers(*topic).map_or(false, SubscriberList::leave);
+            let is_crowded = self.subscribers(*topic).map_or(false, SubscriberList::leave);
             if is_crowded {
                 self.mark(*topic); // to be walked, and so cleared, though nothing was published
             }

@@ -11,7 +11,7 @@ fn settings() -> Settings {
     let bounds = Bounds { events: 3, bytes: 1_000_000, age: NEVER };
     Settings {
         history: bounds,
-        history_in_all: Bounds { events: 1000, ..bounds },
+        total_history: Bounds { events: 1000, ..bounds },
         on_slow: OnSlow::Gap,
         gap_event: "gap".into(),
         opaque_ids: false,
@@ -75,10 +75,10 @@ impl Case {
     }
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
-        let place = self.hub.newest + 1;
-        let made = self.hub.epoch.event_id(place);
+        let seq = self.hub.newest + 1;
+        let made = self.hub.epoch.event_id(seq);
         let publication = Publication {
-            place,
+            seq,
             channel: channel.as_bytes().into(),
             event: event(id.unwrap_or(&made)),
             key: key.as_bytes().into(),
@@ -88,9 +88,9 @@ impl Case {
     }
 
     /// One that begins to follow, or follows more; and is then sent what is there.
-    fn follow(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
+    fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
         let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
-        let mut told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
+        let mut told = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
         told.extend(self.hub.begin(&mut self.cursor));
         self.check_with(told)
     }
@@ -100,16 +100,16 @@ impl Case {
         self.hub.leave(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
             let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
-            let told = self.hub.follow(STREAM, &mut self.cursor, &request, self.now);
+            let told = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert_eq!((in_words(told), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
         }
         let told = self.hub.begin(&mut self.cursor);
         self.check_with(told)
     }
 
-    fn unfollow(&mut self, names: Option<&str>) {
+    fn unsubscribe(&mut self, names: Option<&str>) {
         let names = names.map(topics);
-        self.hub.unfollow(STREAM, &mut self.cursor, names.as_deref());
+        self.hub.unsubscribe(STREAM, &mut self.cursor, names.as_deref());
         self.hub.check();
     }
 
@@ -121,7 +121,7 @@ impl Case {
     /// A new stream.
     fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
         self.hub.leave(std::mem::take(&mut self.cursor));
-        self.follow(names, after, start)
+        self.subscribe(names, after, start)
     }
 
     fn check_with(&mut self, told: Vec<Notice>) -> String {
@@ -149,7 +149,7 @@ impl Case {
 
     /// What it is sent when it ends.
     fn last_sent(&mut self) -> String {
-        self.unfollow(None);
+        self.unsubscribe(None);
         let sent = self.sent();
         assert!(self.cursor.is_idle());
         sent
@@ -377,13 +377,13 @@ fn what_is_followed_no_longer_is_sent_no_more_and_who_follows_anew_begins_with_i
     let mut case = Case::new(settings());
     assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
     case.publish("a b");
-    case.unfollow(Some("b"));
+    case.unsubscribe(Some("b"));
     case.publish("a b");
     assert_eq!(case.sent(), "1, 2, 3", "what was published before is sent");
-    case.unfollow(None);
+    case.unsubscribe(None);
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
     case.publish("a");
-    assert_eq!(case.follow("b", Some("e-3"), Start::Newest), "@e-3, 4");
+    assert_eq!(case.subscribe("b", Some("e-3"), Start::Newest), "@e-3, 4");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
@@ -391,7 +391,7 @@ fn what_is_followed_no_longer_is_sent_no_more_and_who_follows_anew_begins_with_i
 fn who_asks_for_nothing_follows_nothing() {
     let mut case = Case::new(settings());
     let request = Request { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest };
-    let told = case.hub.follow(STREAM, &mut case.cursor, &request, case.now);
+    let told = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(told), case.hub.counts().streams), (String::new(), 0));
 }
 
@@ -466,14 +466,14 @@ fn a_handler_that_unsubscribes_before_it_returns_is_sent_only_the_rest() {
     let mut case = Case::new(settings());
     case.publish("a b");
     let request = |names: &str| Request { topics: topics(names), after: None, start: Start::Oldest };
-    case.hub.follow(STREAM, &mut case.cursor, &request("a c"), case.now);
-    case.hub.follow(STREAM, &mut case.cursor, &request("b"), case.now);
-    case.unfollow(Some("a c"));
+    case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
+    case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
+    case.unsubscribe(Some("a c"));
     let told = case.hub.begin(&mut case.cursor);
     assert_eq!(case.check_with(told), "@e-0, 2");
     case.hub.leave(std::mem::take(&mut case.cursor));
-    case.hub.follow(STREAM, &mut case.cursor, &request("a"), case.now);
-    case.unfollow(None);
+    case.hub.subscribe(STREAM, &mut case.cursor, &request("a"), case.now);
+    case.unsubscribe(None);
     assert_eq!((case.cursor.is_idle(), case.hub.begin(&mut case.cursor).len()), (true, 0));
     assert_eq!(case.hub.counts().streams, 0);
 }
@@ -484,13 +484,13 @@ fn a_channel_that_is_subscribed_already_is_not_sent_again() {
     assert_eq!(case.start("n/a", None, Start::Newest), "@e-0");
     case.publish("n/a n/b n/a n/a n/a n/a");
     assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
-    assert_eq!(case.follow("n/*", Some("e-1"), Start::Newest), "@e-1, 2, @e-6");
-    assert_eq!(case.follow("n/b", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Newest), "@e-1, 2, @e-6");
+    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Newest), "");
     case.publish("n/b n/a");
     assert_eq!(case.sent(), "7, 8");
     // By a pattern first.
     assert_eq!(case.start("n/*", Some("e-6"), Start::Newest), "@e-6, 7, 8");
-    assert_eq!(case.follow("n/a", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Newest), "");
 }
 
 #[test]
@@ -499,15 +499,15 @@ fn a_later_subscription_goes_back_and_the_client_is_told_so_before_and_after() {
     assert_eq!(case.start("a", None, Start::Newest), "@e-0");
     case.publish("a b a b a");
     assert_eq!(case.sent(), "1, 3, 5");
-    assert_eq!(case.follow("b", Some("e-1"), Start::Newest), "@e-1, 2, 4, @e-5");
+    assert_eq!(case.subscribe("b", Some("e-1"), Start::Newest), "@e-1, 2, 4, @e-5");
     // With what a client has received of that, it gets the rest, and what it has had twice rather than never.
     assert_eq!(case.resume("a b", "e-2"), "@e-2, 3, 4, 5");
     // What is missing is reported in the place of the position.
     case.publish("c c c c");
-    assert_eq!(case.follow("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
+    assert_eq!(case.subscribe("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
     case.now += NEVER;
     case.hub.forget(case.now);
-    assert_eq!(case.follow("d", Some("e-3"), Start::Newest), "");
+    assert_eq!(case.subscribe("d", Some("e-3"), Start::Newest), "");
 }
 
 #[test]
@@ -517,7 +517,7 @@ fn a_later_subscription_of_a_stream_that_lags_begins_in_the_order_of_events() {
     case.publish("a b a");
     // Nothing was sent yet; b begins after 3, and is sent nothing older.
     let request = Request { topics: topics("b"), after: None, start: Start::Newest };
-    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
     assert!(case.cursor.parts.is_none(), "it is one cursor again");
@@ -530,7 +530,7 @@ fn a_stream_that_lags_is_told_only_of_what_it_misses_itself() {
     case.publish("a b b b b");
     // b has evicted 2, which is older than the later subscription.
     let request = Request { topics: topics("b"), after: None, start: Start::Newest };
-    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
     assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
@@ -541,27 +541,27 @@ fn a_stream_that_unsubscribes_while_it_lags_is_sent_what_was_published_before() 
     let mut case = Case::new(settings());
     assert_eq!(case.start("a b n/*", None, Start::Newest), "@e-0");
     case.publish("a b n/1 a");
-    case.unfollow(Some("a n/*"));
+    case.unsubscribe(Some("a n/*"));
     case.publish("a b n/1 n/2");
-    assert_eq!(case.hub.followers_of(b"a", |_| true), 0);
+    assert_eq!(case.hub.subscribers_of(b"a", |_| true), 0);
     assert_eq!(case.sent(), "1, 2, 3, 4, 6");
     // Subscribed again before that was sent, it misses only what came between.
     case.publish("b a"); // 9, 10
-    assert_eq!(case.follow("a", None, Start::Newest), "9");
+    assert_eq!(case.subscribe("a", None, Start::Newest), "9");
     case.publish("a");
-    case.unfollow(Some("a"));
+    case.unsubscribe(Some("a"));
     case.publish("a");
     let request = Request { topics: topics("a"), after: None, start: Start::Newest };
-    assert_eq!(in_words(case.hub.follow(STREAM, &mut case.cursor, &request, case.now)), "");
+    assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");
     // What it has left and can no longer be sent is reported.
     case.publish("b");
-    case.unfollow(Some("b"));
+    case.unsubscribe(Some("b"));
     case.now += NEVER;
     case.hub.forget(case.now);
     assert_eq!(case.sent(), "gap e-13-14 slow");
-    case.unfollow(None);
+    case.unsubscribe(None);
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
 }
 
@@ -570,7 +570,7 @@ fn a_slot_that_another_channel_has_by_now_sends_nothing_to_a_stream_that_left_th
     let mut case = Case::new(settings());
     assert_eq!(case.start("secret", None, Start::Newest), "@e-0");
     case.publish("secret");
-    case.unfollow(None);
+    case.unsubscribe(None);
     case.now += NEVER;
     case.hub.forget(case.now);
     case.publish("other other");

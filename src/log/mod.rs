@@ -2,16 +2,16 @@
 //!
 //! A [`Log`] is told when to forget, and says through which place it has forgotten anything, so that nobody who comes
 //! back too late is told nothing. Where slow clients get only the newest event of each key, it keeps those longer
-//! (`latest`).
+//! (`compacted`).
 
 #![forbid(unsafe_code)]
 
-mod latest;
+mod compacted;
 #[cfg(test)]
 mod tests;
 
 use crate::event::Shared;
-use latest::Latest;
+use compacted::CompactedLog;
 use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,9 @@ pub struct Bounds {
 
 /// One event of a channel.
 #[derive(Clone, Debug)]
-pub struct Logged {
+pub struct LogEntry {
     /// Its place in the hub's sequence, from 1 on.
-    pub place: u64,
+    pub seq: u64,
     /// When it was published.
     pub at: Instant,
     /// Its bytes.
@@ -39,7 +39,7 @@ pub struct Logged {
     pub key: Box<[u8]>,
 }
 
-impl Logged {
+impl LogEntry {
     /// How many bytes it is, its key included.
     pub fn size(&self) -> usize {
         self.event.len() + self.key.len()
@@ -49,44 +49,44 @@ impl Logged {
 /// A channel's history, sorted by place.
 #[derive(Debug, Default)]
 pub struct Log {
-    events: VecDeque<Logged>,
+    events: VecDeque<LogEntry>,
     bytes: usize,
     forgotten: u64,
-    latest: Option<Box<Latest>>,
+    compacted: Option<Box<CompactedLog>>,
 }
 
 impl Log {
     /// An empty one, of a channel of which something may have been forgotten before, through that place. It keeps the
     /// newest event of each key longer than others if it is to.
     pub fn new(forgotten: u64, keeps_newest: bool) -> Self {
-        Self { forgotten, latest: keeps_newest.then(|| Box::new(Latest::new(forgotten))), ..Self::default() }
+        Self { forgotten, compacted: keeps_newest.then(|| Box::new(CompactedLog::new(forgotten))), ..Self::default() }
     }
 
     /// Adds an event, whose place is after all others.
-    pub fn append(&mut self, logged: Logged) {
-        if let Some(latest) = &mut self.latest {
-            latest.publish(&logged.key, logged.place);
+    pub fn append(&mut self, entry: LogEntry) {
+        if let Some(compacted) = &mut self.compacted {
+            compacted.publish(&entry.key, entry.seq);
         }
-        self.bytes += logged.size();
-        self.events.push_back(logged);
+        self.bytes += entry.size();
+        self.events.push_back(entry);
     }
 
     /// The events after a place.
-    pub fn after(&self, place: u64) -> Iter<'_, Logged> {
+    pub fn after(&self, seq: u64) -> Iter<'_, LogEntry> {
         // Mostly it is the last few that are asked for.
         let known = match self.events.back() {
-            Some(newest) if newest.place <= place => self.events.len(),
-            _ => self.events.partition_point(|logged| logged.place <= place),
+            Some(newest) if newest.seq <= seq => self.events.len(),
+            _ => self.events.partition_point(|entry| entry.seq <= seq),
         };
         self.events.range(known..)
     }
 
     /// The events after one place, through another.
-    pub fn between(&self, after: u64, until: u64) -> Iter<'_, Logged> {
+    pub fn between(&self, after: u64, until: u64) -> Iter<'_, LogEntry> {
         match self.events.back() {
-            Some(newest) if newest.place > until => {
-                let place = |bound: u64| self.events.partition_point(|logged| logged.place <= bound);
-                self.events.range(place(after.min(until))..place(until))
+            Some(newest) if newest.seq > until => {
+                let seq = |bound: u64| self.events.partition_point(|entry| entry.seq <= bound);
+                self.events.range(seq(after.min(until))..seq(until))
             }
             _ => self.after(after),
         }
@@ -94,25 +94,25 @@ impl Log {
 
     /// The place of the newest event of the history.
     pub fn last(&self) -> Option<u64> {
-        self.events.back().map(|logged| logged.place)
+        self.events.back().map(|entry| entry.seq)
     }
 
     /// The event at a place.
-    pub fn at(&self, place: u64) -> Option<&Logged> {
-        self.after(place.checked_sub(1)?).next().filter(|logged| logged.place == place)
+    pub fn at(&self, seq: u64) -> Option<&LogEntry> {
+        self.after(seq.checked_sub(1)?).next().filter(|entry| entry.seq == seq)
     }
 
     /// Of the events after a place, forgotten ones included, the newest of each key.
-    pub fn newest_after(&self, place: u64) -> impl Iterator<Item = &Logged> {
-        let latest = self.latest.as_deref();
-        let kept = latest.into_iter().flat_map(move |latest| latest.kept_after(place));
-        kept.chain(self.after(place)).filter(move |logged| latest.map_or(true, |latest| latest.is_newest(logged)))
+    pub fn newest_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
+        let compacted = self.compacted.as_deref();
+        let kept = compacted.into_iter().flat_map(move |compacted| compacted.kept_after(seq));
+        kept.chain(self.after(seq)).filter(move |entry| compacted.map_or(true, |compacted| compacted.is_newest(entry)))
     }
 
     /// The place of the oldest event that it holds, and when that was published.
     pub fn first(&self) -> Option<(u64, Instant)> {
-        let kept = self.latest.as_ref().and_then(|latest| latest.first());
-        kept.or_else(|| self.events.front()).map(|first| (first.place, first.at))
+        let kept = self.compacted.as_ref().and_then(|compacted| compacted.first());
+        kept.or_else(|| self.events.front()).map(|first| (first.seq, first.at))
     }
 
     /// Whether the history holds more than it may.
@@ -122,25 +122,25 @@ impl Log {
 
     /// Forgets the oldest event of the history. The newest of its key is kept, within the same bounds.
     pub fn drop_oldest(&mut self, bounds: &Bounds) {
-        if let (Some(dropped), Some(latest)) = (self.take_oldest(), &mut self.latest) {
-            latest.keep(dropped, bounds);
+        if let (Some(dropped), Some(compacted)) = (self.take_oldest(), &mut self.compacted) {
+            compacted.keep(dropped, bounds);
         }
     }
 
     /// Forgets the first event that it holds for good.
     pub fn lose_first(&mut self) {
-        if self.latest.as_mut().map_or(false, |latest| latest.lose_first()) {
+        if self.compacted.as_mut().map_or(false, |compacted| compacted.lose_first()) {
             return;
         }
-        if let (Some(lost), Some(latest)) = (self.take_oldest(), &mut self.latest) {
-            latest.lose(&lost);
+        if let (Some(lost), Some(compacted)) = (self.take_oldest(), &mut self.compacted) {
+            compacted.lose(&lost);
         }
     }
 
-    fn take_oldest(&mut self) -> Option<Logged> {
+    fn take_oldest(&mut self) -> Option<LogEntry> {
         let oldest = self.events.pop_front()?;
         self.bytes -= oldest.size();
-        self.forgotten = oldest.place;
+        self.forgotten = oldest.seq;
         if self.events.is_empty() {
             self.events = VecDeque::new();
         }
@@ -154,12 +154,12 @@ impl Log {
 
     /// Through which place it has forgotten even the newest event of some key.
     pub fn lost(&self) -> u64 {
-        self.latest.as_ref().map_or(self.forgotten, |latest| latest.lost())
+        self.compacted.as_ref().map_or(self.forgotten, |compacted| compacted.lost())
     }
 
     /// How many events it holds, and how many bytes of them.
     pub fn held(&self) -> (usize, usize) {
-        let (kept, kept_bytes) = self.latest.as_ref().map_or((0, 0), |latest| latest.held());
+        let (kept, kept_bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.held());
         (self.events.len() + kept, self.bytes + kept_bytes)
     }
 

@@ -1,16 +1,16 @@
 use super::*;
 
-fn logged(place: u64, at: Instant, key: &str) -> Logged {
-    let text = format!("data: {place}\n\n");
+fn entry(seq: u64, at: Instant, key: &str) -> LogEntry {
+    let text = format!("data: {seq}\n\n");
     let event = Shared::write(text.len(), |out| {
         out.copy_from_slice(text.as_bytes());
         text.len()
     });
-    Logged { place, at, event, key: key.as_bytes().into() }
+    LogEntry { seq, at, event, key: key.as_bytes().into() }
 }
 
-fn places<'a>(events: impl Iterator<Item = &'a Logged>) -> Vec<u64> {
-    events.map(|logged| logged.place).collect()
+fn seqs<'a>(events: impl Iterator<Item = &'a LogEntry>) -> Vec<u64> {
+    events.map(|entry| entry.seq).collect()
 }
 
 const BOUNDS: Bounds = Bounds { events: 2, bytes: 1000, age: Duration::from_secs(1) };
@@ -19,17 +19,16 @@ const BOUNDS: Bounds = Bounds { events: 2, bytes: 1000, age: Duration::from_secs
 fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
     let now = Instant::now();
     let mut log = Log::new(0, false);
-    for place in [3, 5, 9] {
-        log.append(logged(place, now, ""));
+    for seq in [3, 5, 9] {
+        log.append(entry(seq, now, ""));
     }
-    for (place, after) in
-        [(0, vec![3, 5, 9]), (3, vec![5, 9]), (4, vec![5, 9]), (8, vec![9]), (9, vec![]), (10, vec![])]
+    for (seq, after) in [(0, vec![3, 5, 9]), (3, vec![5, 9]), (4, vec![5, 9]), (8, vec![9]), (9, vec![]), (10, vec![])]
     {
-        assert_eq!(places(log.after(place)), after, "after {place}");
+        assert_eq!(seqs(log.after(seq)), after, "after {seq}");
     }
-    for place in 0..11 {
-        let at = log.at(place).map(|logged| logged.place);
-        assert_eq!(at, Some(place).filter(|place| [3, 5, 9].contains(place)), "at {place}");
+    for seq in 0..11 {
+        let at = log.at(seq).map(|entry| entry.seq);
+        assert_eq!(at, Some(seq).filter(|seq| [3, 5, 9].contains(seq)), "at {seq}");
     }
 }
 
@@ -37,8 +36,8 @@ fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
 fn a_log_knows_through_which_place_it_has_forgotten() {
     let mut log = Log::new(2, false);
     assert_eq!(log.forgotten(), 2);
-    log.append(logged(5, Instant::now(), ""));
-    log.append(logged(7, Instant::now(), ""));
+    log.append(entry(5, Instant::now(), ""));
+    log.append(entry(7, Instant::now(), ""));
     assert!(log.is_over(&Bounds { events: 1, ..BOUNDS }) && log.is_over(&Bounds { bytes: 1, ..BOUNDS }));
     log.drop_oldest(&BOUNDS);
     assert_eq!((log.forgotten(), log.held().0, log.is_empty()), (5, 1, false));
@@ -53,23 +52,23 @@ fn a_log_knows_through_which_place_it_has_forgotten() {
 fn the_newest_of_each_key_outlives_the_history_within_the_same_bounds() {
     let now = Instant::now();
     let mut log = Log::new(0, true);
-    for (place, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
-        log.append(logged(place, now, key));
+    for (seq, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
+        log.append(entry(seq, now, key));
     }
-    assert_eq!(places(log.newest_after(0)), [2, 3, 4, 5]);
+    assert_eq!(seqs(log.newest_after(0)), [2, 3, 4, 5]);
     for _ in 0..3 {
         log.drop_oldest(&BOUNDS);
     }
-    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![2, 3, 4, 5], 0));
+    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![2, 3, 4, 5], 0));
     log.drop_oldest(&BOUNDS); // three keys are one too many: b is the oldest
-    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![3, 4, 5], 2));
-    log.append(logged(6, now, "a"));
+    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![3, 4, 5], 2));
+    log.append(entry(6, now, "a"));
     log.drop_oldest(&BOUNDS); // the old a makes room for d
-    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![4, 5, 6], 2));
-    assert_eq!((log.held().0, log.first().map(|(place, _)| place)), (3, Some(4)));
+    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![4, 5, 6], 2));
+    assert_eq!((log.held().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
     log.lose_first();
     log.lose_first();
-    assert_eq!((places(log.newest_after(0)), log.lost()), (vec![6], 5));
+    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![6], 5));
     log.lose_first();
     assert_eq!((log.lost(), log.is_empty()), (6, true));
 }

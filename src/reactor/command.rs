@@ -74,7 +74,7 @@ pub enum Command {
         publication: Box<hub::Publication>,
     },
     /// Has a stream follow channels.
-    Follow {
+    Subscribe {
         /// Of which hub.
         hub: HubId,
         /// Which.
@@ -90,7 +90,7 @@ pub enum Command {
         stream: StreamId,
     },
     /// Has a stream follow something no longer.
-    Unfollow {
+    Unsubscribe {
         /// Which.
         stream: StreamId,
         /// What; everything, without.
@@ -211,7 +211,7 @@ pub enum Answer {
         /// The counts.
         counts: Box<hub::Counts>,
         /// How many streams follow the channel.
-        followers: usize,
+        subscribers: usize,
     },
     /// A stream has fewer topics than it asked for: some it had already, or it has left them.
     Topics {

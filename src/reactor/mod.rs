@@ -5,63 +5,39 @@
 //! interpreter:
 //!
 //! - `command`: what it is told and what it answers
-//! - `following`: streams that follow the channels of a hub
-//! - `finishing`: ending many streams without having all clients come back at once
+//! - `subscription`: streams that follow the channels of a hub
+//! - `shutdown`: ending many streams without having all clients come back at once
 //! - `errors`: what an error of a socket says about its client
 //! - `timers`: when which stream is to be looked at
-//! - [`bell`]: waking it, only if it sleeps
+//! - [`waker`]: waking it, only if it sleeps
 //! - [`change`]: waiting for what it does
 //! - `link`: the way to it, with what is counted on the way
-//! - `gauge`: what who pushes can see of a stream without asking
+//! - `state`: what who pushes can see of a stream without asking
 //! - `process`: the reactor of this process: its thread, its start, what a fork does to it (Linux)
 //! - `reserve`: the descriptors that stay free for the application (Linux)
 //! - `handle`: a stream as the application holds it (Linux)
 //! - `publisher`: a hub as the application holds it (Linux)
 
-pub mod bell;
-pub mod change;
 mod command;
 mod errors;
-mod finishing;
-mod following;
+mod shutdown;
+mod subscriptions;
 mod timers;
 
-#[cfg(target_os = "linux")]
-mod gauge;
-#[cfg(target_os = "linux")]
-mod handle;
-#[cfg(target_os = "linux")]
-mod link;
-#[cfg(target_os = "linux")]
-mod process;
-#[cfg(target_os = "linux")]
-mod publisher;
-#[cfg(target_os = "linux")]
-pub mod reserve;
-#[cfg(target_os = "linux")]
-mod run;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;
 
 pub use command::{Answer, Beginning, Command, Ending, HubId, StreamId};
-#[cfg(target_os = "linux")]
-pub use handle::{Handle, Opening, Pushed};
-#[cfg(target_os = "linux")]
-pub use link::{Counts, Stats};
-#[cfg(target_os = "linux")]
-pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
-#[cfg(target_os = "linux")]
-pub use publisher::{Heading, Publisher};
 
 use crate::stream::{after, Due, Lost, Reason, Settings, Stream};
 use bytes::Bytes;
 use errors::{is_memory, reason_of};
-use finishing::Spread;
-use following::{Following, Hubs, Way};
+use shutdown::Spread;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use subscriptions::{Hubs, SendDecision, Subscription};
 use timers::Timers;
 
 /// The system calls that a reactor needs.
@@ -132,7 +108,7 @@ enum Deadline {
 struct Entry<S> {
     stream: Stream,
     /// The channels that it follows, if it does.
-    following: Option<Box<Following>>,
+    subscription: Option<Box<Subscription>>,
     socket: Option<S>,
     serial: u32,
     is_dirty: bool,
@@ -169,7 +145,7 @@ pub struct Reactor<I: Io> {
     /// The ends of hubs' streams.
     drains: Vec<(HubId, Spread)>,
     /// The end of the process.
-    finishing: Option<Spread>,
+    shutdown: Option<Spread>,
     /// Whether the process ends, or has ended all its streams.
     is_ending: bool,
     open_streams: usize,
@@ -212,7 +188,7 @@ impl<I: Io> Reactor<I> {
             timers: Timers::new(now),
             hubs: Hubs::default(),
             drains: Vec::new(),
-            finishing: None,
+            shutdown: None,
             is_ending: false,
             open_streams: 0,
             settings: None,
@@ -238,7 +214,7 @@ impl<I: Io> Reactor<I> {
 
     /// Does what it is told. Nothing is sent before [`flush`](Self::flush), unless somebody asks a hub or a slow client is given
     /// up. Commands for streams that have ended change nothing; an event that they carry is lost.
-    pub fn obey(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
+    pub fn apply(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
             Command::Open { stream, beginning } => {
                 self.open(stream, *beginning, socket, now);
@@ -261,9 +237,9 @@ impl<I: Io> Reactor<I> {
                     hub.publish(*publication, now);
                 }
             }
-            Command::Follow { hub, stream, request, holds } => self.follow(hub, stream, &request, holds, now),
+            Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::Begin { stream } => self.begin(stream),
-            Command::Unfollow { stream, topics } => self.unfollow(stream, topics.as_deref(), now),
+            Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
             Command::Release { .. } => {} // that is for who tells
             Command::Drain { hub, within } => self.drain_hub(hub, within, now),
             Command::Leave { hub } => self.leave_hub(hub),
@@ -280,7 +256,7 @@ impl<I: Io> Reactor<I> {
         // Evicting comes last: a client that keeps up misses nothing, however short the history is.
         self.hubs.forget(now);
         // Here, for the last stream may have ended by what was sent to it.
-        if self.open_streams == 0 && self.finishing.take().is_some() {
+        if self.open_streams == 0 && self.shutdown.take().is_some() {
             self.answers.push(Answer::Finished);
         }
     }
@@ -288,7 +264,7 @@ impl<I: Io> Reactor<I> {
     /// Offers what was published to all streams that keep up, and then to those that lag.
     fn offer(&mut self, now: Instant) {
         self.begin_before_eviction(now);
-        self.mark_followers();
+        self.mark_subscribers();
         loop {
             let mut dirty = std::mem::take(&mut self.dirty);
             for slot in dirty.drain(..) {
@@ -317,7 +293,7 @@ impl<I: Io> Reactor<I> {
                 None => return,
             };
             if let Some(Some(entry)) = self.entries.get(slot as usize) {
-                let logs = following::logs_to_merge(&self.hubs, &entry.following);
+                let logs = subscriptions::logs_to_merge(&self.hubs, &entry.subscription);
                 self.lagging_calls = self.lagging_calls.saturating_sub(1 + logs / Self::LOGS_A_CALL);
             }
             self.flush_one(slot, now);
@@ -331,10 +307,10 @@ impl<I: Io> Reactor<I> {
 
     /// When [`fire`](Self::fire) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let finishing = self.finishing.as_ref().map(Spread::next_due);
+        let shutdown = self.shutdown.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(|(_, drain)| drain.next_due()).min();
         let held = self.held.front().map(|(until, _)| *until);
-        [self.timers.first(), finishing, draining, held, self.hubs.next_due()].iter().copied().flatten().min()
+        [self.timers.first(), shutdown, draining, held, self.hubs.next_due()].iter().copied().flatten().min()
     }
 
     /// Does what is due: keepalives, ends of patience.
@@ -349,8 +325,8 @@ impl<I: Io> Reactor<I> {
         if !self.is_busy() {
             self.hubs.expire(now); // else what was published is offered before
         }
-        self.go_on_draining(now);
-        self.go_on_finishing(now);
+        self.continue_draining(now);
+        self.continue_shutdown(now);
     }
 
     /// Does what a socket is ready for.
@@ -402,7 +378,7 @@ impl<I: Io> Reactor<I> {
     /// Has the stream sent something when its turn comes, if it has subscriptions, and may lag; otherwise by the next flush.
     fn mark_lagging(&mut self, slot: u32) {
         match self.entries.get_mut(slot as usize) {
-            Some(Some(entry)) if entry.following.is_some() => {
+            Some(Some(entry)) if entry.subscription.is_some() => {
                 if !std::mem::replace(&mut entry.is_dirty, true) {
                     self.lagging.push_back(slot);
                 }
@@ -441,7 +417,7 @@ impl<I: Io> Reactor<I> {
         }
         self.entries[slot] = Some(Entry {
             stream,
-            following: None,
+            subscription: None,
             socket: None,
             serial: id.serial,
             is_dirty: false,
@@ -546,7 +522,7 @@ impl<I: Io> Reactor<I> {
                 entry.owes_end = ending == Ending::Flush && !framing.end().is_empty();
                 entry.stream.end(reason);
             }
-            self.stop_following(id);
+            self.end_subscription(id);
         }
         self.mark(id.slot);
     }
@@ -610,34 +586,42 @@ impl<I: Io> Reactor<I> {
             None => return Ok(Progress::Nothing),
         };
         for _ in 0..Self::CALLS {
-            let way = following::catch_up(hubs, &mut entry.following, &mut entry.stream, entry.is_blocked, id, answers);
+            let decision = subscriptions::catch_up(
+                hubs,
+                &mut entry.subscription,
+                &mut entry.stream,
+                entry.is_blocked,
+                id,
+                answers,
+            );
             if entry.is_blocked {
-                return Ok(if way == Way::Overtaken { Progress::Overtaken } else { Progress::Nothing });
+                return Ok(if decision == SendDecision::Overtaken { Progress::Overtaken } else { Progress::Nothing });
             }
-            if entry.following.is_none() && std::mem::take(&mut entry.owes_end) {
+            if entry.subscription.is_none() && std::mem::take(&mut entry.owes_end) {
                 let end = entry.stream.settings().framing.end();
                 answers.push(Answer::Added { stream: id, bytes: end.len() });
                 entry.stream.push_around(end);
             }
             let mut blocks = [IoSlice::new(&[]); GATHERED];
             let own = entry.stream.gather(&mut blocks);
-            let log_blocks = if way == Way::Open { &mut blocks[own..] } else { &mut [] };
-            let gathered = following::gather(hubs, &entry.following, &entry.stream, GATHERED_BYTES, log_blocks);
+            let log_blocks = if decision == SendDecision::Open { &mut blocks[own..] } else { &mut [] };
+            let gathered = subscriptions::gather(hubs, &entry.subscription, &entry.stream, GATHERED_BYTES, log_blocks);
             let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
-            let is_lagging = way == Way::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging);
+            let is_lagging =
+                decision == SendDecision::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging);
             let is_rest = count < GATHERED && gathered.as_ref().map_or(true, |gathered| gathered.is_end);
             let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
             let bytes = match count {
                 0 => 0,
                 _ => match io.send(socket, &blocks[..count]) {
                     Ok(bytes) => bytes,
-                    Err(_) if way == Way::Overtaken => return Ok(Progress::Overtaken),
+                    Err(_) if decision == SendDecision::Overtaken => return Ok(Progress::Overtaken),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Stalled),
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error),
                 },
             };
-            if way == Way::Overtaken && count == 0 {
+            if decision == SendDecision::Overtaken && count == 0 {
                 return Ok(Progress::Overtaken);
             }
             if let Some(since) = entry.stream.stalled_at() {
@@ -647,22 +631,22 @@ impl<I: Io> Reactor<I> {
             let own_events = entry.stream.sent(bytes, now);
             let is_all = bytes == offered;
             let (shared, events) =
-                following::sent(hubs, &mut entry.following, &mut entry.stream, gathered, shared_bytes, is_all);
+                subscriptions::sent(hubs, &mut entry.subscription, &mut entry.stream, gathered, shared_bytes, is_all);
             if bytes > 0 {
                 answers.push(Answer::Sent { stream: id, bytes, events: own_events + events, shared });
             }
-            if way == Way::Overtaken {
+            if decision == SendDecision::Overtaken {
                 return Ok(Progress::Overtaken); // what was buffered for it alone is sent, as far as its socket takes it
             }
             if !is_all {
                 return Ok(Progress::Stalled); // the kernel has taken what it had room for
             }
-            if is_rest && way != Way::Later {
-                if entry.following.as_ref().map_or(false, |following| following.is_over()) {
-                    entry.following = None;
+            if is_rest && decision != SendDecision::Later {
+                if entry.subscription.as_ref().map_or(false, |subscription| subscription.is_over()) {
+                    entry.subscription = None;
                 }
-                if entry.following.is_some() || !entry.owes_end {
-                    let is_done = entry.following.is_none() && entry.stream.is_done();
+                if entry.subscription.is_some() || !entry.owes_end {
+                    let is_done = entry.subscription.is_none() && entry.stream.is_done();
                     return Ok(if is_done { Progress::Done } else { Progress::Nothing });
                 }
             } else if is_lagging {
@@ -749,7 +733,7 @@ impl<I: Io> Reactor<I> {
         if let Some(entry) = self.entry(id) {
             let has_ended = entry.has_ended;
             let ending = entry.stream.ending();
-            let has_rest = entry.following.is_some();
+            let has_rest = entry.subscription.is_some();
             let lost = entry.stream.discard();
             if lost != Lost::default() {
                 self.answers.push(Answer::Lost { stream: id, lost });
@@ -774,8 +758,8 @@ impl<I: Io> Reactor<I> {
 
     fn close(&mut self, id: StreamId) {
         if let Some(entry) = self.entries[id.slot as usize].take() {
-            if let Some(following) = entry.following {
-                self.hubs.leave(*following);
+            if let Some(subscription) = entry.subscription {
+                self.hubs.leave(*subscription);
             }
             if let Some(socket) = entry.socket {
                 self.io.close(socket);

@@ -1,5 +1,5 @@
 /* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and,
- * if it answers false, again with care, and then it never does; see settle.h. */
+ * if it answers false, again with care, and then it never does; see snapshot.h. */
 
 /* The fields that an event is given by, in the order in which format_event sends them, and what says how to take them. A
  * key is not sent: what is published may have one. */
@@ -144,7 +144,7 @@ esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
 
 /* EventSource::XS::format_event: a hash, or names and values. */
 static bool
-esx_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings)
+esx_snapshot_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings)
 {
     SV *given[KEYS] = {NULL};
     HV *hash = NULL;
@@ -169,7 +169,7 @@ esx_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *s
 
 /* HTTP::ServerEvent->as_string: event, id, retry and data, whose lines are split as that module does. */
 static bool
-esx_server_event_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+esx_snapshot_server_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
 {
     SV *given[KEYS] = {NULL};
     esx_block_init(block, careful);
@@ -195,7 +195,7 @@ esx_server_event_complaint(pTHX_ const esx_block *block, size_t at)
 
 /* One message of a push: a hash of fields, an array of data, or data. */
 static bool
-esx_message_settle(pTHX_ esx_block *block, SV *message)
+esx_snapshot_message(pTHX_ esx_block *block, SV *message)
 {
     static const struct {
         const char *key;
@@ -238,14 +238,14 @@ esx_message_settle(pTHX_ esx_block *block, SV *message)
 /* A push: all of its messages are one block. The first argument is no message, but is kept alive as well: the XSUB looks at it
  * again when all messages have been read. */
 static bool
-esx_push_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+esx_snapshot_push(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
 {
     I32 at;
     esx_block_init(block, careful);
     if (careful)
         esx_keep_args(aTHX_ ax, 0, items);
     for (at = 1; at < items; at++)
-        if (!esx_message_settle(aTHX_ block, ST(at)))
+        if (!esx_snapshot_message(aTHX_ block, ST(at)))
             return FALSE;
     return TRUE;
 }

@@ -1,5 +1,5 @@
 /* EventSource-XS: what perl sees of it. Each XSUB settles its arguments, calls Rust and hands back the result; see
- * settle.h for the arguments and mod.rs for what lies behind. */
+ * snapshot.h for the arguments and mod.rs for what lies behind. */
 
 #define PERL_NO_GET_CONTEXT
 #include "EXTERN.h"
@@ -11,7 +11,7 @@
 #endif
 
 #include "eventsource.h"
-#include "settle.h"
+#include "snapshot.h"
 #include "event.h"
 #include "handle.h"
 #ifdef __linux__
@@ -32,7 +32,7 @@ format_event(...)
     dXSTARG;
   PPCODE:
     for (careful = 0; careful < 2; careful++)
-        if (esx_event_settle(aTHX_ &block, careful, ax, items, &strings))
+        if (esx_snapshot_event(aTHX_ &block, careful, ax, items, &strings))
             break;
     if (!block.len)
         esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
@@ -53,7 +53,7 @@ _push_bytes(SV *characters, ...)
         esx_keep_args(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
     for (; careful < 2; careful++)
-        if (esx_push_settle(aTHX_ &block, careful, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
 #ifdef __linux__
@@ -81,7 +81,7 @@ as_string(...)
     dXSTARG;
   PPCODE:
     for (careful = 0; careful < 2; careful++)
-        if (esx_server_event_settle(aTHX_ &block, careful, ax, items))
+        if (esx_snapshot_server_event(aTHX_ &block, careful, ax, items))
             break;
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
     if (SvCUR(out) == 2)
@@ -297,7 +297,7 @@ push(SV *self, ...)
     for (careful = 0; careful < 2; careful++) {
         if (careful)
             self = esx_snapshot(aTHX_ self);
-        if (esx_push_settle(aTHX_ &block, careful, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
             break;
     }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
@@ -482,8 +482,8 @@ _attach(SV *self, SV *settings)
     sv_utf8_upgrade(gap_event);
     raw.events = esx_setting_uv(aTHX_ hash, "events");
     raw.bytes = esx_setting_uv(aTHX_ hash, "bytes");
-    raw.events_in_all = esx_setting_uv(aTHX_ hash, "events_in_all");
-    raw.bytes_in_all = esx_setting_uv(aTHX_ hash, "bytes_in_all");
+    raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
+    raw.bytes_in_total = esx_setting_uv(aTHX_ hash, "bytes_in_total");
     raw.seconds = esx_setting_nv(aTHX_ hash, "seconds");
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
@@ -509,7 +509,7 @@ publish(SV *self, SV *channel, SV *event)
     dXSTARG;
   PPCODE:
     for (careful = 0; careful < 2; careful++)
-        if (esx_publish_settle(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
+        if (esx_snapshot_publish(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)
         esx_croakf("EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
@@ -519,7 +519,7 @@ publish(SV *self, SV *channel, SV *event)
     XSRETURN(1);
 
 bool
-_follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
+_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
   PREINIT:
     esx_request request;
     esx_report report;
@@ -531,8 +531,8 @@ _follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
     if (!array)
-        esx_croakf("EventSource::Hub: _follow takes an array of names");
-    array = esx_topics_settle(aTHX_ array);
+        esx_croakf("EventSource::Hub: _subscribe takes an array of names");
+    array = esx_snapshot_topics(aTHX_ array);
     after = esx_read(aTHX_ after);
     if (SvOK(after))
         after = esx_string(aTHX_ after);
@@ -545,7 +545,7 @@ _follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
         request.after = esx_text_of(aTHX_ after);
     if (request.after.len > ESX_NAME_MAX)
         request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
-    follows = esx_hub_follow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    follows = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (follows < 0)
         esx_croakf("EventSource::Hub: %s", report.message);
     RETVAL = follows > 0;
@@ -553,7 +553,7 @@ _follow(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     RETVAL
 
 void
-_unfollow(SV *self, SV *stream, SV *names)
+_unsubscribe(SV *self, SV *stream, SV *names)
   PREINIT:
     const esx_topic *topics = NULL;
     AV *array;
@@ -564,8 +564,8 @@ _unfollow(SV *self, SV *stream, SV *names)
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
     if (array)
-        topics = esx_topics_of(aTHX_ esx_topics_settle(aTHX_ array), &len);
-    esx_hub_unfollow(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
+        topics = esx_topics_of(aTHX_ esx_snapshot_topics(aTHX_ array), &len);
+    esx_hub_unsubscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), topics, len, !topics);
 
 SV *
 epoch(SV *self)
@@ -601,7 +601,7 @@ subscribers(SV *self, SV *channel)
   CODE:
     channel = esx_keep(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
-    esx_settle_text(aTHX_ TRUE, "a channel's name", &channel);
+    esx_snapshot_text(aTHX_ TRUE, "a channel's name", &channel);
     name = esx_name_of(aTHX_ "a channel's name", channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
         esx_croakf("EventSource::Hub: %s", report.message);

@@ -33,7 +33,7 @@ esx_text_of(pTHX_ SV *sv)
 /* A string that is given by itself, with care read first. False: this needs care, begin again. A reference that has no
  * string to give is a mistake, and so is a pattern where a name is meant. */
 static bool
-esx_settle_text(pTHX_ bool careful, const char *what, SV **sv)
+esx_snapshot_text(pTHX_ bool careful, const char *what, SV **sv)
 {
     if (careful) {
         *sv = esx_read(aTHX_ *sv);
@@ -49,7 +49,7 @@ esx_settle_text(pTHX_ bool careful, const char *what, SV **sv)
 /* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With care ST(0) becomes
  * a copy: the hub that publish was called on. */
 static bool
-esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
+esx_snapshot_publish(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
 {
     SV *given[KEYS] = {NULL};
     SV *event;
@@ -62,7 +62,7 @@ esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
     else if (SvGMAGICAL(ST(0)) || SvGMAGICAL(ST(2)))
         return FALSE;
     *channel = ST(1);
-    if (!esx_settle_text(aTHX_ careful, "a channel's name", channel))
+    if (!esx_snapshot_text(aTHX_ careful, "a channel's name", channel))
         return FALSE;
     event = careful ? esx_read(aTHX_ ST(2)) : ST(2);
     hash = esx_plain_hash(event);
@@ -77,7 +77,7 @@ esx_publish_settle(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
         given[KEY_DATA] = event;
     }
     *key = given[KEY_KEY];
-    if (*key && !esx_settle_text(aTHX_ careful, "key", key))
+    if (*key && !esx_snapshot_text(aTHX_ careful, "key", key))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
 }
@@ -132,7 +132,7 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
 /* The names in an array, and the patterns, which are references to theirs: each read once, and copied. The copies are plain
  * strings, or undefined; one of a pattern is followed by true, of a name by false. */
 static AV *
-esx_topics_settle(pTHX_ AV *names)
+esx_snapshot_topics(pTHX_ AV *names)
 {
     AV *read = (AV *)sv_2mortal((SV *)newAV());
     SSize_t at;

@@ -6,7 +6,7 @@ use super::stream::seconds;
 use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
 use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
 use crate::log::Bounds;
-use crate::reactor::{Handle, Heading, Publisher};
+use crate::runtime::{PublishMeta, Publisher, StreamHandle};
 use std::io;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -38,8 +38,8 @@ struct RawSettings {
     gap_event: RawText,
     events: usize,
     bytes: usize,
-    events_in_all: usize,
-    bytes_in_all: usize,
+    events_in_total: usize,
+    bytes_in_total: usize,
     max_topics: usize,
     seconds: f64,
     on_slow: u8,
@@ -80,7 +80,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     guard::run(report, |_| {
         let settings = Settings {
             history: Bounds { events: raw.events, bytes: raw.bytes, age: seconds(raw.seconds) },
-            history_in_all: Bounds { events: raw.events_in_all, bytes: raw.bytes_in_all, age: seconds(raw.seconds) },
+            total_history: Bounds { events: raw.events_in_total, bytes: raw.bytes_in_total, age: seconds(raw.seconds) },
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
@@ -220,7 +220,8 @@ unsafe extern "C" fn esx_hub_publish(
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
         check_fields(fields, hub.gap_event())?;
-        let heading = Heading { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
+        let heading =
+            PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;
         hub.publish(heading, write, |made| {
@@ -259,9 +260,9 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
 
 /// 1 if the stream follows from here on, 0 if it has ended, and -1 with a message.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_follow(
+unsafe extern "C" fn esx_hub_subscribe(
     hub: *mut Publisher,
-    stream: *mut Handle,
+    stream: *mut StreamHandle,
     raw: *const RawRequest,
     report: *mut Report,
 ) -> c_int {
@@ -276,7 +277,7 @@ unsafe extern "C" fn esx_hub_follow(
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };
-        follows = hub.follow(stream, Request { topics, after: after.map(Into::into), start })?;
+        follows = hub.subscribe(stream, Request { topics, after: after.map(Into::into), start })?;
         Ok::<_, io::Error>(OK)
     });
     if status == OK {
@@ -287,16 +288,16 @@ unsafe extern "C" fn esx_hub_follow(
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_unfollow(
+unsafe extern "C" fn esx_hub_unsubscribe(
     hub: *mut Publisher,
-    stream: *mut Handle,
+    stream: *mut StreamHandle,
     raw: *const RawTopic,
     len: usize,
     is_all: c_int,
 ) {
-    // SAFETY: as in `esx_hub_follow`.
+    // SAFETY: as in `esx_hub_subscribe`.
     let (hub, stream, topics) = unsafe { (&*hub, &mut *stream, topics(raw, len)) };
-    guard::run_or((), || hub.unfollow(stream, Some(topics.into()).filter(|_| is_all == 0)));
+    guard::run_or((), || hub.unsubscribe(stream, Some(topics.into()).filter(|_| is_all == 0)));
 }
 
 /// Writes what the hub's ids begin with, whose length the report's size says.

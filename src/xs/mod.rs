@@ -1,6 +1,6 @@
 //! The only place that knows Perl.
 //!
-//! Perl's scalars are read in C (`eventsource.xs`, `settle.h`), in two passes: first everything that may run Perl code
+//! Perl's scalars are read in C (`eventsource.xs`, `snapshot.h`), in two passes: first everything that may run Perl code
 //! and die, then pointers and lengths, which the functions here get. They return a status; C croaks when they have
 //! returned. No Rust frame is ever below Perl code, and no panic leaves a Rust function (`guard`).
 //!

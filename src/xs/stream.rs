@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Stream::Native, and the descriptors that are moved to make one.
 
 use super::guard::{self, Report, OK};
-use crate::reactor::{self, reserve, Handle, Opening, Pushed, Stats};
+use crate::runtime::{self, reserve, Opening, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
 use std::io;
@@ -67,7 +67,7 @@ impl RawOpening {
 
 /// Opens a stream. The descriptor is the stream's from here on, unless this fails.
 #[no_mangle]
-unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut Handle {
+unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut StreamHandle {
     // SAFETY: both are on the stack of C, the opening with a value; its head is a scalar's buffer.
     let (raw, head, report) = unsafe { (&*raw, (*raw).head(), &mut *report) };
     let mut handle = std::ptr::null_mut();
@@ -82,7 +82,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             interpreter: raw.interpreter,
             max_streams: raw.max_streams,
         };
-        match Handle::open(opening) {
+        match StreamHandle::open(opening) {
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::leave);
@@ -96,14 +96,14 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
 
 /// For a new ithread: its copy of the object holds the same stream.
 #[no_mangle]
-unsafe extern "C" fn esx_stream_clone(handle: *const Handle) -> *mut Handle {
+unsafe extern "C" fn esx_stream_clone(handle: *const StreamHandle) -> *mut StreamHandle {
     // SAFETY: C found `handle` in the magic of a live object, where only `esx_stream_open` and this function put one.
     let handle = unsafe { &*handle };
     guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_drop(handle: *mut Handle) {
+unsafe extern "C" fn esx_stream_drop(handle: *mut StreamHandle) {
     // SAFETY: called once, when the object that owns the handle is freed.
     let handle = unsafe { Box::from_raw(handle) };
     guard::run_or((), || drop(handle));
@@ -114,13 +114,13 @@ unsafe extern "C" fn esx_stream_drop(handle: *mut Handle) {
 /// # Safety
 ///
 /// C found it in the magic of a live object, which one interpreter uses at a time, and keeps it alive during the call.
-unsafe fn held<'a>(handle: *mut Handle) -> &'a mut Handle {
+unsafe fn held<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
     // SAFETY: the caller's word.
     unsafe { &mut *handle }
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_attach(handle: *mut Handle, number: c_int) -> c_int {
+unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int) -> c_int {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or(0, || match descriptor::adopt(number) {
@@ -133,7 +133,7 @@ unsafe extern "C" fn esx_stream_attach(handle: *mut Handle, number: c_int) -> c_
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_push(handle: *mut Handle, event: *const c_char, len: usize) -> c_int {
+unsafe extern "C" fn esx_stream_push(handle: *mut StreamHandle, event: *const c_char, len: usize) -> c_int {
     // SAFETY: see `held`; the event is a scalar's buffer, which lives until the XSUB returns.
     let (handle, event) = unsafe { (held(handle), slice::from_raw_parts(event.cast(), len)) };
     guard::run_or(pushed::GONE, || match handle.push(event) {
@@ -144,21 +144,21 @@ unsafe extern "C" fn esx_stream_push(handle: *mut Handle, event: *const c_char, 
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_wait(handle: *mut Handle, len: usize, milliseconds: u32) {
+unsafe extern "C" fn esx_stream_wait(handle: *mut StreamHandle, len: usize, milliseconds: u32) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.wait_for_room(len, Duration::from_millis(milliseconds.into())));
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_wait_for_end(handle: *mut Handle, milliseconds: u32) {
+unsafe extern "C" fn esx_stream_wait_for_end(handle: *mut StreamHandle, milliseconds: u32) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.wait_for_end(Duration::from_millis(milliseconds.into())));
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_close(handle: *mut Handle, reason: u32) {
+unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
@@ -166,66 +166,66 @@ unsafe extern "C" fn esx_stream_close(handle: *mut Handle, reason: u32) {
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_fail(handle: *mut Handle) {
+unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.fail());
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_release(handle: *mut Handle) {
+unsafe extern "C" fn esx_stream_release(handle: *mut StreamHandle) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.release());
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_enter_handler(handle: *mut Handle) {
+unsafe extern "C" fn esx_stream_enter_handler(handle: *mut StreamHandle) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.enter_handler());
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_leave_handler(handle: *mut Handle) {
+unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or((), || handle.leave_handler());
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_follows_hub(handle: *mut Handle) -> c_int {
+unsafe extern "C" fn esx_stream_follows_hub(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `held`.
     unsafe { held(handle) }.follows_hub().into()
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_is_open(handle: *mut Handle) -> c_int {
+unsafe extern "C" fn esx_stream_is_open(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `held`.
     unsafe { held(handle) }.is_open().into()
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut Handle) -> c_int {
+unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `held`.
     unsafe { held(handle) }.ends_with_handle().into()
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_buffered(handle: *mut Handle) -> usize {
+unsafe extern "C" fn esx_stream_buffered(handle: *mut StreamHandle) -> usize {
     // SAFETY: see `held`.
     unsafe { held(handle) }.waiting_bytes()
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_name(handle: *mut Handle) -> u64 {
+unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
     // SAFETY: see `held`.
     unsafe { held(handle) }.name().into()
 }
 
 /// The number of the reason for which the stream has ended; -1 if it has not, and then its end will be told.
 #[no_mangle]
-unsafe extern "C" fn esx_stream_want_end(handle: *mut Handle) -> c_int {
+unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `held`.
     let handle = unsafe { held(handle) };
     guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
@@ -234,7 +234,7 @@ unsafe extern "C" fn esx_stream_want_end(handle: *mut Handle) -> c_int {
 /// The next end that is to be told: writes the stream's name and returns the reason's number, or -1 if there is none.
 #[no_mangle]
 unsafe extern "C" fn esx_next_end(interpreter: u32, name: *mut u64) -> c_int {
-    guard::run_or(-1, || match reactor::take_ended(interpreter) {
+    guard::run_or(-1, || match runtime::take_ended(interpreter) {
         Some((stream, reason)) => {
             // SAFETY: `name` is a variable on the stack of C, perhaps without a value yet.
             unsafe { name.write(stream.into()) };
@@ -263,19 +263,19 @@ extern "C" fn esx_new_interpreter() -> u32 {
 
 #[no_mangle]
 unsafe extern "C" fn esx_stats(stats: *mut Stats) {
-    let counted = guard::run_or(Stats::default(), reactor::stats);
+    let counted = guard::run_or(Stats::default(), runtime::stats);
     // SAFETY: `stats` is a struct on the stack of C, perhaps without a value yet.
     unsafe { stats.write(counted) };
 }
 
 #[no_mangle]
 extern "C" fn esx_finish() {
-    guard::run_or((), reactor::finish);
+    guard::run_or((), runtime::finish);
 }
 
 #[no_mangle]
 extern "C" fn esx_linger(time: f64) {
-    guard::run_or((), || reactor::linger(seconds(time)));
+    guard::run_or((), || runtime::linger(seconds(time)));
 }
 
 /// What C gets of a system call: the result, or the error's number negated.
@@ -286,12 +286,12 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
 
 #[no_mangle]
 extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
-    guard::run_or(-1, || or_errno(reactor::notify_descriptor(interpreter)))
+    guard::run_or(-1, || or_errno(runtime::notify_descriptor(interpreter)))
 }
 
 #[no_mangle]
 extern "C" fn esx_forget_interpreter(interpreter: u32) {
-    guard::run_or((), || reactor::forget_interpreter(interpreter));
+    guard::run_or((), || runtime::forget_interpreter(interpreter));
 }
 
 #[no_mangle]

@@ -5,12 +5,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline  qw(wait_until);
-use Developer qw(has_command needs only_developers);
-use HubServer;
-use POSIX        ();
-use StreamServer qw(path);
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command needs only_developers);
+use Testing::HubServer;
+use POSIX                 ();
+use Testing::StreamServer qw(path);
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -62,7 +62,7 @@ sub flood {
     my (@clients, @bad);
     my %came = (accepted => 0, refused => 0);
     for my $number (1 .. $count) {
-        my $client = Client->get($server->port, $path->($number));
+        my $client = Testing::Client->get($server->port, $path->($number));
         push @clients, $client;
         my $is_accepted = $client->read_until($begins);
         my $is_refused =
@@ -95,7 +95,7 @@ sub withstands {
     my $is_open = wait_until(
         $DEADLINE,
         sub {
-            $next = Client->get($server->port, $path->('next'));
+            $next = Testing::Client->get($server->port, $path->('next'));
             $next->read_until($begins);
         }
     );
@@ -105,8 +105,8 @@ sub withstands {
 
 for my $name (@SERVERS) {
     subtest "streams on $name" => sub {
-        needs(Server->missing($name));
-        my $server = StreamServer->start($name, descriptors => $LIMIT);
+        needs(Testing::Server->missing($name));
+        my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/held', name => "n$_[0]") }, qr/^event: held\r\n\r\n/m, 150);
         unlike $server->journal($_), qr/native: 0/, "$_ is native" for 'n1', 'nnext';
         is $server->fell_back, 0, 'no stream falls back to the writer of the server';
@@ -115,14 +115,14 @@ for my $name (@SERVERS) {
 }
 
 subtest 'more than max_streams streams that end at once' => sub {
-    my $server = StreamServer->start('Starman', descriptors => $LIMIT);
+    my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150, 600);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
     $server->stop;
 };
 
 subtest 'max_streams above the limit of descriptors' => sub {
-    my $server = StreamServer->start('Starman', descriptors => $LIMIT);
+    my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     my $path   = sub { path('/held', name => "n$_[0]", max_streams => 100_000) };
     withstands($server, $path, qr/^event: held\r\n\r\n/m, 150, 600);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
@@ -131,8 +131,8 @@ subtest 'max_streams above the limit of descriptors' => sub {
 
 for my $name (@SERVERS) {
     subtest "streams of a hub on $name" => sub {
-        needs(Server->missing($name));
-        my $server = HubServer->start($name, descriptors => $LIMIT);
+        needs(Testing::Server->missing($name));
+        my $server = Testing::HubServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150, 600);
         $server->stop;
     };
@@ -140,14 +140,14 @@ for my $name (@SERVERS) {
 
 for my $name (qw(Twiggy Feersum)) {
     subtest "streams of a hub on the writer of $name" => sub {
-        needs(Server->missing($name));
-        my $server = HubServer->start($name, descriptors => $LIMIT, native => 0);
+        needs(Testing::Server->missing($name));
+        my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, 600);
         $server->stop;
     };
     subtest "streams on the writer of $name" => sub {
-        needs(Server->missing($name));
-        my $server = StreamServer->start($name, descriptors => $LIMIT);
+        needs(Testing::Server->missing($name));
+        my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/held', name => "n$_[0]", native => 0) }, qr/^event: held\r\n\r\n/m, 90, 600);
         $server->stop;
     };

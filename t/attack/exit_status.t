@@ -5,12 +5,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Config     qw(%Config);
-use Deadline   qw(wait_until);
-use Developer  qw(needs only_developers);
-use File::Temp ();
-use Server;
+use Testing::Client;
+use Config             qw(%Config);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use File::Temp         ();
+use Testing::Server;
 use Test::More;
 
 only_developers();
@@ -25,10 +25,10 @@ sub run {
     my ($name, $signal, $native, $streams, $waits) = @_;
     my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
     my %env     = (EXIT_JOURNAL => $journal->filename, EXIT_NATIVE => $native);
-    my $server  = Server->start($name, 't/data/exit.psgi', @{$START{$name} || []}, env => \%env);
-    my $plain   = Client->get($server->port, '/plain', headers => [Connection => 'close']);
+    my $server  = Testing::Server->start($name, 't/data/exit.psgi', @{$START{$name} || []}, env => \%env);
+    my $plain   = Testing::Client->get($server->port, '/plain', headers => [Connection => 'close']);
     ok $plain->read_all, 'an ordinary request is answered';
-    my @clients = map { Client->get($server->port, '/held') } 1 .. $streams;
+    my @clients = map { Testing::Client->get($server->port, '/held') } 1 .. $streams;
     is scalar(grep { $_->read_until(qr/^event: held\r\n\r\n/m) } @clients), $streams, "$streams streams begin";
     kill $signal => $server->pid;
 
@@ -49,7 +49,7 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
     for my $signal (qw(TERM QUIT INT)) {
         for my $native (0, 'auto') {
             subtest "$name, $signal, native => $native" => sub {
-                needs(Server->missing($name));
+                needs(Testing::Server->missing($name));
                 my ($usual, $usual_lines) = run($name, $signal, $native, 0);
                 my $streams = $name =~ /Twiggy|Feersum/ ? 3 : 1;
 

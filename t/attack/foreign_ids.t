@@ -8,17 +8,17 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Client;
-use Follower  qw(blocks events sits_at);
-use HubServer qw(path);
-use Server;
+use Testing::Client;
+use Testing::Follower  qw(blocks events sits_at);
+use Testing::HubServer qw(path);
+use Testing::Server;
 
-Server->require_or_skip_all('Starman');
+Testing::Server->require_or_skip_all('Starman');
 
 # The blocks that a client of some channels begins with, having sent an id; so many events are waited for.
 sub begins {
     my ($server, $id, $count, %query) = @_;
-    my $client = Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
+    my $client = Testing::Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
     my @blocks = sits_at($client, $count);
     $client->leave;
     return @blocks;
@@ -26,8 +26,8 @@ sub begins {
 
 for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
     subtest $name => sub {
-        plan skip_all => Server->missing($name) if Server->missing($name);
-        my $server = HubServer->start($name);
+        plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
+        my $server = Testing::HubServer->start($name);
         my $epoch  = $server->stats->{epoch};
         $server->ask('/event', channel => 'public',        data => 1, id => 'order-1');
         $server->ask('/event', channel => 'private/alice', data => 2, id => 'order-2');
@@ -59,7 +59,7 @@ sub events_after {
 }
 
 subtest 'opaque ids' => sub {
-    my $server = HubServer->start('Starman', settings => {opaque_ids => 1});
+    my $server = Testing::HubServer->start('Starman', settings => {opaque_ids => 1});
     my $epoch  = $server->stats->{epoch};
     my @ids    = $server->publish(channel => 'a,b', count => 200);
     is scalar(grep { /\A\Q$epoch\E-[0-9a-v]{26}\z/ } @ids), 200, 'show no number';

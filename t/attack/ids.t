@@ -7,20 +7,20 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/lib', 't/pubsub/lib';
+use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use EventSource::Server;
-use Follower  qw(blocks events);
-use HubServer ();
-use JSON::PP  ();
-use Pair;
+use Testing::Follower  qw(blocks events);
+use Testing::HubServer ();
+use JSON::PP           ();
+use Testing::Pair;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
-use Server;
+use Testing::RecordingHub qw(answer);
+use Testing::Server;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
@@ -98,7 +98,7 @@ sub croaks_here {
 
 subtest 'publish refuses an id that cannot come back' => sub {
     my $hub    = EventSource::Hub->new;
-    my $reader = Follower->open($hub, 'a');
+    my $reader = Testing::Follower->open($hub, 'a');
     for my $row (@REFUSED, @REFUSED_EVERYWHERE) {
         my ($what, $id, $why) = @$row;
         croaks_here(sub { $hub->publish(a => {id => $_, data => 'x'}) }, $why, $what) for held($id);
@@ -133,7 +133,7 @@ subtest 'PubSub answers 400' => sub {
 
 subtest 'push to a stream that follows a hub refuses it' => sub {
     my $hub    = EventSource::Hub->new;
-    my $reader = Follower->open($hub, 'a');
+    my $reader = Testing::Follower->open($hub, 'a');
     for my $characters (0, 1) {
         local $reader->conn->{characters} = $characters;
         for my $row (@REFUSED) {
@@ -148,7 +148,7 @@ subtest 'push to a stream that follows a hub refuses it' => sub {
 };
 
 subtest 'push to a stream without a hub takes it, as it always has' => sub {
-    my ($stream, $client) = Pair->open;
+    my ($stream, $client) = Testing::Pair->open;
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     ok $conn->push({id => $_->[1]}), $_->[0] for @REFUSED;
     $conn->close;
@@ -175,7 +175,7 @@ sub first_after {
 
 sub test_server {
     my ($name, $native) = @_;
-    my $server = HubServer->start($name, native => $native);
+    my $server = Testing::HubServer->start($name, native => $native);
     my $stream = $server->stream('/held', name => 's', channels => 'a');
     my @sent;
     for my $row (@TAKEN) {
@@ -212,7 +212,7 @@ for my $row (
 ) {
     my ($name, $native) = @$row;
     subtest "$name, native => $native" => sub {
-        Server->require_or_skip_all($name);
+        Testing::Server->require_or_skip_all($name);
         test_server($name, $native);
     };
 }

@@ -5,12 +5,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline     qw(wait_until);
-use Developer    qw(only_developers);
-use Numbered     qw(numbers);
-use StreamServer qw(on_each_server path);
-use SlowReader;
+use Testing::Client;
+use Testing::Deadline     qw(wait_until);
+use Testing::Developer    qw(only_developers);
+use Testing::Numbered     qw(numbers);
+use Testing::StreamServer qw(on_each_server path);
+use Testing::SlowReader;
 use Test::More;
 
 only_developers();
@@ -29,7 +29,7 @@ sub accepted {
 
 sub client_reads {
     my ($server, $name, %setting) = @_;
-    my $client = Client->get($server->port, path('/held', name => $name, %BURST, %setting));
+    my $client = Testing::Client->get($server->port, path('/held', name => $name, %BURST, %setting));
     ok $client->read_until(qr/^id: $COUNT\r\n.*\r\n\r\n/m, $DEADLINE), 'the last event arrives';
     is accepted($server, $name), $COUNT, 'every push is accepted';
     is_deeply [numbers($client->text =~ s/^event: held\r\n\r\n//r)], [1 .. $COUNT],
@@ -42,8 +42,9 @@ sub client_reads {
 sub client_never_reads {
     my $server = shift;
     my $before = $server->stats->{lost};
-    my $client = SlowReader->get($server->port, path('/held', name => 'never', %BURST, on_slow => 'disconnect'));
-    my $count  = accepted($server, 'never');
+    my $client =
+        Testing::SlowReader->get($server->port, path('/held', name => 'never', %BURST, on_slow => 'disconnect'));
+    my $count = accepted($server, 'never');
     $count += $server->push(name => 'never', from => $COUNT + 1, count => 30, bytes => 100_000);
     $server->ended_ok('never', 'slow', 'a client that never reads ends as slow');
     cmp_ok $count, '<', $COUNT + 30, 'not every push is accepted';
@@ -66,7 +67,7 @@ for my $name (@SERVERS) {
             $native->leave;
             subtest 'a client that reads' => sub { client_reads($server, 'reads') };
             subtest 'a client that reads, and may lose old events' =>
-                sub { client_reads($server, 'lossy', on_slow => 'drop_oldest') }
+                sub { client_reads($server, 'lossy', on_full => 'drop_oldest') }
                 if $name eq 'Feersum';
             subtest 'a client that never reads' => sub { client_never_reads($server) };
             $server->serves_ok;

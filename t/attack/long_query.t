@@ -9,13 +9,13 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Client;
+use Testing::Client;
 use EventSource::Hub;
 use EventSource::Hub::App;
-use Follower qw(blocks events);
-use HubServer;
+use Testing::Follower qw(blocks events);
+use Testing::HubServer;
 use Plack::Request;
-use Server;
+use Testing::Server;
 use Test::EventSource;
 
 my $LOOKED_AT = 8_192;                                             # bytes of a query
@@ -103,7 +103,7 @@ sub filled {
 # What a client gets that comes back: the first two events.
 sub comes_back {
     my ($server, $query, @headers) = @_;
-    my $client = Client->get($server->port, "/hub?$query", headers => \@headers);
+    my $client = Testing::Client->get($server->port, "/hub?$query", headers => \@headers);
     $client->read_until(qr/^id: .*\n\n/m) or diag 'no stream: ' . ($client->status // 'no response');
     $server->ask('/event', channel => 'a', data => 'end');
     $client->read_until(qr/^data: end\n(?:.+\n)*\n/m);
@@ -114,10 +114,10 @@ sub comes_back {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     subtest $name => sub {
-        Server->require_or_skip_all($name);
+        Testing::Server->require_or_skip_all($name);
 
         # uWSGI answers nothing to a request of more than 4 KB, unless it is told to.
-        my $server  = HubServer->start($name, $name eq 'uWSGI' ? (args => ['--buffer-size', 65_535]) : ());
+        my $server  = Testing::HubServer->start($name, $name eq 'uWSGI' ? (args => ['--buffer-size', 65_535]) : ());
         my $longest = 'x' x $LONGEST;
         my $id      = $server->ask('/event', channel => 'a', id => 'mine', data => 1);
         my $fill    = $name eq 'uWSGI' ? 20_000 : 120_000;    # it keeps a query twice

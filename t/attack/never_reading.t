@@ -9,14 +9,14 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
-use Client;
-use Deadline  qw(wait_until);
-use HubServer qw(path);
-use Server;
-use SlowReader;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::HubServer qw(path);
+use Testing::Server;
+use Testing::SlowReader;
 use Time::HiRes qw(sleep);
 
-Server->require_or_skip_all('Starman');
+Testing::Server->require_or_skip_all('Starman');
 
 my $DEADLINE = 20;    # seconds
 my $CLIENTS  = 300;
@@ -51,15 +51,15 @@ sub fill {
 sub open_all {
     my ($server, $path, $id) = @_;
     my @headers = defined $id ? ('Last-Event-ID' => $id) : ();
-    return map { SlowReader->get($server->port, $path, headers => \@headers) } 1 .. $CLIENTS;
+    return map { Testing::SlowReader->get($server->port, $path, headers => \@headers) } 1 .. $CLIENTS;
 }
 
 for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI') {
     for my $on_slow ('disconnect', 'gap') {
         next if $on_slow eq 'gap' && $name ne 'Starman';
         subtest "$name, $on_slow" => sub {
-            plan skip_all => Server->missing($name) if Server->missing($name);
-            my $server = HubServer->start($name, settings => {on_slow => $on_slow, retry => 60_000});
+            plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
+            my $server = Testing::HubServer->start($name, settings => {on_slow => $on_slow, retry => 60_000});
             my $first  = fill($server);
             my $pid    = $server->stats->{pid};
             my $all    = path('/oldest', patterns => '**');
@@ -80,7 +80,7 @@ for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', '
             @clients = open_all($server, path('/hub', patterns => '**'), $first);
             $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients have a stream');
             at_most_ok(memory($pid) - $before, 'that resume');
-            my $reader = Client->get($server->port, path('/hub', channels => 'quiet'));
+            my $reader = Testing::Client->get($server->port, path('/hub', channels => 'quiet'));
             $reader->read_until(qr/^id: /m);
             $server->publish(channel => 'quiet');
             ok $reader->read_until(qr/^data: 1\b/m), 'a client that reads is served meanwhile';

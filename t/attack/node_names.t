@@ -5,10 +5,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
+use Testing::Client;
 use EventSource::XS;
 use JSON::PP ();
-use Server;
+use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
@@ -26,7 +26,7 @@ my %START = (Starman => [workers => 1], Starlet => [workers => 1], uWSGI => [wor
 sub asked {
     my ($server, $method, $path) = @_;
     my $is_post = $method eq 'POST';
-    my $client  = Client->get(
+    my $client  = Testing::Client->get(
         $server->port, "/eventsource$path",
         method  => $method,
         headers => [Connection => 'close', @KEY, $is_post ? ('Content-Length' => 4) : ()],
@@ -40,15 +40,15 @@ sub asked {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     subtest $name => sub {
-        Server->require_or_skip_all($name);
-        my $server = Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
         for my $path (@REFUSED) {
             my %client = map { $_ => asked($server, $_ => $path) } qw(GET HEAD POST);
             is $client{$_}->status, 400, "$_ $path: 400" for sort keys %client;
             is $client{$_}->body, "The name of the node has a control character in it\n", "$_ $path: the reason"
                 for qw(GET POST);
         }
-        my $stats = Client->get($server->port, '/stats', headers => [Connection => 'close']);
+        my $stats = Testing::Client->get($server->port, '/stats', headers => [Connection => 'close']);
         $stats->read_all;
         is JSON::PP::decode_json($stats->body)->{published}, 0, 'nothing was published, to no node';
         for my $path (@TAKEN) {

@@ -5,8 +5,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use AttackedServer qw(on_each_server);
-use Developer      qw(only_developers);
+use Testing::AttackedServer qw(on_each_server);
+use Testing::Developer      qw(only_developers);
 use Test::More;
 
 only_developers();

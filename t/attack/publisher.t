@@ -6,18 +6,18 @@
 use strict;
 use warnings;
 
-use lib 't/lib', 't/pubsub/lib';
+use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Client;
-use Developer qw(has_module);
+use Testing::Client;
+use Testing::Developer qw(has_module);
 use EventSource::Hub;
 use EventSource::Parser;
 use JSON::PP ();
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
-use Server;
+use Testing::RecordingHub qw(answer);
+use Testing::Server;
 use Socket qw(SHUT_WR);
 
 my @JSON = ('Content-Type' => 'application/json');
@@ -69,7 +69,7 @@ my @TAKEN  = (
 sub post {
     my ($server, $path, $body, @headers) = @_;
     push @headers, 'Content-Length' => length $body if !grep { $_ eq 'Content-Length' } @headers;
-    my $client = Client->get(
+    my $client = Testing::Client->get(
         $server->port, $path,
         method  => 'POST',
         headers => [Connection => 'close', @headers],
@@ -82,7 +82,7 @@ sub post {
 
 sub stats {
     my $server = shift;
-    my $client = Client->get($server->port, '/stats', headers => [Connection => 'close']);
+    my $client = Testing::Client->get($server->port, '/stats', headers => [Connection => 'close']);
     $client->read_all or diag '/stats is not answered';
     return JSON::PP::decode_json($client->body);
 }
@@ -111,7 +111,7 @@ sub refusals {
 sub lengths {
     my $server = shift;
     for my $length ('abc', '-1', '0x4', '4, 5', '4 5') {
-        my $client = Client->get(
+        my $client = Testing::Client->get(
             $server->port, '/eventsource/lengths',
             method  => 'POST',
             headers => [Connection => 'close', 'Content-Length' => $length],
@@ -129,7 +129,7 @@ sub lengths {
 sub a_client_that_leaves {
     my $server = shift;
     my $before = stats($server)->{published};
-    my $client = Client->get(
+    my $client = Testing::Client->get(
         $server->port, '/eventsource/lengths',
         method  => 'POST',
         headers => ['Content-Length' => 2_000_000_000],
@@ -146,12 +146,12 @@ sub a_short_body {
     return if $server->{name} eq 'Starman';
     my $before = stats($server)->{published};
     my @short  = (method => 'POST', headers => ['Content-Length' => 1_000], then => 'short');
-    my $client = Client->get($server->port, '/eventsource/lengths', @short);
+    my $client = Testing::Client->get($server->port, '/eventsource/lengths', @short);
     shutdown $client->{socket}, SHUT_WR;
     ok $client->read_all, 'a body that ends before its Content-Length: the connection ends';
     like $client->status // 'none', qr/\A(?:400|none)\z/, 'and the status is 400, if there is one';
     $client->leave;
-    Client->get($server->port, '/eventsource/lengths', @short)->leave(reset => 1);
+    Testing::Client->get($server->port, '/eventsource/lengths', @short)->leave(reset => 1);
     is stats($server)->{published}, $before, 'nothing was published';
     unlike $server->log, qr/PubSub/, 'and there is no exception';
     return;
@@ -177,9 +177,9 @@ my %START = (
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     subtest $name => sub {
-        Server->require_or_skip_all($name);
-        my $server = Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
-        my $reader = Client->get($server->port, '/eventsource/news');
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::Server->start($name, 't/data/publisher.psgi', @{$START{$name} || []});
+        my $reader = Testing::Client->get($server->port, '/eventsource/news');
         $reader->read_until(qr/^id: .+\n\n/m) or diag 'no stream';
         refusals($server);
         lengths($server);
@@ -222,8 +222,8 @@ sub with_module {
 BEGIN { @INC{@others} = () }
 use EventSource::XS;
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
-my $hub = RecordingHub->new;
+use Testing::RecordingHub qw(answer);
+my $hub = Testing::RecordingHub->new;
 my $app = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
 print JSON::MaybeXS::JSON(), ' ', answer($app, POST => '/n', headers => ['Content-Type' => 'application/json'], content => $body)->code, "\n";
 print EventSource::XS::format_event($_->[1]) for $hub->published;

@@ -5,9 +5,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use AttackedServer qw(on_each_server);
-use Developer      qw(needs only_developers);
-use Server;
+use Testing::AttackedServer qw(on_each_server);
+use Testing::Developer      qw(needs only_developers);
+use Testing::Server;
 use Test::More;
 
 only_developers();
@@ -143,9 +143,9 @@ on_each_server(
 
 # Here the scheme is the client's word too; that it is encrypted is seen in what the server writes.
 subtest 'uWSGI under TLS' => sub {
-    needs(Server->missing('uWSGI'));
-    needs(Server->missing_tls);
-    my $server = AttackedServer->start('uWSGI', tls => 1, workers => 2);
+    needs(Testing::Server->missing('uWSGI'));
+    needs(Testing::Server->missing_tls);
+    my $server = Testing::AttackedServer->start('uWSGI', tls => 1, workers => 2);
     for my $scheme ('https', 'http') {
         my $client = $server->get(
             "/native?tag=$scheme",

@@ -5,13 +5,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use AttackedServer;
-use Client;
-use Developer qw(only_developers);
+use Testing::AttackedServer;
+use Testing::Client;
+use Testing::Developer qw(only_developers);
 use IO::Select;
 use IO::Socket::INET;
-use Nginx;
-use Server;
+use Testing::Nginx;
+use Testing::Server;
 use Socket qw(SHUT_WR);
 use Test::More;
 
@@ -55,13 +55,13 @@ sub streams_go_on {
 }
 
 # One worker, so that it is the one with the streams.
-Server->require_or_skip_all('Starman');
-Nginx->require_or_skip_all;
-my $server = AttackedServer->start('Starman', workers => 1, args => ['--max-requests', 1_000_000]);
-my $nginx  = Nginx->start($server, 'documented', 'client_body_timeout 1s;');
+Testing::Server->require_or_skip_all('Starman');
+Testing::Nginx->require_or_skip_all;
+my $server = Testing::AttackedServer->start('Starman', workers => 1, args => ['--max-requests', 1_000_000]);
+my $nginx  = Testing::Nginx->start($server, 'documented', 'client_body_timeout 1s;');
 $server->prepare('/native');
 my ($worker) = map { $_->{pid} } $server->states;
-my @clients = map { Client->get($_->at, '/native') } ($server, $nginx) x 5;
+my @clients = map { Testing::Client->get($_->at, '/native') } ($server, $nginx) x 5;
 is scalar(grep { $_->read_until(qr/^data: held\r\n\r\n/m) } @clients), scalar @clients, 'streams begin';
 
 for my $what (sort keys %REQUEST) {

@@ -5,10 +5,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline  qw(wait_until);
-use Developer qw(needs only_developers);
-use Server;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use Testing::Server;
 use Test::More;
 
 only_developers();
@@ -31,12 +31,12 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI)) {
     for my $tls (0, 1) {
         next if $tls && $name !~ /\A(?:HTTP::Server::PSGI|Starman|uWSGI)\z/;
         subtest $tls ? "$name, TLS" : $name => sub {
-            needs(Server->missing($name));
-            needs(Server->missing_tls) if $tls;
+            needs(Testing::Server->missing($name));
+            needs(Testing::Server->missing_tls) if $tls;
             my %env    = (EXIT_NATIVE => 'auto', EXIT_JOURNAL => '/dev/null');
-            my $server = Server->start($name, 't/data/exit.psgi', tls => $tls, workers => 1, env => \%env);
+            my $server = Testing::Server->start($name, 't/data/exit.psgi', tls => $tls, workers => 1, env => \%env);
             my %option = (certificate => $server->certificate);
-            my $get    = sub { Client->get($server->at, @_, %option) };
+            my $get    = sub { Testing::Client->get($server->at, @_, %option) };
             ok $get->('/plain', headers => [Connection => 'close'])->read_all, 'an ordinary request is answered';
             my %before = map { $_ => 1 } dispositions($server);
 

@@ -8,12 +8,12 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Client;
-use Follower  qw(events sits_at);
-use HubServer qw(path);
-use Server;
+use Testing::Client;
+use Testing::Follower  qw(events sits_at);
+use Testing::HubServer qw(path);
+use Testing::Server;
 
-Server->require_or_skip_all('Starman');
+Testing::Server->require_or_skip_all('Starman');
 
 my $PAUSE = 0.2;    # seconds between two calls, in which an early event would be sent
 
@@ -23,7 +23,7 @@ sub seq { return $_[0]{id} =~ /-([0-9]+)\z/ ? $1 : die "no number in $_[0]{id}\n
 # Gets a stream whose handler subscribes twice, after some of what was published.
 sub twice {
     my ($server, $id, %query) = @_;
-    my $client = Client->get(
+    my $client = Testing::Client->get(
         $server->port,
         path('/twice', name => 'x', channels => 'a,b', pause => $PAUSE, %query),
         headers => [defined $id ? ('Last-Event-ID' => $id) : ()]
@@ -38,8 +38,8 @@ for my $setup (
 ) {
     my ($name, $native) = @$setup;
     subtest $name . (defined $native ? ", on the server's writer" : '') => sub {
-        plan skip_all => Server->missing($name) if Server->missing($name);
-        my $server = HubServer->start($name, defined $native ? (native => $native) : ());
+        plan skip_all => Testing::Server->missing($name) if Testing::Server->missing($name);
+        my $server = Testing::HubServer->start($name, defined $native ? (native => $native) : ());
         my @ids    = $server->publish(channel => 'a,b', count => 10);
 
         my $client = twice($server, $ids[2]);

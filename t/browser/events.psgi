@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 
-use BrowserCases qw(cases);
+use Testing::BrowserCases qw(cases);
 use Plack::App::EventSource;
 use Plack::Builder;
 

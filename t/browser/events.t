@@ -5,15 +5,15 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Browser;
-use BrowserCases qw(cases expected_events);
-use Server;
+use Testing::Browser;
+use Testing::BrowserCases qw(cases expected_events);
+use Testing::Server;
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-Browser->require_or_skip_all;
-my $browser = Browser->start;
+Testing::Browser->require_or_skip_all;
+my $browser = Testing::Browser->start;
 
 # The times at which the page saw a state.
 sub times_of {
@@ -23,8 +23,8 @@ sub times_of {
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
-        Server->require_or_skip_all($name);
-        my $server = Server->start($name, 't/browser/events.psgi', workers => 4);
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::Server->start($name, 't/browser/events.psgi', workers => 4);
         $browser->open($server->url('/'));
         $browser->wait_for("events.some(event => event.type === 'done')", 'the stream has been gone through');
         my @events = @{$browser->evaluate('events')};

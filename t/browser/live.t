@@ -6,17 +6,17 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Browser;
-use Client;
+use Testing::Browser;
+use Testing::Client;
 use JSON::PP qw(encode_json);
-use Program;
-use Server;
+use Testing::Program;
+use Testing::Server;
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-Browser->require_or_skip_all;
-my @browsers = map { Browser->start } 1, 2;
+Testing::Browser->require_or_skip_all;
+my @browsers = map { Testing::Browser->start } 1, 2;
 my ($teal, $violet) = @browsers;
 
 my $SIZE   = 20;
@@ -61,20 +61,20 @@ sub all_receive_ok {
 sub status_of {
     my ($server, $path, $body, @headers) = @_;
     my @all    = ('Content-Type' => 'application/json', 'Content-Length' => length $body, @headers);
-    my $client = Client->get($server->port, $path, method => 'POST', headers => \@all, then => $body);
+    my $client = Testing::Client->get($server->port, $path, method => 'POST', headers => \@all, then => $body);
     $client->read_all;
     return $client->status;
 }
 
 for my $name (qw(Starman Starlet Twiggy Feersum)) {
     subtest $name => sub {
-        Server->require_or_skip_all($name);
+        Testing::Server->require_or_skip_all($name);
         my %option = (workers => 1, args => [qw(--max-requests 1000000 --keepalive 0 --read-timeout 1)]);
         %option = (workers => 1, args => [qw(--max-reqs-per-child 1000000 --timeout 1)]) if $name eq 'Starlet';
         %option = () if $name =~ /Twiggy|Feersum/;
         my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0);
-        my $server      = Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
-        my $crowd       = Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
+        my $server      = Testing::Server->start($name, 'examples/live/app.psgi', %option, env => \%environment);
+        my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
         $teal->open($server->url('/?as=Teal'));
         $violet->open($server->url('/?as=Violet'));
         $_->wait_for("$STATE === 'open'", 'a window follows') for @browsers;
@@ -153,8 +153,8 @@ sub a_new_process_ok {
 }
 
 subtest 'a window that is dropped for ten seconds' => sub {
-    Server->require_or_skip_all('Twiggy');
-    my $server = Server->start('Twiggy', 'examples/live/app.psgi');
+    Testing::Server->require_or_skip_all('Twiggy');
+    my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
     $_->open($server->url('/two.html')) for $teal;
     my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };
     $teal->wait_for($frame->($_, "$STATE === 'open'"), "a window, $_ of two side by side") for 0, 1;

@@ -5,15 +5,15 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Browser;
-use Cable;
+use Testing::Browser;
+use Testing::Cable;
 use HTTP::Tiny;
 use JSON::PP qw(encode_json);
-use Server;
+use Testing::Server;
 use Test::More;
 
-Browser->require_or_skip_all;
-my $browser = Browser->start;
+Testing::Browser->require_or_skip_all;
+my $browser = Testing::Browser->start;
 
 my %START = (
     'Starman'                   => ['Starman', workers => 1, args => [qw(--max-requests 1000000)]],
@@ -72,9 +72,13 @@ sub on_each_server {
     for my $server (sort keys %START) {
         subtest "$server: $name" => sub {
             my ($class, %option) = @{$START{$server}};
-            Server->require_or_skip_all($class);
+            Testing::Server->require_or_skip_all($class);
             my %setting = (%$hub, $server =~ /own writer/ ? (native => 0) : ());
-            $test->(Server->start($class, 't/browser/numbers.psgi', %option, env => {HUB => encode_json(\%setting)}));
+            $test->(
+                Testing::Server->start(
+                    $class, 't/browser/numbers.psgi', %option, env => {HUB => encode_json(\%setting)}
+                )
+            );
             $browser->open('about:blank');
         };
     }
@@ -86,7 +90,7 @@ on_each_server(
     {},
     sub {
         my $server = shift;
-        my $cable  = Cable->start($server->port);
+        my $cable  = Testing::Cable->start($server->port);
         $browser->open($cable->url('/'));
         follows_ok($server);
         my $last  = 1;
@@ -110,7 +114,7 @@ on_each_server(
     {history => {events => 10}},
     sub {
         my $server = shift;
-        my $cable  = Cable->start($server->port);
+        my $cable  = Testing::Cable->start($server->port);
         $browser->open($cable->url('/'));
         follows_ok($server);
         publish($server, 2, 20, 50);

@@ -1,4 +1,4 @@
-# The application behind t/attack (t/lib/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
+# The application behind t/attack (t/lib/Testing/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
 # worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so many workers
 # handle such a request; one with meet_in_handler does so in the stream's handler. With ATTACK_PUBLISHES, a number of events for
 # the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to the streams there.
@@ -9,8 +9,8 @@ use warnings;
 use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
-use Journal;
-use Numbered qw(numbered);
+use Testing::Journal;
+use Testing::Numbered qw(numbered);
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::Builder;
@@ -20,7 +20,7 @@ my $PATIENCE = 30;      # seconds until a handler gives up
 my $MEET     = 5;       # seconds until a request no longer waits for others
 my $PAUSE    = 0.01;    # seconds
 
-my $journal = Journal->open("$ENV{ATTACK_FOLDER}/journal");
+my $journal = Testing::Journal->open("$ENV{ATTACK_FOLDER}/journal");
 my $hub     = EventSource::Hub->new(per_process => 1, history => {events => $ENV{ATTACK_PUBLISHES} || 10});
 my $pubsub =
     Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new(per_process => 1), authorize => sub { 1 });
@@ -83,7 +83,7 @@ sub publish {
 sub follow {
     my ($conn, $env) = @_;
     report($env, 'handled, native: ' . ($conn->is_native ? 1 : 0));
-    $hub->follow($conn, 'a');
+    $hub->serve($conn, 'a');
     return;
 }
 

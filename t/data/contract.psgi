@@ -1,10 +1,10 @@
-# The application behind the contract (t/lib/Contract.pm): one path for one behaviour. What a handler sees it tells to a
+# The application behind the contract (t/lib/Testing/Contract.pm): one path for one behaviour. What a handler sees it tells to a
 # journal, a file, under the tag of the request that it serves, so that it does not matter which process it runs in.
 
 use strict;
 use warnings;
 
-use Contract::Source;
+use Testing::Contract::Source;
 use Fcntl qw(O_APPEND O_WRONLY);
 use Plack::App::EventSource;
 use Plack::Builder;
@@ -353,7 +353,7 @@ my $app = builder {
     mount '/own-headers' => source(pushing(['foo']), headers => ['X-App' => 'yes', 'Set-Cookie' => 'a=b'])->to_app;
     mount '/buffering'   => source(pushing(['foo']), headers => ['x-ACCEL-buffering' => 'yes'])->to_app;
     mount '/changing'    => $CHANGING->to_app;
-    mount '/subclass'    => Contract::Source->new(greeting => 'hello')->to_app;
+    mount '/subclass'    => Testing::Contract::Source->new(greeting => 'hello')->to_app;
     mount '/mounted'     => builder { mount '/deeper' => $placed };
     mount '/wrapped'     => builder {
         enable 'ConditionalGET';

@@ -6,8 +6,8 @@ use warnings;
 
 use EventSource::Hub;
 use EventSource::XS;
-use JSON::PP ();
-use Numbered qw(numbered);
+use JSON::PP          ();
+use Testing::Numbered qw(numbered);
 use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Util ();
@@ -38,7 +38,7 @@ sub channels {
     my %query = @_;
     return (
         split(/,/, defined $query{channels} ? $query{channels} : ''),
-        map { EventSource::Hub->match($_) } split /,/,
+        map { EventSource::Hub->pattern($_) } split /,/,
         defined $query{patterns} ? $query{patterns} : ''
     );
 }
@@ -68,7 +68,7 @@ sub hold {
     $conn->push({data => 'before'}) if $query{before};
     $HELD{$name} = $conn            if !$query{dropped};
     $query{follow}
-        ? $hub->follow($conn, channels(%query), \%option)
+        ? $hub->serve($conn, channels(%query), \%option)
         : $hub->subscribe($conn, channels(%query), \%option);
     return;
 }

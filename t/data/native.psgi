@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 
-use Journal;
+use Testing::Journal;
 use Plack::App::EventSource;
 use Plack::Builder;
 use POSIX       ();
@@ -28,7 +28,7 @@ sub parameter {
 
 sub report {
     my ($env, $text) = @_;
-    Journal->open($ENV{NATIVE_JOURNAL})->tell(tag($env), $text);
+    Testing::Journal->open($ENV{NATIVE_JOURNAL})->tell(tag($env), $text);
     return;
 }
 

@@ -1,4 +1,4 @@
-# The application behind t/native (t/lib/StreamServer.pm): streams with the settings of their query, held under names,
+# The application behind t/native (t/lib/Testing/StreamServer.pm): streams with the settings of their query, held under names,
 # and paths that push to them, end them and tell of them, all in one process. What is told while a handler runs goes to
 # a journal, a file.
 
@@ -6,14 +6,14 @@ use strict;
 use warnings;
 
 use EventSource::XS;
-use Fcntl    qw(O_APPEND O_CREAT O_WRONLY);
-use JSON::PP ();
-use Numbered qw(numbered);
+use Fcntl             qw(O_APPEND O_CREAT O_WRONLY);
+use JSON::PP          ();
+use Testing::Numbered qw(numbered);
 use Plack::App::EventSource;
 use Plack::Builder;
 use Time::HiRes qw(ualarm);
 
-my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_slow retry timeout);
+my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
 
 my %HELD;    # connections by name
 my %WHY;     # why streams have ended, by name

@@ -4,8 +4,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer  qw(only_developers);
-use File::Temp ();
+use Testing::Developer qw(only_developers);
+use File::Temp         ();
 use Test::EventSource;
 use Test::More;
 

@@ -123,7 +123,7 @@ subtest 'what new is not to be given croaks at its line' => sub {
         [[retry                 => 'soon'] => qr/retry must be a whole number of milliseconds/],
         [[start                 => 'soon'] => qr/start must be/],
         [[channel               => '']     => qr/a channel's name must not be empty/],
-        [[channel => EventSource::Hub->match('*')]                         => qr/a server's channel is a name/],
+        [[channel => EventSource::Hub->pattern('*')]                       => qr/a server's channel is a name/],
         [[hub     => 'news', channel => 'c']                               => qr/hub must be an EventSource::Hub/],
         [[on_slow => 'wait']                                               => qr/on_slow/],
         [[hub     => EventSource::Hub->new]                                => qr/a hub has channels; say which/],

@@ -5,17 +5,17 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Developer qw(needs only_developers);
+use Testing::Client;
+use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
 use File::Spec ();
 use File::Temp ();
-use Server;
+use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 
 only_developers();
-needs(Server->missing('Twiggy'));
+needs(Testing::Server->missing('Twiggy'));
 
 # The indented lines under each heading of the EXAMPLES.
 sub examples {
@@ -72,8 +72,8 @@ for my $name (sort keys %RECEIVED) {
     subtest $name => sub {
         my $psgi   = write_file("$folder/example.psgi", "use strict; use warnings;\n$code{$name}");
         my $libs   = join ':', "$folder", File::Spec->rel2abs('t/lib'), grep { defined } $ENV{PERL5LIB};
-        my $server = Server->start('Twiggy', $psgi, env => {PERL5LIB => $libs, LOG_FILE => $log});
-        my $client = Client->get($server->port, '/');
+        my $server = Testing::Server->start('Twiggy', $psgi, env => {PERL5LIB => $libs, LOG_FILE => $log});
+        my $client = Testing::Client->get($server->port, '/');
         if ($name =~ /lines/) {
             ok $client->read_until(qr/^data: second$/m), 'what is there';
             open my $more, '>>', $log or die "$log: $!";

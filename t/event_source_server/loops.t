@@ -4,8 +4,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer  qw(only_developers);
-use EventLoops qw(event_loops);
+use Testing::Developer  qw(only_developers);
+use Testing::EventLoops qw(event_loops);
 use EventSource::Hub;
 use EventSource::XS;
 use Test::More;

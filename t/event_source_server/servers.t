@@ -4,13 +4,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline  qw(wait_until);
-use Developer qw(needs only_developers);
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
 use File::Temp ();
 use POSIX      qw(mkfifo);
-use Server;
+use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 
@@ -31,7 +31,7 @@ my $server;
 
 sub ask {
     my $path   = shift;
-    my $client = Client->get($server->port, $path, headers => [Connection => 'close']);
+    my $client = Testing::Client->get($server->port, $path, headers => [Connection => 'close']);
     $client->read_all && $client->complete or die "$path was not answered\n";
     return $client->status == 200 ? $client->body : $client->status;
 }
@@ -40,7 +40,7 @@ sub ask {
 sub stream {
     my ($name, $last_event_id) = @_;
     my @headers = defined $last_event_id ? (headers => ['Last-Event-ID' => $last_event_id]) : ();
-    my $client  = Client->get($server->port, "/$name", @headers);
+    my $client  = Testing::Client->get($server->port, "/$name", @headers);
     $client->read_until(qr/^id: \S+\n\n/m) or die "no stream of $name: " . ($client->status // 'nothing') . "\n";
     return $client;
 }
@@ -83,7 +83,7 @@ my @TESTS = (
         has_ok($client, "data: new\n\n", 'has what is new');
         is_deeply data($client), ['missed', 'new'], 'after what it has missed';
         $client->leave;
-        $client = Client->get($server->port, "/plain?lastEventId=$seen");
+        $client = Testing::Client->get($server->port, "/plain?lastEventId=$seen");
         has_ok($client, "data: new\n\n", 'the query may say what it had');
         is_deeply data($client), ['missed', 'new'], 'too';
         $client->leave;
@@ -112,7 +112,7 @@ my @TESTS = (
     },
 
     'a supply that dies' => sub {
-        my $first = Client->get($server->port, '/dies');
+        my $first = Testing::Client->get($server->port, '/dies');
         ok $first->read_all, 'ends its streams';
         is $first->status, 200, 'which have begun';
         ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }), 'it is said';
@@ -234,7 +234,7 @@ my @WITHOUT_LOOP = (
     },
 
     'a stream on the writer of the server' => sub {
-        my $client = Client->get($server->port, '/served');
+        my $client = Testing::Client->get($server->port, '/served');
         has_ok($client, "event: begun\n", 'begins the supply, and has its first event');
         has_ok($client, "data: 1\n\n",    'whole');
         $client->leave;
@@ -248,8 +248,8 @@ mkfifo($fifo, 0600) or die "$fifo: $!";
 
 for my $name (qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum)) {
     subtest $name => sub {
-        needs(Server->missing($name));
-        $server = Server->start($name, $PSGI, @{$START{$name} || []}, env => {SUPPLY_LINES => $fifo});
+        needs(Testing::Server->missing($name));
+        $server = Testing::Server->start($name, $PSGI, @{$START{$name} || []}, env => {SUPPLY_LINES => $fifo});
         my @tests = ($name =~ /Twiggy|Feersum/ ? @BY_LOOP : @WITHOUT_LOOP, @TESTS);
         while (my ($what, $test) = splice @tests, 0, 2) {
             subtest $what => sub { $test->($fifo) };

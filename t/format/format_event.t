@@ -8,7 +8,7 @@ use lib 't/lib';
 use EventSource::XS qw(format_event);
 use JSON::MaybeXS   qw(decode_json);
 use Test::More;
-use Twin qw(twin_format_event);
+use Testing::Twin qw(twin_format_event);
 
 my @BLOCKS = (
     ['data'                      => [data => 'foo'],         "data: foo\n\n"],

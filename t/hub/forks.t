@@ -4,15 +4,15 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Client;
+use Testing::Client;
 use EventSource::Hub;
-use Follower  qw(blocks events);
-use HubServer qw(path);
-use POSIX     ();
+use Testing::Follower  qw(blocks events);
+use Testing::HubServer qw(path);
+use POSIX              ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -36,14 +36,14 @@ sub in_child {
 
 subtest 'a child has a hub of its own' => sub {
     my $hub      = EventSource::Hub->new;
-    my $follower = Follower->open($hub, 'a');
+    my $follower = Testing::Follower->open($hub, 'a');
     my $epoch    = $hub->epoch;
     $hub->publish(a => $_) for 1 .. 3;
     is_deeply [$follower->data(3)], [1, 2, 3], 'the parent has a stream';
     my ($id, $published, $streams, $own, $others) = split / /, in_child(
         sub {
             my $id    = $hub->publish(a => 'in the child');
-            my $own   = Follower->open($hub, 'a', {start => 'oldest'});
+            my $own   = Testing::Follower->open($hub, 'a', {start => 'oldest'});
             my @own   = $own->data(1);
             my $taken = $hub->subscribe($follower->conn, 'b') ? 'taken' : 'refused';
             $hub->unsubscribe($follower->conn);
@@ -64,7 +64,7 @@ subtest 'a child has a hub of its own' => sub {
     like in_child(sub { undef $hub; undef $follower; return 'gone' }), qr/gone/, 'a child that lets go of it';
     $hub->publish(a => 5);
     is_deeply [$follower->data(5)], [1 .. 5], 'ends nothing';
-    my $foreign = Follower->open($hub, 'a', {last_event_id => $id});
+    my $foreign = Testing::Follower->open($hub, 'a', {last_event_id => $id});
     is_deeply [map { $_->{event} } grep { defined $_->{data} } $foreign->blocks_at(1)], ['gap'],
         "a child's id is told from one's own";
 };
@@ -88,7 +88,7 @@ subtest 'a hub that was not used before' => sub {
 subtest 'a process that ends' => sub {
     my $hub  = EventSource::Hub->new;
     my $file = "$0.$$";
-    my ($number, $client) = Pair->connect;
+    my ($number, $client) = Testing::Pair->connect;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
         my $stream = EventSource::Stream::Native->open(
@@ -118,10 +118,11 @@ subtest 'a process that ends' => sub {
 };
 
 subtest 'workers of a server' => sub {
-    Server->require_or_skip_all('Starman');
+    Testing::Server->require_or_skip_all('Starman');
     for my $row (['without a word about it', {per_process => undef}, 1], ['with per_process', {per_process => 1}, 0]) {
         my ($what, $settings, $warned) = @$row;
-        my $server = HubServer->start('Starman', workers => 3, args => ['--preload-app'], settings => $settings);
+        my $server =
+            Testing::HubServer->start('Starman', workers => 3, args => ['--preload-app'], settings => $settings);
         my %epochs;
         wait_until($DEADLINE,
             sub { my $stats = $server->stats; $epochs{$stats->{pid}}{$stats->{epoch}} = 1; keys %epochs >= 3 });
@@ -152,8 +153,8 @@ subtest 'workers of a server' => sub {
 
 subtest 'a child of a handler' => sub {
     for my $name ('HTTP::Server::PSGI', 'Starman') {
-        Server->require_or_skip_all($name);
-        my $server = HubServer->start($name);
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::HubServer->start($name);
         my $stats  = $server->stats;
         my $client = $server->stream('/hub', channels => 'a');
         is $server->ask('/forks', epoch => $stats->{epoch}), 0,               "$name: it publishes for itself";

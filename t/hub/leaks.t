@@ -5,8 +5,8 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Deadline  qw(wait_until);
-use Developer qw(needs_module);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs_module);
 use EventSource::XS;
 use Test::More;
 
@@ -17,8 +17,8 @@ BEGIN {
 }
 
 use EventSource::Hub;
-use Follower;
-use Pair;
+use Testing::Follower;
+use Testing::Pair;
 use Plack::App::EventSource::Connection;
 use Tie::Hash;
 use Tie::Scalar;
@@ -36,7 +36,7 @@ tie my %hash, 'Tie::StdHash';
 my $hub     = EventSource::Hub->new(history      => {events => 10});
 my $by_type = EventSource::Hub->new(show_channel => 'event');
 my $by_data = EventSource::Hub->new(show_channel => 'data');
-my ($stream, $client) = Pair->open;
+my ($stream, $client) = Testing::Pair->open;
 my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
 my $app  = $hub->to_app(channels => sub { return $_[0]{'test.channels'} ? @{$_[0]{'test.channels'}} : () });
 my %env  = (REQUEST_METHOD => 'GET', QUERY_STRING => '');
@@ -79,8 +79,8 @@ my @CASES = (
     ['stats'         => sub { my $stats = $hub->stats }],
     ['an epoch'      => sub { my $epoch = $hub->epoch }],
     ['subscribers'   => sub { my $count = $hub->subscribers($object) }],
-    ['subscriptions' => sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->match('b/*'), {after => '☺'}) }],
-    ['leaving'   => sub { $hub->unsubscribe($conn, 'a', EventSource::Hub->match('b/*')); $hub->unsubscribe($conn) }],
+    ['subscriptions' => sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {after => '☺'}) }],
+    ['leaving'   => sub { $hub->unsubscribe($conn, 'a', EventSource::Hub->pattern('b/*')); $hub->unsubscribe($conn) }],
     ['a refusal' => refused(sub { $hub->subscribe($conn, 'a', []) })],
     ['a late refusal'    => refused(sub { $by_type->subscribe($conn, 'a') }), sub { $hub->subscribe($conn, 'a') }],
     ['a hub'             => sub { my $new = EventSource::Hub->new(history => {events => 1}); $new->publish(a => 'x') }],
@@ -95,7 +95,7 @@ my @CASES = (
     ['a bad channel' => refused(sub { $app->({%env, 'test.channels' => ['']}) })],
     [
         'streams' => sub {
-            my @followers = map { Follower->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
+            my @followers = map { Testing::Follower->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
             $hub->publish(a => 'x');
             $_->client->leave for @followers;
             wait_until(10, sub { EventSource::XS->dispatch; $hub->subscribers('a') <= 1 }) or die;

@@ -4,12 +4,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Developer qw(needs only_developers);
+use Testing::Client;
+use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
-use Follower  qw(blocks);
-use HubServer qw(path);
-use Server;
+use Testing::Follower  qw(blocks);
+use Testing::HubServer qw(path);
+use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
@@ -17,11 +17,11 @@ only_developers();
 
 for my $name ('HTTP::Server::PSGI', 'Starman', 'Twiggy', 'Feersum', 'uWSGI') {
     subtest $name => sub {
-        needs(Server->missing($name));
-        my $server = HubServer->start($name, settings => {max_streams => 1});
+        needs(Testing::Server->missing($name));
+        my $server = Testing::HubServer->start($name, settings => {max_streams => 1});
         my $holds  = $server->stream('/hub', channels => 'a');
         for my $path ('/hub', '/filtered') {
-            my $more = Client->get($server->port, path($path, channels => 'a'));
+            my $more = Testing::Client->get($server->port, path($path, channels => 'a'));
             ok $more->read_all, "$path: one more ends";
             is $more->status, 200, 'after a response that a browser takes';
             is_deeply [map { join ',', keys %$_ } blocks($more->text)], ['retry'], 'with a time to come back';

@@ -19,7 +19,7 @@ sub most {
 my $MB = 1024 * 1024;
 
 subtest 'large events' => sub {
-    my $hub    = EventSource::Hub->new(history => {bytes => 8 * $MB}, history_in_all => {bytes => 16 * $MB});
+    my $hub    = EventSource::Hub->new(history => {bytes => 8 * $MB}, total_history => {bytes => 16 * $MB});
     my $data   = 'x' x $MB;
     my $before = most();
     $hub->publish($_ % 4, $data) for 1 .. 1500;

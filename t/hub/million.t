@@ -10,12 +10,12 @@
 use strict;
 use warnings;
 
-use lib       qw(t/lib bench/streams/lib);
-use Developer qw(needs_command only_developers);
+use lib                qw(t/lib bench/streams/lib);
+use Testing::Developer qw(needs_command only_developers);
 use HTTP::Tiny;
 use JSON::PP qw(decode_json);
 use Load;
-use Server;
+use Testing::Server;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -31,10 +31,10 @@ my $CUT_BYTES = $EVENTS > 100_000 ? 400_000 : 200_000;
 
 only_developers();
 needs_command('cargo');
-Server->require_or_skip_all('Starman');
+Testing::Server->require_or_skip_all('Starman');
 Load->build;
 
-my $server = Server->start(
+my $server = Testing::Server->start(
     'Starman', 't/hub/million.psgi',
     workers => 1,
     args    => [qw(--max-requests 1000000000 --keepalive 0)],

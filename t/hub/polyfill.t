@@ -5,14 +5,14 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Browser;
-use Client;
+use Testing::Browser;
+use Testing::Client;
 use EventSource::XS;
-use File::Spec ();
-use Follower   qw(blocks);
-use Node       qw(node_missing);
-use Server;
-use Developer qw(needs);
+use File::Spec        ();
+use Testing::Follower qw(blocks);
+use Testing::Node     qw(node_missing);
+use Testing::Server;
+use Testing::Developer qw(needs);
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
@@ -20,22 +20,22 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 # header.
 my %PARAMETER = (yaffle => 'lastEventId', amvtek => undef, old => 'evs_last_event_id');
 
-Browser->require_or_skip_all;
+Testing::Browser->require_or_skip_all;
 needs(node_missing());
 my $modules = File::Spec->rel2abs('t/node/node_modules');
-my $browser = Browser->start;
+my $browser = Testing::Browser->start;
 
 sub ask {
     my ($server, $path) = @_;
-    my $client = Client->get($server->port, $path);
+    my $client = Testing::Client->get($server->port, $path);
     $client->read_all or die "$path: no answer\n";
     return $client->body;
 }
 
 for my $name (sort keys %PARAMETER) {
     subtest $name => sub {
-        Server->require_or_skip_all('Twiggy');
-        my $server = Server->start('Twiggy', 't/data/polyfill.psgi', env => {NODE_MODULES => $modules});
+        Testing::Server->require_or_skip_all('Twiggy');
+        my $server = Testing::Server->start('Twiggy', 't/data/polyfill.psgi', env => {NODE_MODULES => $modules});
         $browser->open($server->url("/page/$name"));
         $browser->wait_for('source.readyState === 1', 'its stream is open');
         for my $round (1 .. 3) {

@@ -5,12 +5,12 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Deadline qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Follower qw(blocks);
+use Testing::Follower qw(blocks);
 use Tie::Array;
 use Tie::Hash;
 use Tie::Scalar;
@@ -19,8 +19,8 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 
 my $hub      = EventSource::Hub->new;
 my $epoch    = $hub->epoch;
-my $follower = Follower->open($hub, 'a');
-my $seen     = 0;                           # events that were published to it
+my $follower = Testing::Follower->open($hub, 'a');
+my $seen     = 0;                                    # events that were published to it
 
 {
 
@@ -122,7 +122,7 @@ subtest 'an id that could be ours' => sub {
     is $hub->stats->{published}, $before, 'and nothing is published';
 };
 
-my $pattern = EventSource::Hub->match('a*');
+my $pattern = EventSource::Hub->pattern('a*');
 
 my @REFUSED = (
     ['no data'               => [a => undef],           'publish takes data, or a hash of fields, not undef'],
@@ -167,7 +167,7 @@ my @REFUSED = (
 for my $way (undef, 'event', 'data') {
     subtest 'what is refused croaks at its line, and nothing is sent; show_channel ' . ($way || 'undef') => sub {
         my $refuses  = EventSource::Hub->new(show_channel => $way);
-        my $listener = Follower->open($refuses, 'a', EventSource::Hub->match('**'));
+        my $listener = Testing::Follower->open($refuses, 'a', EventSource::Hub->pattern('**'));
         $refuses->epoch;
         for my $row (@REFUSED) {
             my ($what, $given, $message) = @$row;
@@ -188,7 +188,7 @@ for my $way (undef, 'event', 'data') {
 subtest 'a name is its characters' => sub {
     my $names     = EventSource::Hub->new;
     my @names     = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
-    my @followers = map { Follower->open($names, $_) } @names;
+    my @followers = map { Testing::Follower->open($names, $_) } @names;
     is $names->subscribers($_), 1, 'one follows ' . length($_) . ' characters' for @names;
     for my $name (@names) {
         my $held = $name;
@@ -203,9 +203,9 @@ subtest 'a name is its characters' => sub {
 
 subtest 'a star in a name is a star' => sub {
     my $stars    = EventSource::Hub->new;
-    my $literal  = Follower->open($stars, 'news/*');
-    my $matching = Follower->open($stars, EventSource::Hub->match('news/*'));
-    my $crossing = Follower->open($stars, EventSource::Hub->match('news/**'));
+    my $literal  = Testing::Follower->open($stars, 'news/*');
+    my $matching = Testing::Follower->open($stars, EventSource::Hub->pattern('news/*'));
+    my $crossing = Testing::Follower->open($stars, EventSource::Hub->pattern('news/**'));
     $stars->publish($_, $_) for 'news/*', 'news/a', 'news/a/b', 'news', 'other';
     is_deeply [$crossing->data(3)], ['news/*', 'news/a', 'news/a/b'], '** crosses segments';
     is_deeply [$matching->data(2)], ['news/*', 'news/a'],             '* does not';
@@ -215,14 +215,15 @@ subtest 'a star in a name is a star' => sub {
 };
 
 subtest 'an event is one, however many ways lead to it' => sub {
-    my $ways   = EventSource::Hub->new;
-    my $follow = Follower->open($ways, 'n/a', 'n/a', EventSource::Hub->match('n/*'), EventSource::Hub->match('**'));
+    my $ways = EventSource::Hub->new;
+    my $follow =
+        Testing::Follower->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
     $ways->publish('n/a', $_) for 1 .. 3;
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each came once';
     is $ways->stats->{delivered}, 4, 'and counts once';
     is $ways->subscribers('n/a'), 1, 'as who follows does';
-    my $other = Follower->open($ways, EventSource::Hub->match('n/**'));
+    my $other = Testing::Follower->open($ways, EventSource::Hub->pattern('n/**'));
     is $ways->subscribers('n/a'), 2, 'with others';
     is $ways->subscribers('n/b'), 2, 'also of a channel that is not there';
     $follow->client->leave;
@@ -231,7 +232,7 @@ subtest 'an event is one, however many ways lead to it' => sub {
 
 subtest 'show_channel' => sub {
     my $label = EventSource::Hub->new(show_channel => 'event');
-    my $reads = Follower->open($label, 'größe', 'plain');
+    my $reads = Testing::Follower->open($label, 'größe', 'plain');
     $label->publish('größe',            'x');
     $label->publish('größe',            {data  => "\xC3\xA9", bytes => 1});
     $label->publish('größe',            {event => 'own',      data  => 'x'});
@@ -249,7 +250,7 @@ subtest 'show_channel' => sub {
     like $@, qr/event must not contain a line break/, 'croaks';
 
     $label = EventSource::Hub->new(show_channel => 'data');
-    $reads = Follower->open($label, 'größe');
+    $reads = Testing::Follower->open($label, 'größe');
     my @given = (
         'x', 5,
         ['a', 'b'],
@@ -292,7 +293,7 @@ subtest 'a forged gap and a reconnection time' => sub {
 
 subtest 'what an argument does while it is read harms nobody' => sub {
     my $hostile = EventSource::Hub->new;
-    my $reads   = Follower->open($hostile, 'a');
+    my $reads   = Testing::Follower->open($hostile, 'a');
     my %h       = (data => join '-', 'prey', 1 .. 50);
     my $spoil   = sub {
         delete $h{data};
@@ -333,7 +334,7 @@ subtest 'what an argument does while it is read harms nobody' => sub {
 
 subtest 'a burst arrives in its order, once' => sub {
     my $burst   = EventSource::Hub->new(history => {events => 100_000, bytes => 1e9});
-    my @readers = map { Follower->open($burst, 'a', 'b') } 1 .. 5;
+    my @readers = map { Testing::Follower->open($burst, 'a', 'b') } 1 .. 5;
     my @ids     = map { $burst->publish($_ % 3 ? 'a' : 'b', $_) } 1 .. 5_000;
     is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids, 'for each' for @readers;
 };

@@ -4,13 +4,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs only_developers);
+use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
-use Follower qw(blocks events);
-use HubServer;
-use Numbered ();
-use Server;
-use SlowReader;
+use Testing::Follower qw(blocks events);
+use Testing::HubServer;
+use Testing::Numbered ();
+use Testing::Server;
+use Testing::SlowReader;
 use Test::More;
 use Time::HiRes qw(sleep);
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
@@ -22,13 +22,13 @@ my ($COUNT, $BYTES) = (300, 20_000);    # more than sockets hold
 
 for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
-        needs(Server->missing($name));
-        my $server = HubServer->start(
+        needs(Testing::Server->missing($name));
+        my $server = Testing::HubServer->start(
             $name,
             native   => 0,
             settings => {history => {events => $COUNT, bytes => 2 * $COUNT * $BYTES}}
         );
-        my $slow = $server->stream('/held', name => 's', channels => 'a', class => 'SlowReader');
+        my $slow = $server->stream('/held', name => 's', channels => 'a', class => 'Testing::SlowReader');
         my @ids  = $server->publish(channel => 'a', count => $COUNT, bytes => $BYTES);
         $server->ask('/push', name => 's', data => "own $_") for 1 .. 3;
 
@@ -43,7 +43,7 @@ for my $name ('Twiggy', 'Feersum') {
         is_deeply [map { $_->{id} } @others], [@ids, $last], 'and what was published, in order';
         my @broken = grep {
             my ($number) = $others[$_]{data} =~ /\A([0-9]+)/;
-            $others[$_]{data} ne Numbered::numbered($_ + 1, $BYTES)->{data}
+            $others[$_]{data} ne Testing::Numbered::numbered($_ + 1, $BYTES)->{data}
         } 0 .. $COUNT - 1;
         is scalar @broken, 0, 'each of them whole';
         unlike $slow->body, qr/^:/m, 'its keepalives are positions, no comments';

@@ -4,12 +4,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Follower qw(blocks);
+use Testing::Follower qw(blocks);
 use Plack::App::EventSource;
 use POSIX ();
 

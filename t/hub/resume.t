@@ -7,10 +7,10 @@ use lib 't/lib';
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
-use Deadline qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Follower  qw(blocks events sits_at);
-use HubServer qw(path);
+use Testing::Follower  qw(blocks events sits_at);
+use Testing::HubServer qw(path);
 
 my $hub = EventSource::Hub->new(history => {events => 3});
 my $e   = $hub->epoch;
@@ -74,7 +74,7 @@ sub all_of {
     return grep { ($_->{data} // '') ne 'end' } blocks($follower->client->text);
 }
 
-sub begun { return Follower->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
+sub begun { return Testing::Follower->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
 
 # The reasons of gaps, and the events.
 sub told {
@@ -116,19 +116,22 @@ subtest 'where a stream begins' => sub {
     for my $row (['newest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
         [-100, qw(a3 a4 a5 b1 b2)],) {
         my ($start, @data) = @$row;
-        my @blocks = all_of(Follower->open($hub, 'a', 'b', {start => $start}));
+        my @blocks = all_of(Testing::Follower->open($hub, 'a', 'b', {start => $start}));
         is_deeply [data(@blocks)], \@data, "with start => '$start'";
         is_deeply [told(@blocks)], [],     'who was never here has missed nothing';
     }
     my $some = EventSource::Hub->new(start => -3);
     $some->publish($_ % 2 ? 'a' : 'b', $_) for 1 .. 10;
-    is_deeply [Follower->open($some, 'a', 'b')->data(3)], [8 .. 10], 'the last of all channels together';
-    is_deeply [Follower->open($some, 'a')->data(3)],      [5, 7, 9], 'or of the one';
-    is_deeply [Follower->open($some, 'a', 'b', {start => -100})->data(10)], [1 .. 10], 'or as many as there are';
-    is_deeply [Follower->open($some, EventSource::Hub->match('*'), 'a', {start => -2})->data(2)], [9, 10], 'each once';
-    my $after = Follower->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
+    is_deeply [Testing::Follower->open($some, 'a', 'b')->data(3)], [8 .. 10], 'the last of all channels together';
+    is_deeply [Testing::Follower->open($some, 'a')->data(3)], [5, 7, 9], 'or of the one';
+    is_deeply [Testing::Follower->open($some, 'a', 'b', {start => -100})->data(10)], [1 .. 10],
+        'or as many as there are';
+    is_deeply [Testing::Follower->open($some, EventSource::Hub->pattern('*'), 'a', {start => -2})->data(2)], [9, 10],
+        'each once';
+    my $after = Testing::Follower->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
     is_deeply [$after->data(1)], [10], 'an id counts more';
-    $after = Follower->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
+    $after =
+        Testing::Follower->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
     $some->publish(a => 11);
     is_deeply [$after->data(1)], [11], 'options count more than what the client has said';
 };
@@ -136,7 +139,7 @@ subtest 'where a stream begins' => sub {
 subtest 'a channel that is followed later' => sub {
     my $later = EventSource::Hub->new;
     $later->publish($_ => "$_ 1") for 'a', 'b', 'c';
-    my $follower = Follower->open($later, 'a', {last_event_id => $later->epoch . '-0'});
+    my $follower = Testing::Follower->open($later, 'a', {last_event_id => $later->epoch . '-0'});
     is_deeply [$follower->data(1)], ['a 1'], 'it resumes one';
     $later->subscribe($follower->conn, 'b');
     is_deeply [$follower->data(2)], ['a 1', 'b 1'], 'then the other';
@@ -147,7 +150,7 @@ subtest 'a channel that is followed later' => sub {
 };
 
 subtest 'a server' => sub {
-    my $server = HubServer->start('HTTP::Server::PSGI');
+    my $server = Testing::HubServer->start('HTTP::Server::PSGI');
     my @given  = $server->publish(channel => 'a', count => 5);
     my $named  = $server->ask('/event', channel => 'a', id => "gr\xC3\xBCn & 1%", data => 'named');
     $server->publish(channel => 'a', from => 7);

@@ -4,13 +4,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs only_developers);
-use Deadline  qw(wait_until);
-use Client;
+use Testing::Developer qw(needs only_developers);
+use Testing::Deadline  qw(wait_until);
+use Testing::Client;
 use EventSource::XS;
-use Follower  qw(blocks events sits_at);
-use HubServer qw(path);
-use Server;
+use Testing::Follower  qw(blocks events sits_at);
+use Testing::HubServer qw(path);
+use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
@@ -229,18 +229,21 @@ sub answers {
         ['empty',   500, qr//],
     ) {
         my ($path, $status, $body) = @$row;
-        my $client = Client->get($port, "/to/$path", http => '1.0');
+        my $client = Testing::Client->get($port, "/to/$path", http => '1.0');
         $client->read_all;
         my $got = $client->status || 'none';
         $got = 500 if $got eq 'none' && $status == 500;    # some servers just close
         is $got, $status, "what $path";
         like $client->body, $body, 'its body';
     }
-    my $client =
-        Client->get($port, '/hub', method => 'POST', headers => ['Content-Length' => 0, Connection => 'close']);
+    my $client = Testing::Client->get(
+        $port, '/hub',
+        method  => 'POST',
+        headers => ['Content-Length' => 0, Connection => 'close']
+    );
     $client->read_all;
     is $client->status, 405, 'POST is not allowed';
-    $client = Client->get($port, path('/to/literal', channel => 'x' x 1_025), http => '1.0');
+    $client = Testing::Client->get($port, path('/to/literal', channel => 'x' x 1_025), http => '1.0');
     $client->read_all;
     isnt $client->status || 500, 200, 'a name that is too long is refused before the stream begins';
     return if $run->{is_alone};
@@ -322,7 +325,7 @@ sub drains {
     my @blocks = blocks($client->text);
     ok $blocks[-1]{retry} >= 2_000 && $blocks[-1]{retry} <= 4_000, 'and is told when to come back'
         or diag explain \@blocks;
-    my $late = Client->get($server->port, path($run->{path}, channels => 'a'));
+    my $late = Testing::Client->get($server->port, path($run->{path}, channels => 'a'));
     ok $late->read_all, 'one that comes later too';
     is $late->status, 200, 'with 200, so that it comes back';
     like $late->text, qr/\Aretry: [0-9]+\r?\n\r?\n\z/, 'and nothing but that';
@@ -336,9 +339,10 @@ sub run {
     my $is_loop   = $name =~ /Twiggy|Feersum/;
     my $is_native = $path eq '/hub' && !exists $option{native} ? 1 : 0;
     subtest "$name, $way" => sub {
-        needs(Server->missing($name));
-        my $server = HubServer->start($name, %option, settings => {history => {events => 200, bytes => 4_000_000}});
-        my $run    = {
+        needs(Testing::Server->missing($name));
+        my $server =
+            Testing::HubServer->start($name, %option, settings => {history => {events => 200, bytes => 4_000_000}});
+        my $run = {
             server    => $server,
             name      => $name,
             path      => $path,

@@ -15,14 +15,14 @@ use Test::More;
 }
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Follower;
-use Pair;
+use Testing::Follower;
+use Testing::Pair;
 use Plack::App::EventSource::Connection;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $hub = EventSource::Hub->new;
-my ($stream, $client) = Pair->open;
+my ($stream, $client) = Testing::Pair->open;
 my $conn     = Plack::App::EventSource::Connection->new(stream  => $stream);
 my $bare     = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
 my $channels = sub { 'a' };
@@ -57,10 +57,10 @@ my @REFUSED = (
         'channels shown by a subclass' => sub { OfHub->new(show_channel => 'event') },
         'show_channel .+ not for a subclass'
     ],
-    ['an unknown bound for all' => made(history_in_all => {hours => 1}), "unknown bound 'hours' of history_in_all"],
+    ['an unknown bound for all' => made(total_history => {hours => 1}), "unknown bound 'hours' of total_history"],
     [
-        'no number of seconds for all' => made(history_in_all => {seconds => 'x'}),
-        'seconds of history_in_all must be a number'
+        'no number of seconds for all' => made(total_history => {seconds => 'x'}),
+        'seconds of total_history must be a number'
     ],
     ['a policy that is none'     => made(on_slow      => 'block'),  "on_slow must be 'disconnect', 'gap' or 'newest'"],
     ['no topic at all'           => made(max_topics   => 0),        'max_topics must be a whole number, from 1'],
@@ -108,16 +108,16 @@ my @REFUSED = (
     ['no connection' => sub { $hub->subscribe(undef, 'a') },   'subscribe takes a Plack::App::EventSource::Connection'],
     ['a stream'      => sub { $hub->subscribe($stream, 'a') }, 'subscribe takes a Plack::App::EventSource::Connection'],
     ['one without a stream'       => sub { $hub->subscribe($bare, 'a') }, 'subscribe takes a .* that has a stream'],
-    ['nothing to follow'          => sub { $hub->follow($conn) },         'there is no channel to follow'],
-    ['following by no connection' => sub { $hub->follow({}, 'a') },       'follow takes a Plack'],
-    ['an option of follow'        => sub { $hub->follow($conn, 'a', {since => 1}) }, "unknown option 'since'"],
-    ['leaving by no connection'   => sub { $hub->unsubscribe('a') },                 'unsubscribe takes a Plack'],
-    ['leaving what is none'       => sub { $hub->unsubscribe($conn, {}) },           'a channel must be a string'],
+    ['nothing to follow'          => sub { $hub->serve($conn) },          'there is no channel to follow'],
+    ['following by no connection' => sub { $hub->serve({}, 'a') },        'serve takes a Plack'],
+    ['an option of follow'        => sub { $hub->serve($conn, 'a', {since => 1}) }, "unknown option 'since'"],
+    ['leaving by no connection'   => sub { $hub->unsubscribe('a') },                'unsubscribe takes a Plack'],
+    ['leaving what is none'       => sub { $hub->unsubscribe($conn, {}) },          'a channel must be a string'],
 
-    ['no pattern'              => sub { EventSource::Hub->match },     'a pattern must be a string that is not empty'],
-    ['an empty one, too'       => sub { EventSource::Hub->match('') }, 'a pattern must be a string'],
-    ['a pattern of references' => sub { EventSource::Hub->match(qr/x/) },     'a pattern must be a string'],
-    ['a long pattern'          => sub { EventSource::Hub->match('☺' x 342) }, 'a pattern must have at most 1024 bytes'],
+    ['no pattern'        => sub { EventSource::Hub->pattern },     'a pattern must be a string that is not empty'],
+    ['an empty one, too' => sub { EventSource::Hub->pattern('') }, 'a pattern must be a string'],
+    ['a pattern of references' => sub { EventSource::Hub->pattern(qr/x/) }, 'a pattern must be a string'],
+    ['a long pattern' => sub { EventSource::Hub->pattern('☺' x 342) },      'a pattern must have at most 1024 bytes'],
 
     ['no time to drain in'     => sub { $hub->drain },         'drain takes a number of seconds'],
     ['a time that is none'     => sub { $hub->drain('soon') }, 'drain takes a number of seconds'],
@@ -148,7 +148,7 @@ my @TAKEN = (
     ['large numbers'        => [history => {events  => 999_999_999_999_999, bytes => '9' x 15, seconds => '9' x 15}]],
     [
         'undef for defaults' =>
-            [map { ($_ => undef) } qw(gap_event history history_in_all keepalive on_slow retry show_channel start)]
+            [map { ($_ => undef) } qw(gap_event history total_history keepalive on_slow retry show_channel start)]
     ],
     ['a gap_event' => [gap_event => 'lücke']],
     ['a start'     => [start     => -999_999_999]],
@@ -175,18 +175,18 @@ for my $row (@TAKEN) {
 is ref $hub->to_app({channels => $channels, start => -5}), 'CODE', 'which takes a hash too';
 
 subtest 'a stream that has ended is not taken' => sub {
-    my ($gone) = Pair->open;
+    my ($gone) = Testing::Pair->open;
     my $ended = Plack::App::EventSource::Connection->new(stream => $gone);
     $ended->close;
     ok !$hub->subscribe($ended, 'a'), 'by subscribe';
-    ok !$hub->follow($ended, 'a'),    'nor by follow';
+    ok !$hub->serve($ended, 'a'),     'nor by follow';
     $hub->unsubscribe($ended);
     is $hub->stats->{streams}, 0, 'nor counted';
 };
 
 subtest 'a stream follows one hub' => sub {
     my ($one, $other) = map { EventSource::Hub->new } 1, 2;
-    my $follower = Follower->open($one, 'a');
+    my $follower = Testing::Follower->open($one, 'a');
     ok $follower->{taken},                                   'it is taken';
     ok !eval { $other->subscribe($follower->conn, 'a'); 1 }, 'another hub';
     like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/, 'is told so';
@@ -203,9 +203,9 @@ subtest 'a stream follows one hub' => sub {
 
 subtest 'unsubscribe' => sub {
     my $left     = EventSource::Hub->new;
-    my $follower = Follower->open($left, 'a', 'b', EventSource::Hub->match('c/*'));
+    my $follower = Testing::Follower->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 1) for 'a', 'b', 'c/d';
-    $left->unsubscribe($follower->conn, 'a', 'never followed', EventSource::Hub->match('c/*'));
+    $left->unsubscribe($follower->conn, 'a', 'never followed', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 2) for 'a', 'b', 'c/d';
     is_deeply [$follower->data(4)], [1, 1, 1, 2], 'what was published before comes, and of the rest what it follows';
     is_deeply [map { $left->subscribers($_) } 'a', 'b', 'c/d'], [0, 1, 0], 'and counts';
@@ -221,7 +221,7 @@ subtest 'unsubscribe' => sub {
 
 subtest 'the hub holds a stream' => sub {
     my $holds    = EventSource::Hub->new;
-    my $follower = Follower->open($holds, 'a', {stream => {is_loop => 0}});
+    my $follower = Testing::Follower->open($holds, 'a', {stream => {is_loop => 0}});
     delete $follower->{conn};
     $holds->publish(a => 'x');
     is_deeply [$follower->data(1)], ['x'], 'that the application has let go of';

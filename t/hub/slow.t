@@ -4,14 +4,14 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs only_developers);
-use Deadline  qw(wait_until);
-use Follower  qw(blocks);
-use HubServer;
-use List::Util qw(max);
-use Numbered   ();
-use Server;
-use SlowReader;
+use Testing::Developer qw(needs only_developers);
+use Testing::Deadline  qw(wait_until);
+use Testing::Follower  qw(blocks);
+use Testing::HubServer;
+use List::Util        qw(max);
+use Testing::Numbered ();
+use Testing::Server;
+use Testing::SlowReader;
 use Test::More;
 
 only_developers();
@@ -36,7 +36,7 @@ sub numbers {
     my @numbers;
     for my $block (grep { defined $_->{data} && !defined $_->{event} } @blocks) {
         my ($number) = $block->{data} =~ /\A([0-9]+)\./ or die "no number: $block->{data}\n";
-        my $data = Numbered::numbered($number, length $block->{data})->{data};
+        my $data = Testing::Numbered::numbered($number, length $block->{data})->{data};
         die "event $number is not whole\n" if $block->{data} ne $data;
         push @numbers, $number;
     }
@@ -72,10 +72,10 @@ sub with_slow_reader {
     my ($way, $settings, $test) = @_;
     my ($name, $server_name, $option, $path) = @$way;
     subtest $name => sub {
-        needs(Server->missing($server_name));
-        my $server = HubServer->start($server_name, %$option, settings => {history => \%HISTORY, %$settings});
+        needs(Testing::Server->missing($server_name));
+        my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY, %$settings});
         my $reader = $server->stream($path, channels => 'a');
-        my $slow   = $server->stream($path, channels => 'a', class => 'SlowReader');
+        my $slow   = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
         $test->($server, $slow, $reader, $path);
         $_->leave for $reader, $slow;
         $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'no stream is left');
@@ -189,12 +189,12 @@ subtest 'a client that never reads is let go of' => sub {
     for my $way (@WAYS) {
         my ($name, $server_name, $option, $path) = @$way;
         subtest $name => sub {
-            needs(Server->missing($server_name));
-            my $server = HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
+            needs(Testing::Server->missing($server_name));
+            my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
             $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first one has come and gone');
             my $before  = $server->stats->{descriptors};
-            my $slow    = $server->stream($path, channels => 'a', class => 'SlowReader');
+            my $slow    = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
             my $is_over = sub {
                 $server->publish(channel => 'a', count => 100, bytes => $BYTES);
                 $server->stats->{slow}{disconnect};

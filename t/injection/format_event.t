@@ -5,9 +5,9 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Encode          qw(encode);
-use EventSource::XS qw(format_event);
-use Injection       qw(expected_lines lines no_injection require_parser);
+use Encode             qw(encode);
+use EventSource::XS    qw(format_event);
+use Testing::Injection qw(expected_lines lines no_injection require_parser);
 use Test::More;
 
 require_parser();

@@ -6,8 +6,8 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Encode    qw(encode);
-use Injection qw(expected_lines injected lines require_parser);
+use Encode             qw(encode);
+use Testing::Injection qw(expected_lines injected lines require_parser);
 use Test::More;
 
 require_parser();

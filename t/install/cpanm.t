@@ -4,16 +4,16 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(needs_command only_developers);
+use Testing::Developer qw(needs_command only_developers);
 use Test::More;
-use Tree;
+use Testing::Tree;
 
 only_developers;
 needs_command($_) for qw(cargo cpanm make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7), $INC{"EventSource/XS.pm"}';
 
-my $tree = Tree->new;
+my $tree = Testing::Tree->new;
 
 # No mirror to ask, no registry; what cargo has fetched once is enough.
 my %NO_NETWORK = (

@@ -4,16 +4,16 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer      qw(needs_command only_developers);
-use File::Basename qw(dirname);
-use File::Path     qw(make_path);
+use Testing::Developer qw(needs_command only_developers);
+use File::Basename     qw(dirname);
+use File::Path         qw(make_path);
 use Test::More;
-use Tree;
+use Testing::Tree;
 
 only_developers;
 needs_command($_) for qw(cargo make tar gzip);
 
-my $tree = Tree->new;
+my $tree = Testing::Tree->new;
 my @ours = $tree->files;
 
 # What lies about where somebody has worked.

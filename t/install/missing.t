@@ -4,15 +4,15 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Cwd       qw(abs_path);
-use Developer qw(needs_command only_developers);
+use Cwd                qw(abs_path);
+use Testing::Developer qw(needs_command only_developers);
 use Test::More;
-use Tree qw(slurp);
+use Testing::Tree qw(slurp);
 
 only_developers;
 needs_command($_) for qw(cargo rustc);
 
-my $tree = Tree->new;
+my $tree = Testing::Tree->new;
 my $fake = $tree->fresh('fake');
 
 # A program that prints this and ends with that status.

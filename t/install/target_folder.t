@@ -5,15 +5,15 @@ use warnings;
 
 use lib 't/lib';
 use Config;
-use Developer  qw(needs_command only_developers);
-use File::Path qw(remove_tree);
+use Testing::Developer qw(needs_command only_developers);
+use File::Path         qw(remove_tree);
 use Test::More;
-use Tree;
+use Testing::Tree;
 
 only_developers;
 needs_command($_) for qw(cargo make rustc);
 
-my $tree = Tree->new;
+my $tree = Testing::Tree->new;
 $tree->must($^X, 'Makefile.PL');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my $home    = cargo_home();

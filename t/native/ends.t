@@ -5,7 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(only_developers);
+use Testing::Developer qw(only_developers);
 use EventSource::XS;
 use IO::Socket::INET;
 use Test::More;
@@ -29,7 +29,7 @@ my $PRELUDE = <<'PRELUDE';
     require EventSource::Stream::Native;
     require IO::Socket::INET;
     require POSIX;
-    my %SETTINGS = (is_loop => 1, keepalive => 0, linger => 2, max_buffered => 1e8, on_slow => 'disconnect',
+    my %SETTINGS = (is_loop => 1, keepalive => 0, linger => 2, max_buffered => 1e8, on_full => 'disconnect',
         opening => '', timeout => 60, retry => 1_000, %setting);
     sub stream {
         my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp') or die "$!\n";
@@ -161,7 +161,7 @@ subtest 'an end that runs no END' => sub {
 
 subtest 'exit in a push that waits' => sub {
     my $code = '$SIG{ALRM} = sub { exit 3 }; alarm 1; 1 while $streams[0]->write("data: " . "x" x 100_000 . "\n\n")';
-    my %settings = (is_loop => 0, on_slow => 'block', linger => 0.1, max_buffered => 1_000_000);
+    my %settings = (is_loop => 0, on_full => 'block', linger => 0.1, max_buffered => 1_000_000);
     my ($read, $printed, $status) = run_to_its_end($code, 1, reads_late => 1, settings => \%settings);
     is $status >> 8, 3, 'ends the program';
     like $printed, qr/server=1 native=0 told=server\z/, 'and the stream';

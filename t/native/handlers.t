@@ -4,10 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline  qw(wait_until);
-use Developer qw(only_developers);
-use Server;
-use Stage;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Server;
+use Testing::Stage;
 use Test::More;
 
 only_developers();
@@ -174,12 +174,12 @@ my @CONTRACT = (
 
 for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
-    if (my $missing = Server->missing($name)) {
+    if (my $missing = Testing::Server->missing($name)) {
     SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
         next;
     }
     subtest $name => sub {
-        my $stage = Stage->start($name, %option);
+        my $stage = Testing::Stage->start($name, %option);
         for (@CONTRACT) {
             my ($sentence, $check, $where) = @$_;
             subtest $sentence => sub { $check->($stage) }

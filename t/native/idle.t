@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer    qw(needs only_developers);
-use POSIX        ();
-use StreamServer qw(on_each_server);
+use Testing::Developer    qw(needs only_developers);
+use POSIX                 ();
+use Testing::StreamServer qw(on_each_server);
 use Test::More;
 
 only_developers();

@@ -5,11 +5,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline  qw(wait_until);
-use Developer qw(only_developers);
-use Numbered  qw(numbers);
-use SlowReader;
-use StreamServer qw(on_each_server);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Numbered  qw(numbers);
+use Testing::SlowReader;
+use Testing::StreamServer qw(on_each_server);
 use Test::More;
 
 only_developers();
@@ -61,7 +61,7 @@ sub is_bounded {
 # client has not read yet be gone.
 sub costs_no_event {
     my $server = shift;
-    my $client = $server->stream(name => 'last', class => 'SlowReader', max_buffered => 1_000_000);
+    my $client = $server->stream(name => 'last', class => 'Testing::SlowReader', max_buffered => 1_000_000);
     is $server->push(name => 'last', count => 80, bytes => 10_000), 80, 'much is pushed';
     $client->say('before the end');
     $server->ask('/close', name => 'last');

@@ -4,11 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline     qw(wait_until);
-use Developer    qw(only_developers);
-use Numbered     qw(numbers);
-use StreamServer qw(on_each_server path);
+use Testing::Client;
+use Testing::Deadline     qw(wait_until);
+use Testing::Developer    qw(only_developers);
+use Testing::Numbered     qw(numbers);
+use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
 only_developers();
@@ -68,7 +68,7 @@ sub stays_away {
 
 sub retry_of {
     my ($server, $retry) = @_;
-    my $client = Client->get($server->port, path('/held', name => 'retry', retry => $retry));
+    my $client = Testing::Client->get($server->port, path('/held', name => 'retry', retry => $retry));
     $client->read_until(qr/held/);
     my ($number) = $client->body =~ /\Aretry: ([0-9]+)\r\n\r\nevent: held\r\n/;
     $client->leave;

@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
@@ -23,7 +23,7 @@ my %SETTINGS = (
     keepalive    => 15,
     linger       => 0,
     max_buffered => 1_048_576,
-    on_slow      => 'block',
+    on_full      => 'block',
     opening      => '',
     timeout      => 60,
 );

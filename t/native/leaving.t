@@ -4,10 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline     qw(wait_until);
-use Developer    qw(only_developers);
-use Socket       qw(SHUT_WR);
-use StreamServer qw(on_each_server);
+use Testing::Deadline     qw(wait_until);
+use Testing::Developer    qw(only_developers);
+use Socket                qw(SHUT_WR);
+use Testing::StreamServer qw(on_each_server);
 use Test::More;
 
 only_developers();

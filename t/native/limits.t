@@ -5,11 +5,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline     qw(wait_until);
-use Developer    qw(has_command needs only_developers);
-use Numbered     qw(numbers);
-use StreamServer qw(on_each_server path);
+use Testing::Client;
+use Testing::Deadline     qw(wait_until);
+use Testing::Developer    qw(has_command needs only_developers);
+use Testing::Numbered     qw(numbers);
+use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
 only_developers();
@@ -18,7 +18,7 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 sub over {
     my ($server, $name, @setting) = @_;
-    my $client = Client->get($server->port, path('/held', name => $name, max_streams => 3, @setting));
+    my $client = Testing::Client->get($server->port, path('/held', name => $name, max_streams => 3, @setting));
     $client->read_all;
     return $client;
 }

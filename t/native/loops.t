@@ -4,8 +4,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer  qw(only_developers);
-use EventLoops qw(event_loops);
+use Testing::Developer  qw(only_developers);
+use Testing::EventLoops qw(event_loops);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
@@ -64,7 +64,7 @@ sub printed {
 }
 
 my $THREE = <<'THREE';
-    my @pairs = map { [Pair->open] } 1 .. 3;
+    my @pairs = map { [Testing::Pair->open] } 1 .. 3;
     my $told  = 0;
     for my $pair (@pairs) {
         $pair->[0]->on_close(sub { print "$_[1] "; $told++; if ($told == 3) { STOP } });
@@ -83,20 +83,20 @@ SKIP: {
             skip "there is no $module here", 1;
         }
         my $three = $THREE =~ s/STOP/$loop{stop}/r;
-        is join(' ', sort split ' ', printed($loop{begin}, 'use Pair;', $three, $loop{run})),
+        is join(' ', sort split ' ', printed($loop{begin}, 'use Testing::Pair;', $three, $loop{run})),
             'application client client', "$name learns of three ends";
 
         # A stream that was there before the loop.
         my $early =
-            'use Pair; my ($early, $client) = Pair->open; $early->on_close(sub { print "early " }); $early->close;';
+            'use Testing::Pair; my ($early, $client) = Testing::Pair->open; $early->on_close(sub { print "early " }); $early->close;';
         like printed($early, $loop{begin}, $three, $loop{run}), qr/early/, "$name learns of one that was there before";
 
         # A stream that has ended before anybody asks.
         my $late = <<"LATE";
-            use Pair; my (\$late, \$client) = Pair->open; \$late->close; \$client->read_all;
+            use Testing::Pair; my (\$late, \$client) = Testing::Pair->open; \$late->close; \$client->read_all;
             \$late->_want_end; \$late->_wait_for_end(1_000 * \$DEADLINE);
             my \$next = sub { \$late->on_close(sub { print "late \$_[1]"; $loop{stop} }) };
-            my (\$other, \$leaves) = Pair->open; \$other->on_close(\$next); \$leaves->leave;
+            my (\$other, \$leaves) = Testing::Pair->open; \$other->on_close(\$next); \$leaves->leave;
 LATE
         is printed($loop{begin}, $late, $loop{run}), 'late application', "$name runs what is asked for too late"
             if $name !~ /POE|select/;

@@ -8,7 +8,7 @@ use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Pair;
+use Testing::Pair;
 use Plack::App::EventSource;
 
 # What a call dies of.
@@ -32,7 +32,7 @@ my %METHOD = (
     write  => sub { $_[0]->write("data: x\n\n") },
 );
 
-my ($stream, $client) = Pair->open;
+my ($stream, $client) = Testing::Pair->open;
 my $copy   = $$stream;
 my %FORGED = (
     'a hash'           => bless({},                   'EventSource::Stream::Native'),
@@ -95,9 +95,9 @@ subtest 'a reason must be one' => sub {
 };
 
 subtest 'a descriptor must be one' => sub {
-    my ($number) = Pair->connect;
+    my ($number) = Testing::Pair->connect;
     EventSource::Stream::Takeover::_close_number($number);
-    my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_slow => 'block', opening => '', linger => 0);
+    my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_full => 'block', opening => '', linger => 0);
     like death(sub { EventSource::Stream::Native->open($number, '', @settings) }), qr/\AEventSource::Stream::Native: /,
         'one that is closed';
 };
@@ -109,7 +109,7 @@ my @BAD = (
     (map { [max_buffered => $_, 'must be a whole number from 1'] } 0, -1, 1.5, '1e6', 'x'),
     (map { [max_streams  => $_, 'must be a whole number from 1'] } 0, -1, 1.5, 'x'),
     (map { [native       => $_, q{must be 'auto', 0 or 1}] } 2,                         'yes', ''),
-    (map { [on_slow      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
+    (map { [on_full      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
 );
 
 subtest 'a setting that cannot be croaks where it is made' => sub {

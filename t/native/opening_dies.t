@@ -5,9 +5,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use AttackedServer qw(on_each_server);
-use Deadline       qw(wait_until);
-use Developer      qw(only_developers);
+use Testing::AttackedServer qw(on_each_server);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(only_developers);
 use EventSource::XS;
 use EventSource::Stream::Native;
 use Test::More;
@@ -17,7 +17,7 @@ plan skip_all => 'there is no native writer on this system' if !EventSource::XS-
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-my @SETTINGS = (is_loop => 1, timeout => 60, on_slow => 'block', opening => '', linger => 0, max_buffered => 1);
+my @SETTINGS = (is_loop => 1, timeout => 60, on_full => 'block', opening => '', linger => 0, max_buffered => 1);
 
 subtest 'try_open returns what the system refuses' => sub {
     my ($stream, $why) = EventSource::Stream::Native->try_open(my $number = 1_000_000, '', @SETTINGS);

@@ -5,10 +5,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline  qw(wait_until);
-use Developer qw(only_developers);
-use Server;
-use Stage;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Server;
+use Testing::Stage;
 use Test::More;
 
 only_developers();
@@ -70,19 +70,19 @@ sub is_sent_away {
 
 for (@ENDS) {
     my ($name, $how, %option) = @$_;
-    if (my $missing = Server->missing($name)) {
+    if (my $missing = Testing::Server->missing($name)) {
     SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
         next;
     }
     subtest "$name: $how" => sub {
-        my $stage = Stage->start($name, %option);
+        my $stage = Testing::Stage->start($name, %option);
         is_sent_away($stage, $how);
         $stage->server->stop;
     };
 }
 
 subtest 'a worker that is killed' => sub {
-    my $stage = Stage->start('Starman', workers => 2);
+    my $stage = Testing::Stage->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
         $DEADLINE,

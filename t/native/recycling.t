@@ -4,10 +4,10 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Developer qw(only_developers);
-use EventSource::Stream::Recycling;
-use Server;
-use Stage;
+use Testing::Developer qw(only_developers);
+use EventSource::Stream::WorkerRecycling;
+use Testing::Server;
+use Testing::Stage;
 use Test::More;
 
 only_developers();
@@ -24,7 +24,7 @@ my @SERVERS = (
 # What the server has said when streams have come and lived on.
 sub said {
     my ($name, @args) = @_;
-    my $stage  = Stage->start($name, workers => 1, args => \@args);
+    my $stage  = Testing::Stage->start($name, workers => 1, args => \@args);
     my $within = $stage->get('/dropped');
     $within->read_all or return 'no stream';
     my $early = join '|', $stage->server->log =~ /$SENTENCE/g;
@@ -38,7 +38,7 @@ sub said {
 
 for (@SERVERS) {
     my ($name, $option, $default, $low, $high) = @$_;
-    if (my $missing = Server->missing($name)) {
+    if (my $missing = Testing::Server->missing($name)) {
     SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
         next;
     }
@@ -50,13 +50,13 @@ for (@SERVERS) {
 }
 
 is said('HTTP::Server::PSGI'), '', 'a server that recycles nothing says nothing';
-is_deeply [EventSource::Stream::Recycling->limit({})],                         [], 'without a server nothing is known';
-is_deeply [EventSource::Stream::Recycling->limit({'psgi.errors' => *STDERR})], [], 'nor by its errors';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'without a server nothing is known';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [], 'nor by its errors';
 
 # A server that has changed inside, or somebody's of the same name.
 sub Starman::Server::dispatch_request {
     my $self = shift;
-    return EventSource::Stream::Recycling->limit({});
+    return EventSource::Stream::WorkerRecycling->limit({});
 }
 is_deeply [Starman::Server::dispatch_request()],                  [], 'an object that is none says nothing';
 is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'nor does a class';

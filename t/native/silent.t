@@ -5,8 +5,8 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline  qw(wait_until);
-use Developer qw(has_command only_developers);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command only_developers);
 use EventSource::Stream::Native;
 use EventSource::XS;
 use Fcntl qw(F_DUPFD);
@@ -47,7 +47,7 @@ sub stream {
         keepalive    => 0,
         timeout      => $TIMEOUT,
         max_buffered => 64 * 1_048_576,
-        on_slow      => 'disconnect',
+        on_full      => 'disconnect',
         linger       => 0,
         opening      => '',
         %setting

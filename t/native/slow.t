@@ -4,13 +4,13 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Client;
-use Deadline   qw(wait_until);
-use Developer  qw(only_developers);
-use IO::Select ();
-use Numbered   qw(numbered numbers);
-use SlowReader;
-use StreamServer qw(on_each_server path);
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use IO::Select         ();
+use Testing::Numbered  qw(numbered numbers);
+use Testing::SlowReader;
+use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
 only_developers();
@@ -24,7 +24,7 @@ my @BLOCKS = ('HTTP::Server::PSGI', 'Starman');
 sub is_disconnected {
     my ($server, %setting) = @_;
     my $lost   = $server->stats->{lost};
-    my $client = $server->stream(name => 'slow', class => 'SlowReader', max_buffered => $MAY_WAIT, %setting);
+    my $client = $server->stream(name => 'slow', class => 'Testing::SlowReader', max_buffered => $MAY_WAIT, %setting);
     my $taken  = $server->push(name => 'slow', count => 500, bytes => 10_000);
     cmp_ok $taken, '>=', 9,   'what may wait is taken';
     cmp_ok $taken, '<',  500, 'but no more';
@@ -41,8 +41,8 @@ sub is_disconnected {
 # What waits is never more than may, looked at between two pushes. The newest event is always among it.
 sub loses_the_oldest {
     my $server  = shift;
-    my %setting = (on_slow => 'drop_oldest', max_buffered => $MAY_WAIT);
-    my $client  = $server->stream(name => 'lossy', class => 'SlowReader', %setting);
+    my %setting = (on_full => 'drop_oldest', max_buffered => $MAY_WAIT);
+    my $client  = $server->stream(name => 'lossy', class => 'Testing::SlowReader', %setting);
     my $before  = $server->stats->{lost};
     my $most    = 0;
     my $bound   = $MAY_WAIT + 2 * 3_100;
@@ -70,7 +70,7 @@ sub loses_the_oldest {
 
 sub takes_a_large_one {
     my ($server, %setting) = @_;
-    my $client = $server->stream(name => 'large', class => 'SlowReader', max_buffered => 1_000, %setting);
+    my $client = $server->stream(name => 'large', class => 'Testing::SlowReader', max_buffered => 1_000, %setting);
     for my $number (1, 2) {
         my $empty = sub { !$server->stats->{held}{large}{buffered} };
         ok wait_until($DEADLINE, $empty), 'nothing waits';
@@ -85,8 +85,9 @@ sub takes_a_large_one {
 # Of 200 readers 40 never read.
 sub delays_no_one {
     my $server = shift;
-    my @bad    = map { $server->stream(name => "bad$_",  class => 'SlowReader', max_buffered => $MAY_WAIT) } 1 .. 40;
-    my @good   = map { $server->stream(name => "good$_", max_buffered => 16 * $MEGABYTE) } 1 .. 160;
+    my @bad =
+        map { $server->stream(name => "bad$_", class => 'Testing::SlowReader', max_buffered => $MAY_WAIT) } 1 .. 40;
+    my @good = map { $server->stream(name => "good$_", max_buffered => 16 * $MEGABYTE) } 1 .. 160;
     my ($rounds, $each) = (20, 5);
     my %reader = map { (fileno $_->{socket} => $_) } @good;
     my $select = IO::Select->new(map { $_->{socket} } @good);
@@ -128,7 +129,7 @@ sub forget_most {
 
 sub begun {
     my ($server, %query) = @_;
-    my $class = delete $query{class} || 'SlowReader';
+    my $class = delete $query{class} || 'Testing::SlowReader';
     $server->{worker} = $server->stats->{pid};
     my $client = $class->get($server->port, path('/export', %query));
     $client->read_until(qr/^id: 1\r\n/m) or fail 'it begins';
@@ -155,7 +156,7 @@ sub exports {
     my $server = shift;
     my ($count, $bytes) = (800, 65_536);
     $server->serves_ok;
-    my $client = begun($server, name => 'fifty', class => 'Client', count => $count, bytes => $bytes);
+    my $client = begun($server, name => 'fifty', class => 'Testing::Client', count => $count, bytes => $bytes);
     my $waits  = waits_at($server, 'fifty');
     cmp_ok $waits, '<', $count / 2, 'the handler waits';
     my ($before) = memory($server);
@@ -213,7 +214,7 @@ on_each_server(
         subtest 'a slow reader is disconnected'      => sub { is_disconnected($server) };
         subtest 'or loses its oldest events'         => sub { loses_the_oldest($server) };
         subtest 'an event of any size may be alone'  => sub { takes_a_large_one($server) };
-        subtest 'or with nothing but itself to lose' => sub { takes_a_large_one($server, on_slow => 'drop_oldest') };
+        subtest 'or with nothing but itself to lose' => sub { takes_a_large_one($server, on_full => 'drop_oldest') };
         $server->serves_ok;
     }
 );

@@ -5,10 +5,10 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use KeptWriter;
+use Testing::KeptWriter;
 use Plack::App::EventSource;
 use Test::More;
-use Vectors qw(vectors);
+use Testing::Vectors qw(vectors);
 
 # The declared difference: what goes over the wire is UTF-8. A field that is UTF-8 as bytes is sent as it is, any other
 # is encoded; no field of these cases has more than one line, so this can be said of each line.
@@ -32,7 +32,7 @@ sub response_to {
             $conn->close;
         }
     )->to_app;
-    my $writer = KeptWriter->new;
+    my $writer = Testing::KeptWriter->new;
     my $head;
     $app->({REQUEST_METHOD => 'GET', 'psgi.streaming' => 1})->(sub { $head = shift; $writer });
     return ($head, $writer);

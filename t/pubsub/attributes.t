@@ -4,13 +4,13 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/pubsub/lib';
+use lib 't/lib';
 use EventSource::Hub;
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
+use Testing::RecordingHub qw(answer);
 use Test::More;
 
-my $hub = RecordingHub->new;
+my $hub = Testing::RecordingHub->new;
 
 subtest 'it is a component' => sub {
     isa_ok 'Plack::App::EventSource::PubSub', 'Plack::Component';

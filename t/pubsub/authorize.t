@@ -4,12 +4,12 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/pubsub/lib';
+use lib 't/lib';
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
+use Testing::RecordingHub qw(answer);
 use Test::More;
 
-my $hub = RecordingHub->new;
+my $hub = Testing::RecordingHub->new;
 
 sub pubsub { return Plack::App::EventSource::PubSub->new(hub => $hub, @_)->to_app }
 

@@ -4,17 +4,17 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Browser;
-use Server;
+use Testing::Browser;
+use Testing::Server;
 use Test::More;
 
-Browser->require_or_skip_all;
-Server->require_or_skip_all('Twiggy');
+Testing::Browser->require_or_skip_all;
+Testing::Server->require_or_skip_all('Twiggy');
 
 # The page comes from one server, the nodes from another: two ports are two origins. By another name the page's is a third.
-my $pages   = Server->start('Twiggy', 't/pubsub/pubsub.psgi');
-my $server  = Server->start('Twiggy', 't/pubsub/pubsub.psgi', env => {PUBSUB_ORIGIN => $pages->url('')});
-my $browser = Browser->start;
+my $pages   = Testing::Server->start('Twiggy', 't/pubsub/pubsub.psgi');
+my $server  = Testing::Server->start('Twiggy', 't/pubsub/pubsub.psgi', env => {PUBSUB_ORIGIN => $pages->url('')});
+my $browser = Testing::Browser->start;
 
 # Opens a stream in the page.
 sub follow {

@@ -4,16 +4,16 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/pubsub/lib';
+use lib 't/lib';
 use Plack::App::EventSource::PubSub;
 use Plack::App::URLMap;
 use Plack::Builder;
-use RecordingHub qw(answer);
+use Testing::RecordingHub qw(answer);
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-sub pubsub { return Plack::App::EventSource::PubSub->new(hub => RecordingHub->new, @_)->to_app }
+sub pubsub { return Plack::App::EventSource::PubSub->new(hub => Testing::RecordingHub->new, @_)->to_app }
 
 # What the stream of a path follows, in bytes; or the status of the refusal.
 sub follows {

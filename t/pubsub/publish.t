@@ -4,16 +4,16 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/pubsub/lib';
+use lib 't/lib';
 use EventSource::Hub;
 use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource::PubSub;
-use RecordingHub qw(answer);
+use Testing::RecordingHub qw(answer);
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-my $hub = RecordingHub->new;
+my $hub = Testing::RecordingHub->new;
 
 sub pubsub {
     return Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 }, @_)->to_app;

@@ -5,10 +5,10 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Client;
-use Deadline qw(wait_until);
-use JSON::PP ();
-use Server;
+use Testing::Client;
+use Testing::Deadline qw(wait_until);
+use JSON::PP          ();
+use Testing::Server;
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
@@ -20,7 +20,7 @@ my @KEY      = ('X-Key' => 'open sesame');
 {
 
     package HostClient;
-    our @ISA = ('Client');
+    our @ISA = ('Testing::Client');
 
     sub request {
         my ($self, $path, %option) = @_;
@@ -32,7 +32,7 @@ my @KEY      = ('X-Key' => 'open sesame');
 # A follower of a path, whose stream has begun.
 sub follower {
     my ($server, $path, %option) = @_;
-    my $client = ($option{class} || 'Client')->get($server->port, $path, %option);
+    my $client = ($option{class} || 'Testing::Client')->get($server->port, $path, %option);
     $client->read_until(qr/^id: .+\n\n/m) or diag "$path: no stream: " . ($client->status // 'no response');
     return $client;
 }
@@ -41,7 +41,7 @@ sub follower {
 sub asked {
     my ($server, $method, $path, $body, @headers) = @_;
     push @headers, 'Content-Length' => length $body if defined $body && !grep { $_ eq 'Transfer-Encoding' } @headers;
-    my $client = Client->get(
+    my $client = Testing::Client->get(
         $server->port, $path,
         method  => $method,
         headers => [Connection => 'close', @headers],
@@ -76,8 +76,8 @@ my %START = (
 sub on_server {
     my ($name, $test) = @_;
     subtest $name => sub {
-        Server->require_or_skip_all($name);
-        my $server = Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        Testing::Server->require_or_skip_all($name);
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
         $test->($server, $name);
         $server->stop;
     };

@@ -7,7 +7,7 @@ use utf8;
 use lib 't/lib';
 use HTTP::ServerEvent;
 use Test::More;
-use Vectors qw(vectors);
+use Testing::Vectors qw(vectors);
 
 # The one thing that is not as it was: the module took data that is "0" for none.
 sub lost_zero {

@@ -4,6 +4,6 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Contract;
+use Testing::Contract;
 
-Contract->run('HTTP::Server::PSGI');
+Testing::Contract->run('HTTP::Server::PSGI');

@@ -5,18 +5,18 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Contract;
-use Developer qw(only_developers);
+use Testing::Contract;
+use Testing::Developer qw(only_developers);
 use Test::More;
 
 only_developers();
 for my $how ('documented', 'bare') {
-    Contract->run_basics('Starman', nginx => $how);
-    Contract->run_basics('Starman', nginx => $how, unix => 1);
-    Contract->run_basics('Twiggy',  nginx => $how);
-    Contract->run_basics('uWSGI',   nginx => $how);
+    Testing::Contract->run_basics('Starman', nginx => $how);
+    Testing::Contract->run_basics('Starman', nginx => $how, unix => 1);
+    Testing::Contract->run_basics('Twiggy',  nginx => $how);
+    Testing::Contract->run_basics('uWSGI',   nginx => $how);
 }
-Contract->run_basics('uWSGI, behind a proxy', nginx => 'uwsgi');
-Contract->run_basics('FCGI', nginx => 'FastCGI', unix => 1);
+Testing::Contract->run_basics('uWSGI, behind a proxy', nginx => 'uwsgi');
+Testing::Contract->run_basics('FCGI', nginx => 'FastCGI', unix => 1);
 
 done_testing;

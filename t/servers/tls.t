@@ -4,11 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Contract;
-use Developer qw(only_developers);
+use Testing::Contract;
+use Testing::Developer qw(only_developers);
 use Test::More;
 
 only_developers();
-Contract->run_basics($_, tls => 1) for 'HTTP::Server::PSGI', qw(Starman uWSGI);
+Testing::Contract->run_basics($_, tls => 1) for 'HTTP::Server::PSGI', qw(Starman uWSGI);
 
 done_testing;

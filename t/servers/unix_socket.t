@@ -4,11 +4,11 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Contract;
-use Developer qw(only_developers);
+use Testing::Contract;
+use Testing::Developer qw(only_developers);
 use Test::More;
 
 only_developers();
-Contract->run_basics($_, unix => 1) for 'HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI);
+Testing::Contract->run_basics($_, unix => 1) for 'HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum uWSGI);
 
 done_testing;

@@ -4,6 +4,6 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Contract;
+use Testing::Contract;
 
-Contract->run('uWSGI');
+Testing::Contract->run('uWSGI');

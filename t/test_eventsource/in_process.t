@@ -5,7 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Developer qw(has_module);
+use Testing::Developer qw(has_module);
 use EventSource::XS;
 use Plack::App::EventSource;
 use POSIX ();

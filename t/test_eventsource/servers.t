@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Deadline   qw(wait_until);
-use Developer  qw(needs only_developers);
-use File::Temp ();
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use File::Temp         ();
 use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;

@@ -5,7 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Developer qw(needs_module);
+use Testing::Developer qw(needs_module);
 use Test::More;
 
 BEGIN {

@@ -4,7 +4,7 @@
 
 pub mod child;
 
-use eventsource_xs::reactor::{Handle, Opening};
+use eventsource_xs::runtime::{Opening, StreamHandle};
 use eventsource_xs::stream::{Framing, Settings};
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
@@ -48,8 +48,8 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Openin
     }
 }
 
-pub fn open(opening: Opening<'_>) -> Handle {
-    Handle::open(opening).map_err(|(error, _)| error).expect("there is room for a stream")
+pub fn open(opening: Opening<'_>) -> StreamHandle {
+    StreamHandle::open(opening).map_err(|(error, _)| error).expect("there is room for a stream")
 }
 
 /// A client over a socket of this machine alone.

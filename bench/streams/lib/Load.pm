@@ -10,15 +10,15 @@ use warnings;
 #   my $opened = $client->answer(60);
 
 use Cargo;
-use Carp         qw(croak);
-use Deadline     qw(wait_until);
-use IO::Handle   ();
-use IO::Select   ();
-use IPC::Open2   qw(open2);
-use JSON::PP     qw(decode_json);
-use Scalar::Util qw(weaken);
-use POSIX        qw(WNOHANG);
-use Time::HiRes  qw(time);
+use Carp              qw(croak);
+use Testing::Deadline qw(wait_until);
+use IO::Handle        ();
+use IO::Select        ();
+use IPC::Open2        qw(open2);
+use JSON::PP          qw(decode_json);
+use Scalar::Util      qw(weaken);
+use POSIX             qw(WNOHANG);
+use Time::HiRes       qw(time);
 
 my $MANIFEST    = 'bench/load/Cargo.toml';
 my $STOP_WITHIN = 5;                         # seconds

@@ -10,8 +10,8 @@ use warnings;
 #   close_streams($target, $client);
 #   print map { "! $_\n" } troubles();
 
-use Deadline qw(wait_until);
-use Exporter qw(import);
+use Testing::Deadline qw(wait_until);
+use Exporter          qw(import);
 use Load;
 
 our @EXPORT_OK = qw(close_streams deliver have_descriptors in_turns open_streams tried trouble troubles);

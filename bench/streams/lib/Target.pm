@@ -13,7 +13,7 @@ use HTTP::Tiny ();
 use JSON::PP   qw(decode_json);
 use Load;
 use Processes ();
-use Server;
+use Testing::Server;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 my $PATIENCE = 60;    # seconds, for what should take none
@@ -50,7 +50,7 @@ sub missing {
     my (undef, $server, $native) = @{$TARGET{$name}};
     return                                     if !$server;
     return 'this module has no native streams' if $native && !Plack::App::EventSource->can('native');
-    return Server->missing($server);
+    return Testing::Server->missing($server);
 }
 
 sub name { return $_[0]{name} }
@@ -122,7 +122,7 @@ sub start {
     }
     my %option = (workers => $server eq 'Starman' ? 1 : undef, args => $ARGUMENTS{$server});
     my %env    = (BENCH_NATIVE => $native, BENCH_HUB => $has_hub || 0);
-    $self->{server} = Server->start($server, 'bench/streams/app.psgi', %option, env => \%env);
+    $self->{server} = Testing::Server->start($server, 'bench/streams/app.psgi', %option, env => \%env);
     $self->{pid}    = $self->_get('/stats')->{pid};
     return $self;
 }

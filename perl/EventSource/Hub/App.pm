@@ -9,7 +9,7 @@ our $VERSION = '0.100';
 use parent 'Plack::App::EventSource';
 use Carp qw(croak);
 use EventSource::Hub;
-use EventSource::Stream::Recycling;
+use EventSource::Stream::WorkerRecycling;
 use EventSource::Stream::Relay;
 use EventSource::XS       ();
 use Plack::Util::Accessor qw(channels hub start);
@@ -76,8 +76,8 @@ sub _handle {
     my $trouble = $@;
     Plack::App::EventSource::_end_badly($stream, $env, 'the hub failed', $trouble, $process) if !$handled;
     $stream->leave_handler;
-    return                                          if !$stream->is_blocking;
-    EventSource::Stream::Recycling->warn_once($env) if !$is_served && $stream->is_open;
+    return                                                if !$stream->is_blocking;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if !$is_served && $stream->is_open;
     EventSource::XS->dispatch;
     return;
 }
@@ -155,7 +155,7 @@ gap.
     channels => sub { my $env = shift; ... return @channels }
 
 Called for each GET, before the response begins. It returns the channels to follow, names or patterns
-(L<EventSource::Hub/match>); or a PSGI response, an array or a code reference, which is sent instead; or nothing, and the
+(L<EventSource::Hub/pattern>); or a PSGI response, an array or a code reference, which is sent instead; or nothing, and the
 answer is 404. If it dies, or what it returns is no channel, the request dies of that.
 
 =head2 check

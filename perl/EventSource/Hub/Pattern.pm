@@ -2,7 +2,7 @@ package EventSource::Hub::Pattern;
 use strict;
 use warnings;
 
-# A pattern of channels' names, as EventSource::Hub->match makes it: a name itself never is one.
+# A pattern of channels' names, as EventSource::Hub->pattern makes it: a name itself never is one.
 
 our $VERSION = '0.100';
 
@@ -33,12 +33,12 @@ EventSource::Hub::Pattern - A pattern of channels' names
 
     use EventSource::Hub;
 
-    my $pattern = EventSource::Hub->match('news/*');
+    my $pattern = EventSource::Hub->pattern('news/*');
 
 =head1 DESCRIPTION
 
 What stands for all channels whose names match: C<*> for any characters but C</>, C<**> for any characters at all, all
-else for itself. Nothing but L<EventSource::Hub/match> makes one, so that a name which came from a request never is one.
+else for itself. Nothing but L<EventSource::Hub/pattern> makes one, so that a name which came from a request never is one.
 
 =head1 METHODS
 

@@ -97,7 +97,7 @@ sub settle {
 sub open {
     my ($class, undef, $head, %setting) = @_;
     my $is_loop = $setting{is_loop};
-    my $on_slow = $setting{on_slow};
+    my $on_full = $setting{on_full};
     my $opening = $setting{opening};
     $opening = sprintf "%x\r\n%s\r\n", length $opening, $opening if $setting{is_chunked} && length $opening;
     my $self = $class->_open(
@@ -111,8 +111,8 @@ sub open {
             max_buffered     => $setting{max_buffered},
             max_streams      => $setting{max_streams} || default_max_streams(),
             is_chunked       => $setting{is_chunked},
-            drops_oldest     => $on_slow eq 'drop_oldest',
-            waits            => $on_slow eq 'block' && !$is_loop,
+            drops_oldest     => $on_full eq 'drop_oldest',
+            waits            => $on_full eq 'block' && !$is_loop,
             ends_with_handle => !$is_loop,
         }
     );
@@ -328,7 +328,7 @@ a signal's handler throws meanwhile.
 
 Takes bytes, one event, to be sent. True if they were taken, false, and never an exception, if the stream has ended, or
 ends now because more would wait than may. In a handler on a server that blocks it may wait for the client instead
-(L<Plack::App::EventSource/on_slow>); then signals run their handlers, and if one dies nothing of this event is sent.
+(L<Plack::App::EventSource/on_full>); then signals run their handlers, and if one dies nothing of this event is sent.
 Croaks if it is given anything but bytes.
 
 =head1 COPYRIGHT AND LICENSE

@@ -25,7 +25,7 @@ my $LOOK  = 1;
 my $SETTLE = 1_000;
 
 # What a stream is like of which nothing was said; Plack::App::EventSource says it of its own.
-my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_slow => 'disconnect', timeout => 60);
+my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
 
 # The ends of a client that takes nothing.
 my %GIVEN_UP = map { ($_ => 1) } qw(slow timeout error);

@@ -9,16 +9,16 @@ our $VERSION = '0.100';
 use parent 'Plack::Component';
 use Carp qw(croak);
 use EventSource::Stream;
-use EventSource::Stream::Recycling;
+use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    characters handler_cb headers keepalive linger max_buffered max_streams native on_gone on_slow preamble retry timeout
+    characters handler_cb headers keepalive linger max_buffered max_streams native on_gone on_full preamble retry timeout
 );
 use Scalar::Util qw(blessed);
 
 # What a stream is told of these.
-my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_slow retry timeout);
+my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
 
 # Public methods
 
@@ -103,7 +103,7 @@ sub _handle {
     undef $connection;
     return if !$stream->is_blocking;
     $stream->settle;
-    EventSource::Stream::Recycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
     EventSource::XS->dispatch;
     return;
 }
@@ -255,7 +255,7 @@ and on uWSGI, which runs none: after an exit, an exception, or a signal that the
     max_buffered => 4_194_304
 
 How many bytes may wait for the client of a native stream, a whole number from 1; 4 MiB by default. A single event may be
-larger. What happens when more would wait L</on_slow> says. Besides, the kernel holds some 256 KiB for a client
+larger. What happens when more would wait L</on_full> says. Besides, the kernel holds some 256 KiB for a client
 that takes nothing, on TCP. Under Feersum the limit counts from the moment at which the head
 of the response is out: before that the client cannot read, so a handler may push any amount.
 
@@ -289,9 +289,9 @@ its end. With C<unwind> it dies with an L<EventSource::Gone>, which this applica
 an endless loop then ends, and its worker is free. Only where the server blocks, only while the connection's own handler
 runs, and never in a child that it has forked.
 
-=head2 on_slow
+=head2 on_full
 
-    on_slow => 'block'
+    on_full => 'block'
 
 What a push to a native stream does when more would wait than L</max_buffered>:
 
@@ -376,7 +376,7 @@ What is different with a native stream: the connection is closed at its end (C<C
 client has sent behind the stream's are not answered, and start no stream; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
 its end; a worker that the server recycles ends its streams, after it has told their clients when to come back. So raise
 C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI): a worker says so once if that
-number is low (L<EventSource::Stream::Recycling>).
+number is low (L<EventSource::Stream::WorkerRecycling>).
 
 =head1 DIFFERENCES
 

@@ -369,7 +369,7 @@ fn what_is_told_to_a_stream_that_has_ended_touches_no_other() {
     world.end(gone, Reason::Slow, Ending::Discard);
     world.settle();
     let next = world.open(settings(), "head");
-    assert_eq!(world.accounts[next].id.slot, world.accounts[gone].id.slot, "it has the place of the other");
+    assert_eq!(world.accounts[next].id.slot, world.accounts[gone].id.slot, "it has the seq of the other");
     world.settle();
     world.push(gone, b"late");
     world.end(gone, Reason::Application, Ending::Flush);
@@ -377,7 +377,7 @@ fn what_is_told_to_a_stream_that_has_ended_touches_no_other() {
     world.tell(Command::Refuse { stream: world.accounts[gone].id });
     world.ready(gone, Ready { writable: true, readable: true, left: true });
     let late = world.new_client();
-    world.reactor.obey(Command::Attach { stream: world.accounts[gone].id }, Some(world::Socket(late)), world.now);
+    world.reactor.apply(Command::Attach { stream: world.accounts[gone].id }, Some(world::Socket(late)), world.now);
     world.settle();
     assert!(world.reactor.io().clients[late].is_closed, "a socket that comes too late is closed");
     assert_eq!((world.received(next), world.accounts[next].ended), ("head".into(), None));

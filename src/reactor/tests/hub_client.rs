@@ -166,21 +166,21 @@ impl Connection {
         &self,
         added: &[Topic],
         known: &[Topic],
-        place: u64,
+        seq: u64,
         resumed: Option<Resumed>,
         naive: &Naive,
     ) -> (Vec<(u64, Terms)>, bool) {
-        let everything = naive.after(added, place, false);
+        let everything = naive.after(added, seq, false);
         // Who was never here is owed nothing that is forgotten, who knows of it neither.
         let told = resumed.and_then(|resumed| resumed.told).unwrap_or(0).min(naive.newest());
-        let is_new = |place: u64| !known.iter().any(|topic| matches(topic, naive.event(place).channel));
-        let is_gone = |place: u64| !naive.is_held(place);
-        let floor = everything.iter().copied().filter(|place| is_gone(*place) && is_new(*place)).max().unwrap_or(0);
+        let is_new = |seq: u64| !known.iter().any(|topic| matches(topic, naive.event(seq).channel));
+        let is_gone = |seq: u64| !naive.is_held(seq);
+        let floor = everything.iter().copied().filter(|seq| is_gone(*seq) && is_new(*seq)).max().unwrap_or(0);
         let knows = if resumed.is_none() { u64::MAX } else { told };
-        let is_owed = |place: &u64| (*place > knows || naive.is_held(*place)) && is_new(*place);
+        let is_owed = |seq: &u64| (*seq > knows || naive.is_held(*seq)) && is_new(*seq);
         let terms = Terms { gaps: 0, floor, knows: told };
-        let owed: Vec<_> = everything.into_iter().filter(is_owed).map(|place| (place, terms)).collect();
-        let is_missed = owed.iter().any(|(place, _)| is_gone(*place));
+        let owed: Vec<_> = everything.into_iter().filter(is_owed).map(|seq| (seq, terms)).collect();
+        let is_missed = owed.iter().any(|(seq, _)| is_gone(*seq));
         (owed, is_missed)
     }
 
@@ -203,11 +203,11 @@ impl Connection {
         self.owed.clear(); // what was published meanwhile is found again
         for Held { request, added, resumed, start } in std::mem::take(&mut self.held) {
             let resumed = resumed.or_else(|| naive.resumed(&request, &self.topics));
-            let place = resumed.map_or(start, |resumed| resumed.place);
-            self.caught_up = self.caught_up.min(place);
-            least = least.min(place);
+            let seq = resumed.map_or(start, |resumed| resumed.seq);
+            self.caught_up = self.caught_up.min(seq);
+            least = least.min(seq);
             told = told.max(resumed.and_then(|resumed| resumed.told).unwrap_or(0));
-            let (owed, misses) = self.owed(&added, &known, place, resumed, naive);
+            let (owed, misses) = self.owed(&added, &known, seq, resumed, naive);
             is_missed |= misses;
             is_forced |= request.after.is_some() && resumed.map_or(true, |resumed| resumed.told == Some(0));
             self.began_with_loss |= resumed.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
@@ -229,9 +229,9 @@ impl Connection {
         self.follows = true;
         let resumed = naive.resumed(request, &self.topics);
         let start = || naive.start(&Request { topics: added.clone(), ..request.clone() });
-        let place = resumed.map_or_else(start, |resumed| resumed.place);
-        self.caught_up = self.caught_up.min(place);
-        let (owed, is_missed) = self.owed(&added, &known, place, resumed, naive);
+        let seq = resumed.map_or_else(start, |resumed| resumed.seq);
+        self.caught_up = self.caught_up.min(seq);
+        let (owed, is_missed) = self.owed(&added, &known, seq, resumed, naive);
         self.began_with_loss |= resumed.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
         let is_forced = request.after.is_some() && resumed.map_or(true, |resumed| resumed.told == Some(0));
         self.joins.push_back(Join { from_byte, owed, must_be_told: is_forced && !is_missed });
@@ -246,18 +246,18 @@ impl Connection {
             let join = join.expect("it is there");
             self.must_be_told += usize::from(join.must_be_told);
             self.may_go_back += 1;
-            all.extend(join.owed.iter().map(|(place, _)| *place));
-            for (place, terms) in join.owed {
-                if self.owed.contains_key(&place) {
-                    self.asked_again.insert(place);
+            all.extend(join.owed.iter().map(|(seq, _)| *seq));
+            for (seq, terms) in join.owed {
+                if self.owed.contains_key(&seq) {
+                    self.asked_again.insert(seq);
                 }
-                self.owed.entry(place).or_insert(Terms { gaps: self.gaps.len(), ..terms });
+                self.owed.entry(seq).or_insert(Terms { gaps: self.gaps.len(), ..terms });
             }
         }
         all
     }
 
-    pub(super) fn unfollow(&mut self, topics: Option<&[Topic]>) {
+    pub(super) fn unsubscribe(&mut self, topics: Option<&[Topic]>) {
         let was_held = self.is_held();
         self.topics.retain(|topic| topics.map_or(false, |topics| !topics.contains(topic)));
         for held in &mut self.held {
@@ -269,9 +269,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn published(&mut self, channel: &str, place: u64) {
+    pub(super) fn published(&mut self, channel: &str, seq: u64) {
         if self.topics.iter().any(|topic| matches(topic, channel)) {
-            self.owed.insert(place, Terms::default());
+            self.owed.insert(seq, Terms::default());
         }
     }
 
@@ -280,29 +280,29 @@ impl Connection {
     }
 
     /// Whether a gap was told that excuses an event.
-    fn is_told(&self, place: u64, terms: &Terms) -> bool {
-        self.gaps[terms.gaps..].iter().any(|told| place <= *told)
+    fn is_told(&self, seq: u64, terms: &Terms) -> bool {
+        self.gaps[terms.gaps..].iter().any(|told| seq <= *told)
     }
 
     /// Whether it need not have been sent an event.
-    fn is_excused(&self, place: u64, terms: &Terms, naive: &Naive) -> bool {
-        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_forgotten(place, self.caught_up);
-        if conflates && naive.is_superseded(place) {
+    fn is_excused(&self, seq: u64, terms: &Terms, naive: &Naive) -> bool {
+        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_forgotten(seq, self.caught_up);
+        if conflates && naive.is_superseded(seq) {
             return true;
         }
-        if naive.is_held(place) || (naive.is_kept(place) && place > terms.floor) {
+        if naive.is_held(seq) || (naive.is_kept(seq) && seq > terms.floor) {
             return false;
         }
-        place <= terms.knows || self.is_told(place, terms)
+        seq <= terms.knows || self.is_told(seq, terms)
     }
 
     /// An id says that it has everything through a place.
-    fn reach(&mut self, place: u64, naive: &Naive) {
-        let passed: Vec<(u64, Terms)> = self.owed.range(..=place).map(|(passed, terms)| (*passed, *terms)).collect();
+    fn reach(&mut self, seq: u64, naive: &Naive) {
+        let passed: Vec<(u64, Terms)> = self.owed.range(..=seq).map(|(passed, terms)| (*passed, *terms)).collect();
         for (passed, terms) in passed {
             assert!(
                 self.is_excused(passed, &terms, naive),
-                "{passed} was never sent and nothing told of it: {:?}, at {place}, told {:?}, {terms:?}, {:?}",
+                "{passed} was never sent and nothing told of it: {:?}, at {seq}, told {:?}, {terms:?}, {:?}",
                 naive.event(passed),
                 self.gaps,
                 naive.settings
@@ -321,8 +321,8 @@ impl Connection {
 
     /// Whether history has overtaken it.
     pub(super) fn is_overtaken(&self, naive: &Naive) -> bool {
-        let joined = self.joins.iter().flat_map(|join| join.owed.iter().map(|(place, _)| place));
-        self.owed.keys().chain(joined).any(|place| !naive.is_held(*place))
+        let joined = self.joins.iter().flat_map(|join| join.owed.iter().map(|(seq, _)| seq));
+        self.owed.keys().chain(joined).any(|seq| !naive.is_held(*seq))
     }
 
     /// The first block is a position, after comments at most.
@@ -346,7 +346,7 @@ impl Connection {
 fn position(id: &str) -> (u64, Option<u64>) {
     let mut numbers = id.strip_prefix(EPOCH).expect("the epoch").split('-').skip(1);
     let mut number = || numbers.next().map(|number| number.parse().expect("a number"));
-    (number().expect("a place"), number())
+    (number().expect("a seq"), number())
 }
 
 impl Visitor {
@@ -361,14 +361,14 @@ impl Visitor {
     /// The handler has returned.
     pub(super) fn begin(&mut self, naive: &Naive) {
         let connection = self.connection.as_mut().expect("it has one");
-        let (resumed, place, told) = connection.begin(naive);
+        let (resumed, seq, told) = connection.begin(naive);
         self.heard = self.heard.max(told.min(naive.newest()));
         let received = &self.received;
-        self.may_repeat = connection.owed.keys().copied().filter(|place| received.contains(place)).collect();
+        self.may_repeat = connection.owed.keys().copied().filter(|seq| received.contains(seq)).collect();
         // With an id that says nothing to these channels it begins anew, and each request may say something else.
-        self.went_back |= resumed.map_or(true, |resumed| place < resumed.place);
+        self.went_back |= resumed.map_or(true, |resumed| seq < resumed.seq);
         assert!(self.went_back || self.may_repeat.is_empty(), "{:?} is to come again: {resumed:?}", self.may_repeat);
-        self.went_back &= received.range(place.saturating_add(1)..).next().is_some();
+        self.went_back &= received.range(seq.saturating_add(1)..).next().is_some();
     }
 
     /// Its connection asks for more, later.
@@ -385,7 +385,7 @@ impl Visitor {
         let mut connection = self.connection.take().expect("it has one");
         for byte in bytes {
             let owed = connection.go_on();
-            self.may_repeat.extend(owed.into_iter().filter(|place| self.received.contains(place)));
+            self.may_repeat.extend(owed.into_iter().filter(|seq| self.received.contains(seq)));
             connection.bytes += 1;
             if connection.head_left > 0 {
                 connection.head_left -= 1;
@@ -408,10 +408,10 @@ impl Visitor {
         if let Some(event) = self.parser.next_event() {
             self.event(connection, &event, naive);
         } else if before.map_or(false, |before| before != self.parser.last_event_id()) {
-            let (place, told) = position(self.parser.last_event_id());
-            assert!(place <= naive.newest());
+            let (seq, told) = position(self.parser.last_event_id());
+            assert!(seq <= naive.newest());
             assert!(told <= Some(self.heard), "it has not heard of a gap through {told:?}");
-            connection.reach(place, naive);
+            connection.reach(seq, naive);
         }
     }
 
@@ -428,33 +428,33 @@ impl Visitor {
             connection.pushed = number;
             return;
         }
-        let place: u64 = number(&event.data).expect("an event of the hub");
+        let seq: u64 = number(&event.data).expect("an event of the hub");
         self.events += 1;
-        assert_eq!(event.last_event_id, naive.event(place).id);
-        let was_owed = connection.owed.remove(&place).is_some();
-        assert!(was_owed, "{place} comes twice or was not asked for: {:?}", naive.event(place));
-        let is_new = self.received.insert(place);
-        assert!(is_new || self.may_repeat.remove(&place), "{place} comes again");
-        if place < connection.last {
-            assert!(connection.may_go_back > 0, "{place} comes after {}", connection.last);
+        assert_eq!(event.last_event_id, naive.event(seq).id);
+        let was_owed = connection.owed.remove(&seq).is_some();
+        assert!(was_owed, "{seq} comes twice or was not asked for: {:?}", naive.event(seq));
+        let is_new = self.received.insert(seq);
+        assert!(is_new || self.may_repeat.remove(&seq), "{seq} comes again");
+        if seq < connection.last {
+            assert!(connection.may_go_back > 0, "{seq} comes after {}", connection.last);
             connection.may_go_back -= 1;
         }
-        connection.last = place;
-        connection.reach(place - 1, naive);
+        connection.last = seq;
+        connection.reach(seq - 1, naive);
     }
 
     fn gap(connection: &mut Connection, gap: &Event, naive: &Naive) {
-        let (place, told) = position(&gap.last_event_id);
-        connection.reach(place, naive);
+        let (seq, told) = position(&gap.last_event_id);
+        connection.reach(seq, naive);
         let is_forced = gap.data == r#"{"reason":"unknown"}"#;
         if is_forced {
             assert!(connection.must_be_told > 0, "it is told of a gap that is none");
             connection.must_be_told -= 1;
         } else {
-            let told = told.expect("what is forgotten is forgotten through a place");
-            let is_missed = |(place, terms): (&u64, &Terms)| {
-                let is_told = connection.is_told(*place, terms) && !connection.asked_again.contains(place);
-                !naive.is_held(*place) && !is_told
+            let told = told.expect("what is forgotten is forgotten through a seq");
+            let is_missed = |(seq, terms): (&u64, &Terms)| {
+                let is_told = connection.is_told(*seq, terms) && !connection.asked_again.contains(seq);
+                !naive.is_held(*seq) && !is_told
             };
             // A slow one that began with a history which had lost something, and wants the newest of each key: whether what
             // else is lost meanwhile was older the hub does not know, and tells it.

@@ -80,12 +80,12 @@ impl Run {
         let counts = hub.counts();
         let naive = &self.naive;
         assert_eq!((counts.events as usize, counts.bytes as usize), naive.held());
-        let history = &naive.settings.history_in_all;
+        let history = &naive.settings.total_history;
         assert!(counts.events as usize <= history.events);
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
-        let following = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.following);
-        let of_hub = following.filter(|following| following.is_of(HUB) && !following.is_over());
+        let subscription = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.subscription);
+        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_over());
         assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
     }
@@ -105,9 +105,8 @@ impl Run {
             return;
         }
         let came = self.world.received(self.neighbour);
-        let places =
-            came.lines().filter_map(|line| line.strip_prefix("data: ")?.split(' ').next()?.parse::<u64>().ok());
-        assert!(places.eq(self.seen_beside + 1..=self.published_beside), "{came}");
+        let seqs = came.lines().filter_map(|line| line.strip_prefix("data: ")?.split(' ').next()?.parse::<u64>().ok());
+        assert!(seqs.eq(self.seen_beside + 1..=self.published_beside), "{came}");
         self.world.client(self.neighbour).take_received();
         self.seen_beside = self.published_beside;
     }
@@ -167,9 +166,9 @@ impl Run {
 
     /// In the end nobody is there any more, and nothing is left.
     fn end_all(&mut self) {
-        let way = self.rng.u8(..4);
-        let is_finished = way == 1;
-        match way {
+        let decision = self.rng.u8(..4);
+        let is_finished = decision == 1;
+        match decision {
             0 => {
                 self.is_drained = true;
                 self.world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(5) });
@@ -189,7 +188,7 @@ impl Run {
             _ => {}
         }
         self.see_who_has_begun();
-        let has_left = way == 2;
+        let has_left = decision == 2;
         if !has_left {
             self.publish();
         }

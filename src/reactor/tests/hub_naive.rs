@@ -14,7 +14,7 @@ pub(super) enum State {
     Held,
     /// It is there no longer, but the newest of its key, or was when it was dropped.
     Kept,
-    Gone,
+    Tombstones,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Naive {
 /// What a client's word for its place means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resumed {
-    pub(super) place: u64,
+    pub(super) seq: u64,
     /// Through which place it knows that something is forgotten. 0: it is to be told of a gap in any case.
     pub(super) told: Option<u64>,
 }
@@ -77,17 +77,17 @@ impl Naive {
         self.events.len() as u64
     }
 
-    pub(super) fn event(&self, place: u64) -> &Event {
-        &self.events[place as usize - 1]
+    pub(super) fn event(&self, seq: u64) -> &Event {
+        &self.events[seq as usize - 1]
     }
 
-    pub(super) fn is_held(&self, place: u64) -> bool {
-        self.event(place).state == State::Held
+    pub(super) fn is_held(&self, seq: u64) -> bool {
+        self.event(seq).state == State::Held
     }
 
     /// Whether it is sent to slow ones though it is no longer in the history.
-    pub(super) fn is_kept(&self, place: u64) -> bool {
-        self.event(place).state == State::Kept && !self.is_superseded(place)
+    pub(super) fn is_kept(&self, seq: u64) -> bool {
+        self.event(seq).state == State::Kept && !self.is_superseded(seq)
     }
 
     /// Whether the channel of an event has forgotten anything that is after a place.
@@ -103,7 +103,7 @@ impl Naive {
     }
 
     pub(super) fn channels_held(&self) -> Vec<&'static str> {
-        self.present.iter().map(|place| self.event(*place).channel).collect()
+        self.present.iter().map(|seq| self.event(*seq).channel).collect()
     }
 
     pub(super) fn publish(&mut self, channel: &'static str, key: u8, id: String, bytes: usize, at: Instant) {
@@ -112,20 +112,20 @@ impl Naive {
     }
 
     /// Whether there is a newer one of the same channel and key.
-    pub(super) fn is_superseded(&self, place: u64) -> bool {
-        let of = self.event(place);
-        self.events[place as usize..].iter().any(|event| (event.channel, event.key) == (of.channel, of.key))
+    pub(super) fn is_superseded(&self, seq: u64) -> bool {
+        let of = self.event(seq);
+        self.events[seq as usize..].iter().any(|event| (event.channel, event.key) == (of.channel, of.key))
     }
 
     /// The places of what is in the history of these topics, or was published to them at all, after a place.
-    pub(super) fn after(&self, topics: &[Topic], place: u64, only_held: bool) -> Vec<u64> {
-        let wanted = |place: &u64| {
-            let event = self.event(*place);
+    pub(super) fn after(&self, topics: &[Topic], seq: u64, only_held: bool) -> Vec<u64> {
+        let wanted = |seq: &u64| {
+            let event = self.event(*seq);
             (!only_held || event.state == State::Held) && topics.iter().any(|topic| matches(topic, event.channel))
         };
         match only_held {
-            true => self.present.iter().copied().filter(|at| *at > place).filter(wanted).collect(),
-            false => (place + 1..=self.newest()).filter(wanted).collect(),
+            true => self.present.iter().copied().filter(|at| *at > seq).filter(wanted).collect(),
+            false => (seq + 1..=self.newest()).filter(wanted).collect(),
         }
     }
 
@@ -134,16 +134,16 @@ impl Naive {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let is_given = |event: &Event| event.id == id && topics.iter().any(|topic| matches(topic, event.channel));
         if let Some(at) = self.events.iter().position(is_given) {
-            return Some(Resumed { place: at as u64 + 1, told: None });
+            return Some(Resumed { seq: at as u64 + 1, told: None });
         }
         let parts: Vec<&str> = id.split('-').collect();
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);
         let resumed = match *parts {
-            [EPOCH, place] => Resumed { place: number(place)?, told: None },
-            [EPOCH, place, told] => Resumed { place: number(place)?, told: Some(number(told)?) },
+            [EPOCH, seq] => Resumed { seq: number(seq)?, told: None },
+            [EPOCH, seq, told] => Resumed { seq: number(seq)?, told: Some(number(told)?) },
             _ => return None,
         };
-        Some(resumed).filter(|resumed| resumed.place <= self.newest())
+        Some(resumed).filter(|resumed| resumed.seq <= self.newest())
     }
 
     pub(super) fn start(&self, request: &Request) -> u64 {
@@ -153,25 +153,25 @@ impl Naive {
             Start::Last(count) => {
                 let held = self.after(&request.topics, 0, true);
                 let first = held.len().checked_sub(count);
-                first.map_or(0, |first| held.get(first).map_or(self.newest(), |place| place - 1))
+                first.map_or(0, |first| held.get(first).map_or(self.newest(), |seq| seq - 1))
             }
         }
     }
 
     fn present_of(&self, channel: &str, state: State) -> Vec<u64> {
-        let event = |place: &u64| self.event(*place);
-        let of_channel = |place: &u64| event(place).channel == channel && event(place).state == state;
+        let event = |seq: &u64| self.event(*seq);
+        let of_channel = |seq: &u64| event(seq).channel == channel && event(seq).state == state;
         self.present.iter().copied().filter(of_channel).collect()
     }
 
-    fn bytes_of(&self, places: &[u64]) -> usize {
-        places.iter().map(|place| self.event(*place).bytes).sum()
+    fn bytes_of(&self, seqs: &[u64]) -> usize {
+        seqs.iter().map(|seq| self.event(*seq).bytes).sum()
     }
 
-    fn change(&mut self, place: u64, state: State) {
-        self.events[place as usize - 1].state = state;
-        if state == State::Gone {
-            self.present.retain(|present| *present != place);
+    fn change(&mut self, seq: u64, state: State) {
+        self.events[seq as usize - 1].state = state;
+        if state == State::Tombstones {
+            self.present.retain(|present| *present != seq);
         }
     }
 
@@ -189,29 +189,29 @@ impl Naive {
                 }
             }
         }
-        let in_all = self.settings.history_in_all;
+        let in_all = self.settings.total_history;
         let is_over = |(events, bytes): (usize, usize)| events > in_all.events || (bytes > in_all.bytes && events > 1);
         while is_over(self.held()) {
-            self.change(self.present[0], State::Gone);
+            self.change(self.present[0], State::Tombstones);
         }
         self.expire(now);
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        let age = self.settings.history.age.min(self.settings.history_in_all.age);
+        let age = self.settings.history.age.min(self.settings.total_history.age);
         while let Some(first) = self.present.first().copied().filter(|first| *first <= self.offered) {
             if now - self.event(first).at < age {
                 break;
             }
-            self.change(first, State::Gone);
+            self.change(first, State::Tombstones);
         }
     }
 
-    fn drop(&mut self, channel: &str, place: u64) {
-        if self.settings.on_slow != OnSlow::Newest || self.is_superseded(place) {
-            return self.change(place, State::Gone);
+    fn drop(&mut self, channel: &str, seq: u64) {
+        if self.settings.on_slow != OnSlow::Newest || self.is_superseded(seq) {
+            return self.change(seq, State::Tombstones);
         }
-        self.change(place, State::Kept);
+        self.change(seq, State::Kept);
         let history = self.settings.history;
         let is_over = |naive: &Self| {
             let kept = naive.present_of(channel, State::Kept);
@@ -220,13 +220,13 @@ impl Naive {
         if is_over(self) {
             for kept in self.present_of(channel, State::Kept) {
                 if self.is_superseded(kept) {
-                    self.change(kept, State::Gone);
+                    self.change(kept, State::Tombstones);
                 }
             }
         }
         while is_over(self) {
             let first = self.present_of(channel, State::Kept)[0];
-            self.change(first, State::Gone);
+            self.change(first, State::Tombstones);
         }
     }
 }

@@ -55,8 +55,8 @@ fn topics(rng: &mut Rng) -> Vec<Topic> {
     (0..rng.usize(1..4)).map(|_| topic(rng)).collect()
 }
 
-fn event(place: u64, id: &str, bytes: usize) -> Shared {
-    let text = format!("id: {id}\ndata: {place} {}\n\n", "x".repeat(bytes));
+fn event(seq: u64, id: &str, bytes: usize) -> Shared {
+    let text = format!("id: {id}\ndata: {seq} {}\n\n", "x".repeat(bytes));
     Shared::write(text.len(), |out| {
         out.copy_from_slice(text.as_bytes());
         text.len()
@@ -68,7 +68,7 @@ impl Run {
         let mut rng = Rng::with_seed(seed);
         let hub = HubSettings {
             history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
-            history_in_all: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
+            total_history: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
             on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest]),
             gap_event: "gap".into(),
             opaque_ids: false,
@@ -101,16 +101,16 @@ impl Run {
         world.accounts[stream].follows = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
         let request = Box::new(Request { topics, after: None, start: Start::Newest });
-        world.tell(Command::Follow { hub: OTHER_HUB, stream: world.accounts[stream].id, request, holds: false });
+        world.tell(Command::Subscribe { hub: OTHER_HUB, stream: world.accounts[stream].id, request, holds: false });
         stream
     }
 
     fn publish_beside(&mut self) {
         self.published_beside += 1;
-        let place = self.published_beside;
-        let event = event(place, &format!("{EPOCH}-{place}"), 1);
+        let seq = self.published_beside;
+        let event = event(seq, &format!("{EPOCH}-{seq}"), 1);
         let channel = any(&mut self.rng, &CHANNELS).as_bytes().into();
-        let publication = Box::new(Publication { place, channel, event, key: (*b"").into(), id: None });
+        let publication = Box::new(Publication { seq, channel, event, key: (*b"").into(), id: None });
         self.world.tell(Command::Publish { hub: OTHER_HUB, publication });
     }
 
@@ -131,7 +131,7 @@ impl Run {
             (63..=74, Some(stream)) => self.script(stream),
             (75..=84, Some(stream)) => self.take(stream),
             (85..=87, Some(_)) if self.is_changing => self.follow_more(visitor),
-            (88..=90, Some(stream)) if self.is_changing => self.unfollow(visitor, stream),
+            (88..=90, Some(stream)) if self.is_changing => self.unsubscribe(visitor, stream),
             (91..=95, Some(stream)) => self.push(stream),
             (96, Some(stream)) => self.end(visitor, stream),
             (97, Some(stream)) => self.follow_other_hub(stream),
@@ -150,33 +150,33 @@ impl Run {
             if self.rng.u8(..4) == 0 {
                 self.publish_beside();
             }
-            let place = self.naive.newest() + 1;
+            let seq = self.naive.newest() + 1;
             let channel = any(&mut self.rng, &CHANNELS);
             let key = self.rng.usize(..KEYS.len());
             let given = (self.rng.u8(..10) == 0).then(|| format!("given {}", self.given_ids));
             self.given_ids += 1;
-            let id = given.clone().unwrap_or_else(|| format!("{EPOCH}-{place}"));
-            let event = event(place, &id, any(&mut self.rng, &[1, 20, 150]));
+            let id = given.clone().unwrap_or_else(|| format!("{EPOCH}-{seq}"));
+            let event = event(seq, &id, any(&mut self.rng, &[1, 20, 150]));
             let bytes = event.len() + KEYS[key].len();
             self.naive.publish(channel, key as u8, id, bytes, self.world.now);
             for number in 0..VISITORS {
                 let stream = self.visitors[number].connection.as_ref().map(|connection| connection.stream);
                 let follows = stream.map_or(false, |stream| self.follows(stream) && !self.ends(stream));
                 if let Some(connection) = self.visitors[number].connection.as_mut().filter(|_| follows) {
-                    connection.published(channel, place);
+                    connection.published(channel, seq);
                 }
             }
             let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
             let id = given.map(|id| id.into_bytes().into());
-            let publication = Box::new(Publication { place, channel, event, key, id });
+            let publication = Box::new(Publication { seq, channel, event, key, id });
             self.world.tell(Command::Publish { hub: HUB, publication });
         }
     }
 
     pub(super) fn follows(&mut self, stream: usize) -> bool {
         let id = self.world.accounts[stream].id;
-        let following = self.world.reactor.entry(id).and_then(|entry| entry.following.as_deref());
-        following.map_or(false, |following| !following.is_over())
+        let subscription = self.world.reactor.entry(id).and_then(|entry| entry.subscription.as_deref());
+        subscription.map_or(false, |subscription| !subscription.is_over())
     }
 
     /// Whether a stream is ending, or has ended.
@@ -225,7 +225,7 @@ impl Run {
         let framing = any(&mut self.rng, &[Framing::Plain, Framing::Chunked]);
         let keepalive = any(&mut self.rng, &[None, Some(Duration::from_secs(5))]);
         let timeout = Duration::from_secs(any(&mut self.rng, &[2, 60, 3600]));
-        // That as much waits as may is tested in `following`: here what ends for its being slow is what the hub says.
+        // That as much waits as may is tested in `subscription`: here what ends for its being slow is what the hub says.
         let drop_oldest = !self.is_changing && self.rng.bool();
         let max_buffered = if drop_oldest { 60 } else { usize::MAX };
         let settings = Settings { framing, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
@@ -253,12 +253,12 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.follow(visitor, Request { topics, after: after.clone(), start }, again > 0);
+            self.subscribe(visitor, Request { topics, after: after.clone(), start }, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}
                 0 => self.publish(),
                 1 => self.turn(),
-                2 => self.unfollow(visitor, stream),
+                2 => self.unsubscribe(visitor, stream),
                 _ => {}
             }
             if self.visitors[visitor].connection.is_none() {
@@ -278,8 +278,8 @@ impl Run {
             let held = self.visitors[number].connection.as_ref().filter(|connection| connection.is_held());
             if let Some(stream) = held.map(|connection| connection.stream) {
                 let id = self.world.accounts[stream].id;
-                let following = self.world.reactor.entry(id).and_then(|entry| entry.following.as_deref());
-                if !following.map_or(false, |following| following.is_opening()) {
+                let subscription = self.world.reactor.entry(id).and_then(|entry| entry.subscription.as_deref());
+                if !subscription.map_or(false, |subscription| subscription.is_opening()) {
                     self.visitors[number].begin(&self.naive);
                 }
             }
@@ -337,7 +337,7 @@ impl Run {
         }
     }
 
-    pub(super) fn follow(&mut self, visitor: usize, request: Request, holds: bool) {
+    pub(super) fn subscribe(&mut self, visitor: usize, request: Request, holds: bool) {
         self.flush(HUB);
         let connection = self.visitors[visitor].connection.as_ref().expect("it is connected");
         let stream = connection.stream;
@@ -365,7 +365,7 @@ impl Run {
                 self.visitors[visitor].begin(&self.naive);
             }
         }
-        self.world.tell(Command::Follow { hub: HUB, stream: id, request: Box::new(request), holds });
+        self.world.tell(Command::Subscribe { hub: HUB, stream: id, request: Box::new(request), holds });
         self.see_who_has_begun();
     }
 
@@ -377,7 +377,7 @@ impl Run {
         };
         let after = after.map(|id| id.into_bytes().into());
         let request = Request { topics: topics(&mut self.rng), after, start: self.start() };
-        self.follow(visitor, request, false);
+        self.subscribe(visitor, request, false);
     }
 
     pub(super) fn follow_other_hub(&mut self, stream: usize) {
@@ -388,19 +388,19 @@ impl Run {
             self.flush(OTHER_HUB);
             let request = Request { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
             let stream = self.world.accounts[stream].id;
-            self.world.tell(Command::Follow { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
+            self.world.tell(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }
     }
 
-    pub(super) fn unfollow(&mut self, visitor: usize, stream: usize) {
+    pub(super) fn unsubscribe(&mut self, visitor: usize, stream: usize) {
         let some = topics(&mut self.rng);
         // What it follows no longer it may begin to follow again, as if it were its first.
         let topics = Some(some).filter(|_| self.rng.bool());
         self.flush(HUB);
         let connection = self.visitors[visitor].connection.as_mut().expect("it is connected");
-        connection.unfollow(topics.as_deref());
+        connection.unsubscribe(topics.as_deref());
         let stream = self.world.accounts[stream].id;
-        self.world.tell(Command::Unfollow { stream, topics: topics.map(Into::into) });
+        self.world.tell(Command::Unsubscribe { stream, topics: topics.map(Into::into) });
         self.see_who_has_begun();
     }
 

@@ -213,14 +213,14 @@ impl World {
         let head = Bytes::copy_from_slice(head.as_bytes());
         let beginning = Box::new(Beginning { settings, head, is_inherited: inherited });
         let open = Command::Open { stream, beginning };
-        self.reactor.obey(open, client.map(Socket), self.now);
+        self.reactor.apply(open, client.map(Socket), self.now);
         self.accounts.len() - 1
     }
 
     pub(crate) fn attach(&mut self, stream: usize) -> usize {
         let client = self.new_client();
         self.accounts[stream].client = Some(client);
-        self.reactor.obey(Command::Attach { stream: self.accounts[stream].id }, Some(Socket(client)), self.now);
+        self.reactor.apply(Command::Attach { stream: self.accounts[stream].id }, Some(Socket(client)), self.now);
         client
     }
 
@@ -229,7 +229,7 @@ impl World {
         account.pushed_bytes += event.len();
         account.pushed_events += 1;
         let push = Command::Push { stream: account.id, event: Bytes::copy_from_slice(event) };
-        self.reactor.obey(push, None, self.now);
+        self.reactor.apply(push, None, self.now);
     }
 
     pub(crate) fn end(&mut self, stream: usize, reason: Reason, ending: Ending) {
@@ -237,7 +237,7 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, command: Command) {
-        self.reactor.obey(command, None, self.now);
+        self.reactor.apply(command, None, self.now);
     }
 
     pub(crate) fn client(&mut self, stream: usize) -> &mut Client {
@@ -318,7 +318,7 @@ impl World {
                 }
                 Answer::Closed { stream } => {
                     let account = self.living(stream);
-                    assert!(account.ended.is_some(), "before its place is free a stream has ended");
+                    assert!(account.ended.is_some(), "before its seq is free a stream has ended");
                     account.is_closed = true;
                     self.free.push(stream.slot);
                 }
@@ -364,7 +364,7 @@ impl World {
             if let Some(client) = account.client {
                 let client = &reactor.io.clients[client];
                 assert_eq!(client.taken_bytes + client.received.len(), account.sent.bytes);
-                assert_eq!(client.is_closed, account.is_closed, "a socket is let go of when its place is free");
+                assert_eq!(client.is_closed, account.is_closed, "a socket is let go of when its seq is free");
             }
         }
         living.retain(|stream| !accounts[*stream].is_closed);

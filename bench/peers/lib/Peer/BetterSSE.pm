@@ -5,8 +5,8 @@ use warnings;
 # bench/peers/better-sse, as a peer: one process of Node. It publishes in process.
 
 use parent 'Peer';
-use Developer qw(has_command);
-use JSON::PP  qw(decode_json);
+use Testing::Developer qw(has_command);
+use JSON::PP           qw(decode_json);
 use Peer::Program;
 
 my $FOLDER = 'bench/peers/better-sse';

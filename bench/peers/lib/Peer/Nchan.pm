@@ -7,7 +7,7 @@ use warnings;
 # connections the order of the events would be lost. The ids of its events are its own, so the number stands in the data.
 
 use parent 'Peer';
-use Developer qw(has_command);
+use Testing::Developer qw(has_command);
 use Load;
 use Peer::Program;
 

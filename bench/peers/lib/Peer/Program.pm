@@ -8,7 +8,7 @@ use warnings;
 #   my $program = Peer::Program->new('axum');
 #   $program->run({PORT => $program->port}, '/path/to/program');
 
-use parent 'Daemon';
+use parent 'Testing::Daemon';
 use Carp qw(croak);
 
 # Public methods

@@ -7,13 +7,13 @@ use warnings;
 # of ZeroMQ, which is quicker than its HTTP port: that one closes the connection after each request.
 
 use parent 'Peer';
-use Carp      qw(croak);
-use Deadline  qw(wait_until);
-use Developer qw(has_command);
+use Carp               qw(croak);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command);
 use IO::Socket::INET;
 use Load;
 use Peer::Program;
-use Server;
+use Testing::Server;
 
 my $FOLDER   = 'bench/peers/pushpin';
 my $PATIENCE = 60;                      # seconds
@@ -30,12 +30,12 @@ sub missing {
     for my $command (qw(pushpin condure zurl)) {
         return "there is no $command (apt-get install pushpin)" if !has_command($command);
     }
-    return Server->missing('HTTP::Server::PSGI');
+    return Testing::Server->missing('HTTP::Server::PSGI');
 }
 
 sub open {
     my $self = shift;
-    $self->{origin} = Server->start('HTTP::Server::PSGI', "$FOLDER/origin.psgi");
+    $self->{origin} = Testing::Server->start('HTTP::Server::PSGI', "$FOLDER/origin.psgi");
     my $program = $self->{program} = Peer::Program->new('Pushpin');
     my ($push, $control) = map { Peer::Program->new('a port of Pushpin') } 1 .. 2;    # free ports, reserved
     $program->write_from("$FOLDER/routes", origin => $self->{origin}->port);

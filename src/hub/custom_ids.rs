@@ -1,0 +1,94 @@
+//! The ids that the application gave its events, and their sequence numbers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// A name or an id, which several places share.
+type Shared = Arc<[u8]>;
+
+/// A bounded index, which outlives the history: a client that is up to date is not told of a gap because its last event has
+/// expired. Each channel has ids of its own, so that what is published to one says nothing to who reads another.
+#[derive(Debug, Default)]
+pub(super) struct CustomIds {
+    /// The channels that an id was published to, each with the sequence number of the first event there.
+    known: HashMap<Shared, Vec<(Shared, u64)>>,
+    /// In the order in which they came: an id, and a channel.
+    order: VecDeque<(Shared, Shared)>,
+    bytes: usize,
+}
+
+impl CustomIds {
+    const MOST: usize = 65_536;
+    const MOST_BYTES: usize = 4 << 20;
+
+    /// Of an id that is given twice in a channel the first event counts: better to send something again than to miss it.
+    pub(super) fn insert(&mut self, channel: &Shared, id: &[u8], seq: u64) {
+        let id = match self.known.get_key_value(id) {
+            Some((_, channels)) if channels.iter().any(|(known, _)| known == channel) => return,
+            Some((id, _)) => Arc::clone(id),
+            None => id.into(),
+        };
+        self.bytes += id.len() + channel.len();
+        self.known.entry(Arc::clone(&id)).or_default().push((Arc::clone(channel), seq));
+        self.order.push_back((id, Arc::clone(channel)));
+        while self.order.len() > Self::MOST || self.bytes > Self::MOST_BYTES {
+            match self.order.pop_front() {
+                Some((id, channel)) => self.remove(&id, &channel),
+                None => break,
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &[u8], channel: &[u8]) {
+        self.bytes -= id.len() + channel.len();
+        if let Some(channels) = self.known.get_mut(id) {
+            channels.retain(|(known, _)| **known != *channel);
+            if channels.is_empty() {
+                self.known.remove(id);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The first event with an id, of the channels that are asked for.
+    pub(super) fn seq(&self, id: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
+        let channels = self.known.get(id)?.iter();
+        channels.filter(|(channel, _)| is_wanted(channel)).map(|(_, seq)| *seq).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_ids_make_room() {
+        let mut ids = CustomIds::default();
+        let channel: Shared = b"c"[..].into();
+        let seq = |ids: &CustomIds, id: &str| ids.seq(id.as_bytes(), |_| true);
+        for number in 1..=CustomIds::MOST as u64 + 1 {
+            ids.insert(&channel, number.to_string().as_bytes(), number);
+        }
+        ids.insert(&channel, b"2", 1_000_000);
+        assert_eq!((seq(&ids, "1"), seq(&ids, "2"), seq(&ids, "65537")), (None, Some(2), Some(65_537)));
+        ids.insert(&channel, &vec![b'x'; CustomIds::MOST_BYTES - 1], 7);
+        assert_eq!((seq(&ids, "65537"), ids.len(), ids.known.len()), (None, 1, 1));
+    }
+
+    #[test]
+    fn an_id_is_known_only_in_the_channels_that_it_was_published_to() {
+        let mut ids = CustomIds::default();
+        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(Shared::from);
+        ids.insert(&private, b"order", 1);
+        ids.insert(&public, b"order", 2);
+        ids.insert(&public, b"order", 3);
+        for (channel, seq) in [(&private, Some(1)), (&public, Some(2)), (&other, None)] {
+            assert_eq!(ids.seq(b"order", |name| *name == **channel), seq);
+        }
+        assert_eq!(ids.seq(b"order", |_| true), Some(1));
+    }
+}

@@ -1,0 +1,195 @@
+package Testing::AttackedServer;
+use strict;
+use warnings;
+
+# A server under attack (t/data/attack.psgi), two workers where it has workers, and what has to hold after each attack: every
+# worker is free, no stream is open, and no descriptor is leaked.
+#
+#   on_each_server(sub {
+#       my $server = shift;
+#       $server->prepare('/native');
+#       $server->attack("GET /native HTTP/1.1\r\nHost: a\r\n\r\n" x 2);
+#       $server->is_sound_ok('after two pipelined requests');
+#   });
+
+use parent 'Testing::Server';
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Exporter           qw(import);
+use File::Temp         ();
+use JSON::PP           ();
+use Testing::Journal;
+use IO::Select;
+use IO::Socket::INET;
+use List::Util qw(sum0);
+use Test::More;
+
+our @EXPORT_OK = qw(on_each_server);
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+my $MEET     = 6;     # seconds for all workers to answer at the same time
+
+# How each is started. A worker is not replaced after some requests.
+my @STARMAN = ('Starman', workers => 2, args => ['--max-requests',       1_000_000]);
+my @STARLET = ('Starlet', workers => 2, args => ['--max-reqs-per-child', 1_000_000]);
+my @UWSGI   = (workers => 2);
+my %START   = (
+    'HTTP::Server::PSGI'       => ['HTTP::Server::PSGI'],
+    'Starman'                  => [@STARMAN],
+    'Starman, no keep-alive'   => [@STARMAN[0 .. 2], args => [@{$STARMAN[-1]}, '--disable-keepalive']],
+    'Starlet'                  => [@STARLET],
+    'Starlet, with keep-alive' => [@STARLET[0 .. 2], args => [@{$STARLET[-1]}, '--max-keepalive-reqs', 100]],
+    'Twiggy'                   => ['Twiggy'],
+    'Feersum'                  => ['Feersum'],
+    'uWSGI'                    => ['uWSGI',                  @UWSGI],
+    'uWSGI, with keep-alive'   => ['uWSGI, with keep-alive', @UWSGI],
+);
+
+my $meetings = 0;
+
+# Public functions and methods
+
+# Runs a test on each server, or on those that are named.
+sub on_each_server {
+    my ($test, @names) = @_;
+    for my $name (@names ? @names : sort keys %START) {
+        subtest $name => sub {
+            my ($kind, %option) = @{$START{$name}};
+            needs(Testing::Server->missing($kind));
+            my $server = Testing::AttackedServer->start($kind, %option);
+            $test->($server);
+            $server->stop;
+        };
+    }
+    return;
+}
+
+# Sends bytes, and leaves; with `until`, when the response matches that pattern. What has come of the response.
+sub attack {
+    my ($self, $bytes, $until) = @_;
+    my $client = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port, Proto => 'tcp')
+        or die "AttackedServer: no connection: $!\n";
+    my $got      = '';
+    my $deadline = time + $DEADLINE;
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $client, $bytes;
+    while (defined $until && $got !~ $until && time < $deadline && IO::Select->new($client)->can_read($DEADLINE)) {
+        last if !sysread $client, $got, 65_536, length $got;
+    }
+    close $client;
+    return $got;
+}
+
+# Runs a part of the test as a subtest, unless the server is broken: then everything would fail at its deadline.
+sub case {
+    my ($self, $name, $code) = @_;
+    return fail "$name: not run, for the server is broken" if $self->{is_broken};
+    return subtest $name => $code;
+}
+
+# A client of the stream at a path in each worker, when all of these streams have begun.
+sub everywhere {
+    my ($self, $path) = @_;
+    my $meet    = $self->_meeting;
+    my @clients = map { $self->get("$path?meet=$meet&tag=prepared") } 1 .. $self->{count};
+    $_->read_until(qr/^(?:data|id): /m) || die "AttackedServer: no stream at $path: " . $_->body for @clients;
+    return @clients;
+}
+
+# A client that stays.
+sub get {
+    my ($self, $path, %option) = @_;
+    return Testing::Client->get($self->port, $path, %option);
+}
+
+# Waits until every worker is free, no stream is open, and there are no more descriptors than when it was prepared.
+sub is_sound_ok {
+    my ($self, $what) = @_;
+    my @states;
+    my $sound = wait_until(
+        $DEADLINE,
+        sub {
+            @states = $self->states or return;
+            return !sum0(map { $_->{open} } @states)
+                && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors};
+        }
+    );
+    $self->{is_broken} ||= !$sound;
+    my $expected = "at most $self->{descriptors} descriptors in $self->{count} workers";
+    return ok($sound, "$what: every worker is free, no stream is open, no descriptor is leaked")
+        || diag "expected: $expected; states: ", explain(@states ? \@states : 'not all workers are free');
+}
+
+# What the handler of the request with this tag has reported.
+sub reported { return $_[0]{journal}->told($_[1]) }
+
+# Opens a stream of each of these paths in every worker, and leaves; so whatever is loaded or opened once is there. Only then
+# counts descriptors.
+sub prepare {
+    my ($self, @paths) = @_;
+    for my $path (@paths) {
+        $_->leave for $self->everywhere($path);
+    }
+    my @states;
+    my $is_idle = sub {
+        @states = $self->states;
+        @states && !sum0(map { $_->{open} } @states);
+    };
+    my $last = -1;
+    wait_until(
+        $DEADLINE,
+        sub {
+            return if !$is_idle->();
+            my $before = $last;
+            $last = sum0(map { $_->{descriptors} } @states);
+            return $before == $last;
+        }
+    ) or die "AttackedServer: $self->{name} does not become idle\n";
+    $self->{descriptors} = $last;
+    return;
+}
+
+sub start {
+    my ($class, $name, %option) = @_;
+    my $folder = File::Temp->newdir(TEMPLATE => 'attack-XXXXXX', TMPDIR => 1);
+    my $env    = {ATTACK_FOLDER => $folder->dirname, %{$option{env} || {}}};
+    my $self   = $class->SUPER::start($name, 't/data/attack.psgi', %option, env => $env);
+    @$self{qw(attack_folder count)} = ($folder, $option{workers} || 1);
+    $self->{journal} = Testing::Journal->open("$folder/journal");
+    $self->{journal}->tell(start => $name);
+    return $self;
+}
+
+# The state of each worker, all asked at once, so that each of them answers once; nothing if they do not.
+sub states {
+    my $self    = shift;
+    my $meet    = $self->_meeting;
+    my @clients = map { $self->get("/state?meet=$meet", headers => [Connection => 'close']) } 1 .. $self->{count};
+    my @states  = map { $_->read_all($MEET) && $_->complete ? JSON::PP::decode_json($_->body) : {met => 0} } @clients;
+    $_->leave for @clients;
+    return if grep { !$_->{met} } @states;
+    return @states;
+}
+
+# Sends a request, and runs code with its client between the server's reading of the request and the application's handling.
+# The request is sent by other code, which is given a parameter for its query.
+sub while_handled {
+    my ($self, $request, $code) = @_;
+    my $name   = 'pause' . ++$meetings;
+    my $client = $request->("meet=$name-2");
+    wait_until($DEADLINE, sub { glob "$self->{attack_folder}/$name.*" })
+        or die "AttackedServer: the request is not handled\n";
+    $code->($client);
+    open my $file, '>', "$self->{attack_folder}/$name.test" or die "$name: $!\n";
+    return;
+}
+
+# Private methods
+
+sub _meeting {
+    my $self = shift;
+    return 'meeting' . ++$meetings . "-$self->{count}";
+}
+
+1;

@@ -1,0 +1,211 @@
+package Testing::Client;
+use strict;
+use warnings;
+
+# A raw HTTP client for streams: it speaks HTTP/1.0 or 1.1, sees the response grow, and can leave in the middle of it.
+# None of the usual clients does all three.
+#
+#   my $client = Testing::Client->get($server->port, '/ticks', http => '1.1');
+#   ok $client->read_until(qr/data: 3/);
+#   $client->leave;
+
+use Carp qw(croak);
+use IO::Select;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Socket      qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes qw(time);
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# Public methods
+
+# All of the body that has come, without its framing.
+sub body { return $_[0]{body} }
+
+# Whether the response came as far as its framing says. A response without framing ends where the connection does.
+sub complete { return $_[0]{ended} && !$_[0]{cut} }
+
+# Whether it has come to its end.
+sub ended { return $_[0]{ended} }
+
+# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1'; protocol, what the
+# request line has instead of that version; method;
+# headers, a list of names and values; then, a string of bytes to send right behind the request; certificate, the file with
+# the one that the server must have, for TLS.
+sub get {
+    my ($class, $at, $path, %option) = @_;
+    my $self = bless {http => $option{http} || '1.1', host => $at =~ m{/} ? 'localhost' : "127.0.0.1:$at"}, $class;
+    $self->{socket} = _connect($at) or croak "Client: no connection to $at: $!";
+    $self->_start_tls($option{certificate}) if $option{certificate};
+    return $self->request($path, %option);
+}
+
+# All values of one header, in their order.
+sub header {
+    my ($self, $name) = @_;
+    my @pairs = @{$self->{headers}};
+    my @values;
+    while (my ($key, $value) = splice @pairs, 0, 2) { push @values, $value if lc $key eq lc $name }
+    return wantarray ? @values : $values[0];
+}
+
+sub headers { return $_[0]{headers} }
+
+# Closes the connection without waiting for anything; with reset => 1, by RST.
+sub leave {
+    my ($self, %option) = @_;
+    my $socket = delete $self->{socket} or return;
+    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if $option{reset};
+    close $socket;
+    return;
+}
+
+# Reads to the end of the response. False at the deadline.
+sub read_all {
+    my ($self, $seconds) = @_;
+    return $self->_read_while($seconds, sub { !$self->{ended} });
+}
+
+# Reads until the head is complete. False at the deadline.
+sub read_head {
+    my ($self, $seconds) = @_;
+    $self->_read_while($seconds, sub { !$self->{ended} && !defined $self->{status} });
+    return defined $self->{status};
+}
+
+# Reads until the body matches. False at the end of the response or at the deadline.
+sub read_until {
+    my ($self, $pattern, $seconds) = @_;
+    $self->_read_while($seconds, sub { !$self->{ended} && $self->{body} !~ $pattern });
+    return $self->{body} =~ $pattern;
+}
+
+# Sends one more request on the connection.
+sub request {
+    my ($self, $path, %option) = @_;
+    my $method  = $option{method} || 'GET';
+    my @headers = ('Host', $self->{host}, @{$option{headers} || []});
+    my $version = defined $option{protocol} ? $option{protocol} : "HTTP/$self->{http}";
+    my $head    = "$method $path $version\r\n";
+    while (my ($name, $value) = splice @headers, 0, 2) { $head .= "$name: $value\r\n" }
+    %$self = (
+        %$self,
+        raw     => defined $self->{raw} ? $self->{raw} : '',
+        method  => $method,
+        status  => undef,
+        headers => [],
+        body    => '',
+        ended   => !!0,
+        cut     => !!0,
+    );
+    return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
+}
+
+# What comes on the connection behind the response, until the server closes it; undef at the deadline.
+sub rest {
+    my ($self, $seconds) = @_;
+    my $rest = $self->_read_while($seconds, sub { !$self->{closed} });
+    return $rest ? $self->{raw} : undef;
+}
+
+# Sends bytes, whatever they are.
+sub say {
+    my ($self, $bytes) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    while (length $bytes) {    # one record of TLS at a time
+        my $sent = syswrite $self->{socket}, $bytes;
+        croak "Client: not sent: $!" if !defined $sent;
+        substr $bytes, 0, $sent, '';
+    }
+    return $self;
+}
+
+sub status { return $_[0]{status} }
+
+sub status_line { return $_[0]{first} }
+
+# The body without its comments, which may stand anywhere in a stream.
+sub text { return $_[0]{body} =~ s/^:[^\r\n]*(?:\r\n|\n)(?:\r\n|\n)?//gmr }
+
+# Private functions and methods
+
+sub _connect {
+    my $at = shift;
+    return IO::Socket::UNIX->new(Peer     => $at) if $at =~ m{/};
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at, Proto => 'tcp', Timeout => $DEADLINE);
+}
+
+# Whether something can be read within so many seconds. TLS may hold more than the socket does.
+sub _can_read {
+    my ($self, $seconds) = @_;
+    my $socket = $self->{socket};
+    return $socket->can('pending') && $socket->pending || IO::Select->new($socket)->can_read($seconds);
+}
+
+# Takes what has come out of {raw}: the head first, then body in whatever framing the head announced.
+sub _parse {
+    my $self = shift;
+    if (!defined $self->{status}) {
+        $self->{raw} =~ s/\A(.*?\r\n)\r\n//s or return;
+        my ($first, @lines) = split /\r\n/, $1;
+        $first =~ m{\AHTTP/1\.[01] ([0-9]{3})\b} or croak "Client: this is no status line: $first";
+        $self->{first}   = $first;
+        $self->{status}  = $1;
+        $self->{headers} = [map { /\A([^:]+):[ \t]*(.*?)[ \t]*\z/ ? ($1, $2) : croak "Client: no header: $_" } @lines];
+        $self->{chunked} = lc($self->header('Transfer-Encoding') || '') eq 'chunked';
+        $self->{length}  = $self->{method} eq 'HEAD' ? 0 : $self->header('Content-Length');
+    }
+    return $self->_parse_chunks if $self->{chunked} && $self->{method} ne 'HEAD';
+    my $most = defined $self->{length} ? $self->{length} - length $self->{body} : length $self->{raw};
+    $self->{body} .= substr $self->{raw}, 0, $most, '';
+    $self->{ended} = !!1 if defined $self->{length} && $self->{length} == length $self->{body};
+    return;
+}
+
+sub _parse_chunks {
+    my $self = shift;
+    while ($self->{raw} =~ /\A([0-9a-fA-F]+)[^\r\n]*\r\n/) {
+        my ($start, $size) = ($+[0], hex $1);
+        return if length $self->{raw} < $start + $size + 2;
+        my $chunk = substr $self->{raw}, $start, $size;
+        croak 'Client: a chunk does not end where it should' if substr($self->{raw}, $start + $size, 2) ne "\r\n";
+        substr $self->{raw}, 0, $start + $size + 2, '';
+        $self->{body} .= $chunk;
+        return $self->{ended} = !!1 if !$size;
+    }
+    croak "Client: this is no chunk: $self->{raw}" if $self->{raw} !~ /\A(?:[0-9a-fA-F]+[^\r\n]*\r?)?\z/;
+    return;
+}
+
+sub _read_while {
+    my ($self, $seconds, $wanted) = @_;
+    my $deadline = time + (defined $seconds ? $seconds : $DEADLINE);
+    $self->_parse if !$self->{ended};
+    while ($wanted->()) {
+        my $left = $deadline - time;
+        return !!0 if $left <= 0 || !$self->_can_read($left);
+        my $count = sysread $self->{socket}, $self->{raw}, 65_536, length $self->{raw};
+        if ($count) {
+            $self->_parse if !$self->{ended};
+            next;
+        }
+        $self->{closed} = !!1;
+        next if $self->{ended};
+
+        # The connection has ended; the response with it, whether or not it was complete.
+        $self->{cut}   = !defined $count || $self->{chunked} || defined $self->{length} || !defined $self->{status};
+        $self->{ended} = !!1;
+    }
+    return !!1;
+}
+
+sub _start_tls {
+    my ($self, $certificate) = @_;
+    require IO::Socket::SSL;
+    IO::Socket::SSL->start_SSL($self->{socket}, SSL_ca_file => $certificate, SSL_verifycn_name => '127.0.0.1')
+        or croak "Client: no TLS: $IO::Socket::SSL::SSL_ERROR";
+    return;
+}
+
+1;

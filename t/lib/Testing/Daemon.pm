@@ -1,0 +1,92 @@
+package Testing::Daemon;
+use strict;
+use warnings;
+
+# A program that serves, started for a test on a free port of 127.0.0.1 or on a Unix socket in a folder of its own. A class
+# on top of this knows the command line.
+#
+#   my $self = $class->SUPER::new($name, unix => 1);
+#   $self->run(\%environment, @command);
+
+use parent 'Testing::Program';
+use Carp              qw(croak);
+use Testing::Deadline qw(wait_until);
+use File::Temp        ();
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+
+my $START_WITHIN = 30;    # seconds
+my $STOP_WITHIN  = 5;     # seconds
+
+# Public methods
+
+# Where it listens, as Client wants it: a port of 127.0.0.1, or the path of a Unix socket.
+sub at { return defined $_[0]{path} ? $_[0]{path} : $_[0]{port} }
+
+# A folder of its own, gone with it.
+sub folder { return $_[0]{folder}->dirname }
+
+# With unix => 1 it is to listen on a Unix socket.
+sub new {
+    my ($class, $name, %option) = @_;
+    my $self = $class->SUPER::new($name);
+    $self->{folder} = File::Temp->newdir(TEMPLATE => 'daemon-XXXXXX', TMPDIR => 1);
+    if ($option{unix}) { $self->{path} = $self->folder . '/socket' }
+    else               { $self->_reserve_port }
+    return $self;
+}
+
+sub port { return $_[0]{port} }
+
+# Ends it with a signal, and starts it once more on the same port.
+sub restart {
+    my ($self, $signal) = @_;
+    $signal = 'TERM' if !defined $signal;
+    kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
+    wait_until($STOP_WITHIN, sub { $self->has_ended && !$self->pids });
+    $self->stop;
+    delete $self->{status};
+    return $self->run(@{$self->{started}});
+}
+
+# Starts it, and waits until it accepts connections.
+sub run {
+    my ($self, $environment, @command) = @_;
+    $self->{started} = [$environment, @command];
+    $self->SUPER::run($environment, @command);
+    $self->_wait_until_it_accepts;
+    return $self;
+}
+
+# Private functions and methods
+
+sub _accepts {
+    my $self = shift;
+    return IO::Socket::UNIX->new(Peer     => $self->{path}) if defined $self->{path};
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 1);
+}
+
+# Bound here, not listened on: no one else is given this port, and the program may still bind it.
+sub _reserve_port {
+    my $self = shift;
+    $self->{reserved} = IO::Socket::INET->new(
+        LocalAddr => '127.0.0.1',
+        LocalPort => 0,
+        ReuseAddr => 1,
+        Proto     => 'tcp',
+        Type      => SOCK_STREAM
+    ) or croak "Daemon: no free port: $!";
+    $self->{port} = $self->{reserved}->sockport;
+    return;
+}
+
+sub _wait_until_it_accepts {
+    my $self  = shift;
+    my $ready = wait_until($START_WITHIN, sub { $self->has_ended || $self->_accepts });
+    return if $ready && !$self->has_ended;
+    my $what = $self->has_ended ? "ended with status $self->{status}" : 'does not accept connections';
+    $self->stop;
+    croak "Daemon: $self->{name} $what. It printed:\n" . $self->log;
+}
+
+1;

@@ -1,0 +1,95 @@
+package Testing::HubServer;
+use strict;
+use warnings;
+
+# A server with one process that has a hub (t/data/hub.psgi), and what a test asks of it.
+#
+#   my $server = Testing::HubServer->start('Starman', settings => {on_slow => 'gap'}, native => 0);
+#   my $client = $server->stream('/hub', channels => 'a,b');
+#   $server->publish(channel => 'a', count => 3);
+
+use parent 'Testing::Server';
+use Carp qw(croak);
+use Testing::Client;
+use Testing::Deadline qw(wait_until);
+use Exporter          qw(import);
+use Testing::Follower ();
+use JSON::PP          ();
+use Test::More;
+
+our @EXPORT_OK = qw(path);
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# One process, which is not replaced after some requests.
+my %START = (
+    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
+    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
+    'uWSGI'   => [workers => 1, args => ['--max-requests',       1_000_000]],
+);
+
+# Public functions and methods
+
+sub path {
+    my ($path, %query) = @_;
+    return "$path?" . join '&',
+        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
+}
+
+# What the application answers, in a connection of its own.
+sub ask {
+    my ($self, $path, %query) = @_;
+    my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
+    $client->read_all && $client->complete or croak "HubServer: $path was not answered";
+    croak "HubServer: $path: " . $client->status . ' ' . $client->body if $client->status != 200;
+    $client->leave;
+    return $client->body;
+}
+
+sub is_loop { return $_[0]{name} =~ /Twiggy|Feersum/ }
+
+# The ids of what is published: channel, or several by turns; count, from, bytes; keys, how many there are; ids => 1, the numbers
+# are the ids.
+sub publish { my $self = shift; return split / /, $self->ask('/publish', @_) }
+
+sub start {
+    my ($class, $name, %option) = @_;
+    my $settings = delete $option{settings} || {};
+    my $native   = delete $option{native};
+    my %env = (HUB_SETTINGS => JSON::PP::encode_json({per_process => 1, %$settings}), %{delete $option{env} || {}});
+    $env{HUB_NATIVE} = $native if defined $native;
+    my %start = @{$START{$name}        || []};
+    my @args  = @{delete $option{args} || []};
+    return $class->SUPER::start(
+        $name, 't/data/hub.psgi', %start, %option,
+        args => [@{$start{args} || []}, @args],
+        env  => \%env
+    );
+}
+
+sub stats {
+    my ($self, %query) = @_;
+    return JSON::PP::decode_json($self->ask('/stats', %query));
+}
+
+# Waits until the statistics say so, and makes a test of that.
+sub stats_ok {
+    my ($self, $condition, $what) = @_;
+    my $stats;
+    my $is_so = wait_until($DEADLINE, sub { $stats = $self->stats; local $_ = $stats; $condition->($stats) });
+    return ok $is_so, $what || diag explain $stats;
+}
+
+# A client of a stream that has begun: its position is there. Options of the client: class, http, id (its Last-Event-ID).
+sub stream {
+    my ($self, $path, %query) = @_;
+    my $class   = delete $query{class} || 'Testing::Client';
+    my %option  = (http => delete $query{http});
+    my $id      = delete $query{id};
+    my @headers = defined $id ? ('Last-Event-ID' => $id) : ();
+    my $client  = $class->get($self->port, path($path, %query), %option, headers => \@headers);
+    $client->read_until(qr/^id: .*\n\r?\n/m) or croak "HubServer: no position at $path: " . ($client->body // '');
+    return $client;
+}
+
+1;

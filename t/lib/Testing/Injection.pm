@@ -1,0 +1,114 @@
+package Testing::Injection;
+use strict;
+use warnings;
+use utf8;
+
+# Whether a string given for one field of an event can become anything else on the wire. Every string of up to three
+# characters over those that mean something there is either refused, or two parsers, npm's and ours, get back exactly
+# what was given.
+
+use Testing::Developer  qw(needs only_developers);
+use EventSource::Parser ();
+use Exporter            qw(import);
+use JSON::MaybeXS       ();
+use Testing::Node       qw(node_missing parse_elsewhere);
+use Test::More;
+
+our @EXPORT_OK = qw(expected_lines injected lines no_injection require_parser);
+
+# Line ends, what separates names from values, what decoders treat in a way of their own, and one of each length.
+my @CHARACTERS = ("\r", "\n", "\0", ':', ' ', 'a', '7', 'é', '☺', "\x{FEFF}");
+
+# Sent after each block: it arrives as it is, so nothing of the block was left over.
+my $SENTINEL = "data: sentinel\n\n";
+
+my $JSON = JSON::MaybeXS->new(canonical => 1, ascii => 1);
+
+# What must be seen of a field given beside data => 'beside', by the field's name, as `injected` wants it: one line of
+# anything, but no line break and no NUL. Of a retry any such line is sent, as by the modules that this project stands
+# in for; a client takes it if it is a number.
+sub expected_lines {
+    my %seen = (
+        event => sub { return {events  => [{event => length $_[0] ? $_[0] : 'message', data => 'beside'}]} },
+        id    => sub { return {events  => [{id    => $_[0],                            data => 'beside'}]} },
+        retry => sub { return {retries => [$_[0] =~ /\A[0-9]+\z/ ? 0 + $_[0] : ()], events => [{data => 'beside'}]} },
+    );
+    return map {
+        my $seen = $seen{$_};
+        ($_ => sub { return $_[0] =~ /[\r\n\0]/ ? undef : $seen->($_[0]) })
+    } keys %seen;
+}
+
+# What goes wrong with a field: a list of sentences, empty if nothing does. The encoder gives bytes or dies; expected is
+# what must be seen {events, comments, retries}, or undef where the encoder must die. Both take the string.
+sub injected {
+    my ($encoder, $expected) = @_;
+    my (@wrong, @sent);
+    for my $string (_strings()) {
+        my $bytes = eval { $encoder->($string) };
+        my $want  = $expected->($string);
+        if    (defined $bytes && $want) { push @sent,  [$string, $bytes . $SENTINEL, _with_defaults($want)] }
+        elsif (defined $bytes)          { push @wrong, _named($string) . ' is not refused' }
+        elsif ($want)                   { push @wrong, _named($string) . " is refused: $@" }
+    }
+    my $elsewhere = parse_elsewhere(map { $_->[1] } @sent);
+    for my $at (0 .. $#sent) {
+        my ($string, $bytes, $want) = @{$sent[$at]};
+        my $theirs = $JSON->encode($elsewhere->[$at]);
+        my $ours   = $JSON->encode([EventSource::Parser->new->feed($bytes)]);
+        push @wrong, _named($string) . " arrives as $theirs" if $theirs ne $JSON->encode($want);
+        push @wrong, _named($string) . " is to us $ours"     if $ours ne $JSON->encode($want->{events});
+    }
+    return @wrong;
+}
+
+# Text as a client sees its lines.
+sub lines {
+    my $text = shift;
+    $text =~ s/\r\n?/\n/g;
+    return $text;
+}
+
+# One test: nothing goes wrong with this field.
+sub no_injection {
+    my ($name, $encoder, $expected) = @_;
+    my @wrong = injected($encoder, $expected);
+    my $count = () = _strings();
+    ok !@wrong, "$name: each of $count strings is refused or arrives as it is";
+    diag join "\n", @wrong > 10 ? (@wrong[0 .. 9], '... and ' . (@wrong - 10) . ' more') : @wrong if @wrong;
+    return;
+}
+
+# Ends the test file where the other parser is not to be had.
+sub require_parser {
+    only_developers();
+    return needs(node_missing());
+}
+
+# Private functions
+
+sub _named { return $JSON->allow_nonref->encode($_[0]) }
+
+sub _strings {
+    my @strings = ('');
+    my @longest = @strings;
+    for (1 .. 3) {
+        @longest = map {
+            my $string = $_;
+            map { $string . $_ } @CHARACTERS
+        } @longest;
+        push @strings, @longest;
+    }
+    return @strings;
+}
+
+# An event that is not named is a message; ids last; the sentinel comes last.
+sub _with_defaults {
+    my $want   = shift;
+    my $id     = '';
+    my @events = map { $id = $_->{id} if defined $_->{id}; {event => 'message', %$_, id => $id} } @{$want->{events}};
+    push @events, {event => 'message', id => $id, data => 'sentinel'};
+    return {comments => [], retries => [], strange => [], %$want, events => \@events};
+}
+
+1;

@@ -1,0 +1,85 @@
+package Testing::Nginx;
+use strict;
+use warnings;
+
+# A real nginx in front of a Server, with a configuration of its own on a free port of 127.0.0.1; gone when the object is.
+#
+#   my $nginx = Testing::Nginx->start($server, 'documented');
+#   Testing::Client->get($nginx->at, '/one');
+
+use parent 'Testing::Daemon';
+use Carp               qw(croak);
+use Testing::Developer qw(has_command needs);
+use Plack::App::EventSource;
+
+# How it passes requests on: what the documentation advises; as little as it can be told, so that it speaks HTTP/1.0 with the
+# server and would buffer what it gets; to FastCGI; in uWSGI's own protocol.
+my %LOCATION = (
+    documented => \&_documented,
+    bare       => sub { return "location / { proxy_pass http://$_[0]; }" },
+    FastCGI    => sub {
+        return "location / { include /etc/nginx/fastcgi_params; fastcgi_param SCRIPT_NAME ''; fastcgi_pass $_[0]; }";
+    },
+    uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
+);
+
+# Where Debian keeps it, out of a user's sight.
+$ENV{PATH} .= ':/usr/sbin';
+
+# Public methods
+
+# Ends the test file, or the subtest, green, if there is no nginx; with EVENTSOURCE_XS_FULL, it has to be there.
+sub require_or_skip_all { return needs(has_command('nginx') ? undef : 'there is no nginx here') }
+
+# Starts it in front of a server; how it passes requests on is one of the names above. More directives may follow.
+sub start {
+    my ($class, $server, $how, @more) = @_;
+    my $location = $LOCATION{$how} or croak "Nginx: there is no way '$how'";
+    my $self     = $class->new('nginx');
+    my $at       = $server->at;
+    $self->_configure($location->($at =~ m{/} ? "unix:$at" : "127.0.0.1:$at"), @more);
+    return $self->run({}, 'nginx', '-e', 'stderr', '-p', $self->folder, '-c', $self->_file);
+}
+
+# Private functions and methods
+
+# All that it writes is in the folder. It is one process, for root's workers are another user's, whose the folder is not.
+sub _configure {
+    my ($self, $location, @more) = @_;
+    my ($folder, $port) = ($self->folder, $self->port);
+    my $places = join "\n    ", map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
+    open my $file, '>', $self->_file or croak $self->_file . ": $!";
+    print {$file} <<"NGINX";
+daemon off;
+master_process off;
+pid $folder/pid;
+events {}
+http {
+    access_log off;
+    $places
+    server {
+        listen 127.0.0.1:$port;
+        @more
+        $location
+    }
+}
+NGINX
+    close $file or croak $self->_file . ": $!";
+    return;
+}
+
+# What the POD of Plack::App::EventSource says.
+sub _documented {
+    my $server = shift;
+    my $module = $INC{'Plack/App/EventSource.pm'};
+    open my $pod, '<', $module or croak "$module: $!";
+    my $text       = do { local $/; readline $pod };
+    my ($location) = $text =~ /^=head1 BEHIND NGINX\n\n((?: .*\n)+)/m or croak "$module says nothing of nginx";
+    $location =~ s{location /events\b}{location /}              or croak "$module: there is no location /events";
+    $location =~ s{http://127[.]0[.]0[.]1:5000}{http://$server} or croak "$module: there is no server on port 5000";
+    return $location;
+}
+
+sub _file { return $_[0]->folder . '/nginx.conf' }
+
+1;

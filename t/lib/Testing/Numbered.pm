@@ -1,0 +1,43 @@
+package Testing::Numbered;
+use strict;
+use warnings;
+
+# Events that say of themselves which they are and whether they are whole: an id, and data that follows from it.
+#
+#   $conn->push(numbered(7, 1_000));
+#   is_deeply [numbers($client->text)], [7];
+
+use Carp     qw(croak);
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(numbered numbers);
+
+# The event of that number, with so many bytes of data.
+sub numbered {
+    my ($number, $bytes) = @_;
+    return {id => $number, data => _data($number, $bytes)};
+}
+
+# The numbers of the events that a text consists of; dies if anything else is in it.
+sub numbers {
+    my $text = shift;
+    my @numbers;
+    while ($text =~ /\G(?:id: ([0-9]+)\r\ndata: ([^\r\n]*)\r\n)?\r\n/gc) {
+        next                                    if !defined $1;
+        croak "Numbered: event $1 is not whole" if $2 ne _data($1, length $2);
+        push @numbers, $1;
+    }
+    my $at = pos $text || 0;
+    croak 'Numbered: this is no event: ' . substr $text, $at, 80 if $at < length $text;
+    return @numbers;
+}
+
+# Private functions
+
+sub _data {
+    my ($number, $bytes) = @_;
+    my $word = "$number.";
+    return substr $word x (1 + $bytes / length $word), 0, $bytes;
+}
+
+1;

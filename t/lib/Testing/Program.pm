@@ -1,0 +1,147 @@
+package Testing::Program;
+use strict;
+use warnings;
+
+# A program that runs beside a test and is gone when the object is: stopped by its pid, its process group killed, reaped.
+# What it printed is shown when the test fails.
+#
+#   my $crowd = Testing::Program->start(['examples/live/crowd', $server->url(''), 40], LIVE_SECRET => $secret);
+#   my $other = Testing::Program->new('other')->run(\%environment, @command);
+
+use Carp              qw(croak);
+use Config            qw(%Config);
+use Testing::Deadline qw(wait_until);
+use File::Spec        ();
+use File::Temp        ();
+use POSIX             qw(WNOHANG setpgid);
+use Scalar::Util      qw(weaken);
+use Test::More;
+
+# An interrupted test ends its programs too, and one whose prove is gone.
+use sigtrap qw(die untrapped HUP INT PIPE TERM);
+
+my $STOP_WITHIN = 5;    # seconds
+
+# Where the tests are, wherever the program changes to.
+my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{(?:[/\\][^/\\]+){2}\z}{}r;
+
+# What runs of this process, by pid: it ends with the test, however the test ends.
+my %RUNNING;
+
+END {
+    $SIG{PIPE} = 'IGNORE';
+    $_->_finish for grep { defined } values %RUNNING;
+}
+
+# Public methods
+
+sub has_ended {
+    my $self = shift;
+    if (!defined $self->{status} && waitpid($self->{pid}, WNOHANG) == $self->{pid}) { $self->{status} = $? }
+    return defined $self->{status};
+}
+
+# All that it has printed so far.
+sub log {
+    my $self = shift;
+    open my $lines, '<', $self->{log}->filename or return "no log: $!";
+    local $/;
+    return readline($lines) // '';
+}
+
+# One that does not run yet, by the name that its failures are reported under.
+sub new {
+    my ($class, $name) = @_;
+    return bless {
+        name  => $name,
+        owner => $$,
+        log   => File::Temp->new(TEMPLATE => 'program-XXXXXX', TMPDIR => 1),
+    }, $class;
+}
+
+sub pid { return $_[0]{pid} }
+
+# All of its processes that run.
+sub pids {
+    my $self = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        open my $stat, '<', $file or next;
+        my ($pid, $state, $group) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
+        push @pids, $pid if $group == $self->{pid} && $state ne 'Z';
+    }
+    return @pids;
+}
+
+# Starts it.
+sub run {
+    my ($self, $given, @command) = @_;
+    my %environment = _environment($given);
+    defined(my $pid = fork) or croak "Program: fork: $!";
+    if (!$pid) {
+        setpgid(0, 0);
+        open STDIN,  '<',  File::Spec->devnull;
+        open STDOUT, '>>', $self->{log}->filename;
+        open STDERR, '>&', \*STDOUT;
+        %ENV = %environment;
+        exec {$command[0]} @command or print STDERR "$command[0]: $!\n";
+        POSIX::_exit(127);
+    }
+    setpgid($pid, $pid);    # whoever comes first
+    $self->{pid} = $pid;
+    weaken($RUNNING{$pid} = $self);
+    return $self;
+}
+
+# Runs a Perl program of this distribution: it and its arguments, and what its environment has besides.
+sub start {
+    my ($class, $command, %environment) = @_;
+    return $class->new($command->[0])->run(\%environment, $^X, @$command);
+}
+
+# Ends it and all that it has started; its status.
+sub stop {
+    my $self = shift;
+    my $pid  = $self->{pid};
+    return $self->{status} if !$pid || $self->{owner} != $$ || !delete $RUNNING{$pid};
+    local ($?, $!);
+    if (!$self->has_ended) {
+        kill TERM => $pid;
+        wait_until($STOP_WITHIN, sub { $self->has_ended });
+    }
+    kill KILL => -$pid;
+    if (!$self->has_ended) {
+        waitpid $pid, 0;
+        $self->{status} = $?;
+    }
+    return $self->{status};
+}
+
+sub DESTROY {
+    my $self = shift;
+    local ($@, $!, $?) = ('', 0, 0);
+    $self->_finish;
+    return;
+}
+
+# Private functions and methods
+
+# perl, with what was built and t/lib in front.
+sub _environment {
+    my $given = shift || {};
+    my @libs  = map { File::Spec->rel2abs($_) } 'blib/lib', 'blib/arch';
+    my $path  = join $Config{path_sep}, @libs, $T_LIB, grep { defined && length } $ENV{PERL5LIB};
+    return (%ENV, PERL5LIB => $path, %$given);
+}
+
+# Stops it, and shows what it printed if the test has not gone well.
+sub _finish {
+    my $self = shift;
+    return if $self->{owner} != $$ || !$RUNNING{$self->{pid} // ''};
+    my $failed = $?                || !Test::More->builder->is_passing;
+    $self->stop;
+    diag "$self->{name} printed:\n" . $self->log if $failed;
+    return;
+}
+
+1;

@@ -1,0 +1,60 @@
+package Testing::RecordingHub;
+use strict;
+use warnings;
+
+# What stands in for a hub where a test asks what PubSub makes of a request: it keeps what is published, and its streams
+# tell what they follow and end. answer() is what an application answers to a request.
+#
+#   my $hub = Testing::RecordingHub->new;
+#   my $app = Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
+#   is answer($app, GET => '/news')->content, 'follows news';
+
+use Exporter qw(import);
+use HTTP::Message::PSGI;
+use HTTP::Request  ();
+use HTTP::Response ();
+
+our @EXPORT_OK = qw(answer);
+
+sub new { return bless {published => []}, shift }
+
+# The response to a request. Options: headers, a list of names and values; content, in bytes; env, of more of the PSGI
+# environment. PATH_INFO is what stands in the path, percent-decoded, as servers have it.
+sub answer {
+    my ($app, $method, $path, %option) = @_;
+    my $content  = $option{content};
+    my $request  = HTTP::Request->new($method, "http://localhost$path", $option{headers}, $content // ());
+    my %env      = %{$option{env} || {}};
+    my $env      = $request->to_psgi;
+    my $response = HTTP::Response->from_psgi($app->({%$env, %env}));
+    $response->request($request);
+    return $response;
+}
+
+sub publish {
+    my ($self, $channel, $event) = @_;
+    die ref $self->{is_broken} ? $self->{is_broken} : "the hub is broken\n" if $self->{is_broken};
+    push @{$self->{published}}, [$channel, $event];
+    return $event->{id} // 'epoch-' . @{$self->{published}};
+}
+
+# All that was published since this was asked last.
+sub published { return splice @{$_[0]{published}} }
+
+sub to_app {
+    my ($self, %option) = @_;
+    push @{$self->{apps}}, {%option};
+    return sub {
+        my $env     = shift;
+        my @headers = ('Content-Type' => 'text/event-stream', @{$option{headers} || []});
+        return sub {
+            my $writer = shift->([200, \@headers]);
+            my $text   = join ',', $option{channels}->($env);
+            utf8::encode($text);
+            $writer->write("follows $text");
+            $writer->close;
+        };
+    };
+}
+
+1;

@@ -1,0 +1,155 @@
+package Testing::Server;
+use strict;
+use warnings;
+
+# A real PSGI server, started for a test on a free port of 127.0.0.1, or on a Unix socket, or under TLS; gone when the object
+# is.
+#
+#   my $server = Testing::Server->start('Starman', 't/data/contract.psgi', workers => 3);
+#   get($server->url('/one'));
+
+use parent 'Testing::Daemon';
+use Carp               qw(croak);
+use Config             qw(%Config);
+use Testing::Developer qw(has_command has_module needs only_developers);
+use File::Spec         ();
+use File::Temp         ();
+use POSIX              ();
+
+# How each server is started: the modules it needs, and its command line for an application, a number of processes, and a
+# certificate if it has one.
+my %SERVER = (
+    'HTTP::Server::PSGI' => {
+        needs   => ['HTTP::Server::PSGI'],
+        command => sub { _plackup(@_[0, 1], _tls($_[3], qw(--ssl-cert-file --ssl-key-file))) },
+    },
+    'Starman' => {
+        needs   => ['Starman'],
+        command => sub { _plackup(@_[0, 1], '--workers', $_[2] || 3, _tls($_[3], qw(--ssl-cert --ssl-key))) },
+    },
+    'Starlet' => {needs   => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
+    'Twiggy'  => {needs   => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
+    'Feersum' => {needs   => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
+    'uWSGI'   => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
+    'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
+    'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
+    'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
+);
+
+# Public methods
+
+# The certificate of a server under TLS, in a file.
+sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
+
+# Why a server cannot run here; undef if it can.
+sub missing {
+    my ($class, $name) = @_;
+    my $how = $SERVER{$name} or croak "Server: there is no server '$name'";
+    $how->{missing} = $name =~ /\AuWSGI/ ? _missing_uwsgi() : _missing_module(@{$how->{needs}})
+        if !exists $how->{missing};
+    return $how->{missing};
+}
+
+# Why no server can have TLS here, or a client of it; undef if they can.
+sub missing_tls {
+    return 'there is no openssl here'         if !has_command('openssl');
+    return 'there is no IO::Socket::SSL here' if !has_module('IO::Socket::SSL');
+    return;
+}
+
+# Ends the test file, green, if the server is not here; with EVENTSOURCE_XS_FULL, everything has to be.
+sub require_or_skip_all {
+    my ($class, $name) = @_;
+    only_developers();
+    return needs($class->missing($name));
+}
+
+# Options: workers, a number of processes; env, a hash; args, more arguments of the server's own; unix => 1, for a Unix
+# socket instead of a port; tls => 1; descriptors, how many each process may have.
+sub start {
+    my ($class, $name, $psgi, %option) = @_;
+    if (my $missing = $class->missing($name)) { croak "Server: $missing" }
+    croak "Server: $psgi: $!" if !-r $psgi;
+    my $self = $class->new($name, unix => $option{unix});
+    $self->{certificate} = $self->_certificate if $option{tls};
+    my @command =
+        $SERVER{$name}{command}->($self, File::Spec->rel2abs($psgi), $option{workers}, $self->{certificate});
+    unshift @command, qw(sh -c), 'ulimit -n "$0" && exec "$@"', $option{descriptors} if $option{descriptors};
+    return $self->run($option{env}, @command, @{$option{args} || []});
+}
+
+sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
+
+# Private functions and methods
+
+# A certificate for 127.0.0.1 and its key, in files.
+sub _certificate {
+    my $self = shift;
+    my @file = map { $self->folder . "/$_.pem" } qw(certificate key);
+    my $said = _output(
+        qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost),
+        qw(-addext subjectAltName=IP:127.0.0.1),
+        -out    => $file[0],
+        -keyout => $file[1]
+    );
+    croak "Server: openssl: $said" if $?;
+    return \@file;
+}
+
+# What it is to listen on, as servers are told.
+sub _listens { return defined $_[0]{path} ? $_[0]{path} : "127.0.0.1:$_[0]{port}" }
+
+sub _missing_module {
+    my @modules = @_;
+    my $trouble = _output($^X, (map { "-M$_" } @modules), '-e', '1');
+    return $? ? "@modules cannot be loaded: " . ($trouble =~ s/\n.*//sr) : undef;
+}
+
+# uWSGI has a perl of its own inside; it must be the one that the library was built for.
+sub _missing_uwsgi {
+    my $probe = File::Temp->new(SUFFIX => '.psgi');
+    print {$probe} 'use Config; print STDERR "perl: $Config{version} $Config{archname}\n"; sub { [200, [], []] }';
+    CORE::close $probe;
+    my $said = _output(qw(uwsgi --plugins psgi --no-server --need-app --psgi), $probe->filename);
+    return 'uwsgi with its psgi plugin cannot be run' if $said !~ /^perl: (.*)$/m;
+    return $1 eq "$Config{version} $Config{archname}" ? undef : "uwsgi was built for another perl: $1";
+}
+
+# What a command prints; $? is its status.
+sub _output {
+    my @command = @_;
+    my $pid     = open my $out, '-|';
+    croak "Server: fork: $!" if !defined $pid;
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        exec {$command[0]} @command or POSIX::_exit(127);
+    }
+    my $text = do { local $/; readline $out };
+    CORE::close $out;
+    return $text // '';
+}
+
+sub _plackup {
+    my ($self, $psgi, @more) = @_;
+    my @perl = ($^X, '-MPlack::Runner', '-e', 'Plack::Runner->run(@ARGV)', '--');
+    return (@perl, '-s', $self->{name}, qw(-E deployment --listen), $self->_listens, '-a', $psgi, @more);
+}
+
+# The arguments that name a certificate and its key, by what a server calls them.
+sub _tls {
+    my ($certificate, @names) = @_;
+    return if !$certificate;
+    return ('--ssl', 1, map { $names[$_] => $certificate->[$_] } 0, 1);
+}
+
+sub _uwsgi {
+    my ($self, $psgi, $workers, $socket, @certificate) = @_;
+    return (
+        qw(uwsgi --plugins psgi --master --die-on-term --need-app --psgi-enable-psgix-io --disable-logging),
+        $socket,     join(',', $self->_listens, @certificate),
+        '--workers', $workers || 3,
+        '--psgi',    $psgi
+    );
+}
+
+1;

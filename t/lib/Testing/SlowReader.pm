@@ -1,0 +1,31 @@
+package Testing::SlowReader;
+use strict;
+use warnings;
+
+# A client for which little fits on the way: its window and its segments are small, so that the server notices after
+# some 100 KB that nothing is read. What it does not ask for it does not read.
+
+use parent 'Testing::Client';
+use Carp qw(croak);
+use IO::Socket::INET;
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVBUF TCP_MAXSEG inet_aton pack_sockaddr_in);
+
+my $WINDOW  = 4_096;
+my $SEGMENT = 1_400;
+
+# Public methods
+
+sub get {
+    my ($class, $port, $path, %option) = @_;
+    my $socket = IO::Socket::INET->new;
+    socket $socket, AF_INET, SOCK_STREAM, IPPROTO_TCP or croak "SlowReader: $!";
+    setsockopt $socket, SOL_SOCKET,  SO_RCVBUF,  $WINDOW  or croak "SlowReader: $!";
+    setsockopt $socket, IPPROTO_TCP, TCP_MAXSEG, $SEGMENT or croak "SlowReader: $!";
+    connect $socket, pack_sockaddr_in($port, inet_aton('127.0.0.1')) or croak "SlowReader: port $port: $!";
+    my $self = bless
+        {http => $option{http} || '1.1', port => $port, host => "127.0.0.1:$port", socket => $socket},
+        $class;
+    return $self->request($path, %option);
+}
+
+1;

@@ -1,0 +1,43 @@
+package Testing::Twin;
+use strict;
+use warnings;
+
+# The formatter in plain Perl, without a thought of speed: what the native one is compared with, and measured against.
+
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(twin_as_string twin_format_event);
+
+# HTTP::ServerEvent->as_string: characters in, characters out.
+sub twin_as_string {
+    my ($class, %field) = @_;
+    for my $name (qw(event id retry)) {
+        die "Newline or null detected in event type '$field{$name}'. Possible event injection.\n"
+            if defined $field{$name} && $field{$name} =~ /[\r\n\0]/;
+    }
+    my @lines = map { "$_: $field{$_}" } grep { defined $field{$_} } qw(event id retry);
+    my @data  = ref $field{data} eq 'ARRAY' ? @{$field{data}} : $field{data};
+    for my $text (grep { defined } @data) {
+        push @lines, map { "data: $_" } split /\r\n|\r|\n/, $text;
+    }
+    return join("\r\n", @lines) . "\r\n\r\n";
+}
+
+# EventSource::XS::format_event without json and bytes: characters in, UTF-8 out.
+sub twin_format_event {
+    my %field = @_;
+    my @lines;
+    for my $name (qw(comment event id retry data)) {
+        next if !defined $field{$name};
+        my $prefix = $name eq 'comment' ? ': ' : "$name: ";
+        for my $text (ref $field{$name} ? @{$field{$name}} : $field{$name}) {
+            push @lines, map { "$prefix$_" } length $text ? split /\r\n|\r|\n/, $text, -1 : '';
+        }
+    }
+    my $block = join '', map { "$_\n" } @lines, '';
+    $block =~ s/[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/\x{FFFD}/g;
+    utf8::encode($block);
+    return $block;
+}
+
+1;
