@@ -1,0 +1,147 @@
+package EventSource::Error;
+use strict;
+use warnings;
+
+# The exception that this distribution throws when a caller has made a mistake or the system has failed.
+
+our $VERSION = '0.100';
+
+use Carp ();
+use overload
+    '""'     => sub { $_[0]->as_string },
+    'bool'   => sub {1},
+    fallback => 1;
+
+# Public methods
+
+sub as_string {
+    my $self = shift;
+    return "$self->{message} at $self->{file} line $self->{line}.\n";
+}
+
+sub code { return $_[0]{code} }
+
+sub field { return $_[0]{field} }
+
+sub file { return $_[0]{file} }
+
+sub line { return $_[0]{line} }
+
+sub message { return $_[0]{message} }
+
+# Carp finds the caller's line. It trusts the package that throws, and whatever that trusts by @CARP_NOT and @ISA.
+sub throw {
+    my ($class, %error) = @_;
+    local @EventSource::Error::CARP_NOT = scalar caller;
+    my ($file, $line) = Carp::shortmess('') =~ /\A at (.*) line ([0-9]+)/s;
+    die bless {%error, file => $file, line => $line}, $class;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Error - An exception with a code and a field
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Scalar::Util qw(blessed);
+
+    my $hub = EventSource::Hub->new;
+    if (!eval { $hub->publish(news => {id => "two\nlines", data => 'x'}); 1 }) {
+        my $error = $@;
+        die $error if !blessed $error || !$error->isa('EventSource::Error');
+        print 'code ', $error->code, ', field ', $error->field, "\n" if $error->code eq 'invalid';    # code invalid, field id
+    }
+
+=head1 DESCRIPTION
+
+What the modules of this distribution die of. As a string it is the message with the caller's file and line, as C<croak>
+would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code> and L</field>: the text may
+change between releases.
+
+Exceptions of the application, of its server, or of other modules pass through as they are.
+
+=head1 METHODS
+
+=head2 code
+
+    my $code = $error->code;
+
+What kind of failure it is. One of
+
+=over
+
+=item C<invalid>
+
+An argument or a setting has a value that it cannot have. L</field> names it, where one is at fault.
+
+=item C<state>
+
+The call does not fit the state of its object: the stream belongs to another hub, for example.
+
+=item C<unsupported>
+
+This system, server or perl cannot do it.
+
+=item C<unavailable>
+
+The system has no descriptor, no memory or no thread left, or the process is ending. The same call may succeed later.
+
+=item C<timeout>
+
+An answer did not come in time.
+
+=item C<internal>
+
+A defect of this distribution. Please report it.
+
+=back
+
+=head2 field
+
+    my $field = $error->field;
+
+The name of the argument, setting or field of an event that is at fault; C<undef> if there is none.
+
+=head2 file, line
+
+    my ($file, $line) = ($error->file, $error->line);
+
+Where the application made the call.
+
+=head2 message
+
+    my $message = $error->message;
+
+The text without file and line. It begins with the name of the module.
+
+=head2 as_string
+
+    my $text = $error->as_string;
+    my $text = "$error";
+
+The message, file and line, as C<croak> formats them.
+
+=head2 throw
+
+    EventSource::Error->throw(code => 'invalid', field => 'retry', message => 'My::Module: retry must be a number');
+
+Throw an exception at the line that called the package that throws. C<@CARP_NOT> of that package is respected, as by
+L<Carp/croak>.
+
+=head1 SEE ALSO
+
+L<EventSource::Gone>, which ends a handler when its client has left; it is not an error.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut
