@@ -1,4 +1,4 @@
-//! The reactor among clients that do as they are told, at a time that passes as it is told: no sockets, no clock.
+//! Tests of the reactor with scripted clients and a scripted clock: no sockets, no waiting.
 
 mod ending;
 mod hub_client;
@@ -11,6 +11,10 @@ mod shutdown;
 mod subscriptions;
 mod world;
 
+use super::sending::GATHERED;
 use super::*;
-use crate::stream::Framing;
+use crate::stream::{Framing, Lost};
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+use std::time::Duration;
 use world::{settings, World};

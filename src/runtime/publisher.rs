@@ -85,7 +85,7 @@ impl Publisher {
             HubRegistration { hub: link.new_hub(), epoch: Epoch::new(&new_epoch(), key), newest: 0, link };
         let settings = Box::new(self.0.settings.clone());
         registration.link.send(
-            Command::Hub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
+            Command::CreateHub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
             0,
             None,
         );
@@ -201,7 +201,7 @@ impl Drop for Hold {
             .position(|(key, _)| *key == self.key)
             .map(|at| process.registrations.swap_remove(at).1);
         if let Some(registration) = registration {
-            registration.link.send(Command::Leave { hub: registration.hub }, 0, None);
+            registration.link.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }
     }
 }

@@ -137,7 +137,7 @@ pub struct Stream {
     /// What is sent after it. In a box, for only streams that lag have a rest.
     #[allow(clippy::box_collection)] // a pointer is a quarter of the size of an empty VecDeque
     rest: Option<Box<VecDeque<Block>>>,
-    waiting_bytes: usize,
+    buffered_bytes: usize,
     /// When something was sent last; if it is stalled, since when the socket has taken nothing.
     since: Instant,
     is_stalled: bool,
@@ -153,7 +153,7 @@ impl Stream {
             front: Block::default(),
             is_begun: false,
             rest: None,
-            waiting_bytes: 0,
+            buffered_bytes: 0,
             since: now,
             is_stalled: false,
             ending: None,
@@ -170,7 +170,7 @@ impl Stream {
         self.push_unlimited(event);
         let mut lost = Lost::default();
         if self.settings.drop_oldest {
-            while self.waiting_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
+            while self.buffered_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
         }
         lost
     }
@@ -181,23 +181,23 @@ impl Stream {
     }
 
     /// Whether older events may have to be dropped for one of so many bytes.
-    pub fn drops_for(&self, bytes: usize) -> bool {
-        self.settings.drop_oldest && self.waiting_bytes.saturating_add(bytes) > self.settings.max_buffered
+    pub fn would_drop(&self, bytes: usize) -> bool {
+        self.settings.drop_oldest && self.buffered_bytes.saturating_add(bytes) > self.settings.max_buffered
     }
 
     /// Adds what is no event, framed.
-    pub fn push_around(&mut self, bytes: Bytes) {
+    pub fn push_non_event(&mut self, bytes: Bytes) {
         self.add(Block { bytes, ..Block::default() });
     }
 
     /// Adds an event, framed, that is not dropped for newer ones.
-    pub fn push_kept(&mut self, event: Bytes) {
+    pub fn push_undroppable(&mut self, event: Bytes) {
         self.add(Block { bytes: event, is_event: true, may_drop: false });
     }
 
     /// Says that an event that many streams share is on its way, and what is left of it. Nothing else waits.
-    pub fn go_on_with(&mut self, rest: Bytes) {
-        self.push_kept(rest);
+    pub fn continue_with(&mut self, rest: Bytes) {
+        self.push_undroppable(rest);
         self.is_begun = true;
     }
 
@@ -205,7 +205,7 @@ impl Stream {
         if block.bytes.is_empty() {
             return;
         }
-        self.waiting_bytes += block.bytes.len();
+        self.buffered_bytes += block.bytes.len();
         if self.front.bytes.is_empty() {
             self.front = block;
         } else {
@@ -230,7 +230,7 @@ impl Stream {
             Some(dropped) => dropped,
             None => return false,
         };
-        self.waiting_bytes -= dropped.bytes.len();
+        self.buffered_bytes -= dropped.bytes.len();
         lost.events += 1;
         lost.bytes += dropped.bytes.len();
         true
@@ -247,13 +247,13 @@ impl Stream {
     }
 
     /// How many bytes wait.
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
     }
 
     /// Whether all is sent and nothing more will come.
     pub fn is_done(&self) -> bool {
-        self.ending.is_some() && self.waiting_bytes == 0
+        self.ending.is_some() && self.buffered_bytes == 0
     }
 
     /// Puts what is to be sent next into `blocks`, and says how many there are.
@@ -265,9 +265,9 @@ impl Stream {
 
     /// Forgets what was sent, and says how many events have been sent to their end. More may have been sent than waits
     /// here: of what many streams share.
-    pub fn sent(&mut self, bytes: usize, now: Instant) -> usize {
+    pub fn advance(&mut self, bytes: usize, now: Instant) -> usize {
         let mut events = 0;
-        let own = bytes.min(self.waiting_bytes);
+        let own = bytes.min(self.buffered_bytes);
         let mut rest = own;
         while rest > 0 && rest >= self.front.bytes.len() {
             rest -= self.front.bytes.len();
@@ -283,7 +283,7 @@ impl Stream {
             self.rest = None;
         }
         if bytes > 0 {
-            self.waiting_bytes -= own;
+            self.buffered_bytes -= own;
             self.since = now;
             self.is_stalled = false;
         }
@@ -291,7 +291,7 @@ impl Stream {
     }
 
     /// Says that the socket took nothing.
-    pub fn stalled(&mut self, now: Instant) {
+    pub fn set_stalled(&mut self, now: Instant) {
         if !self.is_stalled {
             self.is_stalled = true;
             self.since = now;
@@ -299,7 +299,7 @@ impl Stream {
     }
 
     /// Since when the socket has taken nothing.
-    pub fn stalled_at(&self) -> Option<Instant> {
+    pub fn stalled_since(&self) -> Option<Instant> {
         Some(self.since).filter(|_| self.is_stalled)
     }
 
@@ -311,14 +311,14 @@ impl Stream {
         let rest = std::mem::take(&mut self.rest);
         let rest = rest.iter().flat_map(|rest| rest.iter());
         let events = std::iter::once(&front).chain(rest).filter(|block| block.is_event).count();
-        Lost { events, bytes: std::mem::take(&mut self.waiting_bytes) }
+        Lost { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 
     /// When the next thing will be due, if nothing happens before.
     pub fn next_due(&self) -> Option<Instant> {
-        match self.stalled_at() {
+        match self.stalled_since() {
             Some(since) => Some(after(since, self.settings.timeout)),
-            None if self.waiting_bytes > 0 => None,
+            None if self.buffered_bytes > 0 => None,
             None => self.settings.keepalive.map(|quiet| after(self.since, quiet)),
         }
     }

@@ -118,11 +118,11 @@ proptest! {
                 }
                 Step::Around(size) => {
                     naive.add(&text(*size), false);
-                    stream.push_around(text(*size).into());
+                    stream.push_non_event(text(*size).into());
                 }
                 Step::Send(part) => {
                     let bytes = naive.waiting().len() * part / 100;
-                    prop_assert_eq!(stream.sent(bytes, Instant::now()), naive.sent(bytes));
+                    prop_assert_eq!(stream.advance(bytes, Instant::now()), naive.sent(bytes));
                 }
                 Step::Discard => {
                     let events = naive.blocks.iter().filter(|(_, is_event)| *is_event).count();
@@ -130,7 +130,7 @@ proptest! {
                     naive = Naive::default();
                 }
             }
-            prop_assert_eq!(stream.waiting_bytes(), naive.waiting().len());
+            prop_assert_eq!(stream.buffered_bytes(), naive.waiting().len());
             prop_assert_eq!(gathered(&stream, 1000), naive.waiting());
             let first: Vec<u8> = naive.blocks.iter().take(3).flat_map(|(bytes, _)| bytes.clone()).skip(naive.begun).collect();
             prop_assert_eq!(gathered(&stream, 3), first);
@@ -149,16 +149,16 @@ fn what_is_sent_in_two_parts_is_what_was_pushed_wherever_it_is_cut() {
                 if is_event {
                     assert_eq!(stream.push(Bytes::from_static(bytes)), Lost::default());
                 } else {
-                    stream.push_around(Bytes::from_static(bytes));
+                    stream.push_non_event(Bytes::from_static(bytes));
                 }
             }
             assert_eq!(gathered(&stream, 64), whole);
-            let ended = stream.sent(first, Instant::now());
+            let ended = stream.advance(first, Instant::now());
             assert_eq!(gathered(&stream, 64), &whole[first..]);
-            let ended = ended + stream.sent(second - first, Instant::now());
+            let ended = ended + stream.advance(second - first, Instant::now());
             assert_eq!(gathered(&stream, 64), &whole[second..]);
             assert_eq!(ended, [7, 12].iter().filter(|end| second >= **end).count());
-            assert_eq!(stream.waiting_bytes(), whole.len() - second);
+            assert_eq!(stream.buffered_bytes(), whole.len() - second);
             assert_eq!(stream.discard(), lost(2 - ended, whole.len() - second));
             assert_eq!(gathered(&stream, 64), b"");
         }
@@ -174,7 +174,7 @@ fn no_more_blocks_are_gathered_than_there_is_room_for() {
     for most in 0..12 {
         assert_eq!(gathered(&stream, most).len(), 2 * most.min(10));
     }
-    stream.sent(1, Instant::now());
+    stream.advance(1, Instant::now());
     assert_eq!(gathered(&stream, 2), b"yxy");
 }
 
@@ -197,15 +197,15 @@ fn the_oldest_that_may_be_dropped_is_dropped() {
         let mut stream = stream(10, true);
         for text in waiting {
             match text.strip_prefix('+') {
-                Some(text) => stream.push_around(Bytes::from_static(text.as_bytes())),
+                Some(text) => stream.push_non_event(Bytes::from_static(text.as_bytes())),
                 // Not dropped yet, whatever waits.
                 None => {
                     stream.add(Block { bytes: Bytes::from_static(text.as_bytes()), is_event: true, may_drop: true })
                 }
             }
         }
-        stream.sent(sent, Instant::now());
-        let before = stream.waiting_bytes() + pushed.len();
+        stream.advance(sent, Instant::now());
+        let before = stream.buffered_bytes() + pushed.len();
         let lost = stream.push(Bytes::from_static(pushed.as_bytes()));
         assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{waiting:?}");
         assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{waiting:?}");
@@ -218,7 +218,7 @@ fn without_leave_nothing_is_dropped() {
     for _ in 0..100 {
         assert_eq!(stream.push(Bytes::from_static(b"event")), Lost::default());
     }
-    assert_eq!(stream.waiting_bytes(), 500);
+    assert_eq!(stream.buffered_bytes(), 500);
 }
 
 #[test]
@@ -232,21 +232,21 @@ fn what_is_due_when() {
     stream.push(Bytes::from_static(b"event"));
     assert_eq!((stream.next_due(), stream.due(at(1000))), (None, Due::Nothing), "it has not been tried");
 
-    stream.stalled(at(20));
-    stream.stalled(at(50));
-    assert_eq!(stream.stalled_at(), Some(at(20)), "the first time counts");
+    stream.set_stalled(at(20));
+    stream.set_stalled(at(50));
+    assert_eq!(stream.stalled_since(), Some(at(20)), "the first time counts");
     assert_eq!((stream.next_due(), stream.due(at(79))), (Some(at(80)), Due::Nothing));
     assert_eq!(stream.due(at(80)), Due::Timeout);
 
-    stream.sent(0, at(70));
-    assert_eq!(stream.stalled_at(), Some(at(20)), "nothing was taken");
-    stream.sent(1, at(70));
-    assert_eq!((stream.stalled_at(), stream.next_due()), (None, None), "something was taken");
-    stream.stalled(at(70));
+    stream.advance(0, at(70));
+    assert_eq!(stream.stalled_since(), Some(at(20)), "nothing was taken");
+    stream.advance(1, at(70));
+    assert_eq!((stream.stalled_since(), stream.next_due()), (None, None), "something was taken");
+    stream.set_stalled(at(70));
     stream.push(Bytes::from_static(b"another"));
     assert_eq!(stream.due(at(130)), Due::Timeout, "what is pushed meanwhile changes nothing");
 
-    stream.sent(11, at(100));
+    stream.advance(11, at(100));
     assert_eq!((stream.next_due(), stream.due(at(115))), (Some(at(115)), Due::Keepalive), "all was taken");
 }
 
@@ -266,9 +266,9 @@ fn a_stream_is_done_when_all_is_sent_and_it_was_told_to_end() {
     stream.end(Reason::Server);
     stream.end(Reason::Application);
     assert_eq!((stream.ending(), stream.is_done()), (Some(Reason::Server), false));
-    stream.sent(4, Instant::now());
+    stream.advance(4, Instant::now());
     assert!(!stream.is_done());
-    stream.sent(1, Instant::now());
+    stream.advance(1, Instant::now());
     assert!(stream.is_done());
 }
 
@@ -277,10 +277,10 @@ fn what_was_given_up_leaves_nothing_behind() {
     let now = Instant::now();
     let mut stream = stream(4, true);
     stream.push(Bytes::from_static(b"event"));
-    stream.sent(2, now);
-    stream.stalled(now);
+    stream.advance(2, now);
+    stream.set_stalled(now);
     assert_eq!(stream.discard(), lost(1, 3));
-    assert_eq!((stream.waiting_bytes(), stream.stalled_at()), (0, None));
+    assert_eq!((stream.buffered_bytes(), stream.stalled_since()), (0, None));
     stream.push(Bytes::from_static(b"next"));
     assert_eq!(stream.push(Bytes::from_static(b"last")), lost(1, 4), "of the next nothing is sent");
 }

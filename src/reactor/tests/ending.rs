@@ -460,7 +460,7 @@ fn a_stream_that_another_process_has_too_is_shut_down_only_by_the_application() 
     assert_eq!((world.received(stream), world.client(stream).is_finished), (String::new(), false));
 
     for (told, is_shut_down) in [
-        (Command::Finish { within: Duration::from_secs(1) }, false),
+        (Command::ShutDown { within: Duration::from_secs(1) }, false),
         (
             Command::End {
                 stream: StreamId { slot: 0, serial: 1 },

@@ -85,7 +85,7 @@ impl Run {
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
         let subscription = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.subscription);
-        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_over());
+        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_finished());
         assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
     }
@@ -180,10 +180,10 @@ impl Run {
                 self.publish();
                 self.pass(Duration::from_secs(6));
             }
-            1 => self.world.tell(Command::Finish { within: Duration::from_secs(5) }),
+            1 => self.world.tell(Command::ShutDown { within: Duration::from_secs(5) }),
             2 => {
                 self.publish();
-                self.world.tell(Command::Leave { hub: HUB });
+                self.world.tell(Command::CloseHub { hub: HUB });
             }
             _ => {}
         }

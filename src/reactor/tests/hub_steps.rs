@@ -76,7 +76,11 @@ impl Run {
         let is_changing = rng.bool();
         let mut world = World::new();
         for name in [HUB, OTHER_HUB] {
-            world.tell(Command::Hub { hub: name, epoch: Epoch::new(EPOCH, None), settings: Box::new(hub.clone()) });
+            world.tell(Command::CreateHub {
+                hub: name,
+                epoch: Epoch::new(EPOCH, None),
+                settings: Box::new(hub.clone()),
+            });
         }
         let neighbour = Self::open_neighbour(&mut world);
         Self {
@@ -176,7 +180,7 @@ impl Run {
     pub(super) fn follows(&mut self, stream: usize) -> bool {
         let id = self.world.accounts[stream].id;
         let subscription = self.world.reactor.entry(id).and_then(|entry| entry.subscription.as_deref());
-        subscription.map_or(false, |subscription| !subscription.is_over())
+        subscription.map_or(false, |subscription| !subscription.is_finished())
     }
 
     /// Whether a stream is ending, or has ended.
@@ -267,7 +271,7 @@ impl Run {
         }
         // Some handlers go on for longer than a stream waits for them.
         if again > 0 && self.rng.u8(..8) > 0 {
-            self.world.tell(Command::Begin { stream: self.world.accounts[stream].id });
+            self.world.tell(Command::BeginSubscription { stream: self.world.accounts[stream].id });
             self.see_who_has_begun();
         }
     }
@@ -346,7 +350,7 @@ impl Run {
         let entry = self.world.reactor.entry(id);
         let (is_open, buffered) = entry.map_or((false, 0), |entry| {
             let ends = entry.stream.ending().is_some();
-            (!ends, entry.stream.waiting_bytes())
+            (!ends, entry.stream.buffered_bytes())
         });
         if is_open && !self.is_drained {
             self.naive.expire(self.world.now);
@@ -410,7 +414,7 @@ impl Run {
         let event = format!("data: pushed {}\r\n\r\n", self.pushed);
         if self.visitors.iter().flat_map(|visitor| &visitor.connection).any(|of| of.stream == stream && of.follows) {
             // As a handle does.
-            self.world.tell(Command::Begin { stream: self.world.accounts[stream].id });
+            self.world.tell(Command::BeginSubscription { stream: self.world.accounts[stream].id });
             self.see_who_has_begun();
             self.world.push(stream, &framing.frame(event.as_bytes()));
         }

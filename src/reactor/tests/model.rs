@@ -202,7 +202,7 @@ impl Run {
             }
             Step::Turn => self.world.turn(),
             Step::Pass(time) => self.world.pass(Duration::from_millis(*time)),
-            Step::Finish(within) => self.world.tell(Command::Finish { within: Duration::from_millis(*within) }),
+            Step::Finish(within) => self.world.tell(Command::ShutDown { within: Duration::from_millis(*within) }),
         }
     }
 

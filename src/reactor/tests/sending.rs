@@ -23,7 +23,7 @@ fn a_time_without_end_is_a_time_as_any_other() {
     let quiet = world.open(endless, "head");
     world.client(stuck).always = Some(Err(libc::EAGAIN));
     world.pass(Duration::from_secs(365 * 24 * 60 * 60));
-    world.tell(Command::Finish { within: for_ever });
+    world.tell(Command::ShutDown { within: for_ever });
     world.pass(Duration::from_secs(1));
     assert_eq!([waits, stuck, quiet].map(|stream| world.accounts[stream].ended), [None, None, Some(Reason::Server)]);
 }
@@ -92,7 +92,7 @@ fn a_client_that_takes_nothing_for_too_long_is_given_up_and_one_that_takes_a_lit
     }
     assert_eq!([dead, slow].map(|stream| world.accounts[stream].ended), [Some(Reason::Timeout), None]);
     assert_eq!(world.received(slow), "a long he");
-    assert!(world.longest_delay >= Duration::from_secs(50), "{:?}", world.longest_delay);
+    assert!(world.longest_stall >= Duration::from_secs(50), "{:?}", world.longest_stall);
 }
 
 #[test]

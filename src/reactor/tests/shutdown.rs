@@ -3,7 +3,7 @@
 use super::*;
 
 fn finish(world: &mut World, within: Duration) {
-    world.tell(Command::Finish { within });
+    world.tell(Command::ShutDown { within });
 }
 
 #[test]

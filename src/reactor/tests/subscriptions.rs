@@ -17,7 +17,7 @@ fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let total_history = Bounds { events: 10 * events, ..history };
     let settings = hub::Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false };
-    world.tell(Command::Hub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
+    world.tell(Command::CreateHub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
     world
 }
 
@@ -31,7 +31,7 @@ fn another_hub(world: &mut World) -> HubId {
         gap_event: "gap".into(),
         opaque_ids: false,
     };
-    world.tell(Command::Hub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
+    world.tell(Command::CreateHub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
     HUB + 1
 }
 
@@ -106,7 +106,7 @@ fn came(world: &mut World, stream: usize) -> String {
 }
 
 fn counts(world: &mut World) -> hub::Counts {
-    world.tell(Command::Ask { hub: HUB, ticket: 1, channel: (*b"c").into() });
+    world.tell(Command::Count { hub: HUB, request_id: 1, channel: (*b"c").into() });
     world.settle();
     world.counts.expect("it has answered")
 }
@@ -250,8 +250,8 @@ fn a_hub_that_is_drained_sends_its_streams_away_one_by_one_and_takes_no_more() {
 fn a_stream_that_ends_is_sent_what_was_published_before() {
     type End = fn(&mut World, usize);
     let closes: End = |world, stream| world.end(stream, Reason::Application, Ending::Flush);
-    let hub_leaves: End = |world, _| world.tell(Command::Leave { hub: HUB });
-    let process_ends: End = |world, _| world.tell(Command::Finish { within: Duration::from_secs(5) });
+    let hub_leaves: End = |world, _| world.tell(Command::CloseHub { hub: HUB });
+    let process_ends: End = |world, _| world.tell(Command::ShutDown { within: Duration::from_secs(5) });
     let is_refused: End = |world, stream| world.tell(Command::Refuse { stream: world.accounts[stream].id });
     for end in [closes, hub_leaves, process_ends, is_refused] {
         for is_slow in [false, true] {
@@ -442,8 +442,8 @@ fn nothing_is_left_of_hubs_that_are_dropped() {
             gap_event: "gap".into(),
             opaque_ids: false,
         };
-        world.tell(Command::Hub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
-        world.tell(Command::Leave { hub });
+        world.tell(Command::CreateHub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
+        world.tell(Command::CloseHub { hub });
     }
     assert_eq!(world.reactor.hubs.len(), 1);
 }
@@ -468,7 +468,7 @@ fn a_held_stream_is_sent_nothing_before_its_handler_returns() {
     world.settle();
     assert_eq!(came(&mut world, stream), "head", "but for the head");
     assert_eq!(counts(&mut world).streams, 1, "though it counts");
-    world.tell(Command::Begin { stream: world.accounts[stream].id });
+    world.tell(Command::BeginSubscription { stream: world.accounts[stream].id });
     publish(&mut world, 3..=3);
     world.settle();
     assert_eq!(came(&mut world, stream), "id: e-0\n\n1.2.3.");
@@ -521,7 +521,7 @@ fn a_held_stream_that_ends_is_sent_what_it_subscribed_to() {
 /// How many bytes are buffered for a stream alone.
 fn buffered(world: &mut World, stream: usize) -> usize {
     let id = world.accounts[stream].id;
-    world.reactor.entry(id).map_or(0, |entry| entry.stream.waiting_bytes())
+    world.reactor.entry(id).map_or(0, |entry| entry.stream.buffered_bytes())
 }
 
 #[test]
@@ -530,8 +530,8 @@ fn a_client_that_never_reads_has_no_backlog_buffered_whatever_becomes_of_its_str
     let acts: [Act; 6] = [
         ("nothing", |_, _| {}),
         ("a drain", |world, _| world.tell(Command::Drain { hub: HUB, within: Duration::ZERO })),
-        ("the end of the process", |world, _| world.tell(Command::Finish { within: Duration::from_secs(5) })),
-        ("a dropped hub", |world, _| world.tell(Command::Leave { hub: HUB })),
+        ("the end of the process", |world, _| world.tell(Command::ShutDown { within: Duration::from_secs(5) })),
+        ("a dropped hub", |world, _| world.tell(Command::CloseHub { hub: HUB })),
         ("a close", |world, stream| world.end(stream, Reason::Application, Ending::Flush)),
         ("unsubscribing", |world, stream| {
             world.tell(Command::Unsubscribe { stream: world.accounts[stream].id, topics: None });
@@ -566,7 +566,7 @@ fn a_hub_that_was_dropped_is_there_until_its_last_stream_has_been_sent_everythin
     let [slow, quick] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.client(slow).always = Some(Err(libc::EAGAIN));
     publish(&mut world, 1..=3);
-    world.tell(Command::Leave { hub: HUB });
+    world.tell(Command::CloseHub { hub: HUB });
     world.settle();
     assert!(came(&mut world, quick).starts_with("retry: "));
     assert_eq!((world.accounts[quick].ended, world.reactor.hubs.len()), (Some(Reason::Application), 1));

@@ -62,13 +62,13 @@ impl Script {
 impl Io for Script {
     type Socket = Socket;
 
-    fn add(&mut self, socket: &Socket, _: StreamId) -> io::Result<()> {
+    fn register(&mut self, socket: &Socket, _: StreamId) -> io::Result<()> {
         let client = self.open(socket);
         client.is_added = client.add_fails.is_none();
         client.add_fails.map_or(Ok(()), |errno| Err(failed(errno)))
     }
 
-    fn ask_writable(&mut self, socket: &Socket, _: StreamId, writable: bool) -> io::Result<()> {
+    fn watch_writable(&mut self, socket: &Socket, _: StreamId, writable: bool) -> io::Result<()> {
         let client = self.open(socket);
         if !client.is_added {
             return Err(failed(libc::ENOENT));
@@ -94,7 +94,7 @@ impl Io for Script {
         }
     }
 
-    fn drain(&mut self, socket: &Socket) -> io::Result<usize> {
+    fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {
         let client = self.open(socket);
         client.drain_calls += 1;
         assert!(client.drain_calls < 1_000_000, "one client holds all others up");
@@ -106,7 +106,7 @@ impl Io for Script {
         !self.is_short
     }
 
-    fn finish(&mut self, socket: &Socket) {
+    fn shutdown(&mut self, socket: &Socket) {
         self.open(socket).is_finished = true;
     }
 
@@ -141,7 +141,7 @@ pub(crate) struct World {
     pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) finished: usize,
-    pub(crate) longest_delay: Duration,
+    pub(crate) longest_stall: Duration,
     free: Vec<u32>,
     used: u32,
     /// The streams that were not closed when that was looked at last.
@@ -169,7 +169,7 @@ impl World {
             accounts: Vec::new(),
             counts: None,
             finished: 0,
-            longest_delay: Duration::ZERO,
+            longest_stall: Duration::ZERO,
             free: Vec::new(),
             used: 0,
             living: Vec::new(),
@@ -300,9 +300,9 @@ impl World {
         let answers: Vec<Answer> = self.reactor.answers().collect();
         for answer in answers {
             match answer {
-                Answer::Added { stream, bytes } => self.living(stream).added_bytes += bytes,
-                Answer::Sent { stream, bytes, events, shared } => {
-                    self.living(stream).added_bytes += shared;
+                Answer::Buffered { stream, bytes } => self.living(stream).added_bytes += bytes,
+                Answer::Sent { stream, bytes, events, log_bytes } => {
+                    self.living(stream).added_bytes += log_bytes;
                     let sent = &mut self.living(stream).sent;
                     sent.bytes += bytes;
                     sent.events += events;
@@ -326,10 +326,10 @@ impl World {
                     let account = self.living(stream);
                     assert!(account.ended.is_none(), "only what goes on can be stalled");
                 }
-                Answer::Delayed { time } => self.longest_delay = self.longest_delay.max(time),
+                Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
-                Answer::Topics { .. } => {} // for the one who counts them
-                Answer::Finished => self.finished += 1,
+                Answer::TopicsRemoved { .. } => {} // for the one who counts them
+                Answer::ShutdownComplete => self.finished += 1,
             }
         }
         self.check();
@@ -352,7 +352,7 @@ impl World {
         for account in living.iter().map(|stream| &accounts[*stream]) {
             let entry = reactor.entry(account.id);
             assert_eq!(entry.is_none(), account.is_closed);
-            let waiting = entry.map_or(0, |entry| entry.stream.waiting_bytes());
+            let waiting = entry.map_or(0, |entry| entry.stream.buffered_bytes());
             assert_eq!(
                 account.pushed_bytes + account.added_bytes,
                 account.sent.bytes + account.lost.bytes + waiting,
