@@ -25,10 +25,11 @@ pub(super) struct HubRegistration {
 }
 
 /// A hub as the application holds it, in one thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Publisher(Arc<Hold>);
 
 /// What all threads' copies of a hub have together: who lets go of it last leaves the hub.
+#[derive(Debug)]
 struct Hold {
     key: u64,
     settings: Settings,
@@ -37,6 +38,7 @@ struct Hold {
 }
 
 /// What is published, but for its bytes.
+#[derive(Debug)]
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],

@@ -161,14 +161,14 @@ impl Counts {
 }
 
 /// Ends of streams that one interpreter is to be told, and a descriptor that says that there are some.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Mailbox {
     letters: VecDeque<(StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
 /// Places in the reactor.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slots {
     free: Vec<u32>,
     used: u32,
@@ -189,6 +189,7 @@ fn next_serial(serials: &AtomicU32) -> u32 {
 }
 
 /// The way to a reactor.
+#[derive(Debug)]
 pub(super) struct ReactorHandle {
     commands: Sender<Envelope>,
     /// The reactor takes from a clone. This one is for what is sent to a reactor that has died.

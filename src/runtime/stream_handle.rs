@@ -22,6 +22,7 @@ const QUICK: Duration = Duration::from_secs(1);
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
+#[derive(Debug)]
 pub struct Opening<'a> {
     /// The client's connection; without it events wait until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
@@ -62,6 +63,7 @@ enum Hold {
 }
 
 /// A stream as the application holds it, in one thread.
+#[derive(Debug)]
 pub struct StreamHandle {
     link: Arc<ReactorHandle>,
     state: Arc<StreamState>,
