@@ -1,13 +1,17 @@
 //! Tests of the reactor with scripted clients and a scripted clock: no sockets, no waiting.
 
 mod ending;
+mod held;
 mod hub_client;
 mod hub_model;
 mod hub_naive;
 mod hub_steps;
+mod hub_world;
+mod hubs;
 mod model;
 mod sending;
 mod shutdown;
+mod socket_errors;
 mod subscriptions;
 mod world;
 
