@@ -25,11 +25,11 @@ pub(super) struct Sockets {
 impl Io for Sockets {
     type Socket = OwnedFd;
 
-    fn add(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
+    fn register(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
         self.epoll.add(socket.as_fd(), stream.into())
     }
 
-    fn ask_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
+    fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
         self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
     }
 
@@ -37,11 +37,11 @@ impl Io for Sockets {
         socket::send(socket.as_fd(), blocks)
     }
 
-    fn drain(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+    fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         socket::drain(socket.as_fd(), &mut self.scratch)
     }
 
-    fn finish(&mut self, socket: &OwnedFd) {
+    fn shutdown(&mut self, socket: &OwnedFd) {
         socket::finish(socket.as_fd());
     }
 
@@ -138,7 +138,7 @@ impl EventLoop {
                     _ => {}
                 }
             }
-            if let Command::Release { stream } = command {
+            if let Command::ReleaseState { stream } = command {
                 self.release(stream);
             }
             self.reactor.apply(command, socket, now);
@@ -172,7 +172,7 @@ impl EventLoop {
         let Self { reactor, link, inbox, ready, .. } = self;
         let may_sleep = !reactor.is_busy() && link.waker.may_sleep(|| inbox.is_empty());
         if may_sleep {
-            reactor.rest();
+            reactor.shrink();
         }
         let time = match reactor.next_due() {
             _ if !may_sleep => Some(Duration::ZERO),
@@ -209,14 +209,14 @@ impl EventLoop {
             has_changed = true;
             let state = |stream| state_of(states, stream);
             match answer {
-                Answer::Added { stream, bytes } => {
+                Answer::Buffered { stream, bytes } => {
                     counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
                     count(&counts.consumed, bytes as u64);
                     if let Some(state) = state(stream) {
                         state.add(bytes);
                     }
                 }
-                Answer::Sent { stream, bytes, events, shared } => {
+                Answer::Sent { stream, bytes, events, log_bytes: shared } => {
                     if shared > 0 {
                         counts.accepted.fetch_add(shared as u64, Ordering::Relaxed);
                         count(&counts.consumed, shared as u64);
@@ -259,14 +259,16 @@ impl EventLoop {
                     }
                     link.free(stream);
                 }
-                Answer::Delayed { time } => delay = delay.max(time),
-                Answer::Counted { ticket, counts, subscribers } => link.answer(ticket, *counts, subscribers),
-                Answer::Topics { stream, fewer } => {
+                Answer::Unstalled { stalled_for } => delay = delay.max(stalled_for),
+                Answer::Counted { request_id: ticket, counts, subscribers } => {
+                    link.answer(ticket, *counts, subscribers)
+                }
+                Answer::TopicsRemoved { stream, count: fewer } => {
                     if let Some(state) = state(stream) {
                         state.remove_topics(fewer);
                     }
                 }
-                Answer::Finished => link.tell_finished(),
+                Answer::ShutdownComplete => link.tell_finished(),
             }
         }
         if has_changed {

@@ -182,7 +182,7 @@ fn finish_in(mut process: MutexGuard<'_, Process>) {
     process.is_finishing = true;
     drop(process);
     let within = Duration::from_millis(LINGER.load(Ordering::Acquire));
-    link.send(Command::Finish { within }, 0, None);
+    link.send(Command::ShutDown { within }, 0, None);
     // The reactor keeps the time; it is not kept waiting by anything.
     link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
 }

@@ -25,10 +25,11 @@ pub(super) struct HubRegistration {
 }
 
 /// A hub as the application holds it, in one thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Publisher(Arc<Hold>);
 
 /// What all threads' copies of a hub have together: who lets go of it last leaves the hub.
+#[derive(Debug)]
 struct Hold {
     key: u64,
     settings: Settings,
@@ -37,6 +38,7 @@ struct Hold {
 }
 
 /// What is published, but for its bytes.
+#[derive(Debug)]
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
@@ -85,7 +87,7 @@ impl Publisher {
             HubRegistration { hub: link.new_hub(), epoch: Epoch::new(&new_epoch(), key), newest: 0, link };
         let settings = Box::new(self.0.settings.clone());
         registration.link.send(
-            Command::Hub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
+            Command::CreateHub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
             0,
             None,
         );
@@ -201,7 +203,7 @@ impl Drop for Hold {
             .position(|(key, _)| *key == self.key)
             .map(|at| process.registrations.swap_remove(at).1);
         if let Some(registration) = registration {
-            registration.link.send(Command::Leave { hub: registration.hub }, 0, None);
+            registration.link.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }
     }
 }

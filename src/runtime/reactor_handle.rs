@@ -161,14 +161,14 @@ impl Counts {
 }
 
 /// Ends of streams that one interpreter is to be told, and a descriptor that says that there are some.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Mailbox {
     letters: VecDeque<(StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
 /// Places in the reactor.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slots {
     free: Vec<u32>,
     used: u32,
@@ -189,6 +189,7 @@ fn next_serial(serials: &AtomicU32) -> u32 {
 }
 
 /// The way to a reactor.
+#[derive(Debug)]
 pub(super) struct ReactorHandle {
     commands: Sender<Envelope>,
     /// The reactor takes from a clone. This one is for what is sent to a reactor that has died.
@@ -383,7 +384,7 @@ impl ReactorHandle {
     pub(super) fn ask(&self, hub: HubId, channel: &[u8], time: Duration) -> Option<(hub::Counts, usize)> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         lock(&self.counted).insert(ticket, None);
-        self.send(Command::Ask { hub, ticket, channel: channel.into() }, 0, None);
+        self.send(Command::Count { hub, request_id: ticket, channel: channel.into() }, 0, None);
         let is_there = || matches!(lock(&self.counted).get(&ticket), Some(Some(_)));
         self.wait(time, || is_there() || self.is_dead());
         lock(&self.counted).remove(&ticket).flatten()
@@ -513,7 +514,7 @@ mod tests {
         let (link, inbox) = link();
         assert_eq!(link.ask(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
         let ticket = match inbox.recv().map(|envelope| envelope.command) {
-            Ok(Command::Ask { ticket, .. }) => ticket,
+            Ok(Command::Count { request_id: ticket, .. }) => ticket,
             other => panic!("it asked otherwise: {}", other.is_ok()),
         };
         link.answer(ticket, hub::Counts::default(), 7);

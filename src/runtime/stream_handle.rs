@@ -22,6 +22,7 @@ const QUICK: Duration = Duration::from_secs(1);
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
+#[derive(Debug)]
 pub struct Opening<'a> {
     /// The client's connection; without it events wait until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
@@ -62,6 +63,7 @@ enum Hold {
 }
 
 /// A stream as the application holds it, in one thread.
+#[derive(Debug)]
 pub struct StreamHandle {
     link: Arc<ReactorHandle>,
     state: Arc<StreamState>,
@@ -252,7 +254,7 @@ impl StreamHandle {
     /// Makes what was subscribed to effective, if that is held.
     fn begin(&mut self) {
         if self.hold == Hold::Held && self.generation == generation() {
-            self.link.send(Command::Begin { stream: self.stream }, 0, None);
+            self.link.send(Command::BeginSubscription { stream: self.stream }, 0, None);
             self.hold = Hold::Off;
         }
     }
@@ -417,7 +419,7 @@ impl Drop for StreamHandle {
         self.release();
         if self.state.is_kept() && self.generation == generation() && !self.state.is_end_wanted() {
             // Another thread may hold it yet: the reactor sees that.
-            self.link.send(Command::Release { stream: self.stream }, 0, None);
+            self.link.send(Command::ReleaseState { stream: self.stream }, 0, None);
         }
         if self.generation != generation() {
             if let Some((number, cookie)) = self.state.take_socket() {
