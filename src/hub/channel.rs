@@ -78,7 +78,7 @@ impl Channel {
     /// Through which sequence number its log has evicted anything, if it has evicted something after a time; else 0.
     pub(super) fn forgotten_since(&self, clock: u64) -> u64 {
         if self.evicted_at > clock {
-            self.log.forgotten()
+            self.log.evicted_through()
         } else {
             0
         }

@@ -78,8 +78,8 @@ impl<'a> Source<'a> {
     /// The events of a log after one sequence number, through another. If the log has evicted some of them, and that is
     /// wanted, only the newest of each key.
     pub(super) fn of(log: &'a Log, after: u64, until: u64, conflates: bool) -> Option<Self> {
-        if conflates && log.forgotten() > after {
-            return Some(Self::Newest(Box::new(log.newest_after(after).take_while(move |event| event.seq <= until))));
+        if conflates && log.evicted_through() > after {
+            return Some(Self::Newest(Box::new(log.latest_after(after).take_while(move |event| event.seq <= until))));
         }
         let events = log.between(after, until);
         (events.len() > 0).then(|| Self::All(events))

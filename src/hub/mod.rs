@@ -394,8 +394,8 @@ impl Hub {
         let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
         let gone = self.tombstones.forgotten(|name, _| name.map_or(true, |name| glob.matches(name)));
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
-        let forgotten = Evictions::new(self.evictions, logs().map(Log::forgotten).fold(gone, u64::max));
-        let lost = logs().map(Log::lost).fold(gone, u64::max);
+        let forgotten = Evictions::new(self.evictions, logs().map(Log::evicted_through).fold(gone, u64::max));
+        let lost = logs().map(Log::discarded_through).fold(gone, u64::max);
         let at =
             self.patterns.insert(Pattern { glob, channels, subscribers: SubscriberList::default(), forgotten, lost });
         for channel in &self.patterns[at].channels {
@@ -424,7 +424,7 @@ impl Hub {
                     for pattern in channel.patterns {
                         self.patterns[pattern].channels.remove(&at);
                     }
-                    let evicted = Evicted { through: channel.log.forgotten(), clock: channel.evicted_at };
+                    let evicted = Evicted { through: channel.log.evicted_through(), clock: channel.evicted_at };
                     self.tombstones.insert(channel.name, evicted);
                 }
             }
@@ -455,13 +455,13 @@ impl Hub {
                 channel.has_grown = false;
                 // With the last of its events it may vanish.
                 while self.channels.get(at).map_or(false, |channel| channel.log.is_over(&history)) {
-                    self.change_log(at, |log| log.drop_oldest(&history));
+                    self.change_log(at, |log| log.evict_first(&history));
                 }
             }
         }
         while self.is_too_much(&total_history) {
             match self.oldest.iter().next() {
-                Some(&(_, at)) => self.change_log(at, Log::lose_first),
+                Some(&(_, at)) => self.change_log(at, Log::discard_first),
                 None => break,
             }
         }
@@ -495,7 +495,7 @@ impl Hub {
             if seq > self.offered || !self.is_old(at, now) {
                 break;
             }
-            self.change_log(at, Log::lose_first);
+            self.change_log(at, Log::discard_first);
         }
     }
 
@@ -514,10 +514,10 @@ impl Hub {
     fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
         let channel = &mut self.channels[at];
         let log = &mut channel.log;
-        let (first, held, forgotten_before) = (log.first(), log.held(), log.forgotten());
+        let (first, held, forgotten_before) = (log.first(), log.held(), log.evicted_through());
         change(log);
         let (now_first, now_held) = (log.first(), log.held());
-        let (forgotten, lost) = (log.forgotten(), log.lost());
+        let (forgotten, lost) = (log.evicted_through(), log.discarded_through());
         let has_evicted = forgotten > forgotten_before;
         if has_evicted {
             self.evictions += 1;

@@ -22,7 +22,7 @@ impl Hub {
                 let is_match = pattern.glob.matches(&channel.name);
                 assert_eq!(channel.patterns.contains(&number), is_match);
                 assert_eq!(pattern.channels.iter().filter(|other| **other == at).count(), usize::from(is_match));
-                assert!(!is_match || pattern.forgotten.newest() >= channel.log.forgotten());
+                assert!(!is_match || pattern.forgotten.newest() >= channel.log.evicted_through());
             }
         }
         let of_patterns = self.patterns.iter().map(|(_, pattern)| &pattern.subscribers);

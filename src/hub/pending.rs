@@ -148,7 +148,7 @@ impl Hub {
     /// Through which sequence number anything was evicted of topics.
     pub(super) fn forgotten(&self, topics: &[TopicId]) -> u64 {
         let forgotten = topics.iter().map(|topic| match topic {
-            TopicId::Channel(at) => self.channels[*at as usize].log.forgotten(),
+            TopicId::Channel(at) => self.channels[*at as usize].log.evicted_through(),
             TopicId::Pattern(at) => self.patterns[*at as usize].forgotten.newest(),
         });
         forgotten.max().unwrap_or(0)
@@ -166,7 +166,7 @@ impl Hub {
     /// The same as [`forgotten`](Self::forgotten), of the newest events of all keys.
     fn lost(&self, topics: &[TopicId]) -> u64 {
         let lost = topics.iter().map(|topic| match topic {
-            TopicId::Channel(at) => self.channels[*at as usize].log.lost(),
+            TopicId::Channel(at) => self.channels[*at as usize].log.discarded_through(),
             TopicId::Pattern(at) => self.patterns[*at as usize].lost,
         });
         lost.max().unwrap_or(0)
@@ -183,7 +183,7 @@ impl Hub {
             return floor;
         }
         self.missed_apart(cursor, parts, number, after, &|interval| {
-            let forgotten = self.channels[interval.channel].log.forgotten();
+            let forgotten = self.channels[interval.channel].log.evicted_through();
             Some(forgotten).filter(|forgotten| *forgotten > interval.after)
         })
     }
@@ -244,8 +244,14 @@ impl Hub {
         self.missed_apart(cursor, parts, number, cursor.seq, &|interval| {
             let channel = &self.channels[interval.channel];
             let (log, since) = (&channel.log, channel.forgotten_since(part.excuse.before));
-            let missed =
-                self.missed_at(interval.after, part.excuse, interval.plain, log.forgotten(), log.lost(), since);
+            let missed = self.missed_at(
+                interval.after,
+                part.excuse,
+                interval.plain,
+                log.evicted_through(),
+                log.discarded_through(),
+                since,
+            );
             Some(missed).filter(|missed| *missed > 0)
         })
     }
@@ -277,7 +283,8 @@ impl Hub {
             None => return 0,
         };
         let (log, since) = (&channel.log, channel.forgotten_since(excuse.before));
-        let [forgotten, lost, since] = [log.forgotten(), log.lost(), since].map(|through| through.min(until));
+        let [forgotten, lost, since] =
+            [log.evicted_through(), log.discarded_through(), since].map(|through| through.min(until));
         self.missed_at(after.max(cursor.seq), excuse, plain, forgotten, lost, since)
     }
 
