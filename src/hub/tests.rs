@@ -2,7 +2,11 @@
 //! forgotten` what tells of a gap, `8` the event of that place.
 
 use super::*;
+use crate::event::{Framing, Shared};
+use crate::log::Bounds;
 use crate::stream::StreamId;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
 
 const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 const NEVER: Duration = Duration::from_secs(1_000_000);
@@ -71,11 +75,11 @@ impl Case {
         for channel in channels.split(' ') {
             self.publish_as(channel, "", None);
         }
-        self.hub.forget(self.now);
+        self.hub.evict(self.now);
     }
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
-        let seq = self.hub.newest + 1;
+        let seq = self.hub.last_seq + 1;
         let made = self.hub.epoch.event_id(seq);
         let publication = Publication {
             seq,
@@ -96,7 +100,7 @@ impl Case {
     }
 
     /// A handler that subscribes to several things before it returns.
-    fn follow_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
+    fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
         self.hub.leave(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
             let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
@@ -259,7 +263,7 @@ fn what_expired_with_its_channel_is_told_of() {
     let mut case = Case::new(settings());
     case.publish("n/a b");
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!((case.hub.counts().channels, case.hub.counts().events), (0, 0));
     for names in ["n/a", "n/*", "n/a n/*", "**"] {
         assert!(case.resume(names, "e-0").starts_with("@e-0-0, gap e-0-"), "{names}");
@@ -281,7 +285,7 @@ fn who_follows_a_pattern_is_told_of_what_expired_with_its_channel() {
     assert_eq!(case.sent(), "1, 2");
     case.publish("n/c");
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.hub.counts().channels, 0);
     case.publish("n/c n/d");
     assert_eq!(case.sent(), "gap e-2-3 slow, 4, 5");
@@ -293,12 +297,12 @@ fn an_up_to_date_client_is_told_of_no_gap_whatever_was_forgotten() {
     for names in ["a", "*", "a b c"] {
         case.start(names, None, Start::Newest);
         case.publish("a b b b b b a");
-        let newest = case.hub.newest;
+        let newest = case.hub.last_seq;
         case.sent();
         let position = in_words(vec![Notice::Position(case.hub.position(&mut case.cursor))]);
         assert_eq!(position, format!("@e-{newest}"), "a quiet stream says that it is there");
         case.now += NEVER;
-        case.hub.forget(case.now);
+        case.hub.evict(case.now);
         assert_eq!(case.resume(names, &format!("e-{newest}")), format!("@e-{newest}"));
     }
 }
@@ -313,7 +317,7 @@ fn an_id_of_the_application_is_a_place_as_any_other() {
     assert_eq!(case.resume("a b", "one"), "@e-1, two, two, 4, 5");
     assert_eq!(case.resume("a b", "two"), "@e-2, two, 4, 5", "of two the first: better twice than never");
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 forgotten");
     assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 forgotten", "an id is known longer than its event");
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "but not to who reads other channels");
@@ -356,7 +360,7 @@ fn of_several_channels_each_has_its_newest_and_of_keys_each_key() {
     for (channel, key) in [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "x"), ("a", "x"), ("a", "x")] {
         case.publish_as(channel, key, None);
     }
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.sent(), "2, 3, 7");
     assert_eq!(case.sent(), "");
 }
@@ -368,7 +372,7 @@ fn keys_that_are_too_many_are_a_gap() {
     for key in 1..=8 {
         case.publish_as("a", &key.to_string(), None);
     }
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.sent(), "gap e-0-2 slow, 3, 4, 5, 6, 7, 8");
 }
 
@@ -402,7 +406,7 @@ fn a_stream_that_lags_and_ends_is_handed_the_newest_of_each_key() {
     for key in ["k", "l", "l", "l", "l", "l"] {
         case.publish_as("a", key, None);
     }
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.last_sent(), "1, 6");
 }
 
@@ -415,7 +419,7 @@ fn after_a_gap_a_stream_is_still_sent_the_newest_of_each_key() {
     for key in ["1", "2", "3", "4", "5", "6", "7"] {
         case.publish_as("a", key, None); // of which 5 is lost, 6 to 8 are kept, 9 to 11 in the history
     }
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     let b = "1, @e-1-5, 4, @e-4-5";
     assert_eq!(case.sent(), format!("gap e-0-5 slow, {b}, 6, 7, 8, 9, 10, 11"));
     assert_eq!(case.sent(), "");
@@ -438,12 +442,12 @@ fn all_requests_of_one_handler_are_one_request() {
         // One gap, whatever each of them is told of.
         (&[("a", Some("x"), newest), ("b", Some("x"), newest)], "@e-4-0, gap e-4 unknown"),
     ] {
-        assert_eq!(case.follow_all(requests), told, "{requests:?}");
+        assert_eq!(case.subscribe_all(requests), told, "{requests:?}");
     }
     case.publish("a a a b");
     assert_eq!(case.sent(), "5, 6, 7, 8");
     let both = [("b", Some("e-2"), newest), ("a", Some("e-2"), newest)];
-    assert_eq!(case.follow_all(&both), "@e-2-0, gap e-2-3 forgotten, 4, 5, 6, 7, 8");
+    assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 forgotten, 4, 5, 6, 7, 8");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
@@ -457,7 +461,7 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_whichever_comes_fi
         [("a", Some("one"), newest), ("b", Some("one"), newest)],
         [("b", Some("one"), newest), ("a", Some("one"), newest)],
     ] {
-        assert_eq!(case.follow_all(&requests), "@e-1, 2, 3");
+        assert_eq!(case.subscribe_all(&requests), "@e-1, 2, 3");
     }
 }
 
@@ -506,7 +510,7 @@ fn a_later_subscription_goes_back_and_the_client_is_told_so_before_and_after() {
     case.publish("c c c c");
     assert_eq!(case.subscribe("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.subscribe("d", Some("e-3"), Start::Newest), "");
 }
 
@@ -559,7 +563,7 @@ fn a_stream_that_unsubscribes_while_it_lags_is_sent_what_was_published_before() 
     case.publish("b");
     case.unsubscribe(Some("b"));
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     assert_eq!(case.sent(), "gap e-13-14 slow");
     case.unsubscribe(None);
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
@@ -572,7 +576,7 @@ fn a_slot_that_another_channel_has_by_now_sends_nothing_to_a_stream_that_left_th
     case.publish("secret");
     case.unsubscribe(None);
     case.now += NEVER;
-    case.hub.forget(case.now);
+    case.hub.evict(case.now);
     case.publish("other other");
     assert_eq!(case.hub.channels.iter().map(|(at, _)| at).max(), Some(0), "it has the slot");
     assert_eq!(case.sent(), "gap e-0-1 slow");

@@ -608,7 +608,7 @@ impl<I: Io> Reactor<I> {
             let gathered = subscriptions::gather(hubs, &entry.subscription, &entry.stream, GATHERED_BYTES, log_blocks);
             let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
             let is_lagging =
-                decision == SendDecision::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging);
+                decision == SendDecision::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_replay);
             let is_rest = count < GATHERED && gathered.as_ref().map_or(true, |gathered| gathered.is_end);
             let offered: usize = blocks[..count].iter().map(|block| block.len()).sum();
             let bytes = match count {

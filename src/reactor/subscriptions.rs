@@ -64,7 +64,7 @@ impl Hubs {
     /// Evicts what is too much or too old, and lets go of hubs that nobody needs any more.
     pub(super) fn forget(&mut self, now: Instant) {
         for state in self.0.values_mut() {
-            state.hub.forget(now);
+            state.hub.evict(now);
         }
         self.0.retain(|_, state| !state.is_left || state.hub.counts().streams > 0);
     }
@@ -153,7 +153,7 @@ pub(super) fn catch_up(
         return SendDecision::Held;
     }
     let is_full = is_blocked || stream.waiting_bytes() > 0;
-    if is_full && !hub.disconnects() && (is_blocked || hub.is_overtaken(cursor)) {
+    if is_full && !hub.disconnects() && (is_blocked || hub.is_lagging(cursor)) {
         return SendDecision::Later;
     }
     let mut notices = match hub.catch_up(cursor) {
@@ -231,7 +231,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn mark_subscribers(&mut self) {
         let Self { hubs, entries, dirty, .. } = self;
         for state in hubs.0.values_mut() {
-            state.hub.walk_marked(|id| match entries.get_mut(id.slot as usize) {
+            state.hub.notify_subscribers(|id| match entries.get_mut(id.slot as usize) {
                 Some(Some(entry)) if entry.serial == id.serial && entry.subscription.is_some() => {
                     if !entry.is_dirty {
                         entry.is_dirty = true;
@@ -391,14 +391,14 @@ impl<I: Io> Reactor<I> {
         };
         let room = entry.stream.settings().max_buffered.saturating_sub(entry.stream.waiting_bytes());
         let notices = match hubs.get_mut(*hub) {
-            Some(hub) => hub.take_rest(cursor, room),
+            Some(hub) => hub.take_backlog(cursor, room),
             None => Ok(Vec::new()),
         };
         let is_all = notices.is_ok();
         if is_all {
             entry.subscription = None;
         }
-        notify(&mut entry.stream, notices.unwrap_or_else(|notices| notices), id, answers);
+        notify(&mut entry.stream, notices.unwrap_or_else(|exceeded| exceeded.notices), id, answers);
         is_all
     }
 
