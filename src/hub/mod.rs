@@ -30,8 +30,8 @@
 //! 1. [`publish`](Hub::publish) appends it to the log of its channel, and queues the channel's subscribers for notification.
 //! 2. [`notify_subscribers`](Hub::notify_subscribers) names the streams that may have a backlog now, once for all that was
 //!    published since the last time.
-//! 3. [`catch_up`](Hub::catch_up) looks whether a stream is lagging, and [`gather`](Hub::gather) points at its backlog, straight in
-//!    the logs.
+//! 3. [`catch_up`](Hub::catch_up) handles a lagging stream. [`gather`](Hub::gather) points the reactor at the backlog,
+//!    straight in the logs.
 //! 4. When the reactor has sent that, [`all_sent`](Hub::all_sent) or [`sent`](Hub::sent) advances the cursor.
 //! 5. [`evict`](Hub::evict) drops what exceeds the retention. It comes last, so a client that keeps up misses nothing, however
 //!    small the logs are.
