@@ -47,7 +47,7 @@ impl Epoch {
         }
     }
 
-    /// Returns the position that an id says; none if it is not an id of this epoch.
+    /// Returns the position of an id; none if it is not an id of this epoch.
     pub(super) fn position(&self, id: &[u8]) -> Option<Position> {
         match &self.cipher {
             Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),

@@ -1,9 +1,10 @@
 //! Positions in a hub's sequence as event ids, and the reasons of `gap` events.
 
-/// A client's position in the hub's sequence, as an id says it: `EPOCH-SEQ`, or `EPOCH-SEQ-REPORTED`.
+/// A client's position in the hub's sequence. Its id is `EPOCH-SEQ`, or `EPOCH-SEQ-REPORTED`.
 ///
-/// REPORTED is there while older events are sent after a `gap` event: the client has received a `gap` event for evictions
-/// through that sequence number. REPORTED is 0 if the `gap` event is still to be sent.
+/// REPORTED is there while a client is sent older events of some channels, of which others have evicted theirs: evictions
+/// through that sequence number need no `gap` event. The client has received one, or it is new and has missed nothing.
+/// REPORTED is 0 if the `gap` event is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) seq: u64,

@@ -1,4 +1,4 @@
-//! Merging the entries of several logs by sequence number.
+//! The k-way merge of several logs by sequence number.
 
 use super::recent::RecentEntries;
 use crate::log::{Log, LogEntry};
@@ -69,7 +69,7 @@ impl PartialEq for Peeked<'_> {
 
 impl Eq for Peeked<'_> {}
 
-/// The entries of all sources, by sequence number. An entry of two sources, by the channel's name and by a pattern, is
+/// The merged entries of all sources, by sequence number. An entry of two sources, by the channel's name and by a pattern, is
 /// there once. With a heap, merging thousands of channels takes a few steps an entry, and the reactor is not held up.
 pub(super) enum Merge<'a> {
     Nothing,

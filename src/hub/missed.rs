@@ -1,6 +1,6 @@
 //! Missed events: evicted entries that a stream was not sent, which a `gap` event has to report.
 //!
-//! A method that answers through which sequence number a stream misses events answers 0 if it misses none.
+//! Methods return the sequence number through which events are missed; 0 if none are.
 
 use super::backlog::LogRange;
 use super::parts::{Extent, Part, Parts, UnsubscribedChannel};
@@ -46,7 +46,7 @@ impl Hub {
         }
     }
 
-    /// Answers for each part, and for each unsubscribed channel, through which sequence number a stream misses events.
+    /// Returns for each part, and for each unsubscribed channel, the sequence number through which events are missed.
     pub(super) fn missed_by_parts<'a>(
         &'a self,
         cursor: &'a Cursor,
@@ -56,7 +56,7 @@ impl Hub {
         of_list.chain(parts.unsubscribed.iter().map(move |left| self.missed_by_unsubscribed(cursor, left)))
     }
 
-    /// Answers through which sequence number a part misses events if it begins after `after`.
+    /// Returns the sequence number through which a part misses events if it begins after `after`.
     pub(super) fn missed_on_resume(&self, cursor: &Cursor, number: usize, after: u64) -> u64 {
         let parts = match &cursor.parts {
             Some(parts) => parts,
@@ -72,7 +72,7 @@ impl Hub {
         })
     }
 
-    /// Answers through which sequence number a part misses events that were evicted before they could be sent.
+    /// Returns the sequence number through which a part misses events that were evicted before they were sent.
     fn missed_by_part(&self, cursor: &Cursor, parts: &Parts, number: usize) -> u64 {
         let Part { ref topics, extent, .. } = parts.list[number];
         let after = extent.after.max(cursor.seq);
@@ -92,7 +92,7 @@ impl Hub {
         })
     }
 
-    /// Answers the same for an unsubscribed channel.
+    /// Returns the sequence number through which events of an unsubscribed channel are missed.
     fn missed_by_unsubscribed(&self, cursor: &Cursor, left: &UnsubscribedChannel) -> u64 {
         let UnsubscribedChannel { extent, until, .. } = *left;
         let after = extent.after.max(cursor.seq);
@@ -107,8 +107,8 @@ impl Hub {
         }
     }
 
-    /// Answers the same for a part, a channel at a time: a part before it, or an unsubscribed pattern, may have settled the
-    /// events of a channel. `missed` answers for the range of one channel.
+    /// Returns what a part misses, a channel at a time: an earlier part, or an unsubscribed pattern, may have settled the
+    /// events of a channel. `missed` decides for the range of one channel.
     fn missed_by_channels(
         &self,
         cursor: &Cursor,
@@ -131,7 +131,7 @@ impl Hub {
         of_channels.max(self.missed_of_removed(parts, number, after))
     }
 
-    /// Answers the same for the channels that were removed after all their entries were evicted.
+    /// Returns what a part misses of channels that were removed after all their entries were evicted.
     fn missed_of_removed(&self, parts: &Parts, number: usize, after: u64) -> u64 {
         let (before, part) = (&parts.list[..number], &parts.list[number]);
         let matches = |part: &Part, name: &[u8]| {
@@ -150,7 +150,7 @@ impl Hub {
         })
     }
 
-    /// Answers the same for an extent of logs that have evicted that far.
+    /// Returns what an extent misses of logs that have evicted that far.
     fn missed_of(&self, extent: Extent, evicted: EvictedThrough) -> u64 {
         let Extent { after, baseline, uncompacted_through } = extent;
         let EvictedThrough { history, discarded, since_baseline } = evicted;

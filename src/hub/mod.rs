@@ -127,7 +127,7 @@ pub use settings::{OnSlow, Settings};
 
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
-use recent::Recent;
+use recent::RecentChannels;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -152,7 +152,7 @@ pub struct Hub {
     tombstones: Tombstones,
     custom_ids: CustomIds,
     /// The channels of the last publications.
-    recent: Recent,
+    recent: RecentChannels,
     /// The sequence number through which any log has evicted anything.
     evicted_through: u64,
     /// The eviction clock: the number of evictions.
@@ -182,7 +182,7 @@ impl Hub {
             first_seqs: BTreeSet::new(),
             tombstones: Tombstones::default(),
             custom_ids: CustomIds::default(),
-            recent: Recent::default(),
+            recent: RecentChannels::default(),
             evicted_through: 0,
             eviction_clock: 0,
             channels_created: 0,

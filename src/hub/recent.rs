@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 
 /// The channels of the last publications, in order.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct RecentChannels {
     channels: VecDeque<u32>,
     /// The sequence number of the first publication.
     first_seq: u64,
 }
 
-impl Recent {
+impl RecentChannels {
     const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
     pub(super) fn push(&mut self, seq: u64, channel: usize) {

@@ -1,8 +1,9 @@
 //! Replaying events through a stream's own buffer, with positions between them.
 //!
-//! An event's id says that all events up to it were sent. Two things need more than that, and the logs hold only events:
-//! after a `gap` event older events follow, and the client has to know up to where evictions were reported; after a cursor
-//! was rewound the client has to know from where.
+//! The id of an event says that all events up to it were sent. Sometimes a client needs to know more, and the logs hold only
+//! events. After a `gap` event, older events follow with a position each: up to where evictions were reported. After a rewind
+//! a position says from where the cursor rewound. Events that a compacted hub sends in full are replayed too, up to the
+//! sequence number where compaction begins again.
 
 use super::event_id::Position;
 use super::{Cursor, Hub, Notice};
@@ -24,44 +25,55 @@ impl fmt::Display for BacklogExceeded {
 
 impl std::error::Error for BacklogExceeded {}
 
+/// The events that one call of [`replay`](Hub::replay) sends, and where they end.
+struct Replayed {
+    notices: Vec<Notice>,
+    events: u64,
+    seq: u64,
+}
+
 impl Hub {
-    /// Returns the next events of a stream for which the log is not enough. After a `gap` event each is followed by a
-    /// position with the reported evictions; after a rewind the position from before it ends them.
+    /// Returns the next events of a [replaying](Cursor::is_replaying) stream, with positions, and advances its cursor.
     ///
     /// A call returns a limited number of bytes, for the client may not read.
     pub fn replay(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
-        /// So many bytes at a time.
-        const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
-        /// What an event costs besides its bytes, with its position.
-        const OVERHEAD: usize = 160;
-        let mut notices = Vec::new();
         let boundary = cursor.parts.as_ref().and_then(|parts| parts.boundary(cursor.seq));
         let (through, reported, rewound_from) = match (boundary, &cursor.parts) {
             (Some(through), Some(parts)) => (through, parts.reported_through, parts.rewound_from),
-            _ => return notices,
+            _ => return Vec::new(),
         };
-        let (mut bytes, mut count) = (0, 0);
-        let mut seq = through;
+        let Replayed { mut notices, events, seq } = self.replay_through(cursor, through, reported);
+        if seq == through && rewound_from == through {
+            notices.push(self.position_notice(Position::at(through)));
+        }
+        self.counts.delivered += events;
+        self.advance(cursor, seq);
+        notices
+    }
+
+    /// Returns the next events through a sequence number. Those through `reported` are followed by a position.
+    fn replay_through(&self, cursor: &Cursor, through: u64, reported: u64) -> Replayed {
+        /// The bytes after which a call ends.
+        const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
+        /// The bytes that an event costs besides its own, with its position.
+        const OVERHEAD: usize = 160;
+        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through };
+        let mut bytes = 0;
         let mut last = cursor.seq;
         for entry in self.backlog(cursor).take_while(|entry| entry.seq <= through) {
             if bytes >= MOST_BYTES {
-                seq = last;
+                replayed.seq = last;
                 break;
             }
             last = entry.seq;
             bytes += entry.event.len() + OVERHEAD;
-            count += 1;
-            notices.push(Notice::Event(entry.event.clone()));
+            replayed.events += 1;
+            replayed.notices.push(Notice::Event(entry.event.clone()));
             if last <= reported {
-                notices.push(self.position_notice(Position { seq: last, reported: Some(reported) }));
+                replayed.notices.push(self.position_notice(Position { seq: last, reported: Some(reported) }));
             }
         }
-        if seq == through && rewound_from == through {
-            notices.push(self.position_notice(Position::at(through)));
-        }
-        self.counts.delivered += count;
-        self.advance(cursor, seq);
-        notices
+        replayed
     }
 
     /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The
@@ -78,17 +90,8 @@ impl Hub {
             }
             notices.push(self.skip(cursor));
         }
-        let mut room = most_bytes;
-        while cursor.is_replaying() {
-            let replayed = self.replay(cursor);
-            let fits = room.checked_sub(replayed.iter().map(Notice::len).sum());
-            notices.extend(replayed);
-            match fits {
-                Some(rest) => room = rest,
-                None => return Err(BacklogExceeded { notices }),
-            }
-        }
-        match self.events_within(cursor, room) {
+        let room = self.replay_within(cursor, &mut notices, most_bytes);
+        match room.and_then(|room| self.events_within(cursor, room)) {
             Some(events) => {
                 self.counts.delivered += events.len() as u64;
                 notices.extend(events);
@@ -97,6 +100,17 @@ impl Hub {
             }
             None => Err(BacklogExceeded { notices }),
         }
+    }
+
+    /// Replays a stream until nothing is left to replay. Returns the room that is left; none if it was exceeded.
+    fn replay_within(&mut self, cursor: &mut Cursor, notices: &mut Vec<Notice>, mut room: usize) -> Option<usize> {
+        while cursor.is_replaying() {
+            let replayed = self.replay(cursor);
+            let left = room.checked_sub(replayed.iter().map(Notice::len).sum());
+            notices.extend(replayed);
+            room = left?;
+        }
+        Some(room)
     }
 
     /// Returns the events of a backlog; none if they have more bytes than there is room for.

@@ -43,7 +43,7 @@ impl Hub {
         ResumePoint { seq, reported_through: self.last_seq, gap, unknown_id: request.after.clone(), is_start: true }
     }
 
-    /// Returns the resume point that an id says; none if the hub does not know the id in any of these topics.
+    /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
     fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
         let custom = self.custom_ids.seq(id, |channel| self.includes(topics, channel)).map(Position::at);
         let Position { seq, reported } =

@@ -36,7 +36,7 @@ pub struct LogEntry {
     pub at: Instant,
     /// The encoded event.
     pub event: Shared,
-    /// The key for compaction. All entries of a channel without keys have the empty key.
+    /// The key for compaction. Events without a key share the empty one.
     pub key: Box<[u8]>,
 }
 
@@ -49,8 +49,8 @@ impl LogEntry {
 
 /// The retained events of a channel, sorted by sequence number.
 ///
-/// `entries` is the history: the last entries, without gaps. Below it, a compacted log holds the latest entry of each key
-/// that the history has evicted.
+/// `entries` is the history: all of the last entries. A compacted log also holds earlier entries, which the history has
+/// evicted and which are the latest of their key.
 #[derive(Debug, Default)]
 pub struct Log {
     entries: VecDeque<LogEntry>,
