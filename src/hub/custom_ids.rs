@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A name or an id, shared by several tables.
-type Shared = Arc<[u8]>;
+type SharedBytes = Arc<[u8]>;
 
 /// A bounded index of the application's ids.
 ///
@@ -13,9 +13,9 @@ type Shared = Arc<[u8]>;
 #[derive(Debug, Default)]
 pub(super) struct CustomIds {
     /// The channels that each id was published to, with the sequence number of the first such event.
-    known: HashMap<Shared, Vec<(Shared, u64)>>,
+    known: HashMap<SharedBytes, Vec<(SharedBytes, u64)>>,
     /// Pairs of an id and a channel, in the order of publication.
-    order: VecDeque<(Shared, Shared)>,
+    order: VecDeque<(SharedBytes, SharedBytes)>,
     /// The bytes of the ids and names in `order`.
     bytes: usize,
 }
@@ -25,7 +25,7 @@ impl CustomIds {
     const MOST_BYTES: usize = 4 << 20;
 
     /// Adds an id. If a channel has an id twice, the first event counts: a client gets events twice rather than never.
-    pub(super) fn insert(&mut self, channel: &Shared, id: &[u8], seq: u64) {
+    pub(super) fn insert(&mut self, channel: &SharedBytes, id: &[u8], seq: u64) {
         let id = match self.known.get_key_value(id) {
             Some((_, channels)) if channels.iter().any(|(known, _)| known == channel) => return,
             Some((id, _)) => Arc::clone(id),
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn ids_beyond_a_bound_evict_the_oldest_ids() {
         let mut ids = CustomIds::default();
-        let channel: Shared = b"c"[..].into();
+        let channel: SharedBytes = b"c"[..].into();
         let seq = |ids: &CustomIds, id: &str| ids.seq(id.as_bytes(), |_| true);
         for number in 1..=CustomIds::MOST as u64 + 1 {
             ids.insert(&channel, number.to_string().as_bytes(), number);
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn an_id_is_found_only_in_the_channels_that_it_was_published_to() {
         let mut ids = CustomIds::default();
-        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(Shared::from);
+        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(SharedBytes::from);
         ids.insert(&private, b"order", 1);
         ids.insert(&public, b"order", 2);
         ids.insert(&public, b"order", 3);
