@@ -12,7 +12,8 @@ pub(super) struct LogRange {
     pub(super) channel: usize,
     pub(super) extent: Extent,
     pub(super) until: u64,
-    /// The index of the part of the cursor that the range belongs to; none, if the stream has unsubscribed from the channel.
+    /// The index of the part of the cursor that the range belongs to; none, if the stream has unsubscribed from the
+    /// channel.
     pub(super) part: Option<usize>,
     /// Whether only the latest entry of each key is sent if the log has evicted some entries of the range.
     compacts: bool,
@@ -62,8 +63,8 @@ impl Hub {
         self.merge(topics, seq, is_compacted)
     }
 
-    /// Merges the entries of topics after a sequence number. With `compacts`, a log that has evicted some of them gives only
-    /// the latest entry of each key.
+    /// Merges the entries of topics after a sequence number. With `compacts`, a log that has evicted some of them
+    /// gives only the latest entry of each key.
     fn merge<'a>(&'a self, topics: &'a [TopicId], after: u64, compacts: bool) -> Merge<'a> {
         self.logs(topics).filter_map(move |log| Source::of(log, after, u64::MAX, compacts)).collect()
     }
@@ -88,8 +89,8 @@ impl Hub {
         Source::of(&self.channels[channel].log, extent.after, until, compacts)
     }
 
-    /// Returns the ranges that a stream would still have to be sent with its cursor at `seq`, a channel at a time. This is
-    /// slower than [`merge`](Self::merge), and needed only for cursors with parts.
+    /// Returns the ranges that a stream would still have to be sent with its cursor at `seq`, a channel at a time.
+    /// This is slower than [`merge`](Self::merge), and needed only for cursors with parts.
     pub(super) fn ranges(&self, cursor: &Cursor, seq: u64) -> Vec<LogRange> {
         let mut ranges: Vec<LogRange> = Vec::new();
         let mut unsubscribed: HashMap<usize, Vec<&UnsubscribedChannel>> = HashMap::new();
@@ -106,7 +107,7 @@ impl Hub {
         for (number, (topics, serial, extent)) in whole.into_iter().chain(parts).enumerate() {
             for channel in self.channels_of(topics).filter(|channel| taken.insert(*channel)) {
                 let mut after = extent.after.max(seq);
-                // The ranges from before the stream unsubscribed are not sent twice.
+                // Entries from before the stream unsubscribed are in the ranges above, and are not sent twice.
                 for left in unsubscribed.get(&channel).into_iter().flatten() {
                     if left.extent.after > after && left.last_part < serial {
                         ranges.push(self.range(channel, Some(number), extent, after, left.extent.after));

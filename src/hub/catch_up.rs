@@ -4,7 +4,8 @@ use super::event_id::Position;
 use super::{Cursor, Gap, Hub, Notice, OnSlow};
 use std::fmt;
 
-/// The error of a stream that is to end because it is lagging: a log has evicted events before the stream was sent them.
+/// The error of a stream that is to end because it is lagging: a log has evicted events before the stream was sent
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun;
 
@@ -22,8 +23,8 @@ impl Hub {
         self.settings.on_slow == OnSlow::Disconnect
     }
 
-    /// Prepares a stream for being sent its backlog. If the stream is lagging, it returns a `gap` event for it, or decides
-    /// that the stream is sent only the latest entry of each key.
+    /// Prepares a stream for being sent its backlog. If the stream is lagging, it returns a `gap` event for it, or
+    /// decides that the stream is sent only the latest entry of each key.
     ///
     /// # Errors
     ///
@@ -41,8 +42,8 @@ impl Hub {
         Ok(notices)
     }
 
-    /// Decides whether a stream is sent only the latest entry of each key. It is until its cursor reaches entries that no
-    /// log has evicted.
+    /// Decides whether a stream is sent only the latest entry of each key. A lagging stream is, until its cursor has
+    /// passed everything that its logs have evicted.
     pub(super) fn update_compaction(&mut self, cursor: &mut Cursor) {
         let may_lag = cursor.is_compacted || self.evicted_through > cursor.seq;
         if self.compacts() && may_lag && cursor.parts.is_none() {

@@ -28,8 +28,8 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Returns the sequence number through which the log has evicted anything, if it evicted something after a time on the
-    /// eviction clock; else 0.
+    /// Returns the sequence number through which the log has evicted anything, if it evicted something after a time
+    /// on the eviction clock; else 0.
     pub(super) fn evicted_since(&self, clock: u64) -> u64 {
         if self.evicted_at > clock {
             self.log.evicted_through()

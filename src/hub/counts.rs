@@ -1,4 +1,4 @@
-//! What a hub counts.
+//! The counters of a hub.
 
 use super::Hub;
 

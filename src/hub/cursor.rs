@@ -1,12 +1,13 @@
-//! The cursor of a stream: how far it has been sent the events of its topics.
+//! The cursor of a stream: its topics, and its position in the hub's sequence.
 
 use super::parts::Parts;
 use super::topics::Topics;
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
 ///
-/// Every event of the topics up to that number has been sent, every later one has not. While this differs between topics,
-/// the cursor has [parts](super#subscribing-twice). A cursor never holds events: the backlog of a stream stays in the logs.
+/// Every event of the topics up to that number has been sent, every later one has not. While this differs between
+/// topics, the cursor has [parts](super#subscribing-twice). A cursor never holds events: the backlog of a stream
+/// stays in the logs.
 #[derive(Debug, Default)]
 pub struct Cursor {
     /// The sequence number up to which events have been sent, except as `parts` say.
@@ -15,7 +16,7 @@ pub struct Cursor {
     pub(super) topics: Topics,
     /// The parts, while topics differ in what has been sent.
     pub(super) parts: Option<Box<Parts>>,
-    /// Whether the stream is sent only the latest entry of each key, until it reaches entries that no log has evicted.
+    /// Whether the stream is sent only the latest entry of each key: its logs have evicted entries after the cursor.
     pub(super) is_compacted: bool,
 }
 
@@ -45,8 +46,8 @@ impl Cursor {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
-    /// Returns true if the parts take too much memory: the stream has changed its topics very often, and its client does not
-    /// read.
+    /// Returns true if the parts take too much memory: the stream has changed its topics very often, and its client
+    /// does not read.
     pub fn has_too_many_parts(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.is_too_many())
     }
@@ -70,7 +71,7 @@ impl Cursor {
             Some(parts) if parts.resume_points.is_empty() => parts,
             _ => return,
         };
-        if parts.are_level_at(seq) {
+        if parts.settle(seq) {
             self.parts = None;
         }
     }

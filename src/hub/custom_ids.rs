@@ -8,8 +8,8 @@ type SharedBytes = Arc<[u8]>;
 
 /// A bounded index of the application's ids.
 ///
-/// It outlives the entries: a client that is up to date receives no `gap` event when its last event expires. Ids are known by
-/// channel, so that they reveal nothing to clients of other channels.
+/// It outlives the entries: a client that is up to date receives no `gap` event when its last event expires. Ids are
+/// known by channel, so that they reveal nothing to clients of other channels.
 #[derive(Debug, Default)]
 pub(super) struct CustomIds {
     /// The channels that each id was published to, with the sequence number of the first such event.

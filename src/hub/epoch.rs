@@ -6,7 +6,8 @@ use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
 use std::fmt;
 
-/// One life of a hub's logs. Every id begins with the epoch's text, so that no id of another epoch is taken for one of this.
+/// One life of a hub's logs. Every id begins with the epoch's text, so that no id of another epoch is taken for one
+/// of this.
 #[derive(Clone)]
 pub struct Epoch {
     text: Box<str>,

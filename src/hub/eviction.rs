@@ -1,12 +1,12 @@
 //! The evictions of a pattern's channels, and the eviction clock.
 //!
-//! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an eviction at
-//! a later time on the clock. Sequence numbers cannot tell that, for an old entry may be evicted late.
+//! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
+//! eviction at a later time on the clock. Sequence numbers cannot tell that, for an old entry may be evicted late.
 
 use std::collections::VecDeque;
 
-/// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence number of the
-/// evicted entry.
+/// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence
+/// number of the evicted entry.
 ///
 /// A later eviction replaces an earlier one with a smaller sequence number, so the numbers descend: the first is the
 /// greatest of all, and the first one after a time is the greatest since then.

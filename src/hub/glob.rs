@@ -20,8 +20,8 @@ impl Glob {
 
     /// Returns true if the pattern matches a name.
     ///
-    /// It takes at most as many steps as the product of both lengths. A name that differs before the first star, as most
-    /// do, takes few.
+    /// It takes at most as many steps as the product of both lengths. A name that differs before the first star, as
+    /// most do, takes few.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         let (literal, rest) = self.text.split_at(self.literal);
         match (name.strip_prefix(literal), rest) {

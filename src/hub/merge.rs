@@ -14,8 +14,8 @@ pub(super) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has evicted some
-    /// of them gives only the latest entry of each key.
+    /// Returns the entries of a log after one sequence number, through another. With `compacts`, a log that has
+    /// evicted some of them gives only the latest entry of each key.
     pub(super) fn of(log: &'a Log, after: u64, through: u64, compacts: bool) -> Option<Self> {
         if compacts && log.evicted_through() > after {
             let latest = log.latest_after(after).take_while(move |entry| entry.seq <= through);
@@ -37,7 +37,8 @@ impl<'a> Iterator for Source<'a> {
     }
 }
 
-/// A source and its next entry. The one with the smaller sequence number is the greater, so that it is first in the heap.
+/// A source and its next entry. The one with the smaller sequence number is the greater, so that it is first in the
+/// heap.
 pub(super) struct Peeked<'a> {
     next: &'a LogEntry,
     rest: Source<'a>,
@@ -69,8 +70,9 @@ impl PartialEq for Peeked<'_> {
 
 impl Eq for Peeked<'_> {}
 
-/// The merged entries of all sources, by sequence number. An entry of two sources, by the channel's name and by a pattern, is
-/// there once. With a heap, merging thousands of channels takes a few steps an entry, and the reactor is not held up.
+/// The merged entries of all sources, by sequence number. An entry of two sources, by the channel's name and by a
+/// pattern, is there once. With a heap, merging thousands of channels takes a few steps an entry, and the reactor is
+/// not held up.
 pub(super) enum Merge<'a> {
     Nothing,
     One(Source<'a>),

@@ -8,7 +8,7 @@ use super::tombstones::Evicted;
 use super::topics::TopicId;
 use super::{Channel, Cursor, Hub};
 
-/// How far logs have evicted their entries, as sequence numbers; 0 if they have not.
+/// The sequence numbers through which logs have evicted their entries; 0 if they have not.
 #[derive(Clone, Copy)]
 struct EvictedThrough {
     /// Entries evicted from the history.
@@ -25,7 +25,7 @@ impl EvictedThrough {
         Self { history, discarded, since_baseline: channel.evicted_since(clock) }
     }
 
-    /// The same, of the entries through a sequence number.
+    /// Returns the same for the entries through a sequence number.
     fn up_to(self, until: u64) -> Self {
         let Self { history, discarded, since_baseline } = self;
         Self { history: history.min(until), discarded: discarded.min(until), since_baseline: since_baseline.min(until) }
@@ -33,11 +33,11 @@ impl EvictedThrough {
 }
 
 impl Hub {
-    /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent a `gap`
-    /// event for.
+    /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent
+    /// a `gap` event for.
     pub fn is_lagging(&self, cursor: &Cursor) -> bool {
         if self.evicted_through <= cursor.seq || cursor.is_opening() {
-            return false; // true of all topics
+            return false; // no log has evicted anything after the cursor
         }
         match &cursor.parts {
             None if self.compacts() => self.discarded_through(&cursor.topics) > cursor.seq,
@@ -107,8 +107,8 @@ impl Hub {
         }
     }
 
-    /// Returns what a part misses, a channel at a time: an earlier part, or an unsubscribed pattern, may have settled the
-    /// events of a channel. `missed` decides for the range of one channel.
+    /// Returns what a part misses, a channel at a time: an earlier part, or an unsubscribed pattern, may have settled
+    /// the events of a channel. `missed` decides for the range of one channel.
     fn missed_by_channels(
         &self,
         cursor: &Cursor,

@@ -1,13 +1,13 @@
-//! Channels, their logs, and how far each stream has been sent them.
+//! Channels, their logs, and each stream's position in them.
 //!
-//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: it is told what
-//! the time is, and says which bytes a stream is to be sent.
+//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: it is told
+//! what the time is, and says which bytes a stream is to be sent.
 //!
 //! # Sequence, logs and cursors
 //!
-//! A hub has one *sequence*. Every event, whatever its channel, gets the next sequence number, and with it its id. The event
-//! becomes an entry of its channel's [log](crate::log). A stream's [`Cursor`] is one number: all events of the stream's topics
-//! up to it have been sent, and none after it.
+//! A hub has one *sequence*. Every event, whatever its channel, gets the next sequence number, and with it its id.
+//! The event becomes an entry of its channel's [log](crate::log). A stream's [`Cursor`] is one number: all events of
+//! the stream's topics up to it have been sent, and none after it.
 //!
 //! ```text
 //! sequence     1    2    3    4    5    6    7    8    9
@@ -18,66 +18,68 @@
 //!                             cursor of a stream with the topics a and b: 4
 //! ```
 //!
-//! This stream has been sent everything of `a` and `b` through 4. Its *backlog* is the merge of both logs after 4: a5, b6, b7
-//! and a8. When these are sent the cursor is at 9, the last sequence number, for 9 is of another channel.
+//! This stream has been sent everything of `a` and `b` through 4. Its *backlog* is the merge of both logs after 4:
+//! a5, b6, b7 and a8. When these are sent the cursor is at 9, the last sequence number, for 9 is of another channel.
 //!
-//! So live events and replay are the same. A stream that begins now has its cursor at the last sequence number; one that
-//! resumes has it at its client's last event id. One id resumes any number of channels, and there is no queue for each stream:
-//! a slow client costs a number, not a copy of its backlog.
+//! Live events and replay are the same. A stream that begins now has its cursor at the last sequence number; one
+//! that resumes has it at its client's last event id. One id resumes any number of channels, and there is no queue
+//! for each stream: a slow client costs a number, not a copy of its backlog.
 //!
 //! An event travels like this:
 //!
-//! 1. [`publish`](Hub::publish) appends it to the log of its channel, and queues the channel's subscribers for notification.
-//! 2. [`notify_subscribers`](Hub::notify_subscribers) names the streams that may have a backlog now, once for all that was
-//!    published since the last time.
+//! 1. [`publish`](Hub::publish) appends it to the log of its channel, and queues the channel's subscribers for
+//!    notification.
+//! 2. [`notify_subscribers`](Hub::notify_subscribers) names the streams that may have a backlog now, once for all
+//!    that was published since the last time.
 //! 3. [`catch_up`](Hub::catch_up) handles a lagging stream. [`gather`](Hub::gather) points the reactor at the backlog,
 //!    straight in the logs.
 //! 4. When the reactor has sent that, [`all_sent`](Hub::all_sent) or [`sent`](Hub::sent) advances the cursor.
-//! 5. [`evict`](Hub::evict) drops what exceeds the retention. It comes last, so a client that keeps up misses nothing, however
-//!    small the logs are.
+//! 5. [`evict`](Hub::evict) drops what exceeds the retention. It comes last, so a client that keeps up misses
+//!    nothing, however small the logs are.
 //!
 //! # Subscribing twice
 //!
-//! A cursor is one number while the stream has been sent equally much of all its topics. Otherwise it has *parts*, each with
-//! topics of its own and with the number after which their events are still to be sent. Say the stream above is at 9 and
-//! subscribes to `c` with the last event id 3:
+//! A cursor is one number while the stream has been sent all its topics up to the same number. Otherwise it has
+//! *parts*, each with topics of its own and with the number after which their events are still to be sent. Say the
+//! stream above is at 9 and subscribes to `c` with the last event id 3:
 //!
 //! ```text
 //! part 1: a, b     after 9
-//! part 2: c        after 3      the cursor rewinds to 3; c4 and c9 are sent; then both parts are at 9, and are one again
+//! part 2: c        after 3      the cursor rewinds to 3; c4 and c9 are sent; at 9 the parts do not differ any more
 //! ```
 //!
-//! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it resumes
-//! from before 9, and gets some events of `a` and `b` twice, rather than any never. A stream that unsubscribes, or ends, is
-//! likewise still to be sent what was published before; its cursor keeps that as ranges of logs. Parts are numbers too: they
-//! never hold events.
+//! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it
+//! resumes from before 9, and gets some events of `a` and `b` twice, rather than any never. A stream that
+//! unsubscribes, or ends, is likewise still to be sent what was published before; its cursor keeps that as ranges of
+//! logs. Parts are numbers too: they never hold events.
 //!
-//! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin), with one
-//! position and at most one `gap` event.
+//! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin),
+//! with one position and at most one `gap` event.
 //!
 //! # Eviction, gaps and tombstones
 //!
-//! A log that exceeds its retention evicts its first entries, and entries that are too old expire. The log remembers the
-//! sequence number through which it has done so. A stream whose cursor is before that number has missed events: it is
-//! *lagging*. [`OnSlow`] says whether it ends, is sent a `gap` event, or is sent the latest entry of each key. A client that
-//! resumes from before that number has missed events too, and is sent a [`Gap`] first.
+//! A log that exceeds its retention evicts its first entries, and entries that are too old expire. The log remembers
+//! the sequence number through which it has done so. A stream whose cursor is before that number has missed events:
+//! it is *lagging*. [`OnSlow`] says whether it ends, is sent a `gap` event, or is sent the latest entry of each key.
+//! A client that resumes from before that number has missed events too, and is sent a [`Gap`] first.
 //!
-//! A channel without subscribers and entries is removed. Its *tombstone* remembers how far it had evicted its entries, so that
-//! a client that comes back later is still sent a `gap` event.
+//! A channel without subscribers and entries is removed. Its *tombstone* remembers how far it had evicted its
+//! entries, so that a client that comes back later is still sent a `gap` event.
 //!
-//! After a `gap` event older events of other channels may follow. A client that resumes in between must not be sent the
-//! same `gap` event again, so each of these events is followed by a position `EPOCH-SEQ-REPORTED`: evictions through REPORTED
-//! are reported. Which evictions a stream does not miss is the *baseline* of each part of its cursor.
+//! After a `gap` event older events of other channels may follow. A client that resumes in between must not be sent
+//! the same `gap` event again, so each of these events is followed by a position `EPOCH-SEQ-REPORTED`: evictions
+//! through REPORTED are reported. The *baseline* of each part of a cursor says which evictions the stream does not
+//! miss.
 //!
 //! # Compaction
 //!
-//! With [`OnSlow::Newest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging stream is
-//! sent only these, until its cursor reaches entries that no log has evicted.
+//! With [`OnSlow::Newest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
+//! stream is sent only these, until its cursor has passed everything that its logs have evicted.
 //!
 //! # Notices
 //!
-//! What a stream alone is sent, and not all subscribers, is a [`Notice`]: its position, a `gap` event, and events that are
-//! followed by a position. The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
+//! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
+//! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
 
 #![forbid(unsafe_code)]
 
@@ -134,7 +136,7 @@ use std::sync::Arc;
 use tombstones::Tombstones;
 use topics::TopicId;
 
-/// The channels of an application, and how far each stream has been sent their events.
+/// The channels of an application, and their events.
 #[derive(Debug)]
 pub struct Hub {
     epoch: Epoch,
@@ -167,8 +169,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Creates a hub without channels. Its ids begin with the epoch, which differs from that of every other hub that the same
-    /// clients use.
+    /// Creates a hub without channels. Its ids begin with the epoch, which differs from that of every other hub that
+    /// the same clients use.
     pub fn new(epoch: Epoch, settings: Settings) -> Self {
         Self {
             epoch,

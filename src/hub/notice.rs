@@ -9,7 +9,7 @@ pub enum Notice {
     Position(Vec<u8>),
     /// A `gap` event.
     Gap(Vec<u8>),
-    /// An event of a log that is followed by a position, or that the stream takes along.
+    /// An event of a log, followed by a position or [moved](super::Hub::take_backlog) into the buffer.
     Event(Shared),
 }
 

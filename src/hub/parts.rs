@@ -1,7 +1,9 @@
 //! The parts of a cursor, while its topics differ in what has been sent.
 //!
-//! A stream at 8 that subscribes to `c` by the id of event 4 has two parts: its earlier topics after 8, and `c` after 4. Its
-//! cursor rewinds to 4. When the cursor is at 8 again the parts do not differ any more, and are removed.
+//! A stream at 8 that subscribes to `c` by the id of event 4 has two parts: its earlier topics after 8, and `c` after
+//! 4. Its cursor rewinds to 4. When the cursor is at 8 again the parts do not differ any more, and are removed.
+//!
+//! An event is *settled* for a part if the stream was sent the event or a `gap` event for it, or begins after it.
 
 use super::glob::Glob;
 use super::resume::ResumePoint;
@@ -11,8 +13,8 @@ use super::topics::{TopicId, Topics};
 /// The parts of a cursor.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// The parts in the order of their subscriptions. Of the parts that have the same channel, the first one decides which
-    /// of its events are sent.
+    /// The parts in the order of their subscriptions. Of the parts that have the same channel, the first one decides
+    /// which of its events are sent.
     pub(super) list: Vec<Part>,
     /// Channels that the stream has unsubscribed from, with events that are still to be sent. They precede the list.
     pub(super) unsubscribed: Vec<UnsubscribedChannel>,
@@ -20,8 +22,8 @@ pub(super) struct Parts {
     pub(super) unsubscribed_patterns: Vec<UnsubscribedPattern>,
     /// Where each part of the list resumes. [`begin`](super::Hub::begin) makes the parts effective and empties this.
     pub(super) resume_points: Vec<ResumePoint>,
-    /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a position
-    /// that says so.
+    /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
+    /// position that says so.
     pub(super) reported_through: u64,
     /// The number of parts that the cursor has had.
     pub(super) serials: u64,
@@ -38,23 +40,25 @@ pub(super) struct Part {
     pub(super) extent: Extent,
 }
 
-/// Which entries of a part, or of a channel, the stream is to be sent, and which evictions it does not miss.
+/// The entries that are still to be sent of a part or of an unsubscribed channel, and the evictions that it does not
+/// miss.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Extent {
     /// Entries up to this number are not sent: the stream has been sent them, or begins after them.
     pub(super) after: u64,
     /// The evictions that the stream does not miss.
     pub(super) baseline: Baseline,
-    /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for them.
+    /// Up to this number all entries that the logs hold are sent, superseded ones included: the client has asked for
+    /// them.
     pub(super) uncompacted_through: u64,
 }
 
 /// The evictions that a stream does not miss: those through a sequence number, up to a time on the eviction clock.
 ///
 /// Its client received a `gap` event for them, or began after them. Say a client begins with all history, and `a` has
-/// evicted through 3. The log of `b` still holds 1 and 2, and the client is sent these. It received no `gap` event, so if `b`
-/// evicts 1 and 2 later, before the client is sent them, it misses them though the baseline is 3: that eviction is later
-/// than the baseline's time.
+/// evicted through 3. The log of `b` still holds 1 and 2, and the client is sent these. It received no `gap` event,
+/// so if `b` evicts 1 and 2 later, before the client is sent them, it misses them though the baseline is 3: that
+/// eviction is later than the baseline's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Baseline {
     pub(super) through: u64,
@@ -64,8 +68,8 @@ pub(super) struct Baseline {
 
 /// A channel that the stream has unsubscribed from while some of its events were still to be sent.
 ///
-/// All events of the channel through `until` are settled for the parts that the cursor had then. A later part may ask for
-/// the older ones again.
+/// All events of the channel through `until` are settled for the parts that the cursor had then. A later part may ask
+/// for the older ones again.
 #[derive(Debug)]
 pub(super) struct UnsubscribedChannel {
     /// The slot of the channel.
@@ -78,8 +82,8 @@ pub(super) struct UnsubscribedChannel {
     pub(super) extent: Extent,
 }
 
-/// A pattern that the stream has unsubscribed from. The parts that the cursor had then need no event of a matching channel
-/// through a sequence number: the stream has been sent it.
+/// A pattern that the stream has unsubscribed from. The parts that the cursor had then need no event of a matching
+/// channel through a sequence number: these are settled.
 #[derive(Debug)]
 pub(super) struct UnsubscribedPattern {
     pub(super) glob: Glob,
@@ -103,14 +107,14 @@ impl Baseline {
         Self { through: self.through.max(through), clock: u64::MAX }
     }
 
-    /// Returns true if an eviction takes an entry that a stream is to be sent which has been sent all entries up to `after`.
+    /// Returns true if a stream misses events by an eviction. Entries up to `after` are not sent to it.
     pub(super) fn misses(self, after: u64, evicted: Evicted) -> bool {
         evicted.through > after && (evicted.through > self.through || evicted.clock > self.clock)
     }
 }
 
 impl Extent {
-    /// Returns the sequence number through which the stream was sent everything, or a `gap` event.
+    /// Returns the sequence number through which all events are settled.
     pub(super) fn settled_through(&self) -> u64 {
         self.after.max(self.baseline.settled_through())
     }
@@ -154,7 +158,7 @@ impl Parts {
         self.list.len() + self.unsubscribed.len() + self.unsubscribed_patterns.len() > Self::MOST
     }
 
-    /// Returns true if, by unsubscribing from a pattern, the stream has settled a channel for a part through a number.
+    /// Returns true if an unsubscribed pattern has settled a channel's events through a sequence number for a part.
     pub(super) fn has_settled(&self, part: &Part, channel: &[u8], through: u64) -> bool {
         let settles = |left: &UnsubscribedPattern| part.serial <= left.last_part && through <= left.through;
         self.unsubscribed_patterns.iter().any(|left| settles(left) && left.glob.matches(channel))
@@ -170,8 +174,8 @@ impl Parts {
         self.list.retain(|part| !part.topics.is_empty());
     }
 
-    /// Removes what is settled at a sequence number. Returns true if the parts do not differ any more.
-    pub(super) fn are_level_at(&mut self, seq: u64) -> bool {
+    /// Removes what the cursor settles by reaching a sequence number. Returns true if the parts do not differ any more.
+    pub(super) fn settle(&mut self, seq: u64) -> bool {
         self.unsubscribed.retain(|channel| channel.until > seq);
         self.unsubscribed_patterns.retain(|pattern| pattern.through > seq);
         let is_level = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;

@@ -1,7 +1,7 @@
 //! The channels of the last publications.
 //!
-//! A stream may be subscribed to thousands of channels, of which few have anything new. Scanning the last publications is
-//! then faster than looking at each log.
+//! A stream may be subscribed to thousands of channels, of which few have anything new. Scanning the last
+//! publications is then faster than looking at each log.
 
 use super::topics::TopicId;
 use super::Hub;

@@ -1,9 +1,9 @@
 //! Replaying events through a stream's own buffer, with positions between them.
 //!
-//! The id of an event says that all events up to it were sent. Sometimes a client needs to know more, and the logs hold only
-//! events. After a `gap` event, older events follow with a position each: up to where evictions were reported. After a rewind
-//! a position says from where the cursor rewound. Events that a compacted hub sends in full are replayed too, up to the
-//! sequence number where compaction begins again.
+//! The id of an event says that all events up to it were sent. Sometimes a client needs to know more, and the logs
+//! hold only events. After a `gap` event, older events follow with a position each: up to where evictions were
+//! reported. After a rewind a position says from where the cursor rewound. Events that a compacted hub sends in full
+//! are replayed too, up to the sequence number where compaction begins again.
 
 use super::event_id::Position;
 use super::{Cursor, Hub, Notice};

@@ -53,7 +53,7 @@ impl Hub {
         Some(ResumePoint { seq, reported_through, gap, unknown_id: None, is_start: false })
     }
 
-    /// Looks again for an id that was unknown while the hub knew only some of the stream's topics.
+    /// Resolves an id that was unknown while the stream had only some of its topics.
     pub(super) fn resolve_id(&self, point: &mut ResumePoint, topics: &[TopicId]) {
         if let Some(known) = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics)) {
             *point = known;

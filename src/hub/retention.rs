@@ -12,8 +12,8 @@ impl Hub {
         !self.grown.is_empty()
     }
 
-    /// Evicts the entries that exceed the retention. The caller has offered everything that was published to the streams
-    /// that keep up, so such a stream misses nothing, however small the bounds are.
+    /// Evicts the entries that exceed the retention. The caller has offered everything that was published to the
+    /// streams that keep up, so such a stream misses nothing, however small the bounds are.
     pub fn evict(&mut self, now: Instant) {
         let Settings { history, total_history, .. } = self.settings;
         self.offered_through = self.last_seq;
@@ -110,8 +110,8 @@ impl Hub {
         }
     }
 
-    /// Updates the index of first entries after a change of a log whose first entry was `before`. An empty log may leave
-    /// its channel unused.
+    /// Updates the index of first entries after a change of a log whose first entry was `before`. An empty log may
+    /// leave its channel unused.
     fn update_first_seq(&mut self, at: usize, before: Option<u64>) {
         let first = self.channels[at].log.first().map(|(seq, _)| seq);
         if before == first {

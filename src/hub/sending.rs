@@ -102,8 +102,8 @@ impl Hub {
         }
     }
 
-    /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number, whatever its
-    /// topics are.
+    /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
+    /// whatever its topics are.
     pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
         !cursor.is_opening()
             && !cursor.is_replaying()

@@ -24,6 +24,7 @@ pub enum OnSlow {
     Disconnect,
     /// The stream is sent a `gap` event, then the entries that the log still holds.
     Gap,
-    /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues there.
+    /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
+    /// there.
     Newest,
 }

@@ -96,8 +96,8 @@ impl Hub {
 
     /// Returns the number of streams that are subscribed to a channel, by its name or by a pattern.
     ///
-    /// A stream with several such topics counts once. Lists then have to be compared, so `is_open` says which streams of
-    /// these lists have not ended.
+    /// A stream with several such topics counts once. Lists then have to be compared, so `is_open` says which streams
+    /// of these lists have not ended.
     pub fn subscribers_of(&self, name: &[u8], is_open: impl Fn(StreamId) -> bool) -> usize {
         let mut lists: Vec<&SubscriberList> = match self.channel_by_name.get(name) {
             Some(at) => {

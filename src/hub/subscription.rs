@@ -8,7 +8,7 @@ use super::{Cursor, Gap, Hub, Notice, Request, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
-/// What a part misses at its resume point.
+/// The events that a part misses at its resume point.
 struct Missed {
     /// The sequence number through which events were evicted, if any were.
     through: Option<u64>,
@@ -70,8 +70,8 @@ impl Hub {
         added
     }
 
-    /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points. The
-    /// returned notices are the stream's position there, and a `gap` event if its client has missed events.
+    /// Makes the first subscriptions of a stream effective. The cursor begins at the earliest of their resume points.
+    /// The returned notices are the stream's position there, and a `gap` event if its client has missed events.
     pub fn begin(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
         let mut notices = Vec::new();
         let mut points = match &mut cursor.parts {
@@ -97,8 +97,8 @@ impl Hub {
 
     /// Makes a later subscription effective.
     ///
-    /// If it resumes before the stream's position, the cursor rewinds for the events of the new topics, and the client is
-    /// sent that position first: if it resumes from there it gets an event twice, rather than never.
+    /// If it resumes before the stream's position, the cursor rewinds for the events of the new topics, and the
+    /// client is sent that position first: if it resumes from there it gets an event twice, rather than never.
     fn begin_part(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint, notices: &mut Vec<Notice>) {
         let before = cursor.seq;
         let Missed { through, gap } = self.set_baseline(cursor, number, point);
@@ -126,7 +126,8 @@ impl Hub {
         cursor.advance(cursor.seq);
     }
 
-    /// Sets the baseline of each part, and returns what they miss together. Evicted events are reported before an unknown id.
+    /// Sets the baseline of each part, and returns what they miss together. Evicted events are reported before an
+    /// unknown id.
     fn set_baselines(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
         let mut all = Missed { through: None, gap: None };
         for (number, point) in points.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The contract of a hub, case by case.
 //!
-//! What a stream is sent is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id and its
-//! reason, and `8` the event with that sequence number.
+//! What a stream is sent is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id
+//! and its reason, and `8` the event with that sequence number.
 
 use super::*;
 use crate::event::{Framing, Shared};

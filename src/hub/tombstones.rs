@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 /// The tombstones of removed channels, by name.
 ///
-/// Beyond a number of them the oldest are merged into one for all unknown channels: any of these may have evicted what one
-/// of the merged channels has.
+/// Beyond a number of them the oldest are merged into one for all unknown channels: any of these may have evicted
+/// what one of the merged channels has.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
     by_name: HashMap<Arc<[u8]>, Tombstone>,
-    /// The names in the order of removal, with the removals' numbers. Some of the channels exist again, or were removed again.
+    /// The names in the order of removal, with the removals' numbers. Some of the channels exist again, or were
+    /// removed again.
     order: VecDeque<(Arc<[u8]>, u64)>,
     /// The number of removals.
     removals: u64,
@@ -20,7 +21,7 @@ pub(super) struct Tombstones {
     merged: Evicted,
 }
 
-/// How far a channel has evicted its entries: the sequence number, and the time of the last eviction on the eviction clock.
+/// The evictions of a channel: the sequence number that they reach, and the time of the last one on the eviction clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evicted {
     pub(super) through: u64,
@@ -83,8 +84,8 @@ impl Tombstones {
         self.remove(name).map_or(self.merged, |tombstone| tombstone.evicted)
     }
 
-    /// Returns the sequence number through which any removed channel has evicted its entries for which a function returns
-    /// true. The function gets the channel's name, or none for the merged tombstones.
+    /// Returns the sequence number through which any removed channel has evicted its entries for which a function
+    /// returns true. The function gets the channel's name, or none for the merged tombstones.
     pub(super) fn evicted_through(&self, is_wanted: impl Fn(Option<&[u8]>, Evicted) -> bool) -> u64 {
         let named = self.by_name.iter().filter(|(name, tombstone)| is_wanted(Some(name), tombstone.evicted));
         let merged = Some(self.merged).filter(|merged| is_wanted(None, *merged));

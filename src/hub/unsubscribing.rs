@@ -37,8 +37,8 @@ impl Hub {
         self.count_idle(cursor);
     }
 
-    /// Returns the channels that a stream unsubscribes from by keeping only these topics, and of which it is still to be
-    /// sent something.
+    /// Returns the channels that a stream unsubscribes from by keeping only these topics, and of which it is still to
+    /// be sent something.
     fn unsubscribed_channels(&self, cursor: &Cursor, kept: &[TopicId]) -> Vec<UnsubscribedChannel> {
         if cursor.parts.is_none() && self.backlog(cursor).next().is_none() {
             return Vec::new();
@@ -76,7 +76,8 @@ impl Hub {
         Some(UnsubscribedChannel { channel, channel_serial, until, last_part, extent })
     }
 
-    /// Records the patterns that a stream unsubscribes from, if they have settled events that its cursor has not reached.
+    /// Records the patterns that a stream unsubscribes from, if they have settled events that its cursor has not
+    /// reached.
     fn record_unsubscribed_patterns(&self, parts: &mut Parts, seq: u64, left: &HashSet<TopicId>) {
         let last_part = parts.serials;
         for part in parts.list.iter().filter(|part| part.extent.settled_through() > seq) {
@@ -94,7 +95,7 @@ impl Hub {
         for topic in topics {
             let is_mostly_ended = self.subscribers(topic).map_or(false, |subscribers| subscribers.remove(stream));
             if is_mostly_ended {
-                self.queue_subscribers(topic); // as in `leave`
+                self.queue_subscribers(topic); // walking the list cleans it
             }
             self.remove_if_unused(topic);
         }
@@ -106,13 +107,13 @@ impl Hub {
         for topic in &*cursor.topics {
             let is_mostly_ended = self.subscribers(*topic).map_or(false, SubscriberList::leave);
             if is_mostly_ended {
-                self.queue_subscribers(*topic); // walking the list cleans it, though nothing was published
+                self.queue_subscribers(*topic); // walking the list cleans it
             }
             self.remove_if_unused(*topic);
         }
     }
 
-    /// Counts a stream no longer if it is neither subscribed nor has anything left to be sent.
+    /// Stops counting a stream that is neither subscribed nor has anything left to be sent.
     pub(super) fn count_idle(&mut self, cursor: &Cursor) {
         self.counts.streams -= u64::from(cursor.is_idle());
     }

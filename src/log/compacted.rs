@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The compacted part of a log: of the entries that the history has evicted, the latest of each key.
 ///
-/// An entry is *superseded* when a later one of its key is published. Superseded entries are removed when the bounds are
-/// exceeded. With as many keys as the bounds allow this happens at each event, so the log keeps a list of them rather
-/// than search all entries.
+/// An entry is *superseded* when a later one of its key is published. Superseded entries are removed when the bounds
+/// are exceeded. With as many keys as the bounds allow this happens at each event, so the log keeps a list of them
+/// rather than search all entries.
 #[derive(Debug, Default)]
 pub(super) struct CompactedLog {
-    /// The sequence number of each key's latest entry, in the history or here. Without the keys whose latest is discarded.
+    /// The sequence number of each key's latest entry, in the history or here. Without the keys whose latest is
+    /// discarded.
     latest: HashMap<Box<[u8]>, u64>,
     /// The entries by sequence number.
     entries: BTreeMap<u64, LogEntry>,
@@ -21,7 +22,8 @@ pub(super) struct CompactedLog {
 }
 
 impl CompactedLog {
-    /// Creates the compacted part of a log. An earlier log of the channel discarded entries through `discarded_through`.
+    /// Creates the compacted part of a log. An earlier log of the channel discarded entries through
+    /// `discarded_through`.
     pub(super) fn new(discarded_through: u64) -> Self {
         Self { discarded_through, ..Self::default() }
     }
@@ -48,7 +50,8 @@ impl CompactedLog {
         self.entries.range(seq.saturating_add(1)..).map(|(_, entry)| entry)
     }
 
-    /// Keeps an entry that the history has evicted, if it is the latest of its key, and discards what exceeds the bounds.
+    /// Keeps an entry that the history has evicted, if it is the latest of its key, and discards what exceeds the
+    /// bounds.
     pub(super) fn keep(&mut self, evicted: LogEntry, bounds: &Bounds) {
         if !self.is_latest(&evicted) {
             return;
