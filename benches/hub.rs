@@ -87,7 +87,7 @@ fn drop_channels(channels: usize) -> Duration {
         case.publish(number, 0);
     }
     let now = case.now;
-    case.hub.forget(now);
+    case.hub.evict(now);
     time(|| {
         case.hub.expire(now + NEVER);
         assert_eq!(case.hub.counts().channels, 0);
@@ -110,7 +110,7 @@ fn compact(keys: usize) -> Duration {
     let mut publish_some = || {
         for number in 0..2 * keys + 2 {
             case.publish(0, number % (2 * keys + 1));
-            case.hub.forget(now);
+            case.hub.evict(now);
         }
     };
     publish_some();

@@ -1,111 +1,160 @@
-//! Channels, patterns of their names, and who follows them.
+//! Channels and patterns of channel names: their logs and subscribers, and the hub's tables of them.
 
 use super::eviction::Evictions;
 use super::glob::Glob;
+use super::subscribers::SubscriberList;
+use super::tombstones::Evicted;
+use super::topics::TopicId;
+use super::{Hub, Topic};
 use crate::log::Log;
-use crate::stream::StreamId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Streams that follow. One that has left stays in the list until that is walked, for to find it would take as long.
-#[derive(Debug, Default)]
-pub(super) struct SubscriberList {
-    streams: Vec<StreamId>,
-    count: usize,
-    /// Whether it is to be walked: something was published.
-    pub(super) is_marked: bool,
-}
-
-impl SubscriberList {
-    pub(super) fn add(&mut self, stream: StreamId) {
-        self.streams.push(stream);
-        self.count += 1;
-    }
-
-    /// Counts one that has left. True if most in the list have.
-    pub(super) fn leave(&mut self) -> bool {
-        self.count -= 1;
-        if self.count == 0 {
-            self.streams = Vec::new();
-        }
-        self.streams.len() > 2 * self.count + 16
-    }
-
-    /// Takes one out that is still there, but follows no longer. True if most in the list have left.
-    pub(super) fn remove(&mut self, stream: StreamId) -> bool {
-        self.streams.retain(|other| *other != stream);
-        self.leave()
-    }
-
-    /// Calls a function with each, and forgets those for which it says that they have left.
-    pub(super) fn walk(&mut self, is_there: impl FnMut(&StreamId) -> bool) {
-        self.is_marked = false;
-        self.streams.retain(is_there);
-    }
-
-    /// Those who follow, and some who have left.
-    pub(super) fn streams(&self) -> impl Iterator<Item = &StreamId> {
-        self.streams.iter()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// How many are in the list, those that have left included.
-    #[cfg(test)]
-    pub(super) fn listed(&self) -> usize {
-        self.streams.len()
-    }
-}
-
+/// A named sequence of events. The hub removes a channel that has neither subscribers nor entries.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) name: Arc<[u8]>,
-    /// Distinguishes it from every other channel that there was.
+    /// Distinguishes the channel from earlier and later ones in the same slot.
     pub(super) serial: u64,
-    /// When it evicted something last, on the hub's clock of evictions.
+    /// The time of the log's last eviction, on the hub's eviction clock.
     pub(super) evicted_at: u64,
     pub(super) log: Log,
+    /// The streams that are subscribed by the channel's name.
     pub(super) subscribers: SubscriberList,
-    /// The patterns that its name matches.
+    /// The slots of the patterns that match the name.
     pub(super) patterns: Vec<usize>,
-    /// Whether its history may hold more than it may.
+    /// Whether something was published since the last eviction, so that the log may exceed its bounds.
     pub(super) has_grown: bool,
 }
 
 impl Channel {
-    /// Through which sequence number its log has evicted anything, if it has evicted something after a time; else 0.
-    pub(super) fn forgotten_since(&self, clock: u64) -> u64 {
+    /// Returns the sequence number through which the log has evicted anything, if it evicted something after a time
+    /// on the eviction clock; else 0.
+    pub(super) fn evicted_since(&self, clock: u64) -> u64 {
         if self.evicted_at > clock {
-            self.log.forgotten()
+            self.log.evicted_through()
         } else {
             0
         }
     }
 }
 
+/// A pattern of channel names. The hub removes a pattern without subscribers.
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) glob: Glob,
+    /// The slots of the channels that match.
     pub(super) channels: BTreeSet<usize>,
+    /// The streams that are subscribed by this pattern.
     pub(super) subscribers: SubscriberList,
-    /// What any channel of that pattern has evicted, those that are no more included.
-    pub(super) forgotten: Evictions,
-    /// Through which place even the newest events of keys are lost.
-    pub(super) lost: u64,
+    /// The evictions of all matching channels, removed channels included.
+    pub(super) evictions: Evictions,
+    /// The sequence number through which matching channels have discarded even the latest entry of a key.
+    pub(super) discarded_through: u64,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Hub {
+    /// Returns the slot of the channel of that name, which is created if it does not exist.
+    pub(super) fn channel(&mut self, name: &[u8]) -> usize {
+        if let Some(at) = self.channel_by_name.get(name) {
+            return *at;
+        }
+        let name: Arc<[u8]> = name.into();
+        let matching = self.patterns.iter().filter(|(_, pattern)| pattern.glob.matches(&name));
+        let patterns: Vec<usize> = matching.map(|(at, _)| at).collect();
+        let Evicted { through, clock } = self.tombstones.take(&name);
+        let log = Log::new(through, self.compacts());
+        self.channels_created += 1;
+        let at = self.channels.insert(Channel {
+            name: Arc::clone(&name),
+            serial: self.channels_created,
+            evicted_at: clock,
+            log,
+            subscribers: SubscriberList::default(),
+            patterns: patterns.clone(),
+            has_grown: false,
+        });
+        for pattern in patterns {
+            self.patterns[pattern].channels.insert(at);
+        }
+        self.channel_by_name.insert(name, at);
+        at
+    }
 
-    #[test]
-    fn also_who_is_taken_out_may_leave_most_of_the_list_behind() {
-        let mut subscribers = SubscriberList::default();
-        let stream = |serial| StreamId { slot: serial, serial };
-        (1..=20).for_each(|serial| subscribers.add(stream(serial)));
-        assert!(!(1..=18).any(|_| subscribers.leave()));
-        assert!(subscribers.remove(stream(20)));
+    /// Returns the slot of the pattern of that text, which is created if it does not exist.
+    pub(super) fn pattern(&mut self, text: &[u8]) -> usize {
+        if let Some(at) = self.pattern_by_text.get(text) {
+            return *at;
+        }
+        let glob = Glob::new(text);
+        let matching = self.channels.iter().filter(|(_, channel)| glob.matches(&channel.name));
+        let channels: BTreeSet<usize> = matching.map(|(at, _)| at).collect();
+        let removed = self.tombstones.evicted_through(|name, _| name.map_or(true, |name| glob.matches(name)));
+        let logs = || channels.iter().map(|at| &self.channels[*at].log);
+        let evicted = logs().map(Log::evicted_through).fold(removed, u64::max);
+        let discarded_through = logs().map(Log::discarded_through).fold(removed, u64::max);
+        let evictions = Evictions::new(self.eviction_clock, evicted);
+        let subscribers = SubscriberList::default();
+        let at = self.patterns.insert(Pattern { glob, channels, subscribers, evictions, discarded_through });
+        for channel in &self.patterns[at].channels {
+            self.channels[*channel].patterns.push(at);
+        }
+        self.pattern_by_text.insert(text.into(), at);
+        at
+    }
+
+    /// Returns the slot of a topic, if it exists.
+    pub(super) fn topic_id(&self, topic: &Topic) -> Option<TopicId> {
+        match topic {
+            Topic::Channel(name) => self.channel_by_name.get(&**name).map(|at| TopicId::Channel(*at as u32)),
+            Topic::Pattern(text) => self.pattern_by_text.get(&**text).map(|at| TopicId::Pattern(*at as u32)),
+        }
+    }
+
+    /// Removes a channel that has neither subscribers nor entries, or a pattern without subscribers.
+    pub(super) fn remove_if_unused(&mut self, topic: TopicId) {
+        match topic {
+            TopicId::Channel(at) => self.remove_channel_if_unused(at as usize),
+            TopicId::Pattern(at) => self.remove_pattern_if_unused(at as usize),
+        }
+    }
+
+    /// Removes a channel that has neither subscribers nor entries. A tombstone remembers what its log has evicted.
+    fn remove_channel_if_unused(&mut self, at: usize) {
+        if self.channels[at].subscribers.len() == 0 && self.channels[at].log.is_empty() {
+            let channel = self.channels.remove(at);
+            self.channel_by_name.remove(&channel.name);
+            for pattern in channel.patterns {
+                self.patterns[pattern].channels.remove(&at);
+            }
+            let evicted = Evicted { through: channel.log.evicted_through(), clock: channel.evicted_at };
+            self.tombstones.insert(channel.name, evicted);
+        }
+    }
+
+    fn remove_pattern_if_unused(&mut self, at: usize) {
+        if self.patterns[at].subscribers.len() == 0 {
+            let pattern = self.patterns.remove(at);
+            self.pattern_by_text.remove(pattern.glob.text());
+            for channel in pattern.channels {
+                self.channels[channel].patterns.retain(|other| *other != at);
+            }
+        }
+    }
+
+    /// Returns the slots of the channels of topics. A channel of several topics is there several times.
+    pub(super) fn channels_of<'a>(&'a self, topics: &'a [TopicId]) -> impl Iterator<Item = usize> + 'a {
+        topics.iter().flat_map(move |topic| {
+            let (one, several) = match topic {
+                TopicId::Channel(at) => (Some(*at as usize), None),
+                TopicId::Pattern(at) => (None, Some(&self.patterns[*at as usize].channels)),
+            };
+            one.into_iter().chain(several.into_iter().flatten().copied())
+        })
+    }
+
+    /// Returns the logs of the channels of topics.
+    pub(super) fn logs<'a>(&'a self, topics: &'a [TopicId]) -> impl Iterator<Item = &'a Log> {
+        self.channels_of(topics).map(move |at| &self.channels[at].log)
     }
 }

@@ -1,19 +1,22 @@
-//! The ids that the application gave its events, and their sequence numbers.
+//! The event ids that the application chose, and their sequence numbers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// A name or an id, which several places share.
-type Shared = Arc<[u8]>;
+/// A name or an id, shared by several tables.
+type SharedBytes = Arc<[u8]>;
 
-/// A bounded index, which outlives the history: a client that is up to date is not told of a gap because its last event has
-/// expired. Each channel has ids of its own, so that what is published to one says nothing to who reads another.
+/// A bounded index of the application's ids.
+///
+/// It outlives the entries: a client that is up to date receives no `gap` event when its last event expires. Ids are
+/// known by channel, so that they reveal nothing to clients of other channels.
 #[derive(Debug, Default)]
 pub(super) struct CustomIds {
-    /// The channels that an id was published to, each with the sequence number of the first event there.
-    known: HashMap<Shared, Vec<(Shared, u64)>>,
-    /// In the order in which they came: an id, and a channel.
-    order: VecDeque<(Shared, Shared)>,
+    /// The channels that each id was published to, with the sequence number of the first such event.
+    known: HashMap<SharedBytes, Vec<(SharedBytes, u64)>>,
+    /// Pairs of an id and a channel, in the order of publication.
+    order: VecDeque<(SharedBytes, SharedBytes)>,
+    /// The bytes of the ids and names in `order`.
     bytes: usize,
 }
 
@@ -21,8 +24,8 @@ impl CustomIds {
     const MOST: usize = 65_536;
     const MOST_BYTES: usize = 4 << 20;
 
-    /// Of an id that is given twice in a channel the first event counts: better to send something again than to miss it.
-    pub(super) fn insert(&mut self, channel: &Shared, id: &[u8], seq: u64) {
+    /// Adds an id. If a channel has an id twice, the first event counts: a client gets events twice rather than never.
+    pub(super) fn insert(&mut self, channel: &SharedBytes, id: &[u8], seq: u64) {
         let id = match self.known.get_key_value(id) {
             Some((_, channels)) if channels.iter().any(|(known, _)| known == channel) => return,
             Some((id, _)) => Arc::clone(id),
@@ -54,7 +57,7 @@ impl CustomIds {
         self.order.len()
     }
 
-    /// The first event with an id, of the channels that are asked for.
+    /// Returns the sequence number of the first event with an id in any channel for which `is_wanted` returns true.
     pub(super) fn seq(&self, id: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Option<u64> {
         let channels = self.known.get(id)?.iter();
         channels.filter(|(channel, _)| is_wanted(channel)).map(|(_, seq)| *seq).min()
@@ -66,9 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_ids_make_room() {
+    fn ids_beyond_a_bound_evict_the_oldest_ids() {
         let mut ids = CustomIds::default();
-        let channel: Shared = b"c"[..].into();
+        let channel: SharedBytes = b"c"[..].into();
         let seq = |ids: &CustomIds, id: &str| ids.seq(id.as_bytes(), |_| true);
         for number in 1..=CustomIds::MOST as u64 + 1 {
             ids.insert(&channel, number.to_string().as_bytes(), number);
@@ -80,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_known_only_in_the_channels_that_it_was_published_to() {
+    fn an_id_is_found_only_in_the_channels_that_it_was_published_to() {
         let mut ids = CustomIds::default();
-        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(Shared::from);
+        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(SharedBytes::from);
         ids.insert(&private, b"order", 1);
         ids.insert(&public, b"order", 2);
         ids.insert(&public, b"order", 3);

@@ -1,4 +1,4 @@
-//! What a hub's ids look like: `EPOCH-NUMBER`, or, where ids are to reveal nothing, `EPOCH-CIPHERTEXT`.
+//! The ids of a hub's events: `EPOCH-SEQ`, or `EPOCH-CIPHERTEXT` if ids are opaque.
 
 use super::event_id::{Gap, Position};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Text};
@@ -6,36 +6,37 @@ use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
 use std::fmt;
 
-/// One life of a hub's log. Its text begins every id, so that an id of another life is never taken for one of this.
+/// One life of a hub's logs. Every id begins with the epoch's text, so that no id of another epoch is taken for one
+/// of this.
 #[derive(Clone)]
 pub struct Epoch {
     text: Box<str>,
-    /// Enciphers positions. In a box, for a key schedule is large.
+    /// The cipher of opaque ids. It is boxed because a key schedule is large.
     cipher: Option<Box<Aes128>>,
 }
 
-/// The digits of an opaque id, five bits each.
+/// The digits of an opaque id, of five bits each.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-/// How many of them a block of the cipher takes.
+/// The number of digits for one block of the cipher.
 const LENGTH: usize = 26;
 
 impl Epoch {
-    /// An epoch, whose ids show sequence numbers, or are enciphered with a key that nobody else has.
+    /// Creates an epoch. Its ids show sequence numbers, or are enciphered with a secret key.
     pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
         Self { text: text.into(), cipher: key.map(|key| Box::new(Aes128::new(&key.into()))) }
     }
 
-    /// Its text.
+    /// Returns the text that ids begin with.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether an id is, or looks like, one of this epoch.
+    /// Returns true if an id is one of this epoch, or looks like one.
     pub fn is_like(&self, id: &[u8]) -> bool {
         id.strip_prefix(self.text.as_bytes()).map_or(false, |rest| rest.starts_with(b"-"))
     }
 
-    /// The id of the event with a sequence number.
+    /// Returns the id of the event with a sequence number.
     pub fn event_id(&self, seq: u64) -> String {
         self.id(Position::at(seq))
     }
@@ -47,7 +48,7 @@ impl Epoch {
         }
     }
 
-    /// What an id says; nothing, if it is none of this epoch.
+    /// Returns the position of an id; none if it is not an id of this epoch.
     pub(super) fn position(&self, id: &[u8]) -> Option<Position> {
         match &self.cipher {
             Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
@@ -55,12 +56,12 @@ impl Epoch {
         }
     }
 
-    /// A block that is nothing but the id.
+    /// Returns a block with nothing but the id of a position.
     pub(super) fn block(&self, position: Position) -> Vec<u8> {
         format!("id: {}\n\n", self.id(position)).into_bytes()
     }
 
-    /// The event that reports a gap, with a position as its id.
+    /// Returns a `gap` event with a position as its id.
     pub(super) fn gap(&self, position: Position, name: &str, gap: Gap) -> Vec<u8> {
         let id = self.id(position);
         let data = format!("{{\"reason\":\"{}\"}}", gap.name());
@@ -77,11 +78,11 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// Both numbers of a position are one block of the cipher, so no two ids show which of them is the later one.
+/// Enciphers both numbers of a position as one block, so that two ids do not show which is the later one.
 fn encipher(cipher: &Aes128, position: Position) -> String {
     let mut block = [0; 16];
     block[..8].copy_from_slice(&position.seq.to_be_bytes());
-    block[8..].copy_from_slice(&position.told.unwrap_or(u64::MAX).to_be_bytes());
+    block[8..].copy_from_slice(&position.reported.unwrap_or(u64::MAX).to_be_bytes());
     let mut block = block.into();
     cipher.encrypt_block(&mut block);
     let number = u128::from_be_bytes(block.into());
@@ -101,7 +102,7 @@ fn decipher(cipher: &Aes128, digits: &[u8]) -> Option<Position> {
     cipher.decrypt_block(&mut block);
     let block: [u8; 16] = block.into();
     let half = |from: usize| u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| block[from + at]));
-    Some(Position { seq: half(0), told: Some(half(8)).filter(|told| *told < u64::MAX) })
+    Some(Position { seq: half(0), reported: Some(half(8)).filter(|reported| *reported < u64::MAX) })
 }
 
 #[cfg(test)]
@@ -111,12 +112,12 @@ mod tests {
     const KEY: [u8; 16] = [7; 16];
 
     #[test]
-    fn an_opaque_id_says_its_position_to_its_own_hub_only() {
+    fn an_opaque_id_gives_its_position_only_with_the_key_of_its_hub() {
         let epoch = Epoch::new("abcdefgh", Some(KEY));
         let other = Epoch::new("abcdefgh", Some([8; 16]));
         for seq in [0, 1, 2, 1 << 40, u64::MAX] {
-            for told in [None, Some(0), Some(1), Some(1 << 50)] {
-                let position = Position { seq, told };
+            for reported in [None, Some(0), Some(1), Some(1 << 50)] {
+                let position = Position { seq, reported };
                 let id = epoch.id(position);
                 assert_eq!(id.len(), 9 + LENGTH, "{id}");
                 assert_eq!(epoch.position(id.as_bytes()), Some(position), "{id}");
@@ -126,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn an_invented_opaque_id_says_nothing_that_is_published() {
+    fn an_invented_opaque_id_gives_no_position_that_is_published() {
         let epoch = Epoch::new("e", Some(KEY));
         for id in ["e-0", "e-1", "e-", "e-7-8", "e-0000000000000000000000000", "e-z0000000000000000000000000", "f-0"] {
             assert_eq!(epoch.position(id.as_bytes()), None, "{id}");
         }
-        // Whatever has the right form deciphers to some number: far beyond any that was published.
+        // An id of the right form deciphers to some number, which is far beyond any that was published.
         let near = (0..1000).filter(|number| {
             let id = format!("e-{number:026}");
             epoch.position(id.as_bytes()).map_or(false, |position| position.seq < 1 << 40)
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_positions_have_ids_that_share_no_more_than_chance() {
+    fn opaque_ids_of_neighbouring_positions_share_few_digits() {
         let epoch = Epoch::new("e", Some(KEY));
         let ids: Vec<String> = (1..100).map(|seq| epoch.event_id(seq)).collect();
         for pair in ids.windows(2) {

@@ -1,14 +1,17 @@
-//! Positions in a hub's sequence, as ids say them, and what a gap is reported for.
+//! Positions in a hub's sequence as event ids, and the reasons of `gap` events.
 
-/// A place in the hub's sequence, as an id says it: `EPOCH-PLACE`, or `EPOCH-PLACE-TOLD` where the client has been told
-/// already that something through the place TOLD is forgotten. TOLD is 0 where it is still to be told of a gap.
+/// A client's position in the hub's sequence. Its id is `EPOCH-SEQ`, or `EPOCH-SEQ-REPORTED`.
+///
+/// REPORTED is there while a client is sent older events of some channels, of which others have evicted theirs:
+/// evictions through that sequence number need no `gap` event. The client has received one, or it is new and has
+/// missed nothing. REPORTED is 0 if the `gap` event is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) seq: u64,
-    pub(super) told: Option<u64>,
+    pub(super) reported: Option<u64>,
 }
 
-/// Decimal digits and nothing else.
+/// Parses decimal digits and nothing else.
 fn number(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()
@@ -16,44 +19,44 @@ fn number(text: &[u8]) -> Option<u64> {
 
 impl Position {
     pub(super) fn at(seq: u64) -> Self {
-        Self { seq, told: None }
+        Self { seq, reported: None }
     }
 
-    /// What an id of that epoch says; nothing, if it is none.
+    /// Parses an id. Returns none if it is not an id of that epoch.
     pub(super) fn parse(id: &[u8], epoch: &str) -> Option<Self> {
         let mut parts = id.strip_prefix(epoch.as_bytes())?.strip_prefix(b"-")?.splitn(2, |byte| *byte == b'-');
         let seq = number(parts.next()?)?;
-        let told = match parts.next() {
-            Some(told) => Some(number(told)?),
+        let reported = match parts.next() {
+            Some(reported) => Some(number(reported)?),
             None => None,
         };
-        Some(Self { seq, told })
+        Some(Self { seq, reported })
     }
 
     pub(super) fn id(self, epoch: &str) -> String {
-        match self.told {
-            Some(told) => format!("{epoch}-{}-{told}", self.seq),
+        match self.reported {
+            Some(reported) => format!("{epoch}-{}-{reported}", self.seq),
             None => format!("{epoch}-{}", self.seq),
         }
     }
 }
 
-/// Why a client may have missed something.
+/// Why a client may have missed events: the reason of a `gap` event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// Some of what it has missed is no longer in the history.
-    Forgotten,
-    /// Its id says nothing to this hub: it is of another one, ahead of the newest event, or nonsense.
+    /// The log has evicted events after the client's last event id.
+    Evicted,
+    /// The hub does not know the client's last event id: it is of another epoch, ahead of the last event, or malformed.
     Unknown,
-    /// It was slower than the history is long.
+    /// The log has evicted events before the client was sent them.
     Slow,
 }
 
 impl Gap {
-    /// The word for it.
+    /// Returns the reason as the `gap` event names it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Forgotten => "forgotten",
+            Self::Evicted => "forgotten",
             Self::Unknown => "unknown",
             Self::Slow => "slow",
         }
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_a_place_or_nothing() {
+    fn an_id_parses_to_its_position_or_to_none_if_it_is_malformed() {
         for (id, position) in [
             ("e-7", Some((7, None))),
             ("e-0", Some((0, None))),
@@ -84,7 +87,7 @@ mod tests {
             ("ee-7", None),
             ("e-\u{664}", None),
         ] {
-            let position = position.map(|(seq, told)| Position { seq, told });
+            let position = position.map(|(seq, reported)| Position { seq, reported });
             assert_eq!(Position::parse(id.as_bytes(), "e"), position, "{id}");
             if let Some(position) = position {
                 assert_eq!(position.id("e"), id);

@@ -1,26 +1,30 @@
-//! What a pattern's channels have evicted since a moment.
+//! The evictions of a pattern's channels, and the eviction clock.
+//!
+//! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
+//! eviction at a later time on the clock. Sequence numbers cannot tell that, for an old entry may be evicted late.
 
 use std::collections::VecDeque;
 
-/// Evictions of the channels that a pattern matches, each with its time on the hub's clock of evictions.
+/// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence
+/// number of the evicted entry.
 ///
-/// A later eviction hides an earlier one with a smaller sequence number, so the numbers descend: the first is the
-/// greatest of all, and the first after a moment is the greatest since then.
+/// A later eviction replaces an earlier one with a smaller sequence number, so the numbers descend: the first is the
+/// greatest of all, and the first one after a time is the greatest since then.
 #[derive(Debug, Default)]
 pub(super) struct Evictions(VecDeque<(u64, u64)>);
 
 impl Evictions {
-    /// Beyond so many, the oldest two become one that is as late as the later and as great as the greater: then an old
-    /// eviction may count as a new one, never the other way round.
+    /// The largest number of evictions. Beyond it the first two are merged, into the time of the later and the sequence
+    /// number of the greater. An old eviction may then count as a new one, but a new one never as an old one.
     const MOST: usize = 256;
 
     pub(super) fn new(clock: u64, seq: u64) -> Self {
-        let mut all = Self::default();
-        all.record(clock, seq);
-        all
+        let mut evictions = Self::default();
+        evictions.record(clock, seq);
+        evictions
     }
 
-    /// Adds an eviction, the latest of all.
+    /// Records an eviction, the latest of all.
     pub(super) fn record(&mut self, clock: u64, seq: u64) {
         while self.0.back().map_or(false, |(_, last)| *last <= seq) {
             self.0.pop_back();
@@ -34,13 +38,13 @@ impl Evictions {
         }
     }
 
-    /// The greatest sequence number that was evicted; 0 if none was.
-    pub(super) fn newest(&self) -> u64 {
+    /// Returns the greatest sequence number that was evicted; 0 if none was.
+    pub(super) fn through(&self) -> u64 {
         self.0.front().map_or(0, |(_, seq)| *seq)
     }
 
-    /// The same, of the evictions after a time.
-    pub(super) fn since(&self, clock: u64) -> u64 {
+    /// Returns the greatest sequence number that was evicted after a time; 0 if none was.
+    pub(super) fn through_since(&self, clock: u64) -> u64 {
         let first = self.0.partition_point(|(at, _)| *at <= clock);
         self.0.get(first).map_or(0, |(_, seq)| *seq)
     }
@@ -51,30 +55,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_greatest_eviction_since_a_time_is_known() {
+    fn through_since_returns_the_greatest_eviction_after_a_time() {
         let recorded = [(1, 50), (2, 9), (3, 30), (4, 30), (5, 2), (7, 12)];
         let mut evictions = Evictions::new(0, 0);
         for (clock, seq) in recorded {
             evictions.record(clock, seq);
         }
-        assert_eq!(evictions.newest(), 50);
+        assert_eq!(evictions.through(), 50);
         for clock in 0..9 {
             let naive = recorded.iter().filter(|(at, _)| *at > clock).map(|(_, seq)| *seq).max().unwrap_or(0);
-            assert_eq!(evictions.since(clock), naive, "since {clock}");
+            assert_eq!(evictions.through_since(clock), naive, "since {clock}");
         }
     }
 
     #[test]
-    fn too_many_evictions_are_never_taken_for_older_ones() {
+    fn merged_evictions_count_as_late_as_the_latest_of_them() {
         let mut evictions = Evictions::default();
-        let most = 4 * Evictions::MOST as u64;
-        for clock in 1..=most {
+        let count = 4 * Evictions::MOST as u64;
+        for clock in 1..=count {
             evictions.record(clock, 10_000 - clock);
         }
-        assert_eq!((evictions.0.len(), evictions.newest()), (Evictions::MOST, 9_999));
-        for clock in 0..most {
-            assert!(evictions.since(clock) >= 10_000 - (clock + 1), "since {clock}");
+        assert_eq!((evictions.0.len(), evictions.through()), (Evictions::MOST, 9_999));
+        for clock in 0..count {
+            assert!(evictions.through_since(clock) >= 10_000 - (clock + 1), "since {clock}");
         }
-        assert_eq!(evictions.since(most), 0);
+        assert_eq!(evictions.through_since(count), 0);
     }
 }

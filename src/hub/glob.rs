@@ -1,10 +1,10 @@
-//! Patterns of channel names.
+//! Matching channel names with patterns.
 
-/// A pattern: `*` stands for any characters but `/`, `**` for any characters at all, everything else for itself.
+/// A pattern: `*` matches any characters but `/`, `**` any characters, everything else itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     text: Box<[u8]>,
-    /// How much of it stands for itself, up to the first star.
+    /// The number of bytes before the first star.
     literal: usize,
 }
 
@@ -18,20 +18,22 @@ impl Glob {
         &self.text
     }
 
-    /// Whether it stands for that name. Takes no more than the product of both lengths in steps, and hardly any where the
-    /// name begins otherwise, as of many patterns and many names mostly all do.
+    /// Returns true if the pattern matches a name.
+    ///
+    /// It takes at most as many steps as the product of both lengths. A name that differs before the first star, as
+    /// most do, takes few.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         let (literal, rest) = self.text.split_at(self.literal);
         match (name.strip_prefix(literal), rest) {
             (None, _) => false,
             (Some(name), b"") => name.is_empty(),
             (Some(_), b"**") => true,
-            (Some(name), rest) => Self::stands_for(rest, name),
+            (Some(name), rest) => Self::matches_rest(rest, name),
         }
     }
 
-    fn stands_for(mut rest: &[u8], name: &[u8]) -> bool {
-        // Which beginnings of the name the pattern so far can stand for.
+    fn matches_rest(mut rest: &[u8], name: &[u8]) -> bool {
+        // The prefixes of the name, by length, that the pattern read so far matches.
         let mut ends = vec![false; name.len() + 1];
         ends[0] = true;
         while let [first, after @ ..] = rest {
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stays_within_a_segment_and_two_cross() {
+    fn one_star_matches_within_a_segment_and_two_stars_match_across_segments() {
         for (pattern, name, is_match) in [
             ("news", "news", true),
             ("news", "new", false),
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_takes_no_longer_than_others() {
+    fn a_pattern_of_many_stars_takes_no_more_than_quadratic_time() {
         let pattern = b"*a".repeat(500);
         assert!(!Glob::new(&pattern).matches(&[b'b'; 1000]));
     }

@@ -1,23 +1,27 @@
-//! What channels that have vanished had forgotten, so that those who come back to one are told.
+//! Tombstones of removed channels: a client that resumes one receives a `gap` event for what its log has evicted.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Through which sequence number channels that are no more had evicted their events, by name. Of too many the first become
-/// one number: what any of them had evicted, any unknown channel may have.
+/// The tombstones of removed channels, by name.
+///
+/// Beyond a number of them the oldest are merged into one for all unknown channels: any of these may have evicted
+/// what one of the merged channels has.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
-    by_name: HashMap<Arc<[u8]>, Forgotten>,
-    /// In the order in which they vanished, with their numbers. Some are back since, or have vanished again.
+    by_name: HashMap<Arc<[u8]>, Tombstone>,
+    /// The names in the order of removal, with the removals' numbers. Some of the channels exist again, or were
+    /// removed again.
     order: VecDeque<(Arc<[u8]>, u64)>,
-    /// How many channels have vanished.
-    number: u64,
-    /// The bytes of the names.
+    /// The number of removals.
+    removals: u64,
+    /// The bytes of the names in `by_name`.
     bytes: usize,
-    all: Evicted,
+    /// The merged tombstones.
+    merged: Evicted,
 }
 
-/// What a channel had evicted: through which sequence number, and when it did so last, on the hub's clock of evictions.
+/// The evictions of a channel: the sequence number that they reach, and the time of the last one on the eviction clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evicted {
     pub(super) through: u64,
@@ -25,10 +29,10 @@ pub(super) struct Evicted {
 }
 
 #[derive(Debug)]
-struct Forgotten {
+struct Tombstone {
     evicted: Evicted,
-    /// Which of all that have vanished it was.
-    number: u64,
+    /// The number of the removal.
+    removal: u64,
 }
 
 impl Tombstones {
@@ -36,54 +40,57 @@ impl Tombstones {
     const MOST_BYTES: usize = 4 << 20;
 
     pub(super) fn insert(&mut self, name: Arc<[u8]>, evicted: Evicted) {
-        if evicted.through <= self.all.through && evicted.clock <= self.all.clock {
-            return; // that is what any is taken to have evicted
+        if evicted.through <= self.merged.through && evicted.clock <= self.merged.clock {
+            return; // any unknown channel counts as having evicted that much
         }
-        self.number += 1;
+        self.removals += 1;
         self.bytes += name.len();
-        if self.by_name.insert(Arc::clone(&name), Forgotten { evicted, number: self.number }).is_some() {
+        if self.by_name.insert(Arc::clone(&name), Tombstone { evicted, removal: self.removals }).is_some() {
             self.bytes -= name.len();
         }
-        self.order.push_back((name, self.number));
-        // Channels that come and go again and again push nothing out.
+        self.order.push_back((name, self.removals));
+        // A channel that is created and removed again and again displaces no other tombstone.
         if self.order.len() > 2 * self.by_name.len() + 16 {
             let by_name = &self.by_name;
-            self.order.retain(|(name, number)| by_name.get(name).map_or(false, |gone| gone.number == *number));
+            self.order
+                .retain(|(name, removal)| by_name.get(name).map_or(false, |tombstone| tombstone.removal == *removal));
         }
         while self.by_name.len() > Self::MOST || self.bytes > Self::MOST_BYTES {
             match self.order.pop_front() {
-                Some((name, number)) => self.make_room(&name, number),
+                Some((name, removal)) => self.merge(&name, removal),
                 None => break,
             }
         }
     }
 
-    fn make_room(&mut self, name: &[u8], number: u64) {
-        if self.by_name.get(name).map_or(false, |gone| gone.number == number) {
-            if let Some(Forgotten { evicted, .. }) = self.remove(name) {
-                let Evicted { through, clock } = self.all;
-                self.all = Evicted { through: through.max(evicted.through), clock: clock.max(evicted.clock) };
+    /// Merges a tombstone into the one of unknown channels, unless it is of a later removal.
+    fn merge(&mut self, name: &[u8], removal: u64) {
+        if self.by_name.get(name).map_or(false, |tombstone| tombstone.removal == removal) {
+            if let Some(Tombstone { evicted, .. }) = self.remove(name) {
+                let Evicted { through, clock } = self.merged;
+                self.merged = Evicted { through: through.max(evicted.through), clock: clock.max(evicted.clock) };
             }
         }
     }
 
-    fn remove(&mut self, name: &[u8]) -> Option<Forgotten> {
-        let gone = self.by_name.remove(name);
-        self.bytes -= gone.as_ref().map_or(0, |_| name.len());
-        gone
+    fn remove(&mut self, name: &[u8]) -> Option<Tombstone> {
+        let tombstone = self.by_name.remove(name);
+        self.bytes -= tombstone.as_ref().map_or(0, |_| name.len());
+        tombstone
     }
 
-    /// What a channel of that name, which is there again, had evicted.
+    /// Removes the tombstone of a channel that is created again. Returns how far the channel has evicted its entries.
     pub(super) fn take(&mut self, name: &[u8]) -> Evicted {
-        self.remove(name).map_or(self.all, |gone| gone.evicted)
+        self.remove(name).map_or(self.merged, |tombstone| tombstone.evicted)
     }
 
-    /// Through which sequence number the channels had evicted that a function is true of: of a name, and of none for all
-    /// channels whose names are not known any more.
-    pub(super) fn forgotten(&self, is_wanted: impl Fn(Option<&[u8]>, Evicted) -> bool) -> u64 {
-        let named = self.by_name.iter().filter(|(name, gone)| is_wanted(Some(name), gone.evicted));
-        let unnamed = Some(self.all).filter(|all| is_wanted(None, *all));
-        named.map(|(_, gone)| gone.evicted.through).chain(unnamed.map(|all| all.through)).max().unwrap_or(0)
+    /// Returns the sequence number through which any removed channel has evicted its entries for which a function
+    /// returns true. The function gets the channel's name, or none for the merged tombstones.
+    pub(super) fn evicted_through(&self, is_wanted: impl Fn(Option<&[u8]>, Evicted) -> bool) -> u64 {
+        let named = self.by_name.iter().filter(|(name, tombstone)| is_wanted(Some(name), tombstone.evicted));
+        let merged = Some(self.merged).filter(|merged| is_wanted(None, *merged));
+        let named = named.map(|(_, tombstone)| tombstone.evicted.through);
+        named.chain(merged.map(|merged| merged.through)).max().unwrap_or(0)
     }
 }
 
@@ -95,55 +102,58 @@ mod tests {
         Evicted { through, clock: through }
     }
 
-    fn forgotten(gone: &Tombstones, wanted: &[u8]) -> u64 {
-        gone.forgotten(|name, _| name.map_or(true, |name| name == wanted))
+    fn evicted_through(tombstones: &Tombstones, wanted: &[u8]) -> u64 {
+        tombstones.evicted_through(|name, _| name.map_or(true, |name| name == wanted))
     }
 
     #[test]
-    fn of_too_many_the_first_are_remembered_together() {
-        let mut gone = Tombstones::default();
-        gone.insert(b"first"[..].into(), at(5));
-        gone.insert(b"never published to"[..].into(), at(0));
-        assert_eq!((gone.take(b"first"), gone.take(b"other")), (at(5), at(0)));
-        gone.insert(b"first"[..].into(), at(6));
+    fn tombstones_beyond_the_most_are_merged_into_one_for_unknown_channels() {
+        let mut tombstones = Tombstones::default();
+        tombstones.insert(b"first"[..].into(), at(5));
+        tombstones.insert(b"never published to"[..].into(), at(0));
+        assert_eq!((tombstones.take(b"first"), tombstones.take(b"other")), (at(5), at(0)));
+        tombstones.insert(b"first"[..].into(), at(6));
         for number in 0..Tombstones::MOST as u64 {
-            gone.insert(number.to_string().into_bytes().into(), at(10 + number));
+            tombstones.insert(number.to_string().into_bytes().into(), at(10 + number));
         }
-        assert_eq!((gone.take(b"first"), gone.take(b"other"), gone.take(b"7")), (at(6), at(6), at(17)));
-        assert_eq!(forgotten(&gone, b"9"), 19);
-        assert!(gone.by_name.len() <= Tombstones::MOST && gone.order.len() <= 2 * Tombstones::MOST + 16);
-        // Names that somebody makes up push nothing out.
-        let all = gone.all;
+        assert_eq!(
+            (tombstones.take(b"first"), tombstones.take(b"other"), tombstones.take(b"7")),
+            (at(6), at(6), at(17))
+        );
+        assert_eq!(evicted_through(&tombstones, b"9"), 19);
+        assert!(tombstones.by_name.len() <= Tombstones::MOST && tombstones.order.len() <= 2 * Tombstones::MOST + 16);
+        // Unknown names that a client makes up displace no tombstone.
+        let merged = tombstones.merged;
         for number in 0..100 {
             let name = format!("made up {number}").into_bytes();
-            let evicted = gone.take(&name);
-            gone.insert(name.into(), evicted);
+            let evicted = tombstones.take(&name);
+            tombstones.insert(name.into(), evicted);
         }
-        assert_eq!((gone.all, gone.take(b"65535")), (all, at(65_545)));
+        assert_eq!((tombstones.merged, tombstones.take(b"65535")), (merged, at(65_545)));
     }
 
     #[test]
-    fn a_channel_that_comes_and_goes_pushes_nothing_out() {
-        let mut gone = Tombstones::default();
-        gone.insert(b"one"[..].into(), at(5));
+    fn a_channel_that_is_removed_again_and_again_displaces_no_other_tombstone() {
+        let mut tombstones = Tombstones::default();
+        tombstones.insert(b"one"[..].into(), at(5));
         for _ in 0..=2 * Tombstones::MOST {
-            let evicted = gone.take(b"other").through;
-            gone.insert(b"other"[..].into(), at(evicted.max(7)));
+            let evicted = tombstones.take(b"other").through;
+            tombstones.insert(b"other"[..].into(), at(evicted.max(7)));
         }
-        assert_eq!((gone.all, gone.take(b"one"), gone.order.len() < 100), (at(0), at(5), true));
+        assert_eq!((tombstones.merged, tombstones.take(b"one"), tombstones.order.len() < 100), (at(0), at(5), true));
     }
 
     #[test]
-    fn long_names_take_no_more_than_the_bytes_that_are_allowed() {
-        let mut gone = Tombstones::default();
+    fn long_names_take_no_more_than_the_allowed_bytes() {
+        let mut tombstones = Tombstones::default();
         for number in 0..2 * Tombstones::MOST_BYTES / 1000 {
-            gone.insert(format!("{number:01000}").into_bytes().into(), at(number as u64 + 1));
+            tombstones.insert(format!("{number:01000}").into_bytes().into(), at(number as u64 + 1));
         }
         assert!(
-            gone.bytes <= Tombstones::MOST_BYTES && gone.by_name.len() <= Tombstones::MOST_BYTES / 1000,
+            tombstones.bytes <= Tombstones::MOST_BYTES && tombstones.by_name.len() <= Tombstones::MOST_BYTES / 1000,
             "{}",
-            gone.bytes
+            tombstones.bytes
         );
-        assert_eq!(gone.take(format!("{:01000}", 0).as_bytes()), gone.all);
+        assert_eq!(tombstones.take(format!("{:01000}", 0).as_bytes()), tombstones.merged);
     }
 }

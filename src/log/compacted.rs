@@ -1,104 +1,113 @@
-//! The newest event of each key, kept beyond a history that has too little room for it.
+//! Log compaction: the latest entry of each key outlives the history.
 
 use super::{Bounds, LogEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What is the newest of its key, and of the newest those that the history has dropped.
+/// The compacted part of a log: of the entries that the history has evicted, the latest of each key.
+///
+/// An entry is *superseded* when a later one of its key is published. Superseded entries are removed when the bounds
+/// are exceeded. With as many keys as the bounds allow this happens at each event, so the log keeps a list of them
+/// rather than search all entries.
 #[derive(Debug, Default)]
 pub(super) struct CompactedLog {
-    /// The place of each key's newest event, unless that is lost.
-    newest: HashMap<Box<[u8]>, u64>,
-    /// By place.
-    kept: BTreeMap<u64, LogEntry>,
-    /// Those of them that have a newer one by now, and are no longer kept when there are too many. With as many keys as there
-    /// is room for that is at each event, so they are known.
-    stale: BTreeSet<u64>,
+    /// The sequence number of each key's latest entry, in the history or here. Without the keys whose latest is
+    /// discarded.
+    latest: HashMap<Box<[u8]>, u64>,
+    /// The entries by sequence number.
+    entries: BTreeMap<u64, LogEntry>,
+    /// The sequence numbers of the entries here that are superseded.
+    superseded: BTreeSet<u64>,
     bytes: usize,
-    lost: u64,
+    discarded_through: u64,
 }
 
 impl CompactedLog {
-    /// Of a channel that had lost even the newest events of its keys through that place.
-    pub(super) fn new(lost: u64) -> Self {
-        Self { lost, ..Self::default() }
+    /// Creates the compacted part of a log. An earlier log of the channel discarded entries through
+    /// `discarded_through`.
+    pub(super) fn new(discarded_through: u64) -> Self {
+        Self { discarded_through, ..Self::default() }
     }
 
-    pub(super) fn publish(&mut self, key: &[u8], seq: u64) {
-        match self.newest.get_mut(key) {
-            Some(newest) => {
-                let before = std::mem::replace(newest, seq);
-                if self.kept.contains_key(&before) {
-                    self.stale.insert(before);
+    /// Records that the history has a new entry of a key, which supersedes the one before.
+    pub(super) fn record(&mut self, key: &[u8], seq: u64) {
+        match self.latest.get_mut(key) {
+            Some(latest) => {
+                let before = std::mem::replace(latest, seq);
+                if self.entries.contains_key(&before) {
+                    self.superseded.insert(before);
                 }
             }
-            None => drop(self.newest.insert(key.into(), seq)),
+            None => drop(self.latest.insert(key.into(), seq)),
         }
     }
 
-    pub(super) fn is_newest(&self, entry: &LogEntry) -> bool {
-        self.newest.get(&entry.key) == Some(&entry.seq)
+    pub(super) fn is_latest(&self, entry: &LogEntry) -> bool {
+        self.latest.get(&entry.key) == Some(&entry.seq)
     }
 
-    pub(super) fn kept_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
-        self.kept.range(seq.saturating_add(1)..).map(|(_, entry)| entry)
+    /// Returns the entries after a sequence number, superseded ones included.
+    pub(super) fn after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
+        self.entries.range(seq.saturating_add(1)..).map(|(_, entry)| entry)
     }
 
-    /// Keeps what the history has dropped, if it is the newest of its key.
-    pub(super) fn keep(&mut self, dropped: LogEntry, bounds: &Bounds) {
-        if !self.is_newest(&dropped) {
+    /// Keeps an entry that the history has evicted, if it is the latest of its key, and discards what exceeds the
+    /// bounds.
+    pub(super) fn keep(&mut self, evicted: LogEntry, bounds: &Bounds) {
+        if !self.is_latest(&evicted) {
             return;
         }
-        self.bytes += dropped.size();
-        self.kept.insert(dropped.seq, dropped);
+        self.bytes += evicted.size();
+        self.entries.insert(evicted.seq, evicted);
         if self.is_over(bounds) {
-            self.sweep();
+            self.remove_superseded();
         }
         while self.is_over(bounds) {
-            self.lose_first();
+            self.discard_first();
         }
     }
 
     fn is_over(&self, bounds: &Bounds) -> bool {
-        self.kept.len() > bounds.events || self.bytes > bounds.bytes
+        self.entries.len() > bounds.events || self.bytes > bounds.bytes
     }
 
-    /// Lets go of what is not the newest of its key any more.
-    fn sweep(&mut self) {
-        for seq in std::mem::take(&mut self.stale) {
-            let stale = self.kept.remove(&seq);
-            self.bytes -= stale.map_or(0, |stale| stale.size());
+    fn remove_superseded(&mut self) {
+        for seq in std::mem::take(&mut self.superseded) {
+            let removed = self.entries.remove(&seq);
+            self.bytes -= removed.map_or(0, |removed| removed.size());
         }
     }
 
-    /// Lets go of the first that is kept, if any is.
-    pub(super) fn lose_first(&mut self) -> bool {
-        let seq = self.kept.keys().next().copied();
-        let first = seq.and_then(|seq| self.kept.remove(&seq));
+    /// Discards the first entry. Returns true if there was one.
+    pub(super) fn discard_first(&mut self) -> bool {
+        let seq = self.entries.keys().next().copied();
+        let first = seq.and_then(|seq| self.entries.remove(&seq));
         if let Some(first) = &first {
-            self.stale.remove(&first.seq);
+            self.superseded.remove(&first.seq);
             self.bytes -= first.size();
-            self.lose(first);
+            self.record_discarded(first);
         }
         first.is_some()
     }
 
-    /// What is gone for good.
-    pub(super) fn lose(&mut self, gone: &LogEntry) {
-        if self.is_newest(gone) {
-            self.newest.remove(&gone.key);
-            self.lost = self.lost.max(gone.seq);
+    /// Records that the log has discarded an entry. Nothing is lost if the entry was superseded.
+    pub(super) fn record_discarded(&mut self, discarded: &LogEntry) {
+        if self.is_latest(discarded) {
+            self.latest.remove(&discarded.key);
+            self.discarded_through = self.discarded_through.max(discarded.seq);
         }
     }
 
-    pub(super) fn lost(&self) -> u64 {
-        self.lost
+    /// Returns the sequence number through which the latest entry of a key was discarded.
+    pub(super) fn discarded_through(&self) -> u64 {
+        self.discarded_through
     }
 
     pub(super) fn first(&self) -> Option<&LogEntry> {
-        self.kept.values().next()
+        self.entries.values().next()
     }
 
+    /// Returns the number of entries and of their bytes.
     pub(super) fn held(&self) -> (usize, usize) {
-        (self.kept.len(), self.bytes)
+        (self.entries.len(), self.bytes)
     }
 }

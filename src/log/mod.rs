@@ -1,8 +1,9 @@
-//! A channel's bounded history: events by their place in the hub's sequence.
+//! The log of one channel: its retained events, sorted by sequence number.
 //!
-//! A [`Log`] is told when to forget, and says through which place it has forgotten anything, so that nobody who comes
-//! back too late is told nothing. Where slow clients get only the newest event of each key, it keeps those longer
-//! (`compacted`).
+//! A [`Log`] evicts entries only when the hub asks it to. It remembers the sequence number through which it has evicted
+//! anything ([`Log::evicted_through`]), so that a client that resumes too late receives a `gap` event.
+//!
+//! A log may also be compacted (`compacted`): it then keeps the latest entry of each key after evicting it.
 
 #![forbid(unsafe_code)]
 
@@ -15,155 +16,159 @@ use compacted::CompactedLog;
 use std::collections::vec_deque::{Iter, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How much a history may hold.
+/// The retention of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// How many events.
+    /// The largest number of entries.
     pub events: usize,
-    /// How many bytes of them.
+    /// The largest number of bytes of all entries.
     pub bytes: usize,
-    /// How old the oldest may be.
+    /// The age at which an entry expires.
     pub age: Duration,
 }
 
 /// One event of a channel.
 #[derive(Clone, Debug)]
 pub struct LogEntry {
-    /// Its place in the hub's sequence, from 1 on.
+    /// The sequence number in the hub's order, from 1 on.
     pub seq: u64,
-    /// When it was published.
+    /// The time of publication.
     pub at: Instant,
-    /// Its bytes.
+    /// The encoded event.
     pub event: Shared,
-    /// What it is the newest of; empty is the channel itself.
+    /// The key for compaction. Events without a key share the empty one.
     pub key: Box<[u8]>,
 }
 
 impl LogEntry {
-    /// How many bytes it is, its key included.
+    /// Returns the number of bytes of the event and its key.
     pub fn size(&self) -> usize {
         self.event.len() + self.key.len()
     }
 }
 
-/// A channel's history, sorted by place.
+/// The retained events of a channel, sorted by sequence number.
+///
+/// `entries` is the history: all of the last entries. A compacted log also holds earlier entries, which the history has
+/// evicted and which are the latest of their key.
 #[derive(Debug, Default)]
 pub struct Log {
-    events: VecDeque<LogEntry>,
+    entries: VecDeque<LogEntry>,
     bytes: usize,
-    forgotten: u64,
+    evicted_through: u64,
     compacted: Option<Box<CompactedLog>>,
 }
 
 impl Log {
-    /// An empty one, of a channel of which something may have been forgotten before, through that place. It keeps the
-    /// newest event of each key longer than others if it is to.
-    pub fn new(forgotten: u64, keeps_newest: bool) -> Self {
-        Self { forgotten, compacted: keeps_newest.then(|| Box::new(CompactedLog::new(forgotten))), ..Self::default() }
+    /// Creates an empty log.
+    ///
+    /// An earlier log of the same channel may have evicted entries through `evicted_through`; 0 if none did. If
+    /// `is_compacted`, the log keeps the latest entry of each key beyond its history.
+    pub fn new(evicted_through: u64, is_compacted: bool) -> Self {
+        let compacted = is_compacted.then(|| Box::new(CompactedLog::new(evicted_through)));
+        Self { evicted_through, compacted, ..Self::default() }
     }
 
-    /// Adds an event, whose place is after all others.
+    /// Appends an entry. Its sequence number is greater than all others of the log.
     pub fn append(&mut self, entry: LogEntry) {
         if let Some(compacted) = &mut self.compacted {
-            compacted.publish(&entry.key, entry.seq);
+            compacted.record(&entry.key, entry.seq);
         }
         self.bytes += entry.size();
-        self.events.push_back(entry);
+        self.entries.push_back(entry);
     }
 
-    /// The events after a place.
+    /// Returns the entries of the history after a sequence number.
     pub fn after(&self, seq: u64) -> Iter<'_, LogEntry> {
-        // Mostly it is the last few that are asked for.
-        let known = match self.events.back() {
-            Some(newest) if newest.seq <= seq => self.events.len(),
-            _ => self.events.partition_point(|entry| entry.seq <= seq),
+        // Most streams keep up, so mostly nothing is after `seq`.
+        let first = match self.entries.back() {
+            Some(last) if last.seq <= seq => self.entries.len(),
+            _ => self.entries.partition_point(|entry| entry.seq <= seq),
         };
-        self.events.range(known..)
+        self.entries.range(first..)
     }
 
-    /// The events after one place, through another.
-    pub fn between(&self, after: u64, until: u64) -> Iter<'_, LogEntry> {
-        match self.events.back() {
-            Some(newest) if newest.seq > until => {
-                let seq = |bound: u64| self.events.partition_point(|entry| entry.seq <= bound);
-                self.events.range(seq(after.min(until))..seq(until))
+    /// Returns the entries of the history after one sequence number, through another.
+    pub fn between(&self, after: u64, through: u64) -> Iter<'_, LogEntry> {
+        match self.entries.back() {
+            Some(last) if last.seq > through => {
+                let end = |bound: u64| self.entries.partition_point(|entry| entry.seq <= bound);
+                self.entries.range(end(after.min(through))..end(through))
             }
             _ => self.after(after),
         }
     }
 
-    /// The place of the newest event of the history.
-    pub fn last(&self) -> Option<u64> {
-        self.events.back().map(|entry| entry.seq)
-    }
-
-    /// The event at a place.
+    /// Returns the entry of the history with a sequence number.
     pub fn at(&self, seq: u64) -> Option<&LogEntry> {
         self.after(seq.checked_sub(1)?).next().filter(|entry| entry.seq == seq)
     }
 
-    /// Of the events after a place, forgotten ones included, the newest of each key.
-    pub fn newest_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
+    /// Returns the latest entry of each key after a sequence number, those that the history has evicted included.
+    pub fn latest_after(&self, seq: u64) -> impl Iterator<Item = &LogEntry> {
         let compacted = self.compacted.as_deref();
-        let kept = compacted.into_iter().flat_map(move |compacted| compacted.kept_after(seq));
-        kept.chain(self.after(seq)).filter(move |entry| compacted.map_or(true, |compacted| compacted.is_newest(entry)))
+        let evicted = compacted.into_iter().flat_map(move |compacted| compacted.after(seq));
+        evicted
+            .chain(self.after(seq))
+            .filter(move |entry| compacted.map_or(true, |compacted| compacted.is_latest(entry)))
     }
 
-    /// The place of the oldest event that it holds, and when that was published.
+    /// Returns the first entry: its sequence number and the time of its publication.
     pub fn first(&self) -> Option<(u64, Instant)> {
-        let kept = self.compacted.as_ref().and_then(|compacted| compacted.first());
-        kept.or_else(|| self.events.front()).map(|first| (first.seq, first.at))
+        let compacted = self.compacted.as_ref().and_then(|compacted| compacted.first());
+        compacted.or_else(|| self.entries.front()).map(|first| (first.seq, first.at))
     }
 
-    /// Whether the history holds more than it may.
+    /// Returns true if the history exceeds its bounds. A single entry may be larger than the bound of bytes.
     pub fn is_over(&self, bounds: &Bounds) -> bool {
-        self.events.len() > bounds.events || (self.bytes > bounds.bytes && self.events.len() > 1)
+        self.entries.len() > bounds.events || (self.bytes > bounds.bytes && self.entries.len() > 1)
     }
 
-    /// Forgets the oldest event of the history. The newest of its key is kept, within the same bounds.
-    pub fn drop_oldest(&mut self, bounds: &Bounds) {
-        if let (Some(dropped), Some(compacted)) = (self.take_oldest(), &mut self.compacted) {
-            compacted.keep(dropped, bounds);
+    /// Evicts the first entry of the history. If it is the latest of its key, a compacted log keeps it within `bounds`.
+    pub fn evict_first(&mut self, bounds: &Bounds) {
+        if let (Some(evicted), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
+            compacted.keep(evicted, bounds);
         }
     }
 
-    /// Forgets the first event that it holds for good.
-    pub fn lose_first(&mut self) {
-        if self.compacted.as_mut().map_or(false, |compacted| compacted.lose_first()) {
+    /// Discards the first entry of the log, compacted entries first. The log does not keep it, whatever its key.
+    pub fn discard_first(&mut self) {
+        if self.compacted.as_mut().map_or(false, |compacted| compacted.discard_first()) {
             return;
         }
-        if let (Some(lost), Some(compacted)) = (self.take_oldest(), &mut self.compacted) {
-            compacted.lose(&lost);
+        if let (Some(discarded), Some(compacted)) = (self.pop_first(), &mut self.compacted) {
+            compacted.record_discarded(&discarded);
         }
     }
 
-    fn take_oldest(&mut self) -> Option<LogEntry> {
-        let oldest = self.events.pop_front()?;
-        self.bytes -= oldest.size();
-        self.forgotten = oldest.seq;
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
+    fn pop_first(&mut self) -> Option<LogEntry> {
+        let first = self.entries.pop_front()?;
+        self.bytes -= first.size();
+        self.evicted_through = first.seq;
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
         }
-        Some(oldest)
+        Some(first)
     }
 
-    /// Through which place it has forgotten anything.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// Returns the sequence number through which the history has evicted anything; 0 if it has evicted nothing.
+    pub fn evicted_through(&self) -> u64 {
+        self.evicted_through
     }
 
-    /// Through which place it has forgotten even the newest event of some key.
-    pub fn lost(&self) -> u64 {
-        self.compacted.as_ref().map_or(self.forgotten, |compacted| compacted.lost())
+    /// Returns the sequence number through which the log has discarded even the latest entry of a key. A log without
+    /// compaction discards what its history evicts.
+    pub fn discarded_through(&self) -> u64 {
+        self.compacted.as_ref().map_or(self.evicted_through, |compacted| compacted.discarded_through())
     }
 
-    /// How many events it holds, and how many bytes of them.
+    /// Returns the number of entries and of their bytes.
     pub fn held(&self) -> (usize, usize) {
-        let (kept, kept_bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.held());
-        (self.events.len() + kept, self.bytes + kept_bytes)
+        let (entries, bytes) = self.compacted.as_ref().map_or((0, 0), |compacted| compacted.held());
+        (self.entries.len() + entries, self.bytes + bytes)
     }
 
-    /// Whether it holds nothing at all.
+    /// Returns true if the log holds no entry, compacted ones included.
     pub fn is_empty(&self) -> bool {
         self.first().is_none()
     }

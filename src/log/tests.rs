@@ -9,14 +9,14 @@ fn entry(seq: u64, at: Instant, key: &str) -> LogEntry {
     LogEntry { seq, at, event, key: key.as_bytes().into() }
 }
 
-fn seqs<'a>(events: impl Iterator<Item = &'a LogEntry>) -> Vec<u64> {
-    events.map(|entry| entry.seq).collect()
+fn seqs<'a>(entries: impl Iterator<Item = &'a LogEntry>) -> Vec<u64> {
+    entries.map(|entry| entry.seq).collect()
 }
 
 const BOUNDS: Bounds = Bounds { events: 2, bytes: 1000, age: Duration::from_secs(1) };
 
 #[test]
-fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
+fn after_returns_all_later_entries_also_if_the_log_does_not_hold_the_given_seq() {
     let now = Instant::now();
     let mut log = Log::new(0, false);
     for seq in [3, 5, 9] {
@@ -33,42 +33,42 @@ fn what_is_after_a_place_is_found_whether_or_not_that_place_is_held() {
 }
 
 #[test]
-fn a_log_knows_through_which_place_it_has_forgotten() {
+fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
     let mut log = Log::new(2, false);
-    assert_eq!(log.forgotten(), 2);
+    assert_eq!(log.evicted_through(), 2);
     log.append(entry(5, Instant::now(), ""));
     log.append(entry(7, Instant::now(), ""));
     assert!(log.is_over(&Bounds { events: 1, ..BOUNDS }) && log.is_over(&Bounds { bytes: 1, ..BOUNDS }));
-    log.drop_oldest(&BOUNDS);
-    assert_eq!((log.forgotten(), log.held().0, log.is_empty()), (5, 1, false));
-    assert!(!log.is_over(&Bounds { bytes: 1, ..BOUNDS }), "a single event may be larger");
-    log.lose_first();
-    assert_eq!((log.forgotten(), log.held(), log.is_empty()), (7, (0, 0), true));
-    log.lose_first();
+    log.evict_first(&BOUNDS);
+    assert_eq!((log.evicted_through(), log.held().0, log.is_empty()), (5, 1, false));
+    assert!(!log.is_over(&Bounds { bytes: 1, ..BOUNDS }), "a single entry may exceed the bound of bytes");
+    log.discard_first();
+    assert_eq!((log.evicted_through(), log.held(), log.is_empty()), (7, (0, 0), true));
+    log.discard_first();
     assert_eq!(log.first(), None);
 }
 
 #[test]
-fn the_newest_of_each_key_outlives_the_history_within_the_same_bounds() {
+fn a_compacted_log_keeps_the_latest_evicted_entry_of_each_key_within_its_bounds() {
     let now = Instant::now();
     let mut log = Log::new(0, true);
     for (seq, key) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
         log.append(entry(seq, now, key));
     }
-    assert_eq!(seqs(log.newest_after(0)), [2, 3, 4, 5]);
+    assert_eq!(seqs(log.latest_after(0)), [2, 3, 4, 5]);
     for _ in 0..3 {
-        log.drop_oldest(&BOUNDS);
+        log.evict_first(&BOUNDS);
     }
-    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![2, 3, 4, 5], 0));
-    log.drop_oldest(&BOUNDS); // three keys are one too many: b is the oldest
-    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![3, 4, 5], 2));
+    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![2, 3, 4, 5], 0));
+    log.evict_first(&BOUNDS); // three keys exceed two entries, and b is the first
+    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![3, 4, 5], 2));
     log.append(entry(6, now, "a"));
-    log.drop_oldest(&BOUNDS); // the old a makes room for d
-    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![4, 5, 6], 2));
+    log.evict_first(&BOUNDS); // the superseded a makes room for d
+    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![4, 5, 6], 2));
     assert_eq!((log.held().0, log.first().map(|(seq, _)| seq)), (3, Some(4)));
-    log.lose_first();
-    log.lose_first();
-    assert_eq!((seqs(log.newest_after(0)), log.lost()), (vec![6], 5));
-    log.lose_first();
-    assert_eq!((log.lost(), log.is_empty()), (6, true));
+    log.discard_first();
+    log.discard_first();
+    assert_eq!((seqs(log.latest_after(0)), log.discarded_through()), (vec![6], 5));
+    log.discard_first();
+    assert_eq!((log.discarded_through(), log.is_empty()), (6, true));
 }

@@ -59,7 +59,7 @@ impl<I: Io> Reactor<I> {
     fn queue_subscribers(&mut self) {
         let Self { hubs, entries, send_queue, .. } = self;
         for hub in hubs.iter_mut() {
-            hub.walk_marked(|id| match entries.get_mut(id.slot as usize) {
+            hub.notify_subscribers(|id| match entries.get_mut(id.slot as usize) {
                 Some(Some(entry)) if entry.serial == id.serial && entry.subscription.is_some() => {
                     if !std::mem::replace(&mut entry.is_queued, true) {
                         send_queue.push(id.slot);

@@ -51,7 +51,7 @@ impl Hubs {
     /// Evicts entries that exceed their bounds, and drops closed hubs without streams.
     pub(super) fn evict(&mut self, now: Instant) {
         for hub in self.iter_mut() {
-            hub.forget(now);
+            hub.evict(now);
         }
         self.0.retain(|_, state| !state.is_closed || state.hub.counts().streams > 0);
     }

@@ -217,7 +217,7 @@ impl Batch {
             blocks: count,
             bytes: blocks[..count].iter().map(|block| block.len()).sum(),
             is_last: state != LogState::Later && count < GATHERED && is_log_end,
-            is_lagging: state == LogState::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging),
+            is_lagging: state == LogState::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_replay),
             gathered,
         }
     }

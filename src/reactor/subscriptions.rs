@@ -215,14 +215,14 @@ impl<I: Io> Reactor<I> {
         };
         let room = entry.stream.settings().max_buffered.saturating_sub(entry.stream.buffered_bytes());
         let notices = match hubs.get_mut(*hub) {
-            Some(hub) => hub.take_rest(cursor, room),
+            Some(hub) => hub.take_backlog(cursor, room),
             None => Ok(Vec::new()),
         };
         let is_all = notices.is_ok();
         if is_all {
             entry.subscription = None;
         }
-        notify(&mut entry.stream, notices.unwrap_or_else(|notices| notices), id, answers);
+        notify(&mut entry.stream, notices.unwrap_or_else(|exceeded| exceeded.notices), id, answers);
         is_all
     }
 

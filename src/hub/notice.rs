@@ -1,0 +1,24 @@
+//! Blocks that one stream is sent through its own buffer, in front of the log.
+
+use crate::event::Shared;
+
+/// A block for one stream's own buffer.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// The stream's position: a block with nothing but an id.
+    Position(Vec<u8>),
+    /// A `gap` event.
+    Gap(Vec<u8>),
+    /// An event of a log, followed by a position or [moved](super::Hub::take_backlog) into the buffer.
+    Event(Shared),
+}
+
+impl Notice {
+    /// Returns about how many bytes the block has: its framing is not counted.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Position(block) | Self::Gap(block) => block.len(),
+            Self::Event(event) => event.len(),
+        }
+    }
+}

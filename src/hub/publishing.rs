@@ -1,0 +1,60 @@
+//! Publishing: an event is appended to its channel's log, and the channel's subscribers are queued for notification.
+
+use super::Hub;
+use crate::event::Shared;
+use crate::log::LogEntry;
+use std::time::Instant;
+
+/// One event, as the producer publishes it.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The sequence number: the next one of the hub.
+    pub seq: u64,
+    /// The name of the channel.
+    pub channel: Box<[u8]>,
+    /// The encoded event, its id included.
+    pub event: Shared,
+    /// The key for compaction ([`OnSlow::Newest`](super::OnSlow::Newest)). Empty if the event has none.
+    pub key: Box<[u8]>,
+    /// The id, if the application chose it.
+    pub id: Option<Box<[u8]>>,
+}
+
+impl Publication {
+    /// Returns how many bytes of memory the publication takes. For a small event that is mostly this struct.
+    pub fn size(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| id.len());
+        std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len() + id
+    }
+}
+
+impl Hub {
+    /// Appends an event to its channel's log. Only [`evict`](Self::evict) removes entries that exceed the retention, so
+    /// that streams that keep up are sent them before.
+    pub fn publish(&mut self, publication: Publication, now: Instant) {
+        let Publication { seq, channel, event, key, id } = publication;
+        self.last_seq = seq;
+        self.counts.published += 1;
+        let at = self.channel(&channel);
+        if let Some(id) = id {
+            self.custom_ids.insert(&self.channels[at].name, &id, seq);
+        }
+        self.recent.push(seq, at);
+        self.queue_subscribers_of(at);
+        self.append(at, LogEntry { seq, at: now, event, key });
+    }
+
+    fn append(&mut self, at: usize, entry: LogEntry) {
+        let channel = &mut self.channels[at];
+        if channel.log.is_empty() {
+            self.first_seqs.insert((entry.seq, at));
+            self.counts.bytes += channel.name.len() as u64;
+        }
+        self.counts.events += 1;
+        self.counts.bytes += entry.size() as u64;
+        channel.log.append(entry);
+        if !std::mem::replace(&mut channel.has_grown, true) {
+            self.grown.push(at);
+        }
+    }
+}

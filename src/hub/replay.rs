@@ -1,0 +1,130 @@
+//! Replaying events through a stream's own buffer, with positions between them.
+//!
+//! The id of an event says that all events up to it were sent. Sometimes a client needs to know more, and the logs
+//! hold only events. After a `gap` event, older events follow with a position each: up to where evictions were
+//! reported. After a rewind a position says from where the cursor rewound. Events that a compacted hub sends in full
+//! are replayed too, up to the sequence number where compaction begins again.
+
+use super::event_id::Position;
+use super::{Cursor, Hub, Notice};
+use std::fmt;
+
+/// The error of a backlog that cannot be moved into a stream's own buffer: it is too large, or the stream is
+/// [overrun](super::Overrun). The stream stays subscribed.
+#[derive(Debug)]
+pub struct BacklogExceeded {
+    /// The notices that the cursor has advanced past. The stream is still to be sent them.
+    pub notices: Vec<Notice>,
+}
+
+impl fmt::Display for BacklogExceeded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the backlog of the stream exceeds its buffer")
+    }
+}
+
+impl std::error::Error for BacklogExceeded {}
+
+/// The events that one call of [`replay`](Hub::replay) sends, and where they end.
+struct Replayed {
+    notices: Vec<Notice>,
+    events: u64,
+    seq: u64,
+}
+
+impl Hub {
+    /// Returns the next events of a [replaying](Cursor::is_replaying) stream, with positions, and advances its cursor.
+    ///
+    /// A call returns a limited number of bytes, for the client may not read.
+    pub fn replay(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+        let boundary = cursor.parts.as_ref().and_then(|parts| parts.boundary(cursor.seq));
+        let (through, reported, rewound_from) = match (boundary, &cursor.parts) {
+            (Some(through), Some(parts)) => (through, parts.reported_through, parts.rewound_from),
+            _ => return Vec::new(),
+        };
+        let Replayed { mut notices, events, seq } = self.replay_through(cursor, through, reported);
+        if seq == through && rewound_from == through {
+            notices.push(self.position_notice(Position::at(through)));
+        }
+        self.counts.delivered += events;
+        self.advance(cursor, seq);
+        notices
+    }
+
+    /// Returns the next events through a sequence number. Those through `reported` are followed by a position.
+    fn replay_through(&self, cursor: &Cursor, through: u64, reported: u64) -> Replayed {
+        /// The bytes after which a call ends.
+        const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
+        /// The bytes that an event costs besides its own, with its position.
+        const OVERHEAD: usize = 160;
+        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through };
+        let mut bytes = 0;
+        let mut last = cursor.seq;
+        for entry in self.backlog(cursor).take_while(|entry| entry.seq <= through) {
+            if bytes >= MOST_BYTES {
+                replayed.seq = last;
+                break;
+            }
+            last = entry.seq;
+            bytes += entry.event.len() + OVERHEAD;
+            replayed.events += 1;
+            replayed.notices.push(Notice::Event(entry.event.clone()));
+            if last <= reported {
+                replayed.notices.push(self.position_notice(Position { seq: last, reported: Some(reported) }));
+            }
+        }
+        replayed
+    }
+
+    /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The
+    /// stream has then left the hub.
+    ///
+    /// # Errors
+    ///
+    /// [`BacklogExceeded`] if the backlog is larger, or the stream is lagging and to end. The stream has not left.
+    pub fn take_backlog(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Result<Vec<Notice>, BacklogExceeded> {
+        let mut notices = Vec::new();
+        if self.is_lagging(cursor) {
+            if self.disconnects() {
+                return Err(BacklogExceeded { notices });
+            }
+            notices.push(self.skip(cursor));
+        }
+        let room = self.replay_within(cursor, &mut notices, most_bytes);
+        match room.and_then(|room| self.events_within(cursor, room)) {
+            Some(events) => {
+                self.counts.delivered += events.len() as u64;
+                notices.extend(events);
+                self.leave(std::mem::take(cursor));
+                Ok(notices)
+            }
+            None => Err(BacklogExceeded { notices }),
+        }
+    }
+
+    /// Replays a stream until nothing is left to replay. Returns the room that is left; none if it was exceeded.
+    fn replay_within(&mut self, cursor: &mut Cursor, notices: &mut Vec<Notice>, mut room: usize) -> Option<usize> {
+        while cursor.is_replaying() {
+            let replayed = self.replay(cursor);
+            let left = room.checked_sub(replayed.iter().map(Notice::len).sum());
+            notices.extend(replayed);
+            room = left?;
+        }
+        Some(room)
+    }
+
+    /// Returns the events of a backlog; none if they have more bytes than there is room for.
+    fn events_within(&self, cursor: &Cursor, room: usize) -> Option<Vec<Notice>> {
+        let events = self.backlog(cursor).scan(room, |room, entry| {
+            let fits = room.checked_sub(entry.event.len());
+            *room = fits.unwrap_or(0);
+            Some(fits.map(|_| Notice::Event(entry.event.clone())))
+        });
+        events.collect()
+    }
+
+    /// Returns a position as a notice.
+    pub(super) fn position_notice(&self, position: Position) -> Notice {
+        Notice::Position(self.epoch.block(position))
+    }
+}

@@ -1,0 +1,86 @@
+//! Resume points: where a subscription begins in the hub's sequence.
+
+use super::event_id::Position;
+use super::topics::TopicId;
+use super::{Cursor, Gap, Hub, Request, Start};
+use std::collections::BTreeSet;
+
+/// Where a subscription begins.
+#[derive(Debug)]
+pub(super) struct ResumePoint {
+    /// The sequence number after which it begins.
+    pub(super) seq: u64,
+    /// The client knows of evictions through this number, or need not know of them.
+    pub(super) reported_through: u64,
+    /// Why the client receives a `gap` event, whatever was evicted.
+    pub(super) gap: Option<Gap>,
+    /// The client's last event id, if the hub does not know it. A later request may be for the channel of that id.
+    pub(super) unknown_id: Option<Box<[u8]>>,
+    /// Whether the request's `start` decides, and no id.
+    pub(super) is_start: bool,
+}
+
+impl ResumePoint {
+    /// Returns true if the client has sent no last event id, so that it has missed nothing.
+    pub(super) fn is_new_client(&self) -> bool {
+        self.is_start && self.gap.is_none()
+    }
+}
+
+impl Hub {
+    /// Returns where a request resumes. `added` are the topics that are new to the stream.
+    pub(super) fn resume_point(&self, request: &Request, cursor: &Cursor, added: &[TopicId]) -> ResumePoint {
+        if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
+            return point;
+        }
+        let seq = match request.start {
+            Start::Newest => self.last_seq,
+            Start::Oldest => 0,
+            Start::Last(count) => self.seq_before_last(count, added),
+        };
+        // A client without an id has missed nothing.
+        let gap = request.after.as_ref().map(|_| Gap::Unknown);
+        ResumePoint { seq, reported_through: self.last_seq, gap, unknown_id: request.after.clone(), is_start: true }
+    }
+
+    /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
+    fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
+        let custom = self.custom_ids.seq(id, |channel| self.includes(topics, channel)).map(Position::at);
+        let Position { seq, reported } =
+            custom.or_else(|| self.epoch.position(id)).filter(|position| position.seq <= self.last_seq)?;
+        let gap = Some(Gap::Unknown).filter(|_| reported == Some(0));
+        let reported_through = reported.unwrap_or(0).min(self.last_seq);
+        Some(ResumePoint { seq, reported_through, gap, unknown_id: None, is_start: false })
+    }
+
+    /// Resolves an id that was unknown while the stream had only some of its topics.
+    pub(super) fn resolve_id(&self, point: &mut ResumePoint, topics: &[TopicId]) {
+        if let Some(known) = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics)) {
+            *point = known;
+        }
+    }
+
+    /// Returns true if topics include the channel of that name, which may have been removed.
+    fn includes(&self, topics: &[TopicId], name: &[u8]) -> bool {
+        let by_name = self.channel_by_name.get(name).map(|at| TopicId::Channel(*at as u32));
+        topics.iter().any(|topic| match topic {
+            TopicId::Channel(_) => Some(*topic) == by_name,
+            TopicId::Pattern(at) => self.patterns[*at as usize].glob.matches(name),
+        })
+    }
+
+    /// Returns the sequence number after which topics have `count` events; 0 if they have fewer.
+    fn seq_before_last(&self, count: usize, topics: &[TopicId]) -> u64 {
+        let channels: BTreeSet<usize> = self.channels_of(topics).collect();
+        let logs = || channels.iter().map(|at| &self.channels[*at].log);
+        let all: usize = logs().map(|log| log.after(0).len()).sum();
+        if count == 0 {
+            return self.last_seq;
+        } else if all < count {
+            return 0;
+        }
+        let mut last: Vec<u64> = logs().flat_map(|log| log.after(0).rev().take(count).map(|entry| entry.seq)).collect();
+        let first = last.len() - count;
+        *last.select_nth_unstable(first).1 - 1
+    }
+}

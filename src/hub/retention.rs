@@ -1,0 +1,129 @@
+//! Retention: evicting entries that exceed a bound of size, and expiring entries that are too old.
+
+use super::topics::TopicId;
+use super::{Hub, Settings};
+use crate::log::{Bounds, Log};
+use crate::stream::after;
+use std::time::{Duration, Instant};
+
+impl Hub {
+    /// Returns true if something was published since the last [`evict`](Self::evict).
+    pub fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
+    }
+
+    /// Evicts the entries that exceed the retention. The caller has offered everything that was published to the
+    /// streams that keep up, so such a stream misses nothing, however small the bounds are.
+    pub fn evict(&mut self, now: Instant) {
+        let Settings { history, total_history, .. } = self.settings;
+        self.offered_through = self.last_seq;
+        while let Some(at) = self.grown.pop() {
+            if let Some(channel) = self.channels.get_mut(at) {
+                channel.has_grown = false;
+                // Evicting the last entry may remove the channel.
+                while self.channels.get(at).map_or(false, |channel| channel.log.is_over(&history)) {
+                    self.change_log(at, |log| log.evict_first(&history));
+                }
+            }
+        }
+        while self.is_over_total(&total_history) {
+            match self.first_seqs.iter().next() {
+                Some(&(_, at)) => self.change_log(at, Log::discard_first),
+                None => break,
+            }
+        }
+        self.expire(now);
+    }
+
+    /// Returns true if all logs together exceed their bounds.
+    fn is_over_total(&self, bounds: &Bounds) -> bool {
+        let (events, bytes) = (self.counts.events as usize, self.counts.bytes as usize);
+        events > bounds.events || (bytes > bounds.bytes && events > 1)
+    }
+
+    /// Returns true if [`evict`](Self::evict) would evict or expire something.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let Settings { history, total_history, .. } = self.settings;
+        let mut grown = self.grown.iter().filter_map(|at| self.channels.get(*at));
+        grown.any(|channel| channel.log.is_over(&history))
+            || self.is_over_total(&total_history)
+            || self.first_seqs.iter().next().map_or(false, |(_, at)| self.is_first_expired(*at, now))
+    }
+
+    /// Returns true if the first entry of a channel is too old.
+    fn is_first_expired(&self, at: usize, now: Instant) -> bool {
+        let first = self.channels[at].log.first();
+        first.map_or(true, |(_, first)| now.saturating_duration_since(first) >= self.max_age())
+    }
+
+    /// Expires the entries that are too old, except those that were not yet offered to the streams that keep up.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(&(seq, at)) = self.first_seqs.iter().next() {
+            if seq > self.offered_through || !self.is_first_expired(at, now) {
+                break;
+            }
+            self.change_log(at, Log::discard_first);
+        }
+    }
+
+    fn max_age(&self) -> Duration {
+        self.settings.history.age.min(self.settings.total_history.age)
+    }
+
+    /// Returns when [`expire`](Self::expire) is due if nothing is published before. Entries expire up to a sixteenth of
+    /// their age late, so that the reactor does not wake for each of them.
+    pub fn next_due(&self) -> Option<Instant> {
+        let (_, at) = self.first_seqs.iter().next()?;
+        let (_, first) = self.channels[*at].log.first()?;
+        Some(after(first, self.max_age().saturating_add(self.max_age() / 16)))
+    }
+
+    /// Changes a channel's log, and what the hub stores about all logs.
+    fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
+        let channel = &mut self.channels[at];
+        let log = &mut channel.log;
+        let (first, held, evicted_before) = (log.first(), log.held(), log.evicted_through());
+        change(log);
+        let now_held = log.held();
+        let has_evicted = log.evicted_through() > evicted_before;
+        if has_evicted {
+            self.eviction_clock += 1;
+            channel.evicted_at = self.eviction_clock;
+        }
+        self.counts.events -= (held.0 - now_held.0) as u64;
+        self.counts.bytes -= (held.1 - now_held.1) as u64;
+        self.record_eviction(at, has_evicted);
+        self.update_first_seq(at, first.map(|(seq, _)| seq));
+    }
+
+    /// Records in the hub and in the channel's patterns how far the channel's log has evicted and discarded entries.
+    fn record_eviction(&mut self, at: usize, has_evicted: bool) {
+        let channel = &self.channels[at];
+        let (evicted, discarded) = (channel.log.evicted_through(), channel.log.discarded_through());
+        self.evicted_through = self.evicted_through.max(evicted).max(discarded);
+        for pattern in &channel.patterns {
+            let pattern = &mut self.patterns[*pattern];
+            if has_evicted {
+                pattern.evictions.record(self.eviction_clock, evicted);
+            }
+            pattern.discarded_through = pattern.discarded_through.max(discarded);
+        }
+    }
+
+    /// Updates the index of first entries after a change of a log whose first entry was `before`. An empty log may
+    /// leave its channel unused.
+    fn update_first_seq(&mut self, at: usize, before: Option<u64>) {
+        let first = self.channels[at].log.first().map(|(seq, _)| seq);
+        if before == first {
+            return;
+        }
+        before.map(|seq| self.first_seqs.remove(&(seq, at)));
+        match first {
+            Some(seq) => drop(self.first_seqs.insert((seq, at))),
+            None => {
+                self.counts.bytes -= self.channels[at].name.len() as u64;
+                self.remove_if_unused(TopicId::Channel(at as u32));
+            }
+        }
+    }
+}
