@@ -1,7 +1,7 @@
 //! The reactor's thread: takes commands, waits for sockets, hands on the answers.
 
-use super::process::between_forks;
-use super::reactor_handle::{count, Envelope, ReactorHandle};
+use super::forks::between_forks;
+use super::reactor_handle::{count, Envelope, ReactorHandle, WAKER};
 use super::reserve;
 use super::stream_state::StreamState;
 use crate::reactor::{Answer, Command, StreamId};
@@ -55,8 +55,6 @@ impl Io for Sockets {
     }
 }
 
-/// What stands for the bell in the set of sockets; no stream has it, for serial numbers begin with 1.
-pub(super) const WAKER: u64 = 0;
 /// At most so many commands are taken before what they say is sent.
 const COMMANDS: usize = 512;
 const SCRATCH_BYTES: usize = 16 << 10;

@@ -5,8 +5,9 @@
 //! there, nor dropped, for its locks may be held by a thread that does not exist.
 
 use super::event_loop::EventLoop;
-use super::publisher::HubRegistration;
+use super::forks::{begin_fork, end_fork, enter_child, generation, NoFork};
 use super::reactor_handle::{lock, ReactorHandle, Stats};
+use super::registration::Registrations;
 use super::stream_state::StreamState;
 use crate::reactor::Command;
 use crate::reactor::StreamId;
@@ -14,56 +15,31 @@ use crate::stream::Reason;
 use crate::sys::thread;
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::Duration;
 
 /// How long a fork waits for what a handler has pushed to be sent, so that it is before what the child pushes.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 
-#[derive(Default)]
 pub(super) struct Process {
     running: Option<(u32, Arc<ReactorHandle>)>,
     /// The stream of the handler that runs, where one has the process to itself.
     handled: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
     is_finishing: bool,
     /// Where the hubs of the application are, by their keys.
-    pub(super) registrations: Vec<(u64, HubRegistration)>,
+    pub(super) registrations: Registrations,
 }
 
 static PROCESS: Mutex<Process> =
-    Mutex::new(Process { running: None, handled: None, is_finishing: false, registrations: Vec::new() });
-/// How many forks lie between this process and the one that loaded the library.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-/// How often this process, or an ancestor of it, has forked.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+    Mutex::new(Process { running: None, handled: None, is_finishing: false, registrations: Registrations::new() });
 /// How long the end of the process waits for streams, in milliseconds: the longest that any of them has asked for.
 static LINGER: AtomicU64 = AtomicU64::new(0);
-/// Held by the reactor while it changes what a child would inherit, and during a fork.
-static FORK: Mutex<()> = Mutex::new(());
-/// Whether a fork waits for the reactor to let go.
-static IS_FORKING: AtomicBool = AtomicBool::new(false);
-
-type Guards = (MutexGuard<'static, Process>, MutexGuard<'static, ()>);
+type ForkGuards = (MutexGuard<'static, Process>, NoFork);
 
 thread_local! {
-    static GUARDS: RefCell<Option<Guards>> = const { RefCell::new(None) };
-}
-
-/// What lasts from here on is not cut in two by a fork.
-pub(super) fn between_forks() -> MutexGuard<'static, ()> {
-    while IS_FORKING.load(Ordering::Acquire) {
-        std::thread::yield_now();
-    }
-    lock(&FORK)
-}
-
-pub(super) fn generation() -> u32 {
-    GENERATION.load(Ordering::Acquire)
-}
-
-pub(super) fn forks() -> u32 {
-    FORKS.load(Ordering::Acquire)
+    /// The locks that the thread that forks holds until the fork is over.
+    static FORK_GUARDS: RefCell<Option<ForkGuards>> = const { RefCell::new(None) };
 }
 
 extern "C" fn before_fork() {
@@ -72,24 +48,21 @@ extern "C" fn before_fork() {
     if let Some((link, state)) = &process.handled {
         link.wait(FLUSH_BEFORE_FORK, || state.waiting_bytes() == 0 || state.reason().is_some() || link.is_dead());
     }
-    IS_FORKING.store(true, Ordering::Release);
-    let fork = lock(&FORK);
+    let no_turn = begin_fork();
     // Fails only while the thread ends, which does not fork.
-    let _ = GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, fork)));
+    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_turn)));
 }
 
-fn after_fork() {
-    FORKS.fetch_add(1, Ordering::AcqRel);
-    let _ = GUARDS.try_with(|guards| guards.borrow_mut().take());
-    IS_FORKING.store(false, Ordering::Release);
+extern "C" fn after_fork() {
+    let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
+    match guards.ok().flatten() {
+        Some((_process, no_turn)) => end_fork(Some(no_turn)),
+        None => end_fork(None),
+    }
 }
 
-extern "C" fn in_parent() {
-    after_fork();
-}
-
-extern "C" fn in_child() {
-    GENERATION.fetch_add(1, Ordering::AcqRel);
+extern "C" fn after_fork_in_child() {
+    enter_child();
     after_fork();
 }
 
@@ -117,7 +90,7 @@ pub(super) fn link_of(process: &mut Process) -> io::Result<Arc<ReactorHandle>> {
     }
     let mut at_fork = Ok(());
     AT_FORK.call_once(|| {
-        at_fork = thread::at_fork(before_fork, in_parent, in_child).and_then(|()| thread::at_exit(at_exit));
+        at_fork = thread::at_fork(before_fork, after_fork, after_fork_in_child).and_then(|()| thread::at_exit(at_exit));
     });
     at_fork?;
     let mut link = ReactorHandle::new()?;
@@ -147,7 +120,7 @@ impl Process {
         if self.running.as_ref().map_or(false, |(of, _)| *of != generation()) {
             std::mem::forget(self.running.take());
             std::mem::forget(self.handled.take());
-            std::mem::forget(std::mem::take(&mut self.registrations));
+            self.registrations.leave_to_parent();
             self.is_finishing = false;
         }
     }

@@ -5,24 +5,16 @@
 
 use super::process::{link_of, process, Process};
 use super::reactor_handle::ReactorHandle;
+use super::registration::HubRegistration;
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Request, Settings, Topic};
-use crate::reactor::{Command, HubId};
+use crate::reactor::Command;
 use crate::sys::random;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A hub's place in the reactor of this process.
-pub(super) struct HubRegistration {
-    link: Arc<ReactorHandle>,
-    hub: HubId,
-    epoch: Epoch,
-    /// The place of the newest event.
-    newest: u64,
-}
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone)]
@@ -75,24 +67,24 @@ impl Publisher {
 
     /// Its seat in this process, taken if need be.
     fn registration<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut HubRegistration> {
-        let known = process.registrations.iter().position(|(key, _)| *key == self.0.key);
-        if let Some(at) = known.filter(|at| !process.registrations[*at].1.link.is_dead()) {
-            return Ok(&mut process.registrations[at].1);
-        }
-        let link = link_of(process)?;
+        let index = match process.registrations.position(self.0.key) {
+            Some(index) => index,
+            None => {
+                let registration = self.register(link_of(process)?);
+                process.registrations.insert(self.0.key, registration)
+            }
+        };
+        Ok(process.registrations.at(index))
+    }
+
+    /// Makes the hub in a reactor, with a new epoch.
+    fn register(&self, link: Arc<ReactorHandle>) -> HubRegistration {
         let key = self.0.settings.opaque_ids.then(new_key);
-        let registration =
-            HubRegistration { hub: link.new_hub(), epoch: Epoch::new(&new_epoch(), key), newest: 0, link };
+        let epoch = Epoch::new(&new_epoch(), key);
+        let hub = link.new_hub();
         let settings = Box::new(self.0.settings.clone());
-        registration.link.send(
-            Command::Hub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
-            0,
-            None,
-        );
-        process.registrations.retain(|(key, _)| *key != self.0.key);
-        process.registrations.push((self.0.key, registration));
-        let newest = process.registrations.last_mut().map(|(_, registration)| registration);
-        newest.ok_or_else(|| io::Error::new(ErrorKind::Other, "no registration"))
+        link.send(Command::Hub { hub, epoch: epoch.clone(), settings }, 0, None);
+        HubRegistration { link, hub, epoch, last_seq: 0 }
     }
 
     /// Publishes an event, which `write` makes of its id, and calls `tell` with that id. Waits while too much is on its way
@@ -114,10 +106,10 @@ impl Publisher {
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(io::Error::new(ErrorKind::InvalidInput, "id must not begin as the hub's own ids do"));
         }
-        let seq = registration.newest + 1;
+        let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
         let event = write(&id);
-        registration.newest = seq;
+        registration.last_seq = seq;
         let publication = Box::new(Publication {
             seq,
             channel: meta.channel.into(),
@@ -144,12 +136,9 @@ impl Publisher {
 
     /// Has a stream follow something no longer; without topics, anything.
     pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
-        let process = process();
-        // With a reactor that died its streams have ended, and the hub's number may be another's by now.
-        let is_ours =
-            |(key, registration): &&(u64, HubRegistration)| *key == self.0.key && !registration.link.is_dead();
-        if let Some((_, registration)) = process.registrations.iter().find(is_ours) {
-            stream.unsubscribe(registration.hub, topics);
+        let mut process = process();
+        if let Some(index) = process.registrations.position(self.0.key) {
+            stream.unsubscribe(process.registrations.at(index).hub, topics);
         }
     }
 
@@ -194,13 +183,7 @@ impl Publisher {
 impl Drop for Hold {
     // A fork has copied the count, but a child's hub is its own.
     fn drop(&mut self) {
-        let mut process = process();
-        let registration = process
-            .registrations
-            .iter()
-            .position(|(key, _)| *key == self.key)
-            .map(|at| process.registrations.swap_remove(at).1);
-        if let Some(registration) = registration {
+        if let Some(registration) = process().registrations.remove(self.key) {
             registration.link.send(Command::Leave { hub: registration.hub }, 0, None);
         }
     }

@@ -178,7 +178,10 @@ struct Slots {
 /// streams.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
 
-/// 0 is the bell's.
+/// The name in the epoll set of the descriptor that wakes the reactor. No stream has it, for serial numbers begin with 1.
+pub(super) const WAKER: u64 = 0;
+
+/// 0 is [`WAKER`]'s.
 fn next_serial(serials: &AtomicU32) -> u32 {
     loop {
         match serials.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
@@ -476,7 +479,7 @@ mod tests {
     fn no_stream_has_the_name_of_the_bell() {
         let serials = AtomicU32::new(u32::MAX - 1);
         assert_eq!([(); 3].map(|()| next_serial(&serials)), [u32::MAX, 1, 2]);
-        assert_eq!(StreamId::from(super::super::event_loop::WAKER).serial, 0);
+        assert_eq!(StreamId::from(WAKER).serial, 0);
     }
 
     #[test]

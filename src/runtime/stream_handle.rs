@@ -1,6 +1,7 @@
 //! A stream as the application holds it.
 
-use super::process::{forks, generation, link, set_handled};
+use super::forks::{fork_count, generation};
+use super::process::{link, set_handled};
 use super::reactor_handle::{Enclosed, ReactorHandle};
 use super::reserve;
 use super::stream_state::StreamState;
@@ -103,7 +104,7 @@ impl StreamHandle {
             ends_with_handle: opening.ends_with_handle,
             is_released: false,
             generation: generation(),
-            forks: forks(),
+            forks: fork_count(),
             link,
         };
         let is_one_too_many =
@@ -303,7 +304,7 @@ impl StreamHandle {
 
     fn end_with_handle(&self) {
         if self.ends_with_handle && !self.state.is_kept() {
-            let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
+            let ending = if self.forks == fork_count() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
     }
@@ -382,7 +383,7 @@ impl StreamHandle {
         self.stream = self.link.new_stream();
         self.is_released = false;
         self.generation = generation();
-        self.forks = forks().wrapping_sub(1); // the parent has it too
+        self.forks = fork_count().wrapping_sub(1); // the parent has it too
         self.send_open(Some(socket), Bytes::new(), true);
         self.tell_handled();
         true
