@@ -4,10 +4,12 @@
 //! `waker.rs` and `notifier.rs` are the reactor's own. Around them is as little as `src/runtime/event_loop.rs` needs: a queue that
 //! promises no more than that who sees a command sees what it holds, and an epoll set with a signal and one socket.
 
-#[path = "../../src/runtime/waker.rs"]
-pub mod waker;
 #[path = "../../src/runtime/notifier.rs"]
 pub mod notifier;
+#[path = "../../src/runtime/sync.rs"]
+pub mod sync;
+#[path = "../../src/runtime/waker.rs"]
+pub mod waker;
 
 #[cfg(test)]
 mod models;

@@ -3,7 +3,7 @@
 //! A forked child has the memory of its parent but not its threads. Everything that belongs to the reactor's thread
 //! therefore stores the generation in which it was made, and a child recognises what belongs to its parent.
 
-use super::reactor_handle::lock;
+use super::sync::lock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 

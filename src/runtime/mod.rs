@@ -2,6 +2,7 @@
 //!
 //! Each file uses only files before it in this list.
 //!
+//! - `sync`: the standard library's atomics and locks, or those of loom's models
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `stream_state`: the state of one stream that producers read without asking the reactor
@@ -26,6 +27,7 @@ mod reactor_handle;
 mod registration;
 mod stream_handle;
 mod stream_state;
+mod sync;
 
 pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};

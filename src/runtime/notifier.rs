@@ -4,18 +4,7 @@
 //! [`waker`](super::bell), in the one total order that the fences make of these four steps one of the two sees the other.
 //! `loom/` tries every interleaving.
 
-// Rust 1.63 warns if it is told of this name, newer ones if not.
-#![allow(unknown_lints, unexpected_cfgs)]
-
-#[cfg(loom)]
-use loom::sync::atomic::{fence, AtomicUsize, Ordering};
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex};
-#[cfg(not(loom))]
-use std::sync::atomic::{fence, AtomicUsize, Ordering};
-#[cfg(not(loom))]
-use std::sync::{Condvar, Mutex};
-
+use super::sync::{fence, lock, AtomicUsize, Condvar, Mutex, Ordering};
 use std::sync::PoisonError;
 use std::time::Instant;
 
@@ -30,7 +19,7 @@ pub struct Notifier {
 impl Notifier {
     /// Waits until something has changed that makes `is_over` true, at most until then. Whether it is true.
     pub fn wait(&self, until: Instant, is_over: impl Fn() -> bool) -> bool {
-        let mut guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = lock(&self.mutex);
         self.waiters.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         while !is_over() {
@@ -49,7 +38,7 @@ impl Notifier {
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
             // Who has looked already and does not sleep yet holds it.
-            drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(lock(&self.mutex));
             self.told.notify_all();
         }
     }

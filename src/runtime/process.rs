@@ -6,9 +6,10 @@
 
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, NoFork};
-use super::reactor_handle::{lock, ReactorHandle, Stats};
+use super::reactor_handle::{ReactorHandle, Stats};
 use super::registration::Registrations;
 use super::stream_state::StreamState;
+use super::sync::lock;
 use crate::reactor::Command;
 use crate::reactor::StreamId;
 use crate::stream::Reason;

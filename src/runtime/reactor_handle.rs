@@ -1,10 +1,8 @@
 //! The way from those who push to the reactor, the way back, and what is counted on both.
 
-// Rust 1.63 warns if it is told of this name, newer ones if not.
-#![allow(unknown_lints, unexpected_cfgs)]
-
 use super::notifier::Notifier;
 use super::stream_state::StreamState;
+use super::sync::lock;
 use super::waker::Waker;
 use crate::hub;
 use crate::reactor::{Command, HubId, StreamId};
@@ -15,29 +13,8 @@ use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Ordering};
-#[cfg(tsan)]
-use std::sync::TryLockError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// A lock whose holder may have panicked: what it guards is whole at every moment.
-#[cfg(not(tsan))]
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The same for the thread sanitizer, which does not see that a lock is taken where it has to be waited for: that part of
-/// the standard library was compiled without it.
-#[cfg(tsan)]
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    loop {
-        match mutex.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
-            Ok(guard) => return guard,
-        }
-    }
-}
 
 /// A command, with what only travels inside a process.
 pub(super) struct Envelope {

@@ -4,13 +4,7 @@
 //! total order that the fences make of these four steps, either the sleeper sees what was added or the ringer sees that
 //! it sleeps. `loom/` tries every interleaving.
 
-// Rust 1.63 warns if it is told of this name, newer ones if not.
-#![allow(unknown_lints, unexpected_cfgs)]
-
-#[cfg(loom)]
-use loom::sync::atomic::{fence, AtomicBool, Ordering};
-#[cfg(not(loom))]
-use std::sync::atomic::{fence, AtomicBool, Ordering};
+use super::sync::{fence, AtomicBool, Ordering};
 
 /// Whether a reactor sleeps.
 ///
