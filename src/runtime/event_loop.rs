@@ -168,7 +168,7 @@ impl EventLoop {
     /// Sleeps if there is nothing to do, and learns what the sockets are ready for.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
         let Self { reactor, link, inbox, ready, .. } = self;
-        let may_sleep = !reactor.is_busy() && link.waker.may_sleep(|| inbox.is_empty());
+        let may_sleep = !reactor.is_busy() && link.waker.prepare_sleep(|| inbox.is_empty());
         if may_sleep {
             reactor.rest();
         }
@@ -183,7 +183,7 @@ impl EventLoop {
                 .push((number.into(), Ready { writable: event.writable, readable: event.readable, left: event.left })),
         });
         if may_sleep {
-            link.waker.wake();
+            link.waker.end_sleep();
             count(&link.counts.wakeups, 1);
         }
         waited

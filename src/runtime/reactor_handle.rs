@@ -178,7 +178,7 @@ pub(super) struct ReactorHandle {
     pub(super) counts: Arc<Counts>,
     is_dead: AtomicBool,
     is_finished: AtomicBool,
-    change: Notifier,
+    notifier: Notifier,
     /// Each interpreter's; none, of one that is gone.
     mailboxes: Arc<Mutex<HashMap<u32, Option<Mailbox>>>>,
     /// What the reactors before it have counted. A thread may still count what it sent to one that died.
@@ -206,7 +206,7 @@ impl ReactorHandle {
             counts: Arc::default(),
             is_dead: AtomicBool::new(false),
             is_finished: AtomicBool::new(false),
-            change: Notifier::default(),
+            notifier: Notifier::default(),
             mailboxes: Arc::default(),
             past: Vec::new(),
             slots: Mutex::default(),
@@ -256,7 +256,7 @@ impl ReactorHandle {
         if let Err(SendError(envelope)) = self.commands.send(Envelope { command, enclosed }) {
             self.lose(envelope);
         }
-        if self.waker.ring() {
+        if self.waker.wake() {
             self.signal.raise();
         }
         // The bell has put a fence behind the sending, as `die` puts one before its last look into the inbox: either the
@@ -320,7 +320,7 @@ impl ReactorHandle {
 
     /// Waits until something has changed that makes `is_over` true, at most for that long. Whether it is true.
     pub(super) fn wait(&self, time: Duration, is_over: impl Fn() -> bool) -> bool {
-        self.change.wait(after(Instant::now(), time), is_over)
+        self.notifier.wait(after(Instant::now(), time), is_over)
     }
 
     /// Waits until all streams have ended, as the reactor was asked, at most for that long.
@@ -330,12 +330,12 @@ impl ReactorHandle {
 
     /// Tells those who wait that something has changed.
     pub(super) fn tell_change(&self) {
-        self.change.tell();
+        self.notifier.notify_all();
     }
 
     pub(super) fn tell_finished(&self) {
         self.is_finished.store(true, Ordering::Release);
-        self.change.tell();
+        self.notifier.notify_all();
     }
 
     pub(super) fn new_stream(&self) -> StreamId {
