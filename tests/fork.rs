@@ -6,7 +6,7 @@ mod client;
 use client::child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, take_ended, Opening, Pushed};
+use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, Opening, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -46,7 +46,7 @@ fn a_child_goes_on_with_a_stream_that_its_parent_lets_go_of() {
     let (says, mut hears) = local();
     let mut handle = open(opening(socket, settings()));
     assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
-    eventually("it is sent", || handle.waiting_bytes() == 0);
+    eventually("it is sent", || handle.buffered_bytes() == 0);
     let child = fork(|| {
         read_until(&mut hears, "gone");
         assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
@@ -68,7 +68,7 @@ fn a_child_that_lets_go_of_a_stream_leaves_it_to_its_parent() {
     let number = socket.as_raw_fd();
     let connection = at(number);
     let handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     let mut handle = Some(handle);
     fork(|| {
         drop(handle.take());
@@ -89,7 +89,7 @@ fn a_child_does_not_go_on_where_its_parent_has_something_to_send() {
     let mut handle = open(opening(socket, Settings { max_buffered: usize::MAX, ..settings() }));
     assert_eq!(handle.push(&[b'x'; 10_000_000]), Pushed::Taken); // more than a socket takes
     fork(|| {
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Gone);
+        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Ended);
         assert_ne!(at(number), connection, "the child does not keep the connection open");
     })
     .wait();
@@ -156,11 +156,11 @@ fn a_child_that_ends_leaves_its_streams_to_its_parent() {
     let _alone = alone();
     let (socket, mut client) = local();
     let mut handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     fork(|| {
         assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
         linger(DEADLINE);
-        finish();
+        shutdown();
         assert_eq!(handle.want_end(), Some(Reason::Server));
     })
     .wait();
@@ -180,7 +180,7 @@ fn a_child_is_told_of_its_own_ends() {
         assert!(descriptor != parents && !is_raised(descriptor));
         drop(client);
         eventually("there is something to be told", || is_raised(descriptor));
-        assert_eq!(take_ended(0), Some((handle.name(), Reason::Client)));
+        assert_eq!(take_ended(0), Some((handle.id(), Reason::Client)));
         assert_eq!(take_ended(0), None);
         assert!(!is_raised(descriptor));
     })

@@ -258,11 +258,11 @@ fn a_child_writes_nothing_into_what_a_hub_of_its_parent_sends() {
         told.read_exact(&mut [0]).expect("the parent says that it is in the middle of an event");
         let pushed = stream.push(b"data: of the child\n\n");
         stream.close(Reason::Application);
-        assert_eq!(pushed, Pushed::Gone);
+        assert_eq!(pushed, Pushed::Ended);
     });
     let large = "x".repeat(1_000_000); // more than a socket takes
     publish(&hub, "news", &large);
-    eventually("some of it is sent", || stream.waiting_bytes() > 0);
+    eventually("some of it is sent", || stream.buffered_bytes() > 0);
     tell.write_all(b"x").expect("the child reads");
     child.wait();
     publish(&hub, "news", "after");

@@ -44,7 +44,7 @@ fn what_is_pushed_arrives_in_order_and_the_end_after_it() {
         }
         handle.close(Reason::Application);
         assert!(!handle.is_open());
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Gone);
+        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
         let text = read_to_end(&mut client);
         let events = (0..100).map(|number| format!("data: {number}\n\n"));
         let framed: String = match framing {
@@ -103,7 +103,7 @@ fn a_slow_client_is_dropped_and_its_neighbour_is_not() {
     let (quick, mut quick_client) = local();
     let mut slow = open(opening(slow, settings()));
     let mut quick = open(opening(quick, settings()));
-    eventually("the slow one is slow", || slow.push(&event(50_000)) == Pushed::Gone);
+    eventually("the slow one is slow", || slow.push(&event(50_000)) == Pushed::Ended);
     assert_eq!(wait_for_end(&slow), Reason::Slow);
     assert_eq!(quick.push(b"data: 1\n\n"), Pushed::Taken);
     read_until(&mut quick_client, "data: 1\n\n");
@@ -119,10 +119,10 @@ fn the_kernel_keeps_little_for_a_client_that_never_reads() {
     let mut before = usize::MAX;
     eventually("the kernel takes no more", || {
         thread::sleep(Duration::from_millis(50));
-        handle.waiting_bytes() == std::mem::replace(&mut before, handle.waiting_bytes())
+        handle.buffered_bytes() == std::mem::replace(&mut before, handle.buffered_bytes())
     });
     // The window of the client is its own affair; what it has not been sent yet is ours.
-    let taken = "head\n".len() + large.len() - handle.waiting_bytes();
+    let taken = "head\n".len() + large.len() - handle.buffered_bytes();
     let received = client_has(&client);
     assert!(taken - received < 512 << 10, "{taken} taken, {received} received");
 }
@@ -131,12 +131,12 @@ fn the_kernel_keeps_little_for_a_client_that_never_reads() {
 fn one_event_is_taken_whatever_its_size() {
     let (socket, mut client) = local();
     let mut handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     let large = event(TOO_MUCH);
     assert_eq!(handle.push(&large), Pushed::Taken);
     handle.close(Reason::Application);
     assert_eq!(read_to_end(&mut client).len(), "head\n".len() + large.len());
-    eventually("nothing waits", || handle.waiting_bytes() == 0);
+    eventually("nothing waits", || handle.buffered_bytes() == 0);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn who_waits_for_room_is_woken_by_the_end() {
     assert!(returned.recv_timeout(DEADLINE).is_ok(), "the end did not wake it");
     let mut handle = waiter.join().expect("it returns");
     assert_eq!(wait_for_end(&handle), Reason::Client);
-    assert_eq!(handle.push(&event(50_000)), Pushed::Gone);
+    assert_eq!(handle.push(&event(50_000)), Pushed::Ended);
     handle.leave_handler();
 }
 
@@ -257,7 +257,7 @@ fn one_stream_too_many_is_told_to_come_back() {
     let (socket, mut client) = local();
     let mut handle = open(Opening { max_streams: 0, ..opening(socket, settings()) });
     assert!(!handle.is_open());
-    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Gone);
+    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Ended);
     let text = read_to_end(&mut client);
     let retry = text.strip_prefix("head\nretry: ").and_then(|retry| retry.strip_suffix("\r\n\r\n"));
     let retry: u64 = retry.and_then(|retry| retry.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
@@ -287,10 +287,10 @@ fn a_socket_that_never_comes_ends_the_stream() {
 fn a_client_that_takes_nothing_is_given_up() {
     let (socket, _client) = local();
     let mut handle = open(opening(socket, Settings { timeout: Duration::from_millis(50), ..settings() }));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken);
     assert_eq!(wait_for_end(&handle), Reason::Timeout);
-    assert_eq!(handle.waiting_bytes(), 0);
+    assert_eq!(handle.buffered_bytes(), 0);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn what_was_dropped_to_may_be_waited_for_no_longer() {
     drop(client);
     while handle.push(b"data: 1\n\n") == Pushed::Taken {}
     assert_eq!(wait_for_end(&handle), Reason::Client);
-    assert_eq!(handle.waiting_bytes(), 0);
+    assert_eq!(handle.buffered_bytes(), 0);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn an_end_is_told_to_the_interpreter_that_asked() {
     });
     assert_eq!((mine.0.want_end(), others.0.want_end()), (None, None));
     let descriptor = notify_descriptor(7).expect("a descriptor");
-    let streams = [&mine, &others, &silent].map(|(handle, _)| handle.name());
+    let streams = [&mine, &others, &silent].map(|(handle, _)| handle.id());
     drop((mine.1, others.1, silent.1));
     assert_eq!(wait_for_end(&silent.0), Reason::Client);
     eventually("the descriptor says so", || is_raised(descriptor));
@@ -339,7 +339,7 @@ fn the_last_handle_of_several_threads_ends_the_stream() {
     for _ in 0..1_000 {
         let (socket, mut client) = local();
         let handle = open(opening(socket, settings()));
-        assert!(handle.name().slot < 500, "places are used again");
+        assert!(handle.id().slot < 500, "places are used again");
         let here = Arc::new(AtomicUsize::new(0));
         let threads = [handle.clone(), handle].map(|handle| {
             let here = Arc::clone(&here);

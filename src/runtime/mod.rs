@@ -1,17 +1,20 @@
-//! The reactor in a process: its thread, what a fork does to it, and the handles by which the application reaches it (Linux).
+//! The reactor in a process: its thread, forks, and the handles of streams and hubs (Linux).
 //!
 //! Each file uses only files before it in this list.
 //!
-//! - `sync`: the standard library's atomics and locks, or those of loom's models
+//! - `sync`: atomics and locks of the standard library, or of loom in its models
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps
 //! - [`notifier`]: wakes threads that wait for the reactor
-//! - `stream_state`: the state of one stream that producers read without asking the reactor
-//! - `reactor_handle`: the queue of commands to the reactor, the queues of ended streams, and the counters
-//! - `forks`: the generation of this process, and the lock that keeps a fork out of the reactor's turns
+//! - `stats`: the counters of a reactor
+//! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `stream_state`: the state of one stream, which producers read without asking the reactor
+//! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
+//! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`reserve`]: the descriptors that stay free for the application
+//! - `stream_table`: what each answer of the reactor does to the states and the counters
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
-//! - `registration`: the hubs that this process uses
-//! - `process`: the reactor of this process: its start, the handlers of a fork, the shutdown at exit
+//! - `registration`: the hubs that a process uses
+//! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
 //! - `publisher`: a hub as the application holds it
 
@@ -19,17 +22,20 @@ pub mod notifier;
 pub mod reserve;
 pub mod waker;
 
+mod end_queue;
 mod event_loop;
 mod forks;
 mod process;
 mod publisher;
 mod reactor_handle;
 mod registration;
+mod stats;
 mod stream_handle;
 mod stream_state;
+mod stream_table;
 mod sync;
 
-pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
+pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};
-pub use reactor_handle::{Counts, Stats};
+pub use stats::{Counts, Stats};
 pub use stream_handle::{Opening, Pushed, StreamHandle};

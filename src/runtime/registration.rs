@@ -1,4 +1,4 @@
-//! What a process knows of the hubs that it uses: which reactor holds each, and the hub's last sequence number.
+//! The hubs that a process uses: the reactor of each, and the sequence number of its last event.
 
 use super::reactor_handle::ReactorHandle;
 use crate::hub::Epoch;
@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 /// One hub in the reactor of this process.
 pub(super) struct HubRegistration {
-    /// The reactor that holds the hub.
-    pub(super) link: Arc<ReactorHandle>,
-    /// The hub's number in that reactor.
+    pub(super) reactor: Arc<ReactorHandle>,
+    /// The hub's number in the reactor.
     pub(super) hub: HubId,
-    /// The epoch of its ids.
     pub(super) epoch: Epoch,
-    /// The sequence number of the newest event.
+    /// The sequence number of the last event.
     pub(super) last_seq: u64,
 }
 
-/// The hubs that a process uses. Each has a key, which its copies in other threads and in forked children share.
+/// The registrations of a process, each with the key that all copies of a hub share.
 pub(super) struct Registrations(Vec<(u64, HubRegistration)>);
 
 impl Registrations {
@@ -25,18 +23,17 @@ impl Registrations {
         Self(Vec::new())
     }
 
-    /// The index of a hub whose reactor runs. With a reactor that died its hubs have ended, and the new reactor may have
-    /// given a hub's number to another.
+    /// Returns the index of a hub whose reactor runs. A dead reactor has ended the streams of its hubs.
     pub(super) fn position(&self, key: u64) -> Option<usize> {
-        self.0.iter().position(|(of, registration)| *of == key && !registration.link.is_dead())
+        self.0.iter().position(|(of, registration)| *of == key && !registration.reactor.is_dead())
     }
 
-    /// The registration at an index.
+    /// Returns the registration at an index.
     pub(super) fn at(&mut self, index: usize) -> &mut HubRegistration {
         &mut self.0[index].1
     }
 
-    /// Adds a hub in place of an earlier registration of it. Returns its index.
+    /// Adds a hub. Replaces its registration with a dead reactor. Returns its index.
     pub(super) fn insert(&mut self, key: u64, registration: HubRegistration) -> usize {
         self.remove(key);
         self.0.push((key, registration));
@@ -49,7 +46,8 @@ impl Registrations {
         Some(self.0.swap_remove(index).1)
     }
 
-    /// Leaves the hubs of the parent process alone: in a child their locks may be held by a thread that does not exist.
+    /// In a child, forgets the parent's registrations without dropping them: a thread that does not exist here may have held
+    /// the locks of their reactor.
     pub(super) fn leave_to_parent(&mut self) {
         std::mem::forget(std::mem::take(&mut self.0));
     }

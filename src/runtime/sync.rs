@@ -18,6 +18,7 @@ pub use std::sync::{
     Condvar, Mutex, MutexGuard,
 };
 
+#[cfg(not(tsan))]
 use std::sync::PoisonError;
 #[cfg(tsan)]
 use std::sync::TryLockError;

@@ -5,7 +5,7 @@ mod client;
 
 use client::child::fork;
 use client::{local, open, opening, read_to_end, read_until, settings};
-use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, Pushed, StreamHandle};
+use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     }
 
     linger(Duration::from_millis(300));
-    finish();
+    shutdown();
 
     let retry = read_to_end(&mut plain);
     let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
@@ -36,7 +36,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     assert!(text.starts_with("head\nf\r\nretry: ") && text.ends_with("\r\n\r\n\r\n0\r\n\r\n"), "{text:?}");
     for handle in &mut handles {
         assert_eq!(handle.want_end(), Some(Reason::Server));
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Gone);
+        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
     }
     assert_eq!((stats().open, stats().lost > 0), (0, true));
 
@@ -45,7 +45,7 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
     assert!(notify_descriptor(0).is_ok(), "an event loop may still watch it");
     linger(Duration::MAX);
-    finish(); // at once: nothing is left
+    shutdown(); // at once: nothing is left
 
     // A child is a process of its own, which does not end yet.
     fork(|| {
