@@ -5,8 +5,7 @@ use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKE
 use super::reserve;
 use super::stats::add;
 use super::stream_table::StreamTable;
-use crate::reactor::{Command, StreamId};
-use crate::reactor::{Io, Reactor, Ready};
+use crate::reactor::{Command, Io, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
 use crate::sys::socket;
 use crossbeam_channel::Receiver;

@@ -2,6 +2,7 @@
 //!
 //! Each file uses only files before it in this list.
 //!
+//! - `error`: why a call is refused
 //! - `sync`: atomics and locks of the standard library, or of loom in its models
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps
 //! - [`notifier`]: wakes threads that wait for the reactor
@@ -23,6 +24,7 @@ pub mod reserve;
 pub mod waker;
 
 mod end_queue;
+mod error;
 mod event_loop;
 mod forks;
 mod process;
@@ -35,6 +37,7 @@ mod stream_state;
 mod stream_table;
 mod sync;
 
+pub use error::{Error, ErrorCode};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};
 pub use stats::{Counts, Stats};

@@ -3,6 +3,7 @@
 //! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or drops
 //! what its parent's reactor held, for a thread that does not exist in the child may have held the locks.
 
+use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, NoFork};
 use super::reactor_handle::ReactorHandle;
@@ -10,8 +11,7 @@ use super::registration::Registrations;
 use super::stats::Stats;
 use super::stream_state::StreamState;
 use super::sync::lock;
-use crate::reactor::Command;
-use crate::reactor::StreamId;
+use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::sys::thread;
 use std::cell::RefCell;
@@ -91,8 +91,8 @@ fn register_handlers() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If the system has no descriptor, no memory or no thread left, or if this process is ending.
-pub(super) fn reactor() -> io::Result<Arc<ReactorHandle>> {
+/// [`Error::System`] or [`Error::ShuttingDown`].
+pub(super) fn reactor() -> Result<Arc<ReactorHandle>, Error> {
     process().reactor()
 }
 
@@ -107,11 +107,11 @@ impl Process {
     /// # Errors
     ///
     /// As [`reactor`].
-    pub(super) fn reactor(&mut self) -> io::Result<Arc<ReactorHandle>> {
+    pub(super) fn reactor(&mut self) -> Result<Arc<ReactorHandle>, Error> {
         self.check_shutdown()?;
         match self.running() {
             Some(reactor) => Ok(Arc::clone(reactor)),
-            None => self.start(),
+            None => Ok(self.start()?),
         }
     }
 
@@ -135,10 +135,10 @@ impl Process {
 
     /// # Errors
     ///
-    /// If this process is ending.
-    pub(super) fn check_shutdown(&self) -> io::Result<()> {
+    /// [`Error::ShuttingDown`] if this process is ending.
+    pub(super) fn check_shutdown(&self) -> Result<(), Error> {
         match self.is_shutting_down {
-            true => Err(io::Error::new(io::ErrorKind::Other, "this process is ending")),
+            true => Err(Error::ShuttingDown),
             false => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 //! The hub itself is in the reactor. Here each event gets its sequence number, and so its id, from the hub's
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
+use super::error::Error;
 use super::process::{process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
@@ -11,7 +12,6 @@ use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Request, Settings, Topic};
 use crate::reactor::Command;
 use crate::sys::random;
-use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Publisher {
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.
-    fn registration<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut HubRegistration> {
+    fn registration<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
         let index = match process.registrations.position(self.0.key) {
             Some(index) => index,
             None => {
@@ -95,19 +95,18 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// If the system has no descriptor, no memory or no thread left, if this process is ending, or if the application's id
-    /// could be the hub's.
+    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::ReservedId`].
     pub fn publish(
         &self,
         meta: PublishMeta<'_>,
         encode: impl FnOnce(&str) -> Shared,
         published: impl FnOnce(&str),
-    ) -> io::Result<()> {
+    ) -> Result<(), Error> {
         let mut process = process();
         process.check_shutdown()?;
         let registration = self.registration(&mut process)?;
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "id must not begin as the hub's own ids do"));
+            return Err(Error::ReservedId);
         }
         let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
@@ -130,8 +129,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and if the stream is subscribed to another hub or would have too many topics.
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: Request) -> io::Result<bool> {
+    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: Request) -> Result<bool, Error> {
         let mut process = process();
         let registration = self.registration(&mut process)?;
         stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics)
@@ -149,8 +148,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
-    pub fn epoch(&self) -> io::Result<Box<str>> {
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn epoch(&self) -> Result<Box<str>, Error> {
         Ok(self.registration(&mut process())?.epoch.as_str().into())
     }
 
@@ -158,16 +157,14 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and if the reactor does not answer in time.
-    pub fn ask(&self, channel: &[u8]) -> io::Result<(Counts, usize)> {
+    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
+    pub fn ask(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         let (reactor, hub) = {
             let mut process = process();
             let registration = self.registration(&mut process)?;
             (Arc::clone(&registration.reactor), registration.hub)
         };
-        reactor
-            .ask(hub, channel, ANSWER_TIMEOUT)
-            .ok_or_else(|| io::Error::new(ErrorKind::TimedOut, "the reactor does not answer"))
+        reactor.ask(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and later ones at once. Their clients are told to
@@ -175,8 +172,8 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
-    pub fn drain(&self, within: Duration) -> io::Result<()> {
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn drain(&self, within: Duration) -> Result<(), Error> {
         let mut process = process();
         let registration = self.registration(&mut process)?;
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);

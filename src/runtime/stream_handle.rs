@@ -1,5 +1,6 @@
 //! A stream as the application holds it.
 
+use super::error::Error;
 use super::forks::{fork_count, generation};
 use super::process::{reactor, set_handler_stream};
 use super::reactor_handle::{Attachment, ReactorHandle};
@@ -11,7 +12,6 @@ use crate::stream::{Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,8 +86,8 @@ impl StreamHandle {
     ///
     /// # Errors
     ///
-    /// If the system has no descriptor, no memory or no thread left, or if this process is ending; with the socket. Nothing has been sent then.
-    pub fn open(opening: Opening<'_>) -> Result<Self, (io::Error, Option<OwnedFd>)> {
+    /// [`Error::System`] or [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
+    pub fn open(opening: Opening<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
         let reactor = match reactor() {
             Ok(reactor) => reactor,
             Err(error) => return Err((error, opening.socket)),
@@ -222,23 +222,22 @@ impl StreamHandle {
     ///
     /// # Errors
     ///
-    /// If the stream is subscribed to another hub or would have too many topics.
+    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
     pub(super) fn subscribe(
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
         request: Request,
         max_topics: usize,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, Error> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
             return Ok(false);
         }
         if !self.state.set_hub(hub) {
-            return Err(io::Error::new(io::ErrorKind::Other, "this stream follows another hub"));
+            return Err(Error::OtherHub);
         }
         if !self.state.add_topics(request.topics.len(), max_topics) {
-            let message = format!("a stream may have at most {max_topics} channels and patterns (max_topics)");
-            return Err(io::Error::new(io::ErrorKind::Other, message));
+            return Err(Error::TooManyTopics { max: max_topics });
         }
         let request = Box::new(request);
         let holds = self.subscribe_mode != SubscribeMode::Immediate;

@@ -63,7 +63,7 @@ impl Waker {
         self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::Relaxed)
     }
 
-    /// Called by the reactor before it sleeps. Returns true if it may sleep; then each command added from here on is
+    /// Called by the reactor before it sleeps. Returns true if it may sleep; then a command that is added from here on is
     /// followed by a signal.
     pub fn prepare_sleep(&self, queue_is_empty: impl FnOnce() -> bool) -> bool {
         self.is_asleep.swap(true, Ordering::Relaxed);

@@ -86,7 +86,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::leave);
-                return Err(error);
+                return Err(error.into());
             }
         }
         Ok::<_, io::Error>(OK)
