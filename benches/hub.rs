@@ -1,19 +1,38 @@
-//! What a hub costs when there are many: channels, topics, keys. Each line is a time for each of few and of sixteen times as
-//! many, and their ratio, the least of five runs. What costs more for each the more there are keeps everybody waiting.
+//! Measures how the cost of a hub grows with the number of its channels, topics, keys and streams.
+//!
+//! Each line shows the time per item for few items and for sixteen times as many, and the ratio of the two. Each time is
+//! the least of five runs. A ratio well above 1 means that one large request delays every other client.
 //!
 //!     cargo bench --no-default-features --bench hub
 
 use eventsource_xs::event::{Framing, Shared};
 use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::stream::StreamId;
-use std::io::IoSlice;
+use eventsource_xs::reactor::{Beginning, Command, Io, Reactor};
+use eventsource_xs::stream::{self, StreamId};
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
 const MANY: usize = 16;
+const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 
-/// A hub, and the place of its newest event.
+fn settings(on_slow: OnSlow, events: usize) -> Settings {
+    let history = Bounds { events, bytes: usize::MAX, age: NEVER };
+    let total_history = Bounds { events: usize::MAX, ..history };
+    Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false }
+}
+
+fn publication(seq: u64, channel: usize, key: usize) -> Publication {
+    let event = Shared::write(6, |out| {
+        out.copy_from_slice(b"data\n\n");
+        6
+    });
+    let (channel, key) = (channel.to_string().into_bytes().into(), key.to_string().into_bytes().into());
+    Publication { seq, channel, event, key, id: None }
+}
+
+/// A hub and the sequence number of its newest event.
 struct Case {
     hub: Hub,
     newest: u64,
@@ -22,20 +41,12 @@ struct Case {
 
 impl Case {
     fn new(on_slow: OnSlow, events: usize) -> Self {
-        let history = Bounds { events, bytes: usize::MAX, age: NEVER };
-        let total_history = Bounds { events: usize::MAX, ..history };
-        let settings = Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false };
-        Self { hub: Hub::new(Epoch::new("e", None), settings), newest: 0, now: Instant::now() }
+        Self { hub: Hub::new(Epoch::new("e", None), settings(on_slow, events)), newest: 0, now: Instant::now() }
     }
 
     fn publish(&mut self, channel: usize, key: usize) {
-        let event = Shared::write(6, |out| {
-            out.copy_from_slice(b"data\n\n");
-            6
-        });
-        let (channel, key) = (channel.to_string().into_bytes().into(), key.to_string().into_bytes().into());
         self.newest += 1;
-        self.hub.publish(Publication { seq: self.newest, channel, event, key, id: None }, self.now);
+        self.hub.publish(publication(self.newest, channel, key), self.now);
     }
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
@@ -47,19 +58,17 @@ impl Case {
     }
 }
 
-const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
-
 fn pattern(text: &str) -> Topic {
     Topic::Pattern(text.as_bytes().into())
 }
 
-fn time(what: impl FnOnce()) -> Duration {
+fn time(run: impl FnOnce()) -> Duration {
     let since = Instant::now();
-    what();
+    run();
     since.elapsed()
 }
 
-/// The events of so many channels, in their order.
+/// Merges the events of `channels` channels into one sequence.
 fn merge(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     for number in 0..10 * channels {
@@ -70,8 +79,8 @@ fn merge(channels: usize) -> Duration {
     time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
 
-/// So many channels that a pattern matches are no more.
-fn vanish(channels: usize) -> Duration {
+/// Drops `channels` channels that match one pattern because their last events expire.
+fn drop_channels(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     case.subscribe(&[pattern("**")], Start::Newest);
     for number in 0..channels {
@@ -85,8 +94,8 @@ fn vanish(channels: usize) -> Duration {
     })
 }
 
-/// A stream follows so many channels no longer.
-fn leave(count: usize) -> Duration {
+/// Unsubscribes one stream from `count` channels.
+fn unsubscribe(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
@@ -94,8 +103,8 @@ fn leave(count: usize) -> Duration {
     time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
 }
 
-/// To publish, while the newest of so many keys are kept.
-fn keys(keys: usize) -> Duration {
+/// Publishes to a channel that keeps the newest event of each of `keys` keys.
+fn compact(keys: usize) -> Duration {
     let mut case = Case::new(OnSlow::Newest, keys);
     let now = case.now;
     let mut publish_some = || {
@@ -108,21 +117,88 @@ fn keys(keys: usize) -> Duration {
     time(publish_some)
 }
 
+/// An [`Io`] whose sockets take everything at once.
+struct Sink;
+
+impl Io for Sink {
+    type Socket = ();
+
+    fn register(&mut self, _: &(), _: StreamId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn watch_writable(&mut self, _: &(), _: StreamId, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn send(&mut self, _: &(), blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(blocks.iter().map(|block| block.len()).sum())
+    }
+
+    fn discard_input(&mut self, _: &()) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn may_linger(&self) -> bool {
+        true
+    }
+
+    fn shutdown(&mut self, _: &()) {}
+
+    fn close(&mut self, (): ()) {}
+}
+
+/// Sends 100 events, one a turn of the reactor, to each of `streams` streams.
+fn fan_out(streams: usize) -> Duration {
+    let now = Instant::now();
+    let mut reactor = Reactor::new(Sink, now);
+    let hub_settings = Box::new(settings(OnSlow::Gap, 1000));
+    reactor.apply(Command::CreateHub { hub: 0, epoch: Epoch::new("e", None), settings: hub_settings }, None, now);
+    for slot in 0..streams as u32 {
+        let stream = StreamId { slot, serial: 1 };
+        let beginning =
+            Box::new(Beginning { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
+        reactor.apply(Command::Open { stream, beginning }, Some(()), now);
+        let topics = vec![Topic::Channel(b"0"[..].into())];
+        let request = Box::new(Request { topics, after: None, start: Start::Newest });
+        reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
+    }
+    reactor.flush(now);
+    reactor.answers();
+    time(|| {
+        for seq in 1..=100 {
+            reactor.apply(Command::Publish { hub: 0, publication: Box::new(publication(seq, 0, 0)) }, None, now);
+            reactor.flush(now);
+            assert_eq!(reactor.answers().len(), streams);
+        }
+    })
+}
+
+const STREAM_SETTINGS: stream::Settings = stream::Settings {
+    framing: Framing::Plain,
+    keepalive: None,
+    timeout: NEVER,
+    max_buffered: 1 << 20,
+    drop_oldest: false,
+    retry: Duration::ZERO,
+};
+
 fn main() {
-    type What = fn(usize) -> Duration;
-    let cases: [(&str, What, usize); 4] = [
+    type Run = fn(usize) -> Duration;
+    let cases: [(&str, Run, usize); 5] = [
         ("merging channels", merge, 500),
-        ("channels that vanish", vanish, 1000),
-        ("leaving topics", leave, 150),
-        ("publishing with keys kept", keys, 250),
+        ("dropping channels", drop_channels, 1000),
+        ("unsubscribing from topics", unsubscribe, 150),
+        ("publishing with keys kept", compact, 250),
+        ("sending 100 events to streams", fan_out, 250),
     ];
-    println!("{:28} {:>8} {:>10} {:>8} {:>10} {:>6}", "", "of", "ns each", "of", "ns each", "ratio");
-    for (name, what, few) in cases {
+    println!("{:30} {:>8} {:>10} {:>8} {:>10} {:>6}", "", "of", "ns each", "of", "ns each", "ratio");
+    for (name, run, few) in cases {
         let each = |count| {
-            let least = (0..5).map(|_| what(count)).min().unwrap_or_default();
+            let least = (0..5).map(|_| run(count)).min().unwrap_or_default();
             least.as_nanos() as f64 / count as f64
         };
         let (of_few, of_many) = (each(few), each(MANY * few));
-        println!("{name:28} {few:8} {of_few:10.0} {:8} {of_many:10.0} {:6.1}", MANY * few, of_many / of_few);
+        println!("{name:30} {few:8} {of_few:10.0} {:8} {of_many:10.0} {:6.1}", MANY * few, of_many / of_few);
     }
 }

@@ -1,8 +1,9 @@
-//! How many cases a property test tries.
+//! The number of cases that each property test tries.
 
 use proptest::prelude::ProptestConfig;
 
-/// Few under Miri, which is some hundred times slower and has no files to keep failures in.
+/// Returns the configuration of a property test. Under Miri, which is some hundred times slower and has no file system,
+/// there are few cases, and failures are not recorded.
 pub(crate) fn cases() -> ProptestConfig {
     if cfg!(miri) {
         ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() }

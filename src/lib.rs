@@ -1,21 +1,25 @@
 //! Server-sent events for Perl web applications.
 //!
-//! This crate is the core of the Perl distribution EventSource-XS. It turns events into the bytes of a
-//! `text/event-stream` and such bytes back into events, as section 9.2 of the WHATWG HTML standard has it, and offers
-//! both to Perl. The modules, in the order in which an event travels through them:
+//! This crate is the native core of the Perl distribution EventSource-XS. It encodes events as a `text/event-stream`
+//! (WHATWG HTML, section 9.2), sends them to many clients from one thread beside the Perl interpreter, keeps channels with
+//! bounded logs so that reconnecting clients resume, and parses such a stream back into events.
 //!
-//! - [`event`]: the fields of an event, valid by construction, and their encoding
-//! - [`log`]: a channel's bounded history
-//! - [`hub`]: channels, the order of their events, and where in it each stream is
-//! - [`stream`]: one client's open response: what waits for it, what is due when, how it ends
-//! - [`reactor`]: sends what waits to many clients, in one thread beside the interpreter, and sees who has left
-//! - [`runtime`]: the reactor in a process: its thread, forks, and the handles of streams and hubs (Linux)
-//! - `sys`: the only place for system calls (Linux)
-//! - [`parse`]: the way back, from bytes to events, incrementally, split anywhere
-//! - `xs`: the only place that knows Perl (feature `xs`, on by default)
+//! The modules, in the order in which an event travels through them:
 //!
-//! `event`, `parse`, `log`, `hub`, `stream` and the core of `reactor` do no I/O, know no clock and hold no `unsafe`; all but `xs` builds
-//! without a perl on the machine (`--no-default-features`). Where there is no Linux, streams are the server's to write.
+//! - [`event`]: the fields of an event, which are valid by construction, and their encoding
+//! - [`log`]: the retained events of one channel, within bounds
+//! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
+//! - [`stream`]: one client's open response: its buffer, its timeouts, its end
+//! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them leave
+//! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
+//! - `sys`: system calls (Linux)
+//! - [`parse`]: the way back, from bytes to events, incrementally
+//! - `xs`: the boundary to Perl (feature `xs`, on by default)
+//!
+//! `event`, `log`, `hub`, `stream`, `reactor` and `parse` make no system call and read no clock. Only `sys` makes system
+//! calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds without
+//! a perl (`--no-default-features`). On systems other than Linux there is no `runtime`: Perl sends each stream through its
+//! PSGI server.
 //!
 //! ```
 //! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};
@@ -34,7 +38,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![warn(missing_docs, unsafe_op_in_unsafe_fn)]
+#![deny(unsafe_code)]
+#![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
 pub mod event;
 pub mod hub;
@@ -45,10 +50,12 @@ pub mod reactor;
 pub mod runtime;
 pub mod stream;
 #[cfg(target_os = "linux")]
-#[cfg_attr(not(feature = "xs"), allow(dead_code))] // the taking over of a response is the boundary's
+#[allow(unsafe_code)]
+#[cfg_attr(not(feature = "xs"), allow(dead_code))] // only `xs` takes a response's socket from its server
 mod sys;
 
 #[cfg(test)]
 mod cases;
 #[cfg(feature = "xs")]
+#[allow(unsafe_code)]
 mod xs;

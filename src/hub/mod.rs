@@ -253,6 +253,7 @@ pub struct Hub {
 }
 
 /// What a stream is to be sent next.
+#[derive(Debug)]
 pub struct Gathered {
     /// How many blocks.
     pub blocks: usize,
@@ -265,6 +266,7 @@ pub struct Gathered {
 }
 
 /// What of it was sent.
+#[derive(Debug)]
 pub struct Sent {
     /// How many events, to their end.
     pub events: usize,

@@ -1,4 +1,6 @@
-//! What a reactor is told, and what it answers: plain data, so that it may one day live in another process.
+//! Commands and answers: what the reactor is asked, and what it reports.
+//!
+//! Both are plain data, so that the reactor could run in another process.
 
 use crate::hub;
 pub use crate::stream::StreamId;
@@ -9,130 +11,132 @@ use std::time::Duration;
 /// How a stream begins.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// What the application has decided.
+    /// The stream's settings.
     pub settings: Settings,
-    /// What is sent first, framed: the head of the response.
+    /// The head of the response, framed. It is sent first.
     pub head: Bytes,
     /// Whether another process has the connection too, and goes on with it when this one ends.
     pub is_inherited: bool,
 }
 
-/// Which hub of a reactor.
+/// Identifies a hub of a reactor.
 pub type HubId = u32;
 
-/// What a reactor is told.
+/// A request to the reactor.
 #[derive(Debug)]
 pub enum Command {
-    /// A new stream. Its socket comes along, or later with [`Command::Attach`]; until then events wait, but not longer
-    /// than its [`timeout`](Settings::timeout).
+    /// Opens a stream. Its socket comes with this command, or later with [`Command::Attach`]. Until then events are
+    /// buffered, but not longer than the stream's [`timeout`](Settings::timeout).
     Open {
-        /// Its name from here on.
+        /// The new stream's id.
         stream: StreamId,
-        /// How it begins. In a box, so that the many small commands are not as large as this one.
+        /// How the stream begins. In a box, so that the many small commands are not as large as this one.
         beginning: Box<Beginning>,
     },
-    /// One stream too many: it is told to come back later, and ends.
+    /// Tells a client to reconnect later, and ends its stream: the process has as many streams as it may have.
     Refuse {
         /// A stream that was opened.
         stream: StreamId,
     },
-    /// The socket of a stream, which comes along.
+    /// Attaches the socket that comes with this command.
     Attach {
-        /// A stream that was opened without one.
+        /// A stream that was opened without a socket.
         stream: StreamId,
     },
-    /// One event.
+    /// Pushes one event to one stream.
     Push {
-        /// Who gets it.
+        /// The stream.
         stream: StreamId,
-        /// Its bytes, framed.
+        /// The event's bytes, framed.
         event: Bytes,
     },
-    /// Ends a stream.
+    /// Ends a stream. The first end of a stream counts.
     End {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// Why.
+        /// Why the stream ends.
         reason: Reason,
-        /// What becomes of the connection.
+        /// What becomes of the buffer and the connection.
         ending: Ending,
     },
-    /// A new hub.
-    Hub {
-        /// Its name from here on.
+    /// Releases the state that a stream shares with its handles: the last handle was dropped, and nobody asks for the
+    /// stream's end. The reactor ignores this command; its event loop holds the state.
+    ReleaseState {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Creates a hub.
+    CreateHub {
+        /// The new hub's id.
         hub: HubId,
-        /// What its ids look like.
+        /// The epoch with which the ids of the hub's events begin.
         epoch: hub::Epoch,
-        /// What the application has decided.
+        /// The hub's settings.
         settings: Box<hub::Settings>,
     },
-    /// One event for all that follow its channel.
+    /// Publishes one event to the subscribers of its channel.
     Publish {
-        /// Of which hub.
+        /// The hub.
         hub: HubId,
         /// The event.
         publication: Box<hub::Publication>,
     },
-    /// Has a stream follow channels.
+    /// Subscribes a stream to topics.
     Subscribe {
-        /// Of which hub.
+        /// The hub.
         hub: HubId,
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// What it asks for.
+        /// The topics, and where the stream begins.
         request: Box<hub::Request>,
-        /// Whether more requests may come before anything is sent: the stream waits for [`Command::Begin`].
+        /// Whether the stream's first subscriptions are held until [`Command::BeginSubscription`]: more may follow.
         holds: bool,
     },
-    /// Makes what a stream has asked for effective, all of it at once.
-    Begin {
-        /// Which.
+    /// Makes a stream's held subscriptions effective, all at once.
+    BeginSubscription {
+        /// The stream.
         stream: StreamId,
     },
-    /// Has a stream follow something no longer.
+    /// Unsubscribes a stream. It is still sent what was published before.
     Unsubscribe {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// What; everything, without.
+        /// The topics; all, if `None`.
         topics: Option<Box<[hub::Topic]>>,
     },
-    /// Nobody looks at a stream any more, nor wants to be told of its end.
-    Release {
-        /// Which.
-        stream: StreamId,
-    },
-    /// Has the streams of a hub end one by one, each told to come back at a time of its own; and those that come later at
-    /// once.
-    Drain {
-        /// Which.
+    /// Asks for a hub's counts. [`Answer::Counted`] follows.
+    Count {
+        /// The hub.
         hub: HubId,
-        /// Over how much time.
-        within: Duration,
-    },
-    /// Nobody will publish any more: the streams of a hub end when they have been sent everything, and are told to come back
-    /// each at a time of its own.
-    Leave {
-        /// Which.
-        hub: HubId,
-    },
-    /// Asks for what was counted.
-    Ask {
-        /// By which hub.
-        hub: HubId,
-        /// What the answer is to be known by.
-        ticket: u64,
-        /// Of which channel the followers are to be counted.
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// The channel whose subscribers are counted.
         channel: Box<[u8]>,
     },
-    /// The process ends: every client is told to come back at a time of its own, and the streams end one by one.
-    Finish {
-        /// What has not been sent by then is lost.
+    /// Drains a hub: ends its streams one by one, each after its client was told to reconnect at a time of its own. A
+    /// stream that subscribes later ends at once.
+    Drain {
+        /// The hub.
+        hub: HubId,
+        /// The time over which the ends are spread.
+        within: Duration,
+    },
+    /// Closes a hub to which nobody publishes any more. Its streams end after they have been sent everything, and each
+    /// client is told to reconnect at a time of its own.
+    CloseHub {
+        /// The hub.
+        hub: HubId,
+    },
+    /// Shuts down with the process: tells every client to reconnect at a time of its own, and ends the streams one by one.
+    /// [`Answer::ShutdownComplete`] follows.
+    ShutDown {
+        /// What is not sent within this time is lost.
         within: Duration,
     },
 }
 
 impl Command {
-    /// How many bytes it carries, of what is to be sent.
+    /// Returns how many bytes of heads and events the command carries.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Open { beginning, .. } => beginning.head.len(),
@@ -143,83 +147,84 @@ impl Command {
     }
 }
 
-/// How a stream ends.
+/// What becomes of a stream's buffer and connection when the stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// When all is sent, for every process that holds the connection.
+    /// The buffer is sent, then the connection is shut down for every process that holds it.
     Flush,
-    /// When all is sent, but another process may go on with the connection.
+    /// The buffer is sent, but another process may go on with the connection.
     HandOver,
-    /// At once.
+    /// The stream ends at once; the buffer is lost.
     Discard,
 }
 
-/// What a reactor answers.
+/// A report of the reactor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// More waits for the client than was pushed: a comment, an ending.
-    Added {
-        /// For whom.
+    /// The reactor has buffered bytes that nobody pushed: a comment, a notice, the end of a response.
+    Buffered {
+        /// The stream.
         stream: StreamId,
-        /// How much.
+        /// How many bytes.
         bytes: usize,
     },
-    /// The kernel has taken some of what waits.
+    /// The kernel has taken bytes.
     Sent {
-        /// Whose.
+        /// The stream.
         stream: StreamId,
-        /// How much.
+        /// How many bytes.
         bytes: usize,
-        /// How many events that ended.
+        /// How many events were sent to their end.
         events: usize,
-        /// How many bytes of what many share became this stream's.
-        shared: usize,
+        /// How many bytes came from a hub's log, where no stream's buffer counts them. The rest of an entry that was sent
+        /// in part is included: it is in the stream's own buffer now.
+        log_bytes: usize,
     },
     /// The client's socket takes nothing more for now.
     Stalled {
-        /// Whose.
+        /// The stream.
         stream: StreamId,
     },
-    /// A client that had taken nothing has taken something again.
-    Delayed {
+    /// A stalled client's socket has taken bytes again.
+    Unstalled {
         /// How long it had taken nothing.
-        time: Duration,
+        stalled_for: Duration,
     },
-    /// Some of what waited was given up.
+    /// Events were discarded.
     Lost {
-        /// Whose.
+        /// The stream.
         stream: StreamId,
-        /// What.
+        /// What was lost.
         lost: Lost,
     },
-    /// The stream has ended.
+    /// A stream has ended.
     Ended {
-        /// Which.
+        /// The stream.
         stream: StreamId,
         /// Why.
         reason: Reason,
     },
-    /// Its place is free. The last of its answers.
+    /// A stream's slot is free. This is the stream's last answer.
     Closed {
-        /// Whose.
+        /// The stream.
         stream: StreamId,
     },
-    /// What a hub has counted.
+    /// The answer to [`Command::Count`].
     Counted {
-        /// What the question said.
-        ticket: u64,
-        /// The counts.
+        /// The id of the request.
+        request_id: u64,
+        /// The hub's counts.
         counts: Box<hub::Counts>,
-        /// How many streams follow the channel.
+        /// How many streams are subscribed to the channel.
         subscribers: usize,
     },
-    /// A stream has fewer topics than it asked for: some it had already, or it has left them.
-    Topics {
-        /// Which.
+    /// A stream has fewer topics than its handle has counted: it has left some, or had some of the requested ones already.
+    TopicsRemoved {
+        /// The stream.
         stream: StreamId,
         /// How many fewer.
-        fewer: usize,
+        count: usize,
     },
-    /// All streams have ended, as was asked for.
-    Finished,
+    /// All streams have ended after [`Command::ShutDown`].
+    ShutdownComplete,
 }

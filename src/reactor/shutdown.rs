@@ -1,20 +1,23 @@
-//! Ending many streams: each client is told to come back at a time of its own, and the ends are spread, so that they do not
-//! all come at once.
+//! Ending many streams: draining a hub, and shutting down with the process.
+//!
+//! Each client is told to reconnect after a random time of its own, and the ends are spread over time, so that the clients
+//! do not all reconnect at once.
 
-use super::{Ending, Io, Reactor, StreamId};
+use super::{Ending, HubId, Io, Reactor, StreamId};
 use crate::stream::{after, Reason};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Streams, each with the time at which it is to end.
+#[derive(Debug)]
 pub(super) struct Spread {
     queue: VecDeque<(Instant, StreamId)>,
     /// When all of them are to have ended.
-    pub(super) until: Instant,
+    until: Instant,
 }
 
 impl Spread {
-    pub(super) fn new(streams: Vec<StreamId>, time: Duration, now: Instant) -> Self {
+    fn new(streams: Vec<StreamId>, time: Duration, now: Instant) -> Self {
         let until = after(now, time);
         let time = until - now;
         let count = streams.len().max(1) as u32;
@@ -27,7 +30,7 @@ impl Spread {
         self.queue.front().map_or(self.until, |(at, _)| *at.min(&self.until))
     }
 
-    /// The next stream whose time has come.
+    /// Takes the next stream that is due to end.
     fn next(&mut self, now: Instant) -> Option<StreamId> {
         if self.next_due() > now {
             return None;
@@ -37,8 +40,12 @@ impl Spread {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Tells the client after which time, one of its own, it is to come back.
-    pub(super) fn send_away(&mut self, id: StreamId) {
+    /// The most streams that one turn ends because their hub is drained.
+    const ENDS_PER_TURN: usize = 64;
+
+    /// Tells a client when to reconnect: after a random time between one and two times the stream's
+    /// [`retry`](crate::stream::Settings::retry).
+    pub(super) fn send_retry(&mut self, id: StreamId) {
         if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
             let retry = format!("retry: {}\r\n\r\n", fastrand::u64(least..=2 * least));
@@ -48,12 +55,20 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Sends the streams of hubs away whose time has come.
+    /// Drains a hub: refuses new subscribers, and ends the streams one by one.
+    pub(super) fn drain(&mut self, hub: HubId, within: Duration, now: Instant) {
+        if self.hubs.start_draining(hub) {
+            let streams = self.streams_of(hub);
+            self.drains.push((hub, Spread::new(streams, within, now)));
+        }
+    }
+
+    /// Ends the streams of drained hubs that are due.
     pub(super) fn continue_draining(&mut self, now: Instant) {
         let mut drains = std::mem::take(&mut self.drains);
         for (hub, drain) in &mut drains {
-            for id in std::iter::from_fn(|| drain.next(now)).take(Self::ENDS) {
-                // What follows nothing of that hub any more is the application's again, or another hub's.
+            for id in std::iter::from_fn(|| drain.next(now)).take(Self::ENDS_PER_TURN) {
+                // A stream that has unsubscribed meanwhile, or is subscribed to another hub, stays.
                 let subscription = self.entry(id).and_then(|entry| entry.subscription.as_ref());
                 if subscription.map_or(false, |subscription| subscription.is_of(*hub)) {
                     self.refuse(id, Reason::Server);
@@ -64,35 +79,40 @@ impl<I: Io> Reactor<I> {
         self.drains = drains;
     }
 
-    /// Every client is told to come back at a time of its own, and the ends are spread, so that they do not all come at
-    /// once.
-    pub(super) fn finish(&mut self, within: Duration, now: Instant) {
+    /// Shuts down: tells every client when to reconnect, and ends all streams one by one. A second call can only shorten
+    /// the time.
+    pub(super) fn shut_down(&mut self, within: Duration, now: Instant) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.until = shutdown.until.min(after(now, within));
             return;
         }
-        self.is_ending = true;
+        self.is_shutting_down = true;
+        let mut ending = Vec::new();
+        for id in self.streams_to_end() {
+            if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+                self.end(id, Reason::Server, Ending::HandOver);
+            } else {
+                self.send_retry(id);
+                ending.push(id);
+            }
+        }
+        // A millisecond a stream is enough, and half of the time is left for clients that read slowly.
+        let spread = (within / 2).min(Duration::from_millis(ending.len() as u64));
+        // Even without time the sockets are sent what they take at once.
+        let until = after(now, within.max(Duration::from_millis(1)));
+        self.shutdown = Some(Spread { until, ..Spread::new(ending, spread, now) });
+    }
+
+    /// Returns the streams that are not ending yet.
+    fn streams_to_end(&self) -> Vec<StreamId> {
         let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
             let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
             Some(StreamId { slot: slot as u32, serial: entry.serial })
         });
-        let open: Vec<StreamId> = open.collect();
-        let mut leaving = Vec::with_capacity(open.len());
-        for id in open {
-            if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
-                self.end(id, Reason::Server, Ending::HandOver);
-                continue;
-            }
-            self.send_away(id);
-            leaving.push(id);
-        }
-        // Not longer than it is good for, and half of the time is for those that are slow to take what waits.
-        let spread = (within / 2).min(Duration::from_millis(leaving.len() as u64));
-        // Even without time what the sockets take at once is sent.
-        let until = after(now, within.max(Duration::from_millis(1)));
-        self.shutdown = Some(Spread { until, ..Spread::new(leaving, spread, now) });
+        open.collect()
     }
 
+    /// Ends the streams that are due. When the time is up, ends all streams.
     pub(super) fn continue_shutdown(&mut self, now: Instant) {
         while let Some(shutdown) = &mut self.shutdown {
             match shutdown.next(now) {
@@ -101,7 +121,7 @@ impl<I: Io> Reactor<I> {
             }
         }
         if self.shutdown.as_ref().map_or(false, |shutdown| shutdown.until <= now) {
-            self.flush(now); // what the system takes is not lost
+            self.flush(now); // the sockets are sent what they still take
             for slot in 0..self.entries.len() {
                 if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
                     self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);

@@ -1,16 +1,24 @@
-//! The reactor among clients that do as they are told, at a time that passes as it is told: no sockets, no clock.
+//! Tests of the reactor with scripted clients and a scripted clock: no sockets, no waiting.
 
 mod ending;
+mod held;
 mod hub_client;
 mod hub_model;
 mod hub_naive;
 mod hub_steps;
+mod hub_world;
+mod hubs;
 mod model;
 mod sending;
 mod shutdown;
+mod socket_errors;
 mod subscriptions;
 mod world;
 
+use super::sending::GATHERED;
 use super::*;
-use crate::stream::Framing;
+use crate::stream::{Framing, Lost};
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+use std::time::Duration;
 use world::{settings, World};

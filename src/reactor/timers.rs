@@ -1,9 +1,9 @@
-//! When which stream is to be looked at: coarse times, so that thousands of streams wake the reactor once.
+//! The timers of all streams, in coarse ticks, so that thousands of streams wake the reactor once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Streams by the time at which they are to be looked at.
+/// The slots of streams by the times of their timers.
 #[derive(Debug)]
 pub(super) struct Timers {
     start: Instant,
@@ -11,19 +11,19 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// So many ticks make the time that was asked for: it may come late by one of them.
+    /// A tick is this fraction of the time until a timer is due. The timer may be late by one tick.
     const TICKS: u32 = 16;
 
     pub(super) fn new(start: Instant) -> Self {
         Self { start, by_time: BTreeMap::new() }
     }
 
-    /// The first tick after `due`; the longer it is until then, the longer the ticks are. It is never now: what was due and
-    /// could not be done is not tried again before something else has been.
+    /// Returns the first tick after `due`. The longer the time until then, the longer the ticks. The result is never `now`:
+    /// what was due and could not be done is not tried again at once.
     pub(super) fn tick(&self, now: Instant, due: Instant) -> Instant {
         let due = due.max(now);
         let tick = (due.saturating_duration_since(now) / Self::TICKS).max(Duration::from_millis(1));
-        // A power of two, so that streams that were opened at different times meet.
+        // With a power of two the ticks of streams that were opened at different times coincide.
         let tick = (tick.as_micros() as u64 + 1).next_power_of_two() / 2;
         let since = due.saturating_duration_since(self.start).as_micros() as u64;
         self.start + Duration::from_micros((since / tick + 1) * tick)
@@ -37,13 +37,13 @@ impl Timers {
         self.by_time.keys().next().copied()
     }
 
-    /// How many there are, those included that no stream waits for any more.
+    /// Returns the number of timers, including those that were replaced by earlier ones.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_time.values().map(Vec::len).sum()
     }
 
-    /// Those of the first time that has come.
+    /// Takes the slots of the first tick that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Instant, Vec<u32>)> {
         let at = self.first().filter(|at| *at <= now)?;
         Some((at, self.by_time.remove(&at)?))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tick_is_never_early_and_late_by_a_sixteenth_at_most() {
+    fn a_tick_is_never_early_and_at_most_a_sixteenth_late() {
         let start = Instant::now();
         let timers = Timers::new(start);
         for (now, due) in [(0, 15_000), (7, 15_007), (100, 101), (5, 5), (3_600_000, 3_615_000), (0, 10)] {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_the_same_quarter_second_meet() {
+    fn streams_opened_within_a_half_second_share_a_tick() {
         let start = Instant::now();
         let timers = Timers::new(start);
         let tick = |opened| {

@@ -10,14 +10,14 @@ use std::io;
 use std::sync::Mutex;
 
 /// The queue of one interpreter, and a descriptor that is readable while the queue is not empty.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct EndQueue {
     ends: VecDeque<(StreamId, Reason)>,
     signal: Option<Signal>,
 }
 
 /// The queues by interpreter. A removed interpreter has the entry `None`.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct EndQueues(Mutex<HashMap<u32, Option<EndQueue>>>);
 
 impl EndQueues {

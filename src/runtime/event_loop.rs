@@ -24,11 +24,11 @@ pub(super) struct Sockets {
 impl Io for Sockets {
     type Socket = OwnedFd;
 
-    fn add(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
+    fn register(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
         self.epoll.add(socket.as_fd(), stream.into())
     }
 
-    fn ask_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
+    fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
         self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
     }
 
@@ -36,11 +36,11 @@ impl Io for Sockets {
         socket::send(socket.as_fd(), blocks)
     }
 
-    fn drain(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+    fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         socket::drain(socket.as_fd(), &mut self.scratch)
     }
 
-    fn finish(&mut self, socket: &OwnedFd) {
+    fn shutdown(&mut self, socket: &OwnedFd) {
         socket::finish(socket.as_fd());
     }
 
@@ -137,7 +137,7 @@ impl EventLoop {
                 _ => {}
             }
         }
-        if let Command::Release { stream } = command {
+        if let Command::ReleaseState { stream } = command {
             self.streams.release(stream);
         }
         self.reactor.apply(command, socket, now);
@@ -148,7 +148,7 @@ impl EventLoop {
         let Self { reactor, handle, queue, ready, .. } = self;
         let may_sleep = !reactor.is_busy() && handle.waker.prepare_sleep(|| queue.is_empty());
         if may_sleep {
-            reactor.rest();
+            reactor.shrink();
         }
         let timeout = match reactor.next_due() {
             _ if !may_sleep => Some(Duration::ZERO),

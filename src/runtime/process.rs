@@ -184,7 +184,7 @@ fn shut_down(mut process: MutexGuard<'_, Process>) {
     process.is_shutting_down = true;
     drop(process);
     let within = Duration::from_millis(LINGER.load(Ordering::Acquire));
-    reactor.send(Command::Finish { within }, 0, None);
+    reactor.send(Command::ShutDown { within }, 0, None);
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
 

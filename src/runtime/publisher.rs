@@ -20,10 +20,11 @@ use std::time::Duration;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A hub as the application holds it, in one thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Publisher(Arc<Inner>);
 
 /// What the copies of a hub in all threads share. The hub is closed when the last copy is dropped.
+#[derive(Debug)]
 struct Inner {
     key: u64,
     settings: Settings,
@@ -32,6 +33,7 @@ struct Inner {
 }
 
 /// The fields of a publication other than the event's bytes.
+#[derive(Debug)]
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
@@ -86,7 +88,7 @@ impl Publisher {
         let epoch = Epoch::new(&new_epoch(), key);
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
-        reactor.send(Command::Hub { hub, epoch: epoch.clone(), settings }, 0, None);
+        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
         HubRegistration { reactor, hub, epoch, last_seq: 0 }
     }
 
@@ -186,7 +188,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let mut process = process();
         if let Some(registration) = process.registrations.remove(self.key) {
-            registration.reactor.send(Command::Leave { hub: registration.hub }, 0, None);
+            registration.reactor.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }
     }
 }

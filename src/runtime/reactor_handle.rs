@@ -19,19 +19,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A command in the queue, with what only travels inside a process.
+#[derive(Debug)]
 pub(super) struct QueuedCommand {
     pub(super) command: Command,
     pub(super) attachment: Option<Box<Attachment>>,
 }
 
 /// The socket and the state of a stream, for the commands that give them to the reactor.
+#[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) socket: Option<OwnedFd>,
     pub(super) state: Arc<StreamState>,
 }
 
 /// The slots of a reactor's streams.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slots {
     free: Vec<u32>,
     used: u32,
@@ -53,6 +55,7 @@ fn next_serial(serials: &AtomicU32) -> u32 {
 }
 
 /// A reactor as other threads see it.
+#[derive(Debug)]
 pub(super) struct ReactorHandle {
     commands: Sender<QueuedCommand>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
@@ -70,9 +73,9 @@ pub(super) struct ReactorHandle {
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
     hubs: AtomicU32,
-    /// The questions that threads wait for, by number, with their answers once these have arrived.
-    questions: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
-    next_question: AtomicU64,
+    /// The requests for counts that threads wait for, by id, with their answers once these have arrived.
+    count_requests: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
+    next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
 
@@ -99,8 +102,8 @@ impl ReactorHandle {
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
-            questions: Mutex::default(),
-            next_question: AtomicU64::new(0),
+            count_requests: Mutex::default(),
+            next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })
     }
@@ -156,17 +159,17 @@ impl ReactorHandle {
     /// Asks for the counters of a hub and the number of a channel's subscribers. Returns nothing if the reactor does not
     /// answer in time.
     pub(super) fn ask(&self, hub: HubId, channel: &[u8], timeout: Duration) -> Option<(hub::Counts, usize)> {
-        let question = self.next_question.fetch_add(1, Ordering::Relaxed);
-        lock(&self.questions).insert(question, None);
-        self.send(Command::Ask { hub, ticket: question, channel: channel.into() }, 0, None);
-        let is_answered = || matches!(lock(&self.questions).get(&question), Some(Some(_)));
+        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
+        lock(&self.count_requests).insert(request_id, None);
+        self.send(Command::Count { hub, request_id, channel: channel.into() }, 0, None);
+        let is_answered = || matches!(lock(&self.count_requests).get(&request_id), Some(Some(_)));
         self.wait(timeout, || is_answered() || self.is_dead());
-        lock(&self.questions).remove(&question).flatten()
+        lock(&self.count_requests).remove(&request_id).flatten()
     }
 
-    /// Stores the answer to a question, unless the thread that asked no longer waits.
-    pub(super) fn answer(&self, question: u64, counts: hub::Counts, subscribers: usize) {
-        if let Some(answer) = lock(&self.questions).get_mut(&question) {
+    /// Stores the answer to a request for counts, unless the thread that asked no longer waits.
+    pub(super) fn answer(&self, request_id: u64, counts: hub::Counts, subscribers: usize) {
+        if let Some(answer) = lock(&self.count_requests).get_mut(&request_id) {
             *answer = Some((counts, subscribers));
         }
     }
@@ -343,12 +346,12 @@ mod tests {
     fn an_answer_that_comes_too_late_is_dropped() {
         let (handle, queue) = handle();
         assert_eq!(handle.ask(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
-        let question = match queue.recv().map(|queued| queued.command) {
-            Ok(Command::Ask { ticket, .. }) => ticket,
-            other => panic!("not a question: {}", other.is_ok()),
+        let request_id = match queue.recv().map(|queued| queued.command) {
+            Ok(Command::Count { request_id, .. }) => request_id,
+            other => panic!("not a request for counts: {}", other.is_ok()),
         };
-        handle.answer(question, hub::Counts::default(), 7);
-        assert!(lock(&handle.questions).is_empty());
+        handle.answer(request_id, hub::Counts::default(), 7);
+        assert!(lock(&handle.count_requests).is_empty());
     }
 
     #[test]

@@ -23,6 +23,7 @@ const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
+#[derive(Debug)]
 pub struct Opening<'a> {
     /// The client's connection. Without it events are buffered until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
@@ -63,6 +64,7 @@ enum SubscribeMode {
 }
 
 /// A stream as the application holds it, in one thread.
+#[derive(Debug)]
 pub struct StreamHandle {
     reactor: Arc<ReactorHandle>,
     state: Arc<StreamState>,
@@ -256,7 +258,7 @@ impl StreamHandle {
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
         if self.subscribe_mode == SubscribeMode::Batched && self.generation == generation() {
-            self.reactor.send(Command::Begin { stream: self.stream }, 0, None);
+            self.reactor.send(Command::BeginSubscription { stream: self.stream }, 0, None);
             self.subscribe_mode = SubscribeMode::Immediate;
         }
     }
@@ -424,7 +426,7 @@ impl Drop for StreamHandle {
         self.release();
         if self.state.has_hub() && self.generation == generation() && !self.state.is_end_wanted() {
             // Handles of other threads may exist; the event loop checks that.
-            self.reactor.send(Command::Release { stream: self.stream }, 0, None);
+            self.reactor.send(Command::ReleaseState { stream: self.stream }, 0, None);
         }
         if self.generation != generation() {
             if let Some((number, cookie)) = self.state.take_socket() {

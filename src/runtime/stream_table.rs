@@ -48,36 +48,36 @@ impl StreamTable {
     /// Applies one answer of the reactor.
     pub(super) fn apply(&mut self, answer: Answer) {
         match answer {
-            Answer::Added { stream, bytes } => self.apply_added(stream, bytes),
-            Answer::Sent { stream, bytes, events, shared } => self.apply_sent(stream, bytes, events, shared),
+            Answer::Buffered { stream, bytes } => self.apply_buffered(stream, bytes),
+            Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
             Answer::Stalled { stream } => self.apply_stalled(stream),
-            Answer::Delayed { time } => self.apply_delayed(time),
+            Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
-            Answer::Counted { ticket, counts, subscribers } => self.handle.answer(ticket, *counts, subscribers),
-            Answer::Topics { stream, fewer } => self.apply_topics(stream, fewer),
-            Answer::Finished => self.handle.complete_shutdown(),
+            Answer::Counted { request_id, counts, subscribers } => self.handle.answer(request_id, *counts, subscribers),
+            Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
+            Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }
     }
 
     /// The reactor has buffered bytes of its own: a comment or an ending.
-    fn apply_added(&self, stream: StreamId, bytes: usize) {
+    fn apply_buffered(&self, stream: StreamId, bytes: usize) {
         self.count_accepted(bytes);
         if let Some(state) = self.get(stream) {
             state.add_buffered(bytes);
         }
     }
 
-    /// The kernel has taken bytes. `shared` of them, published for many streams, were buffered by this stream only now.
-    fn apply_sent(&self, stream: StreamId, bytes: usize, events: usize, shared: usize) {
-        if shared > 0 {
-            self.count_accepted(shared);
+    /// The kernel has taken bytes. `log_bytes` more bytes came from a hub's log, where no stream's buffer counts them.
+    fn apply_sent(&self, stream: StreamId, bytes: usize, events: usize, log_bytes: usize) {
+        if log_bytes > 0 {
+            self.count_accepted(log_bytes);
         }
         add(&self.handle.counts.bytes, bytes as u64);
         add(&self.handle.counts.events, events as u64);
         if let Some(state) = self.get(stream) {
-            state.add_buffered(shared);
+            state.add_buffered(log_bytes);
             state.subtract_buffered(bytes);
             state.set_stalled(false);
         }
@@ -95,8 +95,8 @@ impl StreamTable {
         }
     }
 
-    fn apply_delayed(&self, time: Duration) {
-        self.handle.counts.record_delay(time.as_nanos() as u64);
+    fn apply_unstalled(&self, stalled_for: Duration) {
+        self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
     }
 
     fn apply_lost(&self, stream: StreamId, lost: Lost) {
@@ -129,9 +129,9 @@ impl StreamTable {
     }
 
     /// The stream has fewer topics than it asked for: it had some already, or has unsubscribed from them.
-    fn apply_topics(&self, stream: StreamId, fewer: usize) {
+    fn apply_topics_removed(&self, stream: StreamId, count: usize) {
         if let Some(state) = self.get(stream) {
-            state.remove_topics(fewer);
+            state.remove_topics(count);
         }
     }
 }

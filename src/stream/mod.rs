@@ -1,8 +1,9 @@
-//! One client's open response, without its descriptor: what waits to be sent, what is due when, and how it ends.
+//! One client's open response, without its socket: its buffer, its timeouts and its end.
 //!
-//! A [`Stream`] does no I/O and reads no clock: it says what is to be sent ([`Stream::gather`]) and is told what was
-//! ([`Stream::sent`]), and whoever asks says what time it is. What is pushed are whole *blocks*: an event or a comment
-//! with its framing, which is sent whole or, where the stream may [drop](Settings::drop_oldest) blocks, not at all.
+//! A [`Stream`] makes no system call and reads no clock. The reactor takes the next bytes from [`Stream::gather`], sends
+//! them, and reports with [`Stream::advance`] how many the kernel has taken. The buffer consists of *blocks*: each is an
+//! event or a comment with its framing. A block is sent whole, or is dropped whole if the stream
+//! [drops its oldest events](Settings::drop_oldest).
 
 #[cfg(test)]
 mod tests;
@@ -15,12 +16,12 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Which stream: its place among those of its reactor, and a number that no other stream of that place has.
+/// Identifies a stream. A slot is reused when its stream is closed; the serial number tells the streams of a slot apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId {
-    /// Its place in the reactor.
+    /// The stream's slot in its reactor.
     pub slot: u32,
-    /// Which of the streams that have had that place.
+    /// A number that no other stream of this slot has.
     pub serial: u32,
 }
 
@@ -39,25 +40,25 @@ impl From<u64> for StreamId {
 /// Why a stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The client has left.
+    /// The client has closed or reset the connection.
     Client,
-    /// More waited for the client than it may cost.
+    /// More was buffered for the client than is allowed, or the log has evicted what it was still to be sent.
     Slow,
-    /// The client acknowledged, or took, nothing for too long.
+    /// The client has acknowledged or taken nothing for too long.
     Timeout,
-    /// Something broke: a handler that died, a socket that the kernel refuses.
+    /// Something has failed: a handler died, or the kernel refused a socket.
     Error,
-    /// This process ends, or holds as many streams as it may.
+    /// The process shuts down, drains the stream's hub, or has as many streams as it may have.
     Server,
     /// The application has closed it.
     Application,
 }
 
 impl Reason {
-    /// All reasons, in the order of their numbers.
+    /// All reasons in the order of their discriminants.
     pub const ALL: [Self; 6] = [Self::Client, Self::Slow, Self::Timeout, Self::Error, Self::Server, Self::Application];
 
-    /// The word for it.
+    /// Returns the reason's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -69,60 +70,60 @@ impl Reason {
         }
     }
 
-    /// The reason of that name.
+    /// Finds a reason by its name.
     pub fn named(name: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.name().as_bytes() == name)
     }
 }
 
-/// What an application decides about its streams; many of them share one.
+/// The settings of a stream. Streams with equal settings share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How blocks are framed.
     pub framing: Framing,
-    /// The quiet after which a comment is sent; never, without.
+    /// The quiet time after which a keepalive is sent. `None` sends no keepalives.
     pub keepalive: Option<Duration>,
-    /// How long a client may take nothing of what waits for it.
+    /// How long a client may take nothing of its buffer, and how long a stream may wait for its socket.
     pub timeout: Duration,
-    /// How many bytes may wait, unless it is a single block.
+    /// The most bytes in the buffer. A single block may be larger.
     pub max_buffered: usize,
-    /// Whether the oldest blocks are dropped when more than that wait.
+    /// Whether the oldest events are dropped when the buffer exceeds `max_buffered`.
     pub drop_oldest: bool,
-    /// The least reconnection time that clients are told when this process ends.
+    /// The least reconnection time that a client is told when its stream is refused, drained or shut down.
     pub retry: Duration,
 }
 
-/// What a stream has given up.
+/// What a stream has discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Events that were not sent, or not to their end.
+    /// The events that were not sent, or not to their end.
     pub events: usize,
-    /// How many bytes fewer wait.
+    /// The bytes by which the buffer has shrunk.
     pub bytes: usize,
 }
 
-/// The moment after that time. A time without end is a hundred years, for what is added to a moment has to be one too.
+/// Returns `now + time`. A time of more than a hundred years counts as a hundred years, so that the sum cannot overflow.
 pub(crate) fn after(now: Instant, time: Duration) -> Instant {
     now + time.min(Duration::from_secs(100 * 365 * 24 * 60 * 60))
 }
 
-/// What is sent in one piece.
+/// Bytes that are sent whole or not at all.
 #[derive(Debug, Default)]
 struct Block {
     bytes: Bytes,
     is_event: bool,
-    /// Whether it may be given up for newer ones.
+    /// Whether the block may be dropped to make room for newer ones.
     may_drop: bool,
 }
 
-/// What has become due.
+/// What is due for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.
     Nothing,
-    /// It was quiet for long: send a comment.
+    /// The stream was quiet: send a keepalive.
     Keepalive,
-    /// The client has taken nothing for too long.
+    /// The client has taken nothing for too long: end the stream.
     Timeout,
 }
 
@@ -130,74 +131,75 @@ pub enum Due {
 #[derive(Debug)]
 pub struct Stream {
     settings: Arc<Settings>,
-    /// What is sent next; empty if nothing waits. Alone, since mostly only one block waits.
+    /// The block that is sent next; empty if the buffer is empty. It has a field of its own because mostly there is only
+    /// one block.
     front: Block,
     /// Whether part of the front has been sent.
     is_begun: bool,
-    /// What is sent after it. In a box, for only streams that lag have a rest.
+    /// The blocks after it. In a box, because only streams that lag have any.
     #[allow(clippy::box_collection)] // a pointer is a quarter of the size of an empty VecDeque
     rest: Option<Box<VecDeque<Block>>>,
-    waiting_bytes: usize,
-    /// When something was sent last; if it is stalled, since when the socket has taken nothing.
+    buffered_bytes: usize,
+    /// When something was sent last. For a stalled stream, since when its socket has taken nothing.
     since: Instant,
     is_stalled: bool,
-    /// Why it ends when all is sent.
+    /// Why the stream ends when its buffer is empty. `None` if it does not end.
     ending: Option<Reason>,
 }
 
 impl Stream {
-    /// A stream for which nothing waits.
+    /// Creates a stream with an empty buffer.
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         Self {
             settings,
             front: Block::default(),
             is_begun: false,
             rest: None,
-            waiting_bytes: 0,
+            buffered_bytes: 0,
             since: now,
             is_stalled: false,
             ending: None,
         }
     }
 
-    /// What the application has decided.
+    /// Returns the stream's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Adds an event, framed, and says what had to be dropped for it.
+    /// Buffers a framed event. Returns what was dropped to make room for it.
     pub fn push(&mut self, event: Bytes) -> Lost {
         self.push_unlimited(event);
         let mut lost = Lost::default();
         if self.settings.drop_oldest {
-            while self.waiting_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
+            while self.buffered_bytes > self.settings.max_buffered && self.drop_oldest(&mut lost) {}
         }
         lost
     }
 
-    /// Adds an event, framed, however much waits. Later ones may drop it.
+    /// Buffers a framed event without dropping older ones. Later events may drop it.
     pub fn push_unlimited(&mut self, event: Bytes) {
         self.add(Block { bytes: event, is_event: true, may_drop: true });
     }
 
-    /// Whether older events may have to be dropped for one of so many bytes.
-    pub fn drops_for(&self, bytes: usize) -> bool {
-        self.settings.drop_oldest && self.waiting_bytes.saturating_add(bytes) > self.settings.max_buffered
+    /// Returns true if pushing an event of `bytes` bytes may drop older events.
+    pub fn would_drop(&self, bytes: usize) -> bool {
+        self.settings.drop_oldest && self.buffered_bytes.saturating_add(bytes) > self.settings.max_buffered
     }
 
-    /// Adds what is no event, framed.
-    pub fn push_around(&mut self, bytes: Bytes) {
+    /// Buffers framed bytes that are no event: a head, a comment, a position. They are not dropped for newer events.
+    pub fn push_non_event(&mut self, bytes: Bytes) {
         self.add(Block { bytes, ..Block::default() });
     }
 
-    /// Adds an event, framed, that is not dropped for newer ones.
-    pub fn push_kept(&mut self, event: Bytes) {
+    /// Buffers a framed event that is not dropped for newer ones.
+    pub fn push_undroppable(&mut self, event: Bytes) {
         self.add(Block { bytes: event, is_event: true, may_drop: false });
     }
 
-    /// Says that an event that many streams share is on its way, and what is left of it. Nothing else waits.
-    pub fn go_on_with(&mut self, rest: Bytes) {
-        self.push_kept(rest);
+    /// Buffers the rest of an event that was sent in part from the log. The buffer is empty before.
+    pub fn continue_with(&mut self, rest: Bytes) {
+        self.push_undroppable(rest);
         self.is_begun = true;
     }
 
@@ -205,7 +207,7 @@ impl Stream {
         if block.bytes.is_empty() {
             return;
         }
-        self.waiting_bytes += block.bytes.len();
+        self.buffered_bytes += block.bytes.len();
         if self.front.bytes.is_empty() {
             self.front = block;
         } else {
@@ -213,7 +215,8 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest event that is neither partly sent nor the newest.
+    /// Drops the oldest event that may be dropped. An event that was sent in part and the newest event stay. Returns false
+    /// if there is none.
     fn drop_oldest(&mut self, lost: &mut Lost) -> bool {
         let rest = match &mut self.rest {
             Some(rest) => rest,
@@ -222,7 +225,7 @@ impl Stream {
         let dropped = if self.front.may_drop && !self.is_begun {
             rest.pop_front().map(|next| std::mem::replace(&mut self.front, next))
         } else {
-            // The front is sent first in any case. What else may not be dropped is rare, and stays before the oldest.
+            // The front cannot be dropped. Further blocks that cannot be dropped are rare, so the search is short.
             let at = rest.iter().position(|block| block.may_drop);
             at.filter(|at| at + 1 < rest.len()).and_then(|at| rest.remove(at))
         };
@@ -230,44 +233,44 @@ impl Stream {
             Some(dropped) => dropped,
             None => return false,
         };
-        self.waiting_bytes -= dropped.bytes.len();
+        self.buffered_bytes -= dropped.bytes.len();
         lost.events += 1;
         lost.bytes += dropped.bytes.len();
         true
     }
 
-    /// Says that the stream is to end when all is sent. The first reason counts.
+    /// Ends the stream when its buffer is empty. The first reason counts.
     pub fn end(&mut self, reason: Reason) {
         self.ending.get_or_insert(reason);
     }
 
-    /// Why it is to end, once all is sent.
+    /// Returns why the stream ends when its buffer is empty. `None` if it does not end.
     pub fn ending(&self) -> Option<Reason> {
         self.ending
     }
 
-    /// How many bytes wait.
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    /// Returns the number of bytes in the buffer.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
     }
 
-    /// Whether all is sent and nothing more will come.
+    /// Returns true if the stream is ending and its buffer is empty.
     pub fn is_done(&self) -> bool {
-        self.ending.is_some() && self.waiting_bytes == 0
+        self.ending.is_some() && self.buffered_bytes == 0
     }
 
-    /// Puts what is to be sent next into `blocks`, and says how many there are.
+    /// Puts the next blocks to send into `blocks`. Returns their number.
     pub fn gather<'a>(&'a self, blocks: &mut [IoSlice<'a>]) -> usize {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
-        let waiting = std::iter::once(&self.front).chain(rest).filter(|block| !block.bytes.is_empty());
-        blocks.iter_mut().zip(waiting).map(|(place, block)| *place = IoSlice::new(&block.bytes)).count()
+        let buffered = std::iter::once(&self.front).chain(rest).filter(|block| !block.bytes.is_empty());
+        blocks.iter_mut().zip(buffered).map(|(slice, block)| *slice = IoSlice::new(&block.bytes)).count()
     }
 
-    /// Forgets what was sent, and says how many events have been sent to their end. More may have been sent than waits
-    /// here: of what many streams share.
-    pub fn sent(&mut self, bytes: usize, now: Instant) -> usize {
+    /// Removes from the buffer what the kernel has taken. Returns how many events were sent to their end. `bytes` may
+    /// exceed the buffer: the rest came from the log.
+    pub fn advance(&mut self, bytes: usize, now: Instant) -> usize {
         let mut events = 0;
-        let own = bytes.min(self.waiting_bytes);
+        let own = bytes.min(self.buffered_bytes);
         let mut rest = own;
         while rest > 0 && rest >= self.front.bytes.len() {
             rest -= self.front.bytes.len();
@@ -283,27 +286,27 @@ impl Stream {
             self.rest = None;
         }
         if bytes > 0 {
-            self.waiting_bytes -= own;
+            self.buffered_bytes -= own;
             self.since = now;
             self.is_stalled = false;
         }
         events
     }
 
-    /// Says that the socket took nothing.
-    pub fn stalled(&mut self, now: Instant) {
+    /// Records that the socket takes nothing. The first call counts until bytes are sent.
+    pub fn set_stalled(&mut self, now: Instant) {
         if !self.is_stalled {
             self.is_stalled = true;
             self.since = now;
         }
     }
 
-    /// Since when the socket has taken nothing.
-    pub fn stalled_at(&self) -> Option<Instant> {
+    /// Returns since when the socket has taken nothing. `None` if the stream is not stalled.
+    pub fn stalled_since(&self) -> Option<Instant> {
         Some(self.since).filter(|_| self.is_stalled)
     }
 
-    /// Gives up all that waits.
+    /// Discards the buffer. Returns what is lost.
     pub fn discard(&mut self) -> Lost {
         self.is_begun = false;
         self.is_stalled = false;
@@ -311,19 +314,19 @@ impl Stream {
         let rest = std::mem::take(&mut self.rest);
         let rest = rest.iter().flat_map(|rest| rest.iter());
         let events = std::iter::once(&front).chain(rest).filter(|block| block.is_event).count();
-        Lost { events, bytes: std::mem::take(&mut self.waiting_bytes) }
+        Lost { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 
-    /// When the next thing will be due, if nothing happens before.
+    /// Returns when a keepalive or a timeout will be due. `None` while the buffer holds bytes that were not tried yet.
     pub fn next_due(&self) -> Option<Instant> {
-        match self.stalled_at() {
+        match self.stalled_since() {
             Some(since) => Some(after(since, self.settings.timeout)),
-            None if self.waiting_bytes > 0 => None,
+            None if self.buffered_bytes > 0 => None,
             None => self.settings.keepalive.map(|quiet| after(self.since, quiet)),
         }
     }
 
-    /// What is due.
+    /// Returns what is due at `now`.
     pub fn due(&self, now: Instant) -> Due {
         match self.next_due() {
             Some(at) if at <= now && self.is_stalled => Due::Timeout,

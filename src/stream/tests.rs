@@ -1,17 +1,17 @@
-//! The stream compared with a naive one.
+//! Tests of [`Stream`], among them a comparison with a naive twin.
 
 use super::*;
 use crate::cases::cases;
 use proptest::prelude::*;
 
-const QUIET: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn settings(max_buffered: usize, drop_oldest: bool) -> Arc<Settings> {
     Arc::new(Settings {
         framing: Framing::Plain,
-        keepalive: Some(QUIET),
-        timeout: PATIENCE,
+        keepalive: Some(KEEPALIVE),
+        timeout: TIMEOUT,
         max_buffered,
         drop_oldest,
         retry: Duration::from_secs(3),
@@ -22,7 +22,7 @@ fn stream(max_buffered: usize, drop_oldest: bool) -> Stream {
     Stream::new(settings(max_buffered, drop_oldest), Instant::now())
 }
 
-/// What the next call would send, of at most so many blocks.
+/// Returns the bytes of the next write, of at most `most` blocks.
 fn gathered(stream: &Stream, most: usize) -> Vec<u8> {
     let mut blocks = vec![IoSlice::new(&[]); most];
     let count = stream.gather(&mut blocks);
@@ -33,25 +33,25 @@ fn lost(events: usize, bytes: usize) -> Lost {
     Lost { events, bytes }
 }
 
-/// A stream as one would write it without a thought of speed: whole blocks, and how much of the first is sent.
+/// A twin written without regard to speed. It holds whole blocks, and how much of the first was sent.
 #[derive(Default)]
 struct Naive {
     blocks: Vec<(Vec<u8>, bool)>,
-    begun: usize,
+    sent_bytes: usize,
 }
 
 impl Naive {
-    fn waiting(&self) -> Vec<u8> {
-        self.blocks.iter().flat_map(|(bytes, _)| bytes.clone()).skip(self.begun).collect()
+    fn buffered(&self) -> Vec<u8> {
+        self.blocks.iter().flat_map(|(bytes, _)| bytes.clone()).skip(self.sent_bytes).collect()
     }
 
     fn push(&mut self, bytes: &[u8], most: Option<usize>) -> Lost {
         self.add(bytes, true);
         let mut dropped = Lost::default();
-        while most.map_or(false, |most| self.waiting().len() > most) {
+        while most.map_or(false, |most| self.buffered().len() > most) {
             let newest = self.blocks.len() - 1;
-            let may_go = |at: &usize| self.blocks[*at].1 && *at != newest && (*at > 0 || self.begun == 0);
-            match (0..self.blocks.len()).find(may_go) {
+            let may_drop = |at: &usize| self.blocks[*at].1 && *at != newest && (*at > 0 || self.sent_bytes == 0);
+            match (0..self.blocks.len()).find(may_drop) {
                 Some(oldest) => {
                     dropped.events += 1;
                     dropped.bytes += self.blocks.remove(oldest).0.len();
@@ -69,11 +69,11 @@ impl Naive {
     }
 
     fn sent(&mut self, bytes: usize) -> usize {
-        self.begun += bytes;
+        self.sent_bytes += bytes;
         let mut events = 0;
-        while !self.blocks.is_empty() && self.begun >= self.blocks[0].0.len() {
+        while !self.blocks.is_empty() && self.sent_bytes >= self.blocks[0].0.len() {
             let (block, is_event) = self.blocks.remove(0);
-            self.begun -= block.len();
+            self.sent_bytes -= block.len();
             events += usize::from(is_event);
         }
         events
@@ -83,8 +83,8 @@ impl Naive {
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize),
-    Around(usize),
-    /// So much of what waits, of 100.
+    PushNonEvent(usize),
+    /// Sends a percentage of the buffer.
     Send(usize),
     Discard,
 }
@@ -92,7 +92,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0_usize..40).prop_map(Step::Push),
-        1 => (0_usize..10).prop_map(Step::Around),
+        1 => (0_usize..10).prop_map(Step::PushNonEvent),
         4 => (0_usize..=100).prop_map(Step::Send),
         1 => Just(Step::Discard),
     ]
@@ -102,7 +102,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn every_stream_equals_the_naive_twin(
+    fn a_random_stream_equals_its_naive_twin(
         steps in proptest::collection::vec(step(), 0..60),
         most in 0_usize..200,
         drop_oldest: bool,
@@ -116,30 +116,31 @@ proptest! {
                     let lost = naive.push(&text(*size), Some(most).filter(|_| drop_oldest));
                     prop_assert_eq!(stream.push(text(*size).into()), lost);
                 }
-                Step::Around(size) => {
+                Step::PushNonEvent(size) => {
                     naive.add(&text(*size), false);
-                    stream.push_around(text(*size).into());
+                    stream.push_non_event(text(*size).into());
                 }
                 Step::Send(part) => {
-                    let bytes = naive.waiting().len() * part / 100;
-                    prop_assert_eq!(stream.sent(bytes, Instant::now()), naive.sent(bytes));
+                    let bytes = naive.buffered().len() * part / 100;
+                    prop_assert_eq!(stream.advance(bytes, Instant::now()), naive.sent(bytes));
                 }
                 Step::Discard => {
                     let events = naive.blocks.iter().filter(|(_, is_event)| *is_event).count();
-                    prop_assert_eq!(stream.discard(), lost(events, naive.waiting().len()));
+                    prop_assert_eq!(stream.discard(), lost(events, naive.buffered().len()));
                     naive = Naive::default();
                 }
             }
-            prop_assert_eq!(stream.waiting_bytes(), naive.waiting().len());
-            prop_assert_eq!(gathered(&stream, 1000), naive.waiting());
-            let first: Vec<u8> = naive.blocks.iter().take(3).flat_map(|(bytes, _)| bytes.clone()).skip(naive.begun).collect();
+            prop_assert_eq!(stream.buffered_bytes(), naive.buffered().len());
+            prop_assert_eq!(gathered(&stream, 1000), naive.buffered());
+            let first = naive.blocks.iter().take(3).flat_map(|(bytes, _)| bytes.clone());
+            let first: Vec<u8> = first.skip(naive.sent_bytes).collect();
             prop_assert_eq!(gathered(&stream, 3), first);
         }
     }
 }
 
 #[test]
-fn what_is_sent_in_two_parts_is_what_was_pushed_wherever_it_is_cut() {
+fn a_buffer_sent_in_two_parts_arrives_whole_wherever_it_is_cut() {
     let blocks: [(&[u8], bool); 4] = [(b"head", false), (b"one", true), (b"", true), (b"three", true)];
     let whole = b"headonethree";
     for first in 0..=whole.len() {
@@ -149,16 +150,16 @@ fn what_is_sent_in_two_parts_is_what_was_pushed_wherever_it_is_cut() {
                 if is_event {
                     assert_eq!(stream.push(Bytes::from_static(bytes)), Lost::default());
                 } else {
-                    stream.push_around(Bytes::from_static(bytes));
+                    stream.push_non_event(Bytes::from_static(bytes));
                 }
             }
             assert_eq!(gathered(&stream, 64), whole);
-            let ended = stream.sent(first, Instant::now());
+            let ended = stream.advance(first, Instant::now());
             assert_eq!(gathered(&stream, 64), &whole[first..]);
-            let ended = ended + stream.sent(second - first, Instant::now());
+            let ended = ended + stream.advance(second - first, Instant::now());
             assert_eq!(gathered(&stream, 64), &whole[second..]);
             assert_eq!(ended, [7, 12].iter().filter(|end| second >= **end).count());
-            assert_eq!(stream.waiting_bytes(), whole.len() - second);
+            assert_eq!(stream.buffered_bytes(), whole.len() - second);
             assert_eq!(stream.discard(), lost(2 - ended, whole.len() - second));
             assert_eq!(gathered(&stream, 64), b"");
         }
@@ -166,7 +167,7 @@ fn what_is_sent_in_two_parts_is_what_was_pushed_wherever_it_is_cut() {
 }
 
 #[test]
-fn no_more_blocks_are_gathered_than_there_is_room_for() {
+fn gather_fills_at_most_the_given_blocks() {
     let mut stream = stream(1000, false);
     for _ in 0..10 {
         stream.push(Bytes::from_static(b"xy"));
@@ -174,13 +175,14 @@ fn no_more_blocks_are_gathered_than_there_is_room_for() {
     for most in 0..12 {
         assert_eq!(gathered(&stream, most).len(), 2 * most.min(10));
     }
-    stream.sent(1, Instant::now());
+    stream.advance(1, Instant::now());
     assert_eq!(gathered(&stream, 2), b"yxy");
 }
 
 #[test]
-fn the_oldest_that_may_be_dropped_is_dropped() {
-    // What waits, + for no event; how much of it is sent; what is pushed; what is lost; what waits then.
+fn a_full_buffer_drops_the_oldest_event_that_may_be_dropped() {
+    // The buffer (+ marks a block that is no event), how many bytes of it are sent, the pushed event, how many events are
+    // lost, the buffer afterwards.
     let table: [(&[&str], usize, &str, usize, &str); 10] = [
         (&["aaaa"], 0, "bb", 0, "aaaabb"),
         (&["aaaa", "bbbb"], 0, "cc", 0, "aaaabbbbcc"),
@@ -193,108 +195,113 @@ fn the_oldest_that_may_be_dropped_is_dropped() {
         (&["aaaa", "+bbbb", "cccc"], 0, "dddd", 2, "bbbbdddd"),
         (&["aaaa", "+bbbb", "cccc"], 2, "dddd", 1, "aabbbbdddd"),
     ];
-    for (waiting, sent, pushed, events, left) in table {
+    for (buffered, sent, pushed, events, left) in table {
         let mut stream = stream(10, true);
-        for text in waiting {
+        for text in buffered {
             match text.strip_prefix('+') {
-                Some(text) => stream.push_around(Bytes::from_static(text.as_bytes())),
-                // Not dropped yet, whatever waits.
-                None => {
-                    stream.add(Block { bytes: Bytes::from_static(text.as_bytes()), is_event: true, may_drop: true })
-                }
+                Some(text) => stream.push_non_event(Bytes::from_static(text.as_bytes())),
+                None => stream.push_unlimited(Bytes::from_static(text.as_bytes())),
             }
         }
-        stream.sent(sent, Instant::now());
-        let before = stream.waiting_bytes() + pushed.len();
+        stream.advance(sent, Instant::now());
+        let before = stream.buffered_bytes() + pushed.len();
         let lost = stream.push(Bytes::from_static(pushed.as_bytes()));
-        assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{waiting:?}");
-        assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{waiting:?}");
+        assert_eq!(String::from_utf8(gathered(&stream, 64)).as_deref(), Ok(left), "{buffered:?}");
+        assert_eq!(lost, Lost { events, bytes: before - left.len() }, "{buffered:?}");
     }
 }
 
 #[test]
-fn without_leave_nothing_is_dropped() {
+fn a_stream_without_drop_oldest_drops_nothing() {
     let mut stream = stream(1, false);
     for _ in 0..100 {
         assert_eq!(stream.push(Bytes::from_static(b"event")), Lost::default());
     }
-    assert_eq!(stream.waiting_bytes(), 500);
+    assert_eq!(stream.buffered_bytes(), 500);
 }
 
 #[test]
-fn what_is_due_when() {
+fn a_quiet_stream_is_due_for_a_keepalive_and_a_stalled_one_for_a_timeout() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut stream = Stream::new(settings(1000, false), start);
     assert_eq!((stream.next_due(), stream.due(at(14))), (Some(at(15)), Due::Nothing));
-    assert_eq!(stream.due(at(15)), Due::Keepalive, "it was quiet");
+    assert_eq!(stream.due(at(15)), Due::Keepalive, "a quiet stream");
 
     stream.push(Bytes::from_static(b"event"));
-    assert_eq!((stream.next_due(), stream.due(at(1000))), (None, Due::Nothing), "it has not been tried");
+    assert_eq!((stream.next_due(), stream.due(at(1000))), (None, Due::Nothing), "sending was not tried yet");
 
-    stream.stalled(at(20));
-    stream.stalled(at(50));
-    assert_eq!(stream.stalled_at(), Some(at(20)), "the first time counts");
+    stream.set_stalled(at(20));
+    stream.set_stalled(at(50));
+    assert_eq!(stream.stalled_since(), Some(at(20)), "the first stall counts");
     assert_eq!((stream.next_due(), stream.due(at(79))), (Some(at(80)), Due::Nothing));
     assert_eq!(stream.due(at(80)), Due::Timeout);
 
-    stream.sent(0, at(70));
-    assert_eq!(stream.stalled_at(), Some(at(20)), "nothing was taken");
-    stream.sent(1, at(70));
-    assert_eq!((stream.stalled_at(), stream.next_due()), (None, None), "something was taken");
-    stream.stalled(at(70));
+    stream.advance(0, at(70));
+    assert_eq!(stream.stalled_since(), Some(at(20)), "the socket has taken nothing");
+    stream.advance(1, at(70));
+    assert_eq!((stream.stalled_since(), stream.next_due()), (None, None), "the socket has taken a byte");
+    stream.set_stalled(at(70));
     stream.push(Bytes::from_static(b"another"));
-    assert_eq!(stream.due(at(130)), Due::Timeout, "what is pushed meanwhile changes nothing");
+    assert_eq!(stream.due(at(130)), Due::Timeout, "a push does not change the timeout");
 
-    stream.sent(11, at(100));
-    assert_eq!((stream.next_due(), stream.due(at(115))), (Some(at(115)), Due::Keepalive), "all was taken");
+    stream.advance(11, at(100));
+    assert_eq!(
+        (stream.next_due(), stream.due(at(115))),
+        (Some(at(115)), Due::Keepalive),
+        "the socket has taken everything"
+    );
 }
 
 #[test]
-fn a_stream_without_keepalive_is_never_due_while_it_is_quiet() {
+fn a_quiet_stream_without_keepalive_is_never_due() {
     let start = Instant::now();
     let settings = Settings { keepalive: None, ..*settings(1000, false) };
     let stream = Stream::new(Arc::new(settings), start);
-    assert_eq!((stream.next_due(), stream.due(start + PATIENCE * 100)), (None, Due::Nothing));
+    assert_eq!((stream.next_due(), stream.due(start + TIMEOUT * 100)), (None, Due::Nothing));
 }
 
 #[test]
-fn a_stream_is_done_when_all_is_sent_and_it_was_told_to_end() {
+fn a_stream_is_done_when_it_is_ending_and_its_buffer_is_empty() {
     let mut stream = stream(1000, false);
     assert!(!stream.is_done());
     stream.push(Bytes::from_static(b"event"));
     stream.end(Reason::Server);
     stream.end(Reason::Application);
     assert_eq!((stream.ending(), stream.is_done()), (Some(Reason::Server), false));
-    stream.sent(4, Instant::now());
+    stream.advance(4, Instant::now());
     assert!(!stream.is_done());
-    stream.sent(1, Instant::now());
+    stream.advance(1, Instant::now());
     assert!(stream.is_done());
 }
 
 #[test]
-fn what_was_given_up_leaves_nothing_behind() {
+fn discard_resets_the_stall_and_the_partly_sent_event() {
     let now = Instant::now();
     let mut stream = stream(4, true);
     stream.push(Bytes::from_static(b"event"));
-    stream.sent(2, now);
-    stream.stalled(now);
+    stream.advance(2, now);
+    stream.set_stalled(now);
     assert_eq!(stream.discard(), lost(1, 3));
-    assert_eq!((stream.waiting_bytes(), stream.stalled_at()), (0, None));
+    assert_eq!((stream.buffered_bytes(), stream.stalled_since()), (0, None));
     stream.push(Bytes::from_static(b"next"));
-    assert_eq!(stream.push(Bytes::from_static(b"last")), lost(1, 4), "of the next nothing is sent");
+    assert_eq!(
+        stream.push(Bytes::from_static(b"last")),
+        lost(1, 4),
+        "no byte of the next event was sent, so it may be dropped"
+    );
 }
 
 #[test]
-fn a_reason_has_a_name() {
+fn each_reason_is_found_by_its_name() {
     for reason in Reason::ALL {
         assert_eq!(Reason::named(reason.name().as_bytes()), Some(reason));
-        assert_eq!(Reason::ALL[reason as usize], reason, "they are in the order of their numbers");
+        assert_eq!(Reason::ALL[reason as usize], reason, "ALL is in the order of the discriminants");
     }
     assert_eq!(Reason::named(b"other"), None);
 }
 
-/// What a response in chunks says, as RFC 9112 (section 7.1) has it, and whether it has ended.
+/// Decodes a chunked body (RFC 9112, section 7.1). Returns the chunks, and whether the body has ended.
 fn unchunk(mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
     let mut chunks = Vec::new();
     while !bytes.is_empty() {
@@ -305,7 +312,7 @@ fn unchunk(mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
         let (chunk, rest) = bytes[line + 2..].split_at(size);
         bytes = rest.strip_prefix(b"\r\n").expect("the end of the chunk");
         if size == 0 {
-            assert!(bytes.is_empty(), "nothing comes after the last chunk");
+            assert!(bytes.is_empty(), "no byte follows the last chunk");
             return (chunks, true);
         }
         chunks.push(chunk.to_vec());
@@ -314,7 +321,7 @@ fn unchunk(mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
 }
 
 #[test]
-fn a_block_is_a_chunk() {
+fn a_chunked_block_is_one_chunk() {
     for size in (1..=300).chain([4095, 4096, 65_535, 65_536, 1_000_000]) {
         let block: Vec<u8> = (0..size).map(|at| at as u8).collect();
         let framed = Framing::Chunked.frame(&block);
@@ -327,7 +334,7 @@ fn a_block_is_a_chunk() {
 }
 
 #[test]
-fn no_block_ends_a_response() {
+fn an_empty_block_is_framed_as_nothing() {
     for framing in [Framing::Plain, Framing::Chunked] {
         assert_eq!(framing.frame(b""), Bytes::new());
     }

@@ -1,209 +1,43 @@
-//! How streams end, and what becomes of the connection.
+//! Tests of ending a stream: its reason, its buffer and its connection.
 
 use super::*;
 
 #[test]
-fn a_client_that_sends_without_end_does_not_hold_up_the_handing_over_of_its_stream() {
+fn a_client_that_sends_forever_does_not_delay_handing_its_stream_over() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
-    world.client(stream).drains_for_ever = Some(1000);
+    world.client(stream).reads_forever = Some(1000);
     world.end(stream, Reason::Application, Ending::HandOver);
-    world.settle();
-    assert_eq!(world.accounts[stream].ended, Some(Reason::Application));
-    assert!(world.client(stream).is_closed && !world.client(stream).is_finished);
+    world.run_until_idle();
+    assert_eq!(world.records[stream].ended, Some(Reason::Application));
+    assert!(world.client(stream).is_closed && !world.client(stream).is_shut_down);
 }
 
 #[test]
-fn a_reactor_that_dies_ends_the_connections_that_are_its_own() {
+fn discard_shuts_down_all_connections_but_inherited_ones() {
     let mut world = World::new();
     let own = world.open(settings(), "head");
     let client = world.new_client();
     let inherited = world.open_as(settings(), "", Some(client), true);
     world.push(own, b"never sent");
     assert_eq!(world.reactor.discard().events, 1);
-    assert!(world.client(own).is_finished && !world.client(inherited).is_finished);
-}
-
-/// What the system may say of a connection, and whose fault that is.
-const ERRNOS: [(&str, i32, Reason); 19] = [
-    ("EPIPE", libc::EPIPE, Reason::Client),
-    ("ECONNRESET", libc::ECONNRESET, Reason::Client),
-    ("ECONNABORTED", libc::ECONNABORTED, Reason::Client),
-    ("ENOTCONN", libc::ENOTCONN, Reason::Client),
-    ("ENETDOWN", libc::ENETDOWN, Reason::Client),
-    ("ENETRESET", libc::ENETRESET, Reason::Client),
-    ("ENONET", libc::ENONET, Reason::Timeout),
-    ("EHOSTDOWN", libc::EHOSTDOWN, Reason::Timeout),
-    ("ENETUNREACH", libc::ENETUNREACH, Reason::Timeout),
-    ("EHOSTUNREACH", libc::EHOSTUNREACH, Reason::Timeout),
-    ("ECONNREFUSED", libc::ECONNREFUSED, Reason::Client),
-    ("ETIMEDOUT", libc::ETIMEDOUT, Reason::Timeout),
-    ("EBADF", libc::EBADF, Reason::Error),
-    ("ENOTSOCK", libc::ENOTSOCK, Reason::Error),
-    ("EINVAL", libc::EINVAL, Reason::Error),
-    ("EPERM", libc::EPERM, Reason::Error),
-    ("EACCES", libc::EACCES, Reason::Error),
-    ("EOPNOTSUPP", libc::EOPNOTSUPP, Reason::Error),
-    ("EFAULT", libc::EFAULT, Reason::Error),
-];
-
-/// A stream that is to be broken, between two that are not.
-fn three(world: &mut World) -> [usize; 3] {
-    [(); 3].map(|()| world.open(settings(), "head"))
-}
-
-/// The broken one has ended for that reason; the others are as they were, and are sent what is pushed to them.
-fn only_the_second_has_ended(world: &mut World, [first, broken, third]: [usize; 3], reason: Reason, why: &str) {
-    assert_eq!(world.accounts[broken].ended, Some(reason), "{why}");
-    assert!(world.client(broken).is_closed, "{why}");
-    for other in [first, third] {
-        world.push(other, b"more");
-        world.settle();
-        assert_eq!(world.accounts[other].ended, None, "{why}");
-        assert!(world.received(other).ends_with("more"), "{why}");
-    }
+    assert!(world.client(own).is_shut_down && !world.client(inherited).is_shut_down);
 }
 
 #[test]
-fn an_error_of_sending_ends_that_stream_alone() {
-    for (name, errno, reason) in ERRNOS {
-        for taken in [None, Some(0), Some(3), Some(8)] {
-            let mut world = World::new();
-            let streams = three(&mut world);
-            if let Some(bytes) = taken {
-                // It breaks after so many bytes, when it was said to take bytes again.
-                world.client(streams[1]).sends.push_back(Ok(bytes));
-            }
-            world.client(streams[1]).sends.push_back(Err(errno));
-            for stream in streams {
-                world.push(stream, b"event");
-            }
-            world.settle();
-            if world.client(streams[1]).is_asked {
-                world.writable(streams[1]);
-                world.settle();
-            }
-            only_the_second_has_ended(&mut world, streams, reason, name);
-            assert_eq!(world.accounts[streams[1]].lost.events, 1);
-        }
-    }
-}
-
-#[test]
-fn an_error_of_reading_ends_that_stream_alone() {
-    for (name, errno, reason) in ERRNOS {
-        let mut world = World::new();
-        let streams = three(&mut world);
-        world.settle();
-        world.client(streams[1]).drains.extend([Ok(5), Err(libc::EINTR), Err(errno)]);
-        world.ready(streams[1], Ready { readable: true, left: true, writable: false });
-        world.settle();
-        only_the_second_has_ended(&mut world, streams, reason, name);
-    }
-}
-
-#[test]
-fn a_client_that_the_system_says_has_left_has_left() {
-    // Whatever can be read before: nothing, something, something without end, or not for want of memory.
-    for drains in [vec![], vec![Ok(5)], vec![Ok(5); 100], vec![Ok(0)], vec![Err(libc::ENOMEM)]] {
-        let mut world = World::new();
-        let streams = three(&mut world);
-        world.settle();
-        world.client(streams[1]).drains.extend(drains.iter().copied());
-        world.ready(streams[1], Ready { left: true, ..Ready::default() });
-        world.settle();
-        only_the_second_has_ended(&mut world, streams, Reason::Client, &format!("{drains:?}"));
-    }
-}
-
-#[test]
-fn what_says_nothing_of_the_client_keeps_the_stream() {
-    for drains in [vec![Err(libc::EAGAIN)], vec![Err(libc::ENOMEM)], vec![Err(libc::EINTR); 9], vec![Ok(100); 9]] {
-        let mut world = World::new();
-        let stream = world.open(settings(), "head");
-        world.settle();
-        world.client(stream).drains.extend(drains);
-        world.readable(stream);
-        world.settle();
-        assert_eq!(world.accounts[stream].ended, None);
-    }
-}
-
-#[test]
-fn a_client_that_sends_more_than_a_client_would_is_none() {
-    let mut world = World::new();
-    let streams = three(&mut world);
-    world.settle();
-    world.client(streams[1]).drains_for_ever = Some(1 << 14);
-    for _ in 0..16 {
-        assert_eq!(world.accounts[streams[1]].ended, None);
-        world.readable(streams[1]);
-        world.settle();
-    }
-    assert_eq!(world.accounts[streams[1]].ended, None, "a megabyte is borne");
-    world.readable(streams[1]);
-    world.settle();
-    only_the_second_has_ended(&mut world, streams, Reason::Error, "a megabyte and more");
-    assert!(world.client(streams[1]).drain_calls <= 65, "it is read in turns");
-}
-
-#[test]
-fn a_socket_that_cannot_be_watched_is_sent_what_it_takes_and_told_to_come_back() {
-    for errno in [libc::ENOSPC, libc::ENOMEM, libc::EPERM, libc::EEXIST, libc::EBADF] {
-        let mut world = World::new();
-        let client = world.new_client();
-        world.reactor.io().clients[client].add_fails = Some(errno);
-        let stream = world.open_as(settings(), "head", Some(client), false);
-        world.push(stream, b"late");
-        world.settle();
-        assert_eq!(world.accounts[stream].ended, Some(Reason::Error));
-        let text = world.received(stream);
-        assert!(text.starts_with("headretry: ") && text.ends_with("\r\n\r\n"), "{text:?}");
-        assert!(world.client(stream).is_finished);
-        world.pass(Duration::from_secs(3));
-        assert!(world.client(stream).is_closed, "nobody would say that the client has closed its side");
-    }
-    let mut world = World::new();
-    let client = world.new_client();
-    world.reactor.io().clients[client].add_fails = Some(libc::ENOSPC);
-    world.reactor.io().clients[client].sends.push_back(Ok(2));
-    let stream = world.open_as(settings(), "head", Some(client), false);
-    world.settle();
-    assert_eq!(world.accounts[stream].ended, Some(Reason::Error), "nobody would say when it takes the rest");
-    assert!(world.client(stream).is_closed);
-}
-
-#[test]
-fn a_socket_of_which_nobody_says_when_it_takes_bytes_ends_its_stream_alone() {
-    for (partly, again) in [(true, false), (false, false), (true, true)] {
-        let mut world = World::new();
-        let streams = three(&mut world);
-        world.client(streams[1]).sends.push_back(if partly { Ok(2) } else { Err(libc::EAGAIN) });
-        world.client(streams[1]).ask_fails = Some(libc::ENOMEM).filter(|_| !again);
-        world.settle();
-        if again {
-            world.client(streams[1]).ask_fails = Some(libc::ENOENT);
-            world.writable(streams[1]);
-            world.settle();
-        }
-        only_the_second_has_ended(&mut world, streams, Reason::Error, &format!("{partly} {again}"));
-    }
-}
-
-#[test]
-fn at_the_end_the_client_is_given_the_time_to_see_it() {
+fn an_ended_connection_lingers_until_the_client_closes_it_or_two_seconds_pass() {
     type Then = fn(&mut World, usize);
     let leaves: Then = |world, stream| {
-        world.client(stream).drains.extend([Ok(7), Ok(0)]);
+        world.client(stream).reads.extend([Ok(7), Ok(0)]);
         world.readable(stream);
     };
     let resets: Then = |world, stream| {
-        world.client(stream).drains.push_back(Err(libc::ECONNRESET));
+        world.client(stream).reads.push_back(Err(libc::ECONNRESET));
         world.ready(stream, Ready { left: true, ..Ready::default() });
     };
-    let does_nothing: Then = |world, _| world.pass(Duration::from_millis(2500));
+    let does_nothing: Then = |world, _| world.advance(Duration::from_millis(2500));
     let sends_on: Then = |world, stream| {
-        world.client(stream).drains_for_ever = Some(1 << 16);
+        world.client(stream).reads_forever = Some(1 << 16);
         for _ in 0..5 {
             world.readable(stream);
         }
@@ -212,57 +46,57 @@ fn at_the_end_the_client_is_given_the_time_to_see_it() {
         let mut world = World::new();
         let stream = world.open(settings(), "head");
         world.end(stream, Reason::Application, Ending::Flush);
-        world.pass(Duration::from_millis(1900));
-        assert_eq!(world.accounts[stream].ended, Some(Reason::Application));
-        assert!(world.client(stream).is_finished && !world.client(stream).is_closed);
+        world.advance(Duration::from_millis(1900));
+        assert_eq!(world.records[stream].ended, Some(Reason::Application));
+        assert!(world.client(stream).is_shut_down && !world.client(stream).is_closed);
         then(&mut world, stream);
-        world.settle();
+        world.run_until_idle();
         assert!(world.client(stream).is_closed);
-        assert_eq!(world.received(stream), "head", "nothing comes after the end");
+        assert_eq!(world.received(stream), "head", "nothing is sent after the end");
     }
 }
 
 #[test]
-fn where_few_descriptors_are_left_an_ended_socket_is_drained_and_closed_at_once() {
+fn with_few_free_descriptors_an_ended_socket_is_read_and_closed_at_once() {
     for refused in [false, true] {
         let mut world = World::new();
         world.reactor.io().is_short = true;
         let [stream, other] = [(); 2].map(|()| world.open(settings(), "head"));
-        world.client(stream).drains.extend([Ok(7), Ok(7)]);
+        world.client(stream).reads.extend([Ok(7), Ok(7)]);
         if refused {
-            world.tell(Command::Refuse { stream: world.accounts[stream].id });
+            world.apply(Command::Refuse { stream: world.records[stream].id });
         } else {
             world.end(stream, Reason::Application, Ending::Flush);
         }
-        world.settle();
+        world.run_until_idle();
         let reason = if refused { Reason::Server } else { Reason::Application };
-        assert_eq!(world.accounts[stream].ended, Some(reason));
-        assert!(world.client(stream).is_finished && world.client(stream).is_closed);
-        assert!(world.client(stream).drains.is_empty(), "all that the client has sent is read before");
+        assert_eq!(world.records[stream].ended, Some(reason));
+        assert!(world.client(stream).is_shut_down && world.client(stream).is_closed);
+        assert!(world.client(stream).reads.is_empty(), "the client's input is read before the socket is closed");
         assert_eq!(world.received(stream).contains("retry"), refused);
-        assert_eq!(world.accounts[other].ended, None);
+        assert_eq!(world.records[other].ended, None);
     }
 }
 
 #[test]
-fn where_few_descriptors_are_left_a_stream_is_sent_all_before_its_socket_is_closed() {
+fn with_few_free_descriptors_a_socket_is_closed_only_after_its_buffer_is_sent() {
     let mut world = World::new();
     world.reactor.io().is_short = true;
     let stream = world.open(settings(), "head");
     world.client(stream).sends.push_back(Ok(2));
-    world.tell(Command::Refuse { stream: world.accounts[stream].id });
-    world.settle();
+    world.apply(Command::Refuse { stream: world.records[stream].id });
+    world.run_until_idle();
     assert!(!world.client(stream).is_closed);
     world.writable(stream);
-    world.settle();
+    world.run_until_idle();
     assert!(world.received(stream).starts_with("headretry: ") && world.client(stream).is_closed);
 }
 
 #[test]
-fn how_a_stream_ends_is_how_it_was_told_to_first() {
+fn the_first_end_of_a_stream_decides_its_reason_and_its_connection() {
     use Ending::{Discard, Flush, HandOver};
     use Reason::{Application, Error, Server, Slow};
-    // What it is told, with all sent or with some waiting: its reason, the end of its bytes, whether it is shut down.
+    // The commands, the reason, the last bytes sent, whether the connection is shut down.
     let table = [
         (vec![(Application, Flush)], Application, "0\r\n\r\n", true),
         (vec![(Application, Flush), (Server, HandOver), (Error, Flush)], Application, "0\r\n\r\n", true),
@@ -276,25 +110,25 @@ fn how_a_stream_ends_is_how_it_was_told_to_first() {
         (vec![(Server, Flush), (Error, Discard)], Server, "", true),
         (vec![(Server, HandOver), (Error, Discard)], Server, "", false),
     ];
-    for (told, reason, end, is_shut_down) in table {
+    for (ends, reason, end, is_shut_down) in table {
         let mut world = World::new();
         let chunked = Settings { framing: Framing::Chunked, ..settings() };
         let stream = world.open(chunked, "head");
-        for (reason, ending) in &told {
+        for (reason, ending) in &ends {
             world.end(stream, *reason, *ending);
         }
-        world.settle();
-        assert_eq!(world.accounts[stream].ended, Some(reason), "{told:?}");
-        assert!(world.received(stream).ends_with(end), "{told:?} {:?}", world.received(stream));
-        assert_eq!(world.client(stream).is_finished, is_shut_down, "{told:?}");
-        let is_orderly = end == "0\r\n\r\n"; // then the client may take its time
-        assert_eq!(world.client(stream).is_closed, !is_orderly, "{told:?}");
+        world.run_until_idle();
+        assert_eq!(world.records[stream].ended, Some(reason), "{ends:?}");
+        assert!(world.received(stream).ends_with(end), "{ends:?} {:?}", world.received(stream));
+        assert_eq!(world.client(stream).is_shut_down, is_shut_down, "{ends:?}");
+        let is_orderly = end == "0\r\n\r\n"; // the client has time to close its side
+        assert_eq!(world.client(stream).is_closed, !is_orderly, "{ends:?}");
     }
 }
 
 #[test]
-fn a_stream_given_up_as_slow_is_sent_what_the_socket_takes_and_the_rest_is_lost() {
-    // What the next calls say; how many of three events of five bytes arrive.
+fn a_slow_stream_is_sent_what_its_socket_takes_and_the_rest_is_lost() {
+    // The results of the next writes, and how many of three events of five bytes arrive.
     let table = [
         (vec![], 3),
         (vec![Ok(4 + 5)], 1),
@@ -304,163 +138,164 @@ fn a_stream_given_up_as_slow_is_sent_what_the_socket_takes_and_the_rest_is_lost(
         (vec![Err(libc::EINTR), Err(libc::EINTR)], 3),
         (vec![Err(libc::EPIPE)], 0),
     ];
-    for (says, arrive) in table {
+    for (results, arrive) in table {
         for was_blocked in [false, true] {
             let mut world = World::new();
             let stream = world.open(settings(), "head");
             if was_blocked {
                 world.client(stream).sends.push_back(Err(libc::EAGAIN));
-                world.settle();
+                world.run_until_idle();
             }
-            world.client(stream).sends.extend(says.iter().copied());
-            world.client(stream).always = Some(if says.len() == 1 { Err(libc::EAGAIN) } else { Ok(usize::MAX) });
+            world.client(stream).sends.extend(results.iter().copied());
+            world.client(stream).default_send =
+                Some(if results.len() == 1 { Err(libc::EAGAIN) } else { Ok(usize::MAX) });
             for event in [b"first", b"other", b"third"] {
                 world.push(stream, event);
             }
-            world.client(stream).drains.push_back(Ok(10));
+            world.client(stream).reads.push_back(Ok(10));
             world.end(stream, Reason::Slow, Ending::Discard);
-            world.settle();
-            let reason = if says == [Err(libc::EPIPE)] { Reason::Client } else { Reason::Slow };
-            let account = &world.accounts[stream];
-            assert_eq!(account.ended, Some(reason), "{says:?}");
-            assert_eq!((account.sent.events, account.lost.events), (arrive, 3 - arrive), "{says:?}");
-            assert!(world.client(stream).is_finished && world.client(stream).is_closed, "{says:?}");
+            world.run_until_idle();
+            let reason = if results == [Err(libc::EPIPE)] { Reason::Client } else { Reason::Slow };
+            let record = &world.records[stream];
+            assert_eq!(record.ended, Some(reason), "{results:?}");
+            assert_eq!((record.sent.events, record.lost.events), (arrive, 3 - arrive), "{results:?}");
+            assert!(world.client(stream).is_shut_down && world.client(stream).is_closed, "{results:?}");
             if reason == Reason::Slow {
-                assert!(world.client(stream).drains.is_empty(), "what is unread would reset the connection");
+                assert!(world.client(stream).reads.is_empty(), "unread input would reset the connection");
             }
         }
     }
 }
 
 #[test]
-fn a_stream_given_up_as_slow_is_sent_all_of_very_many_events_that_the_socket_takes() {
+fn a_slow_stream_is_sent_thousands_of_events_that_its_socket_takes() {
     let mut world = World::new();
     let stream = world.open(settings(), "");
     for _ in 0..10 * GATHERED {
         world.push(stream, b"x");
     }
     world.end(stream, Reason::Slow, Ending::Discard);
-    world.settle();
-    assert_eq!(world.accounts[stream].sent.events, 10 * GATHERED);
-    assert_eq!((world.accounts[stream].ended, world.accounts[stream].lost.events), (Some(Reason::Slow), 0));
+    world.run_until_idle();
+    assert_eq!(world.records[stream].sent.events, 10 * GATHERED);
+    assert_eq!((world.records[stream].ended, world.records[stream].lost.events), (Some(Reason::Slow), 0));
 }
 
 #[test]
-fn an_end_that_loses_events_tells_why_it_lost_them() {
-    for (waits, reason) in [(false, Reason::Application), (true, Reason::Client)] {
+fn an_ending_stream_keeps_its_reason_unless_it_loses_events() {
+    for (is_buffered, reason) in [(false, Reason::Application), (true, Reason::Client)] {
         let mut world = World::new();
         let stream = world.open(settings(), "head");
-        world.client(stream).always = Some(Err(libc::EAGAIN));
-        if waits {
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        if is_buffered {
             world.push(stream, b"event");
         }
         world.end(stream, Reason::Application, Ending::Flush);
-        world.settle();
+        world.run_until_idle();
         world.ready(stream, Ready { left: true, ..Ready::default() });
-        world.settle();
-        assert_eq!(world.accounts[stream].ended, Some(reason));
+        world.run_until_idle();
+        assert_eq!(world.records[stream].ended, Some(reason));
     }
 }
 
 #[test]
-fn what_is_told_to_a_stream_that_has_ended_touches_no_other() {
+fn commands_for_a_closed_stream_do_not_affect_the_next_stream_of_its_slot() {
     let mut world = World::new();
-    let gone = world.open(settings(), "head");
-    world.end(gone, Reason::Slow, Ending::Discard);
-    world.settle();
+    let closed = world.open(settings(), "head");
+    world.end(closed, Reason::Slow, Ending::Discard);
+    world.run_until_idle();
     let next = world.open(settings(), "head");
-    assert_eq!(world.accounts[next].id.slot, world.accounts[gone].id.slot, "it has the seq of the other");
-    world.settle();
-    world.push(gone, b"late");
-    world.end(gone, Reason::Application, Ending::Flush);
-    world.end(gone, Reason::Application, Ending::Discard);
-    world.tell(Command::Refuse { stream: world.accounts[gone].id });
-    world.ready(gone, Ready { writable: true, readable: true, left: true });
+    assert_eq!(world.records[next].id.slot, world.records[closed].id.slot, "the slot is reused");
+    world.run_until_idle();
+    world.push(closed, b"late");
+    world.end(closed, Reason::Application, Ending::Flush);
+    world.end(closed, Reason::Application, Ending::Discard);
+    world.apply(Command::Refuse { stream: world.records[closed].id });
+    world.ready(closed, Ready { writable: true, readable: true, left: true });
     let late = world.new_client();
-    world.reactor.apply(Command::Attach { stream: world.accounts[gone].id }, Some(world::Socket(late)), world.now);
-    world.settle();
+    world.reactor.apply(Command::Attach { stream: world.records[closed].id }, Some(world::Socket(late)), world.now);
+    world.run_until_idle();
     assert!(world.reactor.io().clients[late].is_closed, "a socket that comes too late is closed");
-    assert_eq!((world.received(next), world.accounts[next].ended), ("head".into(), None));
-    assert_eq!(world.accounts[gone].lost.events, 1);
+    assert_eq!((world.received(next), world.records[next].ended), ("head".into(), None));
+    assert_eq!(world.records[closed].lost.events, 1);
 }
 
 #[test]
-fn old_timers_of_a_place_touch_no_stream_that_has_it_now() {
+fn timers_of_a_closed_stream_do_not_affect_the_next_stream_of_its_slot() {
     let mut world = World::new();
     let impatient = Settings { timeout: Duration::from_secs(1), ..settings() };
-    let gone = world.open_without_socket(impatient, "head");
-    world.settle();
-    world.end(gone, Reason::Slow, Ending::Discard);
-    world.settle();
+    let closed = world.open_without_socket(impatient, "head");
+    world.run_until_idle();
+    world.end(closed, Reason::Slow, Ending::Discard);
+    world.run_until_idle();
     let next = world.open_without_socket(settings(), "head");
-    world.pass(Duration::from_secs(30));
-    assert_eq!(world.accounts[next].ended, None);
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.records[next].ended, None);
 }
 
 #[test]
-fn a_socket_comes_late_or_never() {
+fn a_stream_times_out_unless_its_socket_is_attached() {
     let mut world = World::new();
-    let [late, never, gone] = [(); 3].map(|()| world.open_without_socket(settings(), "head"));
+    let [late, never, closed] = [(); 3].map(|()| world.open_without_socket(settings(), "head"));
     world.push(late, b"early");
-    world.end(gone, Reason::Application, Ending::Flush);
-    world.pass(Duration::from_secs(59));
-    assert_eq!([late, never, gone].map(|stream| world.accounts[stream].ended), [None; 3]);
+    world.end(closed, Reason::Application, Ending::Flush);
+    world.advance(Duration::from_secs(59));
+    assert_eq!([late, never, closed].map(|stream| world.records[stream].ended), [None; 3]);
     world.attach(late);
-    world.attach(gone);
-    world.settle();
-    assert_eq!((world.received(late), world.received(gone)), ("headearly".into(), "head".into()));
-    assert_eq!(world.accounts[gone].ended, Some(Reason::Application));
-    world.pass(Duration::from_secs(10));
-    assert_eq!(world.accounts[never].ended, Some(Reason::Timeout));
-    assert_eq!(world.accounts[late].ended, None);
+    world.attach(closed);
+    world.run_until_idle();
+    assert_eq!((world.received(late), world.received(closed)), ("headearly".into(), "head".into()));
+    assert_eq!(world.records[closed].ended, Some(Reason::Application));
+    world.advance(Duration::from_secs(10));
+    assert_eq!(world.records[never].ended, Some(Reason::Timeout));
+    assert_eq!(world.records[late].ended, None);
 }
 
 #[test]
-fn a_stream_that_is_refused_is_told_to_come_back_and_takes_nothing() {
+fn a_refused_stream_is_sent_a_retry_and_takes_no_event() {
     for framing in [Framing::Plain, Framing::Chunked] {
         let mut world = World::new();
         let stream = world.open(Settings { framing, ..settings() }, "head");
-        world.tell(Command::Refuse { stream: world.accounts[stream].id });
+        world.apply(Command::Refuse { stream: world.records[stream].id });
         world.push(stream, b"late");
-        world.settle();
-        assert_eq!(world.accounts[stream].ended, Some(Reason::Server));
+        world.run_until_idle();
+        assert_eq!(world.records[stream].ended, Some(Reason::Server));
         let text = world.received(stream);
         let (retry, end) = match framing {
             Framing::Plain => ("headretry: ", "\r\n\r\n"),
             Framing::Chunked => ("headf\r\nretry: ", "\r\n\r\n\r\n0\r\n\r\n"),
         };
         assert!(text.starts_with(retry) && text.ends_with(end), "{text:?}");
-        assert!(world.client(stream).is_finished);
+        assert!(world.client(stream).is_shut_down);
     }
 }
 
 #[test]
-fn a_stream_that_is_refused_twice_is_told_once() {
+fn a_stream_that_is_refused_again_is_sent_one_retry() {
     let mut world = World::new();
     let chunked = Settings { framing: Framing::Chunked, ..settings() };
     let stream = world.open(chunked, "head");
     for _ in 0..3 {
-        world.tell(Command::Refuse { stream: world.accounts[stream].id });
-        world.settle();
+        world.apply(Command::Refuse { stream: world.records[stream].id });
+        world.run_until_idle();
     }
     let text = world.received(stream);
     assert!(text.matches("retry").count() == 1 && text.ends_with("\r\n0\r\n\r\n"), "{text:?}");
-    world.pass(Duration::from_secs(3));
-    assert!(world.accounts[stream].is_closed);
+    world.advance(Duration::from_secs(3));
+    assert!(world.records[stream].is_closed);
 }
 
 #[test]
-fn a_stream_that_another_process_has_too_is_shut_down_only_by_the_application() {
+fn an_inherited_connection_is_shut_down_only_by_an_end_with_flush() {
     let mut world = World::new();
     let client = world.new_client();
-    world.reactor.io().clients[client].add_fails = Some(libc::ENOSPC);
+    world.reactor.io().clients[client].register_fails = Some(libc::ENOSPC);
     let stream = world.open_as(settings(), "", Some(client), true);
-    world.settle();
-    assert_eq!(world.accounts[stream].ended, Some(Reason::Error));
-    assert_eq!((world.received(stream), world.client(stream).is_finished), (String::new(), false));
+    world.run_until_idle();
+    assert_eq!(world.records[stream].ended, Some(Reason::Error));
+    assert_eq!((world.received(stream), world.client(stream).is_shut_down), (String::new(), false));
 
-    for (told, is_shut_down) in [
-        (Command::Finish { within: Duration::from_secs(1) }, false),
+    for (command, is_shut_down) in [
+        (Command::ShutDown { within: Duration::from_secs(1) }, false),
         (
             Command::End {
                 stream: StreamId { slot: 0, serial: 1 },
@@ -482,21 +317,21 @@ fn a_stream_that_another_process_has_too_is_shut_down_only_by_the_application() 
         let client = world.new_client();
         let stream = world.open_as(settings(), "", Some(client), true);
         world.push(stream, b"event");
-        world.tell(told);
-        world.settle();
-        assert!(world.accounts[stream].ended.is_some());
-        assert_eq!((world.received(stream), world.client(stream).is_finished), ("event".into(), is_shut_down));
+        world.apply(command);
+        world.run_until_idle();
+        assert!(world.records[stream].ended.is_some());
+        assert_eq!((world.received(stream), world.client(stream).is_shut_down), ("event".into(), is_shut_down));
     }
 }
 
 #[test]
-fn a_stream_that_is_to_end_just_when_a_comment_is_due_ends() {
+fn a_stream_that_ends_when_a_keepalive_is_due_ends() {
     let mut world = World::new();
     let keepalive = Duration::from_secs(15);
     let stream = world.open(Settings { keepalive: Some(keepalive), ..settings() }, "head");
-    world.settle();
+    world.run_until_idle();
     world.now += 2 * keepalive;
     world.end(stream, Reason::Application, Ending::Flush);
     world.turn();
-    assert_eq!(world.accounts[stream].ended, Some(Reason::Application));
+    assert_eq!(world.records[stream].ended, Some(Reason::Application));
 }

@@ -1,22 +1,22 @@
-//! An event source that believes nobody: it knows what it is owed, and what it may be told.
+//! A strict event source: it knows which events it is owed, and fails on any event, position or gap that is wrong.
 
-use super::hub_naive::{matches, Naive, Resumed, EPOCH};
+use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
 use super::*;
 use crate::hub::{OnSlow, Request, Topic};
 use crate::parse::{Event, Parser};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Takes a chunked body out of its chunks, a byte at a time.
-enum Body {
+/// Decodes the body of a response, a byte at a time.
+enum BodyDecoder {
     Plain,
     Size(String),
     Data(usize),
-    /// So many bytes of the line end after a chunk.
+    /// The number of bytes left of the line end after a chunk.
     Break(usize),
     Ended,
 }
 
-impl Body {
+impl BodyDecoder {
     fn take(&mut self, byte: u8) -> Option<u8> {
         let (next, out) = match self {
             Self::Plain => (None, Some(byte)),
@@ -27,7 +27,7 @@ impl Body {
             }
             Self::Data(left) => (Some(if *left == 1 { Self::Break(2) } else { Self::Data(*left - 1) }), Some(byte)),
             Self::Break(left) => {
-                assert_eq!(byte, b"\n\r"[*left - 1], "a chunk ends with a line end");
+                assert_eq!(byte, b"\n\r"[*left - 1], "a chunk ends with CRLF");
                 (Some(if *left == 1 { Self::Size(String::new()) } else { Self::Break(1) }), None)
             }
             Self::Ended => (None, None),
@@ -39,80 +39,81 @@ impl Body {
     }
 }
 
-/// How an event that is owed may be excused.
+/// The terms on which an owed event need not arrive.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terms {
-    /// How many gaps were told before it was asked for: those excuse nothing.
+    /// The number of gaps before the subscription that asked for the event. Those excuse nothing.
     gaps: usize,
-    /// Through which place what it was asked for with had lost something: up to there a gap excuses also the newest of keys.
+    /// Events up to this sequence number were evicted when the subscription was made. Up to it a gap also excuses entries
+    /// that compaction has kept.
     floor: u64,
-    /// Through which place the client said that it knows of a gap.
-    knows: u64,
+    /// The client has said that it knows of a gap through this sequence number.
+    known_gap: u64,
 }
 
-/// A later subscription, which is effective from so many bytes of the response on.
+/// A later subscription. It takes effect at a byte of the response.
 #[derive(Debug)]
 struct Join {
-    from_byte: usize,
+    at_byte: usize,
     owed: Vec<(u64, Terms)>,
-    must_be_told: bool,
+    gaps_due: bool,
 }
 
 /// A subscription that is held until its handler returns.
 struct Held {
     request: Request,
     added: Vec<Topic>,
-    resumed: Option<Resumed>,
+    resume_point: Option<ResumePoint>,
     start: u64,
 }
 
-/// What it is told of one connection.
+/// One connection of an event source.
 pub(super) struct Connection {
     pub(super) stream: usize,
     head_left: usize,
-    body: Body,
-    /// The first block, as far as it is there.
+    body: BodyDecoder,
+    /// The first block, as far as it was received.
     first: Option<String>,
-    /// How many bytes of the response were received.
+    /// The number of bytes that were received.
     bytes: usize,
-    pub(super) follows: bool,
-    /// Whether it ends without being sent what waits.
+    pub(super) is_subscribed: bool,
+    /// Whether the stream ends without being sent its buffer.
     pub(super) is_cut: bool,
-    /// Whether its socket has always taken everything.
+    /// Whether the socket has always taken everything.
     pub(super) keeps_up: bool,
     pub(super) topics: Vec<Topic>,
     held: Vec<Held>,
     joins: VecDeque<Join>,
-    /// What was asked for again while it was still owed: it may be told of that again.
-    asked_again: BTreeSet<u64>,
-    /// What was published to what it follows after its first place and was neither received nor excused.
+    /// Events that a later subscription asked for while they were still owed. A gap may report them again.
+    owed_again: BTreeSet<u64>,
+    /// Events after the first position that were published to the topics and neither received nor excused.
     owed: BTreeMap<u64, Terms>,
-    /// Through which places it was told that something is forgotten, a gap at a time.
+    /// The sequence numbers through which gaps have reported evictions.
     gaps: Vec<u64>,
-    /// How often it has to be told of a gap, whatever is forgotten.
-    must_be_told: usize,
-    /// How often it may go back in the order: it has begun to follow more than before.
-    may_go_back: usize,
+    /// How many gaps have to come whether or not something was evicted.
+    gaps_due: usize,
+    /// How often events may go back in the order: once for each later subscription.
+    steps_back_allowed: usize,
     last: u64,
-    /// When it had everything last.
+    /// The newest sequence number at the last time when nothing was owed.
     caught_up: u64,
-    /// Whether it began with what is left of a history that had lost something.
+    /// Whether it began with a log that had evicted something.
     began_with_loss: bool,
-    /// The number of what was last pushed to it alone.
+    /// The number of the last pushed event.
     pushed: u64,
 }
 
-/// An event source, from its first connection on.
+/// An event source, with what it remembers from one connection to the next.
 #[derive(Default)]
-pub(super) struct Visitor {
+pub(super) struct EventSource {
     pub(super) parser: Parser,
     received: BTreeSet<u64>,
-    /// What it may be sent again: its last id is older than that, for it went back in the order.
+    /// Events that may come again: the last id is older, because the order went back.
     may_repeat: BTreeSet<u64>,
-    /// Whether it has begun to follow more than before, with what is older than its last id.
+    /// Whether a later subscription began with events older than the last id.
     went_back: bool,
-    /// Through which place it has heard of gaps, or what is forgotten is nothing to it.
-    heard: u64,
+    /// Evictions through this sequence number were reported, or do not concern it.
+    known_gap: u64,
     pub(super) connection: Option<Connection>,
     pub(super) gaps: u64,
     pub(super) events: u64,
@@ -126,22 +127,22 @@ impl Connection {
             stream,
             head_left: HEAD.len(),
             body: match framing {
-                Framing::Plain => Body::Plain,
-                Framing::Chunked => Body::Size(String::new()),
+                Framing::Plain => BodyDecoder::Plain,
+                Framing::Chunked => BodyDecoder::Size(String::new()),
             },
             first: Some(String::new()),
             bytes: 0,
-            follows: false,
+            is_subscribed: false,
             is_cut: false,
             keeps_up: true,
             topics: Vec::new(),
             held: Vec::new(),
             joins: VecDeque::new(),
-            asked_again: BTreeSet::new(),
+            owed_again: BTreeSet::new(),
             owed: BTreeMap::new(),
             gaps: Vec::new(),
-            must_be_told: 0,
-            may_go_back: 0,
+            gaps_due: 0,
+            steps_back_allowed: 0,
             last: 0,
             caught_up: 0,
             began_with_loss: false,
@@ -149,7 +150,7 @@ impl Connection {
         }
     }
 
-    /// What is asked for that was not asked for before; it counts as asked for from here on.
+    /// Adds the topics of a request. Returns those that are new.
     fn add(&mut self, request: &Request) -> Vec<Topic> {
         let known = self.topics.len();
         for topic in &request.topics {
@@ -160,96 +161,98 @@ impl Connection {
         self.topics[known..].to_vec()
     }
 
-    /// What is owed to one who asks for some topics, from a place on, and knows others already; and whether something of it
-    /// is forgotten that its client does not know of.
+    /// Returns what is owed for the topics in `added` after `seq`, and whether some of that was evicted without the client's
+    /// knowledge. Events of the topics in `known` are not counted again.
     fn owed(
         &self,
         added: &[Topic],
         known: &[Topic],
         seq: u64,
-        resumed: Option<Resumed>,
+        resume_point: Option<ResumePoint>,
         naive: &Naive,
     ) -> (Vec<(u64, Terms)>, bool) {
         let everything = naive.after(added, seq, false);
-        // Who was never here is owed nothing that is forgotten, who knows of it neither.
-        let told = resumed.and_then(|resumed| resumed.told).unwrap_or(0).min(naive.newest());
+        // A new client is not owed evicted events, nor is a client that knows of their eviction.
+        let told = resume_point.and_then(|resume_point| resume_point.known_gap).unwrap_or(0).min(naive.newest());
         let is_new = |seq: u64| !known.iter().any(|topic| matches(topic, naive.event(seq).channel));
-        let is_gone = |seq: u64| !naive.is_held(seq);
-        let floor = everything.iter().copied().filter(|seq| is_gone(*seq) && is_new(*seq)).max().unwrap_or(0);
-        let knows = if resumed.is_none() { u64::MAX } else { told };
-        let is_owed = |seq: &u64| (*seq > knows || naive.is_held(*seq)) && is_new(*seq);
-        let terms = Terms { gaps: 0, floor, knows: told };
+        let is_evicted = |seq: u64| !naive.is_in_log(seq);
+        let floor = everything.iter().copied().filter(|seq| is_evicted(*seq) && is_new(*seq)).max().unwrap_or(0);
+        let known_gap = if resume_point.is_none() { u64::MAX } else { told };
+        let is_owed = |seq: &u64| (*seq > known_gap || naive.is_in_log(*seq)) && is_new(*seq);
+        let terms = Terms { gaps: 0, floor, known_gap: told };
         let owed: Vec<_> = everything.into_iter().filter(is_owed).map(|seq| (seq, terms)).collect();
-        let is_missed = owed.iter().any(|(seq, _)| is_gone(*seq));
+        let is_missed = owed.iter().any(|(seq, _)| is_evicted(*seq));
         (owed, is_missed)
     }
 
-    /// It asks for this in its handler, or before anything else.
+    /// Subscribes before the first event: in the handler.
     fn hold(&mut self, request: &Request, naive: &Naive) {
         let added = self.add(request);
         if !added.is_empty() {
-            let resumed = naive.resumed(request, &self.topics);
+            let resume_point = naive.resume_point(request, &self.topics);
             let start = naive.start(&Request { topics: added.clone(), ..request.clone() });
-            self.follows = true;
-            self.held.push(Held { request: request.clone(), added, resumed, start });
+            self.is_subscribed = true;
+            self.held.push(Held { request: request.clone(), added, resume_point, start });
         }
     }
 
-    /// What it has asked for is one request: its handler has returned.
-    fn begin(&mut self, naive: &Naive) -> (Option<Resumed>, u64, u64) {
+    /// Makes the held subscriptions effective as one: the handler has returned.
+    fn begin(&mut self, naive: &Naive) -> (Option<ResumePoint>, u64, u64) {
         let (mut is_missed, mut is_forced) = (false, false);
         let mut known: Vec<Topic> = Vec::new();
         let (mut first, mut least, mut told) = (None, u64::MAX, 0);
-        self.owed.clear(); // what was published meanwhile is found again
-        for Held { request, added, resumed, start } in std::mem::take(&mut self.held) {
-            let resumed = resumed.or_else(|| naive.resumed(&request, &self.topics));
-            let seq = resumed.map_or(start, |resumed| resumed.seq);
+        self.owed.clear(); // events published meanwhile are found again below
+        for Held { request, added, resume_point, start } in std::mem::take(&mut self.held) {
+            let resume_point = resume_point.or_else(|| naive.resume_point(&request, &self.topics));
+            let seq = resume_point.map_or(start, |resume_point| resume_point.seq);
             self.caught_up = self.caught_up.min(seq);
             least = least.min(seq);
-            told = told.max(resumed.and_then(|resumed| resumed.told).unwrap_or(0));
-            let (owed, misses) = self.owed(&added, &known, seq, resumed, naive);
+            told = told.max(resume_point.and_then(|resume_point| resume_point.known_gap).unwrap_or(0));
+            let (owed, misses) = self.owed(&added, &known, seq, resume_point, naive);
             is_missed |= misses;
-            is_forced |= request.after.is_some() && resumed.map_or(true, |resumed| resumed.told == Some(0));
-            self.began_with_loss |= resumed.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
+            is_forced |=
+                request.after.is_some() && resume_point.map_or(true, |resume_point| resume_point.known_gap == Some(0));
+            self.began_with_loss |= resume_point.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
             self.owed.extend(owed);
             known.extend(added);
-            first = first.or(resumed);
+            first = first.or(resume_point);
         }
-        self.must_be_told += usize::from(is_forced && !is_missed);
+        self.gaps_due += usize::from(is_forced && !is_missed);
         (first, least, told)
     }
 
-    /// It asks for more later, when so many bytes of its response are sent or buffered.
-    fn join(&mut self, request: &Request, from_byte: usize, naive: &Naive) {
+    /// Subscribes later, when `at_byte` bytes of the response are sent or buffered.
+    fn join(&mut self, request: &Request, at_byte: usize, naive: &Naive) {
         let known = self.topics.clone();
         let added = self.add(request);
         if added.is_empty() {
             return;
         }
-        self.follows = true;
-        let resumed = naive.resumed(request, &self.topics);
+        self.is_subscribed = true;
+        let resume_point = naive.resume_point(request, &self.topics);
         let start = || naive.start(&Request { topics: added.clone(), ..request.clone() });
-        let seq = resumed.map_or_else(start, |resumed| resumed.seq);
+        let seq = resume_point.map_or_else(start, |resume_point| resume_point.seq);
         self.caught_up = self.caught_up.min(seq);
-        let (owed, is_missed) = self.owed(&added, &known, seq, resumed, naive);
-        self.began_with_loss |= resumed.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
-        let is_forced = request.after.is_some() && resumed.map_or(true, |resumed| resumed.told == Some(0));
-        self.joins.push_back(Join { from_byte, owed, must_be_told: is_forced && !is_missed });
+        let (owed, is_missed) = self.owed(&added, &known, seq, resume_point, naive);
+        self.began_with_loss |= resume_point.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
+        let is_forced =
+            request.after.is_some() && resume_point.map_or(true, |resume_point| resume_point.known_gap == Some(0));
+        self.joins.push_back(Join { at_byte, owed, gaps_due: is_forced && !is_missed });
     }
 
-    /// Makes the later subscriptions effective whose place in the response is reached. Answers what is owed for them.
-    fn go_on(&mut self) -> Vec<u64> {
+    /// Makes the later subscriptions effective whose byte is reached. Returns the events that they are owed.
+    fn apply_joins(&mut self) -> Vec<u64> {
         let mut all = Vec::new();
         while let Some(join) =
-            self.joins.front().map_or(false, |join| join.from_byte <= self.bytes).then(|| self.joins.pop_front())
+            self.joins.front().map_or(false, |join| join.at_byte <= self.bytes).then(|| self.joins.pop_front())
         {
-            let join = join.expect("it is there");
-            self.must_be_told += usize::from(join.must_be_told);
-            self.may_go_back += 1;
+            let join = join.expect("a first join");
+            self.gaps_due += usize::from(join.gaps_due);
+            self.steps_back_allowed += 1;
             all.extend(join.owed.iter().map(|(seq, _)| *seq));
             for (seq, terms) in join.owed {
                 if self.owed.contains_key(&seq) {
-                    self.asked_again.insert(seq);
+                    self.owed_again.insert(seq);
                 }
                 self.owed.entry(seq).or_insert(Terms { gaps: self.gaps.len(), ..terms });
             }
@@ -279,30 +282,30 @@ impl Connection {
         !self.held.is_empty()
     }
 
-    /// Whether a gap was told that excuses an event.
-    fn is_told(&self, seq: u64, terms: &Terms) -> bool {
+    /// Returns true if a gap has reported an event.
+    fn is_covered(&self, seq: u64, terms: &Terms) -> bool {
         self.gaps[terms.gaps..].iter().any(|told| seq <= *told)
     }
 
-    /// Whether it need not have been sent an event.
+    /// Returns true if an owed event need not arrive.
     fn is_excused(&self, seq: u64, terms: &Terms, naive: &Naive) -> bool {
-        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_forgotten(seq, self.caught_up);
+        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_evicted(seq, self.caught_up);
         if conflates && naive.is_superseded(seq) {
             return true;
         }
-        if naive.is_held(seq) || (naive.is_kept(seq) && seq > terms.floor) {
+        if naive.is_in_log(seq) || (naive.is_compacted(seq) && seq > terms.floor) {
             return false;
         }
-        seq <= terms.knows || self.is_told(seq, terms)
+        seq <= terms.known_gap || self.is_covered(seq, terms)
     }
 
-    /// An id says that it has everything through a place.
+    /// Checks a position: everything up to it was received or is excused.
     fn reach(&mut self, seq: u64, naive: &Naive) {
         let passed: Vec<(u64, Terms)> = self.owed.range(..=seq).map(|(passed, terms)| (*passed, *terms)).collect();
         for (passed, terms) in passed {
             assert!(
                 self.is_excused(passed, &terms, naive),
-                "{passed} was never sent and nothing told of it: {:?}, at {seq}, told {:?}, {terms:?}, {:?}",
+                "{passed} was neither sent nor reported: {:?}, at {seq}, gaps {:?}, {terms:?}, {:?}",
                 naive.event(passed),
                 self.gaps,
                 naive.settings
@@ -311,21 +314,21 @@ impl Connection {
         }
     }
 
-    /// Nothing more is on its way to it.
-    pub(super) fn has_everything(&mut self, naive: &Naive) {
-        self.go_on();
-        assert!(self.joins.is_empty(), "it was sent less than was buffered for it");
+    /// Checks a client for which nothing more is buffered or on its way.
+    pub(super) fn check_complete(&mut self, naive: &Naive) {
+        self.apply_joins();
+        assert!(self.joins.is_empty(), "the client has received less than was buffered for it");
         self.reach(naive.newest(), naive);
-        assert_eq!(self.must_be_told, 0, "it was not told of the gap");
+        assert_eq!(self.gaps_due, 0, "a gap was not reported");
     }
 
-    /// Whether history has overtaken it.
+    /// Returns true if something owed was evicted.
     pub(super) fn is_overtaken(&self, naive: &Naive) -> bool {
         let joined = self.joins.iter().flat_map(|join| join.owed.iter().map(|(seq, _)| seq));
-        self.owed.keys().chain(joined).any(|seq| !naive.is_held(*seq))
+        self.owed.keys().chain(joined).any(|seq| !naive.is_in_log(*seq))
     }
 
-    /// The first block is a position, after comments at most.
+    /// Checks that the first block, except for comments, is a position.
     fn check_first(&mut self, byte: u8) {
         let is_whole = self.first.as_mut().map_or(false, |first| {
             first.push(byte.into());
@@ -342,49 +345,53 @@ impl Connection {
     }
 }
 
-/// The place that an id has in its text, and what it says of what was told.
+/// Parses an id: its sequence number, and through which number a gap was reported.
 fn position(id: &str) -> (u64, Option<u64>) {
     let mut numbers = id.strip_prefix(EPOCH).expect("the epoch").split('-').skip(1);
     let mut number = || numbers.next().map(|number| number.parse().expect("a number"));
-    (number().expect("a seq"), number())
+    (number().expect("a sequence number"), number())
 }
 
-impl Visitor {
-    /// The handler of its connection asks for this.
+impl EventSource {
+    /// Subscribes in the handler.
     pub(super) fn hold(&mut self, request: &Request, naive: &Naive) {
-        let connection = self.connection.as_mut().expect("it has one");
+        let connection = self.connection.as_mut().expect("a connected source");
         connection.hold(request, naive);
         let nothing = request.after.as_ref().map_or(naive.newest(), |_| 0);
-        self.heard = self.heard.max(nothing);
+        self.known_gap = self.known_gap.max(nothing);
     }
 
-    /// The handler has returned.
+    /// Begins: the handler has returned.
     pub(super) fn begin(&mut self, naive: &Naive) {
-        let connection = self.connection.as_mut().expect("it has one");
-        let (resumed, seq, told) = connection.begin(naive);
-        self.heard = self.heard.max(told.min(naive.newest()));
+        let connection = self.connection.as_mut().expect("a connected source");
+        let (resume_point, seq, told) = connection.begin(naive);
+        self.known_gap = self.known_gap.max(told.min(naive.newest()));
         let received = &self.received;
         self.may_repeat = connection.owed.keys().copied().filter(|seq| received.contains(seq)).collect();
-        // With an id that says nothing to these channels it begins anew, and each request may say something else.
-        self.went_back |= resumed.map_or(true, |resumed| seq < resumed.seq);
-        assert!(self.went_back || self.may_repeat.is_empty(), "{:?} is to come again: {resumed:?}", self.may_repeat);
+        // With an id that is unknown to these channels it begins anew, and each request may resume at another point.
+        self.went_back |= resume_point.map_or(true, |resume_point| seq < resume_point.seq);
+        assert!(
+            self.went_back || self.may_repeat.is_empty(),
+            "{:?} would come again: {resume_point:?}",
+            self.may_repeat
+        );
         self.went_back &= received.range(seq.saturating_add(1)..).next().is_some();
     }
 
-    /// Its connection asks for more, later.
-    pub(super) fn join(&mut self, request: &Request, from_byte: usize, naive: &Naive) {
-        let connection = self.connection.as_mut().expect("it has one");
-        connection.join(request, from_byte, naive);
-        let says = naive.resumed(request, &connection.topics).and_then(|resumed| resumed.told);
+    /// Subscribes later.
+    pub(super) fn join(&mut self, request: &Request, at_byte: usize, naive: &Naive) {
+        let connection = self.connection.as_mut().expect("a connected source");
+        connection.join(request, at_byte, naive);
+        let says = naive.resume_point(request, &connection.topics).and_then(|resume_point| resume_point.known_gap);
         let nothing = request.after.as_ref().map_or(naive.newest(), |_| 0);
-        self.heard = self.heard.max(nothing).max(says.unwrap_or(0).min(naive.newest()));
+        self.known_gap = self.known_gap.max(nothing).max(says.unwrap_or(0).min(naive.newest()));
         self.went_back = true;
     }
 
     pub(super) fn receive(&mut self, bytes: &[u8], naive: &Naive) {
-        let mut connection = self.connection.take().expect("it has one");
+        let mut connection = self.connection.take().expect("a connected source");
         for byte in bytes {
-            let owed = connection.go_on();
+            let owed = connection.apply_joins();
             self.may_repeat.extend(owed.into_iter().filter(|seq| self.received.contains(seq)));
             connection.bytes += 1;
             if connection.head_left > 0 {
@@ -393,7 +400,7 @@ impl Visitor {
             }
             if let Some(byte) = connection.body.take(*byte) {
                 connection.check_first(byte);
-                self.take(&mut connection, byte, naive);
+                self.receive_byte(&mut connection, byte, naive);
             }
         }
         if connection.owed.is_empty() && connection.joins.is_empty() {
@@ -402,29 +409,29 @@ impl Visitor {
         self.connection = Some(connection);
     }
 
-    fn take(&mut self, connection: &mut Connection, byte: u8, naive: &Naive) {
+    fn receive_byte(&mut self, connection: &mut Connection, byte: u8, naive: &Naive) {
         let before = (byte == b'\n').then(|| self.parser.last_event_id().to_owned());
         self.parser.feed(&[byte]).expect("events are small");
         if let Some(event) = self.parser.next_event() {
-            self.event(connection, &event, naive);
+            self.receive_event(connection, &event, naive);
         } else if before.map_or(false, |before| before != self.parser.last_event_id()) {
             let (seq, told) = position(self.parser.last_event_id());
             assert!(seq <= naive.newest());
-            assert!(told <= Some(self.heard), "it has not heard of a gap through {told:?}");
+            assert!(told <= Some(self.known_gap), "the id claims a gap through {told:?} that was not reported");
             connection.reach(seq, naive);
         }
     }
 
-    fn event(&mut self, connection: &mut Connection, event: &Event, naive: &Naive) {
+    fn receive_event(&mut self, connection: &mut Connection, event: &Event, naive: &Naive) {
         if event.event == "gap" {
             self.gaps += 1;
-            Self::gap(connection, event, naive);
-            self.heard = self.heard.max(connection.gaps.last().copied().unwrap_or(0));
+            Self::receive_gap(connection, event, naive);
+            self.known_gap = self.known_gap.max(connection.gaps.last().copied().unwrap_or(0));
             return;
         }
         let number = |text: &str| text.split(' ').next().and_then(|number| number.parse().ok());
         if let Some(number) = event.data.strip_prefix("pushed ").and_then(number) {
-            assert!(number > connection.pushed, "what is pushed comes in order");
+            assert!(number > connection.pushed, "pushed events come in order");
             connection.pushed = number;
             return;
         }
@@ -432,40 +439,40 @@ impl Visitor {
         self.events += 1;
         assert_eq!(event.last_event_id, naive.event(seq).id);
         let was_owed = connection.owed.remove(&seq).is_some();
-        assert!(was_owed, "{seq} comes twice or was not asked for: {:?}", naive.event(seq));
+        assert!(was_owed, "{seq} comes twice or belongs to no topic: {:?}", naive.event(seq));
         let is_new = self.received.insert(seq);
         assert!(is_new || self.may_repeat.remove(&seq), "{seq} comes again");
         if seq < connection.last {
-            assert!(connection.may_go_back > 0, "{seq} comes after {}", connection.last);
-            connection.may_go_back -= 1;
+            assert!(connection.steps_back_allowed > 0, "{seq} comes after {}", connection.last);
+            connection.steps_back_allowed -= 1;
         }
         connection.last = seq;
         connection.reach(seq - 1, naive);
     }
 
-    fn gap(connection: &mut Connection, gap: &Event, naive: &Naive) {
+    fn receive_gap(connection: &mut Connection, gap: &Event, naive: &Naive) {
         let (seq, told) = position(&gap.last_event_id);
         connection.reach(seq, naive);
         let is_forced = gap.data == r#"{"reason":"unknown"}"#;
         if is_forced {
-            assert!(connection.must_be_told > 0, "it is told of a gap that is none");
-            connection.must_be_told -= 1;
+            assert!(connection.gaps_due > 0, "a gap without a reason");
+            connection.gaps_due -= 1;
         } else {
-            let told = told.expect("what is forgotten is forgotten through a seq");
+            let told = told.expect("a gap has a sequence number");
             let is_missed = |(seq, terms): (&u64, &Terms)| {
-                let is_told = connection.is_told(*seq, terms) && !connection.asked_again.contains(seq);
-                !naive.is_held(*seq) && !is_told
+                let is_covered = connection.is_covered(*seq, terms) && !connection.owed_again.contains(seq);
+                !naive.is_in_log(*seq) && !is_covered
             };
-            // A slow one that began with a history which had lost something, and wants the newest of each key: whether what
-            // else is lost meanwhile was older the hub does not know, and tells it.
+            // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
+            // whether later evictions are older than its beginning, and reports a gap in any case.
             let is_newest = naive.settings.on_slow == OnSlow::Newest;
             let is_unsure = is_newest && !connection.keeps_up && connection.began_with_loss;
             let news = connection.owed.range(..=told).any(is_missed);
-            assert!(news || is_unsure, "it is told again, or of what is not forgotten: {gap:?}");
+            assert!(news || is_unsure, "a gap that reports nothing new: {gap:?}");
         }
         connection.gaps.push(told.unwrap_or(0));
         if gap.data == r#"{"reason":"slow"}"# {
-            assert!(!connection.keeps_up, "it was not slow");
+            assert!(!connection.keeps_up, "a gap with reason slow for a client that was not slow");
         }
     }
 }

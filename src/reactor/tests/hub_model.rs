@@ -1,71 +1,74 @@
-//! Hubs among clients that do anything: what each has been told and sent is compared with a list of everything that was
-//! published. Seeded: a failure names its seed.
+//! The hub model: random clients of a hub, each compared with a list of everything that was published.
 //!
-//! EVENTSOURCE_XS_STEPS says how many steps to take (some thousands, unless told), EVENTSOURCE_XS_SEED where to begin.
+//! EVENTSOURCE_XS_STEPS sets the number of steps (default: 40,000), EVENTSOURCE_XS_SEED the first seed. A failure prints
+//! its seed.
 
 use super::hub_client::Connection;
-use super::hub_steps::{Run, HUB, VISITORS};
+use super::hub_steps::{Run, HUB, SOURCES};
 use super::*;
 use crate::hub::{Counts, OnSlow};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
-/// How many steps one world lasts.
+/// The number of steps in one world.
 const EPISODE: u64 = if cfg!(miri) { 60 } else { 600 };
 
 impl Run {
-    /// A client takes what its socket has.
-    pub(super) fn read(&mut self, visitor: usize) {
-        let Self { world, visitors, naive, .. } = self;
-        let visitor = &mut visitors[visitor];
-        let stream = match &visitor.connection {
+    /// A client reads what was sent.
+    pub(super) fn read(&mut self, source: usize) {
+        let Self { world, sources, naive, .. } = self;
+        let source = &mut sources[source];
+        let stream = match &source.connection {
             Some(connection) => connection.stream,
             None => return,
         };
-        if world.accounts[stream].client.is_some() {
+        if world.records[stream].client.is_some() {
             let came = world.client(stream).take_received();
-            visitor.receive(&came, naive);
+            source.receive(&came, naive);
         }
-        let account = &world.accounts[stream];
-        let reason = match account.ended {
+        let record = &world.records[stream];
+        let reason = match record.ended {
             Some(reason) => reason,
             None => return,
         };
-        if let Some(mut connection) = visitor.connection.take() {
-            let was_cut = connection.is_cut || account.lost.bytes > 0;
+        if let Some(mut connection) = source.connection.take() {
+            let was_cut = connection.is_cut || record.lost.bytes > 0;
             if reason == Reason::Slow {
-                assert!(naive.settings.on_slow == OnSlow::Disconnect && !connection.keeps_up, "it was not slow");
-                assert!(connection.is_overtaken(naive), "it misses nothing");
-            } else if !was_cut && matches!(reason, Reason::Application | Reason::Server) && connection.follows {
-                connection.has_everything(naive);
+                assert!(
+                    naive.settings.on_slow == OnSlow::Disconnect && !connection.keeps_up,
+                    "only a slow client is disconnected"
+                );
+                assert!(connection.is_overtaken(naive), "a stream ends as slow only if it misses something");
+            } else if !was_cut && matches!(reason, Reason::Application | Reason::Server) && connection.is_subscribed {
+                connection.check_complete(naive);
             }
         }
-        visitor.parser.finish();
-        self.deserted.push(stream);
+        source.parser.finish();
+        self.left_unreported.push(stream);
     }
 
-    /// A client leaves, in the middle of anything.
-    pub(super) fn leave(&mut self, visitor: usize) {
-        let Self { world, visitors, naive, rng, .. } = self;
-        let visitor = &mut visitors[visitor];
-        let stream = visitor.connection.as_ref().expect("it is connected").stream;
-        if world.accounts[stream].client.is_some() {
+    /// A client leaves at any byte.
+    pub(super) fn leave(&mut self, source: usize) {
+        let Self { world, sources, naive, rng, .. } = self;
+        let source = &mut sources[source];
+        let stream = source.connection.as_ref().expect("a connected source").stream;
+        if world.records[stream].client.is_some() {
             let came = world.client(stream).take_received();
-            visitor.receive(&came[..rng.usize(..=came.len())], naive);
+            source.receive(&came[..rng.usize(..=came.len())], naive);
         }
-        visitor.parser.finish();
-        visitor.connection = None;
-        self.deserted.push(stream);
+        source.parser.finish();
+        source.connection = None;
+        self.left_unreported.push(stream);
         if rng.bool() {
-            self.desert();
+            self.report_left();
         }
     }
 
-    /// The reactor sees that a client has left.
-    pub(super) fn desert(&mut self) {
-        if let Some(stream) = self.deserted.pop().filter(|stream| self.world.accounts[*stream].client.is_some()) {
+    /// Reports to the reactor that a client has left.
+    pub(super) fn report_left(&mut self) {
+        if let Some(stream) = self.left_unreported.pop().filter(|stream| self.world.records[*stream].client.is_some()) {
             let client = self.world.client(stream);
             if !client.is_closed {
-                client.always = Some(Err(libc::EPIPE));
+                client.default_send = Some(Err(libc::EPIPE));
                 self.world.ready(stream, Ready { left: true, ..Ready::default() });
             }
         }
@@ -79,138 +82,138 @@ impl Run {
         hub.check();
         let counts = hub.counts();
         let naive = &self.naive;
-        assert_eq!((counts.events as usize, counts.bytes as usize), naive.held());
+        assert_eq!((counts.events as usize, counts.bytes as usize), naive.log_size());
         let history = &naive.settings.total_history;
         assert!(counts.events as usize <= history.events);
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
-        assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed));
+        assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed_streams));
         let subscription = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.subscription);
-        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_over());
+        let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_finished());
         assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
     }
 
     fn check_policy(&self, counts: &Counts) {
         let on_slow = self.naive.settings.on_slow;
-        let ended = self.world.accounts.iter().filter(|account| account.ended == Some(Reason::Slow)).count();
+        let ended = self.world.records.iter().filter(|record| record.ended == Some(Reason::Slow)).count();
         assert_eq!(counts.disconnected, ended as u64);
         assert!(on_slow == OnSlow::Disconnect || ended == 0);
         assert!(on_slow == OnSlow::Newest || counts.conflated == 0);
         assert!(counts.skipped <= counts.gaps);
     }
 
-    /// Whatever becomes of the streams of one hub, one of another's gets everything.
+    /// Checks that a stream of another hub is sent everything.
     pub(super) fn check_neighbour(&mut self) {
-        if self.world.accounts[self.neighbour].ended.is_some() {
+        if self.world.records[self.neighbour].ended.is_some() {
             return;
         }
         let came = self.world.received(self.neighbour);
         let seqs = came.lines().filter_map(|line| line.strip_prefix("data: ")?.split(' ').next()?.parse::<u64>().ok());
-        assert!(seqs.eq(self.seen_beside + 1..=self.published_beside), "{came}");
+        assert!(seqs.eq(self.seen_of_other_hub + 1..=self.published_to_other_hub), "{came}");
         self.world.client(self.neighbour).take_received();
-        self.seen_beside = self.published_beside;
+        self.seen_of_other_hub = self.published_to_other_hub;
     }
 
-    /// What was handed to the streams is what was counted.
+    /// Checks that the hub has counted what the streams were sent.
     fn check_delivered(&mut self) {
         let (mut handed, mut pushed) = (0, 0);
-        for (stream, account) in self.world.accounts.iter().enumerate() {
-            assert!(account.is_closed);
+        for (stream, record) in self.world.records.iter().enumerate() {
+            assert!(record.is_closed);
             if stream == self.neighbour {
                 continue;
             }
-            handed += account.sent.events + account.lost.events;
-            pushed += account.pushed_events;
+            handed += record.sent.events + record.lost.events;
+            pushed += record.pushed_events;
         }
-        let counts = self.world.reactor.hubs.get_mut(HUB).expect("it is there").counts();
+        let counts = self.world.reactor.hubs.get_mut(HUB).expect("the hub exists").counts();
         assert_eq!(handed as u64, counts.delivered + counts.gaps + pushed as u64);
-        let received: u64 = self.visitors.iter().map(|visitor| visitor.events).sum();
-        let gaps: u64 = self.visitors.iter().map(|visitor| visitor.gaps).sum();
+        let received: u64 = self.sources.iter().map(|source| source.events).sum();
+        let gaps: u64 = self.sources.iter().map(|source| source.gaps).sum();
         assert!(received <= counts.delivered && gaps <= counts.gaps);
     }
 
-    /// From here on all clients take what comes, until all of it has come.
-    pub(super) fn calm_down(&mut self) {
-        while !self.deserted.is_empty() {
-            self.desert();
+    /// Lets all clients read everything, and checks that they have it.
+    pub(super) fn let_all_read(&mut self) {
+        while !self.left_unreported.is_empty() {
+            self.report_left();
         }
-        for visitor in 0..VISITORS {
-            if let Some(stream) = self.visitors[visitor].connection.as_ref().map(|connection| connection.stream) {
-                self.calm(stream);
+        for source in 0..SOURCES {
+            if let Some(stream) = self.sources[source].connection.as_ref().map(|connection| connection.stream) {
+                self.let_read(stream);
             }
         }
-        self.pass(Duration::from_millis(200));
-        for visitor in 0..VISITORS {
-            self.read(visitor);
-            let is_sent = |connection: &&mut Connection| connection.follows && !connection.is_held();
-            if let Some(connection) = self.visitors[visitor].connection.as_mut().filter(is_sent) {
-                connection.has_everything(&self.naive);
+        self.advance(Duration::from_millis(200));
+        for source in 0..SOURCES {
+            self.read(source);
+            let is_sent = |connection: &&mut Connection| connection.is_subscribed && !connection.is_held();
+            if let Some(connection) = self.sources[source].connection.as_mut().filter(is_sent) {
+                connection.check_complete(&self.naive);
             }
         }
     }
 
-    fn calm(&mut self, stream: usize) {
-        if self.world.accounts[stream].client.is_none() && !self.world.accounts[stream].is_closed {
+    fn let_read(&mut self, stream: usize) {
+        if self.world.records[stream].client.is_none() && !self.world.records[stream].is_closed {
             self.world.attach(stream);
         }
-        if self.world.accounts[stream].client.is_some() {
+        if self.world.records[stream].client.is_some() {
             let client = self.world.client(stream);
             client.sends.clear();
-            client.always = None;
-            let is_asked = client.is_asked && !client.is_closed;
-            if is_asked {
+            client.default_send = None;
+            let is_watched = client.is_watched && !client.is_closed;
+            if is_watched {
                 self.world.writable(stream);
             }
         }
     }
 
-    /// In the end nobody is there any more, and nothing is left.
+    /// Ends everything, and checks that nothing is left.
     fn end_all(&mut self) {
-        let decision = self.rng.u8(..4);
-        let is_finished = decision == 1;
-        match decision {
+        let ending = self.rng.u8(..4);
+        let is_shut_down = ending == 1;
+        match ending {
             0 => {
                 self.is_drained = true;
-                self.world.tell(Command::Drain { hub: HUB, within: Duration::from_secs(5) });
-                for visitor in 0..VISITORS {
-                    if self.visitors[visitor].connection.is_none() {
-                        self.connect(visitor);
+                self.world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(5) });
+                for source in 0..SOURCES {
+                    if self.sources[source].connection.is_none() {
+                        self.connect(source);
                     }
                 }
                 self.publish();
-                self.pass(Duration::from_secs(6));
+                self.advance(Duration::from_secs(6));
             }
-            1 => self.world.tell(Command::Finish { within: Duration::from_secs(5) }),
+            1 => self.world.apply(Command::ShutDown { within: Duration::from_secs(5) }),
             2 => {
                 self.publish();
-                self.world.tell(Command::Leave { hub: HUB });
+                self.world.apply(Command::CloseHub { hub: HUB });
             }
             _ => {}
         }
-        self.see_who_has_begun();
-        let has_left = decision == 2;
+        self.update_held();
+        let has_left = ending == 2;
         if !has_left {
             self.publish();
         }
-        self.calm_down();
-        for visitor in 0..VISITORS {
-            if self.visitors[visitor].connection.is_some() {
-                self.leave(visitor);
+        self.let_all_read();
+        for source in 0..SOURCES {
+            if self.sources[source].connection.is_some() {
+                self.leave(source);
             }
         }
-        while !self.deserted.is_empty() {
-            self.desert();
+        while !self.left_unreported.is_empty() {
+            self.report_left();
         }
-        if !is_finished {
-            assert_eq!(self.world.accounts[self.neighbour].ended, None, "what ends one hub's streams ends no other's");
+        if !is_shut_down {
+            assert_eq!(self.world.records[self.neighbour].ended, None, "the streams of another hub do not end");
             self.world.end(self.neighbour, Reason::Application, Ending::Flush);
         }
-        self.pass(Duration::from_secs(100_000));
+        self.advance(Duration::from_secs(100_000));
         if has_left {
-            assert!(self.world.reactor.hubs.get_mut(HUB).is_none(), "with its last stream the hub is gone");
+            assert!(self.world.reactor.hubs.get_mut(HUB).is_none(), "a closed hub is dropped with its last stream");
             return;
         }
-        let hub = self.world.reactor.hubs.get_mut(HUB).expect("it is there");
+        let hub = self.world.reactor.hubs.get_mut(HUB).expect("the hub exists");
         assert!(hub.is_at_rest(), "{hub:?}");
         let Counts { streams, channels, patterns, events, bytes, .. } = hub.counts();
         assert_eq!((streams, channels, patterns, events, bytes), (0, 0, 0, 0, 0));
@@ -223,7 +226,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn whatever_happens_every_client_is_sent_everything_once_in_order_or_told_of_a_gap() {
+fn every_client_receives_each_event_once_in_order_or_a_gap() {
     let steps = number("EVENTSOURCE_XS_STEPS", if cfg!(miri) { EPISODE } else { 40_000 });
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + (steps + EPISODE - 1) / EPISODE {

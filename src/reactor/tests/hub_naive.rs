@@ -1,5 +1,4 @@
-//! A hub as one would write it without a thought of speed: a list of everything that was ever published, and what became
-//! of each.
+//! The hub's naive twin, written without regard to speed: a list of all events ever published, each with its state.
 
 use super::*;
 use crate::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
@@ -7,14 +6,15 @@ use std::collections::BTreeSet;
 
 pub(super) const EPOCH: &str = "epoch";
 
-/// What became of an event.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It is in its channel's history.
-    Held,
-    /// It is there no longer, but the newest of its key, or was when it was dropped.
-    Kept,
-    Tombstones,
+    /// The event is in its channel's log.
+    InLog,
+    /// The event was dropped from the log by size, but was the newest of its key then.
+    Compacted,
+    /// The event is dropped for good.
+    Evicted,
 }
 
 #[derive(Debug)]
@@ -29,41 +29,41 @@ pub(super) struct Event {
 
 pub(super) struct Naive {
     pub(super) settings: HubSettings,
-    /// The event of place 1, of place 2, ...
+    /// The events with the sequence numbers 1, 2, ...
     events: Vec<Event>,
-    /// The places of those that are not gone.
+    /// The sequence numbers of events that are not evicted.
     present: Vec<u64>,
-    /// Through which place everything was offered to those who keep up.
+    /// Streams that keep up have been sent everything up to this sequence number.
     offered: u64,
 }
 
-/// What a client's word for its place means.
+/// Where a client resumes, as its last event id says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Resumed {
+pub(super) struct ResumePoint {
     pub(super) seq: u64,
-    /// Through which place it knows that something is forgotten. 0: it is to be told of a gap in any case.
-    pub(super) told: Option<u64>,
+    /// The client knows of a gap through this sequence number. 0: a gap has to be reported in any case.
+    pub(super) known_gap: Option<u64>,
 }
 
 pub(super) fn matches(topic: &Topic, channel: &str) -> bool {
     match topic {
         Topic::Channel(name) => **name == *channel.as_bytes(),
-        Topic::Pattern(pattern) => stands_for(pattern, channel.as_bytes()),
+        Topic::Pattern(pattern) => glob_matches(pattern, channel.as_bytes()),
     }
 }
 
-fn stands_for(pattern: &[u8], name: &[u8]) -> bool {
+fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
     let tail = |from: usize| &name[from..];
     if let Some(rest) = pattern.strip_prefix(b"**") {
-        return (0..=name.len()).any(|from| stands_for(rest, tail(from)));
+        return (0..=name.len()).any(|from| glob_matches(rest, tail(from)));
     }
     if let Some(rest) = pattern.strip_prefix(b"*") {
         let segment = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
-        return (0..=segment).any(|from| stands_for(rest, tail(from)));
+        return (0..=segment).any(|from| glob_matches(rest, tail(from)));
     }
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
-        (Some((wanted, pattern)), Some((byte, name))) => wanted == byte && stands_for(pattern, name),
+        (Some((wanted, pattern)), Some((byte, name))) => wanted == byte && glob_matches(pattern, name),
         _ => false,
     }
 }
@@ -81,69 +81,69 @@ impl Naive {
         &self.events[seq as usize - 1]
     }
 
-    pub(super) fn is_held(&self, seq: u64) -> bool {
-        self.event(seq).state == State::Held
+    pub(super) fn is_in_log(&self, seq: u64) -> bool {
+        self.event(seq).state == State::InLog
     }
 
-    /// Whether it is sent to slow ones though it is no longer in the history.
-    pub(super) fn is_kept(&self, seq: u64) -> bool {
-        self.event(seq).state == State::Kept && !self.is_superseded(seq)
+    /// Returns true if slow clients are sent the event although it is no longer in the log.
+    pub(super) fn is_compacted(&self, seq: u64) -> bool {
+        self.event(seq).state == State::Compacted && !self.is_superseded(seq)
     }
 
-    /// Whether the channel of an event has forgotten anything that is after a place.
-    pub(super) fn has_forgotten(&self, of: u64, after: u64) -> bool {
+    /// Returns true if the channel of event `of` has dropped an event after `after`.
+    pub(super) fn has_evicted(&self, of: u64, after: u64) -> bool {
         let channel = self.event(of).channel;
-        self.events[after as usize..].iter().any(|event| event.channel == channel && event.state != State::Held)
+        self.events[after as usize..].iter().any(|event| event.channel == channel && event.state != State::InLog)
     }
 
-    pub(super) fn held(&self) -> (usize, usize) {
-        let names: BTreeSet<_> = self.channels_held().into_iter().collect();
+    pub(super) fn log_size(&self) -> (usize, usize) {
+        let names: BTreeSet<_> = self.channels_in_log().into_iter().collect();
         let names: usize = names.iter().map(|name| name.len()).sum();
         (self.present.len(), self.bytes_of(&self.present) + names)
     }
 
-    pub(super) fn channels_held(&self) -> Vec<&'static str> {
+    pub(super) fn channels_in_log(&self) -> Vec<&'static str> {
         self.present.iter().map(|seq| self.event(*seq).channel).collect()
     }
 
     pub(super) fn publish(&mut self, channel: &'static str, key: u8, id: String, bytes: usize, at: Instant) {
-        self.events.push(Event { channel, key, id, at, bytes, state: State::Held });
+        self.events.push(Event { channel, key, id, at, bytes, state: State::InLog });
         self.present.push(self.newest());
     }
 
-    /// Whether there is a newer one of the same channel and key.
+    /// Returns true if there is a newer event of the same channel and key.
     pub(super) fn is_superseded(&self, seq: u64) -> bool {
         let of = self.event(seq);
         self.events[seq as usize..].iter().any(|event| (event.channel, event.key) == (of.channel, of.key))
     }
 
-    /// The places of what is in the history of these topics, or was published to them at all, after a place.
-    pub(super) fn after(&self, topics: &[Topic], seq: u64, only_held: bool) -> Vec<u64> {
+    /// Returns the sequence numbers after `seq` of events of these topics: those in the log, or all that were published.
+    pub(super) fn after(&self, topics: &[Topic], seq: u64, only_in_log: bool) -> Vec<u64> {
         let wanted = |seq: &u64| {
             let event = self.event(*seq);
-            (!only_held || event.state == State::Held) && topics.iter().any(|topic| matches(topic, event.channel))
+            (!only_in_log || event.state == State::InLog) && topics.iter().any(|topic| matches(topic, event.channel))
         };
-        match only_held {
+        match only_in_log {
             true => self.present.iter().copied().filter(|at| *at > seq).filter(wanted).collect(),
             false => (seq + 1..=self.newest()).filter(wanted).collect(),
         }
     }
 
-    /// Where one begins who asks for this; none, if its id says nothing here.
-    pub(super) fn resumed(&self, request: &Request, topics: &[Topic]) -> Option<Resumed> {
+    /// Returns where a request resumes. None if its id is unknown here.
+    pub(super) fn resume_point(&self, request: &Request, topics: &[Topic]) -> Option<ResumePoint> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let is_given = |event: &Event| event.id == id && topics.iter().any(|topic| matches(topic, event.channel));
         if let Some(at) = self.events.iter().position(is_given) {
-            return Some(Resumed { seq: at as u64 + 1, told: None });
+            return Some(ResumePoint { seq: at as u64 + 1, known_gap: None });
         }
         let parts: Vec<&str> = id.split('-').collect();
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);
-        let resumed = match *parts {
-            [EPOCH, seq] => Resumed { seq: number(seq)?, told: None },
-            [EPOCH, seq, told] => Resumed { seq: number(seq)?, told: Some(number(told)?) },
+        let resume_point = match *parts {
+            [EPOCH, seq] => ResumePoint { seq: number(seq)?, known_gap: None },
+            [EPOCH, seq, told] => ResumePoint { seq: number(seq)?, known_gap: Some(number(told)?) },
             _ => return None,
         };
-        Some(resumed).filter(|resumed| resumed.seq <= self.newest())
+        Some(resume_point).filter(|resume_point| resume_point.seq <= self.newest())
     }
 
     pub(super) fn start(&self, request: &Request) -> u64 {
@@ -170,29 +170,31 @@ impl Naive {
 
     fn change(&mut self, seq: u64, state: State) {
         self.events[seq as usize - 1].state = state;
-        if state == State::Tombstones {
+        if state == State::Evicted {
             self.present.retain(|present| *present != seq);
         }
     }
 
-    /// At the end of a turn: what is too much is forgotten.
-    pub(super) fn forget(&mut self, now: Instant) {
+    /// Evicts at the end of a turn.
+    pub(super) fn evict(&mut self, now: Instant) {
         self.offered = self.newest();
         let history = self.settings.history;
-        for channel in self.channels_held() {
+        for channel in self.channels_in_log() {
             loop {
-                let held = self.present_of(channel, State::Held);
+                let held = self.present_of(channel, State::InLog);
                 let is_over = held.len() > history.events || (self.bytes_of(&held) > history.bytes && held.len() > 1);
                 match held.first() {
-                    Some(first) if is_over => self.drop(channel, *first),
+                    Some(first) if is_over => self.drop_from_log(channel, *first),
                     _ => break,
                 }
             }
         }
-        let in_all = self.settings.total_history;
-        let is_over = |(events, bytes): (usize, usize)| events > in_all.events || (bytes > in_all.bytes && events > 1);
-        while is_over(self.held()) {
-            self.change(self.present[0], State::Tombstones);
+        let total_history = self.settings.total_history;
+        let is_over = |(events, bytes): (usize, usize)| {
+            events > total_history.events || (bytes > total_history.bytes && events > 1)
+        };
+        while is_over(self.log_size()) {
+            self.change(self.present[0], State::Evicted);
         }
         self.expire(now);
     }
@@ -203,30 +205,30 @@ impl Naive {
             if now - self.event(first).at < age {
                 break;
             }
-            self.change(first, State::Tombstones);
+            self.change(first, State::Evicted);
         }
     }
 
-    fn drop(&mut self, channel: &str, seq: u64) {
+    fn drop_from_log(&mut self, channel: &str, seq: u64) {
         if self.settings.on_slow != OnSlow::Newest || self.is_superseded(seq) {
-            return self.change(seq, State::Tombstones);
+            return self.change(seq, State::Evicted);
         }
-        self.change(seq, State::Kept);
+        self.change(seq, State::Compacted);
         let history = self.settings.history;
         let is_over = |naive: &Self| {
-            let kept = naive.present_of(channel, State::Kept);
+            let kept = naive.present_of(channel, State::Compacted);
             kept.len() > history.events || naive.bytes_of(&kept) > history.bytes
         };
         if is_over(self) {
-            for kept in self.present_of(channel, State::Kept) {
+            for kept in self.present_of(channel, State::Compacted) {
                 if self.is_superseded(kept) {
-                    self.change(kept, State::Tombstones);
+                    self.change(kept, State::Evicted);
                 }
             }
         }
         while is_over(self) {
-            let first = self.present_of(channel, State::Kept)[0];
-            self.change(first, State::Tombstones);
+            let first = self.present_of(channel, State::Compacted)[0];
+            self.change(first, State::Evicted);
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Whatever happens, in whatever order: what a client has received is whole blocks in the order in which they were pushed,
-//! but for those that were dropped whole, and perhaps the beginning of one more. That every byte and event is accounted
-//! for is checked by the [`World`] after each turn.
+//! The stream model: random commands and clients of streams without a hub.
+//!
+//! A client receives whole blocks in the order in which they were pushed, except for those that were dropped whole, and
+//! perhaps the beginning of one more. The [`World`] checks after each turn that every byte and event is recorded.
 
 use super::*;
 use crate::cases::cases;
@@ -25,25 +26,25 @@ enum Step {
         ending: Ending,
     },
     Refuse(usize),
-    /// What the next call for this client says.
+    /// Scripts the result of a write to this client.
     Send {
         stream: usize,
-        says: Result<usize, i32>,
+        result: Result<usize, i32>,
     },
     Writable(usize),
     /// The client sends something, or leaves.
     Read {
         stream: usize,
-        says: Result<usize, i32>,
+        result: Result<usize, i32>,
         left: bool,
     },
     Turn,
-    Pass(u64),
-    Finish(u64),
+    Advance(u64),
+    ShutDown(u64),
 }
 
 impl Step {
-    /// Which stream it is about.
+    /// Returns the stream that the step is about.
     fn stream(&self) -> Option<usize> {
         match self {
             Self::Attach(stream) | Self::Refuse(stream) => Some(*stream),
@@ -52,7 +53,7 @@ impl Step {
         }
     }
 
-    /// Whose client does something, if it is one that does.
+    /// Returns the stream whose client acts in the step.
     fn client(&self) -> Option<usize> {
         match self {
             Self::Send { stream, .. } | Self::Writable(stream) | Self::Read { stream, .. } => Some(*stream),
@@ -85,37 +86,37 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (stream(), 0..Reason::ALL.len(), ending)
             .prop_map(|(stream, reason, ending)| Step::End { stream, reason, ending }),
         1 => stream().prop_map(Step::Refuse),
-        12 => (stream(), send).prop_map(|(stream, says)| Step::Send { stream, says }),
+        12 => (stream(), send).prop_map(|(stream, result)| Step::Send { stream, result }),
         6 => stream().prop_map(Step::Writable),
         3 => (stream(), read, proptest::bool::weighted(0.05))
-            .prop_map(|(stream, says, left)| Step::Read { stream, says, left }),
+            .prop_map(|(stream, result, left)| Step::Read { stream, result, left }),
         12 => Just(Step::Turn),
-        3 => (0_u64..20_000).prop_map(Step::Pass),
-        1 => (0_u64..5_000).prop_map(Step::Finish),
+        3 => (0_u64..20_000).prop_map(Step::Advance),
+        1 => (0_u64..5_000).prop_map(Step::ShutDown),
     ]
 }
 
-/// The first stream has its client from the beginning.
+/// Generates steps of which the first opens a stream with a client.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     (open(), proptest::collection::vec(step(), 0..400)).prop_map(|(first, mut steps)| {
-        let finishes = steps.len() / 2;
-        // An end of the process only late, or most of the steps would find nothing open.
+        let earliest = steps.len() / 2;
+        // A shutdown comes only late, so that most of the steps find open streams.
         let mut number = 0;
         steps.retain(|step| {
             number += 1;
-            number > finishes || !matches!(step, Step::Finish(_))
+            number > earliest || !matches!(step, Step::ShutDown(_))
         });
         match first {
             Step::Open { chunked, drop_oldest, keepalive, .. } => {
                 steps.insert(0, Step::Open { chunked, drop_oldest, keepalive, has_socket: true });
             }
-            _ => unreachable!("it is one"),
+            _ => unreachable!("the first step opens a stream"),
         }
         steps
     })
 }
 
-/// What was pushed to a stream, as it was framed.
+/// What was pushed to a stream, framed.
 struct Pushed {
     framing: Framing,
     head: String,
@@ -133,21 +134,21 @@ impl Run {
         Self { world: World::new(), pushed: Vec::new() }
     }
 
-    /// The stream that a step means, if it has been opened: one of those that were opened last.
+    /// Returns the stream that a step means: one of those that were opened last. None if it was not opened yet.
     fn stream(&self, number: usize) -> Option<usize> {
         let first = self.pushed.len().saturating_sub(STREAMS);
         Some(first + number).filter(|stream| *stream < self.pushed.len())
     }
 
-    fn go(&mut self, step: &Step) {
+    fn run(&mut self, step: &Step) {
         match step.stream().map(|number| self.stream(number)) {
-            None => self.go_on(step, 0),
-            Some(Some(stream)) => self.go_on(step, stream),
+            None => self.run_for(step, 0),
+            Some(Some(stream)) => self.run_for(step, stream),
             Some(None) => {}
         }
     }
 
-    fn go_on(&mut self, step: &Step, stream: usize) {
+    fn run_for(&mut self, step: &Step, stream: usize) {
         match step {
             Step::Open { chunked, drop_oldest, keepalive, has_socket } => {
                 let framing = if *chunked { Framing::Chunked } else { Framing::Plain };
@@ -167,7 +168,7 @@ impl Run {
                 self.pushed.push(Pushed { framing, head, is_dropping: *drop_oldest, events: Vec::new() });
             }
             Step::Attach(_) => {
-                if self.world.accounts[stream].client.is_none() && !self.world.accounts[stream].is_closed {
+                if self.world.records[stream].client.is_none() && !self.world.records[stream].is_closed {
                     self.world.attach(stream);
                 }
             }
@@ -175,55 +176,55 @@ impl Run {
                 let pushed = &mut self.pushed[stream];
                 let event = format!("id: {stream}-{}\ndata: {}\n\n", pushed.events.len(), "x".repeat(*size));
                 pushed.events.push(pushed.framing.frame(event.as_bytes()));
-                let event = pushed.events.last().expect("it was pushed").clone();
+                let event = pushed.events.last().expect("an event was pushed").clone();
                 self.world.push(stream, &event);
             }
             Step::End { reason, ending, .. } => {
                 self.world.end(stream, Reason::ALL[*reason], *ending);
             }
             Step::Refuse(_) => {
-                self.world.tell(Command::Refuse { stream: self.world.accounts[stream].id });
+                self.world.apply(Command::Refuse { stream: self.world.records[stream].id });
             }
-            Step::Send { says, .. } => {
-                if self.world.accounts[stream].client.is_some() {
-                    self.world.client(stream).sends.push_back(*says);
+            Step::Send { result, .. } => {
+                if self.world.records[stream].client.is_some() {
+                    self.world.client(stream).sends.push_back(*result);
                 }
             }
             Step::Writable(_) => {
-                if self.world.accounts[stream].client.is_some() && self.world.client(stream).is_asked {
+                if self.world.records[stream].client.is_some() && self.world.client(stream).is_watched {
                     self.world.writable(stream);
                 }
             }
-            Step::Read { says, left, .. } => {
-                if self.world.accounts[stream].client.is_some() {
-                    self.world.client(stream).drains.push_back(*says);
+            Step::Read { result, left, .. } => {
+                if self.world.records[stream].client.is_some() {
+                    self.world.client(stream).reads.push_back(*result);
                     self.world.ready(stream, Ready { readable: true, left: *left, writable: false });
                 }
             }
             Step::Turn => self.world.turn(),
-            Step::Pass(time) => self.world.pass(Duration::from_millis(*time)),
-            Step::Finish(within) => self.world.tell(Command::Finish { within: Duration::from_millis(*within) }),
+            Step::Advance(time) => self.world.advance(Duration::from_millis(*time)),
+            Step::ShutDown(within) => self.world.apply(Command::ShutDown { within: Duration::from_millis(*within) }),
         }
     }
 
-    /// From here on all clients take what comes.
-    fn calm_down(&mut self) {
-        self.world.settle();
+    /// Lets all clients read everything.
+    fn let_all_read(&mut self) {
+        self.world.run_until_idle();
         for stream in 0..self.pushed.len() {
-            if self.world.accounts[stream].client.is_some() {
+            if self.world.records[stream].client.is_some() {
                 self.world.client(stream).sends.clear();
-                if self.world.client(stream).is_asked {
+                if self.world.client(stream).is_watched {
                     self.world.writable(stream);
                 }
             }
         }
-        self.world.pass(Duration::from_secs(1));
+        self.world.advance(Duration::from_secs(1));
     }
 
     fn check(&mut self) {
         for stream in 0..self.pushed.len() {
-            let account = &self.world.accounts[stream];
-            let (ended, sent, lost, client) = (account.ended, account.sent, account.lost, account.client);
+            let record = &self.world.records[stream];
+            let (ended, sent, lost, client) = (record.ended, record.sent, record.lost, record.client);
             if client.is_none() {
                 continue;
             }
@@ -231,7 +232,7 @@ impl Run {
             let events = self.pushed[stream].read(&received);
             assert_eq!(events.whole, sent.events);
             if ended.is_none() {
-                assert!(!events.is_cut, "a client that takes all has all that was pushed");
+                assert!(!events.is_cut, "a client that reads everything has all that was pushed");
                 assert_eq!(events.whole + lost.events, self.pushed[stream].events.len());
             }
             if !self.pushed[stream].is_dropping {
@@ -243,7 +244,7 @@ impl Run {
 
 struct Read {
     whole: usize,
-    /// Events that are not there, though later ones are.
+    /// The number of missing events before one that was received.
     skipped: usize,
     is_cut: bool,
 }
@@ -263,12 +264,12 @@ impl Pushed {
                 read.whole += 1;
                 next = at + 1;
                 rest = &rest[self.events[at].len()..];
-            } else if let Some(after) = self.after_what_is_no_event(rest) {
+            } else if let Some(after) = self.strip_non_event(rest) {
                 rest = after;
             } else {
                 let is_beginning = |event: &Bytes| event.starts_with(rest);
                 let of_event = self.events[next..].iter().any(is_beginning);
-                assert!(of_event || self.may_become_no_event(rest), "{:?}", String::from_utf8_lossy(rest));
+                assert!(of_event || self.may_become_non_event(rest), "{:?}", String::from_utf8_lossy(rest));
                 read.is_cut = true;
                 break;
             }
@@ -276,8 +277,8 @@ impl Pushed {
         read
     }
 
-    /// What follows a comment, a retry, or the end, which nothing does.
-    fn after_what_is_no_event<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+    /// Returns what follows a comment, a retry or the last chunk at the beginning of `text`.
+    fn strip_non_event<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
         if let Some(rest) = text.strip_prefix(&*self.framing.keepalive()) {
             return Some(rest);
         }
@@ -289,7 +290,7 @@ impl Pushed {
         digits.get(4..)?.strip_prefix(end.as_bytes()).filter(|_| digits[..4].iter().all(u8::is_ascii_digit))
     }
 
-    fn may_become_no_event(&self, text: &[u8]) -> bool {
+    fn may_become_non_event(&self, text: &[u8]) -> bool {
         let (start, end) = self.retry();
         let retry = format!("{start}0000{end}");
         let digits_are_zero: Vec<u8> = text
@@ -310,7 +311,7 @@ impl Pushed {
             || retry.as_bytes().starts_with(&digits_are_zero)
     }
 
-    /// What stands before and after the four digits of a retry.
+    /// Returns the bytes before and after the four digits of a retry.
     fn retry(&self) -> (&str, &str) {
         match self.framing {
             Framing::Plain => ("retry: ", "\r\n\r\n"),
@@ -322,36 +323,36 @@ impl Pushed {
 fn run(steps: &[Step]) -> Run {
     let mut run = Run::new();
     for step in steps {
-        run.go(step);
+        run.run(step);
     }
-    run.calm_down();
+    run.let_all_read();
     run
 }
 
 proptest! {
-    // Each case is some hundred steps.
+    // Each case has some hundred steps.
     #![proptest_config(ProptestConfig { cases: cases().cases.min(100), ..cases() })]
 
     #[test]
-    fn what_a_client_has_is_whole_blocks_in_their_order(steps in steps()) {
+    fn a_client_receives_whole_blocks_in_order(steps in steps()) {
         run(&steps).check();
     }
 
     #[test]
-    fn what_other_clients_do_changes_nothing_for_the_first(steps in steps()) {
-        // Each stream is meant by its own number, so that the first one stays the first.
+    fn other_clients_do_not_affect_what_a_client_receives(steps in steps()) {
+        // At most six streams are opened, so that a step's number always means the same stream.
         let opened = |step: &Step| matches!(step, Step::Open { .. });
         let mut opens = 0;
         let mut steps = steps;
         steps.retain(|step| {
             opens += usize::from(opened(step));
-            !matches!(step, Step::Finish(_) | Step::Refuse(_)) && (!opened(step) || opens <= STREAMS)
+            !matches!(step, Step::ShutDown(_) | Step::Refuse(_)) && (!opened(step) || opens <= STREAMS)
         });
         let calm: Vec<Step> = steps.iter().filter(|step| step.client().map_or(true, |stream| stream == 0)).cloned().collect();
         let (wild, calm) = (run(&steps), run(&calm));
-        let of_first = |mut run: Run| (run.world.client(0).received.clone(), run.world.accounts.remove(0));
-        let ((wild, wild_account), (calm, calm_account)) = (of_first(wild), of_first(calm));
+        let of_first = |mut run: Run| (run.world.client(0).received.clone(), run.world.records.remove(0));
+        let ((wild, wild_record), (calm, calm_record)) = (of_first(wild), of_first(calm));
         prop_assert_eq!(wild, calm);
-        prop_assert_eq!(format!("{wild_account:?}"), format!("{calm_account:?}"));
+        prop_assert_eq!(format!("{wild_record:?}"), format!("{calm_record:?}"));
     }
 }

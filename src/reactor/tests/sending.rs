@@ -1,184 +1,190 @@
-//! What is sent, when, and to whom.
+//! Tests of sending: keepalives, timeouts, blocked sockets, gathered writes, timers.
 
 use super::*;
 
 #[test]
-fn a_stream_that_is_quiet_is_sent_a_comment_again_and_again() {
+fn a_quiet_stream_is_sent_a_keepalive_at_each_interval() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
-    world.pass(Duration::from_secs(14));
+    world.advance(Duration::from_secs(14));
     assert_eq!(world.received(stream), "head");
-    world.pass(Duration::from_secs(2));
+    world.advance(Duration::from_secs(2));
     assert_eq!(world.received(stream), "head:\r\n\r\n");
-    world.pass(Duration::from_secs(160));
+    world.advance(Duration::from_secs(160));
     assert_eq!(world.received(stream).matches(":\r\n\r\n").count(), 11);
 }
 
 #[test]
-fn a_time_without_end_is_a_time_as_any_other() {
+fn settings_with_an_infinite_time_do_not_overflow() {
     let mut world = World::new();
-    let for_ever = Duration::MAX;
-    let endless = Settings { keepalive: Some(for_ever), timeout: for_ever, retry: for_ever, ..settings() };
-    let (waits, stuck) = (world.open_without_socket(endless, "head"), world.open(endless, "head"));
+    let forever = Duration::MAX;
+    let endless = Settings { keepalive: Some(forever), timeout: forever, retry: forever, ..settings() };
+    let (unattached, stuck) = (world.open_without_socket(endless, "head"), world.open(endless, "head"));
     let quiet = world.open(endless, "head");
-    world.client(stuck).always = Some(Err(libc::EAGAIN));
-    world.pass(Duration::from_secs(365 * 24 * 60 * 60));
-    world.tell(Command::Finish { within: for_ever });
-    world.pass(Duration::from_secs(1));
-    assert_eq!([waits, stuck, quiet].map(|stream| world.accounts[stream].ended), [None, None, Some(Reason::Server)]);
+    world.client(stuck).default_send = Some(Err(libc::EAGAIN));
+    world.advance(Duration::from_secs(365 * 24 * 60 * 60));
+    world.apply(Command::ShutDown { within: forever });
+    world.advance(Duration::from_secs(1));
+    assert_eq!(
+        [unattached, stuck, quiet].map(|stream| world.records[stream].ended),
+        [None, None, Some(Reason::Server)]
+    );
 }
 
 #[test]
-fn streams_that_are_quiet_are_looked_at_together() {
+fn quiet_streams_wake_the_reactor_together() {
     let mut world = World::new();
     let streams: Vec<usize> = (0..500)
         .map(|_| {
-            world.pass(Duration::from_millis(10));
+            world.advance(Duration::from_millis(10));
             world.open(settings(), "head")
         })
         .collect();
     let mut wake_ups = 0;
-    world.settle();
+    world.run_until_idle();
     let until = world.now + Duration::from_secs(20);
     while let Some(due) = world.reactor.next_due().filter(|due| *due <= until) {
         world.now = due;
-        world.settle();
+        world.run_until_idle();
         wake_ups += 1;
     }
-    assert!(streams.iter().all(|stream| world.received(*stream) == "head:\r\n\r\n"), "each has had its comment");
-    assert!(wake_ups <= 24, "{wake_ups} wake-ups for streams of five seconds");
+    assert!(
+        streams.iter().all(|stream| world.received(*stream) == "head:\r\n\r\n"),
+        "each stream is sent its keepalive"
+    );
+    assert!(wake_ups <= 24, "{wake_ups} wake-ups for streams that were opened within five seconds");
 }
 
 #[test]
-fn a_stream_that_is_not_quiet_is_sent_no_comment() {
+fn a_busy_stream_is_sent_no_keepalive() {
     let mut world = World::new();
     let stream = world.open(settings(), "");
     for _ in 0..10 {
         world.push(stream, b"x");
-        world.pass(Duration::from_secs(14));
+        world.advance(Duration::from_secs(14));
     }
     assert_eq!(world.received(stream), "x".repeat(10));
     let never = world.open(Settings { keepalive: None, ..settings() }, "head");
-    world.pass(Duration::from_secs(100_000));
+    world.advance(Duration::from_secs(100_000));
     assert_eq!(world.received(never), "head");
 }
 
 #[test]
-fn a_comment_is_never_sent_into_an_event() {
+fn a_keepalive_is_not_sent_inside_an_event() {
     let mut world = World::new();
     let stream = world.open(Settings { timeout: Duration::from_secs(600), ..settings() }, "");
     world.client(stream).sends.push_back(Ok(3));
     world.push(stream, b"event");
-    world.pass(Duration::from_secs(500));
+    world.advance(Duration::from_secs(500));
     assert_eq!(world.received(stream), "eve");
     world.writable(stream);
-    world.pass(Duration::from_secs(14));
+    world.advance(Duration::from_secs(14));
     assert_eq!(world.received(stream), "event");
 }
 
 #[test]
-fn a_client_that_takes_nothing_for_too_long_is_given_up_and_one_that_takes_a_little_is_not() {
+fn a_client_that_takes_nothing_times_out_and_one_that_takes_a_byte_in_time_does_not() {
     let mut world = World::new();
     let [dead, slow] = [(); 2].map(|()| world.open(settings(), "a long head"));
     for stream in [dead, slow] {
         world.client(stream).sends.push_back(Ok(1));
-        world.client(stream).always = Some(Err(libc::EAGAIN));
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
     }
     for _ in 0..8 {
-        world.pass(Duration::from_secs(50));
+        world.advance(Duration::from_secs(50));
         world.client(slow).sends.push_back(Ok(1));
         world.writable(slow);
-        world.settle();
+        world.run_until_idle();
     }
-    assert_eq!([dead, slow].map(|stream| world.accounts[stream].ended), [Some(Reason::Timeout), None]);
+    assert_eq!([dead, slow].map(|stream| world.records[stream].ended), [Some(Reason::Timeout), None]);
     assert_eq!(world.received(slow), "a long he");
-    assert!(world.longest_delay >= Duration::from_secs(50), "{:?}", world.longest_delay);
+    assert!(world.longest_stall >= Duration::from_secs(50), "{:?}", world.longest_stall);
 }
 
 #[test]
-fn a_socket_that_takes_no_more_is_left_alone_until_it_says_so() {
+fn a_blocked_socket_is_not_tried_again_until_it_is_writable() {
     for first in [Ok(2), Err(libc::EAGAIN)] {
         let mut world = World::new();
         let stream = world.open(settings(), "head");
         world.client(stream).sends.push_back(first);
-        world.settle();
-        assert!(world.client(stream).is_asked);
+        world.run_until_idle();
+        assert!(world.client(stream).is_watched);
         for _ in 0..9 {
             world.push(stream, b"x");
-            world.settle();
+            world.run_until_idle();
         }
         assert_eq!(world.client(stream).send_calls, 1);
         world.writable(stream);
-        assert!(!world.client(stream).is_asked, "it is not asked for what is known");
-        world.settle();
+        assert!(!world.client(stream).is_watched, "a writable socket is not watched");
+        world.run_until_idle();
         assert_eq!(world.received(stream), "headxxxxxxxxx");
         assert_eq!(world.client(stream).send_calls, 2);
     }
 }
 
 #[test]
-fn a_system_without_memory_is_asked_again_and_no_stream_ends() {
+fn a_write_without_memory_is_retried_and_the_stream_goes_on() {
     for errno in [libc::ENOBUFS, libc::ENOMEM] {
         let mut world = World::new();
         let [stream, other] = [(); 2].map(|()| world.open(settings(), "head"));
         world.client(stream).sends.extend([Ok(1), Err(errno), Err(errno)]);
-        world.settle();
+        world.run_until_idle();
         world.writable(stream);
-        world.settle();
+        world.run_until_idle();
         assert_eq!((world.received(stream), world.received(other)), ("h".into(), "head".into()));
-        world.pass(Duration::from_millis(150));
-        assert_eq!((world.received(stream), world.accounts[stream].ended), ("head".into(), None), "{errno}");
-        assert_eq!(world.client(stream).send_calls, 4, "it is not asked at every turn");
+        world.advance(Duration::from_millis(150));
+        assert_eq!((world.received(stream), world.records[stream].ended), ("head".into(), None), "{errno}");
+        assert_eq!(world.client(stream).send_calls, 4, "the write is not retried at every turn");
     }
 }
 
 #[test]
-fn a_system_that_never_has_memory_is_a_client_that_takes_nothing() {
+fn a_stream_without_memory_for_its_writes_times_out() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
-    world.client(stream).always = Some(Err(libc::ENOBUFS));
-    world.pass(Duration::from_secs(70));
-    assert_eq!(world.accounts[stream].ended, Some(Reason::Timeout));
+    world.client(stream).default_send = Some(Err(libc::ENOBUFS));
+    world.advance(Duration::from_secs(70));
+    assert_eq!(world.records[stream].ended, Some(Reason::Timeout));
     assert!(world.client(stream).send_calls <= 70 * 20);
 }
 
 #[test]
-fn an_interruption_is_no_error() {
+fn an_interrupted_write_is_repeated() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
     world.client(stream).sends.extend([Err(libc::EINTR); 9]);
-    world.settle();
-    assert_eq!((world.received(stream), world.accounts[stream].ended), ("head".into(), None));
+    world.run_until_idle();
+    assert_eq!((world.received(stream), world.records[stream].ended), ("head".into(), None));
 }
 
 #[test]
-fn no_event_is_dropped_before_the_socket_has_come() {
+fn a_stream_without_a_socket_drops_no_event() {
     let mut world = World::new();
     let stream = world.open_without_socket(Settings { drop_oldest: true, max_buffered: 10, ..settings() }, "head");
     for number in 0..9 {
         world.push(stream, format!("event {number}").as_bytes());
-        world.settle();
+        world.run_until_idle();
     }
-    assert_eq!(world.accounts[stream].lost.events, 0);
+    assert_eq!(world.records[stream].lost.events, 0);
     let client = world.attach(stream);
     world.reactor.io().clients[client].sends.push_back(Ok(4 + 3));
-    world.settle();
-    assert_eq!((world.received(stream), world.accounts[stream].lost.events), ("headeve".into(), 0));
-    // From here on the limit counts: what is partly sent stays, and so does the newest event.
+    world.run_until_idle();
+    assert_eq!((world.received(stream), world.records[stream].lost.events), ("headeve".into(), 0));
+    // With a socket the limit applies. The partly sent event and the newest event stay.
     world.push(stream, b"event 9");
     world.writable(stream);
-    world.settle();
-    assert_eq!((world.received(stream), world.accounts[stream].lost.events), ("headevent 0event 9".into(), 8));
+    world.run_until_idle();
+    assert_eq!((world.received(stream), world.records[stream].lost.events), ("headevent 0event 9".into(), 8));
 }
 
 #[test]
-fn many_events_are_one_call_and_very_many_take_turns() {
+fn a_busy_stream_makes_at_most_four_writes_a_turn() {
     let mut world = World::new();
     let [busy, other] = [(); 2].map(|()| world.open(settings(), ""));
     for _ in 0..GATHERED {
         world.push(busy, b"x");
     }
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.client(busy).send_calls, 1);
     for _ in 0..5 * GATHERED {
         world.push(busy, b"y");
@@ -187,36 +193,36 @@ fn many_events_are_one_call_and_very_many_take_turns() {
     world.turn();
     assert_eq!((world.client(busy).send_calls, world.received(other)), (1 + 4, "z".into()));
     assert!(world.reactor.is_busy());
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.received(busy), "x".repeat(GATHERED) + &"y".repeat(5 * GATHERED));
     assert_eq!(world.client(busy).most_blocks, GATHERED);
 }
 
 #[test]
-fn a_time_that_is_late_is_late_by_a_sixteenth_at_most() {
+fn a_keepalive_is_at_most_a_sixteenth_late() {
     for seconds in [1, 15, 60, 3600] {
         let mut world = World::new();
-        world.pass(Duration::from_millis(777));
+        world.advance(Duration::from_millis(777));
         let quiet = Duration::from_secs(seconds);
         let stream = world.open(Settings { keepalive: Some(quiet), ..settings() }, "");
-        world.pass(quiet - Duration::from_millis(1));
+        world.advance(quiet - Duration::from_millis(1));
         assert_eq!(world.received(stream), "");
-        world.pass(quiet / 16 + Duration::from_millis(3));
+        world.advance(quiet / 16 + Duration::from_millis(3));
         assert_eq!(world.received(stream), ":\r\n\r\n", "{seconds}");
     }
 }
 
 #[test]
-fn timers_do_not_pile_up() {
+fn a_stream_has_one_timer_however_often_it_is_retried() {
     let mut world = World::new();
     let stream = world.open(settings(), "head");
-    world.settle();
+    world.run_until_idle();
     for _ in 0..200 {
         world.client(stream).sends.extend([Err(libc::ENOBUFS), Ok(usize::MAX)]);
         world.push(stream, b"x");
-        world.pass(Duration::from_millis(100));
+        world.advance(Duration::from_millis(100));
     }
-    world.pass(Duration::from_secs(70));
+    world.advance(Duration::from_secs(70));
     assert_eq!(world.received(stream).matches('x').count(), 200);
     assert_eq!(world.reactor.timers.len(), 1);
 }

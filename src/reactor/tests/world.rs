@@ -1,38 +1,41 @@
-//! A reactor with scripted clients and a clock of its own, which keeps the accounts: nothing that was pushed or added is
-//! ever unaccounted for.
+//! A reactor with scripted clients and a scripted clock. After each turn it checks that every byte and every event is
+//! sent, lost or still buffered.
 
 use super::*;
 use std::collections::VecDeque;
 
-/// A client: what the system says of its socket, and what it has received.
+/// A client: the scripted results of its socket's calls, and what it has received.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    /// What the next calls of `send` take or fail with; when that is used up, `always`.
+    /// The results of the next calls of `send`: a number of bytes, or an error number.
     pub(crate) sends: VecDeque<Result<usize, i32>>,
-    pub(crate) always: Option<Result<usize, i32>>,
-    /// What the next calls of `drain` say; when that is used up, that there is nothing now.
-    pub(crate) drains: VecDeque<Result<usize, i32>>,
-    pub(crate) drains_for_ever: Option<usize>,
-    /// What adding it to the set fails with, and asking when it takes bytes.
-    pub(crate) add_fails: Option<i32>,
-    pub(crate) ask_fails: Option<i32>,
+    /// The result of every further call of `send`. `None` takes everything.
+    pub(crate) default_send: Option<Result<usize, i32>>,
+    /// The results of the next calls of `discard_input`.
+    pub(crate) reads: VecDeque<Result<usize, i32>>,
+    /// The result of every further call of `discard_input`. `None` has nothing to read.
+    pub(crate) reads_forever: Option<usize>,
+    /// The error of `register`.
+    pub(crate) register_fails: Option<i32>,
+    /// The error of `watch_writable`.
+    pub(crate) watch_fails: Option<i32>,
     pub(crate) received: Vec<u8>,
-    /// How many bytes of what it has received have been taken out.
+    /// How many received bytes were taken out of `received`.
     pub(crate) taken_bytes: usize,
     pub(crate) send_calls: usize,
-    pub(crate) drain_calls: usize,
+    pub(crate) read_calls: usize,
     pub(crate) most_blocks: usize,
-    pub(crate) is_added: bool,
-    pub(crate) is_asked: bool,
-    pub(crate) is_finished: bool,
+    pub(crate) is_registered: bool,
+    pub(crate) is_watched: bool,
+    pub(crate) is_shut_down: bool,
     pub(crate) is_closed: bool,
 }
 
-/// The system's side of all clients; a socket is the client's number.
+/// The scripted system calls of all clients. A socket is the client's number.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) clients: Vec<Client>,
-    /// Whether few descriptors are left.
+    /// Whether few descriptors are free.
     pub(crate) is_short: bool,
 }
 
@@ -40,7 +43,7 @@ pub(crate) struct Script {
 pub(crate) struct Socket(pub(crate) usize);
 
 impl Client {
-    /// What it has received since that was asked last.
+    /// Takes what the client has received since the last call.
     pub(crate) fn take_received(&mut self) -> Vec<u8> {
         self.taken_bytes += self.received.len();
         std::mem::take(&mut self.received)
@@ -54,7 +57,7 @@ fn failed(errno: i32) -> io::Error {
 impl Script {
     fn open(&mut self, socket: &Socket) -> &mut Client {
         let client = &mut self.clients[socket.0];
-        assert!(!client.is_closed, "a closed socket is used");
+        assert!(!client.is_closed, "a call on a closed socket");
         client
     }
 }
@@ -62,29 +65,29 @@ impl Script {
 impl Io for Script {
     type Socket = Socket;
 
-    fn add(&mut self, socket: &Socket, _: StreamId) -> io::Result<()> {
+    fn register(&mut self, socket: &Socket, _: StreamId) -> io::Result<()> {
         let client = self.open(socket);
-        client.is_added = client.add_fails.is_none();
-        client.add_fails.map_or(Ok(()), |errno| Err(failed(errno)))
+        client.is_registered = client.register_fails.is_none();
+        client.register_fails.map_or(Ok(()), |errno| Err(failed(errno)))
     }
 
-    fn ask_writable(&mut self, socket: &Socket, _: StreamId, writable: bool) -> io::Result<()> {
+    fn watch_writable(&mut self, socket: &Socket, _: StreamId, writable: bool) -> io::Result<()> {
         let client = self.open(socket);
-        if !client.is_added {
+        if !client.is_registered {
             return Err(failed(libc::ENOENT));
         }
-        client.is_asked = writable;
-        client.ask_fails.map_or(Ok(()), |errno| Err(failed(errno)))
+        client.is_watched = writable;
+        client.watch_fails.map_or(Ok(()), |errno| Err(failed(errno)))
     }
 
     fn send(&mut self, socket: &Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
         let client = self.open(socket);
-        assert!(!client.is_finished, "something is sent after the end");
-        assert!(!blocks.is_empty() && blocks.iter().all(|block| !block.is_empty()), "nothing is sent");
+        assert!(!client.is_shut_down, "bytes sent after the socket was shut down");
+        assert!(!blocks.is_empty() && blocks.iter().all(|block| !block.is_empty()), "an empty block sent");
         client.send_calls += 1;
         client.most_blocks = client.most_blocks.max(blocks.len());
         let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.iter().copied()).collect();
-        match client.sends.pop_front().or(client.always).unwrap_or(Ok(usize::MAX)) {
+        match client.sends.pop_front().or(client.default_send).unwrap_or(Ok(usize::MAX)) {
             Ok(count) => {
                 let count = count.min(bytes.len());
                 client.received.extend_from_slice(&bytes[..count]);
@@ -94,20 +97,20 @@ impl Io for Script {
         }
     }
 
-    fn drain(&mut self, socket: &Socket) -> io::Result<usize> {
+    fn discard_input(&mut self, socket: &Socket) -> io::Result<usize> {
         let client = self.open(socket);
-        client.drain_calls += 1;
-        assert!(client.drain_calls < 1_000_000, "one client holds all others up");
-        let says = client.drains.pop_front().or(client.drains_for_ever.map(Ok));
-        says.unwrap_or(Err(libc::EAGAIN)).map_err(failed)
+        client.read_calls += 1;
+        assert!(client.read_calls < 1_000_000, "one client holds up all others");
+        let result = client.reads.pop_front().or(client.reads_forever.map(Ok));
+        result.unwrap_or(Err(libc::EAGAIN)).map_err(failed)
     }
 
     fn may_linger(&self) -> bool {
         !self.is_short
     }
 
-    fn finish(&mut self, socket: &Socket) {
-        self.open(socket).is_finished = true;
+    fn shutdown(&mut self, socket: &Socket) {
+        self.open(socket).is_shut_down = true;
     }
 
     fn close(&mut self, socket: Socket) {
@@ -115,40 +118,42 @@ impl Io for Script {
     }
 }
 
-/// What is known of a stream from its commands and answers.
+/// A stream as its commands and answers describe it.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct Record {
     pub(crate) id: StreamId,
     pub(crate) client: Option<usize>,
     pub(crate) framing: Framing,
-    /// Bytes of the head and of events.
+    /// The bytes of the head and of pushed events.
     pub(crate) pushed_bytes: usize,
     pub(crate) pushed_events: usize,
+    /// The bytes that the reactor has buffered by itself or sent from a log.
     pub(crate) added_bytes: usize,
     pub(crate) sent: Lost,
     pub(crate) lost: Lost,
     pub(crate) ended: Option<Reason>,
     pub(crate) is_closed: bool,
-    /// Whether it is sent events that were not pushed to it.
-    pub(crate) follows: bool,
+    /// Whether the stream may be sent events that were not pushed to it.
+    pub(crate) is_subscribed: bool,
 }
 
-/// A reactor, its clients, the time.
+/// A reactor, its clients and the time.
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
-    /// What a hub has answered last.
+    /// The last [`Answer::Counted`].
     pub(crate) counts: Option<crate::hub::Counts>,
-    pub(crate) accounts: Vec<Account>,
-    pub(crate) finished: usize,
-    pub(crate) longest_delay: Duration,
-    free: Vec<u32>,
-    used: u32,
-    /// The streams that were not closed when that was looked at last.
-    living: Vec<usize>,
+    pub(crate) records: Vec<Record>,
+    /// How many shutdowns were completed.
+    pub(crate) shutdowns: usize,
+    pub(crate) longest_stall: Duration,
+    free_slots: Vec<u32>,
+    used_slots: u32,
+    /// The streams that were not closed at the last check.
+    open_records: Vec<usize>,
 }
 
-/// What most tests begin with.
+/// The settings of most tests.
 pub(crate) fn settings() -> Settings {
     Settings {
         framing: Framing::Plain,
@@ -166,22 +171,22 @@ impl World {
         Self {
             reactor: Reactor::new(Script::default(), now),
             now,
-            accounts: Vec::new(),
+            records: Vec::new(),
             counts: None,
-            finished: 0,
-            longest_delay: Duration::ZERO,
-            free: Vec::new(),
-            used: 0,
-            living: Vec::new(),
+            shutdowns: 0,
+            longest_stall: Duration::ZERO,
+            free_slots: Vec::new(),
+            used_slots: 0,
+            open_records: Vec::new(),
         }
     }
 
-    /// A stream without a socket; its number. Places are used again as in a process.
+    /// Opens a stream without a socket. Returns its number. Slots are reused as in a process.
     pub(crate) fn open_without_socket(&mut self, settings: Settings, head: &str) -> usize {
         self.open_as(settings, head, None, false)
     }
 
-    /// A stream with a client of its own; the number of both is in its account.
+    /// Opens a stream with a client. Returns the stream's number.
     pub(crate) fn open(&mut self, settings: Settings, head: &str) -> usize {
         let client = self.new_client();
         self.open_as(settings, head, Some(client), false)
@@ -193,10 +198,10 @@ impl World {
     }
 
     pub(crate) fn open_as(&mut self, settings: Settings, head: &str, client: Option<usize>, inherited: bool) -> usize {
-        let slot = self.free.pop().unwrap_or(self.used);
-        self.used = self.used.max(slot + 1);
-        let stream = StreamId { slot, serial: self.accounts.len() as u32 + 1 };
-        self.accounts.push(Account {
+        let slot = self.free_slots.pop().unwrap_or(self.used_slots);
+        self.used_slots = self.used_slots.max(slot + 1);
+        let stream = StreamId { slot, serial: self.records.len() as u32 + 1 };
+        self.records.push(Record {
             id: stream,
             client,
             framing: settings.framing,
@@ -207,41 +212,41 @@ impl World {
             lost: Lost::default(),
             ended: None,
             is_closed: false,
-            follows: false,
+            is_subscribed: false,
         });
-        self.living.push(self.accounts.len() - 1);
+        self.open_records.push(self.records.len() - 1);
         let head = Bytes::copy_from_slice(head.as_bytes());
         let beginning = Box::new(Beginning { settings, head, is_inherited: inherited });
         let open = Command::Open { stream, beginning };
         self.reactor.apply(open, client.map(Socket), self.now);
-        self.accounts.len() - 1
+        self.records.len() - 1
     }
 
     pub(crate) fn attach(&mut self, stream: usize) -> usize {
         let client = self.new_client();
-        self.accounts[stream].client = Some(client);
-        self.reactor.apply(Command::Attach { stream: self.accounts[stream].id }, Some(Socket(client)), self.now);
+        self.records[stream].client = Some(client);
+        self.reactor.apply(Command::Attach { stream: self.records[stream].id }, Some(Socket(client)), self.now);
         client
     }
 
     pub(crate) fn push(&mut self, stream: usize, event: &[u8]) {
-        let account = &mut self.accounts[stream];
-        account.pushed_bytes += event.len();
-        account.pushed_events += 1;
-        let push = Command::Push { stream: account.id, event: Bytes::copy_from_slice(event) };
+        let record = &mut self.records[stream];
+        record.pushed_bytes += event.len();
+        record.pushed_events += 1;
+        let push = Command::Push { stream: record.id, event: Bytes::copy_from_slice(event) };
         self.reactor.apply(push, None, self.now);
     }
 
     pub(crate) fn end(&mut self, stream: usize, reason: Reason, ending: Ending) {
-        self.tell(Command::End { stream: self.accounts[stream].id, reason, ending });
+        self.apply(Command::End { stream: self.records[stream].id, reason, ending });
     }
 
-    pub(crate) fn tell(&mut self, command: Command) {
+    pub(crate) fn apply(&mut self, command: Command) {
         self.reactor.apply(command, None, self.now);
     }
 
     pub(crate) fn client(&mut self, stream: usize) -> &mut Client {
-        let client = self.accounts[stream].client.expect("it has a client");
+        let client = self.records[stream].client.expect("the stream has a client");
         &mut self.reactor.io().clients[client]
     }
 
@@ -250,7 +255,7 @@ impl World {
     }
 
     pub(crate) fn ready(&mut self, stream: usize, ready: Ready) {
-        self.reactor.ready(self.accounts[stream].id, ready, self.now);
+        self.reactor.ready(self.records[stream].id, ready, self.now);
     }
 
     pub(crate) fn writable(&mut self, stream: usize) {
@@ -261,114 +266,114 @@ impl World {
         self.ready(stream, Ready { readable: true, ..Ready::default() });
     }
 
-    /// A turn of the reactor's thread: what is due, then what is to be sent.
+    /// Runs one turn of the reactor's thread.
     pub(crate) fn turn(&mut self) {
         self.reactor.fire(self.now);
         self.reactor.flush(self.now);
-        self.account();
+        self.record_answers();
     }
 
-    /// What a hub does before it answers: all that was published goes out.
+    /// Sends what was published, as some commands do first.
     pub(crate) fn flush(&mut self) {
         self.reactor.flush(self.now);
-        self.account();
+        self.record_answers();
     }
 
-    /// Turns until there is nothing to send at once.
-    pub(crate) fn settle(&mut self) {
+    /// Runs turns until nothing can be sent.
+    pub(crate) fn run_until_idle(&mut self) {
         self.turn();
         while self.reactor.is_busy() {
             self.turn();
         }
     }
 
-    /// Lets time pass as the reactor's thread would see it: it wakes whenever something is due.
-    pub(crate) fn pass(&mut self, time: Duration) {
-        self.settle();
+    /// Advances the time. The reactor wakes whenever something is due, as in its thread.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.run_until_idle();
         let until = self.now + time;
         while let Some(due) = self.reactor.next_due().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             let before = self.reactor.next_due();
-            self.settle();
-            assert!(self.reactor.next_due() != before, "what was due is done");
+            self.run_until_idle();
+            assert!(self.reactor.next_due() != before, "fire has done what was due");
         }
         self.now = until;
     }
 
-    /// Takes the answers, and checks that every byte is accounted for.
-    fn account(&mut self) {
+    /// Takes the answers, and checks the records.
+    fn record_answers(&mut self) {
         let answers: Vec<Answer> = self.reactor.answers().collect();
         for answer in answers {
             match answer {
-                Answer::Added { stream, bytes } => self.living(stream).added_bytes += bytes,
-                Answer::Sent { stream, bytes, events, shared } => {
-                    self.living(stream).added_bytes += shared;
-                    let sent = &mut self.living(stream).sent;
+                Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,
+                Answer::Sent { stream, bytes, events, log_bytes } => {
+                    self.open_record(stream).added_bytes += log_bytes;
+                    let sent = &mut self.open_record(stream).sent;
                     sent.bytes += bytes;
                     sent.events += events;
                 }
                 Answer::Lost { stream, lost } => {
-                    let account = self.named(stream);
-                    assert!(!account.is_closed || lost.events == 1, "after its end it loses what is pushed to it");
-                    account.lost.bytes += lost.bytes;
-                    account.lost.events += lost.events;
+                    let record = self.record(stream);
+                    assert!(!record.is_closed || lost.events == 1, "a closed stream loses one event for each push");
+                    record.lost.bytes += lost.bytes;
+                    record.lost.events += lost.events;
                 }
                 Answer::Ended { stream, reason } => {
-                    assert_eq!(self.living(stream).ended.replace(reason), None, "a stream ends once");
+                    assert_eq!(self.open_record(stream).ended.replace(reason), None, "a stream ends once");
                 }
                 Answer::Closed { stream } => {
-                    let account = self.living(stream);
-                    assert!(account.ended.is_some(), "before its seq is free a stream has ended");
-                    account.is_closed = true;
-                    self.free.push(stream.slot);
+                    let record = self.open_record(stream);
+                    assert!(record.ended.is_some(), "a slot is freed only after its stream has ended");
+                    record.is_closed = true;
+                    self.free_slots.push(stream.slot);
                 }
                 Answer::Stalled { stream } => {
-                    let account = self.living(stream);
-                    assert!(account.ended.is_none(), "only what goes on can be stalled");
+                    let record = self.open_record(stream);
+                    assert!(record.ended.is_none(), "only an open stream stalls");
                 }
-                Answer::Delayed { time } => self.longest_delay = self.longest_delay.max(time),
+                Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
-                Answer::Topics { .. } => {} // for the one who counts them
-                Answer::Finished => self.finished += 1,
+                Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
+                Answer::ShutdownComplete => self.shutdowns += 1,
             }
         }
         self.check();
     }
 
-    fn named(&mut self, id: StreamId) -> &mut Account {
-        // Serials are given in order, from 1 on.
-        let account = self.accounts.get_mut(id.serial as usize - 1).filter(|account| account.id == id);
-        account.expect("answers name streams that there are")
+    fn record(&mut self, id: StreamId) -> &mut Record {
+        // Serial numbers are given in order from 1.
+        let record = self.records.get_mut(id.serial as usize - 1).filter(|record| record.id == id);
+        record.expect("an answer names a stream that was opened")
     }
 
-    fn living(&mut self, id: StreamId) -> &mut Account {
-        let account = self.named(id);
-        assert!(!account.is_closed, "an answer after the last");
-        account
+    fn open_record(&mut self, id: StreamId) -> &mut Record {
+        let record = self.record(id);
+        assert!(!record.is_closed, "no answer follows Closed");
+        record
     }
 
     fn check(&mut self) {
-        let Self { reactor, accounts, living, .. } = self;
-        for account in living.iter().map(|stream| &accounts[*stream]) {
-            let entry = reactor.entry(account.id);
-            assert_eq!(entry.is_none(), account.is_closed);
-            let waiting = entry.map_or(0, |entry| entry.stream.waiting_bytes());
+        let Self { reactor, records, open_records, .. } = self;
+        for record in open_records.iter().map(|stream| &records[*stream]) {
+            let entry = reactor.entry(record.id);
+            assert_eq!(entry.is_none(), record.is_closed);
+            let buffered = entry.map_or(0, |entry| entry.stream.buffered_bytes());
             assert_eq!(
-                account.pushed_bytes + account.added_bytes,
-                account.sent.bytes + account.lost.bytes + waiting,
-                "{account:?}"
+                record.pushed_bytes + record.added_bytes,
+                record.sent.bytes + record.lost.bytes + buffered,
+                "{record:?}"
             );
-            if account.ended.is_some() && !account.follows {
-                assert_eq!(account.pushed_events, account.sent.events + account.lost.events, "{account:?}");
+            if record.ended.is_some() && !record.is_subscribed {
+                assert_eq!(record.pushed_events, record.sent.events + record.lost.events, "{record:?}");
             }
-            if let Some(client) = account.client {
+            if let Some(client) = record.client {
                 let client = &reactor.io.clients[client];
-                assert_eq!(client.taken_bytes + client.received.len(), account.sent.bytes);
-                assert_eq!(client.is_closed, account.is_closed, "a socket is let go of when its seq is free");
+                assert_eq!(client.taken_bytes + client.received.len(), record.sent.bytes);
+                assert_eq!(client.is_closed, record.is_closed, "a socket is closed when its slot is freed");
             }
         }
-        living.retain(|stream| !accounts[*stream].is_closed);
-        let open = living.iter().filter(|stream| accounts[**stream].ended.is_none()).count();
+        open_records.retain(|stream| !records[*stream].is_closed);
+        let open = open_records.iter().filter(|stream| records[**stream].ended.is_none()).count();
         assert_eq!(reactor.open_streams, open);
     }
 }

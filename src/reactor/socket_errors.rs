@@ -1,18 +1,18 @@
-//! What an error of a socket says about its client.
+//! What a socket's error means for its stream.
 //!
-//! The numbers are the system's: they differ between systems, and on Linux between processors (MIPS, SPARC, Alpha).
+//! The error numbers come from `libc`: they differ between systems, and on Linux between processors (MIPS, SPARC, Alpha).
 
 use crate::stream::Reason;
 use std::io::{self, ErrorKind};
 
-/// Whether the system is short of memory (`ENOBUFS`, `ENOMEM`), which says nothing about the client.
+/// Returns true if the system is short of memory (`ENOBUFS`, `ENOMEM`). That says nothing about the client.
 pub(super) fn is_memory(error: &io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || numbers::is_memory(error.raw_os_error())
 }
 
-/// Why a stream ends whose socket fails. The client or the network breaks a connection; any other error is a mistake on
-/// this side. The kernel keeps what a router has reported about a client (`ENETUNREACH`, `EHOSTUNREACH` and the like) to
-/// itself until that client has acknowledged nothing for too long.
+/// Returns the reason for which a stream ends when its socket fails. The client or the network breaks a connection; any
+/// other error is a mistake on this side. `ENETUNREACH`, `EHOSTUNREACH` and the like count as timeouts: the kernel reports
+/// what a router has said only after the client has acknowledged nothing for too long.
 pub(super) fn reason_of(error: &io::Error) -> Reason {
     let number = error.raw_os_error();
     match error.kind() {
@@ -25,7 +25,7 @@ pub(super) fn reason_of(error: &io::Error) -> Reason {
     }
 }
 
-/// What [`ErrorKind`] has no stable name for.
+/// The errors for which [`ErrorKind`] has no stable name.
 #[cfg(unix)]
 mod numbers {
     pub(super) fn is_memory(number: Option<i32>) -> bool {

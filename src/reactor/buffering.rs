@@ -1,0 +1,67 @@
+//! Filling one stream's own buffer: with pushed events, comments and the notices of its hub.
+
+use super::{Answer, Io, Reactor, StreamId};
+use crate::hub::Notice;
+use crate::stream::{Lost, Stream};
+use bytes::Bytes;
+use std::time::Instant;
+
+impl<I: Io> Reactor<I> {
+    /// Buffers an event for one stream. The event is lost if the stream is ending.
+    pub(super) fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
+        if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
+            self.send_rest_before_push(id, now);
+        }
+        // An event that the socket takes now need not be dropped.
+        if self.entry(id).map_or(false, |entry| entry.stream.would_drop(event.len())) {
+            self.flush_stream(id.slot, now);
+        }
+        let mut lost = Lost { events: 1, bytes: event.len() };
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
+            lost = match &entry.socket {
+                Some(_) => entry.stream.push(event),
+                // Without a socket the client cannot read yet, so the size of the buffer says nothing about the client.
+                None => {
+                    entry.stream.push_unlimited(event);
+                    Lost::default()
+                }
+            };
+            self.queue(id.slot);
+        }
+        if lost.events > 0 {
+            self.answers.push(Answer::Lost { stream: id, lost });
+        }
+    }
+
+    /// Buffers bytes that are no event, unless the stream is ending.
+    pub(super) fn add(&mut self, id: StreamId, bytes: Bytes) {
+        let count = bytes.len();
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
+            entry.stream.push_non_event(bytes);
+            self.answers.push(Answer::Buffered { stream: id, bytes: count });
+            self.queue(id.slot);
+        }
+    }
+}
+
+/// Buffers the notices of a hub for one stream.
+pub(super) fn notify(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
+    let before = stream.buffered_bytes();
+    let framing = stream.settings().framing;
+    for notice in notices {
+        match notice {
+            Notice::Position(block) => stream.push_non_event(framing.frame(&block)),
+            Notice::Gap(block) => stream.push_undroppable(framing.frame(&block)),
+            Notice::Event(event) => stream.push_undroppable(event.from(framing, 0)),
+        }
+    }
+    let bytes = stream.buffered_bytes() - before;
+    if bytes > 0 {
+        answers.push(Answer::Buffered { stream: id, bytes });
+    }
+}
+
+/// Returns true if no more notices may be buffered: the client does not read, and the buffer is over its limit.
+pub(super) fn is_full(stream: &Stream, is_blocked: bool) -> bool {
+    is_blocked && stream.buffered_bytes() > stream.settings().max_buffered
+}

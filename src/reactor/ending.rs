@@ -1,0 +1,145 @@
+//! Ending a stream: after everything is sent, or at once.
+//!
+//! - [`end`](Reactor::end) ends a stream in the way that a command asks for.
+//! - [`give_up`](Reactor::give_up) ends the stream of a slow client after a last attempt to send.
+//! - [`refuse`](Reactor::refuse) tells the client when to reconnect before it ends the stream.
+//! - [`complete`](Reactor::complete) follows when everything is sent, [`fail`](Reactor::fail) when something is lost.
+//! - [`close`](Reactor::close) closes the socket and frees the slot.
+
+use super::entry::{Deadline, Entry};
+use super::{Answer, Ending, Io, Reactor, StreamId};
+use crate::stream::{Lost, Reason};
+use std::time::{Duration, Instant};
+
+impl<I: Io> Reactor<I> {
+    /// How often a slow client's socket is tried at most before the stream ends.
+    const LAST_TRIES: usize = 64;
+    /// How long a client has to close its side after the end of its response.
+    const LINGER: Duration = Duration::from_secs(2);
+
+    /// Ends a stream. The first call decides.
+    pub(super) fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {
+        let framing = match self.entry(id) {
+            Some(entry) if !entry.has_ended => entry.stream.settings().framing,
+            _ => return,
+        };
+        if ending == Ending::Discard {
+            return self.fail(id, reason);
+        }
+        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
+            entry.is_handed_over = ending == Ending::HandOver;
+            entry.owes_final_chunk = ending == Ending::Flush && !framing.end().is_empty();
+            entry.stream.end(reason);
+            self.end_subscription(id);
+        }
+        self.queue(id.slot);
+    }
+
+    /// Ends the stream of a slow client. The client is sent those accepted events that its socket still takes.
+    pub(super) fn give_up(&mut self, id: StreamId, now: Instant) {
+        for _ in 0..Self::LAST_TRIES {
+            match self.entry(id).filter(|entry| !entry.has_ended) {
+                Some(entry) => entry.is_blocked = false, // the socket may have room that is not reported yet
+                None => break,
+            }
+            self.flush_stream(id.slot, now);
+            if !self.entry(id).map_or(false, |entry| entry.is_queued) {
+                break;
+            }
+        }
+        // With unread input in the socket, closing it would make the kernel discard what it has taken.
+        if let Some((Entry { socket: Some(socket), has_ended: false, .. }, io)) = self.entry_and_io(id) {
+            Self::discard_input(io, socket);
+        }
+        self.end(id, Reason::Slow, Ending::Discard);
+    }
+
+    /// Ends a stream that the process does not serve any longer, and tells its client when to reconnect.
+    pub(super) fn refuse(&mut self, id: StreamId, reason: Reason) {
+        if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+            return self.end(id, reason, Ending::HandOver);
+        }
+        self.send_retry(id);
+        self.end(id, reason, Ending::Flush);
+    }
+
+    /// Ends a stream whose buffer is empty. The socket stays open until the client closes its side, or for a time: if it
+    /// were closed with unread input, the kernel would reset the connection and discard what is under way. If few
+    /// descriptors are free it is closed at once, after the input that is there by then was read.
+    pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
+        if let Some((entry, io)) = self.entry_and_io(id) {
+            let reason = entry.stream.ending().unwrap_or(Reason::Application);
+            entry.has_ended = true;
+            entry.deadline = Some(now + Self::LINGER);
+            entry.deadline_kind = Deadline::Linger;
+            let closes_at_once = entry.is_handed_over || !io.may_linger();
+            if let (Some(socket), true) = (&entry.socket, closes_at_once) {
+                Self::discard_input(io, socket);
+            }
+            self.shut_socket_down(id);
+            self.open_streams -= 1;
+            self.answers.push(Answer::Ended { stream: id, reason });
+            if closes_at_once {
+                self.close(id);
+            } else {
+                self.arm_timer(id.slot, now);
+            }
+        }
+    }
+
+    /// Ends a stream at once. What is buffered is lost.
+    pub(super) fn fail(&mut self, id: StreamId, reason: Reason) {
+        if let Some(entry) = self.entry(id) {
+            let has_ended = entry.has_ended;
+            let ending = entry.stream.ending();
+            let has_subscription = entry.subscription.is_some();
+            let lost = entry.stream.discard();
+            if lost != Lost::default() {
+                self.answers.push(Answer::Lost { stream: id, lost });
+            }
+            if !has_ended {
+                // A stream that was ending keeps its reason unless an event is lost.
+                let reason = ending.filter(|_| lost.events == 0 && !has_subscription).unwrap_or(reason);
+                self.open_streams -= 1;
+                self.answers.push(Answer::Ended { stream: id, reason });
+            }
+            self.shut_socket_down(id);
+            self.close(id);
+        }
+    }
+
+    /// Shuts the connection down for every process that holds it, unless one of them goes on with it.
+    fn shut_socket_down(&mut self, id: StreamId) {
+        if let Some((Entry { socket: Some(socket), is_handed_over: false, .. }, io)) = self.entry_and_io(id) {
+            io.shutdown(socket);
+        }
+    }
+
+    /// Closes the socket and frees the slot.
+    pub(super) fn close(&mut self, id: StreamId) {
+        if let Some(entry) = self.entries[id.slot as usize].take() {
+            if let Some(subscription) = entry.subscription {
+                subscription.leave(&mut self.hubs);
+            }
+            if let Some(socket) = entry.socket {
+                self.io.close(socket);
+            }
+            self.answers.push(Answer::Closed { stream: id });
+        }
+    }
+
+    /// Discards all buffers and shuts all connections down, including those that a forked child shares. Returns what is
+    /// lost. The reactor cannot be used afterwards.
+    pub fn discard(&mut self) -> Lost {
+        let mut all = Lost::default();
+        for entry in self.entries.iter_mut().flatten() {
+            if let (Some(socket), false) = (&entry.socket, entry.is_handed_over) {
+                self.io.shutdown(socket);
+            }
+            let lost = entry.stream.discard();
+            all.events += lost.events;
+            all.bytes += lost.bytes;
+        }
+        all
+    }
+}

@@ -1,0 +1,64 @@
+//! The reactor's record of one stream, and how the reactor finds it.
+
+use super::subscriptions::Subscription;
+use super::{Io, Reactor, StreamId};
+use crate::stream::Stream;
+use std::time::Instant;
+
+/// What [`Entry::deadline`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// The stream ends unless its socket has come.
+    Attach,
+    /// Sending is tried again: the system had no memory.
+    Retry,
+    /// The socket is closed: the stream has ended, and its client had time to read the rest.
+    Linger,
+}
+
+/// One stream with its socket and its subscription.
+#[derive(Debug)]
+pub(super) struct Entry<S> {
+    pub(super) stream: Stream,
+    /// The subscription, if the stream has one. In a box, because most streams of some applications have none.
+    pub(super) subscription: Option<Box<Subscription>>,
+    pub(super) socket: Option<S>,
+    pub(super) serial: u32,
+    /// Whether the stream is in the send queue or in the queue of lagging streams.
+    pub(super) is_queued: bool,
+    /// Whether the socket took nothing, so that sending waits until it is writable.
+    pub(super) is_blocked: bool,
+    pub(super) has_ended: bool,
+    /// Whether another process may go on with the connection, so that this one must not shut it down.
+    pub(super) is_handed_over: bool,
+    /// Whether the last chunk of a chunked response is still to be sent, after everything that was published before.
+    pub(super) owes_final_chunk: bool,
+    /// How much the client has sent after its request.
+    pub(super) input_bytes: u32,
+    /// When `deadline_kind` applies, if at all.
+    pub(super) deadline: Option<Instant>,
+    pub(super) deadline_kind: Deadline,
+    /// The time for which the stream stands in [`Timers`](super::timers::Timers).
+    pub(super) timer: Option<Instant>,
+}
+
+impl<S> Entry<S> {
+    /// When the stream or its deadline is due next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
+        [stream, self.deadline].iter().copied().flatten().min()
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// Returns the stream's entry. None if the stream is closed, whether or not its slot was reused.
+    pub(super) fn entry(&mut self, id: StreamId) -> Option<&mut Entry<I::Socket>> {
+        self.entry_and_io(id).map(|(entry, _)| entry)
+    }
+
+    /// Returns the stream's entry together with what makes the system calls.
+    pub(super) fn entry_and_io(&mut self, id: StreamId) -> Option<(&mut Entry<I::Socket>, &mut I)> {
+        let entry = self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
+        Some((entry, &mut self.io))
+    }
+}

@@ -1,0 +1,115 @@
+//! One turn of sending: which streams are sent something, and in which order.
+//!
+//! Streams that keep up come first, from the send queue. Streams that lag behind what others have been sent take turns
+//! with each other. Eviction comes last, so that a client that keeps up misses nothing, however short the log is.
+
+use super::{Answer, HubId, Io, Reactor};
+use crate::hub::Hub;
+use std::time::Instant;
+
+impl<I: Io> Reactor<I> {
+    /// The most calls a turn for lagging streams, so that they do not delay the streams that keep up for long.
+    const LAGGING_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
+    /// A call for a stream that merges so many logs more counts as one call more.
+    const LOGS_PER_CALL: usize = 64;
+
+    /// Sends what is buffered and what was published, then evicts from the logs.
+    pub fn flush(&mut self, now: Instant) {
+        self.flush_queued(now);
+        self.lagging_calls = 0;
+        self.hubs.evict(now);
+        // Checked here because what was sent above may have ended the last stream.
+        if self.open_streams == 0 && self.shutdown.take().is_some() {
+            self.answers.push(Answer::ShutdownComplete);
+        }
+    }
+
+    /// Sends what was published, and evicts, before something depends on the state of the hub's log.
+    pub(super) fn flush_hub(&mut self, hub: HubId, now: Instant) {
+        if self.hubs.get(hub).map_or(false, Hub::has_grown) || self.is_eviction_held(now) {
+            self.flush_queued(now);
+            self.hubs.evict(now);
+        }
+    }
+
+    /// Sends to the streams that keep up, then to those that lag.
+    fn flush_queued(&mut self, now: Instant) {
+        self.begin_before_eviction(now);
+        self.queue_subscribers();
+        loop {
+            let mut queued = std::mem::take(&mut self.send_queue);
+            for slot in queued.drain(..) {
+                self.flush_stream(slot, now);
+            }
+            // Streams that were queued again went into a new vector. Mostly there are none.
+            queued.append(&mut self.send_queue);
+            self.send_queue = queued;
+            // Before eviction a client that reads on is sent everything: a burst does not make it slow.
+            let may_evict = |reactor: &Self| reactor.send_queue.is_empty() || !reactor.hubs.have_grown();
+            if may_evict(self) {
+                self.flush_lagging(now); // this may queue streams that have caught up
+                if may_evict(self) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Queues the subscribers of the channels to which something was published.
+    fn queue_subscribers(&mut self) {
+        let Self { hubs, entries, send_queue, .. } = self;
+        for hub in hubs.iter_mut() {
+            hub.walk_marked(|id| match entries.get_mut(id.slot as usize) {
+                Some(Some(entry)) if entry.serial == id.serial && entry.subscription.is_some() => {
+                    if !std::mem::replace(&mut entry.is_queued, true) {
+                        send_queue.push(id.slot);
+                    }
+                    true
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Sends to lagging streams in turn, until the calls of this turn of the reactor are used up.
+    fn flush_lagging(&mut self, now: Instant) {
+        while self.lagging_calls < Self::LAGGING_CALLS {
+            let slot = match self.lagging_queue.pop_front() {
+                Some(slot) => slot,
+                None => return,
+            };
+            if let Some(Some(entry)) = self.entries.get(slot as usize) {
+                let subscription = entry.subscription.as_deref();
+                let logs = subscription.map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
+                self.lagging_calls += 1 + logs / Self::LOGS_PER_CALL;
+            }
+            self.flush_stream(slot, now);
+        }
+    }
+
+    /// Returns true if there is something to send without waiting for a socket.
+    pub fn is_busy(&self) -> bool {
+        !self.send_queue.is_empty() || !self.lagging_queue.is_empty()
+    }
+
+    /// Queues a stream for the next flush.
+    pub(super) fn queue(&mut self, slot: u32) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
+            if !std::mem::replace(&mut entry.is_queued, true) {
+                self.send_queue.push(slot);
+            }
+        }
+    }
+
+    /// Queues a stream that may lag: it takes turns with other lagging streams if it has a subscription.
+    pub(super) fn queue_lagging(&mut self, slot: u32) {
+        match self.entries.get_mut(slot as usize) {
+            Some(Some(entry)) if entry.subscription.is_some() => {
+                if !std::mem::replace(&mut entry.is_queued, true) {
+                    self.lagging_queue.push_back(slot);
+                }
+            }
+            _ => self.queue(slot),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The hubs of a reactor: creating, publishing, evicting, counting, closing.
+
+use super::{Answer, HubId, Io, Reactor};
+use crate::hub::{Epoch, Hub, Publication, Settings};
+use crate::stream::{Reason, StreamId};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+#[derive(Debug)]
+struct HubState {
+    hub: Hub,
+    /// Whether new subscribers are refused.
+    is_draining: bool,
+    /// Whether the hub is dropped with its last stream: nobody publishes to it any more.
+    is_closed: bool,
+}
+
+/// All hubs by their ids. An application may create and drop any number of them.
+#[derive(Debug, Default)]
+pub(super) struct Hubs(BTreeMap<HubId, HubState>);
+
+impl Hubs {
+    pub(super) fn create(&mut self, id: HubId, epoch: Epoch, settings: Settings) {
+        self.0.insert(id, HubState { hub: Hub::new(epoch, settings), is_draining: false, is_closed: false });
+    }
+
+    pub(super) fn get(&self, id: HubId) -> Option<&Hub> {
+        self.0.get(&id).map(|state| &state.hub)
+    }
+
+    pub(super) fn get_mut(&mut self, id: HubId) -> Option<&mut Hub> {
+        self.0.get_mut(&id).map(|state| &mut state.hub)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Hub> {
+        self.0.values_mut().map(|state| &mut state.hub)
+    }
+
+    /// Returns true if streams may subscribe to the hub.
+    pub(super) fn is_open(&self, id: HubId) -> bool {
+        self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
+    }
+
+    /// Adds an event to its channel's log. Streams are sent it by the next [`flush`](Reactor::flush).
+    pub(super) fn publish(&mut self, id: HubId, publication: Publication, now: Instant) {
+        if let Some(hub) = self.get_mut(id) {
+            hub.publish(publication, now);
+        }
+    }
+
+    /// Evicts entries that exceed their bounds, and drops closed hubs without streams.
+    pub(super) fn evict(&mut self, now: Instant) {
+        for hub in self.iter_mut() {
+            hub.forget(now);
+        }
+        self.0.retain(|_, state| !state.is_closed || state.hub.counts().streams > 0);
+    }
+
+    /// Evicts entries that are too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for hub in self.iter_mut() {
+            hub.expire(now);
+        }
+    }
+
+    /// Returns true if something was published since the last eviction.
+    pub(super) fn have_grown(&self) -> bool {
+        self.0.values().any(|state| state.hub.has_grown())
+    }
+
+    /// Returns true if an eviction now would drop something.
+    pub(super) fn have_evictions_due(&self, now: Instant) -> bool {
+        self.0.values().any(|state| state.hub.is_over(now))
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.values().filter_map(|state| state.hub.next_due()).min()
+    }
+
+    /// Refuses new subscribers from here on. Returns false if the hub does not exist.
+    pub(super) fn start_draining(&mut self, id: HubId) -> bool {
+        let state = self.0.get_mut(&id);
+        state.map(|state| state.is_draining = true).is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// Ends the hub's streams after everything that was published, then drops the hub.
+    pub(super) fn close_hub(&mut self, id: HubId) {
+        for stream in self.streams_of(id) {
+            self.refuse(stream, Reason::Application); // the client reconnects, perhaps to the hub's successor
+        }
+        match self.hubs.0.get_mut(&id) {
+            Some(state) if state.hub.counts().streams > 0 => state.is_closed = true,
+            _ => drop(self.hubs.0.remove(&id)),
+        }
+    }
+
+    /// Answers with the hub's counts and the number of a channel's subscribers.
+    pub(super) fn count(&mut self, id: HubId, request_id: u64, channel: &[u8], now: Instant) {
+        self.flush_hub(id, now);
+        let Self { hubs, entries, .. } = self;
+        let hub = hubs.get(id);
+        let is_subscribed = |stream: StreamId| match entries.get(stream.slot as usize) {
+            Some(Some(entry)) => entry.serial == stream.serial && entry.subscription.is_some(),
+            _ => false,
+        };
+        let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
+        let subscribers = hub.map_or(0, |hub| hub.subscribers_of(channel, is_subscribed));
+        self.answers.push(Answer::Counted { request_id, counts, subscribers });
+    }
+
+    /// Returns the streams that have a subscription to a hub.
+    pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
+        let entries = self.entries.iter().enumerate();
+        let streams = entries.filter_map(|(slot, entry)| {
+            let entry = entry.as_ref()?;
+            entry.subscription.as_ref().filter(|subscription| subscription.is_of(id))?;
+            Some(StreamId { slot: slot as u32, serial: entry.serial })
+        });
+        streams.collect()
+    }
+}

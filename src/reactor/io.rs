@@ -1,0 +1,58 @@
+//! The system calls that a reactor needs, as a trait, so that the reactor is tested without a socket.
+
+use super::StreamId;
+use std::io::{self, IoSlice};
+
+/// Makes the reactor's system calls.
+pub trait Io {
+    /// A connection to a client.
+    type Socket;
+
+    /// Registers a socket, so that its input and its end are reported as [`Ready`].
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system.
+    fn register(&mut self, socket: &Self::Socket, stream: StreamId) -> io::Result<()>;
+
+    /// Starts or stops reporting that the socket takes bytes.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the system.
+    fn watch_writable(&mut self, socket: &Self::Socket, stream: StreamId, writable: bool) -> io::Result<()>;
+
+    /// Sends as many bytes as the system takes now, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if the system takes nothing now.
+    fn send(&mut self, socket: &Self::Socket, blocks: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Reads and discards some of what the client has sent. Returns 0 if the client has closed its side.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) if there is nothing to read now.
+    fn discard_input(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+
+    /// Returns true if an ended socket may stay open for a while: enough descriptors are free.
+    fn may_linger(&self) -> bool;
+
+    /// Shuts the socket down for sending, in every process that holds it.
+    fn shutdown(&mut self, socket: &Self::Socket);
+
+    /// Unregisters and closes the socket.
+    fn close(&mut self, socket: Self::Socket);
+}
+
+/// The readiness of a socket, as the event loop reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The socket takes bytes again.
+    pub writable: bool,
+    /// The client has sent something.
+    pub readable: bool,
+    /// The client has closed its side, or the connection is broken.
+    pub left: bool,
+}

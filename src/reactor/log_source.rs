@@ -1,0 +1,138 @@
+//! Sending one subscribed stream from the log of its hub.
+//!
+//! A stream has two sources. Its own buffer comes first, the log second. Sending from the log takes three steps:
+//!
+//! 1. [`catch_up`](LogSource::catch_up) handles a log that has evicted events which the stream was still to be sent.
+//! 2. [`gather`](LogSource::gather) puts the next events into the blocks of one write.
+//! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
+
+use super::buffering::notify;
+use super::hubs::Hubs;
+use super::subscriptions::Subscription;
+use super::{Answer, StreamId};
+use crate::event::Framing;
+use crate::hub::{Cursor, Gathered, Hub};
+use crate::stream::Stream;
+use std::io::IoSlice;
+
+/// Whether a stream may be sent entries of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogState {
+    /// The stream may be sent entries.
+    Open,
+    /// The stream's handler may still subscribe it to more topics: no entry is sent yet.
+    Held,
+    /// The stream's own buffer has to be sent first: it holds notices, and events that need one. More of those are
+    /// buffered only after that, so that a client that does not read costs no more memory.
+    Later,
+    /// The stream has to end: the log has evicted entries that it was still to be sent.
+    Overtaken,
+}
+
+/// What the kernel has taken of the log's entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    /// How many bytes left the log: a whole entry, even if the kernel has taken only a part of it.
+    pub(super) bytes: usize,
+    /// How many entries were sent to their end.
+    pub(super) events: usize,
+}
+
+/// The log that one stream is subscribed to, and the stream's position in it.
+#[derive(Debug)]
+pub(super) struct LogSource<'a> {
+    hub: Option<&'a mut Hub>,
+    subscription: &'a mut Option<Box<Subscription>>,
+}
+
+impl<'a> LogSource<'a> {
+    /// The most bytes of the log in one write, about: the kernel copies them.
+    const GATHERED_BYTES: usize = 256 << 10;
+
+    pub(super) fn new(hubs: &'a mut Hubs, subscription: &'a mut Option<Box<Subscription>>) -> Self {
+        let hub = subscription.as_ref().and_then(|subscription| hubs.get_mut(subscription.hub));
+        Self { hub, subscription }
+    }
+
+    /// Returns true if the stream has no subscription, or none any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.subscription.is_none()
+    }
+
+    fn hub_and_cursor(&mut self) -> Option<(&mut Hub, &mut Cursor)> {
+        Some((self.hub.as_deref_mut()?, &mut self.subscription.as_deref_mut()?.cursor))
+    }
+
+    /// Handles a log that may have evicted events which the stream was still to be sent, and buffers what tells the
+    /// client so. A stream whose socket is blocked is told nothing.
+    pub(super) fn catch_up(
+        &mut self,
+        id: StreamId,
+        stream: &mut Stream,
+        is_blocked: bool,
+        answers: &mut Vec<Answer>,
+    ) -> LogState {
+        let (hub, cursor) = match self.hub_and_cursor() {
+            Some(both) => both,
+            None => return LogState::Open,
+        };
+        if cursor.is_opening() {
+            return LogState::Held;
+        }
+        let has_buffered = is_blocked || stream.buffered_bytes() > 0;
+        if has_buffered && !hub.disconnects() && (is_blocked || hub.is_overtaken(cursor)) {
+            return LogState::Later;
+        }
+        let mut notices = match hub.catch_up(cursor) {
+            Ok(notices) => notices,
+            Err(_) => return LogState::Overtaken,
+        };
+        if cursor.is_replaying() && !has_buffered {
+            notices.extend(hub.replay(cursor));
+        }
+        notify(stream, notices, id, answers);
+        if cursor.is_replaying() {
+            return LogState::Later;
+        }
+        self.drop_if_finished();
+        LogState::Open
+    }
+
+    /// Puts the next entries into `blocks`.
+    pub(super) fn gather<'b>(&'b self, framing: Framing, blocks: &mut [IoSlice<'b>]) -> Option<Gathered> {
+        let subscription = self.subscription.as_deref().filter(|_| !blocks.is_empty())?;
+        let hub = self.hub.as_deref()?;
+        Some(hub.gather(&subscription.cursor, framing, Self::GATHERED_BYTES, blocks))
+    }
+
+    /// Moves the cursor by `bytes` bytes of the log, or past all that was gathered. The stream's own buffer receives the
+    /// rest of an entry that the kernel has taken in part.
+    pub(super) fn advance(
+        &mut self,
+        stream: &mut Stream,
+        gathered: Option<Gathered>,
+        bytes: usize,
+        is_all: bool,
+    ) -> Taken {
+        let (gathered, (hub, cursor)) = match (gathered, self.hub_and_cursor()) {
+            (Some(gathered), Some(both)) => (gathered, both),
+            _ => return Taken::default(),
+        };
+        if is_all {
+            hub.all_sent(cursor, &gathered);
+            return Taken { bytes, events: gathered.blocks };
+        }
+        let sent = hub.sent(cursor, stream.settings().framing, bytes);
+        if let Some(rest) = sent.rest {
+            stream.continue_with(rest);
+        }
+        Taken { bytes: sent.bytes, events: sent.events }
+    }
+
+    /// Drops a subscription without topics after its last entry was sent.
+    pub(super) fn drop_if_finished(&mut self) {
+        if self.subscription.as_ref().map_or(false, |subscription| subscription.is_finished()) {
+            *self.subscription = None;
+        }
+    }
+}

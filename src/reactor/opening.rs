@@ -1,0 +1,69 @@
+//! Opening a stream, and attaching its socket.
+
+use super::entry::{Deadline, Entry};
+use super::{Beginning, Io, Reactor, StreamId};
+use crate::stream::{after, Reason, Settings, Stream};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl<I: Io> Reactor<I> {
+    /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
+    pub(super) fn open(&mut self, id: StreamId, beginning: Beginning, socket: Option<I::Socket>, now: Instant) {
+        let Beginning { settings, head, is_inherited } = beginning;
+        let mut stream = Stream::new(self.share(settings), now);
+        stream.push_non_event(head);
+        let slot = id.slot as usize;
+        if slot >= self.entries.len() {
+            self.entries.resize_with(slot + 1, || None);
+        }
+        self.entries[slot] = Some(Entry {
+            stream,
+            subscription: None,
+            socket: None,
+            serial: id.serial,
+            is_queued: false,
+            is_blocked: false,
+            has_ended: false,
+            is_handed_over: is_inherited,
+            owes_final_chunk: false,
+            input_bytes: 0,
+            deadline: Some(after(now, settings.timeout)),
+            deadline_kind: Deadline::Attach,
+            timer: None,
+        });
+        self.open_streams += 1;
+        match socket {
+            Some(socket) => self.attach(id, socket, now),
+            None => self.arm_timer(id.slot, now),
+        }
+        if self.is_shutting_down {
+            self.refuse(id, Reason::Server);
+        }
+    }
+
+    /// Shares the settings with the stream that was opened last, if they are equal.
+    fn share(&mut self, settings: Settings) -> Arc<Settings> {
+        match &self.last_settings {
+            Some(shared) if **shared == settings => Arc::clone(shared),
+            _ => Arc::clone(self.last_settings.insert(Arc::new(settings))),
+        }
+    }
+
+    /// Gives a stream its socket. The socket is closed if the stream has ended.
+    pub(super) fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
+        match self.entry_and_io(id) {
+            None => self.io.close(socket),
+            Some((entry, io)) => {
+                let registered = io.register(&socket, id);
+                entry.socket = Some(socket);
+                entry.deadline = None;
+                if registered.is_err() {
+                    // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
+                    self.refuse(id, Reason::Error);
+                }
+                self.queue(id.slot);
+                self.arm_timer(id.slot, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading what clients send, to see that they leave.
+//!
+//! Nothing that a client sends after its request means anything, so all of it is discarded.
+
+use super::socket_errors::{is_memory, reason_of};
+use super::{Io, Reactor, Ready, StreamId};
+use crate::stream::Reason;
+use std::io::ErrorKind;
+use std::time::Instant;
+
+impl<I: Io> Reactor<I> {
+    /// The most reads in a row for one stream.
+    const READS: usize = 4;
+    /// A client that sends more than this after its request is no event source, and is disconnected.
+    const INPUT_BYTES: u32 = 1 << 20;
+
+    /// Reads from a socket or goes on sending to it, as it is ready.
+    pub fn ready(&mut self, id: StreamId, ready: Ready, now: Instant) {
+        if ready.readable || ready.left {
+            self.read(id, ready.left);
+        }
+        if ready.writable {
+            self.unblock(id);
+        }
+        self.arm_timer(id.slot, now);
+    }
+
+    /// Discards what the client has sent, and ends the stream if the client has left.
+    fn read(&mut self, id: StreamId, has_left: bool) {
+        for _ in 0..Self::READS {
+            let (entry, io) = match self.entry_and_io(id) {
+                Some(both) => both,
+                None => return,
+            };
+            match entry.socket.as_ref().map_or(Ok(0), |socket| io.discard_input(socket)) {
+                Ok(0) => return self.fail(id, Reason::Client),
+                Ok(bytes) => entry.input_bytes += bytes as u32,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_memory(&error) => break,
+                Err(error) => return self.fail(id, reason_of(&error)),
+            }
+            if entry.input_bytes > Self::INPUT_BYTES {
+                return self.fail(id, Reason::Error);
+            }
+        }
+        if has_left {
+            self.fail(id, Reason::Client);
+        }
+    }
+
+    /// Discards everything the client has sent, up to a limit for a client that goes on sending.
+    pub(super) fn discard_input(io: &mut I, socket: &I::Socket) {
+        let mut input_bytes = 0;
+        while let Ok(bytes @ 1..) = io.discard_input(socket) {
+            input_bytes += bytes as u32;
+            if input_bytes > Self::INPUT_BYTES {
+                break;
+            }
+        }
+    }
+}

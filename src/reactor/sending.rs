@@ -1,0 +1,224 @@
+//! Sending to one stream: its own buffer and the log, as one gathered write.
+
+use super::entry::Deadline;
+use super::log_source::{LogSource, LogState};
+use super::socket_errors::{is_memory, reason_of};
+use super::{Answer, Io, Reactor, StreamId};
+use crate::hub::Gathered;
+use crate::stream::{Reason, Stream};
+use std::io::{self, ErrorKind, IoSlice};
+use std::time::{Duration, Instant};
+
+/// The most blocks in one write.
+pub(super) const GATHERED: usize = 256;
+
+/// The result of sending to one stream.
+enum Progress {
+    /// The stream has ended: everything is sent.
+    Done,
+    /// The stream has to end: the log has evicted entries that it was still to be sent.
+    Overtaken,
+    /// More can be sent at once, but other streams have their turn first.
+    MoreToSend,
+    /// More can be sent that other streams have been sent before.
+    Lagging,
+    /// Nothing is left to send.
+    Nothing,
+    /// The socket takes nothing more for now.
+    Stalled,
+}
+
+impl<I: Io> Reactor<I> {
+    /// The most writes in a row for one stream.
+    const CALLS: usize = 4;
+    /// How long to wait when the system has no memory for a write.
+    const RETRY: Duration = Duration::from_millis(50);
+
+    /// Sends to one stream, and does what follows from the result.
+    pub(super) fn flush_stream(&mut self, slot: u32, now: Instant) {
+        let id = match self.entries.get_mut(slot as usize) {
+            Some(Some(entry)) => {
+                entry.is_queued = false;
+                StreamId { slot, serial: entry.serial }
+            }
+            _ => return,
+        };
+        match self.send(id, now) {
+            Ok(Progress::Done) => self.complete(id, now),
+            Ok(Progress::Overtaken) => self.fail(id, Reason::Slow),
+            Ok(Progress::MoreToSend) => self.queue(slot),
+            Ok(Progress::Lagging) => self.queue_lagging(slot),
+            Ok(Progress::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
+            Ok(Progress::Stalled) => self.block(id, now),
+            Err(error) if is_memory(&error) => {
+                if let Some(entry) = self.entry(id) {
+                    entry.stream.set_stalled(now);
+                    entry.is_blocked = true;
+                    entry.deadline = Some(now + Self::RETRY);
+                    entry.deadline_kind = Deadline::Retry;
+                }
+                self.arm_timer(slot, now);
+            }
+            Err(error) => self.fail(id, reason_of(&error)),
+        }
+    }
+
+    fn send(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
+        let Self { entries, io, answers, hubs, .. } = self;
+        let entry = match entries.get_mut(id.slot as usize) {
+            Some(Some(entry)) if !entry.has_ended => entry,
+            _ => return Ok(Progress::Nothing),
+        };
+        let socket = match &entry.socket {
+            Some(socket) => socket,
+            None => return Ok(Progress::Nothing),
+        };
+        let log = LogSource::new(hubs, &mut entry.subscription);
+        let (stream, owes_final_chunk) = (&mut entry.stream, &mut entry.owes_final_chunk);
+        let is_blocked = entry.is_blocked;
+        let mut sender = Sender { io, socket, stream, log, owes_final_chunk, is_blocked, id, now, answers };
+        for _ in 0..Self::CALLS {
+            if let Some(progress) = sender.send_once()? {
+                return Ok(progress);
+            }
+        }
+        Ok(Progress::MoreToSend)
+    }
+
+    /// Waits until the socket is writable.
+    fn block(&mut self, id: StreamId, now: Instant) {
+        if let Some((entry, io)) = self.entry_and_io(id) {
+            entry.stream.set_stalled(now);
+            let watched = entry.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
+            entry.is_blocked = true;
+            if watched.is_err() {
+                return self.fail(id, Reason::Error);
+            }
+            self.answers.push(Answer::Stalled { stream: id });
+        }
+        self.arm_timer(id.slot, now);
+    }
+
+    /// Goes on sending: the socket is writable.
+    pub(super) fn unblock(&mut self, id: StreamId) {
+        if let Some((entry, io)) = self.entry_and_io(id) {
+            entry.is_blocked = false;
+            let unwatched = entry.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, false));
+            if unwatched.is_err() {
+                return self.fail(id, Reason::Error);
+            }
+            self.queue_lagging(id.slot);
+        }
+    }
+}
+
+/// One stream while it is sent something.
+struct Sender<'a, I: Io> {
+    io: &'a mut I,
+    socket: &'a I::Socket,
+    stream: &'a mut Stream,
+    log: LogSource<'a>,
+    owes_final_chunk: &'a mut bool,
+    is_blocked: bool,
+    id: StreamId,
+    now: Instant,
+    answers: &'a mut Vec<Answer>,
+}
+
+impl<I: Io> Sender<'_, I> {
+    /// Makes one write. Returns None if another should follow at once.
+    fn send_once(&mut self) -> io::Result<Option<Progress>> {
+        let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.answers);
+        if self.is_blocked {
+            return Ok(Some(if state == LogState::Overtaken { Progress::Overtaken } else { Progress::Nothing }));
+        }
+        self.buffer_final_chunk();
+        let mut blocks = [IoSlice::new(&[]); GATHERED];
+        let batch = Batch::gather(self.stream, &self.log, state, &mut blocks);
+        let bytes = match batch.blocks {
+            0 if state == LogState::Overtaken => return Ok(Some(Progress::Overtaken)),
+            0 => 0,
+            count => match self.io.send(self.socket, &blocks[..count]) {
+                Ok(bytes) => bytes,
+                Err(_) if state == LogState::Overtaken => return Ok(Some(Progress::Overtaken)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Progress::Stalled)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        let (is_all, is_last, is_lagging) = (bytes == batch.bytes, batch.is_last, batch.is_lagging);
+        self.advance(bytes, is_all, batch.gathered);
+        if state == LogState::Overtaken {
+            return Ok(Some(Progress::Overtaken)); // the stream's own buffer was sent as far as the socket takes it
+        }
+        if !is_all {
+            return Ok(Some(Progress::Stalled)); // the kernel has taken as much as it had room for
+        }
+        if !is_last {
+            return Ok(Some(Progress::Lagging).filter(|_| is_lagging));
+        }
+        self.log.drop_if_finished();
+        if self.log.is_over() && *self.owes_final_chunk {
+            return Ok(None);
+        }
+        let is_done = self.log.is_over() && self.stream.is_done();
+        Ok(Some(if is_done { Progress::Done } else { Progress::Nothing }))
+    }
+
+    /// Buffers the last chunk of an ending response when everything from the log is sent or buffered.
+    fn buffer_final_chunk(&mut self) {
+        if self.log.is_over() && std::mem::take(self.owes_final_chunk) {
+            let end = self.stream.settings().framing.end();
+            self.answers.push(Answer::Buffered { stream: self.id, bytes: end.len() });
+            self.stream.push_non_event(end);
+        }
+    }
+
+    /// Removes what the kernel has taken from the stream's own buffer, and moves its cursor past the rest.
+    fn advance(&mut self, bytes: usize, is_all: bool, gathered: Option<Gathered>) {
+        if let Some(since) = self.stream.stalled_since() {
+            self.answers.push(Answer::Unstalled { stalled_for: self.now.saturating_duration_since(since) });
+        }
+        let log_bytes = bytes.saturating_sub(self.stream.buffered_bytes());
+        let own_events = self.stream.advance(bytes, self.now);
+        let taken = self.log.advance(self.stream, gathered, log_bytes, is_all);
+        if bytes > 0 {
+            let events = own_events + taken.events;
+            self.answers.push(Answer::Sent { stream: self.id, bytes, events, log_bytes: taken.bytes });
+        }
+    }
+}
+
+/// What one write offers to the kernel.
+struct Batch {
+    blocks: usize,
+    bytes: usize,
+    /// What of it comes from the log.
+    gathered: Option<Gathered>,
+    /// Whether nothing is left to send after it.
+    is_last: bool,
+    /// Whether other streams have been sent some of it before.
+    is_lagging: bool,
+}
+
+impl Batch {
+    fn gather<'b>(
+        stream: &'b Stream,
+        log: &'b LogSource<'_>,
+        state: LogState,
+        blocks: &mut [IoSlice<'b>; GATHERED],
+    ) -> Self {
+        let own = stream.gather(blocks);
+        let log_blocks = if state == LogState::Open { &mut blocks[own..] } else { &mut [] };
+        let gathered = log.gather(stream.settings().framing, log_blocks);
+        let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
+        let is_log_end = gathered.as_ref().map_or(true, |gathered| gathered.is_end);
+        Self {
+            blocks: count,
+            bytes: blocks[..count].iter().map(|block| block.len()).sum(),
+            is_last: state != LogState::Later && count < GATHERED && is_log_end,
+            is_lagging: state == LogState::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_lagging),
+            gathered,
+        }
+    }
+}
