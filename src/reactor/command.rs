@@ -33,7 +33,7 @@ pub enum Command {
         /// How the stream begins. In a box, so that the many small commands are not as large as this one.
         beginning: Box<Beginning>,
     },
-    /// Tells a client to reconnect later, and ends its stream: the process has as many streams as it may have.
+    /// Sends a client a reconnection time and ends its stream: the process has as many streams as it may have.
     Refuse {
         /// A stream that was opened.
         stream: StreamId,
@@ -59,8 +59,8 @@ pub enum Command {
         /// What becomes of the buffer and the connection.
         ending: Ending,
     },
-    /// Releases the state that a stream shares with its handles: the last handle was dropped, and nobody asks for the
-    /// stream's end. The reactor ignores this command; its event loop holds the state.
+    /// Releases the state that a stream shares with its handles: a handle was dropped, and nobody asks for the stream's
+    /// end. The reactor ignores this command; its event loop holds the state.
     ReleaseState {
         /// The stream.
         stream: StreamId,
@@ -113,8 +113,8 @@ pub enum Command {
         /// The channel whose subscribers are counted.
         channel: Box<[u8]>,
     },
-    /// Drains a hub: ends its streams one by one, each after its client was told to reconnect at a time of its own. A
-    /// stream that subscribes later ends at once.
+    /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
+    /// subscribes later ends at once.
     Drain {
         /// The hub.
         hub: HubId,
@@ -122,12 +122,12 @@ pub enum Command {
         within: Duration,
     },
     /// Closes a hub to which nobody publishes any more. Its streams end after they have been sent everything, and each
-    /// client is told to reconnect at a time of its own.
+    /// client is sent a reconnection time of its own.
     CloseHub {
         /// The hub.
         hub: HubId,
     },
-    /// Shuts down with the process: tells every client to reconnect at a time of its own, and ends the streams one by one.
+    /// Shuts down with the process: sends each client a reconnection time of its own, and ends the streams one by one.
     /// [`Answer::ShutdownComplete`] follows.
     ShutDown {
         /// What is not sent within this time is lost.

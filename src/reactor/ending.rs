@@ -2,7 +2,7 @@
 //!
 //! - [`end`](Reactor::end) ends a stream in the way that a command asks for.
 //! - [`give_up`](Reactor::give_up) ends the stream of a slow client after a last attempt to send.
-//! - [`refuse`](Reactor::refuse) tells the client when to reconnect before it ends the stream.
+//! - [`refuse`](Reactor::refuse) sends the client a reconnection time before it ends the stream.
 //! - [`complete`](Reactor::complete) follows when everything is sent, [`fail`](Reactor::fail) when something is lost.
 //! - [`close`](Reactor::close) closes the socket and frees the slot.
 
@@ -47,14 +47,14 @@ impl<I: Io> Reactor<I> {
                 break;
             }
         }
-        // With unread input in the socket, closing it would make the kernel discard what it has taken.
+        // If the socket were closed with unread input, the kernel would discard what it has taken but not sent.
         if let Some((Entry { socket: Some(socket), has_ended: false, .. }, io)) = self.entry_and_io(id) {
             Self::discard_input(io, socket);
         }
         self.end(id, Reason::Slow, Ending::Discard);
     }
 
-    /// Ends a stream that the process does not serve any longer, and tells its client when to reconnect.
+    /// Ends a stream that the process no longer serves, and sends its client a reconnection time.
     pub(super) fn refuse(&mut self, id: StreamId, reason: Reason) {
         if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
             return self.end(id, reason, Ending::HandOver);
@@ -63,9 +63,9 @@ impl<I: Io> Reactor<I> {
         self.end(id, reason, Ending::Flush);
     }
 
-    /// Ends a stream whose buffer is empty. The socket stays open until the client closes its side, or for a time: if it
-    /// were closed with unread input, the kernel would reset the connection and discard what is under way. If few
-    /// descriptors are free it is closed at once, after the input that is there by then was read.
+    /// Ends a stream whose buffer is empty. The socket lingers until the client closes its side, or for a time: if it were
+    /// closed with unread input, the kernel would reset the connection and discard unacknowledged bytes. If few descriptors
+    /// are free, the input that has arrived is read, and the socket is closed at once.
     pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
         if let Some((entry, io)) = self.entry_and_io(id) {
             let reason = entry.stream.ending().unwrap_or(Reason::Application);

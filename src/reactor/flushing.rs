@@ -10,7 +10,7 @@ use std::time::Instant;
 impl<I: Io> Reactor<I> {
     /// The most calls a turn for lagging streams, so that they do not delay the streams that keep up for long.
     const LAGGING_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
-    /// A call for a stream that merges so many logs more counts as one call more.
+    /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
 
     /// Sends what is buffered and what was published, then evicts from the logs.
@@ -24,7 +24,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Sends what was published, and evicts, before something depends on the state of the hub's log.
+    /// Sends and evicts before a command whose result depends on the hub's log.
     pub(super) fn flush_hub(&mut self, hub: HubId, now: Instant) {
         if self.hubs.get(hub).map_or(false, Hub::has_grown) || self.is_eviction_held(now) {
             self.flush_queued(now);
@@ -44,7 +44,7 @@ impl<I: Io> Reactor<I> {
             // Streams that were queued again went into a new vector. Mostly there are none.
             queued.append(&mut self.send_queue);
             self.send_queue = queued;
-            // Before eviction a client that reads on is sent everything: a burst does not make it slow.
+            // A client that goes on reading is sent everything before eviction, so that a burst does not make it slow.
             let may_evict = |reactor: &Self| reactor.send_queue.is_empty() || !reactor.hubs.have_grown();
             if may_evict(self) {
                 self.flush_lagging(now); // this may queue streams that have caught up

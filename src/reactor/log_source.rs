@@ -2,7 +2,7 @@
 //!
 //! A stream has two sources. Its own buffer comes first, the log second. Sending from the log takes three steps:
 //!
-//! 1. [`catch_up`](LogSource::catch_up) handles a log that has evicted events which the stream was still to be sent.
+//! 1. [`catch_up`](LogSource::catch_up) checks whether the log has evicted events which the stream was still to be sent.
 //! 2. [`gather`](LogSource::gather) puts the next events into the blocks of one write.
 //! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
 
@@ -54,7 +54,7 @@ impl<'a> LogSource<'a> {
         Self { hub, subscription }
     }
 
-    /// Returns true if the stream has no subscription, or none any more.
+    /// Returns true if the stream has no subscription.
     pub(super) fn is_over(&self) -> bool {
         self.subscription.is_none()
     }
@@ -63,8 +63,9 @@ impl<'a> LogSource<'a> {
         Some((self.hub.as_deref_mut()?, &mut self.subscription.as_deref_mut()?.cursor))
     }
 
-    /// Handles a log that may have evicted events which the stream was still to be sent, and buffers what tells the
-    /// client so. A stream whose socket is blocked is told nothing.
+    /// Checks whether the log has evicted events which the stream was still to be sent, and buffers the notices for its
+    /// client. If the socket is blocked, the notices come later, except that a hub that disconnects slow clients does so at
+    /// once.
     pub(super) fn catch_up(
         &mut self,
         id: StreamId,

@@ -2,7 +2,7 @@
 //!
 //! A [`Reactor`] makes no system call and reads no clock: an [`Io`] makes the calls, and each method is given the time.
 //! It holds no lock and starts no thread. It takes [`Command`]s and gives [`Answer`]s, both plain data. The
-//! [runtime](crate::runtime) runs it in a thread beside the interpreter.
+//! `runtime` module runs it in a thread beside the interpreter.
 //!
 //! The files, in the order in which an event travels:
 //!

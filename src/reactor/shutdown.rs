@@ -1,7 +1,7 @@
 //! Ending many streams: draining a hub, and shutting down with the process.
 //!
-//! Each client is told to reconnect after a random time of its own, and the ends are spread over time, so that the clients
-//! do not all reconnect at once.
+//! Each client is sent a random reconnection time (`retry`), and the ends are spread over time, so that the clients do not
+//! all reconnect at once.
 
 use super::{Ending, HubId, Io, Reactor, StreamId};
 use crate::stream::{after, Reason};
@@ -43,7 +43,7 @@ impl<I: Io> Reactor<I> {
     /// The most streams that one turn ends because their hub is drained.
     const ENDS_PER_TURN: usize = 64;
 
-    /// Tells a client when to reconnect: after a random time between one and two times the stream's
+    /// Sends a client a random reconnection time between one and two times the stream's
     /// [`retry`](crate::stream::Settings::retry).
     pub(super) fn send_retry(&mut self, id: StreamId) {
         if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
@@ -79,7 +79,7 @@ impl<I: Io> Reactor<I> {
         self.drains = drains;
     }
 
-    /// Shuts down: tells every client when to reconnect, and ends all streams one by one. A second call can only shorten
+    /// Shuts down: sends each client a reconnection time, and ends all streams one by one. A second call can only shorten
     /// the time.
     pub(super) fn shut_down(&mut self, within: Duration, now: Instant) {
         if let Some(shutdown) = &mut self.shutdown {
