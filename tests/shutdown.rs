@@ -1,4 +1,5 @@
-//! The shutdown of a process that holds streams. The reactor does not start again afterwards, so this file has one test.
+//! The shutdown of a process that holds streams. The reactor does not start again afterwards, so this file has one
+//! test.
 #![cfg(target_os = "linux")]
 
 mod client;

@@ -1,7 +1,7 @@
 //! Models of the threads that meet at the reactor.
 //!
-//! [loom](https://docs.rs/loom) runs each model with every interleaving of its threads, and with every value that the memory
-//! model lets a load return. A lost wake-up shows as a deadlock.
+//! [loom](https://docs.rs/loom) runs each model with every interleaving of its threads, and with every value that the
+//! memory model lets a load return. A lost wake-up shows as a deadlock.
 //!
 //! `waker.rs`, `notifier.rs` and `sync.rs` are the reactor's own files. The models add as little of
 //! `src/runtime/event_loop.rs` as they need: a queue, and an epoll set with the waker's descriptor and one socket. The

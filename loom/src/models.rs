@@ -61,8 +61,8 @@ impl Epoll {
         self.changed.notify_one();
     }
 
-    /// Returns whether the descriptor is raised and whether the client has left. If the reactor may sleep, waits until one of
-    /// them is true.
+    /// Returns whether the descriptor is raised and whether the client has left. If the reactor may sleep, waits until
+    /// one of them is true.
     fn wait(&self, may_sleep: bool) -> (bool, bool) {
         let mut ready = self.ready.lock().unwrap();
         while may_sleep && !ready.is_raised && !ready.has_left {
@@ -102,8 +102,8 @@ impl Reactor {
         }
     }
 
-    /// Does the same as `EventLoop::run_turns`, but takes at most one command of each lane a turn. Returns when it has taken
-    /// `until_taken` commands and, if `until_left` is true, seen the client leave.
+    /// Does the same as `EventLoop::run_turns`, but takes at most one command of each lane a turn. Returns when it has
+    /// taken `until_taken` commands and, if `until_left` is true, seen the client leave.
     fn run(&self, until_taken: usize, until_left: bool) -> Vec<Vec<usize>> {
         let mut taken = vec![0; self.lanes.len()];
         let mut commands = vec![Vec::new(); self.lanes.len()];
@@ -130,8 +130,8 @@ impl Reactor {
     }
 }
 
-/// Checks a model of three threads with a bound on preemptions, for all interleavings would be too many. Mistakes show with
-/// a few preemptions (loom's manual: two or three). `LOOM_MAX_PREEMPTIONS=4` takes half a minute.
+/// Checks a model of three threads with a bound on preemptions, for all interleavings would be too many. Mistakes show
+/// with a few preemptions (loom's manual: two or three). `LOOM_MAX_PREEMPTIONS=4` takes half a minute.
 fn model_of_three(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
@@ -229,8 +229,8 @@ fn all_waiting_threads_are_woken_by_one_notification() {
     });
 }
 
-/// The model of `ReactorHandle::send` and `ReactorHandle::mark_dead`: a command that the reactor does not find in its last
-/// look into the queue is found by its sender.
+/// The model of `ReactorHandle::send` and `ReactorHandle::mark_dead`: a command that the reactor does not find in its
+/// last look into the queue is found by its sender.
 #[test]
 fn a_command_sent_while_the_reactor_dies_is_counted_as_lost_once() {
     loom::model(|| {

@@ -88,8 +88,8 @@ impl EventLoop {
         self.fail();
     }
 
-    /// Runs until the kernel no longer lets the thread wait. Each turn lies between two forks, so a child finds the sockets
-    /// and the states of their streams in step.
+    /// Runs until the kernel no longer lets the thread wait. Each turn lies between two forks, so a child finds the
+    /// sockets and the states of their streams in step.
     fn run_turns(&mut self) {
         loop {
             let turn = between_forks();
@@ -132,7 +132,8 @@ impl EventLoop {
             socket = attached;
             match command {
                 Command::Open { stream, .. } => self.streams.insert(stream, state),
-                // The stream has ended before its socket came. The reactor closes the socket, and its number may be reused.
+                // The stream has ended before its socket came. The reactor closes the socket, and its number may be
+                // reused.
                 Command::Attach { stream } if self.streams.get(stream).is_none() => state.clear_socket(),
                 _ => {}
             }

@@ -2,9 +2,9 @@
 //!
 //! # Problem
 //!
-//! A thread may wait until the reactor has made a condition true: there is room in a stream's buffer, a stream has ended, an
-//! answer has arrived. The reactor changes such state in almost every turn, and hardly ever does a thread wait. A
-//! notification must therefore cost next to nothing while no thread waits: no lock and no system call.
+//! A thread may wait until the reactor has made a condition true: there is room in a stream's buffer, a stream has
+//! ended, an answer has arrived. The reactor changes such state in almost every turn, and hardly ever does a thread
+//! wait. A notification must therefore cost next to nothing while no thread waits: no lock and no system call.
 //!
 //! # Protocol
 //!
@@ -16,16 +16,16 @@
 //!
 //! # Memory ordering
 //!
-//! As in [`waker`](super::waker), each side writes first and then reads what the other side writes, and the sequentially
-//! consistent fences have one total order:
+//! As in [`waker`](super::waker), each side writes first and then reads what the other side writes, and the
+//! sequentially consistent fences have one total order:
 //!
 //! - The thread's fence is first: the reactor reads that there is a waiter, and notifies.
 //! - The reactor's fence is first: the condition sees the change, and the thread does not sleep.
 //!
-//! That leaves the time between evaluating the condition and sleeping, in which a notification would find nobody asleep.
-//! The thread holds the mutex from before step 3 until the condition variable has put it to sleep, and the reactor takes the
-//! mutex once before it notifies. So it notifies either a thread that sleeps or one that has not evaluated the condition yet.
-//! No wake-up is lost.
+//! That leaves the time between evaluating the condition and sleeping, in which a notification would find nobody
+//! asleep. The thread holds the mutex from before step 3 until the condition variable has put it to sleep, and the
+//! reactor takes the mutex once before it notifies. So it notifies either a thread that sleeps or one that has not
+//! evaluated the condition yet. No wake-up is lost.
 //!
 //! `waiters` is accessed relaxed, for no data is published by it. The condition reads its state with the ordering that
 //! the state needs.

@@ -1,7 +1,7 @@
 //! The reactor of this process: its start, what a fork does to it, and the shutdown at exit.
 //!
-//! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or drops
-//! what its parent's reactor held, for a thread that does not exist in the child may have held the locks.
+//! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
+//! drops what its parent's reactor held, for a thread that does not exist in the child may have held the locks.
 
 use super::error::Error;
 use super::event_loop::EventLoop;
@@ -169,8 +169,8 @@ pub fn linger(time: Duration) {
     LINGER.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
 }
 
-/// Ends all streams, for this process ends. Each client is told to reconnect after a random time, buffered bytes are sent,
-/// and what is not sent within the time of [`linger`] is lost. No stream is opened afterwards.
+/// Ends all streams, for this process ends. Each client is told to reconnect after a random time, buffered bytes are
+/// sent, and what is not sent within the time of [`linger`] is lost. No stream is opened afterwards.
 pub fn shutdown() {
     shut_down(lock(&PROCESS));
 }
@@ -188,8 +188,8 @@ fn shut_down(mut process: MutexGuard<'_, Process>) {
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
 
-/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a thread
-/// holds the lock at that moment, nothing is done, for waiting could be a deadlock.
+/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a
+/// thread holds the lock at that moment, nothing is done, for waiting could be a deadlock.
 extern "C" fn at_exit() {
     let _ = std::panic::catch_unwind(|| {
         if let Ok(process) = PROCESS.try_lock() {
@@ -208,7 +208,8 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
     last_reactor()?.ends.take(interpreter)
 }
 
-/// Returns a descriptor that is readable while [`take_ended`] has an end to return. A forked child has another descriptor.
+/// Returns a descriptor that is readable while [`take_ended`] has an end to return. A forked child has another
+/// descriptor.
 ///
 /// # Errors
 ///

@@ -37,7 +37,8 @@ struct Inner {
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// The key for compaction: a later event with the same key replaces this one. If it is empty, the channel is the key.
+    /// The key for compaction: a later event with the same key replaces this one. If it is empty, the channel is the
+    /// key.
     pub key: &'a [u8],
     /// The event's id, if the application gives it one.
     pub id: Option<&'a [u8]>,
@@ -92,8 +93,8 @@ impl Publisher {
         HubRegistration { reactor, hub, epoch, last_seq: 0 }
     }
 
-    /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards. Waits
-    /// while too many bytes are queued for the reactor, never for a client.
+    /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
+    /// Waits while too many bytes are queued for the reactor, never for a client.
     ///
     /// # Errors
     ///
@@ -169,8 +170,8 @@ impl Publisher {
         reactor.ask(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
-    /// Drains the hub: ends its streams one after the other within a time, and later ones at once. Their clients are told to
-    /// reconnect.
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Their clients are
+    /// told to reconnect.
     ///
     /// # Errors
     ///

@@ -39,7 +39,8 @@ struct Slots {
     used: u32,
 }
 
-/// The serial numbers given so far. A forked child continues the sequence, for it may keep the ids of its parent's streams.
+/// The serial numbers given so far. A forked child continues the sequence, for it may keep the ids of its parent's
+/// streams.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
 
 /// The number of the waker's descriptor in the epoll set. No stream has it, for [`next_serial`] never returns 0.
@@ -80,8 +81,8 @@ pub(super) struct ReactorHandle {
 }
 
 impl ReactorHandle {
-    /// How many bytes of events may be in the queue. The reactor takes commands quickly, for it never waits for a client;
-    /// a producer that is faster waits for the reactor.
+    /// How many bytes of events may be in the queue. The reactor takes commands quickly, for it never waits for a
+    /// client; a producer that is faster waits for the reactor.
     const MAX_QUEUED_BYTES: u64 = 64 << 20;
 
     /// # Errors
@@ -122,8 +123,8 @@ impl ReactorHandle {
         self.queue.clone()
     }
 
-    /// Sends a command that carries `bytes` bytes. Waits while too many bytes are queued. If the reactor has died, the command
-    /// counts as lost.
+    /// Sends a command that carries `bytes` bytes. Waits while too many bytes are queued. If the reactor has died, the
+    /// command counts as lost.
     pub(super) fn send(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -138,8 +139,8 @@ impl ReactorHandle {
         if self.waker.wake() {
             self.signal.raise();
         }
-        // The waker has a fence after the command was queued, and `mark_dead` has one before the reactor's last look into the
-        // queue. So either the reactor finds the command there, or this thread sees that the reactor has died.
+        // The waker has a fence after the command was queued, and `mark_dead` has one before the reactor's last look
+        // into the queue. So either the reactor finds the command there, or this thread sees that the reactor has died.
         if self.is_dead() {
             self.discard_queue();
         }
@@ -156,8 +157,8 @@ impl ReactorHandle {
         accepted.saturating_sub(self.counts.consumed.load(Ordering::Relaxed))
     }
 
-    /// Asks for the counters of a hub and the number of a channel's subscribers. Returns nothing if the reactor does not
-    /// answer in time.
+    /// Asks for the counters of a hub and the number of a channel's subscribers. Returns nothing if the reactor does
+    /// not answer in time.
     pub(super) fn ask(&self, hub: HubId, channel: &[u8], timeout: Duration) -> Option<(hub::Counts, usize)> {
         let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
         lock(&self.count_requests).insert(request_id, None);
@@ -174,8 +175,8 @@ impl ReactorHandle {
         }
     }
 
-    /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of each
-    /// change.
+    /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
+    /// each change.
     pub(super) fn wait(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
         self.notifier.wait(after(Instant::now(), timeout), condition)
     }
@@ -214,8 +215,8 @@ impl ReactorHandle {
         }
     }
 
-    /// Counts a command that the dead reactor has not taken as lost, and closes its socket. Ends a stream that the reactor has
-    /// never seen.
+    /// Counts a command that the dead reactor has not taken as lost, and closes its socket. Ends a stream that the
+    /// reactor has never seen.
     fn discard(&self, QueuedCommand { command, attachment }: QueuedCommand) {
         match &command {
             Command::Push { .. } => self.count_lost(1, command.bytes()),
@@ -285,7 +286,8 @@ impl ReactorHandle {
         self.hubs.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns a shared copy of the settings. Most streams have the same settings as the stream before; those share one copy.
+    /// Returns a shared copy of the settings. Most streams have the same settings as the stream before; those share one
+    /// copy.
     pub(super) fn share_settings(&self, settings: Settings) -> Arc<Settings> {
         let mut last = lock(&self.settings);
         match &*last {

@@ -1,7 +1,8 @@
 //! The descriptors that stay free for the application and its server.
 //!
-//! A stream that took the last descriptors of its process would take them from code that accepts connections, reads files or
-//! talks to a database. So streams are refused where few descriptors are left, and ended sockets do not linger.
+//! A stream that took the last descriptors of its process would take them from code that accepts connections, reads
+//! files or talks to a database. So streams are refused where few descriptors are left, and ended sockets do not
+//! linger.
 
 use crate::sys::descriptor;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,8 +17,8 @@ fn size(limit: usize) -> usize {
     (limit / 8).min(128)
 }
 
-/// Returns true if few descriptors are left for one more stream. Does not count them for each stream while many are left.
-/// Where the system does not say how many descriptors are open, `sockets` returns how many the streams have.
+/// Returns true if few descriptors are left for one more stream. Does not count them for each stream while many are
+/// left. Where the system does not say how many descriptors are open, `sockets` returns how many the streams have.
 pub fn is_getting_short(sockets: impl FnOnce() -> usize) -> bool {
     let one_less = |streams: usize| streams.checked_sub(1);
     if STREAMS_UNTIL_COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {

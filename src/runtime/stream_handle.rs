@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a client
-/// that never reads. All other bytes are buffered in the stream, where they are limited and counted.
+/// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a
+/// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
@@ -83,8 +83,8 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
-    /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is told to
-    /// reconnect later, and the returned handle is that of a stream that is ending.
+    /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is told
+    /// to reconnect later, and the returned handle is that of a stream that is ending.
     ///
     /// # Errors
     ///
@@ -130,8 +130,8 @@ impl StreamHandle {
         }
     }
 
-    /// If few descriptors are left, waits until the reactor has closed the socket of this refused stream. Otherwise many refused
-    /// streams that are still open could use up the descriptors.
+    /// If few descriptors are left, waits until the reactor has closed the socket of this refused stream. Otherwise
+    /// many refused streams that are still open could use up the descriptors.
     fn wait_if_short(&self) {
         if reserve::is_short() && !self.is_open() {
             self.reactor.wait(REACTOR_TIMEOUT, || !self.state.has_socket() || self.reactor.is_dead());
@@ -201,8 +201,9 @@ impl StreamHandle {
         !self.settings.drop_oldest && self.state.is_attached()
     }
 
-    /// Returns true if there is room for `bytes` bytes after the reactor has tried to send what is buffered. A burst that fills
-    /// the buffer does not mean that the client is slow. This waits for the reactor, which is quick, and never for the client.
+    /// Returns true if there is room for `bytes` bytes after the reactor has tried to send what is buffered. A burst
+    /// that fills the buffer does not mean that the client is slow. This waits for the reactor, which is quick, and
+    /// never for the client.
     fn has_room_after_send(&self, bytes: usize) -> bool {
         let has_room = || self.state.has_room(bytes, self.settings.max_buffered);
         self.reactor.wait(REACTOR_TIMEOUT, || has_room() || self.state.is_blocked_by_client() || !self.is_open());
@@ -219,8 +220,8 @@ impl StreamHandle {
         }
     }
 
-    /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its handles.
-    /// Returns false if it has ended or belongs to another process.
+    /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
+    /// handles. Returns false if it has ended or belongs to another process.
     ///
     /// # Errors
     ///
@@ -263,8 +264,8 @@ impl StreamHandle {
         }
     }
 
-    /// Unsubscribes the stream from topics of a hub. Without topics, unsubscribes it from all, and it belongs to the application
-    /// again.
+    /// Unsubscribes the stream from topics of a hub. Without topics, unsubscribes it from all, and it belongs to the
+    /// application again.
     pub(super) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
         if self.state.belongs_to(hub) && self.generation == generation() {
             if topics.is_none() {
@@ -274,7 +275,8 @@ impl StreamHandle {
         }
     }
 
-    /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client receives.
+    /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
+    /// receives.
     pub fn is_subscribed(&self) -> bool {
         self.state.has_hub()
     }
@@ -299,7 +301,8 @@ impl StreamHandle {
     }
 
     /// Called when the application no longer holds the stream. The stream ends if it [ends with its
-    /// handle](Opening::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue it.
+    /// handle](Opening::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
+    /// it.
     pub fn release(&mut self) {
         // Several threads may release at the same time; one of them is the last.
         let is_last = !std::mem::replace(&mut self.is_released, true) && self.state.remove_handle();
@@ -356,7 +359,8 @@ impl StreamHandle {
         }
     }
 
-    /// Has [`take_ended`](super::take_ended) report the end. If the stream has ended already, returns the reason instead.
+    /// Has [`take_ended`](super::take_ended) report the end. If the stream has ended already, returns the reason
+    /// instead.
     pub fn want_end(&self) -> Option<Reason> {
         if self.reactor.is_dead() {
             return Some(self.state.reason().unwrap_or(Reason::Error));
@@ -364,8 +368,8 @@ impl StreamHandle {
         self.state.want_end()
     }
 
-    /// Makes a stream of the parent process a stream of this child, which has inherited the descriptor. Returns false if that
-    /// is not possible:
+    /// Makes a stream of the parent process a stream of this child, which has inherited the descriptor. Returns false
+    /// if that is not possible:
     ///
     /// - The parent still had events to send at the fork. It sends them later, and they would mix with the child's.
     /// - The stream belongs to a hub of the parent, which may send events at any time.

@@ -14,13 +14,15 @@ pub(super) struct StreamState {
     buffered_bytes: AtomicUsize,
     /// The flags below.
     flags: AtomicU32,
-    /// The number of the socket's descriptor in this process, -1 while there is none. A forked child inherits the descriptor.
+    /// The number of the socket's descriptor in this process, -1 while there is none. A forked child inherits the
+    /// descriptor.
     descriptor: AtomicI32,
     /// The socket's cookie. A child compares it, for it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
     /// How many handles exist that were not released.
     handles: AtomicU32,
-    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none. All threads' handles share it.
+    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none. All threads' handles share
+    /// it.
     hub: AtomicU64,
     /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
@@ -79,13 +81,14 @@ impl StreamState {
         buffered == 0 || buffered.saturating_add(bytes) <= max_bytes
     }
 
-    /// Returns true if the stream has got its socket. Before that the client cannot read, so a full buffer does not mean that
-    /// the client is slow.
+    /// Returns true if the stream has got its socket. Before that the client cannot read, so a full buffer does not
+    /// mean that the client is slow.
     pub(super) fn is_attached(&self) -> bool {
         self.flags.load(Ordering::Acquire) & ATTACHED != 0
     }
 
-    /// Returns true if the buffered bytes wait for the client. Otherwise the reactor may not have tried to send them yet.
+    /// Returns true if the buffered bytes wait for the client. Otherwise the reactor may not have tried to send them
+    /// yet.
     pub(super) fn is_blocked_by_client(&self) -> bool {
         self.flags.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
     }

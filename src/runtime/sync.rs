@@ -1,7 +1,7 @@
 //! Atomics, locks and condition variables: loom's in the models of `loom/`, else the standard library's.
 //!
-//! `waker.rs` and `notifier.rs` use nothing else to synchronise threads, so loom sees every step of them. The loom crate
-//! includes this file too.
+//! `waker.rs` and `notifier.rs` use nothing else to synchronise threads, so loom sees every step of them. The loom
+//! crate includes this file too.
 
 // `loom` is set by loom/build.rs, `tsan` by script/sanitize. Newer compilers warn about names that Cargo.toml does not
 // declare; Rust 1.63 does not know that warning.
@@ -29,8 +29,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks a mutex in a way that the thread sanitizer sees. It misses a lock that the thread had to wait for: that part of
-/// the standard library is compiled without the sanitizer.
+/// Locks a mutex in a way that the thread sanitizer sees. It misses a lock that the thread had to wait for: that part
+/// of the standard library is compiled without the sanitizer.
 #[cfg(tsan)]
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     loop {

@@ -2,9 +2,9 @@
 //!
 //! # Problem
 //!
-//! A producer adds a command to the queue while the reactor's thread works, falls asleep or sleeps in `epoll_wait`. If it
-//! sleeps, the producer has to write to a descriptor that the reactor waits for. A write for each command would cost as much
-//! as sending the event, so producers need to know whether the reactor sleeps. A plain flag is not enough:
+//! A producer adds a command to the queue while the reactor's thread works, falls asleep or sleeps in `epoll_wait`. If
+//! it sleeps, the producer has to write to a descriptor that the reactor waits for. A write for each command would cost
+//! as much as sending the event, so producers need to know whether the reactor sleeps. A plain flag is not enough:
 //!
 //! 1. The reactor finds the queue empty.
 //! 2. A producer adds a command, reads that the reactor is awake, and does not signal.
@@ -22,21 +22,21 @@
 //!
 //! # Memory ordering
 //!
-//! With acquire and release alone both reads could miss both writes: a processor may delay a write until after a later read
-//! of another location (store buffering, which x86 does too). Sequentially consistent fences exclude that. All of them have
-//! one total order, so one of the two fences is first:
+//! With acquire and release alone both reads could miss both writes: a processor may delay a write until after a later
+//! read of another location (store buffering, which x86 does too). Sequentially consistent fences exclude that. All of
+//! them have one total order, so one of the two fences is first:
 //!
 //! - The reactor's fence is first: the producer reads `is_asleep` as set, and signals.
 //! - The producer's fence is first: the reactor sees the command, and does not sleep.
 //!
-//! So no wake-up is lost. Both may happen; then the reactor makes one turn too many. The flag itself is accessed relaxed: no
-//! data is published by it, and the queue synchronises its own contents.
+//! So no wake-up is lost. Both may happen; then the reactor makes one turn too many. The flag itself is accessed
+//! relaxed: no data is published by it, and the queue synchronises its own contents.
 //!
 //! # One signal a sleep
 //!
-//! `wake` swaps the flag, so of many producers one signals. It loads the flag first: while the reactor is awake, no producer
-//! writes to the cache line that all of them read. A signal that arrives after the reactor has woken for another reason is
-//! harmless, for the descriptor stays readable until the reactor has read it.
+//! `wake` swaps the flag, so of many producers one signals. It loads the flag first: while the reactor is awake, no
+//! producer writes to the cache line that all of them read. A signal that arrives after the reactor has woken for
+//! another reason is harmless, for the descriptor stays readable until the reactor has read it.
 //!
 //! `loom/` tries every interleaving of this protocol.
 
@@ -63,8 +63,8 @@ impl Waker {
         self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::Relaxed)
     }
 
-    /// Called by the reactor before it sleeps. Returns true if it may sleep; then a command that is added from here on is
-    /// followed by a signal.
+    /// Called by the reactor before it sleeps. Returns true if it may sleep; then a command that is added from here on
+    /// is followed by a signal.
     pub fn prepare_sleep(&self, queue_is_empty: impl FnOnce() -> bool) -> bool {
         self.is_asleep.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
