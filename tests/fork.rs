@@ -6,7 +6,7 @@ mod client;
 use client::child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, take_ended, Opening, Pushed};
+use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, Opening, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,64 +15,64 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A child inherits the sockets of every test that runs, so one runs at a time.
+/// Has one test run at a time, for a child inherits the sockets of every test that runs.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What this process has at that number.
-fn at(number: RawFd) -> Option<PathBuf> {
+/// Returns the file that a descriptor of this process refers to.
+fn file_at(number: RawFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{number}")).ok()
 }
 
-/// Something of another's at that number, once it is free.
-fn occupy(number: RawFd) -> OwnedFd {
-    eventually("the number is free", || at(number).is_none());
-    let file = File::open("/dev/null").expect("it is there");
+/// Opens `/dev/null` with the number of a descriptor that is about to be closed.
+fn reuse(number: RawFd) -> OwnedFd {
+    eventually("the number is free", || file_at(number).is_none());
+    let file = File::open("/dev/null").expect("/dev/null");
     if file.as_raw_fd() == number {
         return file.into();
     }
-    // SAFETY: the copy is nobody else's.
+    // SAFETY: nothing else owns the copy.
     let copy = unsafe { OwnedFd::from_raw_fd(libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number)) };
     assert_eq!(copy.as_raw_fd(), number, "the number is free");
     copy
 }
 
 #[test]
-fn a_child_goes_on_with_a_stream_that_its_parent_lets_go_of() {
+fn a_child_continues_a_stream_that_its_parent_releases() {
     let _alone = alone();
     let (socket, mut client) = local();
-    let (says, mut hears) = local();
+    let (parent, mut child_side) = local();
     let mut handle = open(opening(socket, settings()));
     assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
-    eventually("it is sent", || handle.waiting_bytes() == 0);
+    eventually("the event is sent", || handle.buffered_bytes() == 0);
     let child = fork(|| {
-        read_until(&mut hears, "gone");
+        read_until(&mut child_side, "released");
         assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
         handle.close(Reason::Application);
-        eventually("the child's has ended", || stats().opened == 1 && stats().open == 0);
+        eventually("the child's stream has ended", || stats().opened == 1 && stats().open == 0);
     });
     let ended = stats().ended;
     drop(handle);
-    eventually("the parent's has ended", || stats().ended != ended);
-    UnixStream::from(says).write_all(b"gone").expect("the child reads");
+    eventually("the parent's stream has ended", || stats().ended != ended);
+    UnixStream::from(parent).write_all(b"released").expect("the child reads");
     assert_eq!(read_to_end(&mut client), "head\ndata: parent\n\ndata: child\n\n");
     child.wait();
 }
 
 #[test]
-fn a_child_that_lets_go_of_a_stream_leaves_it_to_its_parent() {
+fn a_child_that_releases_a_stream_leaves_it_to_its_parent() {
     let _alone = alone();
     let (socket, mut client) = local();
     let number = socket.as_raw_fd();
-    let connection = at(number);
+    let connection = file_at(number);
     let handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     let mut handle = Some(handle);
     fork(|| {
         drop(handle.take());
-        assert_ne!(at(number), connection, "the child has no copy any more");
+        assert_ne!(file_at(number), connection, "the child has closed its copy");
     })
     .wait();
     assert_eq!(handle.as_mut().map(|handle| handle.push(b"data: parent\n\n")), Some(Pushed::Taken));
@@ -81,16 +81,16 @@ fn a_child_that_lets_go_of_a_stream_leaves_it_to_its_parent() {
 }
 
 #[test]
-fn a_child_does_not_go_on_where_its_parent_has_something_to_send() {
+fn a_child_cannot_continue_a_stream_with_unsent_events_of_its_parent() {
     let _alone = alone();
     let (socket, _client) = local();
     let number = socket.as_raw_fd();
-    let connection = at(number);
+    let connection = file_at(number);
     let mut handle = open(opening(socket, Settings { max_buffered: usize::MAX, ..settings() }));
     assert_eq!(handle.push(&[b'x'; 10_000_000]), Pushed::Taken); // more than a socket takes
     fork(|| {
-        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Gone);
-        assert_ne!(at(number), connection, "the child does not keep the connection open");
+        assert_eq!(handle.push(b"data: child\n\n"), Pushed::Ended);
+        assert_ne!(file_at(number), connection, "the child does not keep the connection open");
     })
     .wait();
     assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
@@ -98,69 +98,69 @@ fn a_child_does_not_go_on_where_its_parent_has_something_to_send() {
 }
 
 #[test]
-fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_came_too_late() {
+fn a_child_does_not_close_a_reused_number_of_a_socket_that_came_after_the_end() {
     let _alone = alone();
     let mut handle = open(Opening { ends_with_handle: false, ..opening(None, settings()) });
     handle.end(Reason::Application, Ending::Discard);
-    eventually("it has ended", || handle.want_end().is_some());
+    eventually("the stream has ended", || handle.want_end().is_some());
     let (socket, mut client) = local();
     let number = socket.as_raw_fd();
     handle.attach(socket);
     assert_eq!(read_to_end(&mut client), "", "the socket is closed");
-    let another = occupy(number);
+    let other_file = reuse(number);
     let mut handle = Some(handle);
     fork(|| {
         drop(handle.take());
-        assert_eq!(at(number), Some("/dev/null".into()), "it is another's");
+        assert_eq!(file_at(number), Some("/dev/null".into()), "the other file is still open");
     })
     .wait();
-    drop(another);
+    drop(other_file);
 }
 
 #[test]
-fn a_child_never_closes_what_has_got_the_number_of_a_socket_that_was_closed() {
+fn a_child_does_not_close_a_reused_number_of_a_closed_socket() {
     let _alone = alone();
     let (socket, mut client) = local();
     let number = socket.as_raw_fd();
     let handle = open(Opening { ends_with_handle: false, ..opening(socket, settings()) });
     handle.end(Reason::Application, Ending::Discard);
     assert!("head\n".starts_with(&read_to_end(&mut client)), "the socket is closed");
-    let another = occupy(number);
+    let other_file = reuse(number);
     let mut handle = Some(handle);
     fork(|| {
         drop(handle.take());
-        assert_eq!(at(number), Some("/dev/null".into()), "it is another's");
+        assert_eq!(file_at(number), Some("/dev/null".into()), "the other file is still open");
     })
     .wait();
-    drop(another);
+    drop(other_file);
 }
 
 #[test]
-fn a_stream_that_is_ended_at_once_ends_for_the_client_too_while_a_child_lives() {
+fn a_discarded_stream_ends_for_its_client_while_a_child_has_a_copy_of_the_socket() {
     let _alone = alone();
-    let (says, mut hears) = local();
+    let (parent, mut child_side) = local();
     let (socket, mut client) = local();
     let handle = open(opening(socket, settings()));
     let child = fork(|| {
-        // It knows nothing of the stream, as one whose handler has returned.
-        read_until(&mut hears, "seen");
+        // The child does not use the stream, as after its handler has returned.
+        read_until(&mut child_side, "seen");
     });
     handle.end(Reason::Slow, Ending::Discard);
     assert!("head\n".starts_with(&read_to_end(&mut client)));
-    UnixStream::from(says).write_all(b"seen").expect("the child reads");
+    UnixStream::from(parent).write_all(b"seen").expect("the child reads");
     child.wait();
 }
 
 #[test]
-fn a_child_that_ends_leaves_its_streams_to_its_parent() {
+fn a_child_that_shuts_down_leaves_its_streams_to_its_parent() {
     let _alone = alone();
     let (socket, mut client) = local();
     let mut handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     fork(|| {
         assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
         linger(DEADLINE);
-        finish();
+        shutdown();
         assert_eq!(handle.want_end(), Some(Reason::Server));
     })
     .wait();
@@ -169,18 +169,18 @@ fn a_child_that_ends_leaves_its_streams_to_its_parent() {
 }
 
 #[test]
-fn a_child_is_told_of_its_own_ends() {
+fn a_child_has_its_own_queue_of_ended_streams() {
     let _alone = alone();
-    let parents = notify_descriptor(0).expect("a descriptor");
+    let parents_descriptor = notify_descriptor(0).expect("a descriptor");
     fork(|| {
         let (socket, client) = local();
         let handle = open(opening(socket, settings()));
         assert_eq!(handle.want_end(), None);
         let descriptor = notify_descriptor(0).expect("a descriptor");
-        assert!(descriptor != parents && !is_raised(descriptor));
+        assert!(descriptor != parents_descriptor && !is_raised(descriptor));
         drop(client);
-        eventually("there is something to be told", || is_raised(descriptor));
-        assert_eq!(take_ended(0), Some((handle.name(), Reason::Client)));
+        eventually("the end is reported", || is_raised(descriptor));
+        assert_eq!(take_ended(0), Some((handle.id(), Reason::Client)));
         assert_eq!(take_ended(0), None);
         assert!(!is_raised(descriptor));
     })
@@ -188,7 +188,7 @@ fn a_child_is_told_of_its_own_ends() {
 }
 
 #[test]
-fn more_than_one_turn_can_send_is_sent_though_nothing_else_happens() {
+fn events_for_several_turns_of_the_reactor_are_sent_without_another_wake_up() {
     let _alone = alone();
     fork(|| {
         let mut handle = open(opening(None, settings()));
@@ -199,13 +199,13 @@ fn more_than_one_turn_can_send_is_sent_though_nothing_else_happens() {
         handle.attach(socket);
         let all = "data: 1\n\n".len() * 3_000 + "head\n".len();
         let mut text = vec![0; all];
-        client.read_exact(&mut text).expect("it is sent");
+        client.read_exact(&mut text).expect("all events");
     })
     .wait();
 }
 
 #[test]
-fn what_a_handler_has_pushed_is_sent_before_it_forks() {
+fn a_fork_waits_until_the_pushes_of_the_handler_are_sent() {
     let _alone = alone();
     for _ in 0..20 {
         let (socket, mut client) = local();
@@ -216,7 +216,7 @@ fn what_a_handler_has_pushed_is_sent_before_it_forks() {
         let child = fork(|| {
             assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
             handle.close(Reason::Application);
-            eventually("the child's has ended", || stats().open == 0);
+            eventually("the child's stream has ended", || stats().open == 0);
         });
         child.wait();
         assert!(read_until(&mut client, "child\n\n").ends_with("data: 99\n\ndata: child\n\n"));
@@ -225,7 +225,7 @@ fn what_a_handler_has_pushed_is_sent_before_it_forks() {
 }
 
 #[test]
-fn a_child_has_streams_of_its_own() {
+fn a_child_opens_and_counts_streams_of_its_own() {
     let _alone = alone();
     let (parents, mut parents_client) = local();
     let parents = open(opening(parents, settings()));

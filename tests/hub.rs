@@ -1,4 +1,4 @@
-//! Streams that follow a hub, on real sockets, with publishers in several threads and in a child.
+//! Streams that are subscribed to a hub, on real sockets, with publishers in several threads and in a child.
 #![cfg(target_os = "linux")]
 
 mod client;
@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A child inherits the sockets of every test that runs, so one runs at a time.
+/// Has one test run at a time, for a child inherits the sockets of every test that runs.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,7 +39,7 @@ fn hub(events: usize) -> Publisher {
     )
 }
 
-/// Publishes, and says the id.
+/// Publishes an event, and returns its id.
 fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
     let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
     let write = |id: &str| {
@@ -50,25 +50,25 @@ fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
             block.len()
         })
     };
-    let mut made = String::new();
-    hub.publish(meta, write, |id| made = id.to_owned()).expect("it is published");
-    made
+    let mut published_id = String::new();
+    hub.publish(meta, write, |id| published_id = id.to_owned()).expect("a reactor");
+    published_id
 }
 
 fn subscribe(hub: &Publisher, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, Request { topics, after, start: Start::Newest }).expect("there is a reactor")
+    hub.subscribe(stream, Request { topics, after, start: Start::Newest }).expect("a reactor")
 }
 
-/// What a client reads up to an event.
+/// Reads a client's events until one with this data.
 fn events_until(client: &mut impl Read, data: &str) -> Vec<Event> {
     let mut parser = Parser::new();
     let mut events = Vec::new();
     let mut bytes = [0; 65_536];
     loop {
-        let count = client.read(&mut bytes).expect("more comes");
-        assert!(count > 0, "the stream goes on");
+        let count = client.read(&mut bytes).expect("more bytes");
+        assert!(count > 0, "the stream is open");
         parser.feed(&bytes[..count]).expect("small events");
         events.extend(std::iter::from_fn(|| parser.next_event()));
         if events.last().map_or(false, |event| event.data == data) {
@@ -82,7 +82,7 @@ fn without_end(framing: Framing) -> Opening<'static> {
 }
 
 #[test]
-fn many_threads_publish_and_every_stream_has_one_order() {
+fn events_of_many_threads_reach_every_stream_in_the_same_order() {
     const THREADS: usize = 4;
     const EVENTS: usize = 500;
     let _alone = alone();
@@ -92,7 +92,7 @@ fn many_threads_publish_and_every_stream_has_one_order() {
         let (socket, client) = tcp();
         let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut stream, &["0", "1", "2", "3"], None));
-        clients.push(client); // the stream is the hub's
+        clients.push(client); // the hub keeps the stream open
     }
     let publishers = (0..THREADS).map(|channel| {
         let hub = hub.clone();
@@ -103,7 +103,7 @@ fn many_threads_publish_and_every_stream_has_one_order() {
         })
     });
     for publisher in publishers.collect::<Vec<_>>() {
-        publisher.join().expect("it has published");
+        publisher.join().expect("the thread has published");
     }
     publish(&hub, "0", "end");
     let all: Vec<_> = clients.iter_mut().map(|client| events_until(client, "end")).collect();
@@ -112,22 +112,26 @@ fn many_threads_publish_and_every_stream_has_one_order() {
     }
     let events = &all[0];
     assert_eq!(events.len(), THREADS * EVENTS + 1);
-    let place = |event: &Event| event.last_event_id.rsplit('-').next().and_then(|place| place.parse::<u64>().ok());
-    assert!(events.windows(2).all(|pair| place(&pair[0]) < place(&pair[1])), "in the order of their places");
+    let seq = |event: &Event| event.last_event_id.rsplit('-').next().and_then(|seq| seq.parse::<u64>().ok());
+    assert!(events.windows(2).all(|pair| seq(&pair[0]) < seq(&pair[1])), "in the order of their sequence numbers");
     for channel in 0..THREADS {
-        let of_it = events.iter().filter_map(|event| event.data.strip_prefix(&format!("{channel}.")));
-        let numbers: Vec<usize> = of_it.map(|number| number.parse().expect("a number")).collect();
-        assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>(), "and of each thread in its own");
+        let texts = events.iter().filter_map(|event| event.data.strip_prefix(&format!("{channel}.")));
+        let numbers: Vec<usize> = texts.map(|number| number.parse().expect("a number")).collect();
+        assert_eq!(
+            numbers,
+            (0..EVENTS).collect::<Vec<_>>(),
+            "events of thread {channel} in the order in which it published them"
+        );
     }
-    let (counts, subscribers) = hub.ask(b"3").expect("it answers");
+    let (counts, subscribers) = hub.ask(b"3").expect("an answer");
     assert_eq!((counts.streams, counts.published, subscribers), (20, 2_001, 20));
     assert_eq!(counts.delivered, 20 * 2_001);
     drop(clients);
-    eventually("all have left", || hub.ask(b"3").map_or(false, |(counts, _)| counts.streams == 0));
+    eventually("all streams have ended", || hub.ask(b"3").map_or(false, |(counts, _)| counts.streams == 0));
 }
 
 #[test]
-fn a_client_comes_back_again_and_again_while_others_publish() {
+fn a_client_that_reconnects_again_and_again_misses_no_event() {
     const EVENTS: usize = 3_000;
     let _alone = alone();
     let hub = hub(100_000);
@@ -142,34 +146,34 @@ fn a_client_comes_back_again_and_again_while_others_publish() {
     };
     let mut parser = Parser::new();
     let mut numbers: Vec<usize> = Vec::new();
-    let mut after = format!("{}-0", hub.epoch().expect("it has one"));
+    let mut after = format!("{}-0", hub.epoch().expect("an epoch"));
     let mut connections = 0;
     while numbers.last() != Some(&(EVENTS - 1)) {
         let (socket, mut client) = tcp();
         let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut stream, &["news"], Some(&after)));
         connections += 1;
-        let mut left = 1 + connections * 977 % 4_000; // bytes until it is cut, in the middle of an event or not
+        let mut left = 1 + connections * 977 % 4_000; // bytes until the connection is cut, often within an event
         while left > 0 && numbers.last() != Some(&(EVENTS - 1)) {
             let mut bytes = vec![0; left.min(500)];
-            let count = client.read(&mut bytes).expect("more comes");
+            let count = client.read(&mut bytes).expect("more bytes");
             left -= count;
             parser.feed(&bytes[..count]).expect("small events");
             while let Some(event) = parser.next_event() {
-                assert_eq!(event.event, "message", "there is no gap");
+                assert_eq!(event.event, "message", "a message, not a gap");
                 numbers.push(event.data.parse().expect("a number"));
             }
         }
         after = parser.last_event_id().to_owned();
         parser.finish();
     }
-    publisher.join().expect("it has published");
+    publisher.join().expect("the thread has published");
     assert_eq!(numbers, (0..EVENTS).collect::<Vec<_>>(), "after {connections} connections");
     assert!(connections > 10);
 }
 
 #[test]
-fn a_stream_in_chunks_and_one_that_gets_more_than_its_socket_takes() {
+fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events() {
     let _alone = alone();
     let hub = hub(100_000);
     let (socket, mut chunked) = local();
@@ -183,7 +187,7 @@ fn a_stream_in_chunks_and_one_that_gets_more_than_its_socket_takes() {
         publish(&hub, "big", &big);
     }
     let id = publish(&hub, "news", "hello");
-    let epoch = hub.epoch().expect("it has one");
+    let epoch = hub.epoch().expect("an epoch");
     let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
     let expected = framed(format!("id: {epoch}-0\n\n")) + &framed(format!("id: {id}\ndata: hello\n\n"));
     assert_eq!(read_until(&mut chunked, "hello\n\n\r\n"), expected);
@@ -194,7 +198,7 @@ fn a_stream_in_chunks_and_one_that_gets_more_than_its_socket_takes() {
 }
 
 #[test]
-fn the_end_of_a_stream_or_of_its_hub_comes_after_what_was_published() {
+fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub() {
     let _alone = alone();
     let hub = hub(0);
     let mut ends = Vec::new();
@@ -216,11 +220,11 @@ fn the_end_of_a_stream_or_of_its_hub_comes_after_what_was_published() {
     let events = || text.split("\n\n").filter(|block| block.contains("data: "));
     assert_eq!(events().count(), 1_001);
     assert!(events().last().map_or(false, |event| event.ends_with("data: last")), "{text}");
-    assert_eq!(text.matches("retry: ").count(), 1, "its client is told when to come back");
+    assert_eq!(text.matches("retry: ").count(), 1, "the client is told when to reconnect");
 }
 
 #[test]
-fn a_child_has_a_hub_of_its_own() {
+fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let _alone = alone();
     let hub = hub(1_000);
     let (socket, mut client) = local();
@@ -230,15 +234,18 @@ fn a_child_has_a_hub_of_its_own() {
     let before = read_until(&mut client, "before\n\n");
     let (childs_socket, mut childs_client) = local();
     let child = fork(|| {
-        assert_ne!(hub.epoch().expect("it has one").to_string(), id.split('-').next().unwrap_or_default());
-        assert!(!subscribe(&hub, &mut stream, &["news"], None), "a stream of the parent's cannot subscribe it");
+        assert_ne!(hub.epoch().expect("an epoch").to_string(), id.split('-').next().unwrap_or_default());
+        assert!(
+            !subscribe(&hub, &mut stream, &["news"], None),
+            "the parent's stream cannot subscribe to the child's hub"
+        );
         let mut own = open(Opening { socket: Some(childs_socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut own, &["news"], Some(&id)));
-        publish(&hub, "news", "of the child");
-        eventually("it is sent", || stats().events == 2);
+        publish(&hub, "news", "from the child");
+        eventually("the events are sent", || stats().events == 2);
     });
     child.wait();
-    let text = read_until(&mut childs_client, "of the child\n\n");
+    let text = read_until(&mut childs_client, "from the child\n\n");
     assert!(text.contains("event: gap\n") && !text.contains("before"), "{text}");
     publish(&hub, "news", "after");
     let after = read_until(&mut client, "after\n\n");
@@ -246,63 +253,63 @@ fn a_child_has_a_hub_of_its_own() {
 }
 
 #[test]
-fn a_child_writes_nothing_into_what_a_hub_of_its_parent_sends() {
+fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     let _alone = alone();
     let hub = hub(1_000);
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&hub, &mut stream, &["news"], None));
     let mut text = read_until(&mut client, "\n\n");
-    let (mut tell, mut told) = UnixStream::pair().expect("a pair of sockets");
+    let (mut parent, mut child_side) = UnixStream::pair().expect("a pair of sockets");
     let child = fork(|| {
-        told.read_exact(&mut [0]).expect("the parent says that it is in the middle of an event");
-        let pushed = stream.push(b"data: of the child\n\n");
+        child_side.read_exact(&mut [0]).expect("a byte from the parent, in the middle of an event");
+        let pushed = stream.push(b"data: from the child\n\n");
         stream.close(Reason::Application);
-        assert_eq!(pushed, Pushed::Gone);
+        assert_eq!(pushed, Pushed::Ended);
     });
     let large = "x".repeat(1_000_000); // more than a socket takes
     publish(&hub, "news", &large);
-    eventually("some of it is sent", || stream.waiting_bytes() > 0);
-    tell.write_all(b"x").expect("the child reads");
+    eventually("a part of the event is sent", || stream.buffered_bytes() > 0);
+    parent.write_all(b"x").expect("the child reads");
     child.wait();
     publish(&hub, "news", "after");
     text.push_str(&read_until(&mut client, "after\n\n"));
     let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
-    assert!(data == [&*large, "after"], "it is sent as it was published");
+    assert!(data == [&*large, "after"], "the events arrive as they were published");
 }
 
-/// Has the reactor of this process die: it can no longer wait.
+/// Has the reactor of this process die, by replacing its epoll set with a file on which it cannot wait.
 fn kill_reactor() {
     let witness = open(without_end(Framing::Plain));
-    let numbers = std::fs::read_dir("/proc/self/fd").expect("it is there").flatten();
+    let numbers = std::fs::read_dir("/proc/self/fd").expect("the descriptors").flatten();
     let is_epoll = |number: &DirEntry| {
         std::fs::read_link(number.path()).map_or(false, |to| to.to_string_lossy().ends_with("[eventpoll]"))
     };
     let epoll = numbers.filter(is_epoll).find_map(|number| number.file_name().to_str()?.parse().ok());
-    let null = std::fs::File::open("/dev/null").expect("it is there");
-    // SAFETY: only the reactor uses that descriptor, and its calls fail from here on.
-    assert!(unsafe { libc::dup2(null.as_raw_fd(), epoll.expect("there is a reactor")) } >= 0);
-    drop(open(without_end(Framing::Plain))); // wakes it
-    eventually("it is dead", || !witness.is_open());
+    let null = std::fs::File::open("/dev/null").expect("/dev/null");
+    // SAFETY: only the reactor uses the descriptor, and its calls fail from here on.
+    assert!(unsafe { libc::dup2(null.as_raw_fd(), epoll.expect("a reactor")) } >= 0);
+    drop(open(without_end(Framing::Plain))); // wakes the reactor
+    eventually("the reactor is dead", || !witness.is_open());
 }
 
 #[test]
-fn a_hub_outlives_its_reactor_and_is_taken_for_no_other_afterwards() {
+fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     let _alone = alone();
     let (first, second) = (hub(10), hub(10));
     kill_reactor();
-    // With each reactor hubs are numbered anew.
+    // The next reactor could give the first hub's number to the second one.
     let id = publish(&first, "news", "before");
     kill_reactor();
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&second, &mut stream, &["news"], None));
     first.unsubscribe(&mut stream, None);
-    publish(&second, "news", "of the second");
-    assert!(read_until(&mut client, "of the second\n\n").starts_with("id: "));
+    publish(&second, "news", "from the second");
+    assert!(read_until(&mut client, "from the second\n\n").starts_with("id: "));
     let (socket, mut client) = local();
     let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));
-    publish(&first, "news", "of the first");
-    assert!(read_until(&mut client, "of the first\n\n").contains("event: gap\n"));
+    publish(&first, "news", "from the first");
+    assert!(read_until(&mut client, "from the first\n\n").contains("event: gap\n"));
 }

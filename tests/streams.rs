@@ -15,26 +15,26 @@ use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than a socket of this machine takes while nobody reads.
+/// More bytes than a socket of this machine takes while nobody reads.
 const TOO_MUCH: usize = 20_000_000;
 
 fn event(size: usize) -> Vec<u8> {
     [b"data: ", vec![b'x'; size].as_slice(), b"\n\n"].concat()
 }
 
-/// How many bytes the kernel has received for a client.
-fn client_has(client: &TcpStream) -> usize {
+/// Returns how many bytes the kernel has received for a client.
+fn received_bytes(client: &TcpStream) -> usize {
     let mut all = vec![0; TOO_MUCH];
-    client.peek(&mut all).expect("there is something")
+    client.peek(&mut all).expect("bytes to read")
 }
 
 fn wait_for_end(handle: &StreamHandle) -> Reason {
     eventually("the stream ends", || handle.want_end().is_some());
-    handle.want_end().expect("it has ended")
+    handle.want_end().expect("the stream has ended")
 }
 
 #[test]
-fn what_is_pushed_arrives_in_order_and_the_end_after_it() {
+fn pushed_events_arrive_in_order_before_the_end_of_the_stream() {
     for framing in [Framing::Plain, Framing::Chunked] {
         let (socket, mut client) = tcp();
         let mut handle = open(opening(socket, Settings { framing, ..settings() }));
@@ -44,7 +44,7 @@ fn what_is_pushed_arrives_in_order_and_the_end_after_it() {
         }
         handle.close(Reason::Application);
         assert!(!handle.is_open());
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Gone);
+        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
         let text = read_to_end(&mut client);
         let events = (0..100).map(|number| format!("data: {number}\n\n"));
         let framed: String = match framing {
@@ -58,12 +58,12 @@ fn what_is_pushed_arrives_in_order_and_the_end_after_it() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_its_stream() {
+fn a_client_that_closes_or_resets_its_connection_ends_the_stream_with_reason_client() {
     let ways: [fn(TcpStream) -> Option<TcpStream>; 4] = [
         |_| None,
         |client| client.shutdown(Shutdown::Both).ok().map(|()| client),
         |client| client.shutdown(Shutdown::Write).ok().map(|()| client),
-        // With something unread: the connection is reset.
+        // Closing a socket with unread bytes resets the connection.
         |client| client.peek(&mut [0]).ok().and(None),
     ];
     for leave in ways {
@@ -76,13 +76,13 @@ fn a_client_that_leaves_ends_its_stream() {
 }
 
 #[test]
-fn what_a_client_sends_is_read_and_forgotten() {
+fn bytes_from_a_client_are_discarded_and_never_reset_its_connection() {
     let (socket, mut client) = tcp();
     let mut handle = open(opening(socket, settings()));
-    client.write_all(&[b'x'; 100_000]).expect("it is read");
+    client.write_all(&[b'x'; 100_000]).expect("the server reads");
     assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Taken);
     assert_eq!(read_until(&mut client, "data: 1\n\n"), "head\ndata: 1\n\n");
-    // And at the end nothing is reset, whatever it goes on sending.
+    // The client still sends while the stream ends.
     handle.close(Reason::Application);
     let _ = client.write_all(&[b'x'; 10_000]);
     let mut rest = Vec::new();
@@ -90,7 +90,7 @@ fn what_a_client_sends_is_read_and_forgotten() {
 }
 
 #[test]
-fn a_client_that_sends_without_end_is_none() {
+fn a_client_that_never_stops_sending_ends_the_stream_with_reason_error() {
     let (socket, mut client) = tcp();
     let handle = open(opening(socket, settings()));
     while client.write_all(&[b'x'; 10_000]).is_ok() {}
@@ -98,12 +98,12 @@ fn a_client_that_sends_without_end_is_none() {
 }
 
 #[test]
-fn a_slow_client_is_dropped_and_its_neighbour_is_not() {
+fn a_slow_client_ends_its_own_stream_alone() {
     let (slow, _slow_client) = local();
     let (quick, mut quick_client) = local();
     let mut slow = open(opening(slow, settings()));
     let mut quick = open(opening(quick, settings()));
-    eventually("the slow one is slow", || slow.push(&event(50_000)) == Pushed::Gone);
+    eventually("the slow stream ends", || slow.push(&event(50_000)) == Pushed::Ended);
     assert_eq!(wait_for_end(&slow), Reason::Slow);
     assert_eq!(quick.push(b"data: 1\n\n"), Pushed::Taken);
     read_until(&mut quick_client, "data: 1\n\n");
@@ -111,7 +111,7 @@ fn a_slow_client_is_dropped_and_its_neighbour_is_not() {
 }
 
 #[test]
-fn the_kernel_keeps_little_for_a_client_that_never_reads() {
+fn the_kernel_buffers_little_for_a_client_that_never_reads() {
     let (socket, client) = tcp();
     let mut handle = open(opening(socket, settings()));
     let large = event(TOO_MUCH);
@@ -119,68 +119,68 @@ fn the_kernel_keeps_little_for_a_client_that_never_reads() {
     let mut before = usize::MAX;
     eventually("the kernel takes no more", || {
         thread::sleep(Duration::from_millis(50));
-        handle.waiting_bytes() == std::mem::replace(&mut before, handle.waiting_bytes())
+        handle.buffered_bytes() == std::mem::replace(&mut before, handle.buffered_bytes())
     });
-    // The window of the client is its own affair; what it has not been sent yet is ours.
-    let taken = "head\n".len() + large.len() - handle.waiting_bytes();
-    let received = client_has(&client);
+    // The limit is on unsent bytes; how much the client's side receives depends on its window.
+    let taken = "head\n".len() + large.len() - handle.buffered_bytes();
+    let received = received_bytes(&client);
     assert!(taken - received < 512 << 10, "{taken} taken, {received} received");
 }
 
 #[test]
-fn one_event_is_taken_whatever_its_size() {
+fn a_single_event_may_be_larger_than_the_buffer() {
     let (socket, mut client) = local();
     let mut handle = open(opening(socket, settings()));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     let large = event(TOO_MUCH);
     assert_eq!(handle.push(&large), Pushed::Taken);
     handle.close(Reason::Application);
     assert_eq!(read_to_end(&mut client).len(), "head\n".len() + large.len());
-    eventually("nothing waits", || handle.waiting_bytes() == 0);
+    eventually("nothing is buffered", || handle.buffered_bytes() == 0);
 }
 
 #[test]
-fn who_waits_in_a_handler_goes_on_when_there_is_room() {
+fn a_handler_that_waits_for_room_continues_when_there_is_room() {
     let (socket, mut client) = local();
     let mut handle = open(Opening { waits: true, ..opening(socket, settings()) });
     let mut pushed = 0;
-    let then = loop {
+    let refused = loop {
         match handle.push(&event(50_000)) {
             Pushed::Taken => pushed += 1,
-            then => break then,
+            refused => break refused,
         }
     };
-    assert_eq!((then, handle.is_open()), (Pushed::Full, true));
+    assert_eq!((refused, handle.is_open()), (Pushed::Full, true));
     let reader = thread::spawn(move || read_to_end(&mut client));
     eventually("there is room", || {
         handle.wait_for_room(50_008, DEADLINE);
         handle.push(&event(50_000)) == Pushed::Taken
     });
-    // From here on it does not wait; whoever is too slow then is slow.
+    // From here on a push does not wait, and a client that is too slow ends its stream.
     handle.leave_handler();
     handle.close(Reason::Application);
-    let text = reader.join().expect("it reads");
+    let text = reader.join().expect("the reader ends");
     assert_eq!(text.matches("data: ").count(), pushed + 1);
 }
 
 #[test]
-fn who_waits_for_more_room_than_there_is_sleeps() {
+fn a_producer_that_waits_for_more_room_than_there_is_sleeps_until_its_timeout() {
     let (socket, _client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
     let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
-    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // less than half of what may wait
+    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // less than half of the buffer
     let large = vec![b'x'; 3 * TOO_MUCH];
     assert_eq!(handle.push(&large), Pushed::Full);
-    let time = Duration::from_millis(100);
+    let timeout = Duration::from_millis(100);
     let begin = Instant::now();
-    handle.wait_for_room(large.len(), time);
-    assert!(begin.elapsed() >= time, "there is no room after {:?}", begin.elapsed());
+    handle.wait_for_room(large.len(), timeout);
+    assert!(begin.elapsed() >= timeout, "returned without room after {:?}", begin.elapsed());
     handle.leave_handler();
 }
 
-/// Where the kernel says how this thread is.
+/// Returns the directory in which the kernel reports the state of this thread.
 fn task_of_this_thread() -> PathBuf {
-    Path::new("/proc").join(fs::read_link("/proc/thread-self").expect("there is a proc file system"))
+    Path::new("/proc").join(fs::read_link("/proc/thread-self").expect("a proc file system"))
 }
 
 fn is_asleep(task: &Path) -> bool {
@@ -189,36 +189,36 @@ fn is_asleep(task: &Path) -> bool {
 }
 
 #[test]
-fn who_waits_for_room_is_woken_by_the_end() {
+fn a_producer_that_waits_for_room_is_woken_by_the_end_of_the_stream() {
     let (socket, client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
     let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
-    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // its socket never takes all of it
-    let (tell_task, task) = mpsc::channel();
-    let (tell_return, returned) = mpsc::channel();
+    assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // more than the socket takes
+    let (send_task, task) = mpsc::channel();
+    let (send_return, returned) = mpsc::channel();
     let waiter = thread::spawn(move || {
-        tell_task.send(task_of_this_thread()).expect("the test waits");
+        send_task.send(task_of_this_thread()).expect("the test receives");
         handle.wait_for_room(3 * TOO_MUCH, Duration::MAX);
-        tell_return.send(()).expect("the test waits");
+        send_return.send(()).expect("the test receives");
         handle
     });
-    let task = task.recv().expect("it has begun");
+    let task = task.recv().expect("the thread has begun");
     eventually("the thread sleeps", || is_asleep(&task));
-    assert!(returned.try_recv().is_err(), "it waits: there is no room");
+    assert!(returned.try_recv().is_err(), "the thread waits, for there is no room");
     drop(client);
-    assert!(returned.recv_timeout(DEADLINE).is_ok(), "the end did not wake it");
-    let mut handle = waiter.join().expect("it returns");
+    assert!(returned.recv_timeout(DEADLINE).is_ok(), "the end wakes the thread");
+    let mut handle = waiter.join().expect("the thread returns");
     assert_eq!(wait_for_end(&handle), Reason::Client);
-    assert_eq!(handle.push(&event(50_000)), Pushed::Gone);
+    assert_eq!(handle.push(&event(50_000)), Pushed::Ended);
     handle.leave_handler();
 }
 
 #[test]
-fn a_burst_that_the_socket_takes_is_no_slow_client() {
+fn a_burst_that_the_socket_takes_does_not_end_the_stream_as_slow() {
     for _ in 0..20 {
         let (socket, mut client) = local();
         let mut handle = open(opening(socket, Settings { max_buffered: 10_000, ..settings() }));
-        // Together they are more than may wait, and far less than the socket holds.
+        // Together they are more than the buffer's limit, and far less than the socket takes.
         for number in 0..10 {
             assert_eq!(handle.push(&event(9_000)), Pushed::Taken, "{number}");
         }
@@ -228,8 +228,8 @@ fn a_burst_that_the_socket_takes_is_no_slow_client() {
 }
 
 #[test]
-fn the_oldest_events_are_dropped_whole() {
-    const COUNT: usize = 4_000; // far more than the sockets between us hold
+fn a_stream_that_drops_the_oldest_events_drops_whole_events() {
+    const COUNT: usize = 4_000; // far more than both sockets hold
     let (socket, mut client) = local();
     let mut handle = open(opening(socket, Settings { drop_oldest: true, ..settings() }));
     let lost = stats().lost;
@@ -249,15 +249,15 @@ fn the_oldest_events_are_dropped_whole() {
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     assert_eq!(numbers.last(), Some(&(COUNT - 1)));
     assert!(numbers.len() < COUNT);
-    eventually("the others are counted", || stats().lost - lost >= (COUNT - numbers.len()) as u64);
+    eventually("the dropped events are counted as lost", || stats().lost - lost >= (COUNT - numbers.len()) as u64);
 }
 
 #[test]
-fn one_stream_too_many_is_told_to_come_back() {
+fn a_stream_beyond_max_streams_is_told_to_reconnect_later() {
     let (socket, mut client) = local();
     let mut handle = open(Opening { max_streams: 0, ..opening(socket, settings()) });
     assert!(!handle.is_open());
-    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Gone);
+    assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Ended);
     let text = read_to_end(&mut client);
     let retry = text.strip_prefix("head\nretry: ").and_then(|retry| retry.strip_suffix("\r\n\r\n"));
     let retry: u64 = retry.and_then(|retry| retry.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
@@ -267,7 +267,7 @@ fn one_stream_too_many_is_told_to_come_back() {
 }
 
 #[test]
-fn a_socket_may_come_later() {
+fn events_pushed_before_the_socket_is_attached_are_sent_afterwards() {
     let mut handle = open(opening(None, settings()));
     assert_eq!(handle.push(b"data: early\n\n"), Pushed::Taken);
     let (socket, mut client) = local();
@@ -278,82 +278,82 @@ fn a_socket_may_come_later() {
 }
 
 #[test]
-fn a_socket_that_never_comes_ends_the_stream() {
+fn a_stream_that_never_gets_a_socket_ends_with_reason_timeout() {
     let handle = open(opening(None, Settings { timeout: Duration::from_millis(1), ..settings() }));
     assert_eq!(wait_for_end(&handle), Reason::Timeout);
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_given_up() {
+fn a_client_that_takes_nothing_for_the_timeout_ends_the_stream_with_reason_timeout() {
     let (socket, _client) = local();
     let mut handle = open(opening(socket, Settings { timeout: Duration::from_millis(50), ..settings() }));
-    eventually("the head is sent", || handle.waiting_bytes() == 0);
+    eventually("the head is sent", || handle.buffered_bytes() == 0);
     assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken);
     assert_eq!(wait_for_end(&handle), Reason::Timeout);
-    assert_eq!(handle.waiting_bytes(), 0);
+    assert_eq!(handle.buffered_bytes(), 0);
 }
 
 #[test]
-fn a_quiet_stream_is_sent_comments() {
+fn a_quiet_stream_is_sent_keepalive_comments() {
     let (socket, mut client) = local();
     let _handle = open(opening(socket, Settings { keepalive: Some(Duration::from_millis(5)), ..settings() }));
     assert_eq!(read_until(&mut client, ":\r\n\r\n:\r\n\r\n:\r\n\r\n"), "head\n:\r\n\r\n:\r\n\r\n:\r\n\r\n");
 }
 
 #[test]
-fn what_was_dropped_to_may_be_waited_for_no_longer() {
+fn a_stream_whose_client_left_during_pushes_buffers_nothing() {
     let (socket, client) = local();
     let mut handle = open(opening(socket, settings()));
     drop(client);
     while handle.push(b"data: 1\n\n") == Pushed::Taken {}
     assert_eq!(wait_for_end(&handle), Reason::Client);
-    assert_eq!(handle.waiting_bytes(), 0);
+    assert_eq!(handle.buffered_bytes(), 0);
 }
 
 #[test]
-fn an_end_is_told_to_the_interpreter_that_asked() {
+fn an_end_is_reported_only_to_the_interpreter_that_asked_for_it() {
     let [mine, others, silent] = [7, 8, 7].map(|interpreter| {
         let (socket, client) = local();
         (open(Opening { interpreter, ..opening(socket, settings()) }), client)
     });
     assert_eq!((mine.0.want_end(), others.0.want_end()), (None, None));
     let descriptor = notify_descriptor(7).expect("a descriptor");
-    let streams = [&mine, &others, &silent].map(|(handle, _)| handle.name());
+    let streams = [&mine, &others, &silent].map(|(handle, _)| handle.id());
     drop((mine.1, others.1, silent.1));
     assert_eq!(wait_for_end(&silent.0), Reason::Client);
-    eventually("the descriptor says so", || is_raised(descriptor));
+    eventually("the descriptor is readable", || is_raised(descriptor));
     for (interpreter, stream) in [(7, streams[0]), (8, streams[1])] {
-        let mut told = Vec::new();
-        eventually("it is told", || {
-            told.extend(take_ended(interpreter));
-            told.contains(&(stream, Reason::Client))
+        let mut reported = Vec::new();
+        eventually("the end is reported", || {
+            reported.extend(take_ended(interpreter));
+            reported.contains(&(stream, Reason::Client))
         });
         let other = streams[usize::from(interpreter == 7)];
-        assert!(told.iter().chain(&take_ended(interpreter)).all(|(stream, _)| *stream != other), "{told:?}");
+        assert!(reported.iter().chain(&take_ended(interpreter)).all(|(stream, _)| *stream != other), "{reported:?}");
     }
     assert_eq!(notify_descriptor(7).ok(), Some(descriptor));
 }
 
 #[test]
-fn the_last_handle_of_several_threads_ends_the_stream() {
+fn a_stream_ends_when_several_threads_drop_its_last_handles_at_once() {
     for _ in 0..1_000 {
         let (socket, mut client) = local();
         let handle = open(opening(socket, settings()));
-        assert!(handle.name().slot < 500, "places are used again");
-        let here = Arc::new(AtomicUsize::new(0));
+        assert!(handle.id().slot < 500, "slots are reused");
+        let ready = Arc::new(AtomicUsize::new(0));
         let threads = [handle.clone(), handle].map(|handle| {
-            let here = Arc::clone(&here);
+            let ready = Arc::clone(&ready);
             thread::spawn(move || {
-                // No barrier that sleeps: both are to let go in the same moment.
-                here.fetch_add(1, Ordering::SeqCst);
-                while here.load(Ordering::SeqCst) < 2 {
+                // A barrier that sleeps would wake the threads one after the other.
+                ready.fetch_add(1, Ordering::SeqCst);
+                while ready.load(Ordering::SeqCst) < 2 {
                     std::hint::spin_loop();
                 }
                 drop(handle);
             })
         });
         for thread in threads {
-            thread.join().expect("it drops its handle");
+            thread.join().expect("the thread drops its handle");
         }
         assert_eq!(read_to_end(&mut client), "head\n");
         drop(client);

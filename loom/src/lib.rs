@@ -1,13 +1,18 @@
-//! Models of how threads meet in the reactor. [loom](https://docs.rs/loom) runs each with every interleaving of its
-//! threads, and with every value that the memory model lets a load see; a wake-up that is lost shows as a deadlock.
+//! Models of the threads that meet at the reactor.
 //!
-//! `waker.rs` and `notifier.rs` are the reactor's own. Around them is as little as `src/runtime/event_loop.rs` needs: a queue that
-//! promises no more than that who sees a command sees what it holds, and an epoll set with a signal and one socket.
+//! [loom](https://docs.rs/loom) runs each model with every interleaving of its threads, and with every value that the
+//! memory model lets a load return. A lost wake-up shows as a deadlock.
+//!
+//! `waker.rs`, `notifier.rs` and `sync.rs` are the reactor's own files. The models add as little of
+//! `src/runtime/event_loop.rs` as they need: a queue, and an epoll set with the waker's descriptor and one socket. The
+//! queue promises no more than that a thread that sees a command sees what the command holds.
 
-#[path = "../../src/runtime/waker.rs"]
-pub mod waker;
 #[path = "../../src/runtime/notifier.rs"]
 pub mod notifier;
+#[path = "../../src/runtime/sync.rs"]
+pub mod sync;
+#[path = "../../src/runtime/waker.rs"]
+pub mod waker;
 
 #[cfg(test)]
 mod models;

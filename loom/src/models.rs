@@ -1,14 +1,15 @@
 //! The models.
 
-use crate::waker::Waker;
 use crate::notifier::Notifier;
+use crate::waker::Waker;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::time::{Duration, Instant};
 
-/// The commands of one producer, in their order. Weaker than a channel: nothing here is sequentially consistent.
+/// The queue of one producer's commands, in their order. It synchronises less than a real channel: nothing in it is
+/// sequentially consistent.
 struct Lane {
     commands: [UnsafeCell<usize>; 2],
     added: AtomicUsize,
@@ -21,8 +22,8 @@ impl Lane {
 
     fn add(&self, command: usize) {
         let at = self.added.load(Ordering::Relaxed);
-        // Only its producer adds, and the reactor reads what was added alone; loom fails if that is not so.
-        self.commands[at].with_mut(|place| unsafe { *place = command });
+        // SAFETY: one producer adds, and the reactor reads only what `added` includes; loom fails if that is not so.
+        self.commands[at].with_mut(|command_at| unsafe { *command_at = command });
         self.added.store(at + 1, Ordering::Release);
     }
 
@@ -31,17 +32,19 @@ impl Lane {
             return None;
         }
         *taken += 1;
-        Some(self.commands[*taken - 1].with(|place| unsafe { *place }))
+        // SAFETY: as in `add`.
+        Some(self.commands[*taken - 1].with(|command_at| unsafe { *command_at }))
     }
 }
 
-/// What a sleeping reactor is woken by. The locks are the kernel's.
+/// What can wake a sleeping reactor: the waker's descriptor, and a client that closes its connection.
 #[derive(Default)]
 struct Ready {
     is_raised: bool,
     has_left: bool,
 }
 
+/// The reactor's epoll set. The mutex stands for the kernel's locks.
 struct Epoll {
     ready: Mutex<Ready>,
     changed: Condvar,
@@ -58,7 +61,8 @@ impl Epoll {
         self.changed.notify_one();
     }
 
-    /// Whether the signal is raised and whether the client has left, once one is so, or as it is.
+    /// Returns whether the descriptor is raised and whether the client has left. If the reactor may sleep, waits until
+    /// one of them is true.
     fn wait(&self, may_sleep: bool) -> (bool, bool) {
         let mut ready = self.ready.lock().unwrap();
         while may_sleep && !ready.is_raised && !ready.has_left {
@@ -72,7 +76,7 @@ impl Epoll {
     }
 }
 
-/// `ReactorHandle` and `EventLoop`, as far as threads meet there.
+/// The parts of `ReactorHandle` and `EventLoop` where threads meet.
 struct Reactor {
     waker: Waker,
     epoll: Epoll,
@@ -90,16 +94,16 @@ impl Reactor {
         })
     }
 
-    /// As `ReactorHandle::send`.
+    /// Does the same as `ReactorHandle::send`.
     fn send(&self, lane: usize, command: usize) {
         self.lanes[lane].add(command);
-        if self.waker.ring() {
+        if self.waker.wake() {
             self.epoll.raise();
         }
     }
 
-    /// As `EventLoop::turn_for_ever`, but that a turn takes one command at most of each lane. Ends when so many are taken,
-    /// and, if a client is to leave, when it has.
+    /// Does the same as `EventLoop::run_turns`, but takes at most one command of each lane a turn. Returns when it has
+    /// taken `until_taken` commands and, if `until_left` is true, seen the client leave.
     fn run(&self, until_taken: usize, until_left: bool) -> Vec<Vec<usize>> {
         let mut taken = vec![0; self.lanes.len()];
         let mut commands = vec![Vec::new(); self.lanes.len()];
@@ -113,21 +117,21 @@ impl Reactor {
             }
             let is_empty =
                 || self.lanes.iter().zip(&taken).all(|(lane, taken)| lane.added.load(Ordering::Acquire) == *taken);
-            let may_sleep = self.waker.may_sleep(is_empty);
+            let may_sleep = self.waker.prepare_sleep(is_empty);
             let (is_raised, leaves) = self.epoll.wait(may_sleep);
             has_left |= leaves;
             if is_raised {
                 self.epoll.lower();
             }
             if may_sleep {
-                self.waker.wake();
+                self.waker.end_sleep();
             }
         }
     }
 }
 
-/// Three threads have too many interleavings; mistakes show with a few switches that no thread asked for (loom's manual:
-/// two or three). `LOOM_MAX_PREEMPTIONS=4` takes half a minute.
+/// Checks a model of three threads with a bound on preemptions, for all interleavings would be too many. Mistakes show
+/// with a few preemptions (loom's manual: two or three). `LOOM_MAX_PREEMPTIONS=4` takes half a minute.
 fn model_of_three(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
@@ -135,7 +139,7 @@ fn model_of_three(model: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn what_one_thread_adds_while_the_reactor_falls_asleep_is_taken() {
+fn a_command_added_while_the_reactor_falls_asleep_is_taken() {
     loom::model(|| {
         let reactor = Reactor::new(1);
         let run = thread::spawn({
@@ -149,7 +153,7 @@ fn what_one_thread_adds_while_the_reactor_falls_asleep_is_taken() {
 }
 
 #[test]
-fn what_two_threads_add_at_once_is_taken() {
+fn commands_that_two_threads_add_at_once_are_taken() {
     model_of_three(|| {
         let reactor = Reactor::new(2);
         let run = thread::spawn({
@@ -168,7 +172,7 @@ fn what_two_threads_add_at_once_is_taken() {
 }
 
 #[test]
-fn a_reactor_that_a_client_wakes_misses_nothing_that_is_added() {
+fn a_command_added_while_a_client_wakes_the_reactor_is_taken() {
     model_of_three(|| {
         let reactor = Reactor::new(1);
         let run = thread::spawn({
@@ -186,13 +190,13 @@ fn a_reactor_that_a_client_wakes_misses_nothing_that_is_added() {
     });
 }
 
-/// So far away that only a change ends the waiting.
+/// A deadline so far away that only a notification ends the wait.
 fn never() -> Instant {
     Instant::now() + Duration::from_secs(1_000_000)
 }
 
 #[test]
-fn who_waits_for_room_is_told_when_there_is_some() {
+fn a_thread_that_waits_for_room_is_woken_when_there_is_room() {
     loom::model(|| {
         let shared = Arc::new((Notifier::default(), AtomicUsize::new(2)));
         let reactor = thread::spawn({
@@ -200,7 +204,7 @@ fn who_waits_for_room_is_told_when_there_is_some() {
             move || {
                 for _ in 0..2 {
                     shared.1.fetch_sub(1, Ordering::AcqRel);
-                    shared.0.tell();
+                    shared.0.notify_all();
                 }
             }
         });
@@ -210,7 +214,7 @@ fn who_waits_for_room_is_told_when_there_is_some() {
 }
 
 #[test]
-fn all_who_wait_are_told_of_the_end() {
+fn all_waiting_threads_are_woken_by_one_notification() {
     loom::model(|| {
         let shared = Arc::new((Notifier::default(), AtomicBool::new(false)));
         let waiters = [(); 2].map(|()| {
@@ -218,16 +222,17 @@ fn all_who_wait_are_told_of_the_end() {
             thread::spawn(move || shared.0.wait(never(), || shared.1.load(Ordering::Relaxed)))
         });
         shared.1.store(true, Ordering::Relaxed);
-        shared.0.tell();
+        shared.0.notify_all();
         for waiter in waiters {
             assert!(waiter.join().unwrap());
         }
     });
 }
 
-/// `ReactorHandle::send` and `ReactorHandle::die`: what the reactor does not find in its last look into the inbox, the sender finds.
+/// The model of `ReactorHandle::send` and `ReactorHandle::mark_dead`: a command that the reactor does not find in its
+/// last look into the queue is found by its sender.
 #[test]
-fn a_command_sent_while_the_reactor_dies_is_lost_once() {
+fn a_command_sent_while_the_reactor_dies_is_counted_as_lost_once() {
     loom::model(|| {
         let waker = Arc::new((Waker::new(), AtomicBool::new(false), AtomicBool::new(false)));
         let take = |inbox: &AtomicBool| inbox.load(Ordering::Acquire) && inbox.swap(false, Ordering::AcqRel);
@@ -236,7 +241,7 @@ fn a_command_sent_while_the_reactor_dies_is_lost_once() {
             move || {
                 let (waker, inbox, is_dead) = &*waker;
                 inbox.store(true, Ordering::Release);
-                waker.ring();
+                waker.wake();
                 is_dead.load(Ordering::Acquire) && take(inbox)
             }
         });

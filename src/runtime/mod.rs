@@ -1,12 +1,21 @@
-//! The reactor in a process: its thread, what a fork does to it, and the handles by which the application reaches it (Linux).
+//! The reactor in a process: its thread, forks, and the handles of streams and hubs (Linux).
 //!
-//! - [`waker`]: wakes a reactor that sleeps, and only one that sleeps
-//! - [`notifier`]: wakes threads that wait for what the reactor does
-//! - `stream_state`: what a producer can see of a stream without asking the reactor
-//! - `reactor_handle`: the way to the reactor, with what is counted on the way
-//! - `event_loop`: the thread's body: takes commands, waits for sockets, applies the answers
-//! - `process`: the reactor of this process: its start, its end, what a fork does to it
+//! Each file uses only files before it in this list.
+//!
+//! - `error`: why a call is refused
+//! - `sync`: atomics and locks of the standard library, or of loom in its models
+//! - [`waker`]: wakes the reactor, with a system call only if it sleeps
+//! - [`notifier`]: wakes threads that wait for the reactor
+//! - `stats`: the counters of a reactor
+//! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `stream_state`: the state of one stream, which producers read without asking the reactor
+//! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
+//! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`reserve`]: the descriptors that stay free for the application
+//! - `stream_table`: what each answer of the reactor does to the states and the counters
+//! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
+//! - `registration`: the hubs that a process uses
+//! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
 //! - `publisher`: a hub as the application holds it
 
@@ -14,14 +23,22 @@ pub mod notifier;
 pub mod reserve;
 pub mod waker;
 
+mod end_queue;
+mod error;
 mod event_loop;
+mod forks;
 mod process;
 mod publisher;
 mod reactor_handle;
+mod registration;
+mod stats;
 mod stream_handle;
 mod stream_state;
+mod stream_table;
+mod sync;
 
-pub use process::{finish, forget_interpreter, linger, notify_descriptor, stats, take_ended};
+pub use error::{Error, ErrorCode};
+pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};
-pub use reactor_handle::{Counts, Stats};
+pub use stats::{Counts, Stats};
 pub use stream_handle::{Opening, Pushed, StreamHandle};

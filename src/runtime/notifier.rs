@@ -1,56 +1,73 @@
-//! Waiting for something to change, which costs those who change it next to nothing while nobody waits.
+//! Wakes threads that wait for the reactor.
 //!
-//! Who waits says so first and looks then; who has changed something looks afterwards whether somebody waits. As with the
-//! [`waker`](super::bell), in the one total order that the fences make of these four steps one of the two sees the other.
-//! `loom/` tries every interleaving.
+//! # Problem
+//!
+//! A thread may wait until the reactor has made a condition true: there is room in a stream's buffer, a stream has
+//! ended, an answer has arrived. The reactor changes such state in almost every turn, and hardly ever does a thread
+//! wait. A notification must therefore cost next to nothing while no thread waits: no lock and no system call.
+//!
+//! # Protocol
+//!
+//! | | waiting thread: [`Notifier::wait`] | reactor: [`Notifier::notify_all`] |
+//! |---|---|---|
+//! | 1 | locks the mutex, increments `waiters` | has changed the state |
+//! | 2 | fence | fence |
+//! | 3 | evaluates the condition; sleeps only if it is false | reads `waiters`; notifies if there are any |
+//!
+//! # Memory ordering
+//!
+//! As in [`waker`](super::waker), each side writes first and then reads what the other side writes, and the
+//! sequentially consistent fences have one total order:
+//!
+//! - The thread's fence is first: the reactor reads that there is a waiter, and notifies.
+//! - The reactor's fence is first: the condition sees the change, and the thread does not sleep.
+//!
+//! That leaves the time between evaluating the condition and sleeping, in which a notification would find nobody
+//! asleep. The thread holds the mutex from before step 3 until the condition variable has put it to sleep, and the
+//! reactor takes the mutex once before it notifies. So it notifies either a thread that sleeps or one that has not
+//! evaluated the condition yet. No wake-up is lost.
+//!
+//! `waiters` is accessed relaxed, for no data is published by it. The condition reads its state with the ordering that
+//! the state needs.
+//!
+//! `loom/` tries every interleaving of this protocol.
 
-// Rust 1.63 warns if it is told of this name, newer ones if not.
-#![allow(unknown_lints, unexpected_cfgs)]
-
-#[cfg(loom)]
-use loom::sync::atomic::{fence, AtomicUsize, Ordering};
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex};
-#[cfg(not(loom))]
-use std::sync::atomic::{fence, AtomicUsize, Ordering};
-#[cfg(not(loom))]
-use std::sync::{Condvar, Mutex};
-
+use super::sync::{fence, lock, AtomicUsize, Condvar, Mutex, Ordering};
 use std::sync::PoisonError;
 use std::time::Instant;
 
-/// Those who wait for a change.
+/// The threads that wait for one reactor.
 #[derive(Debug, Default)]
 pub struct Notifier {
     waiters: AtomicUsize,
     mutex: Mutex<()>,
-    told: Condvar,
+    notified: Condvar,
 }
 
 impl Notifier {
-    /// Waits until something has changed that makes `is_over` true, at most until then. Whether it is true.
-    pub fn wait(&self, until: Instant, is_over: impl Fn() -> bool) -> bool {
-        let mut guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until the condition is true or the deadline has passed. Returns whether the condition is true.
+    pub fn wait(&self, deadline: Instant, condition: impl Fn() -> bool) -> bool {
+        let mut guard = lock(&self.mutex);
         self.waiters.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        while !is_over() {
-            let left = until.saturating_duration_since(Instant::now());
+        while !condition() {
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            guard = self.told.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            guard = self.notified.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         self.waiters.fetch_sub(1, Ordering::Relaxed);
-        is_over()
+        condition()
     }
 
-    /// Called after something has changed.
-    pub fn tell(&self) {
+    /// Called after the state has changed. Wakes all waiting threads, which evaluate their conditions again.
+    pub fn notify_all(&self) {
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
-            // Who has looked already and does not sleep yet holds it.
-            drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
-            self.told.notify_all();
+            // A thread that has evaluated its condition and does not sleep yet holds the mutex.
+            drop(lock(&self.mutex));
+            self.notified.notify_all();
         }
     }
 }

@@ -1,224 +1,227 @@
-//! The reactor of this process: started by the first stream, left behind by a fork.
+//! The reactor of this process: its start, what a fork does to it, and the shutdown at exit.
 //!
-//! A forked child has the memory of its parent but not its reactor's thread. So whatever belongs to the thread carries
-//! the number of the generation that made it, and a child begins anew; what the parent's reactor held is never touched
-//! there, nor dropped, for its locks may be held by a thread that does not exist.
+//! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
+//! drops what its parent's reactor held, for a thread that does not exist in the child may have held the locks.
 
+use super::error::Error;
 use super::event_loop::EventLoop;
-use super::publisher::HubRegistration;
-use super::reactor_handle::{lock, ReactorHandle, Stats};
+use super::forks::{begin_fork, end_fork, enter_child, generation, NoFork};
+use super::reactor_handle::ReactorHandle;
+use super::registration::Registrations;
+use super::stats::Stats;
 use super::stream_state::StreamState;
-use crate::reactor::Command;
-use crate::reactor::StreamId;
+use super::sync::lock;
+use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::sys::thread;
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::Duration;
 
-/// How long a fork waits for what a handler has pushed to be sent, so that it is before what the child pushes.
+/// How long a fork waits until the pushes of the running handler are sent, so that clients get them before the child's.
 const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
+/// How much longer than `linger` the shutdown waits. The reactor itself ends the streams in time.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-#[derive(Default)]
+/// What this process has. A fork takes its lock.
 pub(super) struct Process {
-    running: Option<(u32, Arc<ReactorHandle>)>,
-    /// The stream of the handler that runs, where one has the process to itself.
-    handled: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
-    is_finishing: bool,
-    /// Where the hubs of the application are, by their keys.
-    pub(super) registrations: Vec<(u64, HubRegistration)>,
+    /// The last reactor, which may have died, and the generation that started it.
+    started: Option<(u32, Arc<ReactorHandle>)>,
+    /// The stream of the handler that runs, on a server where one handler runs at a time.
+    handler_stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
+    is_shutting_down: bool,
+    pub(super) registrations: Registrations,
 }
 
-static PROCESS: Mutex<Process> =
-    Mutex::new(Process { running: None, handled: None, is_finishing: false, registrations: Vec::new() });
-/// How many forks lie between this process and the one that loaded the library.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-/// How often this process, or an ancestor of it, has forked.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-/// How long the end of the process waits for streams, in milliseconds: the longest that any of them has asked for.
+static PROCESS: Mutex<Process> = Mutex::new(Process {
+    started: None,
+    handler_stream: None,
+    is_shutting_down: false,
+    registrations: Registrations::new(),
+});
+/// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static LINGER: AtomicU64 = AtomicU64::new(0);
-/// Held by the reactor while it changes what a child would inherit, and during a fork.
-static FORK: Mutex<()> = Mutex::new(());
-/// Whether a fork waits for the reactor to let go.
-static IS_FORKING: AtomicBool = AtomicBool::new(false);
 
-type Guards = (MutexGuard<'static, Process>, MutexGuard<'static, ()>);
+/// The locks that a fork holds.
+type ForkGuards = (MutexGuard<'static, Process>, NoFork);
 
 thread_local! {
-    static GUARDS: RefCell<Option<Guards>> = const { RefCell::new(None) };
-}
-
-/// What lasts from here on is not cut in two by a fork.
-pub(super) fn between_forks() -> MutexGuard<'static, ()> {
-    while IS_FORKING.load(Ordering::Acquire) {
-        std::thread::yield_now();
-    }
-    lock(&FORK)
-}
-
-pub(super) fn generation() -> u32 {
-    GENERATION.load(Ordering::Acquire)
-}
-
-pub(super) fn forks() -> u32 {
-    FORKS.load(Ordering::Acquire)
+    /// The guards, in the thread that forks, from before the fork until after it.
+    static FORK_GUARDS: RefCell<Option<ForkGuards>> = const { RefCell::new(None) };
 }
 
 extern "C" fn before_fork() {
-    let mut process = lock(&PROCESS);
-    process.leave_parent();
-    if let Some((link, state)) = &process.handled {
-        link.wait(FLUSH_BEFORE_FORK, || state.waiting_bytes() == 0 || state.reason().is_some() || link.is_dead());
+    let process = process();
+    if let Some((reactor, state)) = &process.handler_stream {
+        let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
+        reactor.wait(FLUSH_BEFORE_FORK, is_sent);
     }
-    IS_FORKING.store(true, Ordering::Release);
-    let fork = lock(&FORK);
+    let no_fork = begin_fork();
     // Fails only while the thread ends, which does not fork.
-    let _ = GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, fork)));
+    let _ = FORK_GUARDS.try_with(|guards| *guards.borrow_mut() = Some((process, no_fork)));
 }
 
-fn after_fork() {
-    FORKS.fetch_add(1, Ordering::AcqRel);
-    let _ = GUARDS.try_with(|guards| guards.borrow_mut().take());
-    IS_FORKING.store(false, Ordering::Release);
+extern "C" fn after_fork() {
+    let guards = FORK_GUARDS.try_with(|guards| guards.borrow_mut().take());
+    match guards.ok().flatten() {
+        Some((_process, no_fork)) => end_fork(Some(no_fork)),
+        None => end_fork(None),
+    }
 }
 
-extern "C" fn in_parent() {
+extern "C" fn after_fork_in_child() {
+    enter_child();
     after_fork();
 }
 
-extern "C" fn in_child() {
-    GENERATION.fetch_add(1, Ordering::AcqRel);
-    after_fork();
+/// Has the C library call the functions above around each fork, and [`at_exit`]. Does so once.
+fn register_handlers() -> io::Result<()> {
+    static HANDLERS: Once = Once::new();
+    let mut registered = Ok(());
+    HANDLERS.call_once(|| {
+        registered =
+            thread::at_fork(before_fork, after_fork, after_fork_in_child).and_then(|()| thread::at_exit(at_exit));
+    });
+    registered
 }
 
-/// The way to the reactor of this process, which is started if it does not run.
+/// Returns the reactor of this process. Starts it if none runs.
 ///
 /// # Errors
 ///
-/// If the system has no descriptor, no memory or no thread for it, or if this process is ending.
-pub(super) fn link() -> io::Result<Arc<ReactorHandle>> {
-    link_of(&mut process())
+/// [`Error::System`] or [`Error::ShuttingDown`].
+pub(super) fn reactor() -> Result<Arc<ReactorHandle>, Error> {
+    process().reactor()
 }
 
-/// What this process has, its parent's left behind. A fork waits until it is let go of.
+/// Locks what this process has. A fork waits until the guard is dropped. In a child, first leaves the parent's reactor.
 pub(super) fn process() -> MutexGuard<'static, Process> {
     let mut process = lock(&PROCESS);
     process.leave_parent();
     process
 }
 
-pub(super) fn link_of(process: &mut Process) -> io::Result<Arc<ReactorHandle>> {
-    static AT_FORK: Once = Once::new();
-    process.check_end()?;
-    if let Some((_, link)) = process.running.as_ref().filter(|(_, link)| !link.is_dead()) {
-        return Ok(Arc::clone(link));
-    }
-    let mut at_fork = Ok(());
-    AT_FORK.call_once(|| {
-        at_fork = thread::at_fork(before_fork, in_parent, in_child).and_then(|()| thread::at_exit(at_exit));
-    });
-    at_fork?;
-    let mut link = ReactorHandle::new()?;
-    if let Some((_, dead)) = &process.running {
-        link.succeed(dead);
-    }
-    let link = Arc::new(link);
-    let reactor = EventLoop::new(Arc::clone(&link))?;
-    thread::spawn("eventsource-xs", move || reactor.run())?;
-    process.running = Some((generation(), Arc::clone(&link)));
-    Ok(link)
-}
-
 impl Process {
     /// # Errors
     ///
-    /// If this process is ending.
-    pub(super) fn check_end(&self) -> io::Result<()> {
-        match self.is_finishing {
-            true => Err(io::Error::new(io::ErrorKind::Other, "this process is ending")),
+    /// As [`reactor`].
+    pub(super) fn reactor(&mut self) -> Result<Arc<ReactorHandle>, Error> {
+        self.check_shutdown()?;
+        match self.running() {
+            Some(reactor) => Ok(Arc::clone(reactor)),
+            None => Ok(self.start()?),
+        }
+    }
+
+    /// The reactor, unless it has died.
+    fn running(&self) -> Option<&Arc<ReactorHandle>> {
+        self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
+    }
+
+    fn start(&mut self) -> io::Result<Arc<ReactorHandle>> {
+        register_handlers()?;
+        let mut handle = ReactorHandle::new()?;
+        if let Some((_, dead)) = &self.started {
+            handle.replace(dead);
+        }
+        let handle = Arc::new(handle);
+        let event_loop = EventLoop::new(Arc::clone(&handle))?;
+        thread::spawn("eventsource-xs", move || event_loop.run())?;
+        self.started = Some((generation(), Arc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::ShuttingDown`] if this process is ending.
+    pub(super) fn check_shutdown(&self) -> Result<(), Error> {
+        match self.is_shutting_down {
+            true => Err(Error::ShuttingDown),
             false => Ok(()),
         }
     }
 
-    /// In a child, forgets the parent's reactor.
     fn leave_parent(&mut self) {
-        if self.running.as_ref().map_or(false, |(of, _)| *of != generation()) {
-            std::mem::forget(self.running.take());
-            std::mem::forget(self.handled.take());
-            std::mem::forget(std::mem::take(&mut self.registrations));
-            self.is_finishing = false;
+        if self.started.as_ref().map_or(false, |(of, _)| *of != generation()) {
+            std::mem::forget(self.started.take());
+            std::mem::forget(self.handler_stream.take());
+            self.registrations.leave_to_parent();
+            self.is_shutting_down = false;
         }
     }
 }
 
-/// The stream of the handler that runs from here on; none, when it has returned.
-pub(super) fn set_handled(handled: Option<(Arc<ReactorHandle>, Arc<StreamState>)>) {
-    process().handled = handled;
+/// Sets the stream of the handler that runs from here on, or none when the handler has returned. A fork waits until its
+/// events are sent.
+pub(super) fn set_handler_stream(stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>) {
+    process().handler_stream = stream;
 }
 
-fn running() -> Option<Arc<ReactorHandle>> {
-    process().running.as_ref().map(|(_, link)| Arc::clone(link))
+/// The last reactor of this process, also if it has died.
+fn last_reactor() -> Option<Arc<ReactorHandle>> {
+    process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
 }
 
-/// Has the end of the process wait at least that long for what waits.
+/// Sets how long the [shutdown] waits for buffered bytes to be sent. The longest time of all calls counts.
 pub fn linger(time: Duration) {
     LINGER.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
 }
 
-/// Ends all streams of this process, for it ends: each client is told to come back at a time of its own, what waits is
-/// sent, the rest is lost when the time that was asked for ([`linger`]) is up. Nothing is opened afterwards.
-pub fn finish() {
-    finish_in(lock(&PROCESS));
+/// Ends all streams, for this process ends. Each client is told to reconnect after a random time, buffered bytes are
+/// sent, and what is not sent within the time of [`linger`] is lost. No stream is opened afterwards.
+pub fn shutdown() {
+    shut_down(lock(&PROCESS));
 }
 
-fn finish_in(mut process: MutexGuard<'_, Process>) {
+fn shut_down(mut process: MutexGuard<'_, Process>) {
     process.leave_parent();
-    let link = match &process.running {
-        Some((_, link)) if !process.is_finishing && !link.is_dead() => Arc::clone(link),
+    let reactor = match process.running() {
+        Some(reactor) if !process.is_shutting_down => Arc::clone(reactor),
         _ => return,
     };
-    process.is_finishing = true;
+    process.is_shutting_down = true;
     drop(process);
     let within = Duration::from_millis(LINGER.load(Ordering::Acquire));
-    link.send(Command::ShutDown { within }, 0, None);
-    // The reactor keeps the time; it is not kept waiting by anything.
-    link.wait_until_finished(within.saturating_add(Duration::from_millis(500)));
+    reactor.send(Command::ShutDown { within }, 0, None);
+    reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
 
-/// An embedded perl may end without running END: uWSGI just exits, even from the handler of a signal. So if the process
-/// is in the middle of something here it is left as it is.
+/// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a
+/// thread holds the lock at that moment, nothing is done, for waiting could be a deadlock.
 extern "C" fn at_exit() {
     let _ = std::panic::catch_unwind(|| {
         if let Ok(process) = PROCESS.try_lock() {
-            finish_in(process);
+            shut_down(process);
         }
     });
 }
 
-/// What was counted since this process has a reactor; all zero before.
+/// Returns the counters of this process's reactors; all zero before the first one starts.
 pub fn stats() -> Stats {
-    running().map_or_else(Stats::default, |link| link.stats())
+    last_reactor().map_or_else(Stats::default, |reactor| reactor.stats())
 }
 
-/// The next end of a stream that an interpreter has asked to be told and has not been told yet.
+/// Takes the next end of a stream that an interpreter has asked for.
 pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
-    running()?.take_ended(interpreter)
+    last_reactor()?.ends.take(interpreter)
 }
 
-/// A descriptor that is readable while there are such ends. It is this process's: a child has one of its own.
+/// Returns a descriptor that is readable while [`take_ended`] has an end to return. A forked child has another
+/// descriptor.
 ///
 /// # Errors
 ///
-/// As for a new stream, if there is no reactor yet.
+/// As for a new stream, if no reactor runs yet.
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
-    running().filter(|link| !link.is_dead()).map_or_else(link, Ok)?.notify_descriptor(interpreter)
+    let running = last_reactor().filter(|reactor| !reactor.is_dead());
+    running.map_or_else(reactor, Ok)?.ends.descriptor(interpreter)
 }
 
-/// An interpreter is gone, with its thread: what ends from here on it is not told.
-pub fn forget_interpreter(interpreter: u32) {
-    if let Some(link) = running() {
-        link.forget_interpreter(interpreter);
+/// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.
+pub fn remove_interpreter(interpreter: u32) {
+    if let Some(reactor) = last_reactor() {
+        reactor.ends.remove(interpreter);
     }
 }

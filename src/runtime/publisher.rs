@@ -1,61 +1,57 @@
 //! A hub as the application holds it, in any thread.
 //!
-//! The hub itself is in the reactor. What gives each event its place in the order, and so its id, is here: a *seat*, one for
-//! each hub of a process. A forked child takes a new one: there the hub begins anew, with another epoch.
+//! The hub itself is in the reactor. Here each event gets its sequence number, and so its id, from the hub's
+//! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
-use super::process::{link_of, process, Process};
+use super::error::Error;
+use super::process::{process, Process};
 use super::reactor_handle::ReactorHandle;
+use super::registration::HubRegistration;
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Request, Settings, Topic};
-use crate::reactor::{Command, HubId};
+use crate::reactor::Command;
 use crate::sys::random;
-use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A hub's place in the reactor of this process.
-pub(super) struct HubRegistration {
-    link: Arc<ReactorHandle>,
-    hub: HubId,
-    epoch: Epoch,
-    /// The place of the newest event.
-    newest: u64,
-}
+/// How long [`Publisher::ask`] waits for the reactor.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
-pub struct Publisher(Arc<Hold>);
+pub struct Publisher(Arc<Inner>);
 
-/// What all threads' copies of a hub have together: who lets go of it last leaves the hub.
+/// What the copies of a hub in all threads share. The hub is closed when the last copy is dropped.
 #[derive(Debug)]
-struct Hold {
+struct Inner {
     key: u64,
     settings: Settings,
     /// How many channels and patterns a stream may be subscribed to.
     max_topics: usize,
 }
 
-/// What is published, but for its bytes.
+/// The fields of a publication other than the event's bytes.
 #[derive(Debug)]
 pub struct PublishMeta<'a> {
     /// The channel's name.
     pub channel: &'a [u8],
-    /// What the event is the newest of; empty is the channel itself.
+    /// The key for compaction: a later event with the same key replaces this one. If it is empty, the channel is the
+    /// key.
     pub key: &'a [u8],
-    /// Its id, if the application gives it one.
+    /// The event's id, if the application gives it one.
     pub id: Option<&'a [u8]>,
 }
 
-/// Eight characters that no other hub begins its ids with.
+/// Returns eight random characters, with which no other hub's ids begin.
 fn new_epoch() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let number = random::number();
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
 }
 
-/// A key for opaque ids.
+/// Returns a random key for opaque ids.
 fn new_key() -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&random::number().to_ne_bytes());
@@ -64,62 +60,61 @@ fn new_key() -> [u8; 16] {
 }
 
 impl Publisher {
-    /// A hub, which is made when it is used first.
+    /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Hold { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
+        Self(Arc::new(Inner { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
     }
 
-    /// The name of the event that reports a gap.
+    /// Returns the name of the event that reports a gap.
     pub fn gap_event(&self) -> &str {
         &self.0.settings.gap_event
     }
 
-    /// Its seat in this process, taken if need be.
-    fn registration<'a>(&self, process: &'a mut Process) -> io::Result<&'a mut HubRegistration> {
-        let known = process.registrations.iter().position(|(key, _)| *key == self.0.key);
-        if let Some(at) = known.filter(|at| !process.registrations[*at].1.link.is_dead()) {
-            return Ok(&mut process.registrations[at].1);
-        }
-        let link = link_of(process)?;
-        let key = self.0.settings.opaque_ids.then(new_key);
-        let registration =
-            HubRegistration { hub: link.new_hub(), epoch: Epoch::new(&new_epoch(), key), newest: 0, link };
-        let settings = Box::new(self.0.settings.clone());
-        registration.link.send(
-            Command::CreateHub { hub: registration.hub, epoch: registration.epoch.clone(), settings },
-            0,
-            None,
-        );
-        process.registrations.retain(|(key, _)| *key != self.0.key);
-        process.registrations.push((self.0.key, registration));
-        let newest = process.registrations.last_mut().map(|(_, registration)| registration);
-        newest.ok_or_else(|| io::Error::new(ErrorKind::Other, "no registration"))
+    /// Returns the hub's registration in this process. Registers the hub first if need be.
+    fn registration<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
+        let index = match process.registrations.position(self.0.key) {
+            Some(index) => index,
+            None => {
+                let registration = self.register(process.reactor()?);
+                process.registrations.insert(self.0.key, registration)
+            }
+        };
+        Ok(process.registrations.at(index))
     }
 
-    /// Publishes an event, which `write` makes of its id, and calls `tell` with that id. Waits while too much is on its way
-    /// to the reactor, never for a client.
+    /// Creates the hub in a reactor, with a new epoch.
+    fn register(&self, reactor: Arc<ReactorHandle>) -> HubRegistration {
+        let key = self.0.settings.opaque_ids.then(new_key);
+        let epoch = Epoch::new(&new_epoch(), key);
+        let hub = reactor.new_hub();
+        let settings = Box::new(self.0.settings.clone());
+        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
+        HubRegistration { reactor, hub, epoch, last_seq: 0 }
+    }
+
+    /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
+    /// Waits while too many bytes are queued for the reactor, never for a client.
     ///
     /// # Errors
     ///
-    /// If the system has no descriptor, no memory or no thread for a reactor, if this process is ending, or if the
-    /// application gives an id that could be the hub's.
+    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::ReservedId`].
     pub fn publish(
         &self,
         meta: PublishMeta<'_>,
-        write: impl FnOnce(&str) -> Shared,
-        tell: impl FnOnce(&str),
-    ) -> io::Result<()> {
+        encode: impl FnOnce(&str) -> Shared,
+        published: impl FnOnce(&str),
+    ) -> Result<(), Error> {
         let mut process = process();
-        process.check_end()?;
+        process.check_shutdown()?;
         let registration = self.registration(&mut process)?;
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "id must not begin as the hub's own ids do"));
+            return Err(Error::ReservedId);
         }
-        let seq = registration.newest + 1;
+        let seq = registration.last_seq + 1;
         let id = registration.epoch.event_id(seq);
-        let event = write(&id);
-        registration.newest = seq;
+        let event = encode(&id);
+        registration.last_seq = seq;
         let publication = Box::new(Publication {
             seq,
             channel: meta.channel.into(),
@@ -127,83 +122,74 @@ impl Publisher {
             key: meta.key.into(),
             id: meta.id.map(Into::into),
         });
-        // Places go on their way in their order, for no one else has the process.
-        registration.link.publish(Command::Publish { hub: registration.hub, publication });
-        tell(&id);
+        // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
+        registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
+        published(&id);
         Ok(())
     }
 
-    /// Has a stream follow channels. False if it has ended.
+    /// Subscribes a stream to topics. Returns false if the stream has ended.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and if the stream follows another hub, or would have too many topics.
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: Request) -> io::Result<bool> {
+    /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: Request) -> Result<bool, Error> {
         let mut process = process();
         let registration = self.registration(&mut process)?;
-        stream.subscribe(&registration.link, registration.hub, request, self.0.max_topics)
+        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics)
     }
 
-    /// Has a stream follow something no longer; without topics, anything.
+    /// Unsubscribes a stream from topics; without topics, from all.
     pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
-        let process = process();
-        // With a reactor that died its streams have ended, and the hub's number may be another's by now.
-        let is_ours =
-            |(key, registration): &&(u64, HubRegistration)| *key == self.0.key && !registration.link.is_dead();
-        if let Some((_, registration)) = process.registrations.iter().find(is_ours) {
-            stream.unsubscribe(registration.hub, topics);
+        let mut process = process();
+        if let Some(index) = process.registrations.position(self.0.key) {
+            stream.unsubscribe(process.registrations.at(index).hub, topics);
         }
     }
 
-    /// The first part of its ids. A process has it for itself.
+    /// Returns the epoch, with which the hub's ids begin. Each process has another one.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
-    pub fn epoch(&self) -> io::Result<Box<str>> {
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn epoch(&self) -> Result<Box<str>, Error> {
         Ok(self.registration(&mut process())?.epoch.as_str().into())
     }
 
-    /// What was counted, and how many streams follow a channel.
+    /// Returns the hub's counters and the number of a channel's subscribers.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), and if the reactor does not answer.
-    pub fn ask(&self, channel: &[u8]) -> io::Result<(Counts, usize)> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        let (link, hub) = {
+    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
+    pub fn ask(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
+        let (reactor, hub) = {
             let mut process = process();
             let registration = self.registration(&mut process)?;
-            (Arc::clone(&registration.link), registration.hub)
+            (Arc::clone(&registration.reactor), registration.hub)
         };
-        link.ask(hub, channel, PATIENCE)
-            .ok_or_else(|| io::Error::new(ErrorKind::TimedOut, "the reactor does not answer"))
+        reactor.ask(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
-    /// Has its streams end one by one within a time, and those that come later at once; their clients are told to come back.
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Their clients are
+    /// told to reconnect.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish).
-    pub fn drain(&self, within: Duration) -> io::Result<()> {
+    /// [`Error::System`] or [`Error::ShuttingDown`].
+    pub fn drain(&self, within: Duration) -> Result<(), Error> {
         let mut process = process();
         let registration = self.registration(&mut process)?;
-        registration.link.send(Command::Drain { hub: registration.hub, within }, 0, None);
+        registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
         Ok(())
     }
 }
 
-impl Drop for Hold {
-    // A fork has copied the count, but a child's hub is its own.
+impl Drop for Inner {
+    // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
         let mut process = process();
-        let registration = process
-            .registrations
-            .iter()
-            .position(|(key, _)| *key == self.key)
-            .map(|at| process.registrations.swap_remove(at).1);
-        if let Some(registration) = registration {
-            registration.link.send(Command::CloseHub { hub: registration.hub }, 0, None);
+        if let Some(registration) = process.registrations.remove(self.key) {
+            registration.reactor.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A stream as the application holds it.
 
-use super::process::{forks, generation, link, set_handled};
-use super::reactor_handle::{Enclosed, ReactorHandle};
+use super::error::Error;
+use super::forks::{fork_count, generation};
+use super::process::{reactor, set_handler_stream};
+use super::reactor_handle::{Attachment, ReactorHandle};
 use super::reserve;
 use super::stream_state::StreamState;
 use crate::hub::{Request, Topic};
@@ -10,149 +12,152 @@ use crate::stream::{Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait for the reactor, which waits for nobody.
-const QUICK: Duration = Duration::from_secs(1);
+/// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
+const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many unsent bytes the kernel keeps for a client: enough for the network, measured, and little for a client that never
-/// reads. More than that waits in the stream, where it is limited and counted.
+/// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a
+/// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
 #[derive(Debug)]
 pub struct Opening<'a> {
-    /// The client's connection; without it events wait until [`StreamHandle::attach`].
+    /// The client's connection. Without it events are buffered until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
-    /// What is sent first, as it is: the head of the response.
+    /// The head of the response. It is sent first, as it is.
     pub head: &'a [u8],
-    /// What the application has decided.
+    /// The settings of the application.
     pub settings: Settings,
-    /// Whether a push waits when as much waits as may, until [`StreamHandle::leave_handler`].
+    /// Whether a push reports a full buffer, so that the caller can wait, until [`StreamHandle::leave_handler`].
     pub waits: bool,
-    /// Whether the stream ends when the last handle is [released](Handle::release).
+    /// Whether the stream ends when the last handle is [released](StreamHandle::release).
     pub ends_with_handle: bool,
-    /// Which interpreter is told of its end.
+    /// The interpreter that the end is reported to.
     pub interpreter: u32,
-    /// How many streams this process may hold, if there are descriptors for them.
+    /// How many streams this process may hold.
     pub max_streams: usize,
 }
 
-/// What has become of a push.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It will be sent.
+    /// The stream has accepted the event.
     Taken,
-    /// As much waits as may: [wait](Handle::wait_for_room) for its bytes, and push again.
+    /// The buffer is full: [wait](StreamHandle::wait_for_room) for room, and push again.
     Full,
     /// The stream has ended.
-    Gone,
+    Ended,
 }
 
-/// What becomes of a subscription.
+/// When a subscription takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    /// It is effective at once.
-    Off,
-    /// A handler runs, and may subscribe to several things: all of that is one request.
-    Handler,
-    /// It has subscribed to something. Nothing of that is sent before the handler returns, or pushes.
-    Held,
+enum SubscribeMode {
+    /// At once.
+    Immediate,
+    /// Later: a handler runs, and all of its subscriptions are one request.
+    Batching,
+    /// As `Batching`, and the handler has subscribed. Nothing is sent before it returns or pushes.
+    Batched,
 }
 
 /// A stream as the application holds it, in one thread.
 #[derive(Debug)]
 pub struct StreamHandle {
-    link: Arc<ReactorHandle>,
+    reactor: Arc<ReactorHandle>,
     state: Arc<StreamState>,
     stream: StreamId,
     settings: Arc<Settings>,
     waits: bool,
-    /// Whether its handler runs, and has the process to itself.
-    is_handled: bool,
-    hold: Hold,
+    /// Whether the stream's handler runs, on a server where one handler runs at a time.
+    in_handler: bool,
+    subscribe_mode: SubscribeMode,
     ends_with_handle: bool,
-    /// Whether the application has let go of it, though the handle is there.
+    /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
     generation: u32,
-    /// How often this process had forked when the stream began: if it has since, a child may go on with it.
+    /// The number of forks when the stream began. After another fork a child may continue the stream.
     forks: u32,
 }
 
 impl StreamHandle {
-    /// Opens a stream. If this process holds as many as it may, or few descriptors are left, the client is told to come back later, and the handle is
-    /// one of a stream that is ending.
+    /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is told
+    /// to reconnect later, and the returned handle is that of a stream that is ending.
     ///
     /// # Errors
     ///
-    /// If the system has no descriptor, no memory or no thread for a reactor; then nothing has been sent.
-    pub fn open(opening: Opening<'_>) -> Result<Self, (io::Error, Option<OwnedFd>)> {
-        let link = match link() {
-            Ok(link) => link,
+    /// [`Error::System`] or [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
+    pub fn open(opening: Opening<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
+        let reactor = match reactor() {
+            Ok(reactor) => reactor,
             Err(error) => return Err((error, opening.socket)),
         };
         let head = Bytes::copy_from_slice(opening.head);
-        let stream = link.new_stream();
+        let stream = reactor.new_stream();
         let handle = Self {
             state: Arc::new(StreamState::new(stream, head.len(), opening.interpreter)),
             stream,
-            settings: link.share(opening.settings),
+            settings: reactor.share_settings(opening.settings),
             waits: opening.waits,
-            is_handled: opening.ends_with_handle,
-            hold: Hold::Off,
+            in_handler: opening.ends_with_handle,
+            subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: opening.ends_with_handle,
             is_released: false,
             generation: generation(),
-            forks: forks(),
-            link,
+            forks: fork_count(),
+            reactor,
         };
-        let is_one_too_many =
-            reserve::is_getting_short(|| handle.link.counts.sockets()) || handle.link.is_full(opening.max_streams);
+        let is_refused = reserve::is_getting_short(|| handle.reactor.counts.sockets())
+            || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
         handle.send_open(opening.socket, head, false);
-        if is_one_too_many {
-            handle.state.close();
-            handle.link.count_refused();
-            handle.link.send(Command::Refuse { stream: handle.stream }, 0, None);
-            if has_socket {
-                handle.wait_if_short();
-            }
+        if is_refused {
+            handle.refuse(has_socket);
         } else {
-            handle.tell_handled();
+            handle.set_handler_stream();
         }
         Ok(handle)
     }
 
-    /// If few descriptors are left, waits until the reactor has closed that of a stream that was refused, which is quick. Else
-    /// many could come at once that are still open.
-    fn wait_if_short(&self) {
-        if reserve::is_short() && !self.is_open() {
-            self.link.wait(QUICK, || !self.state.has_socket() || self.link.is_dead());
+    fn refuse(&self, has_socket: bool) {
+        self.state.close();
+        self.reactor.count_refused();
+        self.reactor.send(Command::Refuse { stream: self.stream }, 0, None);
+        if has_socket {
+            self.wait_if_short();
         }
     }
 
-    /// A fork waits for what the handler that runs has pushed.
-    fn tell_handled(&self) {
-        if self.is_handled {
-            set_handled(Some((Arc::clone(&self.link), Arc::clone(&self.state))));
+    /// If few descriptors are left, waits until the reactor has closed the socket of this refused stream. Otherwise
+    /// many refused streams that are still open could use up the descriptors.
+    fn wait_if_short(&self) {
+        if reserve::is_short() && !self.is_open() {
+            self.reactor.wait(REACTOR_TIMEOUT, || !self.state.has_socket() || self.reactor.is_dead());
+        }
+    }
+
+    /// Has a fork wait until the events of the running handler are sent.
+    fn set_handler_stream(&self) {
+        if self.in_handler {
+            set_handler_stream(Some((Arc::clone(&self.reactor), Arc::clone(&self.state))));
         }
     }
 
     fn send_open(&self, socket: Option<OwnedFd>, head: Bytes, is_inherited: bool) {
         if let Some(socket) = &socket {
-            self.prepare(socket);
+            self.configure(socket);
         }
         let bytes = head.len();
         let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
-        self.link.count_open();
-        let enclosed = Enclosed { socket, state: Arc::clone(&self.state) };
-        self.link.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(enclosed)));
+        self.reactor.count_opened();
+        let attachment = Attachment { socket, state: Arc::clone(&self.state) };
+        self.reactor.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(attachment)));
     }
 
-    /// What a socket is told, and what is remembered of it, before the reactor gets it.
-    fn prepare(&self, socket: &OwnedFd) {
+    /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it.
+    fn configure(&self, socket: &OwnedFd) {
         socket::give_up_after(socket.as_fd(), self.settings.timeout);
         socket::limit_unsent(socket.as_fd(), UNSENT_BYTES);
         self.state.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
@@ -160,18 +165,18 @@ impl StreamHandle {
 
     /// Gives the stream its socket.
     pub fn attach(&mut self, socket: OwnedFd) {
-        self.prepare(&socket);
-        let enclosed = Enclosed { socket: Some(socket), state: Arc::clone(&self.state) };
-        self.link.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(enclosed)));
+        self.configure(&socket);
+        let attachment = Attachment { socket: Some(socket), state: Arc::clone(&self.state) };
+        self.reactor.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
         self.wait_if_short();
     }
 
-    /// Sends an event. In a forked child this makes the stream the child's.
+    /// Pushes an event. In a forked child this first makes the stream the child's.
     pub fn push(&mut self, event: &[u8]) -> Pushed {
         if !self.is_open() || (self.generation != generation() && !self.adopt()) {
-            return Pushed::Gone;
+            return Pushed::Ended;
         }
-        self.begin();
+        self.begin_subscriptions();
         if event.is_empty() {
             return Pushed::Taken;
         }
@@ -179,109 +184,111 @@ impl StreamHandle {
             if self.waits {
                 return Pushed::Full;
             }
-            if !self.has_room_soon(event.len()) {
+            if !self.has_room_after_send(event.len()) {
                 self.end(Reason::Slow, Ending::Discard);
-                return Pushed::Gone;
+                return Pushed::Ended;
             }
         }
         let event = self.settings.framing.frame(event);
         let bytes = event.len();
-        self.state.add(bytes);
-        self.link.send(Command::Push { stream: self.stream, event }, bytes, None);
+        self.state.add_buffered(bytes);
+        self.reactor.send(Command::Push { stream: self.stream, event }, bytes, None);
         Pushed::Taken
     }
 
-    /// Whether a push may find too much waiting. Where the reactor drops the oldest events it never does.
+    /// Returns true if the buffer can be full for a push. It cannot if the reactor drops the oldest events.
     fn is_limited(&self) -> bool {
         !self.settings.drop_oldest && self.state.is_attached()
     }
 
-    /// Whether so many more bytes may wait when the reactor has tried to send what waits: a burst says nothing about the
-    /// client. So this waits for the reactor, which is quick, and never for the client.
-    fn has_room_soon(&self, bytes: usize) -> bool {
+    /// Returns true if there is room for `bytes` bytes after the reactor has tried to send what is buffered. A burst
+    /// that fills the buffer does not mean that the client is slow. This waits for the reactor, which is quick, and
+    /// never for the client.
+    fn has_room_after_send(&self, bytes: usize) -> bool {
         let has_room = || self.state.has_room(bytes, self.settings.max_buffered);
-        self.link.wait(QUICK, || has_room() || self.state.waits_for_client() || !self.is_open());
+        self.reactor.wait(REACTOR_TIMEOUT, || has_room() || self.state.is_blocked_by_client() || !self.is_open());
         has_room() && self.is_open()
     }
 
-    /// Waits until there is room for so many bytes, at most for that long.
-    pub fn wait_for_room(&self, bytes: usize, time: Duration) {
+    /// Waits until there is room for `bytes` bytes, at most for the timeout.
+    pub fn wait_for_room(&self, bytes: usize, timeout: Duration) {
         if self.generation == generation() {
-            // Not at every byte: who waits for half of it sends larger pieces, and wakes less often.
+            // A producer that waits until half of the buffer is free wakes less often, and larger pieces are sent.
             let max_bytes = self.settings.max_buffered;
-            let enough = max_bytes.saturating_sub(bytes).min(max_bytes / 2);
-            self.link.wait(time, || self.state.waiting_bytes() <= enough || !self.is_open());
+            let low_water = max_bytes.saturating_sub(bytes).min(max_bytes / 2);
+            self.reactor.wait(timeout, || self.state.buffered_bytes() <= low_water || !self.is_open());
         }
     }
 
-    /// Has it follow channels of a hub, whose it is from here on: it no longer ends with its handles. False if it has ended,
-    /// or is another process's.
+    /// Subscribes the stream to topics of a hub. From here on it belongs to the hub, and no longer ends with its
+    /// handles. Returns false if it has ended or belongs to another process.
     ///
     /// # Errors
     ///
-    /// If it is another hub's, for one id cannot be a place in the sequences of two; or if it would have too many topics.
+    /// [`Error::OtherHub`] or [`Error::TooManyTopics`].
     pub(super) fn subscribe(
         &mut self,
-        link: &Arc<ReactorHandle>,
+        reactor: &Arc<ReactorHandle>,
         hub: HubId,
         request: Request,
         max_topics: usize,
-    ) -> io::Result<bool> {
-        if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.link, link) {
+    ) -> Result<bool, Error> {
+        if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
             return Ok(false);
         }
-        if !self.state.keep(hub) {
-            return Err(io::Error::new(io::ErrorKind::Other, "this stream follows another hub"));
+        if !self.state.set_hub(hub) {
+            return Err(Error::OtherHub);
         }
         if !self.state.add_topics(request.topics.len(), max_topics) {
-            let message = format!("a stream may have at most {max_topics} channels and patterns (max_topics)");
-            return Err(io::Error::new(io::ErrorKind::Other, message));
+            return Err(Error::TooManyTopics { max: max_topics });
         }
         let request = Box::new(request);
-        let holds = self.hold != Hold::Off;
+        let holds = self.subscribe_mode != SubscribeMode::Immediate;
         if holds {
-            self.hold = Hold::Held;
+            self.subscribe_mode = SubscribeMode::Batched;
         }
-        self.link.send(Command::Subscribe { hub, stream: self.stream, request, holds }, 0, None);
+        self.reactor.send(Command::Subscribe { hub, stream: self.stream, request, holds }, 0, None);
         Ok(true)
     }
 
-    /// A handler begins to run: what it subscribes the stream to, before it returns or pushes, is one request.
+    /// Called when a handler begins to run. All subscriptions before it returns or pushes are one request.
     pub fn enter_handler(&mut self) {
-        self.hold = Hold::Handler;
+        self.subscribe_mode = SubscribeMode::Batching;
     }
 
-    /// Makes what was subscribed to effective, if that is held.
-    fn begin(&mut self) {
-        if self.hold == Hold::Held && self.generation == generation() {
-            self.link.send(Command::BeginSubscription { stream: self.stream }, 0, None);
-            self.hold = Hold::Off;
+    /// Makes the subscriptions of the running handler effective.
+    fn begin_subscriptions(&mut self) {
+        if self.subscribe_mode == SubscribeMode::Batched && self.generation == generation() {
+            self.reactor.send(Command::BeginSubscription { stream: self.stream }, 0, None);
+            self.subscribe_mode = SubscribeMode::Immediate;
         }
     }
 
-    /// Has it follow something of a hub no longer; without topics, anything, and then it is the application's again.
+    /// Unsubscribes the stream from topics of a hub. Without topics, unsubscribes it from all, and it belongs to the
+    /// application again.
     pub(super) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
-        if self.state.is_kept_by(hub) && self.generation == generation() {
+        if self.state.belongs_to(hub) && self.generation == generation() {
             if topics.is_none() {
-                self.state.give_back();
+                self.state.clear_hub();
             }
-            self.link.send(Command::Unsubscribe { stream: self.stream, topics }, 0, None);
+            self.reactor.send(Command::Unsubscribe { stream: self.stream, topics }, 0, None);
         }
     }
 
-    /// Whether it follows a hub, which has to know every id that its client is sent.
-    pub fn follows_hub(&self) -> bool {
-        self.state.is_kept()
+    /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
+    /// receives.
+    pub fn is_subscribed(&self) -> bool {
+        self.state.has_hub()
     }
 
-    /// Ends the stream. What the first call says counts.
+    /// Ends the stream. Only the first call has an effect.
     pub fn end(&self, reason: Reason, ending: Ending) {
         if self.generation == generation() && self.state.close() {
-            self.link.send(Command::End { stream: self.stream, reason, ending }, 0, None);
+            self.reactor.send(Command::End { stream: self.stream, reason, ending }, 0, None);
         }
     }
 
-    /// Ends the stream as [`end`](Self::end), in a forked child also one that the child has not pushed to.
+    /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to.
     pub fn close(&mut self, reason: Reason) {
         if self.is_open() && (self.generation == generation() || self.adopt()) {
             self.end(reason, Ending::Flush);
@@ -293,118 +300,122 @@ impl StreamHandle {
         self.end(Reason::Error, Ending::Discard);
     }
 
-    /// The application holds the stream no longer. It ends, if it is one that does, and no other thread holds it; a
-    /// child that was forked meanwhile may go on.
+    /// Called when the application no longer holds the stream. The stream ends if it [ends with its
+    /// handle](Opening::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
+    /// it.
     pub fn release(&mut self) {
-        // Of several threads that let go at once, one is the last.
-        let is_last = !std::mem::replace(&mut self.is_released, true) && self.state.let_go();
+        // Several threads may release at the same time; one of them is the last.
+        let is_last = !std::mem::replace(&mut self.is_released, true) && self.state.remove_handle();
         if is_last && self.generation == generation() {
-            self.end_with_handle();
+            self.end_after_release();
         }
     }
 
-    fn end_with_handle(&self) {
-        if self.ends_with_handle && !self.state.is_kept() {
-            let ending = if self.forks == forks() { Ending::Flush } else { Ending::HandOver };
+    fn end_after_release(&self) {
+        if self.ends_with_handle && !self.state.has_hub() {
+            let ending = if self.forks == fork_count() { Ending::Flush } else { Ending::HandOver };
             self.end(Reason::Application, ending);
         }
     }
 
-    /// The handler has returned: from here on no push waits.
+    /// Called when the handler has returned. Later pushes do not wait for room.
     pub fn leave_handler(&mut self) {
         self.waits = false;
-        self.begin();
-        self.hold = Hold::Off;
-        if std::mem::take(&mut self.is_handled) {
-            set_handled(None);
+        self.begin_subscriptions();
+        self.subscribe_mode = SubscribeMode::Immediate;
+        if std::mem::take(&mut self.in_handler) {
+            set_handler_stream(None);
         }
     }
 
-    /// Whether it takes events.
+    /// Returns true if the stream accepts events.
     pub fn is_open(&self) -> bool {
-        self.state.is_open() && !self.link.is_dead()
+        self.state.is_open() && !self.reactor.is_dead()
     }
 
-    /// Whether it ends when the last handle is released.
+    /// Returns true if the stream ends when its last handle is released.
     pub fn ends_with_handle(&self) -> bool {
         self.ends_with_handle
     }
 
-    /// How many bytes wait; none when it has ended.
-    pub fn waiting_bytes(&self) -> usize {
-        // What was pushed to it while it ended is nobody's to take off.
+    /// Returns how many bytes are buffered; 0 after the end.
+    pub fn buffered_bytes(&self) -> usize {
+        // Nobody subtracts what was pushed while the stream ended.
         if self.state.reason().is_some() {
             return 0;
         }
-        self.state.waiting_bytes()
+        self.state.buffered_bytes()
     }
 
-    /// Its name, for [`take_ended`](super::take_ended).
-    pub fn name(&self) -> StreamId {
-        self.state.name
+    /// Returns the id with which [`take_ended`](super::take_ended) reports the end.
+    pub fn id(&self) -> StreamId {
+        self.state.id
     }
 
-    /// Waits until a stream that is ending has ended, at most for that long.
-    pub fn wait_for_end(&self, time: Duration) {
+    /// Waits until a closed stream has ended, at most for the timeout.
+    pub fn wait_for_end(&self, timeout: Duration) {
         if self.generation == generation() && !self.is_open() {
-            self.link.wait(time, || self.state.reason().is_some() || self.link.is_dead());
+            self.reactor.wait(timeout, || self.state.reason().is_some() || self.reactor.is_dead());
         }
     }
 
-    /// Asks for its end to be told by [`take_ended`](super::take_ended). If it has ended already, says why.
+    /// Has [`take_ended`](super::take_ended) report the end. If the stream has ended already, returns the reason
+    /// instead.
     pub fn want_end(&self) -> Option<Reason> {
-        if self.link.is_dead() {
+        if self.reactor.is_dead() {
             return Some(self.state.reason().unwrap_or(Reason::Error));
         }
         self.state.want_end()
     }
 
-    /// Makes a stream of the parent's one of this child: it has inherited the descriptor. Not if some of what the parent
-    /// has pushed was on its way at the fork, for that goes on there, and would be mixed with what is pushed here; nor if a
-    /// hub of the parent's holds it, which may send something at any time; and not if the child has closed the descriptor,
-    /// whose number may be another's by now.
+    /// Makes a stream of the parent process a stream of this child, which has inherited the descriptor. Returns false
+    /// if that is not possible:
+    ///
+    /// - The parent still had events to send at the fork. It sends them later, and they would mix with the child's.
+    /// - The stream belongs to a hub of the parent, which may send events at any time.
+    /// - The child has closed the descriptor, and its number may have been reused.
     fn adopt(&mut self) -> bool {
         let inherited = self.state.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
-        let socket = inherited.filter(|_| self.state.waiting_bytes() == 0 && !self.state.is_kept());
-        let (socket, link) = match socket.and_then(|socket| Some((socket, link().ok()?))) {
+        let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && !self.state.has_hub());
+        let (socket, reactor) = match socket.and_then(|socket| Some((socket, reactor().ok()?))) {
             Some(both) => both,
             None => {
                 self.state.close();
                 return false;
             }
         };
-        // The parent's is left alone: the child never drops what the parent's thread may have held.
-        std::mem::forget(std::mem::replace(&mut self.link, link));
+        // The child never drops what the parent's reactor may have held at the fork.
+        std::mem::forget(std::mem::replace(&mut self.reactor, reactor));
         let parents = &self.state;
-        let state = StreamState::new(parents.name, 0, parents.interpreter);
+        let state = StreamState::new(parents.id, 0, parents.interpreter);
         if parents.is_end_wanted() {
             state.want_end();
         }
         self.state = Arc::new(state);
-        self.stream = self.link.new_stream();
+        self.stream = self.reactor.new_stream();
         self.is_released = false;
         self.generation = generation();
-        self.forks = forks().wrapping_sub(1); // the parent has it too
+        self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
         self.send_open(Some(socket), Bytes::new(), true);
-        self.tell_handled();
+        self.set_handler_stream();
         true
     }
 }
 
-/// For a new thread, which has a copy of every object.
+/// For a new thread, which gets a copy of every object.
 impl Clone for StreamHandle {
     fn clone(&self) -> Self {
         if !self.is_released {
-            self.state.hold();
+            self.state.add_handle();
         }
         Self {
-            link: Arc::clone(&self.link),
+            reactor: Arc::clone(&self.reactor),
             state: Arc::clone(&self.state),
             stream: self.stream,
             settings: Arc::clone(&self.settings),
             waits: self.waits,
-            is_handled: false, // a handler runs in one thread
-            hold: Hold::Off,
+            in_handler: false, // a handler runs in one thread
+            subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: self.ends_with_handle,
             is_released: self.is_released,
             generation: self.generation,
@@ -415,11 +426,11 @@ impl Clone for StreamHandle {
 
 impl Drop for StreamHandle {
     fn drop(&mut self) {
-        self.begin();
+        self.begin_subscriptions();
         self.release();
-        if self.state.is_kept() && self.generation == generation() && !self.state.is_end_wanted() {
-            // Another thread may hold it yet: the reactor sees that.
-            self.link.send(Command::ReleaseState { stream: self.stream }, 0, None);
+        if self.state.has_hub() && self.generation == generation() && !self.state.is_end_wanted() {
+            // Handles of other threads may exist; the event loop checks that.
+            self.reactor.send(Command::ReleaseState { stream: self.stream }, 0, None);
         }
         if self.generation != generation() {
             if let Some((number, cookie)) = self.state.take_socket() {

@@ -1,194 +1,200 @@
-//! What who pushes to a stream can see of it without asking the reactor.
+//! The state of one stream, which producers read without asking the reactor.
+//!
+//! Producers and the reactor share a few atomics for each stream. Reading them takes no lock and makes no system call.
 
 use crate::reactor::{HubId, StreamId};
 use crate::stream::Reason;
 use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// The state of one stream, written by both sides.
+/// The state of one stream. Its handles and the reactor write to it.
 #[derive(Debug)]
 pub(super) struct StreamState {
-    /// The bytes that were pushed and neither sent nor lost.
-    waiting_bytes: AtomicUsize,
-    state: AtomicU32,
-    /// The number of its descriptor in this process, -1 while it has none. A forked child inherits it.
+    /// The bytes that were accepted and are neither sent nor lost.
+    buffered_bytes: AtomicUsize,
+    /// The flags below.
+    flags: AtomicU32,
+    /// The number of the socket's descriptor in this process, -1 while there is none. A forked child inherits the
+    /// descriptor.
     descriptor: AtomicI32,
-    /// Which socket that is, for a child may have closed it and opened something else.
+    /// The socket's cookie. A child compares it, for it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
-    /// How many threads hold a handle that they have not let go of.
-    holders: AtomicU32,
-    /// Which hub holds the stream, whichever thread's handle it was given: its number and one, 0 if none does.
-    keeper: AtomicU64,
-    /// How many topics it has, or has asked for. What it has asked for twice the reactor takes off again.
+    /// How many handles exist that were not released.
+    handles: AtomicU32,
+    /// The number of the hub that the stream is subscribed to, plus one; 0 if there is none. All threads' handles share
+    /// it.
+    hub: AtomicU64,
+    /// How many topics the stream has or has asked for. The reactor subtracts those that it asked for twice.
     topics: AtomicUsize,
-    /// Which interpreter is told of its end.
+    /// The interpreter that the end is reported to.
     pub(super) interpreter: u32,
-    /// By which name. In a child it is the name that the stream had in its parent.
-    pub(super) name: StreamId,
+    /// The id that the end is reported with. In a child it is the id that the stream had in its parent.
+    pub(super) id: StreamId,
 }
 
-/// The state: why it has ended, as the reason's number and one, 0 before its end.
+/// The bits of [`StreamState::flags`] for the reason of the end: its number plus one, 0 before the end.
 const REASON: u32 = 0xFF;
-/// This side has ended it; the reactor will do so.
+/// A handle has closed the stream; the reactor is about to end it.
 const CLOSED: u32 = 0x100;
-/// The end is to be told.
-const WANTED: u32 = 0x200;
-/// The client's socket takes nothing more for now.
+/// The end is to be reported to the interpreter.
+const END_WANTED: u32 = 0x200;
+/// The client's socket takes no more bytes for now.
 const STALLED: u32 = 0x400;
-/// Its socket has come.
+/// The stream has got its socket.
 const ATTACHED: u32 = 0x800;
 
-fn reason_in(state: u32) -> Option<Reason> {
-    Reason::ALL.get(((state & REASON) as usize).wrapping_sub(1)).copied()
+fn reason_in(flags: u32) -> Option<Reason> {
+    Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
 }
 
 impl StreamState {
-    pub(super) fn new(name: StreamId, waiting_bytes: usize, interpreter: u32) -> Self {
+    /// Creates the state of an open stream with one handle and no socket.
+    pub(super) fn new(id: StreamId, buffered_bytes: usize, interpreter: u32) -> Self {
         Self {
-            waiting_bytes: AtomicUsize::new(waiting_bytes),
-            state: AtomicU32::new(0),
+            buffered_bytes: AtomicUsize::new(buffered_bytes),
+            flags: AtomicU32::new(0),
             descriptor: AtomicI32::new(-1),
             cookie: AtomicU64::new(0),
-            holders: AtomicU32::new(1),
-            keeper: AtomicU64::new(0),
+            handles: AtomicU32::new(1),
+            hub: AtomicU64::new(0),
             topics: AtomicUsize::new(0),
             interpreter,
-            name,
+            id,
         }
     }
 
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes.load(Ordering::Acquire)
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes.load(Ordering::Acquire)
     }
 
-    pub(super) fn add(&self, bytes: usize) {
-        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+    pub(super) fn add_buffered(&self, bytes: usize) {
+        self.buffered_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    pub(super) fn subtract(&self, bytes: usize) {
-        self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    pub(super) fn subtract_buffered(&self, bytes: usize) {
+        self.buffered_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Whether so many more bytes may wait. An event that is larger than the limit may, alone.
+    /// Returns true if `bytes` more bytes may be buffered. A single event may be larger than the limit.
     pub(super) fn has_room(&self, bytes: usize, max_bytes: usize) -> bool {
-        let waiting = self.waiting_bytes();
-        waiting == 0 || waiting.saturating_add(bytes) <= max_bytes
+        let buffered = self.buffered_bytes();
+        buffered == 0 || buffered.saturating_add(bytes) <= max_bytes
     }
 
-    /// Whether its socket has come. Until then the client cannot read, so the limit of what may wait says nothing about it.
+    /// Returns true if the stream has got its socket. Before that the client cannot read, so a full buffer does not
+    /// mean that the client is slow.
     pub(super) fn is_attached(&self) -> bool {
-        self.state.load(Ordering::Acquire) & ATTACHED != 0
+        self.flags.load(Ordering::Acquire) & ATTACHED != 0
     }
 
-    /// Whether what waits waits for the client; otherwise the reactor may not have tried to send it yet.
-    pub(super) fn waits_for_client(&self) -> bool {
-        self.state.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
+    /// Returns true if the buffered bytes wait for the client. Otherwise the reactor may not have tried to send them
+    /// yet.
+    pub(super) fn is_blocked_by_client(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
     }
 
     pub(super) fn set_stalled(&self, is_stalled: bool) {
         if is_stalled {
-            self.state.fetch_or(STALLED, Ordering::AcqRel);
-        } else if self.state.load(Ordering::Relaxed) & STALLED != 0 {
-            self.state.fetch_and(!STALLED, Ordering::AcqRel);
+            self.flags.fetch_or(STALLED, Ordering::AcqRel);
+        } else if self.flags.load(Ordering::Relaxed) & STALLED != 0 {
+            self.flags.fetch_and(!STALLED, Ordering::AcqRel);
         }
     }
 
-    /// Whether it takes events.
+    /// Returns true if the stream accepts events.
     pub(super) fn is_open(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (REASON | CLOSED) == 0
+        self.flags.load(Ordering::Acquire) & (REASON | CLOSED) == 0
     }
 
-    /// Why it has ended, if it has.
+    /// Returns the reason of the end once the stream has ended.
     pub(super) fn reason(&self) -> Option<Reason> {
-        reason_in(self.state.load(Ordering::Acquire))
+        reason_in(self.flags.load(Ordering::Acquire))
     }
 
-    /// It takes no more events. True if it did.
+    /// Has the stream accept no more events. Returns true if it was open.
     pub(super) fn close(&self) -> bool {
-        self.state.fetch_or(CLOSED, Ordering::AcqRel) & (REASON | CLOSED) == 0
+        self.flags.fetch_or(CLOSED, Ordering::AcqRel) & (REASON | CLOSED) == 0
     }
 
-    /// It has ended. True if that is to be told. Called once.
+    /// Ends the stream. Returns true if the end is to be reported. Called once.
     pub(super) fn end(&self, reason: Reason) -> bool {
-        self.state.fetch_or(reason as u32 + 1, Ordering::AcqRel) & WANTED != 0
+        self.flags.fetch_or(reason as u32 + 1, Ordering::AcqRel) & END_WANTED != 0
     }
 
-    /// Asks for its end to be told; the reason, if it is too late for that.
+    /// Asks for a report of the end. If the stream has ended already, returns the reason, and no report follows.
     pub(super) fn want_end(&self) -> Option<Reason> {
-        reason_in(self.state.fetch_or(WANTED, Ordering::AcqRel))
+        reason_in(self.flags.fetch_or(END_WANTED, Ordering::AcqRel))
     }
 
     pub(super) fn is_end_wanted(&self) -> bool {
-        self.state.load(Ordering::Acquire) & WANTED != 0
+        self.flags.load(Ordering::Acquire) & END_WANTED != 0
     }
 
     pub(super) fn set_socket(&self, number: c_int, cookie: u64) {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
-        self.state.fetch_or(ATTACHED, Ordering::AcqRel);
+        self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
     }
 
-    /// Whether its socket is open.
+    /// Returns true if the stream has a socket that is open.
     pub(super) fn has_socket(&self) -> bool {
         self.descriptor.load(Ordering::Acquire) >= 0
     }
 
-    /// Its socket is closed, or about to be.
-    pub(super) fn forget_socket(&self) {
+    /// Called when the socket is closed, or just before: its number may soon be another descriptor's.
+    pub(super) fn clear_socket(&self) {
         self.descriptor.store(-1, Ordering::Release);
     }
 
-    /// The number of its descriptor, and its socket's cookie, for the one who asks first.
+    /// Takes the number of the descriptor and the socket's cookie. Only the first call returns them.
     pub(super) fn take_socket(&self) -> Option<(c_int, u64)> {
         let number = Some(self.descriptor.swap(-1, Ordering::AcqRel)).filter(|number| *number >= 0);
         number.map(|number| (number, self.cookie.load(Ordering::Relaxed)))
     }
 
-    /// A hub is to hold it. False if another does.
-    pub(super) fn keep(&self, hub: HubId) -> bool {
-        let keeper = u64::from(hub) + 1;
-        let before = self.keeper.compare_exchange(0, keeper, Ordering::AcqRel, Ordering::Acquire);
-        before.map_or_else(|other| other == keeper, |_| true)
+    /// Gives the stream to a hub. Returns false if it belongs to another hub.
+    pub(super) fn set_hub(&self, hub: HubId) -> bool {
+        let hub = u64::from(hub) + 1;
+        let before = self.hub.compare_exchange(0, hub, Ordering::AcqRel, Ordering::Acquire);
+        before.map_or_else(|other| other == hub, |_| true)
     }
 
-    pub(super) fn is_kept_by(&self, hub: HubId) -> bool {
-        self.keeper.load(Ordering::Acquire) == u64::from(hub) + 1
+    pub(super) fn belongs_to(&self, hub: HubId) -> bool {
+        self.hub.load(Ordering::Acquire) == u64::from(hub) + 1
     }
 
-    /// Whether a hub holds it.
-    pub(super) fn is_kept(&self) -> bool {
-        self.keeper.load(Ordering::Acquire) != 0
+    pub(super) fn has_hub(&self) -> bool {
+        self.hub.load(Ordering::Acquire) != 0
     }
 
-    /// The hub holds it no longer.
-    pub(super) fn give_back(&self) {
-        self.keeper.store(0, Ordering::Release);
+    /// Gives the stream back to the application.
+    pub(super) fn clear_hub(&self) {
+        self.hub.store(0, Ordering::Release);
     }
 
-    /// Adds topics, if that makes no more than there may be.
-    pub(super) fn add_topics(&self, count: usize, most: usize) -> bool {
+    /// Adds topics. Returns false, and adds none, if there would be more than `max_topics`.
+    pub(super) fn add_topics(&self, count: usize, max_topics: usize) -> bool {
         let sum = self.topics.fetch_add(count, Ordering::AcqRel).saturating_add(count);
-        if sum > most {
+        if sum > max_topics {
             self.remove_topics(count);
         }
-        sum <= most
+        sum <= max_topics
     }
 
     pub(super) fn remove_topics(&self, count: usize) {
         self.topics.fetch_sub(count, Ordering::AcqRel);
     }
 
-    pub(super) fn hold(&self) {
-        self.holders.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether anybody holds it.
-    pub(super) fn is_held(&self) -> bool {
-        self.holders.load(Ordering::Acquire) > 0
+    pub(super) fn has_handles(&self) -> bool {
+        self.handles.load(Ordering::Acquire) > 0
     }
 
-    /// True for the last that held it.
-    pub(super) fn let_go(&self) -> bool {
-        self.holders.fetch_sub(1, Ordering::AcqRel) == 1
+    /// Removes a handle. Returns true for the last one.
+    pub(super) fn remove_handle(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }

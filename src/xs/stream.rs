@@ -86,7 +86,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::leave);
-                return Err(error);
+                return Err(error.into());
             }
         }
         Ok::<_, io::Error>(OK)
@@ -139,7 +139,7 @@ unsafe extern "C" fn esx_stream_push(handle: *mut StreamHandle, event: *const c_
     guard::run_or(pushed::GONE, || match handle.push(event) {
         Pushed::Taken => pushed::TAKEN,
         Pushed::Full => pushed::FULL,
-        Pushed::Gone => pushed::GONE,
+        Pushed::Ended => pushed::GONE,
     })
 }
 
@@ -196,7 +196,7 @@ unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
 #[no_mangle]
 unsafe extern "C" fn esx_stream_follows_hub(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `held`.
-    unsafe { held(handle) }.follows_hub().into()
+    unsafe { held(handle) }.is_subscribed().into()
 }
 
 #[no_mangle]
@@ -214,13 +214,13 @@ unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c
 #[no_mangle]
 unsafe extern "C" fn esx_stream_buffered(handle: *mut StreamHandle) -> usize {
     // SAFETY: see `held`.
-    unsafe { held(handle) }.waiting_bytes()
+    unsafe { held(handle) }.buffered_bytes()
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
     // SAFETY: see `held`.
-    unsafe { held(handle) }.name().into()
+    unsafe { held(handle) }.id().into()
 }
 
 /// The number of the reason for which the stream has ended; -1 if it has not, and then its end will be told.
@@ -270,7 +270,7 @@ unsafe extern "C" fn esx_stats(stats: *mut Stats) {
 
 #[no_mangle]
 extern "C" fn esx_finish() {
-    guard::run_or((), runtime::finish);
+    guard::run_or((), runtime::shutdown);
 }
 
 #[no_mangle]
@@ -291,7 +291,7 @@ extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
 
 #[no_mangle]
 extern "C" fn esx_forget_interpreter(interpreter: u32) {
-    guard::run_or((), || runtime::forget_interpreter(interpreter));
+    guard::run_or((), || runtime::remove_interpreter(interpreter));
 }
 
 #[no_mangle]

@@ -1,35 +1,35 @@
-//! Children of the process that tests, which do something and say whether it went well.
+//! Forked children of the test process. Each runs a function and reports whether it succeeded.
 
 use std::io::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 pub struct Child(libc::pid_t);
 
-/// Has a child do something.
+/// Forks a child that runs a function.
 pub fn fork(body: impl FnOnce()) -> Child {
-    // SAFETY: the child runs this thread's code alone, and ends without running what the parent's end would.
+    // SAFETY: the child runs only this thread's code, and ends without the parent's exit handlers.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", std::io::Error::last_os_error());
     if child == 0 {
         let done = catch_unwind(AssertUnwindSafe(body));
         if let Err(cause) = &done {
-            // Not by a macro, whose output is kept for the parent to print.
+            // The test harness captures the output of macros, and would lose it with the child.
             let text = cause.downcast_ref::<&str>().copied();
             let cause = text.or_else(|| cause.downcast_ref::<String>().map(String::as_str));
             let _ = writeln!(std::io::stderr(), "the child: {cause:?}");
         }
-        // SAFETY: it only ends the process.
+        // SAFETY: the call only ends the process.
         unsafe { libc::_exit(i32::from(done.is_err())) };
     }
     Child(child)
 }
 
 impl Child {
-    /// Waits for its end. Fails if it has failed.
+    /// Waits for the child's end. Fails if the child has failed.
     pub fn wait(self) {
         let mut status = 0;
-        // SAFETY: the status is ours.
+        // SAFETY: `status` lives until the call returns.
         let ended = unsafe { libc::waitpid(self.0, &mut status, 0) };
-        assert_eq!((ended, status), (self.0, 0), "the child has failed; what it says is above");
+        assert_eq!((ended, status), (self.0, 0), "the child has failed; see its message above");
     }
 }

@@ -1,6 +1,6 @@
-//! A client at the other end of a socket, and waiting for what has to become true.
+//! A client at the other end of a socket, and a wait for a condition.
 
-#![allow(dead_code)] // each file of tests uses some of it
+#![allow(dead_code)] // no file of tests uses all of it
 
 pub mod child;
 
@@ -12,14 +12,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes, also where the machine is slow.
+/// Longer than any step takes, also on a slow machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until it is true; fails when it never becomes so.
-pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+/// Waits until a condition is true. Fails if it is not true before the deadline.
+pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
     while !is_true() {
-        assert!(Instant::now() < until, "{what}: not in {DEADLINE:?}");
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {expected}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -35,7 +35,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// A stream for whoever reads the other end.
+/// Returns the opening of a stream that ends with its handle.
 pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Opening<'static> {
     Opening {
         socket: socket.into(),
@@ -49,31 +49,31 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Openin
 }
 
 pub fn open(opening: Opening<'_>) -> StreamHandle {
-    StreamHandle::open(opening).map_err(|(error, _)| error).expect("there is room for a stream")
+    StreamHandle::open(opening).map_err(|(error, _)| error).expect("a stream")
 }
 
-/// A client over a socket of this machine alone.
+/// Connects a client over a Unix socket.
 pub fn local() -> (OwnedFd, UnixStream) {
     let (server, client) = UnixStream::pair().expect("a pair of sockets");
-    client.set_read_timeout(Some(DEADLINE)).expect("a time");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     (server.into(), client)
 }
 
-/// A client over TCP.
+/// Connects a client over TCP.
 pub fn tcp() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
-    client.set_read_timeout(Some(DEADLINE)).expect("a time");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     (listener.accept().expect("a connection").0.into(), client)
 }
 
-/// How often a descriptor of events was written since it was read last.
+/// Returns true if an eventfd was written since it was last read.
 pub fn is_raised(descriptor: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).expect("it is open");
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).expect("an open descriptor");
     text.lines().any(|line| line.starts_with("eventfd-count:") && !line.ends_with(" 0"))
 }
 
-/// Reads until the text ends like that.
+/// Reads until the text ends with `end`.
 pub fn read_until(client: &mut impl Read, end: &str) -> String {
     let mut text = Vec::new();
     let mut byte = [0];
@@ -86,7 +86,7 @@ pub fn read_until(client: &mut impl Read, end: &str) -> String {
     String::from_utf8(text).expect("text")
 }
 
-/// Reads all until the connection ends, in whichever way.
+/// Reads until the connection is closed or reset.
 pub fn read_to_end(client: &mut impl Read) -> String {
     let mut text = Vec::new();
     match client.read_to_end(&mut text) {

@@ -1,16 +1,17 @@
-//! The end of a process that holds streams. It ends the process's reactor for good, so this file has one test.
+//! The shutdown of a process that holds streams. The reactor does not start again afterwards, so this file has one
+//! test.
 #![cfg(target_os = "linux")]
 
 mod client;
 
 use client::child::fork;
 use client::{local, open, opening, read_to_end, read_until, settings};
-use eventsource_xs::runtime::{finish, linger, notify_descriptor, stats, Pushed, StreamHandle};
+use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::time::Duration;
 
 #[test]
-fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken() {
+fn a_shutdown_tells_every_client_to_reconnect_and_refuses_new_streams() {
     let (first, mut plain) = local();
     let (second, mut chunked) = local();
     let (third, stuck) = local();
@@ -21,13 +22,13 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     ];
     assert_eq!(handles[0].push(b"data: last\n\n"), Pushed::Taken);
     read_until(&mut plain, "data: last\n\n");
-    // More than a socket takes, to one who never reads.
+    // A client that never reads gets more than its socket takes.
     for _ in 0..100 {
         assert_eq!(handles[2].push(&[b'x'; 50_000]), Pushed::Taken);
     }
 
     linger(Duration::from_millis(300));
-    finish();
+    shutdown();
 
     let retry = read_to_end(&mut plain);
     let retry: u64 = retry.strip_prefix("retry: ").unwrap().trim_end().parse().unwrap();
@@ -36,18 +37,18 @@ fn when_the_process_ends_every_client_is_told_to_come_back_and_no_other_is_taken
     assert!(text.starts_with("head\nf\r\nretry: ") && text.ends_with("\r\n\r\n\r\n0\r\n\r\n"), "{text:?}");
     for handle in &mut handles {
         assert_eq!(handle.want_end(), Some(Reason::Server));
-        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Gone);
+        assert_eq!(handle.push(b"data: late\n\n"), Pushed::Ended);
     }
     assert_eq!((stats().open, stats().lost > 0), (0, true));
 
     let (socket, _client) = local();
     let (error, socket) = StreamHandle::open(opening(socket, settings())).map(|_| "opened").unwrap_err();
     assert!(error.to_string().contains("ending") && socket.is_some(), "{error}");
-    assert!(notify_descriptor(0).is_ok(), "an event loop may still watch it");
+    assert!(notify_descriptor(0).is_ok(), "an event loop may still watch the descriptor");
     linger(Duration::MAX);
-    finish(); // at once: nothing is left
+    shutdown(); // returns at once, for no stream is left
 
-    // A child is a process of its own, which does not end yet.
+    // A child does not end with its parent, and may open streams.
     fork(|| {
         let (socket, mut client) = local();
         let handle = open(opening(socket, settings()));

@@ -1,0 +1,73 @@
+//! The ends of streams that interpreters have yet to take, a queue for each interpreter.
+
+use super::sync::lock;
+use crate::reactor::StreamId;
+use crate::stream::Reason;
+use crate::sys::epoll::Signal;
+use rustix::fd::AsRawFd;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Mutex;
+
+/// The queue of one interpreter, and a descriptor that is readable while the queue is not empty.
+#[derive(Debug, Default)]
+struct EndQueue {
+    ends: VecDeque<(StreamId, Reason)>,
+    signal: Option<Signal>,
+}
+
+/// The queues by interpreter. A removed interpreter has the entry `None`.
+#[derive(Debug, Default)]
+pub(super) struct EndQueues(Mutex<HashMap<u32, Option<EndQueue>>>);
+
+impl EndQueues {
+    /// Calls a function with the queue of an interpreter, unless the interpreter was removed.
+    fn with<T>(&self, interpreter: u32, function: impl FnOnce(&mut EndQueue) -> T) -> Option<T> {
+        lock(&self.0).entry(interpreter).or_insert_with(|| Some(EndQueue::default())).as_mut().map(function)
+    }
+
+    /// Queues the end of a stream for an interpreter.
+    pub(super) fn push(&self, interpreter: u32, stream: StreamId, reason: Reason) {
+        self.with(interpreter, |queue| {
+            queue.ends.push_back((stream, reason));
+            if let (Some(signal), 1) = (&queue.signal, queue.ends.len()) {
+                signal.raise();
+            }
+        });
+    }
+
+    /// Takes the next end of an interpreter.
+    pub(super) fn take(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
+        self.with(interpreter, |queue| {
+            let end = queue.ends.pop_front();
+            if let (Some(signal), Some(_), true) = (&queue.signal, end, queue.ends.is_empty()) {
+                signal.lower();
+            }
+            end
+        })?
+    }
+
+    /// Returns a descriptor that is readable while the queue of an interpreter is not empty.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptor left, or if the interpreter was removed.
+    pub(super) fn descriptor(&self, interpreter: u32) -> io::Result<i32> {
+        let number = self.with(interpreter, |queue| {
+            if queue.signal.is_none() {
+                let signal = Signal::new()?;
+                if !queue.ends.is_empty() {
+                    signal.raise();
+                }
+                queue.signal = Some(signal);
+            }
+            Ok(queue.signal.as_ref().map_or(-1, |signal| signal.descriptor().as_raw_fd()))
+        });
+        number.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Removes an interpreter and its queue. Later ends for it are dropped.
+    pub(super) fn remove(&self, interpreter: u32) {
+        lock(&self.0).insert(interpreter, None);
+    }
+}

@@ -1,0 +1,126 @@
+//! Why the runtime refuses a call.
+
+use std::fmt;
+use std::io;
+
+/// Why an operation on a stream or a hub failed.
+#[derive(Debug)]
+pub enum Error {
+    /// The system has no descriptor, no memory or no thread left.
+    System(io::Error),
+    /// This process is ending: it opens no stream and publishes no event any more.
+    ShuttingDown,
+    /// The stream is subscribed to another hub. One id cannot be a position in the sequences of two hubs.
+    OtherHub,
+    /// The stream would have more channels and patterns than the hub allows.
+    TooManyTopics {
+        /// The hub's limit.
+        max: usize,
+    },
+    /// The application's id for an event could be mistaken for one of the hub's own ids.
+    ReservedId,
+    /// The reactor did not answer in time.
+    Timeout,
+}
+
+/// What kind of failure an [`Error`] is: the codes of the Perl class EventSource::Error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// An argument or a setting has a value that it cannot have.
+    Invalid,
+    /// The call does not fit the state of its object.
+    State,
+    /// This system cannot do it.
+    Unsupported,
+    /// The system has too few resources, or the process is ending. The same call may succeed later.
+    Unavailable,
+    /// An answer did not come in time.
+    Timeout,
+    /// A defect of this crate.
+    Internal,
+}
+
+impl Error {
+    /// Returns the kind of failure.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::System(_) | Self::ShuttingDown => ErrorCode::Unavailable,
+            Self::OtherHub => ErrorCode::State,
+            Self::TooManyTopics { .. } | Self::ReservedId => ErrorCode::Invalid,
+            Self::Timeout => ErrorCode::Timeout,
+        }
+    }
+
+    /// Returns the argument that is at fault, if it is one.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyTopics { .. } => Some("channels"),
+            Self::ReservedId => Some("id"),
+            Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::ShuttingDown => f.write_str("this process is ending"),
+            Self::OtherHub => f.write_str("this stream follows another hub"),
+            Self::TooManyTopics { max } => {
+                write!(f, "a stream may have at most {max} channels and patterns (max_topics)")
+            }
+            Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
+            Self::Timeout => f.write_str("the reactor does not answer"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// For callers that report the number of a system error.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::System(error) => error,
+            _ => Self::new(io::ErrorKind::Other, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_code_a_field_and_a_text() {
+        for (error, code, field, text) in [
+            (io::Error::new(io::ErrorKind::Other, "no thread").into(), ErrorCode::Unavailable, None, "no thread"),
+            (Error::ShuttingDown, ErrorCode::Unavailable, None, "this process is ending"),
+            (Error::OtherHub, ErrorCode::State, None, "this stream follows another hub"),
+            (
+                Error::TooManyTopics { max: 2 },
+                ErrorCode::Invalid,
+                Some("channels"),
+                "a stream may have at most 2 channels and patterns (max_topics)",
+            ),
+            (Error::ReservedId, ErrorCode::Invalid, Some("id"), "id must not begin as the hub's own ids do"),
+            (Error::Timeout, ErrorCode::Timeout, None, "the reactor does not answer"),
+        ] {
+            assert_eq!((error.code(), error.field(), &*error.to_string()), (code, field, text));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The counters of a reactor. The manual of EventSource::XS describes each.
+
+use crate::stream::Reason;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one reactor.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub(super) opened: AtomicU64,
+    pub(super) refused: AtomicU64,
+    /// Streams whose sockets are closed. An ended stream may linger before that.
+    pub(super) closed: AtomicU64,
+    pub(super) ended: [AtomicU64; 6],
+    pub(super) events: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) wakeups: AtomicU64,
+    pub(super) longest_delay_ns: AtomicU64,
+    /// Bytes that producers pushed or published, or that the reactor added.
+    pub(super) accepted: AtomicU64,
+    /// The part of `accepted` that was published. No stream has buffered these bytes yet.
+    pub(super) published_bytes: AtomicU64,
+    /// The part of `accepted` that was lost.
+    pub(super) lost_bytes: AtomicU64,
+    /// Bytes of the commands that the reactor has taken.
+    pub(super) consumed: AtomicU64,
+}
+
+/// The counters at one moment, of all reactors of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stats {
+    /// Streams that are open.
+    pub open: u64,
+    /// Streams that were opened.
+    pub opened: u64,
+    /// Opened streams that were refused, because the process had too many streams or too few descriptors.
+    pub refused: u64,
+    /// Streams that have ended, by reason, in the order of [`Reason::ALL`].
+    pub ended: [u64; 6],
+    /// Events that were handed to the kernel to their end.
+    pub events: u64,
+    /// Bytes that were handed to the kernel.
+    pub bytes: u64,
+    /// Events that were accepted and not handed to the kernel to their end.
+    pub lost: u64,
+    /// Bytes that are buffered.
+    pub buffered: u64,
+    /// How often the reactor has woken, because of a producer, a client or a timer.
+    pub wakeups: u64,
+    /// The longest time between the reactor having bytes to send and the kernel taking some, in nanoseconds.
+    pub longest_delay_ns: u64,
+}
+
+/// Adds to a counter that only one thread ever changes, so a load and a store do.
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+impl Counts {
+    /// Returns how many sockets the reactor holds or is about to get.
+    pub(super) fn sockets(&self) -> usize {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        read(&self.opened).saturating_sub(read(&self.closed)) as usize
+    }
+
+    /// Reads the counters.
+    pub(super) fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut ended = [0; 6];
+        for (to, from) in ended.iter_mut().zip(&self.ended) {
+            *to = read(from);
+        }
+        let (opened, bytes) = (read(&self.opened), read(&self.bytes));
+        let done = bytes + read(&self.lost_bytes) + read(&self.published_bytes);
+        Stats {
+            open: opened.saturating_sub(ended.iter().sum()),
+            opened,
+            refused: read(&self.refused),
+            ended,
+            events: read(&self.events),
+            bytes,
+            lost: read(&self.lost),
+            buffered: read(&self.accepted).saturating_sub(done),
+            wakeups: read(&self.wakeups),
+            longest_delay_ns: read(&self.longest_delay_ns),
+        }
+    }
+
+    /// Records a delay if it is the longest so far. Only the reactor's thread calls this.
+    pub(super) fn record_delay(&self, nanoseconds: u64) {
+        if nanoseconds > self.longest_delay_ns.load(Ordering::Relaxed) {
+            self.longest_delay_ns.store(nanoseconds, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Stats {
+    /// Counts the open streams of a dead reactor as ended, also those whose end is not counted yet.
+    pub(super) fn of_dead(mut self) -> Self {
+        self.ended[Reason::Error as usize] += self.open;
+        Self { open: 0, buffered: 0, ..self }
+    }
+
+    /// Adds the counters of another reactor.
+    pub(super) fn plus(mut self, other: &Self) -> Self {
+        for (count, more) in self.ended.iter_mut().zip(other.ended) {
+            *count += more;
+        }
+        Self {
+            open: self.open + other.open,
+            opened: self.opened + other.opened,
+            refused: self.refused + other.refused,
+            ended: self.ended,
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            lost: self.lost + other.lost,
+            buffered: self.buffered + other.buffered,
+            wakeups: self.wakeups + other.wakeups,
+            longest_delay_ns: self.longest_delay_ns.max(other.longest_delay_ns),
+        }
+    }
+}

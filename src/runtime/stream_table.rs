@@ -1,0 +1,137 @@
+//! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
+
+use super::reactor_handle::ReactorHandle;
+use super::stats::add;
+use super::stream_state::StreamState;
+use crate::reactor::{Answer, StreamId};
+use crate::stream::{Lost, Reason};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The states by slot, each with the serial number of its stream.
+pub(super) struct StreamTable {
+    handle: Arc<ReactorHandle>,
+    states: Vec<Option<(u32, Arc<StreamState>)>>,
+}
+
+impl StreamTable {
+    pub(super) fn new(handle: Arc<ReactorHandle>) -> Self {
+        Self { handle, states: Vec::new() }
+    }
+
+    pub(super) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
+        let slot = stream.slot as usize;
+        if slot >= self.states.len() {
+            self.states.resize_with(slot + 1, || None);
+        }
+        self.states[slot] = Some((stream.serial, state));
+    }
+
+    /// Removes a state that nobody reads any more: the stream has no handle, and no report of its end is wanted.
+    pub(super) fn release(&mut self, stream: StreamId) {
+        if self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted()) {
+            self.states[stream.slot as usize] = None;
+        }
+    }
+
+    pub(super) fn get(&self, stream: StreamId) -> Option<&Arc<StreamState>> {
+        let (serial, state) = self.states.get(stream.slot as usize)?.as_ref()?;
+        (*serial == stream.serial).then_some(state)
+    }
+
+    /// All states.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<StreamState>> {
+        self.states.iter().flatten().map(|(_, state)| state)
+    }
+
+    /// Applies one answer of the reactor.
+    pub(super) fn apply(&mut self, answer: Answer) {
+        match answer {
+            Answer::Buffered { stream, bytes } => self.apply_buffered(stream, bytes),
+            Answer::Sent { stream, bytes, events, log_bytes } => self.apply_sent(stream, bytes, events, log_bytes),
+            Answer::Stalled { stream } => self.apply_stalled(stream),
+            Answer::Unstalled { stalled_for } => self.apply_unstalled(stalled_for),
+            Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
+            Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
+            Answer::Closed { stream } => self.apply_closed(stream),
+            Answer::Counted { request_id, counts, subscribers } => self.handle.answer(request_id, *counts, subscribers),
+            Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
+            Answer::ShutdownComplete => self.handle.complete_shutdown(),
+        }
+    }
+
+    /// The reactor has buffered bytes of its own: a comment or an ending.
+    fn apply_buffered(&self, stream: StreamId, bytes: usize) {
+        self.count_accepted(bytes);
+        if let Some(state) = self.get(stream) {
+            state.add_buffered(bytes);
+        }
+    }
+
+    /// The kernel has taken bytes. `log_bytes` more bytes came from a hub's log, where no stream's buffer counts them.
+    fn apply_sent(&self, stream: StreamId, bytes: usize, events: usize, log_bytes: usize) {
+        if log_bytes > 0 {
+            self.count_accepted(log_bytes);
+        }
+        add(&self.handle.counts.bytes, bytes as u64);
+        add(&self.handle.counts.events, events as u64);
+        if let Some(state) = self.get(stream) {
+            state.add_buffered(log_bytes);
+            state.subtract_buffered(bytes);
+            state.set_stalled(false);
+        }
+    }
+
+    /// Bytes that the reactor itself has added count as consumed at once: they were never in the queue.
+    fn count_accepted(&self, bytes: usize) {
+        self.handle.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
+        add(&self.handle.counts.consumed, bytes as u64);
+    }
+
+    fn apply_stalled(&self, stream: StreamId) {
+        if let Some(state) = self.get(stream) {
+            state.set_stalled(true);
+        }
+    }
+
+    fn apply_unstalled(&self, stalled_for: Duration) {
+        self.handle.counts.record_delay(stalled_for.as_nanos() as u64);
+    }
+
+    fn apply_lost(&self, stream: StreamId, lost: Lost) {
+        add(&self.handle.counts.lost, lost.events as u64);
+        add(&self.handle.counts.lost_bytes, lost.bytes as u64);
+        if let Some(state) = self.get(stream) {
+            state.subtract_buffered(lost.bytes);
+        }
+    }
+
+    fn apply_ended(&self, stream: StreamId, reason: Reason) {
+        add(&self.handle.counts.ended[reason as usize], 1);
+        if let Some(state) = self.get(stream) {
+            if state.end(reason) {
+                self.handle.ends.push(state.interpreter, state.id, reason);
+            }
+        }
+    }
+
+    /// The socket is closed, and no answer about the stream follows.
+    fn apply_closed(&mut self, stream: StreamId) {
+        add(&self.handle.counts.closed, 1);
+        if let Some(state) = self.get(stream) {
+            state.clear_socket();
+        }
+        if let Some(state) = self.states.get_mut(stream.slot as usize) {
+            *state = None;
+        }
+        self.handle.free_slot(stream);
+    }
+
+    /// The stream has fewer topics than it asked for: it had some already, or has unsubscribed from them.
+    fn apply_topics_removed(&self, stream: StreamId, count: usize) {
+        if let Some(state) = self.get(stream) {
+            state.remove_topics(count);
+        }
+    }
+}
