@@ -43,7 +43,7 @@ sub client_never_reads {
     my $server = shift;
     my $before = $server->stats->{lost};
     my $client =
-        Testing::SlowReader->get($server->port, path('/held', name => 'never', %BURST, on_slow => 'disconnect'));
+        Testing::SlowReader->get($server->port, path('/held', name => 'never', %BURST, on_full => 'disconnect'));
     my $count = accepted($server, 'never');
     $count += $server->push(name => 'never', from => $COUNT + 1, count => 30, bytes => 100_000);
     $server->ended_ok('never', 'slow', 'a client that never reads ends as slow');
