@@ -69,9 +69,9 @@ sub refuse {
 sub seconds {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
-    my $is_above = $option{is_above_zero};
+    my ($number, $is_above) = ("$value", $option{is_above_zero});
     $self->refuse($option{field} || $name, "$name must be a number of seconds" . ($is_above ? ' above 0' : ''))
-        if !$self->is_seconds($value) || $is_above && $value == 0;
+        if !$self->is_seconds($number) || $is_above && $number == 0;
     return $value;
 }
 
@@ -87,7 +87,8 @@ sub whole_number {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
     my ($from, $to) = @option{qw(from to)};
-    my $is_right = $value =~ /\A[0-9]+\z/ && $value >= $from && !(defined $to && $value > $to);
+    my $number   = "$value";    # an object's string is asked for once, and its other operators are not needed
+    my $is_right = $number =~ /\A[0-9]+\z/ && $number >= $from && !(defined $to && $number > $to);
     my $kind     = 'whole number' . (defined $option{unit} ? " of $option{unit}" : '');
     my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
     $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
