@@ -299,7 +299,7 @@ reason, in JSON:
 
 =item C<{"reason":"forgotten"}>
 
-The history no longer has the events after the client's id. The stream goes on with all that are left.
+The history no longer has all events after the client's id. The stream goes on with those that are left.
 
 =item C<{"reason":"unknown"}>
 
@@ -317,9 +317,11 @@ A page does best to load its state again then:
     const source = new EventSource('/events')
     source.addEventListener('gap', () => location.reload())
 
-A client that loses its connection before it has received the first block has no id, and begins anew. A client that
-missed no event receives no C<gap> event, with one exception: of the channels that vanished together with their history,
-the hub remembers 65,536; of older ones it remembers only that there were some.
+A client that loses its connection before it has received the first block has no id, and begins anew.
+
+A client that missed no event receives no C<gap> event, with one exception. The hub keeps a tombstone for each channel
+that vanished when its history expired or was evicted: at most 65,536 of them. Of older ones it knows only that there
+were some, so a client of such a channel may receive a C<gap> event though it missed nothing.
 
 =head2 What ids reveal
 
@@ -469,9 +471,9 @@ of them, or 1,000 if the class is asked.
     $hub->drain(30);
 
 End the streams of this process one after the other, spread over a number of seconds (from 0, fractions allowed), so
-that their clients do not all reconnect at once. Each client first receives its position and a C<retry>: one to two
-times the C<retry> of its application (2,000 milliseconds by default). Streams that come later are ended at once in the
-same way. Returns at once.
+that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position
+and a C<retry>: one to two times the C<retry> of its application (2,000 milliseconds by default). Streams that come
+later are ended at once in the same way. Returns at once.
 
 Throws C<invalid> if the argument is not a number of seconds.
 
