@@ -84,7 +84,7 @@ impl Hub {
         let log = &mut channel.log;
         let (first, held, evicted_before) = (log.first(), log.held(), log.evicted_through());
         change(log);
-        let now_held = log.held();
+        let (now_first, now_held) = (log.first(), log.held());
         let has_evicted = log.evicted_through() > evicted_before;
         if has_evicted {
             self.eviction_clock += 1;
@@ -93,7 +93,9 @@ impl Hub {
         self.counts.events -= (held.0 - now_held.0) as u64;
         self.counts.bytes -= (held.1 - now_held.1) as u64;
         self.record_eviction(at, has_evicted);
-        self.update_first_seq(at, first.map(|(seq, _)| seq));
+        if first != now_first {
+            self.update_first_seq(at, first.map(|(seq, _)| seq), now_first.map(|(seq, _)| seq));
+        }
     }
 
     /// Records in the hub and in the channel's patterns how far the channel's log has evicted and discarded entries.
@@ -110,13 +112,9 @@ impl Hub {
         }
     }
 
-    /// Updates the index of first entries after a change of a log whose first entry was `before`. An empty log may
-    /// leave its channel unused.
-    fn update_first_seq(&mut self, at: usize, before: Option<u64>) {
-        let first = self.channels[at].log.first().map(|(seq, _)| seq);
-        if before == first {
-            return;
-        }
+    /// Updates the index of first entries after the first entry of a log has changed. An empty log may leave its channel
+    /// unused.
+    fn update_first_seq(&mut self, at: usize, before: Option<u64>, first: Option<u64>) {
         before.map(|seq| self.first_seqs.remove(&(seq, at)));
         match first {
             Some(seq) => drop(self.first_seqs.insert((seq, at))),
