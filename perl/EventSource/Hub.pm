@@ -74,10 +74,7 @@ sub check_start {
 
 sub check_topics {
     my ($self, @topics) = @_;
-    my $most = ref $self ? $self->{max_topics} : $MAX_TOPICS;
-    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
-        if @topics > $most;
-    _topic($_) for @topics;
+    _topics(ref $self ? $self->{max_topics} : $MAX_TOPICS, @topics);
     return;
 }
 
@@ -127,7 +124,7 @@ sub subscribe_stream {
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->known(\%option, ['after', 'start'], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
-    $self->check_topics(@topics);
+    my $topics  = _topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
     my ($start, $count) = _start_of(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
@@ -135,7 +132,7 @@ sub subscribe_stream {
     return !!0        if !$stream->is_open;
     $self->_warn_once if EventSource::Stream->is_multiprocess;
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
-    return $self->_subscribe($native, [map { _topic($_) } @topics], $after, $start, $count);
+    return $self->_subscribe($native, $topics, $after, $start, $count);
 }
 
 sub to_app {
@@ -195,7 +192,7 @@ sub _retention {
     return %native;
 }
 
-# Where a stream begins, as the native hub takes it: the number of the kind of start, and the number of events.
+# A value of start as the native hub takes it: the number of its kind, and a number of events.
 sub _start_of {
     my $start = shift;
     return (0, 0) if !defined $start;
@@ -224,6 +221,14 @@ sub _topic {
     $SETTINGS->refuse(channel => "a channel's name must have at most $NAME_LENGTH bytes in UTF-8")
         if length $bytes > $NAME_LENGTH;
     return $name;
+}
+
+# The topics of a stream, at most so many. The string of an object is asked for once.
+sub _topics {
+    my ($most, @topics) = @_;
+    $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
+        if @topics > $most;
+    return [map { _topic($_) } @topics];
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
@@ -378,7 +383,7 @@ default. A subscription to more throws an exception.
 
     on_slow => 'disconnect'
 
-What happens to a stream of a slow client when events are evicted before they were sent to it:
+The policy for a stream of a slow client when events are evicted before they were sent to it:
 
 =over
 
@@ -423,8 +428,8 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 
     start => 'newest'
 
-Where a stream begins if its client sends no id: C<newest>, at the next event, by default; C<oldest>, with the whole
-history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
+The position at which a stream begins if its client sends no id: C<newest>, at the next event, by default; C<oldest>,
+with the whole history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
 
 =head2 total_history
 

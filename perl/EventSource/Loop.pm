@@ -8,7 +8,8 @@ our $VERSION = '0.100';
 
 use Scalar::Util qw(weaken);
 
-# How each loop calls code once after some seconds. The timer is canceled when the returned value is destroyed.
+# For each loop, a function that calls code once after some seconds. The timer is canceled when the returned value is
+# destroyed.
 my %AFTER = (
     'AnyEvent' => sub {
         my ($seconds, $code) = @_;
@@ -31,7 +32,8 @@ my %AFTER = (
     },
 );
 
-# How each loop calls code whenever a handle is ready. The watch ends when the returned value is destroyed.
+# For each loop, a function that calls code whenever a handle is ready. The watch ends when the returned value is
+# destroyed.
 my %READY = (
     'AnyEvent' => sub {
         my ($handle, $is_write, $code) = @_;
@@ -56,7 +58,7 @@ my %READY = (
     },
 );
 
-# How each loop calls code in its next turn.
+# For each loop, a function that calls code in its next turn.
 my %SOON = (
     'AnyEvent' => sub {
         my $code = shift;

@@ -17,7 +17,7 @@ use POSIX              ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# What the code returns in a child, as one string.
+# The result of code that runs in a child, as one string.
 sub in_child {
     my $code = shift;
     pipe my $from, my $to or die "pipe: $!";
@@ -58,7 +58,7 @@ subtest 'a child has a hub of its own' => sub {
     like $id,   qr/\A[0-9a-v]{8}-1\z/, "the first event of a child's hub has the number 1";
     unlike $id, qr/\A\Q$epoch\E-/,     "a child's hub has its own epoch";
     is "$published $streams $own $others", '1 1 own refused',
-        'and its own streams and counts; the parent\'s are not its';
+        "a child's hub has its own streams and counts, and refuses the parent's stream";
     is $hub->epoch,           $epoch,     "the parent's epoch is unchanged after a child has published";
     is $hub->publish(a => 4), "$epoch-4", "the parent's sequence goes on after a child has published";
     is_deeply [$follower->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";

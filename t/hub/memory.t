@@ -7,7 +7,7 @@ use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
 
-plan skip_all => 'it looks at /proc' if !-e '/proc/self/status';
+plan skip_all => 'there is no /proc on this system' if !-e '/proc/self/status';
 
 # The peak of this process's resident memory, in megabytes.
 sub most {

@@ -201,6 +201,9 @@ subtest 'channels are told apart by their characters' => sub {
     is_deeply [map { [$_->data(2)] } @followers], [map { ['n1', 'n2'] } @names],
         'each subscriber receives the events of its own channel';
     is $names->stats->{channels}, @names, 'the hub counts one channel per name';
+    my $object = Says->new('object');
+    Testing::Follower->open($names, $object);
+    is $object->{asked}, 1, 'subscribe asks for the string of an object once';
 };
 
 subtest 'a star matches in a pattern only' => sub {

@@ -1,4 +1,4 @@
-# How many channels and patterns a stream may be subscribed to.
+# max_topics: the maximum number of channels and patterns of a stream.
 
 use strict;
 use warnings;

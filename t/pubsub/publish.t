@@ -106,7 +106,7 @@ subtest 'a form' => sub {
             'all fields'
         ],
         ['event=&id=&retry=&data=x', {data => ['x']},                           'fields that are left empty'],
-        ['&data=x&',                 {data => ['x']},                           'with signs too many'],
+        ['&data=x&',                 {data => ['x']},                           'with superfluous signs'],
         ['%64ata=x',                 {data => ['x']},                           'an escaped name'],
         ['event=a%0Ab&data=x',       '400 event must not contain a line break', 'a line break in event'],
         ['id=a%00b&data=x',          '400 id must not contain NUL',             'NUL in id'],
@@ -123,7 +123,7 @@ subtest 'a form' => sub {
         ['bytes=1&data=x',  q(400 There is no field 'bytes'),                'an option that is no field'],
         ["data=\xFF",       '400 The form is not UTF-8',                     'no UTF-8'],
         ['data=%FF',        '400 The form is not UTF-8',                     'no UTF-8 when decoded'],
-        ['%FF=x',           '400 The form is not UTF-8',                     'nor the name'],
+        ['%FF=x',           '400 The form is not UTF-8',                     'a name that is not UTF-8 when decoded'],
     ) {
         my ($body, $event, $what) = @$case;
         is_deeply published($form, $body), $event, "$what: $body";
@@ -149,7 +149,7 @@ subtest 'an event in JSON' => sub {
         ],
         ['{"json":{"a":[1,"b",null]}}',  {json => {a => [1, 'b', undef]}}, 'a structure'],
         ['{"json":null}',                {json => undef},                  'null is a structure'],
-        ['{"json":"text"}',              {json => 'text'},                 'so is a string'],
+        ['{"json":"text"}',              {json => 'text'},                 'a string is a structure'],
         ['{"event":null,"data":"x"}',    {data => 'x'},                    'a field that is null is none'],
         [' {"data":"gr\u00f6\u00dfe"} ', {data => 'größe'},                'escaped letters'],
         ["{\"data\":\"gr\xC3\xB6\"}",    {data => 'grö'},                  'letters in UTF-8'],

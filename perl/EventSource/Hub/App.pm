@@ -188,7 +188,8 @@ The L<EventSource::Hub>, which is required.
 
     start => 'newest'
 
-Where a stream begins if its client sends no id; see L<EventSource::Hub/start>. By default as the hub says.
+The position at which a stream begins if its client sends no id; see L<EventSource::Hub/start>. By default that of the
+hub.
 
 =head1 METHODS
 

@@ -306,16 +306,16 @@ See L</NATIVE STREAMS>.
 
     on_gone => 'unwind'
 
-What a push to a client that has left does. By default it returns false, so that a job that reports its progress runs to
-its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler that pushes in an
-endless loop ends, and its worker is free. It throws only on servers that block, only while the connection's own handler
-runs, and never in a child that the handler has forked.
+The behaviour of a push to a client that has left. By default it returns false, so that a job that reports its
+progress runs to its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler
+that pushes in an endless loop ends, and its worker is free. It throws only on servers that block, only while the
+connection's own handler runs, and never in a child that the handler has forked.
 
 =head2 on_full
 
     on_full => 'block'
 
-What a push to a native stream does if more than L</max_buffered> would be buffered:
+The behaviour of a push to a native stream if more than L</max_buffered> would be buffered:
 
 =over
 

@@ -59,7 +59,7 @@ sub prepare_app {
 
 # Private methods
 
-# What the page that made the request may do: may_publish, is_cross_origin, and the CORS headers of the response,
+# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response,
 # which allow it to read that. Undef if code of the application died.
 sub _access {
     my ($self,   $env)     = @_;

@@ -143,7 +143,7 @@ sub _json_fields {
 # The media type of the body, without parameters, in lower case.
 sub _media_type { return lc(($_[0]{CONTENT_TYPE} // '') =~ s/\A\s*([^;\s]*).*\z/$1/sr) }
 
-# Why readers could mistake a type of event; undef if they could not. An EventSource dispatches events of its own to
+# The reason why readers could mistake a type of event, or undef. An EventSource dispatches events of its own to
 # the same listeners: open and error (WHATWG HTML, section 9.2.3).
 sub _misleading {
     my $type = shift;
@@ -167,7 +167,7 @@ sub _reason_in_string {
 
 sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
 
-# Why a body of this kind is refused; undef if it is not.
+# The reason why a body of this kind is refused, or undef.
 sub _unsupported {
     my $env       = shift;
     my $encoding  = lc($env->{HTTP_CONTENT_ENCODING} // 'identity');
