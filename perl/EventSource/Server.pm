@@ -11,10 +11,12 @@ use EventSource::Error;
 use EventSource::Hub;
 use EventSource::Hub::App;
 use EventSource::Loop;
+use EventSource::Report;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Source;
 use EventSource::Server::Supply;
+use EventSource::Settings;
 use EventSource::Stream::Relay;
 use Scalar::Util qw(blessed weaken);
 
@@ -23,10 +25,11 @@ use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
 # An error is reported at the application's line, not at a line of these modules.
 our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource Plack::Component);
 
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+
 my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
 my @STREAM_OPTIONS = qw(linger max_streams native preamble retry timeout);
-my %KNOWN          = map { ($_ => 1) } @HUB_OPTIONS, @STREAM_OPTIONS,
-    qw(channel headers hub keepalive keepalive_interval start supply);
+my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
 
 # The names of the Raku module's code and of its documentation.
 my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
@@ -52,7 +55,11 @@ sub call {
     my ($self, $env) = @_;
     return [204, [], []] if $self->{is_stopped};
     my $obstacle = $self->_supply_obstacle($env);
-    _throw('unsupported', 'supply', $obstacle) if defined $obstacle;
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'supply',
+        message => "EventSource::Server: $obstacle"
+    ) if defined $obstacle;
     my $response = $self->{app}->call($env);
     return $response if ref $response ne 'CODE';
     return sub {
@@ -135,22 +142,20 @@ sub remove_tap {
 # Private functions and methods
 
 sub _check {
-    my $option   = shift;
-    my $interval = $option->{keepalive_interval};
-    _invalid('keepalive_interval', 'keepalive_interval must be a number of seconds above 0')
-        if $interval !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ || $interval == 0;
-    _invalid('headers', 'headers must be an array of names and values')
+    my $option = shift;
+    $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
+    $SETTINGS->refuse(headers => 'headers must be an array of names and values')
         if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
     EventSource::Hub::_check_start($option->{start});
-    EventSource::Hub::_names($option->{channel})                 if defined $option->{channel};
-    _invalid('channel', 'channel must be a name, not a pattern') if ref $option->{channel};
-    return                                                       if !defined $option->{hub};
-    _invalid('hub', 'hub must be an EventSource::Hub')
+    EventSource::Hub::_names($option->{channel})                          if defined $option->{channel};
+    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
+    return                                                                if !defined $option->{hub};
+    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
         if !blessed $option->{hub} || !$option->{hub}->isa('EventSource::Hub');
-    _invalid('channel', 'channel must be given with hub') if !defined $option->{channel};
+    $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $option->{channel};
 
     for my $name (@HUB_OPTIONS) {
-        _invalid($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
+        $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
     }
     return;
 }
@@ -168,11 +173,6 @@ sub _end_taps {
     my ($self, @how) = @_;
     $_->end(@how) for $self->_taps;
     return;
-}
-
-sub _invalid {
-    my ($field, $message) = @_;
-    return _throw('invalid', $field, $message);
 }
 
 # Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
@@ -267,13 +267,7 @@ sub _streams {
 
 sub _supply_failed {
     my ($self, $run, $why) = @_;
-    my $text = eval { "$why" };
-    $text = 'the exception, a ' . ref($why) . ', cannot be made a string' if !defined $text;
-    utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
-    chomp $text;
-    $text = "EventSource::Server: the supply died: $text\n";
-    if   ($self->{errors}) { $self->{errors}->print($text) }
-    else                   { warn $text }
+    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $why);
     delete $self->{run} if $self->{source}->is_repeatable;
     $self->_end_taps(quit => $why);
     $self->_end_streams('error');
@@ -300,23 +294,16 @@ sub _taps {
 # Stores the options under their main names.
 sub _take_options {
     my ($self, @options) = @_;
-    my $options = @options == 1 ? $options[0] : @options % 2 ? undef : {@options};
-    _invalid(undef, 'new takes names and values, or a hash of them') if ref $options ne 'HASH';
+    my %given = $SETTINGS->parse('new takes options', @options);
+    $SETTINGS->known(\%given, [@OPTIONS, keys %ALIAS], 'option %s');
     my %option = (keepalive_interval => 60);
-    for my $given (sort keys %$options) {
-        my $name = $ALIAS{$given} || $given;
-        _invalid($given, "unknown option '$given'") if !$KNOWN{$name};
-        $option{$name} = $options->{$given}         if defined $options->{$given};
+    for my $name (grep { defined $given{$_} } sort keys %given) {
+        $option{$ALIAS{$name} || $name} = $given{$name};
     }
     _check(\%option);
     $self->{option}  = \%option;
     $self->{channel} = defined $option{channel} ? $option{channel} : $CHANNEL;
     return;
-}
-
-sub _throw {
-    my ($code, $field, $message) = @_;
-    return EventSource::Error->throw(code => $code, field => $field, message => "EventSource::Server: $message");
 }
 
 # An application whose responses have the headers of an EventSource::Server.

@@ -111,7 +111,7 @@ subtest "emit croaks at the caller's line if its argument is not an event" => su
 
 subtest "new croaks at the caller's line for an invalid option" => sub {
     for my $case (
-        [['supply'] => qr/new takes names and values, or a hash of them/],
+        [['supply'] => qr/new takes options, as names and values or in a hash/],
         [[colour => 'red']                    => qr/unknown option 'colour'/],
         [[supply => 'lines']                  => qr/supply must be code, an object with tap or next, or a filehandle/],
         [[supply => [1, 2]]                   => qr/supply must be code/],

@@ -120,9 +120,9 @@ subtest "tap croaks at the caller's line for an invalid argument" => sub {
     for my $case (
         [[]                           => 'tap takes code'],
         [['x']                        => 'tap takes code'],
-        [[sub { }, done => 1]         => 'tap takes code for done'],
-        [[sub { }, gone => sub { }]   => "tap does not know 'gone'"],
-        [[sub { }, fields => sub { }] => "tap does not know 'fields'"],
+        [[sub { }, done => 1]         => 'done must be a code reference'],
+        [[sub { }, gone => sub { }]   => "unknown option 'gone' of tap (known: done, quit)"],
+        [[sub { }, fields => sub { }] => "unknown option 'fields' of tap (known: done, quit)"],
     ) {
         my ($arguments, $why) = @$case;
         my $line = __LINE__ + 1;

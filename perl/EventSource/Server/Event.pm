@@ -6,7 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error;
+use EventSource::Settings;
 use EventSource::XS ();
 use overload        ();
 use Scalar::Util    qw(blessed reftype);
@@ -14,14 +14,14 @@ use Scalar::Util    qw(blessed reftype);
 # An error is reported at the line that passed the event to the server.
 our @CARP_NOT = qw(EventSource::Server EventSource::Server::Emitter);
 
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+
 my $FORMS = "a string, a hash, [type => 'data'] or an EventSource::Server::Event";
 
 sub new {
     my ($class, @fields) = @_;
-    my $fields = @fields == 1 ? $fields[0] : @fields % 2 ? undef : {@fields};
-    _invalid(undef, 'EventSource::Server::Event: new takes names and values, or a hash of them')
-        if ref $fields ne 'HASH';
-    return bless _with_standard_names($fields), $class;
+    my %fields = EventSource::Settings->new($class)->parse('new takes fields', @fields);
+    return bless _with_standard_names(\%fields), $class;
 }
 
 # Public methods
@@ -36,11 +36,11 @@ sub encode {
 
 sub fields_of {
     my ($class, @given) = @_;
-    return _with_standard_names({type => $given[0], data => $given[1]})                if @given == 2;
-    _invalid(undef, "EventSource::Server: an event is $FORMS, or a type and its data") if @given != 1;
+    return _with_standard_names({type => $given[0], data => $given[1]})    if @given == 2;
+    $SETTINGS->refuse(undef, "an event is $FORMS, or a type and its data") if @given != 1;
     my $given = $given[0];
-    _invalid(undef, "EventSource::Server: an event is $FORMS, not undef") if !defined $given;
-    return {data => $given}                                               if !ref $given;
+    $SETTINGS->refuse(undef, "an event is $FORMS, not undef") if !defined $given;
+    return {data => $given}                                   if !ref $given;
     if (blessed $given) {
         return {%$given}        if $given->isa($class);
         return {data => $given} if overload::Method($given, '""');
@@ -49,7 +49,7 @@ sub fields_of {
     elsif (ref $given eq 'ARRAY' && @$given == 2) {
         return _with_standard_names({type => $given->[0], data => $given->[1]});
     }
-    return _invalid(undef, "EventSource::Server: an event is $FORMS, not " . _described($given));
+    return $SETTINGS->refuse(undef, "an event is $FORMS, not " . _described($given));
 }
 
 sub type { return $_[0]{event} }
@@ -63,16 +63,11 @@ sub _described {
     return 'a reference of the kind ' . reftype $reference;
 }
 
-sub _invalid {
-    my ($field, $message) = @_;
-    return EventSource::Error->throw(code => 'invalid', field => $field, message => $message);
-}
-
 # Returns a copy of the fields in which type is named event, as in the WHATWG standard.
 sub _with_standard_names {
     my %fields = %{$_[0]};
     return \%fields if !exists $fields{type};
-    _invalid('type', 'EventSource::Server: type and event are one field')
+    $SETTINGS->refuse(type => 'type and event are one field')
         if defined $fields{event} && defined $fields{type};
     my $type = delete $fields{type};
     $fields{event} = $type if defined $type;

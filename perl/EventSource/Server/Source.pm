@@ -8,11 +8,13 @@ our $VERSION = '0.100';
 
 use Encode ();
 use Errno  ();
-use EventSource::Error;
+use EventSource::Settings;
 use IO::Select;
 use Scalar::Util qw(blessed openhandle reftype);
 
 our @CARP_NOT = qw(EventSource::Server);
+
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 my $VALUES_PER_TURN = 64;          # of an iterator, before the event loop gets its turn
 my $READ_BYTES      = 65_536;      # at once from a filehandle
@@ -124,18 +126,9 @@ sub _kind_of {
         return (kind => 'iterator', next => _next_by($handle, 'getline'));    # a tied or in-memory handle
     }
     elsif ((reftype \$supply) eq 'GLOB' || (reftype $supply || '') eq 'GLOB') {
-        _invalid('supply is a filehandle that is not open');
+        $SETTINGS->refuse(supply => 'supply is a filehandle that is not open');
     }
-    return _invalid('supply must be code, an object with tap or next, or a filehandle');
-}
-
-sub _invalid {
-    my $message = shift;
-    return EventSource::Error->throw(
-        code    => 'invalid',
-        field   => 'supply',
-        message => "EventSource::Server: $message"
-    );
+    return $SETTINGS->refuse(supply => 'supply must be code, an object with tap or next, or a filehandle');
 }
 
 # Returns code that reads the next value. The endings of lines are removed.

@@ -6,12 +6,13 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error;
+use EventSource::Report;
+use EventSource::Settings;
 use Scalar::Util qw(refaddr weaken);
 
 our @CARP_NOT = qw(EventSource::Server::Source);
 
-my %IS_CALLBACK = (done => 1, quit => 1);
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 sub new {
     my ($class, $server) = @_;
@@ -38,23 +39,12 @@ sub tap_fields {
 
 # Private functions and methods
 
-sub _invalid {
-    my ($field, $message) = @_;
-    return EventSource::Error->throw(
-        code    => 'invalid',
-        field   => $field,
-        message => "EventSource::Server: $message"
-    );
-}
-
 # Creates a tap. $form says what its code receives: "bytes" or "fields".
 sub _tap {
     my ($self, $form, $code, %callbacks) = @_;
-    _invalid(undef, 'tap takes code') if ref $code ne 'CODE';
-    for my $name (sort keys %callbacks) {
-        _invalid($name, "tap does not know '$name'") if !$IS_CALLBACK{$name};
-        _invalid($name, "tap takes code for $name")  if defined $callbacks{$name} && ref $callbacks{$name} ne 'CODE';
-    }
+    $SETTINGS->refuse(undef, 'tap takes code') if ref $code ne 'CODE';
+    $SETTINGS->known(\%callbacks, ['done', 'quit'], 'option %s of tap');
+    $SETTINGS->code($_ => $callbacks{$_}) for sort keys %callbacks;
     my $tap = bless {%callbacks, $form => $code, is_open => 1, server => $self->{server}},
         'EventSource::Server::Supply::Tap';
     weaken $tap->{server};
@@ -107,7 +97,8 @@ sub give_bytes {
 sub _call {
     my ($self, $name, @arguments) = @_;
     local $@;
-    eval { $self->{$name}->(@arguments); 1 } or warn "EventSource::Server: a tap died: $@";
+    eval { $self->{$name}->(@arguments); 1 }
+        or EventSource::Report->exception(undef, 'EventSource::Server: a tap died', $@);
     return;
 }
 
