@@ -28,7 +28,8 @@ sub installs {
     my $what  = shift;
     my $into  = $tree->fresh('local');
     my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
-    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/, 'cpanm installs the distribution';
+    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
+        'cpanm installs the distribution';
     is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,
         "data: 7\n\n/EventSource/XS.pm", 'the installed module loads';
     return;

@@ -42,7 +42,8 @@ my $unpacked = $tree->unpacked($tarball, 'unpacked');
 my %packed   = map { $_ => 1 } $unpacked->files;
 
 subtest 'the tarball has every file that is needed' => sub {
-    ok $packed{$_}, "$_ is in the tarball" for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
+    ok $packed{$_}, "$_ is in the tarball"
+        for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
         script/build-library);
     ok $packed{$_}, "$_ is in the tarball" for grep { m{^(?:src|perl|t|benches|examples|script)/} } @ours;
 };
@@ -55,7 +56,7 @@ subtest 'the tarball has no other file' => sub {
 
 subtest 'the unpacked tarball builds and loads' => sub {
     my $said = $unpacked->must($^X, 'Makefile.PL');
-    like $said, qr/Writing Makefile/, 'Makefile.PL writes a Makefile';
+    like $said,   qr/Writing Makefile/, 'Makefile.PL writes a Makefile';
     unlike $said, qr/missing|warning/i, 'Makefile.PL reports no missing file';
     $unpacked->must('make');
     my ($version) = $tarball =~ /-([0-9.]+)[.]tar/;
@@ -75,7 +76,7 @@ unshift @INC, sub { die "$_[1] is not here\n" if $_[1] =~ $others; return };
 HIDE
     close $to;
     my $said = $tree->must({PERL5LIB => $modules, PERL5OPT => '-MHideOthers'}, 'make', 'disttest');
-    like $said, qr/^Result: PASS/m, 'make disttest passes';
+    like $said, qr/^Result: PASS/m,                                  'make disttest passes';
     like $said, qr{^t/install/make\.t \.+ skipped: for developers}m, 'tests for developers are skipped';
 };
 
