@@ -1,10 +1,10 @@
-//! The core against its floor: what encoding and parsing cost beside a memcpy of the same bytes.
+//! Measures encoding and parsing, compared with a memcpy of the same bytes.
 //!
 //!     cargo bench --no-default-features            # criterion's own report, then the ratios
 //!     cargo bench --no-default-features -- --quick  # the same in seconds
 //!
-//! The ratios at the end are measured by turns, case and memcpy, and each is the quotient of the two fastest turns of
-//! this one run: figures of different runs or machines are not comparable, the ratios are.
+//! For the ratios at the end, case and memcpy run in turns; a ratio is the quotient of their fastest turns. Times of
+//! different runs or machines are not comparable, the ratios are.
 
 use criterion::{black_box, criterion_group, Criterion, Throughput};
 use eventsource_xs::event::{encode, size_bound, Field, LineEnd, Text};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const KIB: usize = 1024;
 
-/// One thing to measure, and the bytes that memcpy moves for comparison.
+/// A function to measure, and the bytes that memcpy copies for comparison.
 struct Case {
     name: &'static str,
     source: Vec<u8>,
@@ -35,20 +35,20 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// ASCII of this many bytes, cut into lines of about the same length.
+/// Returns ASCII text of this many bytes, split into lines of about the same length.
 fn lines(bytes: usize, count: usize) -> Vec<u8> {
     let each = bytes / count;
     (0..bytes).map(|at| if at % each == each - 1 && at + 1 < bytes { b'\n' } else { b'a' + (at % 26) as u8 }).collect()
 }
 
-/// The same with an e acute for one letter in twenty-five, as in French.
+/// Returns the same text with an e acute for one letter in twenty-five, as in French.
 fn latin1(bytes: usize, count: usize) -> Vec<u8> {
     let mut text = lines(bytes, count);
     text.iter_mut().step_by(25).filter(|byte| **byte != b'\n').for_each(|byte| *byte = 0xE9);
     text
 }
 
-/// What the boundary does for one event: size it, then write it.
+/// Encodes one event as the XS boundary does: it computes the size, then writes.
 fn encode_text(text: Text<'_>, out: &mut [u8]) -> usize {
     let fields = [Field::Data(text)];
     let bound = size_bound(fields);
@@ -86,7 +86,7 @@ fn criterion_report(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The fastest of many short turns, case and memcpy alternating, in nanoseconds a call.
+/// Returns the fastest of many short turns of the case and of memcpy, in nanoseconds a call.
 fn fastest(case: &Case, out: &mut [u8]) -> (f64, f64) {
     const TURNS: usize = 300;
     let calls = (256 * KIB / case.source.len()).clamp(4, 2_000);
@@ -124,7 +124,7 @@ criterion_group!(benches, criterion_report);
 fn main() {
     benches();
     Criterion::default().configure_from_args().final_summary();
-    // `cargo test --benches` runs this file too, to see that it works; nothing is measured then.
+    // `cargo test --benches` runs this file too, without measuring.
     if std::env::args().any(|arg| arg == "--bench") {
         print_ratios();
     }

@@ -1,5 +1,6 @@
-//! What a hub costs when there are many: channels, topics, keys. Each line is a time for each of few and of sixteen times as
-//! many, and their ratio, the least of five runs. What costs more for each the more there are keeps everybody waiting.
+//! Measures how the costs of a hub grow with the number of channels, topics and keys. Each line has the time per item for
+//! few items and for sixteen times as many, the shortest of five runs, and their ratio. A ratio well above 1 means that the
+//! cost grows faster than the number of items.
 //!
 //!     cargo bench --no-default-features --bench hub
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 const NEVER: Duration = Duration::from_secs(1_000_000);
 const MANY: usize = 16;
 
-/// A hub, and the place of its newest event.
+/// A hub, and the sequence number of its newest event.
 struct Case {
     hub: Hub,
     newest: u64,
@@ -59,7 +60,7 @@ fn time(what: impl FnOnce()) -> Duration {
     since.elapsed()
 }
 
-/// The events of so many channels, in their order.
+/// Merges the events of so many channels in their order.
 fn merge(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     for number in 0..10 * channels {
@@ -70,7 +71,7 @@ fn merge(channels: usize) -> Duration {
     time(|| assert_eq!(case.hub.gather(&cursor, Framing::Plain, usize::MAX, &mut blocks).blocks, 10 * channels))
 }
 
-/// So many channels that a pattern matches are no more.
+/// Expires so many channels that a pattern matches.
 fn vanish(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     case.subscribe(&[pattern("**")], Start::Newest);
@@ -85,7 +86,7 @@ fn vanish(channels: usize) -> Duration {
     })
 }
 
-/// A stream follows so many channels no longer.
+/// Unsubscribes a stream from so many channels.
 fn leave(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
@@ -94,7 +95,7 @@ fn leave(count: usize) -> Duration {
     time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
 }
 
-/// To publish, while the newest of so many keys are kept.
+/// Publishes while the newest events of so many keys are kept.
 fn keys(keys: usize) -> Duration {
     let mut case = Case::new(OnSlow::Newest, keys);
     let now = case.now;
