@@ -55,7 +55,7 @@ my $log = write_file("$folder/log", "first\nsecond\n");
 
 my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;
 
-# What a client of each example receives.
+# The events that a client of each example receives.
 my %RECEIVED = (
     'A clock'                 => qr/^event: tick\ndata: $TIME\n\n.*^event: tick\ndata: $TIME\n\n/ms,
     'A clock with keepalives' => qr/^event: tick\ndata: $TIME\n\nid: \S+\n\n.*^event: tick\ndata: $TIME\n\n/ms,

@@ -39,7 +39,7 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
     my $inode  = (stat $library)[1];
     my $source = $tree->folder . '/src/lib.rs';
     open my $append, '>>', $source or die "$source: $!\n";
-    print {$append} qq{\n/// Of a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n};
+    print {$append} qq{\n/// Added by a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n};
     close $append or die "$source: $!\n";
     like $tree->must('make'), qr/build-library/, 'make sees the change';
     isnt + (stat $library)[1], $inode, 'the new library is a new file';

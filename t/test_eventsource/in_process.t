@@ -298,7 +298,7 @@ subtest q(an alarm of the test's rings as if there were no interruption) => sub 
     ok $es->wait_for(sub { @rung }), 'an alarm rings when it is due';
     is "@rung", 'rung', 'the alarm has rung once';
 
-    # Ends by itself at last: if it were not interrupted, the test would hang.
+    # A handler that runs for 30 seconds unless it is interrupted.
     my $deadline;
     my $endless = plain(
         sub {

@@ -187,7 +187,7 @@ impl Connection {
         matches!(self.send(HEAD), Ok(sent) if sent == HEAD.len())
     }
 
-    /// One call, however little it takes.
+    /// Calls `send` once. Returns the number of bytes that the socket has accepted.
     fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
@@ -195,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// False if the client has left or lags too far.
+    /// Sends or buffers an event. Returns false if the client has left or lags too far.
     fn push(&mut self, event: &[u8], max_buffered_bytes: usize, ready: &Ready, index: usize) -> bool {
         if !self.pending.is_empty() {
             self.pending.extend_from_slice(event);
@@ -206,7 +206,7 @@ impl Connection {
         self.pending.is_empty() || ready.modify(&self.socket, FIRST + index as u64, READ_WRITE).is_ok()
     }
 
-    /// The socket takes more. False if the client has left.
+    /// Sends buffered bytes to a writable socket. Returns false if the client has left.
     fn flush(&mut self, ready: &Ready, index: usize) -> bool {
         let Ok(sent) = self.send(&self.pending) else { return false };
         self.pending.drain(..sent);
