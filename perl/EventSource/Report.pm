@@ -2,7 +2,8 @@ package EventSource::Report;
 use strict;
 use warnings;
 
-# Reports an exception of the application to the server's log. The exception may be any value, even one without a string.
+# Reports an exception of the application to the server's log. The exception may be any value, even one without a
+# string.
 
 our $VERSION = '0.100';
 
@@ -49,8 +50,8 @@ EventSource::Report - Report an exception to the server's log
 
 =head1 DESCRIPTION
 
-A streaming response has sent its head before its handler runs, so an exception cannot become an error response. The modules of
-this distribution end the stream and report the exception with this class.
+A streaming response has sent its head before its handler runs, so an exception cannot become an error response. The
+modules of this distribution end the stream and report the exception with this class.
 
 =head1 METHODS
 
@@ -58,15 +59,15 @@ this distribution end the stream and report the exception with this class.
 
     EventSource::Report->exception($env->{'psgi.errors'}, 'My::App: the handler died', $exception);
 
-Print one report: the second argument, a colon and the exception (L</text_of>). The first argument is an object with a C<print>
-method, such as C<psgi.errors>. Without one, the report is a warning. Dies if C<print> dies.
+Print one report: the second argument, a colon and the exception (L</text_of>). The first argument is an object with a
+C<print> method, such as C<psgi.errors>. Without one, the report is a warning. Dies if C<print> dies.
 
 =head2 text_of
 
     my $text = EventSource::Report->text_of($exception);
 
-Return an exception as text, in bytes, without the line break at its end. Characters above U+00FF are encoded as UTF-8. Objects
-are made strings; if that dies, the text names their class.
+Return an exception as text, in bytes, without the line break at its end. Characters above U+00FF are encoded as UTF-8.
+Objects are made strings; if that dies, the text names their class.
 
 =head1 SEE ALSO
 

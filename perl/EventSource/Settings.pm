@@ -69,9 +69,9 @@ sub refuse {
 sub seconds {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
-    my $is_above = $option{is_above_zero};
+    my ($number, $is_above) = ("$value", $option{is_above_zero});
     $self->refuse($option{field} || $name, "$name must be a number of seconds" . ($is_above ? ' above 0' : ''))
-        if !$self->is_seconds($value) || $is_above && $value == 0;
+        if !$self->is_seconds($number) || $is_above && $number == 0;
     return $value;
 }
 
@@ -87,7 +87,8 @@ sub whole_number {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
     my ($from, $to) = @option{qw(from to)};
-    my $is_right = $value =~ /\A[0-9]+\z/ && $value >= $from && !(defined $to && $value > $to);
+    my $number   = "$value";    # an object's string is asked for once, and its other operators are not needed
+    my $is_right = $number =~ /\A[0-9]+\z/ && $number >= $from && !(defined $to && $number > $to);
     my $kind     = 'whole number' . (defined $option{unit} ? " of $option{unit}" : '');
     my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
     $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
@@ -124,17 +125,17 @@ EventSource::Settings - Read named settings and check their values
 
 =head1 DESCRIPTION
 
-The modules of this distribution share this class, so that all of them take settings in the same forms and refuse wrong ones in
-the same words.
+The modules of this distribution share this class, so that all of them take settings in the same forms and refuse wrong
+ones in the same words.
 
-A wrong value throws an L<EventSource::Error> with the code C<invalid> and the name of the setting as its field. Its line is the
-one that called the module: the methods of this class do not count as callers.
+A wrong value throws an L<EventSource::Error> with the code C<invalid> and the name of the setting as its field. Its
+line is the one that called the module: the methods of this class do not count as callers.
 
-C<undef> always stands for the default of a setting, so every check accepts it and returns it. All other values are returned as
-they are, unless a method says otherwise.
+C<undef> always stands for the default of a setting, so every check accepts it and returns it. All other values are
+returned as they are, unless a method says otherwise.
 
-Each check takes the name of the setting as it appears in the message. The option C<field> gives the field of the exception where
-that is another: C<seconds of history> is part of the setting C<history>, for example.
+Each check takes the name of the setting as it appears in the message. The option C<field> gives the field of the
+exception where that is another: C<seconds of history> is part of the setting C<history>, for example.
 
 =head1 METHODS
 
@@ -155,16 +156,17 @@ Throw an exception unless the value is a reference to code.
 
     my $bool = $SETTINGS->is_seconds($value);
 
-Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. C<undef> is not.
+Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. C<undef>
+is not.
 
 =head2 known
 
     $SETTINGS->known(\%setting, \@names);
     $SETTINGS->known(\%setting, \@names, 'option %s of to_app');
 
-Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in
-alphabetical order) and lists the known ones. The last argument is a format for the setting in the message; by default it is
-C<setting %s>.
+Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one
+in alphabetical order) and lists the known ones. The last argument is a format for the setting in the message; by
+default it is C<setting %s>.
 
 =head2 one_line
 
@@ -177,28 +179,31 @@ Throw an exception unless the value is a string of one character or more, withou
 
     $SETTINGS->one_of(mode => $value, 'once', 'repeat');
 
-Throw an exception unless the value is one of the strings that follow. C<undef> in that list appears in the message only.
+Throw an exception unless the value is one of the strings that follow. C<undef> in that list appears in the message
+only.
 
 =head2 parse
 
     my %setting = $SETTINGS->parse('new takes settings', @arguments);
 
-Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If a name
-occurs twice, the last value counts. Throw an exception without a field if they are neither: the first argument begins its
-message, and C<, as names and values or in a hash> follows.
+Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If
+a name occurs twice, the last value counts. Throw an exception without a field if they are neither: the first argument
+begins its message, and C<, as names and values or in a hash> follows.
 
 =head2 refuse
 
     $SETTINGS->refuse($field, 'interval must not exceed timeout');
 
-Throw an exception with the code C<invalid>, that field, or none if it is C<undef>, and that text after the module's name.
+Throw an exception with the code C<invalid>, that field, or none if it is C<undef>, and that text after the module's
+name.
 
 =head2 seconds
 
     $SETTINGS->seconds(keepalive => $value);
     $SETTINGS->seconds(timeout => $value, is_above_zero => 1, field => $field);
 
-Throw an exception unless the value is a number of seconds from 0 (L</is_seconds>), or above 0 if C<is_above_zero> is true.
+Throw an exception unless the value is a number of seconds from 0 (L</is_seconds>), or above 0 if C<is_above_zero> is
+true.
 
 =head2 string
 

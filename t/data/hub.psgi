@@ -1,5 +1,5 @@
-# The application behind t/hub: streams of hubs, and paths that publish and tell, all in one process. The settings of the hub
-# come from the environment, as JSON; what a stream wants comes with its query.
+# The application behind t/hub: streams of a hub, and paths that publish and report, all in one process. The settings of the
+# hub come from the environment, as JSON. The query of a stream names its channels and options.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ my $hub    = EventSource::Hub->new(%{$JSON->decode($ENV{HUB_SETTINGS} || '{}')})
 my %NATIVE = (native => defined $ENV{HUB_NATIVE} ? $ENV{HUB_NATIVE} : 'auto');
 
 my %HELD;    # connections by name
-my %WHY;     # why they have ended
+my %WHY;     # the reason of each end, by name
 
 sub query {
     my $env = shift;
@@ -28,12 +28,12 @@ sub query {
         defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
 }
 
-# A handler that has the process to itself hears of nothing but signals.
+# While a handler serves a stream and blocks the process, only signals reach the application.
 my $signals = 0;
 $SIG{IO}     = sub { $hub->publish(a => 'signal ' . ++$signals) };
 $SIG{VTALRM} = sub { $hub->drain(0) };
 
-# Channels are listed in one parameter, patterns in another.
+# The channels and patterns of a query, each a list in one parameter.
 sub channels {
     my %query = @_;
     return (
@@ -58,7 +58,7 @@ sub app {
     return $hub->to_app(%NATIVE, channels => sub { return channels(query($_[0])) }, %option);
 }
 
-# The connection's own handler subscribes, and holds it under a name.
+# A handler that subscribes, and holds its connection under a name.
 sub hold {
     my ($conn, $env) = @_;
     my %query  = query($env);
@@ -67,13 +67,13 @@ sub hold {
     $conn->on_close(sub { $WHY{$name} = $_[1]; delete $HELD{$name} });
     $conn->push({data => 'before'}) if $query{before};
     $HELD{$name} = $conn            if !$query{dropped};
-    $query{follow}
+    $query{serve}
         ? $hub->serve($conn, channels(%query), \%option)
         : $hub->subscribe($conn, channels(%query), \%option);
     return;
 }
 
-# A handler that subscribes to one channel after the other, while events of both are published.
+# A handler that subscribes to one channel after the other while events of both are published.
 sub twice {
     my ($conn, $env) = @_;
     my %query = query($env);
@@ -115,7 +115,7 @@ my %PATH = (
     try => sub {
         my %query = @_;
         my ($channel, $name, $times) = map { delete $query{$_} } qw(channel name times);
-        $query{id} x= $times;    # a long one in a query is more than some servers read
+        $query{id} x= $times;    # some servers do not read a query with a long id
         my $done = eval { $name ? $HELD{$name}->push(\%query) : $hub->publish($channel, \%query); 1 };
         return $done ? 'taken' : $@;
     },
@@ -154,7 +154,7 @@ my %PATH = (
     },
 );
 
-# Does nothing but be there, as far as the body goes.
+# A middleware with a filter of the body that changes nothing. Its presence prevents native streams.
 sub filtered {
     my $app = shift;
     return sub {

@@ -1,4 +1,4 @@
-# Nodes to which everybody may publish, of a hub that remembers little; and what there is in the process.
+# Nodes to which every client may publish, of a hub with a short history; and the statistics of the hub.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# A hub that drains: its streams end spread over a time, told when to come back.
+# EventSource::Hub->drain: streams end one after the other, each after a position and a reconnection time.
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ sub has_ended {
     return $client->ended;
 }
 
-# The time at which each has ended, as its client sees it.
+# The time at which each stream has ended, as its client sees it.
 sub ends {
     my @followers = @_;
     my %end;
@@ -35,11 +35,11 @@ sub ends {
             }
             return keys %end == @followers;
         }
-    ) or fail 'all end';
+    ) or fail 'all streams end within the deadline';
     return map { $end{$_} } @followers;
 }
 
-# Those that have ended when the first has.
+# The streams that have ended by the time at which the first one has.
 sub first_to_end {
     my @followers = @_;
     my @ended;
@@ -48,7 +48,7 @@ sub first_to_end {
         sub {
             @ended = grep { has_ended($_) } @followers;
         }
-    ) or fail 'one ends';
+    ) or fail 'a stream ends within the deadline';
     return @ended;
 }
 
@@ -56,7 +56,7 @@ sub retry_of {
     return (map { $_->{retry} // () } blocks($_[0]->client->text))[-1];
 }
 
-subtest 'ends are spread' => sub {
+subtest 'drain(1) spreads the ends of its streams over a second' => sub {
     my $hub       = EventSource::Hub->new;
     my @followers = map { Testing::Follower->open($hub, 'a', {stream => {retry => 1_000}}) } 1 .. $STREAMS;
     $hub->publish(a => 'before');
@@ -66,57 +66,57 @@ subtest 'ends are spread' => sub {
     my $seconds = 1;
     my $begin   = time;
     is_deeply [$hub->drain($seconds)], [], 'drain returns nothing';
-    cmp_ok time - $begin, '<', $seconds / 2, 'at once';
+    cmp_ok time - $begin, '<', $seconds / 2, 'drain returns at once';
     my $during = $hub->publish(a => 'during');
     my @ends   = map { $_ - $begin } ends(@followers);
-    cmp_ok max(@ends),              '<=', $seconds + 1,   'all end within the time';
-    cmp_ok max(@ends) - min(@ends), '>=', 0.7 * $seconds, 'over most of it';
+    cmp_ok max(@ends),              '<=', $seconds + 1,   'all streams end within the time of drain';
+    cmp_ok max(@ends) - min(@ends), '>=', 0.7 * $seconds, 'the ends are spread over most of the time of drain';
     my $together = max(
         map {
             my $end = $_;
             scalar grep { abs($end - $_) < 0.1 * $seconds } @ends
         } @ends
     );
-    cmp_ok $together, '<=', $STREAMS / 2, 'not all together';
+    cmp_ok $together, '<=', $STREAMS / 2, 'no more than half of the streams end together';
     my @retries = map { retry_of($_) } @followers;
-    is_deeply [grep { $_ < 1_000 || $_ > 2_000 } @retries], [],
-        'each is told to come back in one to two times what is set';
-    cmp_ok scalar uniq(@retries), '>', $STREAMS / 2, 'at a time of its own';
+    is_deeply [grep { $_ < 1_000 || $_ > 2_000 } @retries], [], 'each retry is one to two times the setting';
+    cmp_ok scalar uniq(@retries), '>', $STREAMS / 2, 'the retries differ';
     my @during = grep { $_->client->text =~ /^data: during$/m } @followers;
-    cmp_ok scalar @during, '>=', $STREAMS - 2, 'what is published meanwhile comes to those that are still there';
-    is_deeply [uniq(map { ($_->last_id =~ /-([0-9]+)\z/) ? $1 : 'none' } @during)], [2], 'and each knows its place';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @why }), 'on_close is told';
-    is_deeply \@why, ['server'], 'that it was the server';
-    is $hub->stats->{streams}, 0, 'none is left';
+    cmp_ok scalar @during, '>=', $STREAMS - 2, 'an event published during drain reaches the open streams';
+    is_deeply [uniq(map { ($_->last_id =~ /-([0-9]+)\z/) ? $1 : 'none' } @during)], [2],
+        'the last id of each such stream is the position of that event';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @why }), 'on_close is called for a drained stream';
+    is_deeply \@why, ['server'], 'the reason of a drained stream is server';
+    is $hub->stats->{streams}, 0, 'stats counts no stream after drain';
 };
 
-subtest 'at once' => sub {
+subtest 'drain(0) ends all streams at once' => sub {
     my $hub       = EventSource::Hub->new;
     my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. $STREAMS;
     my $begin     = time;
     $hub->drain(0);
-    cmp_ok max(ends(@followers)) - $begin, '<', 2, 'all end';
+    cmp_ok max(ends(@followers)) - $begin, '<', 2, 'all streams end within two seconds of drain(0)';
     is_deeply [grep { $_ < 2_000 || $_ > 4_000 } map { retry_of($_) } @followers], [],
-        'told to come back in two to four seconds, by default';
+        'the retry is two to four seconds if the stream has no setting';
 };
 
-subtest 'who comes later' => sub {
+subtest 'a stream that begins during drain' => sub {
     my $hub       = EventSource::Hub->new;
     my @followers = map { Testing::Follower->open($hub, 'a') } 1, 2;
     $hub->drain(3_600);
     my $late = Testing::Follower->open($hub, 'a', {last_event_id => $hub->epoch . '-0'});
-    ok $late->client->read_all, 'is sent away at once';
-    like retry_of($late), qr/\A[0-9]+\z/, 'told when to come back';
-    is $late->client->status, 200, 'after a response that a browser takes';
-    like $hub->publish(a => 'x'), qr/-1\z/, 'the hub still publishes';
-    my ($gone) = first_to_end(@followers);          # at once; of two streams either
+    ok $late->client->read_all, 'a stream that begins during drain ends at once';
+    like retry_of($late), qr/\A[0-9]+\z/, 'a stream that begins during drain receives a retry';
+    is $late->client->status, 200, 'a stream that begins during drain has the status 200';
+    like $hub->publish(a => 'x'), qr/-1\z/, 'publish returns an id during drain';
+    my ($gone) = first_to_end(@followers);          # one of the two streams ends at once
     my ($left) = grep { $_ != $gone } @followers;
-    is_deeply [$left->data(1)], ['x'], 'to who is there';
+    is_deeply [$left->data(1)], ['x'], 'an event published during drain reaches an open stream';
     $hub->drain(0);
     ends($left);
 };
 
-subtest 'others are not concerned' => sub {
+subtest 'drain leaves other streams open' => sub {
     my ($hub, $other) = map { EventSource::Hub->new } 1, 2;
     my $stays = Testing::Follower->open($other, 'a');
     my ($plain, $client) = Testing::Pair->open;
@@ -124,25 +124,26 @@ subtest 'others are not concerned' => sub {
     $hub->drain(0);
     ends($goes);
     $other->publish(a => 'x');
-    is_deeply [$stays->data(1)], ['x'], 'streams of another hub';
-    ok $plain->write("data: y\n\n"),     'nor those of none';
-    ok $client->read_until(qr/data: y/), 'go on';
+    is_deeply [$stays->data(1)], ['x'], 'a stream of another hub receives its events after drain';
+    ok $plain->write("data: y\n\n"),     'a stream without a hub can be written to after drain';
+    ok $client->read_until(qr/data: y/), 'the client of a stream without a hub receives data after drain';
 };
 
-subtest 'twice' => sub {
+subtest 'drain is called twice' => sub {
     my $hub       = EventSource::Hub->new;
     my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. 5;
     my $begin     = time;
     $hub->drain(3_600);
     $hub->drain(0.2);
-    cmp_ok max(ends(@followers)) - $begin, '<', 5, 'the shorter time counts';
-    is scalar(() = $followers[-1]->client->text =~ /^retry:/mg), 1, 'and each is told once';
+    cmp_ok max(ends(@followers)) - $begin, '<', 5, 'the shorter of two times of drain counts';
+    is scalar(() = $followers[-1]->client->text =~ /^retry:/mg), 1,
+        'each stream receives one retry from two calls of drain';
 };
 
-subtest 'none' => sub {
+subtest 'a hub without streams is drained' => sub {
     my $hub = EventSource::Hub->new;
-    ok eval { $hub->drain(5); 1 }, 'without streams';
-    is $hub->stats->{streams}, 0, 'nothing happens';
+    ok eval { $hub->drain(5); 1 }, 'drain lives without streams';
+    is $hub->stats->{streams}, 0, 'stats counts no stream after drain without streams';
 };
 
 done_testing;

@@ -1,4 +1,5 @@
-# Hubs and processes: each has its own, with an epoch of its own; a process that ends tells its clients to come back.
+# Hubs and processes: each process has a hub of its own with its own epoch; a process that ends sends its clients a
+# retry.
 
 use strict;
 use warnings;
@@ -16,7 +17,7 @@ use POSIX              ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# What a child says.
+# What the code returns in a child, as one string.
 sub in_child {
     my $code = shift;
     pipe my $from, my $to or die "pipe: $!";
@@ -39,7 +40,7 @@ subtest 'a child has a hub of its own' => sub {
     my $follower = Testing::Follower->open($hub, 'a');
     my $epoch    = $hub->epoch;
     $hub->publish(a => $_) for 1 .. 3;
-    is_deeply [$follower->data(3)], [1, 2, 3], 'the parent has a stream';
+    is_deeply [$follower->data(3)], [1, 2, 3], 'a stream of the parent receives three events before the fork';
     my ($id, $published, $streams, $own, $others) = split / /, in_child(
         sub {
             my $id    = $hub->publish(a => 'in the child');
@@ -54,38 +55,39 @@ subtest 'a child has a hub of its own' => sub {
             );
         }
     );
-    like $id,   qr/\A[0-9a-v]{8}-1\z/, 'which begins anew';
-    unlike $id, qr/\A\Q$epoch\E-/,     'with an epoch of its own';
+    like $id,   qr/\A[0-9a-v]{8}-1\z/, "the first event of a child's hub has the number 1";
+    unlike $id, qr/\A\Q$epoch\E-/,     "a child's hub has its own epoch";
     is "$published $streams $own $others", '1 1 own refused',
         'and its own streams and counts; the parent\'s are not its';
-    is $hub->epoch,           $epoch,     'the parent keeps its epoch';
-    is $hub->publish(a => 4), "$epoch-4", 'and its sequence';
-    is_deeply [$follower->data(4)], [1 .. 4], 'its stream goes on, without what the child has published';
-    like in_child(sub { undef $hub; undef $follower; return 'gone' }), qr/gone/, 'a child that lets go of it';
+    is $hub->epoch,           $epoch,     "the parent's epoch is unchanged after a child has published";
+    is $hub->publish(a => 4), "$epoch-4", "the parent's sequence goes on after a child has published";
+    is_deeply [$follower->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";
+    like in_child(sub { undef $hub; undef $follower; return 'gone' }), qr/gone/,
+        'a child destroys its copies of hub and stream';
     $hub->publish(a => 5);
-    is_deeply [$follower->data(5)], [1 .. 5], 'ends nothing';
+    is_deeply [$follower->data(5)], [1 .. 5], "the parent's stream is open after a child has destroyed its copies";
     my $foreign = Testing::Follower->open($hub, 'a', {last_event_id => $id});
     is_deeply [map { $_->{event} } grep { defined $_->{data} } $foreign->blocks_at(1)], ['gap'],
-        "a child's id is told from one's own";
+        "an id of a child's hub gives a gap in the parent";
 };
 
-subtest 'a hub that was not used before' => sub {
+subtest 'a hub that was not used before the fork' => sub {
     my $hub    = EventSource::Hub->new;
     my @epochs = map {
         in_child(sub { return $hub->epoch })
     } 1, 2;
-    isnt $epochs[0],  $epochs[1], 'has an epoch in each process';
-    isnt $hub->epoch, $_,         'none of them the parent\'s' for @epochs;
+    isnt $epochs[0],  $epochs[1], 'two children have different epochs';
+    isnt $hub->epoch, $_,         'the epoch of a child is not that of the parent' for @epochs;
     my $grandchild = in_child(
         sub {
             $hub->publish(a => 1);
             return in_child(sub { return $hub->publish(a => 1) });
         }
     );
-    like $grandchild, qr/-1\z/, 'nor that of a child of a child';
+    like $grandchild, qr/-1\z/, 'a child of a child has a hub of its own';
 };
 
-subtest 'a process that ends' => sub {
+subtest 'a process that exits ends the streams of its hub' => sub {
     my $hub  = EventSource::Hub->new;
     my $file = "$0.$$";
     my ($number, $client) = Testing::Pair->connect;
@@ -97,7 +99,7 @@ subtest 'a process that ends' => sub {
             keepalive    => 0,
             linger       => 2,
             max_buffered => 1e6,
-            on_slow      => 'disconnect',
+            on_full      => 'disconnect',
             opening      => '',
             timeout      => 60,
             retry        => 700
@@ -108,18 +110,20 @@ subtest 'a process that ends' => sub {
         exit 0;
     }
     POSIX::close($number);
-    ok $client->read_all, 'ends its streams';
+    ok $client->read_all, 'the stream of a process that exits ends';
     waitpid $pid, 0;
     my @blocks = blocks($client->body);
-    is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], [1 .. 100], 'after what was published';
+    is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], [1 .. 100],
+        'all published events arrive before the stream of an exiting process ends';
     my ($retry) = grep { defined } map { $_->{retry} } @blocks;
-    ok defined $retry && $retry >= 700 && $retry <= 1_400, 'and tells each client when to come back'
+    ok defined $retry && $retry >= 700 && $retry <= 1_400,
+        'the client of an exiting process receives a retry within its range'
         or diag $client->body;
 };
 
 subtest 'workers of a server' => sub {
     Testing::Server->require_or_skip_all('Starman');
-    for my $row (['without a word about it', {per_process => undef}, 1], ['with per_process', {per_process => 1}, 0]) {
+    for my $row (['without per_process', {per_process => undef}, 1], ['with per_process', {per_process => 1}, 0]) {
         my ($what, $settings, $warned) = @$row;
         my $server =
             Testing::HubServer->start('Starman', workers => 3, args => ['--preload-app'], settings => $settings);
@@ -128,8 +132,8 @@ subtest 'workers of a server' => sub {
             sub { my $stats = $server->stats; $epochs{$stats->{pid}}{$stats->{epoch}} = 1; keys %epochs >= 3 });
         is scalar keys %epochs, 3, "$what: three workers answer";
         my %all = map { %$_ } values %epochs;
-        is scalar keys %all, 3, 'each has an epoch';
-        is_deeply [grep { keys %$_ != 1 } values %epochs], [], 'and keeps it';
+        is scalar keys %all, 3, 'each of three workers has its own epoch';
+        is_deeply [grep { keys %$_ != 1 } values %epochs], [], 'each worker keeps its epoch';
         my (%hit, @clients);
         wait_until(
             $DEADLINE,
@@ -140,28 +144,32 @@ subtest 'workers of a server' => sub {
                 return keys %hit == 3;
             }
         );
-        is_deeply [sort keys %hit], [sort keys %all], 'each has streams, with ids of its epoch';
+        is_deeply [sort keys %hit], [sort keys %all], 'each worker has streams with ids of its epoch';
         my $warnings = () = $server->log =~ /EventSource::Hub: this server has several processes/g;
-        is $warnings, $warned * 3, $warned ? 'each has warned once' : 'none has warned';
+        is $warnings, $warned * 3, $warned ? 'each worker has warned once' : 'no worker has warned';
         kill TERM => $server->{pid};
         my @ended = grep { $_->read_all } @clients;
-        is scalar @ended,                                           @clients, 'they end with their server';
-        is scalar(grep { (blocks($_->text))[-1]{retry} } @clients), @clients, 'told when to come back';
+        is scalar @ended, @clients, 'all streams end with their server';
+        is scalar(grep { (blocks($_->text))[-1]{retry} } @clients), @clients,
+            'each stream of an ending server receives a retry';
         $server->stop;
     }
 };
 
-subtest 'a child of a handler' => sub {
+subtest 'a child that a handler forks' => sub {
     for my $name ('HTTP::Server::PSGI', 'Starman') {
         Testing::Server->require_or_skip_all($name);
         my $server = Testing::HubServer->start($name);
         my $stats  = $server->stats;
         my $client = $server->stream('/hub', channels => 'a');
-        is $server->ask('/forks', epoch => $stats->{epoch}), 0,               "$name: it publishes for itself";
-        is $server->stats->{epoch},                          $stats->{epoch}, 'the parent keeps its hub';
+        is $server->ask('/forks', epoch => $stats->{epoch}), 0, "$name: it publishes for itself";
+        is $server->stats->{epoch}, $stats->{epoch},
+            "the parent's epoch is unchanged after a handler's child has published";
         $server->publish(channel => 'a', from => 7);
-        ok $client->read_until(qr/^data: 7/m), 'and its streams';
-        is_deeply [map { $_->{data} =~ s/\..*//r } events($client->text)], [7], 'which get nothing of the child\'s';
+        ok $client->read_until(qr/^data: 7/m),
+            "the parent's stream receives an event after a handler's child has published";
+        is_deeply [map { $_->{data} =~ s/\..*//r } events($client->text)], [7],
+            "the parent's stream receives no event of a handler's child";
         $server->stop;
     }
 };

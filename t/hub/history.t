@@ -1,4 +1,5 @@
-# What a hub remembers: events, bytes and seconds of each channel and of all; channels come and go.
+# Retention: the bounds of each channel and of all channels in events, bytes and seconds; when channels appear and
+# vanish.
 
 use strict;
 use warnings;
@@ -14,7 +15,7 @@ use Time::HiRes qw(sleep time);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# What is left of channels, and whether something of them is missing: what a stream gets that begins at a place.
+# The retained events of channels after an id, and the reason of a gap before them, as a stream receives them.
 sub left {
     my ($hub, $id, @channels) = @_;
     my $follower = Testing::Follower->open($hub, @channels, {after => $id, start => 'oldest'});
@@ -41,31 +42,35 @@ for my $row (@BOUNDS) {
     subtest "a history bounded by $what" => sub {
         my $hub = EventSource::Hub->new(history => $each, total_history => $all);
         $hub->publish(a => $_) for @$published;
-        is_deeply [left($hub, undef, 'a')], $kept, 'keeps the newest';
+        is_deeply [left($hub, undef, 'a')], $kept, 'the newest events are retained';
         my $stats = $hub->stats;
-        is $stats->{history}{events}, @$kept, 'so many events';
-        cmp_ok $stats->{history}{bytes}, '>=', length join('', @$kept), 'and their bytes are counted';
-        is $stats->{history}{bytes}, 0, 'which are none' if !@$kept;
-        is $stats->{channels}, @$kept ? 1 : 0, 'the channel is there as long as it has some';
+        is $stats->{history}{events}, @$kept, 'stats counts the retained events';
+        cmp_ok $stats->{history}{bytes}, '>=', length join('', @$kept), 'stats counts the retained bytes';
+        is $stats->{history}{bytes}, 0, 'stats counts no byte if no event is retained' if !@$kept;
+        is $stats->{channels}, @$kept ? 1 : 0, 'stats counts the channel if it has retained events';
         my @gap = @$kept < @$published ? 'forgotten' : ();
         is_deeply [left($hub, $hub->epoch . '-0', 'a')], [@gap, @$kept],
-            @gap ? 'who has missed the others is told' : 'nobody has missed any';
-        is_deeply [left($hub, $hub->epoch . '-' . @$published, 'a')], [], 'who is up to date is not';
+            @gap
+            ? 'a client that missed evicted events receives a gap'
+            : 'a client that missed no evicted event receives no gap';
+        is_deeply [left($hub, $hub->epoch . '-' . @$published, 'a')], [],
+            'a client with the newest id receives nothing';
     };
 }
 
-subtest 'channels share what there is for all' => sub {
+subtest 'total_history bounds all channels together' => sub {
     my $hub = EventSource::Hub->new(history => {events => 3}, total_history => {events => 6});
     $hub->publish("c$_" => $_) for 1, 1, 1, 1, 1, 2, 2, 3, 3, 4;
     is_deeply [map { [left($hub, undef, "c$_")] } 1 .. 4], [[1], [2, 2], [3, 3], [4]],
-        'the oldest of all are forgotten first';
+        'the oldest events of all channels are evicted first';
     is_deeply [left($hub, $hub->epoch . '-5', 'c2', 'c3', 'c4')], [2, 2, 3, 3, 4],
-        'who follows the others misses nothing';
-    is_deeply [left($hub, $hub->epoch . '-3', 'c2', 'c1')], ['forgotten', 1, 2, 2], 'who follows that one does';
-    is $hub->stats->{history}{events}, 6, 'there are as many as may be';
+        'a client of other channels receives their events without a gap';
+    is_deeply [left($hub, $hub->epoch . '-3', 'c2', 'c1')], ['forgotten', 1, 2, 2],
+        'a client of the channel with evicted events receives a gap';
+    is $hub->stats->{history}{events}, 6, 'stats counts as many events as total_history allows';
 };
 
-subtest 'who keeps up misses nothing, however short the history is' => sub {
+subtest 'a client that keeps up receives every event, however short the history is' => sub {
     for my $history ([events => 0], [events => 1], [bytes => 1], [seconds => 0]) {
         my $hub      = EventSource::Hub->new(history => {@$history});
         my $follower = Testing::Follower->open($hub, 'a');
@@ -75,60 +80,66 @@ subtest 'who keeps up misses nothing, however short the history is' => sub {
         }
         is_deeply [$follower->data(50)], [1 .. 50], join ' ', @$history;
 
-        # A burst is no slow client, not even while others come.
+        # A burst makes no client slow, not even while other clients subscribe.
         my @others;
         for my $number (51 .. 2_050) {
             $hub->publish(a => $number);
             push @others, Testing::Follower->open($hub, 'a') if $number % 200 == 0;
         }
-        is_deeply [$follower->data(2_050)], [1 .. 2_050], 'nor in a burst';
+        is_deeply [$follower->data(2_050)], [1 .. 2_050], 'a client receives every event of a burst';
         my @data = $others[0]->data(1_850);
-        is_deeply \@data, [201 .. 2_050], 'nor those who come in it';
-        is $hub->stats->{slow}{disconnect}, 0, 'nobody was slow';
+        is_deeply \@data, [201 .. 2_050], 'a client that subscribes during a burst receives every event after that';
+        is $hub->stats->{slow}{disconnect}, 0, 'no stream of a burst counts as slow';
     }
 };
 
-subtest 'a burst is no slow client, however many there are' => sub {
+subtest 'a burst makes none of 100 clients slow' => sub {
     my $hub       = EventSource::Hub->new(history => {events => 1});
     my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. 100;
     my $text      = 'x' x 20;
     $hub->publish(a => $text) for 1 .. 2_000;
     $hub->publish(a => 'last');
     my @complete = grep { my @data = $_->data(2_001); @data == 2_001 && $data[-1] eq 'last' } @followers;
-    is scalar @complete,                100, 'each gets all';
-    is $hub->stats->{slow}{disconnect}, 0,   'nobody was slow';
+    is scalar @complete,                100, 'each of 100 clients receives every event of a burst';
+    is $hub->stats->{slow}{disconnect}, 0,   'no stream of 100 counts as slow after a burst';
 };
 
-subtest 'time' => sub {
+subtest 'events expire' => sub {
     my $seconds  = 0.3;
     my $hub      = EventSource::Hub->new(history => {seconds => $seconds});
     my $follower = Testing::Follower->open($hub, 'followed');
     my $before   = time;
     $hub->publish($_ => 'old') for qw(a followed);
     my $last = $hub->publish(b => 'old');
-    is_deeply [left($hub, undef, 'a')], ['old'], 'what is new is there' if time < $before + $seconds;
-    ok wait_until($DEADLINE, sub { !$hub->stats->{history}{events} }), 'it expires without anybody who asks';
-    cmp_ok time - $before, '>=', $seconds, 'not before its time';
-    is_deeply $hub->stats->{history}, {events => 0, bytes => 0}, 'and leaves nothing';
-    is $hub->stats->{channels}, 1, 'channels go with their last event, unless they are followed';
+    is_deeply [left($hub, undef, 'a')], ['old'], 'a new event is retained' if time < $before + $seconds;
+    ok wait_until($DEADLINE, sub { !$hub->stats->{history}{events} }), 'events expire without a request';
+    cmp_ok time - $before, '>=', $seconds, 'no event expires before its time';
+    is_deeply $hub->stats->{history}, {events => 0, bytes => 0},
+        'stats counts no event and no byte after events expired';
+    is $hub->stats->{channels}, 1, 'a channel without subscribers vanishes with its last event';
     $hub->unsubscribe($follower->conn);
-    is $hub->stats->{channels}, 0, 'and that one with its last follower';
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten'], 'a gap is told though the channel is gone';
-    is_deeply [left($hub, $hub->epoch . '-0', EventSource::Hub->pattern('b*'))], ['forgotten'], 'by a pattern too';
-    is_deeply [left($hub, $last, 'a', 'b')],                                     [], 'not to who was up to date';
-    is_deeply [left($hub, $hub->epoch . '-0', 'never')],                         [], 'nor of a channel that never was';
+    is $hub->stats->{channels}, 0, 'a channel without events vanishes with its last subscriber';
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten'],
+        'a client receives a gap for a channel that has vanished';
+    is_deeply [left($hub, $hub->epoch . '-0', EventSource::Hub->pattern('b*'))], ['forgotten'],
+        'a client receives a gap for a vanished channel by a pattern';
+    is_deeply [left($hub, $last, 'a', 'b')], [], 'a client with the newest id receives no gap for vanished channels';
+    is_deeply [left($hub, $hub->epoch . '-0', 'never')], [],
+        'a client receives no gap for a channel that never existed';
     $hub->publish(a => 'new');
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 'new'], 'nor does it forget that when it is back';
-    is_deeply [left($hub, $last,              'a')], ['new'],              'or who has missed nothing';
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 'new'],
+        'a client receives a gap for a channel that has vanished and appeared again';
+    is_deeply [left($hub, $last, 'a')], ['new'], 'a client that missed nothing of such a channel receives no gap';
 };
 
-subtest 'channels' => sub {
+subtest 'counts of channels' => sub {
     my $hub = EventSource::Hub->new(history => {events => 0});
-    is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [0, 0, 0], 'there are none at first';
+    is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [0, 0, 0], 'a new hub has no channel, pattern or stream';
     my @followers = map { Testing::Follower->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
-    is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [4, 3, 3], 'they are there when they are followed';
+    is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [4, 3, 3],
+        'channels and patterns with subscribers are counted';
     $hub->publish("x$_" => 1) for 1 .. 100;
-    is $hub->stats->{channels}, 4, 'what nobody follows and nothing is remembered of is not';
+    is $hub->stats->{channels}, 4, 'channels without subscribers and events are not counted';
     $_->client->leave for @followers;
     ok wait_until(
         $DEADLINE,
@@ -137,25 +148,28 @@ subtest 'channels' => sub {
             !grep { $_ } @$stats{qw(channels patterns streams)};
         }
         ),
-        'with the last stream all go'
+        'channels and patterns vanish with the last stream'
         or diag explain $hub->stats;
-    is $hub->stats->{published}, 100, 'what was counted stays';
+    is $hub->stats->{published}, 100, 'the count of published events stays';
 };
 
 subtest 'many channels' => sub {
     my $hub = EventSource::Hub->new(total_history => {events => 100});
     $hub->publish("c$_" => $_) for 1 .. 20_000;
     is_deeply [@{$hub->stats}{qw(channels)}, $hub->stats->{history}{events}], [100, 100],
-        'are bounded with their events';
-    is_deeply [left($hub, $hub->epoch . '-0', 'c1')], ['forgotten'], 'what they have forgotten is known';
-    is_deeply [left($hub, $hub->epoch . '-1', 'c1')], [],            'and what they have not';
+        'the number of channels is bounded by the number of retained events';
+    is_deeply [left($hub, $hub->epoch . '-0', 'c1')], ['forgotten'],
+        'a client that missed an evicted event of a vanished channel receives a gap';
+    is_deeply [left($hub, $hub->epoch . '-1', 'c1')], [],
+        'a client that missed no event of a vanished channel receives no gap';
 };
 
-subtest 'events per key stay longer for slow streams' => sub {
+subtest 'on_slow newest retains events per key for slow streams only' => sub {
     my $hub = EventSource::Hub->new(on_slow => 'newest', history => {events => 2});
     $hub->publish(a => {key => $_ % 3, data => $_}) for 1 .. 10;
-    is_deeply [left($hub, undef, 'a')], [9, 10], 'which others are not sent';
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 9, 10], 'nor those that come back';
+    is_deeply [left($hub, undef, 'a')], [9, 10], 'a new stream receives only events of the history';
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 9, 10],
+        'a stream that resumes receives a gap and only events of the history';
 };
 
 done_testing;

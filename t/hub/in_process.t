@@ -1,4 +1,4 @@
-# A hub in a test of an application, as its author would write it: in process, natively and through the server's writer.
+# A test of an application with a hub, as its author would write it: in process, with native streams and on the server's writer.
 
 use strict;
 use warnings;
@@ -18,18 +18,18 @@ for my $way (['natively', 1], ["through the server's writer", 0]) {
         my $news = $es->get('/news');
         $hub->publish(news    => {event => 'headline', data => 'hello'});
         $hub->publish(weather => {json  => {sun => 1}});
-        $both->like_event({event => 'headline', data => 'hello'}, 'what is published comes');
-        $both->like_event({json  => {sun => 1}},                  'from each channel');
-        $news->like_event('hello', 'to each that follows');
-        $news->no_event(0.1, 'and nothing else');
+        $both->like_event({event => 'headline', data => 'hello'}, 'a stream receives an event of its first channel');
+        $both->like_event({json  => {sun => 1}},                  'a stream receives an event of its second channel');
+        $news->like_event('hello', 'a second stream receives the event of its channel');
+        $news->no_event(0.1, 'a stream receives no event of another channel');
         $both->close;
         $hub->publish(news => $_) for 1 .. 3;
         $both->reconnect;
-        $both->like_event($_, 'what was missed comes too') for 1 .. 3;
-        is $hub->subscribers('news'), 2, 'both follow';
+        $both->like_event($_, 'a stream that reconnects receives an event that it missed') for 1 .. 3;
+        is $hub->subscribers('news'), 2, 'the hub counts two subscribers';
         $_->close for $both, $news;
         $es->wait_for(sub { $hub->stats->{streams} == 0 }) if $native;
-        is $es->get('/')->status, 404, 'there has to be something to follow';
+        is $es->get('/')->status, 404, 'a request without channels is a 404';
     };
 }
 

@@ -1,4 +1,4 @@
-# Nothing of Perl's leaks: not in what a hub does, not when it refuses.
+# No Perl value leaks, neither from a call of a hub nor from one that throws.
 
 use strict;
 use warnings;
@@ -50,51 +50,66 @@ sub refused {
 }
 
 my @CASES = (
-    ['a publication' => sub { my $id = $hub->publish(a => 'x') }],
-    ['a long one'    => sub { $hub->publish(a => 'x' x 5_000) }],
-    ['fields'      => sub { my $id = $hub->publish(a => {event => 'e', data => ["a\nb", 5], key => 'k', retry => 5}) }],
-    ['an id'       => sub { my $id = $hub->publish(a => {id    => '☺', data => 'x'}) }],
-    ['JSON'        => sub { $hub->publish(a       => {json => {a => [1, '☺']}}) }],
-    ['ties'        => sub { $hub->publish($scalar => \%hash) }],
-    ['objects'     => sub { $hub->publish($object => {data => $object, key => $object, id => $object}) }],
-    ['characters'  => sub { $hub->publish("gr\xFCn", {data => "\xE9", key => "\xE9"}) }],
-    ['a type'      => sub { $by_type->publish('☺',     'x') }],
-    ['a structure' => sub { $by_data->publish($object, {json => [1]}) }],
-    ['bad data'    => refused(sub { $hub->publish(a  => undef) })],
-    ['a bad id'    => refused(sub { $hub->publish(a  => {id => "a\n", data => [1 .. 100]}) })],
-    ['an empty id' => refused(sub { $hub->publish(a  => {id => '',    data => $object}) })],
-    ['a bad name'  => refused(sub { $hub->publish([] => 'x') })],
-    ['a long name'   => refused(sub { $hub->publish('☺' x 1_024, {data => 'x'}) })],
-    ['a bad key'     => refused(sub { $hub->publish(a => {key => [], data => $object}) })],
-    ['a dying name'  => refused(sub { $hub->publish($dying, [$object]) })],
-    ['a dying field' => refused(sub { $hub->publish(a => {data => $object, id => $dying}) })],
+    ['publish of a short string' => sub { my $id = $hub->publish(a => 'x') }],
+    ['publish of a long string'  => sub { $hub->publish(a => 'x' x 5_000) }],
     [
-        'bad JSON' => refused(
+        'publish of fields' =>
+            sub { my $id = $hub->publish(a => {event => 'e', data => ["a\nb", 5], key => 'k', retry => 5}) }
+    ],
+    ['publish with an id of the application' => sub { my $id = $hub->publish(a => {id => '☺', data => 'x'}) }],
+    ['publish of json'        => sub { $hub->publish(a       => {json => {a => [1, '☺']}}) }],
+    ['publish of tied values' => sub { $hub->publish($scalar => \%hash) }],
+    ['publish of objects'     => sub { $hub->publish($object => {data => $object, key => $object, id => $object}) }],
+    ['publish of characters'  => sub { $hub->publish("gr\xFCn", {data => "\xE9", key => "\xE9"}) }],
+    ['publish with show_channel event'        => sub { $by_type->publish('☺',     'x') }],
+    ['publish of json with show_channel data' => sub { $by_data->publish($object, {json => [1]}) }],
+    ['publish without data'                   => refused(sub { $hub->publish(a => undef) })],
+    ['publish with a line break in id'    => refused(sub { $hub->publish(a  => {id => "a\n", data => [1 .. 100]}) })],
+    ['publish with an empty id'           => refused(sub { $hub->publish(a  => {id => '',    data => $object}) })],
+    ['publish to a reference'             => refused(sub { $hub->publish([] => 'x') })],
+    ['publish to a name that is too long' => refused(sub { $hub->publish('☺' x 1_024, {data => 'x'}) })],
+    ['publish with a reference as key'    => refused(sub { $hub->publish(a => {key => [], data => $object}) })],
+    ['publish to an object that dies'     => refused(sub { $hub->publish($dying, [$object]) })],
+    ['publish of an object that dies'     => refused(sub { $hub->publish(a => {data => $object, id => $dying}) })],
+    [
+        'publish of json that cannot be encoded' => refused(
             sub {
                 $by_data->publish(a => {json => sub { }});
             }
         )
     ],
-    ['no hub'        => refused(sub { EventSource::Hub::publish({}, 'a', 'x') })],
-    ['stats'         => sub { my $stats = $hub->stats }],
-    ['an epoch'      => sub { my $epoch = $hub->epoch }],
-    ['subscribers'   => sub { my $count = $hub->subscribers($object) }],
-    ['subscriptions' => sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {after => '☺'}) }],
-    ['leaving'   => sub { $hub->unsubscribe($conn, 'a', EventSource::Hub->pattern('b/*')); $hub->unsubscribe($conn) }],
-    ['a refusal' => refused(sub { $hub->subscribe($conn, 'a', []) })],
-    ['a late refusal'    => refused(sub { $by_type->subscribe($conn, 'a') }), sub { $hub->subscribe($conn, 'a') }],
-    ['a hub'             => sub { my $new = EventSource::Hub->new(history => {events => 1}); $new->publish(a => 'x') }],
-    ['a hub that is not' => refused(sub { EventSource::Hub->new(on_slow => 'x') })],
+    ['publish without a hub' => refused(sub { EventSource::Hub::publish({}, 'a', 'x') })],
+    ['a call of stats'       => sub { my $stats = $hub->stats }],
+    ['a call of epoch'       => sub { my $epoch = $hub->epoch }],
+    ['a call of subscribers' => sub { my $count = $hub->subscribers($object) }],
     [
-        'an app' => sub {
+        'a call of subscribe' =>
+            sub { $hub->subscribe($conn, 'a', $object, EventSource::Hub->pattern('b/*'), {after => '☺'}) }
+    ],
+    [
+        'a call of unsubscribe' =>
+            sub { $hub->unsubscribe($conn, 'a', EventSource::Hub->pattern('b/*')); $hub->unsubscribe($conn) }
+    ],
+    ['a call of subscribe with a wrong channel' => refused(sub { $hub->subscribe($conn, 'a', []) })],
+    [
+        'a call of subscribe for a stream of another hub' => refused(sub { $by_type->subscribe($conn, 'a') }),
+        sub { $hub->subscribe($conn, 'a') }
+    ],
+    ['a new hub' => sub { my $new = EventSource::Hub->new(history => {events => 1}); $new->publish(a => 'x') }],
+    ['a new hub with a wrong setting' => refused(sub { EventSource::Hub->new(on_slow => 'x') })],
+    [
+        'a new application' => sub {
             my $made = $hub->to_app(channels => sub { });
         }
     ],
-    ['no channel'    => sub { $app->({%env})->[0] == 404                                     or die }],
-    ['a response'    => sub { $app->({%env, 'test.channels' => [[403, [], []]]})->[0] == 403 or die }],
-    ['a bad channel' => refused(sub { $app->({%env, 'test.channels' => ['']}) })],
+    ['a request without channels' => sub { $app->({%env})->[0] == 404 or die }],
     [
-        'streams' => sub {
+        'a request with a response of the application' =>
+            sub { $app->({%env, 'test.channels' => [[403, [], []]]})->[0] == 403 or die }
+    ],
+    ['a request with a wrong channel' => refused(sub { $app->({%env, 'test.channels' => ['']}) })],
+    [
+        'five streams that begin and end' => sub {
             my @followers = map { Testing::Follower->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
             $hub->publish(a => 'x');
             $_->client->leave for @followers;
@@ -106,8 +121,8 @@ my @CASES = (
 for my $row (@CASES) {
     my ($name, $code, $before) = @$row;
     $before->() if $before;
-    $code->();    # what perl allocates at the first run of a piece of code, it keeps
-    no_leaks_ok(sub { $code->() }, $name);
+    $code->();    # perl keeps what it allocates when code runs for the first time
+    no_leaks_ok(sub { $code->() }, "$name leaks nothing");
 }
 
 done_testing;

@@ -1,4 +1,4 @@
-# One stream too many for the process: its client is sent away with 200, whatever its stream stands on.
+# A stream over max_streams: its client receives the status 200 and a retry, whether its stream is native or not.
 
 use strict;
 use warnings;
@@ -22,17 +22,21 @@ for my $name ('HTTP::Server::PSGI', 'Starman', 'Twiggy', 'Feersum', 'uWSGI') {
         my $holds  = $server->stream('/hub', channels => 'a');
         for my $path ('/hub', '/filtered') {
             my $more = Testing::Client->get($server->port, path($path, channels => 'a'));
-            ok $more->read_all, "$path: one more ends";
-            is $more->status, 200, 'after a response that a browser takes';
-            is_deeply [map { join ',', keys %$_ } blocks($more->text)], ['retry'], 'with a time to come back';
-            is $server->stats->{streams}, 1, 'and counts for nothing';
+            ok $more->read_all, "$path: a stream over max_streams ends";
+            is $more->status, 200, 'a stream over max_streams has the status 200';
+            is_deeply [map { join ',', keys %$_ } blocks($more->text)], ['retry'],
+                'a stream over max_streams receives a retry and nothing else';
+            is $server->stats->{streams}, 1, 'a stream over max_streams is not counted';
         }
         $server->publish(channel => 'a', from => 5);
-        ok $holds->read_until(qr/^data: 5/m), 'the one that is there goes on';
+        ok $holds->read_until(qr/^data: 5/m), 'the first stream receives events after others were refused';
         $holds->leave;
-        $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'when it leaves');
+        $server->stats_ok(
+            sub { !$_->{streams} && !$_->{streams_all}{open} },
+            'the hub counts no stream when the first client has left'
+        );
         my $next = $server->stream('/filtered', channels => 'a');
-        is $next->status, 200, 'there is room for the next';
+        is $next->status, 200, 'a stream begins when the first client has left';
         $next->leave;
         $server->stop;
     };

@@ -1,10 +1,10 @@
-# A hub, and numbers that are published to it.
+# A hub to which numbers are published.
 #
-#   GET  /events                              the stream, which begins with what there is
+#   GET  /events                              the stream, which begins with the history
 #   POST /publish?from=7&count=3              publishes these numbers
-#   GET  /stats                               of the hub, and of the process
+#   GET  /stats                               the statistics of the hub and of the process
 #
-# An event's data begins and ends with its number, and is of some length between.
+# An event's data begins and ends with its number; its length varies.
 
 use strict;
 use warnings;

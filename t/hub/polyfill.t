@@ -1,5 +1,5 @@
-# EventSources from npm that cannot set headers say in the query what they have received last; in a real browser they come
-# back by that, and miss nothing.
+# Polyfills from npm that cannot set headers send the last event ID in the query. In a real browser they resume by it and miss
+# no event.
 
 use strict;
 use warnings;
@@ -16,8 +16,8 @@ use Testing::Developer qw(needs);
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 
-# By which parameter each says it. One does so only in old browsers, which had no XMLHttpRequest that could; elsewhere by the
-# header.
+# The query parameter of each polyfill. amvtek uses one only in old browsers, whose XMLHttpRequest cannot set headers; in others
+# it sends the header.
 my %PARAMETER = (yaffle => 'lastEventId', amvtek => undef, old => 'evs_last_event_id');
 
 Testing::Browser->require_or_skip_all;
@@ -37,24 +37,24 @@ for my $name (sort keys %PARAMETER) {
         Testing::Server->require_or_skip_all('Twiggy');
         my $server = Testing::Server->start('Twiggy', 't/data/polyfill.psgi', env => {NODE_MODULES => $modules});
         $browser->open($server->url("/page/$name"));
-        $browser->wait_for('source.readyState === 1', 'its stream is open');
+        $browser->wait_for('source.readyState === 1', 'the polyfill opens its stream');
         for my $round (1 .. 3) {
             ask($server, '/publish');
-            $browser->wait_for('events.length >= ' . (10 * $round - 5), "round $round: what is published comes");
+            $browser->wait_for('events.length >= ' . (10 * $round - 5), "round $round: published events arrive");
             ask($server, '/cut');
             ask($server, '/publish');
-            $browser->wait_for('events.length >= ' . 10 * $round, 'and what is published while it is away');
+            $browser->wait_for('events.length >= ' . 10 * $round, 'the events published after a cut arrive');
         }
         my @events = @{$browser->evaluate('events')};
         is_deeply [map { $_->{data} // $_ } @events], [map { "number $_" } 1 .. 30],
-            'all came, once, in order, without a gap';
+            'all events arrived once, in order, without a gap';
         my ($first, @back) = split /\n/, ask($server, '/seen');
         my ($id, $parameter) = (qr/[0-9a-v]{8}-([0-9]+)/, $PARAMETER{$name});
         my $way = defined $parameter ? qr/(?:\A|&)$parameter=$id(?:&\S*)? without\z/ : qr/ with $id\z/;
-        unlike $first, $id, 'at first it says nothing';
-        is scalar @back, 3, 'it came back after each cut';
-        like $_, $way, 'and said where it was in its way' for @back;
-        is $back[-1] =~ $way && $1, 25, 'with the newest id';
+        unlike $first, $id, 'the first request has no id';
+        is scalar @back, 3, 'the polyfill reconnected after each cut';
+        like $_, $way, 'a reconnect sends the id in the way of this polyfill' for @back;
+        is $back[-1] =~ $way && $1, 25, 'the last reconnect sends the newest id';
         $server->stop;
     };
 }

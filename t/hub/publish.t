@@ -1,4 +1,4 @@
-# What can be published, as what it arrives, and what is refused.
+# EventSource::Hub->publish: accepted values and how they arrive, and refused ones.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 my $hub      = EventSource::Hub->new;
 my $epoch    = $hub->epoch;
 my $follower = Testing::Follower->open($hub, 'a');
-my $seen     = 0;                                    # events that were published to it
+my $seen     = 0;                                    # events that the follower has received
 
 {
 
@@ -32,7 +32,7 @@ my $seen     = 0;                                    # events that were publishe
     sub new { return bless {}, shift }
 }
 
-# What came of the newest event, besides the hub's id.
+# Publishes an event; returns its id, and the block that arrives.
 sub arrives {
     my $id = $hub->publish(a => @_);
     my ($block) = reverse grep { defined $_->{data} } $follower->blocks_at(++$seen);
@@ -80,16 +80,16 @@ my @ARRIVES = (
     ['a megabyte'                     => 'x' x 1_048_576,                             {data => 'x' x 1_048_576}],
 );
 
-subtest 'what is published arrives' => sub {
+subtest 'a published event arrives' => sub {
     for my $row (@ARRIVES) {
         my ($what, $given, $expected, $deref) = @$row;
         my ($id, $block) = arrives($deref ? $$given : $given);
-        is $id,                 "$epoch-" . $hub->stats->{published}, "$what has the next id";
-        is delete $block->{id}, $id,                                  'which its client gets';
-        is_deeply $block, $expected, 'as it is meant';
+        is $id,                 "$epoch-" . $hub->stats->{published}, "$what: publish returns the next id";
+        is delete $block->{id}, $id,                                  "$what: the client receives the id";
+        is_deeply $block, $expected, "$what: the client receives the fields";
     }
-    is $said->{asked}, 1, 'an object is asked once';
-    is_deeply [map { ref } $hash{data}, $array[0], $scalar], ['', '', ''], 'nothing was changed';
+    is $said->{asked}, 1, "an object's string is asked for once";
+    is_deeply [map { ref } $hash{data}, $array[0], $scalar], ['', '', ''], 'tied values are not changed';
 };
 
 my @GIVEN = (
@@ -104,22 +104,22 @@ subtest "an application's own ids" => sub {
     for my $row (@GIVEN) {
         my ($what, $given, $bytes) = @$row;
         my ($id, $block) = arrives({id => $given, data => 'd'});
-        is $id,          "$given", "$what is the event's id";
-        is $block->{id}, $bytes,   'its only one';
+        is $id,          "$given", "$what: publish returns the id of the application";
+        is $block->{id}, $bytes,   "$what: the client receives the id of the application";
     }
     my ($id, $block) = arrives({id => "\xC3\xA9", data => "\xC3\xA9", bytes => 1});
-    is $id,          "\xC3\xA9", 'bytes too';
-    is $block->{id}, "\xC3\xA9", 'as they are';
+    is $id,          "\xC3\xA9", 'publish returns an id of bytes';
+    is $block->{id}, "\xC3\xA9", 'the client receives an id of bytes unchanged';
     ($id) = arrives('d');
-    is $id, "$epoch-" . $hub->stats->{published}, 'they take a place in the sequence';
+    is $id, "$epoch-" . $hub->stats->{published}, 'an event with an id of the application has a number in the sequence';
 };
 
-subtest 'an id that could be ours' => sub {
+subtest "an id that begins as the hub's own ids do" => sub {
     my $before = $hub->stats->{published};
-    ok !defined eval { $hub->publish(a => {id => "$epoch-1", data => 1}) }, 'is refused';
+    ok !defined eval { $hub->publish(a => {id => "$epoch-1", data => 1}) }, 'such an id throws';
     like $@, qr/\AEventSource::Hub: id must not begin as the hub's own ids do at \S+publish\.t line /,
-        'with the reason';
-    is $hub->stats->{published}, $before, 'and nothing is published';
+        "the error of such an id names the reason and the caller's line";
+    is $hub->stats->{published}, $before, 'nothing is published with such an id';
 };
 
 my $pattern = EventSource::Hub->pattern('a*');
@@ -165,7 +165,7 @@ my @REFUSED = (
 );
 
 for my $way (undef, 'event', 'data') {
-    subtest 'what is refused croaks at its line, and nothing is sent; show_channel ' . ($way || 'undef') => sub {
+    subtest 'publish refuses wrong arguments, with show_channel ' . ($way || 'undef') => sub {
         my $refuses  = EventSource::Hub->new(show_channel => $way);
         my $listener = Testing::Follower->open($refuses, 'a', EventSource::Hub->pattern('**'));
         $refuses->epoch;
@@ -174,22 +174,23 @@ for my $way (undef, 'event', 'data') {
             $message = 'with show_channel data cannot be bytes'
                 if ($way || '') eq 'data' && $what =~ /bytes/;
             my $line = __LINE__ + 1;
-            ok !eval { $refuses->publish(@$given); 1 }, "$what is refused";
+            ok !eval { $refuses->publish(@$given); 1 }, "$what throws";
             like $@, qr/\A(?:EventSource::(?:Hub|XS): .*(?:$message)|Usage: ).* at \S+publish\.t line $line\.?$/,
-                'with the reason';
+                "$what: the error names the reason and the caller's line";
         }
         my $data = ($way || '') eq 'data' ? '{"channel":"a","data":"last"}' : 'last';
         $refuses->publish(a => 'last');
-        is_deeply [map { $_->{data} } grep { defined $_->{data} } $listener->blocks_at(1)], [$data], 'and is not sent';
-        is $refuses->stats->{published}, 1, 'nor counted';
+        is_deeply [map { $_->{data} } grep { defined $_->{data} } $listener->blocks_at(1)], [$data],
+            'no refused event arrives';
+        is $refuses->stats->{published}, 1, 'no refused event is counted';
     };
 }
 
-subtest 'a name is its characters' => sub {
+subtest 'channels are told apart by their characters' => sub {
     my $names     = EventSource::Hub->new;
     my @names     = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
     my @followers = map { Testing::Follower->open($names, $_) } @names;
-    is $names->subscribers($_), 1, 'one follows ' . length($_) . ' characters' for @names;
+    is $names->subscribers($_), 1, 'a channel of ' . length($_) . ' characters has one subscriber' for @names;
     for my $name (@names) {
         my $held = $name;
         $name =~ /[^\x00-\xFF]/    ? utf8::upgrade($held)
@@ -197,37 +198,39 @@ subtest 'a name is its characters' => sub {
             :                        utf8::upgrade($held);
         $names->publish($held, "n$_") for 1, 2;
     }
-    is_deeply [map { [$_->data(2)] } @followers], [map { ['n1', 'n2'] } @names], 'each got its own, and no others';
-    is $names->stats->{channels}, @names, 'there are as many channels';
+    is_deeply [map { [$_->data(2)] } @followers], [map { ['n1', 'n2'] } @names],
+        'each subscriber receives the events of its own channel';
+    is $names->stats->{channels}, @names, 'the hub counts one channel per name';
 };
 
-subtest 'a star in a name is a star' => sub {
+subtest 'a star matches in a pattern only' => sub {
     my $stars    = EventSource::Hub->new;
     my $literal  = Testing::Follower->open($stars, 'news/*');
     my $matching = Testing::Follower->open($stars, EventSource::Hub->pattern('news/*'));
     my $crossing = Testing::Follower->open($stars, EventSource::Hub->pattern('news/**'));
     $stars->publish($_, $_) for 'news/*', 'news/a', 'news/a/b', 'news', 'other';
-    is_deeply [$crossing->data(3)], ['news/*', 'news/a', 'news/a/b'], '** crosses segments';
-    is_deeply [$matching->data(2)], ['news/*', 'news/a'],             '* does not';
-    is_deeply [$literal->data(1)],  ['news/*'],                       'and a name matches itself';
-    is $stars->subscribers('news/a'), 2, 'who matches counts as a subscriber';
-    is $stars->subscribers('news/*'), 3, 'as who names it';
+    is_deeply [$crossing->data(3)], ['news/*', 'news/a', 'news/a/b'], '** matches across slashes';
+    is_deeply [$matching->data(2)], ['news/*', 'news/a'],             '* does not match across slashes';
+    is_deeply [$literal->data(1)],  ['news/*'],                       'a name with a star matches itself only';
+    is $stars->subscribers('news/a'), 2, 'subscribers counts streams with a matching pattern';
+    is $stars->subscribers('news/*'), 3, 'subscribers counts streams with the name and with patterns';
 };
 
-subtest 'an event is one, however many ways lead to it' => sub {
+subtest 'a stream that is subscribed by several topics receives an event once' => sub {
     my $ways = EventSource::Hub->new;
     my $follow =
         Testing::Follower->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
     $ways->publish('n/a', $_) for 1 .. 3;
     $ways->publish('end', 'end');
-    is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each came once';
-    is $ways->stats->{delivered}, 4, 'and counts once';
-    is $ways->subscribers('n/a'), 1, 'as who follows does';
+    is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each event arrives once';
+    is $ways->stats->{delivered}, 4, 'each event counts as delivered once';
+    is $ways->subscribers('n/a'), 1, 'subscribers counts such a stream once';
     my $other = Testing::Follower->open($ways, EventSource::Hub->pattern('n/**'));
-    is $ways->subscribers('n/a'), 2, 'with others';
-    is $ways->subscribers('n/b'), 2, 'also of a channel that is not there';
+    is $ways->subscribers('n/a'), 2, 'subscribers counts a second stream';
+    is $ways->subscribers('n/b'), 2, 'subscribers counts the patterns that match a channel without events';
     $follow->client->leave;
-    ok wait_until(10, sub { $ways->subscribers('n/a') == 1 }), 'and who has left does not';
+    ok wait_until(10, sub { $ways->subscribers('n/a') == 1 }),
+        'subscribers does not count a stream whose client has left';
 };
 
 subtest 'show_channel' => sub {
@@ -245,9 +248,9 @@ subtest 'show_channel' => sub {
         {event => 'own',                 data => 'x'},
         {event => 'plain',               data => "a\nb"},
         ],
-        'as the type of the event, unless it has one';
-    ok !eval { $label->publish("a\nb", 'x') }, 'a name that cannot be a type';
-    like $@, qr/event must not contain a line break/, 'croaks';
+        'show_channel event makes the channel the type of events without one';
+    ok !eval { $label->publish("a\nb", 'x') }, 'show_channel event refuses a channel with a line break';
+    like $@, qr/event must not contain a line break/, 'the error of such a channel names the reason';
 
     $label = EventSource::Hub->new(show_channel => 'data');
     $reads = Testing::Follower->open($label, 'größe');
@@ -262,15 +265,15 @@ subtest 'show_channel' => sub {
     $label->publish('größe', $_) for @given;
     my @data = map { s/\A\{"channel":"gr\xC3\xB6\xC3\x9Fe","data":(.*)\}\z/$1/r } $reads->data(@given + 0);
     is_deeply \@data, ['"x"', '"5"', '"a\nb"', '"a\nb"', '[1]', 'null', qq("\xC3\xA9"), '"a\nb"'],
-        'in the data, as JSON';
+        'show_channel data encodes channel and data as JSON';
     my $event = {data => 'x', json => undef};
     delete $event->{json};
     my %before = %$event;
     $label->publish('größe', $event);
-    is_deeply $event, \%before, 'the hash is not changed';
+    is_deeply $event, \%before, "show_channel data does not change the caller's hash";
 };
 
-subtest 'a forged gap and a reconnection time' => sub {
+subtest 'publish refuses the type of gaps and a long retry' => sub {
     for my $row (['gap', undef], ['größe', 'größe'], ["\xE9", "\xE9"], ['☺', '☺']) {
         my ($name, $setting) = @$row;
         my $own = EventSource::Hub->new(defined $setting ? (gap_event => $setting) : ());
@@ -280,18 +283,20 @@ subtest 'a forged gap and a reconnection time' => sub {
         for my $event ({event => $name}, {event => $up}, {event => $bytes, bytes => 1}) {
             ok !defined eval { $own->publish(a => {%$event, data => 1}) }, "an event named $name is refused";
             like $@, qr/: event must not be the name of the hub's event for gaps: choose another, or set gap_event at /,
-                'with the remedy';
+                'the error of such an event names the remedy';
         }
-        ok $own->publish(a => {event => $_, data => 1}), 'other names are taken' for "${name}s", "\u$name ", 'x', '';
-        ok $own->publish(a => {event => 'gap', data => 1}), 'gap too, where it is no gap' if $name ne 'gap';
+        ok $own->publish(a => {event => $_, data => 1}), 'another type is accepted' for "${name}s", "\u$name ", 'x', '';
+        ok $own->publish(a => {event => 'gap', data => 1}), 'the type gap is accepted if gap_event is another'
+            if $name ne 'gap';
     }
     my $label = EventSource::Hub->new(show_channel => 'event');
-    ok !defined eval { $label->publish(gap => 'x') }, 'nor can a channel be labelled so';
-    ok $hub->publish(a => {retry => $_}),             "a retry of $_" for 0, 86_400_000, '00', '0' x 30 . 86_400_000;
-    ok !defined eval { $hub->publish(a => {retry => '0' x 30 . 86_400_001}) }, 'zeros make a number no smaller';
+    ok !defined eval { $label->publish(gap => 'x') }, 'show_channel event refuses a channel with the type of gaps';
+    ok $hub->publish(a => {retry => $_}), "a retry of $_ is accepted" for 0, 86_400_000, '00', '0' x 30 . 86_400_000;
+    ok !defined eval { $hub->publish(a => {retry => '0' x 30 . 86_400_001}) },
+        'a retry above a day is refused despite leading zeros';
 };
 
-subtest 'what an argument does while it is read harms nobody' => sub {
+subtest 'code that runs while arguments are read does no harm' => sub {
     my $hostile = EventSource::Hub->new;
     my $reads   = Testing::Follower->open($hostile, 'a');
     my %h       = (data => join '-', 'prey', 1 .. 50);
@@ -310,15 +315,16 @@ subtest 'what an argument does while it is read harms nobody' => sub {
     $hostile->publish(a => {data => $h{data}, key => Saboteur->new('k', $spoil)});
     my %hubs  = (hub => $hostile);
     my $dying = Saboteur->new('a', sub { die "no\n" });
-    ok !eval { $hostile->publish($dying, 'x') } && $@ eq "no\n", 'what dies dies';
+    ok !eval { $hostile->publish($dying, 'x') } && $@ eq "no\n", 'publish rethrows the exception of an argument';
     my $drops = Saboteur->new('a', sub { delete $hubs{hub}; $spoil->() });
     undef $hostile;
-    ok $hubs{hub}->publish($drops, 'last'), 'a hub that goes while it publishes lives for that';
-    is_deeply [$reads->data(3)], [join('-', 'prey', 1 .. 50), 'prey', 'last'], 'all arrived as they were';
-    ok $reads->client->read_all, 'and the stream ends with its hub';
+    ok $hubs{hub}->publish($drops, 'last'), 'a hub that is released by an argument of publish still publishes';
+    is_deeply [$reads->data(3)], [join('-', 'prey', 1 .. 50), 'prey', 'last'],
+        'arguments that change others while they are read arrive unchanged';
+    ok $reads->client->read_all, 'the stream ends when its hub is destroyed';
 
     $hubs{hub} = EventSource::Hub->new;
-    is $hubs{hub}->subscribers($drops), 0, 'one that goes while it is asked lives for that';
+    is $hubs{hub}->subscribers($drops), 0, 'a hub that is released by an argument of subscribers still answers';
 
     for my $thing (undef, 1, 'EventSource::Hub', [], {}, bless({}, 'EventSource::Hub'), \1, qr/x/, $pattern) {
         for my $method (qw(publish stats epoch subscribers _drain)) {
@@ -326,17 +332,19 @@ subtest 'what an argument does while it is read harms nobody' => sub {
                 EventSource::Hub->can($method)
                     ->($thing, $method eq 'publish' ? ('a', 'x') : $method =~ /_drain|subsc/ ? 1 : ());
                 1;
-            }, "$method of what is no hub";
-            like $@, qr/\AEventSource::Hub: this is no hub/, 'says so';
+            }, "$method throws without a hub";
+            like $@, qr/\AEventSource::Hub: this is no hub/, 'the error of a call without a hub says so';
         }
     }
 };
 
-subtest 'a burst arrives in its order, once' => sub {
+subtest 'a burst of 5,000 events arrives in order' => sub {
     my $burst   = EventSource::Hub->new(history => {events => 100_000, bytes => 1e9});
     my @readers = map { Testing::Follower->open($burst, 'a', 'b') } 1 .. 5;
     my @ids     = map { $burst->publish($_ % 3 ? 'a' : 'b', $_) } 1 .. 5_000;
-    is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids, 'for each' for @readers;
+    is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids,
+        'a subscriber receives every event of the burst once in order'
+        for @readers;
 };
 
 done_testing;

@@ -1,4 +1,5 @@
-# A stream of a hub on the writer of an event loop's server: all that is sent to it takes one way, and no event is cut by another.
+# A stream of a hub on the writer of a server with an event loop: pushed and published events take the same way, so no event
+# ends up inside another.
 
 use strict;
 use warnings;
@@ -18,7 +19,7 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 only_developers();
 
 my $DEADLINE = 20;                      # seconds
-my ($COUNT, $BYTES) = (300, 20_000);    # more than sockets hold
+my ($COUNT, $BYTES) = (300, 20_000);    # more than the sockets buffer
 
 for my $name ('Twiggy', 'Feersum') {
     subtest $name => sub {
@@ -32,27 +33,28 @@ for my $name ('Twiggy', 'Feersum') {
         my @ids  = $server->publish(channel => 'a', count => $COUNT, bytes => $BYTES);
         $server->ask('/push', name => 's', data => "own $_") for 1 .. 3;
 
-        # Its reader takes nothing; long enough for several keepalives (0.3 s), which are not to end up within an event.
+        # The client reads nothing for several keepalives (0.3 s), which must not end up inside an event.
         sleep 1.5;
         my $last = $server->ask('/event', channel => 'a', data => 'last');
-        ok $slow->read_until(qr/^data: last\n\n/m, $DEADLINE), 'when it reads it gets all';
+        ok $slow->read_until(qr/^data: last\n\n/m, $DEADLINE), 'a slow client receives the last event when it reads';
         my @events = events($slow->body);
         my @own    = grep { $_->{data} =~ /\Aown/ } @events;
-        is_deeply [map { $_->{data} } @own], ['own 1', 'own 2', 'own 3'], 'what the application pushed';
+        is_deeply [map { $_->{data} } @own], ['own 1', 'own 2', 'own 3'],
+            'a slow client receives all pushed events in order';
         my @others = grep { $_->{data} !~ /\Aown/ } @events;
-        is_deeply [map { $_->{id} } @others], [@ids, $last], 'and what was published, in order';
+        is_deeply [map { $_->{id} } @others], [@ids, $last], 'a slow client receives all published events in order';
         my @broken = grep {
             my ($number) = $others[$_]{data} =~ /\A([0-9]+)/;
             $others[$_]{data} ne Testing::Numbered::numbered($_ + 1, $BYTES)->{data}
         } 0 .. $COUNT - 1;
-        is scalar @broken, 0, 'each of them whole';
-        unlike $slow->body, qr/^:/m, 'its keepalives are positions, no comments';
+        is scalar @broken, 0, 'no published event is broken';
+        unlike $slow->body, qr/^:/m, 'a relayed stream has no comments as keepalives';
         $server->publish(channel => 'a', from => 1, bytes => $BYTES, count => 50);
         $server->ask('/close', name => 's');
-        ok $slow->read_all($DEADLINE), 'a close ends it';
-        is scalar(events($slow->body)), $COUNT + 1 + 3 + 50, 'after all that was published before';
+        ok $slow->read_all($DEADLINE), 'close ends a relayed stream';
+        is scalar(events($slow->body)), $COUNT + 1 + 3 + 50, 'all events published before close arrive';
         $server->stats_ok(sub { ($_->{why}{s} // '') eq 'application' && !$_->{streams_all}{open} },
-            'and on_close is told why');
+            'on_close has the reason application');
         $server->stop;
     };
 }

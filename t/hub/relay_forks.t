@@ -1,4 +1,4 @@
-# A stream on the server's writer where no event loop is known: dispatch copies what the hub has written.
+# A stream on the server's writer without a known event loop: dispatch copies the events of the hub to the writer.
 
 use strict;
 use warnings;
@@ -41,30 +41,30 @@ sub numbers {
     return map { $_->{data} } grep { defined $_->{data} } blocks($writer->{out});
 }
 
-# Waits until the writer was given so many events.
+# Waits until the writer has that many events.
 sub gives {
     my $count = shift;
     return wait_until(10, sub { EventSource::XS->dispatch; return numbers() >= $count });
 }
 
 $hub->publish(a => 1);
-ok gives(1), 'what is published comes';
+ok gives(1), 'dispatch copies a published event to the writer';
 
-subtest 'a child that is forked takes nothing away' => sub {
+subtest 'a forked child takes no events from its parent' => sub {
     $hub->publish(a => $_) for 2 .. 4;
-    is $hub->stats->{delivered}, 4, 'the hub has written it';
+    is $hub->stats->{delivered}, 4, 'the hub counts four delivered events';
     my $child = fork // die "fork: $!";
     if (!$child) {
         EventSource::XS->dispatch;
         POSIX::_exit(scalar numbers() - 1);
     }
     waitpid $child, 0;
-    is $? >> 8, 0, 'the child is given nothing';
-    ok gives(4), 'its parent is';
-    is_deeply [numbers()], [1 .. 4], 'all of it';
+    is $? >> 8, 0, 'dispatch in a child copies nothing';
+    ok gives(4), 'dispatch in the parent copies the events after the fork';
+    is_deeply [numbers()], [1 .. 4], 'the writer of the parent has all events once';
 };
 
 $conn->close;
-ok wait_until(10, sub { EventSource::XS->dispatch; return $writer->{is_closed} }), 'and it ends';
+ok wait_until(10, sub { EventSource::XS->dispatch; return $writer->{is_closed} }), 'close ends the stream';
 
 done_testing;

@@ -1,4 +1,4 @@
-# Where a stream goes on, by what its client says that it has received; whatever that is.
+# Where a stream resumes, by the last event ID of its client, whatever that is.
 
 use strict;
 use warnings;
@@ -15,42 +15,43 @@ use Testing::HubServer qw(path);
 my $hub = EventSource::Hub->new(history => {events => 3});
 my $e   = $hub->epoch;
 my $all = EventSource::Hub->new;
-$hub->publish(a => "a$_")                            for 1 .. 5;    # places 1 to 5, of which 3 to 5 are left
+$hub->publish(a => "a$_")                            for 1 .. 5;    # 1 to 5, of which 3 to 5 are retained
 $hub->publish(b => {id => "mine $_", data => "b$_"}) for 1 .. 2;    # 6 and 7
-$hub->publish(c => 'c1');                                           # 8, of a channel that nobody of these follows
+$hub->publish(c => 'c1');                                           # 8, of a channel without subscribers
 
-# What a client has said, whether it is told of a gap and which, and what it gets of a and b.
+# The last event ID of a client, the reason of the gap that it receives, if any, and the events of a and b that it
+# receives.
 my @ALL  = qw(a3 a4 a5 b1 b2);
 my $MOST = '18446744073709551615';
 my @IDS  = (
-    ['nothing'                       => undef,                                          undef],
-    ['an empty id'                   => '',                                             undef],
-    ['the newest'                    => "$e-8",                                         undef],
-    ['the newest of what it follows' => "$e-7",                                         undef],
-    ['one before'                    => "$e-6",                                         undef, 'b2'],
-    ['one that the application gave' => 'mine 1',                                       undef, 'b2'],
-    ['the last of these'             => 'mine 2',                                       undef],
-    ['the last before the other'     => "$e-5",                                         undef,       qw(b1 b2)],
-    ['the last that is forgotten'    => "$e-2",                                         undef,       @ALL],
-    ['one before that'               => "$e-1",                                         'forgotten', @ALL],
-    ['the first position'            => "$e-0",                                         'forgotten', @ALL],
-    ['one that was told of it'       => "$e-1-2",                                       undef,       @ALL],
-    ['one that was told of all'      => "$e-1-8",                                       undef,       @ALL],
-    ['one that was told of more'     => "$e-1-$MOST",                                   undef,       @ALL],
-    ['one to be told'                => "$e-5-0",                                       'unknown',   qw(b1 b2)],
-    ['one ahead'                     => "$e-9",                                         'unknown'],
-    ['one far ahead'                 => "$e-$MOST",                                     'unknown'],
-    ['one beyond numbers'            => "$e-18446744073709551616",                      'unknown'],
-    ['a long number'                 => "$e-" . '9' x 1_000,                            'unknown'],
-    ['a negative one'                => "$e--1",                                        'unknown'],
-    ['a signed one'                  => "$e-+1",                                        'unknown'],
+    ['no id'                                                       => undef,            undef],
+    ['an empty id'                                                 => '',               undef],
+    ['the newest id'                                               => "$e-8",           undef],
+    ['the newest id of its channels'                               => "$e-7",           undef],
+    ['the id before that'                                          => "$e-6",           undef, 'b2'],
+    ['an id of the application'                                    => 'mine 1',         undef, 'b2'],
+    ['the newest id of the application'                            => 'mine 2',         undef],
+    ['the last id of the other channel'                            => "$e-5",           undef,       qw(b1 b2)],
+    ['the last evicted id'                                         => "$e-2",           undef,       @ALL],
+    ['an id before the last evicted one'                           => "$e-1",           'forgotten', @ALL],
+    ['the first position'                                          => "$e-0",           'forgotten', @ALL],
+    ['a position that reports the gap'                             => "$e-1-2",         undef,       @ALL],
+    ['a position that reports a gap of all events'                 => "$e-1-8",         undef,       @ALL],
+    ['a position that reports a gap of more events than there are' => "$e-1-$MOST",     undef,       @ALL],
+    ['a position that asks for a gap'                              => "$e-5-0",         'unknown',   qw(b1 b2)],
+    ['an id ahead of the newest'     => "$e-9",                                         'unknown'],
+    ['an id far ahead of the newest' => "$e-$MOST",                                     'unknown'],
+    ['an id above 64 bits'           => "$e-18446744073709551616",                      'unknown'],
+    ['an id of 1,000 digits'         => "$e-" . '9' x 1_000,                            'unknown'],
+    ['a negative number'             => "$e--1",                                        'unknown'],
+    ['a number with a sign'          => "$e-+1",                                        'unknown'],
     ['a fraction'                    => "$e-1.5",                                       'unknown'],
     ['a hexadecimal one'             => "$e-0x1",                                       'unknown'],
     ['digits of another script'      => "$e-\x{0661}",                                  'unknown'],
-    ['no number'                     => "$e-",                                          'unknown'],
+    ['an epoch and a dash'           => "$e-",                                          'unknown'],
     ['an epoch alone'                => $e,                                             'unknown'],
     ['three numbers'                 => "$e-1-2-3",                                     'unknown'],
-    ['a space behind'                => "$e-1 ",                                        'unknown'],
+    ['an id with a space at its end' => "$e-1 ",                                        'unknown'],
     ['another epoch'                 => '00000000-1',                                   'unknown'],
     ['the id of another hub'         => $all->epoch . '-0',                             'unknown'],
     ['an epoch in capitals'          => "\U$e-1",                                       'unknown'],
@@ -65,7 +66,7 @@ my @IDS  = (
     ['lines'                         => "$e-1\n\ndata: x\n\n",                          'unknown'],
 );
 
-# All that comes of what was published until now.
+# The blocks that a stream receives of all events that were published until now.
 sub all_of {
     my $follower = shift;
     $hub->unsubscribe($follower->conn);
@@ -76,7 +77,7 @@ sub all_of {
 
 sub begun { return Testing::Follower->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
 
-# The reasons of gaps, and the events.
+# The reasons of the gaps among blocks.
 sub told {
     return map { $_->{data} =~ /\A\{"reason":"(\w+)"\}\z/ ? $1 : $_->{data} } grep { ($_->{event} // '') eq 'gap' } @_;
 }
@@ -91,65 +92,70 @@ for my $row (@IDS) {
     my ($what, $id, $gap, @data) = @$row;
     subtest "after $what" => sub {
         my @blocks = all_of(begun($id));
-        like $blocks[0]{id}, qr/\A$e-[0-9]+(?:-[0-9]+)?\z/, 'it begins with its position';
-        is_deeply [keys %{$blocks[0]}], ['id'],                'and nothing else';
-        is_deeply [told(@blocks)], [defined $gap ? $gap : ()], defined $gap ? 'is told of a gap' : 'is told of none';
-        is_deeply [data(@blocks)], \@data,                     'and gets what it has missed';
+        like $blocks[0]{id}, qr/\A$e-[0-9]+(?:-[0-9]+)?\z/, 'the stream begins with its position';
+        is_deeply [keys %{$blocks[0]}], ['id'], 'the first block has nothing but an id';
+        is_deeply [told(@blocks)], [defined $gap ? $gap : ()],
+            defined $gap ? 'the stream has one gap' : 'the stream has no gap';
+        is_deeply [data(@blocks)], \@data, 'the stream has the missed events';
         is_deeply [map { defined $_->{data} ? 1 : () } @blocks], [map { 1 } @data, defined $gap ? 1 : ()],
-            'and nothing else';
+            'the stream has no other events';
         $gaps += defined $gap;
 
-        # Wherever its connection breaks, it misses nothing, gets nothing twice, and is told once.
+        # The connection breaks after each of the blocks in turn.
         for my $break (1 .. @blocks) {
             my @first = @blocks[0 .. $break - 1];
             my @rest  = all_of(begun($first[-1]{id}));
             my @both  = (@first, @rest);
-            is_deeply [data(@both)], \@data,                     "a break after block $break loses nothing";
-            is_deeply [told(@both)], [defined $gap ? $gap : ()], 'and it is told once';
+            is_deeply [data(@both)], \@data, "a stream that breaks after block $break loses and repeats no event";
+            is_deeply [told(@both)], [defined $gap ? $gap : ()],
+                "a stream that breaks after block $break has its gap once";
             $gaps += () = told(@rest);
         }
     };
 }
-is $hub->stats->{gaps}, $gaps, 'gaps are counted';
+is $hub->stats->{gaps}, $gaps, 'the hub counts all gaps';
 
-subtest 'where a stream begins' => sub {
+subtest 'start says where a stream without an id begins' => sub {
     for my $row (['newest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
         [-100, qw(a3 a4 a5 b1 b2)],) {
         my ($start, @data) = @$row;
         my @blocks = all_of(Testing::Follower->open($hub, 'a', 'b', {start => $start}));
-        is_deeply [data(@blocks)], \@data, "with start => '$start'";
-        is_deeply [told(@blocks)], [],     'who was never here has missed nothing';
+        is_deeply [data(@blocks)], \@data, "a stream with start => '$start' has the events of the history from there";
+        is_deeply [told(@blocks)], [],     'a stream without an id has no gap';
     }
     my $some = EventSource::Hub->new(start => -3);
     $some->publish($_ % 2 ? 'a' : 'b', $_) for 1 .. 10;
-    is_deeply [Testing::Follower->open($some, 'a', 'b')->data(3)], [8 .. 10], 'the last of all channels together';
-    is_deeply [Testing::Follower->open($some, 'a')->data(3)], [5, 7, 9], 'or of the one';
+    is_deeply [Testing::Follower->open($some, 'a', 'b')->data(3)], [8 .. 10],
+        'a negative start counts the events of all channels of a stream together';
+    is_deeply [Testing::Follower->open($some, 'a')->data(3)], [5, 7, 9],
+        'a negative start counts the events of a single channel';
     is_deeply [Testing::Follower->open($some, 'a', 'b', {start => -100})->data(10)], [1 .. 10],
-        'or as many as there are';
+        'a negative start above the history gives the whole history';
     is_deeply [Testing::Follower->open($some, EventSource::Hub->pattern('*'), 'a', {start => -2})->data(2)], [9, 10],
-        'each once';
+        'a negative start counts an event of two topics once';
     my $after = Testing::Follower->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
-    is_deeply [$after->data(1)], [10], 'an id counts more';
+    is_deeply [$after->data(1)], [10], 'an id has precedence over start';
     $after =
         Testing::Follower->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
     $some->publish(a => 11);
-    is_deeply [$after->data(1)], [11], 'options count more than what the client has said';
+    is_deeply [$after->data(1)], [11], 'the option after has precedence over the id of the client';
 };
 
-subtest 'a channel that is followed later' => sub {
+subtest 'a stream subscribes to channels one after the other' => sub {
     my $later = EventSource::Hub->new;
     $later->publish($_ => "$_ 1") for 'a', 'b', 'c';
     my $follower = Testing::Follower->open($later, 'a', {last_event_id => $later->epoch . '-0'});
-    is_deeply [$follower->data(1)], ['a 1'], 'it resumes one';
+    is_deeply [$follower->data(1)], ['a 1'], 'the first channel resumes after the id of the client';
     $later->subscribe($follower->conn, 'b');
-    is_deeply [$follower->data(2)], ['a 1', 'b 1'], 'then the other';
+    is_deeply [$follower->data(2)], ['a 1', 'b 1'], 'a later channel resumes after the id of the client';
     $later->subscribe($follower->conn, 'c', {after => undef});
     $later->publish($_ => "$_ 2") for 'c', 'b', 'a';
-    is_deeply [$follower->data(5)], ['a 1', 'b 1', 'c 2', 'b 2', 'a 2'], 'and one from now on';
-    is $follower->last_id, $later->epoch . '-6', 'one id is its place in all';
+    is_deeply [$follower->data(5)], ['a 1', 'b 1', 'c 2', 'b 2', 'a 2'],
+        'a later channel without an id begins with the next event';
+    is $follower->last_id, $later->epoch . '-6', 'one id is the position in all channels';
 };
 
-subtest 'a server' => sub {
+subtest 'a last event ID in the header or in the query' => sub {
     my $server = Testing::HubServer->start('HTTP::Server::PSGI');
     my @given  = $server->publish(channel => 'a', count => 5);
     my $named  = $server->ask('/event', channel => 'a', id => "gr\xC3\xBCn & 1%", data => 'named');
@@ -177,12 +183,13 @@ subtest 'a server' => sub {
         $server->ask('/event', channel => $end, data => "end of $what");
         ok $client->read_until(qr/^data: end of \Q$what\E\n(?:id: .*\n)?\n/m), $what;
         my @blocks = blocks($client->text);
-        is_deeply [told(@blocks)], [$gap ? $gap : ()], $gap ? 'tells of a gap' : 'tells of none';
+        is_deeply [told(@blocks)], [$gap ? $gap : ()],
+            $gap ? "$what: the stream has a gap" : "$what: the stream has no gap";
         my @data = grep { !/\Aend/ } data(@blocks);
-        is scalar @data, $count, "and $count events" or diag explain \@blocks;
+        is scalar @data, $count, "$what: the stream has $count events" or diag explain \@blocks;
         $client->leave;
     }
-    is $server->stats->{resumed}, 13, 'those that said something count as resumed';
+    is $server->stats->{resumed}, 13, 'the hub counts the streams with an id as resumed';
     $server->stop;
 };
 

@@ -1,4 +1,4 @@
-# A hub keeps its contract on every server: on native streams, on the server's writer, and behind a filter of the body.
+# The contract of a hub on every server: with native streams, on the server's writer, and behind a filter of the body.
 
 use strict;
 use warnings;
@@ -20,26 +20,26 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 my @SERVERS = ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', 'uWSGI');
 
-# What each row does with a run: {server}, {path} of its streams, {name}, {is_native}, {epoch}. A row that has a need is left out
-# where that is not met: `others`, that the server answers while a stream lives; `leaving`, that a client's leaving is seen;
-# `alone`, that it does not.
+# Each row checks one point of a run, a hash of server, path, name, is_native, epoch and held. A row with a need is
+# left out where that is not met: `others`, that the server answers while a stream lives; `leaving`, that the
+# server notices when a client leaves; `alone`, the opposite of `others`.
 my @CONTRACT = (
-    ['a stream begins with its position, and goes on live' => \&is_live, 'others'],
-    ['it is ended by its client'                          => \&is_left, 'others', 'leaving'],
-    ['several channels have one order and one id'         => \&has_one_id],
-    ['a gap is told'                                      => \&tells_of_gaps],
-    ['patterns'                                           => \&has_patterns, 'others'],
-    ['where it starts'                                    => \&starts],
-    ['replay meets live events under load'                => \&replays_under_load, 'others'],
-    ['keepalives are positions'                           => \&keeps_alive],
-    ['a handler subscribes, pushes, unsubscribes, closes' => \&is_handled, 'others', 'leaving'],
-    ['a stream that the application let go of stays'      => \&is_dropped, 'others', 'leaving'],
-    ['large events come whole'                            => \&comes_whole],
-    ['answers instead of streams'                         => \&answers],
-    ['follow serves until the client leaves'              => \&is_served,     'alone'],
-    ['a served stream lives by signals'                   => \&hears_signals, 'alone'],
-    ['the server serves on, and holds nothing'            => \&serves_on,     'leaving'],
-    ['the hub drains'                                     => \&drains],
+    ['a stream begins with its position and receives new events' => \&is_live, 'others'],
+    ['a client that leaves ends its stream'                     => \&is_left, 'others', 'leaving'],
+    ['several channels have one order and one id'               => \&has_one_id],
+    ['evicted events and unknown ids give a gap'                => \&tells_of_gaps],
+    ['a pattern matches channels, a name with a star does not'  => \&has_patterns, 'others'],
+    ['the attributes of an application shape its streams'       => \&starts],
+    ['replay and new events join without loss under load'       => \&replays_under_load, 'others'],
+    ['keepalives are positions'                                 => \&keeps_alive],
+    ['a handler subscribes, pushes, unsubscribes and closes'    => \&is_handled, 'others', 'leaving'],
+    ['a stream whose connection was released stays open'        => \&is_dropped, 'others', 'leaving'],
+    ['large events arrive whole'                                => \&comes_whole],
+    ['a callback of channels may refuse a request'              => \&answers],
+    ['serve returns when the client leaves'                     => \&is_served,     'alone'],
+    ['a handler of signals publishes while a stream is served'  => \&hears_signals, 'alone'],
+    ['ended streams leave a working server without descriptors' => \&serves_on,     'leaving'],
+    ['a hub that drains ends its streams'                       => \&drains],
 );
 
 sub stream {
@@ -51,14 +51,15 @@ sub stream {
 sub is_live {
     my $run    = shift;
     my $client = stream($run, channels => 'a,b');
-    is $client->status,                 200,                                'it is answered';
-    is $client->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'with a stream';
+    is $client->status,                 200,                                'the status of a stream is 200';
+    is $client->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'the type of a stream is text/event-stream';
     my @ids    = $run->{server}->publish(channel => 'a,b,c', count => 6);
     my @blocks = sits_at($client, 4);
-    like $blocks[0]{id}, qr/\A$run->{epoch}-[0-9]+\z/, 'its position is first';
-    is_deeply [map { $_->{id} } @blocks[1 .. 4]], [@ids[0, 1, 3, 4]], 'then its channels, with their ids';
-    is scalar @blocks,                          5, 'and nothing else';
-    is $run->{server}->stats->{subscribers}{a}, 1, 'it counts as a subscriber';
+    like $blocks[0]{id}, qr/\A$run->{epoch}-[0-9]+\z/, 'the first block is the position';
+    is_deeply [map { $_->{id} } @blocks[1 .. 4]], [@ids[0, 1, 3, 4]],
+        'the events of the channels arrive with their ids';
+    is scalar @blocks,                          5, 'no event of another channel arrives';
+    is $run->{server}->stats->{subscribers}{a}, 1, 'the stream is counted as a subscriber';
     $client->leave;
     return;
 }
@@ -66,17 +67,18 @@ sub is_live {
 sub is_left {
     my $run = shift;
     my @two = map { stream($run, channels => 'a') } 1, 2;
-    is $run->{server}->stats->{subscribers}{a}, 2, 'two are there';
+    is $run->{server}->stats->{subscribers}{a}, 2, 'two streams are counted as subscribers';
     $two[0]->leave;
-    $run->{server}->stats_ok(sub { $_->{subscribers}{a} == 1 }, 'one leaves, and is not counted any more');
+    $run->{server}->stats_ok(sub { $_->{subscribers}{a} == 1 }, 'a stream whose client has left is not counted');
     $run->{server}->publish(channel => 'a', from => 100);
-    ok $two[1]->read_until(qr/^data: 100\./m), 'the other goes on';
+    ok $two[1]->read_until(qr/^data: 100\./m), 'the other stream receives an event';
     $two[1]->leave(reset => 1);
-    $run->{server}->stats_ok(sub { $_->{streams} == 0 }, 'and resets');
+    $run->{server}
+        ->stats_ok(sub { $_->{streams} == 0 }, 'a stream whose client has reset its connection is not counted');
     return;
 }
 
-# What was published in advance.
+# Publishes nine events to three channels, and returns their ids.
 sub published { my ($run, @more) = @_; return $run->{server}->publish(channel => 'x,y,z', count => 9, @more) }
 
 sub has_one_id {
@@ -84,12 +86,13 @@ sub has_one_id {
     my @ids    = published($run);
     my $client = stream($run, channels => 'x,y', id => $ids[2]);
     my @blocks = sits_at($client, 4);
-    is_deeply [map { $_->{id} } @blocks],                           [@ids[2, 3, 4, 6, 7]], 'one id resumes two';
-    is_deeply [map { $_->{data} =~ /\A([0-9]+)/ } @blocks[1 .. 4]], [4, 5, 7, 8],          'in the order of all';
+    is_deeply [map { $_->{id} } @blocks], [@ids[2, 3, 4, 6, 7]], 'one id resumes two channels';
+    is_deeply [map { $_->{data} =~ /\A([0-9]+)/ } @blocks[1 .. 4]], [4, 5, 7, 8],
+        'the events of two channels arrive in the order of all events';
     $client->leave;
     $client = stream($run, channels => 'z,y', id => $blocks[3]{id});
     @blocks = sits_at($client, 2);
-    is_deeply [map { $_->{id} } @blocks], [@ids[6, 7, 8]], 'and any others';
+    is_deeply [map { $_->{id} } @blocks], [@ids[6, 7, 8]], 'the same id resumes other channels';
     $client->leave;
     return;
 }
@@ -100,13 +103,13 @@ sub tells_of_gaps {
     my $client = stream($run, channels => 'x', id => "$run->{epoch}-0");
     my @blocks = sits_at($client, 1);
     is_deeply [map { $_->{event} } grep { defined $_->{data} } @blocks[0 .. 1]], ['gap'],
-        'what is forgotten is a gap, first';
-    is $blocks[1]{data}, '{"reason":"forgotten"}', 'for that reason';
+        'a client that missed evicted events receives a gap first';
+    is $blocks[1]{data}, '{"reason":"forgotten"}', 'the reason of a gap of evicted events is forgotten';
     $client->leave;
     $client = stream($run, channels => 'x', id => 'nonsense');
     @blocks = sits_at($client, 1);
     is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], ['{"reason":"unknown"}'],
-        'nonsense another, without all history';
+        'an unknown id gives a gap with the reason unknown, without the history';
     $client->leave;
     return;
 }
@@ -117,7 +120,7 @@ sub has_patterns {
     my @ids    = $run->{server}->publish(channel => 'p1,n,n*,p2,p,the-end', count => 6);
     my @blocks = sits_at($client, 5);
     is_deeply [map { $_->{id} } @blocks[1 .. 5]], [sort { $a cmp $b } @ids[0, 2 .. 5]],
-        'a pattern is one, a name is none';
+        'the events of the patterns and of the literal name arrive';
     $client->leave;
     return;
 }
@@ -128,12 +131,13 @@ sub starts {
     my $client = stream($run, channels => 'z', path => '/oldest');
     my @blocks = sits_at($client, 10);
     is $blocks[0]{retry} >= 5 && $blocks[0]{retry} <= 6 ? 'jittered' : $blocks[0]{retry}, 'jittered',
-        'retry is before all';
-    like $client->body, qr/\A: {2,}/, 'but for the preamble';
-    is $client->header('X-Of'), 'hub', 'headers are there';
-    like $blocks[1]{id}, qr/\A$run->{epoch}-0-[0-9]+\z/, 'it begins at the beginning';
-    is scalar(grep { ($_->{event} // '') eq 'gap' } @blocks), 0, 'which is no gap';
-    is_deeply [(map { $_->{id} // () } @blocks[1 .. $#blocks])[-1]], [$last], 'and comes to the newest';
+        'the first block has the jittered retry';
+    like $client->body, qr/\A: {2,}/, 'the preamble comes before the first block';
+    is $client->header('X-Of'), 'hub', 'the response has the headers of the application';
+    like $blocks[1]{id}, qr/\A$run->{epoch}-0-[0-9]+\z/,
+        'the position with start oldest is the beginning of the history';
+    is scalar(grep { ($_->{event} // '') eq 'gap' } @blocks), 0, 'start oldest gives no gap';
+    is_deeply [(map { $_->{id} // () } @blocks[1 .. $#blocks])[-1]], [$last], 'start oldest gives the whole history';
     $client->leave;
     return;
 }
@@ -150,7 +154,7 @@ sub replays_under_load {
     for my $client (@clients) {
         my @blocks = sits_at($client, 290);
         is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [@ids[10 .. 299]],
-            'each gets all, once, in order';
+            'each stream receives every event once, in order';
     }
     $_->leave for @clients;
     return;
@@ -161,9 +165,9 @@ sub keeps_alive {
     my $client = stream($run, channels => 'quiet', path => '/oldest');
     $client->read_until(qr/(?:^id: [^\n]+\n\n.*){3}/ms);
     my @blocks = grep { !defined $_->{retry} } blocks($client->text);
-    cmp_ok @blocks + 0, '>=', 3, 'they come';
-    is_deeply [map { join ',', keys %$_ } @blocks], [map { 'id' } @blocks], 'and are nothing but ids';
-    like $blocks[-1]{id}, qr/\A$run->{epoch}-[0-9]+\z/, 'of the newest place';
+    cmp_ok @blocks + 0, '>=', 3, 'a quiet stream receives keepalives';
+    is_deeply [map { join ',', keys %$_ } @blocks], [map { 'id' } @blocks], 'keepalives have nothing but an id';
+    like $blocks[-1]{id}, qr/\A$run->{epoch}-[0-9]+\z/, 'the id of a keepalive is the newest position';
     $client->leave;
     return;
 }
@@ -172,11 +176,11 @@ sub is_handled {
     my $run    = shift;
     my $server = $run->{server};
     my $client = $server->stream($run->{held}, name => 'h', channels => 'a', before => 1);
-    is $server->stats->{held}{h}{native}, $run->{is_native}, 'its kind';
+    is $server->stats->{held}{h}{native}, $run->{is_native}, 'the stream is of the expected kind';
     $server->ask('/push', name => 'h', data => "own $_") for 1, 2;
     $server->publish(channel => 'a', from => 1);
     sits_at($client, 4);
-    is $server->ask('/subscribe', name => 'h', channels => 'b'), 1, 'it may follow more';
+    is $server->ask('/subscribe', name => 'h', channels => 'b'), 1, 'a later subscription succeeds';
     $server->publish(channel => 'a,b', from => 2, count => 2);
     sits_at($client, 6);
     $server->ask('/unsubscribe', name => 'h', channels => 'a');
@@ -185,15 +189,15 @@ sub is_handled {
     $server->ask('/push', name => 'h', data => 'own 3');
     $server->publish(channel => 'b', from => 6);
     $server->ask('/close', name => 'h');
-    ok $client->read_all, 'it ends when it is closed';
-    ok $client->complete, 'complete' if $client->header('Transfer-Encoding');
+    ok $client->read_all, 'close ends the stream';
+    ok $client->complete, 'the chunked response is complete' if $client->header('Transfer-Encoding');
     is_deeply [map { $_->{data} =~ s/\..*//r } events($client->text)],
         ['before', 'own 1', 'own 2', 1, 2, 3, 5, 'own 3', 6],
-        'with all that was pushed and published, and that it followed';
-    $server->stats_ok(sub { ($_->{why}{h} // '') eq 'application' }, 'on_close is told why');
+        'the stream has all pushed events and those of its channels';
+    $server->stats_ok(sub { ($_->{why}{h} // '') eq 'application' }, 'on_close has the reason application after close');
     my $leaves = $server->stream($run->{held}, name => 'l', channels => 'a');
     $leaves->leave;
-    $server->stats_ok(sub { ($_->{why}{l} // '') eq 'client' }, 'or that the client left');
+    $server->stats_ok(sub { ($_->{why}{l} // '') eq 'client' }, 'on_close has the reason client after the client left');
     return;
 }
 
@@ -201,9 +205,9 @@ sub is_dropped {
     my $run    = shift;
     my $client = $run->{server}->stream($run->{held}, name => 'd', channels => 'a', dropped => 1);
     $run->{server}->publish(channel => 'a', from => 7);
-    ok $client->read_until(qr/^data: 7/m), 'the hub holds it';
+    ok $client->read_until(qr/^data: 7/m), 'a stream whose connection was released receives an event';
     $client->leave;
-    $run->{server}->stats_ok(sub { $_->{streams} == 0 }, 'until its client leaves');
+    $run->{server}->stats_ok(sub { $_->{streams} == 0 }, 'the stream is not counted when its client has left');
     return;
 }
 
@@ -212,8 +216,8 @@ sub comes_whole {
     my @ids    = $run->{server}->publish(channel => 'large', count => 5, bytes => 300_000);
     my $client = stream($run, channels => 'large', id => "$run->{epoch}-0");
     my @blocks = grep { defined $_->{data} && !defined $_->{event} } sits_at($client, 5);
-    is_deeply [map { length $_->{data} } @blocks], [(300_000) x 5], 'five of them';
-    is_deeply [map { $_->{id} } @blocks],          \@ids,           'in order';
+    is_deeply [map { length $_->{data} } @blocks], [(300_000) x 5], 'five large events arrive whole';
+    is_deeply [map { $_->{id} } @blocks],          \@ids,           'large events arrive in order';
     $client->leave;
     return;
 }
@@ -232,9 +236,9 @@ sub answers {
         my $client = Testing::Client->get($port, "/to/$path", http => '1.0');
         $client->read_all;
         my $got = $client->status || 'none';
-        $got = 500 if $got eq 'none' && $status == 500;    # some servers just close
-        is $got, $status, "what $path";
-        like $client->body, $body, 'its body';
+        $got = 500 if $got eq 'none' && $status == 500;    # some servers only close the connection
+        is $got, $status, "$path: the status of the response";
+        like $client->body, $body, "$path: the body of the response";
     }
     my $client = Testing::Client->get(
         $port, '/hub',
@@ -242,7 +246,7 @@ sub answers {
         headers => ['Content-Length' => 0, Connection => 'close']
     );
     $client->read_all;
-    is $client->status, 405, 'POST is not allowed';
+    is $client->status, 405, 'a POST is a 405';
     $client = Testing::Client->get($port, path('/to/literal', channel => 'x' x 1_025), http => '1.0');
     $client->read_all;
     isnt $client->status || 500, 200, 'a name that is too long is refused before the stream begins';
@@ -250,7 +254,8 @@ sub answers {
     $client = stream($run, path => '/to/literal', channel => '*');
     my @ids    = $run->{server}->publish(channel => 'a,*', count => 2);
     my @blocks = sits_at($client, 1);
-    is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]], 'a name from a request is no pattern';
+    is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
+        'a star in a name from a request is no pattern';
     $client->leave;
     return;
 }
@@ -265,18 +270,18 @@ sub is_served {
                 $path,
                 name     => 'f',
                 channels => 'f',
-                follow   => 1,
+                serve    => 1,
                 $path eq '/hub' ? () : (after => "$run->{epoch}-0"),
                 id => "$run->{epoch}-0"
             );
-            ok $client->read_until(qr/^id: \Q$id\E\n/m), "$path replays";
-            ok !$client->ended,                          'and stays';
+            ok $client->read_until(qr/^id: \Q$id\E\n/m), "$path: a served stream replays an event";
+            ok !$client->ended,                          '$path: a served stream stays open after replay';
             $client->leave(@$leaves);
-            is $server->ask('/plain'), 'plain', 'when the client has left the worker is free';
+            is $server->ask('/plain'), 'plain', 'the worker is free when the client has left';
         }
     }
     $server->stats_ok(sub { !$_->{streams} && ($run->{path} ne '/hub' || ($_->{why}{f} // '') eq 'client') },
-        'and on_close is told');
+        'on_close has the reason client after the client left');
     return;
 }
 
@@ -287,30 +292,32 @@ sub hears_signals {
     my $client = stream($run, channels => 'a');
     for my $number (1 .. 3) {
         kill IO => $pid;
-        ok $client->read_until(qr/^data: signal $number\n/m), "a signal's handler publishes";
+        ok $client->read_until(qr/^data: signal $number\n/m), "an event of a handler of signals arrives";
     }
-    is_deeply [map { $_->{data} } events($client->text)], [map { "signal $_" } 1 .. 3], 'each once, in order';
+    is_deeply [map { $_->{data} } events($client->text)], [map { "signal $_" } 1 .. 3],
+        'events of a handler of signals arrive once, in order';
     $client->leave;
     return;
 }
 
 sub serves_on {
     my $run    = shift;
-    my $count  = $run->{is_alone} ? 3 : 20;    # there it takes a second until a leaving is seen
+    my $count  = $run->{is_alone} ? 3 : 20;    # there it takes a second to notice that a client left
     my $server = $run->{server};
     my $lives  = sub {
         my $client = stream($run, channels => 'a');
         $client->leave;
-        $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a stream lives and ends');
+        $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} },
+            'a stream has ended when its client has left');
     };
     $lives->();
     my $pid         = $server->stats->{pid};
     my $descriptors = sub { scalar(() = glob "/proc/$pid/fd/*") };
     my $before      = $descriptors->();
     $lives->() for 1 .. $count;
-    ok wait_until($DEADLINE, sub { $descriptors->() <= $before + 1 }), 'and leaves no descriptor'
+    ok wait_until($DEADLINE, sub { $descriptors->() <= $before + 1 }), 'ended streams leave no descriptor open'
         or diag $before, ' ', $descriptors->();
-    is $server->ask('/plain'), 'plain', 'the server serves';
+    is $server->ask('/plain'), 'plain', 'the server answers a plain request';
     return;
 }
 
@@ -321,15 +328,15 @@ sub drains {
     my $client = stream($run, channels => 'a');
     if ($run->{is_alone}) { kill VTALRM => $pid }
     else                  { $server->ask('/drain', seconds => 0) }
-    ok $client->read_all, 'its stream ends';
+    ok $client->read_all, 'drain ends the stream';
     my @blocks = blocks($client->text);
-    ok $blocks[-1]{retry} >= 2_000 && $blocks[-1]{retry} <= 4_000, 'and is told when to come back'
+    ok $blocks[-1]{retry} >= 2_000 && $blocks[-1]{retry} <= 4_000, 'the drained stream receives a retry'
         or diag explain \@blocks;
     my $late = Testing::Client->get($server->port, path($run->{path}, channels => 'a'));
-    ok $late->read_all, 'one that comes later too';
-    is $late->status, 200, 'with 200, so that it comes back';
-    like $late->text, qr/\Aretry: [0-9]+\r?\n\r?\n\z/, 'and nothing but that';
-    is $server->stats->{streams}, 0, 'there are none';
+    ok $late->read_all, 'a stream that begins after drain ends';
+    is $late->status, 200, 'a stream that begins after drain has the status 200';
+    like $late->text, qr/\Aretry: [0-9]+\r?\n\r?\n\z/, 'a stream that begins after drain receives nothing but a retry';
+    is $server->stats->{streams}, 0, 'the hub counts no stream after drain';
     return;
 }
 

@@ -1,4 +1,4 @@
-# What a hub, its streams and its application can be told, and what is refused at the line that said it.
+# The settings of a hub, its streams and its application: accepted values, and errors that name the caller's line.
 
 use strict;
 use warnings;
@@ -43,117 +43,165 @@ sub begun {
 }
 
 my @REFUSED = (
-    ['an unknown setting'      => made(on_fast => 1), "unknown setting 'on_fast'"],
-    ['half a pair'             => made('history'),    'new takes settings, as names and values'],
-    ['history that is no hash' => made(history => 1_000), 'history must be a hash'],
-    ['a bound that is none'    => made(history => {event  => 1}),   "unknown bound 'event' of history"],
-    ['a bound below 0'         => made(history => {events => -1}),  'events of history must be a whole number, from 0'],
-    ['half an event'           => made(history => {events => 1.5}), 'events of history must be a whole number'],
-    ['no number of bytes'      => made(history => {bytes  => ''}),  'bytes of history must be a whole number'],
-    ['more bytes than there are' => made(history => {bytes   => '9' x 16}), 'bytes of history must be a whole number'],
-    ['seconds that are a word'   => made(history => {seconds => 'inf'}),    'seconds of history must be a number'],
-    ['seconds below 0'           => made(history => {seconds => -1}),       'seconds of history must be a number'],
+    ['an unknown setting'           => made(on_fast => 1),            "unknown setting 'on_fast'"],
+    ['half a pair'                  => made('history'),               'new takes settings, as names and values'],
+    ['a history that is not a hash' => made(history => 1_000),        'history must be a hash'],
+    ['an unknown bound of history'  => made(history => {event => 1}), "unknown bound 'event' of history"],
     [
-        'channels shown by a subclass' => sub { OfHub->new(show_channel => 'event') },
+        'a negative bound of events' => made(history => {events => -1}),
+        'events of history must be a whole number from 0'
+    ],
+    ['a fraction of an event'   => made(history => {events => 1.5}), 'events of history must be a whole number'],
+    ['an empty number of bytes' => made(history => {bytes  => ''}),  'bytes of history must be a whole number'],
+    [
+        'a number of bytes with 16 digits' => made(history => {bytes => '9' x 16}),
+        'bytes of history must be a whole number'
+    ],
+    ['an infinite number of seconds' => made(history => {seconds => 'inf'}), 'seconds of history must be a number'],
+    ['a negative number of seconds'  => made(history => {seconds => -1}),    'seconds of history must be a number'],
+    [
+        'show_channel of a subclass' => sub { OfHub->new(show_channel => 'event') },
         'show_channel .+ not for a subclass'
     ],
-    ['an unknown bound for all' => made(total_history => {hours => 1}), "unknown bound 'hours' of total_history"],
     [
-        'no number of seconds for all' => made(total_history => {seconds => 'x'}),
+        'an unknown bound of total_history' => made(total_history => {hours => 1}),
+        "unknown bound 'hours' of total_history"
+    ],
+    [
+        'a word as seconds of total_history' => made(total_history => {seconds => 'x'}),
         'seconds of total_history must be a number'
     ],
-    ['a policy that is none'     => made(on_slow      => 'block'),  "on_slow must be 'disconnect', 'gap' or 'newest'"],
-    ['no topic at all'           => made(max_topics   => 0),        'max_topics must be a whole number, from 1'],
-    ['a part of a topic'         => made(max_topics   => 1.5),      'max_topics must be a whole number, from 1'],
-    ['topics that end a line'    => made(max_topics   => "5\n"),    'max_topics must be a whole number, from 1'],
-    ['an empty gap_event'        => made(gap_event    => ''),       'gap_event must be one line that is not empty'],
-    ['a gap_event of two lines'  => made(gap_event    => "a\nb"),   'gap_event must be one line'],
-    ['a gap_event that ends one' => made(gap_event    => "gap\n"),  'gap_event must be one line'],
-    ['a way to show channels'    => made(show_channel => 'id'),     "show_channel must be 'event' or 'data'"],
-    ['one that ends a line'      => made(show_channel => "data\n"), "show_channel must be 'event' or 'data'"],
-    ['a start that is none'     => made(start     => 'now'),  "start must be 'newest', 'oldest' or a number of events"],
-    ['a start above 0'          => made(start     => 10),     'start must be'],
-    ['a start of -0'            => made(start     => '-0'),   'start must be'],
-    ['a start that ends a line' => made(start     => "-1\n"), 'start must be'],
-    ['a keepalive that is none' => made(keepalive => 'x'),    'keepalive must be a number of seconds'],
-    ['a retry that is none'     => made(retry     => 1.5),    'retry must be a whole number of milliseconds'],
-    ['three retries'            => made(retry       => [1, 2, 3]), 'retry must be a whole number of milliseconds'],
-    ['a timeout of 0'           => made(timeout     => 0),         'timeout must not be 0'],
-    ['no stream at all'         => made(max_streams => 0),         'max_streams must be a whole number from 1'],
-    ['native, perhaps'          => made(native      => 'perhaps'), "native must be 'auto', 0 or 1"],
-    ['too small a preamble'     => made(preamble    => 2),         'preamble must be a number of bytes'],
-
-    ['no channels'               => app(),                  'to_app takes channels, a code reference'],
-    ['channels that are no code' => app(channels => ['a']), 'to_app takes channels, a code reference'],
+    ['an unknown policy of on_slow' => made(on_slow    => 'block'),  "on_slow must be 'disconnect', 'gap' or 'newest'"],
+    ['a max_topics of 0'            => made(max_topics => 0),        'max_topics must be a whole number from 1'],
+    ['a fraction of max_topics'     => made(max_topics => 1.5),      'max_topics must be a whole number from 1'],
+    ['a max_topics with a line break' => made(max_topics => "5\n"),  'max_topics must be a whole number from 1'],
+    ['an empty gap_event'             => made(gap_event  => ''),     'gap_event must be one line that is not empty'],
+    ['a gap_event of two lines'       => made(gap_event  => "a\nb"), 'gap_event must be one line'],
+    ['a gap_event with a line break at its end' => made(gap_event => "gap\n"), 'gap_event must be one line'],
+    ['an unknown value of show_channel' => made(show_channel => 'id'), "show_channel must be 'event' or 'data'"],
     [
-        'an unknown option' => app(channels => $channels, show_channel => 'data'),
+        'a show_channel with a line break at its end' => made(show_channel => "data\n"),
+        "show_channel must be 'event' or 'data'"
+    ],
+    ['an unknown start'           => made(start => 'now'),  "start must be 'newest', 'oldest' or a number of events"],
+    ['a positive start'           => made(start => 10),     'start must be'],
+    ['a start of -0'              => made(start => '-0'),   'start must be'],
+    ['a start with a line break'  => made(start => "-1\n"), 'start must be'],
+    ['a word as keepalive'        => made(keepalive   => 'x'),       'keepalive must be a number of seconds'],
+    ['a fractional retry'         => made(retry       => 1.5),       'retry must be a whole number of milliseconds'],
+    ['three retries'              => made(retry       => [1, 2, 3]), 'retry must be a whole number of milliseconds'],
+    ['a timeout of 0'             => made(timeout     => 0),         'timeout must not be 0'],
+    ['a max_streams of 0'         => made(max_streams => 0),         'max_streams must be a whole number from 1'],
+    ['an unknown value of native' => made(native      => 'perhaps'), "native must be 'auto', 0 or 1"],
+    ['a preamble of 2 bytes'      => made(preamble    => 2),         'preamble must be a number of bytes'],
+
+    ['to_app without channels'                => app(),                  'to_app takes channels, a code reference'],
+    ['to_app with channels that are not code' => app(channels => ['a']), 'to_app takes channels, a code reference'],
+    [
+        'an unknown option of to_app' => app(channels => $channels, show_channel => 'data'),
         "unknown option 'show_channel' of to_app"
     ],
-    ['half a pair of options' => app('channels'), 'to_app takes options, as names and values'],
-    ['a bad start there'      => app(channels => $channels, start     => 'now'), 'start must be'],
-    ['a bad keepalive there'  => app(channels => $channels, keepalive => -1),  'keepalive must be a number of seconds'],
-    ['a bad retry there'      => app(channels => $channels, retry     => 'x'), 'retry must be'],
+    ['half a pair of options of to_app' => app('channels'), 'to_app takes options, as names and values'],
+    ['an unknown start of to_app'       => app(channels => $channels, start => 'now'), 'start must be'],
+    [
+        'a negative keepalive of to_app' => app(channels => $channels, keepalive => -1),
+        'keepalive must be a number of seconds'
+    ],
+    ['a word as retry of to_app' => app(channels => $channels, retry => 'x'), 'retry must be'],
 
-    ['no channel to follow'    => begun(),                  'there is no channel to follow'],
-    ['options alone'           => begun({after => 1}),      'there is no channel to follow'],
-    ['an undefined channel'    => begun(undef),             'a channel is a string, or what .* makes, not undef'],
-    ['an empty one'            => begun('a', ''),           "a channel's name must not be empty"],
-    ['a reference'             => begun(['a']),             'a channel must be a string, not a reference to ARRAY'],
-    ['a hash that is not last' => begun({after => 1}, 'a'), 'a channel must be a string, not a reference to HASH'],
-    ['a long one'              => begun('é' x 513),         "a channel's name must have at most 1024 bytes in UTF-8"],
-    ['an option that is none'  => begun('a', {since => 1}), "unknown option 'since'"],
-    ['a start that is none, here'  => begun('a', {start => 'now'}), 'start must be'],
-    ['a place that is a reference' => begun('a', {after => []}),    'after must be a string, not a reference to ARRAY'],
+    ['subscribe without channels'   => begun(),             'there is no channel to subscribe to'],
+    ['subscribe with options alone' => begun({after => 1}), 'there is no channel to subscribe to'],
+    ['subscribe to undef'           => begun(undef),        'a channel must be a string or a pattern, not undef'],
+    ['subscribe to an empty name'   => begun('a', ''),      "a channel's name must not be empty"],
+    ['subscribe to a reference'     => begun(['a']),        'a channel must be a string, not a reference to ARRAY'],
+    [
+        'subscribe with options that are not last' => begun({after => 1}, 'a'),
+        'a channel must be a string, not a reference to HASH'
+    ],
+    [
+        'subscribe to a name that is too long' => begun('é' x 513),
+        "a channel's name must have at most 1024 bytes in UTF-8"
+    ],
+    ['an unknown option of subscribe' => begun('a', {since => 1}),     "unknown option 'since'"],
+    ['an unknown start of subscribe'  => begun('a', {start => 'now'}), 'start must be'],
+    [
+        'a reference as after of subscribe' => begun('a', {after => []}),
+        'after must be a string, not a reference to ARRAY'
+    ],
 
-    ['no connection' => sub { $hub->subscribe(undef, 'a') },   'subscribe takes a Plack::App::EventSource::Connection'],
-    ['a stream'      => sub { $hub->subscribe($stream, 'a') }, 'subscribe takes a Plack::App::EventSource::Connection'],
-    ['one without a stream'       => sub { $hub->subscribe($bare, 'a') }, 'subscribe takes a .* that has a stream'],
-    ['nothing to follow'          => sub { $hub->serve($conn) },          'there is no channel to follow'],
-    ['following by no connection' => sub { $hub->serve({}, 'a') },        'serve takes a Plack'],
-    ['an option of follow'        => sub { $hub->serve($conn, 'a', {since => 1}) }, "unknown option 'since'"],
-    ['leaving by no connection'   => sub { $hub->unsubscribe('a') },                'unsubscribe takes a Plack'],
-    ['leaving what is none'       => sub { $hub->unsubscribe($conn, {}) },          'a channel must be a string'],
+    [
+        'subscribe without a connection' => sub { $hub->subscribe(undef, 'a') },
+        'subscribe takes a Plack::App::EventSource::Connection'
+    ],
+    [
+        'subscribe of a bare stream' => sub { $hub->subscribe($stream, 'a') },
+        'subscribe takes a Plack::App::EventSource::Connection'
+    ],
+    [
+        'subscribe of a connection without a stream' => sub { $hub->subscribe($bare, 'a') },
+        'subscribe takes a .* that has a stream'
+    ],
+    ['serve without channels'           => sub { $hub->serve($conn) },   'there is no channel to subscribe to'],
+    ['serve without a connection'       => sub { $hub->serve({}, 'a') }, 'serve takes a Plack'],
+    ['an unknown option of serve'       => sub { $hub->serve($conn, 'a', {since => 1}) }, "unknown option 'since'"],
+    ['unsubscribe without a connection' => sub { $hub->unsubscribe('a') },                'unsubscribe takes a Plack'],
+    ['unsubscribe from a reference'     => sub { $hub->unsubscribe($conn, {}) },          'a channel must be a string'],
 
-    ['no pattern'        => sub { EventSource::Hub->pattern },     'a pattern must be a string that is not empty'],
-    ['an empty one, too' => sub { EventSource::Hub->pattern('') }, 'a pattern must be a string'],
-    ['a pattern of references' => sub { EventSource::Hub->pattern(qr/x/) }, 'a pattern must be a string'],
-    ['a long pattern' => sub { EventSource::Hub->pattern('☺' x 342) },      'a pattern must have at most 1024 bytes'],
+    [
+        'pattern without an argument' => sub { EventSource::Hub->pattern },
+        'a pattern must be a string that is not empty'
+    ],
+    ['an empty pattern'       => sub { EventSource::Hub->pattern('') },    'a pattern must be a string'],
+    ['a reference as pattern' => sub { EventSource::Hub->pattern(qr/x/) }, 'a pattern must be a string'],
+    [
+        'a pattern that is too long' => sub { EventSource::Hub->pattern('☺' x 342) },
+        'a pattern must have at most 1024 bytes'
+    ],
 
-    ['no time to drain in'     => sub { $hub->drain },         'drain takes a number of seconds'],
-    ['a time that is none'     => sub { $hub->drain('soon') }, 'drain takes a number of seconds'],
-    ['a time below 0'          => sub { $hub->drain(-1) },     'drain takes a number of seconds'],
-    ['no end of time'          => sub { $hub->drain('inf') },  'drain takes a number of seconds'],
-    ['a time that ends a line' => sub { $hub->drain("1\n") },  'drain takes a number of seconds'],
+    ['drain without an argument'    => sub { $hub->drain },         'drain takes a number of seconds'],
+    ['drain with a word'            => sub { $hub->drain('soon') }, 'drain takes a number of seconds'],
+    ['drain with a negative number' => sub { $hub->drain(-1) },     'drain takes a number of seconds'],
+    ['drain with infinity'          => sub { $hub->drain('inf') },  'drain takes a number of seconds'],
+    ['drain with a line break'      => sub { $hub->drain("1\n") },  'drain takes a number of seconds'],
 
-    ['nobody to count'      => sub { $hub->subscribers('') },    "a channel's name must be a string that is not empty"],
-    ['nobody at all'        => sub { $hub->subscribers(undef) }, "a channel's name must be a string that is not empty"],
-    ['a reference to count' => sub { $hub->subscribers({}) },    "a channel's name must be a string, not a reference"],
-    ['a long one to count'  => sub { $hub->subscribers('x' x 1_025) }, "a channel's name must have at most 1024 bytes"],
+    [
+        'subscribers of an empty name' => sub { $hub->subscribers('') },
+        "a channel's name must be a string that is not empty"
+    ],
+    ['subscribers of undef' => sub { $hub->subscribers(undef) }, "a channel's name must be a string that is not empty"],
+    [
+        'subscribers of a reference' => sub { $hub->subscribers({}) },
+        "a channel's name must be a string, not a reference"
+    ],
+    [
+        'subscribers of a name that is too long' => sub { $hub->subscribers('x' x 1_025) },
+        "a channel's name must have at most 1024 bytes"
+    ],
 );
 
 for my $row (@REFUSED) {
     my ($what, $code, $message) = @$row;
-    ok !eval { $code->(); 1 }, "$what is refused";
+    ok !eval { $code->(); 1 }, "$what throws";
     like $@,
         qr/\AEventSource::(?:Hub|Stream): $message.* at \S+settings\.t line [0-9]+\.?$|\APlack::App::EventSource: $message.* at \S+settings\.t line [0-9]+\.?$/,
-        'with the reason, here';
+        "$what: the error names the reason and the line";
 }
-is_deeply [@{$hub->stats}{qw(streams channels)}], [0, 0], 'nothing was begun by that';
+is_deeply [@{$hub->stats}{qw(streams channels)}], [0, 0], 'no call that throws has subscribed a stream';
 
 my @TAKEN = (
-    ['nothing'              => []],
+    ['no setting'           => []],
     ['a hash'               => [{on_slow => 'gap'}]],
     ['no history'           => [history => {events  => 0, bytes => 0, seconds => 0}]],
     ['fractions of seconds' => [history => {seconds => 0.5}]],
     ['large numbers'        => [history => {events  => 999_999_999_999_999, bytes => '9' x 15, seconds => '9' x 15}]],
     [
-        'undef for defaults' =>
+        'undef for all settings' =>
             [map { ($_ => undef) } qw(gap_event history total_history keepalive on_slow retry show_channel start)]
     ],
     ['a gap_event' => [gap_event => 'lücke']],
     ['a start'     => [start     => -999_999_999]],
     [
-        'all of streams' => [
+        'all settings of streams' => [
             keepalive   => 0.5,
             linger      => 0,
             max_streams => 10,
@@ -168,65 +216,68 @@ my @TAKEN = (
 for my $row (@TAKEN) {
     my ($what, $given) = @$row;
     my $made = eval { EventSource::Hub->new(@$given) };
-    isa_ok $made, 'EventSource::Hub', "what is told $what" or diag $@;
-    like eval { $made->publish(a => 'x') }, qr/\A[0-9a-v]{8}-1\z/, 'which publishes';
-    is ref eval { $made->to_app(channels => $channels) }, 'CODE', 'and has an application';
+    isa_ok $made, 'EventSource::Hub', "$what: the hub" or diag $@;
+    like eval { $made->publish(a => 'x') }, qr/\A[0-9a-v]{8}-1\z/, "$what: the hub publishes";
+    is ref eval { $made->to_app(channels => $channels) }, 'CODE', "$what: the hub has an application";
 }
-is ref $hub->to_app({channels => $channels, start => -5}), 'CODE', 'which takes a hash too';
+is ref $hub->to_app({channels => $channels, start => -5}), 'CODE', 'to_app accepts a hash';
 
-subtest 'a stream that has ended is not taken' => sub {
+subtest 'a stream that has ended is not subscribed' => sub {
     my ($gone) = Testing::Pair->open;
     my $ended = Plack::App::EventSource::Connection->new(stream => $gone);
     $ended->close;
-    ok !$hub->subscribe($ended, 'a'), 'by subscribe';
-    ok !$hub->serve($ended, 'a'),     'nor by follow';
+    ok !$hub->subscribe($ended, 'a'), 'subscribe returns false for a stream that has ended';
+    ok !$hub->serve($ended, 'a'),     'serve returns false for a stream that has ended';
     $hub->unsubscribe($ended);
-    is $hub->stats->{streams}, 0, 'nor counted';
+    is $hub->stats->{streams}, 0, 'a stream that has ended is not counted';
 };
 
-subtest 'a stream follows one hub' => sub {
+subtest 'a stream is subscribed to channels of one hub' => sub {
     my ($one, $other) = map { EventSource::Hub->new } 1, 2;
     my $follower = Testing::Follower->open($one, 'a');
-    ok $follower->{taken},                                   'it is taken';
-    ok !eval { $other->subscribe($follower->conn, 'a'); 1 }, 'another hub';
-    like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/, 'is told so';
+    ok $follower->{taken},                                   'the first hub subscribes the stream';
+    ok !eval { $other->subscribe($follower->conn, 'a'); 1 }, 'subscribe of another hub throws';
+    like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/,
+        "the error of another hub names the reason and the caller's line";
     $other->unsubscribe($follower->conn);
-    is $one->subscribers('a'), 1, 'and cannot end that';
+    is $one->subscribers('a'), 1, 'unsubscribe of another hub leaves the subscription';
     $one->publish(a => 'x');
-    is_deeply [$follower->data(1)], ['x'], 'it goes on';
+    is_deeply [$follower->data(1)], ['x'], 'the stream receives an event of its hub';
     $one->unsubscribe($follower->conn);
-    ok $other->subscribe($follower->conn, 'a'), 'when it has left the one, the other takes it';
+    ok $other->subscribe($follower->conn, 'a'), 'another hub subscribes the stream after unsubscribe';
     $one->publish(a => 'y');
     $other->publish(a => 'z');
-    is_deeply [$follower->data(2)], ['x', 'z'], 'and only the other reaches it';
+    is_deeply [$follower->data(2)], ['x', 'z'], 'the stream receives events of the other hub only';
 };
 
-subtest 'unsubscribe' => sub {
+subtest 'unsubscribe ends subscriptions' => sub {
     my $left     = EventSource::Hub->new;
     my $follower = Testing::Follower->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 1) for 'a', 'b', 'c/d';
     $left->unsubscribe($follower->conn, 'a', 'never followed', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 2) for 'a', 'b', 'c/d';
-    is_deeply [$follower->data(4)], [1, 1, 1, 2], 'what was published before comes, and of the rest what it follows';
-    is_deeply [map { $left->subscribers($_) } 'a', 'b', 'c/d'], [0, 1, 0], 'and counts';
+    is_deeply [$follower->data(4)], [1, 1, 1, 2],
+        'events published before unsubscribe arrive, later ones of other channels only';
+    is_deeply [map { $left->subscribers($_) } 'a', 'b', 'c/d'], [0, 1, 0],
+        'subscribers does not count the unsubscribed stream';
     $left->unsubscribe($follower->conn);
     $left->publish(b => 3);
     $follower->conn->push('own');
-    is_deeply [$follower->data(5)], [1, 1, 1, 2, 'own'], 'then nothing, but it is open';
-    is $left->stats->{streams}, 0, 'and no longer the hub\'s';
+    is_deeply [$follower->data(5)], [1, 1, 1, 2, 'own'], 'a stream without subscriptions receives what is pushed';
+    is $left->stats->{streams}, 0, 'a stream without subscriptions is not counted';
     $left->subscribe($follower->conn, 'b');
     $left->publish(b => 4);
-    is_deeply [$follower->data(6)], [1, 1, 1, 2, 'own', 4], 'it may come back';
+    is_deeply [$follower->data(6)], [1, 1, 1, 2, 'own', 4], 'the stream can be subscribed again';
 };
 
-subtest 'the hub holds a stream' => sub {
+subtest 'the hub holds a stream whose connection was released' => sub {
     my $holds    = EventSource::Hub->new;
     my $follower = Testing::Follower->open($holds, 'a', {stream => {is_loop => 0}});
     delete $follower->{conn};
     $holds->publish(a => 'x');
-    is_deeply [$follower->data(1)], ['x'], 'that the application has let go of';
+    is_deeply [$follower->data(1)], ['x'], 'a stream whose connection was released receives an event';
     undef $holds;
-    ok $follower->client->read_all, 'as long as there is a hub';
+    ok $follower->client->read_all, 'the stream ends when the hub is destroyed';
 };
 
 done_testing;

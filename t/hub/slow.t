@@ -1,4 +1,4 @@
-# Slow readers of a hub: each policy with real sockets that are full, beside others that read.
+# Slow clients of a hub: each policy of on_slow with full sockets, beside clients that read.
 
 use strict;
 use warnings;
@@ -18,10 +18,10 @@ only_developers();
 
 my $DEADLINE = 20;               # seconds
 my $BYTES    = 20_000;
-my $COUNT    = 500;              # 10 MB, more than sockets hold
+my $COUNT    = 500;              # 10 MB, more than the sockets buffer
 my %HISTORY  = (events => 50);
 
-# Ways to a stream that a hub writes to: the server, its options, the path.
+# The kinds of streams: a name, the server, its options, the path.
 my @WAYS = (
     ['HTTP::Server::PSGI, native', 'HTTP::Server::PSGI', {},            '/hub'],
     ['Twiggy, native',             'Twiggy',             {},            '/hub'],
@@ -30,7 +30,7 @@ my @WAYS = (
     ["Feersum, its writer",        'Feersum',            {native => 0}, '/hub'],
 );
 
-# Events that are whole: an array of numbers, and dies if one is not.
+# The numbers of events. Dies if an event is not whole.
 sub numbers {
     my @blocks = @_;
     my @numbers;
@@ -47,7 +47,7 @@ sub gaps {
     return grep { ($_->{event} // '') eq 'gap' } @_;
 }
 
-# Publishes by portions, which a reader that is not slow keeps up with.
+# Publishes in portions, so that a client that reads can keep up.
 sub publish_all {
     my ($server, $reader, %query) = @_;
     for my $portion (0 .. $COUNT / 20 - 1) {
@@ -58,11 +58,11 @@ sub publish_all {
         push @{$reader->{numbers}}, numbers(blocks($reader->text));
         $reader->{body} = '';
     }
-    return is_deeply $reader->{numbers}, [1 .. $COUNT], 'its neighbour gets all, in order';
+    return is_deeply $reader->{numbers}, [1 .. $COUNT], 'a client that reads receives all events in order';
 }
 
-# How far it is from one number to the next where most are left out. It may be overtaken more than once, and have room for
-# all of the last events: how much the kernel holds for a client that does not read grows with time.
+# The largest number of events left out in one place. A stream may be overtaken more than once, and may have room for all of
+# the last events: the kernel buffers more and more for a client that does not read.
 sub most_left_out {
     my @numbers = @_;
     return max(map { $numbers[$_] - $numbers[$_ - 1] } 1 .. $#numbers);
@@ -78,8 +78,9 @@ sub with_slow_reader {
         my $slow   = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
         $test->($server, $slow, $reader, $path);
         $_->leave for $reader, $slow;
-        $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'no stream is left');
-        is $server->ask('/plain'), 'plain', 'and the server serves';
+        $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} },
+            'no stream is left when the clients have left');
+        is $server->ask('/plain'), 'plain', 'the server answers a plain request afterwards';
         $server->stop;
     };
     return;
@@ -92,20 +93,22 @@ subtest "on_slow 'disconnect'" => sub {
         sub {
             my ($server, $slow, $reader, $path) = @_;
             publish_all($server, $reader);
-            $server->stats_ok(sub { $_->{slow}{disconnect} == 1 && $_->{streams} == 1 }, 'the slow one is ended');
+            $server->stats_ok(sub { $_->{slow}{disconnect} == 1 && $_->{streams} == 1 },
+                'the stream of the slow client ends');
             $slow->read_all($DEADLINE);
-            ok $slow->ended, 'its connection too';
+            ok $slow->ended, 'the connection of the slow client ends';
             my @blocks = blocks($slow->text);
             my @first  = numbers(@blocks);
-            is_deeply \@first, [1 .. @first], 'what it got is whole and in order';
-            cmp_ok @first + 0, '<', $COUNT, 'but not all';
-            is scalar gaps(@blocks), 0, 'it is told of nothing yet';
+            is_deeply \@first, [1 .. @first], 'the events of the slow client are whole and in order';
+            cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
+            is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
             my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
             $back->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE);
             @blocks = blocks($back->text);
-            is scalar gaps(@blocks), 1, 'it comes back and is told of a gap';
-            is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT], 'and gets what is left';
-            is $server->stats->{streams_all}{closed}{slow}, 1, 'it ended as slow';
+            is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
+            is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
+                'the slow client receives the retained events when it reconnects';
+            is $server->stats->{streams_all}{closed}{slow}, 1, 'the stream is counted as closed with the reason slow';
             $back->leave;
         }
     ) for @WAYS;
@@ -118,14 +121,15 @@ subtest "on_slow 'gap'" => sub {
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            is $server->stats->{streams}, 2, 'both are there';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE), 'when it reads it gets the newest';
+            is $server->stats->{streams}, 2, 'both streams stay open';
+            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+                'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
-            is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'what it got is whole and in order';
+            is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'the events of the slow client are whole and in order';
             my @gaps = gaps(@blocks);
-            cmp_ok @gaps + 0, '>=', 1, 'it is told of a gap';
-            is $gaps[0]{data}, '{"reason":"slow"}', 'and why';
+            cmp_ok @gaps + 0, '>=', 1, 'the slow client receives a gap';
+            is $gaps[0]{data}, '{"reason":"slow"}', 'the reason of the gap is slow';
             my ($holes, $told, $last) = (0, 0, 0);
 
             for my $block (grep { defined $_->{data} } @blocks) {
@@ -134,13 +138,14 @@ subtest "on_slow 'gap'" => sub {
                 if ($number != $last + 1) { $holes++; $told or fail "a hole before $number was not told" }
                 ($last, $told) = ($number, 0);
             }
-            cmp_ok $holes, '>=', 1, 'where something is missing';
+            cmp_ok $holes, '>=', 1, 'the events of the slow client have a hole';
             my $stats = $server->stats;
-            cmp_ok $stats->{slow}{gap}, '>=', 1, 'that is counted';
-            is $stats->{slow}{gap}, $stats->{gaps}, 'as gaps too';
+            cmp_ok $stats->{slow}{gap}, '>=', 1, 'the hub counts the overtaken stream';
+            is $stats->{slow}{gap}, $stats->{gaps}, 'the hub counts the same number of gaps';
             $server->publish(channel => 'a', from => $COUNT + 1);
             my $next = $COUNT + 1;
-            ok $slow->read_until(qr/^data: $next\n|^data: $next\./m, $DEADLINE), 'it goes on';
+            ok $slow->read_until(qr/^data: $next\n|^data: $next\./m, $DEADLINE),
+                'the slow client receives the next event';
         }
     ) for @WAYS;
 };
@@ -152,55 +157,60 @@ subtest "on_slow 'newest'" => sub {
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
-            is $server->stats->{streams}, 2, 'both are there';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE), 'when it reads it gets the newest';
+            is $server->stats->{streams}, 2, 'both streams stay open';
+            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+                'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
-            is_deeply \@numbers,            [sort { $a <=> $b } @numbers], 'what it got is whole and in order';
-            is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],        'the newest of each of five keys last';
-            cmp_ok most_left_out(@numbers), '>', 50, 'and some time nothing between these and what was on its way';
-            is scalar gaps(@blocks), 0, 'that is no gap';
-            cmp_ok $server->stats->{slow}{newest}, '>=', 1, 'it is counted';
+            is_deeply \@numbers, [sort { $a <=> $b } @numbers], 'the events of the slow client are whole and in order';
+            is_deeply [@numbers[-5 .. -1]], [$COUNT - 4 .. $COUNT],
+                'the last events of the slow client are the newest of each of five keys';
+            cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';
+            is scalar gaps(@blocks), 0, 'the slow client receives no gap';
+            cmp_ok $server->stats->{slow}{newest}, '>=', 1, 'the hub counts the overtaken stream';
             $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
             my $next = $COUNT + 3;
-            ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'it goes on';
-            is_deeply [(numbers(blocks($slow->text)))[-4 .. -1]], [$COUNT .. $COUNT + 3], 'with all again';
+            ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'the slow client receives the next events';
+            is_deeply [(numbers(blocks($slow->text)))[-4 .. -1]], [$COUNT .. $COUNT + 3],
+                'the slow client receives every event after it has caught up';
         }
     ) for @WAYS;
 };
 
-subtest 'of a channel without keys the newest event' => sub {
+subtest 'on_slow newest keeps the newest event of a channel without keys' => sub {
     with_slow_reader(
         $WAYS[0],
         {on_slow => 'newest'},
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE), 'when it reads it gets the newest';
+            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+                'the slow client receives the newest event when it reads';
             my @numbers = numbers(blocks($slow->text));
-            is $numbers[-1], $COUNT, 'and that is the last';
-            cmp_ok most_left_out(@numbers), '>', 50, 'and none of those before';
+            is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';
+            cmp_ok most_left_out(@numbers), '>', 50, 'older events of the channel are left out';
         }
     );
 };
 
-# What it has been written and not read would keep the server waiting for as long as it likes.
-subtest 'a client that never reads is let go of' => sub {
+# Otherwise the client could keep the server waiting for as long as it likes, by not reading its buffered data.
+subtest 'a client that never reads is disconnected' => sub {
     for my $way (@WAYS) {
         my ($name, $server_name, $option, $path) = @$way;
         subtest $name => sub {
             needs(Testing::Server->missing($server_name));
             my $server = Testing::HubServer->start($server_name, %$option, settings => {history => \%HISTORY});
             $server->stream($path, channels => 'a')->leave;
-            $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first one has come and gone');
+            $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} }, 'a first stream has begun and ended');
             my $before  = $server->stats->{descriptors};
             my $slow    = $server->stream($path, channels => 'a', class => 'Testing::SlowReader');
             my $is_over = sub {
                 $server->publish(channel => 'a', count => 100, bytes => $BYTES);
                 $server->stats->{slow}{disconnect};
             };
-            ok wait_until($DEADLINE, $is_over), 'one that never reads is overtaken';
-            $server->stats_ok(sub { $_->{descriptors} <= $before }, 'and holds nothing any more');
+            ok wait_until($DEADLINE, $is_over), 'the stream of a client that never reads is overtaken';
+            $server->stats_ok(sub { $_->{descriptors} <= $before },
+                'the stream of a client that never reads has released its descriptors');
             $slow->leave;
             $server->stop;
         };

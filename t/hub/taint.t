@@ -1,5 +1,5 @@
 #!perl -T
-# Taint mode: an id is tainted if anything is in the expression that it was made in, as perl has it; that does not stay.
+# Taint mode: perl taints an id if its expression has a tainted value. The taint must not stay for the next call.
 
 use strict;
 use warnings;
@@ -24,11 +24,11 @@ my %way = (
 );
 for my $name (sort keys %way) {
     my @tainted = map { tainted($way{$name}->($_)) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
-    is "@tainted", "1 0 1 0", "the id of $name is as all of its expression";
+    is "@tainted", "1 0 1 0", "the id of $name is tainted only if the argument is";
 }
 my @tainted = map { tainted($hub->publish(a => {id => $_, data => 'x'})) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
-is "@tainted", '1 0 1 0', 'an id that was given';
-ok !tainted($hub->epoch), 'the epoch';
-is $hub->stats->{published}, 20, 'all were published';
+is "@tainted", '1 0 1 0', 'an id of the application is tainted only if the argument is';
+ok !tainted($hub->epoch), 'the epoch is not tainted';
+is $hub->stats->{published}, 20, 'all events were published';
 
 done_testing;

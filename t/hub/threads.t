@@ -1,4 +1,4 @@
-# ithreads: a hub is one in all of them, and ends with the last that has it.
+# ithreads: all threads share a hub, and it ends when the last thread releases it.
 
 use strict;
 use warnings;
@@ -31,16 +31,17 @@ subtest 'threads publish to one hub' => sub {
     } 1 .. 4;
     my @ids    = map  { [$_->join] } @threads;
     my @blocks = grep { defined $_->{data} } $follower->blocks_at(2_000);
-    is scalar @blocks, 2_000, 'everything comes';
+    is scalar @blocks, 2_000, 'all events of four threads arrive';
     my @numbers = map { /-([0-9]+)\z/ } map { $_->{id} } @blocks;
-    is_deeply \@numbers, [1 .. 2_000], 'in the order of the ids';
+    is_deeply \@numbers, [1 .. 2_000], 'the events of four threads arrive in the order of their ids';
     for my $name (1 .. 4) {
         my @own = grep { $_->{data} =~ /\A$name / } @blocks;
         is_deeply [map { $_->{data} } @own], [map { "$name $_" } 1 .. 500],
-            "what thread $name has published, in its order";
-        is_deeply [map { $_->{id} } @own], $ids[$name - 1], 'under the ids that it was told';
+            "the events of thread $name arrive in the order in which it published them";
+        is_deeply [map { $_->{id} } @own], $ids[$name - 1],
+            'the events of a thread have the ids that publish returned there';
     }
-    is $hub->stats->{published}, 2_000, 'and counted together';
+    is $hub->stats->{published}, 2_000, 'the hub counts the events of all threads';
 };
 
 subtest 'a thread subscribes' => sub {
@@ -48,14 +49,15 @@ subtest 'a thread subscribes' => sub {
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my $made = EventSource::Hub->new(show_channel => 'event');
     threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
-    ok $client->read_until(qr/event: b\ndata: x\n\n/), 'what it opened stays';
-    is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub too';
-    ok $client->read_until(qr/data: y\n\n/), 'and goes on';
+    ok $client->read_until(qr/event: b\ndata: x\n\n/), 'a stream that a thread has subscribed receives an event';
+    is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub publishes after a thread has ended';
+    ok $client->read_until(qr/data: y\n\n/),
+        'a stream that a thread has subscribed receives events after the thread has ended';
 };
 
-# Where the server blocks a stream ends with its connection, but not one that a hub holds.
-for my $who ('thread', 'one that made it') {
-    subtest "the $who subscribes, and the hub holds it for all" => sub {
+# On a server that blocks, a stream ends with its connection, unless a hub holds it.
+for my $who ('thread', 'main thread') {
+    subtest "the hub holds a stream that the $who has subscribed" => sub {
         my ($stream, $client) = Testing::Pair->open(is_loop => 0, on_full => 'block');
         my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
         undef $stream;
@@ -69,27 +71,28 @@ for my $who ('thread', 'one that made it') {
             }
         );
         $made->subscribe($conn, 'a') if $who ne 'thread';
-        ok wait_until(10, sub { $made->subscribers('a') == 1 }), 'it follows';
+        ok wait_until(10, sub { $made->subscribers('a') == 1 }), 'the stream is subscribed';
         undef $conn;
         $told->enqueue(1);
         $thread->join;
         $made->publish(a => 'x');
-        ok $client->read_until(qr/data: x\n\n/), 'it is there when neither holds its connection';
-        is $made->subscribers('a'), 1, 'and goes on';
+        ok $client->read_until(qr/data: x\n\n/), 'the stream is open when no thread holds its connection';
+        is $made->subscribers('a'), 1, 'the stream is still subscribed';
     };
 }
 
-subtest 'the last one ends it' => sub {
+subtest 'a hub ends when the last thread releases it' => sub {
     my $made   = EventSource::Hub->new;
     my $reads  = Testing::Follower->open($made, 'a');
     my $thread = threads->create(sub { sleep 1 while !$made->publish(a => 'from the thread'); return });
     undef $made;
     $thread->join;
-    ok $reads->client->read_all, 'then its streams end';
-    is_deeply [map { $_->{data} } events($reads->client->text)], ['from the thread'], 'with all that was published';
+    ok $reads->client->read_all, "the streams end with the last thread's copy of the hub";
+    is_deeply [map { $_->{data} } events($reads->client->text)], ['from the thread'],
+        'all published events arrive before the stream ends';
 };
 
-subtest 'several that let go at once' => sub {
+subtest 'three threads release a hub at once' => sub {
     for my $round (1 .. 20) {
         my $made  = EventSource::Hub->new;
         my $reads = Testing::Follower->open($made, 'a');
@@ -103,7 +106,7 @@ subtest 'several that let go at once' => sub {
         next if $reads->client->read_all;
         return fail "round $round: its stream goes on without a hub";
     }
-    pass 'twenty times';
+    pass 'the stream ends in each of twenty rounds';
 };
 
 done_testing;

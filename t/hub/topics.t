@@ -17,43 +17,43 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my $TOO_MANY =
     qr/\AEventSource::Hub: a stream may have at most ([0-9]+) channels and patterns \(max_topics\) at \Q$0\E line/;
 
-# Subscribes; waits until the reactor has said what was there already.
+# Subscribes, after the reactor has reported earlier subscriptions.
 sub subscribes {
     my ($hub, $follower, @channels) = @_;
     $hub->stats;
     return eval { $hub->subscribe($follower->conn, @channels) } ? 1 : 0;
 }
 
-subtest 'a thousand by default' => sub {
+subtest 'a stream may have 1,000 channels by default' => sub {
     my $hub      = EventSource::Hub->new;
     my @channels = map { "c$_" } 1 .. 1_000;
     my $follower = Testing::Follower->open($hub, @channels);
-    is $hub->subscribers('c1000'),                           1,     'are taken';
-    is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'one more is not';
-    like $@, $TOO_MANY, 'which is said at the line of the caller';
-    is $hub->subscribers('more'),                                    0,     'and nothing has come of it';
-    is eval { Testing::Follower->open($hub, @channels, 'more'); 1 }, undef, 'nor are they at once';
-    like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'which is said too';
+    is $hub->subscribers('c1000'),                           1,     'a stream is subscribed to 1,000 channels';
+    is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'a 1,001st channel throws';
+    like $@, $TOO_MANY, "the error of a 1,001st channel names the limit and the caller's line";
+    is $hub->subscribers('more'),                                    0,     'the 1,001st channel has no subscriber';
+    is eval { Testing::Follower->open($hub, @channels, 'more'); 1 }, undef, '1,001 channels in one call throw';
+    like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'the error of 1,001 channels names the limit';
 };
 
-subtest 'one after the other, twice, and given up' => sub {
+subtest 'max_topics counts the topics that a stream has now' => sub {
     my $hub      = EventSource::Hub->new(max_topics => 3);
     my $follower = Testing::Follower->open($hub, 'a');
-    ok subscribes($hub, $follower, 'b', EventSource::Hub->pattern('n/*')), 'as many as may be are taken';
+    ok subscribes($hub, $follower, 'b', EventSource::Hub->pattern('n/*')), 'topics up to max_topics are accepted';
     for (1 .. 10) {
-        ok !subscribes($hub, $follower, 'c'), 'one more is not' if $_ == 1;
+        ok !subscribes($hub, $follower, 'c'), 'one topic more is refused' if $_ == 1;
         $hub->unsubscribe($follower->conn, 'b');
-        ok subscribes($hub, $follower, 'b'), 'one that was left makes room' if $_ == 10;
+        ok subscribes($hub, $follower, 'b'), 'a topic is accepted after another one was unsubscribed' if $_ == 10;
         subscribes($hub, $follower, 'b');
     }
     $hub->unsubscribe($follower->conn);
-    ok subscribes($hub, $follower, 'x', 'y', 'z'), 'and so do all';
+    ok subscribes($hub, $follower, 'x', 'y', 'z'), 'max_topics topics are accepted after all were unsubscribed';
     my $other = Testing::Follower->open($hub, 'a');
     for (1 .. 10) { subscribes($hub, $other, 'a') }
-    ok subscribes($hub, $other, 'b', 'c'), 'what is asked for twice counts once';
+    ok subscribes($hub, $other, 'b', 'c'), 'a topic that is subscribed to repeatedly counts once';
 };
 
-subtest 'an application that names too many' => sub {
+subtest 'an application whose channels exceed max_topics' => sub {
     my $hub = EventSource::Hub->new(max_topics => 2);
     my $app = $hub->to_app(channels => sub { return ('a', 'b', 'c') });
     my $died;
@@ -63,9 +63,12 @@ subtest 'an application that names too many' => sub {
             $died = $@;
             return $response || [500, [], []];
         },
-        client => sub { is $_[0]->(GET '/')->code, 500, 'dies before the response has begun' },
+        client => sub {
+            is $_[0]->(GET '/')->code, 500, 'too many channels of an application throw before the response begins';
+        },
     );
-    like $died, qr/\AEventSource::Hub: a stream may have at most 2 channels/, 'and says why';
+    like $died, qr/\AEventSource::Hub: a stream may have at most 2 channels/,
+        'the error of too many channels names the limit';
 };
 
 done_testing;

@@ -1,11 +1,11 @@
-# Plack::App::EventSource as a Plack::Component, its options, and a connection that stands on two callbacks.
+# Plack::App::EventSource as a Plack::Component, its attributes, and a connection on two callbacks.
 
 use strict;
 use warnings;
 use utf8;
 
 use HTTP::Request::Common qw(GET POST);
-use Plack::App::EventSource 0.08;    # at least as new as what it stands in for
+use Plack::App::EventSource 0.08;    # at least the version of the original
 use HTTP::ServerEvent 0.02;
 use Plack::Test;
 use Test::More;
@@ -15,19 +15,19 @@ sub content_of {
     return test_psgi($app, sub { shift->($request || GET '/')->content });
 }
 
-subtest 'it is a component' => sub {
+subtest 'Plack::App::EventSource is a Plack::Component' => sub {
     isa_ok 'Plack::App::EventSource', 'Plack::Component';
     my $component = Plack::App::EventSource->new({handler_cb => sub { $_[0]->push('first') }});
     my $app       = $component->to_app;
-    is content_of($app), "data: first\r\n\r\n", 'a hash reference of attributes';
+    is content_of($app), "data: first\r\n\r\n", 'new accepts a hash reference of attributes';
     $component->handler_cb(sub { $_[0]->push('second') });
-    is content_of($app), "data: second\r\n\r\n", 'the handler may change later';
+    is content_of($app), "data: second\r\n\r\n", 'a handler that is set later runs';
     $component->retry(4);
-    is content_of($app), "retry: 4\r\n\r\ndata: second\r\n\r\n", 'so may the reconnection time';
-    is_deeply $component->headers, undef, 'attributes can be read';
+    is content_of($app), "retry: 4\r\n\r\ndata: second\r\n\r\n", 'a retry that is set later is sent';
+    is_deeply $component->headers, undef, 'an attribute that was not set is undef';
 };
 
-subtest 'a subclass' => sub {
+subtest 'a subclass of Plack::App::EventSource' => sub {
     {
 
         package My::Events;
@@ -35,10 +35,10 @@ subtest 'a subclass' => sub {
         sub call { my ($self, $env) = @_; $env->{my} = 'mine'; return $self->SUPER::call($env) }
     }
     my $app = My::Events->new(handler_cb => sub { my ($conn, $env) = @_; $conn->push($env->{my}) })->to_app;
-    is content_of($app), "data: mine\r\n\r\n", 'wraps call';
+    is content_of($app), "data: mine\r\n\r\n", 'call of a subclass may change the environment';
 };
 
-subtest 'options that cannot be' => sub {
+subtest 'to_app refuses wrong attributes' => sub {
     for my $case (
         [on_gone  => 'die',  q(on_gone must be undef or 'unwind')],
         [retry    => '1.5',  'retry must be a whole number of milliseconds, or two of them'],
@@ -51,23 +51,24 @@ subtest 'options that cannot be' => sub {
         my ($name, $value, $why) = @$case;
         my $component = Plack::App::EventSource->new(handler_cb => sub { }, $name => $value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 }, "$name => '$value'";
-        is $@, "Plack::App::EventSource: $why at $file line $line.\n", q(croaks at the caller's line);
+        ok !eval { $component->to_app; 1 }, "$name => '$value' throws";
+        is $@, "Plack::App::EventSource: $why at $file line $line.\n",
+            "the error of $name names the reason and the caller's line";
     }
-    ok !eval { Plack::App::EventSource->new->to_app->({REQUEST_METHOD => 'GET'}); 1 }, 'no handler';
-    like $@, qr/there is no handler_cb/, 'is said';
+    ok !eval { Plack::App::EventSource->new->to_app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET without a handler throws';
+    like $@, qr/there is no handler_cb/, 'the error of a GET without a handler says so';
 };
 
-subtest 'the longest and the shortest preamble' => sub {
+subtest 'the shortest and the longest preamble are sent' => sub {
     for my $size (3, 65_536) {
         my $app = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') }, preamble => $size)->to_app;
         my ($preamble, $rest) = content_of($app) =~ /\A(: *\r\n)(.*)\z/s;
-        is length $preamble, $size,             "$size bytes";
-        is $rest,            "data: x\r\n\r\n", 'and then the event';
+        is length $preamble, $size,             "a preamble of $size bytes has that length";
+        is $rest,            "data: x\r\n\r\n", 'the event follows the preamble';
     }
 };
 
-subtest 'a push that is refused' => sub {
+subtest 'a push with a line break in a field throws' => sub {
     for my $case (
         [{id    => "a\nb"}, 'id must not contain a line break'],
         [{event => "\0"},   'event must not contain NUL'],
@@ -84,8 +85,9 @@ subtest 'a push that is refused' => sub {
                 $conn->push('after');
             }
         )->to_app;
-        is content_of($app), "data: after\r\n\r\n", 'nothing of it is sent, the stream goes on';
-        is $trouble,         "EventSource::XS: $why at ${\__FILE__} line $line.\n", q(it croaks at the caller's line);
+        is content_of($app), "data: after\r\n\r\n", 'nothing of the refused push is sent, and the stream goes on';
+        is $trouble, "EventSource::XS: $why at ${\__FILE__} line $line.\n",
+            "the error names the reason and the caller's line";
     }
 };
 
@@ -96,12 +98,12 @@ subtest 'a push that is refused' => sub {
     sub isa { die "of no class\n" }
 }
 
-subtest 'an exception of the handler' => sub {
+subtest 'an exception of the handler ends the stream and is reported' => sub {
     my %said = (
         'a string'        => ["oops\n",                  'oops'],
         'characters'      => ["\x{263A}\n",              "\xE2\x98\xBA"],
         'bytes'           => ["\xE2\x98\xBA\n",          "\xE2\x98\xBA"],
-        'a strange thing' => [(bless {}, 'Unspeakable'), 'of a Unspeakable that cannot be made a string'],
+        'a strange thing' => [(bless {}, 'Unspeakable'), 'a Unspeakable that cannot be made a string'],
     );
     for my $name (sort keys %said) {
         my ($trouble, $text) = @{$said{$name}};
@@ -110,70 +112,72 @@ subtest 'an exception of the handler' => sub {
         open my $errors, '>', \my $printed or die $!;
         my $app  = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x'); die $trouble })->to_app;
         my $body = content_of(sub { $app->({%{$_[0]}, 'psgi.errors' => $errors}) });
-        is $body,       "data: x\r\n\r\n",                                    "$name: the stream ends";
-        is $printed,    "Plack::App::EventSource: the handler died: $text\n", 'the server is told, in bytes';
-        is "@warnings", '',                                                   'and nothing is warned about';
+        is $body, "data: x\r\n\r\n", "$name: the stream ends after the events before";
+        is $printed, "Plack::App::EventSource: the handler died: $text\n",
+            "$name: psgi.errors has the exception, in bytes";
+        is "@warnings", '', "$name: there is no warning";
     }
 };
 
-subtest 'a connection of two callbacks' => sub {
+subtest 'a connection on two callbacks' => sub {
     my @calls;
     my $conn = Plack::App::EventSource::Connection->new(
         push_cb  => sub { push @calls, [push => @_];  return 'pushed' },
         close_cb => sub { push @calls, ['close', @_]; return 'closed' },
     );
-    is $conn->push('a', {id => 1}), 'pushed', 'push gives what the callback gives';
-    is $conn->close,                'closed', 'so does close';
-    is_deeply \@calls, [[push => 'a', {id => 1}], ['close']], 'they get the messages as they are';
-    ok $conn->is_open, 'it is open as far as anybody knows';
+    is $conn->push('a', {id => 1}), 'pushed', 'push returns the result of push_cb';
+    is $conn->close,                'closed', 'close returns the result of close_cb';
+    is_deeply \@calls, [[push => 'a', {id => 1}], ['close']], 'the callbacks receive the arguments unchanged';
+    ok $conn->is_open, 'the connection is open';
 };
 
-subtest 'on_close' => sub {
+subtest 'on_close calls back when the stream has ended' => sub {
     my @told;
     my $app = Plack::App::EventSource->new(
         handler_cb => sub {
             my $conn = shift;
             is $conn->on_close(sub { my ($same, $why) = @_; push @told, [ref $same, $why, $same->push('late') ? 1 : 0] }
                 ),
-                $conn, 'returns the connection';
+                $conn, 'on_close returns the connection';
             $conn->close;
-            is_deeply \@told, [], 'is not called inside close';
-            ok !$conn->is_open,      'which ends it at once';
-            ok !$conn->push('late'), 'so that a push is false';
+            is_deeply \@told, [], 'the callback does not run inside close';
+            ok !$conn->is_open,      'the connection is not open after close';
+            ok !$conn->push('late'), 'a push after close returns false';
             $conn->on_close(sub { push @told, 'later' });
         }
     )->to_app;
-    is content_of($app), '', 'nothing was sent';
+    is content_of($app), '', 'the closed stream has no events';
     is_deeply \@told, [['Plack::App::EventSource::Connection', 'application', 0], 'later'],
-        'called when the handler has returned, once each, with a connection and the reason';
+        'each callback runs once after the handler, with a connection and the reason';
     my $conn = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
-    ok !eval { $conn->on_close('name'); 1 }, 'a string is refused';
-    like $@, qr/on_close takes a code reference at \Q${\__FILE__}\E/, q(at the caller's line);
+    ok !eval { $conn->on_close('name'); 1 }, 'on_close throws for a string';
+    like $@, qr/on_close takes a code reference at \Q${\__FILE__}\E/,
+        "the error of such an on_close names the reason and the caller's line";
 };
 
-subtest 'a callback that dies stops no other' => sub {
+subtest 'dispatch runs all callbacks though one dies' => sub {
     my (@told, @warnings);
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     EventSource::XS->later(sub { die "oops\n" });
     EventSource::XS->later(sub { push @told, @_ }, 'a', 'b');
     local $@ = 'of the caller';
-    is(EventSource::XS->dispatch, 2, 'both ran');
-    is $@, 'of the caller', 'an exception of the caller stands';
-    is_deeply \@told,     ['a', 'b'],                                   'the second with its arguments';
-    is_deeply \@warnings, ["EventSource::XS: a callback died: oops\n"], 'the first as a warning';
-    is(EventSource::XS->dispatch, 0, 'and none is left');
+    is(EventSource::XS->dispatch, 2, 'dispatch returns the number of callbacks');
+    is $@, 'of the caller', 'dispatch keeps the exception of its caller';
+    is_deeply \@told,     ['a', 'b'],                                   'a callback receives its arguments';
+    is_deeply \@warnings, ["EventSource::XS: a callback died: oops\n"], 'an exception of a callback becomes a warning';
+    is(EventSource::XS->dispatch, 0, 'no callback is left after dispatch');
     my $again = sub { my $self = shift; push @told, 'again'; EventSource::XS->later($self, $self) if @told < 9 };
     EventSource::XS->later($again, $again);
-    is(EventSource::XS->dispatch, 1, 'what a callback calls later is for the next time');
+    is(EventSource::XS->dispatch, 1, 'a callback that a callback adds runs in the next dispatch');
     EventSource::XS->dispatch for 1 .. 9;
 };
 
-subtest 'other methods' => sub {
+subtest 'a POST is refused' => sub {
     my $app = Plack::App::EventSource->new(handler_cb => sub { die 'not called' })->to_app;
     test_psgi $app, sub {
         my $response = shift->(POST '/');
-        is $response->code,    405,                  'POST';
-        is $response->content, 'Method not allowed', 'says so';
+        is $response->code,    405,                  'the status of a POST is 405';
+        is $response->content, 'Method not allowed', 'the response to a POST says so';
     };
 };
 

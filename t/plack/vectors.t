@@ -1,4 +1,4 @@
-# Plack::App::EventSource sends what the module of that name sends: head, events, end.
+# Plack::App::EventSource sends what the original module sends: head, events, end.
 
 use strict;
 use warnings;
@@ -10,8 +10,8 @@ use Plack::App::EventSource;
 use Test::More;
 use Testing::Vectors qw(vectors);
 
-# The declared difference: what goes over the wire is UTF-8. A field that is UTF-8 as bytes is sent as it is, any other
-# is encoded; no field of these cases has more than one line, so this can be said of each line.
+# The declared difference: all bytes on the wire are UTF-8. A field that is UTF-8 as bytes is sent as it is, any other is
+# encoded. No field of these cases has more than one line, so the rule applies to each line.
 sub on_the_wire {
     my $text = shift;
     return join "\r\n", map {
@@ -22,7 +22,7 @@ sub on_the_wire {
     } split /\r\n/, $text, -1;
 }
 
-# Calls the application as a server does: the head, and the writer with what it was given.
+# Calls the application as a server does. Returns the head, and the writer with what was written.
 sub response_to {
     my @pushes = @_;
     my $app    = Plack::App::EventSource->new(
@@ -46,9 +46,10 @@ for my $case (vectors('push')) {
     is $writer->times_closed, $case->{closed},           "closed as often: $case->{where}";
     is $status,               $case->{status},           "the same status: $case->{where}" if $case->{status};
     is_deeply [@$headers[0 .. 5]], $case->{headers}, "the same headers: $case->{where}" if $case->{headers};
-    is_deeply [@$headers[6 .. 7]], ['X-Accel-Buffering', 'no'], "and one more: $case->{where}";
+    is_deeply [@$headers[6 .. 7]], ['X-Accel-Buffering', 'no'],
+        "X-Accel-Buffering comes after the headers of the original: $case->{where}";
     $cases++;
 }
-cmp_ok $cases, '>', 500, 'all cases were there';
+cmp_ok $cases, '>', 500, 'all recorded cases were checked';
 
 done_testing;

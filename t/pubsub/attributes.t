@@ -1,4 +1,4 @@
-# Plack::App::EventSource::PubSub as a Plack::Component: its attributes, and what they cannot be.
+# Plack::App::EventSource::PubSub as a Plack::Component: its attributes, and the values that it refuses.
 
 use strict;
 use warnings;
@@ -12,21 +12,22 @@ use Test::More;
 
 my $hub = Testing::RecordingHub->new;
 
-subtest 'it is a component' => sub {
+subtest 'Plack::App::EventSource::PubSub is a Plack::Component' => sub {
     isa_ok 'Plack::App::EventSource::PubSub', 'Plack::Component';
     my $component = Plack::App::EventSource::PubSub->new({hub => $hub});
     my $app       = $component->to_app;
-    is answer($app, GET => '/news')->content, 'follows news', 'a hash reference of attributes';
-    is answer($app, POST => '/news', content => 'x')->code, 403, 'without authorize nobody publishes';
+    is answer($app, GET => '/news')->content, 'follows news', 'new accepts a hash reference of attributes';
+    is answer($app, POST => '/news', content => 'x')->code, 403, 'a POST without authorize is a 403';
     $component->authorize(sub { $_[1] eq 'publish' });
-    is answer($app, POST => '/news', content => 'x')->code, 200, 'authorize may be given later';
-    is answer($app, GET => '/news')->code, 403, 'and counts at once';
+    is answer($app, POST => '/news', content => 'x')->code, 200,
+        'a POST is published when authorize has been set later';
+    is answer($app, GET => '/news')->code, 403, 'a GET is a 403 when authorize has been set later';
     $component->nodes(['other']);
-    is answer($app, POST => '/news', content => 'x')->code, 404,   'so do nodes';
-    is $component->max_body,                                undef, 'attributes can be read';
+    is answer($app, POST => '/news', content => 'x')->code, 404,   'a POST is a 404 when nodes has been set later';
+    is $component->max_body,                                undef, 'an attribute that was not set is undef';
 };
 
-subtest 'a subclass' => sub {
+subtest 'a subclass of Plack::App::EventSource::PubSub' => sub {
     {
 
         package My::PubSub;
@@ -43,10 +44,10 @@ subtest 'a subclass' => sub {
             'psgi.streaming' => 1,
         }
     );
-    is $team, 'red', 'wraps call, with an attribute of its own';
+    is $team, 'red', 'call of a subclass may change the environment by an attribute of its own';
 };
 
-subtest 'what its streams are told' => sub {
+subtest 'the settings of the streams' => sub {
     my %settings = (
         headers     => ['X-Own' => 1],
         keepalive   => 5,
@@ -61,16 +62,16 @@ subtest 'what its streams are told' => sub {
     delete $hub->{apps};
     my $app = Plack::App::EventSource::PubSub->new(hub => $hub, %settings, prefix => 'x/')->to_app;
     answer($app, GET => "/$_") for qw(a b);
-    is scalar @{$hub->{apps}}, 1, 'one application of the hub serves all of them';
+    is scalar @{$hub->{apps}}, 1, 'all nodes share one application of the hub';
     my %told = %{$hub->{apps}[0]};
-    is ref delete $told{channels}, 'CODE', 'it asks for the channel';
-    is_deeply \%told, \%settings, 'and has all settings';
+    is ref delete $told{channels}, 'CODE', 'the application has a callback for the channel';
+    is_deeply \%told, \%settings, 'the application has all settings';
     delete $hub->{apps};
     Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
-    is_deeply [keys %{$hub->{apps}[0]}], ['channels'], 'what is not set is left to the hub';
+    is_deeply [keys %{$hub->{apps}[0]}], ['channels'], 'the application has no settings that were not set';
 };
 
-subtest 'attributes that cannot be' => sub {
+subtest 'to_app refuses wrong attributes' => sub {
     for my $case (
         [hub       => undef,            'hub must be an EventSource::Hub'],
         [hub       => 'EventSource',    'hub must be an EventSource::Hub'],
@@ -81,7 +82,10 @@ subtest 'attributes that cannot be' => sub {
         [authorize => [],               'authorize must be a code reference'],
         [nodes     => 'news',           'nodes must be a reference to an array, a hash or code'],
         [nodes     => \'news',          'nodes must be a reference to an array, a hash or code'],
-        (map { [max_body => $_, 'max_body must be a whole number of bytes from 1'] } 0, -1, '1.5', '1k', '', "1\n", []),
+        (
+            map { [max_body => $_, 'max_body must be a whole number of bytes from 1 to 999999999999999'] } 0,
+            -1, '1.5', '1k', '', "1\n", []
+        ),
         (
             map { [http_host => $_, 'http_host must be the name of a host, or several'] } '',
             'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
@@ -100,18 +104,23 @@ subtest 'attributes that cannot be' => sub {
             {}
         ),
         (map { [prefix => $_, 'prefix must be a string of less than 1024 bytes'] } [], 'x' x 1024, 'ö' x 512),
-        [authorise => sub { 1 }, 'there is no attribute authorise'],
+        [
+            authorise => sub { 1 },
+            "unknown attribute 'authorise' (known: authorize, headers, http_host, hub, keepalive, linger, max_body, "
+                . 'max_streams, native, nodes, origins, preamble, prefix, retry, start, timeout)'
+        ],
     ) {
         my ($name, $value, $why) = @$case;
         my $component = Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
         ok !eval { $component->to_app; 1 },
-            "$name cannot be " . (ref $value || (defined $value ? "'$value'" : 'undef'));
-        is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n", q(croaks at the caller's line);
+            "$name => " . (ref $value || (defined $value ? "'$value'" : 'undef')) . ' throws';
+        is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n",
+            "the error of $name names the reason and the caller's line";
     }
 };
 
-subtest 'what the streams cannot be told' => sub {
+subtest 'to_app refuses wrong settings of the streams' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     for my $case (
         [keepalive => 'x', 'EventSource::Stream: keepalive must be a number of seconds'],
@@ -121,12 +130,12 @@ subtest 'what the streams cannot be told' => sub {
         my ($name, $value, $why) = @$case;
         my $component = Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new, $name => $value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 }, "$name cannot be $value";
-        is $@, "$why at $file line $line.\n", q(croaks at the caller's line);
+        ok !eval { $component->to_app; 1 }, "$name => $value throws";
+        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the caller's line";
     }
 };
 
-subtest 'attributes that can be' => sub {
+subtest 'to_app accepts attributes' => sub {
     for my $case (
         [max_body  => 1],
         [http_host => 'localhost'],
@@ -140,7 +149,7 @@ subtest 'attributes that can be' => sub {
     ) {
         my ($name, $value) = @$case;
         ok eval { Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value)->to_app; 1 },
-            "$name: " . (ref $value ? "@$value" : $value)
+            "$name => " . (ref $value ? "@$value" : $value) . " is accepted"
             or diag $@;
     }
 };

@@ -1,4 +1,5 @@
-# A page of another origin follows a node in a real browser, with its cookie, and publishes to it; of any other, it does not.
+# In a real browser: a page of a listed origin subscribes to a node, with its cookie, and publishes; other pages do
+# neither.
 
 use strict;
 use warnings;
@@ -11,13 +12,14 @@ use Test::More;
 Testing::Browser->require_or_skip_all;
 Testing::Server->require_or_skip_all('Twiggy');
 
-# The page comes from one server, the nodes from another: two ports are two origins. By another name the page's is a third.
+# The page comes from one server, the nodes from another: two ports are two origins. The page's
+# server by another name is a third.
 my $pages   = Testing::Server->start('Twiggy', 't/pubsub/pubsub.psgi');
 my $server  = Testing::Server->start('Twiggy', 't/pubsub/pubsub.psgi', env => {PUBSUB_ORIGIN => $pages->url('')});
 my $browser = Testing::Browser->start;
 
 # Opens a stream in the page.
-sub follow {
+sub subscribe {
     my ($node, $with_credentials) = @_;
     my $url = $server->url("/eventsource/$node");
     $browser->evaluate(<<"JS");
@@ -31,7 +33,7 @@ JS
     return;
 }
 
-# Posts from the page; the status that it sees, or that it sees none.
+# Posts from the page. Returns the status and text that the page sees, or none.
 sub post {
     my ($node, $type, $body) = @_;
     my $url = $server->url("/eventsource/$node");
@@ -41,30 +43,32 @@ sub post {
 JS
 }
 
-subtest 'a listed origin' => sub {
+subtest 'a page of a listed origin' => sub {
     $browser->open($pages->url('/'));
     $browser->evaluate('document.cookie = "key=open sesame"; 1');
-    follow('secrets', 'true');
-    $browser->wait_for('state === "open"', 'opens a stream that needs its cookie');
-    like post('secrets', 'application/json', '{"data":"json"}'), qr/\A200 \{"id":"/, 'publishes, after asking first';
-    like post('secrets', 'text/plain',       'text'),            qr/\A200 \{"id":"/, 'publishes, without asking';
+    subscribe('secrets', 'true');
+    $browser->wait_for('state === "open"', 'the page opens a stream that needs its cookie');
+    like post('secrets', 'application/json', '{"data":"json"}'), qr/\A200 \{"id":"/,
+        'the page publishes JSON, after a preflight request';
+    like post('secrets', 'text/plain', 'text'), qr/\A200 \{"id":"/,
+        'the page publishes text, without a preflight request';
     is post('secrets', 'application/json', '{"musing":1}'), "400 There is no field 'musing'",
-        'reads what it is answered';
-    $browser->wait_for('heard.length === 2', 'and hears both');
-    is_deeply $browser->evaluate('heard'), ['json', 'text'], 'as they were';
+        'the page reads the reason of a refusal';
+    $browser->wait_for('heard.length === 2', 'the page receives both events');
+    is_deeply $browser->evaluate('heard'), ['json', 'text'], 'the events of the page have their data';
     $browser->evaluate('source.close()');
 
-    follow('secrets', 'false');
+    subscribe('secrets', 'false');
     $browser->wait_for('state === "error" && source.readyState === 2',
         'without its cookie the stream is refused, for good');
 };
 
-subtest 'any other origin' => sub {
+subtest 'a page of an origin that is not listed' => sub {
     $browser->open($pages->url('/') =~ s/127\.0\.0\.1/localhost/r);
-    follow('news', 'false');
-    $browser->wait_for('state === "error" && source.readyState === 2', 'gets no stream');
-    is post('news', 'text/plain', 'evil'), 'none', 'reads nothing';
-    is_deeply $browser->evaluate('heard'), [], 'and hears nothing';
+    subscribe('news', 'false');
+    $browser->wait_for('state === "error" && source.readyState === 2', 'the page has no stream');
+    is post('news', 'text/plain', 'evil'), 'none', 'the page cannot read the response to its POST';
+    is_deeply $browser->evaluate('heard'), [], 'the page receives no event';
 };
 
 done_testing;

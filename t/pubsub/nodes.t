@@ -1,4 +1,4 @@
-# Which node, and whose, a URL names.
+# The node that a URL names, declared nodes, hosts, methods.
 
 use strict;
 use warnings;
@@ -15,49 +15,49 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 
 sub pubsub { return Plack::App::EventSource::PubSub->new(hub => Testing::RecordingHub->new, @_)->to_app }
 
-# What the stream of a path follows, in bytes; or the status of the refusal.
+# The channel of the stream of a path, in bytes; or the status of the refusal.
 sub follows {
     my ($app, $path, %option) = @_;
     my $response = answer($app, GET => $path, %option);
     return $response->code != 200 ? $response->code : $response->content =~ s/\Afollows //r;
 }
 
-subtest 'the name of a node is what stands in the path' => sub {
+subtest 'the path gives the name of the node' => sub {
     my $app = pubsub();
     for my $case (
-        ['/news',                     'news',                            'as it is'],
+        ['/news',                     'news',                            'the name is the path'],
         ['/princely_musings',         'princely_musings',                'with an underscore'],
         ['/urn:xmpp:microblog:0',     'urn:xmpp:microblog:0',            'with colons'],
         ['/a/b',                      'a/b',                             'with a slash in it'],
         ['/a%2Fb',                    'a/b',                             'with a slash that is percent-encoded'],
         ['/a/',                       'a/',                              'with a slash at its end'],
         ['//a',                       '/a',                              'with a slash at its beginning'],
-        ['/../x',                     '../x',                            'with what is a path elsewhere'],
+        ['/../x',                     '../x',                            'dots are literal'],
         ['/%252F',                    '%2F',                             'decoded once, not twice'],
         ['/news%20today',             'news today',                      'with a blank'],
-        ['/a+b',                      'a+b',                             'a plus is a plus'],
-        ['/*',                        '*',                               'a star is a star'],
-        ['/news/**',                  'news/**',                         'two are two'],
+        ['/a+b',                      'a+b',                             'a plus is literal'],
+        ['/*',                        '*',                               'a star is literal'],
+        ['/news/**',                  'news/**',                         'two stars are literal'],
         ['/0',                        '0',                               'a name that is false'],
         ['/gr%C3%B6%C3%9Fe%E2%98%BA', "gr\xC3\xB6\xC3\x9Fe\xE2\x98\xBA", 'in UTF-8'],
-        ['/news?node=other',          'news',                            'whatever the query is'],
+        ['/news?node=other',          'news',                            'the query does not count'],
     ) {
         my ($path, $node, $what) = @$case;
         is follows($app, $path), $node, "$path: $what";
     }
 };
 
-subtest 'the application is told the name in characters' => sub {
+subtest 'callbacks receive the name in characters' => sub {
     my @asked;
     my $ask = sub { push @asked, "$_[1] $_[2]"; 1 };
     follows(pubsub(authorize => $ask), '/gr%C3%B6%C3%9Fe%E2%98%BA');
-    is_deeply \@asked, ['subscribe größe☺'], 'by authorize';
+    is_deeply \@asked, ['subscribe größe☺'], 'authorize receives the name in characters';
     @asked = ();
     follows(pubsub(nodes => sub { push @asked, $_[0]; 1 }), '/gr%C3%B6%C3%9Fe%E2%98%BA');
-    is_deeply \@asked, ['größe☺'], 'by nodes';
+    is_deeply \@asked, ['größe☺'], 'nodes receives the name in characters';
 };
 
-subtest 'names that cannot be' => sub {
+subtest 'names that are refused' => sub {
     my $app = pubsub();
     for my $case (
         ['/',                  404, 'an empty name'],
@@ -79,22 +79,22 @@ subtest 'names that cannot be' => sub {
         my ($path, $status, $what) = @$case;
         is follows($app, $path), $status, "$what: $status";
     }
-    is follows($app, '/' . 'x' x 1024), 'x' x 1024, '1,024 bytes are a name';
-    is follows($app, '', env => {PATH_INFO => ''}), 404, 'the path ends where the application is mounted';
+    is follows($app, '/' . 'x' x 1024), 'x' x 1024, 'a name of 1,024 bytes is accepted';
+    is follows($app, '', env => {PATH_INFO => ''}), 404, 'an empty path is a 404';
 };
 
-subtest 'a prefix stands before each name' => sub {
+subtest 'prefix comes before each name' => sub {
     my $app = pubsub(prefix => 'pubsub/');
-    is follows($app,                  '/news'),          'pubsub/news',          'of a channel';
-    is follows($app,                  '/' . 'x' x 1017), 'pubsub/' . 'x' x 1017, 'which may be 1,024 bytes long';
-    is follows($app,                  '/' . 'x' x 1018), 414,                    'and no longer';
-    is follows(pubsub(prefix => 'ö'), '/' . 'x' x 1023), 414,                    'bytes are counted, not characters';
+    is follows($app, '/news'),          'pubsub/news',          'the channel of a node begins with the prefix';
+    is follows($app, '/' . 'x' x 1017), 'pubsub/' . 'x' x 1017, 'a channel of 1,024 bytes with its prefix is accepted';
+    is follows($app, '/' . 'x' x 1018), 414,                    'a channel of 1,025 bytes with its prefix is a 414';
+    is follows(pubsub(prefix => 'ö'), '/' . 'x' x 1023), 414,   'the length of prefix and name counts bytes';
     my @asked;
     follows(pubsub(prefix => 'pubsub/', authorize => sub { push @asked, $_[2]; 1 }, nodes => ['news']), '/news');
-    is_deeply \@asked, ['news'], 'and nobody is asked for it';
+    is_deeply \@asked, ['news'], 'authorize and nodes receive the name without the prefix';
 };
 
-subtest 'where nodes are declared, there are no others' => sub {
+subtest 'a node that is not declared is a 404' => sub {
     for my $case (
         ['an array' => ['news', 'größe', '*']],
         ['a hash'   => {news => 0, 'größe' => undef, '*' => 1}],
@@ -103,34 +103,35 @@ subtest 'where nodes are declared, there are no others' => sub {
         my ($what, $nodes) = @$case;
         my $asked = 0;
         my $app   = pubsub(nodes => $nodes, authorize => sub { $asked++; 1 });
-        is follows($app, '/news'),            'news',                "$what: a declared node";
-        is follows($app, '/gr%C3%B6%C3%9Fe'), "gr\xC3\xB6\xC3\x9Fe", 'one with a letter that is not ASCII';
-        is follows($app, '/*'),               '*',                   'a star is declared as itself';
+        is follows($app, '/news'), 'news', "$what: a declared node has a stream";
+        is follows($app, '/gr%C3%B6%C3%9Fe'), "gr\xC3\xB6\xC3\x9Fe",
+            "$what: a declared node with letters beyond ASCII has a stream";
+        is follows($app, '/*'), '*', "$what: a declared star has a stream";
         $asked = 0;
-        is follows($app, '/new'),                                404, 'one that is not';
-        is follows($app, '/NEWS'),                               404, 'nor in upper case';
-        is answer($app, HEAD => '/other')->code,                 404, 'nor for HEAD';
-        is answer($app, POST => '/other', content => 'x')->code, 404, 'nor for POST';
-        is $asked,                                               0,   'and authorize is not asked';
+        is follows($app, '/new'),                                404, "$what: an undeclared node is a 404";
+        is follows($app, '/NEWS'),                               404, "$what: a declared name in upper case is a 404";
+        is answer($app, HEAD => '/other')->code,                 404, "$what: HEAD of an undeclared node is a 404";
+        is answer($app, POST => '/other', content => 'x')->code, 404, "$what: POST to an undeclared node is a 404";
+        is $asked, 0, "$what: authorize is not called for undeclared nodes";
     }
-    is follows(pubsub(nodes => []), '/news'), 404, 'none are declared';
+    is follows(pubsub(nodes => []), '/news'), 404, 'an empty array of nodes declares none';
     my %nodes;
     my $app = pubsub(nodes => \%nodes);
-    is follows($app, '/news'), 404, 'not declared yet';
+    is follows($app, '/news'), 404, 'a name that is not in the hash is a 404';
     $nodes{news} = 1;
-    is follows($app, '/news'), 'news', 'declared later';
+    is follows($app, '/news'), 'news', 'a name that is added to the hash later has a stream';
 };
 
-subtest 'code that says which nodes there are' => sub {
+subtest 'a callback of nodes that dies' => sub {
     my $env;
     my $app = pubsub(nodes => sub { $env = $_[1]; die "no database\n" });
     open my $errors, '>', \my $said or die $!;
-    is follows($app, '/news', env => {'psgi.errors' => $errors}), 500,             'dies: 500';
-    is $said,             "Plack::App::EventSource::PubSub: nodes: no database\n", 'psgi.errors is told';
-    is $env->{PATH_INFO}, '/news',                                                 'it is given the environment too';
+    is follows($app, '/news', env => {'psgi.errors' => $errors}), 500, 'the response is 500 if the callback dies';
+    is $said, "Plack::App::EventSource::PubSub: nodes: no database\n", 'psgi.errors has the exception of the callback';
+    is $env->{PATH_INFO}, '/news',                                     'the callback receives the environment';
 };
 
-subtest 'a host of its own' => sub {
+subtest 'http_host restricts the hosts' => sub {
     for my $case (
         ['events.example',      'events.example',      200],
         ['events.example',      'events.example:5000', 200],
@@ -154,10 +155,10 @@ subtest 'a host of its own' => sub {
     my $app = pubsub(http_host => 'events.example', authorize => sub { 1 });
     is answer($app, $_ => '/news')->code, 404, "$_ on another host" for qw(GET HEAD POST OPTIONS PUT);
     is answer($app, GET => '/news', env => {HTTP_HOST => undef, SERVER_NAME => 'events.example'})->code, 200,
-        'without a Host the name of the server counts';
+        'the name of the server counts without a Host';
 };
 
-subtest 'mounted' => sub {
+subtest 'applications that are mounted by path and by host' => sub {
     my $builder = builder {
         mount '/eventsource'                  => pubsub();
         mount 'http://events.example/'        => pubsub(prefix => 'host/');
@@ -168,32 +169,33 @@ subtest 'mounted' => sub {
     $inner->map('/eventsource' => pubsub());
     my $outer = Plack::App::URLMap->new;
     $outer->map('/in' => $inner->to_app);
-    is follows($builder,       '/eventsource/news'),    'news',      'under a path by Plack::Builder';
-    is follows($builder,       '/eventsource/a/b'),     'a/b',       'with a slash in the name';
-    is follows($builder,       '/eventsource'),         404,         'without a name';
-    is follows($builder,       '/eventsource/'),        404,         'with an empty one';
-    is follows($builder,       '/eventsourcenews'),     'elsewhere', 'beside it';
-    is follows($outer->to_app, '/in/eventsource/news'), 'news',      'in a Plack::App::URLMap in another';
+    is follows($builder, '/eventsource/news'), 'news',          'a node under a path of Plack::Builder';
+    is follows($builder, '/eventsource/a/b'),  'a/b',           'a node with a slash in its name under a path';
+    is follows($builder, '/eventsource'),      404,             'the path of the application itself is a 404';
+    is follows($builder, '/eventsource/'),     404,             'an empty name under a path is a 404';
+    is follows($builder, '/eventsourcenews'),  'elsewhere',     'a path that only begins like that of the application';
+    is follows($outer->to_app, '/in/eventsource/news'), 'news', 'a node in nested Plack::App::URLMaps';
     my @host = (env => {HTTP_HOST => 'events.example'});
-    is follows($builder, '/news',        @host), 'host/news',   'by host';
-    is follows($builder, '/inside/news', @host), 'inside/news', 'by host and path';
+    is follows($builder, '/news', @host), 'host/news', 'a node of an application that is mounted by host';
+    is follows($builder, '/inside/news', @host), 'inside/news',
+        'a node of an application that is mounted by host and path';
 };
 
-subtest 'methods' => sub {
+subtest 'allowed and refused methods' => sub {
     my $app = pubsub(authorize => sub { 1 });
     for my $method (qw(PUT DELETE PATCH TRACE CONNECT get)) {
         my $response = answer($app, $method => '/news');
         is $response->code,            405,                        "$method: 405";
-        is $response->header('Allow'), 'GET, HEAD, OPTIONS, POST', 'and what is allowed';
+        is $response->header('Allow'), 'GET, HEAD, OPTIONS, POST', "$method: the response has the allowed methods";
     }
     my $head = answer($app, HEAD => '/news');
-    is $head->code,                        200,                 'HEAD tells that a stream may be had';
-    is $head->content_type,                'text/event-stream', 'of what type';
-    is $head->content,                     '',                  'and does not stream';
-    is answer($app, HEAD => '/')->content, '',                  'a refusal of a HEAD has no body either';
+    is $head->code,                        200,                 'HEAD of a stream is a 200';
+    is $head->content_type,                'text/event-stream', 'HEAD has the type of a stream';
+    is $head->content,                     '',                  'HEAD has no body';
+    is answer($app, HEAD => '/')->content, '',                  'a refused HEAD has no body';
     my $options = answer($app, OPTIONS => '/news');
     is $options->code,            204,                        'OPTIONS: 204';
-    is $options->header('Allow'), 'GET, HEAD, OPTIONS, POST', 'and what is allowed';
+    is $options->header('Allow'), 'GET, HEAD, OPTIONS, POST', 'OPTIONS has the allowed methods';
 };
 
 subtest 'a server that does not stream' => sub {
@@ -201,9 +203,11 @@ subtest 'a server that does not stream' => sub {
     my $app      = pubsub(authorize => sub { 1 });
     my %env      = ('psgi.streaming' => !!0, 'psgi.errors' => $errors);
     my $response = answer($app, GET => '/news', env => \%env);
-    is $response->code, 501, 'a GET is answered with 501';
-    is $said, "Plack::App::EventSource::PubSub: GET: this server does not stream (psgi.streaming)\n", 'and it is said';
-    is answer($app, POST => '/news', content => 'x', env => \%env)->code, 200, 'a POST publishes all the same';
+    is $response->code, 501, 'a GET without psgi.streaming is a 501';
+    is $said, "Plack::App::EventSource::PubSub: GET: this server does not stream (psgi.streaming)\n",
+        'psgi.errors has the reason of the 501';
+    is answer($app, POST => '/news', content => 'x', env => \%env)->code, 200,
+        'a POST without psgi.streaming is published';
 };
 
 done_testing;

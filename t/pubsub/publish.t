@@ -1,10 +1,11 @@
-# What a POST publishes, and what it is answered.
+# POST: the event that is published, and the response.
 
 use strict;
 use warnings;
 use utf8;
 
 use lib 't/lib';
+use EventSource::Error;
 use EventSource::Hub;
 use JSON::MaybeXS qw(decode_json);
 use Plack::App::EventSource::PubSub;
@@ -27,36 +28,36 @@ sub post {
     return answer($option{app} || $app, POST => '/news', %option, headers => \@headers, content => $content);
 }
 
-# What a POST has published, if anything; else its status and the reason.
+# The event that a POST has published; without one, the status and the reason.
 sub published {
     my $response = post(@_);
     my @events   = map { $_->[1] } $hub->published;
     return @events ? $events[0] : $response->code . ' ' . $response->content =~ s/\n\z//r;
 }
 
-subtest 'what a client sends causes no warnings' => sub {
+subtest 'noncharacters of a client cause no warnings' => sub {
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     for my $text ('{"data":"\uFFFF"}', '{"json":"\uFDD0"}', "{\"data\":\"\xEF\xBF\xBF\"}") {
-        is ref published('application/json', $text), 'HASH', 'characters that are for nobody are taken';
+        is ref published('application/json', $text), 'HASH', 'an event with a noncharacter is published';
     }
-    is_deeply \@warnings, [], 'and said nothing of';
+    is_deeply \@warnings, [], 'there are no warnings';
 };
 
-subtest 'the answer' => sub {
+subtest 'the response to a POST' => sub {
     my $response = post('text/plain', 'hello');
-    is $response->code,         200,                'says that it was taken';
-    is $response->content_type, 'application/json', 'JSON';
-    is_deeply decode_json($response->content), {id => 'epoch-1'}, 'with the id of the event';
-    is $response->header('Cache-Control'),  'no-store',                'which is for nobody else';
-    is $response->header('Content-Length'), length $response->content, 'and is as long as it says';
-    is_deeply [$hub->published], [['news', {data => 'hello'}]], 'it was published to the node';
+    is $response->code,         200,                'the status of a published POST is 200';
+    is $response->content_type, 'application/json', 'the response is JSON';
+    is_deeply decode_json($response->content), {id => 'epoch-1'}, 'the response has the id of the event';
+    is $response->header('Cache-Control'),  'no-store',                'the response must not be stored';
+    is $response->header('Content-Length'), length $response->content, 'the response has its length';
+    is_deeply [$hub->published], [['news', {data => 'hello'}]], 'the event is published to the node';
     $response = post('application/json', '{"id":"größe☺","data":"x"}' =~ s/größe☺/gr\xC3\xB6\xC3\x9Fe\xE2\x98\xBA/r);
-    is_deeply decode_json($response->content), {id => 'größe☺'}, 'an id that the client gave comes back';
+    is_deeply decode_json($response->content), {id => 'größe☺'}, 'the response has the id of the client';
     $hub->published;
 };
 
-subtest 'any other type: the body is the data' => sub {
+subtest 'a body of any other type is the data' => sub {
     for my $type (
         undef,                        '',
         'text/plain',                 'text/plain; charset=utf-8',
@@ -68,14 +69,14 @@ subtest 'any other type: the body is the data' => sub {
         is_deeply published($type, "<a>\r\ngr\xC3\xB6\xC3\x9Fe</a>\n"), {data => "<a>\r\ngröße</a>\n"},
             'of type ' . ($type // 'none');
     }
-    is_deeply published('text/plain', ''),           {data => ''},           'it may be empty';
-    is_deeply published('text/plain', "a\0b"),       {data => "a\0b"},       'it may have NUL in it';
-    is_deeply published('text/plain', 'a=b&c=%41+'), {data => 'a=b&c=%41+'}, 'it is not a form';
+    is_deeply published('text/plain', ''),           {data => ''},           'an empty body is empty data';
+    is_deeply published('text/plain', "a\0b"),       {data => "a\0b"},       'a body with NUL is data';
+    is_deeply published('text/plain', 'a=b&c=%41+'), {data => 'a=b&c=%41+'}, 'a body like a form is data';
     is published('text/plain', $_->[1]), '400 The body is not UTF-8', "400: $_->[0]"
         for ['Latin 1', "gr\xF6\xDFe"], ['a surrogate', "\xED\xA0\x80"], ['cut', "a\xE2\x98"];
 };
 
-subtest 'what is not read' => sub {
+subtest 'kinds of bodies that are refused' => sub {
     is published('multipart/form-data; boundary=x', "--x--\r\n"), '415 A body of several parts is not read',
         'several parts';
     is published('text/plain; charset=iso-8859-1', 'x'), '415 A body in another encoding than UTF-8 is not read',
@@ -83,7 +84,8 @@ subtest 'what is not read' => sub {
     is published('text/plain', 'x', headers => ['Content-Encoding' => 'gzip']),
         '415 A body that is compressed is not read',
         'compressed';
-    is_deeply published('text/plain', 'x', headers => ['Content-Encoding' => 'identity']), {data => 'x'}, 'identity is';
+    is_deeply published('text/plain', 'x', headers => ['Content-Encoding' => 'identity']), {data => 'x'},
+        'the encoding identity is accepted';
 };
 
 subtest 'a form' => sub {
@@ -127,7 +129,7 @@ subtest 'a form' => sub {
         is_deeply published($form, $body), $event, "$what: $body";
     }
     like published($form, ''), qr/\A400 /, 'an empty one: 400';
-    is_deeply published("$form; charset=UTF-8", 'data=x'), {data => ['x']}, 'with a charset';
+    is_deeply published("$form; charset=UTF-8", 'data=x'), {data => ['x']}, 'a form with a charset is accepted';
 };
 
 subtest 'an event in JSON' => sub {
@@ -181,28 +183,32 @@ subtest 'an event in JSON' => sub {
     }
     like published($json, $_->[0]), qr/\A400 \S.*[^.0-9]\z/, "400: $_->[1]"
         for ['{}', 'no field'], ['{"id":null}', 'none that counts'], ['{"data":"x","json":{}}', 'data and json'];
-    is_deeply published('Application/JSON; charset=utf-8', '{"data":"x"}'), {data => 'x'}, 'the type in other letters';
+    is_deeply published('Application/JSON; charset=utf-8', '{"data":"x"}'), {data => 'x'},
+        'the type counts in any case of letters';
 };
 
-subtest 'what is refused says so as text' => sub {
+subtest 'the response to a refused POST' => sub {
     my $response = post('application/json', qq({"<b>\xE2\x98\xBA":1}));
-    is $response->content_type,                     'text/plain', 'plain';
-    is $response->header('X-Content-Type-Options'), 'nosniff',    'and not to be taken for anything else';
-    is $response->content,                          "There is no field '<b>\xE2\x98\xBA'\n", 'in UTF-8';
+    is $response->content_type,                     'text/plain',                            'a refusal is plain text';
+    is $response->header('X-Content-Type-Options'), 'nosniff',                               'a refusal has nosniff';
+    is $response->content,                          "There is no field '<b>\xE2\x98\xBA'\n", 'a refusal is in UTF-8';
 };
 
-subtest 'how long a body may be' => sub {
-    is_deeply published('text/plain', 'x' x 65_536), {data => 'x' x 65_536}, '65,536 bytes are taken';
-    is published('text/plain', 'x' x 65_537), '413 The body is longer than 65536 bytes', 'one more is not';
+subtest 'max_body' => sub {
+    is_deeply published('text/plain', 'x' x 65_536), {data => 'x' x 65_536},
+        'a body of 65,536 bytes is published by default';
+    is published('text/plain', 'x' x 65_537), '413 The body is longer than 65536 bytes',
+        'a body of 65,537 bytes is a 413 by default';
     my $small = pubsub(max_body => 4);
-    is_deeply published('text/plain', "\xC3\xB6\xC3\xB6", app => $small), {data => 'öö'}, 'another bound';
+    is_deeply published('text/plain', "\xC3\xB6\xC3\xB6", app => $small), {data => 'öö'},
+        'a body of max_body bytes is published';
     is published('text/plain', "\xC3\xB6\xC3\xB6x", app => $small), '413 The body is longer than 4 bytes',
-        'is of bytes';
+        'max_body counts bytes';
     is published('application/json', '{"data":"x"}', app => $small), '413 The body is longer than 4 bytes',
-        'for JSON too';
+        'max_body bounds JSON';
 };
 
-# An input that gives a few bytes at a time, and counts those that were asked for.
+# A psgi.input that returns a few bytes at a time, and counts the bytes that were read.
 {
 
     package Dripping;
@@ -212,6 +218,7 @@ subtest 'how long a body may be' => sub {
     sub read {
         my ($self, undef, $wanted, $offset) = @_;
         die "offset\n" if ($offset // 0) != length($_[1] // '');
+        $_[1] = ''     if !defined $_[1];                          # as perl's read does
         return undef   if $self->{text} eq 'broken';
         my $some = substr $self->{text}, 0, $wanted < $self->{drip} ? $wanted : $self->{drip}, '';
         $_[1] .= $some;
@@ -220,33 +227,36 @@ subtest 'how long a body may be' => sub {
     }
 }
 
-subtest 'how a body comes' => sub {
+subtest 'how a body arrives' => sub {
     my $of = sub {
         my ($input, %env) = @_;
         return published('text/plain', undef, env => {CONTENT_LENGTH => undef, 'psgi.input' => $input, %env});
     };
-    is_deeply $of->(Dripping->new('hello', 2), CONTENT_LENGTH => 5), {data => 'hello'}, 'a few bytes at a time';
+    is_deeply $of->(Dripping->new('hello', 2), CONTENT_LENGTH => 5), {data => 'hello'},
+        'a body that arrives in pieces is published';
     is_deeply $of->(Dripping->new('hello more', 3), CONTENT_LENGTH => 5), {data => 'hello'},
-        'no further than its length';
+        'no more than Content-Length is read';
     is $of->(Dripping->new('hel', 2), CONTENT_LENGTH => 5), '400 The body cannot be read',
         'shorter than its length: 400';
     is $of->(Dripping->new('broken', 2), CONTENT_LENGTH => 5), '400 The body cannot be read', 'a read that fails: 400';
 
     my $long = Dripping->new('x' x 1_000_000, 1000);
-    is $of->($long, CONTENT_LENGTH => 1_000_000), '413 The body is longer than 65536 bytes', 'said to be too long';
-    is $long->{given},                            0,                                         'it is not read';
+    is $of->($long, CONTENT_LENGTH => 1_000_000), '413 The body is longer than 65536 bytes',
+        'a Content-Length above max_body is a 413';
+    is $long->{given}, 0, 'a body above max_body is not read';
     is $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked'),
-        '411 The length of the body has to be said', 'chunked, on a server that does not decode it: 411';
+        '411 Content-Length is required', 'chunked, on a server that does not decode it: 411';
     is_deeply $of->(Dripping->new('hello', 2), HTTP_TRANSFER_ENCODING => 'chunked', CONTENT_LENGTH => 5),
-        {data => 'hello'}, 'on one that does';
+        {data => 'hello'}, 'chunked, with the length of a server that decodes it';
     my $none = Dripping->new('hello', 2);
-    is_deeply $of->($none), {data => ''}, 'without a length there is none';
-    is_deeply $of->($none, CONTENT_LENGTH         => ''), {data => ''}, 'nor with an empty one';
-    is_deeply $of->($none, 'psgix.input.buffered' => 1),  {data => ''}, 'nor where there is something else to be read';
-    is $none->{given}, 0, 'and nobody waits for it';
+    is_deeply $of->($none), {data => ''}, 'a request without a length has an empty body';
+    is_deeply $of->($none, CONTENT_LENGTH => ''), {data => ''}, 'a request with an empty length has an empty body';
+    is_deeply $of->($none, 'psgix.input.buffered' => 1), {data => ''},
+        'a request without a length has an empty body though input is buffered';
+    is $none->{given}, 0, 'a body without a length is not read';
 };
 
-subtest 'what the hub refuses' => sub {
+subtest 'an event that the hub refuses is a 400' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     my $real = EventSource::Hub->new;
     for my $case (
@@ -258,20 +268,46 @@ subtest 'what the hub refuses' => sub {
         is $response->code . ' ' . $response->content, "400 $why\n", "$what: 400";
     }
     my $response = post('text/plain', 'x', app => pubsub(hub => $real));
-    is decode_json($response->content)->{id}, $real->epoch . '-1', 'what it takes has the id that it gives';
+    is decode_json($response->content)->{id}, $real->epoch . '-1', 'the response has the id of the hub';
 };
 
-subtest 'a hub that cannot publish' => sub {
+sub error_of {
+    my $code = shift;
+    eval {
+        EventSource::Error->throw(
+            code    => $code,
+            field   => 'id',
+            message => 'EventSource::Hub: id must not be used twice'
+        );
+    };
+    return $@;
+}
+
+subtest 'the code of an EventSource::Error decides between 400 and 500' => sub {
+    open my $errors, '>', \my $said or die $!;
+    for my $case ([invalid => 400, "id must not be used twice\n"],
+        map { [$_ => 500, "Internal server error\n"] } qw(state unsupported unavailable timeout internal)) {
+        my ($code, $status, $text) = @$case;
+        local $hub->{is_broken} = error_of($code);
+        my $response = post('text/plain', 'x', env => {'psgi.errors' => $errors});
+        is $response->code,    $status, "the code $code gives the status $status";
+        is $response->content, $text,   "the response to the code $code has the right text";
+    }
+};
+
+subtest 'an exception of the hub is a 500' => sub {
     open my $errors, '>', \my $said or die $!;
     local $hub->{is_broken} = 1;
     my $response = post('text/plain', 'x', env => {'psgi.errors' => $errors});
-    is $response->code,    500,                                                             'is answered with 500';
-    is $response->content, "Internal server error\n",                                       'and no more than that';
-    is $said,              "Plack::App::EventSource::PubSub: publish: the hub is broken\n", 'psgi.errors is told';
+    is $response->code,    500,                       'the status is 500 for an exception of the hub';
+    is $response->content, "Internal server error\n", 'the response has no details of the exception';
+    is $said, "Plack::App::EventSource::PubSub: publish: the hub is broken\n",
+        'psgi.errors has the exception of the hub';
 
     $hub->{is_broken} = bless [], 'Mute';
-    is post('text/plain', 'x', env => {'psgi.errors' => $errors})->code, 500, 'so it is if it dies of an object';
-    like $said, qr/: publish: a Mute that cannot be made a string\n\z/, 'of which not even a string can be made';
+    is post('text/plain', 'x', env => {'psgi.errors' => $errors})->code, 500,
+        'the status is 500 for an object without a string';
+    like $said, qr/: publish: a Mute that cannot be made a string\n\z/, 'psgi.errors has the class of the object';
 };
 
 {

@@ -1,5 +1,5 @@
-# Nodes under a path, and by host; what publishes to them from Perl, and what tells of their hub; all in one process. And a
-# bare page, for a browser.
+# Nodes under a path and by host, paths that publish to them from Perl and that report the statistics of their hub, and an
+# empty page for a browser, all in one process.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ my $PAGE = '<!doctype html><title>Page</title><link rel="icon" href="data:,">';
 
 my $hub = EventSource::Hub->new(per_process => 1, retry => 100);
 
-# Whoever has the key may do all; who has it in a cookie too.
+# A client with the key, in a header or in a cookie, may do everything.
 sub authorize {
     my ($env, $action, $node) = @_;
     my $has_key = "$env->{HTTP_X_KEY};$env->{HTTP_COOKIE}" =~ /\b(?:key=)?open sesame\b/;

@@ -1,4 +1,4 @@
-# Nodes on real servers: followers, publishers, and what comes to whom.
+# Nodes on real servers: which subscriber receives which events, and which requests are refused.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 my $DEADLINE = 10;
 my @KEY      = ('X-Key' => 'open sesame');
 
-# A client that asks for another host.
+# A client whose requests have another Host.
 {
 
     package HostClient;
@@ -29,15 +29,15 @@ my @KEY      = ('X-Key' => 'open sesame');
     }
 }
 
-# A follower of a path, whose stream has begun.
-sub follower {
+# A subscriber of a path, whose stream has begun.
+sub subscriber {
     my ($server, $path, %option) = @_;
     my $client = ($option{class} || 'Testing::Client')->get($server->port, $path, %option);
     $client->read_until(qr/^id: .+\n\n/m) or diag "$path: no stream: " . ($client->status // 'no response');
     return $client;
 }
 
-# The response to a request that is no stream.
+# The response to a request for anything but a stream.
 sub asked {
     my ($server, $method, $path, $body, @headers) = @_;
     push @headers, 'Content-Length' => length $body if defined $body && !grep { $_ eq 'Transfer-Encoding' } @headers;
@@ -61,7 +61,7 @@ sub publish {
 
 sub stats { return JSON::PP::decode_json(asked($_[0], GET => '/stats')->body) }
 
-# The events of a follower, each as its lines; without the blocks that have no data.
+# The events of a subscriber, each as its lines, without the blocks that have no data.
 sub events {
     return [grep { /^data:/m } split /\n\n/, $_[0]->text];
 }
@@ -84,11 +84,11 @@ sub on_server {
     return;
 }
 
-sub followers_get_what_is_published {
+sub subscribers_receive_the_events_of_their_node {
     my $server = shift;
-    my @news   = map { follower($server, '/eventsource/news') } 1, 2;
-    my $other  = follower($server, '/eventsource/weather');
-    is $other->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'a stream of events';
+    my @news   = map { subscriber($server, '/eventsource/news') } 1, 2;
+    my $other  = subscriber($server, '/eventsource/weather');
+    is $other->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'the type of a stream is text/event-stream';
 
     my @ids = publish($server, '/eventsource/news', "two\nlines");
     push @ids,
@@ -99,24 +99,26 @@ sub followers_get_what_is_published {
     my $rain = publish($server, '/eventsource/weather', 'rain');
 
     my @expected = ("data: two\ndata: lines", "event: tick\ndata: [1]", "data: f \xC3\xB6", 'data: perl');
-    for my $follower (@news) {
-        ok $follower->read_until(qr/data: perl\n(?:.+\n)*\n/), 'a follower gets the last event';
-        my @events = @{events($follower)};
-        is_deeply [map { s/^id: .*\n|\nid: .*//mr } @events], \@expected, 'and all before it, each once, and no other';
-        is_deeply [map { /^id: (.*)$/m } @events],            \@ids,      'with the ids that the publishers were told';
+    for my $subscriber (@news) {
+        ok $subscriber->read_until(qr/data: perl\n(?:.+\n)*\n/), 'a subscriber receives the last event';
+        my @events = @{events($subscriber)};
+        is_deeply [map { s/^id: .*\n|\nid: .*//mr } @events], \@expected,
+            'a subscriber receives every event of its node once, and no other';
+        is_deeply [map { /^id: (.*)$/m } @events], \@ids, 'the events have the ids of the responses';
     }
-    ok $other->read_until(qr/data: rain\n(?:.+\n)*\n/), 'the follower of another node';
-    like $other->text, qr/^id: \Q$rain\E$/m, 'gets its own';
-    is scalar @{events($other)}, 1, 'and nothing else';
+    ok $other->read_until(qr/data: rain\n(?:.+\n)*\n/), 'a subscriber of another node receives its event';
+    like $other->text, qr/^id: \Q$rain\E$/m, 'the event of the other node has its id';
+    is scalar @{events($other)}, 1, 'the subscriber of the other node receives one event';
     $_->leave for @news, $other;
     return $ids[1];
 }
 
-sub a_follower_that_comes_back_gets_what_it_missed {
+sub a_subscriber_that_reconnects_receives_what_it_missed {
     my ($server, $id) = @_;
-    my $back = follower($server, '/eventsource/news', headers => ['Last-Event-ID' => $id]);
-    ok $back->read_until(qr/data: perl\n(?:.+\n)*\n/), 'who comes back gets what it missed';
-    is scalar @{events($back)}, 2, 'and only that';
+    my $back = subscriber($server, '/eventsource/news', headers => ['Last-Event-ID' => $id]);
+    ok $back->read_until(qr/data: perl\n(?:.+\n)*\n/),
+        'a subscriber that reconnects receives the events that it missed';
+    is scalar @{events($back)}, 2, 'a subscriber that reconnects receives no other event';
     $back->leave;
     return;
 }
@@ -129,19 +131,19 @@ sub names_are_literal {
         ['/eventsource/a/b',             '/eventsource/a%2Fb',           'a slash'],
         ['/eventsource/%252F',           '/eventsource/%252F',           'a percent sign'],
     ) {
-        my ($followed, $published, $what) = @$case;
-        my $follower = follower($server, $followed);
+        my ($subscribed, $published, $what) = @$case;
+        my $subscriber = subscriber($server, $subscribed);
         publish($server, '/eventsource/all', 'for nobody') if $what eq 'a star';
         publish($server, '/eventsource//',   'for nobody') if $what eq 'a percent sign';
         publish($server, $published,         'for this node');
-        ok $follower->read_until(qr/for this node\n(?:.+\n)*\n/), "$what: the node's event comes";
-        is scalar @{events($follower)}, 1, 'and no other';
-        $follower->leave;
+        ok $subscriber->read_until(qr/for this node\n(?:.+\n)*\n/), "$what: the node's event comes";
+        is scalar @{events($subscriber)}, 1, "$what: no event of another node arrives";
+        $subscriber->leave;
     }
     return;
 }
 
-sub nobody_gets_in {
+sub requests_are_refused {
     my $server = shift;
     is asked($server, GET => '/eventsource/secrets')->status,           403, 'GET without the key: 403';
     is asked($server, HEAD => '/eventsource/secrets')->status,          403, 'HEAD: 403';
@@ -161,36 +163,36 @@ sub nobody_gets_in {
         'a page of its own: 200';
     is asked($server, GET => '/elsewhere/news')->status, 404, 'another host: 404';
 
-    my $secrets = follower($server, '/eventsource/secrets', headers => \@KEY);
+    my $secrets = subscriber($server, '/eventsource/secrets', headers => \@KEY);
     publish($server, '/eventsource/secrets', 'psst');
-    ok $secrets->read_until(qr/data: psst/), 'who has the key gets in';
+    ok $secrets->read_until(qr/data: psst/), 'an authorized client receives an event';
     $secrets->leave;
     return;
 }
 
 sub chunked_bodies {
     my ($server, $name) = @_;
-    my $follower = follower($server, '/eventsource/chunked');
-    my $client   = asked(
+    my $subscriber = subscriber($server, '/eventsource/chunked');
+    my $client     = asked(
         $server,
         POST => '/eventsource/chunked',
         "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
     );
-    if ($name =~ /\AStar/) {    # the others do not know it
+    if ($name =~ /\AStar/) {    # the others do not decode it
         is $client->status, 200, 'a chunked body is published';
-        ok $follower->read_until(qr/data: abcde/), 'whole';
+        ok $subscriber->read_until(qr/data: abcde/), 'a chunked body is published whole';
         my $chunk = sprintf "%x\r\n%s\r\n", 40_000, 'x' x 40_000;
         is asked(
             $server,
             POST => '/eventsource/chunked',
             "$chunk${chunk}0\r\n\r\n", @KEY, 'Transfer-Encoding' => 'chunked'
             )->status,
-            413, 'one that is too long is not';
+            413, 'a chunked body above max_body is a 413';
     }
     else {
         is $client->status, 411, "$name cannot read a chunked body, and says so: 411";
     }
-    $follower->leave;
+    $subscriber->leave;
     return;
 }
 
@@ -198,21 +200,21 @@ sub by_host {
     my $server = shift;
     for my $case (['events.example', '/news'], ['Nodes.Example:8080', '/elsewhere/news']) {
         my ($host, $path) = @$case;
-        my $follower = follower($server, $path, class => 'HostClient', host => $host);
+        my $subscriber = subscriber($server, $path, class => 'HostClient', host => $host);
         publish($server, '/eventsource/news', "to $host");
-        ok $follower->read_until(qr/data: to \Q$host\E/), "a node by host: $host$path";
-        $follower->leave;
+        ok $subscriber->read_until(qr/data: to \Q$host\E/), "a node by host: $host$path";
+        $subscriber->leave;
     }
     return;
 }
 
-sub a_node_that_nobody_follows_costs_nothing {
+sub a_node_without_subscribers_costs_nothing {
     my $server = shift;
-    ok wait_until($DEADLINE, sub { !stats($server)->{streams} }), 'no stream is left when all have left';
+    ok wait_until($DEADLINE, sub { !stats($server)->{streams} }), 'no stream is left when all clients have left';
     my $stats = stats($server);
-    is $stats->{news}, 0, 'nobody follows the node';
+    is $stats->{news}, 0, 'the node has no subscriber';
     publish($server, '/eventsource/nobody', 'x');
-    is stats($server)->{delivered}, $stats->{delivered}, 'what is published to nobody is not delivered';
+    is stats($server)->{delivered}, $stats->{delivered}, 'an event without subscribers is not delivered';
     return;
 }
 
@@ -220,13 +222,13 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     on_server(
         $name => sub {
             my ($server) = @_;
-            my $id = followers_get_what_is_published(@_);
-            a_follower_that_comes_back_gets_what_it_missed($server, $id);
+            my $id = subscribers_receive_the_events_of_their_node(@_);
+            a_subscriber_that_reconnects_receives_what_it_missed($server, $id);
             names_are_literal(@_);
-            nobody_gets_in(@_);
+            requests_are_refused(@_);
             chunked_bodies(@_);
             by_host(@_);
-            a_node_that_nobody_follows_costs_nothing(@_);
+            a_node_without_subscribers_costs_nothing(@_);
         }
     );
 }
