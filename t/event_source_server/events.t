@@ -145,4 +145,39 @@ subtest "new croaks at the caller's line for an invalid option" => sub {
     }
 };
 
+{
+
+    package Endless;
+    sub new  { return bless {}, shift }
+    sub next { return 1 }
+}
+
+subtest 'each error has a code and the field at fault' => sub {
+    my $es = EventSource::Server->new;
+    for my $case (
+        [invalid => 'colour',             sub { EventSource::Server->new(colour             => 'red') }],
+        [invalid => 'keepalive_interval', sub { EventSource::Server->new(keepalive_interval => 0) }],
+        [invalid => 'headers',            sub { EventSource::Server->new(headers            => 'x') }],
+        [invalid => 'supply',             sub { EventSource::Server->new(supply             => 'lines') }],
+        [invalid => 'channel', sub { EventSource::Server->new(hub => EventSource::Hub->new) }],
+        [invalid => 'history', sub { EventSource::Server->new(hub => $es->hub, channel => 'c', history => {}) }],
+        [invalid => 'type',    sub { $es->emit({type => 'a', event => 'b'}) }],
+        [invalid => undef,     sub { $es->emit(undef) }],
+        [
+            invalid => 'done',
+            sub {
+                $es->out_supply->tap(sub { }, done => 1);
+            }
+        ],
+        [unsupported => 'supply', sub { EventSource::Server->new(supply => Endless->new)->call({}) }],
+    ) {
+        my ($code, $field, $call) = @$case;
+        ok !eval { $call->(); 1 }, 'the call dies' or next;
+        my $error = $@;
+        is ref $error,    'EventSource::Error', "it dies of an EventSource::Error: $error" or next;
+        is $error->code,  $code,                'the code';
+        is $error->field, $field,               'the field';
+    }
+};
+
 done_testing;

@@ -538,4 +538,37 @@ subtest "invalid arguments croak at the caller's line" => sub {
     }
 };
 
+subtest 'each error has a code and the field at fault' => sub {
+    my @writers;
+    my $es = plain(sub { push @writers, $_[0] });
+    for my $case (
+        [
+            invalid => 'option',
+            sub {
+                Test::EventSource->new(app => sub { }, option => 1);
+            }
+        ],
+        [invalid => 'timeout', sub { $es->get('/', timeout => 0) }],
+        [invalid => 'path',    sub { $es->get('x') }],
+        [invalid => 'url',     sub { Test::EventSource->new(url => 'ftp://x/') }],
+        [invalid => 'name',    sub { $es->get('/')->like_event({name => 'x'}) }],
+        [
+            unsupported => 'server',
+            sub {
+                Test::EventSource->new(app => sub { }, server => 'No::Such');
+            }
+        ],
+        [state       => undef, sub { $es->stop }],
+        [timeout     => undef, sub { $es->get('/')->content(0.05) }],
+        [unavailable => undef, sub { Test::EventSource->new(url => 'http://127.0.0.1:1/')->get('/') }],
+    ) {
+        my ($code, $field, $call) = @$case;
+        ok !eval { $call->(); 1 }, 'the call dies' or next;
+        my $error = $@;
+        is ref $error,    'EventSource::Error', "it dies of an EventSource::Error: $error" or next;
+        is $error->code,  $code,                'the code';
+        is $error->field, $field,               'the field';
+    }
+};
+
 done_testing;
