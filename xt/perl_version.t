@@ -1,4 +1,4 @@
-# What users run is Perl 5.14: no syntax of a later one.
+# The code for users runs on Perl 5.14: it has no syntax of a later version.
 
 use strict;
 use warnings;
@@ -10,9 +10,9 @@ use Testing::Tree qw(distribution_files slurp);
 
 needs_module('Perl::MinimumVersion');
 
-my $LEAST = version->parse('v5.14.0');
+my $OLDEST = version->parse('v5.14.0');
 
-# What Perl::MinimumVersion does not know and no `use feature` announces.
+# Newer syntax that Perl::MinimumVersion does not detect.
 my @NEWER = (
     ['a postfix dereference (5.20)',     qr/->\s*(?:[\@%&\$*][*]|\$\#[*]|[\@%]\s*[\[{])/],
     ['a slice with its keys (5.20)',     qr/(?:^|[^\w\s)\]}\$\@%&])\s*%\$?\w+\s*[\[{]/m],
@@ -27,11 +27,11 @@ sub code_of {
 
 for my $file (grep { m{^perl/.*\.pm$|^Makefile\.PL$|^script/build-library$} } distribution_files()) {
     my $needed = Perl::MinimumVersion->new($file)->minimum_version;
-    cmp_ok $needed, '<=', $LEAST, "$file runs on $LEAST";
+    cmp_ok $needed, '<=', $OLDEST, "$file runs on $OLDEST";
     my $code = code_of($file);
-    is_deeply [map { $_->[0] } grep { $code =~ $_->[1] } @NEWER], [], 'and none of its code is newer';
+    is_deeply [map { $_->[0] } grep { $code =~ $_->[1] } @NEWER], [], "$file has no syntax of a later perl";
 }
 
-like slurp('Makefile.PL'), qr/MIN_PERL_VERSION\s*=>\s*'5\.014'/, 'Makefile.PL asks for it';
+like slurp('Makefile.PL'), qr/MIN_PERL_VERSION\s*=>\s*'5\.014'/, 'Makefile.PL requires Perl 5.14';
 
 done_testing;

@@ -1,4 +1,4 @@
-# Every module has documentation, its POD is right, and every public sub stands in it.
+# Every module has valid POD with a name, a synopsis or description, and an entry for each public sub.
 
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use Testing::Tree qw(distribution_files);
 
 needs_module($_) for qw(Test::Pod Test::Pod::Coverage);
 
-# Perl's own hooks, and those of Plack::Component, which documents them.
+# Hooks of perl, and those that Plack::Component documents.
 my %HOOKS = (also_private => [qr/\A(?:CLONE|CLONE_SKIP|call|prepare_app)\z/]);
 
 sub has_section {
@@ -23,8 +23,9 @@ for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
     my $module = $file =~ s{^perl/|\.pm$}{}gr =~ s{/}{::}gr;
     subtest $module => sub {
         Test::Pod::pod_file_ok($file);
-        ok has_section($file, 'NAME'),                                          'has a name';
-        ok has_section($file, 'SYNOPSIS') || has_section($file, 'DESCRIPTION'), 'and a synopsis, or a description';
+        ok has_section($file, 'NAME'), 'the POD has a NAME';
+        ok has_section($file, 'SYNOPSIS') || has_section($file, 'DESCRIPTION'),
+            'the POD has a SYNOPSIS or a DESCRIPTION';
         Test::Pod::Coverage::pod_coverage_ok($module, \%HOOKS);
     };
 }

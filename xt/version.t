@@ -1,4 +1,4 @@
-# One version for all: every module's, Cargo.toml's and that of the newest entry in Changes.
+# The modules, Cargo.toml and the newest entry in Changes have the same version.
 
 use strict;
 use warnings;
@@ -9,18 +9,18 @@ use Test::More;
 use Testing::Tree qw(distribution_files slurp);
 
 my $version = MM->parse_version('perl/EventSource/XS.pm');
-like $version, qr/\A\d+\.\d{3}\z/, 'EventSource::XS has a version of three decimals, which order themselves';
+like $version, qr/\A\d+\.\d{3}\z/, 'EventSource::XS has a version with three decimals';
 
 for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
-    is(MM->parse_version($file), $version, "$file has it too");
+    is(MM->parse_version($file), $version, "$file has the version of EventSource::XS");
 }
 
 my ($crate) = slurp('Cargo.toml') =~ /^version = "([^"]+)"/m;
-is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has it, and a third part of its own';
+is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has the version, with a third part of its own';
 
 SKIP: {
-    skip 'there is no Changes', 1 if !-e 'Changes';
-    like slurp('Changes'), qr/^(?:#+ *|v?)?\[?\Q$version\E\b/m, 'Changes has an entry for it';
+    skip 'the tarball has no Changes', 1 if !-e 'Changes';
+    like slurp('Changes'), qr/^(?:#+ *|v?)?\[?\Q$version\E\b/m, 'Changes has an entry for the version';
 }
 
 done_testing;

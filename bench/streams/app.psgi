@@ -1,16 +1,15 @@
-# The application of the benchmark of streams (bench/streams/run). It holds every stream that is open, and pushes to all of
-# them when it is told to.
+# The application of bench/streams/run. It holds every open stream, and pushes to all of them on request.
 #
 #   GET  /events                                  a stream; it is held until it ends
-#   POST /push?rounds=R&interval=S&bytes=B        pushes R events to every stream, S seconds apart or flat out with 0,
-#                                                 each with B bytes of data; answers when it has pushed
-#                                                 (with BENCH_HUB: publishes them, once for all streams)
+#   POST /push?rounds=R&interval=S&bytes=B        pushes R events to every stream, S seconds apart or flat out if S is 0,
+#                                                 each with B bytes of data; answers when all are pushed
+#                                                 (with BENCH_HUB: publishes each once for all streams)
 #   GET  /plain                                   an ordinary request
-#   GET  /stats                                   what this process holds and has used
+#   GET  /stats                                   the streams, CPU time and memory of this process
 #
-# An event's id is a number that grows by one from round to round; its data begins with two times in nanoseconds of
-# CLOCK_MONOTONIC, when the round was due and when this push began. BENCH_NATIVE is the attribute native of
-# Plack::App::EventSource, where it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub.
+# An event's id is a number that grows by one with each round. Its data begins with two times in nanoseconds of
+# CLOCK_MONOTONIC: when the round was due, and when this push began. BENCH_NATIVE is the attribute native of
+# Plack::App::EventSource if it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub.
 
 use strict;
 use warnings;
@@ -35,17 +34,17 @@ my $last_id = 0;
 sub hold {
     my $conn = shift;
     $held{refaddr $conn} = $conn;
-    $conn->on_close(\&forget);
+    $conn->on_close(\&release);
     return;
 }
 
-sub forget { return delete $held{refaddr $_[0]} }
+sub release { return delete $held{refaddr $_[0]} }
 
 sub now_ns { return clock_gettime(CLOCK_MONOTONIC) * 1e9 | 0 }
 
-sub cpu { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }    # of all threads
+sub cpu { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID) }    # all threads
 
-# One event to every stream. The loop is what is measured: what need not be in it is before it.
+# Pushes one event to every stream. The loop is what is measured, so everything else is computed before it.
 sub push_round {
     my $job  = shift;
     my $id   = ++$last_id;
@@ -91,8 +90,8 @@ sub answer_of {
     );
 }
 
-# On a server with an event loop each round has a turn of the loop, or nothing would be sent before the last. A timer may
-# be early, for the loop's time is that of the turn's beginning.
+# On a server with an event loop each round has a turn of the loop. Otherwise nothing would be sent before the last round. A
+# timer may fire early, since the loop's time is that of the beginning of its turn.
 sub in_turns {
     my ($job, $after, $respond) = @_;
     my ($timer, $turn);
@@ -120,7 +119,7 @@ sub push_all {
     return answer_of(\%job);
 }
 
-# Bytes of this process in memory, its own and shared ones.
+# Returns the resident memory of this process in bytes, shared memory included.
 sub resident_bytes {
     open my $from, '<', '/proc/self/smaps_rollup' or return;
     my ($kilobytes) = join('', readline $from) =~ /^Rss:\s+([0-9]+) kB/m;
@@ -128,7 +127,7 @@ sub resident_bytes {
 }
 
 sub stats {
-    EventSource::XS->dispatch;    # the ends of streams that wait to be told
+    EventSource::XS->dispatch;    # runs on_close of the streams that have ended
     my %stats = (pid => $$, held => scalar keys %held, cpu => cpu(), resident_bytes => resident_bytes());
     $stats{native} = grep { $_->can('is_native') && $_->is_native } values %held;
     $stats{held}   = $stats{native} = $hub->stats->{streams} if $hub;

@@ -1,10 +1,10 @@
-# The demonstration: what one window publishes all windows receive, and one that was away is sent what it has missed. Started
-# by script/demo, or with any PSGI server that holds it in one process, for that is where a hub lives:
+# The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
+# missed. script/demo starts it. Any PSGI server can run it, with one process, since a hub lives in one process:
 #
 #   plackup examples/live/app.psgi
 #   plackup -s Starman --workers 1 --max-requests 1000000 examples/live/app.psgi
 #
-# Figures come while the program `crowd` beside this file runs, which knows the secret LIVE_SECRET too.
+# The figures are published by the program `crowd` in this folder, which has to know the same LIVE_SECRET.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ use Time::HiRes qw(time);
 my $PUBLIC = File::Spec->catdir(dirname(__FILE__), 'public');
 my $SECRET = $ENV{LIVE_SECRET};
 
-# A channel has its name for the type of its events, and a new window begins with what there is.
+# The type of an event is its channel's name. A new window begins with the whole history.
 my $hub = EventSource::Hub->new(
     history      => {events => 120},
     retry        => [1000, 2000],
@@ -30,10 +30,10 @@ my $hub = EventSource::Hub->new(
     start        => 'oldest',
 );
 
-# Anybody may follow; this is all that most applications need.
+# The crowd's streams. Most applications need no more than this.
 my $events = $hub->to_app(channels => sub { return qw(notes figures) });
 
-# A window follows the same, and its connection is remembered, so that it can be ended.
+# The windows' streams have the same channels. Their connections are kept, so that a window can have its own dropped.
 my %windows;
 my $window = Plack::App::EventSource->new(
     retry      => [1000, 2000],
@@ -49,7 +49,7 @@ my $window = Plack::App::EventSource->new(
             }
         );
 
-        # What is published until now it is sent again; what follows is new.
+        # Events that were published until now are replayed; later ones are new.
         $connection->push({event => 'here', data => encode_json({published => $hub->stats->{published}, pid => $$})});
         $hub->serve(
             $connection,
@@ -59,14 +59,14 @@ my $window = Plack::App::EventSource->new(
     },
 );
 
-my %number;    # of the last event of each channel
+my %number;    # the number of each channel's last event
 
 sub publish {
     my ($channel, $data) = @_;
     return $hub->publish($channel, {json => {%$data, number => ++$number{$channel}, time => time}});
 }
 
-# What a page may ask for: something is done with the JSON that it sends, and it is told what came of that.
+# An application that passes the JSON of a POST to an action and answers with what the action returns.
 sub posted {
     my $action = shift;
     return sub {
@@ -74,14 +74,14 @@ sub posted {
         return refusal(405, 'POST only', Allow => 'POST') if $request->method ne 'POST';
         return refusal(403, 'Only from the page itself') if is_foreign($request);
         my $sent = eval { decode_json($request->raw_body) };
-        return refusal(400, 'This is no JSON') if ref $sent ne 'HASH';
-        my $answer = $action->($sent, $request) or return refusal(403, 'Not for everybody');
+        return refusal(400, 'Not a JSON object') if ref $sent ne 'HASH';
+        my $answer = $action->($sent, $request) or return refusal(403, 'Forbidden');
         my $bytes  = encode_json($answer);
         return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $bytes], [$bytes]];
     };
 }
 
-# Browsers say which page a request comes from, and only ours may ask for something to be done.
+# Browsers send the origin of the page that makes a request. Pages of other sites are refused.
 sub is_foreign {
     my $request = shift;
     my ($origin, $host) = map { scalar $request->header($_) } qw(Origin Host);
@@ -93,14 +93,14 @@ sub refusal {
     return [$status, ['Content-Type' => 'text/plain', @headers], ["$why\n"]];
 }
 
-# Somebody writes a note.
+# Publishes a note.
 sub note {
     my $sent = shift;
     my ($from, $text) = map { substr $sent->{$_} // '', 0, 200 } qw(from text);
     return {id => publish('notes', {from => $from, text => $text})};
 }
 
-# A window asks to be dropped: it is told when to come back, and its stream ends.
+# Ends the stream of a window, after telling it when to reconnect.
 sub drop {
     my $sent       = shift;
     my $connection = delete $windows{$sent->{name} // ''} or return {dropped => 0};
@@ -110,7 +110,7 @@ sub drop {
     return {dropped => 1};
 }
 
-# The crowd comes by with what it has seen, and all are told that, and how the hub fares.
+# Publishes the statistics of the crowd and of the hub. Only the crowd knows the secret.
 sub figures {
     my ($crowd, $request) = @_;
     my $secret = $request->header('X-Secret') // '';

@@ -2,35 +2,40 @@ package EventSource::Server;
 use strict;
 use warnings;
 
-# One supply of events, any number of clients: a channel of a hub, something that is read into it, and a PSGI application
-# that sends it out.
+# A PSGI application that sends the events of one supply to any number of clients. The supply is read into a channel of a
+# hub; each client's stream is subscribed to that channel.
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Error;
 use EventSource::Hub;
 use EventSource::Hub::App;
+use EventSource::Loop;
+use EventSource::Report;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
-use EventSource::Loop;
 use EventSource::Server::Source;
 use EventSource::Server::Supply;
+use EventSource::Settings;
 use EventSource::Stream::Relay;
 use Scalar::Util qw(blessed weaken);
 
 use overload '&{}' => sub { $_[0]->to_app }, fallback => 1;
 
-# What is wrong is wrong where this was called.
+# An error is reported at the application's line, not at a line of these modules.
 our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource Plack::Component);
 
-my @OF_HUB     = qw(gap_event history total_history on_slow per_process);
-my @OF_STREAMS = qw(linger max_streams native preamble retry timeout);
-my %KNOWN = map { ($_ => 1) } @OF_HUB, @OF_STREAMS, qw(channel headers hub keepalive keepalive_interval start supply);
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
-# As a Raku program writes it, and as its documentation does.
-my %ALSO = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
+my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
+my @STREAM_OPTIONS = qw(linger max_streams native preamble retry timeout);
+my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
 
-my $CHANNEL = 'events';    # of a hub that nobody else knows
+# The names of the Raku module's code and of its documentation.
+my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
+
+# The channel's name in a server's own hub.
+my $CHANNEL = 'events';
 
 sub new {
     my ($class, @options) = @_;
@@ -49,12 +54,16 @@ sub new {
 sub call {
     my ($self, $env) = @_;
     return [204, [], []] if $self->{is_stopped};
-    my $trouble = $self->_cannot_read($env);
-    croak "EventSource::Server: $trouble" if defined $trouble;
+    my $obstacle = $self->_supply_obstacle($env);
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'supply',
+        message => "EventSource::Server: $obstacle"
+    ) if defined $obstacle;
     my $response = $self->{app}->call($env);
     return $response if ref $response ne 'CODE';
     return sub {
-        my $kept = $self;    # until the stream has begun, which keeps it from then on
+        my $kept = $self;    # The server must live until the stream has begun and holds it.
         $response->(@_);
         return;
     };
@@ -65,7 +74,7 @@ sub emit {
     return $self->_publish(EventSource::Server::Event->fields_of(@event));
 }
 
-# As the original's, and what keeps nginx from holding events back.
+# The headers of the Raku module, and one that stops nginx from buffering events.
 sub headers {
     my $self  = shift;
     my @given = @{$self->{option}{headers} || []};
@@ -100,7 +109,7 @@ sub to_app {
     return sub { $self->call(@_) };
 }
 
-# An object that nobody has any more can emit nothing; its clients are not to wait for that.
+# Nothing can be emitted to an object that is freed, so its clients should not wait.
 sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || $self->{process} != $$;
@@ -109,53 +118,51 @@ sub DESTROY {
     return;
 }
 
-# Private methods
+# Methods for taps
 
-sub _add_tap {
+sub add_tap {
     my ($self, $tap) = @_;
-    return $tap->_end('done') if $self->{is_stopped};
+    return $tap->end('done') if $self->{is_stopped};
     $tap->{number} = ++$self->{made};
     $self->{taps}{$tap->{number}} = $tap;
     my $loop = EventSource::Loop->at_hand(may_choose => 1);
     $self->_keep_taps_alive($loop) if $loop && $self->{option}{keepalive};
-    $self->_start($loop);
+    $self->_start_supply($loop);
     return;
 }
 
-# Why the supply cannot be read under the server that sent this request; undef if it can, or need not be.
-sub _cannot_read {
-    my ($self, $env) = @_;
-    $self->_settle_process;
-    return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Loop->at_hand(may_choose => 1);
-    my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
-    return "$kind as supply is read by an event loop, which this server does not have";
+# A tap that was added after stop has no number.
+sub remove_tap {
+    my ($self, $tap) = @_;
+    delete $self->{taps}{$tap->{number}} if $tap->{number};
+    delete $self->{keepalive}            if !%{$self->{taps}};
+    return;
 }
 
+# Private functions and methods
+
 sub _check {
-    my $option   = shift;
-    my $interval = $option->{keepalive_interval};
-    croak 'EventSource::Server: keepalive_interval must be a number of seconds above 0'
-        if $interval !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ || $interval == 0;
-    croak 'EventSource::Server: headers must be an array of names and values'
+    my $option = shift;
+    $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
+    $SETTINGS->refuse(headers => 'headers must be an array of names and values')
         if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
     EventSource::Hub->check_start($option->{start});
-    EventSource::Hub->check_topics($option->{channel})        if defined $option->{channel};
-    croak "EventSource::Server: a server's channel is a name" if ref $option->{channel};
-    return                                                    if !defined $option->{hub};
-    croak 'EventSource::Server: hub must be an EventSource::Hub'
+    EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
+    $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
+    return                                                                if !defined $option->{hub};
+    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
         if !blessed $option->{hub} || !$option->{hub}->isa('EventSource::Hub');
-    croak 'EventSource::Server: a hub has channels; say which' if !defined $option->{channel};
+    $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $option->{channel};
 
-    for my $name (@OF_HUB) {
-        croak "EventSource::Server: $name is the hub's to know" if defined $option->{$name};
+    for my $name (@HUB_OPTIONS) {
+        $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
     }
     return;
 }
 
 sub _end_streams {
     my ($self, $why) = @_;
-    $self->_settle_process;
+    $self->_detect_fork;
     my @streams = values %{$self->{streams}};
     $self->{streams} = {};
     $_->close($why) for @streams;
@@ -164,15 +171,15 @@ sub _end_streams {
 
 sub _end_taps {
     my ($self, @how) = @_;
-    $_->_end(@how) for $self->_taps;
+    $_->end(@how) for $self->_taps;
     return;
 }
 
-# Takes in one client: it follows, then the supply begins, so that it has the first event; where only this handler can
-# serve it, that comes last.
+# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
+# comes last, because it blocks where only this handler can serve it.
 sub _join {
     my ($self, $conn, $env) = @_;
-    $self->_settle_process;
+    $self->_detect_fork;
     return $conn->close if $self->{is_stopped};
     my $stream = $conn->{stream};
     my $name   = ++$self->{made};
@@ -180,25 +187,27 @@ sub _join {
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
+    $self->_start_supply(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
     EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub->needs_serving($stream) && $stream->is_open;
     return;
 }
 
-# A comment for the taps now and then, as long as there are any. Streams have their own.
+# Sends a comment to the taps at each interval while there are any. Streams have keepalives of their own.
 sub _keep_taps_alive {
     my ($self, $loop) = @_;
     return if $self->{keepalive};
     weaken $self;
     $self->{keepalive} =
-        $loop->every($self->{option}{keepalive_interval}, sub { $_->_give_bytes(":\n\n") for $self->_taps });
+        $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n\n") for $self->_taps });
     return;
 }
 
 sub _own_hub {
     my $self   = shift;
-    my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @OF_HUB;
-    $option{per_process} = 1 if !defined $option{per_process} && $self->{source};    # each process runs it
+    my %option = map { defined $self->{option}{$_} ? ($_ => $self->{option}{$_}) : () } @HUB_OPTIONS;
+
+    # Each process runs the supply, so a hub for each is meant.
+    $option{per_process} = 1 if !defined $option{per_process} && $self->{source};
     return EventSource::Hub->new(%option);
 }
 
@@ -209,20 +218,14 @@ sub _publish {
     if (my @taps = $self->_taps) {
         my $bytes;
         my $encode = sub { $bytes = EventSource::Server::Event->new($fields)->encode if !defined $bytes; $bytes };
-        $_->_give($fields, $encode) for @taps;
+        $_->give($fields, $encode) for @taps;
     }
     return $id;
 }
 
-sub _remove_tap {
-    my ($self, $tap) = @_;
-    delete $self->{taps}{$tap->{number}} if $tap->{number};      # one that came too late has none
-    delete $self->{keepalive}            if !%{$self->{taps}};
-    return;
-}
-
-# A child has the parent's clients and its run of the supply by name only.
-sub _settle_process {
+# A forked child inherits the records of the parent's streams and of its supply's run, but neither of the two. It keeps
+# the taps.
+sub _detect_fork {
     my $self = shift;
     return if $self->{process} == $$;
     $self->{process} = $$;
@@ -231,16 +234,17 @@ sub _settle_process {
     return;
 }
 
-# Begins the supply, unless it has begun in this process. In trouble: tells whom.
-sub _start {
+# Starts the supply, unless it has started in this process. A failure during the start is reported to the request's
+# psgi.errors if an environment is given.
+sub _start_supply {
     my ($self, $loop, $env) = @_;
-    $self->_settle_process;
+    $self->_detect_fork;
     return if !$self->{source} || $self->{run};
-    weaken(my $still = $self);
+    weaken(my $server = $self);
     my $run = $self->{run} = EventSource::Server::Emitter->new(
-        on_event => sub { $still && $still->_publish($_[0]) },
+        on_event => sub { $server && $server->_publish($_[0]) },
         on_done  => sub { },
-        on_quit  => sub { $still && $still->_supply_failed(@_) },
+        on_quit  => sub { $server && $server->_supply_failed(@_) },
     );
     local $self->{errors} = $env && $env->{'psgi.errors'};
     local $@;
@@ -248,13 +252,13 @@ sub _start {
     return;
 }
 
-# The application that streams run on.
+# The application that answers requests with streams.
 sub _streams {
     my $self   = shift;
     my %option = %{$self->{option}};
     weaken $self;
     return EventSource::Server::Streams->new(
-        (map { defined $option{$_} ? ($_ => $option{$_}) : () } @OF_STREAMS),
+        (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
         keepalive  => $option{keepalive} ? $option{keepalive_interval} : 0,
         server     => $self,
         handler_cb => sub { $self ? $self->_join(@_) : $_[0]->close },
@@ -263,36 +267,38 @@ sub _streams {
 
 sub _supply_failed {
     my ($self, $run, $why) = @_;
-    my $text = eval { "$why" };
-    $text = 'of a ' . ref($why) . ' that cannot be made a string' if !defined $text;
-    utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
-    chomp $text;
-    $text = "EventSource::Server: the supply died: $text\n";
-    if   ($self->{errors}) { $self->{errors}->print($text) }
-    else                   { warn $text }
+    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $why);
     delete $self->{run} if $self->{source}->is_repeatable;
     $self->_end_taps(quit => $why);
     $self->_end_streams('error');
     return;
 }
 
-# All taps, in the order in which they were made: a list that holds them, for what one of them is told may close others.
+# Why the supply cannot be read under the server that sent this request; undef if it can, or runs already.
+sub _supply_obstacle {
+    my ($self, $env) = @_;
+    $self->_detect_fork;
+    return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
+    return if $env->{'psgi.nonblocking'} && EventSource::Loop->at_hand(may_choose => 1);
+    my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
+    return "$kind as supply needs an event loop, which this server does not have";
+}
+
+# All taps in the order in which they were made. The list holds them, because the callback of one tap may close others.
 sub _taps {
     my $self = shift;
     my @taps = @{$self->{taps}}{sort { $a <=> $b } keys %{$self->{taps}}};
     return @taps;
 }
 
-# A hash of what was asked for, by the names that are ours.
+# Stores the options under their main names.
 sub _take_options {
     my ($self, @options) = @_;
-    my $options = @options == 1 ? $options[0] : @options % 2 ? undef : {@options};
-    croak 'EventSource::Server: new takes names and values, or a hash of them' if ref $options ne 'HASH';
+    my %given = $SETTINGS->parse('new takes options', @options);
+    $SETTINGS->known(\%given, [@OPTIONS, keys %ALIAS], 'option %s');
     my %option = (keepalive_interval => 60);
-    for my $given (sort keys %$options) {
-        my $name = $ALSO{$given} || $given;
-        croak "EventSource::Server: there is no option '$given'" if !$KNOWN{$name};
-        $option{$name} = $options->{$given}                      if defined $options->{$given};
+    for my $name (grep { defined $given{$_} } sort keys %given) {
+        $option{$ALIAS{$name} || $name} = $given{$name};
     }
     _check(\%option);
     $self->{option}  = \%option;
@@ -300,7 +306,7 @@ sub _take_options {
     return;
 }
 
-# Streams with the headers of their server.
+# An application whose responses have the headers of an EventSource::Server.
 package EventSource::Server::Streams;
 use parent 'Plack::App::EventSource';
 use Plack::Util::Accessor qw(server);
@@ -322,7 +328,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Server - One supply of events, any number of clients
+EventSource::Server - Send the events of one supply to any number of clients
 
 =head1 SYNOPSIS
 
@@ -340,15 +346,17 @@ EventSource::Server - One supply of events, any number of clients
         };
     };
 
-    # whoever wants the bytes
+    # Read the encoded events in this process.
     my $tap = $es->out_supply->tap(sub { my $bytes = shift; print STDERR $bytes });
 
 =head1 DESCRIPTION
 
-The interface of the Raku module C<EventSource::Server> for Perl. An object has events: those that are emitted to it, and
-those of its L</supply>, if it has one, which is begun once, when the first client comes. It is a PSGI application, and
-sends every event to every client that is connected. It stands on an L<EventSource::Hub>: native streams, an id with each
-event, and a client that comes back is sent first what it has missed, or told that this is forgotten.
+The interface of the Raku module C<EventSource::Server> for Perl. An object is a PSGI application that sends every event
+to every connected client. Events come from L</emit> and from the L</supply>, if there is one. The supply starts once,
+with the first client.
+
+Each server publishes to a channel of an L<EventSource::Hub>. So streams are native where possible, each event has an id,
+and a client that reconnects first receives the events that it has missed, or a C<gap> event if they were evicted.
 
 In the page:
 
@@ -357,15 +365,14 @@ In the page:
 
 =head1 ATTRIBUTES
 
-All are for L</new>, and none has to be given.
+Attributes are passed to L</new>. All are optional.
 
 =head2 supply
 
     supply => $code | $object | $iterator | $filehandle
 
-Where events come from. It begins with the first client, or the first L<tap|/out_supply>, in each process by itself, and
-not again for others. What it gives are events as L</emit> takes them, each one value: a string, a hash,
-C<< [$type => $data] >>.
+The source of events. It starts with the first client or the first L<tap|/out_supply>, once in each process. Each event
+is one value of a kind that L</emit> accepts: a string, a hash, or C<< [$type => $data] >>. There is no supply by default.
 
 =over
 
@@ -376,91 +383,102 @@ C<< [$type => $data] >>.
         return AnyEvent->timer(after => 1, interval => 1, cb => sub { $emitter->emit(tick => time) });
     }
 
-Is called with an L<EventSource::Server::Emitter>. It should emit what there is and return soon, having arranged to be
-called back: whoever it keeps waiting is the first client, and with it the worker or the event loop. What it returns, such
+The code is called with an L<EventSource::Server::Emitter>. It should emit what is available, arrange to be called back,
+and return soon: while it runs, the first client waits, and so does the worker or the event loop. Its return value, such
 as a watcher, is held until the supply is done, has failed or is stopped.
 
-Where the server blocks (Starman, Starlet, plackup's own) nothing calls back between requests: there its events are those
-that it emits at once and those that other requests emit by its emitter. What a child emits that it has forked stays in
-that child.
+On a server that blocks (Starman, Starlet, HTTP::Server::PSGI) nothing runs between requests. There the supply's events
+are those that it emits at once, and those that other requests emit through its emitter. Events that a forked child emits
+stay in the child.
 
 =item an object with C<tap>
 
     supply => $other->out_supply
 
-Is tapped as Raku's supplies are: C<< $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $why =
-shift }) >>, and if that returns an object with C<close> it is closed at the end. The L</out_supply> of another server
-hands on events, not bytes.
+The object is tapped in the way of Raku's supplies:
+
+    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $why = shift });
+
+If the returned object has a method C<close>, it is called at the end. The L</out_supply> of another EventSource::Server
+passes events, not bytes.
 
 =item an iterator
 
-An object with a method C<next>, C<getline> or C<get>: its values are events, up to the first that is C<undef>; of a line
-its end is taken off. An event loop has its turn after 64 of them; what waits for a value stops the loop.
+An object with a method C<next>, C<getline> or C<get>. Its values are events; C<undef> ends them. The line ending of a
+value of C<getline> is removed. The event loop gets its turn after 64 values; an iterator that waits for its next value
+blocks the loop.
 
 =item a filehandle
 
-Each line is the data of an event, whether it ends in LF or CRLF, up to the end of the file; a last line without an end is
-one too. Lines are UTF-8, whatever the layers of the handle, and what is not becomes U+FFFD. A line of more than 1 MiB is a
-failure. It is read by its descriptor, so what has been read ahead of a line is not seen. It is not closed.
+Each line, ending in LF or CRLF, is the data of an event. A last line without an ending counts too. Lines are decoded as
+UTF-8, whatever the handle's layers; invalid bytes become U+FFFD. A line of more than 1 MiB is a failure. The handle is
+read by its descriptor: data that Perl has buffered already is not read. The handle is not closed.
 
 =back
 
-Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. Under a server that blocks
-they would hold the worker, so there a request croaks and says so. If such a supply is short and never waits, read it in
-code and emit what it has. Where no loop is loaded at all a tap reads it to its end before C<tap> returns. If a server with
-several processes inherits one handle, each line is read by one of them: open it in code there.
+Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks,
+they would occupy the worker, so a request there croaks. If such a supply is short and never blocks, read it in code and
+emit its values. Where no event loop is loaded, C<tap> reads the supply to its end before it returns. If several processes
+inherit one handle, each line is read by one of them; to avoid that, open it in code.
 
 =head2 channel, hub
 
     hub => $hub, channel => 'news'
 
-An L<EventSource::Hub> of the application's, and the channel of it that streams follow and events are published to;
-C<channel> has to be given with it. What others publish to that channel is sent too, except to taps. By default a server
-has a hub of its own.
+The L<EventSource::Hub> to use and the name of its channel to publish and subscribe to. C<channel> is required with
+C<hub>. Clients, but not taps, also receive what others publish to that channel. By default each server has a hub of its
+own.
 
 =head2 gap_event, history, total_history, on_slow, per_process
 
-As L<EventSource::Hub> has them, for a hub of its own; they croak together with L</hub>. C<per_process> is true by default
-if there is a supply, for each process runs that. Without one, on a server of several processes, what is emitted in one
-reaches the clients of that one, which is warned of once.
+Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. C<per_process> is
+true by default if there is a supply, since each process runs the supply. Without a supply, on a server of several
+processes, an emitted event reaches only the clients of its own process; a warning says so once.
 
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => '*']
 
-More headers, after C<Cache-Control>, C<Content-Type> and C<X-Accel-Buffering: no>; the last is left out if it is given
-here.
+More headers of the response, an array of names and values. They follow C<Cache-Control>, C<Content-Type> and
+C<X-Accel-Buffering: no>; the last is left out if it is given here.
 
 =head2 keepalive, keepalive_interval
 
     keepalive => 1, keepalive_interval => 60
 
-If C<keepalive> is true something is sent that is no event when so many seconds, above 0, fractions allowed, have been
-quiet; 60 by default. On a stream that is its position, to a tap a comment, this one whether or not it was quiet, and only
-where an event loop was loaded before the tap. Off by default, as with the original: but proxies end streams that are quiet,
-and clients that are gone without a word are not noticed. C<keepalive_frequency>, C<keepalive-frequency> and
-C<keepalive-interval> are the same as C<keepalive_interval>.
+If C<keepalive> is true, a quiet stream is sent its position, which is not an event, after C<keepalive_interval> seconds
+(a number above 0, fractions allowed, 60 by default). A tap receives a comment at every interval, quiet or not, provided
+that an event loop was loaded before the tap was made. C<keepalive> is false by default, as in the Raku module. Without
+it, proxies may end quiet streams, and a client that disappears without closing its connection is not noticed.
+
+C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
 =head2 linger, max_streams, native, preamble, retry, timeout
 
-As L<Plack::App::EventSource> has them.
+Settings of the streams, see L<Plack::App::EventSource>.
 
 =head2 start
 
     start => -10
 
-Where a client begins that says nothing of what it has received (L<EventSource::Hub/start>): C<newest>, with what is emitted
-from then on, by default.
+Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<newest> sends it what is
+emitted from then on.
 
 =head1 METHODS
 
 =head2 new
 
     my $es = EventSource::Server->new(%attributes);
+    my $es = EventSource::Server->new(\%attributes);
 
-Takes attributes as names and values, or as a reference to a hash of them. Croaks if one is unknown or has a value that it
-cannot have, and where there is no Linux. When the object is gone it has stopped; its applications
-and its streams keep it, its taps do not.
+Create a server. Croaks if an attribute is unknown or has an invalid value, and on systems other than Linux. The server
+stops when the object is freed. Its PSGI applications and its streams hold the object; its taps do not.
+
+=head2 call
+
+    my $response = $es->call($env);
+
+Answer one request. Croaks if the supply needs an event loop and the PSGI server has none.
 
 =head2 emit
 
@@ -470,78 +488,85 @@ and its streams keep it, its taps do not.
     my $id = $es->emit({type => $type, data => $data, %fields});
     my $id = $es->emit($event);
 
-Sends an event to all who are there, and returns its id, or C<undef> if the server was stopped. C<$data> is a string of
-characters, or an object that is a string; C<$type> may be C<undef>. A hash has the fields of
-L<EventSource::XS/format_event>, and C<type> for C<event>; so has an L<EventSource::Server::Event>. It does not wait for
+Send an event to all clients and taps. Returns the event's id, or C<undef> if the server is stopped. Does not wait for
 clients.
 
-Croaks, at the caller's line, if given anything else, if both C<type> and C<event> are given, or for the reasons of
-L<EventSource::Hub/publish>; then nothing is sent.
+C<$data> is a string of characters, or an object that overloads stringification. C<$type> may be C<undef>. A hash has the
+fields of L<EventSource::XS/format_event>; C<type> is another name of C<event>. C<$event> is an
+L<EventSource::Server::Event>.
+
+Croaks at the caller's line if the argument is of another kind, if both C<type> and C<event> are given, or for the reasons
+of L<EventSource::Hub/publish>. Nothing is sent then.
 
 =head2 headers
 
     my $headers = $es->headers;
 
-The headers of a response, as a reference to an array. A subclass may have others.
+Return the headers of a response, a reference to an array of names and values. A subclass may override this.
 
 =head2 hub
 
-    my $hub = $es->hub;
+    my $stats = $es->hub->stats;
 
-The hub that it stands on: C<< $es->hub->stats >>.
+Return the L<EventSource::Hub>.
 
 =head2 out_supply
 
     my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $why = shift; ... });
     $tap->close;
 
-The events from here on, encoded, without the ids of the hub: an L<EventSource::Server::Supply>, a new one each time. What
-was emitted before is not there, but the first tap begins the supply and has all of it.
+Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without the hub's ids. The
+first tap starts the supply, so it misses none of the supply's events.
 
 =head2 stop
 
     $es->stop;
 
-Ends the supply, the taps, whose C<done> is called, and the streams, when each has been sent what was emitted before. It is
-for good: what is emitted later is dropped, a tap that is made later is done at once, and who connects later is answered
-with 204, which tells a browser not to come back. To begin anew make a new object; on the same L</hub> it has the history of
-this one.
+Stop the server for good. Ends the supply, calls C<done> of the taps, and ends each stream when it has been sent what was
+emitted before. Later, L</emit> drops its events, a new tap is done at once, and a client is answered with status 204,
+which stops a browser from reconnecting. Calling it again does nothing. To continue, create a new server; on the same
+L</hub> it has the history of this one.
 
-In this process: the workers of a preforking server have each to be told. When the process ends, streams are ended without
-this, and their clients told to come back.
+This stops the server in the current process: on a preforking PSGI server, stop it in each worker. When a process ends
+without it, the streams end too, and their clients are told to reconnect.
 
 =head2 supply
 
     my $supply = $es->supply;
 
-What was given as L</supply>.
+Return the attribute L</supply>.
 
 =head2 to_app
 
     my $app = $es->to_app;
 
-The PSGI application. The object itself can be called as one: C<< $es->($env) >>. A request that is not a GET is answered
-with 405.
-
-=head2 call
-
-    my $response = $es->call($env);
-
-One request.
+Return the PSGI application, a code reference. The object itself can be called too: C<< $es->($env) >>. A request with a
+method other than GET is answered with status 405.
 
 =head2 When a supply fails
 
-If code dies, an iterator dies, a filehandle cannot be read, an object says C<quit>, or a supply gives what is no event,
-then the reason is written to C<psgi.errors> while the request runs that began it, and is a warning elsewhere; taps are told
-(C<quit>) and closed, and the streams end. Nothing dies of it. Clients come back, and are sent what they have missed. Code
-and an object with C<tap> begin anew with the next client or tap; an iterator and a filehandle do not, for what they have
-given is gone.
+A supply fails if its code or iterator dies, its filehandle cannot be read, its object calls C<quit>, or it supplies a
+value that is not an event. Then its taps are closed with C<quit>, and all streams end. No exception reaches the
+application: the reason is written to C<psgi.errors> if the supply fails during the request that started it, and is a
+warning otherwise.
 
-A supply that is done ends nothing: events may still be emitted to the server.
+Clients reconnect and receive what they have missed. Code and an object with C<tap> start again with the next client or
+tap. An iterator and a filehandle do not: what they have supplied cannot be read again.
+
+A supply that is done ends no stream: events can still be emitted to the server.
+
+=head1 METHODS FOR TAPS
+
+=head2 add_tap, remove_tap
+
+    $es->add_tap($tap);
+    $es->remove_tap($tap);
+
+Register a tap, or remove it. L<EventSource::Server::Supply> calls these.
 
 =head1 EXAMPLES
 
-Those of the original. Each is an F<app.psgi> for an event loop, for example Twiggy.
+The examples of the Raku module. Each is an F<app.psgi> for a PSGI server with an event loop, such as Twiggy.
 
 =head2 A clock
 
@@ -562,7 +587,7 @@ Those of the original. Each is an F<app.psgi> for an event loop, for example Twi
     );
     $es->to_app;
 
-=head2 A clock that is kept alive
+=head2 A clock with keepalives
 
     use AnyEvent;
     use EventSource::Server;
@@ -593,7 +618,7 @@ Those of the original. Each is an F<app.psgi> for an event loop, for example Twi
 
 =head2 A bridge
 
-From a queue of messages whose client calls back; C<My::Queue> stands for it.
+Forward the messages of a queue. C<My::Queue> stands for a client of the queue that calls back.
 
     use EventSource::Server;
     use My::Queue;
@@ -635,8 +660,8 @@ From a queue of messages whose client calls back; C<My::Queue> stands for it.
         };
     };
 
-Nobody notices here that the client has left. The application of the object itself does, and sends to slow clients only
-what they take.
+This response does not notice that its client has left, and does not limit what is buffered for a slow client. The
+object's own application does both.
 
 =head1 DIFFERENCES
 
@@ -646,57 +671,59 @@ From the Raku module:
 
 =item *
 
-A supply runs once in a process, whoever connects. There an on-demand supply, such as an interval, runs once for each
-client, so that clients see different events and an event that costs something costs it for each.
+A supply runs once in a process. In Raku an on-demand supply, such as an interval, runs once for each client: clients see
+different events, and the cost of an event is paid for each of them.
 
 =item *
 
-Events have ids, a stream begins with its position, and a client that comes back has what it missed. There are no ids there,
-and what is emitted while a client is away is lost to it. To taps of L</out_supply> the hub's ids are not given: whoever
-wants them has streams.
+Events have ids, a stream begins with its position, and a client that reconnects receives what it has missed. In Raku
+there are no ids, and a client loses the events that are emitted while it is disconnected. Taps of L</out_supply> receive
+events without the hub's ids.
 
 =item *
 
-What is sent for C<keepalive> is a position or a comment. There it is a NUL byte and a line end, which is no line of the
-format: a client ignores it as a field without a name that it knows.
+C<keepalive> sends a position or a comment. In Raku it sends a NUL byte and a line ending, which is a field with an
+unknown name; clients ignore it.
 
 =item *
 
-Lines end in LF; there in CRLF. Clients read both.
+Lines end in LF, in Raku in CRLF. Clients accept both.
 
 =item *
 
-Data that ends with a line break has an empty line more, and empty data is an event whose data is empty; a client has what
-was given. There the last line break is lost, and an event without data is not dispatched.
+The client receives the data exactly as it was given: data that ends with a line break is encoded with an empty last line,
+and empty data is an event whose data is empty. In Raku the last line break is lost, and an event without data is not
+dispatched.
 
 =item *
 
-A line break in a type croaks. There it injects fields.
+A line break in a type croaks. In Raku it injects fields.
 
 =item *
 
-After L</stop> a client is answered with 204. There with 200 and nothing, so that browsers come back every few seconds.
-Stopping twice is no error.
+After L</stop> a client is answered with status 204, in Raku with 200 and an empty body, so that browsers reconnect every
+few seconds. Stopping twice is not an error.
 
 =item *
 
-An emitter, a tap with C<close>, C<done> and C<quit>, and hashes stand for what Raku's own types do there; names have
+Instead of Raku's own types there are an emitter, a tap with C<close>, C<done> and C<quit>, and hashes. Names have
 underscores.
 
 =item *
 
-C<X-Accel-Buffering: no> is sent too. Requests other than GET are refused.
+The header C<X-Accel-Buffering: no> is sent too. Requests other than GET are refused.
 
 =item *
 
-A client that leaves is forgotten, and nothing has to be stopped for that. There the stream goes on being written to a closed
-socket.
+A stream whose client has left is released by itself. In Raku the closed socket is written to until the stream is
+stopped.
 
 =back
 
 =head1 SEE ALSO
 
-L<EventSource::Hub>, L<Plack::App::EventSource>, L<EventSource::Server::Emitter>, L<EventSource::Server::Supply>
+L<EventSource::Hub>, L<Plack::App::EventSource>, L<EventSource::Server::Emitter>, L<EventSource::Server::Event>,
+L<EventSource::Server::Supply>
 
 =head1 COPYRIGHT AND LICENSE
 

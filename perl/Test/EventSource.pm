@@ -2,11 +2,12 @@ package Test::EventSource;
 use strict;
 use warnings;
 
-# What a test of an application that streams events begins with: runs the application, and makes requests to it.
+# Runs an application for a test, in process or on a server, and makes requests to it.
 
 our $VERSION = '0.100';
 
-use Carp     qw(croak);
+use EventSource::Error;
+use EventSource::Settings;
 use Exporter qw(import);
 use HTTP::Request;
 use HTTP::Request::Common ();
@@ -21,22 +22,24 @@ use Test::EventSource::Stream;
 
 our @EXPORT_OK = qw(ends_ok like_event no_event);
 
+my $SETTINGS = EventSource::Settings->new('Test::EventSource');
+
 my $TIMEOUT = 5;    # seconds
 
-my %IS_OPTION  = map { ($_ => 1) } qw(app env headers server server_args timeout url workers);
-my %IS_REQUEST = map { ($_ => 1) } qw(content cut_after form headers http json last_event_id timeout);
+my @OPTIONS         = qw(app env headers server server_args timeout url workers);
+my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id timeout);
 
 sub new {
     my ($class, %option) = @_;
-    _check_names('option', \%IS_OPTION, %option);
+    $SETTINGS->known(\%option, \@OPTIONS, 'option %s');
     my $self = bless {headers => $option{headers} || [], timeout => $TIMEOUT}, $class;
-    $self->{timeout} = $option{timeout} if defined $option{timeout};
-    _check_seconds('timeout', $self->{timeout});
+    $self->{timeout} = $SETTINGS->seconds(timeout => $option{timeout}, is_above_zero => 1)
+        if defined $option{timeout};
     $self->{server} = _server(%option);
     return $self;
 }
 
-# Public functions: what can be asked of a stream
+# Public functions: the tests of Test::EventSource::Stream
 
 sub ends_ok    { goto &Test::EventSource::Stream::ends_ok }
 sub like_event { goto &Test::EventSource::Stream::like_event }
@@ -89,9 +92,9 @@ sub stop {
 sub stream {
     my ($self, $method, $path, %option) = @_;
     my $is_whole = delete $option{is_whole};
-    _check_names('option', \%IS_REQUEST, %option);
-    croak 'Test::EventSource: a path must begin with /' if !defined $path || $path !~ m{\A/};
-    _check_seconds($_, $option{$_}) for grep { defined $option{$_} } qw(cut_after timeout);
+    $SETTINGS->known(\%option, \@REQUEST_OPTIONS, 'option %s');
+    $SETTINGS->refuse(path => 'a path must begin with /') if !defined $path || $path !~ m{\A/};
+    $SETTINGS->seconds($_ => $option{$_}, is_above_zero => 1) for qw(cut_after timeout);
     my $request = $self->_request($method, $path, $is_whole, %option);
     return Test::EventSource::Stream->new(
         server          => $self->{server},
@@ -117,7 +120,7 @@ sub wait_for {
 
 # Private functions and methods
 
-# A request as it is sent, with the ID of the last event, in UTF-8, if there is one.
+# Returns the bytes of a request. The last event ID is in UTF-8; an empty one is not sent.
 sub _bytes {
     my ($request, $id) = @_;
     my $copy = $request->clone;
@@ -125,42 +128,32 @@ sub _bytes {
     return $copy->as_string("\r\n");
 }
 
-sub _check_names {
-    my ($what, $known, %given) = @_;
-    for my $name (sort keys %given) { croak "Test::EventSource: unknown $what '$name'" if !$known->{$name} }
-    return;
-}
-
-sub _check_seconds {
-    my ($name, $value) = @_;
-    croak "Test::EventSource: $name must be a number of seconds above 0"
-        if $value !~ /\A(?:[0-9]+[.]?[0-9]*|[.][0-9]+)\z/ || $value == 0;
-    return;
-}
-
 sub _content {
     my %option = @_;
     my @given  = grep { defined $option{$_} } qw(content form json);
-    croak "Test::EventSource: only one of content, form and json can be sent, not @given" if @given > 1;
-    return (JSON::MaybeXS->new(utf8 => 1)->encode($option{json}), 'application/json')     if defined $option{json};
-    return $option{content}                                                               if !defined $option{form};
+    $SETTINGS->refuse($given[1] => "only one of content, form and json can be sent, not @given") if @given > 1;
+    return (JSON::MaybeXS->new(utf8 => 1)->encode($option{json}), 'application/json') if defined $option{json};
+    return $option{content}                                                           if !defined $option{form};
     my $form = HTTP::Request::Common::POST('/', $option{form});
     return ($form->content, $form->header('Content-Type'));
 }
 
 sub _must_be_real {
     my ($self, $method) = @_;
-    croak "Test::EventSource: $method is for a server that was started here"
-        if !$self->{server}->isa('Test::EventSource::Server');
-    return;
+    return if $self->{server}->isa('Test::EventSource::Server');
+    return EventSource::Error->throw(
+        code    => 'state',
+        message => "Test::EventSource: $method is for a server that was started here",
+    );
 }
 
-# The headers of a browser's EventSource, unless others are given; of those with the same name the given ones count.
+# The headers are those of a browser's EventSource. A given header replaces a default one of the same name, and a header
+# of the request one of the object.
 sub _request {
     my ($self, $method, $path, $is_whole, %option) = @_;
     my ($content, $type) = _content(%option);
     my $http = defined $option{http} ? $option{http} : '1.1';
-    croak "Test::EventSource: http must be 1.0 or 1.1" if $http !~ /\A1[.][01]\z/;
+    $SETTINGS->refuse(http => 'http must be 1.0 or 1.1') if $http !~ /\A1[.][01]\z/;
     my $request = HTTP::Request->new($method, $self->{server}->prefix . $path);
     $request->protocol("HTTP/$http");
     my $headers = $request->headers;
@@ -185,15 +178,15 @@ sub _request {
 sub _server {
     my %option = @_;
     my ($app, $url) = @option{qw(app url)};
-    croak 'Test::EventSource: either app or url has to be given' if defined $app == defined $url;
+    $SETTINGS->refuse(app => 'either app or url has to be given') if defined $app == defined $url;
     my @foreign = grep { defined $option{$_} } defined $url ? qw(server workers server_args env) : ();
     push @foreign, grep { defined $option{$_} } !defined $option{server} ? qw(workers server_args) : ();
-    croak "Test::EventSource: $foreign[0] is for a server that is started here" if @foreign;
-    return Test::EventSource::Remote->new(url => $url)                          if defined $url;
+    $SETTINGS->refuse($foreign[0] => "$foreign[0] is for a server that is started here") if @foreign;
+    return Test::EventSource::Remote->new(url => $url)                                   if defined $url;
     if    (blessed $app && $app->can('to_app')) { $app = $app->to_app }
     elsif (ref $app ne 'CODE' && !(blessed $app && overload::Method($app, '&{}'))) {
-        croak 'Test::EventSource: app must be an application or the path of one' if ref $app;
-        croak "Test::EventSource: $app: $!"                                      if !-r $app;
+        $SETTINGS->refuse(app => 'app must be an application or the path of one') if ref $app;
+        $SETTINGS->refuse(app => "$app: $!")                                      if !-r $app;
     }
     return Test::EventSource::Server->new(%option, app => $app) if defined $option{server};
     return Test::EventSource::InProcess->new(
@@ -232,11 +225,11 @@ Test::EventSource - Test an application that streams server-sent events
     $stream->like_event({event => 'welcome', data => qr/^hell/}, 'a reader is welcomed');
 
     $_->push({id => 42, data => '{"price":[1,2]}'}) for @readers;
-    $stream->like_event({id => 42, json => {price => [1, 2]}}, 'and gets the price');
-    $stream->no_event(0.1, 'once');
+    $stream->like_event({id => 42, json => {price => [1, 2]}}, 'a reader receives the price');
+    $stream->no_event(0.1, 'the price is sent once');
 
     $stream->reconnect;
-    $stream->like_event({event => 'welcome'}, 'a reader that comes back is welcomed again');
+    $stream->like_event({event => 'welcome'}, 'a reader that reconnects is welcomed again');
 
     $_->close for @readers;
     $stream->ends_ok;
@@ -244,26 +237,26 @@ Test::EventSource - Test an application that streams server-sent events
 
 =head1 DESCRIPTION
 
-Runs a PSGI application, makes requests to it, and waits for what it streams, never longer than it is told to. It cares for
-any application that answers with C<text/event-stream>, whatever that is made with.
+Run a PSGI application, make requests to it, and wait for the events that it streams, with a timeout. The application can
+be any that answers with C<text/event-stream>, whatever module it uses.
 
-There are three places where the application may run:
+The application runs in one of three places:
 
 =over
 
-=item in the process of the test
+=item in the test's process
 
     my $es = Test::EventSource->new(app => $app);
 
-The test shares its variables with the application: it publishes, and sees what arrives. L</IN PROCESS> says how that
-goes.
+The test and the application share their variables: the test can publish and check what a client receives. See
+L</IN PROCESS>.
 
 =item on a real server
 
     my $es = Test::EventSource->new(app => 'app.psgi', server => 'Starman', workers => 2);
 
-On a free port of 127.0.0.1. The server and whatever it has forked end with the test, even if the test is killed; what
-it prints is shown where a test fails. See L</REAL SERVERS>.
+The server listens on a free port of 127.0.0.1. It ends with the test, with everything that it has forked, even if the test
+is killed. Its output is shown when a test fails. See L</REAL SERVERS>.
 
 =item elsewhere
 
@@ -273,155 +266,158 @@ it prints is shown where a test fails. See L</REAL SERVERS>.
 
 =head1 METHODS
 
-Those that make a request croak at the caller's line if there is no answer in time or none that is HTTP, with what the
-server has printed meanwhile.
+A method that makes a request croaks at the caller's line if there is no answer in time or the answer is not HTTP. The
+message includes what the server has printed since the last report.
 
 =head2 new
 
     my $es = Test::EventSource->new(app => $app, %options);
     my $es = Test::EventSource->new(url => $url, %options);
 
-Takes one of:
+Create an object. Starts the server if there is one. One of these is required:
 
 =over
 
 =item app
 
-The application: a code reference, an object with C<to_app>, or the path of a F<.psgi>.
+The application: a code reference, an object with C<to_app>, or the path of a F<.psgi> file.
 
 =item url
 
-Where it runs already: C<http://HOST:PORT>, and a path that is put before those of requests.
+The address of a running application: C<http://HOST:PORT>, and optionally a path that is put before each request's path.
 
 =back
 
-and as options:
+The options are:
 
 =over
 
 =item server
 
-A server that L<Plack::Loader> knows, such as C<HTTP::Server::PSGI>, C<Starman>, C<Starlet>, C<Twiggy> or C<Feersum>. Without
-it the application runs in the process of the test.
+A server that L<Plack::Loader> can load, such as C<HTTP::Server::PSGI>, C<Starman>, C<Starlet>, C<Twiggy> or C<Feersum>.
+By default the application runs in the test's process.
 
 =item workers
 
-How many processes Starman, Starlet or Feersum is to have; their own default unless given.
+The number of worker processes of Starman, Starlet or Feersum. The default is the server's.
 
 =item server_args
 
-More arguments of C<plackup>: C<< server_args => ['--max-requests', 10] >>.
+More arguments of C<plackup>, an array: C<< server_args => ['--max-requests', 10] >>.
 
 =item env
 
-A reference to a hash: with a C<server>, variables of its environment; in process, more of the PSGI environment, such as
+A hash. With C<server>: variables of the server's environment. In process: more keys of the PSGI environment, such as
 C<< {REMOTE_USER => 'me', 'psgi.nonblocking' => 0} >>.
 
 =item headers
 
-Headers of each request, a reference to an array of names and values; none by default.
+Headers of each request, an array of names and values. None by default.
 
 =item timeout
 
-Seconds that anything is waited for unless it is told otherwise, fractions allowed: 5 by default.
+The default limit of every wait, in seconds: a number above 0, fractions allowed, 5 by default.
 
 =back
 
-Croaks for an unknown option, one that has no meaning there, or a server that is not installed or does not start.
+Croaks if an option is unknown, invalid or does not apply to the place, or if the server is not installed or does not
+start.
 
 =head2 get
 
     my $stream = $es->get('/events', last_event_id => 7);
 
-Asks for a path and returns the answer, whatever it is, as a L<Test::EventSource::Stream>, when its head has come. The
-request is that of a browser: C<Accept: text/event-stream>, C<Cache-Control: no-cache>. Options:
+Make a GET request and return the response, of whatever kind, as a L<Test::EventSource::Stream> when its head has been
+received. The request has the headers of a browser's EventSource: C<Accept: text/event-stream> and
+C<Cache-Control: no-cache>. The options are:
 
 =over
 
 =item headers
 
-Headers of this request, names and values in an array. They take the place of others with their names.
+Headers of this request, an array of names and values. They replace other headers of the same names.
 
 =item last_event_id
 
-What is sent as C<Last-Event-ID>, a string of characters; not sent unless given.
+The value of C<Last-Event-ID>, a string of characters. The header is not sent by default.
 
 =item timeout
 
-Seconds, for the answer and whatever is asked of the stream later, instead of the C<timeout> given to L</new>.
+The limit for the answer and for each later wait of this stream, in seconds. The default is that of L</new>.
 
 =item cut_after
 
-In process only: after how many seconds a handler is interrupted that is not expected to return (L</IN PROCESS>).
+In process only: interrupt the handler after this many seconds, see L</IN PROCESS>. The default is C<timeout>.
 
 =item http
 
-C<1.1>, the default, or C<1.0>.
+The version, C<1.1> (the default) or C<1.0>.
 
 =item content, json, form
 
-What is sent: bytes; a structure, as JSON; or names and values, as a browser sends a form. Only one of them. This is for
-L</post>, L</request> and L</stream>.
+The request's content: bytes, a structure to send as JSON, or names and values to send as a browser sends a form. At most
+one of them. They are meant for L</post>, L</request> and L</stream>.
 
 =back
 
 =head2 has_server
 
-    plan skip_all => 'for Starman' if !Test::EventSource->has_server('Starman');
+    plan skip_all => 'needs Starman' if !Test::EventSource->has_server('Starman');
 
-Whether a server is installed. It is not loaded.
+Return true if a server is installed. Does not load it.
 
 =head2 log
 
     my $text = $es->log;
 
-What the server has printed so far, or in process, what the application has to C<psgi.errors>. Empty for a C<url>.
+Return what the server has printed so far. In process, return what was printed to C<psgi.errors>. Empty for a C<url>.
 
 =head2 pid
 
     my $pid = $es->pid;
 
-The process of the server; that of the test, in process; C<undef> for a C<url> and while the server is stopped.
+Return the server's process id: in process, that of the test; C<undef> for a C<url> and while the server is stopped.
 
 =head2 post
 
     my $response = $es->post('/publish', json => {text => 'hello'});
 
-L</request> with C<POST>.
+Call L</request> with the method C<POST>.
 
 =head2 request
 
     my $response = $es->request('DELETE', '/channel', headers => ['X-Token' => 'x']);
 
-Makes a request that is answered with an end, and returns an L<HTTP::Response>; its content are bytes. Takes the options of
-L</get>, and croaks too if the response has not ended in time.
+Make a request whose response ends, and return an L<HTTP::Response> with the content in bytes. Takes the options of
+L</get>. Also croaks if the response has not ended in time.
 
 =head2 start, stop
 
     $es->stop;
     $es->start;
 
-Ends the server, and starts it again on the same port. It is told to end by C<TERM>, and killed two seconds later with
-all that it has forked. Both return the object, and croak if there is no C<server> of this object's.
+Stop the server, or start it again on the same port. C<stop> sends C<TERM>, and after two seconds kills the server and
+everything that it has forked. Both return the object. Croak if the object has not started a server, and C<start> if the
+server is running.
 
 =head2 stream
 
     my $stream = $es->stream('POST', '/chat', json => {ask => 'why?'});
 
-L</get> with another method.
+Like L</get>, with another method.
 
 =head2 url
 
     my $url = $es->url('/events');
 
-Where the application is, for other clients. In process there is no such place; it says C<http://localhost>.
+Return the address of a path, for other clients. In process there is none; then it begins with C<http://localhost>.
 
 =head2 wait_for
 
-    ok $es->wait_for(sub { $left == 2 }, 10), 'both were told';
+    ok $es->wait_for(sub { $closed == 2 }, 10), 'both streams are closed';
 
-Whether a condition comes true within so many seconds, the C<timeout> unless given. Meanwhile event loops go on and
-callbacks run, as they do whenever a stream is waited for.
+Wait until the condition is true, at most so many seconds (C<timeout> by default). Returns false if it does not become
+true. Event loops and callbacks run meanwhile, as in every wait for a stream.
 
 =head1 FUNCTIONS
 
@@ -431,67 +427,65 @@ callbacks run, as they do whenever a stream is waited for.
 
     like_event($stream, {data => 'x'}, $name);
 
-The methods of L<Test::EventSource::Stream> with these names, for those who like tests to be functions. Exported only if
-asked for.
+The methods of L<Test::EventSource::Stream> with these names, as functions. Exported on request.
 
 =head1 IN PROCESS
 
-Each request runs the application at once, through the code of L<HTTP::Server::PSGI> with a pair of sockets: what a stream
-sends are the bytes that it would send anywhere. Streams of this distribution may be native, and threads, middleware and the
-like do what they do elsewhere.
+Each request calls the application at once, through the code of L<HTTP::Server::PSGI> over a pair of sockets. A stream
+sends the same bytes as on a server. Native streams, threads and middleware work as on a server.
 
-C<psgi.nonblocking> is true, as it is on Twiggy and Feersum: a handler that keeps its connection and returns has an open
-stream. Whenever the test waits, the event loop that is loaded (AnyEvent, EV, Mojo::IOLoop, IO::Async) goes on, and
+C<psgi.nonblocking> is true, as on Twiggy and Feersum: a handler that keeps its connection and returns has an open stream.
+Whenever the test waits, the loaded event loop runs (AnyEvent, EV, Mojo::IOLoop or IO::Async), and
 L<EventSource::XS/dispatch> is called.
 
 =over
 
 =item *
 
-A handler that does not return, because it pushes and sleeps in a loop, stands in the way of the test. It is interrupted by
-an alarm after C<timeout> seconds: its push, sleep or whatever it does dies, with an exception that is an
-L<EventSource::Gone>, as if the client had left. What it has sent can be read, then the stream has ended, and a diagnostic
-says where the handler was. Where that is what is wanted, C<cut_after> gives the time and silences the diagnostic:
+A handler that does not return, such as a loop that pushes and sleeps, blocks the test. An alarm interrupts it after
+C<timeout> seconds: the handler dies, in its push or sleep, of an L<EventSource::Gone>, as if the client had left. The
+test can read what was sent before; then the stream has ended, and a diagnostic says where the handler was. If this is
+intended, C<cut_after> sets the time and suppresses the diagnostic:
 
     my $ticks = $es->get('/ticks', cut_after => 0.5);
     $ticks->like_event($_) for 1 .. 3;
 
-A handler that is meant to go on while the test does needs a real server.
+A handler that has to run while the test does needs a real server.
 
 =item *
 
-The alarm is perl's one alarm. One that the test has set rings in the handler when it is due, and is set again afterwards;
-one that the handler sets takes the place of ours. What blocks in C (a database's client, an event loop without
-events) is interrupted when it is done.
+Perl has one alarm. An alarm of the test's rings in the handler when it is due, and is set again afterwards. An alarm that
+the handler sets replaces the interruption. Code that blocks in C, such as a database client or an event loop without
+events, is interrupted only when it returns.
 
 =item *
 
-An application that dies in its responder is a connection that ends without an answer; on a real server it might be the
-server's end.
+If an application dies in its responder, the connection ends without an answer. On a real server this might end the
+server.
 
 =item *
 
-Nobody reads while a handler runs. What it writes is kept in memory; of what it pushes to a native stream 4 MiB and a
-little may wait (L<Plack::App::EventSource/max_buffered>), then the stream ends as that of a slow client would.
+While a handler runs, nothing is read. What it writes is kept in memory. For a native stream, about 4 MiB are buffered
+(L<Plack::App::EventSource/max_buffered>); after that the stream ends as that of a slow client.
 
 =item *
 
-A native stream sees at once that the test has left; one on the server's writer (C<< native => 0 >>, middleware that filters
-the body) at the next push, and it gets no keepalives.
+A native stream notices at once that the test has left. A stream on the server's writer (C<< native => 0 >>, or middleware
+that filters the body) notices it at its next push, and sends no keepalives.
 
 =back
 
 =head1 REAL SERVERS
 
-An application that is code runs in a fork of the test, with all that the test has loaded and opened by then; one that is
-a file has a perl of its own, with the C<@INC> of the test. Either is run by L<Plack::Runner> with C<-E deployment>: no
+An application that is code runs in a fork of the test, with all that the test has loaded and opened. An application that
+is a file runs in a perl of its own, with the test's C<@INC>. L<Plack::Runner> runs both with C<-E deployment>: no
 middleware is added.
 
-How many streams a server can hold is its own affair: HTTP::Server::PSGI has one process, and a handler that blocks there
-lets no other request through. Take Starman with as many C<workers> as there are streams and one more, or Twiggy or
-Feersum for handlers that return.
+The server limits the number of open streams. HTTP::Server::PSGI has one process; a handler that blocks there blocks all
+other requests. For such handlers use Starman with one worker more than there are streams. For handlers that return use
+Twiggy or Feersum.
 
-Between the test and its server stands a small process that waits for the test to stop the server, or to be gone.
+A small process between the test and its server waits for the test to stop the server or to end.
 
 =head1 SEE ALSO
 

@@ -1,5 +1,5 @@
-# A bare page that keeps all that an EventSource tells it, and the stream that it opens. The stream ends after the cases;
-# to a browser that comes back the server says with which id it came.
+# A page that keeps everything that its EventSource reports, and the stream that it opens. The stream ends after the cases.
+# A client that reconnects is sent the id that it has sent.
 
 use strict;
 use warnings;

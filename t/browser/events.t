@@ -1,4 +1,5 @@
-# What an application pushes is what a real browser's EventSource hears, and it comes back when and as it was told to.
+# A real browser's EventSource receives what an application pushes, and reconnects with the last event ID after the
+# reconnection time.
 
 use strict;
 use warnings;
@@ -26,7 +27,7 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
         Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/browser/events.psgi', workers => 4);
         $browser->open($server->url('/'));
-        $browser->wait_for("events.some(event => event.type === 'done')", 'the stream has been gone through');
+        $browser->wait_for("events.some(event => event.type === 'done')", 'the page receives the last event');
         my @events = @{$browser->evaluate('events')};
         my $states = $browser->evaluate('states');
 
@@ -35,16 +36,17 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum)) {
             is_deeply shift @events, shift @expected, $case->[0];
         }
         is_deeply shift @events, {type => 'resumed', data => 'ïd ☺', lastEventId => 'second'},
-            'it comes back with the last event ID';
-        is_deeply \@events, [{type => 'done', data => 'second', lastEventId => 'second'}], 'and again, with the next';
+            'the browser reconnects with the last event ID';
+        is_deeply \@events, [{type => 'done', data => 'second', lastEventId => 'second'}],
+            'the browser reconnects again with the next ID';
 
         my ($first_end, $second_end) = times_of(0, [@$states[1 .. $#$states]]);
         my (undef, $second_open, $third_open) = times_of(1, $states);
         my @waited = ($second_open - $first_end, $third_open - $second_end);
-        cmp_ok $waited[1], '>', $waited[0], 'told to wait longer, it waits longer';
-        is $states->[-1]{state}, 2, 'closed by the page, it is closed';
+        cmp_ok $waited[1], '>', $waited[0], 'a longer reconnection time makes the browser wait longer';
+        is $states->[-1]{state}, 2, 'the EventSource that the page has closed stays closed';
     };
 }
-is_deeply [$browser->complaints], [], 'the browser complains about nothing';
+is_deeply [$browser->complaints], [], 'the browser reports no error';
 
 done_testing;

@@ -1,5 +1,5 @@
-# The demonstration in two windows of real browsers: what one publishes both receive, one that is dropped is sent what it has
-# missed, and says so, and the figures live. A crowd follows besides, and loses nothing, although it hangs up all the time.
+# The demonstration in two windows of real browsers: both receive what one publishes, and one that is dropped receives
+# what it has missed. A crowd of clients that reconnect all the time loses no event.
 
 use strict;
 use warnings;
@@ -41,7 +41,7 @@ sub chart_is_drawn {
 
 sub click { my ($browser, $id) = @_; return $browser->evaluate("document.getElementById('$id').click()") }
 
-# Publishes a note with the form of a window.
+# Publishes a note by the form of a window.
 sub write_note {
     my ($browser, $text) = @_;
     $browser->evaluate(
@@ -57,7 +57,7 @@ sub all_receive_ok {
     return;
 }
 
-# What the server answers to a request for something to be done.
+# The status of the server's answer to a POST.
 sub status_of {
     my ($server, $path, $body, @headers) = @_;
     my @all    = ('Content-Type' => 'application/json', 'Content-Length' => length $body, @headers);
@@ -77,16 +77,17 @@ for my $name (qw(Starman Starlet Twiggy Feersum)) {
         my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
         $teal->open($server->url('/?as=Teal'));
         $violet->open($server->url('/?as=Violet'));
-        $_->wait_for("$STATE === 'open'", 'a window follows') for @browsers;
+        $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
 
         write_note($teal, '<b>Grüße</b> ☺');
         all_receive_ok('<b>Grüße</b> ☺');
-        is $violet->evaluate("$LAST.querySelector('.author').textContent"), 'Teal', 'and is shown who has written it';
-        $teal->wait_for(shown('there-and-back') . " !== '–'", 'its window knows how long it took');
+        is $violet->evaluate("$LAST.querySelector('.author').textContent"), 'Teal', 'a note shows its author';
+        $teal->wait_for(shown('there-and-back') . " !== '–'",
+            'the window that has published a note shows its round trip');
         write_note($violet, 'and back');
         all_receive_ok('and back');
 
-        # As soon as the stream is gone, a second before the browser comes back, somebody publishes.
+        # A note is published as soon as the stream has ended, a second before the browser reconnects.
         $violet->evaluate(
             "const state = document.getElementById('state');
             window.states = [];
@@ -98,80 +99,85 @@ for my $name (qw(Starman Starlet Twiggy Feersum)) {
         );
         click($violet, 'drop');
         all_receive_ok('missed');
-        $violet->wait_for("$STATE === 'open' && $OPENED === '2'", 'the window that was dropped is back');
-        is $violet->evaluate('states[0]'), 'connecting', 'it showed that it was away';
-        $violet->wait_for("/^Away for [0-9.]+ s, 1 note replayed\$/.test($BREAK)",
-            'and for how long, and what it missed');
-        is $violet->evaluate("$LAST.className"), 'replayed', 'which is marked';
-        is $violet->evaluate(shown('replayed')), 1,          'and counted';
-        isnt $teal->evaluate("$LAST.className"), 'replayed', 'the other was sent it when it was published';
-        is $teal->evaluate(shown('opened')),     1,          'for it was never away';
-        is_deeply $violet->evaluate($NOTES), $teal->evaluate($NOTES), 'both have all notes, once and in order';
+        $violet->wait_for("$STATE === 'open' && $OPENED === '2'", 'the window that was dropped has a new stream');
+        is $violet->evaluate('states[0]'), 'connecting', 'the window showed that it was not connected';
+        $violet->wait_for("/^Disconnected for [0-9.]+ s, 1 note replayed\$/.test($BREAK)",
+            'the window shows how long it was disconnected and how many notes were replayed');
+        is $violet->evaluate("$LAST.className"), 'replayed', 'a replayed note is marked';
+        is $violet->evaluate(shown('replayed')), 1,          'replayed notes are counted';
+        isnt $teal->evaluate("$LAST.className"), 'replayed',
+            'the same note is not marked as replayed in the other window';
+        is $teal->evaluate(shown('opened')), 1, 'the other window has opened one stream';
+        is_deeply $violet->evaluate($NOTES), $teal->evaluate($NOTES), 'both windows have all notes, once and in order';
 
-        $teal->wait_for('+' . shown('streams') . " >= 2 + $SIZE / 3", 'the figures tell of the streams');
-        $teal->wait_for(shown('about') . ".startsWith('2 windows')",  'of which two are windows');
-        $teal->wait_for("document.querySelectorAll('#seats .lit').length >= $SIZE / 3", 'the crowd is there');
+        $teal->wait_for('+' . shown('streams') . " >= 2 + $SIZE / 3", 'the figures include the number of streams');
+        $teal->wait_for(shown('about') . ".startsWith('2 windows')",  'the figures include two windows');
+        $teal->wait_for("document.querySelectorAll('#seats .lit').length >= $SIZE / 3",
+            'a third of the crowd is connected');
         $teal->wait_for(chart_is_drawn($_),                      "a chart is drawn: $_") for qw(deliveries request);
-        $teal->wait_for('+' . shown('returns') . " > $SIZE / 2", 'the crowd hangs up, and comes back');
-        is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0], 'and misses nothing';
-        is $crowd->log, '', 'nor complains';
+        $teal->wait_for('+' . shown('returns') . " > $SIZE / 2", 'the crowd reconnects');
+        is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
+            'the crowd has neither missed events nor duplicates nor gaps';
+        is $crowd->log, '', 'the crowd has printed nothing';
 
         my $note = encode_json({from => 'x', text => 'x'});
-        is status_of($server, '/figures', '{}'), 403, 'somebody else tells figures, and is refused';
-        is status_of($server, '/notes', $note, Origin => 'http://example.com'), 403, 'so is a page of another site';
-        is status_of($server, '/notes', 'x'),                                   400, 'and what is no JSON';
-        is status_of($server, '/drop', '{"name":"nobody"}'),                    200, 'nobody can be dropped';
-        is status_of($server, '/notes', '{"text":null}'),                       200, 'an empty note is one';
-        is_deeply [map { $_->complaints } @browsers], [], 'the browsers have complained about nothing';
+        is status_of($server, '/figures', '{}'), 403, 'figures without the secret are refused';
+        is status_of($server, '/notes', $note, Origin => 'http://example.com'), 403,
+            'a note from a page of another site is refused';
+        is status_of($server, '/notes', 'x'),                 400, 'a note that is not JSON is refused';
+        is status_of($server, '/drop',  '{"name":"nobody"}'), 200, 'dropping an unknown window is answered with 200';
+        is status_of($server, '/notes', '{"text":null}'),     200, 'a note without text is accepted';
+        is_deeply [map { $_->complaints } @browsers], [], 'the browsers report no error';
 
         a_new_process_ok($server) if $name eq 'Starman';
-        is $crowd->stop, 0, 'the crowd leaves';
-        $_->open('about:blank') for @browsers; # lets go of the streams, or they would complain of the end of the server
+        is $crowd->stop, 0, 'the crowd exits with 0';
+        $_->open('about:blank') for @browsers;    # ends the streams, or the browsers would report the end of the server
     };
 }
 
-# Its process ends, and with it the hub: a window cannot know what it has missed, and says so.
+# The server's process ends, and its hub with it: a window says that notes may be missing.
 sub a_new_process_ok {
     my $server = shift;
     my ($pid) = $teal->wait_for("document.querySelector('#request small').textContent.match(/process ([0-9]+)/)?.[1]",
-        'the process is named');
+        "the page shows the server's process");
     write_note($teal, 'before');
     all_receive_ok('before');
     kill TERM => $pid;
     for my $browser (@browsers) {
         $browser->wait_for(
             "[...document.querySelectorAll('#notes .break')].some(row => /restarted/.test(row.textContent))",
-            'a window is told that the server is a new one');
+            'a window says that the server was restarted');
     }
     write_note($violet, 'after');
     all_receive_ok('after');
     $teal->wait_for("!document.querySelector('#request small').textContent.includes('process $pid;')",
-        'another process answers');
-    $teal->wait_for('+' . shown('gaps') . " >= $SIZE", 'the crowd is told too');
-    is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice)], [0, 0], 'and has missed nothing without that';
+        'the page shows another process');
+    $teal->wait_for('+' . shown('gaps') . " >= $SIZE", 'each client of the crowd has received a gap event');
+    is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice)], [0, 0],
+        'the crowd has missed no event without a gap event';
     return;
 }
 
-subtest 'a window that is dropped for ten seconds' => sub {
+subtest 'a window that is dropped for ten seconds receives what it has missed' => sub {
     Testing::Server->require_or_skip_all('Twiggy');
     my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
     $_->open($server->url('/two.html')) for $teal;
     my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };
-    $teal->wait_for($frame->($_, "$STATE === 'open'"), "a window, $_ of two side by side") for 0, 1;
+    $teal->wait_for($frame->($_, "$STATE === 'open'"), "the stream of frame $_ is open") for 0, 1;
     $teal->evaluate($frame->(1,  "document.getElementById('drop-for-long').click()"));
-    $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'one is dropped');
+    $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'the dropped window is not connected');
     for my $text (qw(one two three)) {
         $teal->evaluate($frame->(0, "document.getElementById('note').value = '$text'"));
         $teal->evaluate($frame->(0, "document.querySelector('#write button').click()"));
-        $teal->wait_for($frame->(0, "$NOTES.at(-1) === '$text'"), "the other publishes: $text");
+        $teal->wait_for($frame->(0, "$NOTES.at(-1) === '$text'"), "the other window publishes and receives '$text'");
     }
-    is $teal->evaluate($frame->(1, $STATE)), 'connecting', 'it is still away';
-    $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'then it is back');
-    $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'and has what it has missed');
-    my ($seconds) = $teal->evaluate($frame->(1, $BREAK)) =~ /\AAway for ([0-9.]+) s, 3 notes replayed\z/;
-    cmp_ok $seconds, '>', 9.9, 'it was away for as long as it was told';
-    is $teal->evaluate($frame->(0, shown('about'))), 'no figures yet: script/demo brings them',
-        'without a crowd, no figures';
+    is $teal->evaluate($frame->(1, $STATE)), 'connecting', 'the dropped window is still not connected';
+    $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'the dropped window has a new stream');
+    $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'the dropped window has all notes');
+    my ($seconds) = $teal->evaluate($frame->(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;
+    cmp_ok $seconds, '>', 9.9, 'the window was disconnected for ten seconds';
+    is $teal->evaluate($frame->(0, shown('about'))), 'no figures: they need script/demo',
+        'there are no figures without a crowd';
     $teal->open('about:blank');
 };
 

@@ -1,12 +1,11 @@
-# A hub that numbers are published to, and a page that follows it with a plain EventSource and keeps what it hears: numbers,
-# and the reasons of gaps.
+# A hub for numbers, and a page with an EventSource that keeps what it receives: numbers, and the reasons of gaps.
 #
 #   GET  /                                the page
 #   GET  /events                          the stream
 #   POST /publish?from=7&count=3&bytes=B  publishes these numbers, each with so many bytes of data
-#   GET  /stats                           of the hub
+#   GET  /stats                           the hub's statistics
 #
-# HUB is JSON with settings of the hub besides.
+# The environment variable HUB has more settings of the hub, as JSON.
 
 use strict;
 use warnings;
@@ -22,16 +21,16 @@ my $PAGE = <<'HTML';
 <title>Numbers</title>
 <link rel="icon" href="data:,">
 <script>
-const heard = [];
+const received = [];
 let opened = 0;
 const source = new EventSource('/events');
 source.onopen = () => opened++;
 source.onmessage = ({data}) => {
     const word = parseInt(data) + '.';
     const isWhole = data === word.repeat(1 + data.length / word.length).slice(0, data.length);
-    heard.push(isWhole ? parseInt(data) : 'broken: ' + data);
+    received.push(isWhole ? parseInt(data) : 'broken: ' + data);
 };
-source.addEventListener('gap', ({data}) => heard.push(JSON.parse(data).reason));
+source.addEventListener('gap', ({data}) => received.push(JSON.parse(data).reason));
 </script>
 HTML
 

@@ -1,5 +1,5 @@
-# A page in a real browser follows a hub, and its connection is cut, its server killed, its history too short. It hears
-# every number once, or is told that it has missed something: no number is missing without that, none comes twice.
+# A page in a real browser receives the numbers of a hub while its connection is cut, its server is killed, and its history is
+# too short. It receives each number once, and a gap event wherever numbers are missing.
 
 use strict;
 use warnings;
@@ -21,49 +21,49 @@ my %START = (
     'Twiggy, by its own writer' => ['Twiggy'],
 );
 
-# What stands between these two numbers that the page hears one after the other, if that is as promised.
-sub is_told {
-    my ($before, $after, $told) = @_;
-    return $told ? $after > $before : $after == $before + 1;
+# True if two consecutive numbers of the page are as promised: a number may be missing only after a gap event.
+sub is_allowed {
+    my ($before, $after, $gap) = @_;
+    return $gap ? $after > $before : $after == $before + 1;
 }
 
-# What is wrong with what a page has heard: nothing, if each number follows that before it, or a gap is between them.
-sub troubles {
-    my @heard = @_;
-    my ($last, $told, @troubles);
-    for my $one (@heard) {
-        if ($one !~ /\A[0-9]+\z/) { $told = $one; next }
-        push @troubles, "$one after $last" . ($told ? " and '$told'" : '')
-            if defined $last && !is_told($last, $one, $told);
-        ($last, $told) = ($one, undef);
+# The violations in what a page has received: numbers that are missing without a gap event, or that were received twice.
+sub violations {
+    my @received = @_;
+    my ($last, $gap, @violations);
+    for my $one (@received) {
+        if ($one !~ /\A[0-9]+\z/) { $gap = $one; next }
+        push @violations, "$one after $last" . ($gap ? " and '$gap'" : '')
+            if defined $last && !is_allowed($last, $one, $gap);
+        ($last, $gap) = ($one, undef);
     }
-    return @troubles;
+    return @violations;
 }
 
-is_deeply [troubles(1, 2, 'unknown', 4, 5)], [], 'a number that is told to be missing is no trouble';
-is_deeply [troubles(1, 3, 'unknown', 3, 2)], ['3 after 1', "3 after 3 and 'unknown'", '2 after 3'],
-    'one that is not, and one that comes twice, is';
+is_deeply [violations(1, 2, 'unknown', 4, 5)], [], 'a missing number after a gap event is no violation';
+is_deeply [violations(1, 3, 'unknown', 3, 2)], ['3 after 1', "3 after 3 and 'unknown'", '2 after 3'],
+    'a missing number without a gap event and a duplicate are violations';
 
-# Publishes these numbers, and says whether the server has answered.
+# Publishes these numbers. Returns true if the server has answered.
 sub publish {
     my ($server, $from, $to, $bytes) = @_;
     my $query = sprintf 'from=%d&count=%d&bytes=%d', $from, $to - $from + 1, $bytes;
     return HTTP::Tiny->new(keep_alive => 0)->post($server->url("/publish?$query"))->{success};
 }
 
-sub heard { return @{$browser->evaluate('heard')} }
+sub received { return @{$browser->evaluate('received')} }
 
-sub hears_ok {
+sub receives_ok {
     my ($number, $name) = @_;
-    return $browser->wait_for("heard.at(-1) === $number", $name);
+    return $browser->wait_for("received.at(-1) === $number", $name);
 }
 
-# Waits until the page has heard of number 1: before, it may not have been told yet where it is.
-sub follows_ok {
+# Waits until the page has received number 1: before that it may not have received its position.
+sub first_number_ok {
     my $server = shift;
-    $browser->wait_for('opened === 1', 'the page is there');
+    $browser->wait_for('opened === 1', 'the page has opened its stream');
     publish($server, 1, 1, 50);
-    return hears_ok(1, 'and follows');
+    return receives_ok(1, 'the page receives the first number');
 }
 
 # Runs a test on each server, with a hub of these settings.
@@ -86,13 +86,13 @@ sub on_each_server {
 }
 
 on_each_server(
-    'its connection is cut',
+    'a page whose connection is cut receives each number once',
     {},
     sub {
         my $server = shift;
         my $cable  = Testing::Cable->start($server->port);
         $browser->open($cable->url('/'));
-        follows_ok($server);
+        first_number_ok($server);
         my $last  = 1;
         my @where = (0, 1, 10, 33, map { int rand 18_000 } 1 .. 8);
         for my $round (0 .. $#where) {
@@ -100,80 +100,84 @@ on_each_server(
             $cable->cut_after($where[$round], $how);
             my $from = $last + 1;
             $last += 40;
-            ok publish($server, $from, $last, 500 + int rand 1_000), "cut after $where[$round] bytes, $how";
-            hears_ok($last, "it hears of $last");
-            cmp_ok $cable->cuts, '>', $cuts, 'and was cut meanwhile';
+            ok publish($server, $from, $last, 500 + int rand 1_000),
+                "numbers are published while the connection is cut after $where[$round] bytes $how";
+            receives_ok($last, "the page receives number $last");
+            cmp_ok $cable->cuts, '>', $cuts, 'the connection was cut during the round';
         }
-        is_deeply [heard()], [1 .. $last], 'it has heard every number once, and of no gap';
-        cmp_ok $browser->evaluate('opened'), '>', 4, 'although it had to come back';
+        is_deeply [received()], [1 .. $last], 'the page has received every number once, and no gap event';
+        cmp_ok $browser->evaluate('opened'), '>', 4, 'the page has reconnected several times';
     }
 );
 
 on_each_server(
-    'it is cut off for longer than history goes back',
+    'a page that was disconnected for longer than the history receives a gap event',
     {history => {events => 10}},
     sub {
         my $server = shift;
         my $cable  = Testing::Cable->start($server->port);
         $browser->open($cable->url('/'));
-        follows_ok($server);
+        first_number_ok($server);
         publish($server, 2, 20, 50);
-        hears_ok(20, 'it hears of all');
+        receives_ok(20, 'the page receives all numbers before it is cut off');
         $cable->hold;
         publish($server, 21, 50, 50);
         $cable->release;
-        hears_ok(50, 'it comes back, and hears of what there is');
+        receives_ok(50, 'the page reconnects and receives what is left');
         my @expected = (1 .. 20, 'forgotten', 41 .. 50);
-        is_deeply [heard()], \@expected, 'it was told that something is missing, before the rest';
+        is_deeply [received()], \@expected, 'the gap event precedes the remaining numbers';
         $cable->cut;
         publish($server, 51, 60, 50);
-        hears_ok(60, 'cut again, it comes back');
-        is_deeply [heard()],           [@expected, 51 .. 60], 'and is not told again';
-        is_deeply [troubles(heard())], [],                    'each number came once, or was told to be missing';
+        receives_ok(60, 'the page reconnects after another cut');
+        is_deeply [received()],             [@expected, 51 .. 60], 'the page receives no second gap event';
+        is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
 
         my $last  = 60;
-        my @where = map { 300 + 25 * $_ } 0 .. 12;    # in the head, in the position, in the gap event, in what is left
+        my @where = map { 300 + 25 * $_ } 0 .. 12;   # in the head, the position, the gap event, or the remaining events
         for my $bytes (@where) {
             $cable->hold;
             $cable->cut_after($bytes);
             publish($server, $last + 1, $last + 30, 50);
             $last += 30;
             $cable->release;
-            hears_ok($last, "cut after $bytes bytes of its way back, it comes back once more");
+            receives_ok($last, "the page reconnects when it is cut $bytes bytes after reconnecting");
         }
-        is_deeply [troubles(heard())], [], 'and each number came once, or was told to be missing';
-        my @told = grep { !/\A[0-9]+\z/ } heard();
-        is scalar @told, 1 + @where, 'and it was told as often as something was missing';
-        is_deeply [grep { !/\A(?:forgotten|unknown)\z/ } @told], [], 'of what, it knows unless it was cut just then';
+        is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
+        my @gaps = grep { !/\A[0-9]+\z/ } received();
+        is scalar @gaps, 1 + @where, 'the page has received a gap event for each loss';
+        is_deeply [grep { !/\A(?:forgotten|unknown)\z/ } @gaps], [],
+            'the reason of a gap is "forgotten", or "unknown" after a cut in between';
     }
 );
 
 for my $signal (qw(KILL TERM)) {
     on_each_server(
-        "its server is restarted by SIG$signal",
+        "a page whose server is restarted by SIG$signal receives a gap event",
         {start => 'oldest'},
         sub {
             my $server = shift;
             $browser->open($server->url('/'));
-            follows_ok($server);
+            first_number_ok($server);
             publish($server, 2, 20, 100);
-            hears_ok(20, 'it hears of all');
+            receives_ok(20, 'the page receives all numbers before it is cut off');
             my ($last, @expected) = (20, 1 .. 20);
             for my $time ('once', 'twice') {
                 publish($server, $last + 1, $last + 10, 100);
                 $server->restart($signal);
-                ok publish($server, $last + 11, $last + 40, 100), "the server is restarted $time";
-                hears_ok($last + 40, 'the page comes back by itself');
+                ok publish($server, $last + 11, $last + 40, 100), "the server answers after it was restarted $time";
+                receives_ok($last + 40, 'the page reconnects by itself');
                 publish($server, $last + 41, $last + 50, 100);
                 $last += 50;
-                hears_ok($last, 'and follows');
+                receives_ok($last, 'the page receives the last number');
             }
-            my @heard = heard();
-            is_deeply [troubles(@heard)],              [], 'each number came once, or was told to be missing';
-            is_deeply [grep { !/\A[0-9]+\z/ } @heard], [('unknown') x 2], 'it was told once each time';
-            my $told = 0;
-            $told++ until $heard[$told] eq 'unknown';
-            is_deeply [@heard[$told + 1 .. $told + 40]], [31 .. 70], 'and has heard everything of the new server';
+            my @received = received();
+            is_deeply [violations(@received)], [], 'each number was received once or is missing after a gap event';
+            is_deeply [grep { !/\A[0-9]+\z/ } @received], [('unknown') x 2],
+                'the page has received one gap event for each restart';
+            my $gap = 0;
+            $gap++ until $received[$gap] eq 'unknown';
+            is_deeply [@received[$gap + 1 .. $gap + 40]], [31 .. 70],
+                'the page has received every number of the restarted server';
         }
     );
 }

@@ -1,4 +1,4 @@
-# SECURITY.md: every file that it names is there.
+# SECURITY.md: the files that it names exist, and each promise names a test.
 
 use strict;
 use warnings;
@@ -8,18 +8,18 @@ use Test::More;
 open my $lines, '<:encoding(UTF-8)', 'SECURITY.md' or die "SECURITY.md: $!";
 my $security = do { local $/ = undef; <$lines> };
 
-# What is between backticks and looks like a path of the repository: with a folder that begins it, or a file at the top.
+# Paths of the repository between backticks: in one of these folders, or a file at the top.
 my @FOLDERS = qw(bench examples fuzz loom perl script src t tests xt);
 my $folders = join '|', @FOLDERS;
 my @named   = $security =~ m{`((?:$folders)/[\w./-]+|Makefile\.PL|[A-Z]+\.md)`}g;
 
-# A tarball holds no fuzz targets; a checkout does.
+# A release tarball has no fuzz targets, loom models and xt; a checkout has.
 sub is_left_out {
     my ($folder) = $_[0] =~ m{\A(fuzz|loom|xt)/};
     return defined $folder && !-d $folder;
 }
 
-cmp_ok scalar @named, '>=', 50, 'it names files';
+cmp_ok scalar @named, '>=', 50, 'SECURITY.md names at least fifty files';
 my %seen;
 for my $file (grep { !$seen{$_}++ } @named) {
 SKIP: {
@@ -31,11 +31,11 @@ SKIP: {
 subtest 'each promise names a test' => sub {
     my @sections = split /^Promised:\n/m, $security;
     shift @sections;
-    cmp_ok scalar @sections, '>=', 4, 'there are promises';
+    cmp_ok scalar @sections, '>=', 4, 'SECURITY.md has at least four sections of promises';
     for my $section (@sections) {
         my ($promises) = $section =~ /\A(.*?)^(?:Not promised|#)/ms;
         my @untested   = grep { !/\bTests?[:,]|`script\// } split /^- /m, $promises =~ s/\A\s+//r =~ s/\A- //r;
-        is_deeply \@untested, [], 'a promise says by which test it is held';
+        is_deeply \@untested, [], 'each promise of the section names its test';
     }
 };
 

@@ -1,4 +1,4 @@
-# The SYNOPSIS of each module runs when it is pasted.
+# The SYNOPSIS of each module runs as a program.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use Test::More;
 
-# The lines that are indented under the heading.
+# The indented lines under the heading SYNOPSIS.
 sub synopsis {
     my $file = shift;
     open my $lines, '<:encoding(UTF-8)', $file or die "$file: $!";
@@ -17,24 +17,24 @@ sub synopsis {
     return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
 }
 
-# Runs an example as a program of its own would run; what it evaluates to is returned. One that is a test is a subtest.
+# Runs an example in a package of its own. Returns its value and what it has printed. A test runs as a subtest.
 my $number = 0;
 
 sub run {
     my ($code, $name) = @_;
     my $package = 'Example' . ++$number;
     my $printed = '';
-    my ($value, $trouble);
+    my ($value, $exception);
     my $run = sub {
         open my $out, '>', \$printed or die $!;
         local *STDOUT = $out;
         my $all = "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
-        $value   = eval $all;    ## no critic (ProhibitStringyEval)
-        $trouble = $@;
+        $value     = eval $all;    ## no critic (ProhibitStringyEval)
+        $exception = $@;
     };
     if ($code =~ /^done_testing;$/m) { subtest $name => $run }
     else                             { $run->() }
-    is $trouble, '', "$name runs";
+    is $exception, '', "$name runs";
     return ($value, $printed);
 }
 
@@ -44,12 +44,13 @@ for my $file (sort @modules) {
     my $code = synopsis($file);
     ok $code, "$file has a SYNOPSIS" or next;
     my ($value, $printed) = run($code, "the SYNOPSIS of $file");
-    is $printed, "add 1: hello\n", 'and prints what it says' if $file =~ /Parser\.pm/;
+    is $printed, "add 1: hello\n", "the parser's example prints what its comment says" if $file =~ /Parser\.pm/;
     next if ref $value ne 'CODE';
 
-    if ($file eq 'perl/EventSource/Hub.pm') {    # whose streams have no end
+    if ($file eq 'perl/EventSource/Hub.pm') {    # Its streams do not end, so /hello is requested.
         test_psgi $value, sub {
-            like shift->(GET '/hello')->content, qr/\Apublished as \w+-1\n\z/, 'the application of a hub publishes';
+            like shift->(GET '/hello')->content, qr/\Apublished as \w+-1\n\z/,
+                'the application in Hub.pm publishes an event';
         };
         next;
     }
@@ -57,7 +58,7 @@ for my $file (sort @modules) {
     test_psgi $value, sub {
         my $response = shift->(GET $path);
         is $response->content_type, 'text/event-stream', "the application in $file streams events";
-        like $response->content, qr/\n\r?\n\z/, 'and they are whole';
+        like $response->content, qr/\n\r?\n\z/, "the response of $file ends after a complete event";
     };
 }
 

@@ -1,4 +1,4 @@
-# What may be emitted, how it is encoded, and what croaks.
+# The values that emit accepts, their encoding, and the errors of emit and new.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use Test::More;
 
 my $LINE = qr/ at \Q${\__FILE__}\E line /;
 
-# What a tap of a new server is given for one call of emit.
+# The bytes that a tap of a new server receives for one call of emit.
 sub tapped {
     my @event = @_;
     my @bytes;
@@ -29,24 +29,30 @@ sub tapped {
 my $smile = "\x{263A}";
 
 my @FORMS = (
-    ['a string'                       => ['one'],                                        "data: one\n\n"],
-    ['an empty string'                => [''],                                           "data: \n\n"],
-    ['a number'                       => [0],                                            "data: 0\n\n"],
-    ['characters'                     => [$smile],                                       "data: \xE2\x98\xBA\n\n"],
-    ['a type and its data'            => [tick => 'one'],                                "event: tick\ndata: one\n\n"],
-    ['no type and data'               => [undef, 'one'],                                 "data: one\n\n"],
-    ['an array of type and data'      => [['tick', 'one']],                              "event: tick\ndata: one\n\n"],
-    ['a hash with a type'             => [{type => 'tick', data => 'one'}],              "event: tick\ndata: one\n\n"],
-    ['a hash with an event'           => [{event => 'tick', data => 'one'}],             "event: tick\ndata: one\n\n"],
-    ['a hash with an undefined type'  => [{type => undef, data => 'one'}],               "data: one\n\n"],
-    ['a hash with both, one of them ' => [{type => undef, event => 'e', data => 'one'}], "event: e\ndata: one\n\n"],
-    ['all fields'    => [{type => 't', id => 7, retry => 9, data => 'd'}],   "event: t\nid: 7\nretry: 9\ndata: d\n\n"],
-    ['a structure'   => [{json => {n => 1}}],                                qq(data: {"n":1}\n\n)],
-    ['several lines' => ["a\nb\r\nc\n"],                                     "data: a\ndata: b\ndata: c\ndata: \n\n"],
-    ['an array of lines'          => [{data => ['a', 'b']}],                 "data: a\ndata: b\n\n"],
-    ['UTF-8'                      => [{data => "\xE2\x98\xBA", bytes => 1}], "data: \xE2\x98\xBA\n\n"],
-    ['an object that is a string' => [Text->new('one')],                     "data: text of one\n\n"],
-    ['such an object as data'     => [tick => Text->new('one')],             "event: tick\ndata: text of one\n\n"],
+    ['a string'                      => ['one'],                            "data: one\n\n"],
+    ['an empty string'               => [''],                               "data: \n\n"],
+    ['a number'                      => [0],                                "data: 0\n\n"],
+    ['characters'                    => [$smile],                           "data: \xE2\x98\xBA\n\n"],
+    ['a type and its data'           => [tick => 'one'],                    "event: tick\ndata: one\n\n"],
+    ['no type and data'              => [undef, 'one'],                     "data: one\n\n"],
+    ['an array of type and data'     => [['tick', 'one']],                  "event: tick\ndata: one\n\n"],
+    ['a hash with a type'            => [{type => 'tick', data => 'one'}],  "event: tick\ndata: one\n\n"],
+    ['a hash with an event'          => [{event => 'tick', data => 'one'}], "event: tick\ndata: one\n\n"],
+    ['a hash with an undefined type' => [{type => undef, data => 'one'}],   "data: one\n\n"],
+    [
+        'a hash with an event and an undefined type' => [{type => undef, event => 'e', data => 'one'}],
+        "event: e\ndata: one\n\n"
+    ],
+    ['all fields'    => [{type => 't', id => 7, retry => 9, data => 'd'}], "event: t\nid: 7\nretry: 9\ndata: d\n\n"],
+    ['a structure'   => [{json => {n => 1}}],                              qq(data: {"n":1}\n\n)],
+    ['several lines' => ["a\nb\r\nc\n"],                                   "data: a\ndata: b\ndata: c\ndata: \n\n"],
+    ['an array of lines'                        => [{data => ['a', 'b']}],                 "data: a\ndata: b\n\n"],
+    ['UTF-8'                                    => [{data => "\xE2\x98\xBA", bytes => 1}], "data: \xE2\x98\xBA\n\n"],
+    ['an object that overloads stringification' => [Text->new('one')],                     "data: text of one\n\n"],
+    [
+        'a type and an object that overloads stringification' => [tick => Text->new('one')],
+        "event: tick\ndata: text of one\n\n"
+    ],
     [
         'an event' => [EventSource::Server::Event->new(type => 'foo', data => "a\nb\nc")],
         "event: foo\ndata: a\ndata: b\ndata: c\n\n"
@@ -56,25 +62,25 @@ my @FORMS = (
 for my $form (@FORMS) {
     my ($name, $event, $bytes) = @$form;
     subtest $name => sub {
-        is tapped(@$event), $bytes, 'encoded';
+        is tapped(@$event), $bytes, 'the tap receives the encoded event';
     };
 }
 
-subtest 'what is emitted is left as it was' => sub {
+subtest 'emit does not change its arguments' => sub {
     my %event = (type => 'tick', data => 'one');
     tapped(\%event);
-    is_deeply \%event, {type => 'tick', data => 'one'}, 'the hash';
+    is_deeply \%event, {type => 'tick', data => 'one'}, 'the hash has its type and data';
 };
 
-subtest 'an event by itself' => sub {
+subtest 'an EventSource::Server::Event returns its type, data and encoding' => sub {
     my $event = EventSource::Server::Event->new({type => 'foo', data => "a\nb"});
-    is $event->type,   'foo',                              'its type';
-    is $event->data,   "a\nb",                             'its data';
-    is $event->encode, "event: foo\ndata: a\ndata: b\n\n", 'encoded';
-    is(EventSource::Server::Event->new(data => 'x')->type, undef, 'it needs no type');
+    is $event->type,   'foo',                              'type returns the type';
+    is $event->data,   "a\nb",                             'data returns the data';
+    is $event->encode, "event: foo\ndata: a\ndata: b\n\n", 'encode returns the bytes';
+    is(EventSource::Server::Event->new(data => 'x')->type, undef, 'type is undef if none was given');
 };
 
-subtest 'what is no event croaks at the line that emits it' => sub {
+subtest "emit croaks at the caller's line if its argument is not an event" => sub {
     my $es    = EventSource::Server->new;
     my $count = 0;
     $es->out_supply->tap(sub { $count++ });
@@ -95,18 +101,18 @@ subtest 'what is no event croaks at the line that emits it' => sub {
     ) {
         my ($event, $why) = @$case;
         my $line = __LINE__ + 1;
-        ok !eval { $es->emit(@$event); 1 }, "$why";
-        like $@, qr/$why.*$LINE$line\b/s, 'here';
+        ok !eval { $es->emit(@$event); 1 }, "emit croaks: $why";
+        like $@, qr/$why.*$LINE$line\b/s, "the error names the caller's line: $why";
     }
-    is $count, 0, 'and nothing has been sent';
-    ok defined $es->emit('fine'), 'what is one is taken afterwards';
-    is $count, 1, 'and sent';
+    is $count, 0, 'no invalid event was sent to a tap';
+    ok defined $es->emit('fine'), 'a valid event is accepted after invalid ones';
+    is $count, 1, 'the valid event was sent to the tap';
 };
 
-subtest 'what new is not to be given croaks at its line' => sub {
+subtest "new croaks at the caller's line for an invalid option" => sub {
     for my $case (
-        [['supply'] => qr/new takes names and values, or a hash of them/],
-        [[colour => 'red']                    => qr/there is no option 'colour'/],
+        [['supply'] => qr/new takes options, as names and values or in a hash/],
+        [[colour => 'red']                    => qr/unknown option 'colour'/],
         [[supply => 'lines']                  => qr/supply must be code, an object with tap or next, or a filehandle/],
         [[supply => [1, 2]]                   => qr/supply must be code/],
         [[supply => EventSource::Server->new] => qr/supply must be code/],
@@ -123,16 +129,54 @@ subtest 'what new is not to be given croaks at its line' => sub {
         [[retry                 => 'soon'] => qr/retry must be a whole number of milliseconds/],
         [[start                 => 'soon'] => qr/start must be/],
         [[channel               => '']     => qr/a channel's name must not be empty/],
-        [[channel => EventSource::Hub->pattern('*')]                       => qr/a server's channel is a name/],
-        [[hub     => 'news', channel => 'c']                               => qr/hub must be an EventSource::Hub/],
-        [[on_slow => 'wait']                                               => qr/on_slow/],
-        [[hub     => EventSource::Hub->new]                                => qr/a hub has channels; say which/],
-        [[hub     => EventSource::Hub->new, channel => 'c', history => {}] => qr/history is the hub's to know/],
+        [[channel               => EventSource::Hub->pattern('*')] => qr/channel must be a name, not a pattern/],
+        [[hub                   => 'news', channel => 'c']         => qr/hub must be an EventSource::Hub/],
+        [[on_slow               => 'wait']                         => qr/on_slow/],
+        [[hub                   => EventSource::Hub->new]          => qr/channel must be given with hub/],
+        [
+            [hub => EventSource::Hub->new, channel => 'c', history => {}] =>
+                qr/history must be set on the hub itself if hub is given/
+        ],
     ) {
         my ($options, $why) = @$case;
         my $line = __LINE__ + 1;
-        ok !eval { EventSource::Server->new(@$options); 1 }, "$why";
-        like $@, qr/$why.*$LINE$line\b/s, 'here';
+        ok !eval { EventSource::Server->new(@$options); 1 }, "new croaks: $why";
+        like $@, qr/$why.*$LINE$line\b/s, "the error names the caller's line: $why";
+    }
+};
+
+{
+
+    package Endless;
+    sub new  { return bless {}, shift }
+    sub next { return 1 }
+}
+
+subtest 'each error has a code and the field at fault' => sub {
+    my $es = EventSource::Server->new;
+    for my $case (
+        [invalid => 'colour',             sub { EventSource::Server->new(colour             => 'red') }],
+        [invalid => 'keepalive_interval', sub { EventSource::Server->new(keepalive_interval => 0) }],
+        [invalid => 'headers',            sub { EventSource::Server->new(headers            => 'x') }],
+        [invalid => 'supply',             sub { EventSource::Server->new(supply             => 'lines') }],
+        [invalid => 'channel', sub { EventSource::Server->new(hub => EventSource::Hub->new) }],
+        [invalid => 'history', sub { EventSource::Server->new(hub => $es->hub, channel => 'c', history => {}) }],
+        [invalid => 'type',    sub { $es->emit({type => 'a', event => 'b'}) }],
+        [invalid => undef,     sub { $es->emit(undef) }],
+        [
+            invalid => 'done',
+            sub {
+                $es->out_supply->tap(sub { }, done => 1);
+            }
+        ],
+        [unsupported => 'supply', sub { EventSource::Server->new(supply => Endless->new)->call({}) }],
+    ) {
+        my ($code, $field, $call) = @$case;
+        ok !eval { $call->(); 1 }, 'the call dies' or next;
+        my $error = $@;
+        is ref $error,    'EventSource::Error', "it dies of an EventSource::Error: $error" or next;
+        is $error->code,  $code,                'the code';
+        is $error->field, $field,               'the field';
     }
 };
 

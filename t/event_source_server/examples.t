@@ -1,5 +1,4 @@
-# The examples of the documentation, as they stand there, on a server with an event loop; and the program that the
-# original has for a test of its own.
+# The examples of EventSource::Server's documentation, run on Twiggy. My::Queue, which one of them uses, is defined here.
 
 use strict;
 use warnings;
@@ -56,18 +55,18 @@ my $log = write_file("$folder/log", "first\nsecond\n");
 
 my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;
 
-# What a client of each receives.
+# The events that a client of each example receives.
 my %RECEIVED = (
-    'A clock'                    => qr/^event: tick\ndata: $TIME\n\n.*^event: tick\ndata: $TIME\n\n/ms,
-    'A clock that is kept alive' => qr/^event: tick\ndata: $TIME\n\nid: \S+\n\n.*^event: tick\ndata: $TIME\n\n/ms,
-    'JSON'                       => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\n\n/m,
-    'A bridge'                   => qr/(?:^event: hello\ndata: message of hello\n\n.*){2}/ms,
-    'The lines of a program'     => qr/^data: first\n\n.*^data: second\n\n.*^data: third\n\n/ms,
-    'A response of your own'     => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
+    'A clock'                 => qr/^event: tick\ndata: $TIME\n\n.*^event: tick\ndata: $TIME\n\n/ms,
+    'A clock with keepalives' => qr/^event: tick\ndata: $TIME\n\nid: \S+\n\n.*^event: tick\ndata: $TIME\n\n/ms,
+    'JSON'                    => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\n\n/m,
+    'A bridge'                => qr/(?:^event: hello\ndata: message of hello\n\n.*){2}/ms,
+    'The lines of a program'  => qr/^data: first\n\n.*^data: second\n\n.*^data: third\n\n/ms,
+    'A response of your own'  => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
 );
 
 my %code = examples();
-is_deeply [sort keys %code], [sort keys %RECEIVED], 'all of them are here';
+is_deeply [sort keys %code], [sort keys %RECEIVED], 'each example has an expectation here';
 for my $name (sort keys %RECEIVED) {
     subtest $name => sub {
         my $psgi   = write_file("$folder/example.psgi", "use strict; use warnings;\n$code{$name}");
@@ -75,12 +74,12 @@ for my $name (sort keys %RECEIVED) {
         my $server = Testing::Server->start('Twiggy', $psgi, env => {PERL5LIB => $libs, LOG_FILE => $log});
         my $client = Testing::Client->get($server->port, '/');
         if ($name =~ /lines/) {
-            ok $client->read_until(qr/^data: second$/m), 'what is there';
+            ok $client->read_until(qr/^data: second$/m), 'the lines that the file has already are streamed';
             open my $more, '>>', $log or die "$log: $!";
             syswrite $more, "third\n";
         }
-        ok $client->read_until($RECEIVED{$name}), 'streams what it says' or diag $client->body;
-        is $client->header('Content-Type'), 'text/event-stream; charset=utf-8', 'as events';
+        ok $client->read_until($RECEIVED{$name}), "the client receives the example's events" or diag $client->body;
+        is $client->header('Content-Type'), 'text/event-stream; charset=utf-8', 'the content type is text/event-stream';
         $client->leave;
         $server->stop;
     };

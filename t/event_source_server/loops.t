@@ -1,4 +1,4 @@
-# What reads a supply, and keeps taps alive: whichever event loop is there.
+# Each event loop reads iterators and filehandles, and times the keepalives of taps.
 
 use strict;
 use warnings;
@@ -9,13 +9,13 @@ use Testing::EventLoops qw(event_loops);
 use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach') }
+BEGIN { plan skip_all => 'hubs need Linux' if !EventSource::Hub->can('_attach') }
 
 only_developers();
 
 my %LOOP = event_loops();
 
-# What a program prints that is made of these pieces.
+# The output of a program made of these pieces.
 sub printed {
     my ($loop, @pieces) = @_;
     my $program = join "\n", 'use strict; use warnings;', $loop->{begin}, <<'TAPPED', @pieces;
@@ -38,16 +38,17 @@ TAPPED
 }
 
 my %PROGRAM = (
-    'an iterator is read by turns' => [<<'ITERATOR', '0 then 1000, others had their turn'],
+    'an iterator is read in turns, between which other callbacks run' =>
+        [<<'ITERATOR', '0 then 1000, others ran between'],
         { package Numbers; sub new { bless [1 .. 1000], shift } sub next { shift @{$_[0]} } }
         my $loop_had_a_turn = 0;
         sub look { if ($told[-1] == 100) { EventSource::XS->later(sub { $loop_had_a_turn = @told }) } if (@told == 1000) { STOP } }
         my $es = tapped(supply => Numbers->new);
         print scalar(@told), ' then ';
         RUN
-        print scalar(@told), $loop_had_a_turn < 1000 ? ', others had their turn' : ", others waited";
+        print scalar(@told), $loop_had_a_turn < 1000 ? ', others ran between' : ', others ran after it';
 ITERATOR
-    'a pipe is read when there is something' => [<<'PIPE', 'one two three, later unread'],
+    'a pipe is read when it is readable, and not after stop' => [<<'PIPE', 'one two three, later unread'],
         pipe my $from, my $to or die $!;
         sub look { if ($told[-1] eq 'two') { syswrite $to, "three\nno end" } if ($told[-1] eq 'three') { STOP } }
         my $es = tapped(supply => $from);
@@ -63,7 +64,7 @@ ITERATOR
         sysread $from, $later, 100;
         print $later eq "later\n" && @told == 3 ? ', later unread' : ", read: @told";
 PIPE
-    'the end of a pipe is its end' => [<<'END_OF_PIPE', 'one last'],
+    'the end of a pipe ends the supply, after a last line without a line break' => [<<'END_OF_PIPE', 'one last'],
         pipe my $from, my $to or die $!;
         sub look { if ($told[-1] eq 'last') { STOP } }
         my $es = tapped(supply => $from);
@@ -72,7 +73,7 @@ PIPE
         RUN
         print "@told";
 END_OF_PIPE
-    'a file is read, which is always readable' => [<<'FILE', 'whole'],
+    'a regular file is read to its end' => [<<'FILE', 'whole'],
         open my $file, '<', 'perl/EventSource/Server.pm' or die $!;
         my $last = '=cut';
         sub look { if ($told[-1] eq $last && @told > 500) { STOP } }
@@ -81,7 +82,7 @@ END_OF_PIPE
         open my $again, '<', 'perl/EventSource/Server.pm' or die $!;
         print join("\n", @told) . "\n" eq join('', <$again>) ? 'whole' : "@told";
 FILE
-    'an iterator that dies is told' => [<<'DIES', "1 quit oops\n"],
+    'an iterator that dies calls quit of the tap' => [<<'DIES', "1 quit oops\n"],
         { package Dies; sub new { bless [1], shift } sub next { shift @{$_[0]} or die "oops\n" } }
         sub look { if ($told[-1] =~ /quit/) { STOP } }
         local $SIG{__WARN__} = sub { };
@@ -89,7 +90,7 @@ FILE
         RUN
         print "@told";
 DIES
-    'a server that is let go of reads no more' => [<<'GONE', 'gone'],
+    'a server that is freed stops reading its supply' => [<<'FREED', 'freed'],
         { package Numbers; sub new { bless [1 .. 1000], shift } sub next { shift @{$_[0]} } }
         sub look { }
         my $numbers = Numbers->new;
@@ -97,9 +98,9 @@ DIES
         undef $es;
         EventSource::XS->later(sub { STOP });
         RUN
-        print @$numbers == 1000 && !@told ? 'gone' : 'read on';
-GONE
-    'taps are kept alive, as long as there are any' => [<<'KEPT', ': : : and no more'],
+        print @$numbers == 1000 && !@told ? 'freed' : 'read on';
+FREED
+    'taps receive keepalive comments until the last one is closed' => [<<'KEPT', ': : : and no more'],
         my $es;
         sub look { if (@told == 3) { STOP } }
         $es = tapped(keepalive => 1, keepalive_interval => 0.05);
@@ -121,8 +122,8 @@ for my $name (sort keys %LOOP) {
     my $module = $loop->{module} // $name;
 SKIP: {
         if (!eval "require $module; 1") {    ## no critic (StringyEval)
-            fail "there is no $module" if $ENV{EVENTSOURCE_XS_FULL};
-            skip "there is no $module here", 1;
+            fail "$module is not installed" if $ENV{EVENTSOURCE_XS_FULL};
+            skip "$module is not installed", 1;
         }
         for my $what (sort keys %PROGRAM) {
             my ($program, $prints) = @{$PROGRAM{$what}};

@@ -1,4 +1,4 @@
-# The taps of a server: what they are given, in what order, and how they end.
+# The taps of a server: the bytes that they receive, their order, and how they end.
 
 use strict;
 use warnings;
@@ -6,7 +6,7 @@ use warnings;
 use EventSource::Server;
 use Test::More;
 
-subtest 'bytes, from the tap on' => sub {
+subtest 'a tap receives the encoded events that are emitted after it' => sub {
     my $es = EventSource::Server->new;
     $es->emit('before');
     my (@first, @second);
@@ -14,18 +14,18 @@ subtest 'bytes, from the tap on' => sub {
     $es->emit("\x{263A}");
     $es->out_supply->tap(sub { push @second, $_[0] });
     $es->emit(tick => 2);
-    is_deeply \@first, ["data: \xE2\x98\xBA\n\n", "event: tick\ndata: 2\n\n"], 'one';
-    ok !(grep { utf8::is_utf8($_) } @first), 'in bytes';
-    is_deeply \@second, ["event: tick\ndata: 2\n\n"], 'another';
+    is_deeply \@first, ["data: \xE2\x98\xBA\n\n", "event: tick\ndata: 2\n\n"], 'the first tap receives two events';
+    ok !(grep { utf8::is_utf8($_) } @first), 'the tap receives bytes, not characters';
+    is_deeply \@second, ["event: tick\ndata: 2\n\n"], 'the second tap receives the event after it';
     $tap->close;
     $es->emit('three');
-    is @first,      2,                 'what is closed hears nothing more';
-    is $second[-1], "data: three\n\n", 'others do';
+    is @first,      2,                 'a closed tap receives nothing more';
+    is $second[-1], "data: three\n\n", 'another tap receives the event';
     $tap->close;
-    is @first, 2, 'and may be closed again';
+    is @first, 2, 'closing a tap twice changes nothing';
 };
 
-subtest 'closing a supply closes the taps made by it' => sub {
+subtest 'closing a supply closes its taps only, without calling done' => sub {
     my $es = EventSource::Server->new;
     my %told;
     my ($one, $two) = ($es->out_supply, $es->out_supply);
@@ -34,10 +34,10 @@ subtest 'closing a supply closes the taps made by it' => sub {
     $two->tap(sub { $told{other}++ });
     $one->close;
     $es->emit('x');
-    is_deeply \%told, {other => 1}, 'and no others, and without a word';
+    is_deeply \%told, {other => 1}, 'only the tap of the other supply received the event';
 };
 
-subtest 'stop' => sub {
+subtest 'stop ends taps, and later taps and clients at once' => sub {
     my $es = EventSource::Server->new;
     my @told;
     $es->out_supply->tap(
@@ -48,17 +48,17 @@ subtest 'stop' => sub {
     $es->out_supply->tap(sub { });
     $es->emit('last');
     $es->stop;
-    is_deeply \@told, ["data: last\n\n", 'done'], 'says that it is done, once';
-    is $es->emit('late'), undef, 'what is emitted afterwards has no id';
+    is_deeply \@told, ["data: last\n\n", 'done'], 'a tap receives the last event and then done, once';
+    is $es->emit('late'), undef, 'emit after stop returns undef';
     $es->stop;
-    is @told, 2, 'stopping again changes nothing';
+    is @told, 2, 'a second stop calls nothing';
     my $late = 0;
     my $tap  = $es->out_supply->tap(sub { push @told, 'late' }, done => sub { $late++ });
-    is $late, 1, 'a tap that comes afterwards is done at once';
-    is_deeply $es->({REQUEST_METHOD => 'GET'})->[0], 204, 'and a client told not to come back';
+    is $late, 1, 'a tap that is made after stop is done at once';
+    is_deeply $es->({REQUEST_METHOD => 'GET'})->[0], 204, 'a client is answered with 204 after stop';
 };
 
-subtest 'a tap that dies harms nobody' => sub {
+subtest 'a tap that dies affects neither emit nor other taps' => sub {
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     local $@ = 'as it was';
@@ -67,17 +67,18 @@ subtest 'a tap that dies harms nobody' => sub {
     $es->out_supply->tap(sub { $before++ });
     $es->out_supply->tap(sub { $calls++; die "oops\n" }, done => sub { die "not done\n" });
     $es->out_supply->tap(sub { $after++ },               done => sub { $after++ });
-    ok defined $es->emit('one'), 'emit returns';
-    is "$before $after", '1 1', 'the others have the event';
+    ok defined $es->emit('one'), 'emit returns an id';
+    is "$before $after", '1 1', 'the other taps receive the event';
     $es->emit('two');
-    is $calls, 2, 'and it has the next';
+    is $calls, 2, 'the tap that died receives the next event';
     $es->stop;
-    is $after, 3, 'the others are done';
-    is_deeply \@warnings, [map { "EventSource::Server: a tap died: $_\n" } 'oops', 'oops', 'not done'], 'it is said';
-    is $@, 'as it was', 'an exception of the caller stands';
+    is $after, 3, 'the last tap received two events and done';
+    is_deeply \@warnings, [map { "EventSource::Server: a tap died: $_\n" } 'oops', 'oops', 'not done'],
+        'each exception is a warning';
+    is $@, 'as it was', '$@ of the caller is unchanged';
 };
 
-subtest 'a tap may emit, tap, close and stop' => sub {
+subtest "a tap's callback may emit, tap, close and stop" => sub {
     my $es = EventSource::Server->new;
     my @told;
     my ($tap, $other);
@@ -90,13 +91,13 @@ subtest 'a tap may emit, tap, close and stop' => sub {
         }
     );
     $es->emit('one');
-    is_deeply \@told, ['data: one'], 'only what comes after a tap is for it';
+    is_deeply \@told, ['data: one'], 'a tap made in a callback does not receive the events emitted before';
     $es->emit('two');
-    is_deeply \@told, ['data: one', 'other data: two'], 'that is';
-    is $es->emit('three'), undef, 'and it has stopped';
+    is_deeply \@told, ['data: one', 'other data: two'], 'a tap made in a callback receives the next event';
+    is $es->emit('three'), undef, 'the server is stopped by the callback';
 };
 
-subtest 'a tap may close those after it' => sub {
+subtest 'a callback may close a later tap' => sub {
     for my $case ([event => sub { $_[0]->emit('x') }], [done => sub { $_[0]->stop }]) {
         my ($what, $happens) = @$case;
         my $es = EventSource::Server->new;
@@ -109,37 +110,37 @@ subtest 'a tap may close those after it' => sub {
         $tap->('first', sub { $other->close; undef $other });
         $other = $tap->('second');
         $tap->('third');
-        ok eval { $happens->($es); 1 }, "$what: nobody dies of that" or diag $@;
-        is "@told", 'first third', 'and they hear nothing';
+        ok eval { $happens->($es); 1 }, "closing a later tap on $what does not die" or diag $@;
+        is "@told", 'first third', 'the closed tap receives nothing, the others do';
     }
 };
 
-subtest 'what tap is not to be given croaks at its line' => sub {
+subtest "tap croaks at the caller's line for an invalid argument" => sub {
     my $supply = EventSource::Server->new->out_supply;
     for my $case (
         [[]                           => 'tap takes code'],
         [['x']                        => 'tap takes code'],
-        [[sub { }, done => 1]         => 'tap takes code for done'],
-        [[sub { }, gone => sub { }]   => "tap does not know 'gone'"],
-        [[sub { }, fields => sub { }] => "tap does not know 'fields'"],
+        [[sub { }, done => 1]         => 'done must be a code reference'],
+        [[sub { }, gone => sub { }]   => "unknown option 'gone' of tap (known: done, quit)"],
+        [[sub { }, fields => sub { }] => "unknown option 'fields' of tap (known: done, quit)"],
     ) {
         my ($arguments, $why) = @$case;
         my $line = __LINE__ + 1;
-        ok !eval { $supply->tap(@$arguments); 1 }, $why;
-        is $@, "EventSource::Server: $why at ${\__FILE__} line $line.\n", 'here';
+        ok !eval { $supply->tap(@$arguments); 1 }, "tap croaks: $why";
+        is $@, "EventSource::Server: $why at ${\__FILE__} line $line.\n", "the error names the caller's line: $why";
     }
 };
 
-subtest 'the interface of the object' => sub {
+subtest 'the object is a server and a PSGI application' => sub {
     my $code = sub { };
     my $es   = EventSource::Server->new({supply => $code, headers => ['X-A' => 'b']});
     can_ok $es, qw(emit headers out_supply stop supply to_app);
-    is $es->supply,     $code,  'its supply';
-    is ref \&$es,       'CODE', 'it can be called';
-    is ref $es->to_app, 'CODE', 'as an application';
-    ok $es, 'and is true';
-    isnt "$es", '' . EventSource::Server->new, 'as a string it is itself';
-    ok $es != EventSource::Server->new && $es == $es, 'and by number';
+    is $es->supply,     $code,  'supply returns the supply';
+    is ref \&$es,       'CODE', 'the object can be called as code';
+    is ref $es->to_app, 'CODE', 'to_app returns code';
+    ok $es, 'the object is true';
+    isnt "$es", '' . EventSource::Server->new, 'two objects are different as strings';
+    ok $es != EventSource::Server->new && $es == $es, 'an object is numerically equal to itself only';
     is_deeply $es->headers,
         [
         'Cache-Control'     => 'must-revalidate, no-cache',
@@ -147,9 +148,9 @@ subtest 'the interface of the object' => sub {
         'X-Accel-Buffering' => 'no',
         'X-A'               => 'b'
         ],
-        'its headers';
+        'headers returns the default headers and those given';
     is_deeply [@{EventSource::Server->new(headers => ['x-accel-buffering' => 'yes'])->headers}[4 .. 5]],
-        ['x-accel-buffering' => 'yes'], 'the last of which may be given';
+        ['x-accel-buffering' => 'yes'], 'X-Accel-Buffering can be given';
 };
 
 done_testing;

@@ -1,5 +1,5 @@
-# The application behind t/event_source_server/servers.t: servers under their names, and paths that emit to them, stop
-# them and tell of them, all in one process.
+# The application of t/event_source_server/servers.t: a server under each name, and paths that emit to it, stop it and
+# report its state. All run in one process.
 
 use strict;
 use warnings;
@@ -8,8 +8,8 @@ use EventSource::Server;
 use EventSource::XS;
 use Plack::Builder;
 
-my %runs;       # how often each supply was begun
-my %emitter;    # of its newest run
+my %runs;       # the number of starts of each supply
+my %emitter;    # the emitter of each supply's latest run
 
 sub by_code {
     my ($name, $then) = @_;
@@ -21,7 +21,7 @@ sub by_code {
     };
 }
 
-# What gives numbers, and has the process's pid at the end.
+# An iterator of numbers.
 {
 
     package Numbers;

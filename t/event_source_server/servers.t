@@ -1,4 +1,4 @@
-# An EventSource::Server on real servers: clients, reconnects, the end, and what each kind of server can read.
+# EventSource::Server on real PSGI servers: clients, reconnects, stop, and the supplies that each server can read.
 
 use strict;
 use warnings;
@@ -12,15 +12,15 @@ use File::Temp ();
 use POSIX      qw(mkfifo);
 use Testing::Server;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'native streams need Linux' if !EventSource::XS->can('_next_end') }
 
 only_developers();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
+my $DEADLINE = 10;    # seconds, for what should happen at once
 
 my $PSGI = 't/event_source_server/servers.psgi';
 
-# One process, which is not replaced after some requests.
+# Each server has one process that it does not replace after some number of requests.
 my %START = (
     'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
     'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
@@ -36,7 +36,7 @@ sub ask {
     return $client->status == 200 ? $client->body : $client->status;
 }
 
-# A client whose stream has begun: its first block is its position.
+# A client that has received the first block of its stream, which is its position.
 sub stream {
     my ($name, $last_event_id) = @_;
     my @headers = defined $last_event_id ? (headers => ['Last-Event-ID' => $last_event_id]) : ();
@@ -57,188 +57,192 @@ sub data { return [$_[0]->body =~ /^data: (.*)$/mg] }
 sub last_id { return ($_[0]->body =~ /^id: (\S+)$/mg)[-1] }
 
 my @TESTS = (
-    'two clients' => sub {
+    'two clients receive the same events' => sub {
         my @clients = (stream('plain'), stream('plain'));
         my $id      = ask('/emit/plain?tick=one');
-        has_ok($_, "id: $id\nevent: tick\ndata: one\n\n", 'have the same event') for @clients;
-        is $clients[0]->header('Content-Type'),      'text/event-stream; charset=utf-8', "the original's type";
-        is $clients[0]->header('Cache-Control'),     'must-revalidate, no-cache',        'and caching';
-        is $clients[0]->header('X-Accel-Buffering'), 'no',                               'and a word for nginx';
+        has_ok($_, "id: $id\nevent: tick\ndata: one\n\n", 'a client receives the event with its id') for @clients;
+        is $clients[0]->header('Content-Type'), 'text/event-stream; charset=utf-8',
+            "the content type is that of the Raku module";
+        is $clients[0]->header('Cache-Control'),     'must-revalidate, no-cache', 'the response is not to be cached';
+        is $clients[0]->header('X-Accel-Buffering'), 'no',                        'nginx is told not to buffer';
         $clients[0]->leave;
         ask('/emit/plain?tick=two');
-        has_ok($clients[1], "data: two\n\n", 'one goes on without the other');
-        is_deeply data($clients[1]), ['one', 'two'], 'and has each once';
+        has_ok($clients[1], "data: two\n\n", 'a client receives events after another has left');
+        is_deeply data($clients[1]), ['one', 'two'], 'each event is received once';
         $clients[1]->leave;
     },
 
-    'a client that comes back' => sub {
+    'a client that reconnects receives what it has missed' => sub {
         my $client = stream('plain');
         ask('/emit/plain?tick=seen');
-        has_ok($client, "data: seen\n\n", 'has had one');
+        has_ok($client, "data: seen\n\n", 'the client receives an event before it leaves');
         my $seen = last_id($client);
         $client->leave;
         ask('/emit/plain?tick=missed');
         $client = stream('plain', $seen);
         ask('/emit/plain?tick=new');
-        has_ok($client, "data: new\n\n", 'has what is new');
-        is_deeply data($client), ['missed', 'new'], 'after what it has missed';
+        has_ok($client, "data: new\n\n", 'the reconnected client receives the new event');
+        is_deeply data($client), ['missed', 'new'], 'the missed event precedes the new one';
         $client->leave;
         $client = Testing::Client->get($server->port, "/plain?lastEventId=$seen");
-        has_ok($client, "data: new\n\n", 'the query may say what it had');
-        is_deeply data($client), ['missed', 'new'], 'too';
+        has_ok($client, "data: new\n\n", 'the query parameter lastEventId resumes too');
+        is_deeply data($client), ['missed', 'new'], 'the query parameter replays the missed event first';
         $client->leave;
         $client = stream('plain', 'of-another-life');
-        has_ok($client, "event: gap\n", 'one that cannot be told what it missed is told that');
+        has_ok($client, "event: gap\n", 'an unknown Last-Event-ID causes a gap event');
         $client->leave;
         my $first = stream('plain');
         ask('/emit/plain?tick=last');
-        has_ok($first, "data: last\n\n", 'a new one');
-        is_deeply data($first), ['last'], 'has what comes from then on';
+        has_ok($first, "data: last\n\n", 'a client without a Last-Event-ID receives the next event');
+        is_deeply data($first), ['last'], 'a client without a Last-Event-ID receives no earlier event';
         $first->leave;
     },
 
-    'a supply of code' => sub {
-        is ask('/runs/code'), 0, 'has not begun';
+    'a supply of code starts once, with the first client' => sub {
+        is ask('/runs/code'), 0, 'the supply has not started before the first client';
         my $first = stream('code');
-        has_ok($first, "event: begun\n", 'begins with the first client, which has its first event');
+        has_ok($first, "event: begun\n", "the first client receives the supply's first event");
         my $second = stream('code');
         ask('/supplies/code?tick=one');
-        has_ok($_, "data: one\n\n", 'and each what it emits') for $first, $second;
-        is ask('/runs/code'), 1, 'it has begun once';
+        has_ok($_, "data: one\n\n", 'each client receives what the supply emits') for $first, $second;
+        is ask('/runs/code'), 1, 'the supply has started once';
         ask('/emit/code?tick=own');
-        has_ok($_, "data: own\n\n", 'and what is emitted to the server itself is there too') for $first, $second;
-        is_deeply data($second), ['one', 'own'], 'the second has what came after it';
+        has_ok($_, "data: own\n\n", 'each client receives what is emitted to the server itself') for $first, $second;
+        is_deeply data($second), ['one', 'own'], 'the second client receives no earlier event';
         $_->leave for $first, $second;
     },
 
-    'a supply that dies' => sub {
+    'a supply that dies ends its streams and starts again' => sub {
         my $first = Testing::Client->get($server->port, '/dies');
-        ok $first->read_all, 'ends its streams';
-        is $first->status, 200, 'which have begun';
-        ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }), 'it is said';
+        ok $first->read_all, 'the stream ends when the supply dies';
+        is $first->status, 200, "the stream's status is 200";
+        ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }),
+            "the failure is in the server's log";
         my $again = stream('dies');
-        has_ok($again, "event: begun\ndata: 2\n\n", 'and begins anew for the next');
+        has_ok($again, "event: begun\ndata: 2\n\n", 'the supply starts again with the next client');
         my $other = stream('dies');
-        is ask('/quit/dies?later'), 'quit', 'it may die later, in whatever the process does then';
-        ok $_->read_all, 'a stream ends' for $again, $other;
+        is ask('/quit/dies?later'), 'quit', 'the supply fails during another request';
+        ok $_->read_all, 'each stream ends when the supply fails later' for $again, $other;
         ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: later$/m }),
-            'it is said';
-        is ask('/runs/dies'), 2, 'the worker goes on';
+            "the failure is in the server's log";
+        is ask('/runs/dies'), 2, 'the worker has started the supply twice and still answers';
     },
 
-    'a server of one stream' => sub {
+    'a server that only its stream holds lives as long as the stream' => sub {
         my $client = stream('own');
-        has_ok($client, "event: begun\ndata: 1\n\n", 'need not be kept');
+        has_ok($client, "event: begun\ndata: 1\n\n", "the stream receives the supply's event");
         ask('/supplies/own?tick=two');
-        has_ok($client, "data: two\n\n", 'while its stream is there');
+        has_ok($client, "data: two\n\n", 'the supply still emits to the stream');
         my $other = stream('own');
-        has_ok($other, "event: begun\ndata: 2\n\n", 'and each has its own');
+        has_ok($other, "event: begun\ndata: 2\n\n", 'another request has a server of its own');
         $other->leave;
-        ok wait_until($DEADLINE, sub { ask('/supplies/own?tick=late') eq 'none' }), 'it ends with it';
+        ok wait_until($DEADLINE, sub { ask('/supplies/own?tick=late') eq 'none' }),
+            'the server is freed when its stream ends';
         $client->leave;
     },
 
-    'keepalive' => sub {
+    'a quiet stream receives keepalives that are no events' => sub {
         my $client = stream('kept');
         my $begun  = length $client->body;
-        ok $client->read_until(qr/\A.{$begun}[^\n]+\n\n[^\n]+\n\n/s), 'something is sent when it is quiet';
-        is_deeply data($client), [], 'which is no event';
+        ok $client->read_until(qr/\A.{$begun}[^\n]+\n\n[^\n]+\n\n/s),
+            'two blocks are received while nothing is emitted';
+        is_deeply data($client), [], 'the blocks have no data';
         $client->leave;
     },
 
-    'another server as supply' => sub {
+    'a server whose supply is another server passes its events' => sub {
         my $client = stream('second');
         ask('/emit/plain?tick=through');
-        has_ok($client, "event: tick\n",     'hands its events on');
-        has_ok($client, "data: through\n\n", 'whole');
+        has_ok($client, "event: tick\n",     "the event's type is passed");
+        has_ok($client, "data: through\n\n", "the event's data is passed");
         $client->leave;
     },
 
-    'a channel of a hub' => sub {
+    'a server on a given hub uses its channel only' => sub {
         ask('/emit/shared?tick=one');
         ask('/publish/other?aside');
         my $client = stream('shared');
-        has_ok($client, "data: one\n\n", 'may begin with what was there');
+        has_ok($client, "data: one\n\n", 'start replays the last event of the channel');
         ask('/publish/shared?two');
-        has_ok($client, "data: two\n\n", 'and has what others publish');
-        is_deeply data($client), ['one', 'two'], 'in that channel alone';
+        has_ok($client, "data: two\n\n", 'an event that was published to the channel is received');
+        is_deeply data($client), ['one', 'two'], 'nothing of another channel is received';
         ask('/stop/shared');
-        ok $client->read_all, 'when it is stopped its streams end';
-        like ask('/publish/shared?later'), qr/\A\S+-[0-9]+\z/, 'and the hub goes on';
+        ok $client->read_all, 'the stream ends when the server is stopped';
+        like ask('/publish/shared?later'), qr/\A\S+-[0-9]+\z/, 'the hub still publishes after the server is stopped';
     },
 
-    'several processes' => sub {
+    'only a server without supply on several processes is warned of' => sub {
         my $warned = qr/^EventSource::Hub: this server has several processes/m;
-        unlike $server->log, $warned, 'are no matter where there is a supply, or it is meant';
+        unlike $server->log, $warned, 'no warning with a supply or with per_process';
         stream('lone')->leave;
-        return unlike $server->log, $warned, 'nor where there is but one' if $server->{name} !~ /\AStar/;
-        ok wait_until($DEADLINE, sub { $server->log =~ $warned }), 'but are warned of otherwise';
+        return unlike $server->log, $warned, 'no warning on a server with one process' if $server->{name} !~ /\AStar/;
+        ok wait_until($DEADLINE, sub { $server->log =~ $warned }), 'a warning without a supply on several processes';
     },
 
-    'stop' => sub {
+    'stop ends streams after they have received everything' => sub {
         my @clients = (stream('plain'), stream('plain'));
-        is ask('/many-and-stop/plain?3000'), 3000, 'after many events at once';
+        is ask('/many-and-stop/plain?3000'), 3000, 'many events are emitted before the stop';
         for my $client (@clients) {
-            ok $client->read_all, 'ends the stream';
-            ok $client->complete, 'whole';
-            is_deeply data($client), [1 .. 3000], 'with all of them';
+            ok $client->read_all, 'the stream ends';
+            ok $client->complete, 'the response is complete';
+            is_deeply data($client), [1 .. 3000], 'the stream has all events';
         }
-        is ask('/plain'),                204,       'who comes then is told not to come back';
-        is ask('/emit/plain?tick=late'), 'none',    'what is emitted then is sent to nobody';
-        is ask('/stop/plain'),           'stopped', 'it may be stopped again';
-        ok wait_until($DEADLINE, sub { ask('/streams/all') == 0 }), 'no stream is left';
+        is ask('/plain'),                204,       'a client after the stop is answered with 204';
+        is ask('/emit/plain?tick=late'), 'none',    'emit after the stop returns undef';
+        is ask('/stop/plain'),           'stopped', 'a second stop does nothing';
+        ok wait_until($DEADLINE, sub { ask('/streams/all') == 0 }), 'no stream is open after the stop';
     },
 );
 
-# What only an event loop can read.
+# On servers with an event loop.
 my @BY_LOOP = (
-    'an iterator' => sub {
+    'an iterator is read to its end' => sub {
         my @clients = (stream('iterator'), stream('iterator'));
-        has_ok($clients[0], "data: 10000\n\n", 'is read to its end');
-        is_deeply data($clients[0]), [1 .. 10_000], 'into the first stream, all of it';
+        has_ok($clients[0], "data: 10000\n\n", 'the client receives the last value');
+        is_deeply data($clients[0]), [1 .. 10_000], 'the first client receives all values';
         $_->leave for @clients;
     },
 
-    'a filehandle' => sub {
+    'a filehandle is read line by line' => sub {
         my $fifo   = shift;
         my $client = stream('lines');
         open my $to, '+<', $fifo or die "$fifo: $!";
         syswrite $to, "one\ntw";
-        has_ok($client, "data: one\n\n", 'is read');
+        has_ok($client, "data: one\n\n", 'the client receives a complete line');
         ask('/emit/lines?between=them');
-        has_ok($client, "data: them\n\n", 'while others emit');
+        has_ok($client, "data: them\n\n", 'the client receives an event emitted between two lines');
         syswrite $to, "o\n";
-        has_ok($client, "data: two\n\n", 'a line that came in pieces is one event');
+        has_ok($client, "data: two\n\n", 'a line that was written in pieces is one event');
         $client->leave;
     },
 
-    'a stream on the writer of the server' => sub {
+    "a stream on the server's writer receives the events" => sub {
         my @clients = (stream('writer'), stream('writer'));
         ask('/many/writer?100');
-        has_ok($_, "data: 100\n\n", 'has the events too') for @clients;
-        is_deeply data($_), [1 .. 100], 'all of them' for @clients;
+        has_ok($_, "data: 100\n\n", 'the client receives the last event') for @clients;
+        is_deeply data($_), [1 .. 100], 'the client receives all events' for @clients;
         ask('/stop/writer');
-        ok $_->read_all, 'and ends' for @clients;
+        ok $_->read_all, 'the stream ends when the server is stopped' for @clients;
     },
 );
 
 my @WITHOUT_LOOP = (
-    'an iterator or a filehandle' => sub {
+    'a request to a supply that needs an event loop croaks' => sub {
         for my $name (qw(iterator lines)) {
-            is ask("/$name"), 500, "$name is refused";
+            is ask("/$name"), 500, "a request to a supply of kind $name is answered with 500";
             my $what = $name eq 'lines' ? 'a filehandle' : 'an iterator';
-            my $said = "EventSource::Server: $what as supply is read by an event loop, which this server does not have";
-            ok wait_until($DEADLINE, sub { $server->log =~ /\Q$said\E/ }), 'which is said'
+            my $said = "EventSource::Server: $what as supply needs an event loop, which this server does not have";
+            ok wait_until($DEADLINE, sub { $server->log =~ /\Q$said\E/ }), "the error is in the server's log"
                 if $server->{name} eq 'Starman';
         }
     },
 
-    'a stream on the writer of the server' => sub {
+    "a stream on the server's writer receives the events" => sub {
         my $client = Testing::Client->get($server->port, '/served');
-        has_ok($client, "event: begun\n", 'begins the supply, and has its first event');
-        has_ok($client, "data: 1\n\n",    'whole');
+        has_ok($client, "event: begun\n", "the client receives the first event's type");
+        has_ok($client, "data: 1\n\n",    "the client receives the first event's data");
         $client->leave;
-        is ask('/runs/served'), 1, 'and lets the worker go';
+        is ask('/runs/served'), 1, 'the worker answers after the client has left';
     },
 );
 

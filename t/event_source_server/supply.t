@@ -1,4 +1,4 @@
-# What a supply may be, when it begins, and how it ends, seen by taps in a process without an event loop.
+# The kinds of supply, when each starts and how it ends, seen by taps in a process without an event loop.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use EventSource::Server;
 use POSIX ();
 use Test::More;
 
-# A server and what a tap of it is told.
+# A server and the list of calls that a tap of it receives.
 sub tapped {
     my %option = @_;
     my @told;
@@ -21,7 +21,7 @@ sub tapped {
     return ($es, \@told);
 }
 
-# Iterators, each with its method for the next value.
+# A class of iterators for each method that returns the next value.
 for my $method (qw(next getline get)) {
     no strict 'refs';    ## no critic (ProhibitNoStrict)
     *{"Iterator::By::${method}::$method"} = sub {
@@ -31,7 +31,7 @@ for my $method (qw(next getline get)) {
     };
 }
 
-# What calls back those who have tapped it, as Raku's supplies do.
+# A source that calls back its taps, like Raku's supplies.
 {
 
     package Source;
@@ -57,42 +57,43 @@ for my $method (qw(next getline get)) {
     }
 }
 
-subtest 'code' => sub {
+subtest 'a supply of code emits through its emitter' => sub {
     my $runs = 0;
     my $emitter;
     my ($es, $told) = tapped(supply => sub { $runs++; $emitter = shift; $emitter->emit('one'); 'what it returns' });
-    is_deeply $told, ['data: one'], 'may emit at once';
-    is $runs, 1, 'it has run';
+    is_deeply $told, ['data: one'], 'an event that is emitted at once is received';
+    is $runs, 1, 'the code has run once';
     $es->out_supply->tap(sub { });
-    is $runs, 1, 'and is not run again for another tap';
-    ok defined $emitter->emit(tick => 'two'), 'it may emit later';
-    is $told->[-1], 'event: tick data: two', 'in every form';
+    is $runs, 1, 'another tap does not run the code again';
+    ok defined $emitter->emit(tick => 'two'), 'the emitter returns an id after the code has returned';
+    is $told->[-1], 'event: tick data: two', "the tap receives the event's type and data";
     my $line = __LINE__ + 1;
-    ok !eval { $emitter->emit({id => "a\nb", data => ''}); 1 }, 'what is no event';
-    like $@, qr/id must not contain a line break at \Q${\__FILE__}\E line $line\b/, 'croaks at the line that emits it';
-    ok $emitter->is_open, 'which ends nothing';
+    ok !eval { $emitter->emit({id => "a\nb", data => ''}); 1 }, 'the emitter croaks if its argument is not an event';
+    like $@, qr/id must not contain a line break at \Q${\__FILE__}\E line $line\b/,
+        'the error names the line that emits';
+    ok $emitter->is_open, 'the emitter is open after the error';
     $emitter->done;
-    ok !$emitter->is_open, 'it is done';
-    is $emitter->emit('late'), undef, 'and nothing more is taken from it';
-    ok defined $es->emit('own'), 'though from the server itself';
-    is_deeply $told, ['data: one', 'event: tick data: two', 'data: own'], 'as its taps see';
+    ok !$emitter->is_open, 'the emitter is closed after done';
+    is $emitter->emit('late'), undef, 'emit returns undef after done';
+    ok defined $es->emit('own'), 'the server itself still emits';
+    is_deeply $told, ['data: one', 'event: tick data: two', 'data: own'], 'the tap receives the three events only';
     $es->out_supply->tap(sub { });
-    is $runs, 1, 'what is done does not begin again';
+    is $runs, 1, 'a supply that is done does not start again for another tap';
     $es->stop;
-    is $told->[-1], 'done', 'taps are done when the server is stopped';
+    is $told->[-1], 'done', 'stop calls done of the tap';
 };
 
-subtest 'no supply begins before anybody wants it' => sub {
+subtest 'a supply starts with the first tap only' => sub {
     my $runs = 0;
     my $es   = EventSource::Server->new(supply => sub { $runs++ });
     $es->emit('nobody hears');
-    is $runs, 0, 'nor by what is emitted';
+    is $runs, 0, 'emit does not start the supply';
     $es->stop;
     $es->out_supply->tap(sub { });
-    is $runs, 0, 'nor after it is stopped';
+    is $runs, 0, 'a tap after stop does not start the supply';
 };
 
-subtest 'what code returns is held until the server is stopped' => sub {
+subtest 'the value that code returns is held until the run ends' => sub {
     my $freed = 0;
     {
 
@@ -108,47 +109,47 @@ subtest 'what code returns is held until the server is stopped' => sub {
                 $_[1]->quit('enough');
             }
         ],
-        ['letting go' => sub { undef $_[0] }],
+        ['the server is freed' => sub { undef $_[0] }],
     ) {
         my ($name, $act) = @$end;
         $freed = 0;
         my $emitter;
         my ($es) = tapped(supply => sub { $emitter = shift; return bless [\$freed], 'Guard' });
-        is $freed, 0, 'held';
+        is $freed, 0, 'the value is held while the supply runs';
         $act->($es, $emitter);
-        is $freed, 1, "$name lets go of it";
-        ok !$emitter->is_open, 'and ends the run';
-        is $emitter->emit('late'), undef, 'which takes nothing more';
+        is $freed, 1, "the value is released: $name";
+        ok !$emitter->is_open, "the run has ended: $name";
+        is $emitter->emit('late'), undef, 'the emitter ignores later events';
     }
     my ($es) = tapped(supply => sub { $_[0]->done; return bless [\$freed], 'Guard' });
-    is $freed, 2, 'and if it is done already it is not held at all';
+    is $freed, 2, 'the value is not held if the run has ended already';
 };
 
-subtest "iterator by $_" => sub {
+subtest "an iterator with the method $_" => sub {
     my $iterator = bless ['one', ['tick', 'two'], {data => 'three'}, undef, 'four'], "Iterator::By::$_";
     my ($es, $told) = tapped(supply => $iterator);
-    is_deeply $told,        ['data: one', 'event: tick data: two', 'data: three'], 'is read up to undef';
-    is_deeply [@$iterator], ['four'],                                              'and not further';
+    is_deeply $told,        ['data: one', 'event: tick data: two', 'data: three'], 'the values up to undef are events';
+    is_deeply [@$iterator], ['four'], 'the values after undef are not read';
     }
     for qw(next get);
 
-subtest 'an iterator of lines' => sub {
+subtest 'an iterator of lines with the method getline' => sub {
     my ($es, $told) = tapped(supply => bless ["one\n", "two\r\n", 'three'], 'Iterator::By::getline');
-    is_deeply $told, ['data: one', 'data: two', 'data: three'], 'loses what ends the lines';
+    is_deeply $told, ['data: one', 'data: two', 'data: three'], 'the line endings are removed';
 };
 
 subtest 'filehandles' => sub {
     open my $memory, '<', \"one\ntwo\r\n\nlast" or die $!;
     my ($es, $told) = tapped(supply => $memory);
-    is_deeply $told, ['data: one', 'data: two', 'data:', 'data: last'], 'in memory';
+    is_deeply $told, ['data: one', 'data: two', 'data:', 'data: last'], 'the lines of an in-memory handle are read';
 
     open my $file, '<', __FILE__ or die $!;
     ($es, $told) = tapped(supply => $file);
     is $told->[0],
-        "data: # What a supply may be, when it begins, and how it ends, seen by taps in a process without an event loop.",
-        'of a file';
-    is $told->[-1], 'data: done_testing;', 'to its end';
-    ok defined fileno $file, 'which is not closed';
+        "data: # The kinds of supply, when each starts and how it ends, seen by taps in a process without an event loop.",
+        'the first line of a file is read';
+    is $told->[-1], 'data: done_testing;', 'the last line of a file is read';
+    ok defined fileno $file, 'the file is not closed';
 
     pipe my $from, my $to or die $!;
     binmode $from, ':encoding(UTF-8)';
@@ -157,10 +158,10 @@ subtest 'filehandles' => sub {
     close $to;
     ($es, $told) = tapped(supply => $from);
     waitpid $pid, 0;
-    is $told->[0], "data: caf\xC3\xA9",      'of a pipe: lines are UTF-8';
-    is $told->[1], "data: \xEF\xBF\xBD",     'what is not is replaced';
-    is $told->[2], 'data: ' . 'x' x 200_000, 'a line may come in pieces';
-    is $told->[3], 'data: cut',              'and be the last without an end';
+    is $told->[0], "data: caf\xC3\xA9",      'the lines of a pipe are decoded as UTF-8';
+    is $told->[1], "data: \xEF\xBF\xBD",     'an invalid byte becomes U+FFFD';
+    is $told->[2], 'data: ' . 'x' x 200_000, 'a line that is longer than one read is one event';
+    is $told->[3], 'data: cut',              'a last line without a line break is an event';
 
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
@@ -176,54 +177,55 @@ subtest 'filehandles' => sub {
     undef $es;
     close $from;
     waitpid $pid, 0;
-    is_deeply $told, ['quit: a line is longer than 1048576 bytes'], 'a line without end is a failure';
-    is @warnings, 1, 'of which a warning tells';
+    is_deeply $told, ['quit: a line is longer than 1048576 bytes'], 'a line of more than 1 MiB fails the supply';
+    is @warnings, 1, 'the failure is a warning';
     opendir my $folder, '.' or die $!;
     open my $unreadable, '<', '.' or die $!;
     ($es, $told) = tapped(supply => $unreadable);
-    like $told->[0], qr/\Aquit: the filehandle cannot be read: /, 'so is one that cannot be read';
+    like $told->[0], qr/\Aquit: the filehandle cannot be read: /, 'a handle that cannot be read fails the supply';
 };
 
-subtest 'an object with tap' => sub {
+subtest 'an object with a method tap' => sub {
     my $source = Source->new;
     my ($es, $told) = tapped(supply => $source);
-    is @{$source->{taps}}, 1, 'is tapped';
+    is @{$source->{taps}}, 1, 'the object is tapped once';
     $es->out_supply->tap(sub { });
-    is @{$source->{taps}}, 1, 'once';
+    is @{$source->{taps}}, 1, 'another tap of the server does not tap the object again';
     $source->give('one', ['tick', 'two']);
-    is_deeply $told, ['data: one', 'event: tick data: two'], 'and heard';
+    is_deeply $told, ['data: one', 'event: tick data: two'], "the tap receives the object's events";
     $es->stop;
-    is @{$source->{taps}}, 0, 'until the server is stopped';
+    is @{$source->{taps}}, 0, "stop closes the object's tap";
 
     ($es, $told) = tapped(supply => $source = Source->new);
     $source->say('done');
-    is @{$source->{taps}}, 0, 'or it is done itself';
-    is_deeply $told, [], 'which is told to nobody';
+    is @{$source->{taps}}, 0, "the object's tap is closed when it is done";
+    is_deeply $told, [], "the server's tap is not done when the supply is";
 
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     ($es, $told) = tapped(supply => $source = Source->new);
     $source->say(quit => 'enough');
-    is_deeply $told,      ['quit: enough'],                                   'that it quits is told';
-    is_deeply \@warnings, ["EventSource::Server: the supply died: enough\n"], 'and warned of';
+    is_deeply $told,      ['quit: enough'], "the server's tap is called when the object quits";
+    is_deeply \@warnings, ["EventSource::Server: the supply died: enough\n"], 'the quit is a warning';
     ($es, $told) = tapped(supply => $source = Source->new);
     $source->give(sub { }, 'later');
     is_deeply [map { s/ at .*//sr } @$told],
         [
         "quit: EventSource::Server: an event is a string, a hash, [type => 'data'] or an EventSource::Server::Event, not a reference of the kind CODE"
         ],
-        'what is no event is a failure of the supply, not of who made it give that';
+        'a value that is not an event fails the supply and does not die';
 };
 
-subtest 'a server on another' => sub {
+subtest 'a server whose supply is another server' => sub {
     my $first = EventSource::Server->new;
     my ($second, $told) = tapped(supply => $first->out_supply);
     $first->emit({type => 'tick', id => 7, data => 'one'});
     $second->emit('own');
-    is_deeply $told, ['event: tick id: 7 data: one', 'data: own'], 'has events, not bytes, of it';
+    is_deeply $told, ['event: tick id: 7 data: one', 'data: own'],
+        'the events of the other server and its own are received';
     $first->stop;
     $second->emit('after');
-    is $told->[-1], 'data: after', 'and goes on without it';
+    is $told->[-1], 'data: after', 'the server emits after the other is stopped';
 };
 
 for my $case (
@@ -234,7 +236,7 @@ for my $case (
     ],
     ['an iterator that dies' => sub { supply => bless ['one', 'die'], 'Iterator::By::next' }],
     [
-        'code that says so' => sub {
+        'code that calls quit' => sub {
             supply => sub { $_[0]->emit('one'); $_[0]->quit("oops\n"); $_[0]->emit('two') }
         }
     ],
@@ -246,22 +248,23 @@ for my $case (
         local $@ = 'as it was';
         my ($es, $told) = tapped($options->());
         my $why = $name =~ /iterator/ ? 'no more' : 'oops';
-        is $@, 'as it was', 'nobody dies of it';
-        is_deeply $told,      ['data: one', "quit: $why\n"],                    'taps are told';
-        is_deeply \@warnings, ["EventSource::Server: the supply died: $why\n"], 'and a warning says it';
-        ok defined $es->emit('own'), 'the server goes on';
-        is @$told, 2, 'without those that it has told';
+        is $@, 'as it was', '$@ of the caller is unchanged';
+        is_deeply $told,      ['data: one', "quit: $why\n"], 'quit of the tap is called with the reason';
+        is_deeply \@warnings, ["EventSource::Server: the supply died: $why\n"], 'a warning names the reason';
+        ok defined $es->emit('own'), 'the server still emits';
+        is @$told, 2, 'the tap receives nothing after quit';
         my @again;
         $es->out_supply->tap(sub { push @again, $_[0] }, quit => sub { push @again, 'quit' });
-        is_deeply \@again, $name =~ /iterator/ ? [] : ["data: one\n\n", 'quit'], 'what can begins anew for the next';
+        is_deeply \@again, $name =~ /iterator/ ? [] : ["data: one\n\n", 'quit'],
+            'code starts again for the next tap, an iterator does not';
     };
 }
 
-subtest 'a child has a run of its own' => sub {
+subtest 'a forked child has a run of its own' => sub {
     my @runs;
     my $es = EventSource::Server->new(supply => sub { push @runs, $$; $_[0]->emit("of $$") });
     $es->out_supply->tap(sub { });
-    is_deeply \@runs, [$$], 'the parent';
+    is_deeply \@runs, [$$], 'the parent runs the supply';
     pipe my $from, my $to or die $!;
     if (!(my $pid = fork // die $!)) {
         my @told;
@@ -270,7 +273,7 @@ subtest 'a child has a run of its own' => sub {
         POSIX::_exit(0);
     }
     close $to;
-    is readline $from, 'its own', 'and the child';
+    is readline $from, 'its own', 'the child runs the supply and receives its events';
     wait;
 };
 

@@ -1,4 +1,4 @@
-# cpanm installs from the folder and from the tarball, with no network.
+# cpanm installs from the folder and from the tarball, without a network.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)
 
 my $tree = Testing::Tree->new;
 
-# No mirror to ask, no registry; what cargo has fetched once is enough.
+# No mirror and no registry are reachable. Cargo uses what it has downloaded before.
 my %NO_NETWORK = (
     CARGO_NET_OFFLINE => 'true',
     PERL_CPANM_HOME   => $tree->fresh('cpanm'),
@@ -28,17 +28,18 @@ sub installs {
     my $what  = shift;
     my $into  = $tree->fresh('local');
     my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
-    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/, 'is installed';
+    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
+        'cpanm installs the distribution';
     is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,
-        "data: 7\n\n/EventSource/XS.pm", 'and loads from there';
+        "data: 7\n\n/EventSource/XS.pm", 'the installed module loads';
     return;
 }
 
-subtest 'from the folder' => sub {
+subtest 'cpanm installs from the folder without a network' => sub {
     installs('.');
 };
 
-subtest 'from the tarball' => sub {
+subtest 'cpanm installs from the tarball without a network' => sub {
     $tree->must($^X,    'Makefile.PL');
     $tree->must('make', 'dist');
     installs(glob $tree->folder . '/EventSource-XS-*.tar.gz');

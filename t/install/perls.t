@@ -1,4 +1,4 @@
-# The library is built for the perl that ran Makefile.PL: by its name, with its headers.
+# The library is built with the headers of the perl that ran Makefile.PL.
 
 use strict;
 use warnings;
@@ -20,7 +20,7 @@ my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 my $tree    = Testing::Tree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 
-# A perl under another path, whose headers leave a mark in what includes them.
+# A perl at another path, whose headers leave a mark in each library that is built with them.
 my $other   = $tree->fresh('other_perl');
 my $modules = $tree->fresh('other_perl_modules');
 copy($^X, "$other/perl") or die "$other/perl: $!\n";
@@ -42,26 +42,27 @@ sub is_marked { return slurp($library) =~ /$MARK/ }
 
 needs('a copy of this perl does not run') if $tree->run(\%OTHER, "$other/perl", '-e', '1')->{status};
 
-subtest 'another perl gets a library made with its own headers' => sub {
+subtest "another perl's library is built with its own headers" => sub {
     $tree->must(\%OTHER, "$other/perl", 'Makefile.PL');
     $tree->must(\%OTHER, 'make');
-    ok is_marked(), 'its headers are in the library';
-    is $tree->must(\%OTHER, "$other/perl", @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads there';
+    ok is_marked(), "the library has the mark of the other perl's headers";
+    is $tree->must(\%OTHER, "$other/perl", @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in the other perl';
 };
 
-subtest 'after it this perl gets one of its own, in the same folder' => sub {
+subtest "this perl's library is built after another perl's in the same folder" => sub {
     $tree->must(\%OTHER, $^X, 'Makefile.PL');
-    like $tree->must(\%OTHER, 'make'), qr/build-library/, 'it is built anew';
-    unlike slurp($library),            qr/$MARK/,         'with the headers of this perl';
-    is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+    like $tree->must(\%OTHER, 'make'), qr/build-library/, 'the library is built again';
+    unlike slurp($library),            qr/$MARK/,         "the library has no mark of the other perl's headers";
+    is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in the perl that it was built for';
 };
 
-subtest 'a perl with debugging compiled in' => sub {
+subtest 'a library is built for a perl with debugging' => sub {
     needs_command('debugperl');
     my ($debugperl) = grep { -x } map { "$_/debugperl" } split /:/, $ENV{PATH};
     $tree->must($debugperl, 'Makefile.PL');
     $tree->must('make');
-    is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+    is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n",
+        'the library loads in the perl that it was built for';
 };
 
 done_testing;

@@ -1,4 +1,4 @@
-# Wherever cargo was told to put its results, make finds the library.
+# make finds the library wherever cargo is configured to put it.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}"
 my $home    = cargo_home();
 my ($host)  = $tree->must('rustc', '-vV') =~ /^host: (\S+)/m;
 
-# A home of cargo's whose configuration is this test's and whose registry is the user's.
+# A cargo home with the configuration of this test and the registry of the user.
 sub cargo_home {
     my $fresh = $tree->fresh('cargo_home');
     my $users = $ENV{CARGO_HOME} // ($ENV{HOME} // '') . '/.cargo';
@@ -46,11 +46,11 @@ my %ELSEWHERE = (
 
 for my $what (sort keys %ELSEWHERE) {
     my ($environment, $folder) = @{$ELSEWHERE{$what}};
-    subtest $what => sub {
+    subtest "make finds the library: $what" => sub {
         remove_tree($tree->folder . '/blib');
         $tree->must($environment, 'make');
-        ok -d $folder,  'cargo put its results there';
-        ok -e $library, 'and make found the library';
+        ok -d $folder,  'cargo has used the folder';
+        ok -e $library, 'make has found the library';
     };
 }
 

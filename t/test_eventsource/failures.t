@@ -1,4 +1,4 @@
-# What Test::EventSource says when a test fails, and that it does fail.
+# The diagnostics of a failed test of Test::EventSource.
 
 use strict;
 use warnings;
@@ -6,7 +6,7 @@ use warnings;
 use File::Temp ();
 use Test::More;
 
-# What a test prints, as a program of its own, from its line 1 on.
+# The output of a test that runs as a program of its own. Its code begins at line 1.
 sub said_by {
     my $code  = shift;
     my $begin = <<'BEGIN';
@@ -52,7 +52,7 @@ BYTES
 
 for my $case (
     [
-        'another event',
+        'a different event shows each field that differs',
         q~$es->get('/')->like_event({event => 'tock', id => 1, data => qr/^tea/}, 'a tock');~,
         <<"SAID"
 not ok 1 - a tock
@@ -70,46 +70,46 @@ $BYTES
 SAID
     ],
     [
-        'no event in time',
+        'a timeout shows the time and the bytes received',
         q~my $s = $es->get('/'); $s->next_event;
           like_event($s, 'x');~,
         <<"SAID"
 not ok 1 - the next event
 #   Failed test 'the next event'
 #   at x.t line 2.
-# No event came in 0.2 seconds.
+# No event received in 0.2 seconds.
 # $STREAM, is open. Received 35 bytes:
 $BYTES
 1..1
 SAID
     ],
     [
-        'an end instead of an event',
+        'an ended stream without an event says that it has ended',
         q~my $s = $es->get('/empty?close'); $s->like_event('x', 'x');~,
         <<'SAID'
 not ok 1 - x
 #   Failed test 'x'
 #   at x.t line 1.
-# No event came, and the stream has ended.
+# No event received: the stream has ended.
 # GET /empty?close, 200 text/event-stream, has ended. Received 0 bytes:
 1..1
 SAID
     ],
     [
-        'what is no stream',
+        'a response that is not an event stream shows its status and body',
         q~my $s = $es->get('/none'); $s->like_event('x', 'x');~,
         <<'SAID'
 not ok 1 - x
 #   Failed test 'x'
 #   at x.t line 1.
-# No event can come: the response is no event stream.
+# No event received: the response is not an event stream.
 # GET /none, 404 text/plain, has ended. Received 14 bytes:
 #   no such\x01page\xC3\xA9
 1..1
 SAID
     ],
     [
-        'JSON, and where it differs',
+        'JSON that differs shows the path of the first difference',
         q~my $s = $es->get('/json'); $s->next_event; $s->like_event({json => {a => [1, {b => 3}], c => undef}});~,
         <<"SAID"
 not ok 1 - the next event
@@ -126,27 +126,31 @@ $BYTES
 SAID
     ],
     [
-        'JSON that lacks something',
+        'JSON that lacks a member shows "nothing"',
         q~my $s = $es->get('/json'); $s->next_event; $s->like_event({json => {a => [1, {b => 2}, 3], c => undef}});~,
         qr/^# json\{a\}\[2\]\n#      got: nothing\n# expected: 3\n/m
     ],
-    ['no JSON at all', q~$es->get('/')->like_event({json => {}});~, qr/^# data is no JSON: 'caf\\xE9'\n/m],
     [
-        'an event that should not come, as a function',
+        'data that is not JSON is shown',
+        q~$es->get('/')->like_event({json => {}});~,
+        qr/^# data is not JSON: 'caf\\xE9'\n/m
+    ],
+    [
+        'no_event as a function shows the event that was received',
         q~
           no_event($es->get('/'), 0.1, 'silence');~,
         <<"SAID"
 not ok 1 - silence
 #   Failed test 'silence'
 #   at x.t line 2.
-# There came event 'tick', data 'caf\\xE9', id '1'
+# Received event 'tick', data 'caf\\xE9', id '1'
 # $STREAM, is open. Received 35 bytes:
 $BYTES
 1..1
 SAID
     ],
     [
-        'a stream that does not end',
+        'ends_ok shows that the stream has not ended',
         q~ends_ok($es->get('/'), 0.1, 'an end');~,
         <<"SAID"
 not ok 1 - an end
@@ -159,23 +163,23 @@ $BYTES
 SAID
     ],
     [
-        'what the application has printed',
+        'a failure shows what the application has printed, once',
         q~my $s = $es->get('/?print'); $s->ends_ok(0.1); ok 1; fail 'again';~,
         qr/^#   \\r\\n\n# The server printed:\n# printed\nok 2\nnot ok 3 - again\n#   Failed test 'again'\n#   at x.t line 1.\n1\.\.3\n?\z/m
     ],
     [
-        'what it has printed when other tests fail',
+        'what the application has printed is shown if another test fails',
         q~my $s = $es->get('/?print'); fail 'x';~,
         qr/^1\.\.1\n# The application printed:\n# printed/m
     ],
     [
-        'a line further out',
+        '$Test::Builder::Level moves the reported line',
         q~sub mine { local $Test::Builder::Level = $Test::Builder::Level + 1; return $_[0]->like_event('no', 'mine') }
           mine($es->get('/'));~,
         qr/^#   at x\.t line 2\.$/m
     ],
     [
-        'an expectation that is none',
+        "an invalid expectation dies at the caller's line",
         q~my $s = $es->get('/');
           eval { $s->like_event({name => 'x'}) }; print $@;
           eval { like_event($s, {data => ['x']}) }; print $@;~,
@@ -183,7 +187,7 @@ SAID
 Test::EventSource: the expected data must be a string or a regular expression at x\.t line 3\.$/m
     ],
     [
-        'tests that pass',
+        'tests that pass print no diagnostics',
         q~my $s = $es->get('/json?close'); like_event($s, {data => qr/^caf\x{E9}$/, event => 'tick', id => qr/1/}, 'a');
           $s->like_event({json => {a => [1, {b => 2}], c => undef}}); $s->no_event(0.1, 'c'); ends_ok($s, 1, 'd');~,
         "ok 1 - a\nok 2 - the next event\nok 3 - c\nok 4 - d\n1..4\n"

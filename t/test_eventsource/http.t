@@ -1,4 +1,4 @@
-# Responses as they may come: how they are framed, cut anywhere, broken off.
+# HTTP responses: each kind of framing, split at every byte, and broken off.
 
 use strict;
 use warnings;
@@ -14,21 +14,24 @@ my $EVENTS = "id: 1\ndata: one\n\ndata: two\n\n";
 my $TYPE   = "Content-Type: text/event-stream\r\n";
 
 my @CASES = (
-    ['the end of the connection', "HTTP/1.0 200 OK\r\n$TYPE\r\n$EVENTS"],
-    ['a length',                  "HTTP/1.1 200 OK\r\n${TYPE}Content-Length: 28\r\n\r\n$EVENTS"],
+    ['a body framed by the end of the connection', "HTTP/1.0 200 OK\r\n$TYPE\r\n$EVENTS"],
+    ['a body framed by a length',                  "HTTP/1.1 200 OK\r\n${TYPE}Content-Length: 28\r\n\r\n$EVENTS"],
     [
-        'chunks',
+        'a body framed by chunks',
         "HTTP/1.1 200 OK\r\n${TYPE}Transfer-Encoding: chunked\r\n\r\n5\r\nid: 1\r\n17;x=y\r\n\ndata: one\n\ndata: two\n\n\r\n0\r\n\r\n"
     ],
-    ['a trailer', "HTTP/1.1 200 OK\r\n${TYPE}Transfer-Encoding: Chunked\r\n\r\n1C\r\n$EVENTS\r\n0\r\nX: y\r\n\r\n"],
     [
-        'what comes in advance',
+        'chunks with a trailer',
+        "HTTP/1.1 200 OK\r\n${TYPE}Transfer-Encoding: Chunked\r\n\r\n1C\r\n$EVENTS\r\n0\r\nX: y\r\n\r\n"
+    ],
+    [
+        'informational responses before the response',
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n$TYPE\r\n$EVENTS"
     ],
-    ['plain line feeds', "HTTP/1.1 200 OK\nContent-Type: text/event-stream\n\n$EVENTS"],
+    ['a head with line feeds only', "HTTP/1.1 200 OK\nContent-Type: text/event-stream\n\n$EVENTS"],
 );
 
-subtest 'a response cut anywhere' => sub {
+subtest 'a response that is split anywhere is parsed alike' => sub {
     for my $case (@CASES) {
         my ($name, $bytes) = @$case;
         my @wrong;
@@ -40,11 +43,11 @@ subtest 'a response cut anywhere' => sub {
         }
         is "@wrong", '', $name;
         my $response = Test::EventSource::Response->new;
-        is join('', map { $response->take($_) } split //, $bytes), $EVENTS, "$name, by the byte";
+        is join('', map { $response->take($_) } split //, $bytes), $EVENTS, "$name, one byte at a time";
     }
 };
 
-subtest 'a response that ends too early' => sub {
+subtest 'a response that ends too early is not complete' => sub {
     for my $case (
         ['without a head',        "HTTP/1.1 200 OK\r\nContent-Type: te"],
         ['before its length',     substr $CASES[1][1], 0, -1],
@@ -55,24 +58,24 @@ subtest 'a response that ends too early' => sub {
         my ($name, $bytes) = @$case;
         my $response = Test::EventSource::Response->new;
         $response->take($bytes);
-        ok !$response->is_ended, "$name: goes on";
+        ok !$response->is_ended, "$name: the response has not ended before the connection";
         $response->finish;
-        ok $response->is_ended,     'ends';
-        ok !$response->is_complete, 'is not complete';
+        ok $response->is_ended,     "$name: the response ends with the connection";
+        ok !$response->is_complete, "$name: the response is not complete";
     }
 };
 
-subtest 'a response that is none' => sub {
+subtest 'bytes that are not an HTTP response, and responses without a body' => sub {
     for my $case (
-        ["SSH-2.0-x\r\n\r\n",                                                'this is no response: SSH-2.0-x'],
-        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",     'this is no chunk: xyz'],
+        ["SSH-2.0-x\r\n\r\n",                                                'not an HTTP response: SSH-2.0-x'],
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",     'not a chunk: xyz'],
         ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 'a chunk does not end'],
     ) {
         my ($bytes, $why) = @$case;
         my $response = Test::EventSource::Response->new;
         $response->take($bytes);
-        like $response->trouble, qr/\A\Q$why\E/, $why;
-        ok $response->is_ended && !$response->is_complete, 'ends it';
+        like $response->problem, qr/\A\Q$why\E/, $why;
+        ok $response->is_ended && !$response->is_complete, 'a problem ends the response as incomplete';
     }
     for my $case (['HEAD', 200], ['GET', 204], ['GET', 304]) {
         my $response = Test::EventSource::Response->new(method => $case->[0]);
@@ -81,7 +84,7 @@ subtest 'a response that is none' => sub {
     }
 };
 
-# Answers one connection after the other, with what was given and what it got; a number is a time to wait.
+# Answers one connection after the other with the given parts. ID becomes the request's last event ID; a number is a pause.
 sub serve {
     my @answers  = @_;
     my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
@@ -105,7 +108,7 @@ sub serve {
     return;
 }
 
-subtest 'over a connection' => sub {
+subtest 'a stream over a TCP connection' => sub {
     my $head = "HTTP/1.1 200 OK\r\n$TYPE";
     my ($pid, $url) = serve(
         ["$head\r\nid: 4\ndata: ID\n\n", 0.2, "data: late\n\ndata: never", 0.1],
@@ -115,31 +118,32 @@ subtest 'over a connection' => sub {
     my $es     = Test::EventSource->new(url => $url, timeout => 5);
     my $stream = $es->get('/');
     $stream->like_event('none');
-    $stream->no_event(0.05, 'what comes later has not come');
-    $stream->like_event({data => 'late', id => 4}, 'and then it has');
-    is $stream->next_event, undef, 'an event that is not whole is none';
+    $stream->no_event(0.05, 'an event that is sent later has not been received');
+    $stream->like_event({data => 'late', id => 4}, 'the late event is received');
+    is $stream->next_event, undef, 'an incomplete event is not dispatched';
     $stream->ends_ok;
-    $stream->reconnect->like_event({data => 4, id => 4}, 'the ID is sent');
+    $stream->reconnect->like_event({data => 4, id => 4}, 'reconnect sends the last event ID');
     $stream->ends_ok;
     my $cut = $es->get('/');
     $cut->like_event('x');
-    ok $cut->has_ended,    'one that is cut off';
-    ok !$cut->is_complete, 'can be told from one that ends';
+    ok $cut->has_ended,    'a stream that is cut off has ended';
+    ok !$cut->is_complete, 'a stream that is cut off is not complete';
 
     for my $why (
         'the connection ended without an answer',
-        'this is no response: what?',
+        'not an HTTP response: what?',
         'it was not answered in 0.2 seconds'
     ) {
-        ok !eval { $es->get('/', timeout => 0.2); 1 }, 'no answer';
+        ok !eval { $es->get('/', timeout => 0.2); 1 }, 'get dies without an HTTP answer';
         my $line = __LINE__ - 1;
-        like $@, qr/\ATest::EventSource: GET \/: \Q$why\E\s* at \S+ line $line\.\n\z/, 'and why';
+        like $@, qr/\ATest::EventSource: GET \/: \Q$why\E\s* at \S+ line $line\.\n\z/,
+            "the error says why and names the caller's line";
     }
     waitpid $pid, 0;
 };
 
-# While the server does not read, the request waits in the middle, where a signal finds it.
-subtest 'a signal while a long request is sent' => sub {
+# The server does not read at first, so a signal interrupts the client while it sends.
+subtest 'a signal while a long request is sent does not cut it off' => sub {
     my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
     my $content  = 'x' x 20_000_000;
     pipe my $wait, my $go or die "pipe: $!";
@@ -159,7 +163,7 @@ subtest 'a signal while a long request is sent' => sub {
     local $SIG{ALRM} = sub { syswrite $go, 'x' if ++$rung == 3 };
     setitimer(ITIMER_REAL, 0.1, 0.1);
     my $es = Test::EventSource->new(url => 'http://127.0.0.1:' . $listener->sockport);
-    is $es->post('/', content => $content)->content, length $content, 'does not cut it off';
+    is $es->post('/', content => $content)->content, length $content, 'the server receives the whole content';
     setitimer(ITIMER_REAL, 0, 0);
     waitpid $pid, 0;
 };

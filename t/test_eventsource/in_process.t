@@ -13,7 +13,7 @@ use Test::EventSource;
 use Test::More;
 use Time::HiRes qw(ITIMER_REAL alarm setitimer sleep time);
 
-# An application that keeps what it serves, so that the test can push to it.
+# An application that keeps its connections, so that the test can push to them.
 my @kept;
 
 sub keeping {
@@ -22,7 +22,7 @@ sub keeping {
     return Test::EventSource->new(app => $app, timeout => 5);
 }
 
-# One that says what a plain PSGI application would.
+# A plain PSGI application.
 sub plain {
     my ($code, %option) = @_;
     my $app = sub {
@@ -37,39 +37,41 @@ for my $native (1, 0) {
         @kept = ();
         my $es     = keeping(native => $native);
         my $stream = $es->get('/events');
-        is $stream->status,                 200,                                'is answered';
-        is $stream->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'as a stream';
-        is !!$kept[0]->is_native,           !!$native,                          'as one of these';
-        ok $stream->is_open, 'it is open when the handler has returned';
-        is $stream->next_event(0.05), undef, 'and there is no event yet';
+        is $stream->status,                 200,                                'the response has the status 200';
+        is $stream->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'the content type is text/event-stream';
+        is !!$kept[0]->is_native,           !!$native, 'the stream is of the kind that was asked for';
+        ok $stream->is_open, 'the stream is open after the handler has returned';
+        is $stream->next_event(0.05), undef, 'no event is received before a push';
 
         $kept[0]->push({id => 7, event => 'tick', data => "ein\nÜber"});
-        is_deeply $stream->next_event, {id => 7, event => 'tick', data => "ein\nÜber"}, 'what the test pushes comes';
+        is_deeply $stream->next_event, {id => 7, event => 'tick', data => "ein\nÜber"},
+            'an event that the test pushes is received';
         $kept[0]->push($_) for 1 .. 5;
-        is_deeply [map { $_->{data} } $stream->events(3)],       [1, 2, 3], 'several at once, no more than asked for';
-        is_deeply [map { $_->{data} } $stream->events(2)],       [4, 5],    'and the rest';
-        is_deeply [map { $_->{data} } $stream->events(9, 0.05)], [],        'or those that came in time';
-        is $stream->last_event_id, 7, 'the last event ID stands';
-        like $stream->raw, qr/^event: tick\r\n/m, 'the bytes can be seen';
+        is_deeply [map { $_->{data} } $stream->events(3)], [1, 2, 3], 'events returns no more events than asked for';
+        is_deeply [map { $_->{data} } $stream->events(2)], [4, 5],    'events returns the remaining events';
+        is_deeply [map { $_->{data} } $stream->events(9, 0.05)], [],  'events returns nothing after the timeout';
+        is $stream->last_event_id, 7, 'the last event ID is kept by events without an ID';
+        like $stream->raw, qr/^event: tick\r\n/m, 'raw has the received bytes';
 
         my @told;
         $kept[0]->on_close(sub { push @told, $_[1] });
         $kept[0]->close;
-        ok $stream->has_ended,           'it ends when the application ends it';
-        ok $stream->is_complete,         'in order';
-        ok $es->wait_for(sub { @told }), 'whose callback runs';
-        is_deeply \@told, ['application'], 'with the reason';
+        ok $stream->has_ended,           'the stream ends when the application closes it';
+        ok $stream->is_complete,         'the stream that the application has closed is complete';
+        ok $es->wait_for(sub { @told }), 'on_close is called while the test waits';
+        is_deeply \@told, ['application'], 'on_close receives the reason application';
 
         my $second = $es->get('/events');
         $kept[1]->on_close(sub { push @told, $_[1] });
         $second->close;
-        ok !$second->is_open,                                      'the test can leave';
-        ok $es->wait_for(sub { $kept[1]->push('x'); @told == 2 }), 'which is noticed';
-        is $told[1], 'client', 'as that';
+        ok !$second->is_open, 'the stream is not open after the test has closed it';
+        ok $es->wait_for(sub { $kept[1]->push('x'); @told == 2 }),
+            'on_close is called after the test has closed the stream';
+        is $told[1], 'client', 'the reason is client';
     };
 }
 
-subtest 'two streams at once, and other requests between' => sub {
+subtest 'two open streams and other requests between' => sub {
     my @streams;
     my $app = sub {
         my $env = shift;
@@ -84,22 +86,23 @@ subtest 'two streams at once, and other requests between' => sub {
         Test::EventSource->new(app => sub { $_[0]{PATH_INFO} eq '/events' ? $events->($_[0]) : $app->($_[0]) });
     my @got      = map { $es->get('/events') } 1, 2;
     my $response = $es->post('/publish?q=1', content => 'hello', headers => ['Content-Type', 'text/x']);
-    is $response->code,    200,          'a POST is answered';
-    is $response->content, 'text/x q=1', 'it was sent as it should';
+    is $response->code,    200,          'a POST is answered with 200';
+    is $response->content, 'text/x q=1', 'the query and the content type were sent';
     $_->like_event('hello') for @got;
-    is $es->request('DELETE', '/x')->content, 'DELETE', 'any method';
-    like $es->post('/publish', json => {a => 1})->content, qr{\Aapplication/json}, 'JSON';
+    is $es->request('DELETE', '/x')->content, 'DELETE', 'a request may have any method';
+    like $es->post('/publish', json => {a => 1})->content, qr{\Aapplication/json}, 'json is sent with its content type';
     $_->like_event({json => {a => 1}}) for @got;
-    like $es->post('/publish', form => [a => 'b c'])->content, qr{\Aapplication/x-www-form-urlencoded}, 'a form';
+    like $es->post('/publish', form => [a => 'b c'])->content, qr{\Aapplication/x-www-form-urlencoded},
+        'form is sent with its content type';
     $_->like_event('a=b+c') for @got;
     my $large = 'x' x 1_000_000;
     $es->post('/publish', content => $large);
-    $_->like_event($large, 'a large body arrives') for @got;
-    is $es->post('/events')->code,                405, 'what the application refuses';
-    is $es->request('HEAD', '/nowhere')->content, '',  'a response without a body';
+    $_->like_event($large, 'an event of 1 MB is received') for @got;
+    is $es->post('/events')->code,                405, 'an error status is returned';
+    is $es->request('HEAD', '/nowhere')->content, '',  'a response to HEAD has no content';
 };
 
-subtest 'a stream that is no GET' => sub {
+subtest 'a stream in answer to a POST' => sub {
     my $es = plain(
         sub {
             my ($writer, $env) = @_;
@@ -113,7 +116,7 @@ subtest 'a stream that is no GET' => sub {
     $stream->ends_ok;
 };
 
-subtest 'a client that comes back' => sub {
+subtest 'reconnect resumes after the last event that the test has taken' => sub {
     my $app = Plack::App::EventSource->new(
         characters => 1,
         handler_cb => sub {
@@ -126,31 +129,31 @@ subtest 'a client that comes back' => sub {
     )->to_app;
     my $stream = Test::EventSource->new(app => $app)->get('/');
     $stream->like_event({data => 1, id => 'é1'});
-    is $stream->last_event_id, 'é1',    'has the ID of the last event that the test has taken, whatever has come since';
-    is $stream->retry,         1234,    'and the reconnection time';
-    is $stream->reconnect,     $stream, 'is the same stream';
-    is $stream->last_event_id, 'é1',    'with the same ID';
-    is $stream->retry,         1234,    'and the same time';
-    $stream->like_event({data => 2, id => 'é2'}, 'and gets what follows');
+    is $stream->last_event_id, 'é1',    'last_event_id is that of the last event taken, not received';
+    is $stream->retry,         1234,    'retry is the reconnection time';
+    is $stream->reconnect,     $stream, 'reconnect returns the stream';
+    is $stream->last_event_id, 'é1',    'reconnect keeps the last event ID';
+    is $stream->retry,         1234,    'reconnect keeps the reconnection time';
+    $stream->like_event({data => 2, id => 'é2'}, 'the event after the last ID is received');
     $stream->events(2);
-    $stream->reconnect->like_event({data => 5}, 'again');
+    $stream->reconnect->like_event({data => 5}, 'a second reconnect resumes after the last event too');
 
     $stream = Test::EventSource->new(app => $app)->get('/', last_event_id => 'é41');
-    $stream->like_event({data => 42}, 'or comes with an ID at once');
+    $stream->like_event({data => 42}, 'last_event_id of get is sent with the first request');
 };
 
-subtest 'an ID without an event counts too' => sub {
+subtest 'a block with an ID and no data sets the last event ID' => sub {
     my $es =
         plain(sub { $_[0]->write("id: p\n\ndata: " . ($_[1]{HTTP_LAST_EVENT_ID} // 'none') . "\n\n: c\n\nid: q\n\n") });
     my $stream = $es->get('/');
-    is $stream->last_event_id, 'p', 'before the event';
+    is $stream->last_event_id, 'p', 'the ID before the first event counts';
     $stream->like_event({data => 'none', id => 'p'});
-    is $stream->last_event_id, 'q',  'and behind it';
-    is $stream->next_comment,  ' c', 'a comment can be had';
+    is $stream->last_event_id, 'q',  'the ID after the event counts when the event is taken';
+    is $stream->next_comment,  ' c', 'next_comment returns the comment';
     $stream->reconnect->like_event('q');
 };
 
-subtest 'an event loop goes on while the test waits' => sub {
+subtest 'the loaded event loop runs while the test waits' => sub {
     my %loop = (
         'AnyEvent'        => 'my $t; $t = AnyEvent->timer(after => 0.1, cb => sub { undef $t; $later->() })',
         'EV'              => 'my $t; $t = EV::timer(0.1, 0, sub { undef $t; $later->() })',
@@ -159,7 +162,7 @@ subtest 'an event loop goes on while the test waits' => sub {
     );
     for my $loop (sort keys %loop) {
     SKIP: {
-            skip "there is no $loop here", 1 if !has_module($loop);
+            skip "$loop is not installed", 1 if !has_module($loop);
             my $text = <<"TEST" =~ s/LOOP/$loop/gr =~ s/TIMER/$loop{$loop}/r;
                 use strict; use warnings; use LOOP; use Test::EventSource; use Plack::App::EventSource;
                 use Test::More tests => 6;
@@ -185,7 +188,7 @@ TEST
     }
 };
 
-subtest 'an answer that comes later' => sub {
+subtest 'an application that answers later' => sub {
     my $respond;
     my $es = Test::EventSource->new(
         app => sub {
@@ -193,14 +196,14 @@ subtest 'an answer that comes later' => sub {
         },
         timeout => 0.2
     );
-    ok !eval { $es->get('/'); 1 }, 'never';
+    ok !eval { $es->get('/'); 1 }, 'get dies if there is no answer in time';
     is $@, "Test::EventSource: GET /: it was not answered in 0.2 seconds at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
-        'is said';
+        "the error names the timeout and the caller's line";
     EventSource::XS->later(sub { $respond->([200, [], ['late']]) });
-    is $es->get('/')->content, 'late', 'soon';
+    is $es->get('/')->content, 'late', 'an answer in time is returned';
 };
 
-subtest 'a handler that does not return' => sub {
+subtest 'a handler that does not return is interrupted' => sub {
     my @diag;
     no warnings 'redefine';
     local *Test::Builder::diag = sub { push @diag, @_[1 .. $#_] };
@@ -240,35 +243,35 @@ subtest 'a handler that does not return' => sub {
         @diag = ();
         my $stream = $es->get('/', timeout => 0.3);
         $stream->like_event($_) for 1 .. 3;
-        ok $stream->has_ended,    'its stream has ended';
-        ok !$stream->is_complete, 'not in order';
+        ok $stream->has_ended,    'the stream of the interrupted handler has ended';
+        ok !$stream->is_complete, 'the stream of the interrupted handler is not complete';
         is $diag[0],
             "Test::EventSource: GET /: its handler was interrupted after 0.3 seconds, at ${\__FILE__} line $line",
-            'which is said, and where it was';
+            "the diagnostic names the time and the handler's line";
         @diag   = ();
         $stream = $es->get('/', cut_after => 0.2);
         $stream->like_event(1);
-        is "@diag", '', 'unless it was asked for';
+        is "@diag", '', 'cut_after suppresses the diagnostic';
     }
     my ($es) = values %application;
-    ok $es->wait_for(sub { !EventSource::XS->stats->{native} }), 'no stream is left';
+    ok $es->wait_for(sub { !EventSource::XS->stats->{native} }), 'no native stream is open at the end';
 };
 
-# Which is while the client takes what no longer fits, more often than not.
-subtest 'one that is interrupted while its client reads' => sub {
+# Most interruptions happen while the client reads what the socket does not hold.
+subtest 'a handler that is interrupted while its client reads loses nothing' => sub {
     my $es   = plain(sub { my $number = 0; $_[0]->write('data: ' . ++$number . "\n\n") while 1 });
     my $read = 0;
     for (1 .. 200) {
         my $stream  = eval { $es->get('/', cut_after => 0.02) } or next;     # it may not have come so far
         my @numbers = map { $_->{data} } $stream->events(1_000_000, 0.01);
-        is $stream->status, 200, 'it has answered';
-        is_deeply \@numbers, [1 .. @numbers], 'and nothing is lost of what it has sent';
+        is $stream->status, 200, 'the response has the status 200';
+        is_deeply \@numbers, [1 .. @numbers], 'the events received are consecutive';
         last if @numbers && ++$read == 20;
     }
-    is $read, 20, 'often enough';
+    is $read, 20, 'enough interruptions were observed';
 };
 
-subtest 'one that has not even answered' => sub {
+subtest 'a handler that is interrupted before it has answered' => sub {
     my $line;
     my $es = Test::EventSource->new(
         app => sub {
@@ -277,24 +280,25 @@ subtest 'one that has not even answered' => sub {
         },
         timeout => 0.2
     );
-    ok !eval { $es->get('/'); 1 }, 'dies';
-    like $@, qr/: GET \/: its handler was interrupted after 0.2 seconds, at \Q${\__FILE__}\E line $line at /, 'of that';
+    ok !eval { $es->get('/'); 1 }, 'get dies if the handler has not answered';
+    like $@, qr/: GET \/: its handler was interrupted after 0.2 seconds, at \Q${\__FILE__}\E line $line at /,
+        'the error names the interruption';
 };
 
-subtest q(an alarm of the test's) => sub {
+subtest q(an alarm of the test's rings as if there were no interruption) => sub {
     my $es = plain(sub { sleep 0.05; $_[0]->close });
     my @rung;
     local $SIG{ALRM} = sub { push @rung, 'rung' };
     alarm 600;
     $es->get('/');
-    ok alarm(0), 'is still set afterwards';
-    is "@rung", '', 'and has not rung';
+    ok alarm(0), "an alarm of the test's is still set after the request";
+    is "@rung", '', 'an alarm that is not due has not rung';
     alarm 0.1;
     $es->get('/');
-    ok $es->wait_for(sub { @rung }), 'one rings when it is due';
-    is "@rung", 'rung', 'once';
+    ok $es->wait_for(sub { @rung }), 'an alarm rings when it is due';
+    is "@rung", 'rung', 'the alarm has rung once';
 
-    # Ends by itself at last: if it were not interrupted, the test would hang.
+    # A handler that runs for 30 seconds unless it is interrupted.
     my $deadline;
     my $endless = plain(
         sub {
@@ -305,14 +309,23 @@ subtest q(an alarm of the test's) => sub {
     our $by_name = 0;
     sub by_name { $by_name++; return }
     for my $case (
-        [sub { push @rung, 'rung' } => sub { is "@rung", 'rung', 'rings once'; @rung = () }, 0.1],
-        [sub { push @rung, 'rung' } => sub { cmp_ok scalar @rung, '>', 1, 'again and again' }, 0.1, 0.1],
-        ['main::by_name' => sub { is $by_name, 1, 'by its name' }, 0.1],
         [
-            sub { push @rung, 'rung'; alarm 0.1 } => sub { cmp_ok scalar @rung, '>', 1, 'if it sets itself again' },
+            sub { push @rung, 'rung' } =>
+                sub { is "@rung", 'rung', 'a single alarm rings once in the handler'; @rung = () },
             0.1
         ],
-        [IGNORE => sub { is "@rung", '', 'or not at all, if it is ignored' }, 0.1],
+        [
+            sub { push @rung, 'rung' } =>
+                sub { cmp_ok scalar @rung, '>', 1, 'an alarm with an interval rings repeatedly in the handler' },
+            0.1, 0.1
+        ],
+        ['main::by_name' => sub { is $by_name, 1, 'a handler of the alarm may be given by its name' }, 0.1],
+        [
+            sub { push @rung, 'rung'; alarm 0.1 } =>
+                sub { cmp_ok scalar @rung, '>', 1, 'an alarm that sets itself again rings repeatedly' },
+            0.1
+        ],
+        [IGNORE => sub { is "@rung", '', 'an ignored alarm does not ring' }, 0.1],
     ) {
         my ($handler, $check, @times) = @$case;
         @rung = ();
@@ -320,7 +333,7 @@ subtest q(an alarm of the test's) => sub {
         setitimer(ITIMER_REAL, $times[0], $times[1] || 0);
         my $stream = $endless->get('/', cut_after => 1);
         alarm 0;
-        ok time < $deadline, 'a handler is interrupted after it';
+        ok time < $deadline, "the handler is interrupted after the test's alarm";
         $stream->like_event('x');
         $check->();
     }
@@ -337,14 +350,14 @@ subtest q(an alarm of the test's) => sub {
     local $SIG{ALRM} = sub { push @rung, 'rung' };
     alarm 1;
     $catching->get('/', cut_after => 0.1);
-    is "@rung", 'rung', 'one that is later rings in a handler that goes on in spite of ours';
+    is "@rung", 'rung', 'a later alarm rings in a handler that catches its interruption';
 
     $es = plain(sub { sleep 1 for 1 .. 2; $_[0]->close });
     local $SIG{ALRM} = sub { die "watchdog\n" };
     alarm 0.1;
-    ok eval { $es->get('/', timeout => 1); 1 } || $@ eq "watchdog\n", 'one that is earlier rings in the application';
+    ok eval { $es->get('/', timeout => 1); 1 } || $@ eq "watchdog\n", 'an earlier alarm rings in the application';
     alarm 0;
-    like $es->log, qr/watchdog/, 'as it would without us';
+    like $es->log, qr/watchdog/, 'the exception of the alarm is in the log';
 };
 
 subtest 'an application that forks' => sub {
@@ -366,11 +379,12 @@ subtest 'an application that forks' => sub {
         );
         my $stream = $es->get('/');
         $kept[0]->push('hello');
-        $stream->like_event('hello', 'the stream goes on');
+        $stream->like_event('hello', 'the stream is open after the application has forked');
         $stream->close;
-        ok $es->wait_for(sub { $kept[0]->push('x'); @told }), 'that the test has left is noticed';
-        is_deeply \@told, ['client'], 'as that';
-        is waitpid($child, POSIX::WNOHANG), 0, 'while the child holds what it has inherited';
+        ok $es->wait_for(sub { $kept[0]->push('x'); @told }),
+            'on_close is called though the child holds the connection';
+        is_deeply \@told, ['client'], 'the reason is client';
+        is waitpid($child, POSIX::WNOHANG), 0, 'the child is still running';
         close $lives;
         waitpid $child, 0;
     }
@@ -386,51 +400,51 @@ subtest 'an application that forks' => sub {
     }
     waitpid $child, 0;
     $kept[0]->push('still there');
-    $stream->like_event('still there', 'a child of the test that leaves ends nothing');
+    $stream->like_event('still there', 'a child of the test that closes its copy does not end the stream');
 };
 
-subtest 'a burst that no socket holds' => sub {
+subtest "a burst of events that is larger than the socket's buffer" => sub {
     my $es     = plain(sub { $_[0]->write("data: $_ " . 'x' x 1000 . "\n\n") for 1 .. 3000; $_[0]->close });
     my $stream = $es->get('/');
     my @events = $stream->events(3000);
-    is scalar @events, 3000, 'arrives';
-    like $events[-1]{data}, qr/\A3000 x/, 'to its end';
+    is scalar @events, 3000, 'all events are received';
+    like $events[-1]{data}, qr/\A3000 x/, 'the last event is complete';
     $stream->ends_ok;
 };
 
-subtest 'an application that dies' => sub {
+subtest 'an application that dies before, in and after its answer' => sub {
     my $es       = Test::EventSource->new(app => sub { die "oops\n" });
     my $response = $es->post('/');
-    is $response->code,       500, 'before it has answered';
-    is $es->get('/')->status, 500, 'with a stream too';
-    like $es->log, qr/\Aoops\n/, 'of what it says is in the log';
+    is $response->code,       500, 'a request to an application that dies is answered with 500';
+    is $es->get('/')->status, 500, 'a stream of an application that dies has the status 500';
+    like $es->log, qr/\Aoops\n/, 'the exception is in the log';
 
     $es = Test::EventSource->new(
         app => sub {
             sub { die "later\n" }
         }
     );
-    ok !eval { $es->get('/'); 1 }, 'in its responder';
+    ok !eval { $es->get('/'); 1 }, 'get dies if the responder dies';
     my $at = "${\__FILE__} line ${\(__LINE__ - 1)}";
     is $@, "Test::EventSource: GET /: the connection ended without an answer at $at.
 The server printed:
 later
-", 'there is no answer';
+", 'the error says that there is no answer and shows the log';
 
     $es = plain(sub { $_[0]->write("data: 1\n\ndata: 2\n"); die "amid\n" });
     my $stream = $es->get('/');
     $stream->like_event(1);
-    ok $stream->has_ended, 'amid its stream';
-    is $es->log, "amid\n", 'it is said';
+    ok $stream->has_ended, 'the stream ends if the responder dies after the head';
+    is $es->log, "amid\n", 'the exception of the responder is in the log';
 
     $es     = keeping(handler_cb => sub { $_[0]->push('first'); die "handler\n" });
     $stream = $es->get('/');
     $stream->like_event('first');
     $stream->ends_ok;
-    is $es->log, "Plack::App::EventSource: the handler died: handler\n", 'psgi.errors is the log';
+    is $es->log, "Plack::App::EventSource: the handler died: handler\n", 'the exception of the handler is in the log';
 };
 
-subtest 'the environment' => sub {
+subtest 'the environment is that of a server and a browser' => sub {
     my %seen;
     my $app = sub {
         %seen = (%{$_[0]}, is_socket => defined getsockname $_[0]{'psgix.io'});
@@ -457,10 +471,10 @@ subtest 'the environment' => sub {
     );
     is_deeply {
         map { ($_ => $seen{$_}) } keys %want
-    }, \%want, 'is what a browser and a server would make';
+    }, \%want, 'the environment has the expected values';
     ok $seen{is_socket}, 'psgix.io is a socket';
-    is $stream->next_event, undef, 'what is no event stream has no events';
-    is $stream->content,    'ok',  'but content';
+    is $stream->next_event, undef, 'a response that is not an event stream has no events';
+    is $stream->content,    'ok',  'a response that is not an event stream has content';
     $es->get('/', http => '1.0');
     is $seen{SERVER_PROTOCOL}, 'HTTP/1.0', 'HTTP/1.0';
 
@@ -470,21 +484,24 @@ subtest 'the environment' => sub {
         env => {'psgi.nonblocking' => 0},
     )->get('/');
     $blocking->like_event('x');
-    $blocking->ends_ok(5, 'as on a server that blocks, where a stream ends when nobody holds its connection');
+    $blocking->ends_ok(5, 'without psgi.nonblocking a stream ends with its connection');
 };
 
-subtest 'a file' => sub {
+subtest 'an application in a file' => sub {
     my $stream = Test::EventSource->new(app => 't/data/contract.psgi')->get('/one');
     $stream->like_event({data => 'foo'});
     $stream->ends_ok;
 };
 
-subtest 'what cannot be' => sub {
+subtest "invalid arguments croak at the caller's line" => sub {
     my $app = sub { [200, [], []] };
     for my $case (
-        [[],                                        'either app or url has to be given'],
-        [[app => $app, url => 'http://x/'],         'either app or url has to be given'],
-        [[app => $app, option => 1],                q(unknown option 'option')],
+        [[],                                'either app or url has to be given'],
+        [[app => $app, url => 'http://x/'], 'either app or url has to be given'],
+        [
+            [app => $app, option => 1],
+            q(unknown option 'option' (known: app, env, headers, server, server_args, timeout, url, workers))
+        ],
         [[app => {}],                               'app must be an application or the path of one'],
         [[app => '/nowhere'],                       '/nowhere: No such file or directory'],
         [[app => $app, timeout => 'x'],             'timeout must be a number of seconds above 0'],
@@ -499,12 +516,16 @@ subtest 'what cannot be' => sub {
     ) {
         my ($options, $why) = @$case;
         ok !eval { Test::EventSource->new(@$options); 1 }, $why;
-        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n", q(at the caller's line);
+        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
+            "the error names the caller's line: $why";
     }
     my $es = Test::EventSource->new(app => $app);
     for my $case (
-        [get  => ['x'],                             'a path must begin with /'],
-        [get  => ['/', what => 1],                  q(unknown option 'what')],
+        [get => ['x'], 'a path must begin with /'],
+        [
+            get => ['/', what => 1],
+            q(unknown option 'what' (known: content, cut_after, form, headers, http, json, last_event_id, timeout))
+        ],
         [get  => ['/', timeout => 0],               'timeout must be a number of seconds above 0'],
         [get  => ['/', http => 2],                  'http must be 1.0 or 1.1'],
         [post => ['/', content => 'x', form => []], 'only one of content, form and json can be sent, not content form'],
@@ -512,7 +533,41 @@ subtest 'what cannot be' => sub {
     ) {
         my ($method, $options, $why) = @$case;
         ok !eval { $es->$method(@$options); 1 }, "$method: $why";
-        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n", q(at the caller's line);
+        is $@, "Test::EventSource: $why at ${\__FILE__} line ${\(__LINE__ - 1)}.\n",
+            "the error names the caller's line: $why";
+    }
+};
+
+subtest 'each error has a code and the field at fault' => sub {
+    my @writers;
+    my $es = plain(sub { push @writers, $_[0] });
+    for my $case (
+        [
+            invalid => 'option',
+            sub {
+                Test::EventSource->new(app => sub { }, option => 1);
+            }
+        ],
+        [invalid => 'timeout', sub { $es->get('/', timeout => 0) }],
+        [invalid => 'path',    sub { $es->get('x') }],
+        [invalid => 'url',     sub { Test::EventSource->new(url => 'ftp://x/') }],
+        [invalid => 'name',    sub { $es->get('/')->like_event({name => 'x'}) }],
+        [
+            unsupported => 'server',
+            sub {
+                Test::EventSource->new(app => sub { }, server => 'No::Such');
+            }
+        ],
+        [state       => undef, sub { $es->stop }],
+        [timeout     => undef, sub { $es->get('/')->content(0.05) }],
+        [unavailable => undef, sub { Test::EventSource->new(url => 'http://127.0.0.1:1/')->get('/') }],
+    ) {
+        my ($code, $field, $call) = @$case;
+        ok !eval { $call->(); 1 }, 'the call dies' or next;
+        my $error = $@;
+        is ref $error,    'EventSource::Error', "it dies of an EventSource::Error: $error" or next;
+        is $error->code,  $code,                'the code';
+        is $error->field, $field,               'the field';
     }
 };
 

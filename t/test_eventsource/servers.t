@@ -1,4 +1,4 @@
-# Test::EventSource with real servers, which end with the test.
+# Test::EventSource with real servers. They end with the test.
 
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ my $app = sub {
     return [200, ['Content-Type', 'text/plain'], [join ' ', map { $env->{$_} // '' } qw(REQUEST_METHOD OF_TEST)]];
 };
 
-# The processes of a server: those of its group that run.
+# The running processes of a server's process group.
 sub processes {
     my $group = shift;
     my @pids;
@@ -46,83 +46,85 @@ sub processes {
 for my $server ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
     subtest $server => sub {
         only_developers() if $server ne 'HTTP::Server::PSGI';
-        needs(Test::EventSource->has_server($server) ? undef : "there is no $server here");
+        needs(Test::EventSource->has_server($server) ? undef : "$server is not installed");
         my %workers = $server =~ /Starman|Starlet|Feersum/ ? (workers => 2) : ();
         my $es      = Test::EventSource->new(app => $app, server => $server, %workers);
-        isnt $es->pid, $$, 'it is another process';
-        like $es->url('/x'), qr{\Ahttp://127\.0\.0\.1:[0-9]+/x\z}, 'at a url';
+        isnt $es->pid, $$, 'the server is another process';
+        like $es->url('/x'), qr{\Ahttp://127\.0\.0\.1:[0-9]+/x\z}, 'url has the port';
         my $stream = $es->get('/events?close');
-        is $stream->status, 200, 'it answers';
+        is $stream->status, 200, 'the response has the status 200';
         $stream->like_event({event => 'number', data => $_, id => $_}) for 1 .. 3;
         $stream->ends_ok;
         my $held = $es->get('/events', http => '1.0');
-        is scalar $held->events(3), 3, 'HTTP/1.0';
-        ok $held->is_open, 'a stream that goes on';
+        is scalar $held->events(3), 3, 'three events are received over HTTP/1.0';
+        ok $held->is_open, 'the stream is open';
         $held->no_event(0.1);
-        $held->reconnect->like_event({data => 4}, 'comes back with the last ID');
-        is $es->post('/x', content => 'abc')->content, 'POST ', 'a POST, beside it';
+        $held->reconnect->like_event({data => 4}, 'the client resumes after the last ID');
+        is $es->post('/x', content => 'abc')->content, 'POST ', 'a POST is answered while a stream is open';
 
         if (%workers) {
             my %pids;
             wait_until(10, sub { $pids{$es->request(GET => '/pid')->content}++; keys %pids == 2 });
-            is scalar keys %pids, 2, 'as many workers as were asked for';
+            is scalar keys %pids, 2, 'the server has two workers';
         }
         my $group = $es->pid;
-        ok scalar processes($group), 'it runs';
+        ok scalar processes($group), "the server's processes run before stop";
         $es->stop;
-        is_deeply [processes($group)], [], 'it is gone with all its workers';
-        ok $held->has_ended,                 'so is the stream';
-        ok !eval { $es->get('/events'); 1 }, 'no one answers';
-        like $@, qr/no connection to http:.* line ${\(__LINE__ - 1)}\.$/, 'which is said';
+        is_deeply [processes($group)], [], 'no process of the server runs after stop';
+        ok $held->has_ended,                 'the stream has ended after stop';
+        ok !eval { $es->get('/events'); 1 }, 'get dies while the server is stopped';
+        like $@, qr/no connection to http:.* line ${\(__LINE__ - 1)}\.$/,
+            "the error says that there is no connection, at the caller's line";
         my $url = $es->url;
         $es->start;
-        is $es->url, $url, 'it can be started again, at the same place';
-        $held->reconnect->like_event({data => 5}, 'and its client comes back');
+        is $es->url, $url, 'the server is started again at the same url';
+        $held->reconnect->like_event({data => 5}, 'the client resumes at the restarted server');
         $group = $es->pid;
         undef $es;
-        ok scalar processes($group), 'a stream keeps its server';
+        ok scalar processes($group), 'a stream keeps its server running';
         undef $held;
         undef $stream;
-        is_deeply [processes($group)], [], 'which is gone with the last of them';
+        is_deeply [processes($group)], [], 'the server ends with its last stream';
     };
 }
 
-subtest 'a stream that cannot come back yet' => sub {
+subtest 'a stream that cannot reconnect has ended and reconnects later' => sub {
     my $es     = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI', timeout => 60);
     my $stream = $es->get('/events');
     $stream->like_event({data => 1});
     $es->stop;
     for my $time ('once', 'twice') {
-        ok !eval { $stream->reconnect; 1 }, "dies of that, $time";
-        ok !$stream->is_open,               'it is not open';
-        ok $stream->has_ended,              'it has ended';
-        ok !$stream->is_complete,           'not in order';
+        ok !eval { $stream->reconnect; 1 }, "reconnect dies, $time";
+        ok !$stream->is_open,               'the stream is not open';
+        ok $stream->has_ended,              'the stream has ended';
+        ok !$stream->is_complete,           'the stream is not complete';
         is_deeply [$stream->status, $stream->response, $stream->header('Content-Type'), $stream->headers->as_string],
-            [undef, undef, undef, ''], 'there is no answer';
+            [undef, undef, undef, ''], 'the stream has neither status nor headers';
         is_deeply [$stream->content, $stream->next_event, $stream->next_comment], ['', undef, undef],
-            'and nothing in it';
-        is $stream->last_event_id, 1, 'its place is known';
+            'the stream has neither content nor events';
+        is $stream->last_event_id, 1, 'the last event ID is kept';
     }
     my @diag;
     {
         no warnings 'redefine';
         local *Test::Builder::ok   = sub { return $_[1] };
         local *Test::Builder::diag = sub { push @diag, $_[1]; return };
-        ok !$stream->like_event('x') && !$stream->ends_ok && $stream->no_event, 'what is tested of it fails';
+        ok !$stream->like_event('x') && !$stream->ends_ok && $stream->no_event,
+            'tests of the stream fail, except no_event';
     }
     is_deeply \@diag,
         [
-        'No event can come: the response is no event stream.',
+        'No event received: the response is not an event stream.',
         'GET /events, not answered, was cut off. Received 0 bytes:',
         'It was cut off.',
         'GET /events, not answered, was cut off. Received 0 bytes:',
         ],
-        'and says why';
+        'the diagnostics say why';
     $es->start;
-    $stream->reconnect->like_event({data => 2}, 'then it comes back');
+    $stream->reconnect->like_event({data => 2}, 'the stream reconnects when the server runs again');
 };
 
-subtest q(an alarm of the test's while it reads) => sub {
+subtest q(an alarm of the test's that dies while it reads loses nothing) => sub {
     my @numbers = 1 .. 30_000;
     my $body    = join '', map { "data: $_\n\n" } @numbers;
     pipe my $wait, my $go or die "pipe: $!";
@@ -149,12 +151,12 @@ subtest q(an alarm of the test's while it reads) => sub {
         $is_reading = 0;
     }
     setitimer(ITIMER_REAL, 0);
-    ok $alarms,               'rings';
-    ok $stream->raw eq $body, 'and nothing is lost of what is sent';
-    is_deeply [map { $_->{data} } $stream->events(40_000)], \@numbers, 'nor of the events';
+    ok $alarms,               'the alarm has interrupted a wait';
+    ok $stream->raw eq $body, 'the whole body is received';
+    is_deeply [map { $_->{data} } $stream->events(40_000)], \@numbers, 'all events are received';
 };
 
-subtest 'a server that sends faster than the test takes' => sub {
+subtest 'a server that sends faster than the test reads' => sub {
     my $server = sub {
         return sub {
             my $writer = $_[0]->([200, ['Content-Type', 'text/event-stream']]);
@@ -164,11 +166,11 @@ subtest 'a server that sends faster than the test takes' => sub {
     };
     my $stream = Test::EventSource->new(app => $server, server => 'HTTP::Server::PSGI')->get('/');
     $stream->like_event(1);
-    ok !$stream->has_ended(0.1), 'is not read for ever';
-    ok $stream->is_open,         'nor to see whether it goes on';
+    ok !$stream->has_ended(0.1), 'has_ended returns at its timeout';
+    ok $stream->is_open,         'is_open returns';
 };
 
-subtest 'a file, with an environment and arguments' => sub {
+subtest 'an application in a file, with env and server_args' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file}
         'warn "loaded\n"; sub { [200, ["Content-Type", "text/plain"], ["$ENV{OF_TEST} $ENV{PLACK_ENV} $$"]] }';
@@ -179,11 +181,11 @@ subtest 'a file, with an environment and arguments' => sub {
         env         => {OF_TEST => 'x'},
         server_args => ['-E', 'special'],
     );
-    is $es->post('/')->content, 'x special ' . $es->pid, 'is run';
-    is $es->log,                "loaded\n",              'what it prints is in the log';
+    is $es->post('/')->content, 'x special ' . $es->pid, 'the application runs with its environment and arguments';
+    is $es->log,                "loaded\n",              'the log has what the server prints';
 };
 
-subtest 'what a server has forked' => sub {
+subtest 'processes that a server has forked end with it' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file}
         'my $ready; pipe $ready, my $told; if (!fork) { $SIG{TERM} = "IGNORE"; close $told; sleep 60; exit } '
@@ -191,38 +193,38 @@ subtest 'what a server has forked' => sub {
     close $file;
     my $es    = Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI');
     my $group = $es->pid;
-    is scalar processes($group), 2, 'runs with it';
+    is scalar processes($group), 2, 'the server and its child run';
     undef $es;
-    is_deeply [processes($group)], [], 'and is gone with it, though it would not go';
+    is_deeply [processes($group)], [], 'the child that ignores TERM ends with the server';
 };
 
-subtest 'a server that does not start' => sub {
+subtest 'a server that does not start makes new die' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file} 'die "no way\n"';
     close $file;
-    ok !eval { Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI'); 1 }, 'dies';
+    ok !eval { Test::EventSource->new(app => $file->filename, server => 'HTTP::Server::PSGI'); 1 }, 'new dies';
     my $line = __LINE__ - 1;
     like $@, qr/\ATest::EventSource: HTTP::Server::PSGI ended at \S+ line $line\.\nIt printed:\n.*no way/s,
-        'and says why';
+        'the diagnostics say why';
 };
 
-subtest 'a server that runs already' => sub {
+subtest 'a server that is running already is used by its url' => sub {
     my $es    = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
     my $other = Test::EventSource->new(url => $es->url . '/');
     $other->get('/events')->like_event('1');
-    is $other->post('/x')->content, 'POST ', 'its url will do';
-    is $other->pid,                 undef,   'whoever runs it';
+    is $other->post('/x')->content, 'POST ', "a request to the other object's server is answered";
+    is $other->pid,                 undef,   'pid is undef for a url';
 };
 
-subtest 'an application in the server dies' => sub {
+subtest 'an application that dies on a server' => sub {
     my $es     = Test::EventSource->new(app => sub { die "oops\n" }, server => 'HTTP::Server::PSGI');
     my $stream = $es->get('/');
-    is $stream->status,     500,   'the answer can be seen';
-    is $stream->next_event, undef, 'it has no events';
-    like $es->log, qr/oops/, 'and the log tells';
+    is $stream->status,     500,   'the stream has the status 500';
+    is $stream->next_event, undef, 'the response has no events';
+    like $es->log, qr/oops/, 'the exception is in the log';
 };
 
-subtest 'a child of the test goes on' => sub {
+subtest 'a child of the test neither keeps nor ends its server' => sub {
     my $es = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
     defined(my $child = fork) or die "fork: $!";
     if (!$child) {
@@ -231,8 +233,8 @@ subtest 'a child of the test goes on' => sub {
     }
     my $group = $es->pid;
     undef $es;
-    is waitpid($child, POSIX::WNOHANG), 0, 'the server ends all the same';
-    is_deeply [processes($group)], [], 'and is gone';
+    is waitpid($child, POSIX::WNOHANG), 0, 'the child still runs when the server has ended';
+    is_deeply [processes($group)], [], 'no process of the server runs';
     kill KILL => $child;
     waitpid $child, 0;
     my $other = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
@@ -243,12 +245,12 @@ subtest 'a child of the test goes on' => sub {
         POSIX::_exit(0);
     }
     waitpid $child, 0;
-    is $other->post('/x')->content, 'POST ', 'a child that lets go of it ends nothing';
+    is $other->post('/x')->content, 'POST ', 'the server still answers after a child has freed its object';
 };
 
 my $folder = File::Temp->newdir;
 
-# A test as a program of its own: says which process its server is, and goes on as it is told.
+# A test that runs as a program of its own. It prints the ids of its servers' processes and then runs the given code.
 sub test_that {
     my ($does) = @_;
     my $code = <<"TEST";
@@ -272,9 +274,9 @@ TEST
     return ($pid, $said, $first, $second);
 }
 
-subtest 'a test that does not end well' => sub {
+subtest 'servers end with a test that ends abnormally' => sub {
     only_developers();
-    needs(Test::EventSource->has_server('Starman') ? undef : 'there is no Starman here');
+    needs(Test::EventSource->has_server('Starman') ? undef : 'Starman is not installed');
     for my $case (
         ['dies'        => 'die qq(oops\n)'],
         ['exits'       => 'exit 3'],
@@ -285,7 +287,7 @@ subtest 'a test that does not end well' => sub {
     ) {
         my ($what, $does, $signal) = @$case;
         my ($pid,  $said, @groups) = test_that($does);
-        ok $groups[1], "it has servers, and then $what" or next;
+        ok $groups[1], "the servers of a test that $what run" or next;
         kill $signal => $pid if $signal;
         ok wait_until(
             10,
@@ -293,12 +295,12 @@ subtest 'a test that does not end well' => sub {
                 !map { processes($_) } @groups;
             }
             ),
-            'they are gone';
+            "the servers of a test that $what have ended";
         close $said;
     }
 };
 
-subtest 'servers do not hold the connections of the test' => sub {
+subtest 'servers do not hold connections of the test' => sub {
     my @kept;
     my $es =
         Test::EventSource->new(app => Plack::App::EventSource->new(handler_cb => sub { push @kept, $_[0] })->to_app);
@@ -307,9 +309,9 @@ subtest 'servers do not hold the connections of the test' => sub {
     $kept[0]->on_close(sub { push @why, $_[1] });
     my $server = Test::EventSource->new(app => $app, server => 'HTTP::Server::PSGI');
     $streams[0]->close;
-    ok $es->wait_for(sub { @why }), 'one that the test closes is closed';
+    ok $es->wait_for(sub { @why }), 'on_close is called when the test closes a stream';
     $kept[1]->close;
-    ok $streams[1]->has_ended, 'and one that the application closes';
+    ok $streams[1]->has_ended, 'the test sees the end of a stream that the application closes';
 };
 
 done_testing;

@@ -1,4 +1,4 @@
-# ithreads: a thread has copies of the streams of a test, and the test has its own.
+# ithreads: a thread has copies of a test's streams. They do not affect the originals.
 
 use strict;
 use warnings;
@@ -18,16 +18,16 @@ my $stream = $es->get('/');
 
 threads->create(sub { return })->join;
 $kept[0]->push('one');
-$stream->like_event('one', 'a thread that ends with its copy ends nothing');
+$stream->like_event('one', 'a thread that ends with a copy does not end the stream');
 
 threads->create(sub { $stream->close; return })->join;
 $kept[0]->push('two');
-$stream->like_event('two', 'nor does one that closes it');
+$stream->like_event('two', 'a thread that closes its copy does not end the stream');
 
 $stream->close;
 my @told;
 $kept[0]->on_close(sub { push @told, $_[1] });
-ok $es->wait_for(sub { @told }), 'the test ends it';
-is_deeply \@told, ['client'], 'as a client';
+ok $es->wait_for(sub { @told }), 'on_close is called when the test closes the stream';
+is_deeply \@told, ['client'], 'the reason is client';
 
 done_testing;

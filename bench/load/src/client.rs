@@ -1,18 +1,19 @@
-//! `load client`: opens N streams, reads them all in one thread, and says what came.
+//! `load client`: opens N streams, reads them in one thread, and reports what it has received.
 //!
-//! First it prints `{"opened":N,"failed":F,"seconds":S}`. Then it takes commands:
+//! First it prints `{"opened":N,"failed":F,"seconds":S}`. Then it reads commands:
 //!
-//! - `expect EVENTS SECONDS [QUIET]`: begins to count anew, answers `{"expecting":EVENTS}` at once, and, when every stream
-//!   that is read has had so many events or has been ended, or after so many seconds, or when after the first event
-//!   nothing has come for QUIET seconds, with what came: `{"streams":...,"complete":...,"seconds":...,"received":...,...}`
-//! - `stop`, or the end of its input: it leaves, with all its streams
+//! - `expect EVENTS SECONDS [QUIET]`: resets the counts and answers `{"expecting":EVENTS}` at once. It answers a second
+//!   time, `{"streams":...,"complete":...,"seconds":...,"received":...,...}`, when every stream that is read has received
+//!   so many events or has ended, or after so many seconds, or when no event has been received for QUIET seconds after the
+//!   first one.
+//! - `stop`, or the end of its input: closes all streams and exits
 //!
-//! Of its streams `--idle-readers` are never read after the head, and have a small receive buffer.
+//! `--idle-readers` of its streams are never read after the head, and have a small receive buffer.
 
 use crate::clock::now_ns;
 use crate::control::{answer, Commands};
 use crate::event::{Numbered, Reader};
-use crate::options::{Options, Trouble};
+use crate::options::{AnyError, Options};
 use crate::ready::{Ready, COMMANDS, FIRST, LEAVE, READ, READ_WRITE};
 use crate::response::{head, Framing};
 use crate::tally::Tally;
@@ -24,14 +25,14 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 const READ_BYTES: usize = 256 * 1024;
-/// How long it sleeps at most before it looks at the clock.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The longest wait before the deadlines are checked again.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// One stream, from its connect to its end.
 struct Stream {
     socket: OwnedFd,
     state: State,
-    /// Whether it is read after its head.
+    /// False for an idle reader, which is not read after its head.
     is_read: bool,
     reader: Reader,
     next_id: Option<u64>,
@@ -45,12 +46,12 @@ enum State {
     Body(Framing),
 }
 
-/// What an `expect` waits for.
+/// The condition that ends an `expect`.
 struct Expectation {
     events: u64,
     streams: usize,
     complete: usize,
-    /// Streams that have neither had their events nor ended.
+    /// Streams that have neither received their events nor ended.
     short: usize,
     since: Instant,
     until: Instant,
@@ -84,21 +85,21 @@ struct Client {
     body: Vec<u8>,
 }
 
-pub fn run(options: &Options) -> Result<(), Trouble> {
+pub fn run(options: &Options) -> Result<(), AnyError> {
     raise_descriptor_limit();
     let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
     Client::new(options)?.serve(until)
 }
 
-/// As many descriptors as this process may have.
+/// Raises the limit of descriptors to the hard limit.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If it is refused, connecting says so.
+    // If this fails, connecting reports the lack of descriptors.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 impl Client {
-    fn new(options: &Options) -> Result<Self, Trouble> {
+    fn new(options: &Options) -> Result<Self, AnyError> {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
         let path: String = options.get("path", "/events".to_owned())?;
         let wanted = options.need("streams")?;
@@ -125,11 +126,11 @@ impl Client {
         })
     }
 
-    fn serve(&mut self, until: Instant) -> Result<(), Trouble> {
+    fn serve(&mut self, until: Instant) -> Result<(), AnyError> {
         let (mut commands, mut ready) = (Commands::default(), Vec::new());
         while Instant::now() < until {
             self.open_more();
-            self.ready.wait(LOOK_EVERY, &mut ready)?;
+            self.ready.wait(CHECK_EVERY, &mut ready)?;
             for &(number, _) in ready.iter().filter(|(number, _)| *number != COMMANDS) {
                 self.advance((number - FIRST) as usize);
             }
@@ -141,22 +142,22 @@ impl Client {
                     self.obey(&command)?;
                 }
             }
-            self.say_what_is_done()?;
+            self.report_progress()?;
         }
-        Err("the time is over".into())
+        Err("--seconds have passed".into())
     }
 
-    fn obey(&mut self, command: &str) -> Result<(), Trouble> {
+    fn obey(&mut self, command: &str) -> Result<(), AnyError> {
         let words: Vec<&str> = command.split_whitespace().collect();
         let (events, seconds, quiet) = match words[..] {
             ["expect", events, seconds] => (events, seconds, seconds),
             ["expect", events, seconds, quiet] => (events, seconds, quiet),
-            _ => return Err(format!("there is no command '{command}'").into()),
+            _ => return Err(format!("unknown command '{command}'").into()),
         };
         if !self.is_open {
             return Err("not all streams are open yet".into());
         }
-        let (events, patience) = (events.parse()?, Duration::from_secs_f64(seconds.parse()?));
+        let (events, timeout) = (events.parse()?, Duration::from_secs_f64(seconds.parse()?));
         let quiet = Duration::from_secs_f64(quiet.parse()?);
         let mut streams = 0;
         for stream in self.streams.iter_mut().flatten().filter(|stream| stream.is_read) {
@@ -165,12 +166,12 @@ impl Client {
         }
         let since = Instant::now();
         self.tally = Tally::default();
-        let until = since + patience;
+        let until = since + timeout;
         self.expectation = Some(Expectation { events, streams, complete: 0, short: streams, since, until, quiet });
         Ok(answer(&format!(r#"{{"expecting":{events}}}"#))?)
     }
 
-    fn say_what_is_done(&mut self) -> Result<(), Trouble> {
+    fn report_progress(&mut self) -> Result<(), AnyError> {
         if !self.is_open && self.opened + self.failed == self.wanted {
             self.is_open = true;
             let seconds = self.since.elapsed().as_secs_f64();
@@ -187,7 +188,7 @@ impl Client {
         Ok(())
     }
 
-    /// Connects a few at a time, so that no listen queue overflows.
+    /// Connects a few streams at a time, so that no listen queue overflows.
     fn open_more(&mut self) {
         while self.opening < self.at_once && self.streams.len() < self.wanted {
             match self.connect() {
@@ -195,15 +196,15 @@ impl Client {
                     self.streams.push(Some(stream));
                     self.opening += 1;
                 }
-                Err(trouble) => {
+                Err(error) => {
                     self.streams.push(None);
-                    self.fail(&trouble.to_string());
+                    self.fail(&error.to_string());
                 }
             }
         }
     }
 
-    fn connect(&self) -> Result<Stream, Trouble> {
+    fn connect(&self) -> Result<Stream, AnyError> {
         let index = self.streams.len();
         let is_idle = (index * self.idle_readers) / self.wanted != ((index + 1) * self.idle_readers) / self.wanted;
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -213,7 +214,7 @@ impl Client {
         }
         match net::connect(&socket, &self.address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(trouble) => return Err(trouble.into()),
+            Err(error) => return Err(error.into()),
         }
         self.ready.add(&socket, FIRST + index as u64, READ_WRITE)?;
         Ok(Stream {
@@ -233,7 +234,7 @@ impl Client {
         self.failed += 1;
     }
 
-    /// A stream is ready for what it waits for. It has left the table while it is looked at.
+    /// Handles a ready stream. The stream is taken out of the table meanwhile.
     fn advance(&mut self, index: usize) {
         let Some(mut stream) = self.streams[index].take() else { return };
         let was_opening = !matches!(stream.state, State::Body(_));
@@ -255,8 +256,8 @@ impl Client {
         }
     }
 
-    /// Sends the request: the connection is there, or has failed.
-    fn ask(&self, stream: &mut Stream, index: usize) -> Result<(), Trouble> {
+    /// Sends the request if the connection is established.
+    fn ask(&self, stream: &mut Stream, index: usize) -> Result<(), AnyError> {
         sockopt::socket_error(&stream.socket)??;
         let sent = net::send(&stream.socket, &self.request, SendFlags::NOSIGNAL)?;
         if sent != self.request.len() {
@@ -267,29 +268,29 @@ impl Client {
         Ok(())
     }
 
-    /// An error is the end of the stream.
-    fn read(&mut self, stream: &mut Stream, index: usize) -> Result<(), Trouble> {
+    /// Reads once. An error ends the stream.
+    fn read(&mut self, stream: &mut Stream, index: usize) -> Result<(), AnyError> {
         if !stream.is_read && matches!(stream.state, State::Body(_)) {
-            return Err("the server has left a stream that nobody reads".into());
+            return Err("the server has ended a stream that is not read".into());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let taken = match net::recv(&stream.socket, &mut buffer[..], RecvFlags::empty()) {
             Ok((0, _)) => Err("the server has closed it".into()),
             Ok((count, _)) => self.take(stream, index, &buffer[..count]),
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(trouble) => Err(trouble.into()),
+            Err(error) => Err(error.into()),
         };
         self.buffer = buffer;
         taken
     }
 
-    fn take(&mut self, stream: &mut Stream, index: usize, bytes: &[u8]) -> Result<(), Trouble> {
+    fn take(&mut self, stream: &mut Stream, index: usize, bytes: &[u8]) -> Result<(), AnyError> {
         let State::Head(begun) = &mut stream.state else {
             return self.take_body(stream, bytes);
         };
         begun.extend_from_slice(bytes);
         let Some(found) = head(begun) else { return Ok(()) };
-        let (length, framing) = found.map_err(|_| "the response is no stream")?;
+        let (length, framing) = found.map_err(|_| "the response is not a stream")?;
         let rest = begun.split_off(length);
         stream.state = State::Body(framing);
         if !stream.is_read {
@@ -298,11 +299,11 @@ impl Client {
         self.take_body(stream, &rest)
     }
 
-    fn take_body(&mut self, stream: &mut Stream, bytes: &[u8]) -> Result<(), Trouble> {
+    fn take_body(&mut self, stream: &mut Stream, bytes: &[u8]) -> Result<(), AnyError> {
         let body = match &mut stream.state {
             State::Body(Framing::Chunked(chunks)) => {
                 self.body.clear();
-                chunks.unframe(bytes, &mut self.body).map_err(|_| "a chunk is broken")?;
+                chunks.unframe(bytes, &mut self.body).map_err(|_| "a chunk is malformed")?;
                 &self.body[..]
             }
             _ => bytes,

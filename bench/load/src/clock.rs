@@ -1,14 +1,14 @@
-//! CLOCK_MONOTONIC, which every process of the machine reads the same: a sender's time can be compared with a receiver's.
+//! CLOCK_MONOTONIC. It is the same for all processes of the machine, so a sender's time can be compared with a receiver's.
 
 use rustix::time::{clock_gettime, ClockId};
 use std::time::Duration;
 
-/// Nanoseconds since the machine was started.
+/// Returns the time of CLOCK_MONOTONIC in nanoseconds.
 pub fn now_ns() -> u64 {
     read_ns(ClockId::Monotonic)
 }
 
-/// The processor's time that this process has used, in the kernel and outside.
+/// Returns the CPU time of this process, in user and kernel mode.
 pub fn cpu() -> Duration {
     Duration::from_nanos(read_ns(ClockId::ProcessCPUTime))
 }

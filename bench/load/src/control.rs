@@ -1,4 +1,4 @@
-//! Commands in, answers out: a line each, on standard input and output.
+//! Commands on standard input and answers on standard output, one a line.
 
 use std::io::{self, Read, Write};
 
@@ -9,7 +9,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Reads what is there; call it when standard input is ready. `None` when it has ended.
+    /// Reads the available lines. Call it when standard input is ready. Returns `None` at the end of the input.
     pub fn read(&mut self) -> io::Result<Option<Vec<String>>> {
         let mut bytes = [0; 4096];
         let count = io::stdin().lock().read(&mut bytes)?;
@@ -21,7 +21,7 @@ impl Commands {
     }
 }
 
-/// Prints one answer, whole and at once.
+/// Prints one answer and flushes it.
 pub fn answer(json: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{json}")?;

@@ -1,13 +1,13 @@
-//! The benchmark's events: what one looks like, and how they are read.
+//! The benchmark's events: how they are written and read.
 //!
-//! Their `id` is, or ends in, a sequence number that grows by one from event to event. Their `data` begins with two times,
-//! in nanoseconds of CLOCK_MONOTONIC: when the event's round was due, and when it was pushed to this stream. Where the
+//! The `id` is, or ends in, a sequence number that grows by one with each event. The `data` begins with two times in
+//! nanoseconds of CLOCK_MONOTONIC: when the event's round was due, and when the event was pushed to this stream. Where the
 //! publisher cannot choose the `id` (nchan), the number is the third word of `data`.
 
 use std::io::Write;
 use std::str::FromStr;
 
-/// One event, as it is read.
+/// One event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
     pub id: u64,
@@ -25,7 +25,7 @@ impl Event {
         into.extend_from_slice(b"\r\n\r\n");
     }
 
-    /// Writes what a publisher sends as `data`, padded to `data_bytes`: both times and the number.
+    /// Writes the `data` that a publisher sends, padded to `data_bytes`: both times and the number.
     pub fn write_data(&self, data_bytes: usize, into: &mut Vec<u8>) {
         let begin = into.len();
         write!(into, "{} {} {} ", self.due_ns, self.pushed_ns, self.id).expect(FIXED);
@@ -33,9 +33,9 @@ impl Event {
     }
 }
 
-const FIXED: &str = "Vec takes all that is written to it";
+const FIXED: &str = "writing to a Vec does not fail";
 
-/// Where the number of an event stands.
+/// The field that has an event's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Numbered {
     #[default]
@@ -55,11 +55,11 @@ impl FromStr for Numbered {
     }
 }
 
-/// Reads a body, cut anywhere, line by line. It knows what the benchmark's events need; for a whole parser see
-/// `src/parse` of the module.
+/// Reads a body in pieces, line by line. It supports only the benchmark's events; `src/parse` of the module is a complete
+/// parser.
 #[derive(Default)]
 pub struct Reader {
-    /// A line whose end has not come.
+    /// An incomplete line.
     partial: Vec<u8>,
     numbered: Numbered,
     id: Option<u64>,
@@ -67,7 +67,7 @@ pub struct Reader {
     has_data: bool,
 }
 
-/// An event that is none of the benchmark's.
+/// The error of an event that is not one of the benchmark's.
 #[derive(Debug, PartialEq)]
 pub struct Malformed;
 
@@ -76,7 +76,7 @@ impl Reader {
         Self { numbered, ..Self::default() }
     }
 
-    /// Calls `take` with each event that ends in `bytes`.
+    /// Calls `take` with each event that is completed by `bytes`.
     pub fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(Result<Event, Malformed>)) {
         while let Some(at) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..at], &bytes[at + 1..]);
@@ -98,8 +98,8 @@ impl Reader {
         self.partial.extend_from_slice(bytes);
     }
 
-    /// What a line ends, if it ends an event. WHATWG HTML 9.2.6: without data nothing is dispatched; a space after the
-    /// colon is no part of the value.
+    /// Returns the event that a line ends, if it ends one. WHATWG HTML 9.2.6: a block without data dispatches nothing, and a
+    /// space after the colon is not part of the value.
     fn line(&mut self, line: &[u8]) -> Option<Result<Event, Malformed>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(value) = line.strip_prefix(b"data:") {
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_the_application_writes() {
+    fn an_event_is_written_as_the_application_writes_it() {
         let mut bytes = Vec::new();
         Event { id: 7, due_ns: 12, pushed_ns: 34 }.write(10, &mut bytes);
         assert_eq!(bytes, b"id: 7\r\ndata: 12 34 xxxx\r\n\r\n");
     }
 
     #[test]
-    fn events_are_the_same_wherever_they_are_cut() {
+    fn events_are_the_same_wherever_the_bytes_are_split() {
         let (one, two) = (Event { id: 1, due_ns: 5, pushed_ns: 6 }, Event { id: 2, due_ns: 7, pushed_ns: 8 });
         let mut bytes = b": a comment\r\n\r\n".to_vec();
         one.write(20, &mut bytes);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_may_stand_in_the_data() {
+    fn the_number_may_be_in_the_data() {
         let (event, mut data) = (Event { id: 4, due_ns: 5, pushed_ns: 6 }, b"id: 1700000000:0\ndata: ".to_vec());
         event.write_data(12, &mut data);
         data.extend_from_slice(b"\n\n");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_others_is_malformed() {
+    fn an_event_without_number_or_times_is_malformed() {
         for text in ["data: hello\n\n", "id: 1\ndata: 5\n\n", "data: 5 6\n\n", "id: x\ndata: 5 6\n\n"] {
             assert_eq!(events(&[text.as_bytes()]), [Err(Malformed)], "{text:?}");
         }

@@ -1,17 +1,17 @@
-//! `load floor`: the server that can do no less. One thread, one epoll; a push is one `send` to each client, of the same
-//! bytes that the application sends.
+//! `load floor`: a server that does the least possible work. One thread, one epoll; a push is one `send` to each client, of
+//! the bytes that the application sends.
 //!
-//! First it prints `{"port":P}`. Then it takes commands:
+//! First it prints `{"port":P}`. Then it reads commands:
 //!
-//! - `push ROUNDS INTERVAL BYTES`: that many rounds, so many seconds apart, or flat out with 0, with so many bytes of
-//!   data an event. When all is sent: `{"pushed":...,"refused":...,"late":...,"seconds":...,"cpu":...}`
-//! - `held`: `{"held":N}`, the streams that are open
-//! - `stop`, or the end of its input
+//! - `push ROUNDS INTERVAL BYTES`: pushes that many rounds, INTERVAL seconds apart, or flat out if it is 0, with BYTES of
+//!   data in each event. Answers `{"pushed":...,"refused":...,"late":...,"seconds":...,"cpu":...}` when all is sent.
+//! - `held`: answers `{"held":N}`, the number of open streams
+//! - `stop`, or the end of its input: exits
 //!
-//! What a socket does not take waits for it; a client that lags by more than `--max-buffered` bytes is dropped.
+//! Bytes that a socket does not accept are buffered; a client with more than `--max-buffered` bytes is dropped.
 
 use crate::control::{answer, Commands};
-use crate::options::{Options, Trouble};
+use crate::options::{AnyError, Options};
 use crate::plan::Plan;
 use crate::ready::{Ready, COMMANDS, FIRST, LISTENER, READ, READ_WRITE, WRITE};
 use rustix::io::Errno;
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\n\
     Cache-Control: no-store\r\nConnection: close\r\n\r\n";
 const BACKLOG: i32 = 1024;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 struct Connection {
     socket: TcpStream,
     request: Vec<u8>,
     is_stream: bool,
-    /// What the socket has not taken yet.
+    /// Bytes that the socket has not accepted yet.
     pending: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ struct Floor {
     event: Vec<u8>,
 }
 
-pub fn run(options: &Options) -> Result<(), Trouble> {
+pub fn run(options: &Options) -> Result<(), AnyError> {
     let until = Instant::now() + Duration::from_secs(options.get("seconds", 600)?);
     let mut floor = Floor::new(options.get("max-buffered", 1 << 20)?)?;
     answer(&format!(r#"{{"port":{}}}"#, floor.listener.local_addr()?.port()))?;
@@ -52,9 +52,9 @@ pub fn run(options: &Options) -> Result<(), Trouble> {
 }
 
 impl Floor {
-    fn new(max_buffered_bytes: usize) -> Result<Self, Trouble> {
+    fn new(max_buffered_bytes: usize) -> Result<Self, AnyError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listen(&listener, BACKLOG)?; // std listens with 128
+        listen(&listener, BACKLOG)?; // std sets a backlog of 128
         listener.set_nonblocking(true)?;
         let ready = Ready::new()?;
         ready.add(&listener, LISTENER, READ)?;
@@ -70,11 +70,11 @@ impl Floor {
         })
     }
 
-    fn serve(&mut self, until: Instant) -> Result<(), Trouble> {
+    fn serve(&mut self, until: Instant) -> Result<(), AnyError> {
         let (mut commands, mut ready) = (Commands::default(), Vec::new());
         while Instant::now() < until {
-            let patience = self.plan.as_ref().map_or(LOOK_EVERY, Plan::pause).min(LOOK_EVERY);
-            self.ready.wait(patience, &mut ready)?;
+            let timeout = self.plan.as_ref().map_or(CHECK_EVERY, Plan::pause).min(CHECK_EVERY);
+            self.ready.wait(timeout, &mut ready)?;
             for &(number, flags) in &ready {
                 match number {
                     COMMANDS => {}
@@ -92,17 +92,17 @@ impl Floor {
             }
             self.push_if_due()?;
         }
-        Err("the time is over".into())
+        Err("--seconds have passed".into())
     }
 
-    fn obey(&mut self, command: &str) -> Result<(), Trouble> {
+    fn obey(&mut self, command: &str) -> Result<(), AnyError> {
         match command.split_whitespace().collect::<Vec<_>>()[..] {
             ["held"] => Ok(answer(&format!(r#"{{"held":{}}}"#, self.streams().count()))?),
             ["push", ref plan @ ..] => {
                 self.plan = Some(Plan::begin(plan)?);
                 Ok(())
             }
-            _ => Err(format!("there is no command '{command}'").into()),
+            _ => Err(format!("unknown command '{command}'").into()),
         }
     }
 
@@ -110,12 +110,12 @@ impl Floor {
         self.connections.iter().flatten().filter(|connection| connection.is_stream)
     }
 
-    fn accept(&mut self) -> Result<(), Trouble> {
+    fn accept(&mut self) -> Result<(), AnyError> {
         loop {
             let socket = match self.listener.accept() {
                 Ok((socket, _)) => socket,
-                Err(trouble) if trouble.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
             };
             socket.set_nonblocking(true)?;
             socket.set_nodelay(true)?; // as Starman and Twiggy do
@@ -129,7 +129,7 @@ impl Floor {
         }
     }
 
-    /// A client has asked, has left, or takes more.
+    /// Handles a client that has sent something, has left, or can be written to.
     fn advance(&mut self, index: usize, is_writable: bool) {
         let Some(mut connection) = self.connections[index].take() else { return };
         if (!is_writable || connection.flush(&self.ready, index)) && connection.read() {
@@ -139,7 +139,7 @@ impl Floor {
         }
     }
 
-    fn push_if_due(&mut self) -> Result<(), Trouble> {
+    fn push_if_due(&mut self) -> Result<(), AnyError> {
         let Some(mut plan) = self.plan.take() else { return Ok(()) };
         if plan.rounds > 0 && plan.pause().is_zero() {
             self.push_round(&mut plan);
@@ -170,14 +170,14 @@ impl Floor {
 }
 
 impl Connection {
-    /// Takes what the client sends. False if it has left.
+    /// Reads from the client. Returns false if it has left.
     fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
         match self.socket.read(&mut bytes) {
             Ok(0) => return false,
             Ok(_) if self.is_stream => return true,
             Ok(count) => self.request.extend_from_slice(&bytes[..count]),
-            Err(trouble) => return matches!(trouble.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            Err(error) => return matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
         }
         if !self.request.ends_with(b"\r\n\r\n") {
             return true;
@@ -187,7 +187,7 @@ impl Connection {
         matches!(self.send(HEAD), Ok(sent) if sent == HEAD.len())
     }
 
-    /// One call, however little it takes.
+    /// Calls `send` once. Returns the number of bytes that the socket has accepted.
     fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
@@ -195,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// False if the client has left or lags too far.
+    /// Sends or buffers an event. Returns false if the client has left or lags too far.
     fn push(&mut self, event: &[u8], max_buffered_bytes: usize, ready: &Ready, index: usize) -> bool {
         if !self.pending.is_empty() {
             self.pending.extend_from_slice(event);
@@ -206,7 +206,7 @@ impl Connection {
         self.pending.is_empty() || ready.modify(&self.socket, FIRST + index as u64, READ_WRITE).is_ok()
     }
 
-    /// The socket takes more. False if the client has left.
+    /// Sends buffered bytes to a writable socket. Returns false if the client has left.
     fn flush(&mut self, ready: &Ready, index: usize) -> bool {
         let Ok(sent) = self.send(&self.pending) else { return false };
         self.pending.drain(..sent);

@@ -1,4 +1,4 @@
-//! How often each value came, to within 1.6 per cent: 64 buckets to each power of two.
+//! A histogram with an error of at most 1.6 per cent: 64 buckets for each power of two.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Histogram {
         self.max_ns = self.max_ns.max(value_ns);
     }
 
-    /// The value that the given share of all values, 0 to 1, does not exceed; zero if there are none.
+    /// Returns the value that the given share of all values, 0 to 1, does not exceed; zero if there are no values.
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = ((self.total as f64 * share).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;
@@ -39,20 +39,21 @@ impl Histogram {
         Duration::ZERO
     }
 
-    /// Milliseconds: the median, p90, p99 and the largest.
+    /// Returns the median, p90, p99 and the largest value, in milliseconds.
     pub fn json(&self) -> String {
         let [p50, p90, p99, max] = [0.5, 0.9, 0.99, 1.0].map(|share| self.quantile(share).as_secs_f64() * 1e3);
         format!(r#"{{"p50":{p50:.3},"p90":{p90:.3},"p99":{p99:.3},"max":{max:.3}}}"#)
     }
 }
 
-/// Values below 64 have a bucket each; above, a bucket is a power of two and the 6 bits below it.
+/// Returns the bucket of a value. Each value below 64 has a bucket; a larger value's bucket is given by its highest bit and
+/// the 6 bits below it.
 fn bucket(value: u64) -> usize {
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(BITS + 1);
     shift as usize * PER_OCTAVE + (value >> shift) as usize
 }
 
-/// The largest value of a bucket.
+/// Returns the largest value of a bucket.
 fn largest(bucket: usize) -> u64 {
     let shift = (bucket / PER_OCTAVE).saturating_sub(1);
     let top = (bucket - shift * PER_OCTAVE) as u64;
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_found_again_by_its_largest_value() {
+    fn the_largest_value_of_a_bucket_is_in_the_bucket() {
         for bucket_number in 0..BUCKETS {
             assert_eq!(bucket(largest(bucket_number)), bucket_number);
         }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_quantile() {
+    fn a_quantile_of_no_values_is_zero() {
         assert_eq!(Histogram::default().quantile(0.5), Duration::ZERO);
     }
 }

@@ -1,21 +1,24 @@
-//! The load for the benchmarks of streams (`bench/streams/run`, `bench/peers/run`).
+//! The programs that put load on the servers of `bench/streams/run` and `bench/peers/run`.
 //!
-//! `load client` opens thousands of event streams in one thread, checks what comes and how long it took. `load floor`
-//! is a server that can do no less: it writes the same events to as many clients and nothing else, so what it costs is
-//! what ratios are taken against. `load publisher` publishes to a server from outside. `load returning` is for a test,
-//! `t/hub/million.t`: its clients hang up and come back, and miss nothing. All are told what to do by lines on their
-//! standard input, answer with a line of JSON each, and end with their input, all but the publisher after `--seconds` at
-//! the latest.
+//! - `load client` opens thousands of event streams in one thread, checks the events and measures their delay.
+//! - `load floor` is a server that only writes the same events to as many clients. Other servers' costs are given as ratios
+//!   of its cost.
+//! - `load publisher` publishes to a server from another process.
+//! - `load returning` is for the test `t/hub/million.t`: its clients disconnect and reconnect, and check that no event is
+//!   lost.
+//!
+//! Each program reads commands from its standard input, one a line, answers each with a line of JSON, and exits at the end
+//! of its input. All but the publisher exit after `--seconds` at the latest.
 //!
 //! - [`options`]: the command line
-//! - [`control`]: commands in, answers out
-//! - [`ready`]: epoll, and who is ready
-//! - [`clock`]: nanoseconds that all processes of this machine share
-//! - [`response`]: the head of a response, and its body out of its chunks
-//! - [`event`]: events out of a body: their number, and when they were due and pushed
-//! - [`tally`]: what came and how late, and the [`histogram`] of that
-//! - [`plan`]: rounds that are to be pushed, and when
-//! - [`posts`] and [`zmtp`]: how a publisher speaks to its server
+//! - [`control`]: commands and answers
+//! - [`ready`]: epoll
+//! - [`clock`]: nanoseconds of a clock that all processes of the machine share
+//! - [`response`]: the head of a response, and the body without its chunks
+//! - [`event`]: the events of a body
+//! - [`tally`]: counts and delays of received events, with a [`histogram`]
+//! - [`plan`]: the rounds to push and their times
+//! - [`posts`] and [`zmtp`]: the protocols of publishers
 //! - [`client`], [`floor`], [`publisher`] and [`returning`]: the programs
 
 #![forbid(unsafe_code)]
@@ -57,8 +60,8 @@ fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("load: {trouble}");
+        Err(error) => {
+            eprintln!("load: {error}");
             ExitCode::FAILURE
         }
     }

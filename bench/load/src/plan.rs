@@ -1,8 +1,8 @@
-//! Rounds that are to be pushed: how many are left, when the next one is due, and what they have cost.
+//! The rounds to push: how many remain, when the next one is due, and what they have cost.
 
 use crate::clock::{cpu, now_ns};
 use crate::event::Event;
-use crate::options::Trouble;
+use crate::options::AnyError;
 use std::time::{Duration, Instant};
 
 pub struct Plan {
@@ -12,15 +12,15 @@ pub struct Plan {
     pub refused: u64,
     interval_ns: u64,
     due_ns: u64,
-    /// Rounds that were over after the next one was due.
+    /// Rounds that ended after the next one was due.
     late: u64,
     since: Instant,
     cpu: Duration,
 }
 
 impl Plan {
-    /// The arguments of `push`: ROUNDS INTERVAL BYTES, the interval in seconds, 0 for flat out.
-    pub fn begin(words: &[&str]) -> Result<Self, Trouble> {
+    /// Parses the arguments of `push`: ROUNDS INTERVAL BYTES. The interval is in seconds; 0 is flat out.
+    pub fn begin(words: &[&str]) -> Result<Self, AnyError> {
         let [rounds, interval, data_bytes] = words[..] else {
             return Err("push needs ROUNDS INTERVAL BYTES".into());
         };
@@ -37,17 +37,17 @@ impl Plan {
         })
     }
 
-    /// The event of this round, pushed now.
+    /// Returns the event of this round, pushed now.
     pub fn event(&self, id: u64) -> Event {
         Event { id, due_ns: self.due_ns, pushed_ns: now_ns() }
     }
 
-    /// How long it is until the round is due.
+    /// Returns the time until the round is due.
     pub fn pause(&self) -> Duration {
         Duration::from_nanos(self.due_ns.saturating_sub(now_ns()))
     }
 
-    /// The round has been pushed.
+    /// Notes that the round has been pushed.
     pub fn advance(&mut self) {
         let now_ns = now_ns();
         self.rounds -= 1;
@@ -55,7 +55,7 @@ impl Plan {
         self.late += u64::from(now_ns > self.due_ns);
     }
 
-    /// What it has cost so far.
+    /// Returns the counts and costs so far.
     pub fn json(&self) -> String {
         let (seconds, cpu) = (self.since.elapsed().as_secs_f64(), (cpu() - self.cpu).as_secs_f64());
         let (pushed, refused, late) = (self.pushed, self.refused, self.late);
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn flat_out_no_round_waits_and_none_is_late() {
+    fn a_round_flat_out_is_due_at_once_and_never_late() {
         let mut plan = Plan::begin(&["2", "0", "64"]).unwrap();
         plan.advance();
         assert_eq!((plan.rounds, plan.late, plan.pause()), (1, 0, Duration::ZERO));
     }
 
     #[test]
-    fn what_is_no_plan_is_refused() {
+    fn invalid_arguments_are_refused() {
         for words in [&["1", "0"][..], &["1", "x", "2"], &["-1", "0", "2"]] {
             assert!(Plan::begin(words).is_err(), "{words:?}");
         }

@@ -1,16 +1,16 @@
-//! HTTP POSTs on one connection that is kept, several of them on their way at a time if that is wanted.
+//! HTTP POSTs on one persistent connection, pipelined if a window is given.
 
-use crate::options::Trouble;
+use crate::options::AnyError;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 pub struct Posts<S = TcpStream> {
     socket: S,
     head: String,
-    /// How many may be unanswered.
+    /// The maximum number of unanswered requests.
     window: usize,
     unanswered: usize,
-    /// What has been read and is not a whole answer yet.
+    /// The bytes of an incomplete answer.
     partial: Vec<u8>,
 }
 
@@ -20,8 +20,8 @@ impl<S: Read + Write> Posts<S> {
         Self { socket, head, window: window.max(1), unanswered: 0, partial: Vec::new() }
     }
 
-    /// Posts, and waits for answers until there are fewer under way than may be.
-    pub fn send(&mut self, body: &[u8]) -> Result<(), Trouble> {
+    /// Posts a body, then waits until fewer requests than the window are unanswered.
+    pub fn send(&mut self, body: &[u8]) -> Result<(), AnyError> {
         let mut request = format!("{}{}\r\n\r\n", self.head, body.len()).into_bytes();
         request.extend_from_slice(body);
         self.socket.write_all(&request)?;
@@ -30,11 +30,11 @@ impl<S: Read + Write> Posts<S> {
     }
 
     /// Waits for all answers.
-    pub fn finish(&mut self) -> Result<(), Trouble> {
+    pub fn finish(&mut self) -> Result<(), AnyError> {
         self.wait(0)
     }
 
-    fn wait(&mut self, unanswered: usize) -> Result<(), Trouble> {
+    fn wait(&mut self, unanswered: usize) -> Result<(), AnyError> {
         while self.unanswered > unanswered {
             if let Some(length) = answer_length(&self.partial)? {
                 self.partial.drain(..length);
@@ -51,8 +51,8 @@ impl<S: Read + Write> Posts<S> {
     }
 }
 
-/// How long the first answer is, if it is there as a whole; an error if it refuses, or does not say its length.
-fn answer_length(bytes: &[u8]) -> Result<Option<usize>, Trouble> {
+/// Returns the length of the first answer if it is complete. An answer that refuses or has no length is an error.
+fn answer_length(bytes: &[u8]) -> Result<Option<usize>, AnyError> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end])?.to_ascii_lowercase();
     if !head.split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use std::io;
 
-    /// Takes what is written; what is read comes a byte at a time.
+    /// Keeps what is written. Answers are read one byte at a time.
     struct Script {
         written: Vec<u8>,
         answers: Vec<u8>,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_waited_for_when_too_many_are_missing() {
+    fn send_waits_for_an_answer_when_the_window_is_full() {
         let answer = "HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nyes";
         let mut posts = posts(&answer.repeat(3), 2);
         for (body, read) in [("one", 0), ("two", 1), ("three", 2)] {
@@ -111,11 +111,11 @@ mod tests {
         posts.finish().unwrap();
         assert_eq!(posts.socket.read, 3 * answer.len());
         assert!(posts.socket.written.ends_with(b"Content-Length: 5\r\n\r\nthree"));
-        assert!(posts.finish().is_ok(), "nothing is waited for");
+        assert!(posts.finish().is_ok(), "finish returns if all is answered");
     }
 
     #[test]
-    fn a_refusal_and_an_end_are_errors() {
+    fn a_refusal_and_a_closed_connection_are_errors() {
         for answers in
             ["HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n", ""]
         {

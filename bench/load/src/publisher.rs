@@ -1,20 +1,20 @@
-//! `load publisher`: publishes events to a server that is published to from outside, in one of two ways.
+//! `load publisher`: publishes events to a server from outside, in one of two ways.
 //!
-//! - `--way post`: the data as the body of a POST to `--path`, on one connection that is kept, with up to `--unanswered`
-//!   requests under way (HTTP pipelining). For nchan.
-//! - `--way zmq`: an item for the channel `all` as JSON, on a PUSH socket of ZeroMQ, which answers nothing. For Pushpin.
+//! - `--way post`: the data as the body of a POST to `--path`, on one persistent connection, with up to `--unanswered`
+//!   pipelined requests. For nchan.
+//! - `--way zmq`: an item for the channel `all` as JSON, on a PUSH socket of ZeroMQ, which does not answer. For Pushpin.
 //!
-//! First it connects and prints `{"connected":true}`. Then it takes commands:
+//! First it connects and prints `{"connected":true}`. Then it reads commands:
 //!
-//! - `push ROUNDS INTERVAL BYTES`, as the floor does. When all is published, and answered if it is answered:
-//!   `{"pushed":...,"refused":0,"late":...,"seconds":...,"cpu":...}`
-//! - `stop`, or the end of its input
+//! - `push ROUNDS INTERVAL BYTES`, as for the floor. Answers `{"pushed":...,"refused":0,"late":...,"seconds":...,"cpu":...}`
+//!   when all is published and all requests are answered.
+//! - `stop`, or the end of its input: exits
 //!
-//! Each event's number stands in its data, and for Pushpin in its id too, for there the publisher writes the whole event.
+//! Each event's number is in its data. For Pushpin it is also the event's id, since there the publisher writes the event.
 
 use crate::control::{answer, Commands};
 use crate::event::Event;
-use crate::options::{Options, Trouble};
+use crate::options::{AnyError, Options};
 use crate::plan::Plan;
 use crate::posts::Posts;
 use crate::zmtp::Push;
@@ -22,8 +22,8 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// For what should take none.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of operations that should be immediate.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 enum Way {
     Post(Posts),
@@ -36,7 +36,7 @@ struct Publisher {
     data: Vec<u8>,
 }
 
-pub fn run(options: &Options) -> Result<(), Trouble> {
+pub fn run(options: &Options) -> Result<(), AnyError> {
     let mut publisher = Publisher { way: Way::connect(options)?, last_id: 0, data: Vec::new() };
     answer(r#"{"connected":true}"#)?;
     let mut commands = Commands::default();
@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<(), Trouble> {
             match command.split_whitespace().collect::<Vec<_>>()[..] {
                 ["stop"] => return Ok(()),
                 ["push", ref plan @ ..] => publisher.push(Plan::begin(plan)?)?,
-                _ => return Err(format!("there is no command '{command}'").into()),
+                _ => return Err(format!("unknown command '{command}'").into()),
             }
         }
     }
@@ -53,12 +53,12 @@ pub fn run(options: &Options) -> Result<(), Trouble> {
 }
 
 impl Way {
-    fn connect(options: &Options) -> Result<Self, Trouble> {
+    fn connect(options: &Options) -> Result<Self, AnyError> {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         let way: String = options.get("way", "post".to_owned())?;
         match way.as_str() {
             "post" => {
@@ -66,18 +66,18 @@ impl Way {
                 Ok(Self::Post(Posts::new(socket, &address.to_string(), &path, options.get("unanswered", 1)?)))
             }
             "zmq" => Ok(Self::Zmq(Push::shake_hands(socket)?)),
-            _ => Err(format!("there is no way '{way}'").into()),
+            _ => Err(format!("unknown way '{way}'").into()),
         }
     }
 
-    fn publish(&mut self, id: u64, data: &[u8]) -> Result<(), Trouble> {
+    fn publish(&mut self, id: u64, data: &[u8]) -> Result<(), AnyError> {
         match self {
             Self::Post(posts) => posts.send(data),
             Self::Zmq(push) => push.send(item(id, data).as_bytes()),
         }
     }
 
-    fn finish(&mut self) -> Result<(), Trouble> {
+    fn finish(&mut self) -> Result<(), AnyError> {
         match self {
             Self::Post(posts) => posts.finish(),
             Self::Zmq(_) => Ok(()),
@@ -86,7 +86,7 @@ impl Way {
 }
 
 impl Publisher {
-    fn push(&mut self, mut plan: Plan) -> Result<(), Trouble> {
+    fn push(&mut self, mut plan: Plan) -> Result<(), AnyError> {
         while plan.rounds > 0 {
             let pause = plan.pause();
             if !pause.is_zero() {
@@ -106,7 +106,7 @@ impl Publisher {
     }
 }
 
-/// What Pushpin takes: `J`, then an item whose content is sent as it stands. The data needs no escapes.
+/// Returns a message for Pushpin: `J`, then an item whose content is sent unchanged. The data needs no escapes.
 fn item(id: u64, data: &[u8]) -> String {
     let data = String::from_utf8_lossy(data);
     let content = format!(r"id: {id}\ndata: {data}\n\n");

@@ -1,4 +1,4 @@
-//! Who is ready to be read or written: epoll, level-triggered, with a number for each descriptor.
+//! Readiness of descriptors: level-triggered epoll, with a number for each descriptor.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -16,17 +16,17 @@ pub const FIRST: u64 = 2;
 pub const READ: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
 pub const WRITE: EventFlags = EventFlags::OUT;
 pub const READ_WRITE: EventFlags = READ.union(WRITE);
-/// Nothing of what is sent, only the end.
+/// The end of the connection, but no data.
 pub const LEAVE: EventFlags = EventFlags::RDHUP;
 
-/// Registered descriptors. Closing one takes it out.
+/// Registered descriptors. Closing one removes it.
 pub struct Ready {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
 impl Ready {
-    /// Has standard input registered, which must be a pipe or a terminal.
+    /// Creates an epoll with standard input registered, which must be a pipe or a terminal.
     pub fn new() -> io::Result<Self> {
         let ready = Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(1024) };
         ready.add(io::stdin(), COMMANDS, READ)?;
@@ -41,14 +41,14 @@ impl Ready {
         Ok(epoll::modify(&self.epoll, source, EventData::new_u64(number), flags)?)
     }
 
-    /// Waits no longer than `patience`, and takes what is ready into `ready`: numbers, and what they are ready for.
-    pub fn wait(&mut self, patience: Duration, ready: &mut Vec<(u64, EventFlags)>) -> io::Result<()> {
+    /// Waits at most `timeout` and stores the ready descriptors in `ready`: their numbers and flags.
+    pub fn wait(&mut self, timeout: Duration, ready: &mut Vec<(u64, EventFlags)>) -> io::Result<()> {
         ready.clear();
         self.events.clear();
-        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(trouble) => return Err(trouble.into()),
+            Err(error) => return Err(error.into()),
         }
         ready.extend(self.events.iter().map(|event| (event.data.u64(), event.flags)));
         Ok(())

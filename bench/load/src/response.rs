@@ -1,20 +1,20 @@
-//! A response to a GET as it comes in: its head, then its body, out of its chunks if it is sent in chunks.
+//! Incremental parsing of a response to GET: its head, then its body without the chunks.
 
-/// How the bytes after the head are to be read.
+/// The framing of the body.
 #[derive(Debug, PartialEq)]
 pub enum Framing {
     Plain,
     Chunked(Chunks),
 }
 
-/// Why a response is no stream.
+/// Why a response is not a stream.
 #[derive(Debug, PartialEq)]
 pub enum Bad {
     Status,
     Chunk,
 }
 
-/// Finds the end of a head. `None` if it is not there yet; else the length of the head, and the framing of the body.
+/// Parses a head. Returns `None` if it is incomplete, otherwise its length and the framing of the body.
 pub fn head(bytes: &[u8]) -> Option<Result<(usize, Framing), Bad>> {
     let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
@@ -25,7 +25,7 @@ pub fn head(bytes: &[u8]) -> Option<Result<(usize, Framing), Bad>> {
     Some(Ok((end, if is_chunked { Framing::Chunked(Chunks::Size(0)) } else { Framing::Plain })))
 }
 
-/// Where in its chunks a body is (RFC 9112, section 7.1).
+/// The state of the parser of chunks (RFC 9112, section 7.1).
 #[derive(Debug, PartialEq)]
 pub enum Chunks {
     Size(usize),
@@ -33,12 +33,12 @@ pub enum Chunks {
     SizeLine(usize),
     Data(usize),
     DataEnd,
-    /// The last chunk was there; what follows is no part of the body.
+    /// After the last chunk: what follows is not part of the body.
     Over,
 }
 
 impl Chunks {
-    /// Appends to `body` what of it is in `bytes`, which may be cut anywhere.
+    /// Appends the body's bytes among `bytes` to `body`. The input may be split anywhere.
     pub fn unframe(&mut self, mut bytes: &[u8], body: &mut Vec<u8>) -> Result<(), Bad> {
         while let [first, rest @ ..] = bytes {
             if let Self::Data(left) = self {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_tells_the_framing() {
+    fn the_head_determines_the_framing() {
         let chunked = Framing::Chunked(Chunks::Size(0));
         for (bytes, expected) in [
             ("HTTP/1.1 200 OK\r\nA: b\r\n", None),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_same_wherever_its_chunks_are_cut() {
+    fn a_body_is_the_same_wherever_its_chunks_are_split() {
         let framed = b"5\r\nhello\r\nA;x=y\r\n, world, a\r\n1\r\n!\r\n0\r\n\r\nmore";
         for cut in 0..=framed.len() {
             let (mut chunks, mut body) = (Chunks::Size(0), Vec::new());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn a_malformed_chunk_is_refused() {
         for framed in ["x\r\n", "2\r\nabc\r\n"] {
             assert_eq!(Chunks::Size(0).unframe(framed.as_bytes(), &mut Vec::new()), Err(Bad::Chunk), "{framed:?}");
         }

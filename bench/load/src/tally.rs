@@ -1,32 +1,33 @@
-//! What came to all streams together since the last `expect`, and how late.
+//! Counts and delays of the events that all streams have received since the last `expect`.
 
 use crate::event::Event;
 use crate::histogram::Histogram;
 use std::time::Duration;
 
-/// Counts, and two histograms: since the event was pushed to its stream, and since its round was due. A server that is
-/// held up by one stream shows in the second alone.
+/// Counts, and two histograms of delays: since the event was pushed to its stream, and since its round was due. Only the
+/// second shows a server that one stream has held up.
 #[derive(Default)]
 pub struct Tally {
     pub received: u64,
-    /// Events that are missing before one that came.
+    /// Events that are missing before a received one.
     pub gaps: u64,
-    /// Events that came again, or after a later one.
+    /// Events that were received again, or after a later one.
     pub duplicates: u64,
     pub malformed: u64,
-    /// Calls that read something.
+    /// Calls of `recv` that returned bytes.
     pub reads: u64,
-    /// Streams that the server has ended, as far as it is seen: behind bytes that are not read it is not.
+    /// Streams that the server has ended. An end behind unread bytes is not seen.
     pub ended: u64,
     since_push: Histogram,
     since_due: Histogram,
-    /// When the first event was pushed, and when the last one came.
+    /// When the first event was pushed, and when the last one was received.
     first_push_ns: Option<u64>,
     last_ns: u64,
 }
 
 impl Tally {
-    /// Takes an event at a time. `next_id` is what its stream expects, if it has had one before. True if it is new.
+    /// Counts an event that was received at `now_ns`. `next_id` is the id that its stream expects, `None` before its first
+    /// event. Returns true if the event is new.
     pub fn take(&mut self, event: Event, next_id: &mut Option<u64>, now_ns: u64) -> bool {
         let expected = next_id.unwrap_or(event.id);
         if event.id < expected {
@@ -43,17 +44,17 @@ impl Tally {
         true
     }
 
-    /// How long nothing has come; zero before the first event.
+    /// Returns the time since the last event; zero before the first one.
     pub fn quiet(&self, now_ns: u64) -> Duration {
         self.first_push_ns.map_or(Duration::ZERO, |_| Duration::from_nanos(now_ns.saturating_sub(self.last_ns)))
     }
 
-    /// From the first push to the last arrival; zero if nothing came.
+    /// Returns the time from the first push to the last arrival; zero if there was none.
     pub fn span(&self) -> Duration {
         self.first_push_ns.map_or(Duration::ZERO, |first| Duration::from_nanos(self.last_ns.saturating_sub(first)))
     }
 
-    /// The members of a JSON object, without its braces.
+    /// Returns the members of a JSON object, without the braces.
     pub fn json(&self) -> String {
         let counts = format!(
             r#""received":{},"gaps":{},"duplicates":{},"malformed":{},"reads":{},"ended":{}"#,

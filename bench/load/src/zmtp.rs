@@ -1,11 +1,11 @@
-//! ZeroMQ's wire protocol (ZMTP 3.0, rfc.zeromq.org/spec/23), as far as a PUSH socket without security needs it: what
-//! Pushpin is published to with. A peer that takes no more lets the socket fill up, and `send` waits.
+//! The part of ZeroMQ's wire protocol (ZMTP 3.0, rfc.zeromq.org/spec/23) that a PUSH socket without security needs, to
+//! publish to Pushpin. If the peer does not read, `send` blocks when the socket is full.
 
-use crate::options::Trouble;
+use crate::options::AnyError;
 use std::io::{Read, Write};
 
 const GREETING_BYTES: usize = 64;
-/// A command, its length in one byte: READY, with the one property that the standard wants.
+/// The command READY with a length of one byte and the one property that the standard requires.
 const READY: &[u8] = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH";
 const LONG: u8 = 2;
 
@@ -14,13 +14,13 @@ pub struct Push<S> {
 }
 
 impl<S: Read + Write> Push<S> {
-    /// Both sides greet, and say that they are ready.
-    pub fn shake_hands(mut socket: S) -> Result<Self, Trouble> {
+    /// Exchanges greetings and READY commands.
+    pub fn shake_hands(mut socket: S) -> Result<Self, AnyError> {
         socket.write_all(&greeting())?;
         let mut theirs = [0; GREETING_BYTES];
         socket.read_exact(&mut theirs)?;
         if theirs[0] != 0xff || theirs[9] != 0x7f || theirs[10] < 3 || &theirs[12..17] != b"NULL\0" {
-            return Err("this is no ZMTP 3 without security".into());
+            return Err("the peer does not speak ZMTP 3 without security".into());
         }
         socket.write_all(READY)?;
         let mut command = [0; 2];
@@ -34,7 +34,7 @@ impl<S: Read + Write> Push<S> {
     }
 
     /// Sends a message of one frame.
-    pub fn send(&mut self, message: &[u8]) -> Result<(), Trouble> {
+    pub fn send(&mut self, message: &[u8]) -> Result<(), AnyError> {
         Ok(self.socket.write_all(&frame(message))?)
     }
 }
@@ -52,7 +52,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Signature, version 3.0, the mechanism NULL, not a server, and nothing.
+/// Returns a greeting: signature, version 3.0, the mechanism NULL, not a server, and padding.
 fn greeting() -> [u8; GREETING_BYTES] {
     let mut greeting = [0; GREETING_BYTES];
     greeting[0] = 0xff;
@@ -68,14 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_says_its_length_in_one_byte_or_in_eight() {
+    fn the_length_of_a_frame_takes_one_byte_or_eight() {
         assert_eq!(frame(b"abc"), b"\0\x03abc");
         assert_eq!(frame(&[7; 255])[..2], [0, 255]);
         assert_eq!(frame(&[7; 256])[..10], [2, 0, 0, 0, 0, 0, 0, 1, 0, 7]);
     }
 
     #[test]
-    fn ready_says_its_own_length() {
+    fn ready_has_its_own_length() {
         assert_eq!(usize::from(READY[1]), READY.len() - 2);
     }
 }

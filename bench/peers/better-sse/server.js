@@ -1,18 +1,18 @@
-// What bench/peers/run measures as better-sse: sessions in one channel, on Node's own http server, in one process.
+// The peer better-sse of bench/peers/run: sessions in one channel, on Node's own HTTP server, in one process.
 //
 //   GET  /events                             a stream
-//   POST /push?rounds=R&interval=S&bytes=B   broadcasts R events, S seconds apart or flat out with 0, each with B bytes of
-//                                            data; answers when all are broadcast, which is not when all are sent
+//   POST /push?rounds=R&interval=S&bytes=B   broadcasts R events, S seconds apart or flat out if S is 0, each with B bytes
+//                                            of data. Answers when all are broadcast; they may not all be sent then.
 //
-// Between two events the event loop has a turn: Node sends nothing before, and would keep all events for all clients in
-// memory. The data is sent as it is, not as JSON, so that it is the same bytes as everywhere; less work than the default.
+// The event loop has a turn between two events. Otherwise Node would send nothing and keep all events in memory. The data is
+// sent unchanged instead of as JSON, so that the bytes are those of the other peers; this is less work than the default.
 
 import {createServer} from "node:http";
 import {setImmediate as turn, setTimeout as sleep} from "node:timers/promises";
 import {createChannel, createSession} from "better-sse";
 
 const channel = createChannel();
-const now = () => process.hrtime.bigint(); // CLOCK_MONOTONIC in ns, as the client of the benchmark reads it
+const now = () => process.hrtime.bigint(); // CLOCK_MONOTONIC in ns, which the benchmark's client reads too
 let lastId = 0;
 
 async function publish({rounds, interval, bytes}) {

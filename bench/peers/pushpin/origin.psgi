@@ -1,4 +1,4 @@
-# Pushpin's origin in bench/peers/run: it answers each request at once, and has Pushpin hold it for one channel.
+# Pushpin's origin in bench/peers/run: it answers each request at once and tells Pushpin to hold the stream for one channel.
 
 use strict;
 use warnings;

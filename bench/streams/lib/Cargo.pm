@@ -2,7 +2,7 @@ package Cargo;
 use strict;
 use warnings;
 
-# Builds a program of a crate with cargo, which says where it puts it.
+# Builds the program of a crate with cargo.
 #
 #   my $program = Cargo->build('bench/load/Cargo.toml');
 
@@ -10,7 +10,7 @@ use JSON::PP qw(decode_json);
 
 # Public methods
 
-# The path of the program; dies if there is none. Further options are cargo's.
+# Returns the path of the program. Passes further options to cargo. Dies if the build fails.
 sub build {
     my ($class, $manifest, @options) = @_;
     my $cargo = $ENV{CARGO} || 'cargo';

@@ -2,7 +2,7 @@ package Figures;
 use strict;
 use warnings;
 
-# Figures of several targets, measured several times in turns, and their medians as lines of a table.
+# Collects figures of several targets, measured several times, and formats their medians as a table.
 #
 #   my $figures = Figures->new('CPU s/million' => '%.2f', 'x floor' => '%.1f');
 #   $figures->add('Twiggy writer', 'CPU s/million' => 21.3, 'x floor' => 6.2);
@@ -10,7 +10,7 @@ use warnings;
 
 use List::Util qw(max);
 
-# Columns, in order: a name, and a format of sprintf.
+# Takes the columns in order, each a name and a format of sprintf.
 sub new {
     my ($class, @columns) = @_;
     my @names = @columns[grep { $_ % 2 == 0 } 0 .. $#columns];
@@ -26,7 +26,7 @@ sub add {
     return;
 }
 
-# Medians, a line for each row; what was not measured is a dash.
+# Returns a table of the medians. A dash stands for a figure that was not measured.
 sub table {
     my $self  = shift;
     my @lines = (['', @{$self->{columns}}]);

@@ -2,8 +2,8 @@ package Load;
 use strict;
 use warnings;
 
-# One process of bench/load: told by a line, answering with a line of JSON. It ends when its input does, which is when
-# this process or the object ends, and is killed by its pid if it does not.
+# One process of bench/load, which reads commands, one a line, and answers each with a line of JSON. It exits when its input
+# ends, which happens when this process ends or the object is freed; otherwise it is killed by its pid.
 #
 #   Load->build;
 #   my $client = Load->start('client', port => 5000, streams => 1000);
@@ -25,7 +25,7 @@ my $STOP_WITHIN = 5;                         # seconds
 
 my $program;
 
-# The processes of this one that run, by pid: they end with it, however it ends.
+# The running processes by pid. They are stopped at the end of this process.
 my %RUNNING;
 
 END {
@@ -34,7 +34,7 @@ END {
 
 # Public methods
 
-# The next answer, as a hash; croaks if it does not come within so many seconds.
+# Returns the next answer as a hash. Croaks if there is none within so many seconds.
 sub answer {
     my ($self, $seconds) = @_;
     my $deadline = time + $seconds;
@@ -42,7 +42,8 @@ sub answer {
     while ($self->{partial} !~ /\n/) {
         my $left = $deadline - time;
         croak "$self->{name}: no answer within $seconds s" if $left <= 0 || !$select->can_read($left);
-        croak "$self->{name}: it has ended" if !sysread $self->{out}, $self->{partial}, 65_536, length $self->{partial};
+        croak "$self->{name}: the process has ended"
+            if !sysread $self->{out}, $self->{partial}, 65_536, length $self->{partial};
     }
     $self->{partial} =~ s/\A(.*)\n//;
     return decode_json($1);

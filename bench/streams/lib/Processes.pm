@@ -2,7 +2,7 @@ package Processes;
 use strict;
 use warnings;
 
-# What processes have used, looked at from outside: the processor's time, and memory.
+# CPU time and memory of processes.
 #
 #   my $seconds = cpu(@pids);
 #   my $bytes   = resident_bytes(@pids);
@@ -16,17 +16,17 @@ our @EXPORT_OK = qw(cpu proportional_bytes resident_bytes);
 
 # Public functions
 
-# Seconds of the processor's time that they have used together, in all of their threads, the ended ones too.
+# Returns their CPU time in seconds: the sum of all threads, those that have ended included.
 sub cpu {
     return sum0 map { clock_gettime(-8 * ($_ + 1) + 2) } @_;    # clock_getcpuclockid(3) on Linux: (~pid << 3) | 2
 }
 
-# Bytes in memory, where what several share counts once in all.
+# Returns their memory in bytes. Memory that several processes share counts once.
 sub proportional_bytes {
     return sum0 map { _memory($_, 'Pss') } @_;
 }
 
-# Bytes in memory, their own and shared ones.
+# Returns their resident memory in bytes. Shared memory counts for each process.
 sub resident_bytes {
     return sum0 map { _memory($_, 'Rss') } @_;
 }

@@ -2,8 +2,8 @@ package Target;
 use strict;
 use warnings;
 
-# What streams are opened at: the application on a real server, or the floor. Both can be told to push, and are looked
-# at from outside, by the pid of the process that holds the streams.
+# A server to measure: the application on a real server, or the floor. Its CPU time and memory are those of the process that
+# holds the streams.
 #
 #   my $target = Target->start('Twiggy writer');
 #   $target->push(rounds => 10, interval => 0.1, bytes => 64);
@@ -16,9 +16,9 @@ use Processes ();
 use Testing::Server;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
-my $PATIENCE = 60;    # seconds, for what should take none
+my $TIMEOUT = 60;    # seconds, for what should be immediate
 
-# Each target: its server, none for the floor, the attribute native of the application, and whether it has a hub.
+# Each target: its server, none for the floor; the application's attribute native; true if it has a hub.
 my @TARGETS = (
     ['floor'],
     ['Starman hub'    => 'Starman', 'auto', 1],
@@ -30,21 +30,21 @@ my @TARGETS = (
 );
 my %TARGET = map { ($_->[0] => $_) } @TARGETS;
 
-# What a server has to be told beyond its port: that it goes on after 10,000 streams.
+# More arguments of a server. Starman must not replace its worker after some number of requests.
 my %ARGUMENTS = (Starman => [qw(--max-requests 100000000)]);
 
 # Public methods
 
-# Seconds of the processor's time that the process has used, in all of its threads.
+# Returns the CPU time of the process in seconds, all threads included.
 sub cpu { return Processes::cpu($_[0]->pid) }
 
-# How many streams it has open.
+# Returns the number of open streams.
 sub held {
     my $self = shift;
-    return ($self->{floor} ? $self->{floor}->ask('held', $PATIENCE) : $self->_get('/stats'))->{held};
+    return ($self->{floor} ? $self->{floor}->ask('held', $TIMEOUT) : $self->_get('/stats'))->{held};
 }
 
-# Why a target cannot be had here; undef if it can.
+# Returns why a target cannot be measured here; undef if it can.
 sub missing {
     my ($class, $name) = @_;
     my (undef, $server, $native) = @{$TARGET{$name}};
@@ -59,7 +59,7 @@ sub names {
     return map { $_->[0] } @TARGETS;
 }
 
-# How many of its streams are native; undef where none should be.
+# Returns the number of native streams; undef if none should be native.
 sub native {
     my $self = shift;
     return $TARGET{$self->{name}}[2] ? $self->_get('/stats')->{native} : undef;
@@ -67,13 +67,13 @@ sub native {
 
 sub pid { return $_[0]{pid} }
 
-# All of its processes.
+# Returns the ids of all its processes.
 sub pids {
     my $self = shift;
     return $self->{server} ? $self->{server}->pids : $self->{pid};
 }
 
-# Seconds that an ordinary request takes, connecting included; undef for the floor, which knows of none.
+# Returns the seconds that an ordinary request takes, connecting included; undef for the floor, which has none.
 sub plain {
     my $self = shift;
     return if $self->{floor};
@@ -89,34 +89,34 @@ sub port {
     return $self->{floor} ? $self->{port} : $self->{server}->port;
 }
 
-# Pushes; returns when it has pushed, which is not when all has come.
+# Pushes. Returns when all is pushed; it may not all be received then.
 sub push {
     my ($self, %plan) = @_;
-    my $patience = $PATIENCE + 10 * $plan{rounds} * $plan{interval};
-    return $self->{floor}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $patience) if $self->{floor};
-    return $self->push_at($self->{server}->port, $patience, %plan);
+    my $timeout = $TIMEOUT + 10 * $plan{rounds} * $plan{interval};
+    return $self->{floor}->ask("push $plan{rounds} $plan{interval} $plan{bytes}", $timeout) if $self->{floor};
+    return $self->push_at($self->{server}->port, $timeout, %plan);
 }
 
-# The same of whatever is told to push by POST /push.
+# Pushes by POST /push at a port.
 sub push_at {
-    my ($class, $port, $patience, %plan) = @_;
+    my ($class, $port, $timeout, %plan) = @_;
     my $query    = join '&', map { "$_=$plan{$_}" } qw(rounds interval bytes);
-    my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $patience);
+    my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $timeout);
     my $response = $http->post("http://127.0.0.1:$port/push?$query", {headers => {'Content-Length' => 0}});
     croak "/push: $response->{status} $response->{content}" if !$response->{success};
     return decode_json($response->{content});
 }
 
-# Bytes of the process in memory.
+# Returns the resident memory of the process in bytes.
 sub resident_bytes { return Processes::resident_bytes($_[0]->pid) }
 
 sub start {
     my ($class, $name) = @_;
     my (undef, $server, $native, $has_hub) = @{$TARGET{$name}};
-    my $self = bless {name => $name, http => HTTP::Tiny->new(keep_alive => 0, timeout => $PATIENCE)}, $class;
+    my $self = bless {name => $name, http => HTTP::Tiny->new(keep_alive => 0, timeout => $TIMEOUT)}, $class;
     if (!$server) {
         $self->{floor} = Load->start('floor', seconds => 3_600);
-        $self->{port}  = $self->{floor}->answer($PATIENCE)->{port};
+        $self->{port}  = $self->{floor}->answer($TIMEOUT)->{port};
         $self->{pid}   = $self->{floor}->pid;
         return $self;
     }

@@ -1,8 +1,8 @@
-// A window of the demonstration: one EventSource, and what its events change.
+// A window of the demonstration: one EventSource, whose events update the page.
 
 const NAMES = ['Teal', 'Violet', 'Blue', 'Amber', 'Pink', 'Lime'];
 const ROWS = 200; // notes that the page keeps
-const SHOWN = 60; // seconds that a chart shows
+const SHOWN = 60; // seconds of a chart
 
 const element = id => document.getElementById(id);
 const show = (id, text) => { element(id).textContent = text; };
@@ -11,7 +11,7 @@ const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' :
 const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
 const span = (className, text) => Object.assign(document.createElement('span'), {className, textContent: text});
 
-// Who this window is: what others see, and what the server knows its connection by.
+// This window: the author that other windows show, and the name by which the server knows its connection.
 const me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
 const name = `${me}-${Math.random().toString(36).slice(2)}`;
 
@@ -20,26 +20,28 @@ function setAuthor(item, author) {
   item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
 }
 
-// The stream. `here` says what was published before it was opened: what of that comes now is sent again.
+// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed.
 
 let source;
-let last = ''; // the last event's id
+let last = ''; // the last event ID
 let opened = 0;
 let replayed = 0;
 let here = {published: 0};
-let absence; // the row that tells of the last one, and what is known of it
+let absence; // the last time without a connection, and the row that shows it
 
-// An id of a hub is its epoch, a dash and a number.
+// A hub's ids are its epoch, a dash and a sequence number.
 const isReplayed = id => opened > 1 && +id.split('-')[1] <= here.published;
 
 function open() {
   source = new EventSource(`window?${new URLSearchParams({name, last_event_id: last})}`);
-  source.onopen = comeBack;
-  source.onerror = goAway;
+  source.onopen = streamOpened;
+  source.onerror = streamLost;
   hear('here', data => { here = data; });
   hear('notes', addNote);
   hear('figures', drawFigures);
-  hear('gap', ({reason}) => addBreak(reason === 'unknown' ? 'The server was restarted: notes may be missing' : 'Notes are missing: they are forgotten'));
+  hear('gap', ({reason}) => addBreak(reason === 'unknown'
+    ? 'The server was restarted: notes may be missing'
+    : 'Notes are missing: the history no longer has them'));
   showState('connecting');
 }
 
@@ -55,7 +57,7 @@ function showState(state, text = state) {
   element('state').firstElementChild.textContent = text;
 }
 
-function comeBack() {
+function streamOpened() {
   show('opened', ++opened);
   showState('open');
   if (absence) {
@@ -63,28 +65,28 @@ function comeBack() {
     Object.assign(absence, {seconds, isOver: true});
     clearInterval(absence.clock);
     show('countdown', '');
-    tellAbsence();
+    showAbsence();
   }
 }
 
-function goAway() {
+function streamLost() {
   if (!absence || absence.isOver) {
     absence = {since: performance.now(), notes: 0, row: addBreak('The connection has ended')};
     absence.clock = setInterval(() => show('countdown', `${Math.round((performance.now() - absence.since) / 1000)} s`), 250);
   }
-  // A response that is no stream has ended it for good: another one goes on where it was.
+  // A response that is not a stream ends an EventSource for good. A new one resumes at the last event ID.
   if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
   showState('connecting', 'reconnecting');
 }
 
-function tellAbsence() {
-  const missed = absence.notes ? `${several(absence.notes, 'note')} replayed` : 'no note missed';
-  absence.row.textContent = `Away for ${absence.seconds.toFixed(1)} s, ${missed}`;
+function showAbsence() {
+  const missed = absence.notes ? `${several(absence.notes, 'note')} replayed` : 'no notes missed';
+  absence.row.textContent = `Disconnected for ${absence.seconds.toFixed(1)} s, ${missed}`;
 }
 
 // Notes.
 
-let pending; // the note that this window has published last
+let pending; // the last note of this window, until it is received
 
 function addNote({from, text, time}, id) {
   const row = document.createElement('li');
@@ -97,7 +99,7 @@ function addNote({from, text, time}, id) {
     row.className = 'replayed';
     row.append(span('badge', 'replayed'));
     show('replayed', ++replayed);
-    if (absence) absence.notes++, tellAbsence();
+    if (absence) absence.notes++, showAbsence();
   } else if (opened) row.className = 'new';
   row.append(span('id', id));
   addRow(row);
@@ -121,7 +123,7 @@ function addRow(row) {
   if (isAtEnd) scroll.scrollTop = scroll.scrollHeight;
 }
 
-// What the page asks the server for.
+// Requests of the page.
 
 const ask = (path, what) =>
   fetch(path, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(what)});
@@ -137,7 +139,7 @@ element('write').onsubmit = event => {
 element('drop').onclick = () => ask('drop', {name});
 element('drop-for-long').onclick = () => ask('drop', {name, seconds: 10});
 
-// Figures, as charts and words.
+// Figures and charts.
 
 class Chart {
   constructor(card, {label, text, least}) {
@@ -165,14 +167,14 @@ class Chart {
     [most, most / 2, 0].forEach((mark, row) => { marks[row].textContent = mark ? this.label(mark) : '0'; });
   }
 
-  tell(main, beside) {
+  show(main, beside) {
     this.at.querySelector('output').textContent = main;
     this.at.querySelector('small').textContent = beside;
     this.box.querySelector('svg').setAttribute('aria-label', `${this.text}, the last ${SHOWN} seconds; now ${main}`);
   }
 }
 
-// The next of 1, 2, 5, 10, 20, 50, ... so that a scale does not change with every point.
+// Rounds up to one of 1, 2, 5, 10, 20, 50, ... so that the scale of a chart changes seldom.
 function roundUp(number) {
   const power = 10 ** Math.floor(Math.log10(number));
   return [1, 2, 5, 10].map(step => step * power).find(step => step >= number);
@@ -183,12 +185,13 @@ const charts = {
   request: new Chart(element('request'), {text: 'Time of an ordinary request', least: 5, label: number => `${number} ms`}),
 };
 
-let before; // the figures before these
+let before; // the previous figures
 
 function drawFigures(figures) {
   const {time, hub, crowd} = figures;
   show('streams', count(hub.streams));
-  show('about', `${several(Math.max(hub.streams - crowd.connected, 0), 'window')} and ${crowd.connected} of ${several(crowd.size, 'client')}; some hang up at any time`);
+  const windows = several(Math.max(hub.streams - crowd.connected, 0), 'window');
+  show('about', `${windows} and ${crowd.connected} of ${several(crowd.size, 'client')} that reconnect at random`);
   show('returns', count(crowd.returns));
   for (const figure of ['missed', 'twice']) {
     show(figure, count(crowd[figure]));
@@ -199,12 +202,13 @@ function drawFigures(figures) {
   if (before && time > before.time && hub.delivered >= before.hub.delivered) {
     const rate = (hub.delivered - before.hub.delivered) / (time - before.time);
     charts.deliveries.add(time, rate);
-    charts.deliveries.tell(`${count(Math.round(rate))}/s`, `${count(hub.published)} published, ${count(hub.delivered)} delivered`);
+    const totals = `${count(hub.published)} published, ${count(hub.delivered)} delivered`;
+    charts.deliveries.show(`${count(Math.round(rate))}/s`, totals);
   }
   if (crowd.took) {
     charts.request.add(time, crowd.took * 1000);
     const slowest = Math.max(...charts.request.points.map(point => point.value));
-    charts.request.tell(milliseconds(crowd.took * 1000), `process ${here.pid}; ${milliseconds(slowest)} at most`);
+    charts.request.show(milliseconds(crowd.took * 1000), `process ${here.pid}; ${milliseconds(slowest)} at most`);
   }
   before = figures;
 }

@@ -2,16 +2,16 @@ package EventSource::Server::Emitter;
 use strict;
 use warnings;
 
-# What a supply puts its events into, for one run of it. When that run is over it takes no more.
+# Receives the events of one run of a supply. After the run's end it ignores further events.
 
 our $VERSION = '0.100';
 
 use EventSource::Server::Event;
 
-# The server, and what it wants to hear: events, a run's end, a run's failure.
+# Takes three callbacks: on_event gets an event's fields, on_done the emitter, on_quit the emitter and a reason.
 sub new {
-    my ($class, %param) = @_;
-    return bless {%param, is_open => 1}, $class;
+    my ($class, %callbacks) = @_;
+    return bless {%callbacks, is_open => 1}, $class;
 }
 
 # Public methods
@@ -39,24 +39,22 @@ sub quit {
     return;
 }
 
-# For the server and what reads supplies
+# Methods for EventSource::Server and EventSource::Server::Source
 
-# Ends the run: nothing is taken any more, and what it holds is let go of. Whether it was open.
 sub close {
-    my $self   = shift;
-    my $is_end = delete $self->{is_open};
-    undef $self->{holds};
-    return !!$is_end;
+    my $self     = shift;
+    my $was_open = delete $self->{is_open};
+    undef $self->{held};
+    return !!$was_open;
 }
 
-# Keeps something for as long as the run lasts.
 sub hold {
-    my ($self, $what) = @_;
-    $self->{holds} = $what if $self->{is_open};
+    my ($self, $value) = @_;
+    $self->{held} = $value if $self->{is_open};
     return;
 }
 
-# Emits what a supply has given of which nobody stands above to be told that it is wrong: then the run fails.
+# The caller is an event loop, which cannot handle an exception: an invalid event fails the run instead.
 sub take {
     my ($self, @event) = @_;
     local $@;
@@ -72,7 +70,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Server::Emitter - What the supply of an EventSource::Server emits to
+EventSource::Server::Emitter - Emit the events of a supply
 
 =head1 SYNOPSIS
 
@@ -89,8 +87,9 @@ EventSource::Server::Emitter - What the supply of an EventSource::Server emits t
 
 =head1 DESCRIPTION
 
-A supply that is code is called with one of these. It is for one run of the supply: when the supply is done or has
-failed, when the server is stopped or gone, it takes nothing any more, which is no error.
+The code of a L<supply|EventSource::Server/supply> is called with an emitter. An emitter serves one run of the supply. The
+run ends when the supply is done or has failed, or when the server is stopped or freed. Events that are emitted after that
+are ignored, which is not an error.
 
 =head1 METHODS
 
@@ -98,30 +97,61 @@ failed, when the server is stopped or gone, it takes nothing any more, which is 
 
     $emitter->done;
 
-Says that nothing comes any more. Streams stay open: events may still be emitted to the server itself.
+End the run. Streams and taps stay open: events can still be emitted to the server itself.
 
 =head2 emit
 
     my $id = $emitter->emit($event);
     my $id = $emitter->emit($type => $data);
 
-As L<EventSource::Server/emit>: returns the event's id, or C<undef> if the run is over, and croaks at the caller's line.
+Emit an event, as L<EventSource::Server/emit> does. Returns the event's id, or C<undef> if the run has ended. Croaks at
+the caller's line if the argument is not an event.
 
 =head2 is_open
 
     my $open = $emitter->is_open;
 
-Whether the run goes on. What emits from a loop of its own can end by this.
+Return true while the run goes on. A supply with a loop of its own can end the loop by this.
 
 =head2 quit
 
     $emitter->quit($why);
 
-Says that the supply has failed, as it does by dying: see L<EventSource::Server/When a supply fails>.
+End the run as failed, see L<EventSource::Server/When a supply fails>. C<$why> is the reason, a string or an exception.
 
-=head2 new, close, hold, take
+=head1 METHODS FOR SERVERS
 
-For L<EventSource::Server>.
+=head2 new
+
+    my $emitter = EventSource::Server::Emitter->new(
+        on_event => sub { my $fields = shift; ... },
+        on_done  => sub { my $emitter = shift; ... },
+        on_quit  => sub { my ($emitter, $why) = @_; ... },
+    );
+
+Create an emitter. All three callbacks are required. C<on_event> receives a hash of fields and returns the event's id.
+
+=head2 close
+
+    my $was_open = $emitter->close;
+
+End the run without calling a callback, and release the held value. Returns true if the run had not ended before.
+
+=head2 hold
+
+    $emitter->hold($value);
+
+Keep a value, such as a watcher, until the run ends. Has no effect after the end.
+
+=head2 take
+
+    my $taken = $emitter->take($event);
+
+Emit an event like L</emit>, but fail the run (L</quit>) if the argument is not an event. Returns false in that case.
+
+=head1 SEE ALSO
+
+L<EventSource::Server>, L<EventSource::Server::Event>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,21 +2,23 @@ package EventSource::Server::Source;
 use strict;
 use warnings;
 
-# What a supply may be, and how each kind of it is made to emit.
+# Detects the kind of a supply and reads it into an emitter.
 
 our $VERSION = '0.100';
 
-use Carp   qw(croak);
 use Encode ();
 use Errno  ();
+use EventSource::Settings;
 use IO::Select;
 use Scalar::Util qw(blessed openhandle reftype);
 
 our @CARP_NOT = qw(EventSource::Server);
 
-my $AT_ONCE = 64;           # values of an iterator, before the loop has its turn
-my $PIECE   = 65_536;       # bytes, of a filehandle
-my $LONGEST = 1_048_576;    # bytes, of a line
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
+
+my $VALUES_PER_TURN = 64;          # of an iterator, before the event loop gets its turn
+my $READ_BYTES      = 65_536;      # at once from a filehandle
+my $MAX_LINE_BYTES  = 1_048_576;
 
 my %BEGIN = (code => \&_begin_code, handle => \&_begin_handle, iterator => \&_begin_iterator, tap => \&_begin_tap);
 
@@ -27,19 +29,19 @@ sub new {
 
 # Public methods
 
-# Has the supply emit, by the loop if there is one. What it needs until it is over is what the emitter holds.
+# The emitter holds what the run needs, such as watchers.
 sub begin {
     my ($self, $emitter, $loop) = @_;
     $BEGIN{$self->{kind}}->($self, $emitter, $loop);
     return;
 }
 
-# Whether it can begin anew when a run has failed: what has been read is gone.
+# Values that were read from an iterator or a filehandle cannot be read again.
 sub is_repeatable { return $_[0]{kind} =~ /\A(?:code|tap)\z/ }
 
 sub kind { return $_[0]{kind} }
 
-# Whether it is read, and so wants a loop that does that.
+# Code and taps call back by themselves; the other kinds are read.
 sub needs_loop { return !$_[0]->is_repeatable }
 
 # Private functions and methods
@@ -50,7 +52,7 @@ sub _begin_code {
     return;
 }
 
-# By its descriptor, with a handle of our own: what the application's has in its buffer, or makes of bytes, is its affair.
+# Reads a duplicate of the handle by its descriptor: the buffer and the layers of the application's handle do not matter.
 sub _begin_handle {
     my ($self, $emitter, $loop) = @_;
     open my $handle, '<&', $self->{supply} or die "the filehandle cannot be read: $!\n";
@@ -61,7 +63,7 @@ sub _begin_handle {
         my $poll = IO::Select->new($handle);
         1 while $poll->can_read && $read->();
     }
-    elsif (-f $handle) { _take_turns($emitter, $loop, $read) }    # always readable, which not every loop can be asked
+    elsif (-f $handle) { _take_turns($emitter, $loop, $read) }    # epoll refuses to watch a regular file
     else               { $emitter->hold($loop->readable($handle, $read)) }
     return;
 }
@@ -75,7 +77,7 @@ sub _begin_iterator {
         return defined $value ? $emitter->take($value) : $emitter->done;
     };
     if ($loop) {
-        my $some = sub { $next->() || return for 1 .. $AT_ONCE; return !!1 };
+        my $some = sub { $next->() || return for 1 .. $VALUES_PER_TURN; return !!1 };
         _take_turns($emitter, $loop, $some);
     }
     else { 1 while $next->() }
@@ -85,8 +87,8 @@ sub _begin_iterator {
 sub _begin_tap {
     my ($self, $emitter) = @_;
     my $supply = $self->{supply};
-    my $tap    = ($supply->can('_tap_fields') || $supply->can('tap'))->(
-        $supply,
+    my $method = $supply->isa('EventSource::Server::Supply') ? 'tap_fields' : 'tap';
+    my $tap    = $supply->$method(
         sub { $emitter->take($_[0]) },
         done => sub { $emitter->done },
         quit => sub { $emitter->quit($_[0]) },
@@ -102,14 +104,14 @@ sub EventSource::Server::Source::Tapped::DESTROY {
     return;
 }
 
-# A line, whatever it ends with, as characters.
+# Decodes a line and removes its ending.
 sub _line {
     my $line = shift;
     $line =~ s/\r?\n\z//;
     return Encode::decode('UTF-8', $line, Encode::FB_DEFAULT);
 }
 
-# What a supply is, by what it can do.
+# Returns the object's kind, and for an iterator the code that reads its next value.
 sub _kind_of {
     my $supply = shift;
     if (blessed $supply && !$supply->isa('IO::Handle')) {
@@ -121,15 +123,15 @@ sub _kind_of {
     elsif (my $handle = openhandle $supply) {
         my $number = fileno $handle;
         return (kind => 'handle') if defined $number && $number >= 0;
-        return (kind => 'iterator', next => _next_by($handle, 'getline'));    # tied, or in memory
+        return (kind => 'iterator', next => _next_by($handle, 'getline'));    # a tied or in-memory handle
     }
     elsif ((reftype \$supply) eq 'GLOB' || (reftype $supply || '') eq 'GLOB') {
-        croak 'EventSource::Server: supply is a filehandle that is not open';
+        $SETTINGS->refuse(supply => 'supply is a filehandle that is not open');
     }
-    return croak 'EventSource::Server: supply must be code, an object with tap or next, or a filehandle';
+    return $SETTINGS->refuse(supply => 'supply must be code, an object with tap or next, or a filehandle');
 }
 
-# A method that gives the next value; of lines, without what ends them.
+# Returns code that reads the next value. The endings of lines are removed.
 sub _next_by {
     my ($iterator, $method) = @_;
     return sub { scalar $iterator->$method }
@@ -141,11 +143,11 @@ sub _next_by {
     };
 }
 
-# Emits the lines that a piece of a filehandle completes. Whether there is more to come.
+# Reads a piece and emits the lines that it completes. Returns false when the run has ended.
 sub _read_piece {
     my ($handle, $rest, $emitter) = @_;
     return !!0 if !$emitter->is_open;
-    my $count = sysread $handle, $$rest, $PIECE, length $$rest;
+    my $count = sysread $handle, $$rest, $READ_BYTES, length $$rest;
     if (!defined $count) {
         return !!1 if $!{EINTR} || $!{EAGAIN} || $!{EWOULDBLOCK};
         return $emitter->quit("the filehandle cannot be read: $!");
@@ -156,11 +158,11 @@ sub _read_piece {
         $emitter->take(_line($$rest)) if length $$rest;
         return $emitter->done;
     }
-    return $emitter->quit("a line is longer than $LONGEST bytes") if length $$rest > $LONGEST;
+    return $emitter->quit("a line is longer than $MAX_LINE_BYTES bytes") if length $$rest > $MAX_LINE_BYTES;
     return !!1;
 }
 
-# Has the loop call something again and again until it returns false. Others have their turn between.
+# Calls the code once a turn of the event loop until it returns false.
 sub _take_turns {
     my ($emitter, $loop, $code) = @_;
     my $turn = sub { _take_turns($emitter, $loop, $code) if $code->() };
@@ -175,7 +177,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Server::Source - How the supply of an EventSource::Server is read
+EventSource::Server::Source - Read the supply of an EventSource::Server
 
 =head1 SYNOPSIS
 
@@ -186,8 +188,8 @@ EventSource::Server::Source - How the supply of an EventSource::Server is read
 
 =head1 DESCRIPTION
 
-L<EventSource::Server> uses this: it tells what a supply is, and has it emit to an L<EventSource::Server::Emitter>. What
-may be a supply is said in L<EventSource::Server/supply>.
+L<EventSource::Server> uses this class to detect the kind of its L<supply|EventSource::Server/supply> and to read it into
+an L<EventSource::Server::Emitter>.
 
 =head1 METHODS
 
@@ -195,31 +197,37 @@ may be a supply is said in L<EventSource::Server/supply>.
 
     my $source = EventSource::Server::Source->new($supply);
 
-Croaks if it can be no supply.
+Create a source. Croaks if the argument is not of a kind that L<EventSource::Server/supply> lists, or is a closed
+filehandle.
 
 =head2 begin
 
     $source->begin($emitter, $loop);
 
-Has it emit, by an L<EventSource::Loop> if one is given. Dies of what the supply dies of meanwhile.
+Start the supply. Iterators and filehandles are read by C<$loop>, an L<EventSource::Loop>; without one they are read to
+their end at once. Dies if the supply dies meanwhile.
 
 =head2 is_repeatable
 
     my $repeatable = $source->is_repeatable;
 
-Whether it may begin more than once, as code and objects with C<tap> may.
+Return true if the supply can start more than once: code and objects with C<tap>.
 
 =head2 kind
 
     my $kind = $source->kind;
 
-C<code>, C<tap>, C<iterator> or C<handle>.
+Return C<code>, C<tap>, C<iterator> or C<handle>.
 
 =head2 needs_loop
 
     my $needed = $source->needs_loop;
 
-Whether it is read, and reading may have to wait: an iterator and a filehandle.
+Return true if reading the supply may block, so that an event loop has to read it: iterators and filehandles.
+
+=head1 SEE ALSO
+
+L<EventSource::Server>, L<EventSource::Server::Emitter>, L<EventSource::Loop>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,16 +2,17 @@ package EventSource::Server::Supply;
 use strict;
 use warnings;
 
-# The events of an EventSource::Server, encoded, for whoever wants them otherwise than as a stream.
+# Taps: callbacks that receive the encoded events of an EventSource::Server.
 
 our $VERSION = '0.100';
 
-use Carp         qw(croak);
+use EventSource::Report;
+use EventSource::Settings;
 use Scalar::Util qw(refaddr weaken);
 
 our @CARP_NOT = qw(EventSource::Server::Source);
 
-my %SAID = (done => 1, quit => 1);
+my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 sub new {
     my ($class, $server) = @_;
@@ -27,73 +28,77 @@ sub close {
 }
 
 sub tap {
-    my ($self, $code, %said) = @_;
-    return $self->_tap(bytes => $code, %said);
+    my ($self, $code, %callbacks) = @_;
+    return $self->_tap(bytes => $code, %callbacks);
 }
 
-# Private methods
+sub tap_fields {
+    my ($self, $code, %callbacks) = @_;
+    return $self->_tap(fields => $code, %callbacks);
+}
 
-# A tap for one of bytes and fields, and what ends it.
+# Private functions and methods
+
+# Creates a tap. $form says what its code receives: "bytes" or "fields".
 sub _tap {
-    my ($self, $wanted, $code, %said) = @_;
-    croak 'EventSource::Server: tap takes code' if ref $code ne 'CODE';
-    for my $name (sort keys %said) {
-        croak "EventSource::Server: tap does not know '$name'" if !$SAID{$name};
-        croak "EventSource::Server: tap takes code for $name"  if defined $said{$name} && ref $said{$name} ne 'CODE';
-    }
-    my $tap = bless {%said, $wanted => $code, is_open => 1, server => $self->{server}},
+    my ($self, $form, $code, %callbacks) = @_;
+    $SETTINGS->refuse(undef, 'tap takes code') if ref $code ne 'CODE';
+    $SETTINGS->known(\%callbacks, ['done', 'quit'], 'option %s of tap');
+    $SETTINGS->code($_ => $callbacks{$_}) for sort keys %callbacks;
+    my $tap = bless {%callbacks, $form => $code, is_open => 1, server => $self->{server}},
         'EventSource::Server::Supply::Tap';
     weaken $tap->{server};
     delete $self->{taps}{$_} for grep { !$self->{taps}{$_} } keys %{$self->{taps}};
     weaken($self->{taps}{refaddr $tap} = $tap);
-    $self->{server}->_add_tap($tap);
+    $self->{server}->add_tap($tap);
     return $tap;
-}
-
-# For another server, which has events from this one rather than bytes.
-sub _tap_fields {
-    my ($self, $code, %said) = @_;
-    return $self->_tap(fields => $code, %said);
 }
 
 package EventSource::Server::Supply::Tap;
 
-# Ends it without a word.
+# Public methods
+
+# Calls neither done nor quit.
 sub close {
     my $self = shift;
-    return                              if !delete $self->{is_open};
-    $self->{server}->_remove_tap($self) if $self->{server};
+    return                             if !delete $self->{is_open};
+    $self->{server}->remove_tap($self) if $self->{server};
     return;
 }
 
-# Hands on one event: the fields, and what makes bytes of them if nobody has yet.
-sub _give {
+# Methods for EventSource::Server
+
+# Closes the tap and calls done, or quit with a reason.
+sub end {
+    my ($self, $callback, @why) = @_;
+    return if !$self->{is_open};
+    $self->close;
+    $self->_call($callback => @why) if $self->{$callback};
+    return;
+}
+
+# Passes one event. $encode returns its bytes; it encodes once for all taps.
+sub give {
     my ($self, $fields, $encode) = @_;
     return if !$self->{is_open};
     return $self->_call($self->{fields} ? (fields => {%$fields}) : (bytes => $encode->()));
 }
 
-# Bytes that are no event.
-sub _give_bytes {
+# Passes bytes that are not an event, such as a comment.
+sub give_bytes {
     my ($self, $bytes) = @_;
     $self->_call(bytes => $bytes) if $self->{is_open} && $self->{bytes};
     return;
 }
 
-# Ends it: done, or quit with a reason.
-sub _end {
-    my ($self, $how, @why) = @_;
-    return if !$self->{is_open};
-    $self->close;
-    $self->_call($how => @why) if $self->{$how};
-    return;
-}
+# Private methods
 
-# What it was given may die; who emits is not to die of that.
+# An exception of a callback must not reach the code that emits.
 sub _call {
     my ($self, $name, @arguments) = @_;
     local $@;
-    eval { $self->{$name}->(@arguments); 1 } or warn "EventSource::Server: a tap died: $@";
+    eval { $self->{$name}->(@arguments); 1 }
+        or EventSource::Report->exception(undef, 'EventSource::Server: a tap died', $@);
     return;
 }
 
@@ -104,7 +109,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Server::Supply - The events of an EventSource::Server, as bytes
+EventSource::Server::Supply - Tap the encoded events of an EventSource::Server
 
 =head1 SYNOPSIS
 
@@ -117,7 +122,7 @@ EventSource::Server::Supply - The events of an EventSource::Server, as bytes
 
 =head1 DESCRIPTION
 
-What L<EventSource::Server/out_supply> returns. It keeps its server.
+L<EventSource::Server/out_supply> returns such an object. It holds its server.
 
 =head1 METHODS
 
@@ -125,23 +130,38 @@ What L<EventSource::Server/out_supply> returns. It keeps its server.
 
     my $tap = $supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $why = shift; ... });
 
-Has the code called with each event from here on, encoded (L<EventSource::XS/format_event>), and with a comment where
-L<EventSource::Server/keepalive> says so; C<done> when the server is stopped, at once if it has been; C<quit> when its
-supply has failed. One of these two is the last call. The first tap starts the server's supply. Code that dies causes a
-warning, and the next event is its own again.
+Call the code with each encoded event from now on (L<EventSource::XS/format_event>), and with a comment at each interval
+of L<EventSource::Server/keepalive>. C<done> is called when the server is stopped, or at once if it is stopped already;
+C<quit> is called when its supply fails. Both are optional, and one of them is the last call. The first tap starts the
+server's supply. If a callback dies, a warning says so, and the tap stays open.
 
-A tap need not be kept. C<< $tap->close >> ends it, and nothing is called any more. Croaks if given anything but code, or
-an unknown name.
+Returns the tap, which need not be kept. C<< $tap->close >> ends it without calling anything. Croaks if a callback is not
+code or has an unknown name.
 
 =head2 close
 
     $supply->close;
 
-Closes all taps that were made by this object; C<out_supply> returns a new one each time.
+Close all taps that this object has made. C<out_supply> returns a new object each time.
+
+=head1 METHODS FOR SERVERS
 
 =head2 new
 
-For L<EventSource::Server>.
+    my $supply = EventSource::Server::Supply->new($server);
+
+Create a supply of an L<EventSource::Server>.
+
+=head2 tap_fields
+
+    my $tap = $supply->tap_fields(sub { my $fields = shift; ... }, done => sub { ... }, quit => sub { ... });
+
+Like L</tap>, but call the code with a hash of each event's fields, and without comments. Another server whose supply is
+this object uses it.
+
+=head1 SEE ALSO
+
+L<EventSource::Server>, L<EventSource::Server::Event>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,11 +2,11 @@ package Test::EventSource::Expected;
 use strict;
 use warnings;
 
-# What a test expects of an event, and how an event that is another differs, in words.
+# Compares an event with a test's expectation and describes the differences.
 
 our $VERSION = '0.100';
 
-use Carp          qw(croak);
+use EventSource::Settings;
 use JSON::MaybeXS ();
 use Test::More    ();
 
@@ -14,16 +14,17 @@ our @CARP_NOT = qw(Test::EventSource::Stream);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 1, convert_blessed => 1, canonical => 1);
 
+my $SETTINGS = EventSource::Settings->new('Test::EventSource');
+
 my %IS_FIELD = map { ($_ => 1) } qw(data event id json);
 
-# Takes a hash of what is expected; anything else is the data.
 sub new {
     my ($class, $expected) = @_;
     $expected = {data => $expected} if ref $expected ne 'HASH';
     for my $field (sort keys %$expected) {
-        croak "Test::EventSource: an event has no '$field', only data, event, id and json" if !$IS_FIELD{$field};
+        $SETTINGS->refuse($field => "an event has no '$field', only data, event, id and json") if !$IS_FIELD{$field};
         my $value = $expected->{$field};
-        croak "Test::EventSource: the expected $field must be a string or a regular expression"
+        $SETTINGS->refuse($field => "the expected $field must be a string or a regular expression")
             if $field ne 'json' && (!defined $value || ref $value && ref $value ne 'Regexp');
     }
     return bless {fields => $expected}, $class;
@@ -31,7 +32,6 @@ sub new {
 
 # Public functions and methods
 
-# What is wrong with an event, a text for each field.
 sub differences {
     my ($self, $event) = @_;
     my %want = %{$self->{fields}};
@@ -46,7 +46,7 @@ sub differences {
     return @wrong;
 }
 
-# Text that a terminal shows as it is, whatever it was: what is no printable ASCII is escaped.
+# Escapes everything but printable ASCII, so that a terminal shows the text as it is.
 sub escaped {
     my $text = shift;
     $text =~ s/\\/\\\\/g;
@@ -56,7 +56,6 @@ sub escaped {
     return $text;
 }
 
-# An event in one line.
 sub shown_event {
     my $event = shift;
     return join ', ', map { "$_ " . _shown($event->{$_}) } qw(event data id);
@@ -72,12 +71,12 @@ sub _difference {
 sub _difference_in_json {
     my ($data, $wanted) = @_;
     my @got = eval { $JSON->decode($data) };
-    return 'data is no JSON: ' . _shown($data) if !@got;
-    return                                     if Test::More::eq_array(\@got, [$wanted]);
+    return 'data is not JSON: ' . _shown($data) if !@got;
+    return                                      if Test::More::eq_array(\@got, [$wanted]);
     return _difference(_first_difference($got[0], $wanted, 'json'));
 }
 
-# Where two structures differ first: the path, and what stands there.
+# Returns the path of the first difference and the two values there.
 sub _first_difference {
     my ($got, $wanted, $path) = @_;
     my @steps;
@@ -90,7 +89,7 @@ sub _first_difference {
         @steps = map { ["${path}[$_]", $got, $wanted, $_] } 0 .. $last;
     }
     for my $step (@steps) {
-        my ($there, @pair)  = ($step->[0], map { _below($step->[$_], $step->[3]) } 1, 2);
+        my ($there, @pair)  = ($step->[0], map { _member($step->[$_], $step->[3]) } 1, 2);
         my ($one,   $other) = @pair;
         return ($there, map { $_ ? _structure($_->[0]) : 'nothing' } @pair) if !$one || !$other;
         return _first_difference($one->[0], $other->[0], $there)            if !Test::More::eq_array($one, $other);
@@ -98,11 +97,11 @@ sub _first_difference {
     return ($path, _structure($got), _structure($wanted));
 }
 
-# One member of a structure, in an array; undef if there is none.
-sub _below {
-    my ($structure, $member) = @_;
-    return exists $structure->{$member} ? [$structure->{$member}] : undef if ref $structure eq 'HASH';
-    return $member < @$structure        ? [$structure->[$member]] : undef;
+# Returns one member of a structure, in an array; undef if there is none.
+sub _member {
+    my ($structure, $name) = @_;
+    return exists $structure->{$name} ? [$structure->{$name}] : undef if ref $structure eq 'HASH';
+    return $name < @$structure        ? [$structure->[$name]] : undef;
 }
 
 sub _shown {
@@ -123,7 +122,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Expected - What a test expects of an event
+Test::EventSource::Expected - Compare an event with an expectation
 
 =head1 SYNOPSIS
 
@@ -134,33 +133,41 @@ Test::EventSource::Expected - What a test expects of an event
 
 =head1 DESCRIPTION
 
-Compares, and says in words what is different. See L<Test::EventSource::Stream/like_event>.
+L<Test::EventSource::Stream/like_event> uses this class to compare an event and to describe what differs.
 
-=head1 METHODS AND FUNCTIONS
+=head1 METHODS
 
 =head2 new
 
-    my $expected = Test::EventSource::Expected->new(\%fields);
+    my $expected = Test::EventSource::Expected->new({event => $event, id => $id, data => $data, json => $structure});
+    my $expected = Test::EventSource::Expected->new($data);
 
-Croaks for a field that no event has, or a value that is neither a string nor a regular expression.
+Create an expectation. C<event>, C<id> and C<data> are strings or regular expressions, C<json> is a structure. All are
+optional. Croaks if a field has another name, or a value that is neither a string nor a regular expression.
 
 =head2 differences
 
     my @texts = $expected->differences($event);
 
-A text for each field that is wrong.
+Return a description for each field that differs; the empty list if the event is as expected.
+
+=head1 FUNCTIONS
 
 =head2 escaped
 
     my $text = Test::EventSource::Expected::escaped($bytes);
 
-Text in which all but printable ASCII is escaped.
+Return a text in which everything but printable ASCII is escaped.
 
 =head2 shown_event
 
     my $text = Test::EventSource::Expected::shown_event($event);
 
-An event in one line.
+Describe an event in one line.
+
+=head1 SEE ALSO
+
+L<Test::EventSource::Stream>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,14 +2,15 @@ package Test::EventSource::InProcess;
 use strict;
 use warnings;
 
-# A server in the process of the test: HTTP::Server::PSGI's code, over a socketpair, for one request at a time. What is
-# different: the request comes from memory, a write never waits for the client, who could not read meanwhile, and under
-# psgi.nonblocking, which is on unless it is turned off, the response goes on when the application has returned.
+# A server in the process of the test: the code of HTTP::Server::PSGI over a socketpair, for one request at a time.
+#
+# Three things differ. The request is read from memory. A write never waits for the client, which cannot read meanwhile.
+# With psgi.nonblocking, the default, the response goes on after the application has returned.
 
 our $VERSION = '0.100';
 
 use parent 'HTTP::Server::PSGI';
-use Carp            qw(croak);
+use EventSource::Error;
 use EventSource::XS ();
 use IO::Socket::UNIX;
 use Plack::Middleware::ContentLength;
@@ -23,22 +24,22 @@ use Time::HiRes qw(ITIMER_REAL getitimer setitimer time);
 our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
 
 # Seconds after which a handler that has caught its interruption is interrupted again.
-my $AGAIN = 0.25;
+my $INTERRUPT_AGAIN = 0.25;
 
-# Seconds by which clocks may differ: before an alarm is due it is another that rings.
-my $JUST_NOW = 0.01;
+# Seconds by which an alarm may ring early, since the clocks differ. One that rings earlier is another alarm.
+my $CLOCK_TOLERANCE = 0.01;
 
-# Seconds for what waits for nobody but this process.
-my $PATIENCE = 5;
+# Seconds within which a write must succeed. Only this process reads the other end.
+my $WRITE_WITHIN = 5;
 
-# What has a log that a failing test is to show at its end.
+# The servers whose log is shown at the end of a test that has failed.
 my %IN_USE;
 
 END {
     $_->_show_news for grep { defined } values %IN_USE;
 }
 
-# What interrupts a handler: to those that know EventSource::Gone, one of those.
+# The exception that interrupts a handler. Code that handles EventSource::Gone handles it too.
 {
 
     package Test::EventSource::Interrupted;
@@ -59,11 +60,10 @@ sub new {
 
 # Public methods
 
-# Runs the application for one request, with a connection to the stream.
 sub begin {
     my ($self, $stream, $request, %option) = @_;
     my ($client, $conn) = IO::Socket::UNIX->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC)
-        or croak "Test::EventSource: no socketpair: $!";
+        or _unavailable("no socketpair: $!");
     Test::EventSource::Remote->not_inherited($conn);
     $stream->attach($client);
     my $server = bless {%$self, input => $request, stream => $stream}, ref $self;
@@ -72,10 +72,10 @@ sub begin {
     my $is_loop = $env->{'psgi.nonblocking'};
     my $app     = delete $server->{app};
     my $run     = sub { $server->handle_connection($env, $conn, $app) };
-    my ($trouble, $where, $had_answer) = _within($option{cut_after}, $run, sub { $stream->is_answered });
-    $self->_print($trouble) if defined $trouble && !defined $where;
-    if   ($is_loop && !defined $trouble && !defined $where && !$server->{is_done}) { undef $conn }
-    else                                                                           { _end($conn) }
+    my ($exception, $where, $had_answer) = _within($option{cut_after}, $run, sub { $stream->is_answered });
+    $self->_print($exception) if defined $exception && !defined $where;
+    if   ($is_loop && !defined $exception && !defined $where && !$server->{is_done}) { undef $conn }
+    else                                                                             { _end($conn) }
     undef $env;
     EventSource::XS->dispatch;
     $stream->cut("was interrupted after $option{cut_after} seconds, at $where", $had_answer) if defined $where;
@@ -84,17 +84,15 @@ sub begin {
 
 sub host { return 'localhost' }
 
-# What has been printed to psgi.errors.
 sub log { return ${$_[0]{printed}} }
 
-# See Test::EventSource::Remote.
 sub news { return Test::EventSource::Remote::news($_[0]) }
 
 sub pid { return $$ }
 
 sub prefix { return '' }
 
-# As HTTP::Server::PSGI asks for the next bytes of the request.
+# HTTP::Server::PSGI calls this for the next bytes of the request.
 sub read_timeout {
     my ($self, undef, $buffer, $length, $offset) = @_;
     my $bytes = substr $self->{input}, 0, $length, '';
@@ -105,15 +103,15 @@ sub read_timeout {
 
 sub url { return 'http://localhost' }
 
-# As HTTP::Server::PSGI sends. If nothing more fits, the client takes what is there.
+# HTTP::Server::PSGI calls this to send. If the socket is full, the stream's end of it is read.
 sub write_timeout {
     my ($self, $conn, $bytes, $length, $offset) = @_;
-    my $deadline = time + $PATIENCE;
+    my $deadline = time + $WRITE_WITHIN;
     while (time < $deadline) {
         return undef if !defined fileno $conn;
         my $sent = CORE::send $conn, substr($bytes, $offset, $length), MSG_DONTWAIT | MSG_NOSIGNAL;
         return $sent                                     if defined $sent;
-        return $conn->syswrite($bytes, $length, $offset) if $!{ENOTSOCK};                      # it has been taken over
+        return $conn->syswrite($bytes, $length, $offset) if $!{ENOTSOCK};    # a takeover has replaced the socket
         next                                             if $!{EINTR};
         return undef                                     if !$!{EAGAIN} || !$self->{stream};
         $self->{stream}->fill;
@@ -131,7 +129,7 @@ sub DESTROY {
 
 # Private functions and methods
 
-# The end of a response is the end of its connection, whoever holds a copy of that.
+# Ends a response by closing its connection, even if somebody else holds a copy of the handle.
 sub _end {
     my $conn = shift;
     $conn->close if defined fileno $conn;
@@ -140,7 +138,7 @@ sub _end {
 
 sub _env {
     my ($self, $conn) = @_;
-    CORE::open my $errors, '>>', $self->{printed} or croak "Test::EventSource: $!";
+    CORE::open my $errors, '>>', $self->{printed} or _unavailable("psgi.errors cannot be opened: $!");
     return {
         SERVER_NAME            => 'localhost',
         SERVER_PORT            => 80,
@@ -161,8 +159,8 @@ sub _env {
     };
 }
 
-# There the end of a response does not show before the connection's, which the server closes when the application has
-# returned. Here it may have returned long ago.
+# HTTP::Server::PSGI closes the connection when the application has returned. Here the application may have returned
+# long before, so closing the writer closes the connection.
 sub _handle_response {
     my ($self, $response, $conn) = @_;
     my $writer = $self->SUPER::_handle_response($response, $conn);
@@ -175,8 +173,8 @@ sub _handle_response {
     return $writer;
 }
 
-# Where the handler is, as a signal finds it: in the application's code, not in what that has called of ours.
-sub _place {
+# Returns the line of the application's code at which a signal has found the handler. Modules that it calls are skipped.
+sub _application_line {
     my ($file, $line) = (caller 1)[1, 2];
     for (my $level = 1; my @frame = caller $level; $level++) {
         next
@@ -203,7 +201,8 @@ sub _show_news {
     return;
 }
 
-# The one alarm that there is, for whichever is due first: of the times at which ours and the test's ring.
+# Sets perl's one alarm to the earliest of the times that are defined: that of the interruption and that of the test's
+# own alarm.
 sub _set_alarm {
     my ($due) = sort { $a <=> $b } grep { defined } @_;
     my $left = defined $due ? $due - time : 0;
@@ -211,69 +210,75 @@ sub _set_alarm {
     return;
 }
 
-# Rings the test's alarm, as if it were the only one, and sees what it is set to by then. Dies of what it dies of.
+# Rings the test's alarm as if it were the only one, and stores when it rings next. Returns a reference to the exception
+# of its handler, if it dies.
 sub _ring {
     my $theirs = shift;
     my ($code, $every) = @$theirs{qw(code every)};
-    my $trouble;
+    my $exception;
     setitimer(ITIMER_REAL, $every, $every);
     if (($code || 'DEFAULT') eq 'DEFAULT') {
-        $SIG{ALRM} = 'DEFAULT';    ## no critic (RequireLocalizedPunctuationVars): it is the end
+        $SIG{ALRM} = 'DEFAULT';    ## no critic (RequireLocalizedPunctuationVars): the signal ends the process
         kill ALRM => $$;
     }
     elsif ($code ne 'IGNORE') {
         local $@;
         no strict 'refs';          ## no critic (ProhibitNoStrict): a handler may be given by its name
-        $trouble = \(my $copy = $@) if !eval { &$code('ALRM'); 1 };
+        $exception = \(my $copy = $@) if !eval { &$code('ALRM'); 1 };
     }
     @$theirs{qw(due every)} = _timer();
-    return $trouble;
+    return $exception;
 }
 
-# When the alarm rings, if it is set, and how often after that.
+# Returns the time at which the alarm rings, undef if it is not set, and its interval after that.
 sub _timer {
     my ($rest, $every) = getitimer(ITIMER_REAL);
     return ($rest ? time + $rest : undef, $every || 0);
 }
 
-# Runs code that may not return: it dies at its first step after so many seconds. Returns what it has died of, and where it
-# was then, and what it was asked there. An alarm of the test's rings when it is due, and is set again afterwards.
+sub _unavailable {
+    my $message = shift;
+    return EventSource::Error->throw(code => 'unavailable', message => "Test::EventSource: $message");
+}
+
+# Runs code and interrupts it after so many seconds. Returns the exception of which it has died, the line at which it was
+# interrupted, and what $ask has returned there. An alarm of the test's rings when it is due, and is set again afterwards.
 sub _within {
     my ($seconds, $code, $ask) = @_;
     my %theirs = (code => $SIG{ALRM});
     @theirs{qw(due every)} = _timer();
     my $ours = time + $seconds;
-    my ($trouble, $where, $answer);
+    my ($exception, $where, $answer);
     {
         local $@;
         local $SIG{ALRM} = sub {
-            if (defined $theirs{due} && $theirs{due} <= $ours && $theirs{due} <= time + $JUST_NOW) {
+            if (defined $theirs{due} && $theirs{due} <= $ours && $theirs{due} <= time + $CLOCK_TOLERANCE) {
                 my $died = _ring(\%theirs);
                 _set_alarm($ours, $theirs{due});
                 die $$died if $died;
                 return;
             }
-            $ours = time + $AGAIN;
+            $ours = time + $INTERRUPT_AGAIN;
             _set_alarm($ours, $theirs{due});
             $answer = $ask->() if !defined $where;
-            $where ||= _place();
+            $where ||= _application_line();
             die bless {}, 'Test::EventSource::Interrupted';
         };
         my $ended = eval {
             _set_alarm($ours, $theirs{due});
             my $returned = eval { $code->(); 1 };
-            $trouble = $@ if !$returned;
+            $exception = $@ if !$returned;
             setitimer(ITIMER_REAL, 0, 0);
             1;
         };
         setitimer(ITIMER_REAL, 0, 0);
-        $trouble = $@ if !$ended;
+        $exception = $@ if !$ended;
     }
     if (defined $theirs{due}) {
         my $left = $theirs{due} - time;
         setitimer(ITIMER_REAL, $left > 0.001 ? $left : 0.001, $theirs{every});
     }
-    return ($trouble, $where, $answer);
+    return ($exception, $where, $answer);
 }
 
 1;
@@ -283,7 +288,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::InProcess - A server in the process of the test
+Test::EventSource::InProcess - Run an application in the test's process
 
 =head1 SYNOPSIS
 
@@ -294,8 +299,8 @@ Test::EventSource::InProcess - A server in the process of the test
 
 =head1 DESCRIPTION
 
-An L<HTTP::Server::PSGI> that has no port: it is given a request, and one end of a pair of sockets to answer to. What that
-means for an application L<Test::EventSource/IN PROCESS> says.
+An L<HTTP::Server::PSGI> without a port. It receives a request from memory and answers to one end of a pair of sockets.
+L<Test::EventSource/IN PROCESS> describes what this means for an application.
 
 =head1 METHODS
 
@@ -303,21 +308,27 @@ means for an application L<Test::EventSource/IN PROCESS> says.
 
     my $server = Test::EventSource::InProcess->new(app => $app, env => \%env);
 
-Takes an application and what its environment is to have besides.
+Create a server. C<app> is a PSGI application; C<env> has keys to add to its environment, none by default.
 
 =head2 begin
 
     $server->begin($stream, $request, cut_after => $seconds);
 
-Gives a stream its connection and runs the application, which is interrupted after so many seconds.
+Attach a connection to a stream and run the application for a request, a string of bytes. The application is interrupted
+after C<cut_after> seconds. Croaks if the system has no socket pair.
 
 =head2 host, log, news, pid, prefix, url
 
-See L<Test::EventSource::Remote>.
+See L<Test::EventSource::Remote/METHODS>. C<log> is what was printed to C<psgi.errors>.
 
 =head2 read_timeout, write_timeout
 
-What L<HTTP::Server::PSGI> reads and writes with: here the request comes from memory, and a write waits for nobody.
+L<HTTP::Server::PSGI> calls these to read and write. The request is read from memory, and a write never waits for the
+test.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>, L<Test::EventSource::Server>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,36 +2,38 @@ package Test::EventSource::Loop;
 use strict;
 use warnings;
 
-# Waits for a descriptor while whatever event loop this process has goes on.
+# Waits for a condition or a handle while the process's event loop runs.
 
 our $VERSION = '0.100';
 
+use EventSource::Loop;
 use EventSource::XS ();
 use IO::Select;
 use Time::HiRes qw(time);
 
-# The longest wait at a time, in seconds: what nothing wakes, a callback that another has called later, runs after that.
+# The longest single wait, in seconds. A callback that nothing wakes, such as one that another callback has deferred,
+# runs after it.
 my $SLICE = 0.05;
+
+my %TURN = (
+    'AnyEvent'     => \&_turn_anyevent,
+    'EV'           => \&_turn_ev,
+    'IO::Async'    => \&_turn_io_async,
+    'Mojo::IOLoop' => \&_turn_mojo,
+);
 
 # Public functions
 
-# Waits for so many seconds, a slice of it at the most, or until one of the handles is readable. Timers and watchers run
-# meanwhile, and afterwards what waits for dispatch.
 sub turn {
     my ($seconds, @handles) = @_;
     $seconds = $seconds < 0 ? 0 : $seconds > $SLICE ? $SLICE : $seconds;
-    my $turn =
-          $INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL             ? \&_turn_anyevent
-        : $INC{'EV.pm'}                                               ? \&_turn_ev
-        : $INC{'Mojo/IOLoop.pm'}                                      ? \&_turn_mojo
-        : $INC{'IO/Async/Loop.pm'} && $IO::Async::Loop::ONE_TRUE_LOOP ? \&_turn_io_async
-        :                                                               \&_turn_select;
+    my $loop = EventSource::Loop->at_hand;
+    my $turn = $loop ? $TURN{$loop->name} : \&_turn_select;
     $turn->($seconds, @handles);
     EventSource::XS->dispatch;
     return;
 }
 
-# Whether the condition came true within so many seconds. It is asked after each turn.
 sub wait_for {
     my ($condition, $seconds, @handles) = @_;
     my $deadline = time + $seconds;
@@ -85,7 +87,7 @@ sub _turn_mojo {
     return;
 }
 
-# Where native streams have begun here, what has happened to them shows in a descriptor.
+# Events of native streams make a descriptor readable.
 sub _turn_select {
     my ($seconds, @handles) = @_;
     my $select = IO::Select->new(@handles);
@@ -103,19 +105,19 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Loop - Waits while an event loop goes on
+Test::EventSource::Loop - Wait while an event loop runs
 
 =head1 SYNOPSIS
 
     use Test::EventSource::Loop;
 
     my $deadline = time + 1;
-    my $came     = Test::EventSource::Loop::wait_for(sub { time > $deadline }, 5);
+    my $is_true  = Test::EventSource::Loop::wait_for(sub { time > $deadline }, 5);
 
 =head1 DESCRIPTION
 
-Whichever of AnyEvent, EV, Mojo::IOLoop and IO::Async is in use here goes on during a wait; without one, what can be
-waited for is a descriptor. After each turn L<EventSource::XS/dispatch> runs.
+During a wait the process's event loop (AnyEvent, EV, Mojo::IOLoop or IO::Async, see L<EventSource::Loop>) runs its timers
+and watchers. Without an event loop the wait is a C<select>. L<EventSource::XS/dispatch> is called after each turn.
 
 =head1 FUNCTIONS
 
@@ -123,13 +125,18 @@ waited for is a descriptor. After each turn L<EventSource::XS/dispatch> runs.
 
     Test::EventSource::Loop::turn($seconds, @handles);
 
-Waits until one of the handles is readable, and never longer than so many seconds or a twentieth of one.
+Run the event loop until one of the handles is readable, at most C<$seconds> and at most 0.05 seconds.
 
 =head2 wait_for
 
-    my $came = Test::EventSource::Loop::wait_for(sub { ... }, $seconds, @handles);
+    my $is_true = Test::EventSource::Loop::wait_for(sub { ... }, $seconds, @handles);
 
-Turns until the condition is true or the time is up, and returns which.
+Run turns until the condition is true, at most C<$seconds>. Returns true if the condition is true, false after the time.
+The condition is checked after each turn.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>, L<EventSource::Loop>
 
 =head1 COPYRIGHT AND LICENSE
 

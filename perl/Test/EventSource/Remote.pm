@@ -2,12 +2,13 @@ package Test::EventSource::Remote;
 use strict;
 use warnings;
 
-# A server that runs somewhere: connects to it and sends a request.
+# A running server: connects to it and sends requests.
 
 our $VERSION = '0.100';
 
-use Carp  qw(croak);
 use Errno ();
+use EventSource::Error;
+use EventSource::Settings;
 use IO::Socket::INET;
 use Scalar::Util qw(weaken);
 use URI;
@@ -16,19 +17,20 @@ our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
 
 my $CONNECT_WITHIN = 10;    # seconds
 
-# What a server that is forked from this process is not to hold: it would keep connections open that are closed here.
+# Handles that a server forked from this process must close. Otherwise it would keep connections open that are closed
+# here.
 my @NOT_INHERITED;
 
 sub new {
     my ($class, %option) = @_;
     my $uri = URI->new($option{url});
-    croak "Test::EventSource: url must begin with http://, not '$option{url}'" if ($uri->scheme || '') ne 'http';
+    EventSource::Settings->new('Test::EventSource')->refuse(url => "url must begin with http://, not '$option{url}'")
+        if ($uri->scheme || '') ne 'http';
     return bless {host => $uri->host, port => $uri->port, prefix => $uri->path =~ s{/\z}{}r}, $class;
 }
 
 # Public functions and methods
 
-# Connects, gives the stream its end of the connection, and sends the request.
 sub begin {
     my ($self, $stream, $request) = @_;
     my $socket = IO::Socket::INET->new(
@@ -36,19 +38,22 @@ sub begin {
         PeerPort => $self->{port},
         Proto    => 'tcp',
         Timeout  => $CONNECT_WITHIN,
-    ) or croak 'Test::EventSource: no connection to ' . $self->url . ": $@";
+        )
+        or EventSource::Error->throw(
+        code    => 'unavailable',
+        message => 'Test::EventSource: no connection to ' . $self->url . ": $@",
+        );
     $stream->attach($socket);
     local $SIG{PIPE} = 'IGNORE';
     while (length $request) {
         my $sent = syswrite $socket, $request;
         next if !defined $sent && $!{EINTR};
-        last if !defined $sent;                # there may be an answer all the same
+        last if !defined $sent;                # The server may have answered nevertheless.
         substr $request, 0, $sent, '';
     }
     return;
 }
 
-# In a child: closes what is the parent's.
 sub close_inherited {
     for my $handle (splice @NOT_INHERITED) { CORE::close $handle if $handle }
     return;
@@ -58,12 +63,11 @@ sub host { return "$_[0]{host}:$_[0]{port}" }
 
 sub log { return '' }
 
-# What has been printed since this was asked last: what failures show.
 sub news {
     my $self = shift;
     my $log  = $self->log;
-    my $news = substr $log, $self->{told} || 0;
-    $self->{told} = length $log;
+    my $news = substr $log, $self->{reported} || 0;
+    $self->{reported} = length $log;
     return $news;
 }
 
@@ -74,7 +78,7 @@ sub not_inherited {
         weaken $NOT_INHERITED[-1];
     }
     @NOT_INHERITED = grep { defined } @NOT_INHERITED;
-    weaken $_ for @NOT_INHERITED;    # the copies that grep gives are strong
+    weaken $_ for @NOT_INHERITED;    # grep returns strong copies
     return;
 }
 
@@ -91,7 +95,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Remote - A server that runs already
+Test::EventSource::Remote - Send requests to a running server
 
 =head1 SYNOPSIS
 
@@ -102,7 +106,7 @@ Test::EventSource::Remote - A server that runs already
 
 =head1 DESCRIPTION
 
-One of the places where an application runs for L<Test::EventSource>; L<Test::EventSource::Server> is built on it, and
+One of the places where an application of L<Test::EventSource> runs. L<Test::EventSource::Server> inherits from it, and
 L<Test::EventSource::InProcess> has the same methods.
 
 =head1 METHODS
@@ -111,27 +115,38 @@ L<Test::EventSource::InProcess> has the same methods.
 
     my $server = Test::EventSource::Remote->new(url => $url);
 
-Croaks if the URL is not one of C<http>.
+Create an object for a URL. Croaks if its scheme is not C<http>.
 
 =head2 begin
 
     $server->begin($stream, $request, %options);
 
-Connects, calls C<< $stream->attach($socket) >>, and sends a request. Croaks if there is no connection.
+Connect, call C<< $stream->attach($socket) >>, and send a request, a string of bytes. Croaks if the connection is refused
+or takes more than 10 seconds.
 
 =head2 close_inherited, not_inherited
 
     Test::EventSource::Remote->not_inherited(@handles);
+    Test::EventSource::Remote->close_inherited;
 
-What is to be closed in a child that becomes a server; and the closing.
+Register handles that a forked server must close; in such a child, close them.
 
 =head2 host, pid, prefix, url
 
-The host and port of requests; the server's process; what is put before each path; the whole.
+    my $host = $server->host;
+
+Return the host and port for a request's C<Host> header; the server's process id, C<undef> if it is not known; the path
+that is put before each request's path; the whole URL.
 
 =head2 log, news
 
-All that the server has printed; what it has printed since this was asked last.
+    my $text = $server->log;
+
+Return all that the server has printed; return what it has printed since the last call of C<news>.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>
 
 =head1 COPYRIGHT AND LICENSE
 

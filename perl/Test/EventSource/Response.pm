@@ -2,7 +2,7 @@ package Test::EventSource::Response;
 use strict;
 use warnings;
 
-# An HTTP response that comes in pieces: its head, and the bytes of its body without their framing.
+# Parses an HTTP response incrementally: its head, and the bytes of its body without the framing.
 
 our $VERSION = '0.100';
 
@@ -10,13 +10,12 @@ use HTTP::Response;
 
 sub new {
     my ($class, %option) = @_;
-    return bless {method => $option{method} || 'GET', waiting => '', is_ended => !!0, is_complete => !!0, left => 0},
+    return bless {method => $option{method} || 'GET', buffer => '', is_ended => !!0, is_complete => !!0, left => 0},
         $class;
 }
 
 # Public methods
 
-# It ends here, whatever has come of it.
 sub break_off {
     my $self = shift;
     $self->{is_ended}    = !!1;
@@ -24,7 +23,6 @@ sub break_off {
     return;
 }
 
-# The connection has ended, and so has the response.
 sub finish {
     my $self = shift;
     return if $self->{is_ended};
@@ -39,17 +37,15 @@ sub is_complete { return !!$_[0]{is_complete} }
 
 sub is_ended { return $_[0]{is_ended} }
 
-# What is wrong with it, if anything is.
-sub trouble { return $_[0]{trouble} }
+sub problem { return $_[0]{problem} }
 
-# Takes the next bytes of the connection; returns what they are of the body.
 sub take {
     my ($self, $bytes) = @_;
-    $self->{waiting} .= $bytes;
-    return ''                                            if $self->{is_ended} || !$self->{head} && !$self->_take_head;
-    return $self->_take_chunks                           if $self->{is_chunked};
-    return $self->_take_waiting(length $self->{waiting}) if !defined $self->{length};
-    my $body = $self->_take_waiting($self->{length});
+    $self->{buffer} .= $bytes;
+    return ''                                          if $self->{is_ended} || !$self->{head} && !$self->_take_head;
+    return $self->_take_chunks                         if $self->{is_chunked};
+    return $self->_take_buffer(length $self->{buffer}) if !defined $self->{length};
+    my $body = $self->_take_buffer($self->{length});
     $self->{length} -= length $body;
     $self->_complete if !$self->{length};
     return $body;
@@ -58,8 +54,8 @@ sub take {
 # Private methods
 
 sub _break {
-    my ($self, $trouble) = @_;
-    $self->{trouble}  = $trouble;
+    my ($self, $problem) = @_;
+    $self->{problem}  = $problem;
     $self->{is_ended} = !!1;
     return;
 }
@@ -75,30 +71,33 @@ sub _take_chunks {
     my $body = '';
     while (!$self->{is_ended}) {
         if ($self->{left}) {
-            my $part = $self->_take_waiting($self->{left});
+            my $part = $self->_take_buffer($self->{left});
             return $body if !length $part;
             $body .= $part;
             $self->{left} -= length $part;
             $self->{is_between} = !!1;
             next;
         }
-        $self->{waiting} =~ s/\A([^\n]*?)\r?\n// or last;
+        $self->{buffer} =~ s/\A([^\n]*?)\r?\n// or last;
         my $line = $1;
-        if    ($self->{is_last})    { $self->_complete if !length $line }    # what else comes is a trailer
-        elsif ($self->{is_between}) { $self->{is_between} = !!0; $self->_break('a chunk does not end') if length $line }
-        elsif ($line !~ /\A([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\z/) { $self->_break("this is no chunk: $line") }
+        if    ($self->{is_last}) { $self->_complete if !length $line }    # another line is a trailer
+        elsif ($self->{is_between}) {
+            $self->{is_between} = !!0;
+            $self->_break('a chunk does not end at its length') if length $line;
+        }
+        elsif ($line !~ /\A([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?\z/) { $self->_break("not a chunk: $line") }
         else { $self->{left} = hex $1; $self->{is_last} = !$self->{left} }
     }
     return $body;
 }
 
-# True when the head is there. What informs in advance (100 Continue) is passed over.
+# Returns true when the head is complete and a body follows. Informational responses (100 Continue) are skipped.
 sub _take_head {
     my $self = shift;
-    $self->{waiting} =~ s/\A(.*?\r?\n)\r?\n//s or return !!0;
+    $self->{buffer} =~ s/\A(.*?\r?\n)\r?\n//s or return !!0;
     my $text = $1;
     if ($text !~ m{\AHTTP/1\.[0-9] [1-9][0-9][0-9]\b}) {
-        $self->_break('this is no response: ' . substr $text, 0, 60);
+        $self->_break('not an HTTP response: ' . substr $text, 0, 60);
         return !!0;
     }
     my $head = HTTP::Response->parse($text);
@@ -111,9 +110,9 @@ sub _take_head {
     return !$self->{is_ended};
 }
 
-sub _take_waiting {
-    my ($self, $most) = @_;
-    return substr $self->{waiting}, 0, $most, '';
+sub _take_buffer {
+    my ($self, $max_bytes) = @_;
+    return substr $self->{buffer}, 0, $max_bytes, '';
 }
 
 1;
@@ -123,7 +122,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Response - An HTTP response that comes in pieces
+Test::EventSource::Response - Parse an HTTP response incrementally
 
 =head1 SYNOPSIS
 
@@ -135,8 +134,8 @@ Test::EventSource::Response - An HTTP response that comes in pieces
 
 =head1 DESCRIPTION
 
-Takes the bytes of a connection as they come and gives those of the body: chunked, with a length, or up to the end of the
-connection.
+Takes the bytes of a connection as they are received and returns those of the body. The body is framed by chunks, by its
+length, or by the end of the connection.
 
 =head1 METHODS
 
@@ -144,43 +143,48 @@ connection.
 
     my $response = Test::EventSource::Response->new(method => 'GET');
 
-C<method> is that of the request: what answers HEAD has no body.
+Create a response. C<method> is the request's, C<GET> by default; the response to HEAD has no body.
 
 =head2 break_off
 
     $response->break_off;
 
-It ends, and is not complete.
+End the response as incomplete.
 
 =head2 finish
 
     $response->finish;
 
-The connection has ended.
+Report that the connection has ended. Ends the response; it is complete if it has neither chunks nor a length.
 
 =head2 head
 
     my $head = $response->head;
 
-The head, an L<HTTP::Response>; C<undef> until it has come.
+Return the head, an L<HTTP::Response>, or C<undef> if it is not complete.
 
 =head2 is_complete, is_ended
 
-    my $whole = $response->is_complete;
+    my $is_complete = $response->is_complete;
+    my $is_ended    = $response->is_ended;
 
-Whether it has ended as its framing says; whether it has ended.
+Return true if the response has ended in the way that its framing says; return true if it has ended in any way.
+
+=head2 problem
+
+    my $problem = $response->problem;
+
+Return why the bytes are not an HTTP response, or C<undef> if they are.
 
 =head2 take
 
     my $body = $response->take($bytes);
 
-Takes bytes, and returns what they are of the body.
+Take the next bytes of the connection, and return those of the body among them.
 
-=head2 trouble
+=head1 SEE ALSO
 
-    my $why = $response->trouble;
-
-Why the bytes are no response, if they are none.
+L<Test::EventSource::Stream>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,13 +2,15 @@ package Test::EventSource::Server;
 use strict;
 use warnings;
 
-# A real PSGI server on a free port of 127.0.0.1. Between it and the test stands a process that ends it, and all that it has
-# forked, when the test wants it or is gone, however it went.
+# A real PSGI server on a free port of 127.0.0.1. A keeper process between it and the test ends it, with everything that
+# it has forked, when the test stops it or ends in any way. The keeper and the test share a pair of sockets, the line: a
+# byte on it stops the server, and so does its end.
 
 our $VERSION = '0.100';
 
 use parent 'Test::EventSource::Remote';
-use Carp       qw(croak shortmess);
+use Carp qw(shortmess);
+use EventSource::Error;
 use File::Spec ();
 use File::Temp ();
 use IO::Select;
@@ -22,13 +24,13 @@ use Time::HiRes qw(sleep time);
 our @CARP_NOT = qw(Test::EventSource);
 
 my $START_WITHIN = 30;      # seconds
-my $STOP_WITHIN  = 2;       # seconds, before it is killed
-my $LOOK_EVERY   = 0.02;    # seconds
+my $STOP_WITHIN  = 2;       # seconds, then the server is killed
+my $POLL_EVERY   = 0.02;    # seconds
 
-# How a server is told how many processes it is to have. Others have one.
+# The option for the number of worker processes. Other servers have one process.
 my %WORKERS = (Feersum => '--pre-fork', Starlet => '--max-workers', Starman => '--workers');
 
-# What runs of this process: it ends with the test, however the test ends.
+# The running servers of this process, by their keepers. They are stopped at the end of the test.
 my %RUNNING;
 
 END {
@@ -38,7 +40,7 @@ END {
 
 # Public methods
 
-# Whether a server is installed, as far as its files show: to load it here would change this process.
+# Looks for files only, since loading the server would change this process.
 sub is_installed {
     my ($class, $name) = @_;
     my @files = map { s{::}{/}gr . '.pm' } $name, "Plack::Handler::$name";
@@ -48,7 +50,6 @@ sub is_installed {
     return !!1;
 }
 
-# All that it has printed so far.
 sub log {
     my $self = shift;
     CORE::open my $lines, '<', $self->{log}->filename or return "no log: $!";
@@ -56,12 +57,11 @@ sub log {
     return readline($lines) // '';
 }
 
-# Options: app, a code reference or the path of a .psgi; server; workers; server_args; env, variables of its environment.
 sub new {
     my ($class, %option) = @_;
     my $name = $option{server};
-    croak "Test::EventSource: the server $name is not installed" if !$class->is_installed($name);
-    croak "Test::EventSource: $name has one process, workers cannot be set"
+    _throw('unsupported', "the server $name is not installed",            'server') if !$class->is_installed($name);
+    _throw('invalid',     "$name has one process, workers cannot be set", 'workers')
         if defined $option{workers} && !$WORKERS{$name};
     my $self = bless {
         %option,
@@ -74,16 +74,14 @@ sub new {
     return $self->start;
 }
 
-# The process of the server, undef if it does not run.
 sub pid { return $_[0]{pid} }
 
-# Starts it, and waits until it accepts connections.
 sub start {
     my $self = shift;
-    croak 'Test::EventSource: the server runs already' if $self->{pid};
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "Test::EventSource: no socketpair: $!";
+    _throw('state', 'the server is running already') if $self->{pid};
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _throw('unavailable', "no socketpair: $!");
     $self->not_inherited($ours);
-    defined(my $keeper = fork) or croak "Test::EventSource: no fork: $!";
+    defined(my $keeper = fork) or _throw('unavailable', "no fork: $!");
     if (!$keeper) {
         eval { $self->_keep($theirs); 1 } or print STDERR $@;
         POSIX::_exit(1);
@@ -96,7 +94,6 @@ sub start {
     return $self;
 }
 
-# Ends it and all that it has started.
 sub stop {
     my $self   = shift;
     my $keeper = delete $self->{keeper};
@@ -104,7 +101,7 @@ sub stop {
     delete $RUNNING{$keeper};
     local ($?, $!);
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $self->{line}, 'x';    # a child of the test may hold the line too
+    syswrite $self->{line}, 'x';    # If a child of the test holds the line too, closing it would not end it.
     CORE::close delete $self->{line};
     delete $self->{pid};
     waitpid $keeper, 0;
@@ -120,7 +117,7 @@ sub DESTROY {
 
 # Private functions and methods
 
-# What plackup is told.
+# Returns the arguments of plackup.
 sub _arguments {
     my $self    = shift;
     my @workers = defined $self->{workers} ? ($WORKERS{$self->{server}}, $self->{workers}) : ();
@@ -128,18 +125,18 @@ sub _arguments {
     return ('-s', $self->{server}, '-E', 'deployment', @listens, @workers, @{$self->{server_args} || []});
 }
 
-# Whether a child ends within so many seconds.
+# Waits for the end of a child. Returns false if it has not ended within so many seconds.
 sub _ends_within {
     my ($pid, $seconds) = @_;
     my $deadline = time + $seconds;
     while (waitpid($pid, WNOHANG) == 0) {
         return !!0 if time >= $deadline;
-        sleep $LOOK_EVERY;
+        sleep $POLL_EVERY;
     }
     return !!1;
 }
 
-# Stops it, and shows what it printed if the test has not gone well.
+# Stops the server, and shows what it has printed if the test has failed.
 sub _finish {
     my $self = shift;
     return if $self->{owner} != $$ || !$self->{keeper};
@@ -156,11 +153,11 @@ sub _has_ended {
     return _ends_within($self->{keeper}, 0);
 }
 
-# Starts the server and ends it when the test has let go of the line or is gone; returns no more.
+# Runs in the keeper: starts the server, and ends it when the line is written to or ends. Does not return.
 sub _keep {
     my ($self, $line) = @_;
     $self->_leave_the_test;
-    $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);    # what ends the test ends the line
+    $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);    # The end of the test ends the line.
     my $server = fork;
     if (defined $server && !$server) {
         CORE::close $line;
@@ -170,27 +167,27 @@ sub _keep {
         POSIX::_exit(255);
     }
     POSIX::_exit(1) if !$server;
-    setpgid($server, $server);                   # whoever comes first
+    setpgid($server, $server);                   # The child calls this too; either may be first.
     syswrite $line, "$server\n";
     my $select = IO::Select->new($line);
     until (_ends_within($server, 0)) {
-        next if !$select->can_read($LOOK_EVERY);
+        next if !$select->can_read($POLL_EVERY);
         kill TERM => $server;
         last if _ends_within($server, $STOP_WITHIN);
         kill KILL => -$server;
         waitpid $server, 0;
         last;
     }
-    kill KILL => -$server;                                                 # the workers that it has left behind
+    kill KILL => -$server;                                                 # its remaining workers
     my $deadline = time + $STOP_WITHIN;
-    while (_runs($server) && time < $deadline) { sleep $LOOK_EVERY }
+    while (_runs($server) && time < $deadline) { sleep $POLL_EVERY }
     my $is_told = IO::Select->new($line)->can_read(0) ? sysread $line, my $word, 1 : 1;
-    unlink $self->{log}->filename if defined $is_told && $is_told == 0;    # the test is gone and cannot
+    unlink $self->{log}->filename if defined $is_told && $is_told == 0;    # The test has ended and cannot remove it.
     POSIX::_exit(0);
     return;
 }
 
-# A child is no test: what it prints is for the log, and it holds none of the connections.
+# Runs in the keeper: prints to the log instead of the test's output, and closes the test's connections.
 sub _leave_the_test {
     my $self = shift;
     $self->close_inherited;
@@ -205,7 +202,7 @@ sub _leave_the_test {
     return;
 }
 
-# Bound here, not listened on: no one else is given this port, and the server may still bind it.
+# Binds a port without listening, so that the system gives it to no other process, but the server can bind it.
 sub _reserve_port {
     my $self = shift;
     $self->{reserved} = IO::Socket::INET->new(
@@ -214,12 +211,12 @@ sub _reserve_port {
         ReuseAddr => 1,
         Proto     => 'tcp',
         Type      => SOCK_STREAM,
-    ) or croak "Test::EventSource: no free port: $@";
+    ) or _throw('unavailable', "no free port: $@");
     $self->{port} = $self->{reserved}->sockport;
     return;
 }
 
-# Whether a process of a group is left. What has ended and waits for init to notice is none, where that can be seen.
+# Returns true if a process of the group is running. Where /proc exists, zombies do not count.
 sub _runs {
     my $group = shift;
     return !!0 if !kill 0 => -$group;
@@ -232,7 +229,7 @@ sub _runs {
     return !!0;
 }
 
-# An application that is a file gets a perl of its own; one that is code, a copy of this.
+# Runs the server: in a perl of its own if the application is a file, in this process if it is code.
 sub _serve {
     my $self = shift;
     %ENV  = (%ENV, %{$self->{env} || {}});
@@ -250,18 +247,23 @@ sub _serve {
     exit 0;
 }
 
+sub _throw {
+    my ($code, $message, $field) = @_;
+    return EventSource::Error->throw(code => $code, field => $field, message => "Test::EventSource: $message");
+}
+
 sub _wait_until_it_accepts {
     my $self     = shift;
     my $deadline = time + $START_WITHIN;
-    my $trouble;
-    while (!$trouble) {
-        if    (!$self->{pid} || $self->_has_ended) { $trouble = 'ended' }
+    my $problem;
+    while (!$problem) {
+        if    (!$self->{pid} || $self->_has_ended) { $problem = 'ended' }
         elsif (IO::Socket::INET->new(PeerAddr => $self->{host}, PeerPort => $self->{port}, Timeout => 1)) { return }
-        elsif (time > $deadline) { $trouble = 'does not accept connections' }
-        else                     { sleep $LOOK_EVERY }
+        elsif (time > $deadline) { $problem = 'does not accept connections' }
+        else                     { sleep $POLL_EVERY }
     }
     $self->stop;
-    die shortmess("Test::EventSource: $self->{server} $trouble") . "It printed:\n" . $self->log;
+    die shortmess("Test::EventSource: $self->{server} $problem") . "It printed:\n" . $self->log;
 }
 
 1;
@@ -271,7 +273,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Server - A PSGI server that ends with the test
+Test::EventSource::Server - Run an application on a PSGI server that ends with the test
 
 =head1 SYNOPSIS
 
@@ -283,7 +285,7 @@ Test::EventSource::Server - A PSGI server that ends with the test
 
 =head1 DESCRIPTION
 
-Starts a server on a free port of 127.0.0.1, for L<Test::EventSource>. It is an L<Test::EventSource::Remote>.
+Starts a server on a free port of 127.0.0.1 for L<Test::EventSource>. It inherits from L<Test::EventSource::Remote>.
 
 =head1 METHODS
 
@@ -291,37 +293,44 @@ Starts a server on a free port of 127.0.0.1, for L<Test::EventSource>. It is an 
 
     my $server = Test::EventSource::Server->new(app => $app, server => 'Starman', workers => 2);
 
-Takes the options of L<Test::EventSource/new>, and starts the server.
+Start a server. Takes C<app>, C<server>, C<workers>, C<server_args> and C<env> as L<Test::EventSource/new> does. Croaks if
+the server is not installed, has no workers to set, or does not start.
 
 =head2 is_installed
 
-    my $there = Test::EventSource::Server->is_installed('Starman');
+    my $is_installed = Test::EventSource::Server->is_installed('Starman');
 
-Whether a server and its L<Plack::Handler> can be found.
+Return true if the files of a server and of its L<Plack::Handler> are found.
 
 =head2 log
 
     my $text = $server->log;
 
-All that it has printed.
+Return everything that the server has printed.
 
 =head2 pid
 
     my $pid = $server->pid;
 
-Its process, which leads a group of those that it has forked; C<undef> while it is stopped.
+Return the server's process id, which is also the id of the process group of its children; C<undef> while it is stopped.
 
 =head2 start
 
     $server->start;
 
-Starts it, and waits until it accepts connections, 30 seconds at most. Croaks if it does not, with what it has printed.
+Start the server and wait until it accepts connections, at most 30 seconds. Croaks if it does not, with what it has
+printed, or if it is running already.
 
 =head2 stop
 
     $server->stop;
 
-Tells it to end, by C<TERM>, and kills it and all that it has forked two seconds later.
+Send C<TERM> to the server, and after two seconds kill it and everything that it has forked. Does nothing if the server is
+stopped.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>, L<Test::EventSource::InProcess>
 
 =head1 COPYRIGHT AND LICENSE
 

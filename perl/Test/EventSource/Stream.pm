@@ -2,12 +2,13 @@ package Test::EventSource::Stream;
 use strict;
 use warnings;
 
-# One response as a test sees it: waits for its events, and makes tests of them.
+# One response as a test sees it: waits for its events and compares them.
 
 our $VERSION = '0.100';
 
-use Carp  qw(croak shortmess);
+use Carp  qw(shortmess);
 use Errno ();
+use EventSource::Error;
 use EventSource::Parser;
 use HTTP::Headers;
 use POSIX  qw(SIG_BLOCK SIG_SETMASK sigprocmask);
@@ -21,12 +22,12 @@ use Time::HiRes qw(time);
 
 our @CARP_NOT = qw(Test::EventSource);
 
-# How much of what was received a failure shows, in bytes.
-my $SHOWN = 8192;
+# The received bytes that a failure shows.
+my $SHOWN_BYTES = 8192;
 
-# How much is taken at once, in bytes: while a test waits, and otherwise, where it is more than a socket holds.
-my $PIECE = 262_144;
-my $MOST  = 8_388_608;
+# The bytes that are received at once: while a test waits, and otherwise. The latter is more than a socket holds.
+my $WAIT_BYTES = 262_144;
+my $FILL_BYTES = 8_388_608;
 
 my $SIGNALS = POSIX::SigSet->new;
 $SIGNALS->fillset;
@@ -34,13 +35,11 @@ $SIGNALS->fillset;
 # An event of a test may be large.
 my $MAX_EVENT = 1_073_741_824;
 
-# Whose connections these are, besides the process: a thread has copies of those that were there before it.
+# A new thread has copies of earlier connections. The number tells the owner from a copy, as $$ does after a fork.
 my $thread = 0;
 
 sub CLONE { $thread++; return }
 
-# Connects. Options: server, what begins a connection; request, called with a last event ID, gives the bytes to send;
-# method; path; last_event_id; timeout; cut_after.
 sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, id => '', comments => [], events => []}, $class;
@@ -50,7 +49,6 @@ sub new {
 
 # Public methods
 
-# As a server's connection gives its other end.
 sub attach {
     my ($self, $socket) = @_;
     $self->{socket}   = $socket;
@@ -71,12 +69,14 @@ sub close {
 sub content {
     my ($self, $seconds) = @_;
     $self->has_ended($seconds)
-        or croak "Test::EventSource: $self->{name} has not ended in " . $self->_seconds($seconds);
+        or EventSource::Error->throw(
+        code    => 'timeout',
+        message => "Test::EventSource: $self->{name} has not ended in " . $self->_seconds($seconds),
+        );
     return $self->raw;
 }
 
-# What a server in this process calls when it has ended a handler that did not return. What answered for one that had not
-# answered by itself is not its answer.
+# If the handler had not answered when it was interrupted, a response that the interruption caused is discarded.
 sub cut {
     my ($self, $why, $had_answer) = @_;
     $self->{why} = "its handler $why";
@@ -107,17 +107,17 @@ sub events {
     return map { $_->{event} } splice @{$self->{events}}, 0, $most < @{$self->{events}} ? $most : @{$self->{events}};
 }
 
-# Takes what has come: all, unless more comes as fast as it is taken. No signal's handler runs meanwhile: one that dies
-# would lose what has been received and not yet been taken.
+# Receives what is available, up to a limit, since a server may send as fast as this receives. Signals are blocked: a
+# handler that dies would lose bytes that were received but not stored.
 sub fill {
     my ($self, $most) = @_;
     my $blocked = POSIX::SigSet->new;
     sigprocmask(SIG_BLOCK, $SIGNALS, $blocked);
     local $@;
-    my $returned = eval { $self->_fill(defined $most ? $most : $MOST); 1 };
-    my $trouble  = $@;
+    my $returned  = eval { $self->_fill(defined $most ? $most : $FILL_BYTES); 1 };
+    my $exception = $@;
     sigprocmask(SIG_SETMASK, $blocked);
-    die $trouble if !$returned;
+    die $exception if !$returned;
     return;
 }
 
@@ -136,7 +136,6 @@ sub headers {
     return $head ? $head->headers : HTTP::Headers->new;
 }
 
-# Whether the head of the response has come.
 sub is_answered {
     my $self = shift;
     $self->fill;
@@ -162,7 +161,7 @@ sub like_event {
     my $wanted = Test::EventSource::Expected->new($expected);
     my $test   = Test::Builder->new;
     my $event  = $self->next_event;
-    my @wrong  = $event ? $wanted->differences($event) : $self->_nothing_came;
+    my @wrong  = $event ? $wanted->differences($event) : $self->_no_event_reason;
     $test->ok(!@wrong, defined $name ? $name : 'the next event');
     return $event if !@wrong;
     $test->diag($_) for @wrong;
@@ -186,9 +185,9 @@ sub no_event {
     my ($self, $seconds, $name) = @_;
     my $test  = Test::Builder->new;
     my $event = $self->next_event($seconds);
-    $test->ok(!$event, defined $name ? $name : 'no event comes');
+    $test->ok(!$event, defined $name ? $name : 'no event is received');
     return !!1 if !$event;
-    $test->diag('There came ' . Test::EventSource::Expected::shown_event($event));
+    $test->diag('Received ' . Test::EventSource::Expected::shown_event($event));
     $self->_explain;
     return !!0;
 }
@@ -214,14 +213,14 @@ sub status {
 
 # Private functions and methods
 
-# Sends the request, and waits for the head. What the event source knows of its last connection stays.
+# Sends the request and waits for the head. The last event ID and the reconnection time are kept.
 sub _connect {
     my ($self, $retry) = @_;
     $self->{response}                        = Test::EventSource::Response->new;
     $self->{parser}                          = EventSource::Parser->new(max_event => $MAX_EVENT);
     $self->{name}                            = "$self->{method} $self->{path}";
     @$self{qw(raw line events comments why)} = ('', '', [], [], undef);
-    $self->{response}->finish;    # there is none before there is a connection
+    $self->{response}->finish;    # There is no response before there is a connection.
     my $bytes = $self->{id};
     utf8::encode($bytes);
     $self->{parser}->feed("id: $bytes\n\n")    if length $bytes;
@@ -230,7 +229,7 @@ sub _connect {
     $self->_wait_while(undef, sub { !$self->{response}->head && !$self->{response}->is_ended });
     return $self if $self->{response}->head;
     my $why =
-          $self->{response}->trouble  ? $self->{response}->trouble
+          $self->{response}->problem  ? $self->{response}->problem
         : $self->{why}                ? $self->{why}
         : $self->{response}->is_ended ? 'the connection ended without an answer'
         :                               'it was not answered in ' . $self->_seconds;
@@ -240,7 +239,7 @@ sub _connect {
     die shortmess("Test::EventSource: $self->{name}: $why") . (length $news ? "The server printed:\n$news" : '');
 }
 
-# What a failed test tells besides.
+# Prints the state of the response, the last received bytes and the server's output.
 sub _explain {
     my $self = shift;
     my $test = Test::Builder->new;
@@ -253,16 +252,16 @@ sub _explain {
     my $type = $self->header('Content-Type') || 'no type';
     my $what = $head ? $head->code . " $type" : 'not answered';
     $test->diag("$self->{name}, $what, $state. Received " . length($self->raw) . ' bytes:');
-    my $left = length($self->raw) - $SHOWN;
+    my $left = length($self->raw) - $SHOWN_BYTES;
     $test->diag("  ($left bytes before these)") if $left > 0;
-    my $raw = $left > 0 ? substr $self->raw, -$SHOWN : $self->raw;
+    my $raw = $left > 0 ? substr $self->raw, -$SHOWN_BYTES : $self->raw;
     $test->diag("  $_") for map { Test::EventSource::Expected::escaped($_) } split /(?<=\n)/, $raw;
     my $news = $self->{server}->news;
     $test->diag("The server printed:\n$news") if length $news;
     return;
 }
 
-# Takes what has come, so many bytes or a few more.
+# Receives what is available, at most so many bytes and the rest of the last read.
 sub _fill {
     my ($self, $most) = @_;
     while ($self->{socket} && $most > 0) {
@@ -280,7 +279,7 @@ sub _fill {
     return;
 }
 
-# What the application has forked holds this end too: to close it would not end the connection.
+# A child of the application holds this end too, so closing it would not end the connection; shutdown does.
 sub _hang_up {
     my $self   = shift;
     my $socket = delete $self->{socket};
@@ -295,11 +294,11 @@ sub _is_event_stream {
     return $head && $head->code == 200 && $head->content_type eq 'text/event-stream';
 }
 
-sub _nothing_came {
+sub _no_event_reason {
     my $self = shift;
-    return 'No event can come: the response is no event stream.' if !$self->_is_event_stream;
-    return 'No event came, and the stream has ended.'            if $self->{response}->is_ended;
-    return 'No event came in ' . $self->_seconds . '.';
+    return 'No event received: the response is not an event stream.' if !$self->_is_event_stream;
+    return 'No event received: the stream has ended.'                if $self->{response}->is_ended;
+    return 'No event received in ' . $self->_seconds . '.';
 }
 
 sub _seconds {
@@ -314,8 +313,8 @@ sub _shift_event {
     return $entry ? $entry->{event} : undef;
 }
 
-# Bytes of the body. The parser is given a line at a time, so that it is known after which event an ID has changed: the
-# event source of a test has come as far as the test has.
+# Parses bytes of the body. The parser is fed one line at a time, so that the last event ID before each event is known:
+# last_event_id tells only of the events that the test has taken.
 sub _take {
     my ($self, $bytes) = @_;
     $self->{raw} .= $bytes;
@@ -332,13 +331,14 @@ sub _take {
     return;
 }
 
-# Whether the condition has become false within so many seconds. It is asked only while the response goes on.
+# Waits while the condition is true, at most so many seconds and until the response ends. Returns true if the condition
+# became false.
 sub _wait_while {
     my ($self, $seconds, $condition) = @_;
     $seconds = $self->{timeout} if !defined $seconds;
     my $deadline = time + $seconds;
     while (1) {
-        $self->fill($PIECE);
+        $self->fill($WAIT_BYTES);
         return !!1 if !$condition->();
         my $left = $deadline - time;
         return !!0 if $left <= 0 || $self->{response}->is_ended;
@@ -361,7 +361,7 @@ __END__
 
 =head1 NAME
 
-Test::EventSource::Stream - One stream of events, as a test sees it
+Test::EventSource::Stream - Test one stream of events
 
 =head1 SYNOPSIS
 
@@ -377,33 +377,35 @@ Test::EventSource::Stream - One stream of events, as a test sees it
     my $stream = Test::EventSource->new(app => $app)->get('/');
     my $event  = $stream->next_event;
     is $event->{data}, 'one';
-    $stream->like_event('two', 'and another');
-    $stream->ends_ok(5, 'then it ends');
-    is $stream->reconnect->last_event_id, 1, 'it comes back';
-    $stream->like_event({id => 2, data => qr/one/}, 'and gets the next');
+    $stream->like_event('two', 'the second event');
+    $stream->ends_ok(5, 'the stream ends after it');
+    is $stream->reconnect->last_event_id, 1, 'the client reconnects with the last ID';
+    $stream->like_event({id => 2, data => qr/one/}, 'the client receives the next event');
     is $stream->retry, 500;
     done_testing;
 
 =head1 DESCRIPTION
 
-What L<Test::EventSource/get> returns. C<$seconds> is always how long is waited at most, fractions allowed; the stream's
-C<timeout> unless given. There is nothing to wait for once the response has ended.
+L<Test::EventSource/get> returns such an object.
 
-The stream is where the test is: events that have come and that the test has not taken yet change neither
-L</last_event_id> nor what L</reconnect> asks for.
+C<$seconds> always limits a wait. It is a number above 0, fractions allowed, by default the stream's C<timeout>. A wait
+also ends when the response has ended.
+
+The state of the stream is that of the test: an event that was received but not taken by the test changes neither
+L</last_event_id> nor the request of L</reconnect>.
 
 =head1 METHODS THAT ARE TESTS
 
-Each is one test. Where it fails it tells what came instead, how the response stands, which bytes have been received (the last
-8 KiB), and what the server has printed. The failure is reported at the caller's line; C<$Test::Builder::Level> moves it
-further out, as always.
+Each of these is one test of L<Test::More>. A failure reports what was received instead, the state of the response, the
+last 8 KiB of its bytes, and what the server has printed. It is reported at the caller's line; C<$Test::Builder::Level>
+selects a caller further out.
 
 =head2 ends_ok
 
     $stream->ends_ok;
     $stream->ends_ok($seconds, $name);
 
-That the response ends in time, and as its framing says, not amid a chunk.
+Test that the response ends in time and completely, not within a chunk. Returns true if it does.
 
 =head2 like_event
 
@@ -411,16 +413,18 @@ That the response ends in time, and as its framing says, not amid a chunk.
     my $event = $stream->like_event({json => {price => [1, 2]}}, $name);
     my $event = $stream->like_event('x', $name);
 
-That the next event is as expected. C<event>, C<id> and C<data> are each equal to a string or match a regular expression;
-the data, read as JSON, is the structure that C<json> gives, compared as C<is_deeply> compares. A field that is not named
-may be anything. Anything but a hash is what the data is to be. Waits for the stream's C<timeout>; returns the event,
-which is taken, or C<undef> if the test fails. Croaks for another field.
+Test that the next event is as expected, and take it. C<event>, C<id> and C<data> are strings to be equal to or regular
+expressions to match. C<json> is a structure that the data, decoded as JSON, must equal as by C<is_deeply>. Other fields
+may have any value. An argument that is not a hash is the expected data. Waits for the stream's C<timeout>.
+
+Returns the event, or C<undef> if the test fails. Croaks if a field has another name or an invalid value.
 
 =head2 no_event
 
     $stream->no_event($seconds, $name);
 
-That no event comes for so many seconds, or until the end of the response. One that comes is taken.
+Test that no event is received within C<$seconds> or until the response ends. An event that is received is taken. Returns
+true if there is none.
 
 =head1 METHODS
 
@@ -428,130 +432,144 @@ That no event comes for so many seconds, or until the end of the response. One t
 
     $stream->close;
 
-Leaves, as a client does. What has been received can still be taken.
+Close the connection, as a client that leaves. Events that were received can still be taken.
 
 =head2 content
 
     my $bytes = $stream->content($seconds);
 
-The whole body, without the framing, of a response that ends; croaks if it does not in time.
+Return the whole body, without framing, when the response has ended. Croaks if it does not end in time.
 
 =head2 events
 
-    my @events = $stream->events($most, $seconds);
+    my @events = $stream->events($count, $seconds);
 
-The next events, so many at the most: fewer if the time is up or the response ends.
+Take the next events, at most C<$count>. Returns fewer if the time is up or the response ends.
 
 =head2 has_ended
 
     my $ended = $stream->has_ended($seconds);
 
-Whether the response ends in time.
+Wait for the end of the response. Returns true if it ends in time.
 
 =head2 header, headers
 
     my $type    = $stream->header('Content-Type');
     my $headers = $stream->headers;
 
-One header of the response; all of them, an L<HTTP::Headers>.
+Return one header of the response; return all of them, an L<HTTP::Headers>.
 
 =head2 is_complete
 
     my $complete = $stream->is_complete;
 
-Whether the response has ended as its framing says. One without framing ends where its connection does.
+Return true if the response has ended in the way that its framing says. A response without framing ends with its
+connection.
 
 =head2 is_open
 
     my $open = $stream->is_open;
 
-Whether the response goes on, as far as can be seen without waiting.
+Return true if the response has not ended yet. Does not wait.
 
 =head2 last_event_id
 
     my $id = $stream->last_event_id;
 
-The last event ID, of the event taken last or of a block without an event behind it; empty if there is none. An event that
-has come but was not taken does not count.
+Return the last event ID, set by the last event that was taken or by a block without data after it; empty if there is
+none. Events that were not taken do not count.
 
 =head2 next_comment
 
     my $text = $stream->next_comment($seconds);
 
-The next comment, without its colon, in bytes; C<undef> if none comes in time. Comments and events are waited for
-independently.
+Take the next comment: its bytes, without the colon. Returns C<undef> if there is none in time. Comments and events are
+taken independently of each other.
 
 =head2 next_event
 
     my $event = $stream->next_event($seconds);
 
-The next event, a hash of C<event>, C<data> and C<id> (L<EventSource::Parser/feed>); C<undef> if none comes in time, or the
-response ends before, or is no event stream: its status is not 200 or its type not C<text/event-stream>.
+Take the next event, a hash of C<event>, C<data> and C<id> (L<EventSource::Parser/feed>). Returns C<undef> if there is none
+in time, if the response has ended, or if it is not an event stream, which has the status 200 and the type
+C<text/event-stream>.
 
 =head2 raw
 
     my $bytes = $stream->raw;
 
-All of the body that has come, without the framing.
+Return the received bytes of the body, without framing.
 
 =head2 reconnect
 
     $stream->reconnect;
 
-Leaves and makes the same request anew, with the L</last_event_id> as C<Last-Event-ID> if there is one, as a browser does,
-but without waiting for the reconnection time. Events that were not taken are gone. Croaks as L<Test::EventSource/get>
-does; the stream has ended then, without headers, L</response> and L</status>, and may come back later. Returns the stream
-itself.
+Close the connection and make the same request again, with L</last_event_id> as C<Last-Event-ID> if there is one. A
+browser does the same, but waits for the reconnection time first. Events that were not taken are dropped.
+
+Returns the stream. Croaks for the reasons of L<Test::EventSource/get>: then the stream has ended, has neither headers nor
+L</response> nor L</status>, and can reconnect later.
 
 =head2 response
 
     my $head = $stream->response;
 
-The head of the response, an L<HTTP::Response>.
+Return the head of the response, an L<HTTP::Response>.
 
 =head2 retry
 
     my $milliseconds = $stream->retry;
 
-The reconnection time that the stream has set last, or C<undef>.
+Return the reconnection time that the stream has set last, in milliseconds, or C<undef>.
 
 =head2 status
 
     my $status = $stream->status;
 
-The status of the response, 200 for a stream.
+Return the status of the response, 200 for a stream.
 
 =head1 METHODS FOR SERVERS
 
 =head2 new
 
-    my $stream = Test::EventSource::Stream->new(server => $server, request => $code, method => 'GET', path => '/');
+    my $stream = Test::EventSource::Stream->new(
+        server  => $server,
+        request => sub { my $last_event_id = shift; ... },
+        method  => 'GET',
+        path    => '/',
+        timeout => 5,
+    );
 
-What L<Test::EventSource> calls: C<< $code->($last_event_id) >> gives the request's bytes, C<< $server->begin >> sends them.
+Connect to a server and wait for the head of the response. C<request> returns the bytes of the request, which
+C<< $server->begin >> sends. C<last_event_id> and C<cut_after> are optional.
 
 =head2 attach
 
     $stream->attach($socket);
 
-Gives it its end of a connection.
+Set the client's end of the connection.
 
 =head2 cut
 
     $stream->cut($why, $had_answer);
 
-Ends it because its handler did not return.
+End the stream because its handler was interrupted. C<$had_answer> is true if the handler had answered before.
 
 =head2 fill
 
     $stream->fill;
 
-Takes what has come, without waiting.
+Receive what is available, without waiting.
 
 =head2 is_answered
 
     my $answered = $stream->is_answered;
 
-Whether the head of the response has come.
+Return true if the head of the response was received.
+
+=head1 SEE ALSO
+
+L<Test::EventSource>, L<EventSource::Parser>
 
 =head1 COPYRIGHT AND LICENSE
 

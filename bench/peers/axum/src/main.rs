@@ -1,14 +1,14 @@
-//! What `bench/peers/run` measures as axum: streams that follow one `tokio::sync::broadcast` channel, through
-//! `axum::response::sse` with its default keepalive, on tokio's default runtime (a thread a core).
+//! The peer axum of `bench/peers/run`: streams that are subscribed to one `tokio::sync::broadcast` channel, by
+//! `axum::response::sse` with its default keepalive, on tokio's default runtime (one thread for each core).
 //!
 //! - `GET /events`: a stream
-//! - `POST /push?rounds=R&interval=S&bytes=B`: publishes R events, S seconds apart or flat out with 0, each with B bytes of
-//!   data; answers when all are published, which is not when all are sent
+//! - `POST /push?rounds=R&interval=S&bytes=B`: publishes R events, S seconds apart or flat out if S is 0, each with B bytes
+//!   of data. Answers when all are published; they may not all be sent then.
 //!
-//! An event is built once and cloned for each stream, which is less than to build it anew in each, as many do. To send the
-//! bytes of one `Bytes` as a plain body would save a little more, but would do without `response::sse` and its
-//! keepalives. The channel has room for PEER_ROOM events: a stream that is further behind than that misses some.
-//! Nagle's algorithm is off, as the documentation of `ListenerExt` shows.
+//! An event is built once and cloned for each stream, which costs less than building it in each stream, as many
+//! applications do. Sending one `Bytes` as a plain body would cost slightly less still, but would not use `response::sse`
+//! and its keepalives. The channel has room for PEER_ROOM events: a stream that lags further misses some. Nagle's algorithm
+//! is off, as the documentation of `ListenerExt` shows.
 
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -50,14 +50,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::var("PEER_PORT")?.parse()?;
     let (events, _) = broadcast::channel(std::env::var("PEER_ROOM")?.parse()?);
     let hub = Hub { events, last_id: Arc::default() };
-    let app = Router::new().route("/events", get(follow)).route("/push", post(publish)).with_state(hub);
+    let app = Router::new().route("/events", get(subscribe)).route("/push", post(publish)).with_state(hub);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|socket| {
-        let _ = socket.set_nodelay(true); // a client that has left already
+        let _ = socket.set_nodelay(true); // fails if the client has left
     });
     Ok(axum::serve(listener, app).await?)
 }
 
-async fn follow(State(hub): State<Hub>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn subscribe(State(hub): State<Hub>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = BroadcastStream::new(hub.events.subscribe()).filter_map(|event| event.ok().map(Ok));
     Sse::new(events).keep_alive(KeepAlive::default())
 }
@@ -72,7 +72,7 @@ async fn publish(State(hub): State<Hub>, Query(plan): Query<Plan>) -> Json<Pushe
         }
         let id = hub.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let data = format!("{:x<1$}", format!("{due_ns} {} ", now_ns()), plan.bytes);
-        let _ = hub.events.send(Event::default().id(id.to_string()).data(data)); // nobody may follow
+        let _ = hub.events.send(Event::default().id(id.to_string()).data(data)); // fails if there is no subscriber
         let now_ns = now_ns();
         due_ns = if interval_ns == 0 { now_ns } else { due_ns + interval_ns };
         late += u64::from(now_ns > due_ns);
@@ -80,7 +80,7 @@ async fn publish(State(hub): State<Hub>, Query(plan): Query<Plan>) -> Json<Pushe
     Json(Pushed { pushed: plan.rounds, late })
 }
 
-/// CLOCK_MONOTONIC, as the client of the benchmark reads it.
+/// Returns the time of CLOCK_MONOTONIC, which the benchmark's client reads too.
 fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

@@ -2,7 +2,7 @@ package Peer::Axum;
 use strict;
 use warnings;
 
-# bench/peers/axum, as a peer. It publishes in process.
+# The peer in bench/peers/axum. It publishes in its own process.
 
 use parent 'Peer';
 use Cargo;
@@ -18,7 +18,7 @@ sub install_with {
     return ['cargo', 'fetch', '--locked', '--manifest-path', "$CRATE/Cargo.toml"];
 }
 
-# Builds it, without the network.
+# Builds it without the network.
 sub missing {
     return if $program ||= eval { Cargo->build("$CRATE/Cargo.toml", '--offline') };
     return "cargo cannot build it offline (cargo fetch --locked --manifest-path $CRATE/Cargo.toml)";

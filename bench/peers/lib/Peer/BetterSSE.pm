@@ -2,7 +2,7 @@ package Peer::BetterSSE;
 use strict;
 use warnings;
 
-# bench/peers/better-sse, as a peer: one process of Node. It publishes in process.
+# The peer in bench/peers/better-sse: one process of Node. It publishes in its own process.
 
 use parent 'Peer';
 use Testing::Developer qw(has_command);
@@ -19,8 +19,8 @@ sub install_with {
 }
 
 sub missing {
-    return 'there is no node (apt-get install nodejs npm)' if !has_command('node');
-    return "it is not installed (npm ci --prefix $FOLDER)" if !-e $MODULE;
+    return 'node is not installed (apt-get install nodejs npm)' if !has_command('node');
+    return "it is not installed (npm ci --prefix $FOLDER)"      if !-e $MODULE;
     return;
 }
 

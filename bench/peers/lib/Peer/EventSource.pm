@@ -2,8 +2,8 @@ package Peer::EventSource;
 use strict;
 use warnings;
 
-# This module's hub on Starman, as a peer: bench/streams/app.psgi with one worker, as bench/streams/run measures it. What
-# publishes is the handler of a request in that worker.
+# This module's hub on Starman: bench/streams/app.psgi with one worker, as bench/streams/run measures it. The handler of a
+# request in that worker publishes.
 
 use parent -norequire, 'Peer::Floor';
 use EventSource::XS ();

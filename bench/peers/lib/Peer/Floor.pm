@@ -2,7 +2,7 @@ package Peer::Floor;
 use strict;
 use warnings;
 
-# The floor, as a peer: bench/load's server that writes the same events and does nothing else. It pushes in process.
+# The floor: the server of bench/load that writes the same events and does nothing else. It pushes in its own process.
 
 use parent 'Peer';
 use Target;
@@ -28,7 +28,7 @@ sub push {
 
 sub stop { return $_[0]{target}->stop }
 
-# What Target calls it.
+# Returns the name of its Target.
 sub target { return 'floor' }
 
 sub version { return 'one thread, epoll, a send for each event and stream' }

@@ -2,9 +2,9 @@ package Peer::Nchan;
 use strict;
 use warnings;
 
-# nginx with nchan and bench/peers/nchan/nginx.conf, as a peer. It is published to from outside: POSTs on one connection that
-# is kept, each after the answer to the last; with several under way (HTTP pipelining) it was no quicker, and with several
-# connections the order of the events would be lost. The ids of its events are its own, so the number stands in the data.
+# nginx with nchan and bench/peers/nchan/nginx.conf. A separate process publishes by POSTs on one persistent connection, each
+# after the answer to the previous one: HTTP pipelining was not faster, and several connections would not keep the order of
+# the events. nchan makes its own ids, so the number of an event is in its data.
 
 use parent 'Peer';
 use Testing::Developer qw(has_command);
@@ -14,11 +14,11 @@ use Peer::Program;
 my $TEMPLATE    = 'bench/peers/nchan/nginx.conf';
 my $PACKAGE     = 'libnginx-mod-nchan';
 my $CONNECTIONS = 16_384;                           # of each worker
-my $PATIENCE    = 60;                               # seconds
+my $TIMEOUT     = 60;                               # seconds
 
 # Public methods
 
-# Its publisher has a connection to the same port.
+# The publisher has a connection to the same port, which does not count.
 sub held {
     my $self = shift;
     return $self->SUPER::held - 1;
@@ -31,8 +31,8 @@ sub install_with {
 sub is_published_from_outside { return 1 }
 
 sub missing {
-    return "there is no nginx (apt-get install nginx $PACKAGE)" if !has_command('nginx');
-    return "nginx has no nchan (apt-get install $PACKAGE)"      if !-e _modules() . '/ngx_nchan_module.so';
+    return "nginx is not installed (apt-get install nginx $PACKAGE)" if !has_command('nginx');
+    return "nginx has no nchan (apt-get install $PACKAGE)"           if !-e _modules() . '/ngx_nchan_module.so';
     return;
 }
 
@@ -51,7 +51,7 @@ sub open {
     );
     $program->run({}, 'nginx', '-e', 'stderr', '-p', $program->folder, '-c', $config);
     $self->{publisher} = Load->start('publisher', port => $self->port, way => 'post', path => '/publish');
-    $self->{publisher}->answer($PATIENCE);
+    $self->{publisher}->answer($TIMEOUT);
     return;
 }
 

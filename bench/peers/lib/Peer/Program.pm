@@ -2,8 +2,8 @@ package Peer::Program;
 use strict;
 use warnings;
 
-# A server that is somebody else's program. Its processes are those that it has started, whatever groups they have made
-# of themselves: all of them count, and all of them end with it.
+# A server that is another project's program. All its descendants count as its processes and end with it, whatever process
+# groups they have created.
 #
 #   my $program = Peer::Program->new('axum');
 #   $program->run({PORT => $program->port}, '/path/to/program');
@@ -13,7 +13,7 @@ use Carp qw(croak);
 
 # Public methods
 
-# Itself, and what it has started, and so on.
+# Returns its process id and those of all its descendants.
 sub pids {
     my $self = shift;
     my %children;
@@ -23,7 +23,7 @@ sub pids {
     return @pids;
 }
 
-# Whatever of it is left when it has ended is killed, if it is still the same process.
+# Stops it, then kills its remaining processes. The start time guards against a reused process id.
 sub stop {
     my $self = shift;
     return if !$self->{pid};
@@ -37,13 +37,13 @@ sub stop {
     return @done;
 }
 
-# Writes a file in its folder from a template: words between @ are filled in, its folder and port too. Returns its path.
+# Writes a file in its folder from a template and returns its path. Words between @ are replaced, folder and port included.
 sub write_from {
     my ($self, $template, %word) = @_;
     %word = (folder => $self->folder, port => $self->port, %word);
     open my $from, '<', $template or croak "$template: $!";
     my $text = join '', readline $from;
-    $text =~ s{\@([a-z]+)\@}{$word{$1} // croak "$template: there is no $1"}ge;
+    $text =~ s{\@([a-z]+)\@}{$word{$1} // croak "$template: no value for $1"}ge;
     my $path = $self->folder . '/' . ($template =~ s{.*/}{}r);
     open my $to, '>', $path or croak "$path: $!";
     print {$to} $text;
@@ -53,7 +53,7 @@ sub write_from {
 
 # Private functions
 
-# All processes that run: pid, parent, and since when, in ticks of the clock.
+# Returns all running processes: pid, parent, and start time in clock ticks.
 sub _processes {
     my @processes;
     for my $file (glob '/proc/[0-9]*/stat') {

@@ -2,9 +2,9 @@ package Peer::Pushpin;
 use strict;
 use warnings;
 
-# Pushpin with the files of bench/peers/pushpin, as a peer. Its processes are condure, zurl, pushpin-proxy, pushpin-handler and
-# the runner; not the origin, which is asked once for each stream. It is published to from outside, through its PULL socket
-# of ZeroMQ, which is quicker than its HTTP port: that one closes the connection after each request.
+# Pushpin with the files of bench/peers/pushpin. Its processes are condure, zurl, pushpin-proxy, pushpin-handler and the
+# runner; the origin, which gets one request for each stream, does not count. A separate process publishes through its PULL
+# socket of ZeroMQ, which is faster than its HTTP port: that closes the connection after each request.
 
 use parent 'Peer';
 use Carp               qw(croak);
@@ -15,8 +15,8 @@ use Load;
 use Peer::Program;
 use Testing::Server;
 
-my $FOLDER   = 'bench/peers/pushpin';
-my $PATIENCE = 60;                      # seconds
+my $FOLDER  = 'bench/peers/pushpin';
+my $TIMEOUT = 60;                      # seconds
 
 # Public methods
 
@@ -28,7 +28,7 @@ sub is_published_from_outside { return 1 }
 
 sub missing {
     for my $command (qw(pushpin condure zurl)) {
-        return "there is no $command (apt-get install pushpin)" if !has_command($command);
+        return "$command is not installed (apt-get install pushpin)" if !has_command($command);
     }
     return Testing::Server->missing('HTTP::Server::PSGI');
 }
@@ -37,14 +37,14 @@ sub open {
     my $self = shift;
     $self->{origin} = Testing::Server->start('HTTP::Server::PSGI', "$FOLDER/origin.psgi");
     my $program = $self->{program} = Peer::Program->new('Pushpin');
-    my ($push, $control) = map { Peer::Program->new('a port of Pushpin') } 1 .. 2;    # free ports, reserved
+    my ($push, $control) = map { Peer::Program->new('a port of Pushpin') } 1 .. 2;    # each reserves a free port
     $program->write_from("$FOLDER/routes", origin => $self->{origin}->port);
     my $config = $program->write_from("$FOLDER/pushpin.conf", push => $push->port, control => $control->port);
     $program->run({}, 'pushpin', "--config=$config");
-    wait_until($PATIENCE, sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $push->port) })
-        or croak 'Pushpin takes nothing to publish';
+    wait_until($TIMEOUT, sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $push->port) })
+        or croak 'Pushpin does not listen for publications';
     $self->{publisher} = Load->start('publisher', port => $push->port, way => 'zmq');
-    $self->{publisher}->answer($PATIENCE);
+    $self->{publisher}->answer($TIMEOUT);
     return;
 }
 

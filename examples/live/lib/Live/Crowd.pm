@@ -2,24 +2,24 @@ package Live::Crowd;
 use strict;
 use warnings;
 
-# Many clients of one server in one loop, and what they have seen together.
+# Many clients of one server in one loop, and their statistics.
 
 use IO::Poll;
 use List::Util qw(max min sum0);
 use Live::Crowd::Client;
 use Time::HiRes qw(time);
 
-my $TELL_EVERY  = 0.5;     # seconds
-my $ARRIVE_OVER = 3;       # seconds in which the first of them come, one by one
-my $DRAWN       = 1000;    # clients of which it is told whether they are connected
+my $REPORT_EVERY   = 0.5;     # seconds
+my $CONNECT_WITHIN = 3;       # seconds over which the first connections are spread
+my $SEATS          = 1000;    # clients whose state is part of the statistics
 
 sub new {
     my ($class, %param) = @_;
     my ($host,  $port)  = $param{url} =~ m{\Ahttp://([^:/]+):([0-9]+)/?\z}
-        or die "$param{url} is no address of a server, as http://127.0.0.1:5000 is\n";
+        or die "The server's URL must look like http://127.0.0.1:5000, not $param{url}\n";
     my $self    = bless {%param, poll => IO::Poll->new, is_stopped => !!0}, $class;
     my $now     = time;
-    my $between = $self->{size} ? $ARRIVE_OVER / $self->{size} : 0;
+    my $between = $self->{size} ? $CONNECT_WITHIN / $self->{size} : 0;
     my %client  = (host => $host, port => $port, path => '/events', leave_every => $self->{leave_every});
     $self->{clients} = [map { Live::Crowd::Client->new(%client, at => $now + $_ * $between) } 0 .. $self->{size} - 1];
     return $self;
@@ -27,18 +27,18 @@ sub new {
 
 # Public methods
 
-# Goes on until it is stopped, or the sub that is asked now and then says no.
+# Runs until it is stopped or the given code, which is called twice a second, returns false.
 sub run {
     my ($self, $may_go_on) = @_;
-    my $next_tell = time;
-    my $next_note = time + ($self->{size} && $self->{say_every} || 'inf');
+    my $next_report = time;
+    my $next_note   = time + ($self->{size} && $self->{say_every} || 'inf');
     while (!$self->{is_stopped}) {
-        $self->_turn($next_tell);
+        $self->_turn($next_report);
         my $now = time;
-        if ($now >= $next_tell) {
+        if ($now >= $next_report) {
             last if !$may_go_on->();
-            $next_tell = $now + $TELL_EVERY;
-            $self->{tell}->($self->seen);
+            $next_report = $now + $REPORT_EVERY;
+            $self->{report}->($self->statistics);
         }
         if ($now >= $next_note) {
             $next_note = $now + $self->{say_every};
@@ -48,22 +48,23 @@ sub run {
     return;
 }
 
-# What there is to tell, as a hash. `seats` has a 1 for each client that is connected.
-sub seen {
+# Returns the statistics as a hash. `reached` counts the clients that have the newest note; `seats` has a 1 for each
+# client that is connected and a 0 for each other.
+sub statistics {
     my $self    = shift;
     my @clients = @{$self->{clients}};
-    my %seen    = map {
+    my %sum     = map {
         my $name = $_;
         ($name => sum0(map { $_->{$name} } @clients))
-    } qw(missed opened told twice);
+    } qw(gaps missed opened twice);
     my $note = max(0, map { $_->number_of('notes') } @clients);
     return {
-        %seen,
+        %sum,
         size      => scalar @clients,
         connected => scalar(grep { $_->is_open } @clients),
-        returns   => $seen{opened} - grep({ $_->{opened} } @clients),
+        returns   => $sum{opened} - grep({ $_->{opened} } @clients),
         reached   => scalar(grep { $note && $_->number_of('notes') == $note } @clients),
-        seats     => join('', map { $_->is_open ? 1 : 0 } @clients[0 .. min($DRAWN, scalar @clients) - 1]),
+        seats     => join('', map { $_->is_open ? 1 : 0 } @clients[0 .. min($SEATS, scalar @clients) - 1]),
     };
 }
 
@@ -75,33 +76,33 @@ sub stop {
 
 # Private methods
 
-# Waits for something to do, and does it.
+# Waits until a client or the given time is due, and runs what is due.
 sub _turn {
     my ($self, $until) = @_;
     my ($poll, $now, $clients) = ($self->{poll}, time, $self->{clients});
     for my $client (grep { $_->is_due($now) } @$clients) {
         my $socket = $client->socket;
-        if ($socket) { $self->_let_go($client, $socket) }    # it has had enough
+        if ($socket) { $self->_disconnect($client, $socket) }
         else {
             $socket = $client->connect($now) or next;
             $self->{by_number}{fileno $socket} = $client;
         }
     }
     for my $client (grep { $_->socket } @$clients) {
-        $poll->mask($client->socket, $client->waits_for);
+        $poll->mask($client->socket, $client->poll_events);
     }
     my $next = min($until, grep { defined } map { $_->{at} } @$clients);
     $poll->poll(max(0, $next - $now));
     for my $socket ($poll->handles) {
         next if !$poll->events($socket);
         my $client = $self->{by_number}{fileno $socket};
-        $client->go_on(time);
-        $self->_let_go($client, $socket) if !$client->socket;
+        $client->handle_ready(time);
+        $self->_disconnect($client, $socket) if !$client->socket;
     }
     return;
 }
 
-sub _let_go {
+sub _disconnect {
     my ($self, $client, $socket) = @_;
     $client->hang_up(time) if $client->socket;
     $self->{poll}->remove($socket);

@@ -2,28 +2,29 @@ package Live::Crowd::Client;
 use strict;
 use warnings;
 
-# One client of the crowd: an EventSource as a browser has it (WHATWG HTML, section 9.2), over HTTP/1.1. It comes back when
-# its stream ends, after the time that the server has asked for, and says which event was its last. Now and then it hangs
-# up by itself. The events of each channel are numbered without a gap, so it sees what it has missed or is sent twice.
+# One client of the crowd: an EventSource like a browser's (WHATWG HTML, section 9.2), over HTTP/1.1. When its stream ends
+# it reconnects after the server's reconnection time with its last event ID. It also disconnects by itself at random times.
+# The events of each channel are numbered consecutively, so it can count events that were missed or received twice.
 
 use EventSource::Parser;
 use IO::Poll qw(POLLIN POLLOUT);
 use IO::Socket::INET;
 
-my $RETRY    = 3;        # seconds until it comes back, unless the server says something else
-my $PATIENCE = 30;       # seconds between two attempts at most, where there is no server
-my $AT_ONCE  = 65_536;
+my $RETRY      = 3;        # seconds until it reconnects, unless the server sets another time
+my $MAX_WAIT   = 30;       # seconds between two attempts if there is no server
+my $READ_BYTES = 65_536;
 
-# `at` is when it comes for the first time; `leave_every` how many seconds it stays on average, 0 for ever.
+# `at` is the time of the first connection; `leave_every` is the mean duration of a connection in seconds, 0 if the client
+# never disconnects by itself.
 sub new {
     my ($class, %param) = @_;
-    my %counted = map { ($_ => 0) } qw(opened missed told twice failures);
+    my %counted = map { ($_ => 0) } qw(opened missed gaps twice failures);
     return bless {%param, %counted, parser => EventSource::Parser->new, number => {}}, $class;
 }
 
 # Public methods
 
-# The connection that it begins to open; none if that fails at once.
+# Starts to connect. Returns the socket, or undef if that fails at once.
 sub connect {
     my ($self, $now) = @_;
     my ($host, $port, $id) = (@$self{qw(host port)}, $self->{parser}->last_event_id);
@@ -39,40 +40,40 @@ sub connect {
     $self->{in}     = '';
     $self->{out}    = join "\r\n", "GET $self->{path} HTTP/1.1", @headers, '', '';
     $self->{socket} = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Blocking => 0);
-    $self->_come_back($now) if !$self->{socket};
+    $self->_schedule_reconnect($now) if !$self->{socket};
     return $self->{socket};
 }
 
-# Does what its connection is ready for.
-sub go_on {
+# Sends or receives what the socket is ready for.
+sub handle_ready {
     my ($self, $now) = @_;
     my $goes_on = length $self->{out} ? $self->_send : $self->_receive;
-    $self->_come_back($now) if !$goes_on;
+    $self->_schedule_reconnect($now) if !$goes_on;
     return;
 }
 
-# Leaves its stream as it is, perhaps in the middle of an event.
+# Disconnects, perhaps in the middle of an event.
 sub hang_up {
     my ($self, $now) = @_;
-    $self->_come_back($now);
+    $self->_schedule_reconnect($now);
     return;
 }
 
-# Whether it wants to connect, or has been connected for long enough.
+# Returns true if it is time to connect or to disconnect.
 sub is_due { return defined $_[0]{at} && $_[0]{at} <= $_[1] }
 
 sub is_open { return !!$_[0]{is_open} }
 
-# That of its last event of a channel, 0 if it has had none.
+# Returns the number of its last event of a channel, 0 if there is none.
 sub number_of { return $_[0]{number}{$_[1]} || 0 }
 
 sub socket { return $_[0]{socket} }
 
-sub waits_for { return length $_[0]{out} ? POLLOUT : POLLIN }
+sub poll_events { return length $_[0]{out} ? POLLOUT : POLLIN }
 
 # Private methods
 
-# What is new of the body, without its framing.
+# Returns the new bytes of the body, without the framing.
 sub _body {
     my $self = shift;
     my $body = '';
@@ -87,20 +88,20 @@ sub _body {
     return $body;
 }
 
-# The stream has ended, or there was none. It is opened again later: where there is no server, later each time.
-sub _come_back {
+# Schedules the next connection after a stream has ended or could not be opened. The wait doubles with each failure.
+sub _schedule_reconnect {
     my ($self, $now) = @_;
     $self->{parser}->finish;
     my $retry = defined $self->{parser}->retry ? $self->{parser}->retry / 1000 : $RETRY;
     my $wait  = $retry * 2**$self->{failures};
-    $wait = $PATIENCE < $retry ? $retry : $PATIENCE if $wait > $PATIENCE;
+    $wait = $MAX_WAIT < $retry ? $retry : $MAX_WAIT if $wait > $MAX_WAIT;
     $self->{failures}++ if !$self->{is_open};
     $self->{at} = $self->{has_failed} ? undef : $now + $wait;
     delete @$self{qw(socket is_open is_chunked is_complete)};
     return;
 }
 
-# An event of a channel.
+# Counts an event by its number in its channel.
 sub _count {
     my ($self, $channel, $number) = @_;
     my $last = $self->{number}{$channel};
@@ -112,11 +113,11 @@ sub _count {
     return;
 }
 
-# These two are true while the response goes on.
+# _receive and _send return true while the response goes on.
 
 sub _receive {
     my $self  = shift;
-    my $count = sysread $self->{socket}, $self->{in}, $AT_ONCE, length $self->{in};
+    my $count = sysread $self->{socket}, $self->{in}, $READ_BYTES, length $self->{in};
     return $!{EAGAIN} || $!{EINTR} if !defined $count;
     return !!0                     if !$count;
     return !$self->{has_failed}    if !$self->{is_open} && !$self->_take_head;
@@ -133,18 +134,19 @@ sub _send {
     return !!1;
 }
 
-# Told of a gap, it does not know any more what comes next.
+# After a gap event the next number of a channel is not known.
 sub _take_body {
     my $self = shift;
     for my $event ($self->{parser}->feed($self->_body)) {
         my ($number) = $event->{data} =~ /"number":([0-9]+)/;
         if    (defined $number)          { $self->_count($event->{event}, $number) }
-        elsif ($event->{event} eq 'gap') { $self->{told}++; $self->{number} = {} }
+        elsif ($event->{event} eq 'gap') { $self->{gaps}++; $self->{number} = {} }
     }
     return;
 }
 
-# Whether there is a stream. What is none fails it for good, as it does a browser's.
+# Returns true if the head is complete and begins a stream. Any other response ends the client for good, as it does with
+# a browser's EventSource.
 sub _take_head {
     my $self = shift;
     $self->{in} =~ s/\A(.*?\r\n)\r\n//s or return !!0;
