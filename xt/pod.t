@@ -11,7 +11,10 @@ use Testing::Tree qw(distribution_files);
 needs_module($_) for qw(Test::Pod Test::Pod::Coverage);
 
 # Perl's own hooks, and those of Plack::Component, which documents them.
-my %HOOKS = (also_private => [qr/\A(?:CLONE|CLONE_SKIP|call|prepare_app)\z/]);
+my %HOOKS = (
+    coverage_class => 'Pod::Coverage::CountParents',
+    also_private   => [qr/\A(?:CLONE|CLONE_SKIP|call|prepare_app)\z/]
+);
 
 sub has_section {
     my ($file, $section) = @_;

@@ -6,6 +6,7 @@ use warnings;
 use lib 't/lib';
 use EventSource::Stream;
 use EventSource::XS;
+use POSIX ();
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Pair;
@@ -96,7 +97,7 @@ subtest 'a reason must be one' => sub {
 
 subtest 'a descriptor must be one' => sub {
     my ($number) = Testing::Pair->connect;
-    EventSource::Stream::Takeover::_close_number($number);
+    POSIX::close($number);
     my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_full => 'block', opening => '', linger => 0);
     like death(sub { EventSource::Stream::Native->open($number, '', @settings) }), qr/\AEventSource::Stream::Native: /,
         'one that is closed';

@@ -7,7 +7,8 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
-use Carp                  qw(croak);
+use Carp qw(croak);
+use EventSource::Adapter;
 use EventSource::XS       ();
 use JSON::MaybeXS         ();
 use Plack::Util::Accessor qw(
@@ -34,9 +35,6 @@ my %FIELD = map { $_ => 1 } qw(comment data event id json retry);
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
-
-# What uWSGI dies of when a body does not come.
-my $NOT_READ = qr/\A(?:error|timeout) during read\(/;
 
 # Public methods
 
@@ -91,7 +89,7 @@ sub _body {
         return '';    # there is none, and to look for it might wait
     }
     return (undef, _text(413, "The body is longer than $most bytes")) if $length > $most;
-    return '' if $length == 0;    # Feersum gives nothing to read then
+    return '' if $length == 0;    # some servers give nothing to read then
     my $body = _read($env, $length);
     return (undef, _text(400, 'The body cannot be read')) if !defined $body || length $body < $length;
     return $body;
@@ -402,8 +400,8 @@ sub _preflight {
     return [204, [Allow => $ALLOWED, @headers], []];
 }
 
-# So many bytes of the body, or fewer if it ends; undef if that fails. The application may have read them before. uWSGI dies
-# when the client leaves or sends nothing; an exception of anybody else, such as the handler of a signal, is passed on.
+# So many bytes of the body, or fewer if it ends; undef if that fails. The application may have read them before. Some
+# servers die when the client leaves or sends nothing; any other exception, such as one of a signal's handler, is passed on.
 sub _read {
     my ($env,   $length) = @_;
     my ($input, $body)   = ($env->{'psgi.input'}, '');
@@ -414,7 +412,7 @@ sub _read {
             local ($@, $SIG{__DIE__});
             $trouble = $@ if !eval { $count = $input->read($body, $length - length $body, length $body); 1 };
         }
-        die $trouble if defined $trouble && (ref $trouble || $trouble !~ $NOT_READ);
+        die $trouble if defined $trouble && !EventSource::Adapter->is_read_failure($trouble);
         return undef if !defined $count;
         last         if !$count;
     }
