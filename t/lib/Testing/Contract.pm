@@ -35,6 +35,14 @@ my %CANNOT    = (
         'keep-alive' => 'it answers in HTTP/1.0 and closes',
         unix         => 'it listens on TCP only',
     },
+    'HTTP::Server::Simple::PSGI' => {
+        'loop'       => $NO_LOOP,
+        'several'    => 'one process, and each stream keeps it',
+        'keep-alive' => 'it answers in HTTP/1.0 and closes',
+        'pipelining' => 'it closes its socket without reading more, which resets the connection',
+        'tls'        => 'it has none',
+        'unix'       => 'it listens on TCP only',
+    },
     'Starman' => {
         'loop'        => $NO_LOOP,
         'tls process' => 'a worker keeps the socket of a client that has left until it has the next',
@@ -112,7 +120,7 @@ my @BASICS = (
     ['a connection serves more than a stream' => '/one',   \&serves_again,   'keep-alive'],
     [
         'a request right behind another harms no one' => ['/many', then => "GET /plain HTTP/1.0\r\n\r\n"],
-        \&is_unharmed, 'client'
+        \&is_unharmed, 'client', 'pipelining'
     ],
     ['what a client says during a stream is not heard' => '/one-by-one', \&is_not_disturbed, 'client'],
     ['streams leave no descriptor behind'              => '/one',        \&leaks_nothing,    'process'],
@@ -277,7 +285,8 @@ sub DESTROY {
 # Why something that a row needs is not there.
 sub _cannot {
     my ($self, $need) = @_;
-    return if $need eq 'keep-alive' && $self->{nginx};    # that is nginx's, and it can
+    return if $need eq 'keep-alive' && $self->{nginx};     # that is nginx's, and it can
+    return if $need eq 'pipelining' && $self->{native};    # the reactor reads what the client sends
     my $cannot = $CANNOT{$self->{name}};
     return $cannot->{$need} if !$self->{tls} || !exists $cannot->{"tls $need"};
     return $cannot->{"tls $need"};

@@ -27,10 +27,14 @@ my %SERVER = (
         needs   => ['Starman'],
         command => sub { _plackup(@_[0, 1], '--workers', $_[2] || 3, _tls($_[3], qw(--ssl-cert --ssl-key))) },
     },
-    'Starlet' => {needs   => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
-    'Twiggy'  => {needs   => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
-    'Feersum' => {needs   => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
-    'uWSGI'   => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
+    'Starlet' => {needs => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
+    'Twiggy'  => {needs => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
+    'Feersum' => {needs => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
+    'HTTP::Server::Simple::PSGI' => {
+        needs   => [qw(HTTP::Server::Simple::PSGI Plack::Handler::HTTP::Server::Simple)],
+        command => sub { _plackup(@_[0, 1], -s => 'HTTP::Server::Simple') },
+    },
+    'uWSGI' => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
     'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
     'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
