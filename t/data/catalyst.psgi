@@ -4,8 +4,6 @@
 use strict;
 use warnings;
 
-use EventSource::Adapter;
-use EventSource::Hub;
 use Plack::App::EventSource;
 
 {

@@ -1,5 +1,5 @@
-# Workers that end while they hold streams: recycled by their server, told to end, or killed. Who is told to come back, and
-# who goes on.
+# Workers that end while they hold streams: recycled by their server, ended by a signal, or killed. Their clients get
+# a retry unless the worker is killed. Streams of other workers go on.
 
 use strict;
 use warnings;
@@ -13,10 +13,10 @@ use Test::More;
 
 only_developers();
 
-my $DEADLINE = 15;    # seconds; Starlet's parent looks after its workers once a second
+my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second
 my $STREAMS  = 5;
 
-# The servers, and what ends their workers: requests, a signal to the server, a signal to the worker.
+# The servers and the causes that end a worker: requests, a signal to the server, a signal to the worker.
 my @ENDS = (
     ['Starman', 'requests',           workers => 1, args => ['--max-requests',       9]],
     ['Starlet', 'requests',           workers => 1, args => ['--max-reqs-per-child', 9]],
@@ -35,12 +35,12 @@ my @ENDS = (
     ['uWSGI',   'HUP to the server',  workers => 1],
 );
 
-sub is_sent_away {
+sub gets_retry {
     my ($stage, $how) = @_;
     my @clients = map { $stage->get('/keep') } 1 .. $STREAMS;
-    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'the streams are open';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
-    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
+    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed to all';
     if ($how eq 'requests') {
         wait_until($DEADLINE, sub { $stage->ask('/pid') != $worker });
     }
@@ -52,19 +52,19 @@ sub is_sent_away {
         push @retry, $1
             if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
     }
-    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
+    is scalar @retry, $STREAMS, 'each client receives the last event and a retry'
         or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
-    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'each retry is between two and four seconds';
 
-    # Feersum's status is another if it has waited in vain for connections to end.
+    # Feersum's status is not 0 if it has waited in vain for connections to end.
     if ($stage->server->{name} eq 'Feersum') {
         wait_until($DEADLINE, sub { $stage->server->has_ended });
         is $stage->server->{status}, 0, 'the server ends gracefully';
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
     my $next = $stage->get('/keep');
-    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
-    unlike $next->text, qr/kept by $worker\r/, 'which is another';
+    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new stream opens';
+    unlike $next->text, qr/kept by $worker\r/, 'the new stream is in another worker';
     return;
 }
 
@@ -76,12 +76,12 @@ for (@ENDS) {
     }
     subtest "$name: $how" => sub {
         my $stage = Testing::Stage->start($name, %option);
-        is_sent_away($stage, $how);
+        gets_retry($stage, $how);
         $stage->server->stop;
     };
 }
 
-subtest 'a worker that is killed' => sub {
+subtest 'a killed worker ends only its own streams' => sub {
     my $stage = Testing::Stage->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
@@ -95,12 +95,14 @@ subtest 'a worker that is killed' => sub {
     );
     my ($dead, $alive) = sort keys %by_worker;
     kill KILL => $dead;
-    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
+    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0,
+        'the streams of the killed worker end without a retry';
     my $told = 0;
     wait_until($DEADLINE, sub { $told += () = $stage->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
-    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
+    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
+        'the streams of the other worker go on';
     ok wait_until($DEADLINE, sub { my $pid = $stage->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
-        'and there is a new one';
+        'a new worker starts';
     $stage->server->stop;
 };
 

@@ -1,5 +1,5 @@
-# A stream inside an action of Catalyst is native where the server allows that without Catalyst, and otherwise on the server's
-# writer.
+# A stream inside an action of Catalyst is native where the server allows that without Catalyst, and otherwise on the
+# server's writer.
 
 use strict;
 use warnings;
