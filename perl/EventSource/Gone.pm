@@ -2,7 +2,7 @@ package EventSource::Gone;
 use strict;
 use warnings;
 
-# What a push dies with to end a handler whose client has left, where the application has asked for that.
+# The exception of a push to a client that has left, with on_gone => 'unwind'. It ends the handler; it is not an error.
 
 our $VERSION = '0.100';
 
@@ -17,7 +17,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Gone - What ends a handler whose client has left
+EventSource::Gone - The exception that ends the handler of a client that has left
 
 =head1 SYNOPSIS
 
@@ -28,9 +28,8 @@ EventSource::Gone - What ends a handler whose client has left
 
 =head1 DESCRIPTION
 
-With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>) a push to a client that has left dies with an
-object of this class, and the application's C<call> catches it. A handler that wants to clean up may catch it on the
-way.
+With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>), a push to a client that has left throws an object
+of this class, and L<Plack::App::EventSource> catches it. A handler may catch it to clean up, and should rethrow it.
 
 =head1 METHODS
 
@@ -38,7 +37,11 @@ way.
 
     my $gone = EventSource::Gone->new;
 
-An exception; as a string it says that the client has left.
+Create an exception. As a string it is C<EventSource: the client has left>.
+
+=head1 SEE ALSO
+
+L<EventSource::Error>, L<Plack::App::EventSource::Connection/push>
 
 =head1 COPYRIGHT AND LICENSE
 

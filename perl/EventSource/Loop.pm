@@ -2,14 +2,13 @@ package EventSource::Loop;
 use strict;
 use warnings;
 
-# The event loop that the application runs in, whichever it is: just what streams and supplies need of one.
+# The event loop of the application, whichever it is, with the operations that streams and supplies need.
 
 our $VERSION = '0.100';
 
 use Scalar::Util qw(weaken);
 
-# How each loop calls back: when a time is over, when it has its next turn, and when a handle can be read, or written to.
-# What these return ends that when it is let go of.
+# How each loop calls code once after some seconds. The timer is canceled when the returned value is destroyed.
 my %AFTER = (
     'AnyEvent' => sub {
         my ($seconds, $code) = @_;
@@ -32,30 +31,32 @@ my %AFTER = (
     },
 );
 
+# How each loop calls code whenever a handle is ready. The watch ends when the returned value is destroyed.
 my %READY = (
     'AnyEvent' => sub {
-        my ($handle, $writes, $code) = @_;
-        return AnyEvent->io(fh => $handle, poll => $writes ? 'w' : 'r', cb => sub { $code->() });
+        my ($handle, $is_write, $code) = @_;
+        return AnyEvent->io(fh => $handle, poll => $is_write ? 'w' : 'r', cb => sub { $code->() });
     },
     'EV' => sub {
-        my ($handle, $writes, $code) = @_;
-        return EV::io($handle, $writes ? EV::WRITE() : EV::READ(), sub { $code->() });
+        my ($handle, $is_write, $code) = @_;
+        return EV::io($handle, $is_write ? EV::WRITE() : EV::READ(), sub { $code->() });
     },
     'Mojo::IOLoop' => sub {
-        my ($handle, $writes, $code) = (_handle(shift), @_);
+        my ($handle, $is_write, $code) = (_handle(shift), @_);
         my $reactor = Mojo::IOLoop->singleton->reactor;
-        $reactor->io($handle => sub { $code->() })->watch($handle, !$writes, $writes);
+        $reactor->io($handle => sub { $code->() })->watch($handle, !$is_write, $is_write);
         return _guard(sub { $reactor->remove($handle) });
     },
     'IO::Async' => sub {
-        my ($handle, $writes, $code) = (_handle(shift), @_);
+        my ($handle, $is_write, $code) = (_handle(shift), @_);
         my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
-        my $ready = $writes ? 'on_write_ready' : 'on_read_ready';
+        my $ready = $is_write ? 'on_write_ready' : 'on_read_ready';
         $loop->watch_io(handle => $handle, $ready => sub { $code->() });
         return _guard(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
     },
 );
 
+# How each loop calls code in its next turn.
 my %SOON = (
     'AnyEvent' => sub {
         my $code = shift;
@@ -70,7 +71,7 @@ my %SOON = (
     'IO::Async'    => sub { $IO::Async::Loop::ONE_TRUE_LOOP->later($_[0]) },
 );
 
-# To ask AnyEvent would have it choose what it runs on, which is the application's to do.
+# AnyEvent's own detection is not called: it would choose the loop to run on, and that is for the application to do.
 sub at_hand {
     my ($class, %option) = @_;
     my $name =
@@ -93,19 +94,19 @@ sub after {
 sub every {
     my ($self, $seconds, $code) = @_;
     my $timer = {};
-    weaken(my $still = $timer);
+    weaken(my $weak_timer = $timer);
     my $tick;
-    my $again = sub {
-        return if !$still;
-        $still->{next} = $self->after($seconds, $tick);
+    my $start_next = sub {
+        return if !$weak_timer;
+        $weak_timer->{next} = $self->after($seconds, $tick);
         return;
     };
     $tick = $timer->{tick} = sub {
-        $again->();
+        $start_next->();
         $code->();
     };
     weaken $tick;
-    $again->();
+    $start_next->();
     return $timer;
 }
 
@@ -135,7 +136,8 @@ sub _guard {
     return bless {code => $code}, 'EventSource::Loop::Guard';
 }
 
-# Some loops take no numbers. The descriptor of a number is closed with the watch.
+# Mojo::IOLoop and IO::Async take no descriptor's number. The handle made of it here closes the descriptor with the
+# watch.
 sub _handle {
     my $handle = shift;
     return $handle if ref $handle || ref \$handle eq 'GLOB';
@@ -158,7 +160,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Loop - The event loop that the application runs in
+EventSource::Loop - The event loop of the application
 
 =head1 SYNOPSIS
 
@@ -169,8 +171,10 @@ EventSource::Loop - The event loop that the application runs in
 
 =head1 DESCRIPTION
 
-What streams and supplies need of an event loop, by whichever the application has loaded: AnyEvent, EV, Mojo::IOLoop or
-IO::Async. None is loaded for it.
+One interface to the event loop that the application has loaded: AnyEvent, EV, Mojo::IOLoop or IO::Async. It has only
+the operations that streams and supplies need. It never loads an event loop itself.
+
+Timers and watches are canceled when the returned value is destroyed, so keep it as long as they should run.
 
 =head1 METHODS
 
@@ -179,45 +183,53 @@ IO::Async. None is loaded for it.
     my $loop = EventSource::Loop->at_hand;
     my $loop = EventSource::Loop->at_hand(may_choose => 1);
 
-The loop; C<undef> if there is none. That it runs, or will, nobody can know. AnyEvent counts if it has chosen what it runs
-on, or with C<may_choose>, after all others.
+Return the event loop that is loaded, or C<undef> if there is none. Whether it runs, or will run, cannot be known.
+AnyEvent counts if it has chosen the loop that it runs on. With C<may_choose> it also counts before that, if no other
+loop is loaded.
 
 =head2 after
 
     my $timer = $loop->after($seconds, sub { ... });
 
-Calls a function once when so many seconds, fractions allowed, are over, unless the timer is let go of before.
+Call a function once, after a number of seconds (from 0, fractions allowed).
 
 =head2 every
 
     my $timer = $loop->every($seconds, sub { ... });
 
-Calls a function every so many seconds until the timer is let go of.
+Call a function again and again, each time after a number of seconds (above 0, fractions allowed).
 
 =head2 name
 
     my $name = $loop->name;
 
-C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
+Return C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
 
 =head2 readable
 
     my $watch = $loop->readable($handle, sub { ... });
+    my $watch = $loop->readable($number, sub { ... });
 
-Calls a function whenever a handle, or a descriptor's number, can be read, until the watch is let go of. With Mojo::IOLoop
-and IO::Async a descriptor that was given by its number is closed with the watch.
+Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
+descriptor that was given by its number is closed when the watch ends.
 
 =head2 soon
 
-    my $is_asked = $loop->soon(sub { ... });
+    my $is_scheduled = $loop->soon(sub { ... });
 
-Has a function called in the loop's next turn. False with a Mojo::IOLoop that does not run.
+Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
+running.
 
 =head2 writable
 
     my $watch = $loop->writable($handle, sub { ... });
+    my $watch = $loop->writable($number, sub { ... });
 
-As L</readable>, when it can be written to.
+Call a function whenever a handle is writable; otherwise as L</readable>.
+
+=head1 SEE ALSO
+
+L<EventSource::XS/dispatch>, L<EventSource::Server>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -139,8 +139,8 @@ sub _check {
         if $interval !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/ || $interval == 0;
     croak 'EventSource::Server: headers must be an array of names and values'
         if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
-    EventSource::Hub::_check_start($option->{start});
-    EventSource::Hub::_names($option->{channel})              if defined $option->{channel};
+    EventSource::Hub->check_start($option->{start});
+    EventSource::Hub->check_topics($option->{channel})        if defined $option->{channel};
     croak "EventSource::Server: a server's channel is a name" if ref $option->{channel};
     return                                                    if !defined $option->{hub};
     croak 'EventSource::Server: hub must be an EventSource::Hub'
@@ -178,10 +178,10 @@ sub _join {
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->_last_event_id($env)};
-    $self->{hub}->_begin($stream, undef, $self->{channel}, $option);
+    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
+    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
     $self->_start(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
-    EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub::_is_served($stream) && $stream->is_open;
+    EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub->needs_serving($stream) && $stream->is_open;
     return;
 }
 
@@ -313,7 +313,7 @@ sub new {
     return $self;
 }
 
-sub _response_headers { return $_[0]->server->headers }
+sub response_headers { return $_[0]->server->headers }
 
 1;
 __END__

@@ -6,13 +6,15 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
 use EventSource::Adapter;
+use EventSource::Settings;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 
 # Errors in settings are reported where the application was made.
 our @CARP_NOT = qw(Plack::App::EventSource);
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 my %DEFAULT = (
     native       => 'auto',
@@ -33,20 +35,11 @@ my $is_multiprocess = 0;
 
 sub check {
     my ($class, %given) = @_;
-    for my $name (qw(keepalive linger timeout)) {
-        my $seconds = $given{$name};
-        croak "EventSource::Stream: $name must be a number of seconds"
-            if defined $seconds && $seconds !~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/;
-    }
-    for my $name (qw(max_buffered max_streams)) {
-        croak "EventSource::Stream: $name must be a whole number from 1"
-            if defined $given{$name} && $given{$name} !~ /\A[1-9][0-9]*\z/;
-    }
-    croak 'EventSource::Stream: timeout must not be 0' if defined $given{timeout} && $given{timeout} == 0;
-    croak "EventSource::Stream: native must be 'auto', 0 or 1"
-        if defined $given{native} && $given{native} !~ /\A(?:auto|[01])\z/;
-    croak "EventSource::Stream: on_full must be 'block', 'disconnect' or 'drop_oldest'"
-        if defined $given{on_full} && $given{on_full} !~ /\A(?:block|disconnect|drop_oldest)\z/;
+    $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
+    $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
+    $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
+    $SETTINGS->one_of(native  => $given{native},  'auto',  0,            1);
+    $SETTINGS->one_of(on_full => $given{on_full}, 'block', 'disconnect', 'drop_oldest');
     return;
 }
 

@@ -30,7 +30,7 @@ sub found_by_plack {
     return $id;
 }
 
-sub found { return EventSource::Hub::App->_last_event_id({QUERY_STRING => $_[0]}) }
+sub found { return EventSource::Hub::App->last_event_id({QUERY_STRING => $_[0]}) }
 
 subtest 'a query is read as Plack::Request reads it' => sub {
     for my $query (
@@ -88,7 +88,7 @@ subtest 'whatever is sent, an id of at most 1,025 bytes is looked for' => sub {
         ['1,000,000 separators'          => {QUERY_STRING       => '&' x 1e6},                     undef],
     ) {
         my ($what, $env, $length) = @$row;
-        my $id = EventSource::Hub::App->_last_event_id($env);
+        my $id = EventSource::Hub::App->last_event_id($env);
         is defined $id ? length $id : undef, $length, $what;
     }
 };

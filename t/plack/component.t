@@ -101,7 +101,7 @@ subtest 'an exception of the handler' => sub {
         'a string'        => ["oops\n",                  'oops'],
         'characters'      => ["\x{263A}\n",              "\xE2\x98\xBA"],
         'bytes'           => ["\xE2\x98\xBA\n",          "\xE2\x98\xBA"],
-        'a strange thing' => [(bless {}, 'Unspeakable'), 'of a Unspeakable that cannot be made a string'],
+        'a strange thing' => [(bless {}, 'Unspeakable'), 'a Unspeakable that cannot be made a string'],
     );
     for my $name (sort keys %said) {
         my ($trouble, $text) = @{$said{$name}};

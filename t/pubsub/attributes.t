@@ -81,7 +81,10 @@ subtest 'attributes that cannot be' => sub {
         [authorize => [],               'authorize must be a code reference'],
         [nodes     => 'news',           'nodes must be a reference to an array, a hash or code'],
         [nodes     => \'news',          'nodes must be a reference to an array, a hash or code'],
-        (map { [max_body => $_, 'max_body must be a whole number of bytes from 1'] } 0, -1, '1.5', '1k', '', "1\n", []),
+        (
+            map { [max_body => $_, 'max_body must be a whole number of bytes from 1 to 999999999999999'] } 0,
+            -1, '1.5', '1k', '', "1\n", []
+        ),
         (
             map { [http_host => $_, 'http_host must be the name of a host, or several'] } '',
             'a b', 'http://a', 'a/b', [undef], ['a', ''], "a\n", {}
@@ -100,7 +103,11 @@ subtest 'attributes that cannot be' => sub {
             {}
         ),
         (map { [prefix => $_, 'prefix must be a string of less than 1024 bytes'] } [], 'x' x 1024, 'ö' x 512),
-        [authorise => sub { 1 }, 'there is no attribute authorise'],
+        [
+            authorise => sub { 1 },
+            "unknown attribute 'authorise' (known: authorize, headers, http_host, hub, keepalive, linger, max_body, "
+                . 'max_streams, native, nodes, origins, preamble, prefix, retry, start, timeout)'
+        ],
     ) {
         my ($name, $value, $why) = @$case;
         my $component = Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value);

@@ -2,62 +2,55 @@ package EventSource::Hub::ChannelNames;
 use strict;
 use warnings;
 
-# A hub whose events say which channel they came from.
+# A hub whose events include the name of their channel.
 
 our $VERSION = '0.100';
 
-use Carp          qw(croak);
+use EventSource::Settings;
 use JSON::MaybeXS ();
 use overload      ();
 use parent -norequire, 'EventSource::Hub';
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::XS);
 
+my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
+
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
-# What makes an event.
+# The fields that make an event. A hash without any of them is refused by the hub.
 my @FIELDS = qw(comment data id json retry);
 
 # Public methods
 
-# What is wrong with the channel, or with the fields that stay, the hub itself says.
+sub enable {
+    my ($class, $hub, $show_channel) = @_;
+    return if !defined $show_channel;
+    $SETTINGS->one_of(show_channel => $show_channel, 'event', 'data');
+    $SETTINGS->refuse(show_channel => 'show_channel makes a hub one of its own class, and is not for a subclass')
+        if ref $hub ne 'EventSource::Hub';
+    $hub->{show_channel} = $show_channel;
+    bless $hub, $class;
+    return;
+}
+
+# The hub itself refuses a wrong channel and the fields that are passed on unchanged.
 sub publish {
     my ($self, $channel, $event) = @_;
     goto &EventSource::Hub::publish if @_ != 3 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
-    my %own =
-        ref $channel ? () : $self->{show_channel} eq 'event' ? _named($channel, \%event) : _wrapped($channel, \%event);
-    return $self->SUPER::publish($channel, {%event, %own});
-}
-
-# Makes a hub one of these, if it is to show its channels.
-sub take_over {
-    my ($class, $hub, $way) = @_;
-    return                                                           if !defined $way;
-    croak "EventSource::Hub: show_channel must be 'event' or 'data'" if $way !~ /\A(?:event|data)\z/;
-    croak 'EventSource::Hub: show_channel makes a hub one of its own class, and is not for a subclass'
-        if ref $hub ne 'EventSource::Hub';
-    $hub->{show_channel} = $way;
-    bless $hub, $class;
-    return;
+    my %shown =
+          ref $channel                     ? ()
+        : $self->{show_channel} eq 'event' ? _as_type($channel, \%event)
+        :                                    _in_data($channel, \%event);
+    return $self->SUPER::publish($channel, {%event, %shown});
 }
 
 # Private functions
 
-# The lines of data are one string, as they are without a label.
-sub _data {
-    my $data = shift;
-    return $data                  if !defined $data;
-    return _string(data => $data) if ref $data ne 'ARRAY';
-    for my $at (0 .. $#$data) {
-        croak "EventSource::Hub: element $at of data is undefined" if !defined $data->[$at];
-    }
-    return join "\n", map { _string('each element of data', $_) } @$data;
-}
-
-# An event's type is the name of its channel, unless it has one. With an event that is bytes the name is bytes too.
-sub _named {
+# The type of an event that has none is the name of its channel. If the event's strings are bytes, the name is bytes
+# too.
+sub _as_type {
     my ($name, $event) = @_;
     return
            if defined $event->{event}
@@ -67,25 +60,31 @@ sub _named {
     return (event => $name);
 }
 
-sub _string {
-    my ($what, $value) = @_;
-    croak "EventSource::Hub: $what must be a string, not a reference to " . ref $value
-        if ref $value && !overload::Overloaded($value);
-    return "$value";
+# Data as one string. An array's elements are joined by line breaks, as an event without the name of its channel has
+# them.
+sub _data {
+    my $data = shift;
+    return $SETTINGS->string(data => $data) if ref $data ne 'ARRAY';
+    my @lines;
+    for my $at (0 .. $#$data) {
+        $SETTINGS->refuse(data => "element $at of data is undefined") if !defined $data->[$at];
+        push @lines, $SETTINGS->string('each element of data', $data->[$at], field => 'data');
+    }
+    return join "\n", @lines;
 }
 
-# An event's data is a structure with the name of its channel. What has no data has no place for a name either.
-sub _wrapped {
+# Data becomes an object with the name of the channel. An event without data has no part that could hold the name.
+sub _in_data {
     my ($name, $event) = @_;
-    croak 'EventSource::Hub: with show_channel data cannot be bytes' if $event->{bytes};
-    croak 'EventSource::Hub: data and json exclude each other'       if exists $event->{json} && exists $event->{data};
+    $SETTINGS->refuse(bytes => 'with show_channel data cannot be bytes') if $event->{bytes};
     my $has_json = exists $event->{json};
-    my $data     = $has_json ? delete $event->{json} : _data(delete $event->{data});
+    $SETTINGS->refuse(json => 'data and json exclude each other') if $has_json && exists $event->{data};
+    my $data = $has_json ? delete $event->{json} : _data(delete $event->{data});
     return if !$has_json && !defined $data;
     my $text = eval { $JSON->encode({channel => $name, data => $data}) };
     return (data => $text) if defined $text;
-    (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    croak "EventSource::Hub: json: $trouble";
+    (my $reason = $@) =~ s/ at \S+ line \d+\.?\n\z//;
+    return $SETTINGS->refuse(json => "json: $reason");
 }
 
 1;
@@ -95,7 +94,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Hub::ChannelNames - A hub whose events say which channel they came from
+EventSource::Hub::ChannelNames - A hub whose events include the name of their channel
 
 =head1 SYNOPSIS
 
@@ -106,24 +105,38 @@ EventSource::Hub::ChannelNames - A hub whose events say which channel they came 
 
 =head1 DESCRIPTION
 
-What L<EventSource::Hub/new> makes with C<show_channel>. It is made for each event, once, however many streams it goes to.
+L<EventSource::Hub/new> creates a hub of this class if L<EventSource::Hub/show_channel> is given. The name is added when
+an event is published, once for all streams.
 
 =head1 METHODS
+
+=head2 enable
+
+    EventSource::Hub::ChannelNames->enable($hub, 'event');
+
+Turn a hub into one of this class. Does nothing if C<show_channel>, the second argument, is C<undef>. Throws an
+L<EventSource::Error> with the code C<invalid> if it is neither C<event> nor C<data>, or if the hub is one of a
+subclass.
 
 =head2 publish
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $event, data => $data, ...});
 
-As L<EventSource::Hub/publish>. With C<< show_channel => 'event' >> the type of an event that has none is the name of its
-channel. With C<< show_channel => 'data' >> data is JSON, C<{"channel":...,"data":...}>, whose data is a string, or the
-structure that was given as C<json>; an event without either goes as it is, and C<bytes> croaks.
+Publish an event as L<EventSource::Hub/publish> does, with the name of its channel.
 
-=head2 take_over
+With C<< show_channel => 'event' >>, an event without a type (WHATWG HTML, section 9.2.6) has the name of its channel as
+its type.
 
-    EventSource::Hub::ChannelNames->take_over($hub, 'event');
+With C<< show_channel => 'data' >>, the data becomes JSON: C<{"channel":...,"data":...}>. Its C<data> is the event's
+data as a string, or the structure that was given as C<json>. An event without either is published as it is. C<bytes> is
+refused: JSON is made of characters.
 
-Makes a hub one of these; does nothing if the way is undefined. Croaks unless it is C<event> or C<data>.
+Throws what L<EventSource::Hub/publish> throws, and C<invalid> if a structure cannot be encoded as JSON.
+
+=head1 SEE ALSO
+
+L<EventSource::Hub>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,21 +2,25 @@ package EventSource::Hub::Pattern;
 use strict;
 use warnings;
 
-# A pattern of channels' names, as EventSource::Hub->pattern makes it: a name itself never is one.
+# A pattern of channels' names. It is an object, so that a name from a request is never taken for a pattern.
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Settings;
 
 our @CARP_NOT = qw(EventSource::Hub);
 
+my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
+
+my $MAX_LENGTH = 1024;    # bytes in UTF-8
+
 sub new {
     my ($class, $pattern) = @_;
-    croak 'EventSource::Hub: a pattern must be a string that is not empty'
+    $SETTINGS->refuse(pattern => 'a pattern must be a string that is not empty')
         if !defined $pattern || ref $pattern || !length $pattern;
-    my $utf8 = $pattern;
-    utf8::encode($utf8);
-    croak 'EventSource::Hub: a pattern must have at most 1024 bytes in UTF-8' if length $utf8 > 1024;
+    utf8::encode(my $bytes = $pattern);
+    $SETTINGS->refuse(pattern => "a pattern must have at most $MAX_LENGTH bytes in UTF-8")
+        if length $bytes > $MAX_LENGTH;
     return bless \"$pattern", $class;
 }
 
@@ -37,8 +41,9 @@ EventSource::Hub::Pattern - A pattern of channels' names
 
 =head1 DESCRIPTION
 
-What stands for all channels whose names match: C<*> for any characters but C</>, C<**> for any characters at all, all
-else for itself. Nothing but L<EventSource::Hub/pattern> makes one, so that a name which came from a request never is one.
+A pattern stands for all channels whose names match it. C<*> matches any characters but C</>, C<**> matches any
+characters, and all other characters match themselves. Only L<EventSource::Hub/pattern> creates patterns, so a name that
+comes from a request is never a pattern.
 
 =head1 METHODS
 
@@ -46,7 +51,12 @@ else for itself. Nothing but L<EventSource::Hub/pattern> makes one, so that a na
 
     my $pattern = EventSource::Hub::Pattern->new('news/*');
 
-Croaks unless it is given a string that is not empty, of at most 1,024 bytes in UTF-8.
+Create a pattern. Throws an L<EventSource::Error> with the code C<invalid> unless the argument is a string that is not
+empty, of at most 1,024 bytes in UTF-8.
+
+=head1 SEE ALSO
+
+L<EventSource::Hub>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,12 +2,15 @@ package Plack::App::EventSource;
 use strict;
 use warnings;
 
-# A drop-in for the module of this name: a request becomes a stream, and the application's handler runs over it.
+# A drop-in replacement for the CPAN module of this name. It turns a request into a stream and runs the application's
+# handler.
 
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
-use Carp qw(croak);
+use EventSource::Error;
+use EventSource::Report;
+use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
@@ -17,8 +20,12 @@ use Plack::Util::Accessor qw(
 );
 use Scalar::Util qw(blessed);
 
-# What a stream is told of these.
-my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+
+# The attributes that EventSource::Stream takes.
+my @OF_STREAM = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+
+my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
 # Public methods
 
@@ -26,118 +33,53 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
-    $self->_check_options;
-    croak 'Plack::App::EventSource: there is no handler_cb' if !$self->handler_cb;
-    my $why = $self->_must_be_native ? EventSource::Stream->obstacle($env) : undef;
-    croak "Plack::App::EventSource: the stream cannot be native: $why" if defined $why;
+    $self->check_attributes;
+    $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
+    $self->_check_native($env)                                if $self->_must_be_native;
     return sub {
         my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @SETTINGS;
-        my ($stream, $trouble) =
-            EventSource::Stream->open($env, $respond, [200, $self->_response_headers], $self->_opening, %settings);
-        if ($self->_must_be_native && defined $trouble) {
-            _end_badly($stream, $env, 'the stream cannot be native', $trouble, $$);
+        my %settings = map { ($_ => $self->$_) } @OF_STREAM;
+        my ($stream, $obstacle) =
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
+        if ($self->_must_be_native && defined $obstacle) {
+            $self->end_with_error($stream, $env, 'the stream cannot be native', $obstacle, $$);
         }
-        elsif ($stream->is_open) { $self->_handle($stream, $env) }
+        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
         return;
     };
 }
 
+sub check_attributes {
+    my $self = shift;
+    my ($preamble, $retry) = ($self->preamble, $self->retry);
+    $SETTINGS->one_of(on_gone => $self->on_gone, undef, 'unwind');
+    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
+    $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
+        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
+    EventSource::Stream->check(map { ($_ => $self->$_) } @OF_STREAM);
+    $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
+        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    return;
+}
+
+# The head of the response has been sent. If the exception went on to the server, some servers would end the process
+# with all its streams, some would write a second head into this stream, and some would leave it open. A child that the
+# handler forked has no server to return to, so there the exception goes on.
+sub end_with_error {
+    my ($self, $stream, $env, $what, $exception, $process) = @_;
+    die $exception if $$ != $process;
+    $stream->can('end') ? $stream->end('error') : $stream->close('error');
+    EventSource::Report->exception($env->{'psgi.errors'}, "Plack::App::EventSource: $what", $exception);
+    return;
+}
+
 sub prepare_app {
     my $self = shift;
-    $self->_check_options;
+    $self->check_attributes;
     return;
 }
 
-# Private methods
-
-sub _check_options {
-    my $self = shift;
-    my ($on_gone, $preamble, $retry) = map { $self->$_ } qw(on_gone preamble retry);
-    croak "Plack::App::EventSource: on_gone must be undef or 'unwind'" if defined $on_gone && $on_gone ne 'unwind';
-    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
-    croak 'Plack::App::EventSource: retry must be a whole number of milliseconds, or two of them'
-        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
-    EventSource::Stream->check(map { ($_ => $self->$_) } @SETTINGS);
-    croak 'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'
-        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < 3 || $preamble > 65_536);
-    return;
-}
-
-# The handler has died, and its head is out. No server can make a response of that: some would end the process with all
-# its streams, some write a second head into this one, some leave it open. In a child that the handler has forked there
-# is no server to go back to.
-sub _end_badly {
-    my ($stream, $env, $what, $trouble, $process) = @_;
-    die $trouble if $$ != $process;
-    $stream->can('end') ? $stream->end('error') : $stream->close('error');
-    my $text = eval { "$trouble" };
-    $text = 'of a ' . ref($trouble) . ' that cannot be made a string' if !defined $text;
-    utf8::encode($text) if $text =~ /[^\x00-\xFF]/;
-    chomp $text;
-    $env->{'psgi.errors'}->print("Plack::App::EventSource: $what: $text\n");
-    return;
-}
-
-# Runs the handler over a stream that has begun.
-sub _handle {
-    my ($self, $stream, $env) = @_;
-
-    # What a push may unwind to: this call, as long as it runs, in this process.
-    my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
-    my $process    = $$;
-    my $id         = _last_event_id($env);
-    my $connection = Plack::App::EventSource::Connection->new(
-        stream => $stream,
-        ($self->characters ? (characters    => 1)        : ()),
-        (defined $id       ? (last_event_id => $id)      : ()),
-        ($unwind           ? (unwind        => \$unwind) : ()),
-    );
-    $stream->enter_handler;
-    my $handled = eval { $self->handler_cb->($connection, $env); 1 };
-    my $trouble = $@;
-    $unwind = 0;
-    $stream->leave_handler;
-    my $is_gone = !$handled && blessed $trouble && eval { $trouble->isa('EventSource::Gone') };
-    _end_badly($stream, $env, 'the handler died', $trouble, $process) if !$handled && !$is_gone;
-    undef $connection;
-    return if !$stream->is_blocking;
-    $stream->settle;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
-    EventSource::XS->dispatch;
-    return;
-}
-
-# Streams that end together are not to come back together.
-sub _jittered {
-    my $retry = shift;
-    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
-    return $least + int rand $most - $least + 1;
-}
-
-# The Last-Event-ID that the client sent, as characters. It is the client's word: any string.
-sub _last_event_id {
-    my $id = $_[0]{HTTP_LAST_EVENT_ID};
-    utf8::decode($id) if defined $id;
-    return $id;
-}
-
-# What is sent before the first event, if anything: padding for proxies and polyfills that hold back the first bytes, and
-# the reconnection time.
-sub _opening {
-    my $self    = shift;
-    my $opening = '';
-    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
-    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
-    return $opening;
-}
-
-sub _must_be_native {
-    my $native = shift->native;
-    return defined $native && $native eq '1';
-}
-
-sub _response_headers {
+sub response_headers {
     my $self    = shift;
     my @headers = @{$self->headers || []};
     my @own     = (
@@ -148,6 +90,76 @@ sub _response_headers {
     my $has_buffering = grep { !($_ % 2) && lc $headers[$_] eq 'x-accel-buffering' } 0 .. $#headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
     return [@own, @headers];
+}
+
+sub run_handler {
+    my ($self, $stream, $env) = @_;
+
+    # A push may throw an EventSource::Gone while this call runs in this process.
+    my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
+    my $process    = $$;
+    my $id         = _last_event_id($env);
+    my $connection = Plack::App::EventSource::Connection->new(
+        stream => $stream,
+        ($self->characters ? (characters    => 1)        : ()),
+        (defined $id       ? (last_event_id => $id)      : ()),
+        ($unwind           ? (unwind        => \$unwind) : ()),
+    );
+    $stream->enter_handler;
+    my $handled   = eval { $self->handler_cb->($connection, $env); 1 };
+    my $exception = $@;
+    $unwind = 0;
+    $stream->leave_handler;
+    my $is_unwound = !$handled && blessed $exception && eval { $exception->isa('EventSource::Gone') };
+    $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$handled && !$is_unwound;
+    undef $connection;
+    return if !$stream->is_blocking;
+    $stream->settle;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
+    EventSource::XS->dispatch;
+    return;
+}
+
+# Private methods and functions
+
+sub _check_native {
+    my ($self, $env) = @_;
+    my $obstacle = EventSource::Stream->obstacle($env);
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'native',
+        message => "Plack::App::EventSource: the stream cannot be native: $obstacle"
+    ) if defined $obstacle;
+    return;
+}
+
+# A random reconnection time, so that clients whose streams end together do not reconnect together.
+sub _jittered {
+    my $retry = shift;
+    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    return $least + int rand $most - $least + 1;
+}
+
+# The last event ID, as characters. The client may send any string.
+sub _last_event_id {
+    my $id = $_[0]{HTTP_LAST_EVENT_ID};
+    utf8::decode($id) if defined $id;
+    return $id;
+}
+
+sub _must_be_native {
+    my $native = shift->native;
+    return defined $native && $native eq '1';
+}
+
+# The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
+# reconnection time.
+sub _opening {
+    my $self    = shift;
+    my $opening = '';
+    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
+    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
+    return $opening;
 }
 
 1;
@@ -179,11 +191,12 @@ Plack::App::EventSource - Server-sent events in a Plack application
 
 =head1 DESCRIPTION
 
-A drop-in for the module of this name: an application that uses it goes on as it is, with its bytes formatted natively
-and with clients that have left noticed. It is a L<Plack::Component>: subclass it, change its attributes at any time.
+A drop-in replacement for the CPAN module of this name. Applications that use it need no change. Events are formatted
+natively, and the application notices when a client leaves. It is a L<Plack::Component>: it can be subclassed, and its
+attributes can be changed at any time.
 
-It runs on any PSGI server with C<psgi.streaming>. Where it can it takes the stream over from the server
-(L</native>): then a handler that keeps its connection and returns leaves its worker free, and one worker holds
+It runs on any PSGI server with C<psgi.streaming>. Where possible, it takes the stream over from the server
+(L</native>). A handler that keeps its connection and returns then leaves its worker free, and one worker can hold
 thousands of streams.
 
     my %readers;
@@ -196,121 +209,131 @@ thousands of streams.
     );
     my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
 
-On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers; a
-stream stays open until its client leaves or the application closes it. On the others the handler may also loop, sleep
-and push; it keeps its worker as long as it runs, and the stream ends when the last reference to the connection is gone.
+On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers.
+A stream stays open until its client leaves or the application closes it. On other servers the handler may also loop,
+sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the connection
+is gone.
 
-A request that is not a GET is answered with 405.
+The response to a request that is not a GET is 405.
+
+To send the same events to many clients, use L<EventSource::Hub>.
 
 =head1 ATTRIBUTES
+
+C<undef> stands for the default.
 
 =head2 characters
 
     characters => 1
 
-Says that what is pushed are strings of characters, all of which are encoded. Unless it is true, as by default, each
-field that is valid UTF-8 when taken as bytes is sent as it is (ASCII always is), and any other is encoded: callers of
-this module have always passed both.
+If true, all pushed strings are strings of characters, and all of them are encoded as UTF-8. False by default: a field
+that is valid UTF-8 when taken as bytes (ASCII always is) is sent as it is, and any other field is encoded, because
+callers of the original module have always passed both.
 
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-Called for each stream, with its L<Plack::App::EventSource::Connection> and the PSGI environment. It has to be given: a
-GET croaks without it. If it dies the stream ends, and the exception is written to C<psgi.errors>: the head of the
-response is out, so no server could answer with an error.
+A callback, which is required: without it a GET throws an exception. It is called for each stream, with its
+L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
+printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error.
 
-It runs when the server asks for the stream, after C<call>: what middleware changes in the environment for the time of a
-call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>, has been put back by then. So it was with the
-original.
+The handler runs when the server asks for the stream, after C<call>. Middleware may change the environment for the time
+of a call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>; it has changed it back by then. The original
+behaves in the same way.
 
 =head2 headers
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, none by default, sent after C<Content-Type>, C<Cache-Control>,
-C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last asks nginx not to hold events back; it is left
-out if it is given here.
+More headers of the response, as a reference to an array of names and values; none by default. They come after
+C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last of these asks
+nginx not to hold events back; it is left out if C<headers> has it.
 
 =head2 keepalive
 
     keepalive => 15
 
-A comment is sent after that many seconds of quiet, and a sixteenth more at most; fractions are allowed, 0 sends none.
-15 by default. It keeps proxies from ending the stream, and finds clients that are gone without a word. Native streams have
-it everywhere, others under an event loop (after half as many seconds more at most).
+The number of quiet seconds after which a comment is sent (WHATWG HTML, section 9.2.7), and a sixteenth more at most.
+Fractions are allowed, 0 sends none; 15 by default. The comment keeps proxies from ending the stream, and finds clients
+that have left without closing their connection. Native streams have it on every server, other streams under an event
+loop only, where it takes half as many seconds more at most.
 
 =head2 linger
 
     linger => 2
 
-How many seconds the end of the process waits for native streams; fractions are allowed. Each client is first sent a
-C<retry> between the L</retry> that is set, or two seconds, and twice that; streams then end one after the other, over
-half of the time at most, so that clients do not all come back at once. What has not been sent when the time is up is
-lost, and counted. If applications of one process differ, the longest counts. This happens where C<END> blocks run,
-and on uWSGI, which runs none: after an exit, an exception, or a signal that the server handles, not after C<kill -9>.
+The number of seconds that the end of the process waits for native streams, fractions allowed; 2 by default. Each client
+first receives a C<retry> between the L</retry> that is set (two seconds if none is) and twice that. Streams then end
+one after the other, over half of the time at most, so that clients do not all reconnect at once. Data that has not been
+sent when the time is up is lost, and counted. If the applications of one process differ, the longest time counts. All
+this happens where C<END> blocks run, and on uWSGI, which runs none: after an exit, an exception, or a signal that the
+server handles, not after C<kill -9>.
 
 =head2 max_buffered
 
     max_buffered => 4_194_304
 
-How many bytes may wait for the client of a native stream, a whole number from 1; 4 MiB by default. A single event may be
-larger. What happens when more would wait L</on_full> says. Besides, the kernel holds some 256 KiB for a client
-that takes nothing, on TCP. Under Feersum the limit counts from the moment at which the head
-of the response is out: before that the client cannot read, so a handler may push any amount.
+The maximum number of bytes that are buffered for the client of a native stream, a whole number from 1; 4 MiB by
+default. A single event may be larger. L</on_full> says what happens when more would be buffered. Besides, the kernel
+buffers some 256 KiB for a client that reads nothing, on TCP. Under Feersum the limit counts from the moment at which
+the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
 
     max_streams => 10_000
 
-How many native streams a process may hold. A client that comes when it holds so many is answered with 200, a C<retry> of
-its own and the end of the stream, and its handler is not run: a browser comes back later, while it would give up for
-good on an error. By default the soft limit of descriptors (C<ulimit -n>), less 256, or less a quarter of it if that is
-fewer.
+The maximum number of native streams of a process, a whole number from 1. A client that comes when there are that many
+receives the status 200, a C<retry> of its own and the end of the stream, and its handler does not run. A browser then
+reconnects later; after an error it would give up for good (WHATWG HTML, section 9.2.3). The default is the soft limit
+of descriptors (C<ulimit -n>) less 256, or less a quarter of it if that is fewer.
 
-Whatever the number, an eighth of the descriptors, but not more than 128, stays free for the application and its server. A
-client that comes when fewer are left is answered in the same way, also under an event loop if its stream is not native, and
-its socket is closed at once; else an ended stream's socket stays open for two seconds, unless its client closes it.
+Whatever the number, an eighth of the descriptors, but at most 128, stays free for the application and its server. A
+client that comes when fewer are left receives the same response, also under an event loop if its stream is not native.
+Its socket is closed at once. The socket of any other stream that has ended stays open for two seconds, unless its
+client closes it.
 
 =head2 native
 
     native => 'auto'
 
-Whether streams are taken over from the server: C<auto>, by default, where it can be; 0 never; 1 always, and where it
-cannot be a GET croaks or, if that shows only when the head is out, its stream ends and C<psgi.errors> says why. A client
-that has left already is no error: its handler does not run. See L</NATIVE STREAMS>.
+Whether streams are taken over from the server: C<auto>, the default, where it is possible; 0 never; 1 always. If it is
+1 and a stream cannot be taken over, the GET throws an exception. If that shows only after the head has been sent, the
+stream ends and C<psgi.errors> has the reason. A client that has left already is not an error: its handler does not run.
+See L</NATIVE STREAMS>.
 
 =head2 on_gone
 
     on_gone => 'unwind'
 
 What a push to a client that has left does. By default it returns false, so that a job that reports its progress runs to
-its end. With C<unwind> it dies with an L<EventSource::Gone>, which this application catches: a handler that pushes in
-an endless loop then ends, and its worker is free. Only where the server blocks, only while the connection's own handler
-runs, and never in a child that it has forked.
+its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler that pushes in an
+endless loop ends, and its worker is free. It throws only on servers that block, only while the connection's own handler
+runs, and never in a child that the handler has forked.
 
 =head2 on_full
 
     on_full => 'block'
 
-What a push to a native stream does when more would wait than L</max_buffered>:
+What a push to a native stream does if more than L</max_buffered> would be buffered:
 
 =over
 
 =item C<block>
 
-It waits for the client, as with a server's writer: the default. Signals run their handlers meanwhile. Only a handler on a
-server that blocks waits, for its own connection, as long as it runs. Any other push never waits, and disconnects.
+It waits for the client, as a push to a server's writer does. The default. Handlers of signals run meanwhile. Only a
+handler on a server that blocks waits, for its own connection, as long as it runs. Any other push never waits, and
+disconnects.
 
 =item C<disconnect>
 
-It ends the stream, and returns false. Of what waited the client's socket is sent what it still takes, and the rest is lost;
-the client comes back and says what it has received last. What the writing thread has not tried to send yet counts for
-nothing: a burst is no slow client.
+It ends the stream with the reason C<slow>, and returns false. The client's socket is sent as much of the buffer as it
+takes, and the rest is lost. The client reconnects and sends the last id that it received. Data that the native thread
+has not tried to send yet does not count, so a burst of events does not make a client slow.
 
 =item C<drop_oldest>
 
-It is taken, and the oldest events are dropped to make room, never one that is partly sent.
+It is buffered, and the oldest events are dropped to make room, but never an event that is partly sent.
 
 =back
 
@@ -318,83 +341,134 @@ It is taken, and the oldest events are dropped to make room, never one that is p
 
     preamble => 2048
 
-Sends a comment of that many bytes first, from 3 to 65,536; 0 sends none, and so does the default. Old proxies and
-polyfills hold back a response until they have seen some 2 KB of it.
+The number of bytes of a comment that is sent first, from 3 to 65,536; 0, the default, sends none. Old proxies and
+polyfills hold back a response until they have received some 2 KB of it.
 
 =head2 retry
 
     retry => 5000
     retry => [5000, 20_000]
 
-Sends the reconnection time first, in whole milliseconds from 0; not sent by default. Each client gets a time of its own,
-so that those who lose their streams together do not come back together: up to a fifth more than the number, or a time
-between two that are given.
+The reconnection time that is sent first (WHATWG HTML, section 9.2.6), in whole milliseconds from 0, of at most 15
+digits; not sent by default. Each client receives a random time, so that clients which lose their streams together do
+not reconnect together: between the number and a fifth more, or between the two numbers.
 
 =head2 timeout
 
     timeout => 60
 
-After how many seconds the client of a native stream counts as gone that takes nothing of what waits for it, or
-acknowledges nothing; fractions are allowed. 60 by default.
+The number of seconds after which a native stream ends if its client neither reads nor acknowledges the data that is
+buffered for it. It is above 0, fractions are allowed; 60 by default.
 
 =head1 METHODS
+
+Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the name of the attribute as its field.
 
 =head2 new
 
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
+    my $component = Plack::App::EventSource->new(\%attributes);
 
-Takes attributes as names and values, or as a reference to a hash.
+Create a component.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-The PSGI application. Croaks if an attribute has a value that it cannot have; a value that is set later makes the next
-GET croak.
+Return the PSGI application. Throws C<invalid> if an attribute has a wrong value. A wrong value that is set later makes
+the next GET throw.
 
 =head2 call, prepare_app
 
-What L<Plack::Component> asks for; a subclass may wrap them.
+See L<Plack::Component>. A subclass may wrap them. C<call> throws C<unsupported> if L</native> is 1 and the stream
+cannot be native.
+
+=head1 METHODS FOR SUBCLASSES
+
+=head2 check_attributes
+
+    $component->check_attributes;
+
+Throw C<invalid> if an attribute has a wrong value.
+
+=head2 end_with_error
+
+    $component->end_with_error($stream, $env, 'the handler died', $exception, $process);
+
+End a stream with the reason C<error>, and print the exception to C<psgi.errors>, with the text before it. C<$process>
+is the number of the process in which the handler began (C<$$>): in any other process, a child of it, rethrow the
+exception instead.
+
+=head2 response_headers
+
+    my $headers = $component->response_headers;
+
+Return the headers of the response, as a reference to an array of names and values.
+
+=head2 run_handler
+
+    $component->run_handler($stream, $env);
+
+Run the handler for a stream (L<EventSource::Stream>) whose head has been sent, and report an exception of the handler.
 
 =head1 NATIVE STREAMS
 
-A native stream is written by a thread of the process, next to the interpreter. A push hands it the event and returns;
-the client's leaving is seen when it happens; slow clients are bounded. The worker that answered the request is free when
-the handler returns.
+A native stream is written by a thread of the process, next to the interpreter. A push passes the event to that thread
+and returns. The application is notified as soon as the client leaves. Memory per slow client is bounded. The worker
+that answered the request is free when the handler returns.
 
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
-through the server's writer, as they always have, over TLS (let a proxy in front do that), under FastCGI and CGI, where
-middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads. C<< $conn->is_native >> tells; with
-C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream says to C<psgi.errors> which it is, and why.
+through the server's writer, as with the original module, over TLS (let a proxy terminate it), under FastCGI and CGI,
+where middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads.
+C<< $conn->is_native >> tells which. With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
+C<psgi.errors> whether it is native, and if not, why.
 
 The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
-are two exceptions, and you can close both. Deflater filters the body if the client sends C<Accept-Encoding>: give Deflater
-a C<content_type> without C<text/event-stream>. L<Plack::Middleware::Chunked> filters the body if the client says HTTP/1.1:
-leave it out, for servers make chunks themselves.
+are two exceptions, and you can close both. Deflater filters the body if the client sends C<Accept-Encoding>: give
+Deflater a C<content_type> without C<text/event-stream>. L<Plack::Middleware::Chunked> filters the body if the client
+says HTTP/1.1: leave it out, for servers make chunks themselves.
 
-What is different with a native stream: the connection is closed at its end (C<Connection: close>), and requests that a
-client has sent behind the stream's are not answered, and start no stream; the server's access log, C<psgix.cleanup> and graceful stop do not wait for
-its end; a worker that the server recycles ends its streams, after it has told their clients when to come back. So raise
-C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI): a worker says so once if that
-number is low (L<EventSource::Stream::WorkerRecycling>).
-
-=head1 DIFFERENCES
-
-From the original it differs where that module breaks a stream or loses it:
+A native stream differs from others in these points:
 
 =over
 
 =item *
 
-A line break in pushed data makes two C<data:> lines. There it ends the line, and what follows is a field of its own.
+The connection is closed at the end of the stream (C<Connection: close>). Requests that the client has sent after the
+stream's request are not answered, and start no stream.
 
 =item *
 
-A line break or NUL in C<event>, C<id> or C<retry> croaks, and nothing is sent. There it injects fields.
+The server's access log, C<psgix.cleanup> and graceful stop do not wait for the end of the stream.
 
 =item *
 
-Text that is not UTF-8 as bytes is encoded. There wide characters kill the connection or reach the browser as garbage.
+A worker that the server recycles ends its streams, after it has sent their clients a reconnection time. So raise
+C<--max-requests> (Starman), C<--max-reqs-per-child> (Starlet) or C<max-requests> (uWSGI). A worker warns once if that
+number is low (L<EventSource::Stream::WorkerRecycling>).
+
+=back
+
+=head1 DIFFERENCES
+
+It differs from the original where that module breaks a stream or loses it:
+
+=over
+
+=item *
+
+A line break in pushed data makes two C<data:> lines. In the original it ends the line, and the rest becomes a field of
+its own.
+
+=item *
+
+A line break or NUL in C<event>, C<id> or C<retry> throws an exception, and nothing is sent. In the original it injects
+fields.
+
+=item *
+
+Text that is not UTF-8 as bytes is encoded. In the original wide characters end the connection or reach the browser as
+garbage.
 
 =item *
 
@@ -402,57 +476,60 @@ C<X-Accel-Buffering: no> is sent, unless C<headers> has it.
 
 =item *
 
-C<data> of a pushed hash may be a reference to an array of strings, and so may a message; there they are sent as
+C<data> of a pushed hash may be a reference to an array of strings, and so may a message. The original sends them as
 C<ARRAY(0x...)>.
 
 =item *
 
-A push to a client that has left returns false, on every server. There it is true, or what the server returns, on most.
+A push to a client that has left returns false, on every server. In the original it returns true, or what the server
+returns, on most.
 
 =item *
 
-A client that closes its sending side counts as one that has left. There it goes on being written to.
+A client that closes its sending side counts as one that has left. The original goes on writing to it.
 
 =item *
 
-If the server's writer dies while the client is still there, of a signal's handler or a filter of the body, the push dies
-of that, and the stream ends. There every such exception is swallowed.
+If the server's writer dies while the client is still connected, because of a signal's handler or a filter of the body,
+the push dies of that exception, and the stream ends. The original ignores every such exception.
 
 =item *
 
-A connection whose last reference is gone is closed where the server blocks. There it is left to the server: Starman
+A connection whose last reference is gone is closed on servers that block. The original leaves it to the server: Starman
 lets an HTTP/1.1 client wait for its keep-alive timeout.
 
 =item *
 
-An exception in the handler ends its stream and is written to C<psgi.errors>. There it ends the process on some servers,
-and leaves the response open on others.
+An exception in the handler ends its stream and is printed to C<psgi.errors>. In the original it ends the process on
+some servers, and leaves the response open on others.
 
 =item *
 
-On uWSGI the head is sent at once. There the client waits for the first event.
+On uWSGI the head is sent at once. In the original the client waits for the first event.
 
 =item *
 
-A comment is sent after 15 seconds of quiet (L</keepalive>), and to find out whether the body is filtered, where it is.
+A comment is sent after 15 quiet seconds (L</keepalive>), and another one where it must be found out whether the body is
+filtered.
 
 =item *
 
-Under an event loop a client for which more than 4 MiB waits is disconnected (L</max_buffered>). There it may cost any
-amount of memory.
+Under an event loop a client for which more than 4 MiB are buffered is disconnected (L</max_buffered>). In the original
+it may take any amount of memory.
 
 =item *
 
-A connection is freed when the application lets go of it. There a cycle of references in each stream keeps it for ever.
+A connection is freed when the application releases it. In the original a cycle of references in each stream keeps it
+for ever.
 
 =back
 
 =head1 UNDER FEERSUM
 
-Do not fetch C<psgix.io>, and do not copy the environment, after the response: under Feersum that takes over a descriptor
-which the server closes as well, and other responses may suffer. Before it responds this application takes C<psgix.io>
-out of the environment, so that its handler may copy it, and repairs what middleware has done by copying it before; if
-middleware has closed the handle too, the stream goes through the server's writer.
+Do not fetch C<psgix.io>, and do not copy the environment, after the response: under Feersum that takes over a
+descriptor which the server closes as well, and other responses may suffer. Before it responds this application takes
+C<psgix.io> out of the environment, so that its handler may copy it, and repairs what middleware has done by copying it
+before. If middleware has closed the handle too, the stream goes through the server's writer.
 
 =head1 BEHIND NGINX
 
@@ -465,15 +542,16 @@ middleware has closed the handle too, the stream goes through the server's write
 
 Buffering of events needs no setting: C<X-Accel-Buffering: no> turns it off.
 
-Put nginx, or another proxy that reads a request before it passes it on, in front of Starman. Starman ends a worker whose
-client sends a body that is shorter than its C<Content-Length>; this happens to any application, and all streams of that
-worker end with it. Keep nginx's C<proxy_request_buffering> at C<on>, its default, for every location of that server: nginx
-then passes on a request when its body is complete. C<client_body_timeout> (60 seconds by default) bounds the time that nginx
-waits for more of a body.
+Put nginx, or another proxy that reads a request before it passes it on, in front of Starman. Starman ends a worker
+whose client sends a body that is shorter than its C<Content-Length>; this happens to any application, and all streams
+of that worker end with it. Keep nginx's C<proxy_request_buffering> at C<on>, its default, for every location of that
+server: nginx then passes on a request when its body is complete. C<client_body_timeout> (60 seconds by default) bounds
+the time that nginx waits for more of a body.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource::Connection>, L<EventSource::XS>
+L<Plack::App::EventSource::Connection>, L<EventSource::Hub>, L<EventSource::XS>, L<EventSource::Error>,
+L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,24 +2,26 @@ package Plack::App::EventSource::Connection;
 use strict;
 use warnings;
 
-# One client's open response, as the application sees it. It stands on a stream, such as EventSource::Stream::Writer, or
-# on two callbacks of the application's.
+# One client's open response, as the application sees it. It stands on a stream, such as EventSource::Stream::Native, or
+# on two callbacks of the application.
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Error;
 use EventSource::Gone;
+use EventSource::Settings;
 use EventSource::XS ();
 
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+
 sub new {
-    my ($class, %param) = @_;
-    return bless {%param}, $class;
+    my ($class, %attribute) = @_;
+    return bless {%attribute}, $class;
 }
 
-# What a callback of on_close is given: this connection itself if the application holds it still, one like it otherwise.
 sub closed {
-    my ($class, $stream, $same) = @_;
-    return bless {$same ? %$same : (), stream => $stream, is_handle => 1}, $class;
+    my ($class, $stream, $attributes) = @_;
+    return bless {$attributes ? %$attributes : (), stream => $stream, is_handle => 1}, $class;
 }
 
 # Public methods
@@ -50,21 +52,25 @@ sub last_event_id { return $_[0]{last_event_id} }
 
 sub on_close {
     my ($self, $callback) = @_;
-    croak 'Plack::App::EventSource::Connection: on_close takes a code reference' if ref $callback ne 'CODE';
-    my $stream = $self->{stream} or croak 'Plack::App::EventSource::Connection: on_close needs a stream';
+    $SETTINGS->refuse(callback => 'on_close takes a code reference') if ref $callback ne 'CODE';
+    my $stream = $self->{stream}
+        or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': on_close needs a stream');
 
-    # The stream holds the callback; neither is to hold the connection, whose letting go may end the stream.
-    my %same = map { $_ => $self->{$_} } grep { $_ ne 'stream' && $_ ne 'unwind' } keys %$self;
-    $stream->on_close($callback, $self, %same ? \%same : ());
+    # The stream holds the callback, and neither may hold the connection: releasing the connection may end the stream.
+    my %attributes = map { $_ => $self->{$_} } grep { $_ ne 'stream' && $_ ne 'unwind' } keys %$self;
+    $stream->on_close($callback, $self, %attributes ? \%attributes : ());
     return $self;
 }
 
-# push itself is in src/xs, for native streams; what has none comes here.
+# push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
+
+sub stream { return $_[0]{stream} }
 
 # Private methods
 
-# The client has left: false, or the end of the handler, if that was asked for.
+# The result of a push to a client that has left: false, or an exception that ends the handler, if the application wants
+# that.
 sub _not_taken {
     my $self = shift;
     die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
@@ -117,7 +123,8 @@ Plack::App::EventSource::Connection - One client's open stream
 
 =head1 DESCRIPTION
 
-What a C<handler_cb> gets: the response to one client, open for events.
+The callback L<Plack::App::EventSource/handler_cb> receives an object of this class: the response to one client, open
+for events.
 
 =head1 METHODS
 
@@ -125,71 +132,73 @@ What a C<handler_cb> gets: the response to one client, open for events.
 
     my $conn = Plack::App::EventSource::Connection->new(push_cb => sub { my @messages = @_; ... }, close_cb => sub { ... });
 
-Applications are given connections; a test of theirs may make one of two callbacks, which get what L</push> and
-L</close> are called with, unchanged, and whose results these return. Such a connection is always open, has no last
-event ID, and L</on_close> croaks.
+Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their own arguments
+and return their results. Such a connection is always open, has no last event ID, and its L</on_close> throws an
+exception. The connections of real streams are created by L<Plack::App::EventSource>.
 
 =head2 buffered
 
     my $bytes = $conn->buffered;
 
-How many bytes wait to be sent on a native stream, its head, comments and framing included. 0 for any other: what the
-server holds it does not say.
+Return the number of bytes that are buffered for the client of a native stream, including the head, comments and
+framing. Returns 0 for any other stream: a server does not say what it buffers.
 
 =head2 close
 
     $conn->close;
 
-Ends the response when what was pushed has been sent.
+End the stream when all pushed events have been sent.
 
 =head2 closed
 
-What L</on_close> makes of a connection that the application does not hold any more.
+    my $conn = Plack::App::EventSource::Connection->closed($stream, \%attributes);
+
+Create a connection for a callback of L</on_close>, where the application has released the original one.
 
 =head2 is_native
 
-    my $native = $conn->is_native;
+    my $bool = $conn->is_native;
 
-Whether the stream was taken over from the server (L<Plack::App::EventSource/native>).
+Return true if the stream was taken over from the server (L<Plack::App::EventSource/native>).
 
 =head2 is_open
 
-    my $open = $conn->is_open;
+    my $bool = $conn->is_open;
 
-False once the stream was closed or its client is seen to have left. A client that is gone without a word, its cable
-pulled, is not seen at once.
+Return false once the stream was closed or its client is seen to have left. If a client vanishes without closing its
+connection (its cable is pulled, for example), the stream stays open until L<Plack::App::EventSource/timeout>.
 
 =head2 last_event_id
 
     my $id = $conn->last_event_id;
 
-What the client has sent as C<Last-Event-ID>, as characters, or C<undef> if it has sent none: after a reconnect the id
-of the last event that it received (WHATWG HTML, section 9.2.4). It is the client's word: any string.
+Return the C<Last-Event-ID> that the client sent, as characters: after a reconnect, the id of the last event that it
+received (WHATWG HTML, section 9.2.4). C<undef> if it sent none. The client may send any string.
 
 =head2 on_close
 
     $conn->on_close(sub { my ($conn, $why) = @_; ... });
 
-Has a callback called once when the stream has ended, with the connection, to which nothing can be pushed any more, and
-the reason:
+Call a callback once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
+reason:
 
 =over
 
 =item C<client>
 
-The client has left.
+The client left.
 
 =item C<slow>
 
-More waited for the client than L<Plack::App::EventSource/max_buffered>.
+More was buffered for the client than L<Plack::App::EventSource/max_buffered>.
 
 =item C<timeout>
 
-The client took or acknowledged nothing for L<Plack::App::EventSource/timeout>.
+The client neither read nor acknowledged anything for L<Plack::App::EventSource/timeout>.
 
 =item C<error>
 
-The handler or a push died, or the system refused.
+The handler or a push died, or the system refused the stream.
 
 =item C<server>
 
@@ -197,38 +206,54 @@ The process ends.
 
 =item C<application>
 
-It was closed here, or let go of.
+The application closed the stream or released the connection.
 
 =back
 
-Callbacks run when the handler has returned, at the entry of the next request, from the event loop where one runs, or by
-L<EventSource::XS/dispatch>; never inside C<push>. Where a worker blocks and no request comes, that may be late. Returns
-the connection. Croaks if given anything but a code reference, or on a connection of two callbacks.
+Callbacks run when the handler has returned, at the beginning of the next request, from the event loop where one runs,
+or by L<EventSource::XS/dispatch>; never inside C<push>. If a worker blocks and no request comes, that may be late.
 
-The connection that the callback is given is the one that L</on_close> was called with, if the application holds it
-still, so C<delete $readers{$conn}> finds it; otherwise it is one like it. Use that: a callback that closes over another
-reference to it keeps the stream open, as any reference does, until its client leaves or it is closed.
+The callback receives the connection on which L</on_close> was called, if the application still holds it, so
+C<delete $readers{$conn}> finds it. Otherwise it receives one like it. Use that argument: a callback that closes over
+another reference to the connection keeps the stream open, as any reference does, until its client leaves or the stream
+is closed.
+
+Returns the connection. Throws an L<EventSource::Error> with the code C<invalid> if the argument is not a code
+reference, and C<state> if the connection has no stream.
 
 =head2 push
 
-    my $taken = $conn->push('text');
-    my $taken = $conn->push('three', 'lines', 'of one event');
-    my $taken = $conn->push({event => $name, id => $id, data => $data, retry => $milliseconds});
+    my $is_open = $conn->push('text');
+    my $is_open = $conn->push('three', 'lines', 'of one event');
+    my $is_open = $conn->push({event => $name, id => $id, data => $data, retry => $milliseconds});
 
-Sends all messages of one call as one event. A string is data, and so is each element of an array; a hash gives fields,
-in the order C<event>, C<id>, C<data>, C<retry>, those that are undefined left out and unknown ones ignored. A message
-that is undefined is empty data, a hash without any field a blank line. Each line of data gets a C<data:> line; lines
-end in CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+Send all messages of one call as one event (WHATWG HTML, section 9.2.5). A string is data, and so is each element of a
+referenced array. A reference to a hash has fields, which are sent in the order C<event>, C<id>, C<data>, C<retry>;
+those that are undefined are left out, and unknown ones are ignored. A message that is undefined is empty data, a hash
+without any field a blank line. Each line of data becomes a C<data:> line; lines end in CRLF. For characters and bytes
+see L<Plack::App::EventSource/characters>.
 
-True if the stream has taken the event, false if its client has left: it does not die for that (but see
-L<Plack::App::EventSource/on_gone>). Where the server blocks it waits for a slow client. A signal may end that: if the
-application's C<$SIG{ALRM}> dies, the push dies of it, and the stream ends, for part of the event may have been sent.
+Returns true if the stream accepted the event, and false if its client has left. With L<Plack::App::EventSource/on_gone>
+it throws an L<EventSource::Gone> instead. On servers that block it waits for a slow client
+(L<Plack::App::EventSource/on_full>). A signal may interrupt that: if the application's C<$SIG{ALRM}> dies, the push
+dies of that exception, and the stream ends, because part of the event may have been sent.
 
-Croaks, at the caller's line, if C<event>, C<id> or C<retry> holds a line break or NUL; then nothing is sent. So it does on a
-stream that follows an L<EventSource::Hub> if an C<id> is none that the hub would publish: if it is empty, has more than
-1,024 bytes in UTF-8, a control character other than TAB, or a space or TAB at its beginning or end
-(L<EventSource::Hub/Order, resume, gaps>). To the hub an id that is pushed is an unknown one: a client that comes back with
-it is told of a gap.
+If it throws an L<EventSource::Error>, nothing was sent. It throws C<invalid> if C<event>, C<id> or C<retry> has a line
+break or NUL. On a stream that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id>
+is one that the hub would refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than
+TAB, or a space or TAB at its beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is
+pushed is unknown: a client that reconnects with it receives a C<gap> event.
+
+=head2 stream
+
+    my $stream = $conn->stream;
+
+Return the stream (L<EventSource::Stream>), or C<undef> for a connection on two callbacks. For the modules of this
+distribution.
+
+=head1 SEE ALSO
+
+L<Plack::App::EventSource>, L<EventSource::Gone>, L<EventSource::Hub/subscribe>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -1,0 +1,233 @@
+package EventSource::Settings;
+use strict;
+use warnings;
+
+# Reads named settings and checks their values, for all modules of this distribution.
+
+our $VERSION = '0.100';
+
+use Carp ();
+use EventSource::Error;
+use overload ();
+
+# Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
+$Carp::CarpInternal{+__PACKAGE__} = 1;
+
+sub new {
+    my ($class, $module) = @_;
+    return bless {module => $module}, $class;
+}
+
+# Public methods
+
+sub code {
+    my ($self, $name, $value, %option) = @_;
+    $self->refuse($option{field} || $name, "$name must be a code reference") if defined $value && ref $value ne 'CODE';
+    return $value;
+}
+
+sub is_seconds {
+    my ($self, $value) = @_;
+    return !!(defined $value && $value =~ /\A(?:[0-9]+\.?[0-9]*|\.[0-9]+)\z/);
+}
+
+sub known {
+    my ($self, $given, $names, $kind) = @_;
+    my %is_known  = map { ($_ => 1) } @$names;
+    my ($unknown) = grep { !$is_known{$_} } sort keys %$given or return;
+    my $what      = sprintf $kind || 'setting %s', "'$unknown'";
+    return $self->refuse($unknown, "unknown $what (known: " . join(', ', sort @$names) . ')');
+}
+
+sub one_line {
+    my ($self, $name, $value, %option) = @_;
+    $self->refuse($option{field} || $name, "$name must be one line that is not empty")
+        if defined $value && $value !~ /\A[^\r\n\0]+\z/;
+    return $value;
+}
+
+sub one_of {
+    my ($self, $name, $value, @allowed) = @_;
+    return $value if !defined $value || grep { defined && $_ eq $value } @allowed;
+    my @shown = map { !defined $_ ? 'undef' : /\A[0-9]+\z/ ? $_ : "'$_'" } @allowed;
+    my $last  = pop @shown;
+    return $self->refuse($name, "$name must be " . (@shown ? join(', ', @shown) . " or $last" : $last));
+}
+
+sub parse {
+    my ($self, $call, @given) = @_;
+    return %{$given[0]}                                                    if @given == 1 && ref $given[0] eq 'HASH';
+    return $self->refuse(undef, "$call, as names and values or in a hash") if @given % 2;
+    return @given;
+}
+
+sub refuse {
+    my ($self, $field, $text) = @_;
+    return EventSource::Error->throw(code => 'invalid', field => $field, message => "$self->{module}: $text");
+}
+
+sub seconds {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    my ($number, $is_above) = ("$value", $option{is_above_zero});
+    $self->refuse($option{field} || $name, "$name must be a number of seconds" . ($is_above ? ' above 0' : ''))
+        if !$self->is_seconds($number) || $is_above && $number == 0;
+    return $value;
+}
+
+sub string {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    $self->refuse($option{field} || $name, "$name must be a string, not a reference to " . ref $value)
+        if ref $value && !overload::Overloaded($value);
+    return "$value";
+}
+
+sub whole_number {
+    my ($self, $name, $value, %option) = @_;
+    return undef if !defined $value;
+    my ($from, $to) = @option{qw(from to)};
+    my $number   = "$value";    # an object's string is asked for once, and its other operators are not needed
+    my $is_right = $number =~ /\A[0-9]+\z/ && $number >= $from && !(defined $to && $number > $to);
+    my $kind     = 'whole number' . (defined $option{unit} ? " of $option{unit}" : '');
+    my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
+    $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
+    return $value;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Settings - Read named settings and check their values
+
+=head1 SYNOPSIS
+
+    package My::Timer;
+    use EventSource::Settings;
+
+    my $SETTINGS = EventSource::Settings->new('My::Timer');
+
+    sub new {
+        my ($class, @arguments) = @_;
+        my %setting = $SETTINGS->parse('new takes settings', @arguments);
+        $SETTINGS->known(\%setting, ['count', 'interval', 'mode']);
+        $SETTINGS->whole_number(count => $setting{count}, from => 1);
+        $SETTINGS->seconds(interval => $setting{interval}, is_above_zero => 1);
+        $SETTINGS->one_of(mode => $setting{mode}, 'once', 'repeat');
+        return bless {%setting}, $class;
+    }
+
+    my $timer = My::Timer->new(interval => 0.5);
+
+=head1 DESCRIPTION
+
+The modules of this distribution share this class, so that all of them take settings in the same forms and refuse wrong
+ones in the same words.
+
+A wrong value throws an L<EventSource::Error> with the code C<invalid> and the name of the setting as its field. Its
+line is the one that called the module: the methods of this class do not count as callers.
+
+C<undef> always stands for the default of a setting, so every check accepts it and returns it. All other values are
+returned as they are, unless a method says otherwise.
+
+Each check takes the name of the setting as it appears in the message. The option C<field> gives the field of the
+exception where that is another: C<seconds of history> is part of the setting C<history>, for example.
+
+=head1 METHODS
+
+=head2 new
+
+    my $SETTINGS = EventSource::Settings->new('My::Module');
+
+Create an object for a module. Each message begins with the module's name.
+
+=head2 code
+
+    $SETTINGS->code(on_close => $value);
+    $SETTINGS->code(on_close => $value, field => $field);
+
+Throw an exception unless the value is a reference to code.
+
+=head2 is_seconds
+
+    my $bool = $SETTINGS->is_seconds($value);
+
+Return true if the value is a number of seconds: ASCII digits, at most one decimal point, no sign, no exponent. C<undef>
+is not.
+
+=head2 known
+
+    $SETTINGS->known(\%setting, \@names);
+    $SETTINGS->known(\%setting, \@names, 'option %s of to_app');
+
+Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one
+in alphabetical order) and lists the known ones. The last argument is a format for the setting in the message; by
+default it is C<setting %s>.
+
+=head2 one_line
+
+    $SETTINGS->one_line(event => $value);
+    $SETTINGS->one_line(event => $value, field => $field);
+
+Throw an exception unless the value is a string of one character or more, without CR, LF and NUL.
+
+=head2 one_of
+
+    $SETTINGS->one_of(mode => $value, 'once', 'repeat');
+
+Throw an exception unless the value is one of the strings that follow. C<undef> in that list appears in the message
+only.
+
+=head2 parse
+
+    my %setting = $SETTINGS->parse('new takes settings', @arguments);
+
+Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If
+a name occurs twice, the last value counts. Throw an exception without a field if they are neither: the first argument
+begins its message, and C<, as names and values or in a hash> follows.
+
+=head2 refuse
+
+    $SETTINGS->refuse($field, 'interval must not exceed timeout');
+
+Throw an exception with the code C<invalid>, that field, or none if it is C<undef>, and that text after the module's
+name.
+
+=head2 seconds
+
+    $SETTINGS->seconds(keepalive => $value);
+    $SETTINGS->seconds(timeout => $value, is_above_zero => 1, field => $field);
+
+Throw an exception unless the value is a number of seconds from 0 (L</is_seconds>), or above 0 if C<is_above_zero> is
+true.
+
+=head2 string
+
+    my $string = $SETTINGS->string(after => $value);
+    my $string = $SETTINGS->string('an element of data' => $value, field => 'data');
+
+Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading.
+
+=head2 whole_number
+
+    $SETTINGS->whole_number(max_buffered => $value, from => 1);
+    $SETTINGS->whole_number(max_body => $value, from => 1, to => 1_000_000, unit => 'bytes', field => $field);
+
+Throw an exception unless the value is a whole number in ASCII digits, from C<from> to C<to>. C<from> is
+required; without C<to> there is no upper bound. C<unit> appears in the message.
+
+=head1 SEE ALSO
+
+L<EventSource::Error>, L<EventSource::Report>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

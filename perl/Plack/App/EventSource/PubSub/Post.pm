@@ -1,0 +1,245 @@
+package Plack::App::EventSource::PubSub::Post;
+use strict;
+use warnings;
+
+# The event in the body of a POST. The client may be hostile: every field is checked, and an exception of the hub's
+# formatter becomes a refusal only if the client caused it.
+
+our $VERSION = '0.100';
+
+use EventSource::Adapter;
+use EventSource::XS ();
+use JSON::MaybeXS   ();
+use Plack::Request;
+use Scalar::Util qw(blessed);
+
+# The fields of an event that a client may publish.
+my %IS_FIELD = map { $_ => 1 } qw(comment data event id json retry);
+
+my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
+
+my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
+
+# The exception of Plack::Request for a body that ends early, a plain string. Some servers have one of their own.
+my $INCOMPLETE = qr/\ABad Content-Length: maybe client disconnect/;
+
+# Public methods
+
+sub event_of {
+    my ($class, $env, $max_body) = @_;
+    my $unsupported = _unsupported($env);
+    return (undef, [415, $unsupported]) if defined $unsupported;
+    my ($body, $refusal) = _body($env, $max_body);
+    return (undef, $refusal) if $refusal;
+    my ($event, $reason) = _event($env, $body);
+    return (undef, [400, $reason]) if defined $reason;
+    return $event;
+}
+
+sub reason_of {
+    my ($class, $error) = @_;
+    return _reason_in_string($error) if !blessed $error || !$error->isa('EventSource::Error');
+    return $error->code eq 'invalid' ? $error->message =~ s/\A[\w:]+: //r : undef;
+}
+
+# Private functions
+
+# The body in bytes; or undef and a refusal.
+sub _body {
+    my ($env, $max_body) = @_;
+    my $length = $env->{CONTENT_LENGTH} // '';
+    return (undef, [400, 'The length of the body is not a number']) if $length !~ /\A[0-9]*\z/;
+
+    # A server that decodes a chunked body sets CONTENT_LENGTH. Other servers pass on the chunks, or nothing.
+    return (undef, [411, 'Content-Length is required']) if $length eq '' && defined $env->{HTTP_TRANSFER_ENCODING};
+
+    # Without a length there is no body. Reading might wait for ever, and some servers have no input then.
+    return ''                                                        if $length eq '' || $length == 0;
+    return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
+    my $body = _content($env);
+    return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
+    return $body;
+}
+
+# Bytes in UTF-8 as characters; undef if they are not valid UTF-8.
+sub _characters {
+    my $text = shift;
+    return undef if !utf8::decode($text) || $text =~ /[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/;
+    return $text;
+}
+
+# The whole body, or undef if it ends early. Any other exception, such as that of a signal's handler, goes on.
+sub _content {
+    my $env = shift;
+    my ($content, $error);
+    {
+        local ($@, $SIG{__DIE__});
+        $error = $@ if !eval { $content = Plack::Request->new($env)->content; 1 };
+    }
+    die $error if defined $error && !_is_incomplete($error);
+    return $content;
+}
+
+# The event, as publish takes it; or undef and the reason why there is none.
+sub _event {
+    my ($env,   $body)   = @_;
+    my ($event, $reason) = _fields(_media_type($env), $body);
+    return (undef, $reason) if defined $reason;
+    my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
+    return (undef, "There is no field '$unknown'") if defined $unknown;
+    my $error;
+    {
+        local ($@, $SIG{__DIE__});
+        $error = $@ if !eval { EventSource::XS::format_event($event); 1 };
+    }
+    $reason = defined $error ? __PACKAGE__->reason_of($error) : _misleading($event->{event});
+    die $error if defined $error && !defined $reason;
+    return defined $reason ? (undef, $reason) : $event;
+}
+
+# The fields in a body of a media type; or undef and a reason.
+sub _fields {
+    my ($type, $body) = @_;
+    return _json_fields($body) if $type eq 'application/json';
+    return _form_fields($body) if $type eq 'application/x-www-form-urlencoded';
+    my $data = _characters($body);
+    return defined $data ? {data => $data} : (undef, 'The body is not UTF-8');
+}
+
+# The fields of a form. An empty one is left out, unless it is data.
+sub _form_fields {
+    my $body = shift;
+    my %event;
+    for my $pair (grep { length } split /&/, $body) {
+        my ($name, $value) = map { _characters(_unescaped($_)) } $pair =~ /\A([^=]*)=?(.*)\z/s;
+        return (undef, 'The form is not UTF-8') if !defined $name || !defined $value;
+        if    ($name eq 'data')                         { push @{$event{data}}, $value }
+        elsif ($name eq 'json' || exists $event{$name}) { return (undef, "There is no such field '$name' in a form") }
+        elsif ($value ne '' || !$IS_FIELD{$name})       { $event{$name} = $value }
+    }
+    return \%event;
+}
+
+sub _json_fields {
+    my $body = shift;
+    local ($@, $SIG{__DIE__});
+    no warnings 'utf8';    # noncharacters in a client's data are no reason for a warning
+    my $event = defined _characters($body) && eval { $JSON->decode($body) };
+    return (undef, 'The body is not an object in JSON') if ref $event ne 'HASH';
+    for my $name (grep { $_ ne 'json' } sort keys %$event) {
+        return (undef, "$name must be a string") if ref $event->{$name};
+        delete $event->{$name}                   if !defined $event->{$name};
+    }
+
+    # A number is decoded and encoded again, which can change its text.
+    my $is_number = defined $event->{data} && $JSON->encode([$event->{data}]) !~ /\A\["/;
+    return (undef, 'data must be a string') if $is_number;
+
+    # Some JSON modules decode a number that is too large as infinity, and encode that as text that is not JSON.
+    my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
+    return (undef, 'json must not contain a number that is too large') if !$is_json;
+    return $event;
+}
+
+sub _is_incomplete {
+    my $error = shift;
+    return EventSource::Adapter->is_read_failure($error) || (!ref $error && $error =~ $INCOMPLETE);
+}
+
+# The media type of the body, without parameters, in lower case.
+sub _media_type { return lc(($_[0]{CONTENT_TYPE} // '') =~ s/\A\s*([^;\s]*).*\z/$1/sr) }
+
+# Why readers could mistake a type of event; undef if they could not. An EventSource dispatches events of its own to
+# the same listeners: open and error (WHATWG HTML, section 9.2.3).
+sub _misleading {
+    my $type = shift;
+    return undef if !defined $type;
+    return "event must not be '$type': an EventSource has an event of that name of its own"
+        if $type =~ /\A(?:error|open)\z/;
+    return 'event must not contain a control character' if $type =~ $CONTROL;
+    return undef;
+}
+
+# DELETE ON MERGE of the branch that makes native code throw EventSource::Error: this sub, and its call in reason_of,
+# which returns undef then. Until then the native code dies of plain strings, and their text tells which errors the
+# client caused.
+sub _reason_in_string {
+    my $error = shift;
+    my ($module, $text) = ref $error ? () : $error =~ /\AEventSource::(Hub|XS): (.*) at .* line [0-9]+[.]?\n\z/s;
+    return undef if !defined $module;
+    return $text if $module eq 'XS';
+    return $text =~ /\A(\w+) must ./ && $IS_FIELD{$1} ? $text : undef;
+}
+
+sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }
+
+# Why a body of this kind is refused; undef if it is not.
+sub _unsupported {
+    my $env       = shift;
+    my $encoding  = lc($env->{HTTP_CONTENT_ENCODING} // 'identity');
+    my ($charset) = ($env->{CONTENT_TYPE} // '') =~ /;\s*charset\s*=\s*"?([^";\s]*)/i;
+    return 'A body of several parts is not read' if _media_type($env) =~ m{\Amultipart/};
+    return 'A body that is compressed is not read' if $encoding ne 'identity';
+    return 'A body in another encoding than UTF-8 is not read'
+        if defined $charset && $charset !~ /\A(?:utf-?8|us-ascii)\z/i;
+    return undef;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Plack::App::EventSource::PubSub::Post - The event in the body of a POST
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Plack::App::EventSource::PubSub::Post;
+
+    my $hub = EventSource::Hub->new;
+    my $app = sub {
+        my $env = shift;
+        my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, 65_536);
+        return [$refusal->[0], ['Content-Type' => 'text/plain'], [$refusal->[1]]] if $refusal;
+        my $id = $hub->publish(news => $event);
+        return [200, ['Content-Type' => 'text/event-stream'], ["data: published as $id\n\n"]];
+    };
+
+=head1 DESCRIPTION
+
+Reads the event that a client publishes through L<Plack::App::EventSource::PubSub>. That module documents the forms of
+a body and the responses (L<Plack::App::EventSource::PubSub/POST>).
+
+=head1 METHODS
+
+=head2 event_of
+
+    my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $max_body);
+
+Return the event of a request, as a reference to a hash that L<EventSource::Hub/publish> takes; or C<undef>, and the
+status and the reason of a refusal as a reference to an array. C<$max_body> is the maximum number of bytes of the
+body. The body is read with L<Plack::Request>.
+
+An exception that the client did not cause goes on: that of a signal's handler, for example.
+
+=head2 reason_of
+
+    my $reason = Plack::App::EventSource::PubSub::Post->reason_of($error);
+
+Return the reason of an L<EventSource::Error> with the code C<invalid>, without the name of the module: the client has
+sent a wrong value. C<undef> for any other exception.
+
+=head1 SEE ALSO
+
+L<Plack::App::EventSource::PubSub>, L<EventSource::XS/format_event>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,51 @@
+# EventSource::Report: the text of an exception, and where it is printed.
+
+use strict;
+use warnings;
+use utf8;
+
+use EventSource::Report;
+use Test::More;
+
+{
+
+    package Mute;
+    use overload '""' => sub { die "mute\n" }, bool => sub { 1 };
+}
+{
+
+    package Worded;
+    use overload '""' => sub { "in words\n" };
+}
+
+my @TEXTS = (
+    ['a string'                      => "no disk\n",         'no disk'],
+    ['a string of two lines'         => "no\ndisk\n",        "no\ndisk"],
+    ['a string without a line break' => 'no disk',           'no disk'],
+    ['bytes'                         => "gr\xC3\xB6\xDF",    "gr\xC3\xB6\xDF"],
+    ['characters above U+00FF'       => 'größe ☺',           "gr\xC3\xB6\xC3\x9Fe \xE2\x98\xBA"],
+    ['an object with a string'       => bless([], 'Worded'), 'in words'],
+    ['an object without a string'    => bless([], 'Mute'),   'a Mute that cannot be made a string'],
+);
+
+for my $row (@TEXTS) {
+    my ($what, $exception, $text) = @$row;
+    is(EventSource::Report->text_of($exception), $text, "the text of $what");
+}
+
+open my $errors, '>', \my $printed or die $!;
+EventSource::Report->exception($errors, 'My::App: the import failed', "no disk\n");
+is $printed, "My::App: the import failed: no disk\n", 'exception prints one line to the handle';
+
+my @warnings;
+{
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    EventSource::Report->exception(undef, 'My::App: the import failed', "no disk\n");
+}
+is_deeply \@warnings, ["My::App: the import failed: no disk\n"], 'exception warns if there is no handle';
+
+$@ = 'kept';
+EventSource::Report->text_of(bless [], 'Mute');
+is $@, 'kept', 'text_of keeps $@';
+
+done_testing;

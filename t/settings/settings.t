@@ -1,0 +1,115 @@
+# EventSource::Settings: which settings each check accepts, and the exception for all others.
+
+use strict;
+use warnings;
+
+use EventSource::Settings;
+use Test::More;
+
+# A module that takes settings, as one of ours would, and an object with overloading.
+{
+
+    package My::Module;
+    my $SETTINGS = EventSource::Settings->new('My::Module');
+    sub check { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
+}
+{
+
+    package My::String;
+    use overload '""' => sub { ${$_[0]} };
+}
+
+my $named = bless \(my $text = 'text'), 'My::String';
+
+my @ACCEPTED = (
+    [code         => on_close => sub { }],
+    [code         => on_close => undef],
+    [one_line     => name     => 'one line'],
+    [one_line     => name     => undef],
+    [one_of       => mode     => 'on',                   'on',   'off'],
+    [one_of       => mode     => 0,                      'auto', 0, 1],
+    [one_of       => mode     => undef,                  'on'],
+    [whole_number => count    => 1,                      from => 1],
+    [whole_number => count    => 0,                      from => 0],
+    [whole_number => count    => '18446744073709551615', from => 1],
+    [whole_number => count    => 7,                      from => 1, to => 7],
+    [whole_number => count    => undef,                  from => 1],
+    [string       => after    => 'text'],
+    [string       => after    => ''],
+    [string       => after    => undef],
+    (map { [seconds => keepalive => $_] } 0, 1, '1.', '.5', 2.5, '0.0', undef),
+    [seconds => timeout => 0.1, is_above_zero => 1],
+);
+
+my @REFUSED = (
+    (map { [on_close => 'on_close must be a code reference',       code     => on_close => $_] } '', 'x', [], {}),
+    (map { [name     => 'name must be one line that is not empty', one_line => name => $_] } '', "a\n", "a\rb", "\0"),
+    [mode => "mode must be 'on' or 'off'",     one_of => mode => 'up',   'on',   'off'],
+    [mode => "mode must be 'on' or 'off'",     one_of => mode => "on\n", 'on',   'off'],
+    [mode => "mode must be 'auto', 0 or 1",    one_of => mode => 2,      'auto', 0, 1],
+    [mode => "mode must be undef or 'unwind'", one_of => mode => '',     undef,  'unwind'],
+    [mode => "mode must be 'on'",              one_of => mode => 'off',  'on'],
+    (
+        map { [count => 'count must be a whole number from 1', whole_number => count => $_, from => 1] } 0,
+        -1, 1.5, '', '1e3', "1\n", '+1', 'x', []
+    ),
+    [count => 'count must be a whole number from 1 to 9',   whole_number => count => 10, from => 1, to   => 9],
+    [max   => 'max must be a whole number of bytes from 0', whole_number => max   => -1, from => 0, unit => 'bytes'],
+    [
+        'history', 'events of history must be a whole number from 0',
+        whole_number => 'events of history',
+        'x',
+        from  => 0,
+        field => 'history'
+    ],
+    (
+        map { [keepalive => 'keepalive must be a number of seconds', seconds => keepalive => $_] } '',
+        -1, '.', '1e3', 'inf', 'nan', "1\n", '1 s', []
+    ),
+    [
+        timeout       => 'timeout must be a number of seconds above 0',
+        seconds       => timeout => '0.0',
+        is_above_zero => 1
+    ],
+    [after => 'after must be a string, not a reference to ARRAY',    string => after       => []],
+    [after => 'after must be a string, not a reference to My::Ref',  string => after       => bless {}, 'My::Ref'],
+    [data  => 'each line must be a string, not a reference to HASH', string => 'each line' => {}, field => 'data'],
+    [undef, 'new takes settings, as names and values or in a hash', parse => 'new takes settings', 'count'],
+    [undef, 'new takes settings, as names and values or in a hash', parse => 'new takes settings', []],
+    [b => "unknown setting 'b' (known: a, c)",       known  => {a => 1, d => 1, b => 1}, ['c', 'a']],
+    [b => "unknown option 'b' of to_app (known: a)", known  => {b => 1}, ['a'], 'option %s of to_app'],
+    [b => 'b must not be given with a',              refuse => b => 'b must not be given with a'],
+);
+
+sub shown {
+    return join ', ', map { defined $_ ? "'$_'" : 'undef' } @_;
+}
+
+for my $row (@ACCEPTED) {
+    my ($method, @arguments) = @$row;
+    my $returned = eval { My::Module->check($method, @arguments) };
+    is $@,        '',            "$method(" . shown(@arguments) . ') throws nothing';
+    is $returned, $arguments[1], "$method(" . shown(@arguments) . ') returns the value';
+}
+
+for my $row (@REFUSED) {
+    my ($field, $message, $method, @arguments) = @$row;
+    my $call = "$method(" . shown(@arguments) . ')';
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    ok !eval { My::Module->check($method, @arguments); 1 }, "$call throws";
+    my $error = $@;
+    isa_ok $error, 'EventSource::Error', "the exception of $call";
+    is_deeply [$error->code, $error->field], ['invalid', $field], "$call throws code invalid with the field";
+    is "$error", "My::Module: $message at $file line $line.\n", "$call names the module and the caller's line";
+}
+
+is(My::Module->check(string => after => $named), 'text', 'string makes a string of an object with overloading');
+
+for my $forms (['names and values', a => 1, b => 2], ['a hash', {a => 1, b => 2}]) {
+    my ($what, @arguments) = @$forms;
+    is_deeply { My::Module->check(parse => 'new', @arguments) }, {a => 1, b => 2}, "parse reads $what";
+}
+is_deeply [My::Module->check(parse => 'new')],                [], 'parse reads an empty list';
+is_deeply [My::Module->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
+
+done_testing;
