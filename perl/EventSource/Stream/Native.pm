@@ -47,7 +47,7 @@ END {
     EventSource::Stream::Relay->finish  if $INC{'EventSource/Stream/Relay.pm'};
     EventSource::Stream::Writer->finish if $INC{'EventSource/Stream/Writer.pm'};
     __PACKAGE__->collect                if EventSource::XS->can('_next_end');
-    EventSource::XS->dispatch           if EventSource::XS->_waits_here;
+    EventSource::XS->dispatch           if EventSource::XS->has_later_here;
 }
 
 # Public methods
@@ -58,7 +58,7 @@ sub collect {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my $stream  = shift @$waiting;
         while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
-            EventSource::XS->_later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $why);
+            EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $why);
             $count++;
         }
     }
@@ -76,7 +76,7 @@ sub is_native { return !!1 }
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
     my $why = $self->_want_end;
-    if (defined $why) { EventSource::XS->_later_here($callback, $holder || $self, $why) }
+    if (defined $why) { EventSource::XS->later_here($callback, $holder || $self, $why) }
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
         my $class   = ref $holder;

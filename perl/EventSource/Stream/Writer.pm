@@ -121,7 +121,7 @@ sub end {
 
     for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
@@ -182,7 +182,7 @@ sub is_there {
 
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
-    if (defined $self->{why}) { EventSource::XS->_later_here($callback, $holder || $self, $self->{why}) }
+    if (defined $self->{why}) { EventSource::XS->later_here($callback, $holder || $self, $self->{why}) }
     else {
         push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
         weaken $self->{on_close}[-1][1] if $holder;
