@@ -166,15 +166,11 @@ sub requests_per_worker { return undef }
 # Private functions
 
 sub _index {
-    @BY_ENV     = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
-    %BY_WRITER  = _by(sub { $_[0]->writer_classes });
-    %BY_PACKAGE = _by(sub { $_[0]->writer_packages });
-    %BY_WRAPPER = _by(sub { $_[0]->wrapper_classes });
-    %BY_SUB     = _by(
-        sub {
-            grep { defined } $_[0]->serving_sub;
-        }
-    );
+    @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    %BY_WRITER    = _by(sub { $_[0]->writer_classes });
+    %BY_PACKAGE   = _by(sub { $_[0]->writer_packages });
+    %BY_WRAPPER   = _by(sub { $_[0]->wrapper_classes });
+    %BY_SUB       = _by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
     %SEND_TIMEOUT = _by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     $is_indexed   = 1;
@@ -202,7 +198,8 @@ sub _is_tls {
 # module, in the parent of a server that forks its workers.
 sub _load_adapters {
     my ($folder) = __FILE__ =~ /\A(.*)\.pm\z/s;
-    opendir my $entries, $folder or die "EventSource::Adapter: $folder: $!\n";
+    opendir my $entries, $folder
+        or EventSource::Error->throw(code => 'unavailable', message => "EventSource::Adapter: $folder: $!");
     for my $name (sort map { /\A(\w+)\.pm\z/ ? $1 : () } readdir $entries) {
         require "EventSource/Adapter/$name.pm";    ## no critic (RequireBarewordIncludes)
         push @ADAPTERS, __PACKAGE__ . "::$name";

@@ -342,7 +342,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     opening.head_len = len;
     stash = gv_stashsv(class, GV_ADD);
     stream = esx_stream_open(&opening, &report);
-    if (!stream) { /* no exception: one of a signal's handler must not be taken for it */
+    if (!stream) { /* returned, not thrown: a signal handler may throw too */
         ST(0) = &PL_sv_undef;
         ST(1) = sv_2mortal(newSVpv(report.message, 0));
         XSRETURN(2);
