@@ -7,7 +7,7 @@ use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
@@ -45,25 +45,25 @@ sub connections {
 }
 
 sub goes_on {
-    my ($stage, $end, $more) = @_;
-    my $client = $stage->get("/child?end=$end");
+    my ($run, $end, $more) = @_;
+    my $client = $run->get("/child?end=$end");
     ok $client->read_all, 'it ends';
-    is $client->text,         $PARENT . $more, 'with what both have pushed, one after the other';
-    is $stage->told($client), '',              'nothing was refused';
+    is $client->text,          $PARENT . $more, 'with what both have pushed, one after the other';
+    is $run->journal($client), '',              'nothing was refused';
     return;
 }
 
 sub is_not_held {
-    my ($stage, $how) = @_;
-    my $other  = $stage->get('/keep');
-    my $client = $stage->get("/program?how=$how");
+    my ($run, $how) = @_;
+    my $other  = $run->get('/keep');
+    my $client = $run->get("/program?how=$how");
     ok $other->read_until(qr/data: kept/), 'another stream runs' or return;
-    my ($pid) = $stage->told_ok($client, qr/^program (\d+)$/m, 'a program runs') or return;
+    my ($pid) = $run->journal_ok($client, qr/^program (\d+)$/m, 'a program runs') or return;
     ok $client->read_all, 'the stream ends';
     is $client->text, "data: before\r\n\r\ndata: after\r\n\r\n", 'with all';
 
     # What Feersum has accepted it leaves to whatever is started before it has sent the head.
-    if ($stage->server->{name} ne 'Feersum') {
+    if ($run->server->{name} ne 'Feersum') {
         wait_until($DEADLINE, sub { !connections($pid) });    # until it is another program
         is_deeply [connections($pid)], [], 'the program has inherited no connection';
     }
@@ -82,19 +82,19 @@ for (@SERVERS) {
         next;
     }
     subtest $title => sub {
-        my $stage = Testing::Stage->start($name, %option);
+        my $run = Testing::ServerWithJournal->start($name, %option);
         if ($kind eq 'blocks') {
             for (@ENDS) {
                 my ($end, $more) = @$_;
-                subtest "a child that ends by $end" => sub { goes_on($stage, $end, $more) };
+                subtest "a child that ends by $end" => sub { goes_on($run, $end, $more) };
             }
         }
         for my $how (qw(backticks system pipe exec)) {
-            subtest "a program that was started by $how" => sub { is_not_held($stage, $how) };
+            subtest "a program that was started by $how" => sub { is_not_held($run, $how) };
         }
-        my $client = $stage->get('/child?end=close-and-exit');
+        my $client = $run->get('/child?end=close-and-exit');
         ok $client->read_until(qr/parent 100/), 'and it still serves';
-        $stage->server->stop;
+        $run->server->stop;
     };
 }
 

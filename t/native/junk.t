@@ -5,9 +5,9 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use Testing::Numbered  qw(numbers);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(only_developers);
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server);
 use Test::More;

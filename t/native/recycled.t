@@ -8,7 +8,7 @@ use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
@@ -36,15 +36,15 @@ my @ENDS = (
 );
 
 sub is_sent_away {
-    my ($stage, $how) = @_;
-    my @clients = map { $stage->get('/keep') } 1 .. $STREAMS;
+    my ($run, $how) = @_;
+    my @clients = map { $run->get('/keep') } 1 .. $STREAMS;
     is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
-    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
+    is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
-        wait_until($DEADLINE, sub { $stage->ask('/pid') != $worker });
+        wait_until($DEADLINE, sub { $run->ask('/pid') != $worker });
     }
-    elsif ($how =~ /(\w+) to the server/) { kill $1 => $stage->server->{pid} }
+    elsif ($how =~ /(\w+) to the server/) { kill $1 => $run->server->{pid} }
     elsif ($how =~ /(\w+) to the worker/) { kill $1 => $worker }
     my @retry;
     for my $client (@clients) {
@@ -57,12 +57,12 @@ sub is_sent_away {
     is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
 
     # Feersum's status is another if it has waited in vain for connections to end.
-    if ($stage->server->{name} eq 'Feersum') {
-        wait_until($DEADLINE, sub { $stage->server->has_ended });
-        is $stage->server->{status}, 0, 'the server ends gracefully';
+    if ($run->server->{name} eq 'Feersum') {
+        wait_until($DEADLINE, sub { $run->server->has_ended });
+        is $run->server->{status}, 0, 'the server ends gracefully';
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
-    my $next = $stage->get('/keep');
+    my $next = $run->get('/keep');
     ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
     unlike $next->text, qr/kept by $worker\r/, 'which is another';
     return;
@@ -75,19 +75,19 @@ for (@ENDS) {
         next;
     }
     subtest "$name: $how" => sub {
-        my $stage = Testing::Stage->start($name, %option);
-        is_sent_away($stage, $how);
-        $stage->server->stop;
+        my $run = Testing::ServerWithJournal->start($name, %option);
+        is_sent_away($run, $how);
+        $run->server->stop;
     };
 }
 
 subtest 'a worker that is killed' => sub {
-    my $stage = Testing::Stage->start('Starman', workers => 2);
+    my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
         $DEADLINE,
         sub {
-            push @clients, my $client = $stage->get('/keep');
+            push @clients, my $client = $run->get('/keep');
             $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
                 $client;
             return keys %by_worker == 2;
@@ -97,11 +97,11 @@ subtest 'a worker that is killed' => sub {
     kill KILL => $dead;
     is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
     my $told = 0;
-    wait_until($DEADLINE, sub { $told += () = $stage->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
+    wait_until($DEADLINE, sub { $told += () = $run->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
     is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
-    ok wait_until($DEADLINE, sub { my $pid = $stage->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
+    ok wait_until($DEADLINE, sub { my $pid = $run->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
         'and there is a new one';
-    $stage->server->stop;
+    $run->server->stop;
 };
 
 done_testing;

@@ -7,7 +7,7 @@ use lib 't/lib';
 use Testing::Developer qw(only_developers);
 use EventSource::Stream::WorkerRecycling;
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
@@ -24,15 +24,15 @@ my @SERVERS = (
 # What the server has said when streams have come and lived on.
 sub said {
     my ($name, @args) = @_;
-    my $stage  = Testing::Stage->start($name, workers => 1, args => \@args);
-    my $within = $stage->get('/dropped');
+    my $run    = Testing::ServerWithJournal->start($name, workers => 1, args => \@args);
+    my $within = $run->get('/dropped');
     $within->read_all or return 'no stream';
-    my $early = join '|', $stage->server->log =~ /$SENTENCE/g;
-    my @kept  = map { $stage->get('/keep') } 1 .. 3;
+    my $early = join '|', $run->server->log =~ /$SENTENCE/g;
+    my @kept  = map { $run->get('/keep') } 1 .. 3;
     return 'no streams' if grep { !$_->read_until(qr/data: kept/) } @kept;
-    $stage->ask('/pid');    # when it has answered that, the handlers have returned
-    my $later = join '|', $stage->server->log =~ /$SENTENCE/g;
-    $stage->server->stop;
+    $run->ask('/pid');    # when it has answered that, the handlers have returned
+    my $later = join '|', $run->server->log =~ /$SENTENCE/g;
+    $run->server->stop;
     return $early eq '' ? $later : "$early too early";
 }
 
