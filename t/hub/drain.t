@@ -9,9 +9,9 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower qw(blocks);
-use List::Util        qw(max min uniq);
-use Testing::Pair;
+use Testing::Subscriber qw(blocks);
+use List::Util          qw(max min uniq);
+use Testing::StreamPair;
 use Time::HiRes qw(time);
 
 my $DEADLINE = 10;    # seconds
@@ -58,7 +58,7 @@ sub retry_of {
 
 subtest 'ends are spread' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a', {stream => {retry => 1_000}}) } 1 .. $STREAMS;
+    my @followers = map { Testing::Subscriber->open($hub, 'a', {stream => {retry => 1_000}}) } 1 .. $STREAMS;
     $hub->publish(a => 'before');
     my @why;
     my $told = 0;
@@ -92,7 +92,7 @@ subtest 'ends are spread' => sub {
 
 subtest 'at once' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. $STREAMS;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. $STREAMS;
     my $begin     = time;
     $hub->drain(0);
     cmp_ok max(ends(@followers)) - $begin, '<', 2, 'all end';
@@ -102,9 +102,9 @@ subtest 'at once' => sub {
 
 subtest 'who comes later' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1, 2;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1, 2;
     $hub->drain(3_600);
-    my $late = Testing::Follower->open($hub, 'a', {last_event_id => $hub->epoch . '-0'});
+    my $late = Testing::Subscriber->open($hub, 'a', {last_event_id => $hub->epoch . '-0'});
     ok $late->client->read_all, 'is sent away at once';
     like retry_of($late), qr/\A[0-9]+\z/, 'told when to come back';
     is $late->client->status, 200, 'after a response that a browser takes';
@@ -118,9 +118,9 @@ subtest 'who comes later' => sub {
 
 subtest 'others are not concerned' => sub {
     my ($hub, $other) = map { EventSource::Hub->new } 1, 2;
-    my $stays = Testing::Follower->open($other, 'a');
-    my ($plain, $client) = Testing::Pair->open;
-    my $goes = Testing::Follower->open($hub, 'a');
+    my $stays = Testing::Subscriber->open($other, 'a');
+    my ($plain, $client) = Testing::StreamPair->open;
+    my $goes = Testing::Subscriber->open($hub, 'a');
     $hub->drain(0);
     ends($goes);
     $other->publish(a => 'x');
@@ -131,7 +131,7 @@ subtest 'others are not concerned' => sub {
 
 subtest 'twice' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. 5;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 5;
     my $begin     = time;
     $hub->drain(3_600);
     $hub->drain(0.2);

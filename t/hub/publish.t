@@ -10,7 +10,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower qw(blocks);
+use Testing::Subscriber qw(blocks);
 use Tie::Array;
 use Tie::Hash;
 use Tie::Scalar;
@@ -19,8 +19,8 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 
 my $hub      = EventSource::Hub->new;
 my $epoch    = $hub->epoch;
-my $follower = Testing::Follower->open($hub, 'a');
-my $seen     = 0;                                    # events that were published to it
+my $follower = Testing::Subscriber->open($hub, 'a');
+my $seen     = 0;                                      # events that were published to it
 
 {
 
@@ -167,7 +167,7 @@ my @REFUSED = (
 for my $way (undef, 'event', 'data') {
     subtest 'what is refused croaks at its line, and nothing is sent; show_channel ' . ($way || 'undef') => sub {
         my $refuses  = EventSource::Hub->new(show_channel => $way);
-        my $listener = Testing::Follower->open($refuses, 'a', EventSource::Hub->pattern('**'));
+        my $listener = Testing::Subscriber->open($refuses, 'a', EventSource::Hub->pattern('**'));
         $refuses->epoch;
         for my $row (@REFUSED) {
             my ($what, $given, $message) = @$row;
@@ -188,7 +188,7 @@ for my $way (undef, 'event', 'data') {
 subtest 'a name is its characters' => sub {
     my $names     = EventSource::Hub->new;
     my @names     = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
-    my @followers = map { Testing::Follower->open($names, $_) } @names;
+    my @followers = map { Testing::Subscriber->open($names, $_) } @names;
     is $names->subscribers($_), 1, 'one follows ' . length($_) . ' characters' for @names;
     for my $name (@names) {
         my $held = $name;
@@ -203,9 +203,9 @@ subtest 'a name is its characters' => sub {
 
 subtest 'a star in a name is a star' => sub {
     my $stars    = EventSource::Hub->new;
-    my $literal  = Testing::Follower->open($stars, 'news/*');
-    my $matching = Testing::Follower->open($stars, EventSource::Hub->pattern('news/*'));
-    my $crossing = Testing::Follower->open($stars, EventSource::Hub->pattern('news/**'));
+    my $literal  = Testing::Subscriber->open($stars, 'news/*');
+    my $matching = Testing::Subscriber->open($stars, EventSource::Hub->pattern('news/*'));
+    my $crossing = Testing::Subscriber->open($stars, EventSource::Hub->pattern('news/**'));
     $stars->publish($_, $_) for 'news/*', 'news/a', 'news/a/b', 'news', 'other';
     is_deeply [$crossing->data(3)], ['news/*', 'news/a', 'news/a/b'], '** crosses segments';
     is_deeply [$matching->data(2)], ['news/*', 'news/a'],             '* does not';
@@ -215,15 +215,18 @@ subtest 'a star in a name is a star' => sub {
 };
 
 subtest 'an event is one, however many ways lead to it' => sub {
-    my $ways = EventSource::Hub->new;
-    my $follow =
-        Testing::Follower->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
+    my $ways   = EventSource::Hub->new;
+    my $follow = Testing::Subscriber->open(
+        $ways, 'n/a', 'n/a',
+        EventSource::Hub->pattern('n/*'),
+        EventSource::Hub->pattern('**')
+    );
     $ways->publish('n/a', $_) for 1 .. 3;
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each came once';
     is $ways->stats->{delivered}, 4, 'and counts once';
     is $ways->subscribers('n/a'), 1, 'as who follows does';
-    my $other = Testing::Follower->open($ways, EventSource::Hub->pattern('n/**'));
+    my $other = Testing::Subscriber->open($ways, EventSource::Hub->pattern('n/**'));
     is $ways->subscribers('n/a'), 2, 'with others';
     is $ways->subscribers('n/b'), 2, 'also of a channel that is not there';
     $follow->client->leave;
@@ -232,7 +235,7 @@ subtest 'an event is one, however many ways lead to it' => sub {
 
 subtest 'show_channel' => sub {
     my $label = EventSource::Hub->new(show_channel => 'event');
-    my $reads = Testing::Follower->open($label, 'größe', 'plain');
+    my $reads = Testing::Subscriber->open($label, 'größe', 'plain');
     $label->publish('größe',            'x');
     $label->publish('größe',            {data  => "\xC3\xA9", bytes => 1});
     $label->publish('größe',            {event => 'own',      data  => 'x'});
@@ -250,7 +253,7 @@ subtest 'show_channel' => sub {
     like $@, qr/event must not contain a line break/, 'croaks';
 
     $label = EventSource::Hub->new(show_channel => 'data');
-    $reads = Testing::Follower->open($label, 'größe');
+    $reads = Testing::Subscriber->open($label, 'größe');
     my @given = (
         'x', 5,
         ['a', 'b'],
@@ -293,7 +296,7 @@ subtest 'a forged gap and a reconnection time' => sub {
 
 subtest 'what an argument does while it is read harms nobody' => sub {
     my $hostile = EventSource::Hub->new;
-    my $reads   = Testing::Follower->open($hostile, 'a');
+    my $reads   = Testing::Subscriber->open($hostile, 'a');
     my %h       = (data => join '-', 'prey', 1 .. 50);
     my $spoil   = sub {
         delete $h{data};
@@ -334,7 +337,7 @@ subtest 'what an argument does while it is read harms nobody' => sub {
 
 subtest 'a burst arrives in its order, once' => sub {
     my $burst   = EventSource::Hub->new(history => {events => 100_000, bytes => 1e9});
-    my @readers = map { Testing::Follower->open($burst, 'a', 'b') } 1 .. 5;
+    my @readers = map { Testing::Subscriber->open($burst, 'a', 'b') } 1 .. 5;
     my @ids     = map { $burst->publish($_ % 3 ? 'a' : 'b', $_) } 1 .. 5_000;
     is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids, 'for each' for @readers;
 };

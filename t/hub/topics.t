@@ -9,7 +9,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Follower;
+use Testing::Subscriber;
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 
@@ -27,18 +27,18 @@ sub subscribes {
 subtest 'a thousand by default' => sub {
     my $hub      = EventSource::Hub->new;
     my @channels = map { "c$_" } 1 .. 1_000;
-    my $follower = Testing::Follower->open($hub, @channels);
+    my $follower = Testing::Subscriber->open($hub, @channels);
     is $hub->subscribers('c1000'),                           1,     'are taken';
     is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'one more is not';
     like $@, $TOO_MANY, 'which is said at the line of the caller';
-    is $hub->subscribers('more'),                                    0,     'and nothing has come of it';
-    is eval { Testing::Follower->open($hub, @channels, 'more'); 1 }, undef, 'nor are they at once';
+    is $hub->subscribers('more'),                                      0,     'and nothing has come of it';
+    is eval { Testing::Subscriber->open($hub, @channels, 'more'); 1 }, undef, 'nor are they at once';
     like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'which is said too';
 };
 
 subtest 'one after the other, twice, and given up' => sub {
     my $hub      = EventSource::Hub->new(max_topics => 3);
-    my $follower = Testing::Follower->open($hub, 'a');
+    my $follower = Testing::Subscriber->open($hub, 'a');
     ok subscribes($hub, $follower, 'b', EventSource::Hub->pattern('n/*')), 'as many as may be are taken';
     for (1 .. 10) {
         ok !subscribes($hub, $follower, 'c'), 'one more is not' if $_ == 1;
@@ -48,7 +48,7 @@ subtest 'one after the other, twice, and given up' => sub {
     }
     $hub->unsubscribe($follower->conn);
     ok subscribes($hub, $follower, 'x', 'y', 'z'), 'and so do all';
-    my $other = Testing::Follower->open($hub, 'a');
+    my $other = Testing::Subscriber->open($hub, 'a');
     for (1 .. 10) { subscribes($hub, $other, 'a') }
     ok subscribes($hub, $other, 'b', 'c'), 'what is asked for twice counts once';
 };

@@ -8,14 +8,14 @@ use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs only_developers);
-use Testing::Fault;
-use Testing::Numbered qw(numbers);
+use Testing::FailingCalls;
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
 only_developers();
-needs(Testing::Fault->missing);
+needs(Testing::FailingCalls->missing);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -56,7 +56,7 @@ sub with_fault {
     my ($server, $does, $calls, $error, $when, $check) = @_;
     my $hit    = $server->stream(name => 'hit', timeout => 0.7);
     my $beside = $server->stream(name => 'beside');
-    my $fault  = Testing::Fault->begin($server->reactor, $calls, "error=$error:when=$when");
+    my $fault  = Testing::FailingCalls->begin($server->reactor, $calls, "error=$error:when=$when");
     $does->($server, $hit);
     $check->($hit, $fault);
     my ($times) = $when =~ /([0-9]+)\z/;
@@ -104,7 +104,7 @@ sub is_replaced {
     my @client = map { $server->stream(name => "$round-$_") } 1 .. 3;
     my $dead   = $server->reactor;
     my $before = $server->stats;
-    my $fault  = Testing::Fault->begin($dead, $WAITS, 'error=EBADF:when=1');
+    my $fault  = Testing::FailingCalls->begin($dead, $WAITS, 'error=EBADF:when=1');
     $server->push(name => "$round-1");    # or it may sleep on
     $server->ended_ok("$round-$_", 'error') for 1 .. 3;
     is $fault->end,                                                     1, 'the fault was there';
@@ -139,7 +139,7 @@ sub cannot_add {
     my ($server, $error) = @_;
     my $beside = $server->stream(name => 'beside');
     my $errors = $server->stats->{closed}{error};
-    my $fault  = Testing::Fault->begin($server->reactor, 'epoll_ctl', "error=$error:when=1");
+    my $fault  = Testing::FailingCalls->begin($server->reactor, 'epoll_ctl', "error=$error:when=1");
     my $client = Testing::Client->get($server->port, path('/held', name => 'late', retry => 5_000));
     ok $client->read_all && $client->complete, 'its response is complete';
     like $client->text,
@@ -156,7 +156,7 @@ sub cannot_add {
 sub cannot_ask {
     my ($server) = @_;
     my $client   = $server->stream(name => 'slow', class => 'Testing::SlowReader');
-    my $fault    = Testing::Fault->begin($server->reactor, 'epoll_ctl', 'error=ENOMEM:when=1');
+    my $fault    = Testing::FailingCalls->begin($server->reactor, 'epoll_ctl', 'error=ENOMEM:when=1');
     $server->push(name => 'slow', bytes => 900_000);
     $server->ended_ok('slow', 'error');
     is $fault->end, 1, 'the fault was there';
@@ -213,8 +213,9 @@ sub begins_at_all {
     my ($server, $calls, $error, $when, $expected) = @_;
     my ($fault, $hits);
     my $fares =
-        $server->fares(sub { $fault = Testing::Fault->begin($server->stats->{pid}, $calls, "error=$error:when=$when") },
-        sub { $hits = $fault->end });
+        $server->fares(
+        sub { $fault = Testing::FailingCalls->begin($server->stats->{pid}, $calls, "error=$error:when=$when") },
+        sub { $hits  = $fault->end });
     cmp_ok $hits, '>', 0, "$calls, $error, $when: the fault was there";
     return like $fares, $expected, 'and this is how it fares';
 }

@@ -9,7 +9,7 @@ use Testing::Developer qw(only_developers);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use POSIX   qw(WNOHANG _exit);
 use sigtrap qw(die untrapped HUP INT TERM);
 
@@ -43,7 +43,7 @@ sub reap {
 my @CHILD = (
     sub { },
     sub {
-        my ($stream, $client) = Testing::Pair->open;
+        my ($stream, $client) = Testing::StreamPair->open;
         $stream->write("data: own $_\n\n") for 1 .. $OWN;
         $stream->close;
         $client->read_all && $client->body eq join '', map { "data: own $_\n\n" } 1 .. $OWN or die "mixed up\n";
@@ -58,7 +58,7 @@ my @CHILD = (
     sub { exit },
 );
 
-my @pairs  = map { [Testing::Pair->open(max_buffered => 64 * 1_048_576)] } 1 .. $STREAMS;
+my @pairs  = map { [Testing::StreamPair->open(max_buffered => 64 * 1_048_576)] } 1 .. $STREAMS;
 my $number = 0;
 my $odd    = 0;
 

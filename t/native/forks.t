@@ -8,7 +8,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use POSIX   qw(_exit);
 use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use sigtrap qw(die untrapped HUP INT TERM);
@@ -74,7 +74,7 @@ sub sockets {
 for my $on_full (qw(block disconnect drop_oldest)) {
     subtest "with on_full $on_full what a handler has pushed is before what its child pushes" => sub {
         for my $round (1 .. 20) {
-            my ($stream, $client) = Testing::Pair->open(%HANDLER, on_full => $on_full);
+            my ($stream, $client) = Testing::StreamPair->open(%HANDLER, on_full => $on_full);
             $stream->write($_) for events('parent', 200);
             my $child =
                 child(sub { $stream->write($_) || die "not taken\n" for events('child', 200); $stream->close; exit });
@@ -105,7 +105,7 @@ subtest 'a child that exits ends its part' => sub {
         'a program' => sub { system 'true'; exit },
     );
     for my $how (sort keys %exit) {
-        my ($stream, $client) = Testing::Pair->open(%HANDLER);
+        my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
         $stream->write("data: parent\n\n");
         my ($waits, $opens) = gate();
         my $child = child(sub { pass_gate($waits, $opens); $exit{$how}->($stream) });
@@ -121,7 +121,7 @@ subtest 'a child that exits ends its part' => sub {
 };
 
 subtest 'a child closes what the parent still holds' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     my $child = child(sub { $stream->close; $stream->settle });
     ok $client->read_all, 'it ends, without a push';
     is ended($child), '', 'the child too';
@@ -130,7 +130,7 @@ subtest 'a child closes what the parent still holds' => sub {
 };
 
 subtest 'a child of a child may go on too' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     $stream->write("data: parent\n\n");
     my $child = child(
         sub {
@@ -149,7 +149,8 @@ subtest 'a child of a child may go on too' => sub {
 
 # More than sockets hold, so that some of it is on the way at the fork.
 subtest 'a stream on which something is on its way stays with the parent' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 0, on_full => 'disconnect', max_buffered => 64 * 1_048_576);
+    my ($stream, $client) =
+        Testing::StreamPair->open(is_loop => 0, on_full => 'disconnect', max_buffered => 64 * 1_048_576);
     my @events = events('parent', 80_000);
     $stream->write($_) for @events;
     $stream->leave_handler;
@@ -180,7 +181,7 @@ subtest 'a stream that fails ends for its client, though a child lives' => sub {
     );
     for my $how (sort keys %fail) {
         my ($settings, $act)    = @{$fail{$how}};
-        my ($stream,   $client) = Testing::Pair->open(%HANDLER, %$settings);
+        my ($stream,   $client) = Testing::StreamPair->open(%HANDLER, %$settings);
         ok $client->read_head, "$how: it runs";
         my ($waits, $opens) = gate();
         my $child = child(sub { pass_gate($waits, $opens) });
@@ -193,7 +194,7 @@ subtest 'a stream that fails ends for its client, though a child lives' => sub {
 };
 
 subtest 'a child that holds streams of others ends none' => sub {
-    my @pairs = map { [Testing::Pair->open(%HANDLER)] } 1 .. 5;
+    my @pairs = map { [Testing::StreamPair->open(%HANDLER)] } 1 .. 5;
     is ended(child(sub { @pairs = (); exit })),  '',                               'a child that lets go of all';
     is ended(child(sub { exit })),               '',                               'a child that exits with all';
     is ended(child(sub { die "on purpose\n" })), "status 256: died: on purpose\n", 'a child that dies';
@@ -203,12 +204,12 @@ subtest 'a child that holds streams of others ends none' => sub {
 };
 
 subtest 'a child has its own streams and counts' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $child = child(
         sub {
             my $out   = shift;
             my @stats = EventSource::XS->stats->{opened};
-            my ($own, $reader) = Testing::Pair->open;
+            my ($own, $reader) = Testing::StreamPair->open;
             $own->write("data: own\n\n");
             push @stats, $reader->read_until(qr/data: own/) ? 'read' : 'lost', EventSource::XS->stats->{opened};
             my $told;
@@ -223,7 +224,7 @@ subtest 'a child has its own streams and counts' => sub {
 };
 
 subtest 'a child that goes on is told of its end, and so is the parent' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 1);
+    my ($stream, $client) = Testing::StreamPair->open(is_loop => 1);
     ok $client->read_head, 'its head is out';
     my $told;
     $stream->on_close(sub { $told = $_[1] });
@@ -245,7 +246,7 @@ subtest 'a child that goes on is told of its end, and so is the parent' => sub {
 
 # A daemon closes all that it has inherited; then the numbers are others'.
 subtest 'a child whose descriptors are others by now does not harm them' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     ok $client->read_head, 'its head is out';
     my %act = (
         'pushes'  => sub { $stream->write("data: to whom?\n\n") ? 'taken' : 'not taken' },

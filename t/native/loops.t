@@ -64,7 +64,7 @@ sub printed {
 }
 
 my $THREE = <<'THREE';
-    my @pairs = map { [Testing::Pair->open] } 1 .. 3;
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 3;
     my $told  = 0;
     for my $pair (@pairs) {
         $pair->[0]->on_close(sub { print "$_[1] "; $told++; if ($told == 3) { STOP } });
@@ -83,20 +83,20 @@ SKIP: {
             skip "there is no $module here", 1;
         }
         my $three = $THREE =~ s/STOP/$loop{stop}/r;
-        is join(' ', sort split ' ', printed($loop{begin}, 'use Testing::Pair;', $three, $loop{run})),
+        is join(' ', sort split ' ', printed($loop{begin}, 'use Testing::StreamPair;', $three, $loop{run})),
             'application client client', "$name learns of three ends";
 
         # A stream that was there before the loop.
         my $early =
-            'use Testing::Pair; my ($early, $client) = Testing::Pair->open; $early->on_close(sub { print "early " }); $early->close;';
+            'use Testing::StreamPair; my ($early, $client) = Testing::StreamPair->open; $early->on_close(sub { print "early " }); $early->close;';
         like printed($early, $loop{begin}, $three, $loop{run}), qr/early/, "$name learns of one that was there before";
 
         # A stream that has ended before anybody asks.
         my $late = <<"LATE";
-            use Testing::Pair; my (\$late, \$client) = Testing::Pair->open; \$late->close; \$client->read_all;
+            use Testing::StreamPair; my (\$late, \$client) = Testing::StreamPair->open; \$late->close; \$client->read_all;
             \$late->_want_end; \$late->_wait_for_end(1_000 * \$DEADLINE);
             my \$next = sub { \$late->on_close(sub { print "late \$_[1]"; $loop{stop} }) };
-            my (\$other, \$leaves) = Testing::Pair->open; \$other->on_close(\$next); \$leaves->leave;
+            my (\$other, \$leaves) = Testing::StreamPair->open; \$other->on_close(\$next); \$leaves->leave;
 LATE
         is printed($loop{begin}, $late, $loop{run}), 'late application', "$name runs what is asked for too late"
             if $name !~ /POE|select/;

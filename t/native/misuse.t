@@ -9,7 +9,7 @@ use EventSource::XS;
 use POSIX ();
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource;
 
 # What a call dies of.
@@ -33,7 +33,7 @@ my %METHOD = (
     write  => sub { $_[0]->write("data: x\n\n") },
 );
 
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 my $copy   = $$stream;
 my %FORGED = (
     'a hash'           => bless({},                   'EventSource::Stream::Native'),
@@ -96,7 +96,7 @@ subtest 'a reason must be one' => sub {
 };
 
 subtest 'a descriptor must be one' => sub {
-    my ($number) = Testing::Pair->connect;
+    my ($number) = Testing::StreamPair->connect;
     POSIX::close($number);
     my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_full => 'block', opening => '', linger => 0);
     like death(sub { EventSource::Stream::Native->open($number, '', @settings) }), qr/\AEventSource::Stream::Native: /,

@@ -9,7 +9,7 @@ use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use POSIX        ();
 use Scalar::Util qw(weaken);
@@ -41,7 +41,7 @@ my @ENDS = (
 for my $end (@ENDS) {
     my ($why, $what, $act) = @$end;
     subtest "$what ends by $why" => sub {
-        my ($stream, $client) = Testing::Pair->open;
+        my ($stream, $client) = Testing::StreamPair->open;
         my @told;
         $stream->on_close(sub { push @told, [@_] });
         ok $stream->is_open, 'open';
@@ -62,7 +62,7 @@ for my $end (@ENDS) {
 }
 
 subtest 'a push in the middle of ends runs no callback' => sub {
-    my @pairs = map { [Testing::Pair->open] } 1 .. 20;
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 20;
     my $told  = 0;
     $_->[0]->on_close(sub { $told++ }) for @pairs;
     my $kept = pop @pairs;
@@ -77,7 +77,7 @@ subtest 'a push in the middle of ends runs no callback' => sub {
 };
 
 subtest 'several callbacks run in their order, one that dies stops none' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my @told;
     $stream->on_close(sub { push @told, 'first' });
     $stream->on_close(sub { die "on purpose\n" });
@@ -93,12 +93,12 @@ subtest 'several callbacks run in their order, one that dies stops none' => sub 
 };
 
 subtest 'a callback may open and end streams' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my @told;
     my @more;
     $stream->on_close(
         sub {
-            @more = Testing::Pair->open;
+            @more = Testing::StreamPair->open;
             $more[0]->on_close(sub { push @told, "second by $_[1]" });
             push @told, "first by $_[1]";
             $more[0]->close;
@@ -112,7 +112,7 @@ subtest 'a callback may open and end streams' => sub {
 subtest 'notify_fd is readable while there is something to tell' => sub {
     my $number = EventSource::XS->notify_fd;
     is(EventSource::XS->notify_fd, $number, 'it is one for the process');
-    my @pairs = map { [Testing::Pair->open] } 1 .. 3;
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 3;
     my $told  = 0;
     $_->[0]->on_close(sub { $told++ }) for @pairs[0, 1];
     ok !readable($number), 'quiet while streams are open';
@@ -132,7 +132,7 @@ subtest 'notify_fd is readable while there is something to tell' => sub {
 };
 
 subtest 'a callback does not keep its stream alive' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 0);
+    my ($stream, $client) = Testing::StreamPair->open(is_loop => 0);
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my @told;
     $conn->on_close(sub { push @told, "$_[1] " . ($_[0]->is_open ? 'open' : 'ended') });
@@ -146,7 +146,7 @@ subtest 'a callback does not keep its stream alive' => sub {
 
 subtest 'a callback that waits is not for a child to run' => sub {
     my $ran = 0;
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     $stream->close;
     ok $client->read_all,                                 "it has ended";
     ok wait_until($DEADLINE, sub { $stream->_want_end }), 'and has been seen to have';

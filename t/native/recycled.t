@@ -1,5 +1,5 @@
-# Workers that end while they hold streams: recycled by their server, ended by a signal, or killed. Their clients get
-# a retry unless the worker is killed. Streams of other workers go on.
+# Workers that end while they hold streams: recycled by their server, told to end, or killed. Who is told to come back, and
+# who goes on.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
@@ -35,16 +35,16 @@ my @ENDS = (
     ['uWSGI',   'HUP to the server',  workers => 1],
 );
 
-sub gets_retry {
-    my ($stage, $how) = @_;
-    my @clients = map { $stage->get('/keep') } 1 .. $STREAMS;
-    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'the streams are open';
+sub is_sent_away {
+    my ($run, $how) = @_;
+    my @clients = map { $run->get('/keep') } 1 .. $STREAMS;
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
-    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed to all';
+    is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
-        wait_until($DEADLINE, sub { $stage->ask('/pid') != $worker });
+        wait_until($DEADLINE, sub { $run->ask('/pid') != $worker });
     }
-    elsif ($how =~ /(\w+) to the server/) { kill $1 => $stage->server->{pid} }
+    elsif ($how =~ /(\w+) to the server/) { kill $1 => $run->server->{pid} }
     elsif ($how =~ /(\w+) to the worker/) { kill $1 => $worker }
     my @retry;
     for my $client (@clients) {
@@ -52,19 +52,19 @@ sub gets_retry {
         push @retry, $1
             if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
     }
-    is scalar @retry, $STREAMS, 'each client receives the last event and a retry'
+    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
         or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
-    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'each retry is between two and four seconds';
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
 
-    # Feersum's status is not 0 if it has waited in vain for connections to end.
-    if ($stage->server->{name} eq 'Feersum') {
-        wait_until($DEADLINE, sub { $stage->server->has_ended });
-        is $stage->server->{status}, 0, 'the server ends gracefully';
+    # Feersum's status is another if it has waited in vain for connections to end.
+    if ($run->server->{name} eq 'Feersum') {
+        wait_until($DEADLINE, sub { $run->server->has_ended });
+        is $run->server->{status}, 0, 'the server ends gracefully';
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
-    my $next = $stage->get('/keep');
-    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new stream opens';
-    unlike $next->text, qr/kept by $worker\r/, 'the new stream is in another worker';
+    my $next = $run->get('/keep');
+    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
+    unlike $next->text, qr/kept by $worker\r/, 'which is another';
     return;
 }
 
@@ -75,19 +75,19 @@ for (@ENDS) {
         next;
     }
     subtest "$name: $how" => sub {
-        my $stage = Testing::Stage->start($name, %option);
-        gets_retry($stage, $how);
-        $stage->server->stop;
+        my $run = Testing::ServerWithJournal->start($name, %option);
+        is_sent_away($run, $how);
+        $run->server->stop;
     };
 }
 
-subtest 'a killed worker ends only its own streams' => sub {
-    my $stage = Testing::Stage->start('Starman', workers => 2);
+subtest 'a worker that is killed' => sub {
+    my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
         $DEADLINE,
         sub {
-            push @clients, my $client = $stage->get('/keep');
+            push @clients, my $client = $run->get('/keep');
             $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
                 $client;
             return keys %by_worker == 2;
@@ -95,15 +95,13 @@ subtest 'a killed worker ends only its own streams' => sub {
     );
     my ($dead, $alive) = sort keys %by_worker;
     kill KILL => $dead;
-    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0,
-        'the streams of the killed worker end without a retry';
+    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
     my $told = 0;
-    wait_until($DEADLINE, sub { $told += () = $stage->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
-    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
-        'the streams of the other worker go on';
-    ok wait_until($DEADLINE, sub { my $pid = $stage->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
-        'a new worker starts';
-    $stage->server->stop;
+    wait_until($DEADLINE, sub { $told += () = $run->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
+    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
+    ok wait_until($DEADLINE, sub { my $pid = $run->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
+        'and there is a new one';
+    $run->server->stop;
 };
 
 done_testing;

@@ -1,4 +1,4 @@
-# A worker warns once that its server ends workers after few requests, when a stream outlives its handler.
+# A worker says once that its server ends workers after few requests, when a stream is to live on in it.
 
 use strict;
 use warnings;
@@ -7,32 +7,32 @@ use lib 't/lib';
 use Testing::Developer qw(only_developers);
 use EventSource::Stream::WorkerRecycling;
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
 
 my $SENTENCE = qr/^EventSource::XS: (\w+) ends a worker .* after (\d+) requests; give it a larger (\S+), such as \d+$/m;
 
-# Each server: its option, its default, and arguments with a low and a high number.
+# What each server says by default, when it is told a low number, and a high one.
 my @SERVERS = (
     ['Starman', '--max-requests',       1_000, ['--max-requests',       9_999], ['--max-requests',       10_000]],
     ['Starlet', '--max-reqs-per-child', 100,   ['--max-reqs-per-child', 9_999], ['--max-reqs-per-child', 10_000]],
     ['uWSGI',   'max-requests',         undef, ['--max-requests',       9_999], ['--max-requests',       10_000]],
 );
 
-# The warnings of a server after streams have outlived their handlers.
-sub warnings_of {
+# What the server has said when streams have come and lived on.
+sub said {
     my ($name, @args) = @_;
-    my $stage  = Testing::Stage->start($name, workers => 1, args => \@args);
-    my $within = $stage->get('/dropped');
+    my $run    = Testing::ServerWithJournal->start($name, workers => 1, args => \@args);
+    my $within = $run->get('/dropped');
     $within->read_all or return 'no stream';
-    my $early = join '|', $stage->server->log =~ /$SENTENCE/g;
-    my @kept  = map { $stage->get('/keep') } 1 .. 3;
+    my $early = join '|', $run->server->log =~ /$SENTENCE/g;
+    my @kept  = map { $run->get('/keep') } 1 .. 3;
     return 'no streams' if grep { !$_->read_until(qr/data: kept/) } @kept;
-    $stage->ask('/pid');    # the handlers have returned when the worker answers
-    my $later = join '|', $stage->server->log =~ /$SENTENCE/g;
-    $stage->server->stop;
+    $run->ask('/pid');    # when it has answered that, the handlers have returned
+    my $later = join '|', $run->server->log =~ /$SENTENCE/g;
+    $run->server->stop;
     return $early eq '' ? $later : "$early too early";
 }
 
@@ -43,26 +43,25 @@ for (@SERVERS) {
         next;
     }
     subtest $name => sub {
-        is warnings_of($name), defined $default ? "$name|$default|$option" : '', 'the default';
-        is warnings_of($name, @$low),  "$name|9999|$option", 'a low number is warned about';
-        is warnings_of($name, @$high), '',                   'a high number is not warned about';
+        is said($name), defined $default ? "$name|$default|$option" : '', 'by default';
+        is said($name, @$low),  "$name|9999|$option", 'when told a low number';
+        is said($name, @$high), '',                   'when told a high one, nothing';
     };
 }
 
-is warnings_of('HTTP::Server::PSGI'), '', 'a server without recycling does not warn';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'limit of an empty environment is empty';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [],
-    'limit of an environment with psgi.errors as a glob is empty';
+is said('HTTP::Server::PSGI'), '', 'a server that recycles nothing says nothing';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'without a server nothing is known';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [], 'nor by its errors';
 
-# A server whose internals have changed, or another class of the same name.
+# A server that has changed inside, or somebody's of the same name.
 sub Starman::Server::dispatch_request {
     my $self = shift;
     return EventSource::Stream::WorkerRecycling->limit({});
 }
-is_deeply [Starman::Server::dispatch_request()], [], 'limit below a method without an invocant is empty';
-is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'limit below a class method is empty';
-is_deeply [Starman::Server::dispatch_request([])], [], 'limit below an object of another structure is empty';
+is_deeply [Starman::Server::dispatch_request()],                  [], 'an object that is none says nothing';
+is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'nor does a class';
+is_deeply [Starman::Server::dispatch_request([])],                [], 'nor one of another make';
 is_deeply [Starman::Server::dispatch_request({server => {max_requests => 7}})], ['Starman', '--max-requests', 7],
-    'limit below a server object is its number';
+    'one that is says it';
 
 done_testing;

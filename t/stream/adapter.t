@@ -9,7 +9,7 @@ use EventSource::Stream;
 use Plack::Util ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
-use Testing::Tree qw(distribution_files slurp);
+use Testing::SourceTree qw(distribution_files slurp);
 
 my $GENERIC = 'EventSource::Adapter';
 my $TIMEOUT = "failed to send all data\n";

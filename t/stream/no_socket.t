@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use EventSource::Stream::Writer ();
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Test::More;
 
 my @warnings;
@@ -13,7 +13,7 @@ local $SIG{__WARN__} = sub { push @warnings, @_ };
 
 for my $env ({'psgi.nonblocking' => 1}, {'psgi.nonblocking' => 1, 'psgix.output.guard' => 1, 'psgix.io' => undef}) {
     my $name   = join ', ', sort keys %$env;
-    my $writer = Testing::KeptWriter->new;
+    my $writer = Testing::RecordingWriter->new;
     my $stream = EventSource::Stream::Writer->new($writer, $env);
     ok !$stream->is_blocking, "$name: the stream does not block";
     $stream->drop;
@@ -23,7 +23,7 @@ for my $env ({'psgi.nonblocking' => 1}, {'psgi.nonblocking' => 1, 'psgix.output.
     $stream->close;
     is $writer->times_closed, 1, "$name: close closes the writer";
 }
-my $writer = Testing::KeptWriter->new;
+my $writer = Testing::RecordingWriter->new;
 my $stream = EventSource::Stream::Writer->new($writer, {});
 ok $stream->is_blocking, 'a stream on a server that blocks is blocking';
 $stream->drop;

@@ -10,7 +10,7 @@ use threads;
 
 use lib 't/lib';
 use EventSource::Stream::Writer ();
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Plack::App::EventSource;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
@@ -31,7 +31,7 @@ is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n",
 
 my $kept = threads->create(
     sub {
-        my $own    = Testing::KeptWriter->new;
+        my $own    = Testing::RecordingWriter->new;
         my $stream = EventSource::Stream::Writer->new($own, {});
         $stream->drop;
         return $own->times_closed;

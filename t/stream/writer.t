@@ -6,14 +6,14 @@ use warnings;
 use lib 't/lib';
 use EventSource::Stream::Writer;
 use EventSource::XS;
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
 
 sub stream {
     my ($takes, %env) = @_;
-    my $writer = Testing::KeptWriter->new(takes => $takes);
+    my $writer = Testing::RecordingWriter->new(takes => $takes);
     return (EventSource::Stream::Writer->new($writer, \%env), $writer);
 }
 
