@@ -38,7 +38,7 @@ my @ENDS = (
 sub clients_reconnect {
     my ($run, $how) = @_;
     my @clients = map { $run->get('/keep') } 1 .. $STREAMS;
-    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'the streams begin';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
     is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
@@ -52,9 +52,9 @@ sub clients_reconnect {
         push @retry, $1
             if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
     }
-    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
+    is scalar @retry, $STREAMS, 'each client receives all events and a retry'
         or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
-    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'retry is from 2 to 4 seconds';
 
     # Feersum's status is another if it has waited in vain for connections to end.
     if ($run->server->{name} eq 'Feersum') {
