@@ -1,4 +1,4 @@
-# Two hundred forks while hundreds of streams are written: nothing hangs, nothing is mixed up.
+# Two hundred forks while events are pushed to hundreds of streams: no process hangs, and no event reaches another stream.
 
 use strict;
 use warnings;
@@ -39,7 +39,7 @@ sub reap {
     return $odd;
 }
 
-# What a child does besides ending: nothing, a stream of its own, letting go of all, a child of its own.
+# What a child does: nothing, a stream of its own, dropping all streams, a child of its own, exec, exit.
 my @CHILD = (
     sub { },
     sub {
@@ -81,7 +81,7 @@ for my $count (1 .. $FORKS) {
     $odd += reap(WNOHANG);
 }
 ok wait_until($DEADLINE, sub { $odd += reap(WNOHANG); !%running }), 'all children have ended';
-is $odd, 0, 'in peace';
+is $odd, 0, 'no child fails';
 push_to_all();
 $_->[0]->close for @pairs;
 my @wrong;
@@ -90,9 +90,9 @@ for my $at (0 .. $#pairs) {
     my $client   = $pairs[$at][1];
     push @wrong, $at if !$client->read_all($DEADLINE) || $client->body ne $expected;
 }
-is_deeply \@wrong, [], 'each stream has its own events, all of them, once';
+is_deeply \@wrong, [], 'each stream has all of its own events, once';
 my $stats = EventSource::XS->stats;
-is $stats->{events}, $STREAMS * $number, 'all are counted';
-is $stats->{lost},   0,                  'none is lost';
+is $stats->{events}, $STREAMS * $number, 'stats counts every event';
+is $stats->{lost},   0,                  'stats counts no lost event';
 
 done_testing;

@@ -1,5 +1,5 @@
-# Workers that end while they hold streams: recycled by their server, told to end, or killed. Who is told to come back, and
-# who goes on.
+# Workers that end while they have streams: recycled by their server, ended by a signal, or killed. Their clients are told
+# when to reconnect, streams of other workers stay open.
 
 use strict;
 use warnings;
@@ -35,10 +35,10 @@ my @ENDS = (
     ['uWSGI',   'HUP to the server',  workers => 1],
 );
 
-sub is_sent_away {
+sub clients_reconnect {
     my ($run, $how) = @_;
     my @clients = map { $run->get('/keep') } 1 .. $STREAMS;
-    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'the streams begin';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
     is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
@@ -52,9 +52,9 @@ sub is_sent_away {
         push @retry, $1
             if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
     }
-    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
+    is scalar @retry, $STREAMS, 'each client receives all events and a retry'
         or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
-    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'retry is from 2 to 4 seconds';
 
     # Feersum's status is another if it has waited in vain for connections to end.
     if ($run->server->{name} eq 'Feersum') {
@@ -63,8 +63,8 @@ sub is_sent_away {
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
     my $next = $run->get('/keep');
-    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
-    unlike $next->text, qr/kept by $worker\r/, 'which is another';
+    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker answers';
+    unlike $next->text, qr/kept by $worker\r/, 'the new worker is not the old one';
     return;
 }
 
@@ -76,12 +76,12 @@ for (@ENDS) {
     }
     subtest "$name: $how" => sub {
         my $run = Testing::ServerWithJournal->start($name, %option);
-        is_sent_away($run, $how);
+        clients_reconnect($run, $how);
         $run->server->stop;
     };
 }
 
-subtest 'a worker that is killed' => sub {
+subtest 'a killed worker ends its own streams only' => sub {
     my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
@@ -95,12 +95,13 @@ subtest 'a worker that is killed' => sub {
     );
     my ($dead, $alive) = sort keys %by_worker;
     kill KILL => $dead;
-    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
+    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'the streams of the killed worker end';
     my $told = 0;
     wait_until($DEADLINE, sub { $told += () = $run->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
-    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
+    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
+        'the streams of the other worker receive events';
     ok wait_until($DEADLINE, sub { my $pid = $run->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
-        'and there is a new one';
+        'a new worker replaces the killed one';
     $run->server->stop;
 };
 
