@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 use Testing::Developer qw(needs_module);
 use Test::More;
-use Testing::Tree qw(distribution_files slurp);
+use Testing::SourceTree qw(distribution_files slurp);
 
 needs_module('Perl::MinimumVersion');
 

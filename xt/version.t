@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 use ExtUtils::MakeMaker ();
 use Test::More;
-use Testing::Tree qw(distribution_files slurp);
+use Testing::SourceTree qw(distribution_files slurp);
 
 my $version = MM->parse_version('perl/EventSource/XS.pm');
 like $version, qr/\A\d+\.\d{3}\z/, 'EventSource::XS has a version with three decimals';

@@ -2,16 +2,16 @@ package EventSource::Stream;
 use strict;
 use warnings;
 
-# Begins the response to one request as a stream: a native one where that can be, one on the server's writer elsewhere.
+# Begins the response to one request as a stream: a native one if that can be, otherwise one on the server's writer.
 
 our $VERSION = '0.100';
 
+use EventSource::Adapter;
 use EventSource::Settings;
-use EventSource::Stream::Takeover;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 
-# A setting is wrong where the application was made.
+# Errors in settings are reported where the application was made.
 our @CARP_NOT = qw(Plack::App::EventSource);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
@@ -25,10 +25,10 @@ my %DEFAULT = (
     linger       => 2,
 );
 
-# The statuses of responses that have no body.
+# The statuses of responses without a body.
 my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
 
-# Whether a server has said that it has several processes.
+# True if a server has said that it has several processes.
 my $is_multiprocess = 0;
 
 # Public methods
@@ -45,29 +45,24 @@ sub check {
 
 sub is_multiprocess { return !!$is_multiprocess }
 
-# Why a request cannot be answered by a native stream, as far as it shows in advance; undef if it can.
 sub obstacle {
     my ($class, $env) = @_;
-    return 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
-    _disarm($env);
-    return EventSource::Stream::Takeover->obstacle($env);
+    return _obstacle(EventSource::Adapter->of_env($env), $env);
 }
 
 sub open {
     my ($class, $env, $respond, $response, $opening, %given) = @_;
     my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
-    _disarm($env);
-    return $class->_end_at_once($env, $respond, $response, \%setting) if _has_left($env);
-    my ($stream, $why, @writer);
-    if (!$setting{native}) { $why = 'native is 0' }
-    else {
-        $why = $class->obstacle($env);
-        ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($env, $respond, $response, \%setting)
-            if !defined $why;
-    }
-    _log($env, $stream ? 'native' : "the server's writer, for $why") if $ENV{EVENTSOURCE_XS_DEBUG};
-    return $stream                                                   if $stream;
+    my $adapter = EventSource::Adapter->of_env($env);
+    my $why     = $adapter->prepare_env($env);
+    return $class->_end_at_once($env, $respond, $response, \%setting) if _has_left($adapter, $env);
+    $why = 'native is 0'             if !$setting{native};
+    $why = _obstacle($adapter, $env) if !defined $why;
+    my ($stream, @writer);
+    ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%setting) if !defined $why;
+    _log($env, $stream ? 'native' : "the server's writer, for $why")                     if $ENV{EVENTSOURCE_XS_DEBUG};
+    return $stream                                                                       if $stream;
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
@@ -77,7 +72,7 @@ sub open {
 
 # Private methods and functions
 
-# The client has left. A complete response ends the request, whatever the server.
+# Responds to a client that has left. A complete response ends the request on every server.
 sub _end_at_once {
     my ($class, $env, $respond, $response, $setting) = @_;
     _log($env, 'no stream, for its client has left') if $ENV{EVENTSOURCE_XS_DEBUG};
@@ -85,8 +80,8 @@ sub _end_at_once {
     return EventSource::Stream::Writer->ended('client', $env, %$setting);
 }
 
-# There is nothing to write to. A middleware has made a response without a body of it, as ConditionalGET does if the client
-# says so; or the server could not even write the head.
+# There is no writer. Either a middleware has replaced the response by one without a body, as ConditionalGET does if the
+# client asks for it; or the server could not even write the head.
 sub _without_body {
     my ($class, $env, $response, $writer, $setting) = @_;
     my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
@@ -96,15 +91,9 @@ sub _without_body {
     return EventSource::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env, %$setting);
 }
 
-sub _disarm {
-    my $env = shift;
-    EventSource::Stream::Takeover::Feersum->disarm($env) if exists $env->{'psgix.output.guard'};
-    return;
-}
-
 sub _has_left {
-    my $env = shift;
-    return EventSource::XS->can('_has_left') && EventSource::Stream::Takeover->has_left($env);
+    my ($adapter, $env) = @_;
+    return EventSource::XS->can('_has_left') && $adapter->has_left($env);
 }
 
 sub _log {
@@ -112,6 +101,13 @@ sub _log {
     my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
     $env->{'psgi.errors'}->print("EventSource::XS: $path by $what\n");
     return;
+}
+
+sub _obstacle {
+    my ($adapter, $env) = @_;
+    return 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
+    return 'the request is not a GET'                 if ($env->{REQUEST_METHOD} || '') ne 'GET';
+    return $adapter->obstacle($env);
 }
 
 1;
@@ -140,9 +136,9 @@ EventSource::Stream - The response to one request, as a stream
 
 =head1 DESCRIPTION
 
-Responds to a request, and gives a stream for what follows: an L<EventSource::Stream::Native>, which holds no worker,
-where the client's socket can be taken over from the server; else an L<EventSource::Stream::Writer>. Both have the same
-methods. L<Plack::App::EventSource> does this for you.
+Responds to a request and returns a stream for the body. If the client's socket can be taken over from the server
+(L<EventSource::Stream::Takeover>), it is an L<EventSource::Stream::Native>, which holds no worker. Otherwise it is an
+L<EventSource::Stream::Writer>. Both have the same methods. L<Plack::App::EventSource> does this for you.
 
 =head1 METHODS
 
@@ -150,34 +146,37 @@ methods. L<Plack::App::EventSource> does this for you.
 
     EventSource::Stream->check(%settings);
 
-Croaks if a setting has a value that it cannot have. C<undef> stands for the default.
+Throw an exception if a setting has an invalid value. C<undef> stands for the default.
 
 =head2 is_multiprocess
 
     my $several = EventSource::Stream->is_multiprocess;
 
-Whether a stream was begun here under a server that says C<psgi.multiprocess>.
+Return true if a stream was opened in this process under a server that says C<psgi.multiprocess>.
 
 =head2 obstacle
 
     my $why = EventSource::Stream->obstacle($env);
 
-Why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be. Whether the
-body is filtered shows only later. Under Feersum C<psgix.io> is taken out of the environment
-(L<EventSource::Stream::Takeover::Feersum/disarm>).
+Return why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be.
+Whether the body is filtered shows only in the response. The environment is not changed.
 
 =head2 open
 
     my ($stream, $why) = EventSource::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
 
-Responds by C<$respond>, the responder that PSGI gives, and returns the stream, and if it is not native, why not.
-C<$opening> are bytes that are sent first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 is as C<auto>), C<on_full>, C<retry>,
-C<timeout>. A stream over C<max_streams>, or one that begins when few descriptors are left, is one that has ended.
+Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$why> is the reason.
+C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
+C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
+C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
+returned.
 
-It is also one that has ended, and no reason is returned, if the client is known to have left
-(L<EventSource::Stream::Takeover/has_left>) or if a middleware has made a response without a body of it, as
-L<Plack::Middleware::ConditionalGET> does. The server is given a complete response then. Dies of what the responder dies of.
+It has also ended, and no reason is returned, if the client is known to have left
+(L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
+L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Dies of the responder's exceptions.
+
+The environment is changed first where its server needs that (L<EventSource::Adapter/prepare_env>): under Feersum
+C<psgix.io> is taken out of it.
 
 =head1 COPYRIGHT AND LICENSE
 

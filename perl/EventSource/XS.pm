@@ -51,9 +51,20 @@ sub dispatch {
     return scalar @callbacks;
 }
 
+sub has_later_here {
+    _forget_others() if $process != $$;
+    return scalar grep { $_->[0] } @LATER;
+}
+
 sub later {
     my ($class, $code, @arguments) = @_;
     _wait_with(0, $code, @arguments);
+    return;
+}
+
+sub later_here {
+    my ($class, $code, @arguments) = @_;
+    _wait_with(1, $code, @arguments);
     return;
 }
 
@@ -93,19 +104,6 @@ sub _json {
     return $text if defined $text;
     (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
     croak "EventSource::XS: json: $trouble";
-}
-
-# As later, but for this process alone: a child that is forked before it runs has a copy, and is not to run it too.
-sub _later_here {
-    my ($class, $code, @arguments) = @_;
-    _wait_with(1, $code, @arguments);
-    return;
-}
-
-# Whether callbacks wait that are for this process alone.
-sub _waits_here {
-    _forget_others() if $process != $$;
-    return scalar grep { $_->[0] } @LATER;
 }
 
 # Nothing runs any more in the destruction of all objects, and a new reference to one of them ends that with an error.
@@ -242,12 +240,25 @@ Runs the callbacks that wait (see L<Plack::App::EventSource::Connection/on_close
 application needs to call this only where neither requests nor an event loop come by for long. A callback that dies
 causes a warning, and the next one runs.
 
+=head2 has_later_here
+
+    my $has_callbacks = EventSource::XS->has_later_here;
+
+Return true if callbacks of L</later_here> have not run yet.
+
 =head2 later
 
     EventSource::XS->later($code, @arguments);
 
 Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the
 event loop where AnyEvent, EV, Mojo::IOLoop or IO::Async runs one.
+
+=head2 later_here
+
+    EventSource::XS->later_here($code, @arguments);
+
+Have C<$code> called as by L</later>, but only in this process. A child that is forked before has a copy of the callback and
+does not run it.
 
 =head2 notify_fd
 

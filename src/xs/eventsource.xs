@@ -342,8 +342,11 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     opening.head_len = len;
     stash = gv_stashsv(class, GV_ADD);
     stream = esx_stream_open(&opening, &report);
-    if (!stream)
-        esx_croakf("EventSource::Stream::Native: %s", report.message);
+    if (!stream) { /* returned, not thrown: a signal handler may throw too */
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(2);
+    }
     object = esx_stream_object(aTHX_ stash, stream);
     /* Whatever dies from here on, as the handler of a signal may, it is no longer the caller's to close. */
     if (!SvREADONLY(socket))

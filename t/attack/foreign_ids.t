@@ -9,8 +9,8 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
-use Testing::Follower  qw(blocks events sits_at);
-use Testing::HubServer qw(path);
+use Testing::Subscriber qw(blocks events wait_for_events);
+use Testing::HubServer  qw(path);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
@@ -19,7 +19,7 @@ Testing::Server->require_or_skip_all('Starman');
 sub begins {
     my ($server, $id, $count, %query) = @_;
     my $client = Testing::Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
-    my @blocks = sits_at($client, $count);
+    my @blocks = wait_for_events($client, $count);
     $client->leave;
     return @blocks;
 }
@@ -66,7 +66,7 @@ subtest 'opaque ids' => sub {
     my %seen;
     is scalar(grep { !$seen{$_}++ } @ids), 200, 'each event has one of its own';
     my $client = $server->stream('/hub', channels => 'a', id => $ids[100]);
-    my @blocks = sits_at($client, 49);
+    my @blocks = wait_for_events($client, 49);
     is $blocks[0]{id}, $ids[100], 'a stream begins with the id that the client has';
     is_deeply [map { $_->{id} } @blocks[1 .. 49]], [@ids[grep { $_ > 100 && !($_ % 2) } 0 .. 199]],
         'and goes on with the events after it';

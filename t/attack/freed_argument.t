@@ -9,7 +9,7 @@ use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Time::HiRes ();
 
@@ -60,8 +60,8 @@ sub each_way {
 # Two streams with a client each.
 sub two {
     my %setting = @_;
-    my ($victim, $its_client)   = Testing::Pair->open(%setting);
-    my ($other,  $other_client) = Testing::Pair->open(%setting);
+    my ($victim, $its_client)   = Testing::StreamPair->open(%setting);
+    my ($other,  $other_client) = Testing::StreamPair->open(%setting);
     return ($victim, $other, $its_client, $other_client);
 }
 
@@ -187,7 +187,7 @@ my %CHANGE = (
 for my $change (sort keys %CHANGE) {
     for my $way (qw(subscribe unsubscribe)) {
         subtest "$way: a pattern is $change while the next one is read" => sub {
-            my ($stream, $client) = Testing::Pair->open;
+            my ($stream, $client) = Testing::StreamPair->open;
             my $hub   = EventSource::Hub->new(per_process => 1);
             my $conn  = connection($stream);
             my $first = 'public/' . 'x' x 30;
@@ -209,7 +209,7 @@ for my $change (sort keys %CHANGE) {
 }
 
 subtest 'subscribe: what is no pattern but has its class is refused' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $hub = EventSource::Hub->new(per_process => 1);
     for my $forged ([], {}, sub { }) {
         my $kind = ref $forged;

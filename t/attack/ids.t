@@ -13,10 +13,10 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use EventSource::Server;
-use Testing::Follower  qw(blocks events);
-use Testing::HubServer ();
-use JSON::PP           ();
-use Testing::Pair;
+use Testing::Subscriber qw(blocks events);
+use Testing::HubServer  ();
+use JSON::PP            ();
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Plack::App::EventSource::PubSub;
 use Testing::RecordingHub qw(answer);
@@ -98,7 +98,7 @@ sub croaks_here {
 
 subtest 'publish refuses an id that cannot come back' => sub {
     my $hub    = EventSource::Hub->new;
-    my $reader = Testing::Follower->open($hub, 'a');
+    my $reader = Testing::Subscriber->open($hub, 'a');
     for my $row (@REFUSED, @REFUSED_EVERYWHERE) {
         my ($what, $id, $why) = @$row;
         croaks_here(sub { $hub->publish(a => {id => $_, data => 'x'}) }, $why, $what) for held($id);
@@ -133,7 +133,7 @@ subtest 'PubSub answers 400' => sub {
 
 subtest 'push to a stream that follows a hub refuses it' => sub {
     my $hub    = EventSource::Hub->new;
-    my $reader = Testing::Follower->open($hub, 'a');
+    my $reader = Testing::Subscriber->open($hub, 'a');
     for my $characters (0, 1) {
         local $reader->conn->{characters} = $characters;
         for my $row (@REFUSED) {
@@ -148,7 +148,7 @@ subtest 'push to a stream that follows a hub refuses it' => sub {
 };
 
 subtest 'push to a stream without a hub takes it, as it always has' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     ok $conn->push({id => $_->[1]}), $_->[0] for @REFUSED;
     $conn->close;

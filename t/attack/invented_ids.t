@@ -8,7 +8,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower;
+use Testing::Subscriber;
 
 my $BEYOND = 12;    # events, more than the history of a channel holds
 
@@ -22,11 +22,11 @@ sub hub {
 # The data of what a client receives first, up to an event that is published now.
 sub received {
     my ($hub, %option) = @_;
-    my $follower = Testing::Follower->open($hub, 'open', {%option});
+    my $follower = Testing::Subscriber->open($hub, 'open', {%option});
     $hub->publish(open => 'end');
     my @data;
     $follower->client->read_until(qr/^data: end\n(?:.+\n)*\n/m) or fail 'the last event arrives';
-    return [map { $_->{data} } grep { defined $_->{data} } Testing::Follower::blocks($follower->client->text)];
+    return [map { $_->{data} } grep { defined $_->{data} } Testing::Subscriber::blocks($follower->client->text)];
 }
 
 subtest 'the first id of an epoch gives what start oldest gives, and a gap' => sub {

@@ -6,10 +6,10 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Client;
-use Testing::Deadline     qw(wait_until);
-use Testing::Developer    qw(only_developers);
-use Testing::Numbered     qw(numbers);
-use Testing::StreamServer qw(on_each_server path);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(only_developers);
+use Testing::NumberedEvents qw(numbers);
+use Testing::StreamServer   qw(on_each_server path);
 use Testing::SlowReader;
 use Test::More;
 

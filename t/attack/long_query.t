@@ -12,7 +12,7 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 use Testing::Client;
 use EventSource::Hub;
 use EventSource::Hub::App;
-use Testing::Follower qw(blocks events);
+use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
 use Plack::Request;
 use Testing::Server;

@@ -9,7 +9,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower;
+use Testing::Subscriber;
 
 plan skip_all => 'it looks at /proc' if grep { !-e } '/proc/self/fd', '/proc/self/maps', '/proc/net/unix';
 
@@ -34,7 +34,7 @@ sub named_sockets {
 
 my %before     = descriptors();
 my $hub        = EventSource::Hub->new;
-my $follower   = Testing::Follower->open($hub, 'a');
+my $follower   = Testing::Subscriber->open($hub, 'a');
 my $descriptor = EventSource::XS->notify_fd;
 $hub->publish(a => 'b');
 is_deeply [$follower->data(1)], ['b'], 'a stream runs';

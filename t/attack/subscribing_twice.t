@@ -9,8 +9,8 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
-use Testing::Follower  qw(events sits_at);
-use Testing::HubServer qw(path);
+use Testing::Subscriber qw(events wait_for_events);
+use Testing::HubServer  qw(path);
 use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
@@ -43,7 +43,7 @@ for my $setup (
         my @ids    = $server->publish(channel => 'a,b', count => 10);
 
         my $client = twice($server, $ids[2]);
-        my @blocks = sits_at($client, 7 + 6);
+        my @blocks = wait_for_events($client, 7 + 6);
         is seq(shift @blocks), 3, 'the stream begins at the position that the client has';
         is_deeply [map { seq($_) } @blocks], [4 .. 16],
             'and goes on with all events of both channels, each once, in order';
@@ -51,11 +51,12 @@ for my $setup (
 
         # The last block that a client has been sent decides what it gets when it comes back.
         my $back = twice($server, $blocks[4]{id}, pause => 0);
-        is_deeply [map { seq($_) } (sits_at($back, 14))[1 .. 14]], [9 .. 22], 'a client that was cut off gets the rest';
+        is_deeply [map { seq($_) } (wait_for_events($back, 14))[1 .. 14]], [9 .. 22],
+            'a client that was cut off gets the rest';
         $back->leave;
 
         my $pushed = twice($server, $ids[2], push => 1, more => 1, channels => 'b,a');
-        my @pushed = sits_at($pushed, 20);
+        my @pushed = wait_for_events($pushed, 20);
         my ($at)   = grep { ($pushed[$_]{data} || '') eq 'pushed' } 0 .. $#pushed;
         is seq($pushed[0]), 3, 'the position comes before what the handler pushes' or diag explain \@pushed;
         ok defined $at && $at > 0, 'which does not wait for the handler to return';

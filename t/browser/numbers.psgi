@@ -11,8 +11,8 @@ use strict;
 use warnings;
 
 use EventSource::Hub;
-use JSON::PP          qw(decode_json encode_json);
-use Testing::Numbered qw(numbered);
+use JSON::PP                qw(decode_json encode_json);
+use Testing::NumberedEvents qw(numbered);
 use Plack::Builder;
 use Plack::Request;
 

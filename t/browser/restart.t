@@ -6,7 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Browser;
-use Testing::Cable;
+use Testing::CuttableProxy;
 use HTTP::Tiny;
 use JSON::PP qw(encode_json);
 use Testing::Server;
@@ -90,7 +90,7 @@ on_each_server(
     {},
     sub {
         my $server = shift;
-        my $cable  = Testing::Cable->start($server->port);
+        my $cable  = Testing::CuttableProxy->start($server->port);
         $browser->open($cable->url('/'));
         first_number_ok($server);
         my $last  = 1;
@@ -115,7 +115,7 @@ on_each_server(
     {history => {events => 10}},
     sub {
         my $server = shift;
-        my $cable  = Testing::Cable->start($server->port);
+        my $cable  = Testing::CuttableProxy->start($server->port);
         $browser->open($cable->url('/'));
         first_number_ok($server);
         publish($server, 2, 20, 50);

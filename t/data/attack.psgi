@@ -10,7 +10,7 @@ use EventSource::Hub;
 use EventSource::XS;
 use JSON::PP ();
 use Testing::Journal;
-use Testing::Numbered qw(numbered);
+use Testing::NumberedEvents qw(numbered);
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::Builder;
@@ -50,7 +50,7 @@ sub meet {
 
 sub report {
     my ($env, $what) = @_;
-    $journal->tell(parameter($env, 'tag') // 'none', $what);
+    $journal->write(parameter($env, 'tag') // 'none', $what);
     return;
 }
 

@@ -6,8 +6,8 @@ use warnings;
 
 use EventSource::Hub;
 use EventSource::XS;
-use JSON::PP          ();
-use Testing::Numbered qw(numbered);
+use JSON::PP                ();
+use Testing::NumberedEvents qw(numbered);
 use Plack::App::EventSource;
 use Plack::Builder;
 use Plack::Util ();

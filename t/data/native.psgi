@@ -28,7 +28,7 @@ sub parameter {
 
 sub report {
     my ($env, $text) = @_;
-    Testing::Journal->open($ENV{NATIVE_JOURNAL})->tell(tag($env), $text);
+    Testing::Journal->open($ENV{NATIVE_JOURNAL})->write(tag($env), $text);
     return;
 }
 

@@ -6,9 +6,9 @@ use strict;
 use warnings;
 
 use EventSource::XS;
-use Fcntl             qw(O_APPEND O_CREAT O_WRONLY);
-use JSON::PP          ();
-use Testing::Numbered qw(numbered);
+use Fcntl                   qw(O_APPEND O_CREAT O_WRONLY);
+use JSON::PP                ();
+use Testing::NumberedEvents qw(numbered);
 use Plack::App::EventSource;
 use Plack::Builder;
 use Time::HiRes qw(ualarm);

@@ -8,7 +8,7 @@ use lib 't/lib';
 use EventSource::XS qw(format_event);
 use JSON::MaybeXS   qw(decode_json);
 use Test::More;
-use Testing::Twin qw(twin_format_event);
+use Testing::PlainFormatter qw(plain_format_event);
 
 my @BLOCKS = (
     ['data'                      => [data => 'foo'],         "data: foo\n\n"],
@@ -53,8 +53,8 @@ for my $row (@BLOCKS) {
     my $got = format_event(@$args);
     is $got, $block, $name;
     ok !utf8::is_utf8($got), "$name: bytes";
-    is format_event({@$args}),    $block, "$name, as a hash" if $name !~ /last of a name/;
-    is twin_format_event(@$args), $block, "$name, the twin"  if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
+    is format_event({@$args}),     $block, "$name, as a hash" if $name !~ /last of a name/;
+    is plain_format_event(@$args), $block, "$name, the twin"  if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
 }
 
 my @REFUSED = (

@@ -9,9 +9,9 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower qw(blocks);
+use Testing::Subscriber qw(blocks);
 use List::Util        qw(max min uniq);
-use Testing::Pair;
+use Testing::StreamPair;
 use Time::HiRes qw(time);
 
 my $DEADLINE = 10;    # seconds
@@ -58,7 +58,7 @@ sub retry_of {
 
 subtest 'drain(1) spreads the ends of its streams over a second' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a', {stream => {retry => 1_000}}) } 1 .. $STREAMS;
+    my @followers = map { Testing::Subscriber->open($hub, 'a', {stream => {retry => 1_000}}) } 1 .. $STREAMS;
     $hub->publish(a => 'before');
     my @why;
     my $told = 0;
@@ -92,7 +92,7 @@ subtest 'drain(1) spreads the ends of its streams over a second' => sub {
 
 subtest 'drain(0) ends all streams at once' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. $STREAMS;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. $STREAMS;
     my $begin     = time;
     $hub->drain(0);
     cmp_ok max(ends(@followers)) - $begin, '<', 2, 'all streams end within two seconds of drain(0)';
@@ -102,9 +102,9 @@ subtest 'drain(0) ends all streams at once' => sub {
 
 subtest 'a stream that begins during drain' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1, 2;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1, 2;
     $hub->drain(3_600);
-    my $late = Testing::Follower->open($hub, 'a', {last_event_id => $hub->epoch . '-0'});
+    my $late = Testing::Subscriber->open($hub, 'a', {last_event_id => $hub->epoch . '-0'});
     ok $late->client->read_all, 'a stream that begins during drain ends at once';
     like retry_of($late), qr/\A[0-9]+\z/, 'a stream that begins during drain receives a retry';
     is $late->client->status, 200, 'a stream that begins during drain has the status 200';
@@ -118,9 +118,9 @@ subtest 'a stream that begins during drain' => sub {
 
 subtest 'drain leaves other streams open' => sub {
     my ($hub, $other) = map { EventSource::Hub->new } 1, 2;
-    my $stays = Testing::Follower->open($other, 'a');
-    my ($plain, $client) = Testing::Pair->open;
-    my $goes = Testing::Follower->open($hub, 'a');
+    my $stays = Testing::Subscriber->open($other, 'a');
+    my ($plain, $client) = Testing::StreamPair->open;
+    my $goes = Testing::Subscriber->open($hub, 'a');
     $hub->drain(0);
     ends($goes);
     $other->publish(a => 'x');
@@ -131,7 +131,7 @@ subtest 'drain leaves other streams open' => sub {
 
 subtest 'drain is called twice' => sub {
     my $hub       = EventSource::Hub->new;
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. 5;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 5;
     my $begin     = time;
     $hub->drain(3_600);
     $hub->drain(0.2);

@@ -10,7 +10,7 @@ BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS-
 use EventSource::Hub;
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
-use Testing::Pair;
+use Testing::StreamPair;
 
 # A stream on the writer of a server that blocks.
 {
@@ -23,7 +23,7 @@ use Testing::Pair;
 }
 
 my $hub = EventSource::Hub->new(max_topics => 2);
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 my $conn     = Plack::App::EventSource::Connection->new(stream  => $stream);
 my $blocking = Plack::App::EventSource::Connection->new(stream  => BlockingStream->new);
 my $bare     = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });

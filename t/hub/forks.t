@@ -11,7 +11,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use EventSource::Hub;
-use Testing::Follower  qw(blocks events);
+use Testing::Subscriber  qw(blocks events);
 use Testing::HubServer qw(path);
 use POSIX              ();
 
@@ -37,14 +37,14 @@ sub in_child {
 
 subtest 'a child has a hub of its own' => sub {
     my $hub      = EventSource::Hub->new;
-    my $follower = Testing::Follower->open($hub, 'a');
+    my $follower = Testing::Subscriber->open($hub, 'a');
     my $epoch    = $hub->epoch;
     $hub->publish(a => $_) for 1 .. 3;
     is_deeply [$follower->data(3)], [1, 2, 3], 'a stream of the parent receives three events before the fork';
     my ($id, $published, $streams, $own, $others) = split / /, in_child(
         sub {
             my $id    = $hub->publish(a => 'in the child');
-            my $own   = Testing::Follower->open($hub, 'a', {start => 'oldest'});
+            my $own   = Testing::Subscriber->open($hub, 'a', {start => 'oldest'});
             my @own   = $own->data(1);
             my $taken = $hub->subscribe($follower->conn, 'b') ? 'taken' : 'refused';
             $hub->unsubscribe($follower->conn);
@@ -66,7 +66,7 @@ subtest 'a child has a hub of its own' => sub {
         'a child destroys its copies of hub and stream';
     $hub->publish(a => 5);
     is_deeply [$follower->data(5)], [1 .. 5], "the parent's stream is open after a child has destroyed its copies";
-    my $foreign = Testing::Follower->open($hub, 'a', {last_event_id => $id});
+    my $foreign = Testing::Subscriber->open($hub, 'a', {last_event_id => $id});
     is_deeply [map { $_->{event} } grep { defined $_->{data} } $foreign->blocks_at(1)], ['gap'],
         "an id of a child's hub gives a gap in the parent";
 };
@@ -90,7 +90,7 @@ subtest 'a hub that was not used before the fork' => sub {
 subtest 'a process that exits ends the streams of its hub' => sub {
     my $hub  = EventSource::Hub->new;
     my $file = "$0.$$";
-    my ($number, $client) = Testing::Pair->connect;
+    my ($number, $client) = Testing::StreamPair->connect;
     defined(my $pid = fork) or die "fork: $!";
     if (!$pid) {
         my $stream = EventSource::Stream::Native->open(

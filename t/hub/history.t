@@ -10,7 +10,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Follower;
+use Testing::Subscriber;
 use Time::HiRes qw(sleep time);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
@@ -18,7 +18,7 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 # The retained events of channels after an id, and the reason of a gap before them, as a stream receives them.
 sub left {
     my ($hub, $id, @channels) = @_;
-    my $follower = Testing::Follower->open($hub, @channels, {after => $id, start => 'oldest'});
+    my $follower = Testing::Subscriber->open($hub, @channels, {after => $id, start => 'oldest'});
     $hub->unsubscribe($follower->conn);
     $follower->conn->push('end');
     my @data = $follower->data(1);
@@ -73,7 +73,7 @@ subtest 'total_history bounds all channels together' => sub {
 subtest 'a client that keeps up receives every event, however short the history is' => sub {
     for my $history ([events => 0], [events => 1], [bytes => 1], [seconds => 0]) {
         my $hub      = EventSource::Hub->new(history => {@$history});
-        my $follower = Testing::Follower->open($hub, 'a');
+        my $follower = Testing::Subscriber->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
             $follower->client->read_until(qr/^data: $number\n\n/m) or last;
@@ -84,7 +84,7 @@ subtest 'a client that keeps up receives every event, however short the history 
         my @others;
         for my $number (51 .. 2_050) {
             $hub->publish(a => $number);
-            push @others, Testing::Follower->open($hub, 'a') if $number % 200 == 0;
+            push @others, Testing::Subscriber->open($hub, 'a') if $number % 200 == 0;
         }
         is_deeply [$follower->data(2_050)], [1 .. 2_050], 'a client receives every event of a burst';
         my @data = $others[0]->data(1_850);
@@ -95,7 +95,7 @@ subtest 'a client that keeps up receives every event, however short the history 
 
 subtest 'a burst makes none of 100 clients slow' => sub {
     my $hub       = EventSource::Hub->new(history => {events => 1});
-    my @followers = map { Testing::Follower->open($hub, 'a') } 1 .. 100;
+    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 100;
     my $text      = 'x' x 20;
     $hub->publish(a => $text) for 1 .. 2_000;
     $hub->publish(a => 'last');
@@ -107,7 +107,7 @@ subtest 'a burst makes none of 100 clients slow' => sub {
 subtest 'events expire' => sub {
     my $seconds  = 0.3;
     my $hub      = EventSource::Hub->new(history => {seconds => $seconds});
-    my $follower = Testing::Follower->open($hub, 'followed');
+    my $follower = Testing::Subscriber->open($hub, 'followed');
     my $before   = time;
     $hub->publish($_ => 'old') for qw(a followed);
     my $last = $hub->publish(b => 'old');
@@ -135,7 +135,7 @@ subtest 'events expire' => sub {
 subtest 'counts of channels' => sub {
     my $hub = EventSource::Hub->new(history => {events => 0});
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [0, 0, 0], 'a new hub has no channel, pattern or stream';
-    my @followers = map { Testing::Follower->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
+    my @followers = map { Testing::Subscriber->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [4, 3, 3],
         'channels and patterns with subscribers are counted';
     $hub->publish("x$_" => 1) for 1 .. 100;

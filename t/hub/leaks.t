@@ -17,8 +17,8 @@ BEGIN {
 }
 
 use EventSource::Hub;
-use Testing::Follower;
-use Testing::Pair;
+use Testing::Subscriber;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Tie::Hash;
 use Tie::Scalar;
@@ -36,7 +36,7 @@ tie my %hash, 'Tie::StdHash';
 my $hub     = EventSource::Hub->new(history      => {events => 10});
 my $by_type = EventSource::Hub->new(show_channel => 'event');
 my $by_data = EventSource::Hub->new(show_channel => 'data');
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
 my $app  = $hub->to_app(channels => sub { return $_[0]{'test.channels'} ? @{$_[0]{'test.channels'}} : () });
 my %env  = (REQUEST_METHOD => 'GET', QUERY_STRING => '');
@@ -110,7 +110,7 @@ my @CASES = (
     ['a request with a wrong channel' => refused(sub { $app->({%env, 'test.channels' => ['']}) })],
     [
         'five streams that begin and end' => sub {
-            my @followers = map { Testing::Follower->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
+            my @followers = map { Testing::Subscriber->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
             $hub->publish(a => 'x');
             $_->client->leave for @followers;
             wait_until(10, sub { EventSource::XS->dispatch; $hub->subscribers('a') <= 1 }) or die;

@@ -7,8 +7,8 @@ use lib 't/lib';
 use Testing::Client;
 use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
-use Testing::Follower  qw(blocks);
-use Testing::HubServer qw(path);
+use Testing::Subscriber qw(blocks);
+use Testing::HubServer  qw(path);
 use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }

@@ -10,7 +10,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower qw(blocks);
+use Testing::Subscriber qw(blocks);
 use Tie::Array;
 use Tie::Hash;
 use Tie::Scalar;
@@ -19,7 +19,7 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 
 my $hub      = EventSource::Hub->new;
 my $epoch    = $hub->epoch;
-my $follower = Testing::Follower->open($hub, 'a');
+my $follower = Testing::Subscriber->open($hub, 'a');
 my $seen     = 0;                                    # events that the follower has received
 
 {
@@ -167,7 +167,7 @@ my @REFUSED = (
 for my $way (undef, 'event', 'data') {
     subtest 'publish refuses wrong arguments, with show_channel ' . ($way || 'undef') => sub {
         my $refuses  = EventSource::Hub->new(show_channel => $way);
-        my $listener = Testing::Follower->open($refuses, 'a', EventSource::Hub->pattern('**'));
+        my $listener = Testing::Subscriber->open($refuses, 'a', EventSource::Hub->pattern('**'));
         $refuses->epoch;
         for my $row (@REFUSED) {
             my ($what, $given, $message) = @$row;
@@ -189,7 +189,7 @@ for my $way (undef, 'event', 'data') {
 subtest 'channels are told apart by their characters' => sub {
     my $names     = EventSource::Hub->new;
     my @names     = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
-    my @followers = map { Testing::Follower->open($names, $_) } @names;
+    my @followers = map { Testing::Subscriber->open($names, $_) } @names;
     is $names->subscribers($_), 1, 'a channel of ' . length($_) . ' characters has one subscriber' for @names;
     for my $name (@names) {
         my $held = $name;
@@ -202,15 +202,15 @@ subtest 'channels are told apart by their characters' => sub {
         'each subscriber receives the events of its own channel';
     is $names->stats->{channels}, @names, 'the hub counts one channel per name';
     my $object = Says->new('object');
-    Testing::Follower->open($names, $object);
+    Testing::Subscriber->open($names, $object);
     is $object->{asked}, 1, 'subscribe asks for the string of an object once';
 };
 
 subtest 'a star matches in a pattern only' => sub {
     my $stars    = EventSource::Hub->new;
-    my $literal  = Testing::Follower->open($stars, 'news/*');
-    my $matching = Testing::Follower->open($stars, EventSource::Hub->pattern('news/*'));
-    my $crossing = Testing::Follower->open($stars, EventSource::Hub->pattern('news/**'));
+    my $literal  = Testing::Subscriber->open($stars, 'news/*');
+    my $matching = Testing::Subscriber->open($stars, EventSource::Hub->pattern('news/*'));
+    my $crossing = Testing::Subscriber->open($stars, EventSource::Hub->pattern('news/**'));
     $stars->publish($_, $_) for 'news/*', 'news/a', 'news/a/b', 'news', 'other';
     is_deeply [$crossing->data(3)], ['news/*', 'news/a', 'news/a/b'], '** matches across slashes';
     is_deeply [$matching->data(2)], ['news/*', 'news/a'],             '* does not match across slashes';
@@ -222,13 +222,13 @@ subtest 'a star matches in a pattern only' => sub {
 subtest 'a stream that is subscribed by several topics receives an event once' => sub {
     my $ways = EventSource::Hub->new;
     my $follow =
-        Testing::Follower->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
+        Testing::Subscriber->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
     $ways->publish('n/a', $_) for 1 .. 3;
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each event arrives once';
     is $ways->stats->{delivered}, 4, 'each event counts as delivered once';
     is $ways->subscribers('n/a'), 1, 'subscribers counts such a stream once';
-    my $other = Testing::Follower->open($ways, EventSource::Hub->pattern('n/**'));
+    my $other = Testing::Subscriber->open($ways, EventSource::Hub->pattern('n/**'));
     is $ways->subscribers('n/a'), 2, 'subscribers counts a second stream';
     is $ways->subscribers('n/b'), 2, 'subscribers counts the patterns that match a channel without events';
     $follow->client->leave;
@@ -238,7 +238,7 @@ subtest 'a stream that is subscribed by several topics receives an event once' =
 
 subtest 'show_channel' => sub {
     my $label = EventSource::Hub->new(show_channel => 'event');
-    my $reads = Testing::Follower->open($label, 'größe', 'plain');
+    my $reads = Testing::Subscriber->open($label, 'größe', 'plain');
     $label->publish('größe',            'x');
     $label->publish('größe',            {data  => "\xC3\xA9", bytes => 1});
     $label->publish('größe',            {event => 'own',      data  => 'x'});
@@ -256,7 +256,7 @@ subtest 'show_channel' => sub {
     like $@, qr/event must not contain a line break/, 'the error of such a channel names the reason';
 
     $label = EventSource::Hub->new(show_channel => 'data');
-    $reads = Testing::Follower->open($label, 'größe');
+    $reads = Testing::Subscriber->open($label, 'größe');
     my @given = (
         'x', 5,
         ['a', 'b'],
@@ -301,7 +301,7 @@ subtest 'publish refuses the type of gaps and a long retry' => sub {
 
 subtest 'code that runs while arguments are read does no harm' => sub {
     my $hostile = EventSource::Hub->new;
-    my $reads   = Testing::Follower->open($hostile, 'a');
+    my $reads   = Testing::Subscriber->open($hostile, 'a');
     my %h       = (data => join '-', 'prey', 1 .. 50);
     my $spoil   = sub {
         delete $h{data};
@@ -343,7 +343,7 @@ subtest 'code that runs while arguments are read does no harm' => sub {
 
 subtest 'a burst of 5,000 events arrives in order' => sub {
     my $burst   = EventSource::Hub->new(history => {events => 100_000, bytes => 1e9});
-    my @readers = map { Testing::Follower->open($burst, 'a', 'b') } 1 .. 5;
+    my @readers = map { Testing::Subscriber->open($burst, 'a', 'b') } 1 .. 5;
     my @ids     = map { $burst->publish($_ % 3 ? 'a' : 'b', $_) } 1 .. 5_000;
     is_deeply [map { $_->{id} } grep { defined $_->{data} } $_->blocks_at(5_000)], \@ids,
         'a subscriber receives every event of the burst once in order'

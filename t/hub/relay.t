@@ -7,9 +7,9 @@ use warnings;
 use lib 't/lib';
 use Testing::Developer qw(needs only_developers);
 use EventSource::XS;
-use Testing::Follower qw(blocks events);
+use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
-use Testing::Numbered ();
+use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
 use Test::More;
@@ -45,7 +45,7 @@ for my $name ('Twiggy', 'Feersum') {
         is_deeply [map { $_->{id} } @others], [@ids, $last], 'a slow client receives all published events in order';
         my @broken = grep {
             my ($number) = $others[$_]{data} =~ /\A([0-9]+)/;
-            $others[$_]{data} ne Testing::Numbered::numbered($_ + 1, $BYTES)->{data}
+            $others[$_]{data} ne Testing::NumberedEvents::numbered($_ + 1, $BYTES)->{data}
         } 0 .. $COUNT - 1;
         is scalar @broken, 0, 'no published event is broken';
         unlike $slow->body, qr/^:/m, 'a relayed stream has no comments as keepalives';

@@ -9,7 +9,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower qw(blocks);
+use Testing::Subscriber qw(blocks);
 use Plack::App::EventSource;
 use POSIX ();
 

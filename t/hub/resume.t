@@ -9,7 +9,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Follower  qw(blocks events sits_at);
+use Testing::Subscriber  qw(blocks events wait_for_events);
 use Testing::HubServer qw(path);
 
 my $hub = EventSource::Hub->new(history => {events => 3});
@@ -75,7 +75,7 @@ sub all_of {
     return grep { ($_->{data} // '') ne 'end' } blocks($follower->client->text);
 }
 
-sub begun { return Testing::Follower->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
+sub begun { return Testing::Subscriber->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
 
 # The reasons of the gaps among blocks.
 sub told {
@@ -119,24 +119,24 @@ subtest 'start says where a stream without an id begins' => sub {
     for my $row (['newest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
         [-100, qw(a3 a4 a5 b1 b2)],) {
         my ($start, @data) = @$row;
-        my @blocks = all_of(Testing::Follower->open($hub, 'a', 'b', {start => $start}));
+        my @blocks = all_of(Testing::Subscriber->open($hub, 'a', 'b', {start => $start}));
         is_deeply [data(@blocks)], \@data, "a stream with start => '$start' has the events of the history from there";
         is_deeply [told(@blocks)], [],     'a stream without an id has no gap';
     }
     my $some = EventSource::Hub->new(start => -3);
     $some->publish($_ % 2 ? 'a' : 'b', $_) for 1 .. 10;
-    is_deeply [Testing::Follower->open($some, 'a', 'b')->data(3)], [8 .. 10],
+    is_deeply [Testing::Subscriber->open($some, 'a', 'b')->data(3)], [8 .. 10],
         'a negative start counts the events of all channels of a stream together';
-    is_deeply [Testing::Follower->open($some, 'a')->data(3)], [5, 7, 9],
+    is_deeply [Testing::Subscriber->open($some, 'a')->data(3)], [5, 7, 9],
         'a negative start counts the events of a single channel';
-    is_deeply [Testing::Follower->open($some, 'a', 'b', {start => -100})->data(10)], [1 .. 10],
+    is_deeply [Testing::Subscriber->open($some, 'a', 'b', {start => -100})->data(10)], [1 .. 10],
         'a negative start above the history gives the whole history';
-    is_deeply [Testing::Follower->open($some, EventSource::Hub->pattern('*'), 'a', {start => -2})->data(2)], [9, 10],
+    is_deeply [Testing::Subscriber->open($some, EventSource::Hub->pattern('*'), 'a', {start => -2})->data(2)], [9, 10],
         'a negative start counts an event of two topics once';
-    my $after = Testing::Follower->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
+    my $after = Testing::Subscriber->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
     is_deeply [$after->data(1)], [10], 'an id has precedence over start';
     $after =
-        Testing::Follower->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
+        Testing::Subscriber->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
     $some->publish(a => 11);
     is_deeply [$after->data(1)], [11], 'the option after has precedence over the id of the client';
 };
@@ -144,7 +144,7 @@ subtest 'start says where a stream without an id begins' => sub {
 subtest 'a stream subscribes to channels one after the other' => sub {
     my $later = EventSource::Hub->new;
     $later->publish($_ => "$_ 1") for 'a', 'b', 'c';
-    my $follower = Testing::Follower->open($later, 'a', {last_event_id => $later->epoch . '-0'});
+    my $follower = Testing::Subscriber->open($later, 'a', {last_event_id => $later->epoch . '-0'});
     is_deeply [$follower->data(1)], ['a 1'], 'the first channel resumes after the id of the client';
     $later->subscribe($follower->conn, 'b');
     is_deeply [$follower->data(2)], ['a 1', 'b 1'], 'a later channel resumes after the id of the client';

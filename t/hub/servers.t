@@ -8,7 +8,7 @@ use Testing::Developer qw(needs only_developers);
 use Testing::Deadline  qw(wait_until);
 use Testing::Client;
 use EventSource::XS;
-use Testing::Follower  qw(blocks events sits_at);
+use Testing::Subscriber  qw(blocks events wait_for_events);
 use Testing::HubServer qw(path);
 use Testing::Server;
 use Test::More;
@@ -54,7 +54,7 @@ sub is_live {
     is $client->status,                 200,                                'the status of a stream is 200';
     is $client->header('Content-Type'), 'text/event-stream; charset=UTF-8', 'the type of a stream is text/event-stream';
     my @ids    = $run->{server}->publish(channel => 'a,b,c', count => 6);
-    my @blocks = sits_at($client, 4);
+    my @blocks = wait_for_events($client, 4);
     like $blocks[0]{id}, qr/\A$run->{epoch}-[0-9]+\z/, 'the first block is the position';
     is_deeply [map { $_->{id} } @blocks[1 .. 4]], [@ids[0, 1, 3, 4]],
         'the events of the channels arrive with their ids';
@@ -85,13 +85,13 @@ sub has_one_id {
     my $run    = shift;
     my @ids    = published($run);
     my $client = stream($run, channels => 'x,y', id => $ids[2]);
-    my @blocks = sits_at($client, 4);
+    my @blocks = wait_for_events($client, 4);
     is_deeply [map { $_->{id} } @blocks], [@ids[2, 3, 4, 6, 7]], 'one id resumes two channels';
     is_deeply [map { $_->{data} =~ /\A([0-9]+)/ } @blocks[1 .. 4]], [4, 5, 7, 8],
         'the events of two channels arrive in the order of all events';
     $client->leave;
     $client = stream($run, channels => 'z,y', id => $blocks[3]{id});
-    @blocks = sits_at($client, 2);
+    @blocks = wait_for_events($client, 2);
     is_deeply [map { $_->{id} } @blocks], [@ids[6, 7, 8]], 'the same id resumes other channels';
     $client->leave;
     return;
@@ -101,13 +101,13 @@ sub tells_of_gaps {
     my $run = shift;
     published($run, count => 700);
     my $client = stream($run, channels => 'x', id => "$run->{epoch}-0");
-    my @blocks = sits_at($client, 1);
+    my @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{event} } grep { defined $_->{data} } @blocks[0 .. 1]], ['gap'],
         'a client that missed evicted events receives a gap first';
     is $blocks[1]{data}, '{"reason":"forgotten"}', 'the reason of a gap of evicted events is forgotten';
     $client->leave;
     $client = stream($run, channels => 'x', id => 'nonsense');
-    @blocks = sits_at($client, 1);
+    @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], ['{"reason":"unknown"}'],
         'an unknown id gives a gap with the reason unknown, without the history';
     $client->leave;
@@ -118,7 +118,7 @@ sub has_patterns {
     my $run    = shift;
     my $client = stream($run, channels => 'n*', patterns => 'p*,**end');
     my @ids    = $run->{server}->publish(channel => 'p1,n,n*,p2,p,the-end', count => 6);
-    my @blocks = sits_at($client, 5);
+    my @blocks = wait_for_events($client, 5);
     is_deeply [map { $_->{id} } @blocks[1 .. 5]], [sort { $a cmp $b } @ids[0, 2 .. 5]],
         'the events of the patterns and of the literal name arrive';
     $client->leave;
@@ -129,7 +129,7 @@ sub starts {
     my $run    = shift;
     my ($last) = reverse published($run);
     my $client = stream($run, channels => 'z', path => '/oldest');
-    my @blocks = sits_at($client, 10);
+    my @blocks = wait_for_events($client, 10);
     is $blocks[0]{retry} >= 5 && $blocks[0]{retry} <= 6 ? 'jittered' : $blocks[0]{retry}, 'jittered',
         'the first block has the jittered retry';
     like $client->body, qr/\A: {2,}/, 'the preamble comes before the first block';
@@ -152,7 +152,7 @@ sub replays_under_load {
         push @ids,     $server->publish(channel => 'l,m', count => 20, from => 81 + 20 * $portion);
     }
     for my $client (@clients) {
-        my @blocks = sits_at($client, 290);
+        my @blocks = wait_for_events($client, 290);
         is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [@ids[10 .. 299]],
             'each stream receives every event once, in order';
     }
@@ -179,13 +179,13 @@ sub is_handled {
     is $server->stats->{held}{h}{native}, $run->{is_native}, 'the stream is of the expected kind';
     $server->ask('/push', name => 'h', data => "own $_") for 1, 2;
     $server->publish(channel => 'a', from => 1);
-    sits_at($client, 4);
+    wait_for_events($client, 4);
     is $server->ask('/subscribe', name => 'h', channels => 'b'), 1, 'a later subscription succeeds';
     $server->publish(channel => 'a,b', from => 2, count => 2);
-    sits_at($client, 6);
+    wait_for_events($client, 6);
     $server->ask('/unsubscribe', name => 'h', channels => 'a');
     $server->publish(channel => 'a,b', from => 4, count => 2);
-    sits_at($client, 7);
+    wait_for_events($client, 7);
     $server->ask('/push', name => 'h', data => 'own 3');
     $server->publish(channel => 'b', from => 6);
     $server->ask('/close', name => 'h');
@@ -215,7 +215,7 @@ sub comes_whole {
     my $run    = shift;
     my @ids    = $run->{server}->publish(channel => 'large', count => 5, bytes => 300_000);
     my $client = stream($run, channels => 'large', id => "$run->{epoch}-0");
-    my @blocks = grep { defined $_->{data} && !defined $_->{event} } sits_at($client, 5);
+    my @blocks = grep { defined $_->{data} && !defined $_->{event} } wait_for_events($client, 5);
     is_deeply [map { length $_->{data} } @blocks], [(300_000) x 5], 'five large events arrive whole';
     is_deeply [map { $_->{id} } @blocks],          \@ids,           'large events arrive in order';
     $client->leave;
@@ -253,7 +253,7 @@ sub answers {
     return if $run->{is_alone};
     $client = stream($run, path => '/to/literal', channel => '*');
     my @ids    = $run->{server}->publish(channel => 'a,*', count => 2);
-    my @blocks = sits_at($client, 1);
+    my @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
         'a star in a name from a request is no pattern';
     $client->leave;

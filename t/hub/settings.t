@@ -15,14 +15,14 @@ use Test::More;
 }
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Follower;
-use Testing::Pair;
+use Testing::Subscriber;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 my $hub = EventSource::Hub->new;
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 my $conn     = Plack::App::EventSource::Connection->new(stream  => $stream);
 my $bare     = Plack::App::EventSource::Connection->new(push_cb => sub { }, close_cb => sub { });
 my $channels = sub { 'a' };
@@ -223,7 +223,7 @@ for my $row (@TAKEN) {
 is ref $hub->to_app({channels => $channels, start => -5}), 'CODE', 'to_app accepts a hash';
 
 subtest 'a stream that has ended is not subscribed' => sub {
-    my ($gone) = Testing::Pair->open;
+    my ($gone) = Testing::StreamPair->open;
     my $ended = Plack::App::EventSource::Connection->new(stream => $gone);
     $ended->close;
     ok !$hub->subscribe($ended, 'a'), 'subscribe returns false for a stream that has ended';
@@ -234,7 +234,7 @@ subtest 'a stream that has ended is not subscribed' => sub {
 
 subtest 'a stream is subscribed to channels of one hub' => sub {
     my ($one, $other) = map { EventSource::Hub->new } 1, 2;
-    my $follower = Testing::Follower->open($one, 'a');
+    my $follower = Testing::Subscriber->open($one, 'a');
     ok $follower->{taken},                                   'the first hub subscribes the stream';
     ok !eval { $other->subscribe($follower->conn, 'a'); 1 }, 'subscribe of another hub throws';
     like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/,
@@ -252,7 +252,7 @@ subtest 'a stream is subscribed to channels of one hub' => sub {
 
 subtest 'unsubscribe ends subscriptions' => sub {
     my $left     = EventSource::Hub->new;
-    my $follower = Testing::Follower->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
+    my $follower = Testing::Subscriber->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 1) for 'a', 'b', 'c/d';
     $left->unsubscribe($follower->conn, 'a', 'never followed', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 2) for 'a', 'b', 'c/d';
@@ -272,7 +272,7 @@ subtest 'unsubscribe ends subscriptions' => sub {
 
 subtest 'the hub holds a stream whose connection was released' => sub {
     my $holds    = EventSource::Hub->new;
-    my $follower = Testing::Follower->open($holds, 'a', {stream => {is_loop => 0}});
+    my $follower = Testing::Subscriber->open($holds, 'a', {stream => {is_loop => 0}});
     delete $follower->{conn};
     $holds->publish(a => 'x');
     is_deeply [$follower->data(1)], ['x'], 'a stream whose connection was released receives an event';

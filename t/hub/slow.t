@@ -4,12 +4,12 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(needs only_developers);
-use Testing::Deadline  qw(wait_until);
-use Testing::Follower  qw(blocks);
+use Testing::Developer  qw(needs only_developers);
+use Testing::Deadline   qw(wait_until);
+use Testing::Subscriber qw(blocks);
 use Testing::HubServer;
-use List::Util        qw(max);
-use Testing::Numbered ();
+use List::Util              qw(max);
+use Testing::NumberedEvents ();
 use Testing::Server;
 use Testing::SlowReader;
 use Test::More;
@@ -36,7 +36,7 @@ sub numbers {
     my @numbers;
     for my $block (grep { defined $_->{data} && !defined $_->{event} } @blocks) {
         my ($number) = $block->{data} =~ /\A([0-9]+)\./ or die "no number: $block->{data}\n";
-        my $data = Testing::Numbered::numbered($number, length $block->{data})->{data};
+        my $data = Testing::NumberedEvents::numbered($number, length $block->{data})->{data};
         die "event $number is not whole\n" if $block->{data} ne $data;
         push @numbers, $number;
     }

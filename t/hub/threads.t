@@ -13,11 +13,11 @@ use EventSource::XS;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Testing::Deadline qw(wait_until);
-use Testing::Follower qw(events);
+use Testing::Subscriber qw(events);
 use Thread::Queue;
 
 my $hub      = EventSource::Hub->new(history => {events => 10_000});
-my $follower = Testing::Follower->open($hub, 'a');
+my $follower = Testing::Subscriber->open($hub, 'a');
 
 subtest 'threads publish to one hub' => sub {
     my @threads = map {
@@ -45,7 +45,7 @@ subtest 'threads publish to one hub' => sub {
 };
 
 subtest 'a thread subscribes' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my $made = EventSource::Hub->new(show_channel => 'event');
     threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
@@ -58,7 +58,7 @@ subtest 'a thread subscribes' => sub {
 # On a server that blocks, a stream ends with its connection, unless a hub holds it.
 for my $who ('thread', 'main thread') {
     subtest "the hub holds a stream that the $who has subscribed" => sub {
-        my ($stream, $client) = Testing::Pair->open(is_loop => 0, on_full => 'block');
+        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, on_full => 'block');
         my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
         undef $stream;
         my $made   = EventSource::Hub->new;
@@ -83,7 +83,7 @@ for my $who ('thread', 'main thread') {
 
 subtest 'a hub ends when the last thread releases it' => sub {
     my $made   = EventSource::Hub->new;
-    my $reads  = Testing::Follower->open($made, 'a');
+    my $reads  = Testing::Subscriber->open($made, 'a');
     my $thread = threads->create(sub { sleep 1 while !$made->publish(a => 'from the thread'); return });
     undef $made;
     $thread->join;
@@ -95,7 +95,7 @@ subtest 'a hub ends when the last thread releases it' => sub {
 subtest 'three threads release a hub at once' => sub {
     for my $round (1 .. 20) {
         my $made  = EventSource::Hub->new;
-        my $reads = Testing::Follower->open($made, 'a');
+        my $reads = Testing::Subscriber->open($made, 'a');
         pipe my $waits, my $opens or die "pipe: $!";
         my @threads = map {
             threads->create(sub { close $opens; sysread $waits, my $byte, 1; undef $made; return })

@@ -9,7 +9,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Follower;
+use Testing::Subscriber;
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 
@@ -27,18 +27,18 @@ sub subscribes {
 subtest 'a stream may have 1,000 channels by default' => sub {
     my $hub      = EventSource::Hub->new;
     my @channels = map { "c$_" } 1 .. 1_000;
-    my $follower = Testing::Follower->open($hub, @channels);
+    my $follower = Testing::Subscriber->open($hub, @channels);
     is $hub->subscribers('c1000'),                           1,     'a stream is subscribed to 1,000 channels';
     is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'a 1,001st channel throws';
     like $@, $TOO_MANY, "the error of a 1,001st channel names the limit and the caller's line";
     is $hub->subscribers('more'),                                    0,     'the 1,001st channel has no subscriber';
-    is eval { Testing::Follower->open($hub, @channels, 'more'); 1 }, undef, '1,001 channels in one call throw';
+    is eval { Testing::Subscriber->open($hub, @channels, 'more'); 1 }, undef, '1,001 channels in one call throw';
     like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'the error of 1,001 channels names the limit';
 };
 
 subtest 'max_topics counts the topics that a stream has now' => sub {
     my $hub      = EventSource::Hub->new(max_topics => 3);
-    my $follower = Testing::Follower->open($hub, 'a');
+    my $follower = Testing::Subscriber->open($hub, 'a');
     ok subscribes($hub, $follower, 'b', EventSource::Hub->pattern('n/*')), 'topics up to max_topics are accepted';
     for (1 .. 10) {
         ok !subscribes($hub, $follower, 'c'), 'one topic more is refused' if $_ == 1;
@@ -48,7 +48,7 @@ subtest 'max_topics counts the topics that a stream has now' => sub {
     }
     $hub->unsubscribe($follower->conn);
     ok subscribes($hub, $follower, 'x', 'y', 'z'), 'max_topics topics are accepted after all were unsubscribed';
-    my $other = Testing::Follower->open($hub, 'a');
+    my $other = Testing::Subscriber->open($hub, 'a');
     for (1 .. 10) { subscribes($hub, $other, 'a') }
     ok subscribes($hub, $other, 'b', 'c'), 'a topic that is subscribed to repeatedly counts once';
 };

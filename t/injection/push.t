@@ -7,7 +7,7 @@ use utf8;
 use lib 't/lib';
 use Encode             qw(encode);
 use Testing::Injection qw(expected_lines lines no_injection require_parser);
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Plack::App::EventSource;
 use Test::More;
 
@@ -16,7 +16,7 @@ require_parser();
 # What goes over the wire for these messages, from an app with these options.
 sub pushed {
     my ($option, @messages) = @_;
-    my $writer = Testing::KeptWriter->new;
+    my $writer = Testing::RecordingWriter->new;
     my $app    = Plack::App::EventSource->new(%$option, handler_cb => sub { $_[0]->push(@messages) })->to_app;
     $app->({REQUEST_METHOD => 'GET'})->(sub { return $writer });
     return $writer->kept;

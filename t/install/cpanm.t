@@ -6,14 +6,14 @@ use warnings;
 use lib 't/lib';
 use Testing::Developer qw(needs_command only_developers);
 use Test::More;
-use Testing::Tree;
+use Testing::SourceTree;
 
 only_developers;
 needs_command($_) for qw(cargo cpanm make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7), $INC{"EventSource/XS.pm"}';
 
-my $tree = Testing::Tree->new;
+my $tree = Testing::SourceTree->new;
 
 # No mirror and no registry are reachable. Cargo uses what it has downloaded before.
 my %NO_NETWORK = (

@@ -8,12 +8,12 @@ use Testing::Developer qw(needs_command only_developers);
 use File::Basename     qw(dirname);
 use File::Path         qw(make_path);
 use Test::More;
-use Testing::Tree;
+use Testing::SourceTree;
 
 only_developers;
 needs_command($_) for qw(cargo make tar gzip);
 
-my $tree = Testing::Tree->new;
+my $tree = Testing::SourceTree->new;
 my @ours = $tree->files;
 
 # Files that are left where somebody has worked.

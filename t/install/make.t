@@ -9,13 +9,13 @@ use Testing::Developer qw(needs_command only_developers);
 use File::Find         qw(find);
 use IPC::Open2         qw(open2);
 use Test::More;
-use Testing::Tree;
+use Testing::SourceTree;
 
 only_developers;
 needs_command($_) for qw(cargo make);
 
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7) eq "data: 7\n\n" ? "loaded" : "wrong"';
-my $tree  = Testing::Tree->new;
+my $tree  = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my @before  = $tree->files;
 

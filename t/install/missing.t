@@ -7,12 +7,12 @@ use lib 't/lib';
 use Cwd                qw(abs_path);
 use Testing::Developer qw(needs_command only_developers);
 use Test::More;
-use Testing::Tree qw(slurp);
+use Testing::SourceTree qw(slurp);
 
 only_developers;
 needs_command($_) for qw(cargo rustc);
 
-my $tree = Testing::Tree->new;
+my $tree = Testing::SourceTree->new;
 my $fake = $tree->fresh('fake');
 
 # A program that prints this and ends with that status.

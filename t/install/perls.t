@@ -8,7 +8,7 @@ use Config;
 use Testing::Developer qw(needs needs_command only_developers);
 use File::Copy         qw(copy);
 use Test::More;
-use Testing::Tree qw(slurp);
+use Testing::SourceTree qw(slurp);
 
 only_developers;
 needs_command($_) for qw(cargo make cp);
@@ -17,7 +17,7 @@ my $MARK  = 'headers_of_another_perl';
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)';
 my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 
-my $tree    = Testing::Tree->new;
+my $tree    = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 
 # A perl at another path, whose headers leave a mark in each library that is built with them.

@@ -8,12 +8,12 @@ use Config;
 use Testing::Developer qw(needs_command only_developers);
 use File::Path         qw(remove_tree);
 use Test::More;
-use Testing::Tree;
+use Testing::SourceTree;
 
 only_developers;
 needs_command($_) for qw(cargo make rustc);
 
-my $tree = Testing::Tree->new;
+my $tree = Testing::SourceTree->new;
 $tree->must($^X, 'Makefile.PL');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my $home    = cargo_home();

@@ -1,4 +1,4 @@
-# Handlers that fork and start programs, on every server: who holds a client's connection, and who does not.
+# Handlers that fork and start programs, on every server: a child continues the stream, a program does not inherit a connection.
 
 use strict;
 use warnings;
@@ -7,7 +7,7 @@ use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
@@ -44,31 +44,31 @@ sub connections {
     return grep { my @row = split; $held{$row[9]} && $row[3] ne '0A' } readline $table;
 }
 
-sub goes_on {
-    my ($stage, $end, $more) = @_;
-    my $client = $stage->get("/child?end=$end");
-    ok $client->read_all, 'it ends';
-    is $client->text,         $PARENT . $more, 'with what both have pushed, one after the other';
-    is $stage->told($client), '',              'nothing was refused';
+sub child_continues {
+    my ($run, $end, $more) = @_;
+    my $client = $run->get("/child?end=$end");
+    ok $client->read_all, 'the stream ends';
+    is $client->text,          $PARENT . $more, 'the events of the parent arrive before those of the child';
+    is $run->journal($client), '',              'every push of the child is accepted';
     return;
 }
 
-sub is_not_held {
-    my ($stage, $how) = @_;
-    my $other  = $stage->get('/keep');
-    my $client = $stage->get("/program?how=$how");
-    ok $other->read_until(qr/data: kept/), 'another stream runs' or return;
-    my ($pid) = $stage->told_ok($client, qr/^program (\d+)$/m, 'a program runs') or return;
+sub program_holds_nothing {
+    my ($run, $how) = @_;
+    my $other  = $run->get('/keep');
+    my $client = $run->get("/program?how=$how");
+    ok $other->read_until(qr/data: kept/), 'another stream begins' or return;
+    my ($pid) = $run->journal_ok($client, qr/^program (\d+)$/m, 'the handler starts a program') or return;
     ok $client->read_all, 'the stream ends';
-    is $client->text, "data: before\r\n\r\ndata: after\r\n\r\n", 'with all';
+    is $client->text, "data: before\r\n\r\ndata: after\r\n\r\n", 'both events arrive';
 
-    # What Feersum has accepted it leaves to whatever is started before it has sent the head.
-    if ($stage->server->{name} ne 'Feersum') {
+    # A program that is started before the head is sent inherits a connection of Feersum.
+    if ($run->server->{name} ne 'Feersum') {
         wait_until($DEADLINE, sub { !connections($pid) });    # until it is another program
-        is_deeply [connections($pid)], [], 'the program has inherited no connection';
+        is_deeply [connections($pid)], [], 'the program inherits no connection';
     }
-    ok kill(0, $pid),  'and lives';
-    ok !$other->ended, 'the other stream goes on';
+    ok kill(0, $pid),  'the program still runs';
+    ok !$other->ended, 'the other stream stays open';
     kill KILL => $pid;
     $other->leave;
     return;
@@ -82,19 +82,20 @@ for (@SERVERS) {
         next;
     }
     subtest $title => sub {
-        my $stage = Testing::Stage->start($name, %option);
+        my $run = Testing::ServerWithJournal->start($name, %option);
         if ($kind eq 'blocks') {
             for (@ENDS) {
                 my ($end, $more) = @$_;
-                subtest "a child that ends by $end" => sub { goes_on($stage, $end, $more) };
+                subtest "a child that ends by $end continues the stream" => sub { child_continues($run, $end, $more) };
             }
         }
         for my $how (qw(backticks system pipe exec)) {
-            subtest "a program that was started by $how" => sub { is_not_held($stage, $how) };
+            subtest "a program started by $how does not hold the connection" =>
+                sub { program_holds_nothing($run, $how) };
         }
-        my $client = $stage->get('/child?end=close-and-exit');
-        ok $client->read_until(qr/parent 100/), 'and it still serves';
-        $stage->server->stop;
+        my $client = $run->get('/child?end=close-and-exit');
+        ok $client->read_until(qr/parent 100/), 'the server answers the next request';
+        $run->server->stop;
     };
 }
 

@@ -1,5 +1,5 @@
-# What the system refuses ends in a fallback, a refusal, or a stream that ends with a reason, and the next request is
-# served. The calls of real servers are made to fail, those of the reactor's thread and those that take a stream over.
+# A system call that fails leads to a fallback, a refusal, or a stream that ends with a reason, and the next request is served. Calls
+# of real servers are made to fail: those of the reactor's thread, and those that take over a stream.
 
 use strict;
 use warnings;
@@ -8,14 +8,14 @@ use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs only_developers);
-use Testing::Fault;
-use Testing::Numbered qw(numbers);
+use Testing::FailingCalls;
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 use Test::More;
 
 only_developers();
-needs(Testing::Fault->missing);
+needs(Testing::FailingCalls->missing);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -56,15 +56,15 @@ sub with_fault {
     my ($server, $does, $calls, $error, $when, $check) = @_;
     my $hit    = $server->stream(name => 'hit', timeout => 0.7);
     my $beside = $server->stream(name => 'beside');
-    my $fault  = Testing::Fault->begin($server->reactor, $calls, "error=$error:when=$when");
+    my $fault  = Testing::FailingCalls->begin($server->reactor, $calls, "error=$error:when=$when");
     $does->($server, $hit);
     $check->($hit, $fault);
     my ($times) = $when =~ /([0-9]+)\z/;
-    ok wait_until($DEADLINE, sub { $fault->count >= ($times || 1) }), 'the fault was there';
+    ok wait_until($DEADLINE, sub { $fault->count >= ($times || 1) }), 'the system call has failed';
     $fault->end;
-    is $server->push(name => 'beside', count => 2), 2, 'a stream beside it is pushed to';
-    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
-    is_deeply received($beside), [1, 2], 'and nothing else';
+    is $server->push(name => 'beside', count => 2), 2, 'a push to the neighbour is accepted';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'the neighbour receives the last event';
+    is_deeply received($beside), [1, 2], 'the neighbour receives each event once';
     $_->leave for $hit, $beside;
     $server->rests_ok;
     return $server->serves_ok;
@@ -77,11 +77,11 @@ on_each_server(
             my ($what, @fault) = @$_;
             my $goes_on = sub {
                 my $client = shift;
-                ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'it gets all';
-                is_deeply received($client), [1 .. 3], 'once';
-                is $server->ended('hit'), undef, 'and is open';
+                ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'the client receives the last event';
+                is_deeply received($client), [1 .. 3], 'the client receives each event once';
+                is $server->ended('hit'), undef, 'the stream stays open';
             };
-            subtest "a stream goes on: $what" => sub { with_fault($server, @fault, $goes_on) };
+            subtest "the stream stays open after: $what" => sub { with_fault($server, @fault, $goes_on) };
         }
         for (@ENDS) {
             my ($what, @fault) = @$_;
@@ -89,39 +89,40 @@ on_each_server(
             my $ends = sub {
                 my $client = shift;
                 $server->ended_ok('hit', $why);
-                is_deeply received($client), [], 'nothing comes';
+                is_deeply received($client), [], 'the client receives no event';
             };
-            subtest "a stream ends: $what" => sub { with_fault($server, @fault, $ends) };
+            subtest "the stream ends after: $what" => sub { with_fault($server, @fault, $ends) };
         }
     },
     'Starman',
     'Feersum'
 );
 
-# A reactor that can no longer wait is no more; the next stream has a new one.
-sub is_replaced {
+# A reactor that cannot wait ends, and the next stream starts a new one.
+sub replaces_reactor {
     my ($server, $round) = @_;
     my @client = map { $server->stream(name => "$round-$_") } 1 .. 3;
     my $dead   = $server->reactor;
     my $before = $server->stats;
-    my $fault  = Testing::Fault->begin($dead, $WAITS, 'error=EBADF:when=1');
+    my $fault  = Testing::FailingCalls->begin($dead, $WAITS, 'error=EBADF:when=1');
     $server->push(name => "$round-1");    # or it may sleep on
     $server->ended_ok("$round-$_", 'error') for 1 .. 3;
-    is $fault->end,                                                     1, 'the fault was there';
-    is scalar(grep { $_->read_all } @client),                           3, 'their responses end';
-    is scalar(grep { join(',', @{received($_)}) =~ /\A1?\z/ } @client), 3, 'without anything strange';
+    is $fault->end,                                                     1, 'the system call has failed';
+    is scalar(grep { $_->read_all } @client),                           3, 'the responses of the dead reactor end';
+    is scalar(grep { join(',', @{received($_)}) =~ /\A1?\z/ } @client), 3, 'the clients receive whole events only';
     my $next = $server->stream(name => "$round-next");
-    isnt $server->reactor, $dead, 'there is a new reactor';
+    isnt $server->reactor, $dead, 'the next stream starts a new reactor';
     $next->leave;
 
     if ($server->{name} =~ /Twiggy|Feersum/) {
-        $server->journal_ok("$round-next", qr/^ended: client$/m, 'the event loop is told of what ends there');
+        $server->journal_ok("$round-next", qr/^ended: client$/m, 'on_close runs for a stream of the new reactor');
     }
     $server->ended_ok("$round-next", 'client');
     my $stats = $server->stats;
-    is $stats->{opened},        $before->{opened} + 1,        'what is counted is the sum';
-    is $stats->{closed}{error}, $before->{closed}{error} + 3, 'of both';
-    is_deeply [@$stats{qw(native buffered)}], [0, 0], 'no stream is left, and nothing waits' or diag explain $stats;
+    is $stats->{opened},        $before->{opened} + 1,        'opened counts the streams of both reactors';
+    is $stats->{closed}{error}, $before->{closed}{error} + 3, 'closed counts the streams of both reactors';
+    is_deeply [@$stats{qw(native buffered)}], [0, 0], 'no stream is left and no byte is buffered'
+        or diag explain $stats;
     return $server->serves_ok;
 }
 
@@ -129,37 +130,37 @@ on_each_server(
     sub {
         my $server = shift;
         for my $round ('a reactor', 'the next one') {
-            subtest "$round fails" => sub { is_replaced($server, $round =~ s/ .*//r) };
+            subtest "$round that fails is replaced" => sub { replaces_reactor($server, $round =~ s/ .*//r) };
         }
     }
 );
 
 # What watches many sockets.
-sub cannot_add {
+sub epoll_add_fails {
     my ($server, $error) = @_;
     my $beside = $server->stream(name => 'beside');
     my $errors = $server->stats->{closed}{error};
-    my $fault  = Testing::Fault->begin($server->reactor, 'epoll_ctl', "error=$error:when=1");
+    my $fault  = Testing::FailingCalls->begin($server->reactor, 'epoll_ctl', "error=$error:when=1");
     my $client = Testing::Client->get($server->port, path('/held', name => 'late', retry => 5_000));
-    ok $client->read_all && $client->complete, 'its response is complete';
+    ok $client->read_all && $client->complete, 'the refused response is complete';
     like $client->text,
         qr/\Aretry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?retry: [0-9]+\r\n\r\n(?:event: held\r\n\r\n)?\z/,
-        'and says when to come back';
-    is $fault->end, 1, 'the fault was there';
-    ok wait_until($DEADLINE, sub { $server->stats->{closed}{error} == $errors + 1 }), 'an error, which is counted';
-    is $server->push(name => 'beside', count => 2), 2, 'a stream beside it is pushed to';
-    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
+        'the refused response has a retry';
+    is $fault->end, 1, 'the system call has failed';
+    ok wait_until($DEADLINE, sub { $server->stats->{closed}{error} == $errors + 1 }), 'stats counts an end by error';
+    is $server->push(name => 'beside', count => 2), 2, 'a push to the neighbour is accepted';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'the neighbour receives the last event';
     $beside->leave;
     return $server->rests_ok;
 }
 
-sub cannot_ask {
+sub epoll_modify_fails {
     my ($server) = @_;
     my $client   = $server->stream(name => 'slow', class => 'Testing::SlowReader');
-    my $fault    = Testing::Fault->begin($server->reactor, 'epoll_ctl', 'error=ENOMEM:when=1');
+    my $fault    = Testing::FailingCalls->begin($server->reactor, 'epoll_ctl', 'error=ENOMEM:when=1');
     $server->push(name => 'slow', bytes => 900_000);
     $server->ended_ok('slow', 'error');
-    is $fault->end, 1, 'the fault was there';
+    is $fault->end, 1, 'the system call has failed';
     $client->leave;
     return $server->rests_ok;
 }
@@ -169,9 +170,9 @@ on_each_server(
         my $server = shift;
         $server->serves_ok;
         for my $error (qw(ENOMEM ENOSPC)) {
-            subtest "a socket cannot be watched: $error" => sub { cannot_add($server, $error) };
+            subtest "epoll cannot watch a socket: $error" => sub { epoll_add_fails($server, $error) };
         }
-        subtest 'nor asked whether it takes bytes' => sub { cannot_ask($server) };
+        subtest 'epoll cannot be asked whether the socket is writable' => sub { epoll_modify_fails($server) };
         $server->serves_ok;
     },
     'Starman',
@@ -209,19 +210,20 @@ my @FIRST   = (
     ['Feersum', 'fcntl', 'EMFILE', '4', qr/\Abroken\z/],              # it is silenced by then
 );
 
-sub begins_at_all {
+sub first_client {
     my ($server, $calls, $error, $when, $expected) = @_;
     my ($fault, $hits);
     my $fares =
-        $server->fares(sub { $fault = Testing::Fault->begin($server->stats->{pid}, $calls, "error=$error:when=$when") },
-        sub { $hits = $fault->end });
+        $server->fares(
+        sub { $fault = Testing::FailingCalls->begin($server->stats->{pid}, $calls, "error=$error:when=$when") },
+        sub { $hits  = $fault->end });
     cmp_ok $hits, '>', 0, "$calls, $error, $when: the fault was there";
-    return like $fares, $expected, 'and this is how it fares';
+    return like $fares, $expected, 'the first client is served as expected';
 }
 
 for (@FIRST) {
     my ($name, @fault) = @$_;
-    on_each_server(sub { begins_at_all($_[0], @fault) }, $name);
+    on_each_server(sub { first_client($_[0], @fault) }, $name);
 }
 
 done_testing;

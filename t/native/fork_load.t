@@ -1,4 +1,4 @@
-# Two hundred forks while hundreds of streams are written: nothing hangs, nothing is mixed up.
+# Two hundred forks while events are pushed to hundreds of streams: no process hangs, and no event reaches another stream.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use Testing::Developer qw(only_developers);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use POSIX   qw(WNOHANG _exit);
 use sigtrap qw(die untrapped HUP INT TERM);
 
@@ -39,11 +39,11 @@ sub reap {
     return $odd;
 }
 
-# What a child does besides ending: nothing, a stream of its own, letting go of all, a child of its own.
+# What a child does: nothing, a stream of its own, dropping all streams, a child of its own, exec, exit.
 my @CHILD = (
     sub { },
     sub {
-        my ($stream, $client) = Testing::Pair->open;
+        my ($stream, $client) = Testing::StreamPair->open;
         $stream->write("data: own $_\n\n") for 1 .. $OWN;
         $stream->close;
         $client->read_all && $client->body eq join '', map { "data: own $_\n\n" } 1 .. $OWN or die "mixed up\n";
@@ -58,7 +58,7 @@ my @CHILD = (
     sub { exit },
 );
 
-my @pairs  = map { [Testing::Pair->open(max_buffered => 64 * 1_048_576)] } 1 .. $STREAMS;
+my @pairs  = map { [Testing::StreamPair->open(max_buffered => 64 * 1_048_576)] } 1 .. $STREAMS;
 my $number = 0;
 my $odd    = 0;
 
@@ -81,7 +81,7 @@ for my $count (1 .. $FORKS) {
     $odd += reap(WNOHANG);
 }
 ok wait_until($DEADLINE, sub { $odd += reap(WNOHANG); !%running }), 'all children have ended';
-is $odd, 0, 'in peace';
+is $odd, 0, 'no child fails';
 push_to_all();
 $_->[0]->close for @pairs;
 my @wrong;
@@ -90,9 +90,9 @@ for my $at (0 .. $#pairs) {
     my $client   = $pairs[$at][1];
     push @wrong, $at if !$client->read_all($DEADLINE) || $client->body ne $expected;
 }
-is_deeply \@wrong, [], 'each stream has its own events, all of them, once';
+is_deeply \@wrong, [], 'each stream has all of its own events, once';
 my $stats = EventSource::XS->stats;
-is $stats->{events}, $STREAMS * $number, 'all are counted';
-is $stats->{lost},   0,                  'none is lost';
+is $stats->{events}, $STREAMS * $number, 'stats counts every event';
+is $stats->{lost},   0,                  'stats counts no lost event';
 
 done_testing;

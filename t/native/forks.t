@@ -1,4 +1,4 @@
-# What becomes of native streams when their process forks: a child may go on with one, and harms none.
+# Native streams when their process forks: a child may continue a stream, and disturbs no other.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use POSIX   qw(_exit);
 use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use sigtrap qw(die untrapped HUP INT TERM);
@@ -24,7 +24,7 @@ END {
     if ($$ == $owner) { local $?; kill KILL => keys %running if %running }
 }
 
-# A child that does something, and ends. What it prints can be read.
+# Forks a child that runs code and exits. The parent can read what the child prints.
 sub child {
     my $code = shift;
     pipe my $from, my $to or die "pipe: $!";
@@ -48,7 +48,7 @@ sub ended {
     return $? ? "status $?: $text" : $text;
 }
 
-# Something that a child waits for; it goes on when this end is closed.
+# A pipe that a child waits for: the child continues when the parent closes its end.
 sub gate {
     pipe my $waits, my $opens or die "pipe: $!";
     return ($waits, $opens);
@@ -72,9 +72,9 @@ sub sockets {
 }
 
 for my $on_full (qw(block disconnect drop_oldest)) {
-    subtest "with on_full $on_full what a handler has pushed is before what its child pushes" => sub {
+    subtest "with on_full $on_full the events of a handler arrive before those of its child" => sub {
         for my $round (1 .. 20) {
-            my ($stream, $client) = Testing::Pair->open(%HANDLER, on_full => $on_full);
+            my ($stream, $client) = Testing::StreamPair->open(%HANDLER, on_full => $on_full);
             $stream->write($_) for events('parent', 200);
             my $child =
                 child(sub { $stream->write($_) || die "not taken\n" for events('child', 200); $stream->close; exit });
@@ -86,11 +86,11 @@ for my $on_full (qw(block disconnect drop_oldest)) {
             diag "the child said: $said; there are ", length $client->body, ' bytes';
             return;
         }
-        pass 'twenty times';
+        pass 'the order is right in twenty rounds';
     };
 }
 
-subtest 'a child that exits ends its part' => sub {
+subtest 'a child that exits ends a stream that its parent has dropped' => sub {
     my %exit = (
         'exit'                => sub { exit },
         'POSIX::_exit'        => sub { _exit(0) },
@@ -105,32 +105,32 @@ subtest 'a child that exits ends its part' => sub {
         'a program' => sub { system 'true'; exit },
     );
     for my $how (sort keys %exit) {
-        my ($stream, $client) = Testing::Pair->open(%HANDLER);
+        my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
         $stream->write("data: parent\n\n");
         my ($waits, $opens) = gate();
         my $child = child(sub { pass_gate($waits, $opens); $exit{$how}->($stream) });
         undef $stream;
-        ok $client->read_until(qr/data: parent\n\n/), "$how: it runs";
-        ok !$client->ended,                           'the parent lets go of it, and it goes on';
+        ok $client->read_until(qr/data: parent\n\n/), "$how: the stream begins";
+        ok !$client->ended,                           "$how: the stream stays open when the parent drops it";
         close $opens;
-        ok $client->read_all, 'it ends with the child';
-        is ended($child), '', 'which goes as it wants to';
+        ok $client->read_all, "$how: the stream ends with the child";
+        is ended($child), '', "$how: the child exits normally";
         my $more = $how =~ /push/ ? "data: child\n\n" : '';
-        is $client->text, "data: parent\n\n$more", 'and leaves what it has pushed';
+        is $client->text, "data: parent\n\n$more", "$how: the events of parent and child arrive";
     }
 };
 
-subtest 'a child closes what the parent still holds' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+subtest 'a child may close a stream that its parent holds' => sub {
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     my $child = child(sub { $stream->close; $stream->settle });
-    ok $client->read_all, 'it ends, without a push';
-    is ended($child), '', 'the child too';
+    ok $client->read_all, 'the stream ends although the child has not pushed';
+    is ended($child), '', 'the child exits normally';
     $client->leave;
-    ok wait_until($DEADLINE, sub { !$stream->is_open }), 'and the parent sees the client leave';
+    ok wait_until($DEADLINE, sub { !$stream->is_open }), 'the parent notices that the client leaves';
 };
 
-subtest 'a child of a child may go on too' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+subtest 'a child of a child may continue the stream' => sub {
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     $stream->write("data: parent\n\n");
     my $child = child(
         sub {
@@ -142,14 +142,16 @@ subtest 'a child of a child may go on too' => sub {
         }
     );
     undef $stream;
-    ok $client->read_all, 'it ends';
-    is $client->body, "data: parent\n\ndata: child\n\ndata: grandchild\n\n", 'each after the other';
-    is ended($child), '',                                                    'and nobody died';
+    ok $client->read_all, 'the stream ends';
+    is $client->body, "data: parent\n\ndata: child\n\ndata: grandchild\n\n",
+        'the events of all three processes arrive in order';
+    is ended($child), '', 'no process dies';
 };
 
-# More than sockets hold, so that some of it is on the way at the fork.
-subtest 'a stream on which something is on its way stays with the parent' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 0, on_full => 'disconnect', max_buffered => 64 * 1_048_576);
+# More than sockets hold, so that some bytes are unsent at the fork.
+subtest 'a stream with unsent bytes stays with the parent' => sub {
+    my ($stream, $client) =
+        Testing::StreamPair->open(is_loop => 0, on_full => 'disconnect', max_buffered => 64 * 1_048_576);
     my @events = events('parent', 80_000);
     $stream->write($_) for @events;
     $stream->leave_handler;
@@ -164,51 +166,54 @@ subtest 'a stream on which something is on its way stays with the parent' => sub
         }
     );
     sysread $child->{from}, my $said, 100;
-    is $said, '0 0 1', 'the child cannot write, knows so, and lets go of the connection';
+    is $said, '0 0 1', 'a push of the child returns false and its descriptor is closed';
     undef $stream;
-    ok $client->read_all,                  'it ends, though the child lives';
-    ok $client->body eq join('', @events), 'with all of the parent, and nothing else' or diag length $client->body;
+    ok $client->read_all, 'the stream ends although the child runs';
+    ok $client->body eq join('', @events), 'all events of the parent arrive, and nothing else'
+        or diag length $client->body;
     close $opens;
-    is ended($child), '', 'the child ends';
+    is ended($child), '', 'the child exits normally';
 };
 
-subtest 'a stream that fails ends for its client, though a child lives' => sub {
+subtest 'a stream that fails ends for its client although a child runs' => sub {
     my %fail = (
-        'a slow client'   => [{on_full => 'disconnect'},                 sub { 1 while $_[0]->write('x' x 65_536) }],
-        'a timeout'       => [{timeout => 0.1, on_full => 'disconnect'}, sub { $_[0]->write('x' x (16 * 1_048_576)) }],
-        'one that is odd' => [{}, sub { my $c = $_[1]; $c->say('x' x 65_536) for 1 .. 17 }],
+        'a slow client' => [{on_full => 'disconnect'},                 sub { 1 while $_[0]->write('x' x 65_536) }],
+        'a timeout'     => [{timeout => 0.1, on_full => 'disconnect'}, sub { $_[0]->write('x' x (16 * 1_048_576)) }],
+        'a client that floods' => [{}, sub { my $c = $_[1]; $c->say('x' x 65_536) for 1 .. 17 }],
     );
     for my $how (sort keys %fail) {
         my ($settings, $act)    = @{$fail{$how}};
-        my ($stream,   $client) = Testing::Pair->open(%HANDLER, %$settings);
-        ok $client->read_head, "$how: it runs";
+        my ($stream,   $client) = Testing::StreamPair->open(%HANDLER, %$settings);
+        ok $client->read_head, "$how: the stream begins";
         my ($waits, $opens) = gate();
         my $child = child(sub { pass_gate($waits, $opens) });
         $act->($stream, $client);
-        ok wait_until($DEADLINE, sub { !$stream->is_open }), 'it has ended here';
-        ok $client->read_all,                                'and for its client';
+        ok wait_until($DEADLINE, sub { !$stream->is_open }), "$how: the stream has ended in the parent";
+        ok $client->read_all,                                "$how: the stream has ended for the client";
         close $opens;
-        is ended($child), '', 'the child ends';
+        is ended($child), '', 'the child exits normally';
     }
 };
 
-subtest 'a child that holds streams of others ends none' => sub {
-    my @pairs = map { [Testing::Pair->open(%HANDLER)] } 1 .. 5;
-    is ended(child(sub { @pairs = (); exit })),  '',                               'a child that lets go of all';
-    is ended(child(sub { exit })),               '',                               'a child that exits with all';
-    is ended(child(sub { die "on purpose\n" })), "status 256: died: on purpose\n", 'a child that dies';
+subtest 'a child ends no stream that its parent holds' => sub {
+    my @pairs = map { [Testing::StreamPair->open(%HANDLER)] } 1 .. 5;
+    is ended(child(sub { @pairs = (); exit })), '', 'a child that drops all streams exits normally';
+    is ended(child(sub { exit })),              '', 'a child that holds all streams exits normally';
+    is ended(child(sub { die "on purpose\n" })), "status 256: died: on purpose\n",
+        'a child that dies reports its exception';
     for my $pair (@pairs) {
-        ok $pair->[0]->write("data: on\n\n") && $pair->[1]->read_until(qr/data: on\n\n/), 'a stream goes on';
+        ok $pair->[0]->write("data: on\n\n") && $pair->[1]->read_until(qr/data: on\n\n/),
+            'a stream of the parent receives events';
     }
 };
 
 subtest 'a child has its own streams and counts' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $child = child(
         sub {
             my $out   = shift;
             my @stats = EventSource::XS->stats->{opened};
-            my ($own, $reader) = Testing::Pair->open;
+            my ($own, $reader) = Testing::StreamPair->open;
             $own->write("data: own\n\n");
             push @stats, $reader->read_until(qr/data: own/) ? 'read' : 'lost', EventSource::XS->stats->{opened};
             my $told;
@@ -218,13 +223,13 @@ subtest 'a child has its own streams and counts' => sub {
             syswrite $out, join ' ', @stats, $told;
         }
     );
-    is ended($child), '0 read 1 application', 'beginning at zero';
-    ok $stream->write("data: on\n\n") && $client->read_until(qr/data: on/), 'the parent goes on';
+    is ended($child), '0 read 1 application', 'the counts of the child begin at zero';
+    ok $stream->write("data: on\n\n") && $client->read_until(qr/data: on/), 'the stream of the parent receives events';
 };
 
-subtest 'a child that goes on is told of its end, and so is the parent' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 1);
-    ok $client->read_head, 'its head is out';
+subtest 'on_close runs in a child that continues a stream, and in its parent' => sub {
+    my ($stream, $client) = Testing::StreamPair->open(is_loop => 1);
+    ok $client->read_head, 'the head is sent';
     my $told;
     $stream->on_close(sub { $told = $_[1] });
     my $child = child(
@@ -236,17 +241,17 @@ subtest 'a child that goes on is told of its end, and so is the parent' => sub {
             syswrite $out, $told;
         }
     );
-    ok $client->read_until(qr/data: child/), 'it goes on';
+    ok $client->read_until(qr/data: child/), 'the event of the child arrives';
     $client->leave;
-    is ended($child), 'client', 'the child is told';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }), 'the parent is told';
-    is $told, 'client', 'the same';
+    is ended($child), 'client', 'on_close reports the reason client in the child';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }), 'on_close runs in the parent';
+    is $told, 'client', 'on_close reports the reason client in the parent';
 };
 
-# A daemon closes all that it has inherited; then the numbers are others'.
-subtest 'a child whose descriptors are others by now does not harm them' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
-    ok $client->read_head, 'its head is out';
+# A daemon closes all inherited descriptors, so their numbers are reused.
+subtest 'a child that has reused the descriptor numbers writes nothing to them' => sub {
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
+    ok $client->read_head, 'the head is sent';
     my %act = (
         'pushes'  => sub { $stream->write("data: to whom?\n\n") ? 'taken' : 'not taken' },
         'lets go' => sub { undef $stream; 'not taken' },
@@ -262,10 +267,10 @@ subtest 'a child whose descriptors are others by now does not harm them' => sub 
                 _exit(0);
             }
         );
-        is ended($child), 'not taken', "that $what";
+        is ended($child), 'not taken', "a child that $what uses no other descriptor";
     }
-    ok $stream->write("data: parent\n\n"),    'the parent goes on';
-    ok $client->read_until(qr/data: parent/), 'as if nothing had been';
+    ok $stream->write("data: parent\n\n"),    'the parent may push to its stream';
+    ok $client->read_until(qr/data: parent/), 'the client receives the event of the parent';
 };
 
 done_testing;

@@ -19,7 +19,7 @@ my $TICKS = 33;
 my $limit = POSIX::sysconf(POSIX::_SC_OPEN_MAX());
 needs($limit < $STREAMS + 100 ? "a process may have only $limit descriptors here" : undef);
 
-# What has woken the reactor, by its own count and by the kernel's, and the nanoseconds that it has used.
+# Returns the wake-ups of the reactor, by its own count and by the kernel's, and the CPU time that it has used.
 sub used {
     my $server = shift;
     my $task   = $server->proc('task/') . $server->reactor;
@@ -30,14 +30,14 @@ sub used {
     return {wakeups => $server->stats->{wakeups}, switches => $switches, nanoseconds => $nanoseconds};
 }
 
-# What is used until a client has received so many more comments.
+# Returns what the reactor uses until a client has received that many more comments.
 sub used_during {
     my ($server, $client, $comments) = @_;
     $client->{body} = '';
-    $client->read_until(qr/^:\r\n/m);    # begins when one has come
+    $client->read_until(qr/^:\r\n/m);    # start at a comment
     my $before = used($server);
     $client->{body} = '';
-    ok $client->read_until(qr/(?:^:\r\n\r\n){$comments}/m, 30), "$comments comments come to one client";
+    ok $client->read_until(qr/(?:^:\r\n\r\n){$comments}/m, 30), "one client receives $comments comments";
     my $after = used($server);
     return {map { ($_ => $after->{$_} - $before->{$_}) } keys %$after};
 }
@@ -50,9 +50,9 @@ on_each_server(
         my $ticks  = 15;
         my $used   = used_during($server, $clock, $ticks);
         note explain $used;
-        cmp_ok $used->{wakeups},              '<=', 2 * $ticks, "$STREAMS streams without keepalives wake no one";
-        cmp_ok $used->{switches},             '<=', 2 * $ticks, 'as the kernel says, too';
-        cmp_ok $used->{nanoseconds} / $ticks, '<',  2e6,        'and cost nothing';
+        cmp_ok $used->{wakeups},  '<=', 2 * $ticks,     "$STREAMS streams without keepalives do not wake the reactor";
+        cmp_ok $used->{switches}, '<=', 2 * $ticks,     'the kernel counts as few wake-ups without keepalives';
+        cmp_ok $used->{nanoseconds} / $ticks, '<', 2e6, "$STREAMS streams without keepalives use no CPU time";
 
         my @idle = map { $server->stream(name => "idle$_", keepalive => 0.5) } 1 .. $STREAMS;
         $clock->leave;
@@ -61,10 +61,10 @@ on_each_server(
         my $periods = 4;
         $used = used_during($server, $idle[0], $periods);
         note explain $used;
-        cmp_ok $server->stats->{bytes} - $bytes, '>=', 5 * ($periods - 1) * $STREAMS, 'comments come to all clients';
-        cmp_ok $used->{wakeups},                 '<=', $TICKS * ($periods + 1),       'and cost some wake-ups for all';
-        cmp_ok $used->{switches},                '<=', $TICKS * ($periods + 1),       'as the kernel says, too';
-        is $server->stats->{native}, 2 * $STREAMS, 'all streams are open';
+        cmp_ok $server->stats->{bytes} - $bytes, '>=', 5 * ($periods - 1) * $STREAMS, 'all clients receive comments';
+        cmp_ok $used->{wakeups},  '<=', $TICKS * ($periods + 1), "keepalives of $STREAMS streams share their wake-ups";
+        cmp_ok $used->{switches}, '<=', $TICKS * ($periods + 1), 'the kernel counts as few wake-ups with keepalives';
+        is $server->stats->{native}, 2 * $STREAMS, 'all streams stay open';
         $_->leave for @silent, @idle;
         $server->rests_ok;
     },

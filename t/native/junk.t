@@ -1,13 +1,13 @@
-# What a client sends after its request is read and forgotten: it costs nothing, and it does not cost the client its
-# last events. One that does not stop is ended.
+# Bytes that a client sends after its request are read and discarded. They do not lose the client its last events. A client that
+# does not stop sending is disconnected.
 
 use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use Testing::Numbered  qw(numbers);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(only_developers);
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server);
 use Test::More;
@@ -26,20 +26,20 @@ sub unread {
     return hex $count;
 }
 
-sub is_harmless {
+sub junk_is_discarded {
     my $server = shift;
     my $client = $server->stream(name => 'talks');
     $client->say('x' x 1_000) for 1 .. 100;
-    ok wait_until($DEADLINE, sub { !unread($server, $client) }), 'what it says is read';
-    is $server->push(name => 'talks', count => 3), 3, 'it is pushed to';
-    ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'and gets it';
-    is_deeply [numbers($client->text)], [1 .. 3], 'and nothing else';
+    ok wait_until($DEADLINE, sub { !unread($server, $client) }), 'the server reads what the client sends';
+    is $server->push(name => 'talks', count => 3), 3, 'pushes to the client are accepted';
+    ok $client->read_until(qr/^id: 3\r\n.*\r\n\r\n/m), 'the client receives the last event';
+    is_deeply [numbers($client->text)], [1 .. 3], 'the client receives each event once';
     is $server->ended('talks'), undef, 'the stream is open';
     $client->leave;
     return $server->ended_ok('talks', 'client');
 }
 
-sub is_bounded {
+sub junk_is_bounded {
     my $server = shift;
     my $beside = $server->stream(name => 'beside');
     my $client = $server->stream(name => 'floods');
@@ -48,34 +48,34 @@ sub is_bounded {
         local $SIG{PIPE} = 'IGNORE';
         while ($said < 1e9) { $said += length $client->say('x' x 10_000) && 10_000 }
     };
-    cmp_ok $said, '>', 1_048_576, 'it may say a megabyte';
-    cmp_ok $said, '<', 1e9,       'but not for ever';
+    cmp_ok $said, '>', 1_048_576, 'the client may send a megabyte';
+    cmp_ok $said, '<', 1e9,       'a client that does not stop sending is disconnected';
     $server->ended_ok('floods', 'error');
-    is $server->push(name => 'beside', count => 2), 2, 'its neighbour is pushed to';
-    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and gets it';
-    is_deeply [numbers($beside->text)], [1, 2], 'and nothing else';
+    is $server->push(name => 'beside', count => 2), 2, 'pushes to the neighbour are accepted';
+    ok $beside->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'the neighbour receives the last event';
+    is_deeply [numbers($beside->text)], [1, 2], 'the neighbour receives each event once';
     return $beside->leave;
 }
 
 # If the server closed its socket while something is unread in it, the kernel would reset the connection, and what the
 # client has not read yet be gone.
-sub costs_no_event {
+sub junk_loses_no_event {
     my $server = shift;
     my $client = $server->stream(name => 'last', class => 'Testing::SlowReader', max_buffered => 1_000_000);
-    is $server->push(name => 'last', count => 80, bytes => 10_000), 80, 'much is pushed';
+    is $server->push(name => 'last', count => 80, bytes => 10_000), 80, '800 KB are pushed';
     $client->say('before the end');
     $server->ask('/close', name => 'last');
     $client->say('after it') for 1 .. 50;
-    ok $client->read_until(qr/^id: 80\r\n/m), 'the last event comes';
+    ok $client->read_until(qr/^id: 80\r\n/m), 'the last event arrives';
     $client->say('and to its very end');
     ok $client->read_all, 'the stream ends';
-    ok $client->complete, 'as it should';
-    is_deeply [numbers($client->text)], [1 .. 80], 'with all that was pushed';
+    ok $client->complete, 'the response is complete';
+    is_deeply [numbers($client->text)], [1 .. 80], 'every event arrives once, in order';
     return $server->ended_ok('last', 'application');
 }
 
 # One that neither reads the end of its stream nor leaves.
-sub is_closed_in_the_end {
+sub idle_descriptors_are_closed {
     my $server = shift;
     $server->serves_ok;
     $server->rests_ok;
@@ -84,20 +84,21 @@ sub is_closed_in_the_end {
     $server->ask('/close', name => "stays$_") for 1 .. 5;
     $_->say('junk') for @client;
     $server->rests_ok('the streams have ended');
-    ok wait_until($DEADLINE, sub { $server->descriptors <= $before }), 'their descriptors are closed soon';
+    ok wait_until($DEADLINE, sub { $server->descriptors <= $before }),
+        'the descriptors of the ended streams are closed';
     return;
 }
 
 on_each_server(
     sub {
         my $server = shift;
-        subtest 'junk is harmless'    => sub { is_harmless($server) };
-        subtest 'junk is bounded'     => sub { is_bounded($server) };
-        subtest 'junk costs no event' => sub { costs_no_event($server) };
+        subtest 'bytes that a client sends are read and discarded'    => sub { junk_is_discarded($server) };
+        subtest 'a client that does not stop sending is disconnected' => sub { junk_is_bounded($server) };
+        subtest 'bytes that a client sends lose no event at the end'  => sub { junk_loses_no_event($server) };
         $server->rests_ok;
         $server->serves_ok;
     }
 );
-on_each_server(\&is_closed_in_the_end, 'Starman');
+on_each_server(\&idle_descriptors_are_closed, 'Starman');
 
 done_testing;

@@ -1,66 +1,68 @@
-# How many streams a process holds: who comes when it holds as many as it may is told to come back, and who comes when
-# it has no descriptor left harms no one.
+# Limits of a process: a client beyond max_streams is told to reconnect later, and a client for whom no descriptor is left disturbs no
+# other.
 
 use strict;
 use warnings;
 
 use lib 't/lib';
 use Testing::Client;
-use Testing::Deadline     qw(wait_until);
-use Testing::Developer    qw(has_command needs only_developers);
-use Testing::Numbered     qw(numbers);
-use Testing::StreamServer qw(on_each_server path);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(has_command needs only_developers);
+use Testing::NumberedEvents qw(numbers);
+use Testing::StreamServer   qw(on_each_server path);
 use Test::More;
 
 only_developers();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-sub over {
+sub get_limited {
     my ($server, $name, @setting) = @_;
     my $client = Testing::Client->get($server->port, path('/held', name => $name, max_streams => 3, @setting));
     $client->read_all;
     return $client;
 }
 
-sub is_refused {
+sub refuses_beyond_max_streams {
     my $server = shift;
     my @client = map { $server->stream(name => "in$_", max_streams => 3) } 1 .. 3;
     my %times;
     for my $number (1 .. 12) {
-        my $one = over($server, "over$number", retry => 6_000);
-        is $one->status, 200, "one too many, $number: its status is 200" if $number == 1;
-        ok $one->complete, 'its response is complete' or diag $one->body;
+        my $one = get_limited($server, "over$number", retry => 6_000);
+        is $one->status, 200, "a refused stream has the status 200" if $number == 1;
+        ok $one->complete, 'a refused response is complete' or diag $one->body;
         my ($retry) = $one->body =~ /\Aretry: [0-9]+\r\n\r\nretry: ([0-9]+)\r\n\r\n\z/;
-        ok defined $retry && $retry >= 6_000 && $retry <= 12_000, 'and says when to come back' or diag $one->body;
-        is $server->journal("over$number"), '', 'its handler is not run';
+        ok defined $retry && $retry >= 6_000 && $retry <= 12_000, 'a refused response has a retry' or diag $one->body;
+        is $server->journal("over$number"), '', 'the handler of a refused stream does not run';
         $times{$retry // ''}++;
     }
-    cmp_ok scalar(keys %times), '>', 6, 'each is told a time of its own';
-    like over($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\r\n\z/, 'from 2 to 4 seconds by default';
+    cmp_ok scalar(keys %times), '>', 6, 'retry differs between refused clients';
+    like get_limited($server, 'usual')->body, qr/\Aretry: (?:[23][0-9]{3}|4000)\r\n\r\n\z/,
+        'retry is 2 to 4 seconds by default';
     my $stats;
     wait_until($DEADLINE, sub { $stats = $server->stats; $stats->{native} == 3 });
-    is_deeply [@$stats{qw(refused opened native)}], [13, 16, 3], 'they are counted' or diag explain $stats;
-    is $stats->{closed}{server},  13, 'as ended by the server';
-    is $server->push(count => 2), 6,  'those who are in are pushed to';
+    is_deeply [@$stats{qw(refused opened native)}], [13, 16, 3], 'stats counts refused, opened and native streams'
+        or diag explain $stats;
+    is $stats->{closed}{server},  13, 'refused streams count as closed by the server';
+    is $server->push(count => 2), 6,  'pushes to the open streams are accepted';
 
     for my $client (@client) {
-        ok $client->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'and get it';
-        is_deeply [numbers($client->text)], [1, 2], 'and nothing else';
+        ok $client->read_until(qr/^id: 2\r\n.*\r\n\r\n/m), 'each client receives the last event';
+        is_deeply [numbers($client->text)], [1, 2], 'each client receives each event once';
     }
     shift(@client)->leave;
-    $server->ended_ok('in1', 'client', 'one leaves');
+    $server->ended_ok('in1', 'client', 'a client leaves');
     push @client, $server->stream(name => 'next', max_streams => 3);
-    is_deeply [numbers($client[-1]->text)], [], 'and there is room for another';
-    ok over($server, 'again')->complete, 'but not for two';
+    is_deeply [numbers($client[-1]->text)], [], 'another client takes its slot';
+    ok get_limited($server, 'again')->complete, 'a second one is refused';
     $_->leave for @client;
     $server->rests_ok;
     return $server->serves_ok;
 }
 
-on_each_server(\&is_refused);
+on_each_server(\&refuses_beyond_max_streams);
 
-subtest 'by default most of the descriptors are for streams' => sub {
+subtest 'default_max_streams leaves some descriptors free' => sub {
     my @default = (
         $^X,  '-Mblib', '-MEventSource::Stream::Native',
         '-e', 'print EventSource::Stream::Native::default_max_streams()'
@@ -68,11 +70,11 @@ subtest 'by default most of the descriptors are for streams' => sub {
     for ([24, 18], [256, 192], [1_023, 768], [1_024, 768], [1_025, 769], [4_096, 3_840]) {
         my ($limit, $expected) = @$_;
         is qx{ulimit -Sn $limit && "$default[0]" $default[1] $default[2] $default[3] '$default[4]' 2>/dev/null},
-            $expected, "of $limit, $expected";
+            $expected, "a limit of $limit descriptors allows $expected streams";
     }
 };
 
-# Lets the process have so many more descriptors; or enough, without a number.
+# Limits the process to that many free descriptors; removes the limit without a number.
 sub leave_free {
     my ($pid, $free) = @_;
     my $limit = 1_024;
@@ -84,7 +86,7 @@ sub leave_free {
     return system('prlimit', "--pid=$pid", "--nofile=$limit:") == 0 || die "prlimit: $?\n";
 }
 
-# How a client fares that comes when so many descriptors are free.
+# Returns how a client is served when that many descriptors are free.
 sub fares {
     my ($server, $free) = @_;
     my $pid = $server->stats->{pid};
@@ -100,8 +102,8 @@ for my $name ('HTTP::Server::PSGI', 'Twiggy', 'Feersum') {
         on_each_server(sub { push @{$fared{fares($_[0], $free)}}, $free }, $name);
     }
     note explain { $name => \%fared };
-    is $fared{native}[-1], $MOST, "$name: with many descriptors a stream is native";
-    ok $fared{writer}, 'with fewer it goes through the writer';
+    is $fared{native}[-1], $MOST, "$name: a stream is native if $MOST descriptors are free";
+    ok $fared{writer}, "$name: a stream is on the server's writer if few descriptors are free";
 }
 
 done_testing;

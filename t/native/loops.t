@@ -1,4 +1,4 @@
-# An event loop is told of the ends of native streams by itself, or by a descriptor that it watches.
+# Event loops run on_close of native streams: by themselves, or by a descriptor that the application watches.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 # A module, how it is begun, how it runs until $done, how often it calls a sub, and how it stops.
 my %LOOP = (
     event_loops(),
-    'POE, which is told of notify_fd' => {
+    'POE, which watches notify_fd' => {
         module => 'POE',
         begin  => 'use POE;',
         run    => <<'POE',
@@ -55,7 +55,7 @@ SELECT
 # AnyEvent counts when it has chosen what it runs on.
 $LOOP{AnyEvent}{begin} .= ' AnyEvent::detect();';
 
-# What a program prints that is made of these pieces.
+# Returns what a program that consists of these pieces prints.
 sub printed {
     my $program = "use strict; use warnings; my \$DEADLINE = $DEADLINE; \$| = 1; " . join ' ', @_;
     open my $out, '-|', $^X, qw(-Mblib -It/lib), '-e', $program or die "$^X: $!";
@@ -64,7 +64,7 @@ sub printed {
 }
 
 my $THREE = <<'THREE';
-    my @pairs = map { [Testing::Pair->open] } 1 .. 3;
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 3;
     my $told  = 0;
     for my $pair (@pairs) {
         $pair->[0]->on_close(sub { print "$_[1] "; $told++; if ($told == 3) { STOP } });
@@ -83,29 +83,31 @@ SKIP: {
             skip "there is no $module here", 1;
         }
         my $three = $THREE =~ s/STOP/$loop{stop}/r;
-        is join(' ', sort split ' ', printed($loop{begin}, 'use Testing::Pair;', $three, $loop{run})),
-            'application client client', "$name learns of three ends";
+        is join(' ', sort split ' ', printed($loop{begin}, 'use Testing::StreamPair;', $three, $loop{run})),
+            'application client client', "$name runs on_close of three streams";
 
-        # A stream that was there before the loop.
+        # A stream that is older than the loop.
         my $early =
-            'use Testing::Pair; my ($early, $client) = Testing::Pair->open; $early->on_close(sub { print "early " }); $early->close;';
-        like printed($early, $loop{begin}, $three, $loop{run}), qr/early/, "$name learns of one that was there before";
+            'use Testing::StreamPair; my ($early, $client) = Testing::StreamPair->open; $early->on_close(sub { print "early " }); $early->close;';
+        like printed($early, $loop{begin}, $three, $loop{run}), qr/early/,
+            "$name runs on_close of a stream that is older than the loop";
 
-        # A stream that has ended before anybody asks.
+        # on_close is set after the stream has ended.
         my $late = <<"LATE";
-            use Testing::Pair; my (\$late, \$client) = Testing::Pair->open; \$late->close; \$client->read_all;
+            use Testing::StreamPair; my (\$late, \$client) = Testing::StreamPair->open; \$late->close; \$client->read_all;
             \$late->_want_end; \$late->_wait_for_end(1_000 * \$DEADLINE);
             my \$next = sub { \$late->on_close(sub { print "late \$_[1]"; $loop{stop} }) };
-            my (\$other, \$leaves) = Testing::Pair->open; \$other->on_close(\$next); \$leaves->leave;
+            my (\$other, \$leaves) = Testing::StreamPair->open; \$other->on_close(\$next); \$leaves->leave;
 LATE
-        is printed($loop{begin}, $late, $loop{run}), 'late application', "$name runs what is asked for too late"
+        is printed($loop{begin}, $late, $loop{run}), 'late application',
+            "$name runs an on_close that is set after the end"
             if $name !~ /POE|select/;
 
-        # What no loop was asked for, because there was none, is not to keep the next from asking.
+        # Callbacks that are queued while there is no loop must not keep later ones from starting one.
         my $first  = q(EventSource::XS->later(sub { print 'first ' }););
         my $second = "EventSource::XS->later(sub { print 'second'; $loop{stop} });";
         is printed('use EventSource::XS;', $first, $loop{begin}, $second, $loop{run}), 'first second',
-            "$name runs what waited before it was there"
+            "$name runs callbacks that were queued before the loop"
             if $name =~ /AnyEvent|EV|Async/;
     }
 }

@@ -1,4 +1,4 @@
-# What an application does wrong with a native stream croaks, at its own line, and harms nothing.
+# Misuse of a native stream croaks at the line of the application and leaves the stream as it is.
 
 use strict;
 use warnings;
@@ -6,13 +6,14 @@ use warnings;
 use lib 't/lib';
 use EventSource::Stream;
 use EventSource::XS;
+use POSIX ();
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource;
 
-# What a call dies of.
-sub death {
+# Returns the exception of a call, or 'nothing'.
+sub exception {
     my $code = shift;
     return eval { $code->(); 1 } ? 'nothing' : $@;
 }
@@ -32,7 +33,7 @@ my %METHOD = (
     write  => sub { $_[0]->write("data: x\n\n") },
 );
 
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 my $copy   = $$stream;
 my %FORGED = (
     'a hash'           => bless({},                   'EventSource::Stream::Native'),
@@ -43,63 +44,66 @@ my %FORGED = (
 );
 
 for my $forged (sort keys %FORGED) {
-    subtest "$forged is no stream" => sub {
+    subtest "every method croaks for $forged" => sub {
         for my $method (sort keys %METHOD) {
-            like death(sub { $METHOD{$method}->($FORGED{$forged}) }),
+            like exception(sub { $METHOD{$method}->($FORGED{$forged}) }),
                 qr/\AEventSource::Stream::Native: this is no stream; .* at \Q$0\E line \d+\.\n\z/, $method;
         }
     };
 }
 my $method = EventSource::Stream::Native->can('write');
 for my $self (undef, 7, 'x', [], \1) {
-    like death(sub { $method->($self, 'x') }), qr/this is no stream/, 'write of ' . (defined $self ? $self : 'undef');
+    like exception(sub { $method->($self, 'x') }), qr/this is no stream/,
+        'write of ' . (defined $self ? $self : 'undef');
 }
 
-subtest 'what is no string of bytes is not written' => sub {
+subtest 'write croaks for anything but a string of bytes' => sub {
     my %given = (
         'undef'           => [undef,      'write takes a string of bytes, not undef'],
         'wide characters' => ["\x{263a}", 'write takes bytes, this string holds a character above U\+00FF'],
         'a reference'     => [[],         '.*'],
     );
-    delete $given{'a reference'} if death(sub { $stream->write([]) }) eq 'nothing';
+    delete $given{'a reference'} if exception(sub { $stream->write([]) }) eq 'nothing';
     for my $what (sort keys %given) {
         my ($bytes, $trouble) = @{$given{$what}};
-        like death(sub { $stream->write($bytes) }),
+        like exception(sub { $stream->write($bytes) }),
             qr/\AEventSource::Stream::Native: $trouble at \Q$0\E line \d+\.\n\z/, $what;
     }
-    ok $stream->is_open, 'the stream goes on';
+    ok $stream->is_open, 'the stream stays open';
 };
 
-subtest 'what dies while it is read is what write dies of' => sub {
+subtest 'write dies of an exception of its argument' => sub {
 
     package Dying {
         use overload '""' => sub { die "while it is read\n" }, fallback => 0;
     }
-    is death(sub { $stream->write(bless [], 'Dying') }), "while it is read\n", 'as it is';
+    is exception(sub { $stream->write(bless [], 'Dying') }), "while it is read\n",
+        'write dies of the exception unchanged';
 
     package Undoing {
         use overload '""' => sub { my $held = shift; undef $$held; return "data: undone\n\n" }, fallback => 0;
     }
     my $held = $stream;
-    ok $held->write(bless \$held, 'Undoing'), 'one that lets go of its variable writes to the stream that it held';
-    ok $stream->write("data: on\n\n") && $client->read_until(qr{data: undone\n\ndata: on\n\n}), 'the stream goes on';
+    ok $held->write(bless \$held, 'Undoing'), 'an argument that clears its variable writes to the stream that it held';
+    ok $stream->write("data: on\n\n") && $client->read_until(qr{data: undone\n\ndata: on\n\n}), 'the stream stays open';
 };
 
-subtest 'a reason must be one' => sub {
+subtest 'close croaks for an unknown reason' => sub {
     for my $why ('boredom', '', 'Client') {
-        like death(sub { $stream->close($why) }),
+        like exception(sub { $stream->close($why) }),
             qr/\AEventSource::Stream::Native: '\Q$why\E' is no reason to close a stream at \Q$0\E line \d+\.\n\z/,
             "'$why'";
     }
-    ok $stream->is_open, 'the stream goes on';
+    ok $stream->is_open, 'the stream stays open';
 };
 
-subtest 'a descriptor must be one' => sub {
-    my ($number) = Testing::Pair->connect;
-    EventSource::Stream::Takeover::_close_number($number);
+subtest 'open croaks for an invalid descriptor' => sub {
+    my ($number) = Testing::StreamPair->connect;
+    POSIX::close($number);
     my @settings = (is_loop => 1, timeout => 60, max_buffered => 1, on_full => 'block', opening => '', linger => 0);
-    like death(sub { EventSource::Stream::Native->open($number, '', @settings) }), qr/\AEventSource::Stream::Native: /,
-        'one that is closed';
+    like exception(sub { EventSource::Stream::Native->open($number, '', @settings) }),
+        qr/\AEventSource::Stream::Native: /,
+        'open croaks for a closed descriptor';
 };
 
 my @BAD = (
@@ -112,23 +116,23 @@ my @BAD = (
     (map { [on_full      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
 );
 
-subtest 'a setting that cannot be croaks where it is made' => sub {
+subtest 'to_app croaks for an invalid setting, at the line of its caller' => sub {
     for my $bad (@BAD) {
         my ($name, $value, $trouble) = @$bad;
         my $source = Plack::App::EventSource->new(handler_cb => sub { }, $name => $value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        like death(sub { $source->to_app }), qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/,
+        like exception(sub { $source->to_app }), qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/,
             "$name => " . ($value =~ s/\n/\\n/r);
     }
 };
 
-subtest 'a setting that becomes so later croaks at the next GET' => sub {
+subtest 'a GET croaks for a setting that has become invalid' => sub {
     for my $bad (@BAD) {
         my ($name, $value, $trouble) = @$bad;
         my $source = Plack::App::EventSource->new(handler_cb => sub { });
         my $app    = $source->to_app;
         $source->$name($value);
-        like death(sub { $app->({REQUEST_METHOD => 'GET'}) }), qr/\A[\w:]+: $name $trouble at /,
+        like exception(sub { $app->({REQUEST_METHOD => 'GET'}) }), qr/\A[\w:]+: $name $trouble at /,
             "$name => " . ($value =~ s/\n/\\n/r);
     }
 };

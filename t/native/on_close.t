@@ -1,4 +1,4 @@
-# What a stream tells of its end: once, why, and only when callbacks may run.
+# on_close: it runs once, with the reason, and only when callbacks may run.
 
 use strict;
 use warnings;
@@ -9,14 +9,14 @@ use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use POSIX        ();
 use Scalar::Util qw(weaken);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# Until so many callbacks have run in all.
+# Dispatches until that many callbacks have run in all.
 sub dispatched {
     my $count = shift;
     my $ran   = 0;
@@ -35,34 +35,34 @@ my @ENDS = (
     [error       => 'close as for an error',       sub { $_[0]->close('error') }],
     [client      => 'a client that closes',        sub { $_[1]->leave }],
     [client      => 'a client that resets',        sub { $_[1]->leave(reset => 1) }],
-    [error       => 'a socket that will not come', sub { $_[0]->_fail }],
+    [error       => 'a socket that never arrives', sub { $_[0]->_fail }],
 );
 
 for my $end (@ENDS) {
     my ($why, $what, $act) = @$end;
-    subtest "$what ends by $why" => sub {
-        my ($stream, $client) = Testing::Pair->open;
+    subtest "$what ends the stream with the reason $why" => sub {
+        my ($stream, $client) = Testing::StreamPair->open;
         my @told;
         $stream->on_close(sub { push @told, [@_] });
-        ok $stream->is_open, 'open';
+        ok $stream->is_open, 'the stream is open';
         $act->($stream, $client);
-        ok wait_until($DEADLINE, sub { !$stream->is_open }), 'not open';
-        ok !$stream->write("data: late\n\n"),                'nothing can be written any more, which is no exception';
-        is_deeply \@told, [], 'nobody is told while nothing is dispatched';
-        ok dispatched(1), 'dispatched';
-        is scalar @told, 1,       'then it is told';
-        is $told[0][0],  $stream, 'with the stream';
-        is $told[0][1],  $why,    'and the reason';
+        ok wait_until($DEADLINE, sub { !$stream->is_open }), 'the stream is no longer open';
+        ok !$stream->write("data: late\n\n"),                'write returns false after the end';
+        is_deeply \@told, [], 'on_close does not run before dispatch';
+        ok dispatched(1), 'dispatch runs the callbacks';
+        is scalar @told, 1,       'on_close has run';
+        is $told[0][0],  $stream, 'on_close is given the stream';
+        is $told[0][1],  $why,    'on_close is given the reason';
         EventSource::XS->dispatch;
         $stream->on_close(sub { push @told, ['later', $_[1]] });
-        is scalar @told, 1, 'once, and who asks too late waits too';
-        ok dispatched(1), 'dispatched';
-        is_deeply $told[1], ['later', $why], 'for the same reason';
+        is scalar @told, 1, 'on_close runs once, and a late on_close waits for dispatch';
+        ok dispatched(1), 'dispatch runs the callbacks';
+        is_deeply $told[1], ['later', $why], 'a late on_close is given the same reason';
     };
 }
 
-subtest 'a push in the middle of ends runs no callback' => sub {
-    my @pairs = map { [Testing::Pair->open] } 1 .. 20;
+subtest 'a push runs no callback of ended streams' => sub {
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 20;
     my $told  = 0;
     $_->[0]->on_close(sub { $told++ }) for @pairs;
     my $kept = pop @pairs;
@@ -70,14 +70,14 @@ subtest 'a push in the middle of ends runs no callback' => sub {
     my $open = sub {
         scalar grep { $_->[0]->is_open } @pairs;
     };
-    ok wait_until($DEADLINE, sub { $kept->[0]->write(": on\n\n") && !$open->() }), 'they have left during writes';
-    is $told, 0, 'which have told nobody';
-    ok dispatched(19), 'but dispatch does';
-    is $told, 19, 'each once';
+    ok wait_until($DEADLINE, sub { $kept->[0]->write(": on\n\n") && !$open->() }), 'the streams end during writes';
+    is $told, 0, 'no callback runs during writes';
+    ok dispatched(19), 'dispatch runs the callbacks of all ended streams';
+    is $told, 19, 'each callback runs once';
 };
 
-subtest 'several callbacks run in their order, one that dies stops none' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+subtest 'several callbacks run in order although one dies' => sub {
+    my ($stream, $client) = Testing::StreamPair->open;
     my @told;
     $stream->on_close(sub { push @told, 'first' });
     $stream->on_close(sub { die "on purpose\n" });
@@ -86,71 +86,71 @@ subtest 'several callbacks run in their order, one that dies stops none' => sub 
     local $SIG{__WARN__} = sub { push @warned, @_ };
     local $@ = 'of the caller';
     $stream->close;
-    ok dispatched(3), 'dispatched';
-    is_deeply \@told,   ['first', 'third'],                                 'in their order';
-    is_deeply \@warned, ["EventSource::XS: a callback died: on purpose\n"], 'and the exception is a warning';
-    is $@, 'of the caller', 'an exception of the caller stands';
+    ok dispatched(3), 'dispatch runs the callbacks';
+    is_deeply \@told,   ['first', 'third'],                                 'the callbacks run in order';
+    is_deeply \@warned, ["EventSource::XS: a callback died: on purpose\n"], 'an exception of a callback is a warning';
+    is $@, 'of the caller', '$@ of the caller is unchanged';
 };
 
 subtest 'a callback may open and end streams' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my @told;
     my @more;
     $stream->on_close(
         sub {
-            @more = Testing::Pair->open;
+            @more = Testing::StreamPair->open;
             $more[0]->on_close(sub { push @told, "second by $_[1]" });
             push @told, "first by $_[1]";
             $more[0]->close;
         }
     );
     $stream->close;
-    ok dispatched(2), 'dispatched';
-    is_deeply \@told, ['first by application', 'second by application'], 'both are told';
+    ok dispatched(2), 'dispatch runs the callbacks';
+    is_deeply \@told, ['first by application', 'second by application'], 'both callbacks run';
 };
 
-subtest 'notify_fd is readable while there is something to tell' => sub {
+subtest 'notify_fd is readable while callbacks are pending' => sub {
     my $number = EventSource::XS->notify_fd;
-    is(EventSource::XS->notify_fd, $number, 'it is one for the process');
-    my @pairs = map { [Testing::Pair->open] } 1 .. 3;
+    is(EventSource::XS->notify_fd, $number, 'notify_fd is the same at each call');
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 3;
     my $told  = 0;
     $_->[0]->on_close(sub { $told++ }) for @pairs[0, 1];
-    ok !readable($number), 'quiet while streams are open';
+    ok !readable($number), 'notify_fd is not readable while the streams are open';
     $pairs[2][0]->close;
-    ok $pairs[2][1]->read_all, 'an end that nobody wants to know';
-    ok !readable($number),     'does not raise it';
+    ok $pairs[2][1]->read_all, 'a stream without on_close ends';
+    ok !readable($number),     'an end without on_close does not make notify_fd readable';
     $pairs[0][1]->leave;
-    ok wait_until($DEADLINE, sub { readable($number) }), 'an end that is wanted does';
-    ok readable($number),                                'until it is told';
-    is(EventSource::XS->dispatch, 1, 'dispatch tells one');
-    ok !readable($number), 'quiet again';
+    ok wait_until($DEADLINE, sub { readable($number) }), 'an end with on_close makes notify_fd readable';
+    ok readable($number),                                'notify_fd stays readable until dispatch';
+    is(EventSource::XS->dispatch, 1, 'dispatch runs one callback');
+    ok !readable($number), 'notify_fd is not readable after dispatch';
     $pairs[1][0]->close;
-    ok wait_until($DEADLINE, sub { readable($number) }), 'and so on';
+    ok wait_until($DEADLINE, sub { readable($number) }), 'the next end makes notify_fd readable';
     EventSource::XS->dispatch;
-    ok !readable($number), 'and on';
-    is $told, 2, 'both were told';
+    ok !readable($number), 'notify_fd is not readable after the next dispatch';
+    is $told, 2, 'both callbacks have run';
 };
 
 subtest 'a callback does not keep its stream alive' => sub {
-    my ($stream, $client) = Testing::Pair->open(is_loop => 0);
+    my ($stream, $client) = Testing::StreamPair->open(is_loop => 0);
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my @told;
-    $conn->on_close(sub { push @told, "$_[1] " . ($_[0]->is_open ? 'open' : 'ended') });
+    $conn->on_close(sub { push @told, "$_[1] " . ($_[0]->is_open ? 'the stream is open' : 'ended') });
     weaken $stream;
     undef $conn;
-    ok $client->read_all, 'it ends with its connection';
-    ok dispatched(1),     'dispatched';
-    is_deeply \@told, ['application ended'], 'which is told';
-    is $stream, undef, 'and nothing is left of it';
+    ok $client->read_all, 'the stream ends with its connection';
+    ok dispatched(1),     'dispatch runs the callbacks';
+    is_deeply \@told, ['application ended'], 'on_close runs after the end';
+    is $stream, undef, 'the stream is destroyed';
 };
 
-subtest 'a callback that waits is not for a child to run' => sub {
+subtest "a forked child does not run its parent's pending callbacks" => sub {
     my $ran = 0;
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     $stream->close;
-    ok $client->read_all,                                 "it has ended";
-    ok wait_until($DEADLINE, sub { $stream->_want_end }), 'and has been seen to have';
-    $stream->on_close(sub { $ran++ });    # what is asked now waits
+    ok $client->read_all,                                 "the stream has ended";
+    ok wait_until($DEADLINE, sub { $stream->_want_end }), 'the reactor has reported the end';
+    $stream->on_close(sub { $ran++ });    # pending until dispatch
     pipe my $from, my $to or die "pipe: $!";
     defined(my $pid = fork) or die "fork: $!";
 
@@ -159,9 +159,9 @@ subtest 'a callback that waits is not for a child to run' => sub {
         POSIX::_exit(0);
     }
     close $to;
-    is readline $from, '0 0', 'it runs nothing of its parent';
+    is readline $from, '0 0', 'dispatch in the child runs no callback';
     waitpid $pid, 0;
-    is(EventSource::XS->dispatch, 1, 'which does');
+    is(EventSource::XS->dispatch, 1, 'dispatch in the parent runs the callback');
 };
 
 done_testing;

@@ -1,5 +1,5 @@
-# An exception that is not the stream's own, such as one of a signal's handler while the stream is opened, is not taken for a
-# refusal of the system.
+# A foreign exception while a stream is opened, such as one of a signal handler, is passed on. It is not treated as a refusal of the
+# system.
 
 use strict;
 use warnings;
@@ -21,9 +21,9 @@ my @SETTINGS = (is_loop => 1, timeout => 60, on_full => 'block', opening => '', 
 
 subtest 'try_open returns what the system refuses' => sub {
     my ($stream, $why) = EventSource::Stream::Native->try_open(my $number = 1_000_000, '', @SETTINGS);
-    is $stream, undef, 'no stream';
-    like $why,   qr/\AEventSource::Stream::Native: .*[^\n]\z/, 'the reason, without a line number';
-    unlike $why, qr/ at .* line /,                             'indeed without';
+    is $stream, undef, 'try_open returns no stream';
+    like $why,   qr/\AEventSource::Stream::Native: .*[^\n]\z/, 'try_open returns the reason';
+    unlike $why, qr/ at .* line /,                             'the reason has no line number';
 };
 
 subtest 'try_open dies of any other exception' => sub {
@@ -35,8 +35,8 @@ subtest 'try_open dies of any other exception' => sub {
         EventSource::Stream::Native->try_open(my $number = -1, '', @SETTINGS, max_buffered => bless [], 'Dying');
         1;
     };
-    ok $dies, 'it dies';
-    is $@, "by a foreign exception\n", 'of that exception';
+    ok $dies, 'try_open dies';
+    is $@, "by a foreign exception\n", 'try_open dies of the foreign exception';
 };
 
 on_each_server(
@@ -49,7 +49,7 @@ on_each_server(
         $server->is_sound_ok('an exception while a stream is opened');
         my $client = $server->get('/native?tag=next');
         ok $client->read_until(qr/^data: held\r\n\r\n/m), 'the next stream begins';
-        like $server->reported('next'), qr/\Ahandled, native: 1$/m, 'and is native';
+        like $server->reported('next'), qr/\Ahandled, native: 1$/m, 'the next stream is native';
         $client->leave;
     },
     'Feersum'

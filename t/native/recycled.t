@@ -1,5 +1,5 @@
-# Workers that end while they hold streams: recycled by their server, told to end, or killed. Who is told to come back, and
-# who goes on.
+# Workers that end while they have streams: recycled by their server, ended by a signal, or killed. Their clients are told
+# when to reconnect, streams of other workers stay open.
 
 use strict;
 use warnings;
@@ -8,15 +8,15 @@ use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
 
-my $DEADLINE = 15;    # seconds; Starlet's parent looks after its workers once a second
+my $DEADLINE = 15;    # seconds; Starlet's parent checks its workers once a second
 my $STREAMS  = 5;
 
-# The servers, and what ends their workers: requests, a signal to the server, a signal to the worker.
+# The servers and the causes that end a worker: requests, a signal to the server, a signal to the worker.
 my @ENDS = (
     ['Starman', 'requests',           workers => 1, args => ['--max-requests',       9]],
     ['Starlet', 'requests',           workers => 1, args => ['--max-reqs-per-child', 9]],
@@ -35,16 +35,16 @@ my @ENDS = (
     ['uWSGI',   'HUP to the server',  workers => 1],
 );
 
-sub is_sent_away {
-    my ($stage, $how) = @_;
-    my @clients = map { $stage->get('/keep') } 1 .. $STREAMS;
-    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'streams run';
+sub clients_reconnect {
+    my ($run, $how) = @_;
+    my @clients = map { $run->get('/keep') } 1 .. $STREAMS;
+    is scalar(grep { $_->read_until(qr/data: kept by \d+\r\n\r\n/) } @clients), $STREAMS, 'the streams begin';
     my ($worker) = $clients[0]->text =~ /kept by (\d+)/;
-    is $stage->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
+    is $run->ask('/tell?bytes=100000'), join(' ', (1) x $STREAMS), 'the last event is pushed';
     if ($how eq 'requests') {
-        wait_until($DEADLINE, sub { $stage->ask('/pid') != $worker });
+        wait_until($DEADLINE, sub { $run->ask('/pid') != $worker });
     }
-    elsif ($how =~ /(\w+) to the server/) { kill $1 => $stage->server->{pid} }
+    elsif ($how =~ /(\w+) to the server/) { kill $1 => $run->server->{pid} }
     elsif ($how =~ /(\w+) to the worker/) { kill $1 => $worker }
     my @retry;
     for my $client (@clients) {
@@ -52,19 +52,19 @@ sub is_sent_away {
         push @retry, $1
             if $client->body =~ /\Adata: kept by \d+\r\n\r\ndata: x{50000}x{50000}\r\n\r\nretry: (\d+)\r\n\r\n\z/;
     }
-    is scalar @retry, $STREAMS, 'each gets what was pushed, and a time to come back at'
+    is scalar @retry, $STREAMS, 'each client receives all events and a retry'
         or diag substr $clients[0]->body =~ s/x{50,}/x.../r, 0, 200;
-    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'between once and twice two seconds';
+    is scalar(grep { $_ >= 2_000 && $_ <= 4_000 } @retry), $STREAMS, 'retry is from 2 to 4 seconds';
 
     # Feersum's status is another if it has waited in vain for connections to end.
-    if ($stage->server->{name} eq 'Feersum') {
-        wait_until($DEADLINE, sub { $stage->server->has_ended });
-        is $stage->server->{status}, 0, 'the server ends gracefully';
+    if ($run->server->{name} eq 'Feersum') {
+        wait_until($DEADLINE, sub { $run->server->has_ended });
+        is $run->server->{status}, 0, 'the server ends gracefully';
     }
     return if $how =~ /(?:TERM|QUIT) to the server/;
-    my $next = $stage->get('/keep');
-    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker takes over';
-    unlike $next->text, qr/kept by $worker\r/, 'which is another';
+    my $next = $run->get('/keep');
+    ok $next->read_until(qr/data: kept by \d+\r\n\r\n/), 'a new worker answers';
+    unlike $next->text, qr/kept by $worker\r/, 'the new worker is not the old one';
     return;
 }
 
@@ -75,19 +75,19 @@ for (@ENDS) {
         next;
     }
     subtest "$name: $how" => sub {
-        my $stage = Testing::Stage->start($name, %option);
-        is_sent_away($stage, $how);
-        $stage->server->stop;
+        my $run = Testing::ServerWithJournal->start($name, %option);
+        clients_reconnect($run, $how);
+        $run->server->stop;
     };
 }
 
-subtest 'a worker that is killed' => sub {
-    my $stage = Testing::Stage->start('Starman', workers => 2);
+subtest 'a killed worker ends its own streams only' => sub {
+    my $run = Testing::ServerWithJournal->start('Starman', workers => 2);
     my (%by_worker, @clients);
     wait_until(
         $DEADLINE,
         sub {
-            push @clients, my $client = $stage->get('/keep');
+            push @clients, my $client = $run->get('/keep');
             $client->read_until(qr/kept by (\d+)\r/) && push @{$by_worker{$client->body =~ /kept by (\d+)\r/ ? $1 : 0}},
                 $client;
             return keys %by_worker == 2;
@@ -95,13 +95,14 @@ subtest 'a worker that is killed' => sub {
     );
     my ($dead, $alive) = sort keys %by_worker;
     kill KILL => $dead;
-    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'its streams end, without a word';
+    is scalar(grep { !$_->read_all($DEADLINE) } @{$by_worker{$dead}}), 0, 'the streams of the killed worker end';
     my $told = 0;
-    wait_until($DEADLINE, sub { $told += () = $stage->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
-    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0, 'those of the other go on';
-    ok wait_until($DEADLINE, sub { my $pid = $stage->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
-        'and there is a new one';
-    $stage->server->stop;
+    wait_until($DEADLINE, sub { $told += () = $run->ask('/tell?text=on') =~ /1/g; $told >= @{$by_worker{$alive}} });
+    is scalar(grep { !$_->read_until(qr/data: on\r\n\r\n/) } @{$by_worker{$alive}}), 0,
+        'the streams of the other worker receive events';
+    ok wait_until($DEADLINE, sub { my $pid = $run->ask('/pid'); $pid && $pid ne $dead && $pid ne $alive }),
+        'a new worker replaces the killed one';
+    $run->server->stop;
 };
 
 done_testing;

@@ -7,32 +7,32 @@ use lib 't/lib';
 use Testing::Developer qw(only_developers);
 use EventSource::Stream::WorkerRecycling;
 use Testing::Server;
-use Testing::Stage;
+use Testing::ServerWithJournal;
 use Test::More;
 
 only_developers();
 
 my $SENTENCE = qr/^EventSource::XS: (\w+) ends a worker .* after (\d+) requests; give it a larger (\S+), such as \d+$/m;
 
-# What each server says by default, when it is told a low number, and a high one.
+# The option and the default limit of each server, a limit that is warned of, and one that is not.
 my @SERVERS = (
     ['Starman', '--max-requests',       1_000, ['--max-requests',       9_999], ['--max-requests',       10_000]],
     ['Starlet', '--max-reqs-per-child', 100,   ['--max-reqs-per-child', 9_999], ['--max-reqs-per-child', 10_000]],
     ['uWSGI',   'max-requests',         undef, ['--max-requests',       9_999], ['--max-requests',       10_000]],
 );
 
-# What the server has said when streams have come and lived on.
-sub said {
+# Returns the warning of a server whose streams outlive their handlers.
+sub warned {
     my ($name, @args) = @_;
-    my $stage  = Testing::Stage->start($name, workers => 1, args => \@args);
-    my $within = $stage->get('/dropped');
+    my $run    = Testing::ServerWithJournal->start($name, workers => 1, args => \@args);
+    my $within = $run->get('/dropped');
     $within->read_all or return 'no stream';
-    my $early = join '|', $stage->server->log =~ /$SENTENCE/g;
-    my @kept  = map { $stage->get('/keep') } 1 .. 3;
+    my $early = join '|', $run->server->log =~ /$SENTENCE/g;
+    my @kept  = map { $run->get('/keep') } 1 .. 3;
     return 'no streams' if grep { !$_->read_until(qr/data: kept/) } @kept;
-    $stage->ask('/pid');    # when it has answered that, the handlers have returned
-    my $later = join '|', $stage->server->log =~ /$SENTENCE/g;
-    $stage->server->stop;
+    $run->ask('/pid');    # when it has answered that, the handlers have returned
+    my $later = join '|', $run->server->log =~ /$SENTENCE/g;
+    $run->server->stop;
     return $early eq '' ? $later : "$early too early";
 }
 
@@ -43,25 +43,26 @@ for (@SERVERS) {
         next;
     }
     subtest $name => sub {
-        is said($name), defined $default ? "$name|$default|$option" : '', 'by default';
-        is said($name, @$low),  "$name|9999|$option", 'when told a low number';
-        is said($name, @$high), '',                   'when told a high one, nothing';
+        is warned($name), defined $default ? "$name|$default|$option" : '', "$name warns of its default limit";
+        is warned($name, @$low),  "$name|9999|$option", "$name warns of a limit of 9999 requests";
+        is warned($name, @$high), '',                   "$name does not warn of a limit of 10000 requests";
     };
 }
 
-is said('HTTP::Server::PSGI'), '', 'a server that recycles nothing says nothing';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'without a server nothing is known';
-is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [], 'nor by its errors';
+is warned('HTTP::Server::PSGI'), '', 'HTTP::Server::PSGI, which recycles no worker, does not warn';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({})], [], 'limit is empty without a server';
+is_deeply [EventSource::Stream::WorkerRecycling->limit({'psgi.errors' => *STDERR})], [],
+    'limit is empty for psgi.errors of another kind';
 
-# A server that has changed inside, or somebody's of the same name.
+# A server whose internals have changed, or another module of the same name.
 sub Starman::Server::dispatch_request {
     my $self = shift;
     return EventSource::Stream::WorkerRecycling->limit({});
 }
-is_deeply [Starman::Server::dispatch_request()],                  [], 'an object that is none says nothing';
-is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'nor does a class';
-is_deeply [Starman::Server::dispatch_request([])],                [], 'nor one of another make';
+is_deeply [Starman::Server::dispatch_request()],                  [], 'limit is empty without a server object';
+is_deeply [Starman::Server::dispatch_request('Starman::Server')], [], 'limit is empty if the server is a class name';
+is_deeply [Starman::Server::dispatch_request([])], [], 'limit is empty if the server has another structure';
 is_deeply [Starman::Server::dispatch_request({server => {max_requests => 7}})], ['Starman', '--max-requests', 7],
-    'one that is says it';
+    'limit is read from a Starman object';
 
 done_testing;

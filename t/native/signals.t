@@ -9,7 +9,7 @@ use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::Util;
 use POSIX       qw(_exit getppid);
 use Time::HiRes ();
@@ -35,7 +35,7 @@ sub mask_of {
 }
 
 subtest 'a storm of signals' => sub {
-    my @pairs = map { [Testing::Pair->open] } 1 .. 50;
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 50;
     my (%count, %elsewhere);
     my $main = thread();
     local @SIG{@SIGNALS} = map {
@@ -72,7 +72,7 @@ subtest 'a storm of signals' => sub {
 };
 
 subtest 'the thread takes no signal' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $blocked = mask_of('eventsource-xs');
     ok defined $blocked, 'it is there' or return;
     my %number =
@@ -83,7 +83,7 @@ subtest 'the thread takes no signal' => sub {
 };
 
 subtest 'a handler runs while a push waits' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     my $rings = 0;
     local $SIG{ALRM} = sub { $rings++; $client->read_all(0.02) if $rings > 2 };
     Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0.05, 0.05);
@@ -99,7 +99,7 @@ subtest 'a handler runs while a push waits' => sub {
 };
 
 subtest 'a handler that dies ends a push that waits' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{ALRM} = sub { die "enough\n" };
     my $taken = 0;
     Time::HiRes::alarm(0.3);
@@ -113,13 +113,13 @@ subtest 'a handler that dies ends a push that waits' => sub {
 };
 
 subtest 'a handler may push and close' => sub {
-    my ($stream, $client) = Testing::Pair->open(%HANDLER);
+    my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{USR1} = sub { $stream->write("data: from a handler\n\n"); $stream->close };
     kill USR1 => $$;
     ok $client->read_all, 'it ends';
     is $client->body, "data: from a handler\n\n", 'with that';
 
-    ($stream, $client) = Testing::Pair->open(%HANDLER);
+    ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{ALRM} = sub { $stream->close };
     Time::HiRes::alarm(0.2);
     my $taken = 0;
@@ -129,7 +129,7 @@ subtest 'a handler may push and close' => sub {
 };
 
 subtest 'children are reaped as ever' => sub {
-    my ($stream) = Testing::Pair->open;
+    my ($stream) = Testing::StreamPair->open;
     my %status;
     local $SIG{CHLD} = sub {
         while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) { $status{$pid} = $? >> 8 }
@@ -158,7 +158,7 @@ subtest 'children are reaped as ever' => sub {
 }
 
 subtest 'a handler that dies while a response is taken over' => sub {
-    my ($number, $client) = Testing::Pair->connect;
+    my ($number, $client) = Testing::StreamPair->connect;
     open my $io, '+<&=', $number or die "fdopen: $!";
     my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
     local $SIG{ALRM} = sub { die "alarm\n" };

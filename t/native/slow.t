@@ -5,10 +5,10 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
-use IO::Select         ();
-use Testing::Numbered  qw(numbered numbers);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(only_developers);
+use IO::Select              ();
+use Testing::NumberedEvents qw(numbered numbers);
 use Testing::SlowReader;
 use Testing::StreamServer qw(on_each_server path);
 use Test::More;

@@ -8,10 +8,10 @@ use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
-my $HEAD     = 71;    # bytes of the head that Pair sends
+my $HEAD     = 71;    # bytes of the head that StreamPair sends
 
 my %ZERO = (
     buffered => 0,
@@ -51,7 +51,7 @@ sub counts_ok {
 
 is_deeply counted(), \%ZERO, 'all is zero before there is a stream';
 
-my ($stream, $client) = Testing::Pair->open;
+my ($stream, $client) = Testing::StreamPair->open;
 ok $client->read_head, 'a head';
 counts_ok('an open stream', open => 1, native => 1, opened => 1, bytes => $HEAD);
 
@@ -82,14 +82,14 @@ for my $end (
     [error       => sub { $_[0]->close('error') }]
 ) {
     my ($why,  $act)    = @$end;
-    my ($next, $reader) = Testing::Pair->open;
+    my ($next, $reader) = Testing::StreamPair->open;
     $reader->read_head;
     $act->($next, $reader);
     counts_ok("an end by $why", opened => 1, bytes => $HEAD, closed => {$why => 1});
 }
 
-my ($first, $one)  = Testing::Pair->open;
-my ($extra, $many) = Testing::Pair->open(max_streams => 1);
+my ($first, $one)  = Testing::StreamPair->open;
+my ($extra, $many) = Testing::StreamPair->open(max_streams => 1);
 ok $many->read_all, 'one too many is ended';
 my $told = length $many->body;
 counts_ok(
@@ -102,7 +102,7 @@ counts_ok(
     closed  => {server => 1}
 );
 
-my ($patient, $stalled) = Testing::Pair->open(timeout => 0.2);
+my ($patient, $stalled) = Testing::StreamPair->open(timeout => 0.2);
 $patient->write('x' x (16 * 1_048_576));
 ok wait_until($DEADLINE, sub { EventSource::XS->stats->{closed}{timeout} == 1 }), 'one that takes nothing is timed out';
 is(EventSource::XS->stats->{lost}, $before->{lost} + 1, 'and what it was sent is lost');

@@ -12,7 +12,7 @@ use lib 't/lib';
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use threads::shared;
 
@@ -27,7 +27,7 @@ sub readable {
 }
 
 sub connection {
-    my ($stream, $client) = Testing::Pair->open(@_);
+    my ($stream, $client) = Testing::StreamPair->open(@_);
     return (Plack::App::EventSource::Connection->new(stream => $stream), $client);
 }
 
@@ -107,7 +107,7 @@ subtest 'whoever lets go last, the stream ends' => sub {
 };
 
 subtest 'threads push to one stream' => sub {
-    my ($stream, $client) = Testing::Pair->open(max_buffered => 64 * 1_048_576);
+    my ($stream, $client) = Testing::StreamPair->open(max_buffered => 64 * 1_048_576);
     my @threads = map {
         my $name = $_;
         threads->create(sub { $stream->write("data: $name $_\n\n") for 1 .. 500; return })
@@ -123,14 +123,14 @@ subtest 'threads push to one stream' => sub {
 };
 
 subtest 'an end is told where it was asked for, once' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $told : shared = 0;
     $stream->on_close(sub { $told++ });
     my ($own, $dispatched) = threads->create(
         {context => 'list'},
         sub {
             $stream->close;
-            my ($second, $other) = Testing::Pair->open;
+            my ($second, $other) = Testing::StreamPair->open;
             my $own = 0;
             $second->on_close(sub { $own++ });
             $second->close;
@@ -146,7 +146,7 @@ subtest 'an end is told where it was asked for, once' => sub {
 };
 
 subtest 'what waits for dispatch is not run by a thread too' => sub {
-    my ($stream, $client) = Testing::Pair->open;
+    my ($stream, $client) = Testing::StreamPair->open;
     my $told : shared = 0;
     $stream->close;
     $stream->_want_end;
@@ -163,7 +163,7 @@ subtest 'a thread that is gone leaves nobody waiting' => sub {
     EventSource::XS->dispatch;
     threads->create(
         sub {
-            my ($stream) = Testing::Pair->open(%HANDLER);
+            my ($stream) = Testing::StreamPair->open(%HANDLER);
             $stream->on_close(sub { });
             return;
         }
@@ -174,7 +174,7 @@ subtest 'a thread that is gone leaves nobody waiting' => sub {
 
     threads->create(
         sub {
-            my ($stream, $client) = Testing::Pair->open;
+            my ($stream, $client) = Testing::StreamPair->open;
             $stream->on_close(sub { });
             $stream->close;
             wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} });
@@ -190,7 +190,7 @@ subtest 'a thread that waits for its own ends' => sub {
         {context => 'list'},
         sub {
             my $number = EventSource::XS->notify_fd;
-            my ($stream, $client) = Testing::Pair->open;
+            my ($stream, $client) = Testing::StreamPair->open;
             my $told = 0;
             $stream->on_close(sub { $told++ });
             $client->leave;

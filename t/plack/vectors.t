@@ -5,7 +5,7 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Plack::App::EventSource;
 use Test::More;
 use Testing::Vectors qw(vectors);
@@ -32,7 +32,7 @@ sub response_to {
             $conn->close;
         }
     )->to_app;
-    my $writer = Testing::KeptWriter->new;
+    my $writer = Testing::RecordingWriter->new;
     my $head;
     $app->({REQUEST_METHOD => 'GET', 'psgi.streaming' => 1})->(sub { $head = shift; $writer });
     return ($head, $writer);

@@ -1,5 +1,5 @@
-# Plack::App::EventSource keeps the basics of its contract behind nginx: as the documentation advises it, and as bare as it can
-# be.
+# Plack::App::EventSource keeps the basics of its contract behind nginx: configured as documented, and with the least
+# configuration.
 
 use strict;
 use warnings;

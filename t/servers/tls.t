@@ -1,4 +1,4 @@
-# Plack::App::EventSource keeps the basics of its contract under TLS, where a stream is left to its server.
+# Plack::App::EventSource keeps the basics of its contract under TLS, where streams stay on the server's writer.
 
 use strict;
 use warnings;

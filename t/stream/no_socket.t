@@ -1,11 +1,11 @@
-# A server that gives no psgix.io, or one that must not be touched: the stream knows what it stands on all the same.
+# Streams on the writer of a server that gives no psgix.io, or one that must not be fetched.
 
 use strict;
 use warnings;
 
 use lib 't/lib';
 use EventSource::Stream::Writer ();
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Test::More;
 
 my @warnings;
@@ -13,21 +13,21 @@ local $SIG{__WARN__} = sub { push @warnings, @_ };
 
 for my $env ({'psgi.nonblocking' => 1}, {'psgi.nonblocking' => 1, 'psgix.output.guard' => 1, 'psgix.io' => undef}) {
     my $name   = join ', ', sort keys %$env;
-    my $writer = Testing::KeptWriter->new;
+    my $writer = Testing::RecordingWriter->new;
     my $stream = EventSource::Stream::Writer->new($writer, $env);
-    ok !$stream->is_blocking, "$name: does not block";
+    ok !$stream->is_blocking, "$name: the stream does not block";
     $stream->drop;
-    ok !$writer->times_closed, 'an event loop keeps what the application has dropped';
-    ok $stream->write('x'),    'and it is written to';
-    is $writer->kept, 'x', 'as it is';
+    ok !$writer->times_closed, "$name: a dropped stream stays open under an event loop";
+    ok $stream->write('x'),    "$name: a dropped stream takes a write";
+    is $writer->kept, 'x', "$name: the writer gets the bytes unchanged";
     $stream->close;
-    is $writer->times_closed, 1, 'until it is closed';
+    is $writer->times_closed, 1, "$name: close closes the writer";
 }
-my $writer = Testing::KeptWriter->new;
+my $writer = Testing::RecordingWriter->new;
 my $stream = EventSource::Stream::Writer->new($writer, {});
-ok $stream->is_blocking, 'a blocking server';
+ok $stream->is_blocking, 'a stream on a server that blocks is blocking';
 $stream->drop;
-is $writer->times_closed, 1,  'closes what the application has dropped';
-is "@warnings",           '', 'nothing is warned about';
+is $writer->times_closed, 1,  'a dropped stream is closed on a server that blocks';
+is "@warnings",           '', 'there are no warnings';
 
 done_testing;

@@ -1,4 +1,4 @@
-# ithreads: the end of a thread is not the end of a stream that it got a copy of.
+# ithreads: the end of a thread does not end the streams that it has copies of.
 
 use strict;
 use warnings;
@@ -10,13 +10,13 @@ use threads;
 
 use lib 't/lib';
 use EventSource::Stream::Writer ();
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Plack::App::EventSource;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
 
-# What is closed in any thread shows here, for a socket is not cloned.
+# A close in any thread shows on the socket, which is not cloned.
 my $writer = EventSource::Stream::Writer::Socket->new($ours);
 my $app    = Plack::App::EventSource->new(
     handler_cb => sub {
@@ -26,16 +26,17 @@ my $app    = Plack::App::EventSource->new(
     }
 )->to_app;
 $app->({REQUEST_METHOD => 'GET'})->(sub { $writer });
-is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n", 'the thread has ended, the stream goes on';
+is do { local $/; readline $theirs }, "data: after the thread\r\n\r\n",
+    'a stream goes on after the end of a thread with a copy of it';
 
 my $kept = threads->create(
     sub {
-        my $own    = Testing::KeptWriter->new;
+        my $own    = Testing::RecordingWriter->new;
         my $stream = EventSource::Stream::Writer->new($own, {});
         $stream->drop;
         return $own->times_closed;
     }
 )->join;
-is $kept, 1, 'a stream of its own is for a thread to drop';
+is $kept, 1, 'a thread closes a stream of its own by drop';
 
 done_testing;

@@ -1,4 +1,4 @@
-# A stream on a server's writer: what no server can be made to do at a given moment, done by writers made for it.
+# A stream on a server's writer, with writers that fail at a given moment.
 
 use strict;
 use warnings;
@@ -6,37 +6,37 @@ use warnings;
 use lib 't/lib';
 use EventSource::Stream::Writer;
 use EventSource::XS;
-use Testing::KeptWriter;
+use Testing::RecordingWriter;
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
 
 sub stream {
     my ($takes, %env) = @_;
-    my $writer = Testing::KeptWriter->new(takes => $takes);
+    my $writer = Testing::RecordingWriter->new(takes => $takes);
     return (EventSource::Stream::Writer->new($writer, \%env), $writer);
 }
 
-subtest 'a writer that dies is a client that has left' => sub {
+subtest 'a writer that dies without a socket ends the stream with the reason client' => sub {
     my ($stream, $writer) = stream(1);
-    my @told;
-    $stream->on_close(sub { push @told, $_[1] });
+    my @reasons;
+    $stream->on_close(sub { push @reasons, $_[1] });
     local $@ = 'of the caller';
-    ok $stream->write('one'),  'taken';
-    ok !$stream->write('two'), 'not taken, and no exception';
+    ok $stream->write('one'),  'the first write is taken';
+    ok !$stream->write('two'), 'the write whose writer dies returns false';
     ok !$stream->is_open,      'the stream has ended';
-    is $@, 'of the caller', 'an exception of the caller stands';
-    is_deeply \@told, [], 'no callback runs inside a push';
+    is $@, 'of the caller', q($@ of the caller is unchanged);
+    is_deeply \@reasons, [], 'no callback runs inside a write';
     EventSource::XS->dispatch;
-    is_deeply \@told, ['client'], 'but when it may';
+    is_deeply \@reasons, ['client'], 'dispatch runs the callback';
     $stream->close;
-    $stream->on_close(sub { push @told, "late $_[1]" });
+    $stream->on_close(sub { push @reasons, "late $_[1]" });
     EventSource::XS->dispatch;
-    is_deeply \@told, ['client', 'late client'], 'and the reason stands';
+    is_deeply \@reasons, ['client', 'late client'], 'a later close does not change the reason';
     is $writer->times_closed, 1, 'the writer is closed once';
 };
 
-# A stream whose server knows the client's socket, as servers do.
+# A stream whose server shows the client's socket.
 sub connected {
     my $takes = shift;
     socketpair my $client, my $server, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
@@ -44,72 +44,72 @@ sub connected {
     return ($stream, $writer, $client, $server);
 }
 
-subtest 'what the application dies of while a client is there is its own' => sub {
+subtest 'an exception of the application ends the stream with the reason error while the client is there' => sub {
     my ($stream, $writer, $client) = connected(1);
-    my @told;
-    $stream->on_close(sub { push @told, $_[1] });
-    ok $stream->write('one'),              'taken';
-    ok !eval { $stream->write('two'); 1 }, 'a write dies';
-    is $@, "no client\n", 'of that';
-    ok !$stream->is_open,        'for part of it may be out, the stream has ended';
-    ok !$stream->write('three'), 'and takes no more';
+    my @reasons;
+    $stream->on_close(sub { push @reasons, $_[1] });
+    ok $stream->write('one'),              'the first write is taken';
+    ok !eval { $stream->write('two'); 1 }, 'the second write dies';
+    is $@, "no client\n", 'the exception is passed on';
+    ok !$stream->is_open,        'the stream has ended, for part of the event may have been sent';
+    ok !$stream->write('three'), 'a later write returns false';
     EventSource::XS->dispatch;
-    is_deeply \@told, ['error'], 'which is told';
+    is_deeply \@reasons, ['error'], 'on_close reports error';
 };
 
-subtest 'a client that takes nothing for too long is one that has left' => sub {
+subtest 'a timeout of the server ends the stream with the reason client' => sub {
     my ($stream, $writer, $client) = connected(0);
     $writer->{dies_of} = "failed to send all data\n";    # HTTP::Server::PSGI, Starlet
-    ok !$stream->write('one'), 'not taken, and no exception';
+    ok !$stream->write('one'), 'the write returns false';
     ok !$stream->is_open,      'the stream has ended';
 };
 
-subtest 'a socket that the server has closed leads to no one' => sub {
+subtest 'a socket that the server has closed ends the stream' => sub {
     my ($stream, $writer, $client, $server) = connected(9);
-    ok $stream->write('one'), 'taken';
+    ok $stream->write('one'), 'a write before is taken';
     close $server;
     open my $reused, '+<', '/dev/null' or die $!;
-    ok !$stream->write('two'), 'not taken';
-    is $writer->{takes}, 8, 'for the server was not even asked';
+    ok !$stream->write('two'), 'a write afterwards returns false';
+    is $writer->{takes}, 8, 'the writer is not called, for another client may have its descriptor';
 };
 
-subtest 'a client that leaves is nothing to tell a $SIG{__DIE__}' => sub {
+subtest 'a client that leaves does not call $SIG{__DIE__}' => sub {
     my ($stream) = stream(0);
     my @heard;
     local $SIG{__DIE__} = sub { push @heard, @_ };
-    ok !$stream->write('one'), 'not taken';
-    is_deeply \@heard, [], 'and the handler is not called';
+    ok !$stream->write('one'), 'the write returns false';
+    is_deeply \@heard, [], 'the handler is not called';
 };
 
-subtest 'the first reason stands' => sub {
+subtest 'the first reason is reported to all callbacks' => sub {
     my ($stream, $writer) = stream(9);
-    my @told;
-    $stream->on_close(sub { push @told, $_[1] });
+    my @reasons;
+    $stream->on_close(sub { push @reasons, $_[1] });
     $stream->close for 1 .. 2;
     $stream->drop;
-    $stream->on_close(sub { push @told, "late $_[1]" });
+    $stream->on_close(sub { push @reasons, "late $_[1]" });
     EventSource::XS->dispatch;
-    is_deeply \@told, ['application', 'late application'], 'for those who asked before and after';
+    is_deeply \@reasons, ['application', 'late application'], 'callbacks registered before and after the end get it';
     is $writer->times_closed, 1, 'the writer is closed once';
 };
 
-subtest 'under an event loop a stream holds itself, and no longer than it lives' => sub {
+subtest 'under an event loop a stream holds itself until it ends' => sub {
     my ($stream) = stream(9, 'psgi.nonblocking' => 1);
     weaken(my $held = $stream);
     undef $stream;
-    ok $held, 'no one else holds it';
+    ok $held, 'it lives without another reference';
     $held->drop;
-    ok $held->is_open, 'to drop it does nothing';
+    ok $held->is_open, 'drop does not end it';
     $held->close;
-    ok !$held, 'it is gone when it has ended';
+    ok !$held, 'it is freed when it has ended';
 };
 
-subtest 'a connection that is let go of ends its stream, unless a child may be going on' => sub {
+subtest 'drop ends a stream unless a child may be going on with it' => sub {
     my ($stream, $writer) = stream();
     system $^X, '-e', '1';
     my $said = `$^X -e 1`;
     $stream->drop;
-    is $writer->times_closed, 1, 'programs that were run are no children';
+    is $writer->times_closed, 1, 'programs that were run do not hold the stream';
 
     ($stream, $writer) = stream();
     pipe my $wait, my $go or die "pipe: $!";
@@ -122,7 +122,7 @@ subtest 'a connection that is let go of ends its stream, unless a child may be g
     }
     close $wait;
     $stream->drop;
-    is $writer->times_closed, 0, 'a child that runs is one';
+    is $writer->times_closed, 0, 'a running child holds the stream';
     close $go;
     waitpid $pid, 0;
 
@@ -130,9 +130,9 @@ subtest 'a connection that is let go of ends its stream, unless a child may be g
     defined($pid = fork) or die "fork: $!";
     POSIX::_exit($writer->times_closed) if !$pid && eval { require POSIX; $stream->drop; 1 };
     waitpid $pid, 0;
-    is $?, 0, 'what a child lets go of is not ended by it';
+    is $?, 0, 'drop in a child does not end the stream';
     $stream->drop;
-    is $writer->times_closed, 1, 'and when it has ended, the stream can be';
+    is $writer->times_closed, 1, 'drop after the end of the child ends the stream';
 };
 
 done_testing;

@@ -2,12 +2,12 @@ package EventSource::Stream::Relay;
 use strict;
 use warnings;
 
-# What lets a stream on the server's writer follow a hub: the hub writes to one end of a pair of sockets, as to any client,
-# and what comes out of the other end goes to the server's writer.
+# Connects a hub to a stream on the server's writer. The hub writes to one end of a socketpair, as to any client. The
+# bytes from the other end go to the server's writer.
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Error;
 use EventSource::Loop;
 use EventSource::Stream::Native;
 use EventSource::XS ();
@@ -17,20 +17,20 @@ use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::App);
 
-# How much is read at once, and for how many seconds a handler that serves waits before it looks whether the client is there.
-my $BYTES = 65_536;
-my $LOOK  = 1;
+# Bytes to read at once, and seconds between two checks of a serving handler whether the client is there.
+my $BYTES          = 65_536;
+my $CHECK_INTERVAL = 1;
 
-# Milliseconds for the reactor to say why a stream has ended whose end is here.
+# Milliseconds to wait until the reactor reports why a stream has ended.
 my $SETTLE = 1_000;
 
-# What a stream is like of which nothing was said; Plack::App::EventSource says it of its own.
+# The settings of a stream that was opened without them. Plack::App::EventSource gives its own.
 my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
 
-# The ends of a client that takes nothing.
-my %GIVEN_UP = map { ($_ => 1) } qw(slow timeout error);
+# The reasons of an end after which the client may be reading nothing.
+my %READS_NOTHING = map { ($_ => 1) } qw(slow timeout error);
 
-# By the address of the stream, until that has ended.
+# The relays by the address of their stream, until that has ended.
 my %RELAYS;
 
 sub CLONE { %RELAYS = (); return }
@@ -47,13 +47,13 @@ sub close {
     return;
 }
 
-# Where no event loop is known, what the hubs have written is copied by dispatch.
+# Without an event loop, dispatch calls this to copy what the hubs have written.
 sub collect {
     $_->() for grep { defined } map { $_->{look} } values %RELAYS;
     return;
 }
 
-# The process ends, and the reactor has written all: what their clients take of it at once is copied. The writer of a
+# The process ends, and the reactor has written everything. Copies only what the clients take at once. The writer of a
 # server that blocks might wait for its client.
 sub finish {
     for my $relay (grep { $_->{owner} == $$ && !$_->{stream}->is_blocking } values %RELAYS) {
@@ -71,14 +71,13 @@ sub native_of {
     return $relay && $relay->{native};
 }
 
-# The relay of a stream, made if need be.
 sub of {
     my ($class, $stream) = @_;
     my $address = refaddr $stream;
     return $RELAYS{$address} if $RELAYS{$address};
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "EventSource::Hub: no socketpair: $!";
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or _refuse("no socketpair: $!");
     my $number = EventSource::XS::_duplicate(fileno $theirs);
-    croak "EventSource::Hub: no descriptor: $!" if !defined $number;
+    _refuse("no descriptor: $!") if !defined $number;
     my %setting = (%DEFAULT, %{$stream->settings}, is_loop => 1, opening => '');
     my $native  = EventSource::Stream::Native->open($number, '', %setting);
     my $self    = bless {address => $address, owner => $$, ours => $ours, native => $native, stream => $stream}, $class;
@@ -90,53 +89,52 @@ sub of {
     $stream->on_close(sub { $known->close if $known });
 
     if (!$stream->is_blocking) {
-        $native->on_close(sub { $known->_give_up($_[1]) if $known });
-        $self->_await_hub;
+        $native->on_close(sub { $known->_shut_down($_[1]) if $known });
+        $self->_wait_for_hub;
     }
     return $self;
 }
 
-# Copies until the client has left or the stream has ended.
 sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
     while ($self->{ours} && $self->{stream}->is_there) {
-        last if $select->can_read($LOOK) && !$self->_copy;
+        last if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
     }
     $self->_end;
     return !!1;
 }
 
-# The same of a stream, if it has a relay. One that was refused has a last word to copy.
+# A refused stream too has bytes to copy: the retry.
 sub serve_stream {
     my ($class, $stream) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
-    $relay->{native}->leave_handler if $relay->{native};    # what it has subscribed to begins now
+    $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
     return $relay->serve;
 }
 
 # Private functions and methods
 
-# Under an event loop, waits until the client takes something again.
-sub _await_client {
+# Under an event loop, waits until the client reads again.
+sub _wait_for_client {
     my $self = shift;
     weaken $self;
     my $loop = EventSource::Loop->at_hand or return;
-    $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_await_hub if $self });
+    $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_wait_for_hub if $self });
     return;
 }
 
-# Under an event loop, waits for what the hub writes. While the client takes nothing, nothing is read: the server would keep
-# it, all of it, and the hub would not see that the client is slow.
-sub _await_hub {
+# Under an event loop, waits for bytes from the hub. While the client reads nothing, the relay reads nothing:
+# otherwise the server would buffer everything, and the hub would not see that the client is slow.
+sub _wait_for_hub {
     my $self = shift;
     weaken $self;
     my $copy = sub {
-        return if !$self || $self->{owner} != $$;    # what a child reads its parent has not got
+        return if !$self || $self->{owner} != $$;    # bytes that a child reads are lost for its parent
         local $@;
         my $goes_on = eval { $self->_copy };
         if    (!$goes_on)                { warn $@ if $@; $self->_end }
-        elsif ($self->{stream}->is_full) { $self->_await_client }
+        elsif ($self->{stream}->is_full) { $self->_wait_for_client }
     };
     my $loop = EventSource::Loop->at_hand;
     if ($loop) { $self->{watch} = $loop->readable($self->{ours}, $copy) }
@@ -144,8 +142,8 @@ sub _await_hub {
     return;
 }
 
-# What the hub has written meanwhile, some of it: between two pieces the server may write. False at its end, or when the
-# client has left.
+# Copies one piece of what the hub has written. Between two pieces the server may write. Returns false at the end of
+# the hub's stream, or if the client has left.
 sub _copy {
     my $self = shift;
     return !!0 if !$self->{ours};
@@ -161,23 +159,28 @@ sub _copy_at_once {
     return;
 }
 
-# The hub has given the client up, for it takes nothing. Whoever waits until it takes what is left waits for ever, and so
-# does the server.
-sub _give_up {
+sub _refuse {
+    my $why = shift;
+    return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $why");
+}
+
+# The hub has ended the stream of a client that reads nothing. Nobody may wait for that client, so its socket is shut
+# down; the server would wait until it reads.
+sub _shut_down {
     my ($self, $why) = @_;
-    return if !$GIVEN_UP{$why} || !$self->{ours} || $self->{owner} != $$;
+    return if !$READS_NOTHING{$why} || !$self->{ours} || $self->{owner} != $$;
     my $socket = $self->{stream}->socket;
     $self->_end;
     shutdown $socket, 2 if $socket && defined fileno $socket;
     return;
 }
 
-# The stream ends as the one that the hub has written to.
+# Ends the stream for the reason for which the native stream has ended.
 sub _end {
     my $self   = shift;
     my $native = $self->{native};
     if ($native && $self->{stream}->is_there) {
-        $native->close;    # if it has ended, its own reason stands
+        $native->close;    # has no effect if it has ended
         $native->_wait_for_end($SETTLE);
         $self->{stream}->end($native->_want_end || 'application');
     }
@@ -192,7 +195,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Stream::Relay - Lets a stream on the server's writer follow a hub
+EventSource::Stream::Relay - Connects a hub to a stream on the server's writer
 
 =head1 SYNOPSIS
 
@@ -214,16 +217,17 @@ EventSource::Stream::Relay - Lets a stream on the server's writer follow a hub
 
 =head1 DESCRIPTION
 
-A hub writes to native streams (L<EventSource::Stream::Native>). For one that goes through the server's writer
-(L<EventSource::Stream::Writer>) there is a pair of sockets: one end is a native stream, and what comes out of the other is
-handed to the writer. L<EventSource::Hub> makes it when such a stream is to follow channels.
+A hub writes to native streams (L<EventSource::Stream::Native>). A stream on the server's writer
+(L<EventSource::Stream::Writer>) gets a socketpair: one end is a native stream, and the bytes from the other end are
+handed to the writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
 
-From then on everything that is written to the stream takes that way, in order, and the native stream's settings count:
-keepalive, timeout, what may wait. Both are one stream to L<EventSource::XS/stats>.
+From then on everything that is written to the stream goes through the native stream, in order. The native stream's
+settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in L<EventSource::XS/stats>.
 
-Under an event loop (Twiggy, Feersum) watchers copy. While the client takes nothing they read nothing: no more than some
-100 KB wait in the server, and then the hub sees that the client is slow. Only behind a filter of the body under Feersum,
-which shows no socket there, all goes to the server at once. Elsewhere L</serve> copies.
+Under an event loop (Twiggy, Feersum) watchers copy the bytes. While the client reads nothing they copy nothing: the
+server buffers some 100 KB at most, and then the hub sees that the client is slow. The exception is Feersum behind a
+filter of the body, where no socket is shown: everything goes to the server at once. On servers that block, L</serve>
+copies.
 
 =head1 METHODS
 
@@ -231,51 +235,52 @@ which shows no socket there, all goes to the server at once. Elsewhere L</serve>
 
     my $relay = EventSource::Stream::Relay->of($stream);
 
-The relay of a stream, made at the first call. Croaks if the system has no descriptors for it.
+Return the relay of a stream, made at the first call. Throws an L<EventSource::Error> with the code C<unavailable> if
+the system has no descriptors for it.
 
 =head2 close
 
     $relay->close;
 
-Ends the relay; the stream itself is left to who called. It is called when the stream ends.
+End the relay. The stream itself is left to the caller. Called when the stream ends.
 
 =head2 collect
 
     EventSource::Stream::Relay->collect;
 
-Copies for those streams that belong to a server which says C<psgi.nonblocking>, but where no event loop is known: a test's,
-in process. L<EventSource::XS/dispatch> calls it.
+Copy for streams of a server that says C<psgi.nonblocking> but has no known event loop, such as that of a test in
+process. L<EventSource::XS/dispatch> calls this.
 
 =head2 finish
 
     EventSource::Stream::Relay->finish;
 
-Copies what the reactor has written when the process ends, as far as the clients take it at once.
+Copy what the reactor has written when the process ends, as far as the clients take it at once.
 
 =head2 native
 
     my $native = $relay->native;
 
-The native stream, on which what follows a hub stands; undef when the relay has ended.
+Return the native stream, which the hub writes to; C<undef> if the relay has ended.
 
 =head2 native_of
 
     my $native = EventSource::Stream::Relay->native_of($stream);
 
-The same of a stream, if it has a relay.
+Return the native stream of a stream's relay; C<undef> if it has no relay.
 
 =head2 serve
 
     $relay->serve;
 
-Copies until the client has left, which is seen within a second, or the native stream has ended, and then ends the stream,
-for the same reason. True. Dies of what a write dies of (L<EventSource::Stream::Writer/write>).
+Copy until the client has left, which is seen within a second, or the native stream has ended; then end the stream for
+the same reason. Returns true. Dies of exceptions of a write (L<EventSource::Stream::Writer/write>).
 
 =head2 serve_stream
 
     EventSource::Stream::Relay->serve_stream($stream);
 
-The same of a stream; false if it has no relay.
+Serve the relay of a stream. Returns false if it has no relay.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,39 +2,37 @@ package EventSource::Stream::WorkerRecycling;
 use strict;
 use warnings;
 
-# Servers end a worker after so many requests, and with it the streams that live there. Says so if that will be often.
+# Some servers end a worker after a number of requests, and the native streams of that worker with it. This module
+# warns if that will happen often.
 
 our $VERSION = '0.100';
 
-# With fewer requests than this a worker does not live for long beside streams that live for hours.
+use EventSource::Adapter;
+
+# With fewer requests than this a worker ends much earlier than streams that live for hours.
 my $FEW = 10_000;
 
-# In which of its methods each server is when it calls an application, what its option is called, and where it keeps it.
-my %SERVER = (
-    'Starlet::Server::accept_loop'      => ['Starlet', '--max-reqs-per-child', sub { $_[0]{max_reqs_per_child} }],
-    'Starman::Server::dispatch_request' => ['Starman', '--max-requests',       sub { $_[0]{server}{max_requests} }],
-);
-
-# The process that has said it.
-my $told = 0;
+# The process that has warned.
+my $warned = 0;
 
 # Public methods
 
-# The server's name, its option, and the number; nothing if there is none, or it is not known.
 sub limit {
     my ($class, $env) = @_;
     local $@;
-    my ($name, $option, $number) =
-        ref($env->{'psgi.errors'} || '') eq 'uwsgi::error'
-        ? ('uWSGI', 'max-requests', eval { uwsgi->can('opt')->()->{'max-requests'} })
-        : _limit_of_caller();
-    return $number ? ($name, $option, $number) : ();
+    my $adapter = EventSource::Adapter->of_env($env);
+    my $number;
+    if (defined $adapter->recycling_option) {
+        $number = eval { $adapter->requests_per_worker }
+    }
+    else { ($adapter, $number) = _limit_of_caller() }
+    return $number ? ($adapter->name, $adapter->recycling_option, $number) : ();
 }
 
 sub warn_once {
     my ($class, $env) = @_;
-    return if $told == $$;
-    $told = $$;
+    return if $warned == $$;
+    $warned = $$;
     my ($name, $option, $number) = $class->limit($env) or return;
     return if $number !~ /\A[0-9]+\z/ || $number >= $FEW;
     $env->{'psgi.errors'}->print("EventSource::XS: $name ends a worker and its event streams after $number requests;"
@@ -44,21 +42,19 @@ sub warn_once {
 
 # Private functions
 
-# Looks for the server among those who have called. What a sub was given perl tells to package DB; nothing is looked at but
-# the invocant of these methods, which the server holds as long as they run.
+# Looks for a known server among the callers. Perl shows the arguments of a sub to package DB. Only the invocant is
+# read, which the server holds while its method runs.
 sub _limit_of_caller {
     my $depth = 0;
     while (my $sub = (caller $depth)[3]) {
-        if (my $known = $SERVER{$sub}) {
-            my ($name, $option, $number) = @$known;
-            return ($name, $option, scalar eval { $number->(_invocant($depth)) });
-        }
+        my $adapter = EventSource::Adapter->of_sub($sub);
+        return ($adapter, scalar eval { $adapter->requests_per_worker(_invocant($depth)) }) if $adapter;
         $depth++;
     }
     return;
 }
 
-# Of the sub so many frames above the one that asks.
+# The invocant of the sub that is so many frames above the caller.
 sub _invocant {
     my $depth = shift;
 
@@ -74,7 +70,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Stream::WorkerRecycling - Says that a server ends its workers after few requests
+EventSource::Stream::WorkerRecycling - Warns if a server ends its workers after few requests
 
 =head1 SYNOPSIS
 
@@ -90,37 +86,37 @@ EventSource::Stream::WorkerRecycling - Says that a server ends its workers after
 
 =head1 DESCRIPTION
 
-A native stream lives in the worker that began it, and ends with it. Where workers are recycled after a number of
-requests, the ordinary requests of a busy site end all its streams every few seconds. Clients come back by themselves,
-but it is seldom what was meant.
+A native stream lives in the worker that began it, and ends with it. If a server ends its workers after a number of
+requests, the ordinary requests of a busy site end all streams every few seconds. Clients reconnect by themselves, but
+it is seldom intended.
 
-So L<Plack::App::EventSource> says it, once in each process, to C<psgi.errors>, when a native stream outlives its
-handler on a server that blocks, and the number is below 10,000, in one line:
+So L<Plack::App::EventSource> warns once in each process, on C<psgi.errors>, when a native stream outlives its
+handler on a server that blocks and the number is below 10,000. The warning is one line:
 
     EventSource::XS: Starman ends a worker and its event streams after 1000 requests; give it a larger
     --max-requests, such as 1000000
 
-The number is known of
+The server's adapter (L<EventSource::Adapter>) knows the option and its value:
 
 =over
 
 =item Starman
 
-C<--max-requests>, 1000 unless given. Found in the server's object, which is among the callers.
+C<--max-requests>, 1000 by default. Read from the server object, which is among the callers.
 
 =item Starlet
 
-C<--max-reqs-per-child>, 100 unless given (a smaller C<--min-reqs-per-child> is not looked at). Found in the same way.
+C<--max-reqs-per-child>, 100 by default (a smaller C<--min-reqs-per-child> is not looked at). Read in the same way.
 
 =item uWSGI
 
-C<max-requests>, none unless given. Found in the table of options that it gives to applications (C<uwsgi::opt>). Other
+C<max-requests>, none by default. Read from the table of options that it gives to applications (C<uwsgi::opt>). Other
 options that end workers (C<reload-on-rss>, C<max-worker-lifetime>, C<cheaper>) are not looked at.
 
 =back
 
-HTTP::Server::PSGI, Twiggy and Feersum recycle nothing by themselves. Of other servers, and of what restarts a server
-from the outside, nothing is known, and nothing said.
+HTTP::Server::PSGI, HTTP::Server::Simple::PSGI, Twiggy and Feersum do not recycle workers. There is no warning for
+unknown servers, or for restarts from outside.
 
 =head1 METHODS
 
@@ -128,15 +124,15 @@ from the outside, nothing is known, and nothing said.
 
     my ($server, $option, $number) = EventSource::Stream::WorkerRecycling->limit($env);
 
-After how many requests the server that runs this ends its worker, and what its option for that is called. Nothing if
-there is no such limit, or it is not known. To be called while the server calls the application, or the application
+Return the server's name, its option, and the number of requests after which it ends this worker; an empty list if
+there is no such limit or it is not known. Call it while the server calls the application, or while the application
 responds.
 
 =head2 warn_once
 
     EventSource::Stream::WorkerRecycling->warn_once($env);
 
-Says it, if it has not been said in this process and the number is low.
+Print the warning if the number is low, once in a process.
 
 =head1 COPYRIGHT AND LICENSE
 

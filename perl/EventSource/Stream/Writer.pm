@@ -2,24 +2,24 @@ package EventSource::Stream::Writer;
 use strict;
 use warnings;
 
-# A client's open response on the PSGI server's own writer. Whatever has the methods of this may be a stream.
+# A client's open response on the PSGI server's own writer. Any class with these methods may be a stream.
 
 our $VERSION = '0.100';
 
 use Errno ();
+use EventSource::Adapter;
 use EventSource::Loop;
-use EventSource::Stream::Native;    # the end of the process
-use EventSource::Stream::Writer::Socket;
+use EventSource::Stream::Native;    # its END block calls finish
 use EventSource::XS ();
 use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 
-# Linux says in one word that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
+# On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
 
-# What was counted: see EventSource::XS->stats.
+# Counters of EventSource::XS->stats.
 my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
 my %CLOSED;
 my $ended = 0;
@@ -27,25 +27,24 @@ my $ended = 0;
 # Under an event loop a stream lives until its client leaves, whether or not the application holds it.
 my %HELD;
 
-# Those that have not ended, by address, held by others.
+# The open streams by address. The references are weak.
 my %OPEN;
 
-# What the writers of HTTP::Server::PSGI and Starlet die with when a client takes nothing for too long. It is as good as
-# gone, though its socket does not say so.
-my $TIMED_OUT = qr/\Afailed to send all data\n\z/;
-
-# Milliseconds after which a client that is refused is to come back, at least, where no retry is set.
+# Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $COME_BACK = 2_000;
 
-# How often this interpreter's ancestors were cloned for a new thread: a copy of a stream is not that thread's to drop.
+# How often this interpreter's ancestors were cloned for a new thread. A thread must not end a stream that it has a
+# copy of.
 my $clones = 0;
 sub CLONE { $clones++; %OPEN = (); return }
 
 sub new {
     my ($class, $writer, $env, %setting) = @_;
-    my $self = bless {
+    my $adapter       = EventSource::Adapter->of($env, $writer);
+    my $server_writer = EventSource::Adapter->server_writer($writer);
+    my $self          = bless {
         writer      => $writer,
-        socket      => scalar _socket($env, $writer),
+        socket      => scalar $adapter->client_socket($env, $server_writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         clones      => $clones,
@@ -55,19 +54,19 @@ sub new {
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
-    $self->_begin_uwsgi($env) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
+    $self->_send('') if $adapter->sends_head_late;
+    $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     if (!$self->{nonblocking}) { @$self{qw(lease_end lease)} = _lease() }
     else {
         $HELD{refaddr $self} = $self;
-        if   (ref $writer eq 'Twiggy::Writer') { $self->_watch_twiggy }
-        else                                   { $self->_watch_socket }
+        $self->_watch($adapter, $server_writer);
         $self->_keep_alive($setting{keepalive}) if $setting{keepalive};
     }
     $self->_send($setting{opening}) if defined $setting{opening} && length $setting{opening};
     return $self;
 }
 
-# A stream that has ended before it began.
+# Makes a stream that has ended before it began.
 sub ended {
     my ($class, $why, $env, %setting) = @_;
     $COUNTED{opened}++;
@@ -92,8 +91,12 @@ sub close {
     return;
 }
 
-# The application has let go of its last reference. Under an event loop that changes nothing. Elsewhere the stream ends,
-# unless a child that was forked meanwhile may be going on with it. What a thread lets go of is a copy.
+sub counted {
+    return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
+}
+
+# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may be going
+# on with it. A thread's stream is a copy.
 sub drop {
     my $self = shift;
     return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
@@ -101,37 +104,32 @@ sub drop {
     return;
 }
 
-# What was counted, for EventSource::XS->stats.
-sub counted {
-    return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
-}
-
-# Ends the response here and now, whatever else is to go through it. In the destruction of all objects nobody is told.
+# During global destruction no callback runs.
 sub end {
     my ($self, $why) = @_;
     return if defined $self->{why};
     $self->{why} = $why;
     delete $self->{watch};      # before its descriptor is closed
-    if (!$self->{through}) {    # which is counted, and for which its own end is
+    if (!$self->{through}) {    # a native stream that this one goes through counts its own end
         $ended++;
         $CLOSED{$why}++;
     }
     my $writer = delete $self->{writer};
-    $writer = $self->{heir} if $self->{heir} && $self->{owner} != $$;
+    $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
     local $@;
-    eval { $writer->close } if $writer && !$self->{is_abandoned};    # gone first in global destruction
+    eval { $writer->close } if $writer && !$self->{is_abandoned};    # global destruction may have freed it first
 
     for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->_later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
-    delete @$self{qw(heir keepalive lease lease_end poll socket through)};
+    delete @$self{qw(child_writer keepalive lease lease_end poll socket through)};
     return;
 }
 
-# The process ends, and with it all its streams, none of which waits for its client.
+# A stream whose client reads nothing is ended without a close, which might wait for the client.
 sub finish {
     my @streams = grep { $_ && !defined $_->{why} && $_->{owner} == $$ } values %OPEN;
     for my $stream (@streams) {
@@ -141,17 +139,15 @@ sub finish {
     return;
 }
 
-# Whether it follows channels of a hub.
 sub follows_hub { return !!($_[0]{through} && $_[0]{through}->follows_hub) }
 
-# From here on what is written goes through another stream, which has more to say and keeps alive by itself. Who reads
-# what comes out of that one hands it on, and ends this one after it.
+# Both count as one stream. The other one keeps the connection alive.
 sub go_through {
     my ($self, $other) = @_;
     $self->{through} = $other;
     $other->enter_handler if $self->{in_handler};
     delete $self->{keepalive};
-    $COUNTED{opened}--;    # they are one
+    $COUNTED{opened}--;
     return;
 }
 
@@ -162,7 +158,6 @@ sub hand_on {
 
 sub is_blocking { return !$_[0]{nonblocking} }
 
-# Whether the client takes nothing for now, as far as that shows.
 sub is_full {
     my $self   = shift;
     my $socket = $self->{socket};
@@ -177,7 +172,6 @@ sub is_open {
     return $self->is_there && !($self->{through} && !$self->{through}->is_open);
 }
 
-# Whether the response has not ended, and the client not left.
 sub is_there {
     my $self = shift;
     return !!0 if defined $self->{why};
@@ -188,7 +182,7 @@ sub is_there {
 
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
-    if (defined $self->{why}) { EventSource::XS->_later_here($callback, $holder || $self, $self->{why}) }
+    if (defined $self->{why}) { EventSource::XS->later_here($callback, $holder || $self, $self->{why}) }
     else {
         push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
         weaken $self->{on_close}[-1][1] if $holder;
@@ -196,8 +190,8 @@ sub on_close {
     return;
 }
 
-# Whether a write waits is the server's affair. What goes through another stream is told when the handler runs: what that
-# subscribes to is one request.
+# The server decides whether a write blocks. But a stream that this one goes through has to know when the handler
+# runs, for all subscriptions of a handler are one request.
 sub enter_handler {
     my $self = shift;
     $self->{in_handler} = 1;
@@ -211,7 +205,7 @@ sub leave_handler {
     return;
 }
 
-# One stream too many: its client is told when to come back, at a time of its own, and the stream ends.
+# The retry has a random part, so that refused clients do not reconnect at the same time.
 sub refuse {
     my $self  = shift;
     my $retry = $self->{settings}{retry};
@@ -222,12 +216,11 @@ sub refuse {
     return;
 }
 
-# What has ended has ended at once.
+# The end of this stream needs no time.
 sub settle { return }
 
 sub settings { return $_[0]{settings} }
 
-# The client's socket, only to be looked at; undef if the server shows none.
 sub socket { return $_[0]{socket} }
 
 sub write {
@@ -239,52 +232,14 @@ sub write {
     return !!1;
 }
 
-# Private methods
+# Private methods and functions
 
-# Hands bytes to the server. False, and never an exception, if the client has left. If it is still there, what the writer
-# died of is the application's: its $SIG{ALRM}, its filter of the body. Then part of an event may be out.
-sub _send {
-    my ($self, $bytes) = @_;
-    $self->{quiet} = 0;
-    return !!0                      if !$self->is_there;
-    $self->{writer} = $self->{heir} if $self->{heir} && $self->{owner} != $$;
-    my $trouble;
-    {
-        local ($@, $SIG{__DIE__});
-        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) FastCGI sends what it has only if this is true
-        return !!1 if eval { $self->{writer}->write($bytes); 1 };
-        $trouble = $@;
-    }
-    my $is_there = $self->{socket} && (ref $trouble || $trouble !~ $TIMED_OUT) && !$self->_has_left;
-    $self->end($is_there ? 'error' : 'client');
-    die $trouble if $is_there;
-    return !!0;
-}
-
-# uWSGI sends no head before the first byte of the body; a client would wait for its first event to learn that the stream
-# is open. And a response of its lives in memory that all workers share: when the worker is done with it, a child that
-# goes on with it crashes. What that child can have is the socket itself, for uWSGI does not frame what it sends.
-sub _begin_uwsgi {
-    my ($self, $env) = @_;
-    $self->write('');
-    my $plain = ref $self->{writer} eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
-    $self->{heir} = EventSource::Stream::Writer::Socket->new($plain && $self->{socket});
-    return;
-}
-
-# A descriptor of our own for a number that is the server's to close.
-sub _copy {
-    my $number = shift;
-    open my $copy, '+<&', $number or return;
-    return $copy;
-}
-
-# Whether the client has closed its side, seen without taking a byte from the server. A client of an event stream sends
-# nothing that counts after its request, so the end of what it sends is the end of it.
+# Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
+# sends nothing that matters after its request, so the end of its input is its leaving.
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
-    return !!1 if !defined fileno $socket;    # the server is done with it; its number may be another client's by now
+    return !!1 if !defined fileno $socket;    # the server has closed it; another client may have its number by now
     local $!;
     if ($POLLRDHUP) {
         my $poll = $self->{poll} ||= IO::Poll->new;
@@ -296,7 +251,14 @@ sub _has_left {
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
 }
 
-# Where an event loop runs, a comment after so many seconds of quiet.
+# Returns true if a child of this process holds the stream too. A child that has ended or runs another program does not.
+sub _is_shared {
+    my $self = shift;
+    delete $self->{lease};
+    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
+}
+
+# Under an event loop, sends a comment after so many seconds of quiet.
 sub _keep_alive {
     my ($self, $seconds) = @_;
     weaken $self;
@@ -312,58 +274,49 @@ sub _keep_alive {
     return;
 }
 
-# Whether a child of this process holds the stream too. One that has ended, or runs another program, does not.
-sub _is_shared {
-    my $self = shift;
-    delete $self->{lease};
-    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
-}
-
-# A pipe that nobody writes to. It is inherited by a fork and closed by an exec, so its end is seen when no process but
-# this can have the stream.
+# Makes a pipe that nobody writes to. A fork inherits it and an exec closes it, so its end shows when no other process
+# can have the stream.
 sub _lease {
     pipe my $end, my $lease or return;
     return ($end, $lease);
 }
 
-# The client's socket, only to be looked at.
-sub _socket {
-    my ($env, $writer) = @_;
-    if (exists $env->{'psgix.output.guard'}) {    # Feersum: fetching psgix.io there breaks its own writer
-        return ref $writer eq 'Feersum::Connection::Writer' ? _copy($writer->fileno) : undef;
+# Hands bytes to the server. Returns false, and never dies, if the client has left. If the client is still there, the
+# writer died of the application: of its $SIG{ALRM} or its filter of the body. Then part of an event may have been
+# sent.
+sub _send {
+    my ($self, $bytes) = @_;
+    $self->{quiet} = 0;
+    return !!0                              if !$self->is_there;
+    $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
+    my $trouble;
+    {
+        local ($@, $SIG{__DIE__});
+        local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
+        return !!1 if eval { $self->{writer}->write($bytes); 1 };
+        $trouble = $@;
     }
-    return _copy(uwsgi::connection_fd()) if ref $env->{'psgi.errors'} eq 'uwsgi::error';
-    my $socket = $env->{'psgix.io'};
-    return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
-    return;
+    my $is_there = $self->{socket} && !EventSource::Adapter->is_send_timeout($trouble) && !$self->_has_left;
+    $self->end($is_there ? 'error' : 'client');
+    die $trouble if $is_there;
+    return !!0;
 }
 
-# Feersum does not look at a client that it writes to, nor does Twiggy where a filter of the body hides its handle. What the
-# client sends is read and forgotten, or it would wake the loop for ever.
-sub _watch_socket {
-    my $self   = shift;
-    my $socket = $self->{socket} or return;
+# Under an event loop, ends the stream when its client leaves. If the server offers no way to see that, the socket is
+# watched. Input from the client is read and thrown away, or it would wake the loop forever.
+sub _watch {
+    my ($self, $adapter, $server_writer) = @_;
     weaken $self;
-    my $look = sub {
+    return if $adapter->watch($server_writer, sub { $self->end('client') if $self });
+    my $socket = $self->{socket} or return;
+    my $look   = sub {
         return                      if !$self || !$self->{socket};
         return $self->end('client') if $self->_has_left;
-        CORE::recv $self->{socket}, my $forgotten, 65_536, MSG_DONTWAIT;
+        CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT;
         return;
     };
     my $loop = EventSource::Loop->at_hand or return;
     $self->{watch} = $loop->readable($socket, $look);
-    return;
-}
-
-# Twiggy reads nothing from a client that it writes to, and dies in its event loop when that client leaves.
-sub _watch_twiggy {
-    my $self   = shift;
-    my $handle = $self->{writer}{handle} or return;
-    weaken $self;
-    my $left = sub { $self->end('client') if $self };
-    $handle->on_error($left);
-    $handle->on_eof($left);
-    $handle->on_read(sub { $_[0]{rbuf} = '' });
     return;
 }
 
@@ -403,9 +356,10 @@ One client's open response. L<Plack::App::EventSource> and its connections need 
 below.
 
 A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
-stream sends nothing after its request. Where a server blocks that is seen before each write, by a look at the socket
-that takes no byte from the server; under Twiggy and Feersum it is seen when it happens. Where a middleware filters the
-body, Feersum gives nothing to look at: close such streams after a time.
+stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by polling
+the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
+adapter (L<EventSource::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket: close such
+streams after a time.
 
 =head1 METHODS
 
@@ -413,131 +367,133 @@ body, Feersum gives nothing to look at: close such streams after a time.
 
     my $stream = EventSource::Stream::Writer->new($writer, $env, %settings);
 
-Takes the writer that a PSGI responder has returned and the request's environment. Settings: C<opening>, bytes that are
-sent first; C<keepalive>, seconds of quiet after which a comment is sent under an event loop, and half as many more
-at most; none by default.
+Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: C<opening>,
+bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
+as many later; none by default.
 
 =head2 close
 
     $stream->close;
     $stream->close($why);
 
-Ends the response. What has been written is sent first. C<$why> is what L</on_close> is told, C<application> unless
-given. Does nothing if the stream has ended.
+End the response. Everything written before is sent first. C<$why> is the reason that L</on_close> reports,
+C<application> by default. Does nothing if the stream has ended.
 
 =head2 counted
 
     my $counts = EventSource::Stream::Writer->counted;
 
-What was counted in this process, for L<EventSource::XS/stats>: a reference to a hash.
+Return the counters of this process for L<EventSource::XS/stats>, as a reference to a hash.
 
 =head2 drop
 
     $stream->drop;
 
-The application holds the stream no longer. Under C<psgi.nonblocking> it stays open until its client leaves; elsewhere
-it is closed, unless a child that was forked since it began is still running the same program, for that may be going on with it.
+Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its
+client leaves. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for
+that child may be going on with it.
 
 =head2 end
 
     $stream->end($why);
 
-Ends the response here and now: what goes through another stream (L</go_through>) and has not been handed on is lost.
+End the response at once. What was written to another stream (L</go_through>) and has not been handed on is lost.
 
 =head2 ended
 
     my $stream = EventSource::Stream::Writer->ended($why, $env, %settings);
 
-A stream that has ended before it began, for that reason: the stream of a request whose client has left.
+Make a stream that has ended before it began, for that reason: for a request whose client has left.
 
 =head2 finish
 
     EventSource::Stream::Writer->finish;
 
-Ends all streams of this process, with the reason C<server>. It is called when the process ends. A response whose client
-takes nothing is left as it is.
+End all streams of this process with the reason C<server>. Called when the process ends. A response whose client reads
+nothing is left as it is.
 
 =head2 follows_hub
 
     my $follows = $stream->follows_hub;
 
-Whether it goes through a stream that a hub holds (L<EventSource::Stream::Native/follows_hub>).
+Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/follows_hub>).
 
 =head2 go_through
 
     $stream->go_through($other);
 
-From here on what is written, and L</close>, go to another stream. Who reads what comes out of that one gives it to
-L</hand_on>, and calls L</end> after it (L<EventSource::Stream::Relay>).
+Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
+L</hand_on> with it, and L</end> at its end (L<EventSource::Stream::Relay>).
 
 =head2 hand_on
 
     my $taken = $stream->hand_on($bytes);
 
-Hands bytes to the server, as L</write> does without another stream in between.
+Hand bytes to the server, as L</write> does without another stream in between.
 
 =head2 is_blocking
 
-    my $waits = $stream->is_blocking;
+    my $blocks = $stream->is_blocking;
 
-Whether a write waits for a slow client: true unless the server says C<psgi.nonblocking>.
+Return true if a write waits for a slow client: unless the server says C<psgi.nonblocking>.
 
 =head2 is_full
 
     my $full = $stream->is_full;
 
-Whether the client's socket takes nothing for now; false where the server shows none.
+Return true if the client's socket takes no bytes now. False if the server shows no socket.
 
 =head2 is_open
 
     my $open = $stream->is_open;
 
-False once the stream was closed or its client is seen to have left.
+Return true until the stream was closed or its client is seen to have left.
 
 =head2 is_there
 
     my $there = $stream->is_there;
 
-The same, but true while something is still to be handed on.
+As L</is_open>, but also true while bytes of another stream are still to be handed on.
 
 =head2 enter_handler, leave_handler, settle
 
-As L<EventSource::Stream::Native/METHODS>; but whether a write waits is the server's affair.
+As L<EventSource::Stream::Native/METHODS>. The server alone decides whether a write waits.
 
 =head2 on_close
 
     $stream->on_close(sub { my ($stream, $why) = @_; ... });
     $stream->on_close($callback, $holder, \%fields);
 
-As L<EventSource::Stream::Native/on_close>: has a callback called once when the stream has ended, by L<EventSource::XS/dispatch>. C<$why> is C<client>,
-C<application>, C<error> if a L</write> died, or what L</close> was given.
+Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended, as
+L<EventSource::Stream::Native/on_close> does. C<$why> is C<client>, C<application>, C<error> if a L</write> died, or the
+reason that L</close> was given.
 
 =head2 refuse
 
     $stream->refuse;
 
-Tells the client when to come back, between one and two times the setting C<retry> or two seconds, and ends the stream.
+Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream.
 
 =head2 settings
 
     my $settings = $stream->settings;
 
-What it was made with: a reference to a hash.
+Return the settings that L</new> was given, as a reference to a hash.
 
 =head2 socket
 
     my $socket = $stream->socket;
 
-A handle of the client's socket, only to be looked at; undef where the server shows none.
+Return a handle of the client's socket for polling, or C<undef> if the server shows none.
 
 =head2 write
 
     my $taken = $stream->write($bytes);
 
-Hands bytes to the server. False, and never an exception, if the client has left.
+Hand bytes to the server. Returns false, and never dies, if the client has left.
 
-If it is still there, dies of what the application has caused meanwhile, as a C<$SIG{ALRM}> that dies or a filter of the
-body does, and ends the stream, for part of C<$bytes> may have been sent.
+If the client is still there, dies of an exception that the application has caused meanwhile, such as that of a
+C<$SIG{ALRM}> or a filter of the body, and ends the stream, for part of C<$bytes> may have been sent.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,8 +2,8 @@ package Testing::AttackedServer;
 use strict;
 use warnings;
 
-# A server under attack (t/data/attack.psgi), two workers where it has workers, and what has to hold after each attack: every
-# worker is free, no stream is open, and no descriptor is leaked.
+# A server under attack (t/data/attack.psgi), with two workers if it has workers. After each attack the server must be sound: every
+# worker is free, no stream is open, no descriptor is leaked.
 #
 #   on_each_server(sub {
 #       my $server = shift;
@@ -28,9 +28,9 @@ use Test::More;
 our @EXPORT_OK = qw(on_each_server);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
-my $MEET     = 6;     # seconds for all workers to answer at the same time
+my $MEET     = 6;     # seconds within which all workers answer at once
 
-# How each is started. A worker is not replaced after some requests.
+# How each server is started. The limits keep a worker from being replaced after some requests.
 my @STARMAN = ('Starman', workers => 2, args => ['--max-requests',       1_000_000]);
 my @STARLET = ('Starlet', workers => 2, args => ['--max-reqs-per-child', 1_000_000]);
 my @UWSGI   = (workers => 2);
@@ -50,7 +50,7 @@ my $meetings = 0;
 
 # Public functions and methods
 
-# Runs a test on each server, or on those that are named.
+# Runs a test on each of the named servers, by default on all.
 sub on_each_server {
     my ($test, @names) = @_;
     for my $name (@names ? @names : sort keys %START) {
@@ -65,7 +65,7 @@ sub on_each_server {
     return;
 }
 
-# Sends bytes, and leaves; with `until`, when the response matches that pattern. What has come of the response.
+# Sends bytes and leaves, with `until` only when the response matches that pattern. Returns what has been received.
 sub attack {
     my ($self, $bytes, $until) = @_;
     my $client = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port, Proto => 'tcp')
@@ -81,14 +81,14 @@ sub attack {
     return $got;
 }
 
-# Runs a part of the test as a subtest, unless the server is broken: then everything would fail at its deadline.
+# Runs a part of the test as a subtest. Fails at once if the server is broken, for everything would fail at its deadline.
 sub case {
     my ($self, $name, $code) = @_;
     return fail "$name: not run, for the server is broken" if $self->{is_broken};
     return subtest $name => $code;
 }
 
-# A client of the stream at a path in each worker, when all of these streams have begun.
+# Opens a stream at a path in each worker. Returns the clients when all streams have begun.
 sub everywhere {
     my ($self, $path) = @_;
     my $meet    = $self->_meeting;
@@ -97,35 +97,28 @@ sub everywhere {
     return @clients;
 }
 
-# A client that stays.
+# Sends a request. Returns its client.
 sub get {
     my ($self, $path, %option) = @_;
     return Testing::Client->get($self->port, $path, %option);
 }
 
-# Waits until every worker is free, no stream is open, and there are no more descriptors than when it was prepared.
+# Waits until every worker is free, no stream is open, and no more descriptors are open than when the server was prepared; makes a
+# test of it.
 sub is_sound_ok {
-    my ($self, $what) = @_;
-    my @states;
-    my $sound = wait_until(
-        $DEADLINE,
-        sub {
-            @states = $self->states or return;
-            return !sum0(map { $_->{open} } @states)
-                && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors};
-        }
-    );
+    my ($self,  $what)   = @_;
+    my ($sound, @states) = $self->wait_until_sound;
     $self->{is_broken} ||= !$sound;
     my $expected = "at most $self->{descriptors} descriptors in $self->{count} workers";
     return ok($sound, "$what: every worker is free, no stream is open, no descriptor is leaked")
         || diag "expected: $expected; states: ", explain(@states ? \@states : 'not all workers are free');
 }
 
-# What the handler of the request with this tag has reported.
-sub reported { return $_[0]{journal}->told($_[1]) }
+# Returns the reports of the handler of the request with this tag.
+sub reported { return $_[0]{journal}->reports($_[1]) }
 
-# Opens a stream of each of these paths in every worker, and leaves; so whatever is loaded or opened once is there. Only then
-# counts descriptors.
+# Opens a stream of each of these paths in every worker, and leaves, so that each worker has loaded and opened what it needs once.
+# Counts the descriptors afterwards.
 sub prepare {
     my ($self, @paths) = @_;
     for my $path (@paths) {
@@ -157,11 +150,11 @@ sub start {
     my $self   = $class->SUPER::start($name, 't/data/attack.psgi', %option, env => $env);
     @$self{qw(attack_folder count)} = ($folder, $option{workers} || 1);
     $self->{journal} = Testing::Journal->open("$folder/journal");
-    $self->{journal}->tell(start => $name);
+    $self->{journal}->write(start => $name);
     return $self;
 }
 
-# The state of each worker, all asked at once, so that each of them answers once; nothing if they do not.
+# Returns the state of each worker. All are asked at once, so that each answers once; empty if they do not.
 sub states {
     my $self    = shift;
     my $meet    = $self->_meeting;
@@ -172,8 +165,27 @@ sub states {
     return @states;
 }
 
-# Sends a request, and runs code with its client between the server's reading of the request and the application's handling.
-# The request is sent by other code, which is given a parameter for its query.
+# Waits until every worker is free, the streams are closed and their descriptors with them. Returns whether that is so, and the state
+# of each worker; no state if not all workers are free. Options: streams, how many streams stay open; seconds; meanwhile, code that
+# runs again and again.
+sub wait_until_sound {
+    my ($self, %option) = @_;
+    my $streams = $option{streams} || 0;
+    my @states;
+    my $sound = wait_until(
+        $option{seconds} || $DEADLINE,
+        sub {
+            $option{meanwhile}->() if $option{meanwhile};
+            @states = $self->states or return;
+            return $streams == sum0(map { $_->{open} } @states)
+                && sum0(map { $_->{descriptors} } @states) <= $self->{descriptors} + $streams;
+        }
+    );
+    return ($sound, @states);
+}
+
+# Sends a request, and runs code with its client after the server has read the request and before the application handles it.
+# The first argument sends the request; it is given a parameter for the query.
 sub while_handled {
     my ($self, $request, $code) = @_;
     my $name   = 'pause' . ++$meetings;

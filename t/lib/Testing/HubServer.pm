@@ -11,10 +11,10 @@ use warnings;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline qw(wait_until);
-use Exporter          qw(import);
-use Testing::Follower ();
-use JSON::PP          ();
+use Testing::Deadline   qw(wait_until);
+use Exporter            qw(import);
+use Testing::Subscriber ();
+use JSON::PP            ();
 use Test::More;
 
 our @EXPORT_OK = qw(path);

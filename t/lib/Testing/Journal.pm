@@ -2,11 +2,11 @@ package Testing::Journal;
 use strict;
 use warnings;
 
-# A file to which the processes of a server tell what they see, line by line, each under a tag; a test reads it.
+# A file to which the processes of a server report line by line, each line under a tag. The test reads it.
 #
 #   my $journal = Testing::Journal->new;                         # in the test; its path is for the server's environment
-#   Testing::Journal->open($ENV{NATIVE_JOURNAL})->tell(7, 'hi'); # in a process of the server
-#   like $journal->told(7), qr/^hi$/m;
+#   Testing::Journal->open($ENV{NATIVE_JOURNAL})->write(7, 'hi'); # in a process of the server
+#   like $journal->reports(7), qr/^hi$/m;
 
 use Carp              qw(croak);
 use Testing::Deadline qw(wait_until);
@@ -32,8 +32,8 @@ sub open {
 
 sub path { return $_[0]{path} }
 
-# One line, in one piece, whoever else writes.
-sub tell {
+# Appends one line, atomically.
+sub write {
     my ($self, $tag, $text) = @_;
     sysopen my $file, $self->{path}, O_WRONLY | O_APPEND | O_CREAT or croak "Journal: $self->{path}: $!";
     syswrite $file, "$tag $text\n";
@@ -41,20 +41,20 @@ sub tell {
     return;
 }
 
-# All that was told under a tag.
-sub told {
+# Returns all lines of a tag, without the tag.
+sub reports {
     my ($self, $tag) = @_;
     CORE::open my $file, '<', $self->{path} or croak "Journal: $self->{path}: $!";
     return join '', map { /\A\Q$tag\E (.*)/s ? $1 : () } readline $file;
 }
 
-# Waits until it was told, and makes a test of that. Returns what the pattern captures.
-sub told_ok {
-    my ($self, $tag, $pattern, $what) = @_;
-    my $told;
-    wait_until($DEADLINE, sub { ($told = $self->told($tag)) =~ $pattern });
-    Test::More::like($told, $pattern, $what);
-    return $told =~ $pattern;
+# Waits until the lines of a tag match, and makes a test of it. Returns what the pattern captures.
+sub report_ok {
+    my ($self, $tag, $pattern, $name) = @_;
+    my $reports;
+    wait_until($DEADLINE, sub { ($reports = $self->reports($tag)) =~ $pattern });
+    Test::More::like($reports, $pattern, $name);
+    return $reports =~ $pattern;
 }
 
 1;

@@ -2,8 +2,8 @@ package Testing::Server;
 use strict;
 use warnings;
 
-# A real PSGI server, started for a test on a free port of 127.0.0.1, or on a Unix socket, or under TLS; gone when the object
-# is.
+# A real PSGI server, started for a test on a free port of 127.0.0.1, on a Unix socket, or under TLS. It ends with the
+# object.
 #
 #   my $server = Testing::Server->start('Starman', 't/data/contract.psgi', workers => 3);
 #   get($server->url('/one'));
@@ -16,8 +16,8 @@ use File::Spec         ();
 use File::Temp         ();
 use POSIX              ();
 
-# How each server is started: the modules it needs, and its command line for an application, a number of processes, and a
-# certificate if it has one.
+# How each server is started: the modules that it needs, and its command line for an application, a number of
+# processes, and a certificate for TLS.
 my %SERVER = (
     'HTTP::Server::PSGI' => {
         needs   => ['HTTP::Server::PSGI'],
@@ -27,10 +27,14 @@ my %SERVER = (
         needs   => ['Starman'],
         command => sub { _plackup(@_[0, 1], '--workers', $_[2] || 3, _tls($_[3], qw(--ssl-cert --ssl-key))) },
     },
-    'Starlet' => {needs   => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
-    'Twiggy'  => {needs   => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
-    'Feersum' => {needs   => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
-    'uWSGI'   => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
+    'Starlet' => {needs => ['Starlet'], command => sub { _plackup(@_[0, 1], '--max-workers', $_[2] || 3) }},
+    'Twiggy'  => {needs => ['Twiggy'],  command => sub { _plackup(@_[0, 1]) }},
+    'Feersum' => {needs => ['Feersum'], command => sub { _plackup(@_[0, 1], $_[2] ? ('--pre-fork', $_[2]) : ()) }},
+    'HTTP::Server::Simple::PSGI' => {
+        needs   => [qw(HTTP::Server::Simple::PSGI Plack::Handler::HTTP::Server::Simple)],
+        command => sub { _plackup(@_[0, 1], -s => 'HTTP::Server::Simple') },
+    },
+    'uWSGI' => {command => sub { _uwsgi(@_[0 .. 2], $_[3] ? '--https-socket' : '--http-socket', @{$_[3] || []}) }},
     'uWSGI, with keep-alive' => {command => sub { _uwsgi(@_[0 .. 2], '--http11-socket') }},
     'uWSGI, behind a proxy'  => {command => sub { _uwsgi(@_[0 .. 2], '--socket') }},          # speaks its own protocol
     'FCGI' => {needs => [qw(FCGI FCGI::ProcManager)], command => sub { _plackup(@_[0, 1], '--nproc', $_[2] || 3) }},
@@ -38,7 +42,7 @@ my %SERVER = (
 
 # Public methods
 
-# The certificate of a server under TLS, in a file.
+# The file with the certificate of a server under TLS.
 sub certificate { return $_[0]{certificate} && $_[0]{certificate}[0] }
 
 # Why a server cannot run here; undef if it can.
@@ -50,22 +54,22 @@ sub missing {
     return $how->{missing};
 }
 
-# Why no server can have TLS here, or a client of it; undef if they can.
+# Why servers and clients cannot have TLS here; undef if they can.
 sub missing_tls {
     return 'there is no openssl here'         if !has_command('openssl');
     return 'there is no IO::Socket::SSL here' if !has_module('IO::Socket::SSL');
     return;
 }
 
-# Ends the test file, green, if the server is not here; with EVENTSOURCE_XS_FULL, everything has to be.
+# Skips the test file if the server is missing; fails it with EVENTSOURCE_XS_FULL, where nothing may be missing.
 sub require_or_skip_all {
     my ($class, $name) = @_;
     only_developers();
     return needs($class->missing($name));
 }
 
-# Options: workers, a number of processes; env, a hash; args, more arguments of the server's own; unix => 1, for a Unix
-# socket instead of a port; tls => 1; descriptors, how many each process may have.
+# Options: workers, the number of processes; env, a hash; args, further arguments for the server; unix => 1 for a Unix
+# socket instead of a port; tls => 1; descriptors, the limit of each process.
 sub start {
     my ($class, $name, $psgi, %option) = @_;
     if (my $missing = $class->missing($name)) { croak "Server: $missing" }
@@ -82,7 +86,7 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 # Private functions and methods
 
-# A certificate for 127.0.0.1 and its key, in files.
+# The files of a certificate for 127.0.0.1 and of its key.
 sub _certificate {
     my $self = shift;
     my @file = map { $self->folder . "/$_.pem" } qw(certificate key);
@@ -96,7 +100,7 @@ sub _certificate {
     return \@file;
 }
 
-# What it is to listen on, as servers are told.
+# The address to listen on, as servers take it.
 sub _listens { return defined $_[0]{path} ? $_[0]{path} : "127.0.0.1:$_[0]{port}" }
 
 sub _missing_module {
@@ -105,7 +109,7 @@ sub _missing_module {
     return $? ? "@modules cannot be loaded: " . ($trouble =~ s/\n.*//sr) : undef;
 }
 
-# uWSGI has a perl of its own inside; it must be the one that the library was built for.
+# uWSGI embeds a perl. It must be the one that the library was built for.
 sub _missing_uwsgi {
     my $probe = File::Temp->new(SUFFIX => '.psgi');
     print {$probe} 'use Config; print STDERR "perl: $Config{version} $Config{archname}\n"; sub { [200, [], []] }';
@@ -115,7 +119,7 @@ sub _missing_uwsgi {
     return $1 eq "$Config{version} $Config{archname}" ? undef : "uwsgi was built for another perl: $1";
 }
 
-# What a command prints; $? is its status.
+# The output of a command. $? is its status.
 sub _output {
     my @command = @_;
     my $pid     = open my $out, '-|';
@@ -135,7 +139,7 @@ sub _plackup {
     return (@perl, '-s', $self->{name}, qw(-E deployment --listen), $self->_listens, '-a', $psgi, @more);
 }
 
-# The arguments that name a certificate and its key, by what a server calls them.
+# The arguments for a certificate and its key, by the names of a server's options.
 sub _tls {
     my ($certificate, @names) = @_;
     return if !$certificate;

@@ -15,12 +15,12 @@ use warnings;
 use parent 'Testing::Server';
 use Carp qw(croak);
 use Testing::Client;
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
-use Exporter           qw(import);
-use File::Temp         ();
-use JSON::PP           ();
-use Testing::Numbered  qw(numbers);
+use Testing::Deadline       qw(wait_until);
+use Testing::Developer      qw(needs);
+use Exporter                qw(import);
+use File::Temp              ();
+use JSON::PP                ();
+use Testing::NumberedEvents qw(numbers);
 use Testing::SlowReader;
 use Test::More;
 

@@ -1,4 +1,4 @@
-# Plack::App::EventSource keeps its contract on HTTP::Server::PSGI with streams that are taken over from it.
+# Plack::App::EventSource keeps its contract on HTTP::Server::PSGI with native streams.
 
 use strict;
 use warnings;

@@ -1,4 +1,4 @@
-# Plack::App::EventSource keeps its contract in process, where no stream can be taken over, though it may be tried.
+# Plack::App::EventSource keeps its contract in process, where native => 'auto' finds no socket to take over.
 
 use strict;
 use warnings;

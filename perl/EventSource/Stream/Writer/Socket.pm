@@ -2,8 +2,8 @@ package EventSource::Stream::Writer::Socket;
 use strict;
 use warnings;
 
-# A writer on a socket itself, for a process that has inherited a stream whose server's writer it cannot use. What is
-# written is the body of the response, its head is out. Without a socket every write dies.
+# A PSGI writer on the client's socket, for a process that has inherited a stream and cannot use the server's writer.
+# The head has been sent; the bytes written are the body. Without a socket every write dies.
 
 our $VERSION = '0.100';
 
@@ -18,7 +18,7 @@ sub new {
 
 # Public methods
 
-# Ends the response, though other processes may hold the socket.
+# A shutdown ends the response, though other processes may hold the socket.
 sub close {
     my $self   = shift;
     my $socket = delete $self->{socket} or return;
@@ -45,7 +45,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Stream::Writer::Socket - A PSGI writer on the client's socket itself
+EventSource::Stream::Writer::Socket - A PSGI writer on the client's socket
 
 =head1 SYNOPSIS
 
@@ -60,8 +60,8 @@ EventSource::Stream::Writer::Socket - A PSGI writer on the client's socket itsel
 
 =head1 DESCRIPTION
 
-For a process that has inherited a stream and cannot use the server's writer: on uWSGI a child that a handler has
-forked. The head of the response is out, what is written is its body, which must not need a frame.
+For a process that has inherited a stream and cannot use the server's writer: a child that a handler has forked on
+uWSGI. The head of the response has been sent. The bytes written are the body, which must not need framing.
 
 =head1 METHODS
 
@@ -69,19 +69,19 @@ forked. The head of the response is out, what is written is its body, which must
 
     my $writer = EventSource::Stream::Writer::Socket->new($socket);
 
-Takes a socket. Without one every write dies.
+Make a writer on a socket. Without one every write dies.
 
 =head2 close
 
     $writer->close;
 
-Ends the response, though other processes may hold the socket. Does nothing the second time.
+End the response, though other processes may hold the socket. Does nothing the second time.
 
 =head2 write
 
     $writer->write($bytes);
 
-Writes all of it, and waits for a slow client. Dies if the client has left.
+Write all bytes, and wait for a slow client. Dies if the client has left.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -7,6 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Adapter;
 use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::Request;
@@ -19,8 +20,8 @@ my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
-# The exceptions for a body that ends early: of uWSGI's psgi.input, and of Plack::Request. Both are plain strings.
-my $INCOMPLETE = qr/\A(?:(?:error|timeout) during read\(|Bad Content-Length: maybe client disconnect)/;
+# The exception of Plack::Request for a body that ends early, a plain string. Some servers have one of their own.
+my $INCOMPLETE = qr/\ABad Content-Length: maybe client disconnect/;
 
 # Public methods
 
@@ -52,7 +53,7 @@ sub _body {
     # A server that decodes a chunked body sets CONTENT_LENGTH. Other servers pass on the chunks, or nothing.
     return (undef, [411, 'Content-Length is required']) if $length eq '' && defined $env->{HTTP_TRANSFER_ENCODING};
 
-    # Without a length there is no body. Reading might wait for ever, and Feersum has no input then.
+    # Without a length there is no body. Reading might wait for ever, and some servers have no input then.
     return ''                                                        if $length eq '' || $length == 0;
     return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
     my $body = _content($env);
@@ -75,7 +76,7 @@ sub _content {
         local ($@, $SIG{__DIE__});
         $error = $@ if !eval { $content = Plack::Request->new($env)->content; 1 };
     }
-    die $error if defined $error && (ref $error || $error !~ $INCOMPLETE);
+    die $error if defined $error && !_is_incomplete($error);
     return $content;
 }
 
@@ -138,6 +139,11 @@ sub _json_fields {
     my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
     return (undef, 'json must not contain a number that is too large') if !$is_json;
     return $event;
+}
+
+sub _is_incomplete {
+    my $error = shift;
+    return EventSource::Adapter->is_read_failure($error) || (!ref $error && $error =~ $INCOMPLETE);
 }
 
 # The media type of the body, without parameters, in lower case.

@@ -1,11 +1,11 @@
-package Testing::KeptWriter;
+package Testing::RecordingWriter;
 use strict;
 use warnings;
 
-# A PSGI server's writer that keeps what it is given. With `takes` it takes so many writes and then dies, as a server's
-# does when the client leaves at that very moment; `dies_of` is what it dies of.
+# A PSGI writer that records what is written to it. With `takes` it accepts that many writes and then dies with `dies_of`, as a
+# server's writer does when the client leaves during a write.
 #
-#   my $writer = Testing::KeptWriter->new(takes => 1, dies_of => "timeout\n");
+#   my $writer = Testing::RecordingWriter->new(takes => 1, dies_of => "timeout\n");
 
 sub new {
     my ($class, %option) = @_;

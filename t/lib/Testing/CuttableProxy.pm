@@ -1,15 +1,15 @@
-package Testing::Cable;
+package Testing::CuttableProxy;
 use strict;
 use warnings;
 
-# What lies between a client and its server, and can be cut: a port of 127.0.0.1 whose connections go on to the server's,
-# carried by a process of its own, which is ended with the object.
+# A TCP proxy between a client and its server whose connections a test can cut. It listens on a port of 127.0.0.1 and runs in a
+# process of its own, which ends with the object.
 #
-#   my $cable = Testing::Cable->start($server->port);
-#   $browser->open($cable->url('/'));
-#   $cable->cut_after(1_000);    # when so many bytes more have come from the server, mid-event if it is so
-#   $cable->hold;                # cuts what there is, and lets nobody through
-#   $cable->release;
+#   my $proxy = Testing::CuttableProxy->start($server->port);
+#   $browser->open($proxy->url('/'));
+#   $proxy->cut_after(1_000);    # after 1,000 more bytes of the server, even in the middle of an event
+#   $proxy->hold;                # cuts all connections and refuses new ones
+#   $proxy->release;
 
 use Carp       qw(croak);
 use IO::Select ();
@@ -21,7 +21,7 @@ use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER);
 my $BYTES  = 65_536;
 my $WITHIN = 10;       # seconds, for an answer
 
-# Those of this process that run, by pid.
+# The running proxies of this process, by pid.
 my %RUNNING;
 
 END {
@@ -30,13 +30,13 @@ END {
 
 # Public methods
 
-# Cuts all connections now; with 'reset' as they are cut when a machine is gone.
+# Cuts all connections now; with the argument 'reset' by RST.
 sub cut { my $self = shift; return $self->_ask(join ' ', 'cut', 0, @_) }
 
-# Cuts them all when so many bytes more have come from the server.
+# Cuts all connections after that many more bytes of the server; a second argument 'reset' as above.
 sub cut_after { my $self = shift; return $self->_ask(join ' ', 'cut', @_) }
 
-# How often something was cut.
+# Returns how often open connections were cut.
 sub cuts { return $_[0]->_ask('cuts') }
 
 sub hold { return $_[0]->_ask('hold') }
@@ -45,16 +45,16 @@ sub port { return $_[0]{port} }
 
 sub release { return $_[0]->_ask('release') }
 
-# Takes the port of the server.
+# Starts a proxy to a server's port.
 sub start {
     my ($class, $port) = @_;
     my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, ReuseAddr => 1)
-        or croak "Cable: no free port: $!";
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "Cable: $!";
-    defined(my $pid = fork) or croak "Cable: fork: $!";
+        or croak "CuttableProxy: no free port: $!";
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "CuttableProxy: $!";
+    defined(my $pid = fork) or croak "CuttableProxy: fork: $!";
     if (!$pid) {
         close $ours;
-        eval { _carry($listener, $theirs, $port); 1 } or print STDERR "Cable: $@";
+        eval { _proxy($listener, $theirs, $port); 1 } or print STDERR "CuttableProxy: $@";
         POSIX::_exit(0);
     }
     $ours->autoflush(1);
@@ -67,7 +67,7 @@ sub stop {
     my $self = shift;
     return if $self->{owner} != $$ || !delete $RUNNING{$self->{pid}};
     local ($?, $!);
-    close $self->{control};    # its process ends with that
+    close $self->{control};    # the proxy's process ends when this is closed
     waitpid $self->{pid}, 0;
     return;
 }
@@ -80,16 +80,16 @@ sub DESTROY { $_[0]->stop; return }
 
 sub _ask {
     my ($self, $command) = @_;
-    print {$self->{control}} "$command\n"                or croak "Cable: $!";
-    IO::Select->new($self->{control})->can_read($WITHIN) or croak "Cable: no answer to $command";
+    print {$self->{control}} "$command\n"                or croak "CuttableProxy: $!";
+    IO::Select->new($self->{control})->can_read($WITHIN) or croak "CuttableProxy: no answer to $command";
     my $answer = readline $self->{control};
-    croak 'Cable: it has ended' if !defined $answer;
+    croak 'CuttableProxy: the proxy has ended' if !defined $answer;
     chomp $answer;
     return $answer;
 }
 
-# The process's own: copies, and does what it is told, until nobody tells it anything any more.
-sub _carry {
+# The proxy's main loop: copies bytes and obeys commands until the control socket is closed.
+sub _proxy {
     my ($listener, $control, $port) = @_;
     $SIG{PIPE} = 'IGNORE';
     my %state = (
@@ -115,7 +115,7 @@ sub _connect {
     my ($state, $client) = @_;
     my $server =
         !$state->{holds} && $client && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $state->{port});
-    return if !$server;    # nobody is there: the client's connection ends
+    return if !$server;    # no server: the client's connection is closed
     $_->blocking(1) for $client, $server;
     $state->{select}->add($client, $server);
     $state->{peer}{$client}   = $server;
@@ -126,7 +126,7 @@ sub _connect {
 
 sub _copy {
     my ($state, $from) = @_;
-    my $to        = $state->{peer}{$from} or return;    # cut in the same turn
+    my $to        = $state->{peer}{$from} or return;    # cut earlier in this turn of the loop
     my $is_server = $state->{server}{$from};
     my $left      = $is_server ? $state->{left} : undef;
     my $count     = sysread $from, my $bytes, defined $left && $left < $BYTES ? $left : $BYTES;
@@ -141,15 +141,15 @@ sub _cut {
     my $state = shift;
     delete $state->{left};
     $state->{cuts}++ if %{$state->{server}};
-    my @carried = grep { $state->{peer}{$_} } $state->{select}->handles;
+    my @open = grep { $state->{peer}{$_} } $state->{select}->handles;
     if ($state->{how} eq 'reset') {
-        setsockopt $_, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 for @carried;
+        setsockopt $_, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 for @open;
     }
-    for my $socket (@carried) { _drop($state, $socket) if $state->{peer}{$socket} }
+    for my $socket (@open) { _drop($state, $socket) if $state->{peer}{$socket} }
     return;
 }
 
-# Both ends of it.
+# Closes both ends of a connection.
 sub _drop {
     my ($state, $socket) = @_;
     my $other = $state->{peer}{$socket};

@@ -1,21 +1,21 @@
-package Testing::Follower;
+package Testing::Subscriber;
 use strict;
 use warnings;
 
-# A stream of this process that follows channels of a hub, and the client at its other end; and what any client of a hub
-# has received, taken apart.
+# A stream of this process that is subscribed to channels of a hub, and the client at its other end; and functions that parse what
+# a client of a hub has received.
 #
-#   my $follower = Testing::Follower->open($hub, 'news', {start => 'oldest'});
+#   my $subscriber = Testing::Subscriber->open($hub, 'news', {start => 'oldest'});
 #   $hub->publish(news => 'hello');
-#   is_deeply [$follower->data(1)], ['hello'];
+#   is_deeply [$subscriber->data(1)], ['hello'];
 #   is_deeply [blocks($client->text)], [{id => "$epoch-0"}, {id => "$epoch-1", data => 'hello'}];
 
 use Testing::Deadline qw(wait_until);
 use Exporter          qw(import);
-use Testing::Pair;
+use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 
-our @EXPORT_OK = qw(blocks events sits_at);
+our @EXPORT_OK = qw(blocks events wait_for_events);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
@@ -37,40 +37,41 @@ sub blocks {
     return @blocks;
 }
 
-# Of these the events, gaps included: what has data.
+# The blocks that are events, gaps included: those with data.
 sub events {
     return grep { defined $_->{data} } blocks(@_);
 }
 
-# Waits until a client has got so many events, and returns all of its blocks.
-sub sits_at {
+# Waits until a client has received that many events. Returns all of its blocks.
+sub wait_for_events {
     my ($client, $count) = @_;
     wait_until($DEADLINE,
         sub { $client->read_until(qr/\z.^/, 0.01) || $client->ended || events($client->text) >= $count });
     return blocks($client->text);
 }
 
-# All blocks, once there are so many events.
-sub blocks_at { return sits_at($_[0]{client}, $_[1]) }
+# Waits until the client has received that many events. Returns all of its blocks.
+sub blocks_at { return wait_for_events($_[0]{client}, $_[1]) }
 
 sub client { return $_[0]{client} }
 
 sub conn { return $_[0]{conn} }
 
-# The data of all events, once there are so many.
+# Waits until the client has received that many events. Returns the data of all of them.
 sub data {
     my ($self, $count) = @_;
     return map { $_->{data} } grep { defined $_->{data} } $self->blocks_at($count);
 }
 
-# Its id so far, as a browser would know it.
+# Returns the client's last event ID.
 sub last_id {
     my $self = shift;
     my @ids  = grep { defined } map { $_->{id} } blocks($self->{client}->text);
     return $ids[-1];
 }
 
-# Settings of the stream are those of Pair, in option `stream`; last_event_id is what its client has sent.
+# Opens a stream and subscribes it. Option `stream`: settings of StreamPair; last_event_id: the id that the client has sent; all
+# others are options of subscribe.
 sub open {
     my ($class, $hub, @channels) = @_;
     my %option = ref $channels[-1] eq 'HASH' ? %{$channels[-1]} : ();
@@ -78,7 +79,7 @@ sub open {
     my $id     = delete $option{last_event_id};
     pop @channels             if ref $channels[-1] eq 'HASH';
     push @channels, {%option} if %option;
-    my ($stream, $client) = Testing::Pair->open(%$given);
+    my ($stream, $client) = Testing::StreamPair->open(%$given);
     my $conn =
         Plack::App::EventSource::Connection->new(stream => $stream, (defined $id ? (last_event_id => $id) : ()));
     my $self = bless {conn => $conn, client => $client}, $class;
@@ -86,7 +87,7 @@ sub open {
     return $self;
 }
 
-# The block that it begins with.
+# Returns the first block that the client receives.
 sub position {
     my $self = shift;
     $self->{client}->read_until(qr/\n\r?\n/);

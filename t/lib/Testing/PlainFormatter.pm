@@ -1,15 +1,18 @@
-package Testing::Twin;
+package Testing::PlainFormatter;
 use strict;
 use warnings;
 
-# The formatter in plain Perl, without a thought of speed: what the native one is compared with, and measured against.
+# The formatter in plain Perl, written without regard to speed. Tests compare the native formatter with it, bench/format measures
+# against it.
+#
+#   is format_event(%field), plain_format_event(%field);
 
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(twin_as_string twin_format_event);
+our @EXPORT_OK = qw(plain_as_string plain_format_event);
 
 # HTTP::ServerEvent->as_string: characters in, characters out.
-sub twin_as_string {
+sub plain_as_string {
     my ($class, %field) = @_;
     for my $name (qw(event id retry)) {
         die "Newline or null detected in event type '$field{$name}'. Possible event injection.\n"
@@ -24,7 +27,7 @@ sub twin_as_string {
 }
 
 # EventSource::XS::format_event without json and bytes: characters in, UTF-8 out.
-sub twin_format_event {
+sub plain_format_event {
     my %field = @_;
     my @lines;
     for my $name (qw(comment event id retry data)) {

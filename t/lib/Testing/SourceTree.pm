@@ -1,13 +1,13 @@
-package Testing::Tree;
+package Testing::SourceTree;
 use strict;
 use warnings;
 
-# A copy of the distribution's files, to build and to install from. All copies stand in one folder under cargo's, which
+# A copy of the distribution's files, to build and to install from. All copies are in one folder under cargo's target folder, which
 # one test uses at a time, and share what cargo has compiled: a dependency is compiled once for all tests.
 #
-#     my $tree = Testing::Tree->new;
+#     my $tree = Testing::SourceTree->new;
 #     my $made = $tree->run({CC => 'gcc'}, 'make', '-j4');      # {output => ..., status => ...}
-#     $tree->must('make');                                      # ends the test if that fails; its output
+#     $tree->must('make');                                      # dies if that fails; returns its output
 
 use Cwd            qw(getcwd);
 use Exporter       qw(import);
@@ -21,7 +21,7 @@ use Test::More     ();
 
 our @EXPORT_OK = qw(distribution_files slurp);
 
-# What a make or a prove that runs this hands down, and what would change where things are installed.
+# Variables that an outer make or prove sets, and those that change where things are installed.
 my @FOREIGN = qw(
     CARGO_BUILD_TARGET_DIR EVENTSOURCE_XS_FULL HARNESS_ACTIVE HARNESS_OPTIONS HARNESS_PERL_SWITCHES MAKEFLAGS MAKELEVEL MFLAGS
     PERL PERL5LIB PERL5OPT PERL_DL_NONLAZY PERL_LOCAL_LIB_ROOT PERL_MB_OPT PERL_MM_OPT
@@ -62,7 +62,7 @@ sub files {
 
 sub folder { return $_[0]{folder} }
 
-# A folder beside the copies that is empty now.
+# Returns an empty folder beside the copies.
 sub fresh {
     my ($self, $name) = @_;
     remove_tree("$HOME/$name");
@@ -92,7 +92,7 @@ sub run {
     return {output => $output // '', status => $?};
 }
 
-# The same files at another place, as a tarball that was unpacked.
+# Unpacks a tarball into a folder beside the copies. Returns it as a SourceTree.
 sub unpacked {
     my ($self, $tarball, $name) = @_;
     my $folder = $self->fresh($name);
@@ -103,7 +103,7 @@ sub unpacked {
 
 # Public functions
 
-# What git knows of, or what the tarball said that it holds; paths from the top.
+# Returns the files that git tracks or would track, or those of MANIFEST; paths from the top.
 sub distribution_files {
     my @command = -e '.git' ? qw(git ls-files -co --exclude-standard) : _shell(q{sed 's/[ \t].*//' MANIFEST});
     open my $from, '-|', @command or die "$command[0]: $!\n";
@@ -129,7 +129,7 @@ sub _claim {
     return "$target/install";
 }
 
-# With its times and permissions, by which make and cargo go.
+# Copies times and permissions too: make and cargo depend on them.
 sub _copy {
     my ($from, $to) = @_;
     my @stat = stat $from;

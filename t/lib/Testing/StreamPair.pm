@@ -1,10 +1,10 @@
-package Testing::Pair;
+package Testing::StreamPair;
 use strict;
 use warnings;
 
-# A native stream of this process, and the client at its other end.
+# A native stream of this process and the client at its other end, as a pair of objects.
 #
-#   my ($stream, $client) = Testing::Pair->open(max_buffered => 4_096);
+#   my ($stream, $client) = Testing::StreamPair->open(max_buffered => 4_096);
 #   $stream->write("data: hello\n\n");
 #   $client->read_until(qr/hello/);
 
@@ -25,24 +25,25 @@ my %SETTINGS = (
     timeout      => 60,
 );
 
-# One for each process: who shares one might accept the other's connection.
+# One listener for each process: a forked child with its parent's might accept the parent's connection.
 my %listener;
 
 # Public methods
 
-# The two ends of a connection: a descriptor that is its taker's, and a client that has sent a request.
+# Returns the two ends of a connection: a descriptor that the caller owns, and a client that has sent a request.
 sub connect {
     my ($class, %option) = @_;
     $listener{$$} ||= IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, Proto => 'tcp')
-        or croak "Pair: no listener: $!";
+        or croak "StreamPair: no listener: $!";
     my $client = Testing::Client->get($listener{$$}->sockport, '/');
-    my $socket = $listener{$$}->accept or croak "Pair: accept: $!";
-    defined(my $number = EventSource::XS::_duplicate(fileno $socket)) or croak "Pair: $!";
+    my $socket = $listener{$$}->accept or croak "StreamPair: accept: $!";
+    defined(my $number = EventSource::XS::_duplicate(fileno $socket)) or croak "StreamPair: $!";
     sysread $socket, my $request, 65_536;
     close $socket;
     return ($number, $client);
 }
 
+# Returns a stream and its client. The settings are those of EventSource::Stream::Native->open.
 sub open {
     my ($class,  %setting) = @_;
     my ($number, $client)  = $class->connect;

@@ -1,15 +1,15 @@
-package Testing::Fault;
+package Testing::FailingCalls;
 use strict;
 use warnings;
 
-# Makes system calls of one thread fail, as long as the object is there: strace is attached to it. What it hits are the
-# calls themselves; a library that is loaded before others would not see those that Rust makes without libc.
+# Makes system calls of one thread fail while the object lives, by attaching strace to the thread. An LD_PRELOAD library would not
+# see the calls that Rust makes without libc.
 #
-#   my $fault = Testing::Fault->begin($thread, 'sendto,sendmsg', 'error=ENOBUFS:when=1..3');
+#   my $failing = Testing::FailingCalls->begin($thread, 'sendto,sendmsg', 'error=ENOBUFS:when=1..3');
 #   ...
-#   is $fault->end, 3;
+#   is $failing->end, 3;    # calls have failed
 #
-# It is to end when it has hit as often as it may: a call that is hit just then would fail with ENOSYS.
+# End it only after the last failure: a call that is intercepted while strace detaches would fail with ENOSYS.
 
 use Carp               qw(croak);
 use Testing::Deadline  qw(wait_until);
@@ -32,28 +32,28 @@ sub begin {
     $self->{strace}->run({}, 'strace', '-o', $self->{trace}->filename, @what, '-p', $thread);
     my $is_there = sub { $self->{strace}->log =~ /attached/ };
     wait_until($DEADLINE, sub { $is_there->() || $self->{strace}->has_ended });
-    croak 'Fault: ' . $self->{strace}->log if !$is_there->();
+    croak 'FailingCalls: ' . $self->{strace}->log if !$is_there->();
     return $self;
 }
 
-# How often it has hit so far.
+# Returns how many calls have failed so far.
 sub count {
     my $self = shift;
-    open my $lines, '<', $self->{trace}->filename or croak "Fault: $!";
+    open my $lines, '<', $self->{trace}->filename or croak "FailingCalls: $!";
     return scalar grep { /\(INJECTED\)$/ } readline $lines;
 }
 
-# Ends it, and says how often it has hit.
+# Detaches strace. Returns how many calls have failed.
 sub end {
     my $self = shift;
     $self->{strace}->stop;
     return $self->count;
 }
 
-# Why there can be no faults here; undef if there can.
+# Returns why calls cannot be made to fail here; undef if they can.
 sub missing {
-    return 'there is no strace here'       if !has_command('strace');
-    return 'strace may trace nothing here' if system('strace -o /dev/null true 2>/dev/null') != 0;
+    return 'there is no strace here'             if !has_command('strace');
+    return 'strace may not trace processes here' if system('strace -o /dev/null true 2>/dev/null') != 0;
     return;
 }
 

@@ -1,12 +1,12 @@
-package Testing::Stage;
+package Testing::ServerWithJournal;
 use strict;
 use warnings;
 
-# A server with an application of t/data on it, and the journal that its processes write.
+# A server with an application of t/data, and the journal that the application's processes write.
 #
-#   my $stage  = Testing::Stage->start('Starman', workers => 1);
-#   my $client = $stage->get('/keep');
-#   $stage->told_ok($client, qr/^closed by client$/m, 'its handler is told');
+#   my $server = Testing::ServerWithJournal->start('Starman', workers => 1);
+#   my $client = $server->get('/keep');
+#   $server->journal_ok($client, qr/^closed by client$/m, 'on_close reports the reason client');
 
 use Testing::Client;
 use Testing::Journal;
@@ -14,14 +14,14 @@ use Testing::Server;
 
 # Public methods
 
-# The body of an ordinary response.
+# Returns the body of an ordinary response.
 sub ask {
     my ($self, $path, %option) = @_;
     my $client = $self->get($path, http => '1.0', %option);
     return $client->read_all ? $client->body : undef;
 }
 
-# A request with a tag of its own, under which the journal knows it.
+# Sends a request with a tag of its own, under which its handler reports to the journal.
 sub get {
     my ($self, $path, %option) = @_;
     my $tag = delete $option{tag} || 'tag' . ++$self->{tags};
@@ -31,11 +31,9 @@ sub get {
     return $client;
 }
 
-sub journal { return $_[0]{journal} }
-
 sub server { return $_[0]{server} }
 
-# Options: psgi, the application; those of Server.
+# Options: psgi, the application's file, t/data/native.psgi by default; those of Testing::Server.
 sub start {
     my ($class, $name, %option) = @_;
     my $journal = Testing::Journal->new;
@@ -45,12 +43,14 @@ sub start {
     return bless {server => $server, journal => $journal, tags => 0}, $class;
 }
 
-sub told { return $_[0]{journal}->told($_[1]{tag}) }
+# Returns the reports of this client's handler so far.
+sub journal { return $_[0]{journal}->reports($_[1]{tag}) }
 
-sub told_ok {
+# Waits until a report of this client's handler matches, and makes a test of it.
+sub journal_ok {
     my ($self, $client, @rest) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return $self->{journal}->told_ok($client->{tag}, @rest);
+    return $self->{journal}->report_ok($client->{tag}, @rest);
 }
 
 1;

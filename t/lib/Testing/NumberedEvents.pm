@@ -1,8 +1,9 @@
-package Testing::Numbered;
+package Testing::NumberedEvents;
 use strict;
 use warnings;
 
-# Events that say of themselves which they are and whether they are whole: an id, and data that follows from it.
+# Events with a number as their id, and data that is derived from the number: a test sees which events have arrived, and whether
+# they are whole.
 #
 #   $conn->push(numbered(7, 1_000));
 #   is_deeply [numbers($client->text)], [7];
@@ -12,23 +13,23 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(numbered numbers);
 
-# The event of that number, with so many bytes of data.
+# Returns the event with that number and that many bytes of data.
 sub numbered {
     my ($number, $bytes) = @_;
     return {id => $number, data => _data($number, $bytes)};
 }
 
-# The numbers of the events that a text consists of; dies if anything else is in it.
+# Returns the numbers of the events in a text; dies if the text has anything else.
 sub numbers {
     my $text = shift;
     my @numbers;
     while ($text =~ /\G(?:id: ([0-9]+)\r\ndata: ([^\r\n]*)\r\n)?\r\n/gc) {
-        next                                    if !defined $1;
-        croak "Numbered: event $1 is not whole" if $2 ne _data($1, length $2);
+        next                                          if !defined $1;
+        croak "NumberedEvents: event $1 is not whole" if $2 ne _data($1, length $2);
         push @numbers, $1;
     }
     my $at = pos $text || 0;
-    croak 'Numbered: this is no event: ' . substr $text, $at, 80 if $at < length $text;
+    croak 'NumberedEvents: this is no event: ' . substr $text, $at, 80 if $at < length $text;
     return @numbers;
 }
 

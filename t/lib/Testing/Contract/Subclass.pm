@@ -1,8 +1,10 @@
-package Testing::Contract::Source;
+package Testing::Contract::Subclass;
 use strict;
 use warnings;
 
-# A source of a class of its own, with its own idea of who may call, of the headers and of the handler.
+# A subclass of Plack::App::EventSource that overrides call, handler_cb and headers.
+#
+#   my $app = Testing::Contract::Subclass->new(greeting => 'hello')->to_app;
 
 use parent 'Plack::App::EventSource';
 

@@ -1,0 +1,485 @@
+package EventSource::Adapter;
+use strict;
+use warnings;
+
+# The interface between a stream and the PSGI server under it. Each server has a subclass in EventSource/Adapter/;
+# this class finds the right one, and its own methods are those of a server that is not known.
+
+our $VERSION = '0.100';
+
+use B ();
+use EventSource::Error;
+use EventSource::Stream::Takeover;
+use EventSource::XS ();
+use Scalar::Util    qw(blessed);
+
+# The class of the objects that Plack::Util::inline_object makes. Most servers make their writer that way.
+my $INLINE_OBJECT = 'Plack::Util::Prototype';
+
+# The adapters of this interpreter.
+my @ADAPTERS;
+
+# What the adapters say of themselves, indexed at the first use. Only class names are kept, so a cloned interpreter
+# may use its copy.
+my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE);
+
+# Detection
+
+sub is_read_failure {
+    my ($class, $error) = @_;
+    _index() if !$is_indexed;
+    return !ref $error && !!grep { $error =~ $_ } @READ_FAILURE;
+}
+
+sub is_send_timeout {
+    my ($class, $error) = @_;
+    _index() if !$is_indexed;
+    return !ref $error && exists $SEND_TIMEOUT{$error};
+}
+
+sub of {
+    my ($class, $env, $writer) = @_;
+    my $adapter = $class->of_env($env);
+    return $adapter if $adapter ne __PACKAGE__;
+    return $class->of_writer($writer) || $adapter;
+}
+
+sub of_env {
+    my ($class, $env) = @_;
+    _index() if !$is_indexed;
+    for my $adapter (@BY_ENV) { return $adapter if $adapter->recognizes_env($env) }
+    return __PACKAGE__;
+}
+
+sub of_sub {
+    my ($class, $sub) = @_;
+    _index() if !$is_indexed;
+    return $BY_SUB{$sub};
+}
+
+sub of_writer {
+    my ($class, $writer) = @_;
+    $writer = $class->server_writer($writer);
+    my $kind = blessed $writer or return undef;
+    return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
+    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{B::svref_2object($writer->{write})->STASH->NAME} : undef;
+}
+
+sub register {
+    my ($class, $adapter) = @_;
+    EventSource::Error->throw(
+        code    => 'invalid',
+        field   => 'adapter',
+        message => 'EventSource::Adapter: register takes the name of a loaded subclass of EventSource::Adapter'
+    ) if !defined $adapter || ref $adapter || $adapter eq __PACKAGE__ || !$adapter->isa(__PACKAGE__);
+    push @ADAPTERS, $adapter if !grep { $_ eq $adapter } @ADAPTERS;
+    $is_indexed = 0;
+    return;
+}
+
+sub server_writer {
+    my ($class, $writer) = @_;
+    _index() if !$is_indexed;
+    while (my $adapter = $BY_WRAPPER{blessed $writer || ''}) {
+        my $inner = $adapter->inner_writer($writer) or last;
+        $writer = $inner;
+    }
+    return $writer;
+}
+
+# Recognition
+
+sub name            { return 'PSGI server' }
+sub recognizes_env  { return !!0 }
+sub serving_sub     { return undef }
+sub wrapper_classes { return () }
+sub writer_classes  { return () }
+sub writer_packages { return () }
+sub read_failures   { return () }
+sub send_timeouts   { return () }
+sub inner_writer    { return undef }
+
+# The client's socket
+
+sub client_socket {
+    my ($class, $env, $writer) = @_;
+    my $socket = $env->{'psgix.io'};
+    return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
+    return undef;
+}
+
+sub copy_handle {
+    my ($class, $number) = @_;
+    open my $copy, '+<&', $number or return undef;
+    return $copy;
+}
+
+sub descriptor {
+    my ($class, $env) = @_;
+    return fileno $env->{'psgix.io'};
+}
+
+sub has_left {
+    my ($class, $env) = @_;
+    my $number = eval { $class->descriptor($env) };
+    return defined $number && $number >= 0 && EventSource::XS::_has_left($number);
+}
+
+sub watch { return !!0 }
+
+# Takeover
+
+# A client may leave at any moment, so this asks for its leaving after its connection.
+sub descriptor_obstacle {
+    my ($class, $number) = @_;
+    return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
+    return 'its socket is not a connection';
+}
+
+sub obstacle {
+    my ($class, $env) = @_;
+    my $io = $env->{'psgix.io'};
+    return 'the server does not give its socket' if !defined $io;
+    return 'the connection is encrypted'         if _is_tls($io);
+    my $number = eval { fileno $io };
+    return 'psgix.io has no descriptor' if !defined $number || $number < 0;
+    return $class->descriptor_obstacle($number);
+}
+
+sub prepare_env { return undef }
+
+sub take_over {
+    my ($class, @request) = @_;
+    return EventSource::Stream::Takeover->begin($class, @request);
+}
+
+# Writing
+
+sub child_writer    { return undef }
+sub sends_head_late { return !!0 }
+
+# Recycling of workers
+
+sub recycling_option    { return undef }
+sub requests_per_worker { return undef }
+
+# Private functions
+
+sub _index {
+    @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    %BY_WRITER    = _by(sub { $_[0]->writer_classes });
+    %BY_PACKAGE   = _by(sub { $_[0]->writer_packages });
+    %BY_WRAPPER   = _by(sub { $_[0]->wrapper_classes });
+    %BY_SUB       = _by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
+    %SEND_TIMEOUT = _by(sub { $_[0]->send_timeouts });
+    @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
+    $is_indexed   = 1;
+    return;
+}
+
+sub _by {
+    my $keys = shift;
+    return map {
+        my $adapter = $_;
+        map { ($_ => $adapter) } $keys->($adapter)
+    } @ADAPTERS;
+}
+
+# The class decides, not psgi.url_scheme: a middleware may take that from a header of the client. The second test is for
+# servers that stand on Net::Server.
+sub _is_tls {
+    my $io    = shift;
+    my $class = blessed $io or return !!0;
+    return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
+    return $io->can('NS_proto') && ($io->NS_proto || '') =~ /SSL/;
+}
+
+# Loads each module of the folder EventSource/Adapter, so that a new server needs no list. All are loaded with this
+# module, in the parent of a server that forks its workers.
+sub _load_adapters {
+    my ($folder) = __FILE__ =~ /\A(.*)\.pm\z/s;
+    opendir my $entries, $folder
+        or EventSource::Error->throw(code => 'unavailable', message => "EventSource::Adapter: $folder: $!");
+    for my $name (sort map { /\A(\w+)\.pm\z/ ? $1 : () } readdir $entries) {
+        require "EventSource/Adapter/$name.pm";    ## no critic (RequireBarewordIncludes)
+        push @ADAPTERS, __PACKAGE__ . "::$name";
+    }
+    return;
+}
+
+_load_adapters();
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Adapter - How to add a PSGI server
+
+=head1 SYNOPSIS
+
+    package EventSource::Adapter::MyServer;
+    use parent 'EventSource::Adapter';
+
+    sub name            { return 'MyServer' }
+    sub writer_packages { return 'MyServer' }    # where the server's inline_object(write => sub { ... }) is written
+
+=head1 DESCRIPTION
+
+PSGI describes what a server and an application exchange. A stream has to know more: where the client's socket is,
+when the head is sent, how a client that leaves is seen. Servers differ in all of that. Everything that is specific to
+one server is in one module, its I<adapter>: a subclass of this class in the folder F<EventSource/Adapter/>. No other
+module names a server.
+
+An adapter is a class without objects: it holds no state, and all its methods are class methods. The methods of this
+class are those of a server that is not known. An adapter overrides what differs.
+
+=head1 HOW TO ADD A SERVER
+
+=over
+
+=item 1
+
+Read in the server's source what its responder does for C<[200, $headers]>: which class its writer has, when it sends
+the head, what happens to the socket after C<close>.
+
+=item 2
+
+Write F<perl/EventSource/Adapter/NAME.pm> with C<name> and whatever identifies the writer: L</writer_classes> or
+L</writer_packages>. The module is loaded because it is in that folder.
+
+=item 3
+
+Add the server's command line to the table in F<t/lib/Testing/Server.pm>, what it cannot do to the table C<%CANNOT> in
+F<t/lib/Testing/Contract.pm>, and the files F<t/servers/NAME.t> and F<t/servers/native/NAME.t>, which run the contract.
+
+=item 4
+
+Run both files. Override a method for each behaviour that the contract shows to differ.
+
+=back
+
+A writer may be declared only if it writes to the socket itself, in full, before C<write> returns. Then the response
+can be captured (L<EventSource::Stream::Takeover>). A server that queues what it is given needs a L</take_over> of its
+own, as L<EventSource::Adapter::Feersum> has.
+
+An application may have an adapter outside this distribution. It calls L</register>.
+
+A stream sets C<$|> while it writes, because some servers keep what a writer is given until the buffer of the selected
+handle is flushed.
+
+=head1 METHODS THAT FIND AN ADAPTER
+
+=head2 of
+
+    my $adapter = EventSource::Adapter->of($env, $writer);
+
+Find the adapter by the environment, or else by the writer. Returns C<EventSource::Adapter> if the server is not known.
+
+=head2 of_env
+
+    my $adapter = EventSource::Adapter->of_env($env);
+
+Find the adapter by the environment alone, before there is a response. Returns C<EventSource::Adapter> for all servers
+that can be used without more knowledge until then.
+
+=head2 of_sub
+
+    my $adapter = EventSource::Adapter->of_sub('Starman::Server::dispatch_request');
+
+Find the adapter whose L</serving_sub> has this name. Returns C<undef> if there is none.
+
+=head2 of_writer
+
+    my $adapter = EventSource::Adapter->of_writer($writer);
+
+Find the adapter by the writer that a responder has returned. Returns C<undef> if the writer belongs to no known
+server, as that of a middleware that filters the body.
+
+=head2 server_writer
+
+    my $inner = EventSource::Adapter->server_writer($writer);
+
+Return the server's own writer inside the writers of frameworks (L</wrapper_classes>), or the writer itself.
+
+=head2 is_read_failure
+
+    my $is_failure = EventSource::Adapter->is_read_failure($exception);
+
+Return true if some server throws this exception when the body of a request does not arrive.
+
+=head2 is_send_timeout
+
+    my $is_timeout = EventSource::Adapter->is_send_timeout($exception);
+
+Return true if the writer of some server throws this exception when the client reads nothing for too long. The stream
+then ends as if the client had left, though the socket does not show that. The writer may be behind a filter of the
+body, so this does not ask for the server.
+
+=head2 register
+
+    EventSource::Adapter->register('My::Adapter');
+
+Add an adapter that is not in the folder F<EventSource/Adapter/>. Throws an L<EventSource::Error> with the code
+C<invalid> unless it is given the name of a loaded subclass.
+
+=head1 METHODS OF AN ADAPTER: RECOGNITION
+
+=head2 name
+
+    my $name = $adapter->name;
+
+Return the server's name, for messages.
+
+=head2 recognizes_env
+
+    my $is_mine = $adapter->recognizes_env($env);
+
+Return true if the server's environment can be told from all others. Override this only if the server must be known
+before it responds. It runs for each request of every server, so it must be cheap, and it must not read C<psgix.io>:
+under Feersum that changes it.
+
+=head2 serving_sub
+
+    my $sub = $adapter->serving_sub;
+
+Return the full name of the server's method that calls the application, if L</requests_per_worker> needs the server
+object; otherwise C<undef>.
+
+=head2 writer_classes
+
+    my @classes = $adapter->writer_classes;
+
+Return the names of the classes of the server's writer.
+
+=head2 writer_packages
+
+    my @packages = $adapter->writer_packages;
+
+Return the packages in which the server's writer is compiled, if C<Plack::Util::inline_object> makes it. Its class alone
+says nothing, because each middleware that filters the body has a writer of that class too.
+
+=head2 wrapper_classes, inner_writer
+
+    my @classes = $adapter->wrapper_classes;
+    my $inner   = $adapter->inner_writer($writer);
+
+For a framework instead of a server: return the names of the classes of writers that pass on every call unchanged, and
+the writer inside such a writer. C<inner_writer> returns C<undef> if the writer is not what the adapter expects; then
+it counts as unknown.
+
+=head2 send_timeouts, read_failures
+
+    my @messages = $adapter->send_timeouts;
+    my @patterns = $adapter->read_failures;
+
+Return the exceptions of L</is_send_timeout>, as exact strings, and those of L</is_read_failure>, as regular
+expressions.
+
+=head1 METHODS OF AN ADAPTER: THE CLIENT'S SOCKET
+
+=head2 client_socket
+
+    my $handle = $adapter->client_socket($env, $writer);
+
+Return a handle of the client's socket for polling, or C<undef>. C<$writer> is the server's own writer. By default
+this is C<psgix.io> if that is a socket.
+
+=head2 copy_handle
+
+    my $handle = $adapter->copy_handle($number);
+
+Return a handle on a duplicate of a descriptor that belongs to the server, or C<undef>. This is a helper for
+L</client_socket>.
+
+=head2 descriptor
+
+    my $number = $adapter->descriptor($env);
+
+Return the number of the descriptor on which the server writes to the client. By default it is that of C<psgix.io>.
+
+=head2 has_left
+
+    my $has_left = $adapter->has_left($env);
+
+Return true if the client of this request is known to have left: its connection was reset, or an earlier request of
+the same connection was taken over. A server that reads several requests at once (Starlet) runs the next one on
+F</dev/null>. Needs Linux.
+
+=head2 watch
+
+    my $is_watching = $adapter->watch($writer, sub { ... });
+
+Under an event loop, have the callback called when the client leaves. Returns false, as by default, if the server
+offers no way; then the stream watches L</client_socket>.
+
+=head1 METHODS OF AN ADAPTER: TAKEOVER
+
+=head2 descriptor_obstacle
+
+    my $why = $adapter->descriptor_obstacle($number);
+
+Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has left
+is no obstacle. Needs Linux.
+
+=head2 obstacle
+
+    my $why = $adapter->obstacle($env);
+
+Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. It
+changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
+
+=head2 prepare_env
+
+    my $why = $adapter->prepare_env($env);
+
+Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
+default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
+whether or not the stream is to be native.
+
+=head2 take_over
+
+    my ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%settings);
+
+Respond and take the response over. Returns and dies as L<EventSource::Stream::Takeover/begin>, which is the default.
+
+=head1 METHODS OF AN ADAPTER: WRITING
+
+=head2 child_writer
+
+    my $writer = $adapter->child_writer($env, $writer, $socket);
+
+Return a writer for a child that the handler forks, if that child cannot use the server's own; otherwise C<undef>.
+C<$writer> is the server's own writer, C<$socket> what L</client_socket> has returned.
+
+=head2 sends_head_late
+
+    my $is_late = $adapter->sends_head_late;
+
+Return true if the server sends the head only with the first write. The stream then writes an empty string first, so
+that its client learns at once that the stream is open.
+
+=head1 METHODS OF AN ADAPTER: RECYCLING OF WORKERS
+
+=head2 recycling_option
+
+    my $option = $adapter->recycling_option;
+
+Return the name of the option after how many requests a worker ends; C<undef> if there is none.
+
+=head2 requests_per_worker
+
+    my $number = $adapter->requests_per_worker($server);
+
+Return the value of that option. C<$server> is the object that L</serving_sub> was called on, or C<undef> without such
+a sub. What it is given may be anything, for a class of that name may be somebody else's: exceptions are caught.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,208 @@
+package EventSource::Adapter::Feersum;
+use strict;
+use warnings;
+
+# Feersum: an EV server that queues the head and frames the body itself.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::Adapter';
+use B ();
+use EventSource::Stream::Native;
+use EventSource::Stream::Writer;
+use EventSource::XS ();
+use POSIX           ();
+use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+my $WRITER = 'Feersum::Connection::Writer';
+
+# Seconds between two checks whether Feersum has given up a response before its head was sent.
+my $CHECK_INTERVAL = 1;
+
+sub name           { return 'Feersum' }
+sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
+sub writer_classes { return $WRITER }
+
+# psgix.io must not be fetched. Behind a filter of the body there is no socket to look at.
+sub client_socket {
+    my ($class, $env, $writer) = @_;
+    return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
+}
+
+# Feersum reads one request at a time, and the descriptor is not known before the response. See take_over.
+sub has_left { return !!0 }
+
+# A scheme may come from the client, through a middleware that believes X-Forwarded-Proto. It says nothing about a
+# Feersum that cannot encrypt.
+sub obstacle {
+    my ($class, $env) = @_;
+    return 'the connection is encrypted' if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
+    return 'something has fetched psgix.io and closed it'
+        if exists $env->{'psgix.io'} && !_is_unfetched($env) && !defined _fetched_number($env);
+    return undef;
+}
+
+# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that
+# Feersum goes on using and will close. If nobody has fetched it, it is deleted and nobody will. If somebody has, the
+# handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
+# loop expects this connection.
+sub prepare_env {
+    my ($class, $env) = @_;
+    return undef if !exists $env->{'psgix.io'};
+    if (_is_unfetched($env)) {
+        delete $env->{'psgix.io'};    # in void context, which runs no magic
+        return undef;
+    }
+    my $number = _fetched_number($env);
+    return 'something has fetched psgix.io and closed it' if !defined $number;
+    my $copy = EventSource::XS::_duplicate($number);
+    return "psgix.io was fetched, and its descriptor cannot be duplicated: $!" if !defined $copy;
+    CORE::close $env->{'psgix.io'};
+    POSIX::dup2($copy, $number);
+    POSIX::close($copy);
+    delete $env->{'psgix.io'};
+    return undef;
+}
+
+# The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
+sub take_over {
+    my ($class, $env, $respond, $response, $setting) = @_;
+    my $given  = $respond->($response);
+    my $writer = $class->server_writer($given);
+    return (undef, 'its body is filtered', $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting)         if EventSource::XS::_has_left($writer->fileno);
+    my ($stream, $why) = EventSource::Stream::Native->try_open(
+        -1, '', %$setting,
+        is_loop    => 1,
+        is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1' # Feersum decides by this, and its status line says the same
+    );
+    return (undef, $why, $given) if !$stream;
+    my $stop_timer = _end_without_head($writer, $stream, $setting->{timeout});
+    $writer->poll_cb(
+        sub {
+            $stop_timer->();
+            _attach_socket($_[0], $stream);
+            delete $env->{'psgix.io'};    # holds the connection, which would delay Feersum's graceful stop
+        }
+    );
+    return $stream;
+}
+
+# Private functions
+
+# The head has been sent. Feersum ends the response to /dev/null; if that cannot be arranged, the stream must not
+# write there.
+sub _attach_socket {
+    my ($writer, $stream) = @_;
+    my $number = $writer->fileno;
+    my $socket = defined $number ? EventSource::XS::_duplicate($number) : undef;
+    if (!defined $socket || !defined EventSource::XS::_silence($number) || !$stream->_attach($socket)) {
+        POSIX::close($socket) if defined $socket;
+        $stream->_fail;
+    }
+    _close_writer($writer);
+    return;
+}
+
+sub _close_writer {
+    my $writer = shift;
+    local $@;
+    eval { $writer->poll_cb(undef); $writer->close };
+    return;
+}
+
+# The client has left before the response began. The head would never be sent, and the stream would wait for that.
+sub _ended {
+    my ($env, $writer, $setting) = @_;
+    _close_writer($writer);
+    return EventSource::Stream::Writer->ended('client', $env, %$setting);
+}
+
+# Ends a response whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
+# Feersum's writer is released then. If the client leaves, Feersum closes the connection without calling anybody.
+# Returns a sub that stops the timer.
+sub _end_without_head {
+    my ($writer, $stream, $timeout) = @_;
+    my $until    = EV::now() + $timeout;
+    my $interval = $timeout < $CHECK_INTERVAL ? $timeout : $CHECK_INTERVAL;
+    my $timer;
+    $timer = EV::timer(
+        $interval,
+        $interval,
+        sub {
+            my $is_closed = $writer->fileno < 0;
+            return if !$is_closed && EV::now() < $until;
+            undef $timer;
+            _hang_up($stream) if $is_closed;
+            _close_writer($writer);
+        }
+    );
+    return sub { undef $timer };
+}
+
+# The number of the descriptor behind a psgix.io that somebody has fetched; undef if that handle is closed.
+sub _fetched_number {
+    my $env    = shift;
+    my $number = eval { fileno $env->{'psgix.io'} };
+    return defined $number && $number >= 0 ? $number : undef;
+}
+
+# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has left. A
+# stream that the application has ended already would otherwise wait for its socket until its timeout.
+sub _hang_up {
+    my $stream = shift;
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $stream->_fail;
+    my $socket = EventSource::XS::_duplicate(fileno $ours);
+    return                if defined $socket && $stream->_attach($socket);
+    POSIX::close($socket) if defined $socket;
+    return $stream->_fail;
+}
+
+# The flag says that the value still has its magic, without running it.
+sub _is_unfetched {
+    my $env = shift;
+    return !!(B::svref_2object(\$env->{'psgix.io'})->FLAGS & B::SVs_GMG());
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Adapter::Feersum - The adapter of Feersum
+
+=head1 SYNOPSIS
+
+    use EventSource::Adapter::Feersum;
+
+    print EventSource::Adapter::Feersum->name, "\n";    # Feersum
+
+=head1 DESCRIPTION
+
+Feersum is recognized by C<psgix.output.guard> in the environment, and its writer is a Feersum::Connection::Writer.
+
+Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
+written, but not longer than its C<timeout>. If the client leaves before, the stream ends within a second or two. When
+the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
+place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
+
+C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
+the very descriptor that Feersum goes on using and closes itself. When that handle is freed, the descriptor is closed
+under Feersum, or another one that has its number by then. So L<EventSource::Adapter/prepare_env> takes it out of the
+environment, without fetching it if nobody has, and repairs the descriptor if somebody has. Two cases remain: the
+environment may have been copied without C<psgix.io>, which does not show a handle elsewhere; and a handle that has
+been closed already cannot be repaired. Responses that are not streams are not touched.
+
+Behind a filter of the body a client that leaves is not seen, for there is no socket to look at.
+
+See L<EventSource::Adapter> for the methods.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

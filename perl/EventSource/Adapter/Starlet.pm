@@ -1,0 +1,58 @@
+package EventSource::Adapter::Starlet;
+use strict;
+use warnings;
+
+# Starlet: preforked workers that read several requests of a client at once.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::Adapter';
+
+sub name            { return 'Starlet' }
+sub writer_packages { return 'Starlet::Server' }
+
+# A write gives up when the server's own timeout is over.
+sub send_timeouts { return "failed to send all data\n" }
+
+sub recycling_option { return '--max-reqs-per-child' }
+sub serving_sub      { return 'Starlet::Server::accept_loop' }
+
+sub requests_per_worker {
+    my ($class, $server) = @_;
+    return $server->{max_reqs_per_child};
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Adapter::Starlet - The adapter of Starlet
+
+=head1 SYNOPSIS
+
+    use EventSource::Adapter::Starlet;
+
+    print EventSource::Adapter::Starlet->name, "\n";    # Starlet
+
+=head1 DESCRIPTION
+
+The writer is an inline object of the package Starlet::Server. The head is out when the responder returns.
+
+The server runs a pipelined request also when the stream before it has been taken over. C<psgix.io> of that request is
+F</dev/null>; L<EventSource::Adapter/has_left> sees that.
+
+A worker ends after C<--max-reqs-per-child> requests, 100 unless given. A smaller C<--min-reqs-per-child> is not
+looked at.
+
+See L<EventSource::Adapter> for the methods.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,98 @@
+package EventSource::Adapter::UWSGI;
+use strict;
+use warnings;
+
+# uWSGI: perl embedded in a server, whose requests live in memory that its workers share.
+
+our $VERSION = '0.100';
+
+use parent 'EventSource::Adapter';
+use EventSource::Stream::Writer::Socket;
+
+sub name           { return 'uWSGI' }
+sub recognizes_env { return ref $_[1]{'psgi.errors'} eq 'uwsgi::error' }
+sub writer_classes { return 'uwsgi::streaming' }
+
+# psgi.input dies of these when the client leaves or sends nothing.
+sub read_failures { return qr/\A(?:error|timeout) during read\(/ }
+
+sub sends_head_late { return !!1 }
+
+# A response lives in memory that all workers share. When the worker is done with it, a child that goes on with it
+# crashes. The child can have the socket itself, for uWSGI does not frame what it sends.
+sub child_writer {
+    my ($class, $env, $writer, $socket) = @_;
+    my $is_plain = ref $writer eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
+    return EventSource::Stream::Writer::Socket->new($is_plain && $socket);
+}
+
+# psgix.io needs an option of uWSGI's, and a copy opened into its own handle closes the response.
+sub client_socket { return $_[0]->copy_handle($_[0]->descriptor) }
+
+sub descriptor { return uwsgi::connection_fd() }
+
+# The scheme is no obstacle, for uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
+# encrypts, the captured head is not understood.
+sub obstacle {
+    my ($class, $env) = @_;
+    return 'uWSGI has several threads' if $env->{'psgi.multithread'};
+    return $class->descriptor_obstacle($class->descriptor);
+}
+
+sub recycling_option { return 'max-requests' }
+
+sub requests_per_worker { return uwsgi->can('opt')->()->{'max-requests'} }
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Adapter::UWSGI - The adapter of uWSGI
+
+=head1 SYNOPSIS
+
+    use EventSource::Adapter::UWSGI;
+
+    print EventSource::Adapter::UWSGI->name, "\n";    # uWSGI
+
+=head1 DESCRIPTION
+
+uWSGI is recognized by the class of C<psgi.errors>, in each of its interpreters. Its writer is a C<uwsgi::streaming>.
+
+=over
+
+=item *
+
+The head is sent with the first byte of the body, so the stream asks for it with an empty write.
+
+=item *
+
+The client's descriptor is C<uwsgi::connection_fd>, with or without C<--psgi-enable-psgix-io>.
+
+=item *
+
+A response is not taken over if uWSGI has several threads, or TLS. TLS shows in the captured head.
+
+=item *
+
+A child that the handler has forked writes to the socket itself (L<EventSource::Stream::Writer::Socket>).
+
+=item *
+
+A worker ends after C<max-requests>, which is read from C<uwsgi::opt>. Other options that end workers (C<reload-on-rss>,
+C<max-worker-lifetime>, C<cheaper>) are not looked at.
+
+=back
+
+See L<EventSource::Adapter> for the methods.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

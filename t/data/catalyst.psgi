@@ -1,0 +1,73 @@
+# A Catalyst application whose actions give a stream's response to Catalyst (t/servers/catalyst.t). The first event says
+# whether the stream is native.
+
+use strict;
+use warnings;
+
+use Plack::App::EventSource;
+
+{
+
+    package CatalystStreams;    ## no critic (Modules::ProhibitMultiplePackages)
+    use Catalyst;
+    __PACKAGE__->config(name => 'CatalystStreams', encoding => 'UTF-8');
+    $INC{'CatalystStreams.pm'} = __FILE__;
+}
+
+my %held;
+
+sub hold {
+    my $conn = shift;
+    $held{$conn} = $conn;
+    $conn->on_close(sub { my $closed = shift; delete $held{$closed}; return });
+    return;
+}
+
+sub foundation {
+    my $conn = shift;
+    $conn->push($conn->is_native ? 'native' : 'writer');
+    return;
+}
+
+# A stream that ends with its handler, and one that later requests push to until its client leaves.
+my %APP = (
+    one => sub { my $conn = shift; foundation($conn); $conn->push("caf\x{e9} \x{263a}"); $conn->close; return },
+    keep => sub { my $conn = shift; foundation($conn); hold($conn); return },
+);
+my %SOURCE = map { ($_ => Plack::App::EventSource->new(handler_cb => $APP{$_})->to_app) } keys %APP;
+$SOURCE{writer} = Plack::App::EventSource->new(handler_cb => $APP{one},  native => 0)->to_app;
+$SOURCE{kept}   = Plack::App::EventSource->new(handler_cb => $APP{keep}, native => 0)->to_app;
+
+{
+
+    package CatalystStreams::Controller::Root;    ## no critic (Modules::ProhibitMultiplePackages)
+    use parent 'Catalyst::Controller';
+    __PACKAGE__->config(namespace => '');
+    $INC{'CatalystStreams/Controller/Root.pm'} = __FILE__;
+
+    sub stream : Local : Args(1) {
+        my ($self, $c, $name) = @_;
+        $c->res->from_psgi_response($SOURCE{$name}->($c->req->env));
+        return;
+    }
+
+    # An ordinary page, which pushes to each stream of this process that is held.
+    sub tell : Local : Args(1) {
+        my ($self, $c, $text) = @_;
+        my $told = grep { $_->push($text) } values %held;
+        $c->res->content_type('text/plain');
+        $c->res->body("told $told of " . keys %held);
+        return;
+    }
+}
+
+CatalystStreams->setup;
+
+# A plugin may wrap the method by which Catalyst's writer passes on bytes.
+if ($ENV{CATALYST_WRAPPED}) {
+    no warnings 'redefine';
+    my $write = \&Catalyst::Response::Writer::write;
+    *Catalyst::Response::Writer::write = sub { return $write->(@_) };
+}
+
+CatalystStreams->psgi_app;
