@@ -28,17 +28,18 @@ sub installs {
     my $what  = shift;
     my $into  = $tree->fresh('local');
     my @cpanm = ('cpanm', '--mirror', 'file:///nonexistent', '--mirror-only', '--notest', '-l', $into);
-    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/, 'is installed';
+    like $tree->must(\%NO_NETWORK, @cpanm, $what), qr/Successfully installed EventSource-XS/,
+        'cpanm installs the distribution';
     is $tree->must($^X, "-Mlib=$into/lib/perl5", '-e', $LOADS) =~ s{\Q$into\E/lib/perl5/[^/]+}{}r,
-        "data: 7\n\n/EventSource/XS.pm", 'and loads from there';
+        "data: 7\n\n/EventSource/XS.pm", 'the installed module loads';
     return;
 }
 
-subtest 'from the folder' => sub {
+subtest 'cpanm installs from the folder' => sub {
     installs('.');
 };
 
-subtest 'from the tarball' => sub {
+subtest 'cpanm installs from the tarball' => sub {
     $tree->must($^X,    'Makefile.PL');
     $tree->must('make', 'dist');
     installs(glob $tree->folder . '/EventSource-XS-*.tar.gz');

@@ -1,4 +1,4 @@
-# The tarball: all that building, testing and reading needs, and nothing else.
+# The tarball has all files that building, testing and reading need, and no other.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ needs_command($_) for qw(cargo make tar gzip);
 my $tree = Testing::SourceTree->new;
 my @ours = $tree->files;
 
-# What lies about where somebody has worked.
+# Files that are left where somebody has worked.
 my @JUNK = qw(
     .ci/token .git/config .perltidyrc EventSource-XS-0.001.tar.gz MANIFEST.bak blib/x.pm fuzz/corpus/parse/1 node_modules/a/b.js
     perl/EventSource/XS.pm.bak perl/EventSource/XS.pm~ src/.lib.rs.swp src/lib.rs.rej t/browser/node_modules/a/b.js
@@ -29,7 +29,7 @@ for my $junk (grep { !-e $tree->folder . "/$_" } @JUNK) {
     close $to;
 }
 
-# Listed by somebody once; what was is no matter.
+# An old MANIFEST must not matter.
 open my $stale, '>', $tree->folder . '/MANIFEST' or die "MANIFEST: $!\n";
 print {$stale} "Makefile.PL\nt/that_is_gone.t\n";
 close $stale;
@@ -41,30 +41,30 @@ ok $tarball, 'make dist makes a tarball' or BAIL_OUT('no tarball');
 my $unpacked = $tree->unpacked($tarball, 'unpacked');
 my %packed   = map { $_ => 1 } $unpacked->files;
 
-subtest 'the tarball holds what is needed' => sub {
+subtest 'the tarball has every file that is needed' => sub {
     ok $packed{$_}, $_ for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
         script/build-library);
     ok $packed{$_}, $_ for grep { m{^(?:src|perl|t|benches|examples|script)/} } @ours;
 };
 
-subtest 'and nothing else' => sub {
+subtest 'the tarball has no other file' => sub {
     my %known = map { $_ => 1 } @ours, qw(MANIFEST META.json META.yml);
-    is_deeply [grep { !$known{$_} } sort keys %packed],           [], 'no file that is not ours';
-    is_deeply [grep { m{^(?:[.]|xt/|fuzz/)} } sort keys %packed], [], 'nothing that only a checkout can use';
+    is_deeply [grep { !$known{$_} } sort keys %packed],           [], 'every file of the tarball is in the repository';
+    is_deeply [grep { m{^(?:[.]|xt/|fuzz/)} } sort keys %packed], [], 'no file of the tarball is for a checkout only';
 };
 
-subtest 'it builds and loads from where it was unpacked' => sub {
+subtest 'the unpacked tarball builds and loads' => sub {
     my $said = $unpacked->must($^X, 'Makefile.PL');
     like $said, qr/Writing Makefile/;
-    unlike $said, qr/missing|warning/i, 'the kit is complete';
+    unlike $said, qr/missing|warning/i, 'Makefile.PL finds no file missing';
     $unpacked->must('make');
     my ($version) = $tarball =~ /-([0-9.]+)[.]tar/;
     is $unpacked->must($^X, qw(-Iblib/lib -Iblib/arch -MEventSource::XS -e), 'print EventSource::XS->VERSION'),
         $version,
-        'and is of its version';
+        'the module has the version of the tarball';
 };
 
-# A machine on which a user has what Makefile.PL asks for: nothing of what only our own tests know.
+# A user's machine has what Makefile.PL asks for, and none of the modules that only our own tests need.
 subtest 'make disttest passes with the module\'s own dependencies alone' => sub {
     my $modules = $tree->fresh('hidden_modules');
     open my $to, '>', "$modules/HideOthers.pm" or die "HideOthers.pm: $!\n";

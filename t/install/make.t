@@ -21,20 +21,20 @@ my @before  = $tree->files;
 
 subtest 'perl Makefile.PL && make -j4 gives a library that loads' => sub {
     $tree->must($^X, 'Makefile.PL');
-    like $tree->must('make', '-j4'), qr/build-library/, 'it was built';
+    like $tree->must('make', '-j4'), qr/build-library/, 'make builds the library';
     ok -e $library, 'the library is where XSLoader looks';
-    is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'and loads';
+    is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the library loads';
 };
 
 subtest 'a second make builds nothing' => sub {
-    unlike $tree->must('make'), qr/build-library|cargo/;
+    unlike $tree->must('make'), qr/build-library|cargo/, 'the second make runs neither script/build-library nor cargo';
 };
 
-subtest 'make after a change of a Rust source builds, and whoever has the old library mapped lives' => sub {
+subtest 'make after a change of a Rust source builds, and a process with the old library keeps running' => sub {
     my $running =
         'use EventSource::XS qw(format_event); $| = 1; print "up\n"; <STDIN>; print format_event(data => "on")';
     my $pid = open2(my $said, my $say, $^X, (map { '-I' . $tree->folder . "/blib/$_" } qw(lib arch)), '-e', $running);
-    is scalar(<$said>), "up\n", 'a process has loaded the library';
+    is scalar(<$said>), "up\n", 'a process has loaded the old library';
 
     my $inode  = (stat $library)[1];
     my $source = $tree->folder . '/src/lib.rs';
@@ -46,46 +46,47 @@ subtest 'make after a change of a Rust source builds, and whoever has the old li
 
     print {$say} "\n";
     close $say;
-    is join('', <$said>), "data: on\n\n", 'the process goes on with the old one';
+    is join('', <$said>), "data: on\n\n", 'the process continues with the old library';
     waitpid $pid, 0;
-    is $?,                                                          0,        'and ends well';
-    is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the new one loads';
+    is $?,                                                          0,        'the process exits with status 0';
+    is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the new library loads';
 };
 
-subtest 'a source that was removed is no obstacle' => sub {
+subtest 'make builds after a source has been removed' => sub {
     my $extra = $tree->folder . '/src/xs/extra.h';
     open my $to, '>', $extra or die "$extra: $!\n";
     close $to;
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
     unlink $extra;
-    like $tree->must('make'), qr/build-library/, 'make looks again';
+    like $tree->must('make'), qr/build-library/, 'make builds again after the removal';
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
 };
 
-subtest 'make install needs no cargo, stays in DESTDIR and what it installs works' => sub {
+subtest 'make install needs no cargo, stays in DESTDIR and installs a working module' => sub {
     my $root      = $tree->fresh('destdir');
     my $installed = $tree->must({CARGO => '/nonexistent', CC => '/nonexistent'}, 'make', 'install', "DESTDIR=$root");
-    unlike $installed, qr/build-library/, 'nothing was built';
+    unlike $installed, qr/build-library/, 'make install builds nothing';
     my @files;
     find(sub { push @files, substr $File::Find::name, length $root if -f }, $root);
     my ($place) = map { m{^(.*)/EventSource/XS\.pm$} } @files;
-    is $place, $Config{installsitearch}, 'modules lie in site_perl, with what depends on the architecture';
+    is $place, $Config{installsitearch}, 'modules are installed in installsitearch';
     is_deeply [grep { /\.pm$/ } sort @files],
         [sort map { s{^perl/}{$place/}r } grep { m{^perl/.*\.pm$} } $tree->files], 'every module is installed';
-    is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"], 'and the library';
+    is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"],
+        'the library is installed';
     is $tree->must($^X, "-I$root$place", '-e', $LOADS . '; print " from $INC{q(EventSource/XS.pm)}"'),
-        "loaded from $root$place/EventSource/XS.pm", 'they load';
+        "loaded from $root$place/EventSource/XS.pm", 'the installed modules load';
 };
 
-subtest 'make clean and make realclean leave what was there before' => sub {
+subtest 'make clean and make realclean restore the tree' => sub {
     $tree->must('make', 'clean');
     ok !-e $tree->folder . "/$_", "no $_" for qw(blib Makefile pm_to_blib);
     $tree->must($^X,    'Makefile.PL');
     $tree->must('make', 'manifest');
     $tree->must('make', 'realclean');
-    is_deeply [$tree->files], \@before, 'all as before';
+    is_deeply [$tree->files], \@before, 'make realclean leaves the files of the distribution';
 };
 
 done_testing;

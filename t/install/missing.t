@@ -1,4 +1,4 @@
-# Where something is missing Makefile.PL says what in one sentence, and ends well and without a Makefile.
+# If something is missing, Makefile.PL names it in one sentence, exits with status 0 and writes no Makefile.
 
 use strict;
 use warnings;
@@ -55,10 +55,11 @@ for my $case (@MISSING) {
         open my $to, '>', $tree->folder . '/Makefile' or die "Makefile: $!\n";
         close $to;
         my $result = $tree->run($environment, abs_path($^X), 'Makefile.PL');
-        is $result->{status}, 0, 'ends well';
-        like $result->{output}, qr/\AEventSource-XS cannot be built here: it needs [^\n]+\.\n\z/, 'says one sentence';
-        like $result->{output}, $says,                                                            'about that';
-        ok !-e $tree->folder . '/Makefile', 'leaves no Makefile';
+        is $result->{status}, 0, 'Makefile.PL exits with status 0';
+        like $result->{output}, qr/\AEventSource-XS cannot be built here: it needs [^\n]+\.\n\z/,
+            'Makefile.PL prints one sentence';
+        like $result->{output}, $says, 'the sentence names what is missing';
+        ok !-e $tree->folder . '/Makefile', 'Makefile.PL leaves no Makefile';
     };
 }
 
@@ -73,13 +74,13 @@ for my $case (@ENOUGH) {
     my ($what, $environment) = @$case;
     unlink $tree->folder . '/Makefile';
     like $tree->must($environment, $^X, 'Makefile.PL'), qr/Writing Makefile for EventSource::XS/, "$what is enough";
-    ok -e $tree->folder . '/Makefile', 'there is a Makefile';
+    ok -e $tree->folder . '/Makefile', "$what: Makefile.PL writes a Makefile";
 }
 
 subtest 'the Rust that Makefile.PL asks for is the one that Cargo.toml names' => sub {
     my ($cargo) = slurp('Cargo.toml')  =~ /^rust-version = "([\d.]+)"/m;
     my ($perl)  = slurp('Makefile.PL') =~ /^my \$RUST = '([\d.]+)'/m;
-    is $perl, $cargo;
+    is $perl, $cargo, 'both name the same version';
 };
 
 done_testing;

@@ -45,23 +45,23 @@ needs('a copy of this perl does not run') if $tree->run(\%OTHER, "$other/perl", 
 subtest 'another perl gets a library made with its own headers' => sub {
     $tree->must(\%OTHER, "$other/perl", 'Makefile.PL');
     $tree->must(\%OTHER, 'make');
-    ok is_marked(), 'its headers are in the library';
-    is $tree->must(\%OTHER, "$other/perl", @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads there';
+    ok is_marked(), 'the library has the headers of the other perl';
+    is $tree->must(\%OTHER, "$other/perl", @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in the other perl';
 };
 
-subtest 'after it this perl gets one of its own, in the same folder' => sub {
+subtest 'after the other perl, this perl gets a library made with its own headers' => sub {
     $tree->must(\%OTHER, $^X, 'Makefile.PL');
-    like $tree->must(\%OTHER, 'make'), qr/build-library/, 'it is built anew';
-    unlike slurp($library),            qr/$MARK/,         'with the headers of this perl';
-    is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+    like $tree->must(\%OTHER, 'make'), qr/build-library/, 'make builds again';
+    unlike slurp($library),            qr/$MARK/,         'the library does not have the headers of the other perl';
+    is $tree->must($^X, @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in this perl';
 };
 
-subtest 'a perl with debugging compiled in' => sub {
+subtest 'a perl with debugging gets a library that loads' => sub {
     needs_command('debugperl');
     my ($debugperl) = grep { -x } map { "$_/debugperl" } split /:/, $ENV{PATH};
     $tree->must($debugperl, 'Makefile.PL');
     $tree->must('make');
-    is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n", 'it loads';
+    is $tree->must($debugperl, @BLIB, '-e', $LOADS), "data: 7\n\n", 'the library loads in debugperl';
 };
 
 done_testing;

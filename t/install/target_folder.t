@@ -1,4 +1,4 @@
-# Wherever cargo was told to put its results, make finds the library.
+# make finds the library wherever cargo is told to put its results.
 
 use strict;
 use warnings;
@@ -46,11 +46,11 @@ my %ELSEWHERE = (
 
 for my $what (sort keys %ELSEWHERE) {
     my ($environment, $folder) = @{$ELSEWHERE{$what}};
-    subtest $what => sub {
+    subtest "make finds the library with $what" => sub {
         remove_tree($tree->folder . '/blib');
         $tree->must($environment, 'make');
-        ok -d $folder,  'cargo put its results there';
-        ok -e $library, 'and make found the library';
+        ok -d $folder,  'cargo writes its results to the named folder';
+        ok -e $library, 'make finds the library';
     };
 }
 
