@@ -1,5 +1,5 @@
-# Streams that are open when their process ends: the process ends with the status that it would have without them, the
-# application's destructors run, and its callbacks are told that the server has ended the streams.
+# Streams that are open when their process ends: the exit status is the same as without them, the application's destructors run, and
+# on_close is given the reason server.
 
 use strict;
 use warnings;
@@ -63,14 +63,14 @@ for my $name ('HTTP::Server::PSGI', qw(Starman Starlet Twiggy Feersum)) {
                     or diag $printed;
                 my @closed = grep { /^closed/ } @$lines;
                 is_deeply \@closed, $ends ? [('closed: ' . ($waits ? 'client' : 'server')) x $streams] : [],
-                    'on_close is told of each end';
-                unlike $printed, qr/DESTROY|new reference|callback died/, 'nothing is complained of';
+                    'on_close runs for each stream';
+                unlike $printed, qr/DESTROY|new reference|callback died/, 'the server prints no warning of the library';
             };
         }
     }
 }
 
-# What each program begins with: a held connection on a writer that prints what it is told.
+# The beginning of each program: hold() returns a held connection on a writer that prints its calls.
 my $PRELUDE = <<'PRELUDE';
     use strict; use warnings;
     use EventSource::Stream::Writer;

@@ -1,5 +1,5 @@
-# What ids reveal: the application's ids of other channels nothing, whatever is published there; positions how much was published
-# to the whole hub, unless they are opaque; and an invented one brings no more than the history of the channels that are read.
+# What ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was published to the whole hub,
+# unless they are opaque. An invented id replays no more than the history of the subscribed channels.
 
 use strict;
 use warnings;
@@ -15,8 +15,8 @@ use Testing::Server;
 
 Testing::Server->require_or_skip_all('Starman');
 
-# The blocks that a client of some channels begins with, having sent an id; so many events are waited for.
-sub begins {
+# Returns the first blocks of a client that sends an id, when that many events have arrived.
+sub first_blocks {
     my ($server, $id, $count, %query) = @_;
     my $client = Testing::Client->get($server->port, path('/hub', %query), headers => ['Last-Event-ID' => $id]);
     my @blocks = wait_for_events($client, $count);
@@ -34,50 +34,49 @@ for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', '
         $server->ask('/event', channel => 'private/alice', data => 3, id => 'order-3');
         $server->ask('/event', channel => 'public',        data => 4, id => 'order-3');
         for my $topics ([channels => 'public'], [patterns => 'public/*'], [channels => 'public,other']) {
-            my @unknown = begins($server, 'order-9', 1, @$topics);
-            is_deeply [begins($server, 'order-2', 1, @$topics)], \@unknown,
+            my @unknown = first_blocks($server, 'order-9', 1, @$topics);
+            is_deeply [first_blocks($server, 'order-2', 1, @$topics)], \@unknown,
                 "@$topics: an id of another channel is answered as an unknown one";
         }
-        my ($position) = begins($server, 'order-3', 0, channels => 'public');
-        is $position->{id}, "$epoch-4",
-            'an id that is known in several channels is the one of the channel that is read';
+        my ($position) = first_blocks($server, 'order-3', 0, channels => 'public');
+        is $position->{id}, "$epoch-4", 'an id that several channels have resumes at that of the subscribed channel';
         is_deeply [map { $_->{data} } events_after($server, 'order-1', 1, channels => 'public')], [4],
-            'and an id of that channel resumes';
+            'an id of the subscribed channel resumes';
         is_deeply [map { $_->{data} } events_after($server, 'order-2', 2, patterns => '**')], [3, 4],
-            'as it does for one who reads all channels';
+            'a subscriber of all channels resumes with an id of any channel';
 
-        # The first position of an epoch, which anybody can write.
+        # The first position of an epoch, which anyone can guess.
         is_deeply [map { $_->{data} } events_after($server, "$epoch-0", 2, channels => 'public')], [1, 4],
-            'an invented position brings the history of the channels that are read, and nothing else';
+            'an invented position replays only the history of the subscribed channels';
         $server->stop;
     };
 }
 
 sub events_after {
     my @arguments = @_;
-    return grep { defined $_->{data} } begins(@arguments);
+    return grep { defined $_->{data} } first_blocks(@arguments);
 }
 
-subtest 'opaque ids' => sub {
+subtest 'opaque ids reveal and replay no more than other ids' => sub {
     my $server = Testing::HubServer->start('Starman', settings => {opaque_ids => 1});
     my $epoch  = $server->stats->{epoch};
     my @ids    = $server->publish(channel => 'a,b', count => 200);
-    is scalar(grep { /\A\Q$epoch\E-[0-9a-v]{26}\z/ } @ids), 200, 'show no number';
+    is scalar(grep { /\A\Q$epoch\E-[0-9a-v]{26}\z/ } @ids), 200, 'every opaque id has the epoch and 26 characters';
     my %seen;
-    is scalar(grep { !$seen{$_}++ } @ids), 200, 'each event has one of its own';
+    is scalar(grep { !$seen{$_}++ } @ids), 200, 'opaque ids are unique';
     my $client = $server->stream('/hub', channels => 'a', id => $ids[100]);
     my @blocks = wait_for_events($client, 49);
-    is $blocks[0]{id}, $ids[100], 'a stream begins with the id that the client has';
+    is $blocks[0]{id}, $ids[100], 'a resumed stream begins with the id of the client';
     is_deeply [map { $_->{id} } @blocks[1 .. 49]], [@ids[grep { $_ > 100 && !($_ % 2) } 0 .. 199]],
-        'and goes on with the events after it';
-    my ($late) = begins($server, $ids[199], 0, channels => 'a');
-    is $late->{id}, $ids[199], 'an id of another channel is a position too';
+        'a resumed stream continues with the later events';
+    my ($late) = first_blocks($server, $ids[199], 0, channels => 'a');
+    is $late->{id}, $ids[199], 'an opaque id of another channel is a position';
 
     for my $id ("$epoch-0", "$epoch-1", "$epoch-200", "$epoch-" . '0' x 26, "$epoch-" . 'z' x 26, substr $ids[3], 0, -1)
     {
-        my @unknown = begins($server, $id, 1, channels => 'a');
-        is $unknown[1]{data},           '{"reason":"unknown"}', "$id says nothing";
-        is scalar(events_in(@unknown)), 1,                      'and brings no history';
+        my @unknown = first_blocks($server, $id, 1, channels => 'a');
+        is $unknown[1]{data},           '{"reason":"unknown"}', "$id causes a gap with the reason unknown";
+        is scalar(events_in(@unknown)), 1,                      "$id replays no history";
     }
     $client->leave;
     $server->stop;

@@ -1,5 +1,5 @@
-# Attack: an argument frees, or assigns, the object that is being called while it is read. Another client's object may then
-# have the memory of the first one. No byte may reach a client that it was not for.
+# Attack: an argument, while it is read, frees or replaces the object whose method is called. Another client's object may then have
+# the memory of the first one. No byte may reach another client.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use Time::HiRes ();
 
 my $SECRET = "data: secret of the victim\n\n";
 
-# A string whose reading runs code, and a tied scalar that does.
+# A string and a tied scalar that run code when they are read.
 {
 
     package Saboteur;    ## no critic (Modules::ProhibitMultiplePackages)
@@ -25,7 +25,7 @@ my $SECRET = "data: secret of the victim\n\n";
     sub FETCH     { $_[0]{act}->(); return $_[0]{text} }
 }
 
-# What is done to the element of a hash while an argument is read.
+# What the code does to the element of a hash that holds the object.
 my @reused;
 my %DEED = (
     'is deleted, and its scalar is reused' => sub {
@@ -43,13 +43,13 @@ my %READ = (
     'a tied argument'        => sub { tie my $tied, 'Saboteur', @_; return \$tied },
 );
 
-# Runs a test for every deed and every way to read.
+# Runs a test for each of %DEED and each of %READ.
 sub each_way {
     my ($what, $test) = @_;
     for my $deed (sort keys %DEED) {
         for my $read (sort keys %READ) {
             subtest "$what: while $read is read, it $deed" => sub {
-                eval { $test->($DEED{$deed}, $READ{$read}); 1 } or fail "it dies: $@";
+                eval { $test->($DEED{$deed}, $READ{$read}); 1 } or fail "the test dies: $@";
             };
         }
     }
@@ -65,7 +65,7 @@ sub two {
     return ($victim, $other, $its_client, $other_client);
 }
 
-# What a client receives until its stream is closed.
+# Closes a stream. Returns what its client has received.
 sub received {
     my ($stream, $client) = @_;
     $stream->close;
@@ -83,8 +83,9 @@ each_way(
         my %held  = (victim => connection($victim));
         my $param = $read->('secret', sub { $deed->(\%held, 'victim', connection($other)) });
         ok $held{victim}->push('the', $$param), 'the event is taken';
-        is received($other,  $other_client), '',                                  'the other client receives nothing';
-        is received($victim, $its_client),   "data: the\r\ndata: secret\r\n\r\n", 'the client that it was for does';
+        is received($other, $other_client), '', 'the other client receives nothing';
+        is received($victim, $its_client), "data: the\r\ndata: secret\r\n\r\n",
+            'the intended client receives the event';
     }
 );
 
@@ -97,7 +98,7 @@ each_way(
         my $param = $read->($SECRET, sub { $deed->(\%held, 'victim', $other) });
         ok $held{victim}->write($$param), 'the event is taken';
         is received($other,  $other_client), '',      'the other client receives nothing';
-        is received($victim, $its_client),   $SECRET, 'the client that it was for does';
+        is received($victim, $its_client),   $SECRET, 'the intended client receives the event';
     }
 );
 
@@ -128,7 +129,7 @@ each_way(
         ok $held{victim}->publish(news => $$param), 'the event is published';
         is $else->stats->{published}, 0, 'the other hub publishes nothing';
         unlike received($other, $other_client), qr/secret/, 'the client of the other hub receives nothing';
-        ok $its_client->read_until(qr/^data: secret\n\n/m), 'the client that it was for does';
+        ok $its_client->read_until(qr/^data: secret\n\n/m), 'the intended client receives the event';
         $victim->close;
     }
 );

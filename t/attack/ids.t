@@ -1,7 +1,7 @@
-# Attack: an id that no client can bring back. A browser sends the last id as the header Last-Event-ID. Servers answer 400 to
-# a header with a control character, and an EventSource then gives up for good; they remove blanks at both ends, and the
-# client loses events or is told of a gap that there is not. A publisher of such an id would cut off every reader, so
-# hubs refuse it; and every id that they take comes back and resumes, on every server.
+# Attack: an id that no client can send back. A browser sends the last id as the header Last-Event-ID. Servers respond with 400 to a
+# header with a control character, and an EventSource then gives up for good. Servers strip blanks at both ends, and the client
+# loses events or receives a false gap. A publisher of such an id would cut off every subscriber, so hubs refuse it. Every id that
+# they accept comes back and resumes, on every server.
 
 use strict;
 use warnings;
@@ -28,7 +28,7 @@ my $CONTROL = 'id must not contain a control character other than TAB';
 my $BLANK   = 'id must not begin or end with a space or TAB';
 my $LONG    = 'id must have at most 1024 bytes in UTF-8';
 
-# What is refused, and why. CR, LF and NUL cannot stand in an id of any stream.
+# Refused ids, and the reason. CR, LF and NUL are refused in any stream.
 my @REFUSED = (
     ['the empty id' => '', 'id must not be empty'],
     (map { [sprintf('U+%04X within',     $_) => 'a' . chr($_) . 'b', $CONTROL] } 1 .. 8, 11, 12, 14 .. 31, 127),
@@ -47,7 +47,7 @@ my @REFUSED = (
 );
 my @REFUSED_EVERYWHERE = map { [sprintf('U+%04X', $_) => 'a' . chr($_) . 'b', 'id must not contain'] } 0, 10, 13;
 
-# What is taken. Its bytes in UTF-8 come back.
+# Accepted ids. Their bytes in UTF-8 come back.
 my @TAKEN = (
     ['one character'                     => 'a'],
     ['0'                                 => '0'],
@@ -80,7 +80,7 @@ my @TAKEN = (
 
 sub utf8_of { my $text = shift; utf8::encode($text); return $text }
 
-# Both ways in which perl may hold a string.
+# Returns both of perl's representations of a string.
 sub held {
     my $id = shift;
     my ($down, $up) = ($id, $id);
@@ -104,20 +104,20 @@ subtest 'publish refuses an id that cannot come back' => sub {
         croaks_here(sub { $hub->publish(a => {id => $_, data => 'x'}) }, $why, $what) for held($id);
         croaks_here(sub { $hub->publish(a => {id => utf8_of($id), data => 'x', bytes => 1}) }, $why, "$what, as bytes");
     }
-    is $hub->stats->{published}, 0, 'nothing was published';
+    is $hub->stats->{published}, 0, 'no event with a refused id is published';
     $hub->publish(a => 'last');
-    is_deeply [$reader->data(1)], ['last'], 'and nothing sent';
+    is_deeply [$reader->data(1)], ['last'], 'no event with a refused id is sent';
 };
 
-subtest 'emit of an EventSource::Server refuses it' => sub {
+subtest 'emit of an EventSource::Server refuses an id that cannot come back' => sub {
     my $es = EventSource::Server->new;
     for my $row (@REFUSED, @REFUSED_EVERYWHERE) {
         croaks_here(sub { $es->emit({id => $row->[1], data => 'x'}) }, $row->[2], $row->[0]);
     }
-    is $es->hub->stats->{published}, 0, 'nothing was published';
+    is $es->hub->stats->{published}, 0, 'no event with a refused id is published';
 };
 
-subtest 'PubSub answers 400' => sub {
+subtest 'PubSub responds with 400 to an id that cannot come back' => sub {
     my $hub  = EventSource::Hub->new;
     my $app  = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
     my @json = ('Content-Type' => 'application/json');
@@ -126,12 +126,12 @@ subtest 'PubSub answers 400' => sub {
         my $body     = JSON::PP->new->ascii->encode({id => $id, data => 'x'});
         my $response = answer($app, POST => '/news', headers => \@json, content => $body);
         is $response->code, 400, "$what: 400";
-        like $response->content, qr/\A\Q$why\E[^\r\n]*\n\z/, 'with the reason in one line';
+        like $response->content, qr/\A\Q$why\E[^\r\n]*\n\z/, "$what: the body is the reason in one line";
     }
-    is $hub->stats->{published}, 0, 'nothing was published';
+    is $hub->stats->{published}, 0, 'no event with a refused id is published';
 };
 
-subtest 'push to a stream that follows a hub refuses it' => sub {
+subtest 'push to a stream of a hub refuses an id that cannot come back' => sub {
     my $hub    = EventSource::Hub->new;
     my $reader = Testing::Subscriber->open($hub, 'a');
     for my $characters (0, 1) {
@@ -143,27 +143,28 @@ subtest 'push to a stream that follows a hub refuses it' => sub {
         }
     }
     $hub->unsubscribe($reader->conn);
-    ok $reader->conn->push({id => '', data => 'last'}), 'when it follows nothing it is taken';
-    is_deeply [$reader->data(1)], ['last'], 'and of the others nothing was sent';
+    ok $reader->conn->push({id => '', data => 'last'}),
+        'push accepts an empty id when the stream is subscribed to nothing';
+    is_deeply [$reader->data(1)], ['last'], 'no event with a refused id is sent';
 };
 
-subtest 'push to a stream without a hub takes it, as it always has' => sub {
+subtest 'push to a stream without a hub accepts any id' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     ok $conn->push({id => $_->[1]}), $_->[0] for @REFUSED;
     $conn->close;
     ok $client->read_all, 'the stream ends';
-    is $client->body, join('', map { 'id: ' . utf8_of($_->[1]) . "\r\n\r\n" } @REFUSED), 'all of it was sent';
+    is $client->body, join('', map { 'id: ' . utf8_of($_->[1]) . "\r\n\r\n" } @REFUSED), 'every id is sent';
 };
 
-# What a server says to an id that is published or pushed.
+# Publishes or pushes an event with an id on a server. Returns what that returned or died of.
 sub tried {
     my ($server, $id, %query) = @_;
     my ($unit, $times) = $id =~ /\A(.)\1+\z/s ? ($1, length $id) : ($id, 1);
     return $server->ask('/try', id => utf8_of($unit), times => $times, %query);
 }
 
-# What a client gets first that comes back after an event.
+# Returns the first event of a client that resumes after an event.
 sub first_after {
     my ($server, $id) = @_;
     my $client = $server->stream('/hub', channels => 'a', id => $id);
@@ -194,13 +195,13 @@ sub test_server {
             "push refuses $what";
     }
     for my $row (@TAKEN) {
-        is tried($server, $row->[1], name => 's', data => 'pushed'), 'taken', "push takes $row->[0]";
+        is tried($server, $row->[1], name => 's', data => 'pushed'), 'taken', "push accepts $row->[0]";
     }
     $server->ask('/event', channel => 'a', data => 'end');
-    ok $stream->read_until(qr/^data: end\n/m), 'the stream goes on';
+    ok $stream->read_until(qr/^data: end\n/m), 'the stream stays open';
     my @pushed = map { {id => utf8_of($_->[1]), data => 'pushed'} } @TAKEN;
     is_deeply [grep { $_->{data} ne 'end' } events($stream->text)], [@sent, @pushed],
-        'and has all that was taken, with its ids, and nothing else';
+        'the stream has every accepted event with its id, and nothing else';
     $stream->leave;
     $server->stop;
     return;

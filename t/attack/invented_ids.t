@@ -1,4 +1,4 @@
-# Attack: a client invents an id. It must not receive more than what the application lets it follow and what the history holds.
+# Attack: a client invents an id. It must receive no more than the history of the channels that it may subscribe to.
 
 use strict;
 use warnings;
@@ -19,14 +19,14 @@ sub hub {
     return $hub;
 }
 
-# The data of what a client receives first, up to an event that is published now.
+# Returns the data of what a client receives up to an event that is published now.
 sub received {
     my ($hub, %option) = @_;
-    my $follower = Testing::Subscriber->open($hub, 'open', {%option});
+    my $subscriber = Testing::Subscriber->open($hub, 'open', {%option});
     $hub->publish(open => 'end');
     my @data;
-    $follower->client->read_until(qr/^data: end\n(?:.+\n)*\n/m) or fail 'the last event arrives';
-    return [map { $_->{data} } grep { defined $_->{data} } Testing::Subscriber::blocks($follower->client->text)];
+    $subscriber->client->read_until(qr/^data: end\n(?:.+\n)*\n/m) or fail 'the last event arrives';
+    return [map { $_->{data} } grep { defined $_->{data} } Testing::Subscriber::blocks($subscriber->client->text)];
 }
 
 subtest 'the first id of an epoch gives what start oldest gives, and a gap' => sub {

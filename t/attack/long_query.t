@@ -1,6 +1,6 @@
-# Attack: a query string, or a Last-Event-ID header, as long as the server lets it be. A client without the header may say its
-# last id in the query; to look for it has to cost the same whatever else stands there, and what is too long to be an id
-# is an unknown one: the client is told of a gap, and loses nothing silently.
+# Attack: a query string or a Last-Event-ID header as long as the server accepts. A client without the header may send its last id in
+# the query. The search for it must have bounded cost, and a value too long for an id is an unknown one: the client receives a gap
+# and loses nothing silently.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ my $LOOKED_AT = 8_192;                                             # bytes of a 
 my $LONGEST   = 1_024;                                             # bytes of an id
 my @NAMES     = qw(last_event_id lastEventId evs_last_event_id);
 
-# What a general parser of queries finds: each parameter's last value counts.
+# Returns what a general query parser finds. The last value of each parameter counts.
 sub found_by_plack {
     my $query = Plack::Request->new({QUERY_STRING => shift})->query_parameters;
     my ($id) = grep { defined && length } map { $query->get($_) } @NAMES;
@@ -59,7 +59,7 @@ subtest 'a query is read as Plack::Request reads it' => sub {
             map { $parts[rand @parts] }
             0 .. rand 12
         } 1 .. 5_000;
-    is_deeply \@different, [], 'and 5,000 queries of random parts';
+    is_deeply \@different, [], '5,000 queries of random parts are read as Plack::Request reads them';
 };
 
 subtest 'no general parser reads the query' => sub {
@@ -72,11 +72,11 @@ subtest 'no general parser reads the query' => sub {
     local *Plack::Request::_query_parameters = sub { $parsed++; return [] };
     my $stream = $es->get("/?lastEventId=$ids[1]&" . join '&', map { "p$_=$_" } 1 .. 10_000);
     $stream->like_event('3', 'a stream with a long query resumes');
-    is $parsed, 0, 'and its query was not parsed';
+    is $parsed, 0, 'no parser has read the query';
     $stream->close;
 };
 
-subtest 'whatever is sent, an id of at most 1,025 bytes is looked for' => sub {
+subtest 'the id that is looked for has at most 1,025 bytes' => sub {
     for my $row (
         ['a header of 1,024 bytes'       => {HTTP_LAST_EVENT_ID => 'x' x 1024},                    1024],
         ['a header of 1,025 bytes'       => {HTTP_LAST_EVENT_ID => 'x' x 1025},                    1025],
@@ -93,15 +93,15 @@ subtest 'whatever is sent, an id of at most 1,025 bytes is looked for' => sub {
     }
 };
 
-# A query that is filled up to so many bytes with a parameter of nobody's, and goes on with another.
+# Returns a query that is padded to that length with an unused parameter and continues with another.
 sub filled {
     my ($length, $rest) = @_;
     my $query = 'channels=a&fill=';
     return $query . 'x' x ($length - length($query) - 1) . "&$rest";
 }
 
-# What a client gets that comes back: the first two events.
-sub comes_back {
+# Returns the first two events of a client that resumes.
+sub events_after_resume {
     my ($server, $query, @headers) = @_;
     my $client = Testing::Client->get($server->port, "/hub?$query", headers => \@headers);
     $client->read_until(qr/^id: .*\n\n/m) or diag 'no stream: ' . ($client->status // 'no response');
@@ -125,26 +125,30 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
         my $unknown = 'gap {"reason":"unknown"}';
         $server->ask('/event', channel => 'a', data => 2);
 
-        is_deeply comes_back($server, "channels=a&$value"),                [2, 'end'], 'a short query';
-        is_deeply comes_back($server, "channels=a&$value&" . '&' x $fill), [2, 'end'], 'the id, then much';
-        is_deeply comes_back($server, filled($LOOKED_AT - length($value), $value)), [2, 'end'],
-            'an id that ends where nothing is looked at any more';
-        is_deeply comes_back($server, filled($LOOKED_AT - length($value), "$value&" . 'x' x 9_000)), [2, 'end'],
-            'or a separator follows';
-        is_deeply comes_back($server, filled($LOOKED_AT - length($value) + 1, $value)), [$unknown, 'end'],
-            'an id of which one byte is not looked at is unknown, not another';
-        is_deeply comes_back($server, filled($LOOKED_AT - length $value, "${value}x" . '&' x 9_000)), [$unknown, 'end'],
-            'nor is one that goes on taken for its beginning';
-        is_deeply comes_back($server, filled($LOOKED_AT, $value)), ['end'], 'an id behind that is not seen';
-        is_deeply comes_back($server, 'channels=a&lastEventId=' . 'x' x 6_000), [$unknown, 'end'],
-            'a value that is longer than any id is unknown';
-        is_deeply comes_back($server, 'channels=a', 'Last-Event-ID' => 'x' x ($fill / 4)), [$unknown, 'end'],
-            'and so is such a header';
+        is_deeply events_after_resume($server, "channels=a&$value"), [2, 'end'], 'the id of a short query resumes';
+        is_deeply events_after_resume($server, "channels=a&$value&" . '&' x $fill), [2, 'end'],
+            'an id before many separators resumes';
+        is_deeply events_after_resume($server, filled($LOOKED_AT - length($value), $value)), [2, 'end'],
+            'an id that ends at byte 8192 resumes';
+        is_deeply events_after_resume($server, filled($LOOKED_AT - length($value), "$value&" . 'x' x 9_000)),
+            [2, 'end'],
+            'an id that ends at byte 8192 and is followed by a separator resumes';
+        is_deeply events_after_resume($server, filled($LOOKED_AT - length($value) + 1, $value)), [$unknown, 'end'],
+            'an id that is cut off at byte 8192 is unknown';
+        is_deeply events_after_resume($server, filled($LOOKED_AT - length $value, "${value}x" . '&' x 9_000)),
+            [$unknown, 'end'],
+            'an id that continues beyond byte 8192 is unknown';
+        is_deeply events_after_resume($server, filled($LOOKED_AT, $value)), ['end'],
+            'an id behind byte 8192 is ignored';
+        is_deeply events_after_resume($server, 'channels=a&lastEventId=' . 'x' x 6_000), [$unknown, 'end'],
+            'a value longer than any id is unknown';
+        is_deeply events_after_resume($server, 'channels=a', 'Last-Event-ID' => 'x' x ($fill / 4)), [$unknown, 'end'],
+            'a header longer than any id is unknown';
 
         $server->ask('/try', channel => 'a', id => 'x', times => $LONGEST, data => 'longest');
-        is_deeply comes_back($server, "channels=a&lastEventId=$longest"), ['end'], 'the longest id resumes';
-        is_deeply comes_back($server, "channels=a&lastEventId=${longest}x"), [$unknown, 'end'],
-            'one byte more does not';
+        is_deeply events_after_resume($server, "channels=a&lastEventId=$longest"), ['end'], 'the longest id resumes';
+        is_deeply events_after_resume($server, "channels=a&lastEventId=${longest}x"), [$unknown, 'end'],
+            'an id of one byte more is unknown';
         $server->stop;
     };
 }

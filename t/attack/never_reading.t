@@ -1,5 +1,5 @@
-# Hundreds of clients that never read, each behind a long history: while they begin with all of it, resume, are sent away by
-# a drain, and when the process ends, a server's memory grows by no more than their own buffers.
+# Hundreds of clients that never read, each with a long history to receive. While they begin with it, resume, are drained, and when
+# the process ends, the memory of the server grows by no more than their own buffers.
 
 use strict;
 use warnings;
@@ -64,38 +64,39 @@ for my $name ('HTTP::Server::PSGI', 'Starman', 'Starlet', 'Twiggy', 'Feersum', '
             my $pid    = $server->stats->{pid};
             my $all    = path('/oldest', patterns => '**');
 
-            # What the process needs for any client, and for this many of them, it has already.
+            # A warm-up: the process allocates what it needs for this many clients.
             my @warm = open_all($server, path('/hub', channels => 'quiet'));
-            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'as many streams have been open before');
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'the streams of the warm-up are open');
             $_->leave for @warm;
-            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'and have ended');
+            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'the streams of the warm-up have ended');
             my $before = memory($pid);
 
             my @clients = open_all($server, $all);
-            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients have a stream');
-            at_most_ok(memory($pid) - $before, 'that begin with the history');
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS },
+                'all clients that begin with the history have a stream');
+            at_most_ok(memory($pid) - $before, 'clients that begin with the history need little memory');
             $_->leave for @clients;
-            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'and leave');
+            $server->stats_ok(sub { $_[0]{streams} == 0 }, 'the streams of clients that have left end');
 
             @clients = open_all($server, path('/hub', patterns => '**'), $first);
-            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients have a stream');
-            at_most_ok(memory($pid) - $before, 'that resume');
+            $server->stats_ok(sub { $_[0]{streams} == $CLIENTS }, 'all clients that resume have a stream');
+            at_most_ok(memory($pid) - $before, 'clients that resume need little memory');
             my $reader = Testing::Client->get($server->port, path('/hub', channels => 'quiet'));
             $reader->read_until(qr/^id: /m);
             $server->publish(channel => 'quiet');
-            ok $reader->read_until(qr/^data: 1\b/m), 'a client that reads is served meanwhile';
+            ok $reader->read_until(qr/^data: 1\b/m), 'a client that reads receives an event meanwhile';
 
             $server->ask('/drain', seconds => 0.5);
             my $most = 0;
             my $look = sub { my $now = memory($pid); $most = $now if $now > $most; return $now };
             wait_until($DEADLINE, sub { $look->(); $reader->read_until(qr/\z.^/, 0.01); $reader->ended });
-            ok $reader->ended, 'a drain ends the stream of the one that reads';
+            ok $reader->ended, 'a drain ends the stream of the client that reads';
             for (1 .. 50) { $look->(); sleep 0.02 }
-            at_most_ok($most - $before, 'a drain copies nothing for those that do not');
+            at_most_ok($most - $before, 'a drain needs little memory for clients that do not read');
 
             kill TERM => $pid;
             ok wait_until($DEADLINE, sub { !$look->() }), 'the process ends' if $name ne 'uWSGI';   # its master goes on
-            at_most_ok($most - $before, 'nor does its end');
+            at_most_ok($most - $before, 'the end of the process needs little memory');
             $_->leave for @clients;
             $server->stop;
         };

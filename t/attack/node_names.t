@@ -22,8 +22,8 @@ my @TAKEN = ('/node', '/node?%00', '/node%2500', '/a%20b', '/a%C2%A0b');
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1], uWSGI => [workers => 1]);
 
-# The response to a request; of a stream its beginning.
-sub asked {
+# Returns the response to a request; of a stream its head.
+sub response_to {
     my ($server, $method, $path) = @_;
     my $is_post = $method eq 'POST';
     my $client  = Testing::Client->get(
@@ -43,16 +43,17 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
         Testing::Server->require_or_skip_all($name);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
         for my $path (@REFUSED) {
-            my %client = map { $_ => asked($server, $_ => $path) } qw(GET HEAD POST);
+            my %client = map { $_ => response_to($server, $_ => $path) } qw(GET HEAD POST);
             is $client{$_}->status, 400, "$_ $path: 400" for sort keys %client;
-            is $client{$_}->body, "The name of the node has a control character in it\n", "$_ $path: the reason"
+            is $client{$_}->body, "The name of the node has a control character in it\n",
+                "$_ $path: the body is the reason"
                 for qw(GET POST);
         }
         my $stats = Testing::Client->get($server->port, '/stats', headers => [Connection => 'close']);
         $stats->read_all;
-        is JSON::PP::decode_json($stats->body)->{published}, 0, 'nothing was published, to no node';
+        is JSON::PP::decode_json($stats->body)->{published}, 0, 'no refused request publishes anything';
         for my $path (@TAKEN) {
-            is asked($server, $_ => $path)->status, 200, "$_ $path: 200" for qw(GET HEAD POST);
+            is response_to($server, $_ => $path)->status, 200, "$_ $path: 200" for qw(GET HEAD POST);
         }
         $server->stop;
     };

@@ -34,18 +34,17 @@ sub named_sockets {
 
 my %before     = descriptors();
 my $hub        = EventSource::Hub->new;
-my $follower   = Testing::Subscriber->open($hub, 'a');
+my $subscriber = Testing::Subscriber->open($hub, 'a');
 my $descriptor = EventSource::XS->notify_fd;
 $hub->publish(a => 'b');
-is_deeply [$follower->data(1)], ['b'], 'a stream runs';
+is_deeply [$subscriber->data(1)], ['b'], 'a stream receives an event';
 
 my %now   = descriptors();
 my %named = named_sockets();
 my @new   = map { $now{$_} } grep { !defined $before{$_} || $before{$_} ne $now{$_} } keys %now;
-cmp_ok scalar @new, '>=', 4, 'streams have descriptors';
-is_deeply [grep { !m{\A(?:socket:|pipe:|anon_inode:)} } @new], [], 'each is a socket, a pipe or anonymous';
-is_deeply [grep { /\Asocket:\[([0-9]+)\]/ && exists $named{$1} } @new], [],
-    'no socket has a name that others could connect to';
-is_deeply [shared_maps()], [], 'no memory is shared';
+cmp_ok scalar @new, '>=', 4, 'the process opens descriptors';
+is_deeply [grep { !m{\A(?:socket:|pipe:|anon_inode:)} } @new], [], 'each descriptor is a socket, a pipe or anonymous';
+is_deeply [grep { /\Asocket:\[([0-9]+)\]/ && exists $named{$1} } @new], [], 'no socket has a name';
+is_deeply [shared_maps()],                                              [], 'no writable memory is shared';
 
 done_testing;

@@ -1,5 +1,5 @@
-# A client sends several requests in one write and leaves. When the first one's stream has been taken over, a server that reads
-# ahead runs the next request without its client: it must end at once, and cost nothing.
+# A client sends several requests in one write and leaves. After the takeover of the first stream, a server that reads ahead runs the
+# next request without its client: that request must end at once and leave nothing open.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ sub pipeline {
 }
 
 # Leaves without reading, more clients than there are workers; then one that first reads an event.
-sub is_harmless {
+sub pipeline_is_harmless {
     my ($server, $path) = @_;
     for my $what (sort keys %PIPELINE) {
         for (0 .. $server->{count}) {
@@ -58,27 +58,27 @@ sub is_harmless {
     return;
 }
 
-# Only the client's first request is a live client's.
-sub is_not_handled {
+# Only the first request still has its client.
+sub only_first_is_handled {
     my $server = shift;
     for my $path ('/native', '/must-be-native', '/follow') {
         my ($tag, $bytes) = pipeline('ten streams', $path);
         $server->attack($bytes, qr/^(?:data|id): /m);
         $server->is_sound_ok("$path, ten times");
         like $server->reported("$tag.1"), qr/\Ahandled, native: 1$/m, "$path: the handler runs for the first request";
-        is join('', map { $server->reported("$tag.$_") } 2 .. 10), '', 'and for no other';
+        is join('', map { $server->reported("$tag.$_") } 2 .. 10), '', "$path: the handler runs for no other request";
     }
     return;
 }
 
 # The request behind a stream gets no response, and none of its bytes reach the stream.
-sub is_not_mixed {
+sub responses_are_separate {
     my $server = shift;
     my $client = $server->get('/native', then => request(GET => '/plain', 'behind'));
     ok $client->read_until(qr/^data: held/m), 'a stream with an ordinary request behind it begins';
     $server->states;
-    ok $client->read_until(qr/^:\r\n\r\n/m), 'and goes on';
-    unlike $client->text, qr/plain/, 'without the response to the other request';
+    ok $client->read_until(qr/^:\r\n\r\n/m), 'a stream with an ordinary request behind it receives keepalives';
+    unlike $client->text, qr/plain/, 'the stream does not contain the other response';
     $client->leave;
     return $server->is_sound_ok('an ordinary request behind a stream that stays');
 }
@@ -87,9 +87,9 @@ on_each_server(
     sub {
         my $server = shift;
         $server->prepare(@STREAMS);
-        $server->case("pipelined requests for $_",                   sub { is_harmless($server, $_) }) for @STREAMS;
-        $server->case('the handler runs for the first request only', sub { is_not_handled($server) });
-        $server->case('responses are not mixed',                     sub { is_not_mixed($server) });
+        $server->case("pipelined requests for $_", sub { pipeline_is_harmless($server, $_) }) for @STREAMS;
+        $server->case('the handler runs for the first request only', sub { only_first_is_handled($server) });
+        $server->case('responses are not mixed',                     sub { responses_are_separate($server) });
         unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
     }
 );

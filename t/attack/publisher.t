@@ -1,7 +1,6 @@
-# Attack: somebody who may publish wants to do more than that: to report a gap that there is not, to keep readers away, to be
-# taken for their EventSource itself, to smuggle in fields, to send what is no JSON, to fill the memory, or to have a body
-# read that is none. Each such POST is refused, or harmless; the readers get what was published properly, and the server
-# goes on.
+# Attack: a publisher tries to forge a gap, to keep subscribers away, to imitate events of the EventSource itself, to inject fields, to
+# send invalid JSON, to fill the memory, or to send a body that does not match its length. Each such POST is refused or harmless, the
+# subscribers receive what was published properly, and the server keeps running.
 
 use strict;
 use warnings;
@@ -23,7 +22,7 @@ use Socket qw(SHUT_WR);
 my @JSON = ('Content-Type' => 'application/json');
 my @FORM = ('Content-Type' => 'application/x-www-form-urlencoded');
 
-# What is refused: its headers, its body, the status and how the reason begins.
+# Refused POSTs: headers, body, status, and the beginning of the reason.
 my $GAP     = "event must not be the name of the hub's event for gaps";
 my $DAY     = 'retry must be at most 86400000 milliseconds';
 my $WORD    = q(event must not be '%s': an EventSource has an event of that name of its own);
@@ -53,7 +52,7 @@ my @REFUSED = (
     ['a body that is too long' => [], 'x' x 65_537, 413, 'The body is longer than 65536 bytes'],
 );
 
-# What is taken, and what its readers get of it.
+# Accepted POSTs, and the events that subscribers receive.
 my $NESTED = '[' x 510 . ']' x 510;
 my $BREAKS = "a\n\nevent: gap\rdata: x\r\n\r\nid: 1";
 my @TAKEN  = (
@@ -87,7 +86,7 @@ sub stats {
     return JSON::PP::decode_json($client->body);
 }
 
-# What an EventSource dispatches of a stream.
+# Returns the events that an EventSource dispatches of a stream.
 sub dispatched {
     my $client = shift;
     my $parser = EventSource::Parser->new;
@@ -100,14 +99,14 @@ sub refusals {
         my ($what, $headers, $body, $status, $reason) = @$row;
         my $client = post($server, '/eventsource/news', $body, @$headers);
         is $client->status, $status, "$what: $status";
-        like $client->body, qr/\A\Q$reason\E[^\n]*\n\z/, 'the reason';
+        like $client->body, qr/\A\Q$reason\E[^\n]*\n\z/, "$what: the body is the reason";
     }
-    is stats($server)->{published}, 0, 'nothing of that was published';
+    is stats($server)->{published}, 0, 'no refused POST publishes anything';
     return;
 }
 
-# A length that is none, or not that of the body. Some servers refuse it themselves, or hang up; none has nothing published
-# in place of the body.
+# A Content-Length that is invalid, or not that of the body. Some servers refuse it themselves, or close the connection. No server
+# publishes anything else in place of the body.
 sub lengths {
     my $server = shift;
     for my $length ('abc', '-1', '0x4', '4, 5', '4 5') {
@@ -118,10 +117,10 @@ sub lengths {
             then    => 'data'
         );
         $client->read_all or diag "Content-Length: $length: no whole response";
-        isnt $client->status || 0, 200, "Content-Length: $length is not taken";
+        isnt $client->status || 0, 200, "Content-Length: $length is not accepted";
         $client->leave;
     }
-    is stats($server)->{published}, 0, 'nothing was published';
+    is stats($server)->{published}, 0, 'no POST with a wrong length publishes anything';
     return;
 }
 
@@ -149,23 +148,24 @@ sub a_short_body {
     my $client = Testing::Client->get($server->port, '/eventsource/lengths', @short);
     shutdown $client->{socket}, SHUT_WR;
     ok $client->read_all, 'a body that ends before its Content-Length: the connection ends';
-    like $client->status // 'none', qr/\A(?:400|none)\z/, 'and the status is 400, if there is one';
+    like $client->status // 'none', qr/\A(?:400|none)\z/,
+        'a body that ends before its Content-Length: the status is 400 or missing';
     $client->leave;
     Testing::Client->get($server->port, '/eventsource/lengths', @short)->leave(reset => 1);
-    is stats($server)->{published}, $before, 'nothing was published';
-    unlike $server->log, qr/PubSub/, 'and there is no exception';
+    is stats($server)->{published}, $before, 'no short POST publishes anything';
+    unlike $server->log, qr/PubSub/, 'a short body causes no exception';
     return;
 }
 
-# Nodes without number, each of them with something published to it.
+# Many nodes, each with one event.
 sub nodes {
     my $server = shift;
     my $before = stats($server)->{published};
     post($server, "/eventsource/node$_", 'x') for 1 .. 120;
     my $stats = stats($server);
-    is $stats->{published} - $before, 120, 'published to 120 nodes';
-    cmp_ok $stats->{history}{events}, '<=', 50, 'the hub remembers as much as it may';
-    cmp_ok $stats->{channels},        '<=', 52, 'and no more nodes than have something to remember, or readers';
+    is $stats->{published} - $before, 120, 'events are published to 120 nodes';
+    cmp_ok $stats->{history}{events}, '<=', 50, 'the hub keeps no more events than its history';
+    cmp_ok $stats->{channels},        '<=', 52, 'the hub keeps no more channels than have events or subscribers';
     return;
 }
 
@@ -188,9 +188,9 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
             is post($server, '/eventsource/news', $body, @$headers)->status, 200, "$what is published";
         }
         post($server, '/eventsource/news', 'end');
-        ok $reader->read_until(qr/^data: end\n(?:.+\n)*\n/m), 'the reader gets the last event';
+        ok $reader->read_until(qr/^data: end\n(?:.+\n)*\n/m), 'the subscriber receives the last event';
         is_deeply dispatched($reader), [map { {event => 'message', %$_} } (map { $_->[3] } @TAKEN), {data => 'end'}],
-            'and what was published properly, each as one event';
+            'the subscriber receives each accepted POST as one event';
         nodes($server);
         $reader->leave;
         a_client_that_leaves($server);
@@ -199,7 +199,7 @@ for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
     };
 }
 
-subtest 'a hub that shows channels' => sub {
+subtest 'show_channel refuses a node with the name of the gap event only where it would be an event' => sub {
     for my $way ('event', 'data') {
         my $hub  = EventSource::Hub->new(show_channel => $way);
         my $app  = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
@@ -208,11 +208,11 @@ subtest 'a hub that shows channels' => sub {
             return answer($app, POST => "/$node", headers => \@JSON, content => $body)->code;
         };
         is $post->(gap => '{"data":"x"}'), $way eq 'event' ? 400 : 200, "show_channel $way: a node with the gap's name";
-        is $post->(news => qq({"json":$NESTED})), 200,                  'JSON as deep as it may be';
+        is $post->(news => qq({"json":$NESTED})), 200, "show_channel $way: JSON of the greatest depth is accepted";
     }
 };
 
-# Which module reads JSON is not ours to say; what it makes of a number that is too large must be JSON, or is refused.
+# JSON::MaybeXS chooses the JSON module. Whatever a module makes of a number that is too large must be JSON, or is refused.
 my @MODULES = qw(Cpanel::JSON::XS JSON::XS JSON::PP);
 
 sub with_module {
@@ -236,7 +236,7 @@ END
     return $said;
 }
 
-subtest 'a number that is too large' => sub {
+subtest 'a JSON number that is too large is refused or sent as JSON' => sub {
     for my $module (@MODULES) {
     SKIP: {
             skip "there is no $module here", 2 if !has_module($module);
@@ -244,7 +244,8 @@ subtest 'a number that is too large' => sub {
                 my $said = with_module($module, qq({"json":{"a":[$number]}}));
                 like $said, qr/\A\Q$module\E (?:200|400)\n/, "$module is used";
                 my ($data) = $said =~ /^data: (.*)$/m;
-                ok $said =~ / 400\n\z/ || eval { JSON::PP::decode_json($data) }, "$number is refused, or sent as JSON"
+                ok $said =~ / 400\n\z/ || eval { JSON::PP::decode_json($data) },
+                    "$module: $number is refused or sent as JSON"
                     or diag $said;
             }
         }

@@ -1,5 +1,4 @@
-# What a client writes in its request line and its headers does not decide whether its stream holds a worker: a version that no
-# server knows, a scheme, a condition.
+# The request line and the headers of a client cannot make its stream occupy a worker: an unknown version, a scheme, a condition.
 
 use strict;
 use warnings;
@@ -47,7 +46,7 @@ my $tags = 0;
 
 sub shown { return substr($_[0], 0, 40) =~ s/([^ -~])/sprintf '\\x%02X', ord $1/ger }
 
-# As many clients as there are workers. Whoever gets a stream gets a native one; every worker is free while they stay.
+# Opens as many clients as there are workers. Every stream must be native, and every worker free while the clients stay.
 sub holds_no_worker {
     my ($server, $what, $path, %option) = @_;
     my @clients =
@@ -94,8 +93,9 @@ sub interim_response {
     my $tag    = 'tag' . ++$tags;
     my $got =
         $server->attack("GET /native?tag=$tag HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", qr/data: held/);
-    like $got, qr{\A(?:HTTP/1\.1 100 Continue\r\n\r\n)?HTTP/1\.[01] 200 OK\r\n}, 'the stream begins, after any 100';
-    like $server->reported($tag), qr/\Ahandled, native: 1$/m,                    'it is native';
+    like $got, qr{\A(?:HTTP/1\.1 100 Continue\r\n\r\n)?HTTP/1\.[01] 200 OK\r\n},
+        'Expect: 100-continue: the stream begins, after an optional 100 Continue';
+    like $server->reported($tag), qr/\Ahandled, native: 1$/m, 'Expect: 100-continue: the stream is native';
     return $server->is_sound_ok('Expect: 100-continue');
 }
 
@@ -109,10 +109,10 @@ sub condition {
     my $server = shift;
     my $tag    = 'tag' . ++$tags;
     my $client = $server->get("/conditional?tag=$tag", headers => ['If-None-Match' => '"stream"']);
-    ok $client->read_head, 'there is a response';
-    is $client->status,         304, 'its status is 304';
-    is $server->reported($tag), '',  'the handler does not run';
-    ok scalar($server->states), 'every worker is free';
+    ok $client->read_head, 'a condition that holds: the head arrives';
+    is $client->status,         304, 'a condition that holds: the status is 304';
+    is $server->reported($tag), '',  'a condition that holds: the handler does not run';
+    ok scalar($server->states), 'a condition that holds: every worker is free';
     $client->leave;
     $server->is_sound_ok('a condition that holds');
     return holds_no_worker($server, 'a condition that does not hold',
@@ -131,18 +131,18 @@ on_each_server(
     sub {
         my $server = shift;
         $server->prepare('/native', '/conditional', '/behind-a-proxy');
-        $server->case('any version',         sub { any_version($server) });
-        $server->case('any header',          sub { any_header($server) });
-        $server->case('an interim response', sub { interim_response($server) });
-        $server->case('any method',          sub { any_method($server) });
-        $server->case('a condition',         sub { condition($server) });
-        $server->case('a scheme',            sub { believed_scheme($server) });
+        $server->case('any version in the request line gives a native stream or none', sub { any_version($server) });
+        $server->case('any header gives a native stream or none',                      sub { any_header($server) });
+        $server->case('Expect: 100-continue gives a native stream',                  sub { interim_response($server) });
+        $server->case('any method gives a native stream or none',                    sub { any_method($server) });
+        $server->case('a conditional request gives 304 or a native stream',          sub { condition($server) });
+        $server->case('X-Forwarded-Proto behind ReverseProxy gives a native stream', sub { believed_scheme($server) });
         unlike $server->log, qr/cannot be native|uninitialized|Can't call/, 'the server reports no error';
     }
 );
 
-# Here the scheme is the client's word too; that it is encrypted is seen in what the server writes.
-subtest 'uWSGI under TLS' => sub {
+# Here the scheme comes from the client too; the library recognises TLS by what the server writes.
+subtest "uWSGI under TLS: the stream is on the server's writer whatever X-Forwarded-Proto says" => sub {
     needs(Testing::Server->missing('uWSGI'));
     needs(Testing::Server->missing_tls);
     my $server = Testing::AttackedServer->start('uWSGI', tls => 1, workers => 2);
@@ -153,7 +153,8 @@ subtest 'uWSGI under TLS' => sub {
             certificate => $server->certificate
         );
         ok $client->read_until(qr/^data: held\r\n\r\n/m), "X-Forwarded-Proto: $scheme: the stream comes, encrypted";
-        like $server->reported($scheme), qr/\Ahandled, native: 0$/m, 'by the server';
+        like $server->reported($scheme), qr/\Ahandled, native: 0$/m,
+            "X-Forwarded-Proto: $scheme: the stream is on the server's writer";
         $client->leave;
     }
     $server->stop;

@@ -1,5 +1,5 @@
-# A client resets its connection when its request has been read and its stream has not begun, or while its handler runs. That is
-# no error of the application, and costs nothing.
+# A client resets its connection after its request has been read and before its stream begins, or while its handler runs. Neither is
+# an error of the application, and nothing stays open.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ sub resets {
         $server->while_handled(sub { $server->get("$path?tag=$path$number&$_[0]") }, sub { $_[0]->leave(reset => 1) });
     }
     $server->is_sound_ok("$path, reset") or return;
-    return is join('', map { $server->reported("$path$_") } 1 .. 3), '', 'the handler does not run';
+    return is join('', map { $server->reported("$path$_") } 1 .. 3), '', "$path, reset: the handler does not run";
 }
 
 # A handler that ends its stream itself, which has never begun for the client.

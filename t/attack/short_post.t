@@ -42,8 +42,8 @@ sub send_to {
     return !!0;
 }
 
-# Forgets what has come, so that a comment is a new one.
-sub streams_go_on {
+# Discards what has been received, so that the next comment is a new one.
+sub streams_stay_open_ok {
     my ($what, @clients) = @_;
     my $going = 0;
     for my $client (@clients) {
@@ -51,7 +51,7 @@ sub streams_go_on {
         $client->{body} = '';
         $going++ if $client->read_until(qr/^:\r\n\r\n/m);
     }
-    return is $going, scalar @clients, "$what: every stream goes on";
+    return is $going, scalar @clients, "$what: every stream receives keepalives";
 }
 
 # One worker, so that it is the one with the streams.
@@ -62,15 +62,15 @@ my $nginx  = Testing::Nginx->start($server, 'documented', 'client_body_timeout 1
 $server->prepare('/native');
 my ($worker) = map { $_->{pid} } $server->states;
 my @clients = map { Testing::Client->get($_->at, '/native') } ($server, $nginx) x 5;
-is scalar(grep { $_->read_until(qr/^data: held\r\n\r\n/m) } @clients), scalar @clients, 'streams begin';
+is scalar(grep { $_->read_until(qr/^data: held\r\n\r\n/m) } @clients), scalar @clients, 'all streams begin';
 
 for my $what (sort keys %REQUEST) {
     ok send_to($nginx, $REQUEST{$what}), "$what, and the client leaves: nginx ends the connection";
-    streams_go_on($what, @clients);
+    streams_stay_open_ok($what, @clients);
 }
 ok send_to($nginx, $SHORT, 1), 'a body that never ends: nginx ends the connection';
-streams_go_on('a body that never ends', @clients);
-is_deeply [map { $_->{pid} } $server->states], [$worker], 'the worker is the same';
+streams_stay_open_ok('a body that never ends', @clients);
+is_deeply [map { $_->{pid} } $server->states], [$worker], 'the worker has not been replaced';
 $_->leave for @clients;
 $server->is_sound_ok('short bodies');
 

@@ -1,5 +1,5 @@
-# A client resumes, and the handler of its stream subscribes to one channel after the other. No id may claim events that the
-# client was not sent: cut off after any block it must get the rest.
+# A client resumes, and its handler subscribes to one channel after the other. No id may cover events that the client was not sent: a
+# client that is cut off after any block must receive the rest.
 
 use strict;
 use warnings;
@@ -44,24 +44,23 @@ for my $setup (
 
         my $client = twice($server, $ids[2]);
         my @blocks = wait_for_events($client, 7 + 6);
-        is seq(shift @blocks), 3, 'the stream begins at the position that the client has';
-        is_deeply [map { seq($_) } @blocks], [4 .. 16],
-            'and goes on with all events of both channels, each once, in order';
+        is seq(shift @blocks), 3, 'the stream begins with the position of the client';
+        is_deeply [map { seq($_) } @blocks], [4 .. 16], 'all events of both channels arrive, each once, in order';
         $client->leave;
 
-        # The last block that a client has been sent decides what it gets when it comes back.
+        # A client resumes after its last block.
         my $back = twice($server, $blocks[4]{id}, pause => 0);
         is_deeply [map { seq($_) } (wait_for_events($back, 14))[1 .. 14]], [9 .. 22],
-            'a client that was cut off gets the rest';
+            'a client that was cut off receives the rest';
         $back->leave;
 
         my $pushed = twice($server, $ids[2], push => 1, more => 1, channels => 'b,a');
         my @pushed = wait_for_events($pushed, 20);
         my ($at)   = grep { ($pushed[$_]{data} || '') eq 'pushed' } 0 .. $#pushed;
-        is seq($pushed[0]), 3, 'the position comes before what the handler pushes' or diag explain \@pushed;
-        ok defined $at && $at > 0, 'which does not wait for the handler to return';
+        is seq($pushed[0]), 3, 'the position arrives before the pushed event' or diag explain \@pushed;
+        ok defined $at && $at > 0, 'the pushed event arrives before the handler returns';
         my @numbers = map { seq($_) } grep { defined $_->{id} && defined $_->{data} } @pushed;
-        is_deeply \@numbers, [4 .. 3 + @numbers], 'nothing is missing, and nothing comes twice';
+        is_deeply \@numbers, [4 .. 3 + @numbers], 'every event arrives once, in order';
         $pushed->leave;
         $server->stop;
     };

@@ -1,4 +1,4 @@
-# Signals of perl's beside the thread that writes: their handlers run where the interpreter is, and harm nothing.
+# Perl's signal handlers beside the reactor: they run on the interpreter's thread and lose no event.
 
 use strict;
 use warnings;
@@ -18,10 +18,10 @@ my $DEADLINE = 20;                                                            # 
 my %HANDLER  = (is_loop => 0, on_full => 'block', max_buffered => 100_000);
 my @SIGNALS  = qw(ALRM CHLD HUP USR1 USR2 WINCH IO);
 
-# Which thread runs this.
+# Returns the id of the thread that runs this.
 sub thread { return readlink('/proc/thread-self') =~ /(\d+)\z/ ? $1 : 0 }
 
-# The signals that a thread of this process takes, by its name.
+# Returns the blocked signals of a thread of this process, by its name.
 sub mask_of {
     my $name = shift;
     for my $task (glob '/proc/self/task/*') {
@@ -34,7 +34,7 @@ sub mask_of {
     return;
 }
 
-subtest 'a storm of signals' => sub {
+subtest 'hundreds of signals lose no event' => sub {
     my @pairs = map { [Testing::StreamPair->open] } 1 .. 50;
     my (%count, %elsewhere);
     my $main = thread();
@@ -47,7 +47,7 @@ subtest 'a storm of signals' => sub {
     if (!$storm) {
         while (getppid() == $parent) {
             kill $_ => $parent for @SIGNALS;
-            Time::HiRes::usleep(500);    # perl dies of too many that wait
+            Time::HiRes::usleep(500);    # perl dies of too many pending signals
         }
         _exit(0);
     }
@@ -64,25 +64,26 @@ subtest 'a storm of signals' => sub {
     );
     kill KILL => $storm;
     waitpid $storm, 0;
-    ok $enough, 'a hundred of each while two thousand events are pushed';
-    is_deeply \%elsewhere, {}, 'their handlers ran on the thread of the interpreter';
+    ok $enough, 'the process handles a hundred of each signal while it pushes two thousand events';
+    is_deeply \%elsewhere, {}, "every signal handler runs on the interpreter's thread";
     my $all = join '', map { "data: $_\n\n" } 1 .. $pushed;
     $_->[0]->close for @pairs;
-    is scalar(grep { $_->[1]->read_all && $_->[1]->body eq $all } @pairs), 50, 'every event has arrived';
+    is scalar(grep { $_->[1]->read_all && $_->[1]->body eq $all } @pairs), 50, 'every event arrives';
 };
 
-subtest 'the thread takes no signal' => sub {
+subtest 'the reactor blocks the signals that perl may handle' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $blocked = mask_of('eventsource-xs');
-    ok defined $blocked, 'it is there' or return;
+    ok defined $blocked, 'the reactor thread exists' or return;
     my %number =
         map { my $name = $_; ($name => POSIX->can("SIG$name")->()) } qw(ALRM CHLD HUP INT QUIT TERM USR1 USR2 PIPE);
-    is_deeply [grep { !($blocked & 1 << $number{$_} - 1) } sort keys %number], [], 'that perl may handle';
+    is_deeply [grep { !($blocked & 1 << $number{$_} - 1) } sort keys %number], [],
+        'no signal is unblocked in the reactor';
     my $own = mask_of((split m{/}, $^X)[-1] =~ s/\A(.{15}).*/$1/r);
-    ok !($blocked == ($own // 0)), 'the thread of the interpreter does';
+    ok !($blocked == ($own // 0)), "the interpreter's thread blocks other signals than the reactor";
 };
 
-subtest 'a handler runs while a push waits' => sub {
+subtest 'a signal handler runs while a push blocks' => sub {
     my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     my $rings = 0;
     local $SIG{ALRM} = sub { $rings++; $client->read_all(0.02) if $rings > 2 };
@@ -90,45 +91,45 @@ subtest 'a handler runs while a push waits' => sub {
     my $taken = 0;
     wait_until($DEADLINE, sub { $taken += $stream->write('x' x 60_000) for 1 .. 50; $rings > 4 });
     Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0);
-    cmp_ok $rings, '>', 4, 'several times, and it is what lets the push go on';
-    ok $stream->is_open, 'the stream goes on';
+    cmp_ok $rings, '>', 4, 'the handler runs several times and lets the push continue';
+    ok $stream->is_open, 'the stream stays open';
     $stream->leave_handler;
     $stream->close;
-    ok $client->read_all, 'to its end';
-    is length $client->body, 60_000 * $taken, 'with all that was taken';
+    ok $client->read_all, 'the stream ends';
+    is length $client->body, 60_000 * $taken, 'all accepted events arrive';
 };
 
-subtest 'a handler that dies ends a push that waits' => sub {
+subtest 'a signal handler that dies ends a push that blocks' => sub {
     my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{ALRM} = sub { die "enough\n" };
     my $taken = 0;
     Time::HiRes::alarm(0.3);
     my $returned = eval { $taken++ while $stream->write('x' x 60_000); 1 };
-    ok !$returned, 'it returns';
-    is $@, "enough\n", 'by that';
-    ok $stream->is_open, 'the stream goes on';
+    ok !$returned, 'the push dies';
+    is $@, "enough\n", 'the push dies of the exception of the handler';
+    ok $stream->is_open, 'the stream stays open';
     $stream->close;
-    ok $client->read_all, 'to its end';
-    is length $client->body, 60_000 * $taken, 'without anything of what was being pushed';
+    ok $client->read_all, 'the stream ends';
+    is length $client->body, 60_000 * $taken, 'nothing of the interrupted push arrives';
 };
 
-subtest 'a handler may push and close' => sub {
+subtest 'a signal handler may push and close' => sub {
     my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{USR1} = sub { $stream->write("data: from a handler\n\n"); $stream->close };
     kill USR1 => $$;
-    ok $client->read_all, 'it ends';
-    is $client->body, "data: from a handler\n\n", 'with that';
+    ok $client->read_all, 'the stream ends';
+    is $client->body, "data: from a handler\n\n", 'the event of the signal handler arrives';
 
     ($stream, $client) = Testing::StreamPair->open(%HANDLER);
     local $SIG{ALRM} = sub { $stream->close };
     Time::HiRes::alarm(0.2);
     my $taken = 0;
     $taken++ while $stream->write('x' x 60_000);
-    ok $client->read_all, 'one that is ended while a push to it waits ends';
-    is length $client->body, 60_000 * $taken, 'with all that was taken';
+    ok $client->read_all, 'a stream that is closed while a push blocks ends';
+    is length $client->body, 60_000 * $taken, 'all accepted events arrive';
 };
 
-subtest 'children are reaped as ever' => sub {
+subtest 'children are reaped by a CHLD handler' => sub {
     my ($stream) = Testing::StreamPair->open;
     my %status;
     local $SIG{CHLD} = sub {
@@ -139,11 +140,11 @@ subtest 'children are reaped as ever' => sub {
         _exit($number) if !$pid;
         $stream->write("data: $number\n\n");
     }
-    ok wait_until($DEADLINE, sub { keys %status == 20 }), 'all';
-    is_deeply [sort { $a <=> $b } values %status], [1 .. 20], 'with their status';
+    ok wait_until($DEADLINE, sub { keys %status == 20 }), 'all children are reaped';
+    is_deeply [sort { $a <=> $b } values %status], [1 .. 20], 'every child has its own exit status';
 };
 
-# As that of a server has it that writes to the socket itself.
+# A responder like that of a server that writes to the socket itself.
 {
 
     package HTTP::Server::PSGI;    ## no critic (Modules::ProhibitMultiplePackages)
@@ -157,24 +158,24 @@ subtest 'children are reaped as ever' => sub {
     }
 }
 
-subtest 'a handler that dies while a response is taken over' => sub {
+subtest 'a signal handler that dies during takeover ends the stream' => sub {
     my ($number, $client) = Testing::StreamPair->connect;
     open my $io, '+<&=', $number or die "fdopen: $!";
     my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
     local $SIG{ALRM} = sub { die "alarm\n" };
     my $is_open = !!1;
     {
-        # The stream has just begun, and nobody has it yet.
+        # The stream has just begun; no one holds it yet.
         no warnings 'redefine';
         local *EventSource::XS::_linger = sub { kill ALRM => $$; return };
         $is_open = eval { EventSource::Stream->open($env, responder($io), [200, []], ''); 1 };
     }
-    is $is_open, undef,     'ends it';
-    is $@,       "alarm\n", 'and is heard of';
+    is $is_open, undef,     'opening the stream dies';
+    is $@,       "alarm\n", 'opening the stream dies of the exception of the handler';
     close $io;
-    ok $client->read_all, 'the client sees the end';
-    is $client->body,            '',  'nothing a second time';
-    is $client->header('X-One'), '1', 'and one head';
+    ok $client->read_all, 'the response ends';
+    is $client->body,            '',  'the body is empty';
+    is $client->header('X-One'), '1', 'the head is sent once';
 };
 
 done_testing;

@@ -1,5 +1,5 @@
-# Clients that are gone without a word, or that take nothing, are ended when their time is up. Sockets are opened here,
-# where they can be put into network namespaces whose link is then cut.
+# Clients that vanish without FIN, or that read nothing, are disconnected after timeout. This test opens the sockets itself, in
+# network namespaces whose link it cuts.
 
 use strict;
 use warnings;
@@ -23,8 +23,8 @@ only_developers();
 
 my $DEADLINE         = 20;     # seconds; for what should happen within two
 my $TCP_USER_TIMEOUT = 18;
-my $TIMEOUT          = 0.5;    # seconds, for who takes nothing
-my $PATIENCE         = 1.5;    # and for who takes little
+my $TIMEOUT          = 0.5;    # seconds, for a client that reads nothing
+my $PATIENCE         = 1.5;    # seconds, for a client that reads slowly
 
 # Two ends of a TCP connection: the client's, and the server's.
 sub tcp {
@@ -63,28 +63,29 @@ sub ended_ok {
     return is $$ended, $expected, $what;
 }
 
-subtest 'the kernel is told for how long a client may be silent' => sub {
+subtest 'timeout sets TCP_USER_TIMEOUT' => sub {
     for ([60, 60_000], [0.25, 250], [0.0001, 1]) {
         my ($seconds, $milliseconds) = @$_;
         my ($client,  $server)       = tcp();
         my ($stream) = stream($server, timeout => $seconds);
-        is unpack('i', getsockopt $server, IPPROTO_TCP, $TCP_USER_TIMEOUT), $milliseconds, "$seconds seconds";
+        is unpack('i', getsockopt $server, IPPROTO_TCP, $TCP_USER_TIMEOUT), $milliseconds,
+            "timeout => $seconds sets $milliseconds milliseconds";
     }
 };
 
 for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
     my ($what, $pair) = @$_;
-    subtest "over $what, who takes nothing is ended" => sub {
+    subtest "over $what a client that reads nothing is disconnected" => sub {
         my ($client, $server) = $pair->();
         my ($stream, $ended)  = stream($server);
-        ok $stream->write('x' x 8_388_608), 'more is pushed than fits on the way';
-        ended_ok($ended, 'timeout', 'it is ended');
-        ok !$stream->write('more'), 'and takes no more';
+        ok $stream->write('x' x 8_388_608), 'more is pushed than the sockets hold';
+        ended_ok($ended, 'timeout', 'the stream ends with the reason timeout');
+        ok !$stream->write('more'), 'a push returns false afterwards';
     };
-    subtest "over $what, who takes something is not" => sub {
+    subtest "over $what a client that reads slowly is not disconnected" => sub {
         my ($client, $server) = $pair->();
         my ($stream, $ended)  = stream($server, timeout => $PATIENCE);
-        close $server;    # if the stream ends the client is to see it
+        close $server;    # the client must see the end of the stream
         my $count = 12;
         $stream->write(('x' x 999_999) . "\n") for 1 .. $count;
         my $lines = 0;
@@ -98,12 +99,12 @@ for (['TCP' => \&tcp], ['a Unix socket' => \&unix]) {
                 return $lines == 2 + $count;
             }
         );
-        ok $taken, 'it takes all';
-        is $$ended, undef, 'and the stream is open';
+        ok $taken, 'the client receives everything';
+        is $$ended, undef, 'the stream stays open';
     };
 }
 
-# What is lost on the way
+# Links that are cut
 
 my %SETNS = (x86_64 => 308, aarch64 => 268);
 my $setns = $SETNS{(POSIX::uname())[4]};
@@ -123,7 +124,7 @@ sub has_namespaces {
     return $has;
 }
 
-# Goes into a namespace, or back.
+# Enters a namespace, or returns to our own.
 sub enter {
     my $name  = shift;
     my $space = $OUR_SPACE;
@@ -165,12 +166,12 @@ sub far {
 
 # What happens to the links, each with a pair of clients.
 my @CUTS = (
-    ['its answers are lost'    => [$C, qw(route add blackhole 10.0.1.1/32)]],
-    ['its cable is pulled'     => [$C, qw(link set esx2 down)]],
-    ['our own cable is pulled' => [$S, qw(link set esx3 down)]],
-    ['our route to it is gone' => [$S, qw(route del 10.0.4.0/24)]],
+    ['its packets are lost'       => [$C, qw(route add blackhole 10.0.1.1/32)]],
+    ['its cable is pulled'        => [$C, qw(link set esx2 down)]],
+    ['our own cable is pulled'    => [$S, qw(link set esx3 down)]],
+    ['our route to it is removed' => [$S, qw(route del 10.0.4.0/24)]],
     [
-        'a router says that it is not there' => [$C, qw(addr del 10.0.5.2/24 dev esx5)],
+        'a router reports it as unreachable' => [$C, qw(addr del 10.0.5.2/24 dev esx5)],
         [$C, qw(route add 10.0.5.1/32 dev esx5)],
         [$C, qw(route add unreachable 10.0.5.2/32)],
     ],
@@ -183,16 +184,16 @@ SKIP: {
     for my $number (1 .. @CUTS) {
         my ($what, @cuts) = @{$CUTS[$number - 1]};
         $number == 1 || connects($number) or die "no link $number\n";
-        subtest "a client is ended when $what" => sub {
+        subtest "a client is disconnected when $what" => sub {
             my ($first,  $server)  = far($number);
             my ($second, $another) = far($number);
             my ($pushed, $ended)   = stream($server);
             my ($quiet,  $end)     = stream($another, keepalive => 0.1);
             for ($first, $second) { sysread $_, my $head, 100 }
-            is scalar(grep { ip('-n', @$_) } @cuts), scalar @cuts, 'it is cut off';
-            ok $pushed->write("data: lost\n\n"), 'a push is taken, for no one can know';
-            ended_ok($ended, 'timeout', 'one that is pushed to');
-            ended_ok($end,   'timeout', 'one that is only kept alive');
+            is scalar(grep { ip('-n', @$_) } @cuts), scalar @cuts, 'the link is cut';
+            ok $pushed->write("data: lost\n\n"), 'a push is accepted after the cut';
+            ended_ok($ended, 'timeout', 'a stream with events ends with the reason timeout');
+            ended_ok($end,   'timeout', 'a stream with keepalives ends with the reason timeout');
         };
     }
 }

@@ -1,4 +1,4 @@
-# What EventSource::XS->stats counts is what has happened.
+# EventSource::XS->stats counts streams, events and bytes exactly.
 
 use strict;
 use warnings;
@@ -32,7 +32,7 @@ sub counted {
     return $stats;
 }
 
-# What has been counted since the last call, when it comes to this.
+# Waits until the counts have grown by this since the last call, and makes a test of it.
 my $before = \%ZERO;
 
 sub counts_ok {
@@ -52,28 +52,29 @@ sub counts_ok {
 is_deeply counted(), \%ZERO, 'all is zero before there is a stream';
 
 my ($stream, $client) = Testing::StreamPair->open;
-ok $client->read_head, 'a head';
-counts_ok('an open stream', open => 1, native => 1, opened => 1, bytes => $HEAD);
+ok $client->read_head, 'the head arrives';
+counts_ok('an open stream is counted', open => 1, native => 1, opened => 1, bytes => $HEAD);
 
 $stream->write("data: $_\n\n") for 1 .. 9;
-ok $client->read_until(qr/data: 9\n\n/), 'nine events';
-counts_ok('nine events', events => 9, bytes => 9 * 9);
+ok $client->read_until(qr/data: 9\n\n/), 'nine events arrive';
+counts_ok('nine events are counted', events => 9, bytes => 9 * 9);
 
 $stream->write('');
-counts_ok('an empty write is none');
+counts_ok('an empty write is not counted');
 
-ok $stream->write('x' x (16 * 1_048_576)), 'an event that is larger than what may wait, alone';
-ok wait_until($DEADLINE, sub { EventSource::XS->stats->{bytes} > $before->{bytes} }), 'of which some is sent';
+ok $stream->write('x' x (16 * 1_048_576)), 'an event larger than max_buffered is accepted if nothing is buffered';
+ok wait_until($DEADLINE, sub { EventSource::XS->stats->{bytes} > $before->{bytes} }),
+    'a part of the large event is sent';
 my $stats = EventSource::XS->stats;
-is $stats->{buffered} + $stats->{bytes} - $before->{bytes}, 16 * 1_048_576,    'the rest waits';
-is $stats->{buffered},                                      $stream->buffered, 'on this stream';
-ok !$stream->write("data: too much\n\n"),                            'one more is too much';
-ok wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} }), 'and ends it';
+is $stats->{buffered} + $stats->{bytes} - $before->{bytes}, 16 * 1_048_576, 'the rest of the large event is buffered';
+is $stats->{buffered}, $stream->buffered, 'buffered of the stream equals that of the process';
+ok !$stream->write("data: too much\n\n"),                            'a further event is refused';
+ok wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} }), 'the refused event ends the stream';
 $stats = EventSource::XS->stats;
-is $stats->{buffered},     0, 'nothing waits';
-is $stats->{lost},         1, 'one event is lost';
-is $stats->{closed}{slow}, 1, 'for being slow';
-is $stream->buffered,      0, 'nor on this stream';
+is $stats->{buffered},     0, 'no byte is buffered after the end';
+is $stats->{lost},         1, 'the large event is lost';
+is $stats->{closed}{slow}, 1, 'the stream counts as closed for slow';
+is $stream->buffered,      0, 'buffered of the ended stream is 0';
 $before = counted();
 
 for my $end (
@@ -85,15 +86,15 @@ for my $end (
     my ($next, $reader) = Testing::StreamPair->open;
     $reader->read_head;
     $act->($next, $reader);
-    counts_ok("an end by $why", opened => 1, bytes => $HEAD, closed => {$why => 1});
+    counts_ok("an end by $why is counted", opened => 1, bytes => $HEAD, closed => {$why => 1});
 }
 
 my ($first, $one)  = Testing::StreamPair->open;
 my ($extra, $many) = Testing::StreamPair->open(max_streams => 1);
-ok $many->read_all, 'one too many is ended';
+ok $many->read_all, 'a stream beyond max_streams ends';
 my $told = length $many->body;
 counts_ok(
-    'one too many is refused',
+    'a stream beyond max_streams counts as refused',
     open    => 1,
     native  => 1,
     opened  => 2,
@@ -104,9 +105,10 @@ counts_ok(
 
 my ($patient, $stalled) = Testing::StreamPair->open(timeout => 0.2);
 $patient->write('x' x (16 * 1_048_576));
-ok wait_until($DEADLINE, sub { EventSource::XS->stats->{closed}{timeout} == 1 }), 'one that takes nothing is timed out';
-is(EventSource::XS->stats->{lost}, $before->{lost} + 1, 'and what it was sent is lost');
-ok(EventSource::XS->stats->{wakeups},           'the thread was woken');
-ok(EventSource::XS->stats->{longest_delay} > 0, 'and was busy for a time');
+ok wait_until($DEADLINE, sub { EventSource::XS->stats->{closed}{timeout} == 1 }),
+    'a stream whose client reads nothing counts as closed by timeout';
+is(EventSource::XS->stats->{lost}, $before->{lost} + 1, 'the event of the timed-out stream is lost');
+ok(EventSource::XS->stats->{wakeups},           'wakeups of the reactor are counted');
+ok(EventSource::XS->stats->{longest_delay} > 0, 'the longest delay of the reactor is measured');
 
 done_testing;

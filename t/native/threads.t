@@ -1,4 +1,4 @@
-# ithreads beside native streams: each has a copy of every stream, and the last one that holds it counts.
+# ithreads beside native streams: each thread has a copy of every stream, and a stream ends with its last copy.
 
 use strict;
 use warnings;
@@ -31,18 +31,18 @@ sub connection {
     return (Plack::App::EventSource::Connection->new(stream => $stream), $client);
 }
 
-subtest 'a copy that is dropped ends nothing' => sub {
+subtest "a thread's copy that is dropped does not end the stream" => sub {
     my ($conn, $client) = connection(%HANDLER);
     threads->create(sub { $conn->push('in a thread'); return })->join;
     threads->create(sub { undef $conn; return })->join;
     threads->create(sub { threads->exit })->join;
-    ok $conn->push('after threads'), 'the stream goes on';
+    ok $conn->push('after threads'), 'the stream accepts a push';
     undef $conn;
-    ok $client->read_all, 'and ends with the last one';
-    is $client->body, "data: in a thread\r\n\r\ndata: after threads\r\n\r\n", 'with what all have pushed';
+    ok $client->read_all, 'the stream ends with the last copy';
+    is $client->body, "data: in a thread\r\n\r\ndata: after threads\r\n\r\n", 'the events of all threads arrive';
 };
 
-subtest 'a thread may be the last to hold it' => sub {
+subtest 'a stream ends with the last thread that holds it' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my $dropped : shared = 0;
     my $thread = threads->create(
@@ -55,11 +55,11 @@ subtest 'a thread may be the last to hold it' => sub {
     undef $conn;
     $dropped = 1;
     $thread->join;
-    ok $client->read_all, 'it ends with the thread';
-    is $client->body, "data: from the thread\r\n\r\n" x 3, 'with what it has pushed';
+    ok $client->read_all, 'the stream ends with the thread';
+    is $client->body, "data: from the thread\r\n\r\n" x 3, 'the events of the thread arrive';
 };
 
-subtest 'a callback for its end, which holds the stream, does not count' => sub {
+subtest 'an on_close callback does not keep a stream open' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my @told;
     $conn->on_close(sub { push @told, $_[1] });
@@ -73,23 +73,23 @@ subtest 'a callback for its end, which holds the stream, does not count' => sub 
     undef $conn;
     $dropped = 1;
     $thread->join;
-    ok $client->read_all,                                               'it ends with the thread';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @told }), 'and that is told';
-    is_deeply \@told, ['application'], 'once';
+    ok $client->read_all,                                               'the stream ends with the thread';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @told }), 'on_close runs';
+    is_deeply \@told, ['application'], 'on_close runs once';
 };
 
-subtest 'a detached thread may be, too' => sub {
+subtest 'a detached thread may push and drop its copy' => sub {
     my ($conn, $client) = connection(%HANDLER);
     my $done : shared = 0;
     threads->create(sub { $conn->push('detached'); undef $conn; $done = 1; return })->detach;
-    ok wait_until($DEADLINE, sub { $done }), 'it has ended';
-    ok $conn->push('after it'),              'the stream goes on';
+    ok wait_until($DEADLINE, sub { $done }), 'the detached thread ends';
+    ok $conn->push('after it'),              'the stream accepts a push';
     undef $conn;
-    ok $client->read_all, 'and ends';
-    is $client->body, "data: detached\r\n\r\ndata: after it\r\n\r\n", 'with all';
+    ok $client->read_all, 'the stream ends';
+    is $client->body, "data: detached\r\n\r\ndata: after it\r\n\r\n", 'the events of both threads arrive';
 };
 
-subtest 'whoever lets go last, the stream ends' => sub {
+subtest 'a stream ends whichever thread drops it last' => sub {
     for my $round (1 .. 8) {
         my ($conn, $client) = connection(%HANDLER);
         my $go : shared = 0;
@@ -103,7 +103,7 @@ subtest 'whoever lets go last, the stream ends' => sub {
         fail "round $round";
         return;
     }
-    pass 'eight times';
+    pass 'the stream ends in eight rounds';
 };
 
 subtest 'threads push to one stream' => sub {
@@ -114,15 +114,15 @@ subtest 'threads push to one stream' => sub {
     } qw(a b c d);
     $_->join for @threads;
     $stream->close;
-    ok $client->read_all, 'it ends';
+    ok $client->read_all, 'the stream ends';
     my $body = $client->body;
     my %got;
     push @{$got{$1}}, $2 while $body =~ s{\Adata: (\w) (\d+)\n\n}{};
-    is $body, '', 'each event is whole';
-    is_deeply \%got, {map { ($_ => [1 .. 500]) } qw(a b c d)}, 'and in the order of its thread';
+    is $body, '', 'each event arrives whole';
+    is_deeply \%got, {map { ($_ => [1 .. 500]) } qw(a b c d)}, 'the events of each thread arrive in order';
 };
 
-subtest 'an end is told where it was asked for, once' => sub {
+subtest 'on_close runs once, in the thread that has set it' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $told : shared = 0;
     $stream->on_close(sub { $told++ });
@@ -139,13 +139,14 @@ subtest 'an end is told where it was asked for, once' => sub {
             return ($own, $count);
         }
     )->join;
-    is "$own $dispatched", '1 1', 'a thread is told of its own stream';
-    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }), 'and this one of the other';
+    is "$own $dispatched", '1 1', 'dispatch in a thread runs its own callback';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; $told }),
+        'dispatch in the main thread runs the other callback';
     EventSource::XS->dispatch;
-    is $told, 1, 'once';
+    is $told, 1, 'on_close runs once';
 };
 
-subtest 'what waits for dispatch is not run by a thread too' => sub {
+subtest 'a new thread does not run callbacks that are pending in its parent' => sub {
     my ($stream, $client) = Testing::StreamPair->open;
     my $told : shared = 0;
     $stream->close;
@@ -153,12 +154,12 @@ subtest 'what waits for dispatch is not run by a thread too' => sub {
     $stream->_wait_for_end(1_000 * $DEADLINE);
     $stream->on_close(sub { $told++ });
     threads->create(sub { EventSource::XS->dispatch; return })->join;
-    is $told, 0, 'not there';
+    is $told, 0, 'dispatch in the thread does not run the callback';
     EventSource::XS->dispatch;
-    is $told, 1, 'but here';
+    is $told, 1, 'dispatch in the main thread runs the callback';
 };
 
-subtest 'a thread that is gone leaves nobody waiting' => sub {
+subtest 'callbacks of an ended thread are discarded' => sub {
     my $number = EventSource::XS->notify_fd;
     EventSource::XS->dispatch;
     threads->create(
@@ -168,9 +169,9 @@ subtest 'a thread that is gone leaves nobody waiting' => sub {
             return;
         }
     )->join;
-    ok wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} }), 'its stream has ended';
+    ok wait_until($DEADLINE, sub { !EventSource::XS->stats->{native} }), 'the stream of the thread ends';
     EventSource::XS->dispatch;
-    ok !readable($number), 'and its end does not keep our descriptor readable';
+    ok !readable($number), 'the end does not make notify_fd readable';
 
     threads->create(
         sub {
@@ -182,10 +183,10 @@ subtest 'a thread that is gone leaves nobody waiting' => sub {
         }
     )->join;
     EventSource::XS->dispatch;
-    ok !readable($number), 'nor one that it was never told';
+    ok !readable($number), 'an end that the thread has not dispatched does not make notify_fd readable';
 };
 
-subtest 'a thread that waits for its own ends' => sub {
+subtest 'each thread has a notify_fd of its own' => sub {
     my ($told, $quiet) = threads->create(
         {context => 'list'},
         sub {
@@ -201,16 +202,16 @@ subtest 'a thread that waits for its own ends' => sub {
             return ($told, readable($number) ? 0 : 1);
         }
     )->join;
-    is "$told $quiet", '1 1', 'is told by a descriptor of its own';
+    is "$told $quiet", '1 1', "the thread's notify_fd becomes readable, and not after dispatch";
 };
 
-subtest 'a thread that dies ends no stream but its own' => sub {
+subtest 'a thread that dies does not end a stream of its parent' => sub {
     my ($conn, $client) = connection(%HANDLER);
     local $SIG{__WARN__} = sub { };
     threads->create(sub { die "on purpose\n" })->join;
-    ok $conn->push('on'), 'this one goes on';
+    ok $conn->push('on'), 'the stream accepts a push';
     $conn->close;
-    ok $client->read_all, 'and ends';
+    ok $client->read_all, 'the stream ends';
 };
 
 is(EventSource::XS->stats->{native}, 0, 'no stream is left');
