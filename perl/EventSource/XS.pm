@@ -6,7 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Error ();
 use EventSource::Loop;
 use Exporter      qw(import);
 use JSON::MaybeXS ();
@@ -59,10 +59,16 @@ sub later {
 
 sub notify_fd {
     my $class = shift;
-    croak 'EventSource::XS: there is no native writer on this system' if !$class->can('_notify_descriptor');
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::XS: there is no native writer on this system'
+    ) if !$class->can('_notify_descriptor');
     require EventSource::Stream::Native;
     my $number = EventSource::Stream::Native->notify_number;
-    croak "EventSource::XS: there is no descriptor for notify_fd: $!" if !defined $number;
+    EventSource::Error->throw(
+        code    => 'unavailable',
+        message => "EventSource::XS: there is no descriptor for notify_fd: $!"
+    ) if !defined $number;
     return $number;
 }
 
@@ -92,7 +98,7 @@ sub _json {
     my $text      = eval { $JSON->encode($structure) };
     return $text if defined $text;
     (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    croak "EventSource::XS: json: $trouble";
+    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $trouble");
 }
 
 # As later, but for this process alone: a child that is forked before it runs has a copy, and is not to run it too.

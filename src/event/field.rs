@@ -152,15 +152,22 @@ impl fmt::Display for FieldError {
     }
 }
 
-impl fmt::Display for FieldName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl FieldName {
+    /// The name as a caller writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Event => "event",
             Self::Id => "id",
             Self::Retry => "retry",
             Self::Data => "data",
             Self::Comment => "comment",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A block of fields, sized and written into the buffer of a scalar.
 
-use super::guard::{self, Report, OK, REWORK};
+use super::guard::{self, Report, CONVERT, OK};
 use super::strings::{form_of, repair, Form, Strings};
 use crate::event::{encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, BLANK_SIZE_BOUND};
 use std::os::raw::{c_char, c_int};
@@ -98,7 +98,7 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
         report.set_at(at);
         let form = form_of(field, strings, any_utf8)?;
         if matches!(form, Form::Repair | Form::Downgrade) {
-            status = REWORK;
+            status = CONVERT;
         }
         field.form = form as u8;
         size = size.saturating_add(field.field()?.map_or(0, Field::size_bound));

@@ -82,6 +82,13 @@ esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
         PL_stack_base[ax + at] = esx_keep(aTHX_ PL_stack_base[ax + at]);
 }
 
+static void
+esx_croak_unknown_field(pTHX_ SV *name)
+{
+    esx_croak(aTHX_ ESX_CODE_INVALID, name,
+        sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: unknown field '%" SVf "'", SVfARG(name))));
+}
+
 /* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */
 static void
 esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
@@ -93,7 +100,7 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
         if (key >= 0)
             given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
         else if (manner == ESX_STRICT)
-            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
+            esx_croak_unknown_field(aTHX_ name);
     }
 }
 
@@ -108,7 +115,7 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given, bool is_published)
         SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
         const int key = esx_key_of_name(aTHX_ &name, is_published);
         if (key < 0)
-            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
+            esx_croak_unknown_field(aTHX_ name);
         given[key] = value;
     }
 }
@@ -129,9 +136,10 @@ esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
         if (!block->careful)
             return FALSE;
         if (given[KEY_DATA])
-            esx_croakf("EventSource::XS: data and json exclude each other");
+            esx_croakf(ESX_CODE_INVALID, "json", "EventSource::XS: data and json exclude each other");
         if (*strings == ESX_BYTES)
-            esx_croakf("EventSource::XS: json is made of characters, bytes does not go with it");
+            esx_croakf(ESX_CODE_INVALID, "bytes",
+                "EventSource::XS: json is made of characters, bytes does not go with it");
         given[KEY_DATA] = esx_json(aTHX_ given[KEY_JSON]);
     }
     for (key = KEY_COMMENT; key <= KEY_DATA; key++) {
@@ -161,7 +169,8 @@ esx_snapshot_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
         esx_given_by_hash(aTHX_ hash, given, FALSE);
     }
     else if (items % 2)
-        esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::XS: format_event takes a hash reference, or names and values in pairs");
     else
         esx_given_by_list(aTHX_ ax, 0, items, given, ESX_STRICT);
     return esx_event_add(aTHX_ block, given, strings);

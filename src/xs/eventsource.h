@@ -20,7 +20,7 @@ enum esx_form { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_REWORK, ESX_ERROR, ESX_PANIC };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC };
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -31,12 +31,21 @@ typedef struct {
     uint8_t form;
 } esx_field;
 
-/* What a call says besides its status. Rust writes it, and reads none of it. */
+/* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
+enum esx_code {
+    ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
+    ESX_CODES
+};
+
+/* The results of a call besides its status. Rust writes it and never reads it. */
 typedef struct {
     size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
-    size_t at;         /* after ESX_ERROR: the field that is wrong */
-    uint8_t utf8;      /* whether the result holds characters, encoded as perl does, rather than bytes */
-    char message[248]; /* after ESX_ERROR: the trouble, ending in NUL */
+    size_t at;         /* esx_measure, after ESX_ERROR: the index of the field that is wrong */
+    const char *field; /* after an error: the name of what is at fault, a static string without NUL; NULL for nothing */
+    size_t field_len;
+    uint8_t utf8;      /* esx_measure: true if the result holds characters, encoded as perl does, rather than bytes */
+    uint8_t code;      /* after an error: an esx_code */
+    char message[248]; /* after an error: ends in NUL */
 } esx_report;
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
@@ -70,7 +79,7 @@ typedef struct {
     uint8_t is_chunked, drops_oldest, waits, ends_with_handle;
 } esx_opening;
 
-enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_GONE };
+enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_ENDED };
 
 enum { ESX_REASONS = 6 };
 

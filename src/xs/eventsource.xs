@@ -11,6 +11,7 @@
 #endif
 
 #include "eventsource.h"
+#include "error.h"
 #include "snapshot.h"
 #include "event.h"
 #include "handle.h"
@@ -35,7 +36,8 @@ format_event(...)
         if (esx_snapshot_event(aTHX_ &block, careful, ax, items, &strings))
             break;
     if (!block.len)
-        esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::XS: an event needs one of event, id, retry, data, json, comment");
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
@@ -116,16 +118,17 @@ feed(SV *self, SV *bytes)
         bytes = esx_read(aTHX_ bytes);
     }
     if (!SvOK(bytes))
-        esx_croakf("EventSource::Parser: feed takes a string of bytes, not undef");
+        esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not undef");
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
         bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
-        esx_croakf("EventSource::Parser: feed takes bytes, this string holds a character above U+00FF");
+        esx_croakf(ESX_CODE_INVALID, "bytes",
+            "EventSource::Parser: feed takes bytes, this string holds a character above U+00FF");
     parser = esx_parser_of(aTHX_ self);
     text = SvPV_nomg_const(bytes, len);
     status = esx_parser_feed(parser, text, len, &report);
     if (status != ESX_OK && (GIMME_V != G_ARRAY || !esx_parser_ready(parser)))
-        esx_croakf("EventSource::Parser: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Parser", NULL);
     if (GIMME_V == G_ARRAY) {
         esx_event event;
         while (esx_parser_next(parser, &event))
@@ -343,7 +346,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     stash = gv_stashsv(class, GV_ADD);
     stream = esx_stream_open(&opening, &report);
     if (!stream)
-        esx_croakf("EventSource::Stream::Native: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Stream::Native", NULL);
     object = esx_stream_object(aTHX_ stash, stream);
     /* Whatever dies from here on, as the handler of a signal may, it is no longer the caller's to close. */
     if (!SvREADONLY(socket))
@@ -373,7 +376,8 @@ _close(SV *self, SV *why)
     why = esx_string(aTHX_ esx_read(aTHX_ why));
     reason = esx_reason_of(aTHX_ why);
     if (reason < 0)
-        esx_croakf("EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
+        esx_croakf(ESX_CODE_INVALID, "reason",
+            "EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
 void
@@ -491,13 +495,13 @@ _attach(SV *self, SV *settings)
     raw.gap_event = SvPV_nomg_const(gap_event, len);
     raw.gap_event_len = len;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf("EventSource::Hub: a hub is an object that is a hash");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: a hub is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_hub_table))
-        esx_croakf("EventSource::Hub: this is a hub already");
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: this is a hub already");
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
     hub = esx_hub_new(&raw, &report);
     if (!hub)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     magic->mg_ptr = hub;
 
 void
@@ -512,7 +516,8 @@ publish(SV *self, SV *channel, SV *event)
         if (esx_snapshot_publish(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)
-        esx_croakf("EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
     ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
@@ -531,7 +536,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
     if (!array)
-        esx_croakf("EventSource::Hub: _subscribe takes an array of names");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
     array = esx_snapshot_topics(aTHX_ array);
     after = esx_read(aTHX_ after);
     if (SvOK(after))
@@ -547,7 +552,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
         request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
     follows = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (follows < 0)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = follows > 0;
   OUTPUT:
     RETVAL
@@ -574,7 +579,7 @@ epoch(SV *self)
     esx_report report;
   CODE:
     if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = newSVpvn(epoch, report.size);
   OUTPUT:
     RETVAL
@@ -587,7 +592,7 @@ stats(SV *self)
     esx_report report;
   CODE:
     if (esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = esx_hub_counts_sv(aTHX_ &counts);
   OUTPUT:
     RETVAL
@@ -601,10 +606,10 @@ subscribers(SV *self, SV *channel)
   CODE:
     channel = esx_keep(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
-    esx_snapshot_text(aTHX_ TRUE, "a channel's name", &channel);
-    name = esx_name_of(aTHX_ "a channel's name", channel);
+    esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
+    name = esx_channel_of(aTHX_ channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = report.size;
   OUTPUT:
     RETVAL
@@ -619,6 +624,6 @@ _drain(SV *self, SV *seconds)
     self = esx_snapshot(aTHX_ self);
     number = SvNV(seconds);
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
 #endif

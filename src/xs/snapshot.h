@@ -26,28 +26,6 @@ typedef struct {
     char digits[ESX_BLOCK_SMALL][ESX_DIGITS];
 } esx_block;
 
-/* Croaks at the line that called into this distribution: as Carp does, for XSUBs leave no frame that Carp could see. */
-static void
-esx_croak(pTHX_ SV *message)
-{
-    const COP *cop = PL_curcop;
-    I32 level = 0;
-    for (;;) {
-        const char *package = CopSTASHPV(cop);
-        const PERL_CONTEXT *frame;
-        if (!package || (strnNE(package, "EventSource::", 13) && strnNE(package, "Plack::App::EventSource", 23)))
-            break;
-        frame = caller_cx(level++, NULL);
-        if (!frame)
-            break;
-        cop = frame->blk_oldcop;
-    }
-    PL_curcop = (COP *)cop;
-    Perl_croak(aTHX_ "%" SVf, SVfARG(message));
-}
-
-#define esx_croakf(...) esx_croak(aTHX_ sv_2mortal(Perl_newSVpvf(aTHX_ __VA_ARGS__)))
-
 static void
 esx_block_init(esx_block *block, bool careful)
 {
@@ -201,7 +179,7 @@ esx_settings(pTHX_ SV *settings)
 {
     HV *hash = esx_plain_hash(esx_read(aTHX_ settings));
     if (!hash)
-        esx_croakf("EventSource::XS: settings must be a hash");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be a hash");
     esx_keep(aTHX_ (SV *)hash);
     return hash;
 }
@@ -249,10 +227,11 @@ esx_is_overloaded(pTHX_ SV *sv)
 }
 
 static void
-esx_check_value(pTHX_ const char *field, SV *sv)
+esx_check_value(pTHX_ const char *field, const char *what, SV *sv)
 {
     if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
-        esx_croakf("EventSource::XS: %s must be a string, not a reference to %s", field, sv_reftype(SvRV(sv), TRUE));
+        esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s", what,
+            sv_reftype(SvRV(sv), TRUE));
 }
 
 /* Appends each element of an array as data. */
@@ -273,8 +252,8 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
             return FALSE;
         if (manner == ESX_STRICT) {
             if (!SvOK(sv))
-                esx_croakf("EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
-            esx_check_value(aTHX_ "each element of data", sv);
+                esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
+            esx_check_value(aTHX_ "data", "each element of data", sv);
         }
         if (SvOK(sv) && !esx_block_add(aTHX_ block, name, sv))
             return FALSE;
@@ -299,7 +278,7 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
     if (array)
         return esx_block_add_array(aTHX_ block, name, array, manner);
     if (manner == ESX_STRICT)
-        esx_check_value(aTHX_ field, sv);
+        esx_check_value(aTHX_ field, field, sv);
     return esx_block_add(aTHX_ block, name, sv);
 }
 
@@ -337,7 +316,8 @@ esx_block_rework(pTHX_ esx_block *block)
         else if (field->form == ESX_DOWNGRADE) {
             reworked = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
             if (!sv_utf8_downgrade(reworked, TRUE))
-                esx_croakf("EventSource::XS: bytes is set, but a string holds a character above U+00FF");
+                esx_croakf(ESX_CODE_INVALID, "bytes",
+                    "EventSource::XS: bytes is set, but a string holds a character above U+00FF");
         }
         if (reworked) {
             if (SvTAINTED(block->values[at]))
@@ -374,16 +354,15 @@ esx_block_measure(pTHX_ esx_block *block, int strings, esx_complaint complaint, 
     int status;
     esx_block_point(aTHX_ block);
     status = esx_measure(block->fields, block->len, strings, report);
-    if (status == ESX_REWORK) {
+    if (status == ESX_CONVERT) {
         esx_block_rework(aTHX_ block);
         status = esx_measure(block->fields, block->len, strings, report);
     }
-    if (status == ESX_REWORK)
-        esx_croakf("EventSource::XS: internal error: text still needs work");
+    if (status == ESX_CONVERT)
+        esx_croakf(ESX_CODE_INTERNAL, NULL, "EventSource::XS: internal error: text still needs work");
     if (status != ESX_OK)
-        esx_croak(aTHX_ complaint && status == ESX_ERROR
-            ? complaint(aTHX_ block, report->at)
-            : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report->message)));
+        esx_croak_report(aTHX_ report, "EventSource::XS",
+            complaint && status == ESX_ERROR ? complaint(aTHX_ block, report->at) : NULL);
 }
 
 static SV *
@@ -402,7 +381,7 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
     else
         out = sv_2mortal(newSV(report.size + 1));
     if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report.size, &report) != ESX_OK)
-        esx_croakf("EventSource::XS: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::XS", NULL);
     SvPOK_only(out);
     SvCUR_set(out, report.size);
     *SvEND(out) = '\0';

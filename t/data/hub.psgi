@@ -117,7 +117,7 @@ my %PATH = (
         my ($channel, $name, $times) = map { delete $query{$_} } qw(channel name times);
         $query{id} x= $times;    # a long one in a query is more than some servers read
         my $done = eval { $name ? $HELD{$name}->push(\%query) : $hub->publish($channel, \%query); 1 };
-        return $done ? 'taken' : $@;
+        return $done ? 'taken' : "$@";
     },
     event => sub { my %query = @_; return $hub->publish(delete $query{channel}, \%query) },
     push  =>

@@ -127,7 +127,8 @@ sub try_open {
     my $stream = eval { $class->open(@_) };
     return $stream if $stream;
     my $trouble = $@;
-    die $trouble if ref $trouble || $trouble !~ /\AEventSource::Stream::Native: /;
+    die $trouble
+        if ref $trouble && ref $trouble ne 'EventSource::Error' || $trouble !~ /\AEventSource::Stream::Native: /;
     $trouble =~ s/ at \S+ line [0-9]+(?:, <.*> line [0-9]+)?\.?\n\z//;
     return (undef, $trouble);
 }

@@ -188,7 +188,8 @@ sub _publish {
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would report what a client sent
     my $id = eval { $self->hub->publish($channel, $event) };
     return _own(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
-    ($trouble) = ref $@ ? () : _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
+    ($trouble) =
+        ref $@ && ref $@ ne 'EventSource::Error' ? () : _without_place($@) =~ /\AEventSource::Hub: ((\w+) must .+)/s;
     return _text(400, $trouble) if defined $trouble && $FIELD{$2};
     _report($env, 'publish', $@);
     return _failed();
