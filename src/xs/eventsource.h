@@ -1,4 +1,5 @@
-/* What C and Rust agree on. On the Rust side functions have the same names, and a type says which of these it is. */
+/* The types and functions that C and Rust share. The functions have the same names in Rust; each Rust type names its
+ * twin here. */
 
 #ifndef EVENTSOURCE_H
 #define EVENTSOURCE_H
@@ -7,16 +8,16 @@
 #include <stdint.h>
 
 /* Which field of an event. ESX_RETRY_LINE is a retry that may be any one line, ESX_DATA_TRIMMED data that loses the
- * line breaks at its end and is left out when nothing remains: the ways of the modules that we stand in for. */
+ * line breaks at its end and is left out when nothing remains. The drop-ins need both. */
 enum esx_name {
     ESX_EVENT, ESX_ID, ESX_RETRY, ESX_RETRY_LINE, ESX_DATA, ESX_DATA_TRIMMED, ESX_COMMENT, ESX_BLANK
 };
 
-/* How strings are taken; see src/xs/strings.rs. */
-enum esx_strings { ESX_AS_HELD, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
+/* The meaning of strings; see src/xs/strings.rs. */
+enum esx_strings { ESX_AS_IS, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
 
-/* What has to be done with one field's bytes; esx_measure finds it. */
-enum esx_form { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
+/* The conversion of one field's text. esx_measure determines it; C performs the last two. */
+enum esx_conversion { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
@@ -28,7 +29,7 @@ typedef struct {
     size_t len;
     uint8_t name;
     uint8_t utf8;
-    uint8_t form;
+    uint8_t conversion;
 } esx_field;
 
 /* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */

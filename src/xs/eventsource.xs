@@ -1,5 +1,5 @@
-/* EventSource-XS: what perl sees of it. Each XSUB settles its arguments, calls Rust and hands back the result; see
- * snapshot.h for the arguments and mod.rs for what lies behind. */
+/* The functions that perl calls. Each XSUB snapshots its arguments, calls Rust and returns the result: see snapshot.h for
+ * the arguments, error.h for exceptions, and mod.rs for the Rust side. */
 
 #define PERL_NO_GET_CONTEXT
 #include "EXTERN.h"
@@ -29,11 +29,11 @@ void
 format_event(...)
   PREINIT:
     esx_block block;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_event(aTHX_ &block, careful, ax, items, &strings))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_event(aTHX_ &block, copies, ax, items, &strings))
             break;
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
@@ -45,17 +45,17 @@ void
 _push_bytes(SV *characters, ...)
   PREINIT:
     esx_block block;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   ALIAS:
     _push_bytes_in_hub = 1
   PPCODE:
-    careful = SvROK(characters) || SvGMAGICAL(characters); /* whether it is true may take Perl code to say */
-    if (careful)
-        esx_keep_args(aTHX_ ax, 0, items);
+    copies = SvROK(characters) || SvGMAGICAL(characters); /* testing its truth may run Perl code */
+    if (copies)
+        esx_keep_args_alive(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (; careful < 2; careful++)
-        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
+    for (; copies < 2; copies++)
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
 #ifdef __linux__
@@ -79,13 +79,13 @@ as_string(...)
   PREINIT:
     esx_block block;
     SV *out;
-    int careful;
+    int copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_server_event(aTHX_ &block, careful, ax, items))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_server_event(aTHX_ &block, copies, ax, items))
             break;
-    out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
+    out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
     if (SvCUR(out) == 2)
         sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */
     ST(0) = out;
@@ -98,7 +98,7 @@ _attach(SV *self, SV *max_event)
   PREINIT:
     UV bytes;
   CODE:
-    max_event = esx_keep(aTHX_ max_event);
+    max_event = esx_keep_alive(aTHX_ max_event);
     self = esx_snapshot(aTHX_ self);
     bytes = SvUV(max_event);
     esx_parser_attach(aTHX_ self, bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
@@ -113,7 +113,7 @@ feed(SV *self, SV *bytes)
     int status;
   PPCODE:
     if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
-        bytes = esx_keep(aTHX_ bytes);
+        bytes = esx_keep_alive(aTHX_ bytes);
         self = esx_snapshot(aTHX_ self);
         bytes = esx_read(aTHX_ bytes);
     }
@@ -289,7 +289,7 @@ push(SV *self, ...)
   PREINIT:
     esx_block block;
     SV *stream, *bytes;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
     stream = esx_native_stream(aTHX_ self, &strings);
@@ -297,14 +297,14 @@ push(SV *self, ...)
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
     }
-    for (careful = 0; careful < 2; careful++) {
-        if (careful)
+    for (copies = 0; copies < 2; copies++) {
+        if (copies)
             self = esx_snapshot(aTHX_ self);
-        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
     }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-    if (careful)
+    if (copies)
         stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
     if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
@@ -325,7 +325,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     SV *object;
     void *stream;
   PPCODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     hash = esx_settings(aTHX_ settings);
     class = esx_string(aTHX_ esx_read(aTHX_ class));
     head = esx_string(aTHX_ esx_read(aTHX_ head));
@@ -359,7 +359,7 @@ _attach(SV *self, SV *socket)
   PREINIT:
     int number;
   CODE:
-    socket = esx_keep(aTHX_ socket);
+    socket = esx_keep_alive(aTHX_ socket);
     self = esx_snapshot(aTHX_ self);
     number = (int)SvIV(socket);
     RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), number) > 0;
@@ -371,7 +371,7 @@ _close(SV *self, SV *why)
   PREINIT:
     int reason;
   CODE:
-    why = esx_keep(aTHX_ why);
+    why = esx_keep_alive(aTHX_ why);
     self = esx_snapshot(aTHX_ self);
     why = esx_string(aTHX_ esx_read(aTHX_ why));
     reason = esx_reason_of(aTHX_ why);
@@ -390,7 +390,7 @@ _wait_for_end(SV *self, SV *milliseconds)
   PREINIT:
     UV number;
   CODE:
-    milliseconds = esx_keep(aTHX_ milliseconds);
+    milliseconds = esx_keep_alive(aTHX_ milliseconds);
     self = esx_snapshot(aTHX_ self);
     number = SvUV(milliseconds);
     esx_stream_wait_for_end(esx_stream_of(aTHX_ self), (uint32_t)number);
@@ -459,7 +459,7 @@ void
 write(SV *self, SV *bytes)
   PPCODE:
     if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
-        bytes = esx_keep(aTHX_ bytes);
+        bytes = esx_keep_alive(aTHX_ bytes);
         self = esx_snapshot(aTHX_ self);
     }
     bytes = esx_bytes(aTHX_ bytes);
@@ -479,7 +479,7 @@ _attach(SV *self, SV *settings)
     void *hub;
     STRLEN len;
   CODE:
-    settings = esx_keep(aTHX_ settings);
+    settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
     hash = esx_settings(aTHX_ settings);
     gap_event = esx_string(aTHX_ esx_setting(aTHX_ hash, "gap_event"));
@@ -509,11 +509,11 @@ publish(SV *self, SV *channel, SV *event)
   PREINIT:
     esx_block block;
     SV *key;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_publish(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
@@ -531,7 +531,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     AV *array;
     int follows;
   CODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
@@ -564,7 +564,7 @@ _unsubscribe(SV *self, SV *stream, SV *names)
     AV *array;
     size_t len = 0;
   CODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
@@ -604,7 +604,7 @@ subscribers(SV *self, SV *channel)
     esx_report report;
     esx_text name;
   CODE:
-    channel = esx_keep(aTHX_ channel);
+    channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
@@ -620,7 +620,7 @@ _drain(SV *self, SV *seconds)
     esx_report report;
     NV number;
   CODE:
-    seconds = esx_keep(aTHX_ seconds);
+    seconds = esx_keep_alive(aTHX_ seconds);
     self = esx_snapshot(aTHX_ self);
     number = SvNV(seconds);
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)

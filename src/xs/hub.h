@@ -31,12 +31,12 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
-/* A string that is given by itself, with care read first. False: this needs care, begin again. A reference that has no
- * string to give is a mistake, and so is a pattern where a name is meant. */
+/* Snapshots an argument that is one string. Returns false if it needs copies. Croaks for a reference that is not overloaded,
+ * such as a pattern in place of a name. */
 static bool
-esx_snapshot_text(pTHX_ bool careful, const char *field, const char *what, SV **sv)
+esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **sv)
 {
-    if (careful) {
+    if (copies) {
         *sv = esx_read(aTHX_ *sv);
         if (SvROK(*sv) && !esx_is_overloaded(aTHX_ *sv))
             esx_croakf(ESX_CODE_INVALID, field, "EventSource::Hub: %s must be a string, not a reference to %s", what,
@@ -48,28 +48,28 @@ esx_snapshot_text(pTHX_ bool careful, const char *field, const char *what, SV **
     return esx_is_plain(*sv);
 }
 
-/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With care ST(0) becomes
- * a copy: the hub that publish was called on. */
+/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With copies
+ * ST(0) becomes a copy that keeps the hub alive. */
 static bool
-esx_snapshot_publish(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
+esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key)
 {
     SV *given[KEYS] = {NULL};
     SV *event;
     HV *hash;
-    esx_block_init(block, careful);
-    if (careful) {
-        esx_keep_args(aTHX_ ax, 0, items);
+    esx_block_init(block, copies);
+    if (copies) {
+        esx_keep_args_alive(aTHX_ ax, 0, items);
         ST(0) = esx_snapshot(aTHX_ ST(0));
     }
     else if (SvGMAGICAL(ST(0)) || SvGMAGICAL(ST(2)))
         return FALSE;
     *channel = ST(1);
-    if (!esx_snapshot_text(aTHX_ careful, "channel", "a channel's name", channel))
+    if (!esx_snapshot_text(aTHX_ copies, "channel", "a channel's name", channel))
         return FALSE;
-    event = careful ? esx_read(aTHX_ ST(2)) : ST(2);
+    event = copies ? esx_read(aTHX_ ST(2)) : ST(2);
     hash = esx_plain_hash(event);
     if (hash) {
-        if (!careful && SvRMAGICAL(hash))
+        if (!copies && SvRMAGICAL(hash))
             return FALSE;
         esx_given_by_hash(aTHX_ hash, given, TRUE);
     }
@@ -80,7 +80,7 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, in
         given[KEY_DATA] = event;
     }
     *key = given[KEY_KEY];
-    if (*key && !esx_snapshot_text(aTHX_ careful, "key", "key", key))
+    if (*key && !esx_snapshot_text(aTHX_ copies, "key", "key", key))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
 }
@@ -99,7 +99,7 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* Publishes what was settled. Returns the event's id, as the application gave it or in the target. */
+/* Publishes a snapshot. Returns the event's id: the scalar that the application gave, or the target. */
 static SV *
 esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
 {
@@ -141,7 +141,7 @@ esx_snapshot_topics(pTHX_ AV *names)
 {
     AV *read = (AV *)sv_2mortal((SV *)newAV());
     SSize_t at;
-    esx_keep(aTHX_ (SV *)names);
+    esx_keep_alive(aTHX_ (SV *)names);
     for (at = 0; at <= av_len(names); at++) { /* looked up anew: Perl code may have changed the array */
         SV **element = av_fetch(names, at, 0);
         SV *name = element ? esx_read(aTHX_ *element) : &PL_sv_undef;
@@ -160,7 +160,7 @@ esx_snapshot_topics(pTHX_ AV *names)
     return read;
 }
 
-/* Points at what was settled, in the buffer of a mortal. No Perl code runs. */
+/* Points at the snapshots of topics, in the buffer of a mortal. No Perl code runs. */
 static esx_topic *
 esx_topics_of(pTHX_ AV *read, size_t *len)
 {

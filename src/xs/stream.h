@@ -27,7 +27,7 @@ esx_bytes(pTHX_ SV *bytes)
 {
     if (esx_is_plain(bytes) && !SvUTF8(bytes))
         return bytes;
-    bytes = esx_read(aTHX_ esx_keep(aTHX_ bytes));
+    bytes = esx_read(aTHX_ esx_keep_alive(aTHX_ bytes));
     if (!SvOK(bytes))
         esx_croakf(ESX_CODE_INVALID, "bytes",
             "EventSource::Stream::Native: write takes a string of bytes, not undef");
