@@ -62,9 +62,9 @@ EventSource::Error - An exception with a code and a field
 
 =head1 DESCRIPTION
 
-The modules of this distribution throw these exceptions. As a string an exception is the message with the caller's file and
-line, as C<croak> would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code> and L</field>: the text may
-change between releases.
+The modules of this distribution throw these exceptions. As a string an exception is the message with the caller's file
+and line, as C<croak> would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code>
+and L</field>: the text may change between releases.
 
 Exceptions of the application, of its server, or of other modules pass through as they are.
 
