@@ -24,7 +24,7 @@ my %SETTINGS = (
     timeout      => 60,
 );
 
-our %held;        # streams, connections and hubs, by their names: what is called, and what saboteurs free and replace
+our %object;        # streams, connections and hubs, by their names: what is called, and what saboteurs free and replace
 my %client;       # the other ends, by the streams' numbers
 my %number;       # of streams, by their addresses
 my @followers;    # a hub keeps its streams open, so they have to be closed
@@ -49,16 +49,16 @@ sub reluctant {
 }
 
 # An object by its name: s for a stream, c for a connection, h for a hub; made where there is none, up to a number.
-sub held {
+sub object_named {
     my ($kind, $name) = @_;
     my $key = "$kind$name";
-    return $key if $held{$key} || keys %client > 8;
-    if    ($kind eq 'h') { $held{$key} = EventSource::Hub->new(per_process => 1, history => {events => 5}) }
+    return $key if $object{$key} || keys %client > 8;
+    if    ($kind eq 'h') { $object{$key} = EventSource::Hub->new(per_process => 1, history => {events => 5}) }
     elsif ($kind eq 'c') {
-        $held{$key} = Plack::App::EventSource::Connection->new(stream => $held{held('s', $name)});
+        $object{$key} = Plack::App::EventSource::Connection->new(stream => $object{object_named('s', $name)});
     }
     else {
-        $held{$key} = open_stream(sub { EventSource::Stream::Native->open($_[0], '', %SETTINGS, is_loop => 0) });
+        $object{$key} = open_stream(sub { EventSource::Stream::Native->open($_[0], '', %SETTINGS, is_loop => 0) });
     }
     return $key;
 }
@@ -76,69 +76,69 @@ sub marked {
 # functions do not withstand them.
 my @CALLS = (
     sub {
-        my $key    = held('c', name());
-        my $marked = marked($held{$key} && $held{$key}{stream});
+        my $key    = object_named('c', name());
+        my $marked = marked($object{$key} && $object{$key}{stream});
         $main::armed = 1;
-        Plack::App::EventSource::Connection::push($held{$key}, $marked, @_);
+        Plack::App::EventSource::Connection::push($object{$key}, $marked, @_);
     },
     sub {
-        my $key    = held('s', name());
-        my $marked = marked($held{$key});
+        my $key    = object_named('s', name());
+        my $marked = marked($object{$key});
         $main::armed = 1;
-        EventSource::Stream::Native::write($held{$key}, $marked);
+        EventSource::Stream::Native::write($object{$key}, $marked);
     },
     sub {
-        my $key = held('s', name());
+        my $key = object_named('s', name());
         $main::armed = 1;
-        EventSource::Stream::Native::write($held{$key}, $_[0]);
+        EventSource::Stream::Native::write($object{$key}, $_[0]);
     },
     sub {
-        my $key     = held('h', name());
-        my $epoch   = $held{$key} ? $held{$key}->epoch : '';
+        my $key     = object_named('h', name());
+        my $epoch   = $object{$key} ? $object{$key}->epoch : '';
         my $channel = name();
         $main::armed = 1;
-        my $id = EventSource::Hub::publish($held{$key}, main::byte() & 1 ? $channel : $_[0], $_[1]);
+        my $id = EventSource::Hub::publish($object{$key}, main::byte() & 1 ? $channel : $_[0], $_[1]);
         $main::armed = 0;
         main::broken("published in another hub: $id") if $id =~ /\A([0-9a-v]{8})-[0-9]+\z/ && $1 ne $epoch;
     },
     sub {
-        my ($hub, $stream) = (held('h', name()), held('s', name()));
+        my ($hub, $stream) = (object_named('h', name()), object_named('s', name()));
         my @topics = topics(@_);
         my $start  = reluctant(main::byte() % 3);
-        push @followers, $held{$stream} if $held{$stream};
+        push @followers, $object{$stream} if $object{$stream};
         $main::armed = 1;
-        EventSource::Hub::_subscribe($held{$hub}, $held{$stream}, \@topics, $_[0], $$start, 3);
+        EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], $$start, 3);
     },
     sub {
-        my ($hub, $stream) = (held('h', name()), held('s', name()));
+        my ($hub, $stream) = (object_named('h', name()), object_named('s', name()));
         my @topics = topics(@_);
         my $names  = main::byte() & 1 ? \@topics : $_[0];
         $main::armed = 1;
-        EventSource::Hub::_unsubscribe($held{$hub}, $held{$stream}, $names);
+        EventSource::Hub::_unsubscribe($object{$hub}, $object{$stream}, $names);
     },
     sub {
-        my $key = held('h', name());
+        my $key = object_named('h', name());
         $main::armed = 1;
-        EventSource::Hub::subscribers($held{$key}, $_[0]);
+        EventSource::Hub::subscribers($object{$key}, $_[0]);
     },
     sub {
-        my $key     = held('h', name());
+        my $key     = object_named('h', name());
         my $seconds = reluctant(0);
         $main::armed = 1;
-        EventSource::Hub::_drain($held{$key}, $$seconds);
+        EventSource::Hub::_drain($object{$key}, $$seconds);
     },
     sub {
-        my $key    = held('s', name());
+        my $key    = object_named('s', name());
         my $reason = bless {text => 'application'}, 'Marked';
         my $given  = main::byte() & 1;
         $main::armed = 1;
-        EventSource::Stream::Native::_close($held{$key}, $given ? $_[0] : $reason);
+        EventSource::Stream::Native::_close($object{$key}, $given ? $_[0] : $reason);
     },
     sub {
-        my $key  = held('s', name());
+        my $key  = object_named('s', name());
         my $time = reluctant(1);
         $main::armed = 1;
-        EventSource::Stream::Native::_wait_for_end($held{$key}, $$time);
+        EventSource::Stream::Native::_wait_for_end($object{$key}, $$time);
     },
     sub {
         my $head     = bless {text => 'head'}, 'Marked';
@@ -154,7 +154,7 @@ my @CALLS = (
             }
         );
     },
-    sub { EventSource::Hub::stats($held{held('h', name())}) },
+    sub { EventSource::Hub::stats($object{object_named('h', name())}) },
 );
 
 # The settings of a stream, some of which run code when they are read.
@@ -181,18 +181,18 @@ sub topics {
 # One of them.
 sub native_call { return $CALLS[main::byte() % @CALLS] }
 
-# What saboteurs do to what is held.
+# What saboteurs do to the objects.
 sub harm {
     my $what  = main::byte() % 5;
-    my @keys  = sort keys %held or return;
+    my @keys  = sort keys %object or return;
     my $key   = $keys[main::byte() % @keys];
-    my $other = $held{held(substr($key, 0, 1), name())};    # made, where there is none
-    if    ($what == 0) { delete $held{$key} }
-    elsif ($what == 1) { $held{$key} = $other; return }
-    elsif ($what == 2) { undef $held{$key} }
-    elsif ($what == 3) { %held = () }
+    my $other = $object{object_named(substr($key, 0, 1), name())};    # made, where there is none
+    if    ($what == 0) { delete $object{$key} }
+    elsif ($what == 1) { $object{$key} = $other; return }
+    elsif ($what == 2) { undef $object{$key} }
+    elsif ($what == 3) { %object = () }
     elsif ($what == 4) {
-        eval { $held{$key}->close; 1 }
+        eval { $object{$key}->close; 1 }
     }
     push @reused, $other, $other, $other;
     return;
@@ -201,9 +201,9 @@ sub harm {
 # Ends all streams and looks at what the clients have received.
 sub finish_natives {
     @reused = ();
-    $_->_close('application') for @followers, map { $held{$_} || () } grep { /\As/ } keys %held;
+    $_->_close('application') for @followers, map { $object{$_} || () } grep { /\As/ } keys %object;
     @followers = ();
-    %held      = ();
+    %object      = ();
     for my $number (sort keys %client) {
         my $bytes = received($client{$number});
         while ($bytes =~ /mark=([0-9]+)/g) { main::broken("the bytes of stream $1 came to $number") if $1 != $number }

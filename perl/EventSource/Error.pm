@@ -9,14 +9,14 @@ our $VERSION = '0.100';
 use Carp ();
 use overload
     '""'     => sub { $_[0]->as_string },
-    'bool'   => sub {1},
+    'bool'   => sub { 1 },
     fallback => 1;
 
 # Public methods
 
 sub as_string {
     my $self = shift;
-    return "$self->{message} at $self->{file} line $self->{line}.\n";
+    return $self->{message} . $self->{location};
 }
 
 sub code { return $_[0]{code} }
@@ -29,12 +29,14 @@ sub line { return $_[0]{line} }
 
 sub message { return $_[0]{message} }
 
-# Carp finds the caller's line. It trusts the package that throws, and whatever that trusts by @CARP_NOT and @ISA.
+# Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
+# and @ISA. The location is kept as Carp words it: it may name a thread, and the handle that was read last.
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
-    my ($file, $line) = Carp::shortmess('') =~ /\A at (.*) line ([0-9]+)/s;
-    die bless {%error, file => $file, line => $line}, $class;
+    my $location = Carp::shortmess('');
+    my ($file, $line) = $location =~ /\A at (.*?) line ([0-9]+)(?: thread [0-9]+)?(?:, <.*> [a-z]+ [0-9]+)?[.]?\n\z/s;
+    die bless {%error, file => $file, line => $line, location => $location}, $class;
 }
 
 1;
@@ -60,9 +62,9 @@ EventSource::Error - An exception with a code and a field
 
 =head1 DESCRIPTION
 
-What the modules of this distribution die of. As a string it is the message with the caller's file and line, as C<croak>
-would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code> and L</field>: the text may
-change between releases.
+The modules of this distribution throw these exceptions. As a string an exception is the message with the caller's file
+and line, as C<croak> would make it, so C<print $@> and patterns work as with any other exception. Decide by L</code>
+and L</field>: the text may change between releases.
 
 Exceptions of the application, of its server, or of other modules pass through as they are.
 

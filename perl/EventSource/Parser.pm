@@ -2,24 +2,31 @@ package EventSource::Parser;
 use strict;
 use warnings;
 
-# Reads a stream of events: the options here, all else in src/xs/eventsource.xs.
+# The constructor and its options. The methods are in src/xs/eventsource.xs.
 
 our $VERSION = '0.100';
 
-use Carp            qw(croak);
-use EventSource::XS ();
+use EventSource::Error ();
+use EventSource::XS    ();
 
 sub new {
     my ($class, %option) = @_;
     my $max_event = delete $option{max_event};
     $max_event = 1_048_576 if !defined $max_event;
-    croak "EventSource::Parser: max_event must be a whole number of bytes from 1 on"
+    _invalid(max_event => 'max_event must be a whole number of bytes from 1 on')
         if $max_event !~ /\A[1-9][0-9]{0,14}\z/;
-    croak "EventSource::Parser: unknown option '$_'" for sort keys %option;
+    _invalid($_ => "unknown option '$_'") for sort keys %option;
 
     my $self = bless {}, $class;
     $self->_attach($max_event);
     return $self;
+}
+
+# Private functions
+
+sub _invalid {
+    my ($field, $message) = @_;
+    return EventSource::Error->throw(code => 'invalid', field => $field, message => "EventSource::Parser: $message");
 }
 
 1;
@@ -29,7 +36,7 @@ __END__
 
 =head1 NAME
 
-EventSource::Parser - Reads a stream of server-sent events
+EventSource::Parser - Read a stream of server-sent events
 
 =head1 SYNOPSIS
 
@@ -46,8 +53,9 @@ EventSource::Parser - Reads a stream of server-sent events
 
 =head1 DESCRIPTION
 
-Takes an event stream in pieces cut anywhere and gives the events that a browser would dispatch: WHATWG HTML, sections
-9.2.5 and 9.2.6, to the letter. Bytes go in, characters come out; what is not UTF-8 becomes U+FFFD.
+The parser takes an event stream in pieces of any size and returns the events that a browser would dispatch, exactly as
+WHATWG HTML, sections 9.2.5 and 9.2.6, requires. Its input is bytes, its output characters. Bytes that are not UTF-8 become
+U+FFFD.
 
 =head1 METHODS
 
@@ -56,21 +64,21 @@ Takes an event stream in pieces cut anywhere and gives the events that a browser
     my $parser = EventSource::Parser->new;
     my $parser = EventSource::Parser->new(max_event => 1_048_576);
 
-C<max_event> bounds an event that does not end: its type, its data and the line under way may come to that many bytes,
-from 1 to 999,999,999,999,999; 1,048,576 unless given. Croaks for an unknown option, or a bound that is not such a
-number.
+Make a parser at the start of a stream. C<max_event> is the most bytes that an unfinished event may have, its type, its data
+and the current line together: 1 to 999,999,999,999,999, by default 1,048,576. Throws an L<EventSource::Error> with the code
+C<invalid> for an unknown option, or another C<max_event>.
 
 =head2 feed
 
     my @events = $parser->feed($bytes);
 
-Takes the next bytes and returns the events that they complete, each a reference to a hash of three strings:
+Parse the next bytes and return the events that they complete. Each event is a reference to a hash of three strings:
 
 =over
 
 =item event
 
-The type; C<message> where the stream gave none.
+The type; C<message> if the stream gave none.
 
 =item data
 
@@ -82,35 +90,40 @@ The last event ID at the time of the event: its own, or the latest before it, or
 
 =back
 
-Called in scalar context it keeps the events for the next call and returns how many wait.
+In scalar context, keep the events for the next call and return their number.
 
-Croaks if C<$bytes> is undefined or holds a character above U+00FF, and once an event grows beyond C<max_event>; events
-that were complete before that one are returned first, and the next call croaks. From then on every call does, until
-L</finish>.
+Throws an L<EventSource::Error> with the code C<invalid>: of the field C<bytes> if C<$bytes> is undefined or contains a
+character above U+00FF, of the field C<max_event> if an event exceeds that bound. Events that were complete before it are
+returned first, and the next call throws. From then on every call throws, until L</finish>.
 
 =head2 finish
 
     $parser->finish;
 
-The stream has ended: drops what is unterminated, as the standard wants it, and stands at the start of the next stream.
-The last event ID and the reconnection time stay, as they do for a client that reconnects.
+End the stream. An unterminated event is dropped, as the standard requires, and the parser is at the start of the next
+stream. The last event ID and the reconnection time stay, as they do for a client that reconnects. Returns nothing.
 
 =head2 last_event_id
 
     my $id = $parser->last_event_id;
 
-The last event ID of the event source, a string of characters, empty at first: what a client sends as C<Last-Event-ID>
+Return the last event ID of the event source, a string of characters, empty at first. A client sends it as C<Last-Event-ID>
 when it reconnects. It changes with the blank line that ends a block, not with the C<id> field.
 
 =head2 retry
 
     my $milliseconds = $parser->retry;
 
-The reconnection time that the stream has set last, or C<undef>. A number beyond 64 bits is the largest of 64 bits.
+Return the reconnection time that the stream has set last, in milliseconds, or C<undef> if it has set none. A number beyond
+64 bits becomes the largest of 64 bits.
 
 =head1 THREADS
 
-A parser that exists when an ithread is created is cloned; each thread goes on with its own.
+A new ithread gets a clone of each parser, in the same state.
+
+=head1 SEE ALSO
+
+L<EventSource::XS/format_event>, which makes such streams; L<EventSource::Error>.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -2,11 +2,11 @@ package EventSource::XS;
 use strict;
 use warnings;
 
-# Loads the native library, which holds format_event, and keeps callbacks until they may run.
+# Loads the native library, which provides format_event, and queues callbacks until they may run.
 
 our $VERSION = '0.100';
 
-use Carp qw(croak);
+use EventSource::Error ();
 use EventSource::Loop;
 use Exporter      qw(import);
 use JSON::MaybeXS ();
@@ -18,15 +18,15 @@ XSLoader::load(__PACKAGE__, $VERSION);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
-# Callbacks that wait for a moment at which they may run: [is_here, code, arguments]. Those that are for here, the ends
-# of streams, are for one process and one thread; others for whichever copy of this one comes to run them.
+# Queued callbacks: [is_here, code, arguments]. Callbacks with is_here, for the ends of streams, belong to this process and
+# thread. A forked child or a new thread runs its copy of the others.
 my @LATER;
 my $process = $$;
 
-# Whether an event loop has been asked to call dispatch.
+# True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
-# What is counted where there is no native writer, and why streams end.
+# The counters without a native writer, and the reasons for the end of a stream.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
@@ -42,7 +42,7 @@ sub dispatch {
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     _forget_others()                     if $process != $$;
     $is_asked = 0;
-    my @callbacks = splice @LATER;    # what these have called later is for the next time
+    my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
     local $@;
     for my $callback (@callbacks) {
         my (undef, $code, @arguments) = @$callback;
@@ -70,10 +70,16 @@ sub later_here {
 
 sub notify_fd {
     my $class = shift;
-    croak 'EventSource::XS: there is no native writer on this system' if !$class->can('_notify_descriptor');
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::XS: there is no native writer on this system'
+    ) if !$class->can('_notify_descriptor');
     require EventSource::Stream::Native;
     my $number = EventSource::Stream::Native->notify_number;
-    croak "EventSource::XS: there is no descriptor for notify_fd: $!" if !defined $number;
+    EventSource::Error->throw(
+        code    => 'unavailable',
+        message => "EventSource::XS: there is no descriptor for notify_fd: $!"
+    ) if !defined $number;
     return $number;
 }
 
@@ -89,7 +95,7 @@ sub stats {
 
 # Private functions
 
-# What was for another process, or another thread, to run.
+# Drops the callbacks that belong to another process or thread.
 sub _forget_others {
     @LATER    = grep { !$_->[0] } @LATER;
     $process  = $$;
@@ -97,16 +103,16 @@ sub _forget_others {
     return;
 }
 
-# Called by format_event: a structure as JSON, in characters.
+# Called by format_event: encodes a structure as JSON, in characters.
 sub _json {
     my $structure = shift;
     my $text      = eval { $JSON->encode($structure) };
     return $text if defined $text;
     (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    croak "EventSource::XS: json: $trouble";
+    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $trouble");
 }
 
-# Nothing runs any more in the destruction of all objects, and a new reference to one of them ends that with an error.
+# During global destruction nothing runs any more, and a new reference to an object would end it with an error.
 sub _wait_with {
     return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
@@ -138,7 +144,7 @@ EventSource::XS - Server-sent events for PSGI applications, native
 
 =head1 DESCRIPTION
 
-The root of the distribution: it loads the native library and has the formatter. What else there is:
+This module loads the native library and provides the formatter. The distribution also has:
 
 =over
 
@@ -148,15 +154,16 @@ Streams of events in a Plack application; a drop-in for the module of that name.
 
 =item L<EventSource::Hub>
 
-Channels: publish once, and every stream that follows has it; what a client has missed it gets when it comes back.
+Channels: publish once, and every subscribed stream receives the event. A client that reconnects receives the events that
+it missed.
 
 =item L<Plack::App::EventSource::PubSub>
 
-Channels that are followed and published to by their URLs.
+Channels with URLs: GET subscribes, POST publishes.
 
 =item L<EventSource::Server>
 
-One supply of events for any number of clients; the interface of the Raku module of that name.
+One supply of events for any number of clients, with the interface of the Raku module of that name.
 
 =item L<HTTP::ServerEvent>
 
@@ -184,10 +191,10 @@ Nothing is exported unless asked for.
     my $bytes = format_event(json => $structure);
     my $bytes = format_event(data => $utf8, bytes => 1);
 
-Encodes one event (WHATWG HTML, section 9.2.5), its closing blank line included; lines end in LF. Takes names and
-values, or a reference to a hash of them; of a name given twice the last counts, and a field that is C<undef> is none.
-Strings are characters; the result is UTF-8, in bytes. What is no Unicode character (surrogates, numbers above U+10FFFF)
-becomes U+FFFD.
+Encode one event (WHATWG HTML, section 9.2.5) and return it as a string of UTF-8 bytes, with the blank line at its end.
+Lines end in LF. Arguments are names and values, or a reference to a hash of them. If a name is given twice, the last value
+counts. A field that is C<undef> is left out. Strings are characters; those that are not Unicode (surrogates, numbers above
+U+10FFFF) become U+FFFD.
 
 =over
 
@@ -220,15 +227,37 @@ Text that no client dispatches, sent first, a comment line for each of its lines
 
 =item bytes
 
-If true, strings are UTF-8 already, which is checked. False unless given.
+If true, strings are UTF-8 already, and that is checked. False by default.
 
 =back
 
-Croaks, at the caller's line, with a message such as C<EventSource::XS: id must not contain a line break>, when C<event>
-or C<id> holds a line break or NUL, when C<retry> is no number, when a string should be UTF-8 and is not, when a value
-is a reference other than an object with overloading (or, for C<data>, an array), when an element of that array is
-undefined, when a field is unknown, when there is no field at all, when arguments are neither pairs nor one hash, when
-C<json> stands beside C<data> or C<bytes>, or when it cannot be encoded.
+Throws an L<EventSource::Error> with the code C<invalid> and the name of the field, at the caller's line, with a message
+such as C<EventSource::XS: id must not contain a line break>, if
+
+=over
+
+=item *
+
+C<event> or C<id> contains a line break or NUL, or C<retry> is not a number;
+
+=item *
+
+a string should be UTF-8 and is not;
+
+=item *
+
+a value is a reference other than an object with overloading (or, for C<data>, an array), or an element of that array is
+undefined;
+
+=item *
+
+a field is unknown, there is no field at all, or the arguments are neither pairs nor one hash;
+
+=item *
+
+C<json> is given beside C<data> or C<bytes>, or cannot be encoded.
+
+=back
 
 =head1 METHODS
 
@@ -236,9 +265,9 @@ C<json> stands beside C<data> or C<bytes>, or when it cannot be encoded.
 
     my $count = EventSource::XS->dispatch;
 
-Runs the callbacks that wait (see L<Plack::App::EventSource::Connection/on_close>) and returns how many there were. An
-application needs to call this only where neither requests nor an event loop come by for long. A callback that dies
-causes a warning, and the next one runs.
+Run the queued callbacks (see L<Plack::App::EventSource::Connection/on_close>) and return their number. An application needs
+to call this only if it has neither requests nor an event loop for a long time. A callback that dies causes a warning, and
+the next one runs.
 
 =head2 has_later_here
 
@@ -250,30 +279,32 @@ Return true if callbacks of L</later_here> have not run yet.
 
     EventSource::XS->later($code, @arguments);
 
-Has C<$code> called with C<@arguments> by the next L</dispatch>: at the entry of the next request, or soon from the
-event loop where AnyEvent, EV, Mojo::IOLoop or IO::Async runs one.
+Queue a call of C<$code> with C<@arguments> for the next L</dispatch>. That is at the start of the next request, or soon in
+the event loop if AnyEvent, EV, Mojo::IOLoop or IO::Async runs one. Returns nothing.
 
 =head2 later_here
 
     EventSource::XS->later_here($code, @arguments);
 
-Have C<$code> called as by L</later>, but only in this process. A child that is forked before has a copy of the callback and
+Queue a call of C<$code> as L</later> does, but for this process only. A child that is forked before has a copy of the callback and
 does not run it.
 
 =head2 notify_fd
 
     my $number = EventSource::XS->notify_fd;
 
-The number of a descriptor that is readable while callbacks of native streams wait for L</dispatch>. Event loops that
-are not watched by themselves (AnyEvent, EV, Mojo::IOLoop and IO::Async are) may watch it: POE by C<select_read>, for
-example. It belongs to this thread of this process; ask again after a fork. Do not read from it or close it. Croaks if
-the process has no descriptor left.
+Return the number of a descriptor that is readable while callbacks of native streams are queued for L</dispatch>. AnyEvent,
+EV, Mojo::IOLoop and IO::Async watch it by themselves. Another event loop can watch it, for example POE with C<select_read>.
+It belongs to this thread of this process: call this again after a fork. Do not read from it or close it.
+
+Throws an L<EventSource::Error>: C<unavailable> if the process has no descriptor left, C<unsupported> if the system has no
+native streams.
 
 =head2 stats
 
     my $stats = EventSource::XS->stats;
 
-What was counted in this process, as a reference to a hash:
+Return the counters of this process, as a reference to a hash:
 
 =over
 
@@ -303,7 +334,7 @@ their hub never received.
 
 =item buffered
 
-Bytes that wait for the clients of native streams.
+Bytes that are buffered for the clients of native streams.
 
 =item wakeups
 
@@ -341,6 +372,7 @@ Building honours C<CARGO>, C<RUSTC>, C<CC> and whatever else cargo reads. It is 
 
 =head1 SEE ALSO
 
+L<EventSource::Parser>, L<EventSource::Error>, L<EventSource::Hub>, L<Plack::App::EventSource>,
 L<https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 =head1 COPYRIGHT AND LICENSE

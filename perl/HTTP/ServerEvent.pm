@@ -2,7 +2,7 @@ package HTTP::ServerEvent;
 use strict;
 use warnings;
 
-# A drop-in for the module of this name; as_string is in src/xs/eventsource.xs.
+# A drop-in replacement for the module of this name. as_string is in src/xs/eventsource.xs.
 
 our $VERSION = '0.100';
 
@@ -31,8 +31,8 @@ HTTP::ServerEvent - Format one server-sent event, natively
 
 =head1 DESCRIPTION
 
-A drop-in for the module of this name: the same characters, more than ten times as fast. New code is better served by
-L<EventSource::XS/format_event>, which encodes, loses no line and knows JSON.
+A drop-in replacement for the module of this name: the same characters, more than ten times as fast. In new code use
+L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and accepts JSON.
 
 =head1 METHODS
 
@@ -40,19 +40,25 @@ L<EventSource::XS/format_event>, which encodes, loses no line and knows JSON.
 
     my $string = HTTP::ServerEvent->as_string(event => $name, id => $id, retry => $milliseconds, data => $data);
 
-Formats an event: C<event>, C<id>, C<retry>, then C<data>, each line ending in CRLF, and a blank line. A field that is
-C<undef> is left out, an unknown one is ignored. Characters go in and come out: nothing is encoded, so that is left to
-do before the string is sent.
+Format an event and return it as a string of characters: C<event>, C<id>, C<retry>, then C<data>, each line ending in CRLF,
+and a blank line. A field that is C<undef> is left out, an unknown field is ignored. C<$milliseconds> may be any one line, as
+in the original. Nothing is encoded: encode the string as UTF-8 before you send it.
 
-C<data> is a string or a reference to an array of strings; each is split at CR, LF and CRLF into lines of their own. As
-Perl's C<split> does, this drops empty lines at the end of each string, and an empty string altogether.
+C<data> is a string or a reference to an array of strings; each is split into lines at CR, LF and CRLF. As Perl's
+C<split> does, this drops empty lines at the end of each string, and an empty string altogether.
 
-Croaks with C<Newline or null detected in event type '...'. Possible event injection.> when C<event>, C<id> or C<retry>
-holds CR, LF or NUL.
+Throws an L<EventSource::Error> with the message C<Newline or null detected in event type '...'. Possible event
+injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field.
 
 =head1 DIFFERENCES
 
-From the original it differs in one thing: C<< data => 0 >> is sent. That module takes it for no data.
+C<< data => 0 >> is sent. The original treats it as no data.
+
+Exceptions are L<EventSource::Error> objects. Their strings are those of the original.
+
+=head1 SEE ALSO
+
+L<EventSource::XS/format_event>, L<EventSource::Error>.
 
 =head1 COPYRIGHT AND LICENSE
 

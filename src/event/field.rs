@@ -1,4 +1,4 @@
-//! The fields of an event, and what may not stand in them.
+//! The fields of an event, valid by construction.
 //!
 //! WHATWG HTML 9.2.6 ends a field at CR, LF or CRLF, so a break inside `event`, `id` or `retry` would let a string
 //! smuggle in fields of its own. The types here make that impossible: an [`EventId`] that exists is safe to write.
@@ -6,20 +6,20 @@
 use super::Text;
 use std::fmt;
 
-/// One field of an event, in the order in which [`encode`](super::encode()) is given them.
+/// One field of a block (WHATWG HTML 9.2.5 for the grammar, 9.2.6 for the meaning).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// The name that the event is dispatched under.
+    /// `event`: the type that the event is dispatched with (9.2.6, "If the field name is 'event'").
     Event(EventName<'a>),
-    /// The last event ID from here on.
+    /// `id`: the last event ID from this event on (9.2.6, "If the field name is 'id'").
     Id(EventId<'a>),
-    /// The reconnection time.
+    /// `retry`: the reconnection time (9.2.6, "If the field name is 'retry'").
     Retry(Retry<'a>),
-    /// Data; each line of the text becomes a line of the event.
+    /// `data`: each line of the text becomes a `data` line, and the client joins them by LF (9.2.6).
     Data(Text<'a>),
-    /// A comment, which no client dispatches; each line of the text becomes a comment line.
+    /// A comment, which clients ignore (9.2.5, `comment`). Each line of the text becomes a comment line.
     Comment(Text<'a>),
-    /// A blank line. Every block ends with one by itself; this is one more.
+    /// One more blank line. Every block ends with one already.
     Blank,
 }
 
@@ -109,7 +109,7 @@ fn one_line(field: FieldName, text: Text<'_>) -> Result<Text<'_>, FieldError> {
     }
 }
 
-/// Which field an error is about, by its name in the standard.
+/// The field that an error is about, by its name in the standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldName {
     /// `event`
@@ -124,7 +124,7 @@ pub enum FieldName {
     Comment,
 }
 
-/// What is wrong with a field's value.
+/// The reason why a field's value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// It contains CR or LF.
@@ -137,12 +137,12 @@ pub enum Why {
     NotUtf8,
 }
 
-/// Why a field cannot be sent.
+/// A field that cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The field.
     pub field: FieldName,
-    /// The trouble.
+    /// The reason.
     pub why: Why,
 }
 
@@ -152,15 +152,22 @@ impl fmt::Display for FieldError {
     }
 }
 
-impl fmt::Display for FieldName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
+impl FieldName {
+    /// The name as a caller writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Event => "event",
             Self::Id => "id",
             Self::Retry => "retry",
             Self::Data => "data",
             Self::Comment => "comment",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 
@@ -191,7 +198,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_field_of_one_line_refuses_what_would_end_it() {
+    fn a_field_of_one_line_refuses_line_breaks_and_nul() {
         for (text, why) in BREAKING {
             let text = Text::from(text);
             assert_eq!(EventName::new(text).unwrap_err(), FieldError { field: FieldName::Event, why });
@@ -201,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_one_line_takes_everything_else() {
+    fn a_field_of_one_line_accepts_all_other_text() {
         for text in ["", " ", "a: b", "\u{b}\u{c}\u{85}\u{2028}", "☺", "\u{feff}"] {
             let text = Text::from(text);
             assert_eq!(EventName::new(text).unwrap().text(), text);
@@ -211,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_takes_digits_only() {
+    fn retry_accepts_ascii_digits_only() {
         for text in ["0", "5000", "00012345678901234567890"] {
             assert!(Retry::new(Text::from(text)).is_ok(), "{text}");
         }
@@ -221,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_field_and_the_trouble() {
+    fn an_error_names_the_field_and_the_reason() {
         let error = EventId::new(Text::from("a\nb")).unwrap_err();
         assert_eq!(error.to_string(), "id must not contain a line break");
     }

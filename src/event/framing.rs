@@ -1,19 +1,19 @@
-//! How the bytes of a response are framed: as they are, or in the chunks of HTTP/1.1.
+//! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
 use bytes::Bytes;
 use std::io::Write;
 
-/// How the bytes of a response are framed.
+/// The framing of a response's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// As they are; the response ends with the connection.
+    /// No framing: the response ends with the connection.
     Plain,
-    /// In chunks (RFC 9112, section 7.1), each block in one of its own.
+    /// Chunks (RFC 9112, section 7.1). Each block is one chunk.
     Chunked,
 }
 
 impl Framing {
-    /// The block with its frame. An empty one stays empty: a chunk without bytes would end the response.
+    /// Frames a block. An empty block stays empty: a chunk without bytes would end the response.
     pub fn frame(self, block: &[u8]) -> Bytes {
         match self {
             Self::Chunked if !block.is_empty() => {
@@ -27,7 +27,7 @@ impl Framing {
         }
     }
 
-    /// What is sent after quiet: a comment, which clients ignore (WHATWG HTML, section 9.2.5).
+    /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5).
     pub fn keepalive(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Plain => b":\r\n\r\n",
@@ -35,7 +35,7 @@ impl Framing {
         })
     }
 
-    /// What ends a response.
+    /// Returns the bytes that end a response.
     pub fn end(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Plain => b"",
@@ -44,20 +44,20 @@ impl Framing {
     }
 }
 
-/// A block that many streams send, encoded once for both framings: it is kept as a chunk, whose middle is the block.
+/// A block that many streams send, encoded once for both framings: it is stored as a chunk, whose middle is the block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     chunk: Bytes,
-    /// How many bytes of the chunk are before the block.
+    /// The number of bytes of the chunk before the block.
     before: u8,
 }
 
 impl Shared {
-    /// The most that is before a block in its chunk: sixteen digits and a line end.
+    /// The most bytes before a block in its chunk: sixteen digits and a line end.
     const BEFORE: usize = 18;
     const AFTER: &'static [u8] = b"\r\n";
 
-    /// A block that `write` writes into a buffer of `room` bytes, and says how many it wrote: from one on.
+    /// Makes a block: `write` fills a buffer of `room` bytes and returns how many it wrote, at least one.
     pub fn write(room: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Self {
         let mut chunk = vec![0; Self::BEFORE + room + Self::AFTER.len()];
         let len = write(&mut chunk[Self::BEFORE..Self::BEFORE + room]);
@@ -73,7 +73,7 @@ impl Shared {
         Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
     }
 
-    /// The block, framed.
+    /// Returns the framed block.
     pub fn bytes(&self, framing: Framing) -> &[u8] {
         match framing {
             Framing::Chunked => &self.chunk,
@@ -81,17 +81,17 @@ impl Shared {
         }
     }
 
-    /// The same from a place in it on, without copying.
+    /// Returns the framed block from an offset on, without copying.
     pub fn from(&self, framing: Framing, at: usize) -> Bytes {
         self.chunk.slice_ref(&self.bytes(framing)[at..])
     }
 
-    /// What it costs to keep.
+    /// Returns the memory that the block takes, in bytes.
     pub fn len(&self) -> usize {
         self.chunk.len()
     }
 
-    /// Never: an empty block is none.
+    /// Returns false: a block has at least one byte.
     pub fn is_empty(&self) -> bool {
         self.chunk.is_empty()
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_block_is_framed_as_one_of_a_single_stream_is() {
+    fn a_shared_block_is_framed_as_a_block_of_one_stream() {
         for len in [1, 15, 16, 255, 256, 70_000] {
             let block = vec![b'x'; len];
             let shared = Shared::write(len + 9, |out| {

@@ -1,9 +1,9 @@
-//! What an event is on the wire: validated fields and their encoding.
+//! An event on the wire: validated fields and their encoding.
 //!
-//! A [`Text`] is a caller's string and how its bytes are to be taken. A [`Field`] is one field of an event; the types
+//! A [`Text`] is a caller's string with its encoding. A [`Field`] is one field of an event; the types
 //! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
-//! would break out of it. [`encode()`] writes a block of fields with its closing blank line. [`Framing`] is how such a
-//! block goes over the wire, [`Shared`] one that goes to many.
+//! would break out of it. [`encode()`] writes a block of fields with its closing blank line. [`Framing`] says how such
+//! a block is framed in a response; [`Shared`] is a block that many streams send.
 //!
 //! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
 

@@ -1,8 +1,8 @@
-//! The encoder as one would write it without a thought of speed: the oracle of its tests.
+//! The naive encoder, written without regard to speed: the oracle of the encoder's tests.
 
 use super::{Field, LineEnd, Text};
 
-/// What [`encode`](super::encode) must write.
+/// Returns the bytes that [`encode`](super::encode) must write.
 pub(super) fn encode(fields: &[Field<'_>], line_end: LineEnd) -> Vec<u8> {
     let mut lines = Vec::new();
     for field in fields {

@@ -1,13 +1,13 @@
-//! The byte order mark that a stream may begin with, also when it arrives a byte at a time.
+//! The byte order mark at the start of a stream. It may arrive one byte at a time.
 
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// How much of a byte order mark has been seen.
+/// The state of the search for a byte order mark.
 #[derive(Clone, Debug)]
 pub(super) enum Bom {
     /// The stream began with this many bytes of the mark and nothing else.
     Seen(usize),
-    /// The stream is past where a mark may stand.
+    /// The position of the mark has passed.
     Past,
 }
 
@@ -18,8 +18,8 @@ impl Default for Bom {
 }
 
 impl Bom {
-    /// Takes the next bytes and gives what belongs to the text: bytes held back earlier that turned out to be no
-    /// mark, and what follows in `bytes`. WHATWG HTML 9.2.6: one leading U+FEFF is ignored.
+    /// Takes the next bytes of the stream and returns the text among them, in two parts: earlier bytes that turned out not
+    /// to be a mark, and the rest of `bytes`. WHATWG HTML 9.2.6: one leading U+FEFF is ignored.
     pub(super) fn pass<'a>(&mut self, bytes: &'a [u8]) -> (&'static [u8], &'a [u8]) {
         let seen = match *self {
             Self::Seen(seen) => seen,

@@ -155,8 +155,8 @@ impl Parser {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        let (held, rest) = self.bom.pass(bytes);
-        self.take_lines(held)?;
+        let (delayed, rest) = self.bom.pass(bytes);
+        self.take_lines(delayed)?;
         self.take_lines(rest)
     }
 

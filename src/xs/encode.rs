@@ -1,8 +1,10 @@
 //! A block of fields, sized and written into the buffer of a scalar.
 
-use super::guard::{self, Report, OK, REWORK};
-use super::strings::{form_of, repair, Form, Strings};
-use crate::event::{encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, BLANK_SIZE_BOUND};
+use super::guard::{self, Report, CONVERT, OK};
+use super::strings::{conversion_of, repair, Conversion, Strings};
+use crate::event::{
+    encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, Why, BLANK_SIZE_BOUND,
+};
 use std::os::raw::{c_char, c_int};
 use std::slice;
 
@@ -12,8 +14,8 @@ pub(super) struct RawField {
     text: *const c_char,
     len: usize,
     name: u8,
-    pub(super) utf8: u8,
-    form: u8,
+    utf8: u8,
+    conversion: u8,
 }
 
 /// `esx_name`
@@ -28,7 +30,7 @@ mod name {
 }
 
 impl RawField {
-    pub(super) fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         if self.text.is_null() {
             return b"";
         }
@@ -38,7 +40,7 @@ impl RawField {
     }
 
     /// The field's name, for an error.
-    pub(super) fn name(&self) -> FieldName {
+    fn name(&self) -> FieldName {
         match self.name {
             name::EVENT => FieldName::Event,
             name::ID => FieldName::Id,
@@ -49,15 +51,15 @@ impl RawField {
     }
 
     fn text(&self) -> Text<'_> {
-        if self.form == Form::Latin1 as u8 {
+        if self.conversion == Conversion::Latin1 as u8 {
             Text::latin1(self.bytes())
         } else {
             Text::verbatim(self.bytes())
         }
     }
 
-    /// The field, if it is one: trimmed data of which nothing remains is not.
-    #[inline(always)] // into the two hot loops; as a call it costs a tenth of a short event
+    /// Validates the field. Returns none for trimmed data of which nothing remains.
+    #[inline(always)] // into the two hot loops: a call would cost a tenth of a short event
     fn field(&self) -> Result<Option<Field<'_>>, FieldError> {
         let text = self.text();
         Ok(Some(match self.name {
@@ -76,12 +78,12 @@ impl RawField {
     }
 }
 
-/// The fields of a block that [`esx_measure`] has accepted.
+/// Iterates over the fields of a block that [`esx_measure`] has accepted.
 pub(super) fn accepted(fields: &[RawField]) -> impl Iterator<Item = Field<'_>> + Clone {
     fields.iter().filter_map(|field| field.field().ok().flatten())
 }
 
-/// Decides what each field's bytes become, refuses what would break the block, and says how much room it needs.
+/// Determines each field's conversion, refuses invalid fields, and reports the room that the block needs.
 #[no_mangle]
 unsafe extern "C" fn esx_measure(fields: *mut RawField, len: usize, strings: c_int, report: *mut Report) -> c_int {
     // SAFETY: C passes an array of `len` fields and a report, both on its own stack or in a mortal's buffer, to this
@@ -96,14 +98,15 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
     let mut size = BLANK_SIZE_BOUND;
     for (at, field) in fields.iter_mut().enumerate() {
         report.set_at(at);
-        let form = form_of(field, strings, any_utf8)?;
-        if matches!(form, Form::Repair | Form::Downgrade) {
-            status = REWORK;
+        let conversion = conversion_of(field.bytes(), field.utf8 != 0, strings, any_utf8)
+            .map_err(|_| FieldError { field: field.name(), why: Why::NotUtf8 })?;
+        if matches!(conversion, Conversion::Repair | Conversion::Downgrade) {
+            status = CONVERT;
         }
-        field.form = form as u8;
+        field.conversion = conversion as u8;
         size = size.saturating_add(field.field()?.map_or(0, Field::size_bound));
     }
-    report.set_utf8(any_utf8 && strings == Strings::AsHeld);
+    report.set_utf8(any_utf8 && strings == Strings::AsIs);
     report.set_size(size);
     Ok(status)
 }
@@ -132,7 +135,7 @@ unsafe extern "C" fn esx_encode(
     })
 }
 
-/// Copies a flagged string with U+FFFD for what is no Unicode character; `out` has room for three times its length.
+/// Copies a flagged string with U+FFFD for each character that is not Unicode; `out` has room for three times its length.
 /// Returns the new length.
 #[no_mangle]
 unsafe extern "C" fn esx_repair(text: *const c_char, len: usize, out: *mut c_char, out_len: usize) -> usize {

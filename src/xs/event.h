@@ -1,12 +1,10 @@
-/* The arguments of the functions that encode, as fields of a block. What settles them is called without care first and,
- * if it answers false, again with care, and then it never does; see snapshot.h. */
+/* Snapshots of the arguments of the functions that encode an event. For the parameter `copies` see snapshot.h. */
 
-/* The fields that an event is given by, in the order in which format_event sends them, and what says how to take them. A
- * key is not sent: what is published may have one. */
+/* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
+ * is not sent; only a published event may have one. */
 enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEY_KEY, KEYS };
 
 static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key"};
-
 
 /* Comparing with a constant of a constant length is a word's comparison, not a call. */
 static int
@@ -29,7 +27,7 @@ esx_key_of(const char *name, STRLEN len)
     }
 }
 
-/* The same of a scalar. One that is no plain string is read, and replaced by what it says. */
+/* As esx_key_of, for a scalar. One that is not a plain string is read, and replaced by its string. */
 static int
 esx_key_of_name(pTHX_ SV **name, bool is_published)
 {
@@ -59,10 +57,10 @@ esx_json(pTHX_ SV *value)
     return text;
 }
 
-/* Whether names and values, or a single hash, can be looked at without running Perl code. A name that is undefined
- * counts as code too: the warning may have a handler. */
+/* True if names and values, or a single hash, can be read without running Perl code. An undefined name is not plain: perl
+ * warns of it, and the warning may have a handler. */
 static bool
-esx_args_are_quick(pTHX_ I32 ax, I32 from, I32 items)
+esx_args_are_plain(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++) {
@@ -75,11 +73,18 @@ esx_args_are_quick(pTHX_ I32 ax, I32 from, I32 items)
 }
 
 static void
-esx_keep_args(pTHX_ I32 ax, I32 from, I32 items)
+esx_keep_args_alive(pTHX_ I32 ax, I32 from, I32 items)
 {
     I32 at;
     for (at = from; at < items; at++)
-        PL_stack_base[ax + at] = esx_keep(aTHX_ PL_stack_base[ax + at]);
+        PL_stack_base[ax + at] = esx_keep_alive(aTHX_ PL_stack_base[ax + at]);
+}
+
+static void
+esx_croak_unknown_field(pTHX_ SV *name)
+{
+    esx_croak(aTHX_ ESX_CODE_INVALID, name,
+        sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: unknown field '%" SVf "'", SVfARG(name))));
 }
 
 /* Fills given[] from a list of names and values; the last of a name counts, as in a hash. */
@@ -93,7 +98,7 @@ esx_given_by_list(pTHX_ I32 ax, I32 from, I32 items, SV **given, int manner)
         if (key >= 0)
             given[key] = at + 1 < items ? PL_stack_base[ax + at + 1] : &PL_sv_undef;
         else if (manner == ESX_STRICT)
-            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
+            esx_croak_unknown_field(aTHX_ name);
     }
 }
 
@@ -101,14 +106,14 @@ static void
 esx_given_by_hash(pTHX_ HV *hash, SV **given, bool is_published)
 {
     HE *entry;
-    esx_keep(aTHX_ (SV *)hash);
+    esx_keep_alive(aTHX_ (SV *)hash);
     hv_iterinit(hash);
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
-        SV *value = esx_keep(aTHX_ hv_iterval(hash, entry)); /* first, for a name may run code that moves the iterator */
+        SV *value = esx_keep_alive(aTHX_ hv_iterval(hash, entry)); /* before the name, which may run code that moves the iterator */
         const int key = esx_key_of_name(aTHX_ &name, is_published);
         if (key < 0)
-            esx_croakf("EventSource::XS: unknown field '%" SVf "'", SVfARG(name));
+            esx_croak_unknown_field(aTHX_ name);
         given[key] = value;
     }
 }
@@ -120,18 +125,19 @@ esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
     int key;
     *strings = ESX_CHARACTERS;
     if (given[KEY_BYTES]) {
-        if (!block->careful && (SvGMAGICAL(given[KEY_BYTES]) || SvROK(given[KEY_BYTES])))
+        if (!block->copies && (SvGMAGICAL(given[KEY_BYTES]) || SvROK(given[KEY_BYTES])))
             return FALSE; /* it may be overloaded */
         if (SvTRUE(given[KEY_BYTES]))
             *strings = ESX_BYTES;
     }
     if (given[KEY_JSON]) {
-        if (!block->careful)
+        if (!block->copies)
             return FALSE;
         if (given[KEY_DATA])
-            esx_croakf("EventSource::XS: data and json exclude each other");
+            esx_croakf(ESX_CODE_INVALID, "json", "EventSource::XS: data and json exclude each other");
         if (*strings == ESX_BYTES)
-            esx_croakf("EventSource::XS: json is made of characters, bytes does not go with it");
+            esx_croakf(ESX_CODE_INVALID, "bytes",
+                "EventSource::XS: json is made of characters, bytes does not go with it");
         given[KEY_DATA] = esx_json(aTHX_ given[KEY_JSON]);
     }
     for (key = KEY_COMMENT; key <= KEY_DATA; key++) {
@@ -144,24 +150,25 @@ esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
 
 /* EventSource::XS::format_event: a hash, or names and values. */
 static bool
-esx_snapshot_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings)
+esx_snapshot_event(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings)
 {
     SV *given[KEYS] = {NULL};
     HV *hash = NULL;
-    esx_block_init(block, careful);
-    if (careful)
-        esx_keep_args(aTHX_ ax, 0, items);
-    else if (!esx_args_are_quick(aTHX_ ax, 0, items))
+    esx_block_init(block, copies);
+    if (copies)
+        esx_keep_args_alive(aTHX_ ax, 0, items);
+    else if (!esx_args_are_plain(aTHX_ ax, 0, items))
         return FALSE;
     if (items == 1)
-        hash = esx_plain_hash(careful ? esx_read(aTHX_ ST(0)) : ST(0));
+        hash = esx_plain_hash(copies ? esx_read(aTHX_ ST(0)) : ST(0));
     if (hash) {
-        if (!careful && SvRMAGICAL(hash))
+        if (!copies && SvRMAGICAL(hash))
             return FALSE;
         esx_given_by_hash(aTHX_ hash, given, FALSE);
     }
     else if (items % 2)
-        esx_croakf("EventSource::XS: format_event takes a hash reference, or names and values in pairs");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::XS: format_event takes a hash reference, or names and values in pairs");
     else
         esx_given_by_list(aTHX_ ax, 0, items, given, ESX_STRICT);
     return esx_event_add(aTHX_ block, given, strings);
@@ -169,13 +176,13 @@ esx_snapshot_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int 
 
 /* HTTP::ServerEvent->as_string: event, id, retry and data, whose lines are split as that module does. */
 static bool
-esx_snapshot_server_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+esx_snapshot_server_event(pTHX_ esx_block *block, bool copies, I32 ax, I32 items)
 {
     SV *given[KEYS] = {NULL};
-    esx_block_init(block, careful);
-    if (careful)
-        esx_keep_args(aTHX_ ax, 1, items);
-    else if (!esx_args_are_quick(aTHX_ ax, 1, items))
+    esx_block_init(block, copies);
+    if (copies)
+        esx_keep_args_alive(aTHX_ ax, 1, items);
+    else if (!esx_args_are_plain(aTHX_ ax, 1, items))
         return FALSE;
     esx_given_by_list(aTHX_ ax, 1, items, given, ESX_LENIENT);
     return esx_block_add_given(aTHX_ block, ESX_EVENT, "event", given[KEY_EVENT], ESX_LENIENT)
@@ -185,7 +192,7 @@ esx_snapshot_server_event(pTHX_ esx_block *block, bool careful, I32 ax, I32 item
 }
 
 static SV *
-esx_server_event_complaint(pTHX_ const esx_block *block, size_t at)
+esx_server_event_error(pTHX_ const esx_block *block, size_t at)
 {
     const esx_field *field = &block->fields[at];
     SV *value = newSVpvn_flags(field->text, field->len, SVs_TEMP | (field->utf8 ? SVf_UTF8 : 0));
@@ -206,11 +213,11 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
     size_t at;
     HV *hash;
 
-    if (!block->careful && esx_is_plain(message)) {
+    if (!block->copies && esx_is_plain(message)) {
         esx_block_append(aTHX_ block, ESX_DATA, message);
         return TRUE;
     }
-    if (block->careful)
+    if (block->copies)
         message = esx_read(aTHX_ message);
     else if (SvGMAGICAL(message))
         return FALSE;
@@ -221,8 +228,8 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
     hash = esx_plain_hash(message);
     if (!hash)
         return esx_block_add_given(aTHX_ block, ESX_DATA, "data", message, ESX_LENIENT);
-    if (block->careful)
-        esx_keep(aTHX_ (SV *)hash);
+    if (block->copies)
+        esx_keep_alive(aTHX_ (SV *)hash);
     else if (SvRMAGICAL(hash))
         return FALSE;
     for (at = 0; at < sizeof fields / sizeof *fields; at++) {
@@ -235,15 +242,15 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
     return TRUE;
 }
 
-/* A push: all of its messages are one block. The first argument is no message, but is kept alive as well: the XSUB looks at it
- * again when all messages have been read. */
+/* A push: all of its messages are one block. The first argument is not a message. It is kept alive as well, because the
+ * XSUB uses it after all messages have been read. */
 static bool
-esx_snapshot_push(pTHX_ esx_block *block, bool careful, I32 ax, I32 items)
+esx_snapshot_push(pTHX_ esx_block *block, bool copies, I32 ax, I32 items)
 {
     I32 at;
-    esx_block_init(block, careful);
-    if (careful)
-        esx_keep_args(aTHX_ ax, 0, items);
+    esx_block_init(block, copies);
+    if (copies)
+        esx_keep_args_alive(aTHX_ ax, 0, items);
     for (at = 1; at < items; at++)
         if (!esx_snapshot_message(aTHX_ block, ST(at)))
             return FALSE;

@@ -1,4 +1,5 @@
-/* What C and Rust agree on. On the Rust side functions have the same names, and a type says which of these it is. */
+/* The types and functions that C and Rust share. The functions have the same names in Rust; each Rust type names its
+ * twin here. */
 
 #ifndef EVENTSOURCE_H
 #define EVENTSOURCE_H
@@ -7,20 +8,20 @@
 #include <stdint.h>
 
 /* Which field of an event. ESX_RETRY_LINE is a retry that may be any one line, ESX_DATA_TRIMMED data that loses the
- * line breaks at its end and is left out when nothing remains: the ways of the modules that we stand in for. */
+ * line breaks at its end and is left out when nothing remains. The drop-ins need both. */
 enum esx_name {
     ESX_EVENT, ESX_ID, ESX_RETRY, ESX_RETRY_LINE, ESX_DATA, ESX_DATA_TRIMMED, ESX_COMMENT, ESX_BLANK
 };
 
-/* How strings are taken; see src/xs/strings.rs. */
-enum esx_strings { ESX_AS_HELD, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
+/* The meaning of strings; see src/xs/strings.rs. */
+enum esx_strings { ESX_AS_IS, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
 
-/* What has to be done with one field's bytes; esx_measure finds it. */
-enum esx_form { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
+/* The conversion of one field's text. esx_measure determines it; C performs the last two. */
+enum esx_conversion { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_REWORK, ESX_ERROR, ESX_PANIC };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC };
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -28,15 +29,24 @@ typedef struct {
     size_t len;
     uint8_t name;
     uint8_t utf8;
-    uint8_t form;
+    uint8_t conversion;
 } esx_field;
 
-/* What a call says besides its status. Rust writes it, and reads none of it. */
+/* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
+enum esx_code {
+    ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
+    ESX_CODES
+};
+
+/* The results of a call besides its status. Rust writes it and never reads it. */
 typedef struct {
     size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
-    size_t at;         /* after ESX_ERROR: the field that is wrong */
-    uint8_t utf8;      /* whether the result holds characters, encoded as perl does, rather than bytes */
-    char message[248]; /* after ESX_ERROR: the trouble, ending in NUL */
+    size_t at;         /* esx_measure, after ESX_ERROR: the index of the field that is wrong */
+    const char *field; /* after an error: the name of what is at fault, a static string without NUL; NULL for nothing */
+    size_t field_len;
+    uint8_t utf8;      /* esx_measure: true if the result holds characters, encoded as perl does, rather than bytes */
+    uint8_t code;      /* after an error: an esx_code */
+    char message[248]; /* after an error: ends in NUL */
 } esx_report;
 
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
@@ -70,7 +80,7 @@ typedef struct {
     uint8_t is_chunked, drops_oldest, waits, ends_with_handle;
 } esx_opening;
 
-enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_GONE };
+enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_ENDED };
 
 enum { ESX_REASONS = 6 };
 

@@ -1,5 +1,5 @@
-/* EventSource-XS: what perl sees of it. Each XSUB settles its arguments, calls Rust and hands back the result; see
- * snapshot.h for the arguments and mod.rs for what lies behind. */
+/* The functions that perl calls. Each XSUB snapshots its arguments, calls Rust and returns the result: see snapshot.h for
+ * the arguments, error.h for exceptions, and mod.rs for the Rust side. */
 
 #define PERL_NO_GET_CONTEXT
 #include "EXTERN.h"
@@ -11,6 +11,7 @@
 #endif
 
 #include "eventsource.h"
+#include "error.h"
 #include "snapshot.h"
 #include "event.h"
 #include "handle.h"
@@ -28,14 +29,15 @@ void
 format_event(...)
   PREINIT:
     esx_block block;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_event(aTHX_ &block, careful, ax, items, &strings))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_event(aTHX_ &block, copies, ax, items, &strings))
             break;
     if (!block.len)
-        esx_croakf("EventSource::XS: an event needs one of event, id, retry, data, json, comment");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::XS: an event needs one of event, id, retry, data, json, comment");
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
@@ -43,17 +45,17 @@ void
 _push_bytes(SV *characters, ...)
   PREINIT:
     esx_block block;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   ALIAS:
     _push_bytes_in_hub = 1
   PPCODE:
-    careful = SvROK(characters) || SvGMAGICAL(characters); /* whether it is true may take Perl code to say */
-    if (careful)
-        esx_keep_args(aTHX_ ax, 0, items);
+    copies = SvROK(characters) || SvGMAGICAL(characters); /* testing its truth may run Perl code */
+    if (copies)
+        esx_keep_args_alive(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
-    for (; careful < 2; careful++)
-        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
+    for (; copies < 2; copies++)
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
 #ifdef __linux__
@@ -77,13 +79,13 @@ as_string(...)
   PREINIT:
     esx_block block;
     SV *out;
-    int careful;
+    int copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_server_event(aTHX_ &block, careful, ax, items))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_server_event(aTHX_ &block, copies, ax, items))
             break;
-    out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_HELD, ESX_CRLF, esx_server_event_complaint);
+    out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
     if (SvCUR(out) == 2)
         sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */
     ST(0) = out;
@@ -96,7 +98,7 @@ _attach(SV *self, SV *max_event)
   PREINIT:
     UV bytes;
   CODE:
-    max_event = esx_keep(aTHX_ max_event);
+    max_event = esx_keep_alive(aTHX_ max_event);
     self = esx_snapshot(aTHX_ self);
     bytes = SvUV(max_event);
     esx_parser_attach(aTHX_ self, bytes > (UV)(size_t)-1 ? (size_t)-1 : (size_t)bytes);
@@ -111,21 +113,22 @@ feed(SV *self, SV *bytes)
     int status;
   PPCODE:
     if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
-        bytes = esx_keep(aTHX_ bytes);
+        bytes = esx_keep_alive(aTHX_ bytes);
         self = esx_snapshot(aTHX_ self);
         bytes = esx_read(aTHX_ bytes);
     }
     if (!SvOK(bytes))
-        esx_croakf("EventSource::Parser: feed takes a string of bytes, not undef");
+        esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not undef");
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
         bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
-        esx_croakf("EventSource::Parser: feed takes bytes, this string holds a character above U+00FF");
+        esx_croakf(ESX_CODE_INVALID, "bytes",
+            "EventSource::Parser: feed takes bytes, this string holds a character above U+00FF");
     parser = esx_parser_of(aTHX_ self);
     text = SvPV_nomg_const(bytes, len);
     status = esx_parser_feed(parser, text, len, &report);
     if (status != ESX_OK && (GIMME_V != G_ARRAY || !esx_parser_ready(parser)))
-        esx_croakf("EventSource::Parser: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Parser", NULL);
     if (GIMME_V == G_ARRAY) {
         esx_event event;
         while (esx_parser_next(parser, &event))
@@ -286,7 +289,7 @@ push(SV *self, ...)
   PREINIT:
     esx_block block;
     SV *stream, *bytes;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
     stream = esx_native_stream(aTHX_ self, &strings);
@@ -294,14 +297,14 @@ push(SV *self, ...)
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
     }
-    for (careful = 0; careful < 2; careful++) {
-        if (careful)
+    for (copies = 0; copies < 2; copies++) {
+        if (copies)
             self = esx_snapshot(aTHX_ self);
-        if (esx_snapshot_push(aTHX_ &block, careful, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
     }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-    if (careful)
+    if (copies)
         stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
     if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
@@ -322,7 +325,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     SV *object;
     void *stream;
   PPCODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     hash = esx_settings(aTHX_ settings);
     class = esx_string(aTHX_ esx_read(aTHX_ class));
     head = esx_string(aTHX_ esx_read(aTHX_ head));
@@ -359,7 +362,7 @@ _attach(SV *self, SV *socket)
   PREINIT:
     int number;
   CODE:
-    socket = esx_keep(aTHX_ socket);
+    socket = esx_keep_alive(aTHX_ socket);
     self = esx_snapshot(aTHX_ self);
     number = (int)SvIV(socket);
     RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), number) > 0;
@@ -371,12 +374,13 @@ _close(SV *self, SV *why)
   PREINIT:
     int reason;
   CODE:
-    why = esx_keep(aTHX_ why);
+    why = esx_keep_alive(aTHX_ why);
     self = esx_snapshot(aTHX_ self);
     why = esx_string(aTHX_ esx_read(aTHX_ why));
     reason = esx_reason_of(aTHX_ why);
     if (reason < 0)
-        esx_croakf("EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
+        esx_croakf(ESX_CODE_INVALID, "reason",
+            "EventSource::Stream::Native: '%" SVf "' is no reason to close a stream", SVfARG(why));
     esx_stream_close(esx_stream_of(aTHX_ self), (uint32_t)reason);
 
 void
@@ -389,7 +393,7 @@ _wait_for_end(SV *self, SV *milliseconds)
   PREINIT:
     UV number;
   CODE:
-    milliseconds = esx_keep(aTHX_ milliseconds);
+    milliseconds = esx_keep_alive(aTHX_ milliseconds);
     self = esx_snapshot(aTHX_ self);
     number = SvUV(milliseconds);
     esx_stream_wait_for_end(esx_stream_of(aTHX_ self), (uint32_t)number);
@@ -458,7 +462,7 @@ void
 write(SV *self, SV *bytes)
   PPCODE:
     if (SvGMAGICAL(self) || !esx_is_plain(bytes)) {
-        bytes = esx_keep(aTHX_ bytes);
+        bytes = esx_keep_alive(aTHX_ bytes);
         self = esx_snapshot(aTHX_ self);
     }
     bytes = esx_bytes(aTHX_ bytes);
@@ -478,7 +482,7 @@ _attach(SV *self, SV *settings)
     void *hub;
     STRLEN len;
   CODE:
-    settings = esx_keep(aTHX_ settings);
+    settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
     hash = esx_settings(aTHX_ settings);
     gap_event = esx_string(aTHX_ esx_setting(aTHX_ hash, "gap_event"));
@@ -494,13 +498,13 @@ _attach(SV *self, SV *settings)
     raw.gap_event = SvPV_nomg_const(gap_event, len);
     raw.gap_event_len = len;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf("EventSource::Hub: a hub is an object that is a hash");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: a hub is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_hub_table))
-        esx_croakf("EventSource::Hub: this is a hub already");
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: this is a hub already");
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_hub_table);
     hub = esx_hub_new(&raw, &report);
     if (!hub)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     magic->mg_ptr = hub;
 
 void
@@ -508,14 +512,15 @@ publish(SV *self, SV *channel, SV *event)
   PREINIT:
     esx_block block;
     SV *key;
-    int strings, careful;
+    int strings, copies;
     dXSTARG;
   PPCODE:
-    for (careful = 0; careful < 2; careful++)
-        if (esx_snapshot_publish(aTHX_ &block, careful, ax, items, &strings, &channel, &key))
+    for (copies = 0; copies < 2; copies++)
+        if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)
-        esx_croakf("EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
     ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
@@ -529,12 +534,12 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     AV *array;
     int follows;
   CODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
     if (!array)
-        esx_croakf("EventSource::Hub: _subscribe takes an array of names");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _subscribe takes an array of names");
     array = esx_snapshot_topics(aTHX_ array);
     after = esx_read(aTHX_ after);
     if (SvOK(after))
@@ -550,7 +555,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
         request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
     follows = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
     if (follows < 0)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = follows > 0;
   OUTPUT:
     RETVAL
@@ -562,7 +567,7 @@ _unsubscribe(SV *self, SV *stream, SV *names)
     AV *array;
     size_t len = 0;
   CODE:
-    esx_keep_args(aTHX_ ax, 0, items);
+    esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
     stream = esx_snapshot(aTHX_ stream);
     array = esx_plain_array(esx_read(aTHX_ names));
@@ -577,7 +582,7 @@ epoch(SV *self)
     esx_report report;
   CODE:
     if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = newSVpvn(epoch, report.size);
   OUTPUT:
     RETVAL
@@ -590,7 +595,7 @@ stats(SV *self)
     esx_report report;
   CODE:
     if (esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = esx_hub_counts_sv(aTHX_ &counts);
   OUTPUT:
     RETVAL
@@ -602,12 +607,12 @@ subscribers(SV *self, SV *channel)
     esx_report report;
     esx_text name;
   CODE:
-    channel = esx_keep(aTHX_ channel);
+    channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
-    esx_snapshot_text(aTHX_ TRUE, "a channel's name", &channel);
-    name = esx_name_of(aTHX_ "a channel's name", channel);
+    esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
+    name = esx_channel_of(aTHX_ channel);
     if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     RETVAL = report.size;
   OUTPUT:
     RETVAL
@@ -618,10 +623,10 @@ _drain(SV *self, SV *seconds)
     esx_report report;
     NV number;
   CODE:
-    seconds = esx_keep(aTHX_ seconds);
+    seconds = esx_keep_alive(aTHX_ seconds);
     self = esx_snapshot(aTHX_ self);
     number = SvNV(seconds);
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
 #endif

@@ -1,27 +1,77 @@
-//! Every Rust function that C calls and that does more than read a field goes through here: an error or a panic becomes
-//! a status and a message.
+//! The guard around every Rust function that C calls: an error or a panic becomes a status and a report.
+//!
+//! Only functions that read a field or two, and cannot panic, do without it.
 
+use crate::event::FieldError;
+use crate::parse::TooLarge;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::mem::MaybeUninit;
 use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
 
-/// `esx_status`
+/// `esx_status`: the call succeeded.
 pub(super) const OK: c_int = 0;
-/// Some field's form asks C to replace its text and to measure again.
-pub(super) const REWORK: c_int = 1;
-/// The report's message says why, and where it is about a field, `at` says which.
+/// C has to replace the texts that need a conversion, and measure again.
+pub(super) const CONVERT: c_int = 1;
+/// The report holds the code, the field and the message of an error.
 pub(super) const ERROR: c_int = 2;
-/// A panic was caught; the report's message says where, and nothing else in it counts.
+/// The function panicked: as `ERROR`, with [`Code::Internal`] and no field.
 pub(super) const PANIC: c_int = 3;
 
-/// `esx_report`, which lies on the stack of C and comes without values. Wherever C looks Rust has written before.
+/// `esx_code`: the kind of an error, as `EventSource::Error` documents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // without streams and hubs few codes are used
+pub(super) enum Code {
+    /// An argument or a setting has a value that it cannot have.
+    Invalid,
+    /// The call does not fit the state of its object.
+    State,
+    /// This system cannot do it.
+    Unsupported,
+    /// The system lacks a resource, or the process is ending.
+    Unavailable,
+    /// An answer did not come in time.
+    Timeout,
+    /// A defect of this crate.
+    Internal,
+}
+
+/// An error that C throws as an `EventSource::Error`. Its `Display` is the message.
+pub(super) trait Failure: Display {
+    /// The kind of the error.
+    fn code(&self) -> Code {
+        Code::Invalid
+    }
+
+    /// The name of the field or setting at fault, as the application writes it.
+    fn field(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+impl Failure for FieldError {
+    fn field(&self) -> Option<&'static str> {
+        Some(self.field.name())
+    }
+}
+
+impl Failure for TooLarge {
+    fn field(&self) -> Option<&'static str> {
+        Some("max_event")
+    }
+}
+
+/// `esx_report`. It lies on C's stack, uninitialized: Rust writes every member that C reads afterwards.
 #[repr(C)]
 pub(super) struct Report {
     size: MaybeUninit<usize>,
     at: MaybeUninit<usize>,
+    field: MaybeUninit<*const c_char>,
+    field_len: MaybeUninit<usize>,
     utf8: MaybeUninit<u8>,
+    code: MaybeUninit<u8>,
     message: [MaybeUninit<c_char>; 248],
 }
 
@@ -38,7 +88,14 @@ impl Report {
         self.utf8 = MaybeUninit::new(u8::from(utf8));
     }
 
-    /// Copies the message, cut at a character if it is too long, and ends it with NUL.
+    fn set_failure(&mut self, code: Code, field: Option<&'static str>, message: &str) {
+        self.code = MaybeUninit::new(code as u8);
+        self.field = MaybeUninit::new(field.map_or(std::ptr::null(), |name| name.as_ptr().cast()));
+        self.field_len = MaybeUninit::new(field.map_or(0, str::len));
+        self.set_message(message);
+    }
+
+    /// Copies the message, cut at a character boundary if it is too long, and ends it with NUL.
     fn set_message(&mut self, text: &str) {
         let mut end = text.len().min(self.message.len() - 1);
         while !text.is_char_boundary(end) {
@@ -54,33 +111,34 @@ thread_local! {
     static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Remembers where a panic happened instead of printing it; [`run`] puts it into the message. The hook is this
-/// library's own, for it carries its own copy of the standard library.
+/// Records the location of a panic instead of printing it; [`run`] adds it to the message.
+///
+/// The hook belongs to this library alone, which carries its own copy of the standard library.
 pub(super) fn keep_panics_quiet() {
     set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        // Fails only while the thread ends; then there is no one left to tell.
-        let _ = PANICKED_AT.try_with(|at| *at.borrow_mut() = place);
+        let location = panic.location().map(ToString::to_string);
+        // Fails only while the thread ends, when nobody can read the location any more.
+        let _ = PANICKED_AT.try_with(|at| *at.borrow_mut() = location);
     }));
 }
 
-/// Runs `body`; an error in it becomes [`ERROR`], a panic [`PANIC`], each with a message.
-pub(super) fn run<E: Display>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
+/// Runs `body`. An error becomes [`ERROR`], a panic [`PANIC`]; the report describes both.
+pub(super) fn run<E: Failure>(report: &mut Report, body: impl FnOnce(&mut Report) -> Result<c_int, E>) -> c_int {
     match catch_unwind(AssertUnwindSafe(|| body(report))) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
-            report.set_message(&error.to_string());
+            report.set_failure(error.code(), error.field(), &error.to_string());
             ERROR
         }
         Err(cause) => {
-            report.set_message(&describe(&*cause));
-            std::mem::forget(cause); // its own drop might panic again
+            report.set_failure(Code::Internal, None, &describe(&*cause));
+            std::mem::forget(cause); // dropping it might panic again
             PANIC
         }
     }
 }
 
-/// Runs `body`, which has no way to tell of a failure; a panic becomes `otherwise`.
+/// Runs `body`, which has no report to write to. A panic becomes `otherwise`.
 pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|cause| {
         std::mem::forget(cause);
@@ -89,18 +147,26 @@ pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
 }
 
 fn describe(cause: &(dyn std::any::Any + Send)) -> String {
-    let what = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(|text| &**text));
-    let place = PANICKED_AT.try_with(|at| at.borrow_mut().take()).ok().flatten();
-    format!("internal error: {} ({})", what.unwrap_or("unknown"), place.as_deref().unwrap_or("place unknown"))
+    let message = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(|text| &**text));
+    let location = PANICKED_AT.try_with(|at| at.borrow_mut().take()).ok().flatten();
+    format!("internal error: {} ({})", message.unwrap_or("unknown"), location.as_deref().unwrap_or("place unknown"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{EventId, Text};
 
     fn report() -> Report {
-        let (size, at, utf8) = (MaybeUninit::new(0), MaybeUninit::new(0), MaybeUninit::new(0));
-        Report { size, at, utf8, message: [MaybeUninit::new(1); 248] }
+        Report {
+            size: MaybeUninit::new(0),
+            at: MaybeUninit::new(0),
+            field: MaybeUninit::new(std::ptr::null()),
+            field_len: MaybeUninit::new(0),
+            utf8: MaybeUninit::new(0),
+            code: MaybeUninit::new(99),
+            message: [MaybeUninit::new(1); 248],
+        }
     }
 
     fn message(report: &Report) -> String {
@@ -109,27 +175,62 @@ mod tests {
         String::from_utf8(bytes.take_while(|byte| *byte != 0).collect()).unwrap()
     }
 
+    fn code(report: &Report) -> u8 {
+        // SAFETY: `report` has given it a value.
+        unsafe { report.code.assume_init() }
+    }
+
+    fn field(report: &Report) -> &str {
+        // SAFETY: `report` has given both a value; a pointer that is not null points to a `&'static str` of that length.
+        unsafe {
+            let (start, len) = (report.field.assume_init(), report.field_len.assume_init());
+            if start.is_null() {
+                return "";
+            }
+            std::str::from_utf8(std::slice::from_raw_parts(start.cast(), len)).unwrap()
+        }
+    }
+
+    /// An error whose message is any text.
+    struct Saying(String);
+
+    impl Display for Saying {
+        fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            out.write_str(&self.0)
+        }
+    }
+
+    impl Failure for Saying {}
+
     #[test]
-    fn a_panic_becomes_a_message_with_its_place() {
+    fn a_panic_is_an_internal_error_whose_message_names_its_location() {
         let mut report = report();
         keep_panics_quiet();
-        let status = run::<String>(&mut report, |_| panic!("{} is odd", 7));
+        let status = run::<Saying>(&mut report, |_| panic!("{} is odd", 7));
         let _ = std::panic::take_hook();
-        assert_eq!(status, PANIC);
+        assert_eq!((status, code(&report), field(&report)), (PANIC, Code::Internal as u8, ""));
         let message = message(&report);
         assert!(message.starts_with("internal error: 7 is odd ("), "{message}");
         assert!(message.contains("guard.rs:"), "{message}");
     }
 
     #[test]
-    fn a_panic_where_none_can_be_told_gives_the_default() {
+    fn an_error_about_a_field_reports_code_field_and_message() {
+        let mut report = report();
+        let status = run(&mut report, |_| EventId::new(Text::from("\n")).map(|_| OK));
+        assert_eq!((status, code(&report), field(&report)), (ERROR, Code::Invalid as u8, "id"));
+        assert_eq!(message(&report), "id must not contain a line break");
+    }
+
+    #[test]
+    fn a_panic_without_a_report_gives_the_default() {
         assert_eq!(run_or(7, || panic!("never seen")), 7);
     }
 
     #[test]
-    fn a_message_is_cut_at_a_character() {
+    fn a_long_message_is_cut_at_a_character_boundary() {
         let mut report = report();
-        run(&mut report, |_| Err(["x", &"é".repeat(300)].concat()));
+        run(&mut report, |_| Err(Saying(["x", &"é".repeat(300)].concat())));
         assert_eq!(message(&report), ["x", &"é".repeat(123)].concat());
     }
 }

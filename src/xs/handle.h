@@ -69,7 +69,8 @@ esx_parser_of(pTHX_ SV *self)
 {
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_parser_table);
     if (!magic || !magic->mg_ptr)
-        esx_croakf("EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Parser: this is no parser; make one with EventSource::Parser->new");
     return magic->mg_ptr;
 }
 
@@ -79,13 +80,13 @@ esx_parser_attach(pTHX_ SV *self, size_t max_event)
     MAGIC *magic;
     void *parser;
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
-        esx_croakf("EventSource::Parser: a parser is an object that is a hash");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Parser: a parser is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_parser_table))
-        esx_croakf("EventSource::Parser: this is a parser already");
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Parser: this is a parser already");
     magic = esx_handle_attach(aTHX_ SvRV(self), &esx_parser_table);
     parser = esx_parser_new(max_event);
     if (!parser)
-        esx_croakf("EventSource::Parser: no memory for a parser");
+        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Parser: no memory for a parser");
     magic->mg_ptr = parser;
 }
 

@@ -10,7 +10,8 @@ esx_hub_of(pTHX_ SV *self)
 {
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_hub_table);
     if (!magic || !magic->mg_ptr)
-        esx_croakf("EventSource::Hub: this is no hub; make one with EventSource::Hub->new");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Hub: this is no hub; make one with EventSource::Hub->new");
     return magic->mg_ptr;
 }
 
@@ -30,15 +31,16 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
-/* A string that is given by itself, with care read first. False: this needs care, begin again. A reference that has no
- * string to give is a mistake, and so is a pattern where a name is meant. */
+/* Snapshots an argument that is one string. Returns false if it needs copies. Croaks for a reference that is not overloaded,
+ * such as a pattern in place of a name. */
 static bool
-esx_snapshot_text(pTHX_ bool careful, const char *what, SV **sv)
+esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **sv)
 {
-    if (careful) {
+    if (copies) {
         *sv = esx_read(aTHX_ *sv);
         if (SvROK(*sv) && !esx_is_overloaded(aTHX_ *sv))
-            esx_croakf("EventSource::Hub: %s must be a string, not a reference to %s", what, sv_reftype(SvRV(*sv), TRUE));
+            esx_croakf(ESX_CODE_INVALID, field, "EventSource::Hub: %s must be a string, not a reference to %s", what,
+                sv_reftype(SvRV(*sv), TRUE));
         if (SvOK(*sv))
             *sv = esx_string(aTHX_ *sv);
         return TRUE;
@@ -46,55 +48,58 @@ esx_snapshot_text(pTHX_ bool careful, const char *what, SV **sv)
     return esx_is_plain(*sv);
 }
 
-/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With care ST(0) becomes
- * a copy: the hub that publish was called on. */
+/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With copies
+ * ST(0) becomes a copy that keeps the hub alive. */
 static bool
-esx_snapshot_publish(pTHX_ esx_block *block, bool careful, I32 ax, I32 items, int *strings, SV **channel, SV **key)
+esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key)
 {
     SV *given[KEYS] = {NULL};
     SV *event;
     HV *hash;
-    esx_block_init(block, careful);
-    if (careful) {
-        esx_keep_args(aTHX_ ax, 0, items);
+    esx_block_init(block, copies);
+    if (copies) {
+        esx_keep_args_alive(aTHX_ ax, 0, items);
         ST(0) = esx_snapshot(aTHX_ ST(0));
     }
     else if (SvGMAGICAL(ST(0)) || SvGMAGICAL(ST(2)))
         return FALSE;
     *channel = ST(1);
-    if (!esx_snapshot_text(aTHX_ careful, "a channel's name", channel))
+    if (!esx_snapshot_text(aTHX_ copies, "channel", "a channel's name", channel))
         return FALSE;
-    event = careful ? esx_read(aTHX_ ST(2)) : ST(2);
+    event = copies ? esx_read(aTHX_ ST(2)) : ST(2);
     hash = esx_plain_hash(event);
     if (hash) {
-        if (!careful && SvRMAGICAL(hash))
+        if (!copies && SvRMAGICAL(hash))
             return FALSE;
         esx_given_by_hash(aTHX_ hash, given, TRUE);
     }
     else {
         if (!SvOK(event))
-            esx_croakf("EventSource::Hub: publish takes data, or a hash of fields, not undef");
+            esx_croakf(ESX_CODE_INVALID, "data",
+                "EventSource::Hub: publish takes data, or a hash of fields, not undef");
         given[KEY_DATA] = event;
     }
     *key = given[KEY_KEY];
-    if (*key && !esx_snapshot_text(aTHX_ careful, "key", key))
+    if (*key && !esx_snapshot_text(aTHX_ copies, "key", "key", key))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
 }
 
 static esx_text
-esx_name_of(pTHX_ const char *what, SV *name)
+esx_channel_of(pTHX_ SV *name)
 {
     static const esx_text nothing = {"", 0};
     esx_text text = SvOK(name) ? esx_text_of(aTHX_ name) : nothing;
     if (!text.len)
-        esx_croakf("EventSource::Hub: %s must be a string that is not empty", what);
+        esx_croakf(ESX_CODE_INVALID, "channel",
+            "EventSource::Hub: a channel's name must be a string that is not empty");
     if (text.len > ESX_NAME_MAX)
-        esx_croakf("EventSource::Hub: %s must have at most %d bytes in UTF-8", what, ESX_NAME_MAX);
+        esx_croakf(ESX_CODE_INVALID, "channel",
+            "EventSource::Hub: a channel's name must have at most %d bytes in UTF-8", ESX_NAME_MAX);
     return text;
 }
 
-/* Publishes what was settled. Returns the event's id, as the application gave it or in the target. */
+/* Publishes a snapshot. Returns the event's id: the scalar that the application gave, or the target. */
 static SV *
 esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
 {
@@ -109,17 +114,17 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
         if (block->fields[at].name == ESX_ID)
             given = newSVpvn_flags(block->fields[at].text, block->fields[at].len,
                 SVs_TEMP | (block->fields[at].utf8 ? SVf_UTF8 : 0));
-    publication.channel = esx_name_of(aTHX_ "a channel's name", channel);
+    publication.channel = esx_channel_of(aTHX_ channel);
     publication.key.text = "";
     publication.key.len = 0;
     if (key && SvOK(key))
         publication.key = esx_text_of(aTHX_ key);
     if (publication.key.len > ESX_NAME_MAX)
-        esx_croakf("EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
+        esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
     publication.fields = block->fields;
     publication.len = block->len;
     if (esx_hub_publish(hub, &publication, id, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     if (given)
         return given;
     sv_setpvn(target, id, report.size);
@@ -136,15 +141,15 @@ esx_snapshot_topics(pTHX_ AV *names)
 {
     AV *read = (AV *)sv_2mortal((SV *)newAV());
     SSize_t at;
-    esx_keep(aTHX_ (SV *)names);
+    esx_keep_alive(aTHX_ (SV *)names);
     for (at = 0; at <= av_len(names); at++) { /* looked up anew: Perl code may have changed the array */
         SV **element = av_fetch(names, at, 0);
         SV *name = element ? esx_read(aTHX_ *element) : &PL_sv_undef;
         const bool is_pattern = SvROK(name);
         if (is_pattern) {
             if (SvTYPE(SvRV(name)) >= SVt_PVAV)
-                esx_croakf("EventSource::Hub: a pattern must be a string, not a reference to %s",
-                    sv_reftype(SvRV(name), FALSE));
+                esx_croakf(ESX_CODE_INVALID, "channel",
+                    "EventSource::Hub: a pattern must be a string, not a reference to %s", sv_reftype(SvRV(name), FALSE));
             name = esx_read(aTHX_ SvRV(name));
         }
         if (SvOK(name))
@@ -155,7 +160,7 @@ esx_snapshot_topics(pTHX_ AV *names)
     return read;
 }
 
-/* Points at what was settled, in the buffer of a mortal. No Perl code runs. */
+/* Points at the snapshots of topics, in the buffer of a mortal. No Perl code runs. */
 static esx_topic *
 esx_topics_of(pTHX_ AV *read, size_t *len)
 {
@@ -165,7 +170,7 @@ esx_topics_of(pTHX_ AV *read, size_t *len)
     SSize_t at;
     for (at = 0; at < count; at++) {
         topics[at].is_pattern = AvARRAY(read)[2 * at + 1] == &PL_sv_yes;
-        topics[at].name = esx_name_of(aTHX_ "a channel's name", AvARRAY(read)[2 * at]);
+        topics[at].name = esx_channel_of(aTHX_ AvARRAY(read)[2 * at]);
     }
     *len = (size_t)count;
     return topics;

@@ -1,13 +1,13 @@
 //! The handle behind an EventSource::Hub.
 
 use super::encode::{accepted, RawField};
-use super::guard::{self, Report, OK};
+use super::guard::{self, Code, Failure, Report, OK};
 use super::stream::seconds;
-use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
+use crate::event::{encode, encode_to_vec, EventId, Field, FieldName, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
 use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
 use crate::log::Bounds;
-use crate::runtime::{PublishMeta, Publisher, StreamHandle};
-use std::io;
+use crate::runtime::{self, PublishMeta, Publisher, StreamHandle};
+use std::fmt;
 use std::os::raw::{c_char, c_int};
 use std::slice;
 
@@ -90,7 +90,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             opaque_ids: raw.opaque_ids != 0,
         };
         hub = Box::into_raw(Box::new(Publisher::new(settings, raw.max_topics)));
-        Ok::<_, io::Error>(OK)
+        Ok::<_, runtime::Error>(OK)
     });
     hub
 }
@@ -125,44 +125,124 @@ const LONGEST_ID: usize = 1024;
 /// clients away for good.
 const LONGEST_RETRY: u64 = 86_400_000;
 
-fn refuse<T>(why: &str) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+/// The reason why a hub refuses an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The id is empty.
+    EmptyId,
+    /// The id is longer than [`LONGEST_ID`].
+    LongId,
+    /// The id contains a control character other than TAB.
+    ControlInId,
+    /// The id begins or ends with a space or TAB.
+    BlankAroundId,
+    /// The event has the name of the hub's event for gaps.
+    GapEventName,
+    /// The reconnection time is longer than [`LONGEST_RETRY`].
+    LongRetry,
 }
 
-/// Refuses an id with which no client could resume. A client sends the id back as the value of an HTTP header. Servers
-/// answer 400 to a value with a control character, after which an EventSource never reconnects, and they remove blanks
-/// at both ends, which makes it another id (RFC 9110, section 5.5).
-fn check_id(id: &[u8]) -> io::Result<()> {
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::EmptyId => "id must not be empty: with it a client would forget its place",
+            Self::LongId => "id must have at most 1024 bytes in UTF-8",
+            Self::ControlInId => {
+                "id must not contain a control character other than TAB: no client could send it back; remove it"
+            }
+            Self::BlankAroundId => {
+                "id must not begin or end with a space or TAB: no client could send it back; remove them"
+            }
+            Self::GapEventName => {
+                "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
+            }
+            Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
+        })
+    }
+}
+
+impl Failure for Refusal {
+    fn field(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId => FieldName::Id.name(),
+            Self::GapEventName => FieldName::Event.name(),
+            Self::LongRetry => FieldName::Retry.name(),
+        })
+    }
+}
+
+/// An event that the hub refuses, or an error of the runtime.
+enum PublishError {
+    Refused(Refusal),
+    Runtime(runtime::Error),
+}
+
+impl From<Refusal> for PublishError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<runtime::Error> for PublishError {
+    fn from(error: runtime::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(out),
+            Self::Runtime(error) => error.fmt(out),
+        }
+    }
+}
+
+impl Failure for PublishError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Runtime(error) => Failure::code(error),
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => refusal.field(),
+            Self::Runtime(error) => Failure::field(error),
+        }
+    }
+}
+
+/// Refuses an id with which no client could resume.
+///
+/// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
+/// after which an EventSource never reconnects. They also remove blanks at both ends, which makes it another id
+/// (RFC 9110, section 5.5).
+fn check_id(id: &[u8]) -> Result<(), Refusal> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if id.is_empty() {
-        return refuse("id must not be empty: with it a client would forget its place");
+        return Err(Refusal::EmptyId);
     }
     if id.len() > LONGEST_ID {
-        return refuse("id must have at most 1024 bytes in UTF-8");
+        return Err(Refusal::LongId);
     }
     if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return refuse(
-            "id must not contain a control character other than TAB: no client could send it back; remove it",
-        );
+        return Err(Refusal::ControlInId);
     }
     if is_blank(id.first()) || is_blank(id.last()) {
-        return refuse("id must not begin or end with a space or TAB: no client could send it back; remove them");
+        return Err(Refusal::BlankAroundId);
     }
     Ok(())
 }
 
-/// Refuses what one publisher could do to every client of the hub: to report a gap that there is not, or to keep it away.
-fn check_fields(fields: &[RawField], gap_event: &str) -> io::Result<()> {
+/// Refuses an event with which one publisher could harm every client of the hub: one that looks like the report of a
+/// gap, and one that keeps clients away for more than a day.
+fn check_fields(fields: &[RawField], gap_event: &str) -> Result<(), Refusal> {
     for field in accepted(fields) {
         match field {
-            Field::Event(name) if is_sent_as(name.text(), gap_event) => {
-                return refuse(
-                    "event must not be the name of the hub's event for gaps: choose another, or set gap_event",
-                );
-            }
-            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => {
-                return refuse("retry must be at most 86400000 milliseconds, a day");
-            }
+            Field::Event(name) if is_sent_as(name.text(), gap_event) => return Err(Refusal::GapEventName),
+            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
             _ => {}
         }
     }
@@ -230,7 +310,7 @@ unsafe extern "C" fn esx_hub_publish(
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
         })?;
         report.set_size(len);
-        Ok::<_, io::Error>(OK)
+        Ok::<_, PublishError>(OK)
     })
 }
 
@@ -278,7 +358,7 @@ unsafe extern "C" fn esx_hub_subscribe(
             _ => Start::Last(raw.last),
         };
         follows = hub.subscribe(stream, Request { topics, after: after.map(Into::into), start })?;
-        Ok::<_, io::Error>(OK)
+        Ok::<_, runtime::Error>(OK)
     });
     if status == OK {
         follows.into()
@@ -311,7 +391,7 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report
         // SAFETY: C's buffer has room for ID_MAX bytes.
         unsafe { out.copy_from_nonoverlapping(epoch.as_ptr().cast(), len) };
         report.set_size(len);
-        Ok::<_, io::Error>(OK)
+        Ok::<_, runtime::Error>(OK)
     })
 }
 
@@ -330,7 +410,7 @@ unsafe extern "C" fn esx_hub_ask(
         // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
         unsafe { counts.write(counted) };
         report.set_size(followers);
-        Ok::<_, io::Error>(OK)
+        Ok::<_, runtime::Error>(OK)
     })
 }
 

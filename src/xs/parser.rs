@@ -7,7 +7,7 @@ use std::slice;
 
 /// What an object's magic points to: a parser, and the event that C is reading at the moment.
 #[derive(Clone)]
-pub(super) struct StreamHandle {
+pub(super) struct ParserHandle {
     parser: Parser,
     event: Option<Event>,
 }
@@ -24,22 +24,22 @@ struct RawEvent {
 }
 
 #[no_mangle]
-extern "C" fn esx_parser_new(max_event: usize) -> *mut StreamHandle {
+extern "C" fn esx_parser_new(max_event: usize) -> *mut ParserHandle {
     guard::run_or(std::ptr::null_mut(), || {
-        Box::into_raw(Box::new(StreamHandle { parser: Parser::with_max_event_bytes(max_event), event: None }))
+        Box::into_raw(Box::new(ParserHandle { parser: Parser::with_max_event_bytes(max_event), event: None }))
     })
 }
 
 /// For a new ithread: its copy of the object has a parser of its own, in the same state.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_clone(handle: *const StreamHandle) -> *mut StreamHandle {
+unsafe extern "C" fn esx_parser_clone(handle: *const ParserHandle) -> *mut ParserHandle {
     // SAFETY: C found `handle` in the magic of a live object, where only `esx_parser_new` and this function put one.
     let handle = unsafe { &*handle };
     guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(handle.clone())))
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_parser_drop(handle: *mut StreamHandle) {
+unsafe extern "C" fn esx_parser_drop(handle: *mut ParserHandle) {
     // SAFETY: called once, when the object that owns the handle is freed.
     let handle = unsafe { Box::from_raw(handle) };
     guard::run_or((), || drop(handle));
@@ -47,7 +47,7 @@ unsafe extern "C" fn esx_parser_drop(handle: *mut StreamHandle) {
 
 #[no_mangle]
 unsafe extern "C" fn esx_parser_feed(
-    handle: *mut StreamHandle,
+    handle: *mut ParserHandle,
     bytes: *const c_char,
     len: usize,
     report: *mut Report,
@@ -63,14 +63,14 @@ unsafe extern "C" fn esx_parser_feed(
 
 /// How many events are complete and have not been taken.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_ready(handle: *const StreamHandle) -> usize {
+unsafe extern "C" fn esx_parser_ready(handle: *const ParserHandle) -> usize {
     // SAFETY: the handle as above.
     unsafe { &*handle }.parser.ready()
 }
 
 /// Takes the next event; 0 when there is none. The event's pointers hold until the next call.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_next(handle: *mut StreamHandle, out: *mut RawEvent) -> c_int {
+unsafe extern "C" fn esx_parser_next(handle: *mut ParserHandle, out: *mut RawEvent) -> c_int {
     // SAFETY: the handle as above.
     let handle = unsafe { &mut *handle };
     guard::run_or(0, || {
@@ -94,7 +94,7 @@ unsafe extern "C" fn esx_parser_next(handle: *mut StreamHandle, out: *mut RawEve
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_parser_finish(handle: *mut StreamHandle) {
+unsafe extern "C" fn esx_parser_finish(handle: *mut ParserHandle) {
     // SAFETY: the handle as above.
     let handle = unsafe { &mut *handle };
     guard::run_or((), || handle.parser.finish());
@@ -102,7 +102,7 @@ unsafe extern "C" fn esx_parser_finish(handle: *mut StreamHandle) {
 
 /// Points `id` at the last event ID, which holds until the next call, and returns its length.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_last_event_id(handle: *const StreamHandle, id: *mut *const c_char) -> usize {
+unsafe extern "C" fn esx_parser_last_event_id(handle: *const ParserHandle, id: *mut *const c_char) -> usize {
     // SAFETY: the handle as above.
     let text = unsafe { &*handle }.parser.last_event_id();
     // SAFETY: `id` is a variable on the stack of the caller, perhaps without a value yet.
@@ -112,7 +112,7 @@ unsafe extern "C" fn esx_parser_last_event_id(handle: *const StreamHandle, id: *
 
 /// The reconnection time; 0 when the stream has set none.
 #[no_mangle]
-unsafe extern "C" fn esx_parser_retry(handle: *const StreamHandle, retry: *mut u64) -> c_int {
+unsafe extern "C" fn esx_parser_retry(handle: *const ParserHandle, retry: *mut u64) -> c_int {
     // SAFETY: the handle as above.
     match unsafe { &*handle }.parser.retry() {
         Some(milliseconds) => {

@@ -1,64 +1,43 @@
-/* Perl's scalars to fields, in two passes.
+/* Perl's scalars as fields of a block: snapshot the arguments, then call.
  *
- * Settling runs whatever Perl code an argument can trigger (get magic, tied FETCH, overloaded "") and may die. Nothing
- * of ours exists then but mortals and memory on the stack. What such code does to the other arguments, even freeing
- * them, must not matter. So:
+ * The first step reads the arguments. It runs whatever Perl code an argument can trigger (get magic, a tied FETCH, an
+ * overloaded ""), and that code may die: only mortals and memory on the stack exist meanwhile. It may also change or free
+ * the other arguments, which must not matter. Each snapshot function therefore has two modes, chosen by `copies`:
  *
- * - quick: as long as every argument is a plain string or integer, no Perl code can run, and the scalars themselves
- *   are remembered. Almost every call ends here.
- * - careful: at the first argument that is anything else everything is begun again; now all arguments are kept alive
- *   first and each value is copied when it has been read, once.
+ * - false: every argument has to be a plain string or integer. Then no Perl code can run, and the block refers to the
+ *   scalars themselves. Almost every call is of this kind. At any other argument the function returns false, and the
+ *   XSUB calls it again with copies.
+ * - true: all arguments are kept alive first. Then each value is read once and copied. The function never returns false.
  *
- * The second pass (esx_block_encode) reads pointers and lengths, calls Rust, and croaks after Rust has returned.
+ * The second step (esx_block_encode) passes pointers and lengths to Rust, and croaks only after Rust has returned. No Perl
+ * code runs in it.
  */
 
 #define ESX_BLOCK_SMALL 12
-#define ESX_REPAIRED 3 /* how much longer esx_repair makes a text at most: U+FFFD for a single broken byte */
-#define ESX_DIGITS 21 /* of the largest integer, with its sign */
+#define ESX_REPAIRED 3 /* esx_repair makes a text this many times longer at most: U+FFFD for one broken byte */
+#define ESX_DIGITS 21 /* the length of the largest integer with its sign */
 
 typedef struct {
     esx_field *fields;
-    SV **values;    /* whose text fields[i] is; NULL where the text is in digits[i] or there is none */
+    SV **values;    /* values[i] owns the text of fields[i]; NULL if the text is in digits[i], or if there is none */
     size_t len, room;
-    bool careful;
+    bool copies;
     esx_field small_fields[ESX_BLOCK_SMALL];
     SV *small_values[ESX_BLOCK_SMALL];
     char digits[ESX_BLOCK_SMALL][ESX_DIGITS];
 } esx_block;
 
-/* Croaks at the line that called into this distribution: as Carp does, for XSUBs leave no frame that Carp could see. */
 static void
-esx_croak(pTHX_ SV *message)
-{
-    const COP *cop = PL_curcop;
-    I32 level = 0;
-    for (;;) {
-        const char *package = CopSTASHPV(cop);
-        const PERL_CONTEXT *frame;
-        if (!package || (strnNE(package, "EventSource::", 13) && strnNE(package, "Plack::App::EventSource", 23)))
-            break;
-        frame = caller_cx(level++, NULL);
-        if (!frame)
-            break;
-        cop = frame->blk_oldcop;
-    }
-    PL_curcop = (COP *)cop;
-    Perl_croak(aTHX_ "%" SVf, SVfARG(message));
-}
-
-#define esx_croakf(...) esx_croak(aTHX_ sv_2mortal(Perl_newSVpvf(aTHX_ __VA_ARGS__)))
-
-static void
-esx_block_init(esx_block *block, bool careful)
+esx_block_init(esx_block *block, bool copies)
 {
     block->fields = block->small_fields;
     block->values = block->small_values;
     block->len = 0;
     block->room = ESX_BLOCK_SMALL;
-    block->careful = careful;
+    block->copies = copies;
 }
 
-/* Room for one more field; beyond the small arrays in mortals' buffers, so that a die frees them. */
+/* Makes room for one more field. Beyond the small arrays the room is in mortals, so that a die frees it. */
 static void
 esx_block_grow(pTHX_ esx_block *block)
 {
@@ -83,7 +62,7 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
     field->len = 0;
     field->name = (uint8_t)name;
     field->utf8 = 0;
-    field->form = ESX_COPY;
+    field->conversion = ESX_COPY;
     block->values[block->len++] = value;
     return field;
 }
@@ -93,24 +72,24 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
 #define esx_is_integer(sv) \
     ((SvFLAGS(sv) & (SVf_IOK | SVf_POK | SVp_POK | SVf_NOK | SVs_GMG | SVf_ROK)) == SVf_IOK)
 
-/* Keeps a scalar alive until the statement ends, whatever Perl code does to whoever holds it now. One that is dead
- * already counts as undefined: perl's stack holds on to nothing, so evaluating a later argument may have freed it. A
- * function, for perl's macro evaluates its argument twice. */
+/* Keeps a scalar alive until the statement ends, whatever Perl code does to its owner. A scalar that is freed already
+ * counts as undefined: perl's stack owns nothing, so evaluating a later argument may have freed it. This is a function
+ * because perl's macro evaluates its argument twice. */
 static SV *
-esx_keep(pTHX_ SV *sv)
+esx_keep_alive(pTHX_ SV *sv)
 {
     if (SvIS_FREED(sv))
         return &PL_sv_undef;
     return sv_2mortal(SvREFCNT_inc_simple_NN(sv));
 }
 
-/* What a scalar holds, its magic run once: the scalar itself, or a copy without magic. References stay references.
- * Careful only. */
+/* Reads a scalar, running its magic once. Returns the scalar itself, or a copy without magic. References stay references.
+ * For use with copies only. */
 static SV *
 esx_read(pTHX_ SV *sv)
 {
     SV *copy;
-    sv = esx_keep(aTHX_ sv);
+    sv = esx_keep_alive(aTHX_ sv);
     if (!SvGMAGICAL(sv))
         return sv;
     mg_get(sv);
@@ -119,25 +98,25 @@ esx_read(pTHX_ SV *sv)
     return copy;
 }
 
-/* A copy of what an argument holds, its magic run once. Perl code that runs later may free the caller's variable, or assign
+/* Copies the value of an argument, running its magic once. Perl code that runs later may free the caller's variable, or assign
  * another object to it; the copy still refers to the first object, and keeps it alive. */
 static SV *
 esx_snapshot(pTHX_ SV *sv)
 {
     SV *copy;
-    sv = esx_keep(aTHX_ sv);
+    sv = esx_keep_alive(aTHX_ sv);
     SvGETMAGIC(sv);
     copy = sv_newmortal();
     sv_setsv_flags(copy, sv, 0);
     return copy;
 }
 
-/* The string of what esx_read gave, overloading asked once, in a copy. */
+/* Copies the string of a value that esx_read returned. Overloading is called once. */
 static SV *
 esx_string(pTHX_ SV *sv)
 {
     SV *string = sv_newmortal();
-    if (SvROK(sv)) { /* perl writes to the reference after its overload, which may have made something else of it */
+    if (SvROK(sv)) { /* perl writes to the reference after the overload, which may have assigned another value to it */
         SV *reference = sv_newmortal();
         sv_setsv_flags(reference, sv, 0);
         sv = reference;
@@ -167,11 +146,11 @@ esx_block_append_integer(pTHX_ esx_block *block, int name, SV *sv)
         esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
 }
 
-/* Appends a scalar that is defined and, with care, has been read. False: this needs care, begin again. */
+/* Appends a defined scalar; with copies, one that esx_read returned. Returns false if it needs copies. */
 static bool
 esx_block_add(pTHX_ esx_block *block, int name, SV *sv)
 {
-    if (block->careful)
+    if (block->copies)
         esx_block_append(aTHX_ block, name, esx_string(aTHX_ sv));
     else if (esx_is_plain(sv))
         esx_block_append(aTHX_ block, name, sv);
@@ -182,7 +161,7 @@ esx_block_add(pTHX_ esx_block *block, int name, SV *sv)
     return TRUE;
 }
 
-/* An array reference that is no object: an object may be overloaded, and is asked for its string instead. */
+/* The array of a reference that is not an object. An object may be overloaded, so its string is used instead. */
 static AV *
 esx_plain_array(SV *sv)
 {
@@ -201,12 +180,12 @@ esx_settings(pTHX_ SV *settings)
 {
     HV *hash = esx_plain_hash(esx_read(aTHX_ settings));
     if (!hash)
-        esx_croakf("EventSource::XS: settings must be a hash");
-    esx_keep(aTHX_ (SV *)hash);
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be a hash");
+    esx_keep_alive(aTHX_ (SV *)hash);
     return hash;
 }
 
-/* One of them, as a number or a truth; a copy is read, so that nothing frees it meanwhile. Functions, for perl's macros may
+/* Reads one setting. The value is copied, so that nothing frees it meanwhile. These are functions because perl's macros may
  * evaluate their argument more than once. */
 static SV *
 esx_setting(pTHX_ HV *settings, const char *name)
@@ -236,11 +215,11 @@ esx_setting_is(pTHX_ HV *settings, const char *name)
     return cBOOL(SvTRUE(value));
 }
 
-/* Whether the caller wants to hear of values that can only be a mistake. */
+/* Strict functions croak for values that can only be a mistake. The drop-ins are lenient, as the originals are. */
 enum esx_manner { ESX_LENIENT, ESX_STRICT };
 
-/* Whether a reference is to an object of a class with overloads. perl's own mark of such classes is set on others too,
- * until they are looked into. */
+/* True if a reference is to an object of a class with overloads. perl's own flag is set on other classes too, until perl
+ * has searched them. */
 static bool
 esx_is_overloaded(pTHX_ SV *sv)
 {
@@ -249,10 +228,11 @@ esx_is_overloaded(pTHX_ SV *sv)
 }
 
 static void
-esx_check_value(pTHX_ const char *field, SV *sv)
+esx_check_value(pTHX_ const char *field, const char *what, SV *sv)
 {
     if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
-        esx_croakf("EventSource::XS: %s must be a string, not a reference to %s", field, sv_reftype(SvRV(sv), TRUE));
+        esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s", what,
+            sv_reftype(SvRV(sv), TRUE));
 }
 
 /* Appends each element of an array as data. */
@@ -260,21 +240,21 @@ static bool
 esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
 {
     SSize_t at;
-    if (block->careful)
-        esx_keep(aTHX_ (SV *)array);
+    if (block->copies)
+        esx_keep_alive(aTHX_ (SV *)array);
     else if (SvRMAGICAL(array))
         return FALSE;
     for (at = 0; at <= av_len(array); at++) { /* looked up anew: Perl code may have changed the array */
         SV **element = av_fetch(array, at, 0);
         SV *sv = element ? *element : &PL_sv_undef;
-        if (block->careful)
+        if (block->copies)
             sv = esx_read(aTHX_ sv);
         else if (SvGMAGICAL(sv))
             return FALSE;
         if (manner == ESX_STRICT) {
             if (!SvOK(sv))
-                esx_croakf("EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
-            esx_check_value(aTHX_ "each element of data", sv);
+                esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
+            esx_check_value(aTHX_ "data", "each element of data", sv);
         }
         if (SvOK(sv) && !esx_block_add(aTHX_ block, name, sv))
             return FALSE;
@@ -289,7 +269,7 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
     AV *array;
     if (!sv)
         return TRUE;
-    if (block->careful)
+    if (block->copies)
         sv = esx_read(aTHX_ sv);
     else if (SvGMAGICAL(sv))
         return FALSE;
@@ -299,7 +279,7 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
     if (array)
         return esx_block_add_array(aTHX_ block, name, array, manner);
     if (manner == ESX_STRICT)
-        esx_check_value(aTHX_ field, sv);
+        esx_check_value(aTHX_ field, field, sv);
     return esx_block_add(aTHX_ block, name, sv);
 }
 
@@ -319,37 +299,39 @@ esx_block_point(pTHX_ esx_block *block)
     }
 }
 
-/* Replaces the texts that Rust cannot take as they are: both kinds are rare. */
+/* Converts the texts that Rust cannot take as they are: characters that are not Unicode, and bytes that perl holds as
+ * characters. Both are rare. */
 static void
-esx_block_rework(pTHX_ esx_block *block)
+esx_block_convert(pTHX_ esx_block *block)
 {
     size_t at;
     for (at = 0; at < block->len; at++) {
         esx_field *field = &block->fields[at];
-        SV *reworked = NULL;
-        if (field->form == ESX_REPAIR) {
-            reworked = sv_2mortal(newSV(ESX_REPAIRED * field->len + 1));
-            SvPOK_only(reworked);
-            SvCUR_set(reworked, esx_repair(field->text, field->len, SvPVX(reworked), ESX_REPAIRED * field->len));
-            *SvEND(reworked) = '\0';
-            SvUTF8_on(reworked);
+        SV *converted = NULL;
+        if (field->conversion == ESX_REPAIR) {
+            converted = sv_2mortal(newSV(ESX_REPAIRED * field->len + 1));
+            SvPOK_only(converted);
+            SvCUR_set(converted, esx_repair(field->text, field->len, SvPVX(converted), ESX_REPAIRED * field->len));
+            *SvEND(converted) = '\0';
+            SvUTF8_on(converted);
         }
-        else if (field->form == ESX_DOWNGRADE) {
-            reworked = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
-            if (!sv_utf8_downgrade(reworked, TRUE))
-                esx_croakf("EventSource::XS: bytes is set, but a string holds a character above U+00FF");
+        else if (field->conversion == ESX_DOWNGRADE) {
+            converted = newSVpvn_flags(field->text, field->len, SVs_TEMP | SVf_UTF8);
+            if (!sv_utf8_downgrade(converted, TRUE))
+                esx_croakf(ESX_CODE_INVALID, "bytes",
+                    "EventSource::XS: bytes is set, but a string holds a character above U+00FF");
         }
-        if (reworked) {
+        if (converted) {
             if (SvTAINTED(block->values[at]))
-                SvTAINTED_on(reworked);
-            block->values[at] = reworked;
+                SvTAINTED_on(converted);
+            block->values[at] = converted;
         }
     }
     esx_block_point(aTHX_ block);
 }
 
-/* Whether a text came from outside. Each copy knows; perl's own flag is lowered by every statement that runs, so by
- * every overload and every FETCH. */
+/* True if one of the texts is tainted. Each copy carries its taint. perl's own flag does not help: every statement that
+ * runs lowers it, and so does every overload and every FETCH. */
 static bool
 esx_block_is_tainted(pTHX_ const esx_block *block)
 {
@@ -360,39 +342,38 @@ esx_block_is_tainted(pTHX_ const esx_block *block)
     return FALSE;
 }
 
-/* What a caller may want to say about a field that was refused, in its own words; NULL for the words of Rust. */
-typedef SV *(*esx_complaint)(pTHX_ const esx_block *block, size_t at);
+/* Returns a caller's own message about a refused field. NULL in its place selects the message of Rust. */
+typedef SV *(*esx_describe)(pTHX_ const esx_block *block, size_t at);
 
 /* Results up to this size are written into the target of the calling op, as perl's own functions do, which saves a
  * scalar and its buffer. Longer ones get a scalar of their own, whose buffer an assignment takes over. */
 #define ESX_TARGET_MAX 256
 
-/* Finds out what each text becomes and how much room the block needs, or croaks. */
+/* Determines how each text is converted and how much room the block needs. Croaks if a field is invalid. */
 static void
-esx_block_measure(pTHX_ esx_block *block, int strings, esx_complaint complaint, esx_report *report)
+esx_block_measure(pTHX_ esx_block *block, int strings, esx_describe describe, esx_report *report)
 {
     int status;
     esx_block_point(aTHX_ block);
     status = esx_measure(block->fields, block->len, strings, report);
-    if (status == ESX_REWORK) {
-        esx_block_rework(aTHX_ block);
+    if (status == ESX_CONVERT) {
+        esx_block_convert(aTHX_ block);
         status = esx_measure(block->fields, block->len, strings, report);
     }
-    if (status == ESX_REWORK)
-        esx_croakf("EventSource::XS: internal error: text still needs work");
+    if (status == ESX_CONVERT)
+        esx_croakf(ESX_CODE_INTERNAL, NULL, "EventSource::XS: internal error: text still needs work");
     if (status != ESX_OK)
-        esx_croak(aTHX_ complaint && status == ESX_ERROR
-            ? complaint(aTHX_ block, report->at)
-            : sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::XS: %s", report->message)));
+        esx_croak_report(aTHX_ report, "EventSource::XS",
+            describe && status == ESX_ERROR ? describe(aTHX_ block, report->at) : NULL);
 }
 
 static SV *
-esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_complaint complaint)
+esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, esx_describe describe)
 {
     esx_report report;
     SV *out;
 
-    esx_block_measure(aTHX_ block, strings, complaint, &report);
+    esx_block_measure(aTHX_ block, strings, describe, &report);
     if (report.size < ESX_TARGET_MAX) {
         out = target;
         SV_CHECK_THINKFIRST_COW_DROP(out);
@@ -402,15 +383,15 @@ esx_block_encode(pTHX_ esx_block *block, SV *target, int strings, int line_end, 
     else
         out = sv_2mortal(newSV(report.size + 1));
     if (esx_encode(block->fields, block->len, line_end, SvPVX(out), report.size, &report) != ESX_OK)
-        esx_croakf("EventSource::XS: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::XS", NULL);
     SvPOK_only(out);
     SvCUR_set(out, report.size);
     *SvEND(out) = '\0';
     if (report.utf8)
         SvUTF8_on(out);
     SvTAINT(out);
-    SvSETMAGIC(out); /* a target that was tainted before need not be now */
-    if (block->careful && esx_block_is_tainted(aTHX_ block))
+    SvSETMAGIC(out); /* clears the taint of an earlier result */
+    if (block->copies && esx_block_is_tainted(aTHX_ block))
         SvTAINTED_on(out);
     return out;
 }

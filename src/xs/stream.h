@@ -7,7 +7,8 @@ esx_stream_of(pTHX_ SV *self)
 {
     MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_stream_table);
     if (!magic || !magic->mg_ptr)
-        esx_croakf("EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
     return magic->mg_ptr;
 }
 
@@ -26,12 +27,14 @@ esx_bytes(pTHX_ SV *bytes)
 {
     if (esx_is_plain(bytes) && !SvUTF8(bytes))
         return bytes;
-    bytes = esx_read(aTHX_ esx_keep(aTHX_ bytes));
+    bytes = esx_read(aTHX_ esx_keep_alive(aTHX_ bytes));
     if (!SvOK(bytes))
-        esx_croakf("EventSource::Stream::Native: write takes a string of bytes, not undef");
+        esx_croakf(ESX_CODE_INVALID, "bytes",
+            "EventSource::Stream::Native: write takes a string of bytes, not undef");
     bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
-        esx_croakf("EventSource::Stream::Native: write takes bytes, this string holds a character above U+00FF");
+        esx_croakf(ESX_CODE_INVALID, "bytes",
+            "EventSource::Stream::Native: write takes bytes, this string holds a character above U+00FF");
     return bytes;
 }
 
@@ -86,7 +89,7 @@ esx_check_ids(pTHX_ const esx_block *block)
 {
     esx_report report;
     if (esx_hub_check_ids(block->fields, block->len, &report) != ESX_OK)
-        esx_croakf("EventSource::Hub: %s", report.message);
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 }
 
 static bool

@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Stream::Native, and the descriptors that are moved to make one.
 
-use super::guard::{self, Report, OK};
-use crate::runtime::{self, reserve, Opening, Pushed, Stats, StreamHandle};
+use super::guard::{self, Code, Failure, Report, OK};
+use crate::runtime::{self, reserve, ErrorCode, Opening, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
 use std::io;
@@ -27,12 +27,29 @@ struct RawOpening {
     ends_with_handle: u8,
 }
 
+impl Failure for runtime::Error {
+    fn code(&self) -> Code {
+        match runtime::Error::code(self) {
+            ErrorCode::Invalid => Code::Invalid,
+            ErrorCode::State => Code::State,
+            ErrorCode::Unsupported => Code::Unsupported,
+            ErrorCode::Unavailable => Code::Unavailable,
+            ErrorCode::Timeout => Code::Timeout,
+            ErrorCode::Internal => Code::Internal,
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        runtime::Error::field(self)
+    }
+}
+
 /// `esx_pushed`
 mod pushed {
     use std::os::raw::c_int;
     pub(super) const TAKEN: c_int = 0;
     pub(super) const FULL: c_int = 1;
-    pub(super) const GONE: c_int = 2;
+    pub(super) const ENDED: c_int = 2;
 }
 
 /// Perl's seconds. What is no time at all is a very long one.
@@ -86,10 +103,10 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::leave);
-                return Err(error.into());
+                return Err(error);
             }
         }
-        Ok::<_, io::Error>(OK)
+        Ok::<_, runtime::Error>(OK)
     });
     handle
 }
@@ -109,20 +126,21 @@ unsafe extern "C" fn esx_stream_drop(handle: *mut StreamHandle) {
     guard::run_or((), || drop(handle));
 }
 
-/// The handle behind a pointer from C, for the time of one call.
+/// Borrows the handle behind a pointer from C for the time of one call.
 ///
 /// # Safety
 ///
-/// C found it in the magic of a live object, which one interpreter uses at a time, and keeps it alive during the call.
-unsafe fn held<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
+/// C found the pointer in the magic of a live object, which one interpreter uses at a time, and keeps the object alive
+/// during the call.
+unsafe fn borrow<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
     // SAFETY: the caller's word.
     unsafe { &mut *handle }
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int) -> c_int {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or(0, || match descriptor::adopt(number) {
         Ok(socket) => {
             handle.attach(socket);
@@ -134,100 +152,100 @@ unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int)
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_push(handle: *mut StreamHandle, event: *const c_char, len: usize) -> c_int {
-    // SAFETY: see `held`; the event is a scalar's buffer, which lives until the XSUB returns.
-    let (handle, event) = unsafe { (held(handle), slice::from_raw_parts(event.cast(), len)) };
-    guard::run_or(pushed::GONE, || match handle.push(event) {
+    // SAFETY: see `borrow`; the event is a scalar's buffer, which lives until the XSUB returns.
+    let (handle, event) = unsafe { (borrow(handle), slice::from_raw_parts(event.cast(), len)) };
+    guard::run_or(pushed::ENDED, || match handle.push(event) {
         Pushed::Taken => pushed::TAKEN,
         Pushed::Full => pushed::FULL,
-        Pushed::Ended => pushed::GONE,
+        Pushed::Ended => pushed::ENDED,
     })
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_wait(handle: *mut StreamHandle, len: usize, milliseconds: u32) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.wait_for_room(len, Duration::from_millis(milliseconds.into())));
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_wait_for_end(handle: *mut StreamHandle, milliseconds: u32) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.wait_for_end(Duration::from_millis(milliseconds.into())));
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     let reason = Reason::ALL.get(reason as usize).copied().unwrap_or(Reason::Application);
     guard::run_or((), || handle.close(reason));
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.fail());
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_release(handle: *mut StreamHandle) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.release());
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_enter_handler(handle: *mut StreamHandle) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.enter_handler());
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or((), || handle.leave_handler());
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_follows_hub(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `held`.
-    unsafe { held(handle) }.is_subscribed().into()
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.is_subscribed().into()
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_is_open(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `held`.
-    unsafe { held(handle) }.is_open().into()
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.is_open().into()
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `held`.
-    unsafe { held(handle) }.ends_with_handle().into()
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.ends_with_handle().into()
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_buffered(handle: *mut StreamHandle) -> usize {
-    // SAFETY: see `held`.
-    unsafe { held(handle) }.buffered_bytes()
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.buffered_bytes()
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
-    // SAFETY: see `held`.
-    unsafe { held(handle) }.id().into()
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.id().into()
 }
 
 /// The number of the reason for which the stream has ended; -1 if it has not, and then its end will be told.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
-    // SAFETY: see `held`.
-    let handle = unsafe { held(handle) };
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
     guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
 }
 

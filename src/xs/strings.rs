@@ -1,30 +1,28 @@
 //! Which bytes a Perl string becomes.
 //!
-//! A Perl string is a row of characters, held either one byte a character (all below U+0100) or as UTF-8, and a flag
-//! says which. The flag is perl's business: two strings that are `eq` must give the same bytes whatever it says. What
-//! the caller means by its strings is one of four things, [`Strings`].
+//! A Perl string is a sequence of characters, stored either one byte a character (all below U+0100) or as UTF-8. A flag
+//! tells which. The flag is internal to perl: two strings that are `eq` must give the same bytes whatever their flags
+//! are. The caller's strings have one of four meanings, [`Strings`]. From it and the flag follows the [`Conversion`].
 
-use super::encode::RawField;
-use crate::event::{FieldError, Why};
 use std::os::raw::c_int;
 
-/// What the strings of a call are; `esx_strings`.
+/// `esx_strings`: the meaning of the strings of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strings {
-    /// Kept as they are; the result is a Perl string again, of the same characters.
-    AsHeld,
+    /// Characters, of which the result is made too: a Perl string that is not encoded.
+    AsIs,
     /// Characters, sent as UTF-8.
     Characters,
     /// UTF-8 already; anything else is an error.
     Bytes,
-    /// UTF-8 already where they are valid as that, characters otherwise; each field by itself.
+    /// UTF-8 already if they are valid UTF-8, characters otherwise. Each field is judged by itself.
     Either,
 }
 
 impl Strings {
     pub(super) fn from_c(number: c_int) -> Self {
         match number {
-            0 => Self::AsHeld,
+            0 => Self::AsIs,
             1 => Self::Characters,
             2 => Self::Bytes,
             _ => Self::Either,
@@ -32,50 +30,57 @@ impl Strings {
     }
 }
 
-/// What has to be done with the bytes of one field; `esx_form`.
+/// `esx_conversion`: the conversion of one field's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Form {
-    /// Nothing.
+pub(super) enum Conversion {
+    /// The bytes are sent as they are.
     Copy,
-    /// Each byte is a character.
+    /// Each byte is a character; the encoder writes it as UTF-8.
     Latin1,
-    /// C replaces the text with what [`repair`] makes of it.
+    /// C replaces the text with the result of [`repair`].
     Repair,
-    /// C replaces the text with the same characters held one byte each.
+    /// C replaces the text with the same characters, stored one byte each.
     Downgrade,
 }
 
-/// The form of one field. `any_utf8` says whether any field of the call has the flag.
+/// A text that should have been UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotUtf8;
+
+/// Returns the conversion of one text. `is_flagged` is its flag; `any_flagged` is true if a text of the call has one.
 ///
 /// # Errors
 ///
-/// [`Why::NotUtf8`], only with [`Strings::Bytes`].
-pub(super) fn form_of(field: &RawField, strings: Strings, any_utf8: bool) -> Result<Form, FieldError> {
-    let text = field.bytes();
-    let form = match (strings, field.utf8 != 0) {
-        (Strings::AsHeld, utf8) if utf8 || !any_utf8 => Form::Copy,
-        // Said here once: a Text that is told to be Latin-1 looks for itself, each time that it is made.
-        _ if text.is_ascii() => Form::Copy,
-        (Strings::AsHeld, _) => Form::Latin1,
+/// [`NotUtf8`], only with [`Strings::Bytes`].
+pub(super) fn conversion_of(
+    text: &[u8],
+    is_flagged: bool,
+    strings: Strings,
+    any_flagged: bool,
+) -> Result<Conversion, NotUtf8> {
+    Ok(match (strings, is_flagged) {
+        (Strings::AsIs, flagged) if flagged || !any_flagged => Conversion::Copy,
+        // Decided here once: `Text::latin1` would search the bytes each time that a `Text` is made.
+        _ if text.is_ascii() => Conversion::Copy,
+        (Strings::AsIs, _) => Conversion::Latin1,
         (Strings::Characters, true) => characters(text),
-        (Strings::Characters, false) => Form::Latin1,
-        (Strings::Bytes, true) => Form::Downgrade,
-        (Strings::Bytes, false) if is_utf8(text) => Form::Copy,
-        (Strings::Bytes, false) => return Err(FieldError { field: field.name(), why: Why::NotUtf8 }),
-        (Strings::Either, true) if holds_utf8_bytes(text) => Form::Downgrade,
+        (Strings::Characters, false) => Conversion::Latin1,
+        (Strings::Bytes, true) => Conversion::Downgrade,
+        (Strings::Bytes, false) if is_utf8(text) => Conversion::Copy,
+        (Strings::Bytes, false) => return Err(NotUtf8),
+        (Strings::Either, true) if holds_utf8_bytes(text) => Conversion::Downgrade,
         (Strings::Either, true) => characters(text),
-        (Strings::Either, false) if is_utf8(text) => Form::Copy,
-        (Strings::Either, false) => Form::Latin1,
-    };
-    Ok(form)
+        (Strings::Either, false) if is_utf8(text) => Conversion::Copy,
+        (Strings::Either, false) => Conversion::Latin1,
+    })
 }
 
-fn characters(text: &[u8]) -> Form {
+fn characters(text: &[u8]) -> Conversion {
     if is_utf8(text) {
-        Form::Copy
+        Conversion::Copy
     } else {
-        Form::Repair
+        Conversion::Repair
     }
 }
 
@@ -83,7 +88,7 @@ fn is_utf8(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok()
 }
 
-/// Whether flagged text is a byte string all the same: characters below U+0100 that, one byte each, are UTF-8.
+/// Returns true if flagged text is a byte string all the same: characters below U+0100 that, one byte each, are UTF-8.
 fn holds_utf8_bytes(text: &[u8]) -> bool {
     // U+0100 and above begin with a byte from 0xC4 on. Text that is not even UTF-8 could not be downgraded.
     let is_latin1 = is_utf8(text) && text.iter().all(|byte| *byte < 0xC4);
@@ -99,9 +104,11 @@ fn downgrade(text: &[u8]) -> Vec<u8> {
     .collect()
 }
 
-/// Copies perl's UTF-8, in which surrogates and numbers above U+10FFFF have sequences too, with U+FFFD in place of each
-/// of those. What is broken even by perl's rules, as in a string whose flag was turned on without a look, gets one for
-/// each broken byte together with what continues it. The copy is at most three times as long.
+/// Copies perl's UTF-8 with U+FFFD in place of each character that is not Unicode.
+///
+/// perl's UTF-8 has sequences for surrogates and for numbers above U+10FFFF too. A string whose flag was turned on without a
+/// check may be broken even by perl's rules: there each broken byte, together with its continuation bytes, becomes one
+/// U+FFFD. The copy is at most three times as long.
 pub(super) fn repair(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -122,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_unicode_character_becomes_u_fffd_once_each() {
+    fn each_character_that_is_not_unicode_becomes_one_u_fffd() {
         for (text, repaired) in [
             (&b"plain"[..], "plain"),
             (b"\xED\xA0\x80", "\u{FFFD}"),                         // U+D800
@@ -139,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flagged_byte_string_is_known_as_one() {
+    fn a_flagged_string_of_utf8_bytes_is_recognized() {
         for (characters, is_bytes) in [
             ("\u{C3}\u{A9}", true),          // the bytes of é
             ("\u{E2}\u{98}\u{BA}", true),    // the bytes of ☺

@@ -117,7 +117,7 @@ my %PATH = (
         my ($channel, $name, $times) = map { delete $query{$_} } qw(channel name times);
         $query{id} x= $times;    # some servers do not read a query with a long id
         my $done = eval { $name ? $HELD{$name}->push(\%query) : $hub->publish($channel, \%query); 1 };
-        return $done ? 'taken' : $@;
+        return $done ? 'taken' : "$@";
     },
     event => sub { my %query = @_; return $hub->publish(delete $query{channel}, \%query) },
     push  =>

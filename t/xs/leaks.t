@@ -102,8 +102,8 @@ my @CASES = (
         }
     ],
     ['push' => sub { my $x = EventSource::XS::_push_bytes(0, 'a', {id => 1, data => '☺'}, [1, 2], {}, undef) }],
-    ['push, tied'     => sub { my $x = EventSource::XS::_push_bytes(0, \%hash,             $scalar, \@array) }],
-    ['push, reworked' => sub { my $x = EventSource::XS::_push_bytes(0, substr "\xC3\xA9☺", 0,       2) }],
+    ['push, tied'           => sub { my $x = EventSource::XS::_push_bytes(0, \%hash,             $scalar, \@array) }],
+    ['push, converted text' => sub { my $x = EventSource::XS::_push_bytes(0, substr "\xC3\xA9☺", 0,       2) }],
     [
         'push, refused' => sub {
             eval { EventSource::XS::_push_bytes(0, {id => "\n"}) }

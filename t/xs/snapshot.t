@@ -83,7 +83,8 @@ subtest 'each field of a push is taken by itself' => sub {
     my $bytes = EventSource::XS::_push_bytes(0, "\xC3\xA9", "\xE9", '☺', {id => "\xC3\xA9", data => "\xE9"});
     is $bytes, "data: \xC3\xA9\r\ndata: \xC3\xA9\r\ndata: \xE2\x98\xBA\r\nid: \xC3\xA9\r\ndata: \xC3\xA9\r\n\r\n",
         'bytes that are UTF-8 stay, all else is encoded';
-    is EventSource::XS::_push_bytes(1, "\xC3\xA9"), "data: \xC3\x83\xC2\xA9\r\n\r\n", 'characters settles it';
+    is EventSource::XS::_push_bytes(1, "\xC3\xA9"), "data: \xC3\x83\xC2\xA9\r\n\r\n",
+        'characters => 1 encodes bytes too';
     my $mixed = HTTP::ServerEvent->as_string(event => "\xE9", data => '☺', id => "\xC3\xA9");
     is $mixed, "event: \xE9\r\nid: \xC3\xA9\r\ndata: \x{263A}\r\n\r\n", 'as_string keeps characters';
 };

@@ -38,7 +38,7 @@ sub event_of {
 
 sub reason_of {
     my ($class, $error) = @_;
-    return _reason_in_string($error) if !blessed $error || !$error->isa('EventSource::Error');
+    return undef if !blessed $error || !$error->isa('EventSource::Error');
     return $error->code eq 'invalid' ? $error->message =~ s/\A[\w:]+: //r : undef;
 }
 
@@ -158,17 +158,6 @@ sub _misleading {
         if $type =~ /\A(?:error|open)\z/;
     return 'event must not contain a control character' if $type =~ $CONTROL;
     return undef;
-}
-
-# DELETE ON MERGE of the branch that makes native code throw EventSource::Error: this sub, and its call in reason_of,
-# which returns undef then. Until then the native code dies of plain strings, and their text tells which errors the
-# client caused.
-sub _reason_in_string {
-    my $error = shift;
-    my ($module, $text) = ref $error ? () : $error =~ /\AEventSource::(Hub|XS): (.*) at .* line [0-9]+[.]?\n\z/s;
-    return undef if !defined $module;
-    return $text if $module eq 'XS';
-    return $text =~ /\A(\w+) must ./ && $IS_FIELD{$1} ? $text : undef;
 }
 
 sub _unescaped { return $_[0] =~ tr/+/ /r =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger }

@@ -1,0 +1,77 @@
+/* Exceptions: objects of the class EventSource::Error, as perl/EventSource/Error.pm makes them. */
+
+static const char *const esx_code_names[ESX_CODES] = {
+    "invalid", "state", "unsupported", "unavailable", "timeout", "internal"
+};
+
+/* The statement that called into this distribution. XSUBs leave no frame that Carp could see, so this walks perl's own. */
+static const COP *
+esx_caller(pTHX)
+{
+    const COP *cop = PL_curcop;
+    I32 level = 0;
+    for (;;) {
+        const char *package = CopSTASHPV(cop);
+        const PERL_CONTEXT *frame;
+        if (!package || (strnNE(package, "EventSource::", 13) && strnNE(package, "Plack::App::EventSource", 23)))
+            return cop;
+        frame = caller_cx(level++, NULL);
+        if (!frame)
+            return cop;
+        cop = frame->blk_oldcop;
+    }
+}
+
+/* Sets the members file, line and location for a statement. perl's own words for the location go into the string of the
+ * exception; its line may be more exact than the statement's, in an elsif for example. */
+static void
+esx_error_location(pTHX_ HV *error, const COP *cop)
+{
+    const char *file = OutCopFILE(cop);
+    SV *location, *prefix;
+    UV line = CopLINE(cop);
+
+    PL_curcop = (COP *)cop;
+    location = newSVsv(mess_sv(newSVpvn_flags("", 0, SVs_TEMP), FALSE));
+    prefix = sv_2mortal(Perl_newSVpvf(aTHX_ " at %s line ", file));
+    if (SvCUR(location) > SvCUR(prefix) && memEQ(SvPVX(location), SvPVX(prefix), SvCUR(prefix)))
+        line = (UV)strtoul(SvPVX(location) + SvCUR(prefix), NULL, 10);
+    (void)hv_stores(error, "file", newSVpv(file, 0));
+    (void)hv_stores(error, "line", newSVuv(line));
+    (void)hv_stores(error, "location", location);
+}
+
+/* Dies with an EventSource::Error at the caller's line. The field may be NULL. No Rust frame is below. */
+static void
+esx_croak(pTHX_ int code, SV *field, SV *message)
+{
+    HV *error = newHV();
+    SV *object = sv_bless(sv_2mortal(newRV_noinc((SV *)error)), gv_stashpvs("EventSource::Error", GV_ADD));
+
+    (void)hv_stores(error, "code", newSVpv(esx_code_names[code], 0));
+    (void)hv_stores(error, "field", field ? newSVsv(field) : newSV(0));
+    (void)hv_stores(error, "message", newSVsv(message));
+    esx_error_location(aTHX_ error, esx_caller(aTHX));
+    croak_sv(object);
+}
+
+/* A mortal string with the name of a field; NULL for no field. */
+static SV *
+esx_field_name(pTHX_ const char *field)
+{
+    return field ? newSVpvn_flags(field, strlen(field), SVs_TEMP) : NULL;
+}
+
+/* Dies with a formatted message. The field is a C string or NULL. */
+#define esx_croakf(code, field, ...) \
+    esx_croak(aTHX_ code, esx_field_name(aTHX_ field), sv_2mortal(Perl_newSVpvf(aTHX_ __VA_ARGS__)))
+
+/* Dies of what Rust reports. The message begins with the module, unless it is given whole. */
+static void
+esx_croak_report(pTHX_ const esx_report *report, const char *module, SV *message)
+{
+    SV *field = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : NULL;
+    if (!message)
+        message = sv_2mortal(Perl_newSVpvf(aTHX_ "%s: %s", module, report->message));
+    esx_croak(aTHX_ report->code, field, message);
+}
