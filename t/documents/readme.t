@@ -27,11 +27,13 @@ subtest 'the first example is a chat that resumes' => sub {
     close $psgi or die "$psgi: $!";
 
     my $es = Test::EventSource->new(app => $psgi->filename, server => 'HTTP::Server::PSGI', timeout => 10);
-    like $es->request(GET => '/')->content, qr/new EventSource\('\/events'\)/, 'GET / answers with a page that opens the stream';
+    like $es->request(GET => '/')->content, qr/new EventSource\('\/events'\)/,
+        'GET / answers with a page that opens the stream';
     my @readers = map { $es->get('/events') } 1, 2;
     is $es->post('/say', content => 'Hello')->code, 204, 'POST /say answers 204';
     $_->like_event('Hello', 'each of two readers receives the event') for @readers;
-    like $_->raw, qr/\Aid: (\w+)-0\n\nid: \1-1\ndata: Hello\n\n\z/, 'the stream is the position and the event' for @readers;
+    like $_->raw, qr/\Aid: (\w+)-0\n\nid: \1-1\ndata: Hello\n\n\z/, 'the stream is the position and the event'
+        for @readers;
     $readers[0]->close;
     $es->post('/say', content => 'Again');
     $readers[1]->like_event('Again', 'the other reader receives an event after one has left');

@@ -10,7 +10,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks);
-use List::Util        qw(max min uniq);
+use List::Util          qw(max min uniq);
 use Testing::StreamPair;
 use Time::HiRes qw(time);
 

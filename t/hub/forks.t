@@ -11,9 +11,9 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use EventSource::Hub;
-use Testing::Subscriber  qw(blocks events);
-use Testing::HubServer qw(path);
-use POSIX              ();
+use Testing::Subscriber qw(blocks events);
+use Testing::HubServer  qw(path);
+use POSIX               ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

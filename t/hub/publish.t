@@ -20,7 +20,7 @@ binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output fai
 my $hub      = EventSource::Hub->new;
 my $epoch    = $hub->epoch;
 my $follower = Testing::Subscriber->open($hub, 'a');
-my $seen     = 0;                                    # events that the follower has received
+my $seen     = 0;                                      # events that the follower has received
 
 {
 
@@ -220,9 +220,12 @@ subtest 'a star matches in a pattern only' => sub {
 };
 
 subtest 'a stream that is subscribed by several topics receives an event once' => sub {
-    my $ways = EventSource::Hub->new;
-    my $follow =
-        Testing::Subscriber->open($ways, 'n/a', 'n/a', EventSource::Hub->pattern('n/*'), EventSource::Hub->pattern('**'));
+    my $ways   = EventSource::Hub->new;
+    my $follow = Testing::Subscriber->open(
+        $ways, 'n/a', 'n/a',
+        EventSource::Hub->pattern('n/*'),
+        EventSource::Hub->pattern('**')
+    );
     $ways->publish('n/a', $_) for 1 .. 3;
     $ways->publish('end', 'end');
     is_deeply [$follow->data(4)], [1 .. 3, 'end'], 'each event arrives once';

@@ -9,8 +9,8 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline qw(wait_until);
 use EventSource::Hub;
-use Testing::Subscriber  qw(blocks events wait_for_events);
-use Testing::HubServer qw(path);
+use Testing::Subscriber qw(blocks events wait_for_events);
+use Testing::HubServer  qw(path);
 
 my $hub = EventSource::Hub->new(history => {events => 3});
 my $e   = $hub->epoch;
@@ -136,7 +136,8 @@ subtest 'start says where a stream without an id begins' => sub {
     my $after = Testing::Subscriber->open($some, 'a', 'b', {start => -100, after => $some->epoch . '-9'});
     is_deeply [$after->data(1)], [10], 'an id has precedence over start';
     $after =
-        Testing::Subscriber->open($some, 'a', {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
+        Testing::Subscriber->open($some, 'a',
+        {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
     $some->publish(a => 11);
     is_deeply [$after->data(1)], [11], 'the option after has precedence over the id of the client';
 };

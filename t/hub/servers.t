@@ -8,8 +8,8 @@ use Testing::Developer qw(needs only_developers);
 use Testing::Deadline  qw(wait_until);
 use Testing::Client;
 use EventSource::XS;
-use Testing::Subscriber  qw(blocks events wait_for_events);
-use Testing::HubServer qw(path);
+use Testing::Subscriber qw(blocks events wait_for_events);
+use Testing::HubServer  qw(path);
 use Testing::Server;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }

@@ -31,7 +31,7 @@ subtest 'a stream may have 1,000 channels by default' => sub {
     is $hub->subscribers('c1000'),                           1,     'a stream is subscribed to 1,000 channels';
     is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'a 1,001st channel throws';
     like $@, $TOO_MANY, "the error of a 1,001st channel names the limit and the caller's line";
-    is $hub->subscribers('more'),                                    0,     'the 1,001st channel has no subscriber';
+    is $hub->subscribers('more'),                                      0,     'the 1,001st channel has no subscriber';
     is eval { Testing::Subscriber->open($hub, @channels, 'more'); 1 }, undef, '1,001 channels in one call throw';
     like $@, qr/\AEventSource::Hub: a stream may have at most 1000 /, 'the error of 1,001 channels names the limit';
 };
