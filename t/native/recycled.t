@@ -1,5 +1,5 @@
-# Workers that end while they have streams: recycled by their server, ended by a signal, or killed. Their clients are told when to
-# reconnect, streams of other workers stay open.
+# Workers that end while they have streams: recycled by their server, ended by a signal, or killed. Their clients are told
+# when to reconnect, streams of other workers stay open.
 
 use strict;
 use warnings;
