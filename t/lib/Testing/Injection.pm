@@ -6,7 +6,8 @@ use utf8;
 # Checks that a string for one field of an event cannot inject anything else. Every string of up to three characters, of
 # those with a meaning in the format, is either refused, or parsed as exactly that string by two parsers: npm's and ours.
 #
-#   no_injection(id => sub { format_event(id => $_[0], data => 'beside') }, {expected_lines()}->{id});
+#   my %expected = expected_lines();
+#   no_injection(id => sub { format_event(id => $_[0], data => 'beside') }, $expected{id});
 
 use Testing::Developer  qw(needs only_developers);
 use EventSource::Parser ();
