@@ -1,5 +1,5 @@
-# Streams that are open when their process ends: the exit status is the same as without them, the application's destructors run, and
-# on_close is given the reason server.
+# Streams that are open when their process ends: the exit status is the same as without them, the application's destructors
+# run, and on_close is given the reason server.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# What ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was published to the whole hub,
-# unless they are opaque. An invented id replays no more than the history of the subscribed channels.
+# What ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was published to the
+# whole hub, unless they are opaque. An invented id replays no more than the history of the subscribed channels.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Attack: an argument, while it is read, frees or replaces the object whose method is called. Another client's object may then have
-# the memory of the first one. No byte may reach another client.
+# Attack: an argument, while it is read, frees or replaces the object whose method is called. Another client's object may
+# then have the memory of the first one. No byte may reach another client.
 
 use strict;
 use warnings;

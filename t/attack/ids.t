@@ -1,7 +1,7 @@
-# Attack: an id that no client can send back. A browser sends the last id as the header Last-Event-ID. Servers respond with 400 to a
-# header with a control character, and an EventSource then gives up for good. Servers strip blanks at both ends, and the client
-# loses events or receives a false gap. A publisher of such an id would cut off every subscriber, so hubs refuse it. Every id that
-# they accept comes back and resumes, on every server.
+# Attack: an id that no client can send back. A browser sends the last id as the header Last-Event-ID. Servers respond with
+# 400 to a header with a control character, and an EventSource then gives up for good. Servers strip blanks at both ends,
+# and the client loses events or receives a false gap. A publisher of such an id would cut off every subscriber, so hubs
+# refuse it. Every id that they accept comes back and resumes, on every server.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Attack: a query string or a Last-Event-ID header as long as the server accepts. A client without the header may send its last id in
-# the query. The search for it must have bounded cost, and a value too long for an id is an unknown one: the client receives a gap
-# and loses nothing silently.
+# Attack: a query string or a Last-Event-ID header as long as the server accepts. A client without the header may send its
+# last id in the query. The search for it must have bounded cost, and a value too long for an id is an unknown one: the
+# client receives a gap and loses nothing silently.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Hundreds of clients that never read, each with a long history to receive. While they begin with it, resume, are drained, and when
-# the process ends, the memory of the server grows by no more than their own buffers.
+# Hundreds of clients that never read, each with a long history to receive. While they begin with it, resume, are drained,
+# and when the process ends, the memory of the server grows by no more than their own buffers.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# A client sends several requests in one write and leaves. After the takeover of the first stream, a server that reads ahead runs the
-# next request without its client: that request must end at once and leave nothing open.
+# A client sends several requests in one write and leaves. After the takeover of the first stream, a server that reads ahead
+# runs the next request without its client: that request must end at once and leave nothing open.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
-# Attack: a publisher tries to forge a gap, to keep subscribers away, to imitate events of the EventSource itself, to inject fields, to
-# send invalid JSON, to fill the memory, or to send a body that does not match its length. Each such POST is refused or harmless, the
-# subscribers receive what was published properly, and the server keeps running.
+# Attack: a publisher tries to forge a gap, to keep subscribers away, to imitate events of the EventSource itself, to inject
+# fields, to send invalid JSON, to fill the memory, or to send a body that does not match its length. Each such POST is
+# refused or harmless, the subscribers receive what was published properly, and the server keeps running.
 
 use strict;
 use warnings;
@@ -105,8 +105,8 @@ sub refusals {
     return;
 }
 
-# A Content-Length that is invalid, or not that of the body. Some servers refuse it themselves, or close the connection. No server
-# publishes anything else in place of the body.
+# A Content-Length that is invalid, or not that of the body. Some servers refuse it themselves, or close the connection. No
+# server publishes anything else in place of the body.
 sub lengths {
     my $server = shift;
     for my $length ('abc', '-1', '0x4', '4, 5', '4 5') {

@@ -1,4 +1,5 @@
-# The request line and the headers of a client cannot make its stream occupy a worker: an unknown version, a scheme, a condition.
+# The request line and the headers of a client cannot make its stream occupy a worker: an unknown version, a scheme, a
+# condition.
 
 use strict;
 use warnings;

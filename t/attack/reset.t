@@ -1,5 +1,5 @@
-# A client resets its connection after its request has been read and before its stream begins, or while its handler runs. Neither is
-# an error of the application, and nothing stays open.
+# A client resets its connection after its request has been read and before its stream begins, or while its handler runs.
+# Neither is an error of the application, and nothing stays open.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# A body that is shorter than its Content-Length ends a worker of Starman, and with it all streams of that worker. Behind nginx,
-# as the documentation advises it, no such request reaches Starman.
+# A body that is shorter than its Content-Length ends a worker of Starman, and with it all streams of that worker. Behind
+# nginx, as the documentation advises it, no such request reaches Starman.
 
 use strict;
 use warnings;

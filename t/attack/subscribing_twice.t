@@ -1,5 +1,5 @@
-# A client resumes, and its handler subscribes to one channel after the other. No id may cover events that the client was not sent: a
-# client that is cut off after any block must receive the rest.
+# A client resumes, and its handler subscribes to one channel after the other. No id may cover events that the client was
+# not sent: a client that is cut off after any block must receive the rest.
 
 use strict;
 use warnings;

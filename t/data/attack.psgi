@@ -1,7 +1,8 @@
-# The application behind t/attack (t/lib/Testing/AttackedServer.pm): one stream of each kind, and a path that reports the state of the
-# worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so many workers
-# handle such a request; one with meet_in_handler does so in the stream's handler. With ATTACK_PUBLISHES, a number of events for
-# the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to the streams there.
+# The application behind t/attack (t/lib/Testing/AttackedServer.pm): one stream of each kind, and a path that reports the
+# state of the worker that answers. Handlers report to a journal. A request with meet=NAME-COUNT in its query waits until so
+# many workers handle such a request; one with meet_in_handler does so in the stream's handler. With ATTACK_PUBLISHES, a
+# number of events for the hub's history, each request publishes a numbered event to the hub of its worker, and pushes it to
+# the streams there.
 
 use strict;
 use warnings;
@@ -27,7 +28,7 @@ my $pubsub =
 my %held;
 my $published = 0;
 
-# What waits for a client that does not read is bounded, so that the memory of two rounds can be compared.
+# The buffer for a client that does not read is bounded, so that the memory of two rounds can be compared.
 my @BOUNDED = $ENV{ATTACK_PUBLISHES} ? (max_buffered => 131_072) : ();
 
 sub parameter {
@@ -35,7 +36,7 @@ sub parameter {
     return ($env->{QUERY_STRING} // '') =~ /\b\Q$name\E=([^&]+)/ ? $1 : undef;
 }
 
-# Whether as many workers as asked for have come.
+# Waits until as many workers as requested handle such a request. Returns false if they do not in time.
 sub meet {
     my ($env, $parameter) = @_;
     my ($name, $count) = split /-/, parameter($env, $parameter || 'meet') // return 1;
@@ -71,7 +72,7 @@ sub hold {
     return;
 }
 
-# Short and long events by turns; now and then a very long one.
+# Publishes and pushes a numbered event, short or long in turn; every 50th is very long.
 sub publish {
     my $number = ++$published;
     my $event  = numbered($number, $number % 50 ? 10 + $number * 97 % 3_000 : 50_000);
@@ -80,7 +81,7 @@ sub publish {
     return;
 }
 
-sub follow {
+sub subscribe {
     my ($conn, $env) = @_;
     report($env, 'handled, native: ' . ($conn->is_native ? 1 : 0));
     $hub->serve($conn, 'a');
@@ -118,7 +119,7 @@ sub state_of_worker {
     );
 }
 
-# A setting whose number dies, as the handler of a signal would that arrives while the stream is opened.
+# A setting whose numeric value dies, like a signal handler that runs while the stream is opened.
 package DyingNumber {
     use overload '""' => sub { 1_048_576 }, '0+' => sub { die "by a foreign exception\n" }, fallback => 0;
 }
@@ -147,8 +148,8 @@ builder {
     mount '/hub-on-writer'    => hub_app(native => 0);
     mount '/oldest'           => hub_app(start  => 'oldest');
     mount '/publisher'        => $pubsub->to_app;
-    mount '/follow'           => source(\&follow);
-    mount '/follow-on-writer' => source(\&follow, native => 0);
+    mount '/follow'           => source(\&subscribe);
+    mount '/follow-on-writer' => source(\&subscribe, native => 0);
     mount '/conditional'      => builder { enable 'ConditionalGET'; $tagged };
     mount '/behind-a-proxy'   => builder { enable 'ReverseProxy';   source(\&hold, native => 1) };
 };

@@ -1,5 +1,5 @@
-# The application behind t/attack/exit_status.t: it holds its connections as the manual of Plack::App::EventSource shows, and
-# reports to a journal what runs when its process ends.
+# The application of t/attack/exit_status.t: it holds its connections as the manual of Plack::App::EventSource shows, and
+# reports to a journal what runs at the end of its process.
 
 use strict;
 use warnings;

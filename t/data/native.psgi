@@ -1,5 +1,5 @@
-# The application behind t/native: streams that outlive their handlers, and ordinary requests that reach for them. What
-# its processes see they tell to a journal, under the tag of the request.
+# The application of t/native: streams that outlive their handlers, and ordinary requests that push to them or end them. Its
+# processes report to a journal, under the tag of the request.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ my $PAUSE    = 0.01;    # seconds between two pushes of a handler that goes on
 # The connections that are kept, by their tags.
 my %KEPT;
 
-# Whether a push runs now.
+# True while a push runs.
 our $is_pushing = 0;    ## no critic (ProhibitPackageVars)
 
 sub tag { return $_[0]{QUERY_STRING} =~ /\btag=([^&]+)/ ? $1 : 'none' }
@@ -46,7 +46,7 @@ sub report_close {
         my @odd = $is_pushing ? 'inside a push' : ();
         push @odd, 'still open' if $same->is_open;
 
-        # With this Feersum's connection would be held, for which its graceful stop waits.
+        # This would keep Feersum's connection, and its graceful stop would wait for it.
         push @odd, 'still held' if exists $env->{'psgix.output.guard'} && exists $env->{'psgix.io'};
         report($env, join ', ', "closed by $why", @odd);
     };
@@ -73,8 +73,8 @@ sub keep {
     return;
 }
 
-# Pushes what it is asked to, to all that are kept or one of them; a text, or so many bytes.
-sub tell {
+# Pushes a text, or that many bytes, to all kept connections or to one.
+sub push_to_kept {
     my $env   = shift;
     my $to    = parameter($env, 'to');
     my $text  = parameter($env, 'text');
@@ -84,15 +84,15 @@ sub tell {
     return plain(join ' ', @taken);
 }
 
-# Closes, or lets go of, what is kept.
-sub let_go {
+# Closes a kept connection, or drops it.
+sub end_kept {
     my $env  = shift;
     my $conn = delete $KEPT{parameter($env, 'to')} or return plain('unknown');
     $conn->close if $env->{PATH_INFO} eq '/close';
     return plain('gone');
 }
 
-# More than sockets hold, then its end, at once.
+# Pushes more than sockets hold, and closes at once.
 sub backlog {
     my ($conn, $env) = @_;
     report_close($conn, $env);
@@ -102,7 +102,7 @@ sub backlog {
     return;
 }
 
-# Pushes and sleeps until it is told that its client has left, or is ended by that.
+# Pushes and sleeps until push returns false, or until EventSource::Gone ends the handler.
 sub loop {
     my ($conn, $env) = @_;
     report_close($conn, $env);
@@ -136,7 +136,7 @@ sub dropped {
     return;
 }
 
-# Leaves the stream to a child, which begins to push when this process is out of the handler, and ends as it is told to.
+# Leaves the stream to a child. The child pushes when this process has left the handler, and ends as the query says.
 sub child {
     my ($conn, $env) = @_;
     my $end = parameter($env, 'end');
@@ -173,7 +173,7 @@ my %PROGRAM = (
     },
 );
 
-# Starts a program that outlives the handler, in the way that is asked for.
+# Starts a program that outlives the handler, in the way that the query names.
 sub program {
     my ($conn, $env) = @_;
     my $how = parameter($env, 'how');
@@ -182,7 +182,7 @@ sub program {
     chomp $pid;
     report($env, "program $pid");
     pushes($conn, 'after');
-    $conn->close if $how ne 'system' || $env->{'psgi.nonblocking'};    # to drop it is as good elsewhere
+    $conn->close if $how ne 'system' || $env->{'psgi.nonblocking'};    # elsewhere dropping it has the same effect
     return;
 }
 
@@ -194,8 +194,8 @@ my $stats = sub {
 
 builder {
     mount '/keep'     => source(\&keep);
-    mount '/tell'     => \&tell;
-    mount '/act'      => \&let_go;
+    mount '/tell'     => \&push_to_kept;
+    mount '/act'      => \&end_kept;
     mount '/backlog'  => source(\&backlog, max_buffered => 64 * 1_048_576);
     mount '/loop'     => source(\&loop);
     mount '/unwound'  => source(\&loop, on_gone => 'unwind');

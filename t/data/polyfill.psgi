@@ -1,5 +1,5 @@
-# A page with an EventSource that is not the browser's own, and the hub that it follows. /publish publishes numbers, /cut breaks
-# all connections, /seen tells what clients have come back with.
+# A page with an EventSource polyfill, and the hub that it subscribes to. /publish publishes numbers, /cut breaks all
+# connections, /seen returns the ids with which clients have reconnected.
 
 use strict;
 use warnings;
@@ -7,7 +7,7 @@ use warnings;
 use EventSource::Hub;
 use Plack::Builder;
 
-# What Internet Explorer 8 and 9 have instead of an XMLHttpRequest that streams: it can set no headers.
+# Internet Explorer 8 and 9 have XDomainRequest instead of an XMLHttpRequest that streams. It cannot set headers.
 my $OLD = <<'JS';
 self.XDomainRequest = function () {
     const request = new XMLHttpRequest();
@@ -22,7 +22,7 @@ self.XDomainRequest = function () {
 Object.defineProperty(XMLHttpRequest.prototype, 'responseType', {value: undefined});
 JS
 
-# The file, what it needs before, and what it calls its EventSource.
+# The file, the code to run before it, and the name of its EventSource.
 my %POLYFILL = (
     yaffle => ['event-source-polyfill/src/eventsource.js', '', 'EventSourcePolyfill'],
     old    =>
@@ -48,8 +48,8 @@ source.addEventListener('gap', ({data}) => events.push({gap: data}));
 HTML
 
 my $hub = EventSource::Hub->new(retry => 50);
-my @open;       # of each stream's connection a handle of our own
-my @queries;    # with what clients have come
+my @open;       # a duplicate handle of each stream's connection
+my @queries;    # the queries of the clients
 my $number = 0;
 
 my $events = $hub->to_app(channels => sub { 'news' });

@@ -1,6 +1,6 @@
-# The application behind t/native (t/lib/Testing/StreamServer.pm): streams with the settings of their query, held under names,
-# and paths that push to them, end them and tell of them, all in one process. What is told while a handler runs goes to
-# a journal, a file.
+# The application of Testing::StreamServer (t/native, t/attack): streams with the settings of their query, held under names,
+# and paths that push to them, end them and report on them, all in one process. Handlers report to a journal, which is a
+# file.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use Time::HiRes qw(ualarm);
 my @SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
 
 my %HELD;    # connections by name
-my %WHY;     # why streams have ended, by name
+my %WHY;     # the reason of each stream's end, by name
 
 my $journal;
 
@@ -70,7 +70,7 @@ sub hold {
     return;
 }
 
-# Pushes in the handler, event after event, as many as it is told.
+# Pushes as many events in the handler as the query says.
 sub export {
     my ($conn, $query) = @_;
     my $name = $query->{name};

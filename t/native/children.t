@@ -1,4 +1,5 @@
-# Handlers that fork and start programs, on every server: a child continues the stream, a program does not inherit a connection.
+# Handlers that fork and start programs, on every server: a child continues the stream, a program does not inherit a
+# connection.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# The end of a process: each client is told when to reconnect, pushed events arrive or are counted as lost, and the process waits no
-# longer than linger. Each process is a small program that connects to this test, which is the client.
+# The end of a process: each client is told when to reconnect, pushed events arrive or are counted as lost, and the process
+# waits no longer than linger. Each process is a small program that connects to this test, which is the client.
 
 use strict;
 use warnings;
@@ -41,7 +41,8 @@ my $PRELUDE = <<'PRELUDE';
     my @streams = map { stream() } 1 .. $count;
 PRELUDE
 
-# Runs a program with so many streams, of which it begins some (more) itself. Returns what they read, what the program printed, and its status.
+# Runs a program with so many streams, of which it begins some (more) itself. Returns what they read, what the program
+# printed, and its status.
 sub run_to_its_end {
     my ($code, $count, %option) = @_;
     pipe my $from, my $to or die "pipe: $!";

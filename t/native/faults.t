@@ -1,5 +1,5 @@
-# A system call that fails leads to a fallback, a refusal, or a stream that ends with a reason, and the next request is served. Calls
-# of real servers are made to fail: those of the reactor's thread, and those that take over a stream.
+# A system call that fails leads to a fallback, a refusal, or a stream that ends with a reason, and the next request is
+# served. Calls of real servers are made to fail: those of the reactor's thread, and those that take over a stream.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Bytes that a client sends after its request are read and discarded. They do not lose the client its last events. A client that
-# does not stop sending is disconnected.
+# Bytes that a client sends after its request are read and discarded. They do not lose the client its last events. A client
+# that does not stop sending is disconnected.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Limits of a process: a client beyond max_streams is told to reconnect later, and a client for whom no descriptor is left disturbs no
-# other.
+# Limits of a process: a client beyond max_streams is told to reconnect later, and a client for whom no descriptor is left
+# disturbs no other.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# A foreign exception while a stream is opened, such as one of a signal handler, is passed on. It is not treated as a refusal of the
-# system.
+# A foreign exception while a stream is opened, such as one of a signal handler, is passed on. It is not treated as a
+# refusal of the system.
 
 use strict;
 use warnings;

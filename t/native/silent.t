@@ -1,5 +1,5 @@
-# Clients that vanish without FIN, or that read nothing, are disconnected after timeout. This test opens the sockets itself, in
-# network namespaces whose link it cuts.
+# Clients that vanish without FIN, or that read nothing, are disconnected after timeout. This test opens the sockets itself,
+# in network namespaces whose link it cuts.
 
 use strict;
 use warnings;

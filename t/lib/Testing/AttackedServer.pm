@@ -2,8 +2,8 @@ package Testing::AttackedServer;
 use strict;
 use warnings;
 
-# A server under attack (t/data/attack.psgi), with two workers if it has workers. After each attack the server must be sound: every
-# worker is free, no stream is open, no descriptor is leaked.
+# A server under attack (t/data/attack.psgi), with two workers if it has workers. After each attack the server must be
+# sound: every worker is free, no stream is open, no descriptor is leaked.
 #
 #   on_each_server(sub {
 #       my $server = shift;
@@ -103,8 +103,8 @@ sub get {
     return Testing::Client->get($self->port, $path, %option);
 }
 
-# Waits until every worker is free, no stream is open, and no more descriptors are open than when the server was prepared; makes a
-# test of it.
+# Waits until every worker is free, no stream is open, and no more descriptors are open than when the server was prepared;
+# makes a test of it.
 sub is_sound_ok {
     my ($self,  $what)   = @_;
     my ($sound, @states) = $self->wait_until_sound;
@@ -117,8 +117,8 @@ sub is_sound_ok {
 # Returns the reports of the handler of the request with this tag.
 sub reported { return $_[0]{journal}->reports($_[1]) }
 
-# Opens a stream of each of these paths in every worker, and leaves, so that each worker has loaded and opened what it needs once.
-# Counts the descriptors afterwards.
+# Opens a stream of each of these paths in every worker, and leaves, so that each worker has loaded and opened what it needs
+# once. Counts the descriptors afterwards.
 sub prepare {
     my ($self, @paths) = @_;
     for my $path (@paths) {
@@ -165,9 +165,9 @@ sub states {
     return @states;
 }
 
-# Waits until every worker is free, the streams are closed and their descriptors with them. Returns whether that is so, and the state
-# of each worker; no state if not all workers are free. Options: streams, how many streams stay open; seconds; meanwhile, code that
-# runs again and again.
+# Waits until every worker is free, the streams are closed and their descriptors with them. Returns whether that is so, and
+# the state of each worker; no state if not all workers are free. Options: streams, how many streams stay open; seconds;
+# meanwhile, code that runs again and again.
 sub wait_until_sound {
     my ($self, %option) = @_;
     my $streams = $option{streams} || 0;

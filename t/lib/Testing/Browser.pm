@@ -2,8 +2,7 @@ package Testing::Browser;
 use strict;
 use warnings;
 
-# A real Chromium without a window, spoken to over its DevTools pipe, and gone when the object is: with all its processes
-# and its profile.
+# A real headless Chromium, controlled over its DevTools pipe. Its processes and its profile are removed with the object.
 #
 #   my $browser = Testing::Browser->start;
 #   $browser->open($server->url('/'));

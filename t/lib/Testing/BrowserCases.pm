@@ -3,8 +3,10 @@ use strict;
 use warnings;
 use utf8;
 
-# What t/browser/events.psgi pushes, and what a browser must make of it: [name, messages, event]. An event is {type, data,
-# lastEventId}; what is not said is as it was.
+# The messages that t/browser/events.psgi pushes, and the event that a browser must dispatch: [name, messages, event]. An
+# event is {type, data, lastEventId}; type defaults to message, lastEventId to that of the previous event.
+#
+#   $conn->push(@{$_->[1]}) for cases();
 
 use Encode   qw(encode);
 use Exporter qw(import);

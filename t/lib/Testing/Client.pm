@@ -2,8 +2,8 @@ package Testing::Client;
 use strict;
 use warnings;
 
-# A raw HTTP client for streams: it speaks HTTP/1.0 or 1.1, sees the response grow, and can leave in the middle of it.
-# None of the usual clients does all three.
+# A raw HTTP client for streams: it speaks HTTP/1.0 or 1.1, reads a response piece by piece, and can leave in the middle of
+# it. No common client does all three.
 #
 #   my $client = Testing::Client->get($server->port, '/ticks', http => '1.1');
 #   ok $client->read_until(qr/data: 3/);
@@ -20,19 +20,18 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # Public methods
 
-# All of the body that has come, without its framing.
+# Returns the body that has been received, without its framing.
 sub body { return $_[0]{body} }
 
-# Whether the response came as far as its framing says. A response without framing ends where the connection does.
+# True if the response has ended where its framing says. A response without framing ends with the connection.
 sub complete { return $_[0]{ended} && !$_[0]{cut} }
 
-# Whether it has come to its end.
+# True if the response has ended.
 sub ended { return $_[0]{ended} }
 
-# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1'; protocol, what the
-# request line has instead of that version; method;
-# headers, a list of names and values; then, a string of bytes to send right behind the request; certificate, the file with
-# the one that the server must have, for TLS.
+# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1';
+# protocol, the text for the request line instead of that version; method; headers, a list of names and values; then, bytes
+# to send directly after the request; certificate, for TLS, the file with the server's certificate.
 sub get {
     my ($class, $at, $path, %option) = @_;
     my $self = bless {http => $option{http} || '1.1', host => $at =~ m{/} ? 'localhost' : "127.0.0.1:$at"}, $class;
@@ -41,7 +40,7 @@ sub get {
     return $self->request($path, %option);
 }
 
-# All values of one header, in their order.
+# Returns all values of one header, in order.
 sub header {
     my ($self, $name) = @_;
     my @pairs = @{$self->{headers}};
@@ -102,14 +101,14 @@ sub request {
     return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
 }
 
-# What comes on the connection behind the response, until the server closes it; undef at the deadline.
+# Returns the bytes that follow the response until the server closes the connection; undef at the deadline.
 sub rest {
     my ($self, $seconds) = @_;
     my $rest = $self->_read_while($seconds, sub { !$self->{closed} });
     return $rest ? $self->{raw} : undef;
 }
 
-# Sends bytes, whatever they are.
+# Sends bytes.
 sub say {
     my ($self, $bytes) = @_;
     local $SIG{PIPE} = 'IGNORE';
@@ -136,14 +135,14 @@ sub _connect {
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at, Proto => 'tcp', Timeout => $DEADLINE);
 }
 
-# Whether something can be read within so many seconds. TLS may hold more than the socket does.
+# True if bytes can be read within that many seconds. TLS may have buffered some that the socket no longer has.
 sub _can_read {
     my ($self, $seconds) = @_;
     my $socket = $self->{socket};
     return $socket->can('pending') && $socket->pending || IO::Select->new($socket)->can_read($seconds);
 }
 
-# Takes what has come out of {raw}: the head first, then body in whatever framing the head announced.
+# Moves bytes out of {raw}: first the head, then the body in the framing of the head.
 sub _parse {
     my $self = shift;
     if (!defined $self->{status}) {

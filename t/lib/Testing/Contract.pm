@@ -19,9 +19,9 @@ use warnings;
 #       check   => text_is("data: foo\r\n\r\n"),   # is called with the client and the run; Contract/Check.pm
 #   }
 #
-# Instead of `handler` there may be `app`, a sub that returns a PSGI application, and `mount`, where to mount it if that is not the
-# path. A behaviour with neither uses the application of another behaviour with the same path. t/data/contract.psgi makes the
-# routes.
+# Instead of `handler` there may be `app`, a sub that returns a PSGI application, and `mount`, where to mount it if that is
+# not the path. A behaviour with neither uses the application of another behaviour with the same path. t/data/contract.psgi
+# makes the routes.
 
 use Carp qw(croak);
 use Testing::Client;

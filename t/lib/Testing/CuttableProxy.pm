@@ -2,8 +2,8 @@ package Testing::CuttableProxy;
 use strict;
 use warnings;
 
-# A TCP proxy between a client and its server whose connections a test can cut. It listens on a port of 127.0.0.1 and runs in a
-# process of its own, which ends with the object.
+# A TCP proxy between a client and its server whose connections a test can cut. It listens on a port of 127.0.0.1 and runs
+# in a process of its own, which ends with the object.
 #
 #   my $proxy = Testing::CuttableProxy->start($server->port);
 #   $browser->open($proxy->url('/'));

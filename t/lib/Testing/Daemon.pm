@@ -2,8 +2,8 @@ package Testing::Daemon;
 use strict;
 use warnings;
 
-# A program that serves, started for a test on a free port of 127.0.0.1 or on a Unix socket in a folder of its own. A class
-# on top of this knows the command line.
+# A server program, started for a test on a free port of 127.0.0.1 or on a Unix socket in a folder of its own. A subclass
+# supplies the command line.
 #
 #   my $self = $class->SUPER::new($name, unix => 1);
 #   $self->run(\%environment, @command);
@@ -20,10 +20,10 @@ my $STOP_WITHIN  = 5;     # seconds
 
 # Public methods
 
-# Where it listens, as Client wants it: a port of 127.0.0.1, or the path of a Unix socket.
+# Returns the address as Testing::Client takes it: a port of 127.0.0.1, or the path of a Unix socket.
 sub at { return defined $_[0]{path} ? $_[0]{path} : $_[0]{port} }
 
-# A folder of its own, gone with it.
+# Returns the daemon's folder, which is removed with the object.
 sub folder { return $_[0]{folder}->dirname }
 
 # With unix => 1 it is to listen on a Unix socket.
@@ -66,7 +66,7 @@ sub _accepts {
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 1);
 }
 
-# Bound here, not listened on: no one else is given this port, and the program may still bind it.
+# Binds the port without listening: no other process is given it, and the program may still bind it.
 sub _reserve_port {
     my $self = shift;
     $self->{reserved} = IO::Socket::INET->new(

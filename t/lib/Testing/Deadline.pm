@@ -2,7 +2,7 @@ package Testing::Deadline;
 use strict;
 use warnings;
 
-# Waits for a condition, and no longer than a deadline; what tests do instead of a sleep and a hope.
+# Waits for a condition until a deadline. Tests use it instead of a sleep of a guessed length.
 #
 #   ok wait_until(10, sub { -e $file }), 'the file is there';
 
@@ -13,7 +13,7 @@ our @EXPORT_OK = qw(wait_until);
 
 my $LOOK_EVERY = 0.01;    # seconds
 
-# Whether the condition came true within so many seconds.
+# Returns true if the condition has become true within that many seconds.
 sub wait_until {
     my ($seconds, $condition) = @_;
     my $deadline = time + $seconds;

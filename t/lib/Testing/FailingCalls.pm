@@ -2,8 +2,8 @@ package Testing::FailingCalls;
 use strict;
 use warnings;
 
-# Makes system calls of one thread fail while the object lives, by attaching strace to the thread. An LD_PRELOAD library would not
-# see the calls that Rust makes without libc.
+# Makes system calls of one thread fail while the object lives, by attaching strace to the thread. An LD_PRELOAD library
+# would not see the calls that Rust makes without libc.
 #
 #   my $failing = Testing::FailingCalls->begin($thread, 'sendto,sendmsg', 'error=ENOBUFS:when=1..3');
 #   ...

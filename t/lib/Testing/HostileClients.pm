@@ -2,9 +2,9 @@ package Testing::HostileClients;
 use strict;
 use warnings;
 
-# Hostile clients of a server (t/data/attack.psgi), for some seconds, in several processes at once. Which client comes next, and
-# what it does, is random, but the same for the same seed. Every client has a deadline, and the number of open clients is
-# bounded.
+# Hostile clients of a server (t/data/attack.psgi), for some seconds, in several processes at once. Which client comes next,
+# and what it does, is random, but the same for the same seed. Every client has a deadline, and the number of open clients
+# is bounded.
 #
 #   my $clients = Testing::HostileClients->start($server->port, seconds => 4, seed => 1, streams => ['/hub'], except => ['short POST']);
 #   my %attacks = $clients->counts;       # waits until they have all left
@@ -40,7 +40,7 @@ my @IDS = (
     'a-18446744073709551616', "a\x7Fb", '<script>', '../..',
 );
 
-# How each kind of client behaves, and how often it comes.
+# The kinds of clients: relative frequency, and behaviour.
 my %ATTACK = (
     'pipeline'      => [3, \&_pipelines],
     'version'       => [2, \&_has_another_version],
@@ -56,8 +56,9 @@ my %ATTACK = (
 
 # Public methods
 
-# How often each kind of attack was made, when all clients have left. Other keys: `offsets`, at how many bytes of the response
-# there were resets; `answered` and `unanswered` ordinary requests; `no connection`; `killed`, processes that did not end.
+# Waits until all clients have left. Returns how often each kind of attack was made. Other keys: `offsets`, at how many
+# bytes of the response there were resets; `answered` and `unanswered` ordinary requests; `no connection`; `killed`,
+# processes that did not end.
 sub counts {
     my $self = shift;
     my %sum;
@@ -70,10 +71,10 @@ sub counts {
     return %sum;
 }
 
-# Whether all of them have had their time.
+# True if the time of the clients is over.
 sub has_ended { return time >= $_[0]{until} }
 
-# Of the kinds that were to come those that did not.
+# Returns the kinds of attack that were never made.
 sub left_out {
     my ($self, %count) = @_;
     my %wanted = map       { ($_ => 1) } @{$self->{attacks}};
@@ -133,7 +134,7 @@ sub _requests {
     return;
 }
 
-# Waits for a process, and kills it if it does not end. What it reports.
+# Waits for a process, and kills it if it does not end. Returns its report.
 sub _text_of {
     my ($self, $process) = @_;
     my $left = $self->{until} + $GRACE - time;
@@ -203,7 +204,8 @@ sub _has_slow_headers {
     return _leaves($socket);
 }
 
-# Stays until others have taken its place. A stream on the writer of a server that blocks would hold a worker so long.
+# Stays until it is replaced by others. Native only: a stream on the writer of a server that blocks would occupy a worker
+# meanwhile.
 sub _never_reads {
     my $self   = shift;
     my $client = eval { Testing::SlowReader->get($self->{port}, _any([qw(/native /hub /oldest)])) } or return;
@@ -228,7 +230,7 @@ sub _pipelines {
     return _leaves($socket);
 }
 
-# Not for Starman: it ends the worker, which it does to any application. t/attack/short_post.t is about that.
+# Not for Starman: a short POST ends its worker, whatever the application is (t/attack/short_post.t).
 sub _posts_too_little {
     my $self   = shift;
     my $socket = $self->_connect or return;
@@ -237,7 +239,7 @@ sub _posts_too_little {
     return _leaves($socket);
 }
 
-# At the next byte of the response.
+# Resets the connection at the next byte of the response.
 sub _resets {
     my $self   = shift;
     my $offset = (($self->{resets}++ || 0) * $PROCESSES + $self->{number}) % $OFFSETS;
@@ -247,11 +249,11 @@ sub _resets {
     return _resets_now($socket);
 }
 
-# Private methods and functions: what they consist of
+# Private methods and functions: parts of attacks
 
 sub _any { return $_[0][rand @{$_[0]}] }
 
-# A client that has asked for a stream.
+# Opens a client that requests a stream.
 sub _asks {
     my $self   = shift;
     my $socket = $self->_connect or return;
@@ -275,7 +277,7 @@ sub _connect {
     return $socket;
 }
 
-# In one of the ways there are.
+# Leaves in a random way.
 sub _leaves {
     my $socket = shift;
     my $how    = int rand 4;
@@ -290,7 +292,7 @@ sub _post {
     return "POST $path HTTP/1.1\r\nHost: a\r\nContent-Length: $length\r\n\r\n$body";
 }
 
-# What comes of so many bytes, until the end of the response or a deadline.
+# Reads that many bytes, until the end of the response or a deadline.
 sub _reads {
     my ($socket, $bytes, $seconds) = @_;
     my $until = time + ($seconds || $MOMENT);
@@ -318,7 +320,7 @@ sub _resets_now {
     return 1;
 }
 
-# As much as the server takes before a deadline.
+# Sends as much as the server accepts before a deadline.
 sub _sends {
     my ($socket, $bytes) = @_;
     my $until = time + $MOMENT;
@@ -332,7 +334,8 @@ sub _sends {
     return;
 }
 
-# Mostly a native stream. One on the writer of a server that blocks holds a worker until the client has left.
+# Returns the path of a stream, mostly a native one. One on the writer of a server that blocks occupies a worker until the
+# client leaves.
 sub _stream {
     my $self = shift;
     my ($native, $writer) = @$self{qw(native writer)};

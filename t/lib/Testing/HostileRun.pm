@@ -2,10 +2,10 @@ package Testing::HostileRun;
 use strict;
 use warnings;
 
-# Two identical rounds of hostile clients (HostileClients) against one server (AttackedServer). After each round every worker must be
-# free, no stream open, no descriptor leaked, and no worker may have ended; after the second none may need more memory than after
-# the first. A well-behaved client in each worker, a witness, is subscribed to the hub throughout and must receive every event once
-# and in order.
+# Two identical rounds of hostile clients (HostileClients) against one server (AttackedServer). After each round every
+# worker must be free, no stream open, no descriptor leaked, and no worker may have ended; after the second none may need
+# more memory than after the first. A well-behaved client in each worker, a witness, is subscribed to the hub throughout and
+# must receive every event once and in order.
 #
 #   my $run = Testing::HostileRun->new('Starman', seconds => 60, seed => 1);
 #   print "$_\n" for $run->wrong, $run->figures;
@@ -25,12 +25,13 @@ my $TURN     = 0.000_5;    # seconds to read what has been received
 # Matches nothing. Without the anchor the match would take time in proportion to the body.
 my $NEVER = qr/\A(?!)/;
 
-# Megabytes by which a worker may grow in the second round. The rounds differ in timing: 36 clients that do not read may have 128 KiB
-# buffered each, and the allocator keeps the peak. Mostly a worker grows by less than one megabyte. In 60 seconds a round has 4,000 clients or more, so a leak of one KB a client shows.
+# Megabytes by which a worker may grow in the second round. The rounds differ in timing: 36 clients that do not read may
+# have 128 KiB buffered each, and the allocator keeps the peak. Mostly a worker grows by less than one megabyte. In 60
+# seconds a round has 4,000 clients or more, so a leak of one KB a client shows.
 my $MAY_GROW = 4;
 
-# The limits keep a worker from being replaced after some requests. Streams on the writer of HTTP::Server::PSGI would occupy its only process. A short
-# POST ends a worker of Starman, whatever the application is (t/attack/short_post.t).
+# The limits keep a worker from being replaced after some requests. Streams on the writer of HTTP::Server::PSGI would occupy
+# its only process. A short POST ends a worker of Starman, whatever the application is (t/attack/short_post.t).
 my @NATIVE = qw(/native /hub /oldest /follow);
 my @WRITER = qw(/writer /hub-on-writer /follow-on-writer);
 my %SERVER = (

@@ -2,7 +2,7 @@ package Testing::HubServer;
 use strict;
 use warnings;
 
-# A server with one process that has a hub (t/data/hub.psgi), and what a test asks of it.
+# A server with one process and a hub (t/data/hub.psgi), and the requests and checks of its tests.
 #
 #   my $server = Testing::HubServer->start('Starman', settings => {on_slow => 'gap'}, native => 0);
 #   my $client = $server->stream('/hub', channels => 'a,b');
@@ -21,7 +21,7 @@ our @EXPORT_OK = qw(path);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# One process, which is not replaced after some requests.
+# One process. The limits keep it from being replaced after some requests.
 my %START = (
     'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
     'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
@@ -36,7 +36,7 @@ sub path {
         map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
 }
 
-# What the application answers, in a connection of its own.
+# Sends a request on a connection of its own. Returns the body of the response.
 sub ask {
     my ($self, $path, %query) = @_;
     my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
@@ -48,8 +48,8 @@ sub ask {
 
 sub is_loop { return $_[0]{name} =~ /Twiggy|Feersum/ }
 
-# The ids of what is published: channel, or several by turns; count, from, bytes; keys, how many there are; ids => 1, the numbers
-# are the ids.
+# Publishes numbered events and returns their ids. Options: channel, one or several in turn; count, from, bytes; keys, how
+# many different ones; ids => 1, the numbers are the ids.
 sub publish { my $self = shift; return split / /, $self->ask('/publish', @_) }
 
 sub start {
@@ -72,7 +72,7 @@ sub stats {
     return JSON::PP::decode_json($self->ask('/stats', %query));
 }
 
-# Waits until the statistics say so, and makes a test of that.
+# Waits until the statistics meet a condition, and makes a test of it.
 sub stats_ok {
     my ($self, $condition, $what) = @_;
     my $stats;
@@ -80,7 +80,7 @@ sub stats_ok {
     return ok $is_so, $what || diag explain $stats;
 }
 
-# A client of a stream that has begun: its position is there. Options of the client: class, http, id (its Last-Event-ID).
+# Opens a stream and waits for its position. Returns its client. Options of the client: class, http, id (its Last-Event-ID).
 sub stream {
     my ($self, $path, %query) = @_;
     my $class   = delete $query{class} || 'Testing::Client';

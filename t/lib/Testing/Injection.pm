@@ -3,9 +3,11 @@ use strict;
 use warnings;
 use utf8;
 
-# Whether a string given for one field of an event can become anything else on the wire. Every string of up to three
-# characters over those that mean something there is either refused, or two parsers, npm's and ours, get back exactly
-# what was given.
+# Checks that a string for one field of an event cannot inject anything else. Every string of up to three characters, of
+# those with a meaning in the format, is either refused, or parsed as exactly that string by two parsers: npm's and ours.
+#
+#   my %expected = expected_lines();
+#   no_injection(id => sub { format_event(id => $_[0], data => 'beside') }, $expected{id});
 
 use Testing::Developer  qw(needs only_developers);
 use EventSource::Parser ();
@@ -19,7 +21,7 @@ our @EXPORT_OK = qw(expected_lines injected lines no_injection require_parser);
 # Line ends, what separates names from values, what decoders treat in a way of their own, and one of each length.
 my @CHARACTERS = ("\r", "\n", "\0", ':', ' ', 'a', '7', 'é', '☺', "\x{FEFF}");
 
-# Sent after each block: it arrives as it is, so nothing of the block was left over.
+# Sent after each block. It arrives unchanged only if nothing of the block is left over.
 my $SENTINEL = "data: sentinel\n\n";
 
 my $JSON = JSON::MaybeXS->new(canonical => 1, ascii => 1);
@@ -69,17 +71,17 @@ sub lines {
     return $text;
 }
 
-# One test: nothing goes wrong with this field.
+# Makes one test: no string for this field injects anything.
 sub no_injection {
     my ($name, $encoder, $expected) = @_;
     my @wrong = injected($encoder, $expected);
     my $count = () = _strings();
-    ok !@wrong, "$name: each of $count strings is refused or arrives as it is";
+    ok !@wrong, "$name: each of $count strings is refused or arrives unchanged";
     diag join "\n", @wrong > 10 ? (@wrong[0 .. 9], '... and ' . (@wrong - 10) . ' more') : @wrong if @wrong;
     return;
 }
 
-# Ends the test file where the other parser is not to be had.
+# Ends the test file if npm's parser is not available.
 sub require_parser {
     only_developers();
     return needs(node_missing());

@@ -2,8 +2,10 @@ package Testing::MockClient;
 use strict;
 use warnings;
 
-# The client of an application that runs in the process of the test, under Plack::Test's MockHTTP. It asks and answers as
-# Client does, but a response is there whole or not at all.
+# The client of an application that runs in the test process, under Plack::Test's MockHTTP. It has the interface of
+# Testing::Client, but a response arrives as a whole.
+#
+#   my $client = Testing::MockClient->new('t/data/contract.psgi', {})->get('/one');
 
 use Testing::Client ();
 use HTTP::Request;
@@ -27,10 +29,10 @@ sub get {
 
 sub header { return $_[0]{response}->header($_[1]) }
 
-# In the order in which they came; HTTP::Response has an order of its own.
+# Returns the headers in the order in which they were sent; HTTP::Response sorts them.
 sub headers { return $_[0]{headers} }
 
-# A client of an application: a .psgi file, with an environment for it.
+# Returns a client of the application in a .psgi file, with an environment for it.
 sub new {
     my ($class, $psgi, $env) = @_;
     local $Plack::Test::Impl = 'MockHTTP';

@@ -2,7 +2,7 @@ package Testing::Nginx;
 use strict;
 use warnings;
 
-# A real nginx in front of a Server, with a configuration of its own on a free port of 127.0.0.1; gone when the object is.
+# A real nginx in front of a Server, with a configuration of its own on a free port of 127.0.0.1. It ends with the object.
 #
 #   my $nginx = Testing::Nginx->start($server, 'documented');
 #   Testing::Client->get($nginx->at, '/one');

@@ -2,7 +2,9 @@ package Testing::Node;
 use strict;
 use warnings;
 
-# The programs in t/node, which the tests compare with: run by node, with the packages that package-lock.json names.
+# Runs the programs in t/node, with which tests compare: by node, with the packages of package-lock.json.
+#
+#   my $seen = parse_elsewhere("data: 1\n\n")->[0]{events};
 
 use Testing::Developer qw(has_command);
 use Exporter           qw(import);
@@ -25,7 +27,7 @@ sub node_missing {
     return $? ? "npm cannot fetch the packages of t/node: $said" : undef;
 }
 
-# What npm's eventsource-parser makes of each of these blocks: [{events, comments, retries, strange}, ...].
+# Returns the result of npm's eventsource-parser for each block: [{events, comments, retries, strange}, ...].
 sub parse_elsewhere {
     my @blocks = @_;
     my $input  = File::Temp->new;

@@ -2,8 +2,8 @@ package Testing::NumberedEvents;
 use strict;
 use warnings;
 
-# Events with a number as their id, and data that is derived from the number: a test sees which events have arrived, and whether
-# they are whole.
+# Events with a number as their id, and data that is derived from the number: a test sees which events have arrived, and
+# whether they are whole.
 #
 #   $conn->push(numbered(7, 1_000));
 #   is_deeply [numbers($client->text)], [7];

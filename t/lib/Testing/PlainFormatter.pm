@@ -2,8 +2,8 @@ package Testing::PlainFormatter;
 use strict;
 use warnings;
 
-# The formatter in plain Perl, written without regard to speed. Tests compare the native formatter with it, bench/format measures
-# against it.
+# The formatter in plain Perl, written without regard to speed. Tests compare the native formatter with it, bench/format
+# measures against it.
 #
 #   is format_event(%field), plain_format_event(%field);
 

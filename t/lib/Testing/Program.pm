@@ -2,8 +2,8 @@ package Testing::Program;
 use strict;
 use warnings;
 
-# A program that runs beside a test and is gone when the object is: stopped by its pid, its process group killed, reaped.
-# What it printed is shown when the test fails.
+# A program that runs beside a test and ends with the object: it is stopped by its pid, its process group is killed, and it
+# is reaped. Its output is shown when the test fails.
 #
 #   my $crowd = Testing::Program->start(['examples/live/crowd', $server->url(''), 40], LIVE_SECRET => $secret);
 #   my $other = Testing::Program->new('other')->run(\%environment, @command);
@@ -17,7 +17,7 @@ use POSIX             qw(WNOHANG setpgid);
 use Scalar::Util      qw(weaken);
 use Test::More;
 
-# An interrupted test ends its programs too, and one whose prove is gone.
+# An interrupted test ends its programs too, and so does a test whose prove has ended.
 use sigtrap qw(die untrapped HUP INT PIPE TERM);
 
 my $STOP_WITHIN = 5;    # seconds
@@ -25,7 +25,7 @@ my $STOP_WITHIN = 5;    # seconds
 # Where the tests are, wherever the program changes to.
 my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{(?:[/\\][^/\\]+){2}\z}{}r;
 
-# What runs of this process, by pid: it ends with the test, however the test ends.
+# The running programs of this process, by pid. They end with the test, however it ends.
 my %RUNNING;
 
 END {
@@ -41,7 +41,7 @@ sub has_ended {
     return defined $self->{status};
 }
 
-# All that it has printed so far.
+# Returns all output so far.
 sub log {
     my $self = shift;
     open my $lines, '<', $self->{log}->filename or return "no log: $!";
@@ -49,7 +49,7 @@ sub log {
     return readline($lines) // '';
 }
 
-# One that does not run yet, by the name that its failures are reported under.
+# Returns a program that does not run yet. Failures are reported under its name.
 sub new {
     my ($class, $name) = @_;
     return bless {
@@ -61,7 +61,7 @@ sub new {
 
 sub pid { return $_[0]{pid} }
 
-# All of its processes that run.
+# Returns the pids of all its running processes.
 sub pids {
     my $self = shift;
     my @pids;
@@ -87,7 +87,7 @@ sub run {
         exec {$command[0]} @command or print STDERR "$command[0]: $!\n";
         POSIX::_exit(127);
     }
-    setpgid($pid, $pid);    # whoever comes first
+    setpgid($pid, $pid);    # in both processes, for either may run first
     $self->{pid} = $pid;
     weaken($RUNNING{$pid} = $self);
     return $self;
@@ -99,7 +99,7 @@ sub start {
     return $class->new($command->[0])->run(\%environment, $^X, @$command);
 }
 
-# Ends it and all that it has started; its status.
+# Ends the program and all processes that it has started. Returns its status.
 sub stop {
     my $self = shift;
     my $pid  = $self->{pid};
@@ -134,7 +134,7 @@ sub _environment {
     return (%ENV, PERL5LIB => $path, %$given);
 }
 
-# Stops it, and shows what it printed if the test has not gone well.
+# Stops the program, and shows its output if the test has failed.
 sub _finish {
     my $self = shift;
     return if $self->{owner} != $$ || !$RUNNING{$self->{pid} // ''};

@@ -2,8 +2,8 @@ package Testing::RecordingHub;
 use strict;
 use warnings;
 
-# What stands in for a hub where a test asks what PubSub makes of a request: it keeps what is published, and its streams
-# tell what they follow and end. answer() is what an application answers to a request.
+# A stand-in for a hub in tests of PubSub: it records what is published, and its streams send the names of their channels
+# and end. answer() returns an application's response to a request.
 #
 #   my $hub = Testing::RecordingHub->new;
 #   my $app = Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
@@ -38,7 +38,7 @@ sub publish {
     return $event->{id} // 'epoch-' . @{$self->{published}};
 }
 
-# All that was published since this was asked last.
+# Returns all events that have been published since the last call.
 sub published { return splice @{$_[0]{published}} }
 
 sub to_app {

@@ -2,8 +2,8 @@ package Testing::RecordingWriter;
 use strict;
 use warnings;
 
-# A PSGI writer that records what is written to it. With `takes` it accepts that many writes and then dies with `dies_of`, as a
-# server's writer does when the client leaves during a write.
+# A PSGI writer that records what is written to it. With `takes` it accepts that many writes and then dies with `dies_of`,
+# as a server's writer does when the client leaves during a write.
 #
 #   my $writer = Testing::RecordingWriter->new(takes => 1, dies_of => "timeout\n");
 

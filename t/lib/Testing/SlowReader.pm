@@ -2,8 +2,10 @@ package Testing::SlowReader;
 use strict;
 use warnings;
 
-# A client for which little fits on the way: its window and its segments are small, so that the server notices after
-# some 100 KB that nothing is read. What it does not ask for it does not read.
+# A client with a small receive window and small segments, so that a server notices after some 100 KB that nothing is read.
+# It reads only when told to.
+#
+#   my $client = Testing::SlowReader->get($server->port, '/held');
 
 use parent 'Testing::Client';
 use Carp qw(croak);

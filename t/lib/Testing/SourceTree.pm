@@ -2,8 +2,8 @@ package Testing::SourceTree;
 use strict;
 use warnings;
 
-# A copy of the distribution's files, to build and to install from. All copies are in one folder under cargo's target folder, which
-# one test uses at a time, and share what cargo has compiled: a dependency is compiled once for all tests.
+# A copy of the distribution's files, to build and to install from. All copies are in one folder under cargo's target
+# folder, which one test uses at a time, and share what cargo has compiled: a dependency is compiled once for all tests.
 #
 #     my $tree = Testing::SourceTree->new;
 #     my $made = $tree->run({CC => 'gcc'}, 'make', '-j4');      # {output => ..., status => ...}

@@ -2,7 +2,7 @@ package Testing::StreamServer;
 use strict;
 use warnings;
 
-# A server with one process that holds native streams (t/data/streams.psgi), and what a test asks of it.
+# A server with one process and native streams (t/data/streams.psgi), and the requests and checks of its tests.
 #
 #   on_each_server(sub {
 #       my $server = shift;
@@ -30,7 +30,7 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
-# One process, which is not replaced after some requests.
+# One process. The limits keep it from being replaced after some requests.
 my %START = (
     'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
     'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
@@ -39,13 +39,13 @@ my %START = (
 
 # Public functions and methods
 
-# A path with a query.
+# Returns a path with a query.
 sub path {
     my ($path, %query) = @_;
     return "$path?" . join '&', map { "$_=$query{$_}" } sort keys %query;
 }
 
-# Runs a test on each server, or on those that are named.
+# Runs a test on each of the named servers, by default on @SERVERS.
 sub on_each_server {
     my ($test, @names) = @_;
     for my $name (@names ? @names : @SERVERS) {
@@ -59,7 +59,7 @@ sub on_each_server {
     return;
 }
 
-# What the application answers, in a connection of its own.
+# Sends a request on a connection of its own. Returns the body of the response.
 sub ask {
     my ($self, $path, %query) = @_;
     my $client = Testing::Client->get($self->port, path($path, %query), headers => [Connection => 'close']);
@@ -69,53 +69,52 @@ sub ask {
     return $client->body;
 }
 
-# Where something under /proc of the process that holds the streams is.
+# Returns a path under /proc of the process with the streams.
 sub proc { return '/proc/' . $_[0]->stats->{pid} . "/$_[1]" }
 
-# How many descriptors the process has that holds the streams.
+# Returns the number of descriptors of the process with the streams.
 sub descriptors {
     my $self = shift;
     my $pid  = $self->stats->{pid};
     return scalar(() = glob "/proc/$pid/fd/*");
 }
 
-# Why a stream has ended, if it has.
+# Returns the reason of a stream's end; undef if it is open.
 sub ended { return $_[0]->stats->{why}{$_[1]} }
 
-# Waits until a stream has ended, and makes a test of why.
+# Waits until a stream has ended, and makes a test of the reason.
 sub ended_ok {
     my ($self, $name, $why, $what) = @_;
     my $ended;
     wait_until($DEADLINE, sub { defined($ended = $self->ended($name)) });
-    return is $ended, $why, $what || "$name ends: $why";
+    return is $ended, $why, $what || "the stream $name ends with the reason $why";
 }
 
-# How the first client of its server fares that comes while something is wrong, which one piece of code begins and
-# another ends: native, writer, refused or broken. In a sound response it gets all or, where it was refused, nothing;
-# broken ones are at least no mixture.
+# Returns how the first client of a server is served during a fault: native, writer, refused or broken. One sub begins the
+# fault, another ends it. A complete response has every event or, if refused, none.
 sub fares {
     my ($self, $begin, $end) = @_;
     my $is_loop = $self->{name} =~ /Twiggy|Feersum/;
-    $self->stream(name => 'first', native => 0)->leave;    # loads what is loaded later
+    $self->stream(name => 'first', native => 0)->leave;    # loads the modules that streams need
     $self->rests_ok;
     $begin->();
     my $path   = path($is_loop ? '/held' : '/export', name => 'fares', count => 3, bytes => 10);
     my $client = Testing::Client->get($self->port, $path);
-    $client->read_until(qr/held|id: 3/, 0.5);              # it may even not be accepted
+    $client->read_until(qr/held|id: 3/, 0.5);              # the connection may not even be accepted
     $end->();
     $client->read_until(qr/held|id: 3/);
     if ($is_loop) { $self->ask($_, name => 'fares', count => 3, bytes => 10) for '/push', '/close' }
-    ok $client->read_all, 'its response ends';
+    ok $client->read_all, 'the response during the fault ends';
     my @numbers = numbers($client->text =~ s/^event: held\r\n\r\n|\Aretry: [0-9]+\r\n\r\n\z//r);
     my ($fares) = map { $_ ? 'native' : 'writer' } $self->journal('fares') =~ /begins, native: ([01])/;
     if    (!$client->complete) { $fares = 'broken' }
     elsif (!@numbers)          { $fares = 'refused' }
-    else                       { is_deeply \@numbers, [1, 2, 3], 'it gets all' }
+    else                       { is_deeply \@numbers, [1, 2, 3], 'the client receives every event once' }
     $self->serves_ok;
     return $fares;
 }
 
-# How many streams have begun on the server's writer.
+# Returns how many streams have begun on the server's writer.
 sub fell_back {
     my $self = shift;
     my $file = $self->{journal}->filename;
@@ -123,7 +122,7 @@ sub fell_back {
     return scalar grep { /begins, native: 0/ } readline $journal;
 }
 
-# What the handler of a stream has told so far.
+# Returns the reports of a stream's handler so far.
 sub journal {
     my ($self, $name) = @_;
     my $file = $self->{journal}->filename;
@@ -131,18 +130,19 @@ sub journal {
     return join '', map { /\A\Q$name\E (.*)/s ? $1 : () } readline $journal;
 }
 
-# Waits until a handler has told it, and makes a test of that.
+# Waits until a handler's reports match, and makes a test of it.
 sub journal_ok {
     my ($self, $name, $pattern, $what) = @_;
-    my $told;
-    wait_until($DEADLINE, sub { ($told = $self->journal($name)) =~ $pattern });
-    return like $told, $pattern, $what;
+    my $reports;
+    wait_until($DEADLINE, sub { ($reports = $self->journal($name)) =~ $pattern });
+    return like $reports, $pattern, $what;
 }
 
-# Pushes numbered events to a stream: name; from, 1 unless given; count; bytes of data, each. How many were taken.
+# Pushes numbered events to the stream `name`: `count` events from number `from` (by default 1), of that many `bytes` of data.
+# Returns how many were accepted.
 sub push { my $self = shift; return $self->ask('/push', @_) }
 
-# The thread that writes the streams.
+# Returns the thread id of the reactor.
 sub reactor {
     my $self = shift;
     my $pid  = $self->stats->{pid};
@@ -153,22 +153,22 @@ sub reactor {
     return croak 'StreamServer: there is no reactor';
 }
 
-# Waits until no stream is left, and makes a test of that.
+# Waits until no stream is left, and makes a test of it.
 sub rests_ok {
     my ($self, $what) = @_;
     my $stats;
     my $rests = wait_until($DEADLINE, sub { $stats = $self->stats; !$stats->{native} && !$stats->{buffered} });
-    return ok $rests, $what || 'no stream is left, and nothing waits' || diag explain $stats;
+    return ok $rests, $what || 'no stream is left and no byte is buffered' || diag explain $stats;
 }
 
-# That the server answers an ordinary request, and opens a native stream.
+# Checks that the server answers an ordinary request, and opens a native stream.
 sub serves_ok {
     my ($self, $what) = @_;
     my $client = $self->stream(name => 'serves');
     my $serves = $self->ask('/plain') eq 'plain' && $self->push(name => 'serves', count => 1);
     $serves &&= $self->stats->{held}{serves}{native} && $client->read_until(qr/^data: 1\.1\.1/m);
     $client->leave;
-    return ok $serves, $what || 'the next request is served, and the next stream';
+    return ok $serves, $what || 'the server answers the next request and opens a native stream';
 }
 
 sub start {
@@ -181,11 +181,11 @@ sub start {
     return $self;
 }
 
-# What the process has counted, with its pid, and with why each stream has ended.
+# Returns the statistics of the process, its pid, and the reason of each stream's end.
 sub stats { return JSON::PP::decode_json($_[0]->ask('/stats')) }
 
-# A client of a stream that has begun, of the class that option `class` names. The other options are for the stream: its
-# name, and attributes of Plack::App::EventSource.
+# Opens a stream and waits until it has begun. Returns its client, of the class in option `class`. The other options are for
+# the stream: its name, and attributes of Plack::App::EventSource.
 sub stream {
     my ($self, %option) = @_;
     my $class  = delete $option{class} || 'Testing::Client';

@@ -2,8 +2,8 @@ package Testing::Subscriber;
 use strict;
 use warnings;
 
-# A stream of this process that is subscribed to channels of a hub, and the client at its other end; and functions that parse what
-# a client of a hub has received.
+# A stream of this process that is subscribed to channels of a hub, and the client at its other end; and functions that
+# parse what a client of a hub has received.
 #
 #   my $subscriber = Testing::Subscriber->open($hub, 'news', {start => 'oldest'});
 #   $hub->publish(news => 'hello');
@@ -70,8 +70,8 @@ sub last_id {
     return $ids[-1];
 }
 
-# Opens a stream and subscribes it. Option `stream`: settings of StreamPair; last_event_id: the id that the client has sent; all
-# others are options of subscribe.
+# Opens a stream and subscribes it. Option `stream`: settings of StreamPair; last_event_id: the id that the client has sent;
+# all others are options of subscribe.
 sub open {
     my ($class, $hub, @channels) = @_;
     my %option = ref $channels[-1] eq 'HASH' ? %{$channels[-1]} : ();

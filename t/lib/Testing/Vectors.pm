@@ -2,14 +2,16 @@ package Testing::Vectors;
 use strict;
 use warnings;
 
-# The cases in t/data/vectors: what HTTP::ServerEvent and Plack::App::EventSource print, recorded.
+# The cases in t/data/vectors: recorded output of the original HTTP::ServerEvent and Plack::App::EventSource.
+#
+#   for my $case (vectors('as_string')) { ... }
 
 use Exporter      qw(import);
 use JSON::MaybeXS qw(decode_json);
 
 our @EXPORT_OK = qw(vectors);
 
-# The cases of one kind, each {kind, args | pushes, out | croak, where}.
+# Returns the cases of one kind, each {kind, args | pushes, out | croak, where}.
 sub vectors {
     my $kind = shift;
     my @found;

@@ -15,7 +15,8 @@ use Test::More;
 my $DEADLINE = 10;     # seconds; for what should happen at once
 my $STREAMS  = 200;    # streams in a row that may leave no descriptor open
 
-# Bytes that no one asked for. They fit into the sockets' buffers, so a client can send them although the server does not read.
+# Bytes that no one asked for. They fit into the sockets' buffers, so a client can send them although the server does not
+# read.
 my $JUNK = "GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n" . "junk\n" x 10_000;
 
 my $ONE_HUNDRED = join '', map { "data: event $_\r\n\r\n" } 1 .. 100;

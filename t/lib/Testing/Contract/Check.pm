@@ -82,7 +82,8 @@ sub status_is {
     };
 }
 
-# The stream is native or on the server's writer, as said. Without an argument: native wherever the run and the server allow it.
+# The stream is native or on the server's writer, as said. Without an argument: native wherever the run and the server allow
+# it.
 sub stream_kind_is {
     my $kind = shift;
     return sub {

@@ -2,8 +2,8 @@ package Testing::Contract::Handler;
 use strict;
 use warnings;
 
-# Building blocks for the handlers of the contract's behaviours. They run in the server's processes. A handler reports to a journal,
-# which is a file, under the tag of its request, so the test can read the reports of every process.
+# Building blocks for the handlers of the contract's behaviours. They run in the server's processes. A handler reports to a
+# journal, which is a file, under the tag of its request, so the test can read the reports of every process.
 #
 #   handler => sub {
 #       my ($conn, $env) = @_;
@@ -130,8 +130,8 @@ sub report_close {
     return;
 }
 
-# Returns a Plack::App::EventSource around a handler, native if the run is. Some behaviours filter the body, so native => 1 would
-# fail there.
+# Returns a Plack::App::EventSource around a handler, native if the run is. Some behaviours filter the body, so native => 1
+# would fail there.
 sub source {
     my ($handler, %option) = @_;
     $option{native} = $ENV{CONTRACT_NATIVE} ? 'auto' : 0 if Plack::App::EventSource->can('native');
