@@ -1,5 +1,12 @@
 /* Exceptions: objects of the class EventSource::Error, as perl/EventSource/Error.pm makes them. */
 
+/* Keeps the code that dies out of the functions that call it, which run for every event. */
+#if defined(__GNUC__) || defined(__clang__)
+#  define ESX_DIES __attribute__((cold, noinline, noreturn))
+#else
+#  define ESX_DIES
+#endif
+
 static const char *const esx_code_names[ESX_CODES] = {
     "invalid", "state", "unsupported", "unavailable", "timeout", "internal"
 };
@@ -42,7 +49,7 @@ esx_error_location(pTHX_ HV *error, const COP *cop)
 }
 
 /* Dies with an EventSource::Error at the caller's line. The field may be NULL. No Rust frame is below. */
-static void
+static void ESX_DIES
 esx_croak(pTHX_ int code, SV *field, SV *message)
 {
     HV *error = newHV();
@@ -55,19 +62,22 @@ esx_croak(pTHX_ int code, SV *field, SV *message)
     croak_sv(object);
 }
 
-/* A mortal string with the name of a field; NULL for no field. */
-static SV *
-esx_field_name(pTHX_ const char *field)
+/* Dies with a formatted message. The field is a C string or NULL. */
+static void ESX_DIES
+esx_croakf_(pTHX_ int code, const char *field, const char *format, ...)
 {
-    return field ? newSVpvn_flags(field, strlen(field), SVs_TEMP) : NULL;
+    SV *message;
+    va_list arguments;
+    va_start(arguments, format);
+    message = sv_2mortal(vnewSVpvf(format, &arguments));
+    va_end(arguments);
+    esx_croak(aTHX_ code, field ? newSVpvn_flags(field, strlen(field), SVs_TEMP) : NULL, message);
 }
 
-/* Dies with a formatted message. The field is a C string or NULL. */
-#define esx_croakf(code, field, ...) \
-    esx_croak(aTHX_ code, esx_field_name(aTHX_ field), sv_2mortal(Perl_newSVpvf(aTHX_ __VA_ARGS__)))
+#define esx_croakf(...) esx_croakf_(aTHX_ __VA_ARGS__)
 
-/* Dies of what Rust reports. The message begins with the module, unless it is given whole. */
-static void
+/* Dies with the error that Rust reports. The message begins with the module, unless the caller gives one. */
+static void ESX_DIES
 esx_croak_report(pTHX_ const esx_report *report, const char *module, SV *message)
 {
     SV *field = report->field ? newSVpvn_flags(report->field, report->field_len, SVs_TEMP) : NULL;

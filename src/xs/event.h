@@ -80,7 +80,7 @@ esx_keep_args_alive(pTHX_ I32 ax, I32 from, I32 items)
         PL_stack_base[ax + at] = esx_keep_alive(aTHX_ PL_stack_base[ax + at]);
 }
 
-static void
+static void ESX_DIES
 esx_croak_unknown_field(pTHX_ SV *name)
 {
     esx_croak(aTHX_ ESX_CODE_INVALID, name,
@@ -110,7 +110,8 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given, bool is_published)
     hv_iterinit(hash);
     while ((entry = hv_iternext(hash))) {
         SV *name = hv_iterkeysv(entry);
-        SV *value = esx_keep_alive(aTHX_ hv_iterval(hash, entry)); /* before the name, which may run code that moves the iterator */
+        /* The value comes first: the name may run code that moves the iterator. */
+        SV *value = esx_keep_alive(aTHX_ hv_iterval(hash, entry));
         const int key = esx_key_of_name(aTHX_ &name, is_published);
         if (key < 0)
             esx_croak_unknown_field(aTHX_ name);
