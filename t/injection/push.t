@@ -13,12 +13,15 @@ use Test::More;
 
 require_parser();
 
-# What goes over the wire for these messages, from an app with these options.
+# Returns what an application with these options sends for these messages. Dies of the exception of push.
 sub pushed {
     my ($option, @messages) = @_;
     my $writer = Testing::RecordingWriter->new;
-    my $app    = Plack::App::EventSource->new(%$option, handler_cb => sub { $_[0]->push(@messages) })->to_app;
+    my $error;
+    my $handler = sub { eval { $_[0]->push(@messages); 1 } or $error = $@ };
+    my $app     = Plack::App::EventSource->new(%$option, handler_cb => $handler)->to_app;
     $app->({REQUEST_METHOD => 'GET'})->(sub { return $writer });
+    die $error if defined $error;
     return $writer->kept;
 }
 
