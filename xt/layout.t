@@ -1,0 +1,201 @@
+# The rules of ARCHITECTURE about the parts of the source: where unsafe code, I/O, private subs and names of PSGI servers may
+# be used, and which modules may use which.
+#
+# The checks read the source line by line, so they see paths and `use` lines, but no code that a macro or an eval generates.
+# These are exempt:
+#
+# - tests: a module's `tests`, the naive twins and models, and what follows #[cfg(test)]
+# - error numbers of libc in src/reactor/errors.rs or socket_errors.rs, which are constants
+# - natives: XSUBs and their aliases may be called from any package although their names begin with _
+# - comments and POD may name PSGI servers; perl/EventSource/Adapter* and perl/Test/EventSource* may use their classes
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Tree qw(distribution_files slurp);
+
+# The folders of src/ and the other modules of the crate that each may use.
+my %MAY_USE = (
+    event   => [],
+    parse   => [qw(event)],
+    log     => [qw(event)],
+    stream  => [qw(event log)],
+    hub     => [qw(event log stream)],
+    sys     => [],
+    reactor => [qw(event log stream hub)],
+    runtime => [qw(event log stream hub reactor sys)],
+    xs      => [qw(event parse log stream hub reactor runtime sys)],
+);
+
+# Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
+my @PURE = qw(event parse log stream hub reactor);
+
+# Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
+my $IMPURE = qr{
+    \b(?:
+        std::(?:env|fs|net|os|process|thread)\b
+      | std::io::(?:Read|stdin|stdout|stderr)\b
+      | std::sync::(?:atomic|mpsc|Barrier|Condvar|Mutex|Once|RwLock)\b
+      | std::sync::\{[^\}]*\b(?:Condvar|Mutex|Once|RwLock|atomic|mpsc)\b
+      | (?:Instant|SystemTime)::now\b
+      | crossbeam_channel | rustix | loom
+      | libc
+    )\b
+}x;
+
+# The file that classifies the errors of sockets.
+my %MAY_NAME_ERRNO = map { ("src/reactor/$_.rs" => 1) } qw(errors socket_errors);
+
+# Classes and functions of PSGI servers. The name of a server alone is allowed, for a message.
+my $SERVER_CLASS = qr/
+    (?<![:\w])(?: HTTP::Server::PSGI | Starlet::Server | Starman::\w+ | Twiggy::\w+ | Feersum(?:::\w+|->) | uwsgi(?:::\w+|->) )
+/x;
+
+sub is_test { return $_[0] =~ m{\bnaive[.]rs\z|/tests(?:[.]rs|/)|/(?:cases|model)[.]rs\z} }
+
+# Numbered lines of Rust code, without comments, the item after #[cfg(test)] and the module of tests at the file's end.
+sub rust_code {
+    my $file = shift;
+    my ($number, $is_for_tests, @lines) = (0, 0);
+    for my $line (split /\n/, slurp($file)) {
+        $number++;
+        last if $is_for_tests && $line =~ /\Amod \w+ \{/;
+        push @lines, [$number, $line =~ s{//.*}{}r] if !$is_for_tests;
+        $is_for_tests = $line =~ /\A\s*#\[cfg\(test\)\]/;
+    }
+    return @lines;
+}
+
+# Numbered lines of Perl code, without POD, comments and what follows __END__.
+sub perl_code {
+    my $file = shift;
+    my ($number, $is_pod, @lines) = (0, 0);
+    for my $line (split /\n/, slurp($file)) {
+        $number++;
+        last if $line =~ /\A__END__/;
+        if    ($line =~ /\A=cut\b/) { $is_pod = 0 }
+        elsif ($line =~ /\A=[a-z]/) { $is_pod = 1 }
+        elsif (!$is_pod)            { push @lines, [$number, $line =~ s/(?:\A|\s)#.*//r] }
+    }
+    return @lines;
+}
+
+# "file:line: text" for each line of the files in which $found finds something to report.
+sub found_in {
+    my ($files, $code_of, $found) = @_;
+    my @reports;
+    for my $file (@$files) {
+        for my $line ($code_of->($file)) {
+            push @reports, map { "$file:$line->[0]: $_" } $found->($line->[1], $file);
+        }
+    }
+    return @reports;
+}
+
+sub no_reports {
+    my ($name, @reports) = @_;
+    ok !@reports, $name;
+    diag $_ for @reports;
+    return;
+}
+
+my @rust = grep { m{\Asrc/.*[.]rs\z} && !is_test($_) } distribution_files();
+my @perl = grep { m{\Aperl/.*[.]pm\z} } distribution_files();
+ok @rust > 20 && @perl > 20, 'the source files are found';
+
+no_reports(
+    'unsafe code stands only in src/xs and src/sys',
+    found_in(
+        [grep { !m{\Asrc/(?:xs|sys)/} } @rust],
+        \&rust_code, sub { $_[0] =~ /\bunsafe\b(?!_)/ && $_[0] !~ /\A#!\[/ ? 'unsafe' : () }
+    )
+);
+
+no_reports(
+    'modules without I/O name no thread, file, socket, lock, clock or system call',
+    found_in(
+        [
+            grep {
+                m{\Asrc/(\w+)[/.]} && grep { $_ eq $1 }
+                    @PURE
+            } @rust
+        ],
+        \&rust_code,
+        sub {
+            my ($code, $file) = @_;
+            $code =~ s/\blibc::E[A-Z0-9]+\b//g if $MAY_NAME_ERRNO{$file};
+            return $code =~ /($IMPURE)/ ? $1 : ();
+        }
+    )
+);
+
+no_reports(
+    'a module of the crate uses only those below it',
+    found_in(
+        [grep { m{\Asrc/(\w+)[/.]} && $MAY_USE{$1} } @rust],
+        \&rust_code,
+        sub {
+            my ($code, $file) = @_;
+            my ($module) = $file =~ m{\Asrc/(\w+)};
+            my %may      = map { ($_ => 1) } $module, @{$MAY_USE{$module}};
+            return map { "$module uses $_" } grep { $MAY_USE{$_} && !$may{$_} } $code =~ /\bcrate::(\w+)/g;
+        }
+    )
+);
+
+# Natives, by name alone and with their package.
+my (%is_native, $package);
+for my $line (split /\n/, slurp('src/xs/eventsource.xs')) {
+    $package = $1 if $line =~ /\AMODULE\s*=.*PACKAGE\s*=\s*(\S+)/;
+    my ($sub) = $line =~ /\A(?: {4})?(_\w+)(?:\(| = [0-9]+\z)/;    # an XSUB or an ALIAS
+    @is_native{$sub, "${package}::$sub"} = (1, 1) if $package && defined $sub;
+}
+ok $is_native{'EventSource::Hub::_subscribe'}, 'the natives are found';
+
+# The packages of each file and the private subs that it defines.
+my (%packages, %defines);
+for my $file (@perl) {
+    for my $line (perl_code($file)) {
+        $packages{$file}{$1} = 1 if $line->[1] =~ /\A\s*package\s+([\w:]+)/;
+        $defines{$file}{$1}  = 1 if $line->[1] =~ /\A\s*sub\s+(?:[\w:]+::)?(_\w+)/;
+    }
+}
+my %is_private = map { %$_ } values %defines;
+
+no_reports(
+    'a package calls no private sub of another',
+    found_in(
+        \@perl,
+        \&perl_code,
+        sub {
+            my ($code, $file) = @_;
+            my @calls;
+            while ($code =~ /(?<![\w:\$])((?:[A-Z]\w*::)*[A-Z]\w*)(?:::|->)(_[a-z]\w*)\b/g) {
+                my ($class, $sub) = ($1, $2);
+                next
+                    if $packages{$file}{$class}
+                    || $is_native{"${class}::$sub"}
+                    || $class =~ /\A(?:POSIX\z|.*\bSUPER\z)/;
+                push @calls, "${class}::$sub";
+            }
+            while ($code =~ /([\])}]|\$\w+)->(_[a-z]\w*)\b/g) {
+                push @calls, "$1->$2" if $is_private{$2} && !$defines{$file}{$2} && !$is_native{$2};
+            }
+            push @calls, "can('$1')" if $code =~ /->can\(['"](_[a-z]\w*)['"]\)/ && $is_private{$1} && !$is_native{$1};
+            return @calls;
+        }
+    )
+);
+
+no_reports(
+    'only adapters and Test::EventSource name classes of PSGI servers',
+    found_in(
+        [grep { !m{\Aperl/(?:EventSource/Adapter|Test/EventSource)} } @perl],
+        \&perl_code,
+        sub { $_[0] =~ /($SERVER_CLASS)/ ? $1 : () }
+    )
+);
+
+done_testing;
