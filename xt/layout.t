@@ -14,7 +14,7 @@ use warnings;
 
 use lib 't/lib';
 use Test::More;
-use Testing::Tree qw(distribution_files slurp);
+use Testing::SourceTree qw(distribution_files slurp);
 
 # The folders of src/ and the other modules of the crate that each may use.
 my %MAY_USE = (

@@ -286,8 +286,8 @@ the event loop if AnyEvent, EV, Mojo::IOLoop or IO::Async runs one. Returns noth
 
     EventSource::XS->later_here($code, @arguments);
 
-Queue a call of C<$code> as L</later> does, but for this process only. A child that is forked before has a copy of the callback and
-does not run it.
+Queue a call of C<$code> as L</later> does, but for this process only. A child that is forked before the call has a copy of
+the callback and does not run it.
 
 =head2 notify_fd
 

@@ -170,8 +170,8 @@ impl Publisher {
         reactor.ask(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
-    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once. Their clients are
-    /// told to reconnect.
+    /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
+    /// Each client is told when to reconnect.
     ///
     /// # Errors
     ///

@@ -18,8 +18,10 @@ sub pushed {
     my ($option, @messages) = @_;
     my $writer = Testing::RecordingWriter->new;
     my $error;
-    my $handler = sub { eval { $_[0]->push(@messages); 1 } or $error = $@ };
-    my $app     = Plack::App::EventSource->new(%$option, handler_cb => $handler)->to_app;
+    my $handler = sub {
+        eval { $_[0]->push(@messages); 1 } or $error = $@;
+    };
+    my $app = Plack::App::EventSource->new(%$option, handler_cb => $handler)->to_app;
     $app->({REQUEST_METHOD => 'GET'})->(sub { return $writer });
     die $error if defined $error;
     return $writer->kept;

@@ -12,7 +12,7 @@
 //!
 //! - [`options`]: the command line
 //! - [`control`]: commands and answers
-//! - [`ready`]: epoll
+//! - [`ready`] waits with epoll
 //! - [`clock`]: nanoseconds of a clock that all processes of the machine share
 //! - [`response`]: the head of a response, and the body without its chunks
 //! - [`event`]: the events of a body

@@ -6,7 +6,8 @@ use warnings;
 # and what it does, is random, but the same for the same seed. Every client has a deadline, and the number of open clients
 # is bounded.
 #
-#   my $clients = Testing::HostileClients->start($server->port, seconds => 4, seed => 1, streams => ['/hub'], except => ['short POST']);
+#   my %option  = (seconds => 4, seed => 1, streams => ['/hub'], except => ['short POST']);
+#   my $clients = Testing::HostileClients->start($server->port, %option);
 #   my %attacks = $clients->counts;       # waits until they have all left
 
 use Carp       qw(croak);
