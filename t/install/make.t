@@ -37,7 +37,7 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
     is scalar(<$said>), "up\n", 'a process has loaded the library';
 
     my $inode  = (stat $library)[1];
-    my $source = $tree->folder . '/src/lib.rs';
+    my $source = $tree->folder . '/src/xs/mod.rs';    # where unsafe code is allowed
     open my $append, '>>', $source or die "$source: $!\n";
     print {$append} qq{\n/// Added by a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n};
     close $append or die "$source: $!\n";
