@@ -161,7 +161,7 @@ my @CALLS = (
 sub settings {
     my %settings = (
         (map { $_ => $SETTINGS{$_} } qw(keepalive timeout max_buffered max_streams)),
-        (map { $_ => 0 } qw(come_back is_chunked drops_oldest waits)),
+        (map { $_ => 0 } qw(retry is_chunked drops_oldest waits)),
         ends_with_handle => 1,
     );
     tie $settings{$_}, 'Reluctant', $settings{$_} for grep { main::byte() & 1 } sort keys %settings;

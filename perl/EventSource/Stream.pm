@@ -61,7 +61,7 @@ sub open {
     $why = _obstacle($adapter, $env) if !defined $why;
     my ($stream, @writer);
     ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%setting) if !defined $why;
-    _log($env, $stream ? 'native' : "the server's writer, for $why")                     if $ENV{EVENTSOURCE_XS_DEBUG};
+    _log($env, $stream ? 'native stream' : "on the server's writer: $why")               if $ENV{EVENTSOURCE_XS_DEBUG};
     return $stream                                                                       if $stream;
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
@@ -75,7 +75,7 @@ sub open {
 # Responds to a client that has left. A complete response ends the request on every server.
 sub _end_at_once {
     my ($class, $env, $respond, $response, $setting) = @_;
-    _log($env, 'no stream, for its client has left') if $ENV{EVENTSOURCE_XS_DEBUG};
+    _log($env, 'no stream: the client has disconnected') if $ENV{EVENTSOURCE_XS_DEBUG};
     $respond->([@$response[0, 1], []]);
     return EventSource::Stream::Writer->ended('client', $env, %$setting);
 }
@@ -85,7 +85,8 @@ sub _end_at_once {
 sub _without_body {
     my ($class, $env, $response, $writer, $setting) = @_;
     my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
-    _log($env, 'no stream, for ' . ($is_replaced ? 'a middleware has taken its body' : 'its client has left'))
+    _log($env,
+        'no stream: ' . ($is_replaced ? 'a middleware has replaced the response' : 'the client has disconnected'))
         if $ENV{EVENTSOURCE_XS_DEBUG};
     $writer->close if $writer;
     return EventSource::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env, %$setting);
@@ -99,7 +100,7 @@ sub _has_left {
 sub _log {
     my ($env, $what) = @_;
     my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
-    $env->{'psgi.errors'}->print("EventSource::XS: $path by $what\n");
+    $env->{'psgi.errors'}->print("EventSource::XS: $path: $what\n");
     return;
 }
 

@@ -1,7 +1,7 @@
 //! Channels and patterns of channel names: their logs and subscribers, and the hub's tables of them.
 
-use super::eviction::Evictions;
 use super::glob::Glob;
+use super::pattern_evictions::Evictions;
 use super::subscribers::SubscriberList;
 use super::tombstones::Evicted;
 use super::topics::TopicId;

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! This stream has been sent everything of `a` and `b` through 4. Its *backlog* is the merge of both logs after 4:
-//! a5, b6, b7 and a8. When these are sent the cursor is at 9, the last sequence number, for 9 is of another channel.
+//! a5, b6, b7 and a8. When these are sent the cursor is at 9, the last sequence number, because 9 is of another channel.
 //!
 //! Live events and replay are the same. A stream that begins now has its cursor at the last sequence number; one
 //! that resumes has it at its client's last event id. One id resumes any number of channels, and there is no queue
@@ -50,8 +50,7 @@
 //!
 //! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it
 //! resumes from before 9, and gets some events of `a` and `b` twice, rather than any never. A stream that
-//! unsubscribes, or ends, is likewise still to be sent what was published before; its cursor keeps that as ranges of
-//! logs. Parts are numbers too: they never hold events.
+//! unsubscribes or ends still receives what was published before; its cursor keeps that as ranges of logs. Parts are numbers too: they never hold events.
 //!
 //! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin),
 //! with one position and at most one `gap` event.
@@ -81,24 +80,40 @@
 //! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
 //! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
 
+//! # Files
+//!
+//! Publishing: `publishing` appends an event, `retention` evicts and expires entries, `channel`, `glob` and `topics` find a
+//! channel's subscribers, `subscribers` notifies them.
+//!
+//! Subscribing: `request` and `subscription` begin, `resume` decides where, `unsubscribing` ends. An id comes back through
+//! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
+//!
+//! Sending: `cursor` and `parts` are a stream's position, `backlog` and `merge` find its next entries, `sending` gathers them,
+//! `replay` and `notice` send through the stream's own buffer.
+//!
+//! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
+//! has missed, `tombstones`, `pattern_evictions` and `recent` remember it.
+//!
+//! `settings` and `counts` are what the application sets and reads.
+
 #![forbid(unsafe_code)]
 
 mod backlog;
-mod catch_up;
 mod channel;
 mod counts;
 mod cursor;
 mod custom_ids;
 mod epoch;
 mod event_id;
-mod eviction;
 mod glob;
+mod lagging;
 mod merge;
 mod missed;
 #[cfg(test)]
 mod model;
 mod notice;
 mod parts;
+mod pattern_evictions;
 mod publishing;
 mod recent;
 mod replay;
@@ -115,11 +130,11 @@ mod tombstones;
 mod topics;
 mod unsubscribing;
 
-pub use catch_up::Overrun;
 pub use counts::Counts;
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event_id::Gap;
+pub use lagging::Overrun;
 pub use notice::Notice;
 pub use publishing::Publication;
 pub use replay::BacklogExceeded;

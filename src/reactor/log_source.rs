@@ -47,7 +47,7 @@ pub(super) struct LogSource<'a> {
 
 impl<'a> LogSource<'a> {
     /// The most bytes of the log in one write, about: the kernel copies them.
-    const GATHERED_BYTES: usize = 256 << 10;
+    const MAX_LOG_BYTES: usize = 256 << 10;
 
     pub(super) fn new(hubs: &'a mut Hubs, subscription: &'a mut Option<Box<Subscription>>) -> Self {
         let hub = subscription.as_ref().and_then(|subscription| hubs.get_mut(subscription.hub));
@@ -103,7 +103,7 @@ impl<'a> LogSource<'a> {
     pub(super) fn gather<'b>(&'b self, framing: Framing, blocks: &mut [IoSlice<'b>]) -> Option<Gathered> {
         let subscription = self.subscription.as_deref().filter(|_| !blocks.is_empty())?;
         let hub = self.hub.as_deref()?;
-        Some(hub.gather(&subscription.cursor, framing, Self::GATHERED_BYTES, blocks))
+        Some(hub.gather(&subscription.cursor, framing, Self::MAX_LOG_BYTES, blocks))
     }
 
     /// Moves the cursor by `bytes` bytes of the log, or past all that was gathered. The stream's own buffer receives the

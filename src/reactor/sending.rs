@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::time::{Duration, Instant};
 
 /// The most blocks in one write.
-pub(super) const GATHERED: usize = 256;
+pub(super) const MAX_BLOCKS: usize = 256;
 
 /// The result of sending to one stream.
 enum Progress {
@@ -133,7 +133,7 @@ impl<I: Io> Sender<'_, I> {
             return Ok(Some(if state == LogState::Overtaken { Progress::Overtaken } else { Progress::Nothing }));
         }
         self.buffer_final_chunk();
-        let mut blocks = [IoSlice::new(&[]); GATHERED];
+        let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
         let batch = Batch::gather(self.stream, &self.log, state, &mut blocks);
         let bytes = match batch.blocks {
             0 if state == LogState::Overtaken => return Ok(Some(Progress::Overtaken)),
@@ -206,7 +206,7 @@ impl Batch {
         stream: &'b Stream,
         log: &'b LogSource<'_>,
         state: LogState,
-        blocks: &mut [IoSlice<'b>; GATHERED],
+        blocks: &mut [IoSlice<'b>; MAX_BLOCKS],
     ) -> Self {
         let own = stream.gather(blocks);
         let log_blocks = if state == LogState::Open { &mut blocks[own..] } else { &mut [] };
@@ -216,7 +216,7 @@ impl Batch {
         Self {
             blocks: count,
             bytes: blocks[..count].iter().map(|block| block.len()).sum(),
-            is_last: state != LogState::Later && count < GATHERED && is_log_end,
+            is_last: state != LogState::Later && count < MAX_BLOCKS && is_log_end,
             is_lagging: state == LogState::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_replay),
             gathered,
         }

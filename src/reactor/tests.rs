@@ -15,7 +15,7 @@ mod socket_errors;
 mod subscriptions;
 mod world;
 
-use super::sending::GATHERED;
+use super::sending::MAX_BLOCKS;
 use super::*;
 use crate::stream::{Framing, Lost};
 use bytes::Bytes;

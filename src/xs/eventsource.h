@@ -100,7 +100,7 @@ void esx_stream_fail(void *stream);
 void esx_stream_release(void *stream);
 void esx_stream_enter_handler(void *stream);
 void esx_stream_leave_handler(void *stream);
-int esx_stream_follows_hub(void *stream);
+int esx_stream_is_subscribed(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);

@@ -306,7 +306,7 @@ push(SV *self, ...)
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (copies)
         stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
-    if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
+    if (stream && esx_block_has_id(&block) && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
     if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
         XSRETURN_YES;
@@ -333,7 +333,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     opening.interpreter = (uint32_t)SvUV(interpreter);
     opening.keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
     opening.timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    opening.retry = esx_setting_nv(aTHX_ hash, "come_back") / 1000;
+    opening.retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
     opening.max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
     opening.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     opening.is_chunked = esx_setting_is(aTHX_ hash, "is_chunked");
@@ -428,9 +428,9 @@ drop(SV *self)
     esx_stream_release(esx_stream_of(aTHX_ self));
 
 bool
-follows_hub(SV *self)
+is_subscribed(SV *self)
   CODE:
-    RETVAL = esx_stream_follows_hub(esx_stream_of(aTHX_ self)) > 0;
+    RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
 

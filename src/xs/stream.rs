@@ -212,7 +212,7 @@ unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_follows_hub(handle: *mut StreamHandle) -> c_int {
+unsafe extern "C" fn esx_stream_is_subscribed(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     unsafe { borrow(handle) }.is_subscribed().into()
 }

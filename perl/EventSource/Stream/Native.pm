@@ -118,7 +118,7 @@ sub try_open {
         {
             keepalive => $setting{keepalive} || 0,
             timeout   => $setting{timeout},
-            come_back => defined $setting{retry} ? (ref $setting{retry} ? $setting{retry}[0] : $setting{retry}) : 2000,
+            retry     => defined $setting{retry} ? (ref $setting{retry} ? $setting{retry}[0] : $setting{retry}) : 2000,
             max_buffered     => $setting{max_buffered},
             max_streams      => $setting{max_streams} || default_max_streams(),
             is_chunked       => $setting{is_chunked},
@@ -258,9 +258,9 @@ limit, whichever is less.
 Release the stream: the application does not hold it any more. Where the server blocks, it ends when its buffer is sent,
 unless a forked child may be going on with it. Under an event loop nothing changes.
 
-=head2 follows_hub
+=head2 is_subscribed
 
-    my $follows = $stream->follows_hub;
+    my $follows = $stream->is_subscribed;
 
 Return true if a hub holds the stream. Its ids must then be such that its client can resume by them.
 

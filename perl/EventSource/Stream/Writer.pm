@@ -31,7 +31,7 @@ my %HELD;
 my %OPEN;
 
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
-my $COME_BACK = 2_000;
+my $DEFAULT_RETRY = 2_000;
 
 # How often this interpreter's ancestors were cloned for a new thread. A thread must not end a stream that it has a
 # copy of.
@@ -139,7 +139,7 @@ sub finish {
     return;
 }
 
-sub follows_hub { return !!($_[0]{through} && $_[0]{through}->follows_hub) }
+sub is_subscribed { return !!($_[0]{through} && $_[0]{through}->is_subscribed) }
 
 # Both count as one stream. The other one keeps the connection alive.
 sub go_through {
@@ -209,7 +209,7 @@ sub leave_handler {
 sub refuse {
     my $self  = shift;
     my $retry = $self->{settings}{retry};
-    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $COME_BACK;
+    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
     $COUNTED{refused}++;
     $self->_send('retry: ' . ($least + int rand $least + 1) . "\r\n\r\n");
     $self->end('server');
@@ -412,11 +412,11 @@ Make a stream that has ended before it began, for that reason: for a request who
 End all streams of this process with the reason C<server>. Called when the process ends. A response whose client reads
 nothing is left as it is.
 
-=head2 follows_hub
+=head2 is_subscribed
 
-    my $follows = $stream->follows_hub;
+    my $follows = $stream->is_subscribed;
 
-Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/follows_hub>).
+Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/is_subscribed>).
 
 =head2 go_through
 

@@ -171,12 +171,12 @@ fn a_slow_stream_is_sent_what_its_socket_takes_and_the_rest_is_lost() {
 fn a_slow_stream_is_sent_thousands_of_events_that_its_socket_takes() {
     let mut world = World::new();
     let stream = world.open(settings(), "");
-    for _ in 0..10 * GATHERED {
+    for _ in 0..10 * MAX_BLOCKS {
         world.push(stream, b"x");
     }
     world.end(stream, Reason::Slow, Ending::Discard);
     world.run_until_idle();
-    assert_eq!(world.records[stream].sent.events, 10 * GATHERED);
+    assert_eq!(world.records[stream].sent.events, 10 * MAX_BLOCKS);
     assert_eq!((world.records[stream].ended, world.records[stream].lost.events), (Some(Reason::Slow), 0));
 }
 

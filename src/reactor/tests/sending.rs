@@ -181,12 +181,12 @@ fn a_stream_without_a_socket_drops_no_event() {
 fn a_busy_stream_makes_at_most_four_writes_a_turn() {
     let mut world = World::new();
     let [busy, other] = [(); 2].map(|()| world.open(settings(), ""));
-    for _ in 0..GATHERED {
+    for _ in 0..MAX_BLOCKS {
         world.push(busy, b"x");
     }
     world.run_until_idle();
     assert_eq!(world.client(busy).send_calls, 1);
-    for _ in 0..5 * GATHERED {
+    for _ in 0..5 * MAX_BLOCKS {
         world.push(busy, b"y");
     }
     world.push(other, b"z");
@@ -194,8 +194,8 @@ fn a_busy_stream_makes_at_most_four_writes_a_turn() {
     assert_eq!((world.client(busy).send_calls, world.received(other)), (1 + 4, "z".into()));
     assert!(world.reactor.is_busy());
     world.run_until_idle();
-    assert_eq!(world.received(busy), "x".repeat(GATHERED) + &"y".repeat(5 * GATHERED));
-    assert_eq!(world.client(busy).most_blocks, GATHERED);
+    assert_eq!(world.received(busy), "x".repeat(MAX_BLOCKS) + &"y".repeat(5 * MAX_BLOCKS));
+    assert_eq!(world.client(busy).most_blocks, MAX_BLOCKS);
 }
 
 #[test]

@@ -94,8 +94,8 @@ fn thousands_of_events_are_sent_in_gathered_writes() {
     world.push(stream, b"pushed");
     world.run_until_idle();
     assert_eq!(take_received(&mut world, stream), format!("pushed{}", numbers(1..=3000)));
-    assert_eq!(world.client(stream).most_blocks, GATHERED);
-    assert_eq!(world.client(stream).send_calls, 1 + 3001_usize.div_ceil(GATHERED));
+    assert_eq!(world.client(stream).most_blocks, MAX_BLOCKS);
+    assert_eq!(world.client(stream).send_calls, 1 + 3001_usize.div_ceil(MAX_BLOCKS));
 }
 
 #[test]

@@ -82,8 +82,8 @@ sub _push_otherwise {
     return $self->{push_cb}->(@_) if $self->{push_cb};
     my $stream = $self->{stream};
     my $bytes =
-           $stream->can('follows_hub')
-        && $stream->follows_hub
+           $stream->can('is_subscribed')
+        && $stream->is_subscribed
         ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
         : EventSource::XS::_push_bytes($self->{characters}, @_);
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
