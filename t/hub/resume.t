@@ -1,4 +1,4 @@
-# Where a stream resumes, by the last event ID of its client, whatever that is.
+# The resume point of a stream for each kind of last event ID, valid or not.
 
 use strict;
 use warnings;

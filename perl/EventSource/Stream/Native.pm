@@ -141,7 +141,7 @@ sub default_max_streams {
 
 # Private functions
 
-# What a callback is given if its holder has been freed: the stream itself, or an object of the holder's class.
+# Returns the argument of a callback whose holder has been freed: the stream itself, or an object of the holder's class.
 sub _stand_in_for_holder {
     my ($stream, $kind) = @_;
     my ($class,  $same) = @$kind;

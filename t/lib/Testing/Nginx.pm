@@ -23,7 +23,7 @@ my %LOCATION = (
     uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
 );
 
-# Where Debian keeps it, out of a user's sight.
+# Debian installs nginx in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
 
 # Public methods
@@ -68,7 +68,7 @@ NGINX
     return;
 }
 
-# What the POD of Plack::App::EventSource says.
+# Returns the configuration that the POD of Plack::App::EventSource documents.
 sub _documented {
     my $server = shift;
     my $module = $INC{'Plack/App/EventSource.pm'};
