@@ -1,7 +1,7 @@
 //! Channels, their logs, and each stream's position in them.
 //!
-//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: it is told
-//! what the time is, and says which bytes a stream is to be sent.
+//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: its
+//! caller passes the time, and it returns the bytes that a stream is to be sent.
 //!
 //! # Sequence, logs and cursors
 //!

@@ -175,9 +175,9 @@ _new_interpreter()
     RETVAL
 
 void
-_forget_interpreter(UV interpreter)
+_remove_interpreter(UV interpreter)
   CODE:
-    esx_forget_interpreter((uint32_t)interpreter);
+    esx_remove_interpreter((uint32_t)interpreter);
 
 void
 _next_end(UV interpreter)
@@ -306,7 +306,7 @@ push(SV *self, ...)
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (copies) /* Perl code may have replaced the stream while the arguments were read */
         stream = esx_native_stream(aTHX_ self, &strings);
-    if (stream && esx_block_has_id(&block) && esx_stream_follows_hub(esx_stream_of(aTHX_ stream)))
+    if (stream && esx_block_has_id(&block) && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
     if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
         XSRETURN_YES;
@@ -430,7 +430,7 @@ drop(SV *self)
 bool
 follows_hub(SV *self)
   CODE:
-    RETVAL = esx_stream_follows_hub(esx_stream_of(aTHX_ self)) > 0;
+    RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
 
@@ -532,7 +532,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     esx_request request;
     esx_report report;
     AV *array;
-    int follows;
+    int is_subscribed;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
@@ -553,10 +553,10 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
         request.after = esx_text_of(aTHX_ after);
     if (request.after.len > ESX_NAME_MAX)
         request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
-    follows = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
-    if (follows < 0)
+    is_subscribed = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    if (is_subscribed < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    RETVAL = follows > 0;
+    RETVAL = is_subscribed > 0;
   OUTPUT:
     RETVAL
 

@@ -212,7 +212,7 @@ unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_stream_follows_hub(handle: *mut StreamHandle) -> c_int {
+unsafe extern "C" fn esx_stream_is_subscribed(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     unsafe { borrow(handle) }.is_subscribed().into()
 }
@@ -309,7 +309,7 @@ extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
 }
 
 #[no_mangle]
-extern "C" fn esx_forget_interpreter(interpreter: u32) {
+extern "C" fn esx_remove_interpreter(interpreter: u32) {
     guard::run_or((), || runtime::remove_interpreter(interpreter));
 }
 

@@ -414,7 +414,7 @@ nothing is left as it is.
 
 =head2 follows_hub
 
-    my $follows = $stream->follows_hub;
+    my $is_subscribed = $stream->follows_hub;
 
 Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/follows_hub>).
 

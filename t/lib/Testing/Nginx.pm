@@ -12,8 +12,8 @@ use Carp               qw(croak);
 use Testing::Developer qw(has_command needs);
 use Plack::App::EventSource;
 
-# How it passes requests on: what the documentation advises; as little as it can be told, so that it speaks HTTP/1.0 with the
-# server and would buffer what it gets; to FastCGI; in uWSGI's own protocol.
+# The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
+# HTTP/1.0 with the server and would buffer the response; to FastCGI; in uWSGI's own protocol.
 my %LOCATION = (
     documented => \&_documented,
     bare       => sub { return "location / { proxy_pass http://$_[0]; }" },
