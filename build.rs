@@ -1,7 +1,7 @@
-//! Compiles the Perl boundary: `src/xs/eventsource.xs`, translated by the ExtUtils::ParseXS of the perl that it is for.
+//! Compiles the Perl boundary: `src/xs/eventsource.xs`, translated by the ExtUtils::ParseXS of the target perl.
 //!
-//! `PERL` names that perl (default: `perl`), so that its headers and its compiler flags are used. Nothing is linked
-//! against: the symbols of the interpreter are there when it loads the library.
+//! The environment variable `PERL` names the target perl (default: `perl`), whose headers and compiler flags are used. The
+//! library is not linked against perl: the interpreter that loads it provides the symbols.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -31,13 +31,13 @@ mod xs {
         if env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-undefined,dynamic_lookup");
         } else {
-            // A thread of ours must not outlive its code, and DynaLoader does unload.
+            // DynaLoader may unload the library while the reactor's thread still runs its code.
             println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
         }
         perl.cc(&perl.translate()).compile("eventsource_boundary");
     }
 
-    /// The perl that the library is for, and what it was built with.
+    /// The target perl and its build configuration.
     struct Perl {
         program: String,
         cc: String,
@@ -68,7 +68,7 @@ mod xs {
             }
         }
 
-        /// XS to C. The name of the boot function is changed below, in `cc`.
+        /// Translates XS to C. `cc` renames the boot function.
         fn translate(&self) -> PathBuf {
             let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("eventsource.c");
             let script = r#"
@@ -85,7 +85,7 @@ mod xs {
         fn cc(&self, source: &Path) -> cc::Build {
             let mut build = cc::Build::new();
             if env::var_os("CC").is_none() {
-                // By way of the environment the cc crate takes "ccache gcc" and "cc -m32" apart.
+                // The cc crate splits values such as "ccache gcc" and "cc -m32" only if they come from the environment.
                 env::set_var("CC", &self.cc);
             }
             for flag in &self.ccflags {
@@ -94,16 +94,16 @@ mod xs {
             if env::var("CARGO_CFG_SANITIZE").as_deref() == Ok("address") {
                 build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer").flag("-g");
                 if env::var_os("CARGO_CFG_FUZZING").is_some() {
-                    build.flag_if_supported("-fsanitize=fuzzer-no-link"); // clang: the fuzzer sees where C goes
+                    build.flag_if_supported("-fsanitize=fuzzer-no-link"); // clang: the fuzzer sees the coverage of C
                 }
             }
             build
                 .file(source)
                 .include(&self.headers)
                 .include(SOURCES)
-                // A macro that perl lacks shows here instead of when the library is loaded.
+                // A macro that this perl lacks fails the build instead of the loading of the library.
                 .flag("-Werror=implicit-function-declaration")
-                // cargo exports no C symbol from a cdylib: boot_EventSource__XS is a Rust function that calls this.
+                // cargo exports no C symbol from a cdylib. boot_EventSource__XS is a Rust function that calls esx_boot.
                 .define("boot_EventSource__XS", "esx_boot")
                 .define("VERSION", &*format!("\"{}\"", self.version))
                 .define("XS_VERSION", &*format!("\"{}\"", self.version));

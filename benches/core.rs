@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const KIB: usize = 1024;
 
-/// What is measured, with the bytes that memcpy copies for comparison.
+/// A measured function, with the bytes that memcpy copies for comparison.
 struct Case {
     name: &'static str,
     source: Vec<u8>,

@@ -1,13 +1,13 @@
-# What the fuzz target `boundary` does with its input: the bytes choose a function of the boundary and build its
-# arguments, of every kind that perl has, among them such that do harm to the others while they are read, or to the object
-# that is called. Streams and hubs are in natives.pl.
+# The Perl part of the fuzz target `boundary`. The bytes of the input choose a function of the boundary and build its
+# arguments, of every kind that perl has. Some arguments (saboteurs) run code when they are read, which damages other arguments
+# or the object of the call. natives.pl has the calls of streams and hubs.
 #
 #   perl -Mblib fuzz/boundary.pl FILE...    # runs saved inputs with an ordinary perl
 
 use strict;
 use warnings;
 
-# Cpanel::JSON::XS (4.35) leaks an overloaded object that it encodes, which would be taken for a leak of ours.
+# Cpanel::JSON::XS (4.35) leaks an overloaded object that it encodes. This would count as a leak of the boundary.
 BEGIN {
     unshift @INC, sub { die "not here\n" if $_[1] =~ m{\A(?:Cpanel/)?JSON/XS[.]pm\z}; return }
 }
@@ -22,10 +22,10 @@ use HTTP::ServerEvent;
 require File::Spec->catfile(File::Spec->rel2abs(dirname(__FILE__)), 'natives.pl');
 
 our $input;
-my $at;                 # where in the input we are
-our $depth;             # calls within calls
+my $at;                 # the position in the input
+our $depth;             # the depth of nested calls
 our $armed = 0;         # saboteurs act only while an XSUB runs: perl's own functions do not withstand them all
-my (@pool,   @tied);    # containers that arguments live in, for saboteurs to find; what has to be untied
+my (@pool,   @tied);    # containers of arguments, for saboteurs to find; tied variables to untie
 my ($parser, $text);
 
 my @FUNCTIONS = (
@@ -43,7 +43,7 @@ my @TEXTS = (
     "\x{D800}", "\x{110000}", "\xC3\xA9", "retry: 9\n", "event: e\n",
 );
 
-# The next byte of the input; at its end a zero for ever.
+# Returns the next byte of the input, or 0 after its end.
 sub byte { return $at < length $input ? ord substr $input, $at++, 1 : 0 }
 
 sub string {
@@ -52,11 +52,11 @@ sub string {
     $string = join $string, ('-') x ($how % 16) if $how & 16;
     $string .= 'long' x (1 << $how % 16) if $how & 32 && $how & 64;
     utf8::upgrade($string)               if $how & 128;
-    Encode::_utf8_on($string)            if ($how & 0xE0) == 32;      # a lie, if it is not ASCII
+    Encode::_utf8_on($string)            if ($how & 0xE0) == 32;      # a wrong flag unless the string is ASCII
     return $string;
 }
 
-# A reference to a scalar of any kind.
+# Returns a reference to a scalar of any kind.
 sub scalar_of {
     my $level = shift;
     my $kind  = byte() % 24;
@@ -100,7 +100,7 @@ sub hash_of {
     return \%hash;
 }
 
-# An array whose elements are the scalars themselves, as a function's arguments are.
+# Returns an array whose elements are the scalars themselves, not copies, like a function's arguments.
 sub arguments {
     my $level = shift;
     my @refs  = map { scalar_of($level) } 1 .. byte() % 10;
@@ -115,13 +115,13 @@ sub arguments {
 # Lets saboteurs find an array.
 sub expose { push @pool, $_[0]; return }
 
-# Memory that was freed is used again, so that a look into it shows.
+# Reuses freed memory, so that a later read of it gives a recognisable text.
 sub spoil {
     my @spoil = map { "spoilt $_" x 9 } 1 .. 40;
     return scalar @spoil;
 }
 
-# What Perl code may do that runs while an argument is read.
+# Does one of the things that Perl code may do while an argument is read.
 sub act {
     return if !$armed;
     local $armed = 0;
@@ -176,7 +176,7 @@ sub call {
     my $code      = $is_native ? native_call() : $FUNCTIONS[$number];
     my $arguments = arguments(0);
     my $list      = byte() & 1;
-    $armed = !$is_native;    # those arm them themselves
+    $armed = !$is_native;    # native calls arm the saboteurs themselves
     my @result = eval { $list ? $code->(@$arguments) : scalar $code->(@$arguments) };
     $armed = 0;
 
@@ -220,7 +220,7 @@ sub run {
     return;
 }
 
-# Those that fight back.
+# The saboteurs.
 
 {
 
@@ -232,7 +232,7 @@ sub run {
 }
 {
 
-    package Half;    # overloads, but no string
+    package Half;    # overloads numbers but not strings
     use overload '0+' => sub { main::act(); main::byte() }, fallback => 1;
 }
 {
@@ -257,8 +257,8 @@ sub run {
 }
 {
 
-    # perl frees the iterator of a tied hash twice when NEXTKEY or FIRSTKEY begins another iteration or clears the
-    # hash (its own each does, too): they leave it alone.
+    # perl's own `each` also frees the iterator of a tied hash twice if NEXTKEY or FIRSTKEY begins another iteration or clears
+    # the hash. These methods therefore do neither.
     package TiedHash;
     sub TIEHASH  { my $class = shift; return bless {@_}, $class }
     sub FETCH    { main::act();       return $_[0]{$_[1]} }

@@ -1,5 +1,5 @@
-# What boundary.pl calls of streams and hubs: native streams over pairs of sockets, connections on them, hubs. Each stream has a
-# number, and what is pushed or written to it says that number: a byte that arrives at another client is a failure.
+# The calls of streams and hubs for boundary.pl: native streams on pairs of sockets, connections on them, and hubs. Each stream
+# has a number, which all data for it contains. Data that arrives at another client is a failure.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Plack::App::EventSource::Connection;
 use Scalar::Util qw(refaddr);
 use Time::HiRes  ();
 
-my $DEADLINE = 10;          # seconds; for a stream to end that was closed
+my $DEADLINE = 10;          # seconds within which a closed stream must end
 my @NAMES    = qw(a b c);
 my %SETTINGS = (
     keepalive    => 0,
@@ -24,11 +24,11 @@ my %SETTINGS = (
     timeout      => 60,
 );
 
-our %object;        # streams, connections and hubs, by their names: what is called, and what saboteurs free and replace
-my %client;       # the other ends, by the streams' numbers
-my %number;       # of streams, by their addresses
-my @followers;    # a hub keeps its streams open, so they have to be closed
-my @reused;       # scalars that take the place of freed ones
+our %object;        # streams, connections and hubs by name, which are called, and which saboteurs free and replace
+my %client;       # the clients' sockets, by the streams' numbers
+my %number;       # the streams' numbers, by their addresses
+my @subscribed;    # the streams with subscriptions: a hub keeps them open, so they have to be closed
+my @reused;       # scalars that reuse the memory of freed ones
 
 sub open_stream {
     my ($how, $class) = @_;
@@ -41,14 +41,15 @@ sub open_stream {
     return $stream;
 }
 
-# A reference to a number that runs code when it is read.
+# Returns a reference to a number that runs code when it is read.
 sub reluctant {
     my $value = shift;
     tie my $tied, 'Reluctant', $value;
     return \$tied;
 }
 
-# An object by its name: s for a stream, c for a connection, h for a hub; made where there is none, up to a number.
+# Returns the key of an object: s for a stream, c for a connection, h for a hub, and the name. Makes a missing object, up to a
+# number of objects.
 sub object_named {
     my ($kind, $name) = @_;
     my $key = "$kind$name";
@@ -65,15 +66,15 @@ sub object_named {
 
 sub name { return $NAMES[main::byte() % @NAMES] }
 
-# Bytes that say which stream they are for, or an argument that runs code before it says so.
+# Returns bytes with the number of the stream that they are for, or an argument that runs code before it returns such bytes.
 sub marked {
     my $stream = shift;
     my $text   = 'mark=' . (ref $stream && $number{refaddr $stream} || 0) . "\n";
     return main::byte() & 1 ? $text : bless {text => $text}, 'Marked';
 }
 
-# The functions that are called with a native object, and what follows. Each arms the saboteurs when all is prepared: perl's own
-# functions do not withstand them.
+# The functions that are called with a native object and further arguments. Each arms the saboteurs only when the arguments
+# are prepared, because perl's own functions do not withstand them.
 my @CALLS = (
     sub {
         my $key    = object_named('c', name());
@@ -105,7 +106,7 @@ my @CALLS = (
         my ($hub, $stream) = (object_named('h', name()), object_named('s', name()));
         my @topics = topics(@_);
         my $start  = reluctant(main::byte() % 3);
-        push @followers, $object{$stream} if $object{$stream};
+        push @subscribed, $object{$stream} if $object{$stream};
         $main::armed = 1;
         EventSource::Hub::_subscribe($object{$hub}, $object{$stream}, \@topics, $_[0], $$start, 3);
     },
@@ -157,7 +158,7 @@ my @CALLS = (
     sub { EventSource::Hub::stats($object{object_named('h', name())}) },
 );
 
-# The settings of a stream, some of which run code when they are read.
+# Returns the settings of a stream. Some run code when they are read.
 sub settings {
     my %settings = (
         (map { $_ => $SETTINGS{$_} } qw(keepalive timeout max_buffered max_streams)),
@@ -168,7 +169,7 @@ sub settings {
     return \%settings;
 }
 
-# Names and patterns. An application may bless a pattern of its own, whose text saboteurs find.
+# Returns names and patterns. An application may bless its own scalar as a pattern, whose text saboteurs can find.
 sub topics {
     my @texts = (@_, main::string());
     main::expose(\@texts);
@@ -178,15 +179,15 @@ sub topics {
     } 0 .. $#texts;
 }
 
-# One of them.
+# Returns one of the calls.
 sub native_call { return $CALLS[main::byte() % @CALLS] }
 
-# What saboteurs do to the objects.
+# Damages one of the objects, for a saboteur.
 sub harm {
     my $what  = main::byte() % 5;
     my @keys  = sort keys %object or return;
     my $key   = $keys[main::byte() % @keys];
-    my $other = $object{object_named(substr($key, 0, 1), name())};    # made, where there is none
+    my $other = $object{object_named(substr($key, 0, 1), name())};    # a new one, if there is none
     if    ($what == 0) { delete $object{$key} }
     elsif ($what == 1) { $object{$key} = $other; return }
     elsif ($what == 2) { undef $object{$key} }
@@ -198,15 +199,15 @@ sub harm {
     return;
 }
 
-# Ends all streams and looks at what the clients have received.
+# Ends all streams and checks the data that the clients have received.
 sub finish_natives {
     @reused = ();
-    $_->_close('application') for @followers, map { $object{$_} || () } grep { /\As/ } keys %object;
-    @followers = ();
+    $_->_close('application') for @subscribed, map { $object{$_} || () } grep { /\As/ } keys %object;
+    @subscribed = ();
     %object      = ();
     for my $number (sort keys %client) {
         my $bytes = received($client{$number});
-        while ($bytes =~ /mark=([0-9]+)/g) { main::broken("the bytes of stream $1 came to $number") if $1 != $number }
+        while ($bytes =~ /mark=([0-9]+)/g) { main::broken("client $number received data of stream $1") if $1 != $number }
         main::broken('freed bytes were sent') if $bytes =~ /spoilt/;
     }
     %client = %number = ();
@@ -219,7 +220,7 @@ sub received {
     my $select   = IO::Select->new($client);
     my $deadline = Time::HiRes::time() + $DEADLINE;
     while ((my $left = $deadline - Time::HiRes::time()) > 0) {
-        $select->can_read($left) or next;    # the fuzzer's own timer interrupts
+        $select->can_read($left) or next;    # the fuzzer's timer interrupts it
         my $count = sysread $client, $bytes, 65_536, length $bytes;
         return $bytes if defined $count ? !$count : !$!{EINTR};
     }

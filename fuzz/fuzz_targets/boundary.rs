@@ -1,13 +1,13 @@
-//! The Perl boundary under the address sanitizer: an embedded interpreter hands arbitrary scalars to every XSUB.
+//! Fuzzes the Perl boundary under the address sanitizer: an embedded interpreter passes arbitrary scalars to every XSUB.
 //!
-//! The boot function is linked in, so that the C of the XS file and the Rust behind it are both instrumented. What is
-//! called, and with what, boundary.pl makes of the input. perl allocates the buffers of strings and of Rust's values
-//! one by one, so their misuse is seen at once; scalars themselves lie in arenas, and only a perl built with -DPURIFY
-//! would have the sanitizer see a freed one. That is why boundary.pl overwrites what is freed and looks at results: of
-//! streams (natives.pl), at what each client receives. The reactor's thread runs meanwhile.
+//! The boot function is linked in, so the sanitizer instruments both the C of the XS file and the Rust behind it.
+//! boundary.pl chooses the function and its arguments from the input. The buffers of strings and of Rust's values are
+//! separate allocations, so the sanitizer detects their misuse at once. Scalars are allocated from arenas, where it would
+//! detect the use of a freed one only with a perl built with -DPURIFY. boundary.pl therefore overwrites freed memory and
+//! checks results; natives.pl checks the bytes that each client receives. The reactor's thread runs at the same time.
 #![no_main]
 
-// Links the crate, whose boot function is used by its name alone.
+// Links the crate, whose boot function is declared below by its name only.
 use eventsource_xs as _;
 use libfuzzer_sys::fuzz_target;
 use libperl_sys as perl;
@@ -20,17 +20,17 @@ extern "C" {
     fn boot_EventSource__XS(my_perl: *mut perl::PerlInterpreter, cv: *mut perl::CV);
 }
 
-/// What perl calls for the extensions that are linked in. XSLoader takes a `bootstrap` that exists.
+/// Registers the extensions that are linked in. perl calls this at its start. XSLoader uses a `bootstrap` that exists.
 unsafe extern "C" fn link_extensions(my_perl: *mut perl::PerlInterpreter) {
     let file = c"boundary.rs".as_ptr();
-    // SAFETY: perl passes its own interpreter; names are C strings that live for ever.
+    // SAFETY: perl passes its own interpreter; the names are static C strings.
     unsafe {
         perl::Perl_newXS(my_perl, c"DynaLoader::boot_DynaLoader".as_ptr(), Some(boot_DynaLoader), file);
         perl::Perl_newXS(my_perl, c"EventSource::XS::bootstrap".as_ptr(), Some(boot_EventSource__XS), file);
     }
 }
 
-/// The one interpreter of this process, with boundary.pl loaded.
+/// The only interpreter of this process, with boundary.pl loaded.
 #[derive(Clone, Copy)]
 struct Interpreter(*mut perl::PerlInterpreter);
 
@@ -54,7 +54,7 @@ impl Interpreter {
         }
     }
 
-    /// Runs `main::run` with `$main::input` set; returns how many scalars live afterwards.
+    /// Runs `main::run` with `$main::input` set. Returns the number of live scalars afterwards.
     fn run(self, input: &[u8]) -> perl::IV {
         // SAFETY: the interpreter lives as long as the process and is used by this thread alone; perl copies the input.
         unsafe {
@@ -74,7 +74,7 @@ thread_local! {
 
 fuzz_target!(|input: &[u8]| {
     let interpreter = INTERPRETER.with(|interpreter| *interpreter);
-    // perl fills caches as it goes; what grows with every one of many runs is a leak.
+    // perl fills caches at first; a number that grows with each of many runs is a leak.
     let mut live = interpreter.run(input);
     for _ in 0..12 {
         let before = live;
@@ -83,5 +83,5 @@ fuzz_target!(|input: &[u8]| {
             return;
         }
     }
-    panic!("each run leaves more scalars behind: {live}");
+    panic!("each run leaks scalars: {live}");
 });

@@ -1,4 +1,4 @@
-//! Whatever is encoded comes back from the parser as one event with the same values, and fits into its bound.
+//! The parser reads any encoded event as one event with the same values, and the event fits into its size bound.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -17,7 +17,7 @@ struct Input<'a> {
     crlf: bool,
 }
 
-/// What a parser makes of text: it joins lines by LF, however they ended.
+/// Returns the text as a parser reads it: with LF as the only line end.
 fn unified(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }

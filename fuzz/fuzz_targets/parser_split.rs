@@ -1,4 +1,4 @@
-//! A stream means the same wherever it is cut, also when an event in it is too large.
+//! A stream gives the same events wherever it is cut, also if an event in it is too large.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -25,14 +25,14 @@ fn outcome_of<'a>(mut pieces: impl Iterator<Item = &'a [u8]>, max_event_bytes: u
     let result = pieces.try_for_each(|piece| parser.feed(piece));
     let events: Vec<Event> = std::iter::from_fn(|| parser.next_event()).collect();
     for event in &events {
-        // A byte that is no UTF-8 becomes the three of U+FFFD, and an event without a type is a message.
+        // A byte that is not UTF-8 becomes the three bytes of U+FFFD. An event without a type gets the type `message`.
         assert!(event.data.len() <= max_event_bytes.saturating_mul(3));
         assert!(event.event.len() <= max_event_bytes.saturating_mul(3).max("message".len()));
     }
     Outcome { events, last_event_id: parser.last_event_id().into(), retry: parser.retry(), result }
 }
 
-/// The stream in pieces of these lengths, and what is left.
+/// Splits the stream into pieces of these lengths and the rest.
 fn pieces<'a>(stream: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     let mut rest = stream;
     let mut pieces = Vec::new();

@@ -37,7 +37,7 @@ impl Lane {
     }
 }
 
-/// What can wake a sleeping reactor: the waker's descriptor, and a client that closes its connection.
+/// The events that wake a sleeping reactor: a signal of the waker, and a client that closes its connection.
 #[derive(Default)]
 struct Ready {
     is_raised: bool,

@@ -19,8 +19,8 @@ my $INLINE_OBJECT = 'Plack::Util::Prototype';
 # The adapters of this interpreter.
 my @ADAPTERS;
 
-# What the adapters say of themselves, indexed at the first use. Only class names are kept, so a cloned interpreter
-# may use its copy.
+# The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
+# can use its copy.
 my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE);
 
 # Detection

@@ -109,7 +109,7 @@ sub to_app {
     return sub { $self->call(@_) };
 }
 
-# Nothing can be emitted to an object that is freed, so its clients should not wait.
+# A freed object can emit no events, so its streams are closed.
 sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || $self->{process} != $$;

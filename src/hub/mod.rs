@@ -1,7 +1,7 @@
 //! Channels, their logs, and each stream's position in them.
 //!
-//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: it is told
-//! what the time is, and says which bytes a stream is to be sent.
+//! A [`Hub`] belongs to the reactor. Like a [`Stream`](crate::stream) it does no I/O and reads no clock: its
+//! caller passes the time, and it returns the bytes that a stream is to be sent.
 //!
 //! # Sequence, logs and cursors
 //!
@@ -50,7 +50,8 @@
 //!
 //! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it
 //! resumes from before 9, and gets some events of `a` and `b` twice, rather than any never. A stream that
-//! unsubscribes or ends still receives what was published before; its cursor keeps that as ranges of logs. Parts are numbers too: they never hold events.
+//! unsubscribes or ends still receives what was published before; its cursor keeps that as ranges of logs. Parts are
+//! numbers too: they never hold events.
 //!
 //! All subscriptions of one handler are one request. They take effect together when the stream [begins](Hub::begin),
 //! with one position and at most one `gap` event.

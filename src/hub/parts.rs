@@ -18,9 +18,9 @@ pub(super) struct Parts {
     pub(super) list: Vec<Part>,
     /// Channels that the stream has unsubscribed from, with events that are still to be sent. They precede the list.
     pub(super) unsubscribed: Vec<UnsubscribedChannel>,
-    /// Patterns that the stream has unsubscribed from. Of removed channels the hub knows nothing else.
+    /// Patterns that the stream has unsubscribed from. The hub keeps nothing else of removed channels.
     pub(super) unsubscribed_patterns: Vec<UnsubscribedPattern>,
-    /// Where each part of the list resumes. [`begin`](super::Hub::begin) makes the parts effective and empties this.
+    /// The resume point of each part of the list. [`begin`](super::Hub::begin) makes the parts effective and empties this.
     pub(super) resume_points: Vec<ResumePoint>,
     /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
     /// position that says so.

@@ -7,7 +7,7 @@ pub struct Request {
     pub topics: Vec<Topic>,
     /// The id of the last event that the client received. Clients can send any bytes here.
     pub after: Option<Box<[u8]>>,
-    /// Where the stream begins without a known id.
+    /// The beginning of the stream if the id is missing or unknown.
     pub start: Start,
 }
 
@@ -20,7 +20,7 @@ pub enum Topic {
     Pattern(Box<[u8]>),
 }
 
-/// Where a stream begins if its client sends no last event id.
+/// The beginning of a stream whose client sends no last event id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// With events that are published from now on.

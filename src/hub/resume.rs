@@ -5,7 +5,7 @@ use super::topics::TopicId;
 use super::{Cursor, Gap, Hub, Request, Start};
 use std::collections::BTreeSet;
 
-/// Where a subscription begins.
+/// The beginning of a subscription.
 #[derive(Debug)]
 pub(super) struct ResumePoint {
     /// The sequence number after which it begins.
@@ -16,7 +16,7 @@ pub(super) struct ResumePoint {
     pub(super) gap: Option<Gap>,
     /// The client's last event id, if the hub does not know it. A later request may be for the channel of that id.
     pub(super) unknown_id: Option<Box<[u8]>>,
-    /// Whether the request's `start` decides, and no id.
+    /// True if the request's `start` determines the resume point, and not an id.
     pub(super) is_start: bool,
 }
 

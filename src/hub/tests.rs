@@ -1,6 +1,6 @@
 //! The contract of a hub, case by case.
 //!
-//! What a stream is sent is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id
+//! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id
 //! and its reason, and `8` the event with that sequence number.
 
 use super::*;
@@ -522,7 +522,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     let mut case = Case::new(settings());
     assert_eq!(case.start("a", None, Start::Newest), "@e-0");
     case.publish("a b a");
-    // Nothing was sent yet. b begins after 3, so none of its earlier events is sent.
+    // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
     let request = Request { topics: topics("b"), after: None, start: Start::Newest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");

@@ -30,7 +30,7 @@ use std::fmt;
 /// An event as it is dispatched (WHATWG HTML 9.2.6, "dispatch the event").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The event's type; `message` where the stream named none.
+    /// The event's type; `message` if the stream gave none.
     pub event: String,
     /// The data, its lines joined by LF.
     pub data: String,
@@ -53,13 +53,13 @@ impl fmt::Display for TooLarge {
 
 impl std::error::Error for TooLarge {}
 
-/// An incremental parser of one event stream after the other.
+/// An incremental parser. It parses one event stream after another.
 #[derive(Clone, Debug)]
 pub struct Parser {
     bom: Bom,
     /// The line that has not ended yet.
     line: Vec<u8>,
-    /// The last line ended in CR: an LF that follows belongs to it.
+    /// True if the last line ended in CR. An LF that follows then belongs to the same line end.
     after_cr: bool,
     event_type: String,
     data: String,
@@ -78,16 +78,16 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// The bound on one event unless another is given: 1 MiB.
+    /// The default bound on one event: 1 MiB.
     pub const DEFAULT_MAX_EVENT_BYTES: usize = 1 << 20;
 
-    /// A parser at the start of a stream.
+    /// Creates a parser with the default bound.
     pub fn new() -> Self {
         Self::with_max_event_bytes(Self::DEFAULT_MAX_EVENT_BYTES)
     }
 
-    /// A parser that refuses an event once its type, its data and its unfinished line come to more bytes than this,
-    /// which may be any number: 0 takes blank lines alone, `usize::MAX` sets no bound.
+    /// Creates a parser that refuses an event when its type, its data and its unfinished line together exceed
+    /// `max_event_bytes`. Any number is allowed: 0 accepts blank lines only, `usize::MAX` sets no bound.
     pub fn with_max_event_bytes(max_event_bytes: usize) -> Self {
         Self {
             bom: Bom::default(),
@@ -104,41 +104,42 @@ impl Parser {
         }
     }
 
-    /// Takes the next bytes of the stream. What they complete is then to be had from [`next_event`](Self::next_event).
+    /// Takes the next bytes of the stream. [`next_event`](Self::next_event) then returns the events that they complete.
     ///
     /// # Errors
     ///
-    /// [`TooLarge`], for this and every later call until [`finish`](Self::finish). Events that were complete before
-    /// the one that is too large can still be taken.
+    /// [`TooLarge`] if an event exceeds the bound, in this and every later call until [`finish`](Self::finish). Events
+    /// that were complete before it can still be taken.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         let outcome = if self.failed { Err(self.too_large()) } else { self.take(bytes) };
         self.failed = outcome.is_err();
         outcome
     }
 
-    /// The next event that is complete, in the order of the stream.
+    /// Takes the next complete event, in the order of the stream.
     pub fn next_event(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }
 
-    /// How many complete events wait to be taken.
+    /// Returns how many complete events have not been taken yet.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// The last event ID of the event source: what a client sends in `Last-Event-ID` when it reconnects. It changes
-    /// with the blank line at the end of a block, not with the `id` field itself.
+    /// Returns the last event ID, which a client sends in `Last-Event-ID` when it reconnects. It changes with the blank
+    /// line at the end of a block, not with the `id` field itself.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// The last reconnection time that the stream has set, in milliseconds. A number beyond `u64` is its maximum.
+    /// Returns the last reconnection time that the stream has set, in milliseconds. A number beyond `u64` becomes its
+    /// maximum.
     pub const fn retry(&self) -> Option<u64> {
         self.retry
     }
 
-    /// Ends the stream: drops whatever is unterminated (WHATWG HTML 9.2.6) and stands at the start of the next one.
-    /// Complete events, the last event ID and the reconnection time stay, as they do for a client that reconnects.
+    /// Ends the stream: drops an unterminated block (WHATWG HTML 9.2.6) and prepares for the next stream. Complete events,
+    /// the last event ID and the reconnection time are kept, as by a client that reconnects.
     pub fn finish(&mut self) {
         let (ready, last_event_id) = (std::mem::take(&mut self.ready), std::mem::take(&mut self.last_event_id));
         *self = Self {
@@ -180,7 +181,7 @@ impl Parser {
         Ok(())
     }
 
-    /// An unfinished event is what is buffered of it plus the line that is being read.
+    /// Checks the size of the unfinished event: its buffered type and data, and the line that is being read.
     fn check_size(&self, part_bytes: usize) -> Result<(), TooLarge> {
         let size = self.event_type.len() + self.data.len() + self.line.len() + part_bytes;
         if size > self.max_event_bytes {
@@ -189,7 +190,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Takes a whole line, of which `part` is all that has not been kept from earlier calls.
+    /// Takes a whole line: the part kept from earlier calls in `line`, and `part`.
     fn end_line(&mut self, part: &[u8]) {
         if self.line.is_empty() {
             return self.take_line(part);
@@ -215,8 +216,8 @@ impl Parser {
         }
     }
 
-    /// WHATWG HTML 9.2.6, "process the field". UTF-8 is decoded here rather than before the lines are cut, which
-    /// gives the same: no byte that cuts is part of a longer sequence.
+    /// WHATWG HTML 9.2.6, "process the field". UTF-8 is decoded here and not before the stream is split into lines. The
+    /// result is the same: no CR, LF or colon is part of a longer UTF-8 sequence.
     fn take_field(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"event" => self.event_type = decode(value),

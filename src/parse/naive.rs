@@ -1,9 +1,8 @@
-//! The parser as one would write it for a whole stream at once, straight from the standard's text: the oracle of its
-//! tests.
+//! A naive parser of a whole stream, written directly from the standard's text. The tests compare the parser with it.
 
 use super::Event;
 
-/// What a whole stream comes to: its events, the last event ID and the reconnection time.
+/// The result of a whole stream: its events, the last event ID and the reconnection time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) events: Vec<Event>,
@@ -11,7 +10,7 @@ pub(super) struct Outcome {
     pub(super) retry: Option<u64>,
 }
 
-/// WHATWG HTML 9.2.6 for a stream that is all here.
+/// Parses a whole stream as WHATWG HTML 9.2.6 says.
 pub(super) fn parse(stream: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(stream);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! What a stream means, whole and cut at every offset.
+//! The parser on streams that are whole, cut at every offset, and random.
 
 use super::naive::{parse, Outcome};
 use super::*;
@@ -22,7 +22,7 @@ fn outcome_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     }
 }
 
-/// Streams of the standard's own examples (9.2.6) and of its corners, and the events in them.
+/// The standard's own examples (9.2.6) and its edge cases, with the events in them.
 fn table() -> Vec<(&'static str, &'static [u8], Vec<Event>)> {
     let m = |data, id| event("message", data, id);
     vec![
@@ -43,25 +43,25 @@ fn table() -> Vec<(&'static str, &'static [u8], Vec<Event>)> {
             b"\xEF\xBB\xBFdata: a\n\n\xEF\xBB\xBFdata: b\n\ndata: c\n\n",
             vec![m("a", ""), m("c", "")],
         ),
-        ("two BOMs are one too many", b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\ndata: b\n\n", vec![m("b", "")]),
-        ("half a BOM is text", b"\xEF\xBBdata: a\n\ndata: b\n\n", vec![m("b", "")]),
+        ("a second BOM is text", b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\ndata: b\n\n", vec![m("b", "")]),
+        ("an incomplete BOM is text", b"\xEF\xBBdata: a\n\ndata: b\n\n", vec![m("b", "")]),
         ("CRLF", b"data: a\r\ndata: b\r\n\r\n", vec![m("a\nb", "")]),
         ("CR", b"data: a\rdata: b\r\r", vec![m("a\nb", "")]),
-        ("mixed", b"data: a\rdata: b\ndata: c\r\n\n", vec![m("a\nb\nc", "")]),
-        ("LF after CRLF is blank", b"data: a\r\n\ndata: b\n\r\n", vec![m("a", ""), m("b", "")]),
-        ("no data, no dispatch", b"event: x\nid: 1\n\n", vec![]),
+        ("mixed line ends", b"data: a\rdata: b\ndata: c\r\n\n", vec![m("a\nb\nc", "")]),
+        ("LF after CRLF is a blank line", b"data: a\r\n\ndata: b\n\r\n", vec![m("a", ""), m("b", "")]),
+        ("a block without data dispatches nothing", b"event: x\nid: 1\n\n", vec![]),
         ("the event type is reset", b"event: x\n\ndata: a\n\n", vec![m("a", "")]),
         ("an event type", b"event: add\ndata: 1\n\n", vec![event("add", "1", "")]),
         ("the last event type counts", b"event: a\nevent: b\ndata: 1\n\n", vec![event("b", "1", "")]),
         ("an empty type is message", b"event: a\nevent\ndata: 1\n\n", vec![m("1", "")]),
-        ("an id stays", b"id: 1\ndata: a\n\ndata: b\n\n", vec![m("a", "1"), m("b", "1")]),
-        ("an empty id resets", b"id: 1\ndata: a\n\nid\ndata: b\n\n", vec![m("a", "1"), m("b", "")]),
+        ("an id stays for later events", b"id: 1\ndata: a\n\ndata: b\n\n", vec![m("a", "1"), m("b", "1")]),
+        ("an empty id resets the last event ID", b"id: 1\ndata: a\n\nid\ndata: b\n\n", vec![m("a", "1"), m("b", "")]),
         ("an id with NUL is ignored", b"id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n", vec![m("a", "1"), m("b", "1")]),
         ("NUL in data stays", b"data: \0\n\n", vec![m("\0", "")]),
-        ("unknown fields", b"dat: a\nDATA: b\n data: c\ndata : d\ndata: e\n\n", vec![m("e", "")]),
-        ("comments", b":\n:data: x\ndata: a\n: mid\ndata: b\n\n", vec![m("a\nb", "")]),
+        ("unknown fields are ignored", b"dat: a\nDATA: b\n data: c\ndata : d\ndata: e\n\n", vec![m("e", "")]),
+        ("comments are ignored", b":\n:data: x\ndata: a\n: mid\ndata: b\n\n", vec![m("a\nb", "")]),
         ("a value with colons", b"data: a: b:c\n\n", vec![m("a: b:c", "")]),
-        ("the end is discarded", b"data: a\n\ndata: b\n", vec![m("a", "")]),
+        ("an unterminated block is discarded", b"data: a\n\ndata: b\n", vec![m("a", "")]),
         ("broken UTF-8", b"data: \xff\xe2\x98\ndata: \xe2\x98\xba\n\n", vec![m("\u{fffd}\u{fffd}\n☺", "")]),
         (
             "only U+000A and U+000D end lines",
@@ -69,12 +69,12 @@ fn table() -> Vec<(&'static str, &'static [u8], Vec<Event>)> {
             vec![m("a\u{85}\u{2028}\u{b}\u{c}b", "")],
         ),
         ("blank lines alone", b"\n\r\r\n\n", vec![]),
-        ("nothing", b"", vec![]),
+        ("an empty stream", b"", vec![]),
     ]
 }
 
 #[test]
-fn a_stream_means_what_the_standard_says() {
+fn a_stream_gives_the_events_that_the_standard_specifies() {
     for (name, stream, events) in table() {
         assert_eq!(outcome_of([stream]).events, events, "{name}");
         assert_eq!(parse(stream).events, events, "the twin: {name}");
@@ -82,7 +82,7 @@ fn a_stream_means_what_the_standard_says() {
 }
 
 #[test]
-fn a_stream_may_be_cut_anywhere() {
+fn a_stream_cut_at_any_two_offsets_gives_the_same_events() {
     for (name, stream, _) in table() {
         let whole = outcome_of([stream]);
         assert_eq!(outcome_of(stream.chunks(1)), whole, "{name}, a byte at a time");
@@ -97,12 +97,12 @@ fn a_stream_may_be_cut_anywhere() {
 }
 
 #[test]
-fn a_cr_dispatches_without_waiting_for_what_follows() {
+fn a_blank_line_that_ends_in_cr_dispatches_before_the_next_byte_arrives() {
     assert_eq!(outcome_of([&b"data: a\r\r"[..]]).events.len(), 1);
 }
 
 #[test]
-fn retry_takes_digits_only_and_at_once() {
+fn retry_takes_effect_at_the_end_of_its_line_if_it_has_only_digits() {
     for (stream, retry) in [
         ("retry: 5000\n", Some(5000)),
         ("retry:0\n", Some(0)),
@@ -131,7 +131,7 @@ fn the_last_event_id_changes_at_the_blank_line() {
 }
 
 #[test]
-fn finish_drops_what_is_unterminated_and_keeps_what_a_reconnect_needs() {
+fn finish_drops_an_unterminated_block_and_keeps_last_event_id_and_retry() {
     let mut parser = Parser::new();
     parser.feed(b"retry: 9\nid: 7\ndata: a\n\nid: 8\nevent: x\ndata: lost\r").unwrap();
     parser.finish();
@@ -143,7 +143,7 @@ fn finish_drops_what_is_unterminated_and_keeps_what_a_reconnect_needs() {
 
 #[test]
 fn an_event_that_is_too_large_is_refused_wherever_it_is_cut() {
-    // event (1) + data with its LF (4) + the line under way ("data: 1234", 10) = 15
+    // event (1) + data with its LF (4) + the unfinished line ("data: 1234", 10) = 15
     for (max_event_bytes, fits) in [(14, false), (15, true)] {
         let stream: &[u8] = b"data: ok\n\nevent: x\ndata: 123\ndata: 1234\n\n";
         for cut in 0..=stream.len() {
@@ -168,7 +168,7 @@ fn a_parser_that_failed_stays_failed_until_it_is_finished() {
 }
 
 #[test]
-fn comments_without_end_are_bounded_and_many_of_them_are_not() {
+fn an_endless_comment_is_refused_but_any_number_of_comments_is_accepted() {
     let mut parser = Parser::with_max_event_bytes(100);
     for _ in 0..1_000 {
         parser.feed(b": keepalive\n\n").unwrap();
@@ -177,7 +177,7 @@ fn comments_without_end_are_bounded_and_many_of_them_are_not() {
     assert!(endless.is_some());
 }
 
-/// Pieces of streams from which random ones are built, so that every rule is met often.
+/// Builds random streams from pieces, so that each rule of the standard applies often.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: [&[u8]; 19] = [
         b"data",
@@ -208,7 +208,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn every_stream_equals_the_naive_twin(stream in stream(), sizes in prop::collection::vec(0_usize..9, 1..20)) {
+    fn any_stream_in_any_pieces_gives_the_result_of_the_naive_parser(stream in stream(), sizes in prop::collection::vec(0_usize..9, 1..20)) {
         let mut rest = &stream[..];
         let mut pieces = Vec::new();
         for size in sizes.iter().cycle().take(stream.len()) {
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_comes_back_as_one_event(
+    fn an_encoded_event_is_parsed_as_one_event_with_the_same_values(
         name in "[^\r\n\0]{0,9}", id in "[^\r\n\0]{0,9}", retry in 0_u64.., data in ".{0,9}(\r|\n|\r\n|:| |é|\u{feff}|.){0,9}",
         note in any::<String>(), crlf in any::<bool>(),
     ) {

@@ -15,7 +15,7 @@ pub struct Beginning {
     pub settings: Settings,
     /// The head of the response, framed. It is sent first.
     pub head: Bytes,
-    /// Whether another process has the connection too, and goes on with it when this one ends.
+    /// True if another process also has the connection and continues to use it when this process ends.
     pub is_inherited: bool,
 }
 
@@ -56,7 +56,7 @@ pub enum Command {
         stream: StreamId,
         /// Why the stream ends.
         reason: Reason,
-        /// What becomes of the buffer and the connection.
+        /// The treatment of the buffer and the connection.
         ending: Ending,
     },
     /// Releases the state that a stream shares with its handles: a handle was dropped, and nobody asks for the stream's
@@ -130,7 +130,7 @@ pub enum Command {
     /// Shuts down with the process: sends each client a reconnection time of its own, and ends the streams one by one.
     /// [`Answer::ShutdownComplete`] follows.
     ShutDown {
-        /// What is not sent within this time is lost.
+        /// The time limit. Events that are not sent within it are lost.
         within: Duration,
     },
 }
@@ -147,7 +147,7 @@ impl Command {
     }
 }
 
-/// What becomes of a stream's buffer and connection when the stream ends.
+/// The treatment of a stream's buffer and connection when the stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The buffer is sent, then the connection is shut down for every process that holds it.
@@ -194,7 +194,7 @@ pub enum Answer {
     Lost {
         /// The stream.
         stream: StreamId,
-        /// What was lost.
+        /// The events and bytes that were lost.
         lost: Lost,
     },
     /// A stream has ended.

@@ -5,7 +5,7 @@ use super::{Io, Reactor, StreamId};
 use crate::stream::Stream;
 use std::time::Instant;
 
-/// What [`Entry::deadline`] is for.
+/// The purpose of [`Entry::deadline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// The stream ends unless its socket has come.
@@ -29,7 +29,7 @@ pub(super) struct Entry<S> {
     /// Whether the socket took nothing, so that sending waits until it is writable.
     pub(super) is_blocked: bool,
     pub(super) has_ended: bool,
-    /// Whether another process may go on with the connection, so that this one must not shut it down.
+    /// True if another process may continue to use the connection, so that this process must not shut it down.
     pub(super) is_handed_over: bool,
     /// Whether the last chunk of a chunked response is still to be sent, after everything that was published before.
     pub(super) owes_final_chunk: bool,

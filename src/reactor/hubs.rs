@@ -11,7 +11,7 @@ struct HubState {
     hub: Hub,
     /// Whether new subscribers are refused.
     is_draining: bool,
-    /// Whether the hub is dropped with its last stream: nobody publishes to it any more.
+    /// True if the hub is dropped with its last stream, because it has no publisher any more.
     is_closed: bool,
 }
 

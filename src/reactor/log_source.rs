@@ -29,7 +29,7 @@ pub(super) enum LogState {
     Overtaken,
 }
 
-/// What the kernel has taken of the log's entries.
+/// The part of the log's entries that the kernel has taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taken {
     /// How many bytes left the log: a whole entry, even if the kernel has taken only a part of it.

@@ -1,6 +1,6 @@
 //! Reading what clients send, to see that they leave.
 //!
-//! Nothing that a client sends after its request means anything, so all of it is discarded.
+//! Bytes that a client sends after its request have no meaning and are discarded.
 
 use super::socket_errors::{is_memory, reason_of};
 use super::{Io, Reactor, Ready, StreamId};

@@ -189,15 +189,15 @@ impl<I: Io> Sender<'_, I> {
     }
 }
 
-/// What one write offers to the kernel.
+/// The blocks that one write offers to the kernel.
 struct Batch {
     blocks: usize,
     bytes: usize,
-    /// What of it comes from the log.
+    /// The blocks that come from the log.
     gathered: Option<Gathered>,
-    /// Whether nothing is left to send after it.
+    /// True if nothing is left to send after this batch.
     is_last: bool,
-    /// Whether other streams have been sent some of it before.
+    /// True if other streams have been sent some of these blocks before.
     is_lagging: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a socket's error means for its stream.
+//! The mapping from a socket's error to its effect on the stream.
 //!
 //! The error numbers come from `libc`: they differ between systems, and on Linux between processors (MIPS, SPARC, Alpha).
 

@@ -23,7 +23,7 @@ pub enum Error {
     Timeout,
 }
 
-/// What kind of failure an [`Error`] is: the codes of the Perl class EventSource::Error.
+/// The kind of an [`Error`]: the codes of the Perl class EventSource::Error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// An argument or a setting has a value that it cannot have.

@@ -22,8 +22,8 @@
 //! - The thread's fence is first: the reactor reads that there is a waiter, and notifies.
 //! - The reactor's fence is first: the condition sees the change, and the thread does not sleep.
 //!
-//! That leaves the time between evaluating the condition and sleeping, in which a notification would find nobody
-//! asleep. The thread holds the mutex from before step 3 until the condition variable has put it to sleep, and the
+//! There remains the time between evaluating the condition and sleeping, in which a notification would find no sleeping
+//! thread. The thread holds the mutex from before step 3 until the condition variable has put it to sleep, and the
 //! reactor takes the mutex once before it notifies. So it notifies either a thread that sleeps or one that has not
 //! evaluated the condition yet. No wake-up is lost.
 //!

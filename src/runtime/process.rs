@@ -25,7 +25,7 @@ const FLUSH_BEFORE_FORK: Duration = Duration::from_secs(2);
 /// How much longer than `linger` the shutdown waits. The reactor itself ends the streams in time.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// What this process has. A fork takes its lock.
+/// The state of this process. A fork takes its lock.
 pub(super) struct Process {
     /// The last reactor, which may have died, and the generation that started it.
     started: Option<(u32, Arc<ReactorHandle>)>,

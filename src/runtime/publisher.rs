@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Publisher(Arc<Inner>);
 
-/// What the copies of a hub in all threads share. The hub is closed when the last copy is dropped.
+/// The state that the copies of a hub share in all threads. The hub is closed when the last copy is dropped.
 #[derive(Debug)]
 struct Inner {
     key: u64,

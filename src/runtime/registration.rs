@@ -46,7 +46,7 @@ impl Registrations {
         Some(self.0.swap_remove(index).1)
     }
 
-    /// In a child, forgets the parent's registrations without dropping them: a thread that does not exist here may have
+    /// In a child, leaks the parent's registrations instead of dropping them: a thread that does not exist here may have
     /// held the locks of their reactor.
     pub(super) fn leave_to_parent(&mut self) {
         std::mem::forget(std::mem::take(&mut self.0));

@@ -29,8 +29,8 @@
 //! - The reactor's fence is first: the producer reads `is_asleep` as set, and signals.
 //! - The producer's fence is first: the reactor sees the command, and does not sleep.
 //!
-//! So no wake-up is lost. Both may happen; then the reactor makes one turn too many. The flag itself is accessed
-//! relaxed: no data is published by it, and the queue synchronises its own contents.
+//! In both cases the wake-up is not lost. Both may happen; then the reactor makes one turn too many. The flag itself is
+//! accessed relaxed: it publishes no data, and the queue synchronises its own contents.
 //!
 //! # One signal a sleep
 //!

@@ -93,7 +93,7 @@ pub struct Settings {
     pub retry: Duration,
 }
 
-/// What a stream has discarded.
+/// The events and bytes that a stream has discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// The events that were not sent, or not to their end.
@@ -116,10 +116,10 @@ struct Block {
     may_drop: bool,
 }
 
-/// What is due for a stream.
+/// The action that is due for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing yet.
+    /// No action is due yet.
     Nothing,
     /// The stream was quiet: send a keepalive.
     Keepalive,

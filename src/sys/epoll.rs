@@ -1,4 +1,4 @@
-//! Which of many sockets can be read or written, and a descriptor that wakes who waits for them.
+//! Readiness of many sockets, and a descriptor that wakes the thread that waits for them.
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{eventfd, EventfdFlags, Timespec};
@@ -8,32 +8,32 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// What is to be known of a socket.
+/// The readiness of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// It takes bytes again. Asked for only after it took none.
+    /// The socket takes bytes again. Reported only on request, after the socket took none.
     pub writable: bool,
-    /// The client has sent something. Always told.
+    /// The client has sent something. Always reported.
     pub readable: bool,
-    /// The client has closed its side, or the connection is broken. Always told.
+    /// The client has closed its side, or the connection is broken. Always reported.
     pub left: bool,
 }
 
-/// A set of sockets, each with a number of the caller's.
+/// A set of sockets. The caller gives each a number.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
 
 impl Epoll {
-    /// At most so many sockets are told of at once.
+    /// The maximal number of sockets that one wait reports.
     const EVENTS: usize = 256;
-    /// At most so long is waited at once; who waits for longer waits again.
+    /// The maximal duration of one wait. The caller waits again for a longer time.
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// An empty set.
+    /// Creates an empty set.
     ///
     /// # Errors
     ///
-    /// If there are too many descriptors, or no memory.
+    /// If the limit of descriptors is reached, or if the kernel has no memory.
     pub fn new() -> io::Result<Self> {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
@@ -51,33 +51,34 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// If the kernel has no memory, or none allowed for this user.
+    /// If the kernel has no memory, or if this user has used up its share of it.
     pub fn add(&self, socket: BorrowedFd<'_>, number: u64) -> io::Result<()> {
         Ok(epoll::add(&self.0, socket, EventData::new_u64(number), Self::flags(false))?)
     }
 
-    /// Asks, or no longer asks, when a socket that is in the set takes bytes.
+    /// Turns reports that a socket of the set takes bytes on or off.
     ///
     /// # Errors
     ///
-    /// If it is not in the set.
+    /// If the socket is not in the set.
     pub fn ask_writable(&self, socket: BorrowedFd<'_>, number: u64, writable: bool) -> io::Result<()> {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(writable))?)
     }
 
-    /// Removes a socket. To close it does not: another process may hold the same socket.
+    /// Removes a socket. Closing the socket does not remove it if another process holds the same socket.
     pub fn remove(&self, socket: BorrowedFd<'_>) {
-        // Fails only if it is not in the set.
+        // Fails only if the socket is not in the set.
         let _ = epoll::delete(&self.0, socket);
     }
 
-    /// Waits until a socket is ready or the time is up; without a time, for ever. Calls `ready` for each.
+    /// Waits until a socket is ready or the time is up. Without a time it waits until a socket is ready. Calls `ready` for
+    /// each socket that is ready.
     ///
     /// # Errors
     ///
-    /// What the kernel says, but for an interruption.
+    /// Any error of the kernel except an interruption, which ends the wait without an error.
     pub fn wait(&self, time: Option<Duration>, mut ready: impl FnMut(u64, Readiness)) -> io::Result<()> {
-        // Longer than fits into the milliseconds of epoll_wait it would be a newer call, which not every kernel has.
+        // A time that does not fit into the milliseconds of epoll_wait would need epoll_pwait2, which old kernels lack.
         let time = time.map(|time| time.min(Self::LONGEST)).map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: time.subsec_nanos().into(),
@@ -108,28 +109,28 @@ impl Epoll {
 pub struct Signal(OwnedFd);
 
 impl Signal {
-    /// A signal that is not raised.
+    /// Creates a signal that is not raised.
     ///
     /// # Errors
     ///
-    /// If there are too many descriptors.
+    /// If the limit of descriptors is reached.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// Wakes who waits for it.
+    /// Raises the signal, which wakes the thread that waits for it.
     pub fn raise(&self) {
-        // Fails only if it is raised 2^64 times.
+        // Fails only if the signal is raised 2^64 times.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
-    /// Takes it back.
+    /// Lowers the signal.
     pub fn lower(&self) {
-        // Fails only if it is not raised.
+        // Fails only if the signal is not raised.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
-    /// Its descriptor.
+    /// Returns the signal's descriptor.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

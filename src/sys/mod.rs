@@ -1,12 +1,13 @@
-//! The only place for system calls: what the reactor and the taking over of a response need of Linux, by safe names.
+//! Safe wrappers of the system calls that the reactor and the takeover of a response need. No other module makes system
+//! calls.
 //!
-//! - [`socket`]: sending, draining and ending a client's connection, never waiting
-//! - [`descriptor`]: copies, exchanges and limits of descriptors
-//! - [`epoll`]: readiness of many sockets; a number in memory that wakes a sleeping thread
+//! - [`socket`]: sends to, drains and ends a client's connection, without blocking
+//! - [`descriptor`]: duplicates, replaces and counts descriptors
+//! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
 //! - [`random`]: a number that no other process has
-//! - [`thread`]: threads that perl's signal handlers never run on; what happens around a fork
+//! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
-//! `rustix` makes the calls; where it has none (`pthread_sigmask`, `pthread_atfork`) `libc` does.
+//! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
 
 pub mod descriptor;
 pub mod epoll;

@@ -1,9 +1,9 @@
-//! A number that no other process has, nor this one before a fork.
+//! A random number. No other process has it, and neither has this process before a fork.
 
 use rustix::rand::{getrandom, GetRandomFlags};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Sixty-four bits from the kernel; where it has none to give yet, the time and the process.
+/// Returns 64 random bits of the kernel. Before the kernel has any, the bits come from the time and the process id.
 pub fn number() -> u64 {
     let mut bytes = [0; 8];
     match getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {

@@ -1,18 +1,18 @@
-//! A client's connection, as the reactor uses it.
+//! The system calls that the reactor makes on a client's connection.
 //!
-//! The server that it was taken from shares its open file description, and with it the flag `O_NONBLOCK`. So that flag
-//! is neither set nor relied on: every call says for itself that it does not wait.
+//! The PSGI server shares the connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
+//! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-/// Sends as much of the blocks, in their order, as the kernel takes now, and says how many bytes that was.
+/// Sends as much of the blocks, in their order, as the kernel takes now. Returns the number of bytes sent.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::WouldBlock`] if it takes nothing now; any other means that the connection is broken.
+/// [`io::ErrorKind::WouldBlock`] if the kernel takes nothing now. Any other error means that the connection is broken.
 pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Ok(match blocks {
@@ -21,35 +21,36 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
     })
 }
 
-/// Reads what the client has sent into `scratch`, to be forgotten. 0 says that it has closed its side.
+/// Reads bytes of the client into `scratch`, to be discarded. Returns 0 if the client has closed its side.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::WouldBlock`] if there is nothing now; any other means that the connection is broken.
+/// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
 pub fn drain(socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, scratch, RecvFlags::DONTWAIT)?.0)
 }
 
-/// Ends what is sent to the client, for every process that holds the socket.
+/// Shuts down sending to the client, for every process that holds the socket.
 pub fn finish(socket: BorrowedFd<'_>) {
-    // Fails only when the connection has ended already.
+    // Fails only if the connection has ended already.
     let _ = net::shutdown(socket, Shutdown::Write);
 }
 
-/// A number that no other socket has, before or after it. 0 if it is no socket, or the kernel is older than 4.12.
+/// Returns a number that no other socket has, earlier or later. Returns 0 if the descriptor is not a socket, or if the
+/// kernel is older than 4.12.
 pub fn cookie(socket: BorrowedFd<'_>) -> u64 {
     net::sockopt::socket_cookie(socket).unwrap_or(0)
 }
 
-/// Has the kernel give up on a peer that acknowledges nothing for that long (`TCP_USER_TIMEOUT`). What is no TCP socket
-/// has no such peer.
+/// Makes the kernel end the connection if the peer acknowledges nothing for that long (`TCP_USER_TIMEOUT`). Has no effect
+/// on a socket that is not TCP.
 pub fn give_up_after(socket: BorrowedFd<'_>, timeout: Duration) {
     let milliseconds = timeout.as_millis().clamp(1, u128::from(u32::MAX)) as u32;
     let _ = net::sockopt::set_tcp_user_timeout(socket, milliseconds);
 }
 
-/// Has a TCP socket take bytes only while less than so many of them are unsent (`TCP_NOTSENT_LOWAT`). What is not sent yet
-/// then waits where it is counted, instead of in the kernel. What is no TCP socket stays as it is.
+/// Makes a TCP socket take bytes only while it holds fewer unsent bytes than this (`TCP_NOTSENT_LOWAT`). Further bytes then
+/// stay in the stream's buffer, which is counted, instead of in the kernel's. Has no effect on a socket that is not TCP.
 pub fn limit_unsent(socket: BorrowedFd<'_>, bytes: u32) {
     let size = std::mem::size_of_val(&bytes) as libc::socklen_t;
     // SAFETY: the descriptor is open as long as it is borrowed; the kernel reads `size` bytes at the address of `bytes`, which

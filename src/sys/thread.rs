@@ -1,15 +1,15 @@
-//! Threads beside an interpreter, and what happens to them when it forks.
+//! Threads beside an interpreter, and functions that run around a fork and at exit.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread that no signal handler ever runs on: perl's would crash there, for no interpreter belongs to it.
-/// What the thread itself causes, such as a fault, is not blocked.
+/// Starts a thread that no signal handler ever runs on: perl's handlers would crash there, because no interpreter belongs to
+/// the thread. Signals that the thread itself causes, such as a fault, are not blocked.
 ///
 /// # Errors
 ///
-/// If the system has no room for a thread.
+/// If the system cannot create a thread.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let before = block_signals();
     let thread = Builder::new().name(name.into()).spawn(body);
@@ -17,12 +17,12 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Joi
     thread
 }
 
-/// A thread inherits the mask of the one that starts it.
+/// Blocks signals on this thread and returns the previous mask. A thread inherits the mask of the one that starts it.
 fn block_signals() -> libc::sigset_t {
     let mut blocked = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();
-    // SAFETY: each set is written by the first call that gets it, before anything reads it; on an error of the last
-    // (an unknown `how`, which this is not) `before` would be the empty set.
+    // SAFETY: each set is written by the first call that gets it, before anything reads it. The last call fails only for an
+    // unknown `how`, which SIG_SETMASK is not; `before` would then be the empty set.
     unsafe {
         libc::sigemptyset(before.as_mut_ptr());
         libc::sigfillset(blocked.as_mut_ptr());
@@ -35,32 +35,33 @@ fn block_signals() -> libc::sigset_t {
 }
 
 fn restore_signals(before: &libc::sigset_t) {
-    // SAFETY: the set was written by `block_signals`; no old one is asked for.
+    // SAFETY: `block_signals` has written the set; the null pointer asks for no previous mask.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
 }
 
-/// Has functions called around every fork of this process: before it, then in the parent, and in the child, all by the
-/// thread that forks. They must not panic, and the child's must not wait for a lock that `before` has not taken.
+/// Registers functions that run around every fork of this process: before it, after it in the parent, and after it in the
+/// child, each on the thread that forks. They must not panic. `in_child` must not wait for a lock that `before` has not
+/// taken.
 ///
 /// # Errors
 ///
-/// If there is no memory.
+/// If the system has no memory.
 pub fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: the functions are there for as long as the process is: the library is never unloaded (`-z nodelete`).
+    // SAFETY: the functions exist until the process ends, because the library is never unloaded (`-z nodelete`).
     match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
-/// Has a function called when this process, or a child of it, exits in any way that runs such functions, as `exit` of the
-/// C library does.
+/// Registers a function that runs when this process, or a child of it, exits in a way that runs such functions, as `exit`
+/// of the C library does.
 ///
 /// # Errors
 ///
-/// If there is no memory.
+/// If the system has no memory.
 pub fn at_exit(function: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: as for `at_fork`.
+    // SAFETY: as in `at_fork`.
     match unsafe { libc::atexit(function) } {
         0 => Ok(()),
         _ => Err(io::ErrorKind::OutOfMemory.into()),

@@ -1,5 +1,5 @@
-/* The types and functions that C and Rust share. The functions have the same names in Rust; each Rust type names its
- * twin here. */
+/* The types and functions that C and Rust share. The functions have the same names in Rust. The documentation of each Rust
+ * type names its C type. */
 
 #ifndef EVENTSOURCE_H
 #define EVENTSOURCE_H
@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which field of an event. ESX_RETRY_LINE is a retry that may be any one line, ESX_DATA_TRIMMED data that loses the
- * line breaks at its end and is left out when nothing remains. The drop-ins need both. */
+/* The field of an event. ESX_RETRY_LINE is a retry that may be any one line. ESX_DATA_TRIMMED is data whose line breaks at
+ * the end are removed, and that is omitted if nothing remains. The drop-in modules need both. */
 enum esx_name {
     ESX_EVENT, ESX_ID, ESX_RETRY, ESX_RETRY_LINE, ESX_DATA, ESX_DATA_TRIMMED, ESX_COMMENT, ESX_BLANK
 };
@@ -40,9 +40,9 @@ enum esx_code {
 
 /* The results of a call besides its status. Rust writes it and never reads it. */
 typedef struct {
-    size_t size;       /* esx_measure: the most bytes that esx_encode will write; esx_encode: how many it wrote */
-    size_t at;         /* esx_measure, after ESX_ERROR: the index of the field that is wrong */
-    const char *field; /* after an error: the name of what is at fault, a static string without NUL; NULL for nothing */
+    size_t size;       /* esx_measure: the maximal size that esx_encode will write; esx_encode: the size that it wrote */
+    size_t at;         /* esx_measure, after ESX_ERROR: the index of the invalid field */
+    const char *field; /* after an error: the name of the field or setting at fault, a static string without NUL, or NULL */
     size_t field_len;
     uint8_t utf8;      /* esx_measure: true if the result holds characters, encoded as perl does, rather than bytes */
     uint8_t code;      /* after an error: an esx_code */
@@ -53,7 +53,7 @@ int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
 
-/* A dispatched event; the pointers hold until the next call with the same parser. */
+/* A dispatched event. The pointers are valid until the next call with the same parser. */
 typedef struct {
     const char *event, *data, *id;
     size_t event_len, data_len, id_len;
@@ -69,7 +69,7 @@ void esx_parser_finish(void *parser);
 size_t esx_parser_last_event_id(const void *parser, const char **id);
 int esx_parser_retry(const void *parser, uint64_t *retry);
 
-/* How a stream begins; times in seconds. */
+/* The settings of a new stream. Times are in seconds. */
 typedef struct {
     const char *head;
     size_t head_len;
@@ -113,9 +113,9 @@ void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
 int esx_notify_descriptor(uint32_t interpreter);
-void esx_forget_interpreter(uint32_t interpreter);
+void esx_remove_interpreter(uint32_t interpreter);
 
-/* These return the result, or the number of an error, negated. */
+/* These return the result, or the negated error number. */
 int esx_duplicate(int number);
 int esx_replace(int number, int source);
 int esx_silence(int number);
@@ -124,11 +124,11 @@ int esx_has_left(int number);
 size_t esx_descriptor_limit(void);
 int esx_is_short(void);
 
-/* What becomes of a stream that history overtakes, and where a stream begins; see src/hub. */
+/* The treatment of a slow client whose next events were evicted, and the beginning of a stream. See src/hub. */
 enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_NEWEST };
 enum esx_start_at { ESX_START_NEWEST, ESX_START_OLDEST, ESX_START_LAST };
 
-/* What a hub remembers, of each channel and of all; times in seconds. */
+/* The settings of a hub: the bounds of each channel's log and of all logs, and others. Times are in seconds. */
 typedef struct {
     const char *gap_event;
     size_t gap_event_len;
@@ -142,20 +142,20 @@ typedef struct {
     size_t len;
 } esx_text;
 
-/* What is published; the key may be empty. */
+/* An event to publish. The key may be empty. */
 typedef struct {
     esx_text channel, key;
     const esx_field *fields;
     size_t len;
 } esx_publication;
 
-/* A channel, or a pattern, that a stream is to follow. */
+/* A channel or a pattern of a subscription. */
 typedef struct {
     esx_text name;
     uint8_t is_pattern;
 } esx_topic;
 
-/* Where it begins; after has no text where the client said nothing. */
+/* A subscription and its beginning. The text of `after` is NULL if the client sent no last event id. */
 typedef struct {
     const esx_topic *topics;
     size_t len;

@@ -50,7 +50,7 @@ _push_bytes(SV *characters, ...)
   ALIAS:
     _push_bytes_in_hub = 1
   PPCODE:
-    copies = SvROK(characters) || SvGMAGICAL(characters); /* testing its truth may run Perl code */
+    copies = SvROK(characters) || SvGMAGICAL(characters); /* the test for truth may run Perl code */
     if (copies)
         esx_keep_args_alive(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
@@ -69,7 +69,7 @@ _push_bytes(SV *characters, ...)
 void
 _nothing(...)
   PPCODE:
-    /* The floor of what a call costs; bench/format measures against it. */
+    /* The minimal cost of a call, with which bench/format compares. */
     XSRETURN(0);
 
 MODULE = EventSource::XS    PACKAGE = HTTP::ServerEvent
@@ -87,7 +87,7 @@ as_string(...)
             break;
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
     if (SvCUR(out) == 2)
-        sv_catpvs(out, "\r\n"); /* even an event without a line has the end of one, and the blank line */
+        sv_catpvs(out, "\r\n"); /* an event without a line still has a line end and the blank line */
     ST(0) = out;
     XSRETURN(1);
 
@@ -175,9 +175,9 @@ _new_interpreter()
     RETVAL
 
 void
-_forget_interpreter(UV interpreter)
+_remove_interpreter(UV interpreter)
   CODE:
-    esx_forget_interpreter((uint32_t)interpreter);
+    esx_remove_interpreter((uint32_t)interpreter);
 
 void
 _next_end(UV interpreter)
@@ -304,8 +304,8 @@ push(SV *self, ...)
             break;
     }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-    if (copies)
-        stream = esx_native_stream(aTHX_ self, &strings); /* what was read may have replaced it */
+    if (copies) /* Perl code may have replaced the stream while the arguments were read */
+        stream = esx_native_stream(aTHX_ self, &strings);
     if (stream && esx_block_has_id(&block) && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
     if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
@@ -345,13 +345,13 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     opening.head_len = len;
     stash = gv_stashsv(class, GV_ADD);
     stream = esx_stream_open(&opening, &report);
-    if (!stream) { /* returned, not thrown: a signal handler may throw too */
+    if (!stream) { /* the error is returned, not thrown: a signal handler may throw too */
         ST(0) = &PL_sv_undef;
         ST(1) = sv_2mortal(newSVpv(report.message, 0));
         XSRETURN(2);
     }
     object = esx_stream_object(aTHX_ stash, stream);
-    /* Whatever dies from here on, as the handler of a signal may, it is no longer the caller's to close. */
+    /* The stream owns the descriptor now. The caller must not close it, even if a signal handler dies from here on. */
     if (!SvREADONLY(socket))
         sv_setsv(socket, &PL_sv_undef);
     ST(0) = object;
@@ -532,7 +532,7 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     esx_request request;
     esx_report report;
     AV *array;
-    int follows;
+    int is_subscribed;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
     self = esx_snapshot(aTHX_ self);
@@ -552,11 +552,11 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     if (SvOK(after))
         request.after = esx_text_of(aTHX_ after);
     if (request.after.len > ESX_NAME_MAX)
-        request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id: what remains is as unknown */
-    follows = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
-    if (follows < 0)
+        request.after.len = ESX_NAME_MAX + 1; /* no event has a longer id, so the cut one is unknown too */
+    is_subscribed = esx_hub_subscribe(esx_hub_of(aTHX_ self), esx_stream_of(aTHX_ stream), &request, &report);
+    if (is_subscribed < 0)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
-    RETVAL = follows > 0;
+    RETVAL = is_subscribed > 0;
   OUTPUT:
     RETVAL
 

@@ -28,7 +28,7 @@ pub(super) enum Code {
     Invalid,
     /// The call does not fit the state of its object.
     State,
-    /// This system cannot do it.
+    /// This system does not support the call.
     Unsupported,
     /// The system lacks a resource, or the process is ending.
     Unavailable,
@@ -63,7 +63,7 @@ impl Failure for TooLarge {
     }
 }
 
-/// `esx_report`. It lies on C's stack, uninitialized: Rust writes every member that C reads afterwards.
+/// `esx_report`. C allocates it on its stack, uninitialized. Rust writes each member that C reads afterwards.
 #[repr(C)]
 pub(super) struct Report {
     size: MaybeUninit<usize>,
@@ -117,7 +117,7 @@ thread_local! {
 pub(super) fn keep_panics_quiet() {
     set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
-        // Fails only while the thread ends, when nobody can read the location any more.
+        // Fails only while the thread ends, when the location cannot be read any more.
         let _ = PANICKED_AT.try_with(|at| *at.borrow_mut() = location);
     }));
 }
@@ -149,7 +149,7 @@ pub(super) fn run_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
 fn describe(cause: &(dyn std::any::Any + Send)) -> String {
     let message = cause.downcast_ref::<&str>().copied().or_else(|| cause.downcast_ref::<String>().map(|text| &**text));
     let location = PANICKED_AT.try_with(|at| at.borrow_mut().take()).ok().flatten();
-    format!("internal error: {} ({})", message.unwrap_or("unknown"), location.as_deref().unwrap_or("place unknown"))
+    format!("internal error: {} ({})", message.unwrap_or("unknown"), location.as_deref().unwrap_or("unknown location"))
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn code(report: &Report) -> u8 {
-        // SAFETY: `report` has given it a value.
+        // SAFETY: `report` has given the code a value.
         unsafe { report.code.assume_init() }
     }
 
@@ -191,22 +191,22 @@ mod tests {
         }
     }
 
-    /// An error whose message is any text.
-    struct Saying(String);
+    /// An error with any message.
+    struct TestError(String);
 
-    impl Display for Saying {
+    impl Display for TestError {
         fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             out.write_str(&self.0)
         }
     }
 
-    impl Failure for Saying {}
+    impl Failure for TestError {}
 
     #[test]
     fn a_panic_is_an_internal_error_whose_message_names_its_location() {
         let mut report = report();
         keep_panics_quiet();
-        let status = run::<Saying>(&mut report, |_| panic!("{} is odd", 7));
+        let status = run::<TestError>(&mut report, |_| panic!("{} is odd", 7));
         let _ = std::panic::take_hook();
         assert_eq!((status, code(&report), field(&report)), (PANIC, Code::Internal as u8, ""));
         let message = message(&report);
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_without_a_report_gives_the_default() {
+    fn a_panic_without_a_report_returns_the_default() {
         assert_eq!(run_or(7, || panic!("never seen")), 7);
     }
 
     #[test]
     fn a_long_message_is_cut_at_a_character_boundary() {
         let mut report = report();
-        run(&mut report, |_| Err(Saying(["x", &"é".repeat(300)].concat())));
+        run(&mut report, |_| Err(TestError(["x", &"é".repeat(300)].concat())));
         assert_eq!(message(&report), ["x", &"é".repeat(123)].concat());
     }
 }

@@ -1,7 +1,7 @@
-/* Objects with a Rust value behind them: a pointer in ext magic that only our own table can have put there, so that
- * neither a forged number nor a copied hash is ever taken for one. */
+/* Objects with a Rust value behind them. The pointer is in ext magic with a table of this library, so a forged number or a
+ * copied hash is never taken for such an object. */
 
-/* "local" on what is an object would copy the pointer along, and free it twice. The local copy is no object of ours. */
+/* Without this, "local" on such an object would copy the pointer, and it would be freed twice. The local copy has no magic. */
 static int
 esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
 {
@@ -26,7 +26,8 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
 #  define ESX_HANDLE_DUP_OF(kind) 0
 #endif
 
-/* The table of a kind of handle, esx_KIND_table: freed by esx_KIND_drop, copied for a new thread by esx_KIND_clone. */
+/* Defines the table of a kind of handle, esx_KIND_table. esx_KIND_drop frees a handle; esx_KIND_clone copies it for a new
+ * thread. */
 #define ESX_HANDLE(kind) \
     static int \
     esx_##kind##_free(pTHX_ SV *sv, MAGIC *magic) \
@@ -40,8 +41,8 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
     ESX_HANDLE_DUP(kind) \
     static MGVTBL esx_##kind##_table = {0, 0, 0, 0, esx_##kind##_free, 0, ESX_HANDLE_DUP_OF(kind), esx_handle_local};
 
-/* The magic of that table, if a reference to what carries it is given. Lesser types than PVMG have no place for magic, and
- * mg_findext would read whatever lies there. */
+/* Returns the magic of a table from the scalar that a reference points to, or NULL. Types below PVMG have no magic, and
+ * mg_findext would read other memory there. */
 static MAGIC *
 esx_handle_magic(pTHX_ SV *self, MGVTBL *table)
 {
@@ -50,7 +51,7 @@ esx_handle_magic(pTHX_ SV *self, MGVTBL *table)
     return mg_findext(SvRV(self), PERL_MAGIC_ext, table);
 }
 
-/* New magic, whose pointer is still to come. */
+/* Adds magic to an object. The caller sets the pointer. */
 static MAGIC *
 esx_handle_attach(pTHX_ SV *object, MGVTBL *table)
 {
@@ -90,8 +91,8 @@ esx_parser_attach(pTHX_ SV *self, size_t max_event)
     magic->mg_ptr = parser;
 }
 
-/* UTF-8 from Rust as a Perl string; ASCII stays without the flag, which makes it cheaper to work with.
- * perl takes a length of 0 for "up to the NUL", which Rust's strings do not have. */
+/* Makes a Perl string from UTF-8 of Rust. ASCII does not get the flag, because perl handles strings without it faster.
+ * perl reads a length of 0 as "up to the NUL", which Rust's strings do not have. */
 static SV *
 esx_characters(pTHX_ const char *text, size_t len)
 {
@@ -101,7 +102,7 @@ esx_characters(pTHX_ const char *text, size_t len)
     return sv;
 }
 
-/* A new reference to a hash of event, data and id. */
+/* Returns a new reference to a hash of event, data and id. */
 static SV *
 esx_event_hash(pTHX_ const esx_event *event)
 {

@@ -1,4 +1,4 @@
-/* Hubs: objects with a publisher behind them, as handle.h has it for parsers. */
+/* Hubs: objects with a publisher behind them. handle.h describes such objects. */
 
 ESX_HANDLE(hub)
 
@@ -15,7 +15,7 @@ esx_hub_of(pTHX_ SV *self)
     return magic->mg_ptr;
 }
 
-/* A string's characters as UTF-8. Runs no Perl code if the string is plain. */
+/* Returns a string's characters as UTF-8. Runs no Perl code if the string is plain. */
 static esx_text
 esx_text_of(pTHX_ SV *sv)
 {
@@ -31,8 +31,8 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
-/* Snapshots an argument that is one string. Returns false if it needs copies. Croaks for a reference that is not overloaded,
- * such as a pattern in place of a name. */
+/* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not
+ * overloaded, such as a pattern instead of a name. */
 static bool
 esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **sv)
 {
@@ -48,8 +48,8 @@ esx_snapshot_text(pTHX_ bool copies, const char *field, const char *what, SV **s
     return esx_is_plain(*sv);
 }
 
-/* EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is none. With copies
- * ST(0) becomes a copy that keeps the hub alive. */
+/* Snapshots the arguments of EventSource::Hub::publish: a channel, and data or a hash of fields. The key is NULL if there is
+ * none. With copies ST(0) becomes a copy that keeps the hub alive. */
 static bool
 esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int *strings, SV **channel, SV **key)
 {
@@ -99,7 +99,7 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* Publishes a snapshot. Returns the event's id: the scalar that the application gave, or the target. */
+/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. */
 static SV *
 esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
 {
@@ -134,15 +134,15 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
     return target;
 }
 
-/* The names in an array, and the patterns, which are references to theirs: each read once, and copied. The copies are plain
- * strings, or undefined; one of a pattern is followed by true, of a name by false. */
+/* Copies the names in an array, and the patterns, which are references to their texts. Each is read once. The copies are
+ * plain strings or undefined. After each copy comes true for a pattern, false for a name. */
 static AV *
 esx_snapshot_topics(pTHX_ AV *names)
 {
     AV *read = (AV *)sv_2mortal((SV *)newAV());
     SSize_t at;
     esx_keep_alive(aTHX_ (SV *)names);
-    for (at = 0; at <= av_len(names); at++) { /* looked up anew: Perl code may have changed the array */
+    for (at = 0; at <= av_len(names); at++) { /* the length is read anew: Perl code may have changed the array */
         SV **element = av_fetch(names, at, 0);
         SV *name = element ? esx_read(aTHX_ *element) : &PL_sv_undef;
         const bool is_pattern = SvROK(name);
@@ -160,7 +160,7 @@ esx_snapshot_topics(pTHX_ AV *names)
     return read;
 }
 
-/* Points at the snapshots of topics, in the buffer of a mortal. No Perl code runs. */
+/* Returns pointers to the snapshots of topics, in the buffer of a mortal. Runs no Perl code. */
 static esx_topic *
 esx_topics_of(pTHX_ AV *read, size_t *len)
 {

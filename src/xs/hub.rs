@@ -27,7 +27,7 @@ impl RawText {
         if self.text.is_null() {
             return None;
         }
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees that the bytes are readable.
         Some(unsafe { slice::from_raw_parts(self.text.cast(), self.len) })
     }
 }
@@ -74,7 +74,7 @@ struct RawRequest {
 
 #[no_mangle]
 unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Publisher {
-    // SAFETY: both are on the stack of C, the settings with values; the name is a scalar's buffer.
+    // SAFETY: both are on the stack of C. The settings have values, and the event's name is a scalar's buffer.
     let (raw, gap_event, report) = unsafe { (&*raw, (*raw).gap_event.bytes().unwrap_or_default(), &mut *report) };
     let mut hub = std::ptr::null_mut();
     guard::run(report, |_| {
@@ -95,7 +95,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     hub
 }
 
-/// For a new ithread: its copy of the object is the same hub.
+/// Copies the handle for a new ithread, whose copy of the object is the same hub.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_clone(hub: *const Publisher) -> *mut Publisher {
     // SAFETY: C found `hub` in the magic of a live object, where only `esx_hub_new` and this function put one.
@@ -110,7 +110,7 @@ unsafe extern "C" fn esx_hub_drop(hub: *mut Publisher) {
     guard::run_or((), || drop(hub));
 }
 
-/// The ids among the fields, as they are sent.
+/// Returns the ids among the fields, as they are sent.
 fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
     accepted(fields).filter(|field| matches!(field, Field::Id(_))).map(|id| {
         let line = encode_to_vec(&[id], LineEnd::Lf);
@@ -121,8 +121,8 @@ fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// `ESX_NAME_MAX`
 const LONGEST_ID: usize = 1024;
 
-/// The longest reconnection time that is published, a day in milliseconds: with a longer one a single event would keep
-/// clients away for good.
+/// The longest reconnection time that is published, a day in milliseconds. With a longer one a single event could keep
+/// clients away permanently.
 const LONGEST_RETRY: u64 = 86_400_000;
 
 /// The reason why a hub refuses an event.
@@ -145,7 +145,7 @@ enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::EmptyId => "id must not be empty: with it a client would forget its place",
+            Self::EmptyId => "id must not be empty: it would reset the client's last event ID",
             Self::LongId => "id must have at most 1024 bytes in UTF-8",
             Self::ControlInId => {
                 "id must not contain a control character other than TAB: no client could send it back; remove it"
@@ -217,8 +217,8 @@ impl Failure for PublishError {
 /// Refuses an id with which no client could resume.
 ///
 /// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
-/// after which an EventSource never reconnects. They also remove blanks at both ends, which makes it another id
-/// (RFC 9110, section 5.5).
+/// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
+/// different one (RFC 9110, section 5.5).
 fn check_id(id: &[u8]) -> Result<(), Refusal> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if id.is_empty() {
@@ -236,8 +236,8 @@ fn check_id(id: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses an event with which one publisher could harm every client of the hub: one that looks like the report of a
-/// gap, and one that keeps clients away for more than a day.
+/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like a `gap` event, and one
+/// that keeps clients away for more than a day.
 fn check_fields(fields: &[RawField], gap_event: &str) -> Result<(), Refusal> {
     for field in accepted(fields) {
         match field {
@@ -249,7 +249,7 @@ fn check_fields(fields: &[RawField], gap_event: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a text is that one as it is sent, however the caller holds it.
+/// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
 fn is_sent_as(text: Text<'_>, other: &str) -> bool {
     let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
     if text.bytes().is_ascii() {
@@ -259,13 +259,13 @@ fn is_sent_as(text: Text<'_>, other: &str) -> bool {
     }
 }
 
-/// Of a number in decimal digits, which may begin with any number of zeros.
+/// Returns true if decimal digits, which may begin with any number of zeros, are at most [`LONGEST_RETRY`].
 fn is_day_at_most(digits: &[u8]) -> bool {
     let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
     number.is_empty() || number.parse().map_or(false, |number: u64| number <= LONGEST_RETRY)
 }
 
-/// Checks the ids of what is pushed to a stream that follows a hub.
+/// Checks the ids of fields that are pushed to a stream with subscriptions.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, report: *mut Report) -> c_int {
     // SAFETY: C passes the fields that `esx_measure` has accepted and a report, both on its own stack or in a mortal's
@@ -274,7 +274,7 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Encodes the event with the hub's id before its fields, unless they have one.
+/// Encodes the event. The hub's id comes before the fields, unless these contain an id.
 fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
     let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
     let all = id.into_iter().chain(accepted(fields));
@@ -282,8 +282,8 @@ fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
     Shared::write(room, |out| encode(all, LineEnd::Lf, out))
 }
 
-/// Publishes the fields, which `esx_measure` has accepted, and writes the hub's id, whose length the report's size says;
-/// nothing, if the fields have one.
+/// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
+/// Writes nothing if the fields contain an id.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut Publisher,
@@ -291,8 +291,8 @@ unsafe extern "C" fn esx_hub_publish(
     out: *mut c_char,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: C found `hub` in the magic of a live object and keeps it alive; the others are on its stack, the texts
-    // scalars' buffers that live until the XSUB returns.
+    // SAFETY: C found `hub` in the magic of a live object and keeps it alive. The other arguments are on C's stack. The texts
+    // are scalars' buffers, which live until the XSUB returns.
     let (hub, fields, report) = unsafe { (&*hub, slice::from_raw_parts((*raw).fields, (*raw).len), &mut *report) };
     // SAFETY: as above.
     let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
@@ -300,11 +300,11 @@ unsafe extern "C" fn esx_hub_publish(
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
         check_fields(fields, hub.gap_event())?;
-        let heading =
+        let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;
-        hub.publish(heading, write, |made| {
+        hub.publish(meta, write, |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
@@ -319,15 +319,15 @@ const ID_MAX: usize = 64;
 
 /// # Safety
 ///
-/// `topics..topics + len` is readable, and so is what they point to.
+/// `topics..topics + len` is readable, and so are the texts that they point to.
 unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
     if len == 0 {
         return Vec::new();
     }
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees that the topics are readable.
     let raw = unsafe { slice::from_raw_parts(topics, len) };
     let topic = |raw: &RawTopic| {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees that the texts are readable.
         let name = unsafe { raw.name.bytes() }.unwrap_or_default().into();
         if raw.is_pattern != 0 {
             Topic::Pattern(name)
@@ -338,7 +338,7 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
     raw.iter().map(topic).collect()
 }
 
-/// 1 if the stream follows from here on, 0 if it has ended, and -1 with a message.
+/// Returns 1 if the stream is subscribed, 0 if it has ended, and -1 with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
     hub: *mut Publisher,
@@ -346,22 +346,22 @@ unsafe extern "C" fn esx_hub_subscribe(
     raw: *const RawRequest,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: C found both handles in the magic of live objects, which one interpreter uses at a time, and keeps them alive.
+    // SAFETY: C found both handles in the magic of live objects, which one interpreter uses at a time and C keeps alive.
     let (hub, stream, raw, report) = unsafe { (&*hub, &mut *stream, &*raw, &mut *report) };
-    // SAFETY: the texts are scalars' buffers that live until the XSUB returns, the topics in one too.
+    // SAFETY: the texts and the array of topics are in scalars' buffers, which live until the XSUB returns.
     let (topics, after) = unsafe { (topics(raw.topics, raw.len), raw.after.bytes()) };
-    let mut follows = false;
+    let mut is_subscribed = false;
     let status = guard::run(report, |_| {
         let start = match raw.start {
             0 => Start::Newest,
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };
-        follows = hub.subscribe(stream, Request { topics, after: after.map(Into::into), start })?;
+        is_subscribed = hub.subscribe(stream, Request { topics, after: after.map(Into::into), start })?;
         Ok::<_, runtime::Error>(OK)
     });
     if status == OK {
-        follows.into()
+        is_subscribed.into()
     } else {
         -1
     }
@@ -380,7 +380,7 @@ unsafe extern "C" fn esx_hub_unsubscribe(
     guard::run_or((), || hub.unsubscribe(stream, Some(topics.into()).filter(|_| is_all == 0)));
 }
 
-/// Writes what the hub's ids begin with, whose length the report's size says.
+/// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
@@ -395,7 +395,7 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report
     })
 }
 
-/// Writes what was counted; the report's size says how many streams follow the channel.
+/// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut Publisher,
@@ -406,10 +406,10 @@ unsafe extern "C" fn esx_hub_ask(
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, followers) = hub.ask(channel)?;
+        let (counted, subscribers) = hub.ask(channel)?;
         // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
         unsafe { counts.write(counted) };
-        report.set_size(followers);
+        report.set_size(subscribers);
         Ok::<_, runtime::Error>(OK)
     })
 }

@@ -1,10 +1,11 @@
-//! The only place that knows Perl.
+//! The Perl boundary. No other module depends on Perl.
 //!
-//! Perl's scalars are read in C (`eventsource.xs`, `snapshot.h`), in two passes: first everything that may run Perl code
-//! and die, then pointers and lengths, which the functions here get. They return a status; C croaks when they have
-//! returned. No Rust frame is ever below Perl code, and no panic leaves a Rust function (`guard`).
+//! C reads Perl's scalars (`eventsource.xs`, `snapshot.h`) in two passes. The first does everything that may run Perl code
+//! and die. The second takes pointers and lengths, and passes them to the functions of this module. These return a status,
+//! and C croaks after they have returned. Perl code therefore never runs above a Rust frame, and no panic leaves a Rust
+//! function (`guard`).
 //!
-//! - `strings`: which bytes a Perl string becomes
+//! - `strings`: the conversion of a Perl string to bytes
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
@@ -13,7 +14,7 @@
 //!
 //! The types and functions that C sees are declared in `eventsource.h`.
 
-// build.rs sets perl_multiplicity; Rust 1.63 warns if it is told so, newer ones if not.
+// build.rs sets perl_multiplicity. Newer compilers warn about the unknown cfg, and Rust 1.63 warns about the unknown lint.
 #![allow(unknown_lints, unexpected_cfgs)]
 
 mod encode;
@@ -34,7 +35,7 @@ extern "C" {
     fn esx_boot(cv: *mut c_void);
 }
 
-/// What XSLoader looks for. A C function of this name would not be exported from the library, so this forwards to it.
+/// The function that XSLoader looks up. The library would not export a C function of this name, so this function calls it.
 ///
 /// # Safety
 ///
@@ -43,12 +44,12 @@ extern "C" {
 #[no_mangle]
 #[allow(non_snake_case)]
 pub unsafe extern "C" fn boot_EventSource__XS(perl: *mut c_void, cv: *mut c_void) {
-    // SAFETY: the arguments go through untouched. If versions differ the C function dies past this frame, which
-    // holds nothing that would have to be dropped.
+    // SAFETY: the arguments are passed on unchanged. If the versions differ, the C function dies past this frame, which holds
+    // nothing that would have to be dropped.
     unsafe { esx_boot(perl, cv) }
 }
 
-/// The same for a perl that has one interpreter in a process.
+/// The function that XSLoader looks up, for a perl that has one interpreter in a process.
 ///
 /// # Safety
 ///

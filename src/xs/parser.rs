@@ -5,7 +5,7 @@ use crate::parse::{Event, Parser, TooLarge};
 use std::os::raw::{c_char, c_int};
 use std::slice;
 
-/// What an object's magic points to: a parser, and the event that C is reading at the moment.
+/// The target of an object's magic: a parser, and the event that C is reading at the moment.
 #[derive(Clone)]
 pub(super) struct ParserHandle {
     parser: Parser,
@@ -30,7 +30,7 @@ extern "C" fn esx_parser_new(max_event: usize) -> *mut ParserHandle {
     })
 }
 
-/// For a new ithread: its copy of the object has a parser of its own, in the same state.
+/// Copies the parser for a new ithread, whose copy of the object has its own parser, in the same state.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_clone(handle: *const ParserHandle) -> *mut ParserHandle {
     // SAFETY: C found `handle` in the magic of a live object, where only `esx_parser_new` and this function put one.
@@ -52,8 +52,8 @@ unsafe extern "C" fn esx_parser_feed(
     len: usize,
     report: *mut Report,
 ) -> c_int {
-    // SAFETY: the handle as above, used by one interpreter at a time; `bytes` is a scalar's buffer that lives until
-    // the XSUB returns.
+    // SAFETY: the handle as above, used by one interpreter at a time; `bytes` is a scalar's buffer, which lives until the
+    // XSUB returns.
     let (handle, bytes, report) = unsafe { (&mut *handle, slice::from_raw_parts(bytes.cast(), len), &mut *report) };
     guard::run::<TooLarge>(report, |_| {
         handle.parser.feed(bytes)?;
@@ -61,14 +61,14 @@ unsafe extern "C" fn esx_parser_feed(
     })
 }
 
-/// How many events are complete and have not been taken.
+/// Returns how many complete events have not been taken yet.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_ready(handle: *const ParserHandle) -> usize {
     // SAFETY: the handle as above.
     unsafe { &*handle }.parser.ready()
 }
 
-/// Takes the next event; 0 when there is none. The event's pointers hold until the next call.
+/// Takes the next event. Returns 0 if there is none. The event's pointers are valid until the next call.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_next(handle: *mut ParserHandle, out: *mut RawEvent) -> c_int {
     // SAFETY: the handle as above.
@@ -100,7 +100,7 @@ unsafe extern "C" fn esx_parser_finish(handle: *mut ParserHandle) {
     guard::run_or((), || handle.parser.finish());
 }
 
-/// Points `id` at the last event ID, which holds until the next call, and returns its length.
+/// Points `id` at the last event ID and returns its length. The pointer is valid until the next call.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_last_event_id(handle: *const ParserHandle, id: *mut *const c_char) -> usize {
     // SAFETY: the handle as above.
@@ -110,7 +110,7 @@ unsafe extern "C" fn esx_parser_last_event_id(handle: *const ParserHandle, id: *
     text.len()
 }
 
-/// The reconnection time; 0 when the stream has set none.
+/// Writes the reconnection time and returns 1. Returns 0 if the stream has set none.
 #[no_mangle]
 unsafe extern "C" fn esx_parser_retry(handle: *const ParserHandle, retry: *mut u64) -> c_int {
     // SAFETY: the handle as above.

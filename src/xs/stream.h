@@ -1,4 +1,4 @@
-/* Streams: objects with a handle of the reactor's behind them, as handle.h has it for parsers. */
+/* Streams: objects with a stream handle behind them. handle.h describes such objects. */
 
 ESX_HANDLE(stream)
 
@@ -12,7 +12,7 @@ esx_stream_of(pTHX_ SV *self)
     return magic->mg_ptr;
 }
 
-/* An object of a class around a handle. */
+/* Makes an object of a class around a handle. */
 static SV *
 esx_stream_object(pTHX_ HV *class, void *stream)
 {
@@ -21,7 +21,7 @@ esx_stream_object(pTHX_ HV *class, void *stream)
     return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }
 
-/* A string of bytes, as it is. It may have to be read first, which may run any code: the stream is looked up afterwards. */
+/* Returns a string of bytes. Reading it may run any Perl code, so the caller looks up the stream afterwards. */
 static SV *
 esx_bytes(pTHX_ SV *bytes)
 {
@@ -38,13 +38,14 @@ esx_bytes(pTHX_ SV *bytes)
     return bytes;
 }
 
-/* Hands bytes to a stream. Where the stream may wait for its client it does, in slices, so that signals have their say:
- * a handler of perl's may run, and die, when no Rust frame is below. It may also free or assign the caller's variables, so
- * from the first wait on copies are used: of the stream, of the bytes, and of the object that the caller goes on with. */
+/* Pushes bytes to a stream. A stream that may wait for its client waits in short intervals, between which perl handles
+ * signals: a signal handler may run, and die, because no Rust frame is below it. A handler may also free or assign the
+ * caller's variables, so from the first wait on this works on copies: of the stream, of the bytes, and of the object that
+ * the caller uses afterwards. */
 static bool
 esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
 {
-    bool is_kept = FALSE;
+    bool is_copied = FALSE;
     for (;;) {
         STRLEN len;
         void *stream = esx_stream_of(aTHX_ self);
@@ -52,18 +53,19 @@ esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
         const int pushed = esx_stream_push(stream, text, len);
         if (pushed != ESX_FULL)
             return pushed == ESX_TAKEN;
-        if (!is_kept) {
+        if (!is_copied) {
             self = sv_2mortal(newSVsv(self));
             bytes = sv_2mortal(newSVpvn(text, len));
             *caller = sv_2mortal(newSVsv(*caller));
-            is_kept = TRUE;
+            is_copied = TRUE;
         }
         esx_stream_wait(stream, len, 20);
         PERL_ASYNC_CHECK();
     }
 }
 
-/* The native stream that a plain connection stands on, and how its strings are taken; NULL if it is not as plain as that. */
+/* Returns the native stream of a plain connection and sets the meaning of its strings. Returns NULL if the connection has no
+ * native stream or has a push_cb, or if reading its members could run Perl code. */
 static SV *
 esx_native_stream(pTHX_ SV *self, int *strings)
 {
@@ -83,7 +85,7 @@ esx_native_stream(pTHX_ SV *self, int *strings)
     return *stream;
 }
 
-/* Croaks if one of the ids of a block that was measured is not for a stream that follows a hub. */
+/* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */
 static void
 esx_check_ids(pTHX_ const esx_block *block)
 {
@@ -102,7 +104,8 @@ esx_block_has_id(const esx_block *block)
     return FALSE;
 }
 
-/* Calls a sub with the first arguments that the XSUB was called with, in its context; what it returns takes their place. */
+/* Calls a sub with the first `items` arguments of the XSUB, in the context of the XSUB. The results replace the arguments
+ * on the stack. Returns the number of results. */
 static I32
 esx_call_again(pTHX_ const char *sub, I32 ax, I32 items)
 {
@@ -135,7 +138,7 @@ esx_reason_sv(pTHX_ int number)
     return newSVpvn(word, len);
 }
 
-/* The number of a reason's word, or -1. */
+/* Returns the number of a reason's word, or -1. */
 static int
 esx_reason_of(pTHX_ SV *sv)
 {
@@ -150,7 +153,7 @@ esx_reason_of(pTHX_ SV *sv)
     return -1;
 }
 
-/* A system call's result: undef with $! set, or the number. */
+/* Returns a system call's result: the number, or undef with $! set. */
 static SV *
 esx_result(pTHX_ int result)
 {

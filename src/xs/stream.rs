@@ -1,4 +1,4 @@
-//! The handle behind an EventSource::Stream::Native, and the descriptors that are moved to make one.
+//! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Code, Failure, Report, OK};
 use crate::runtime::{self, reserve, ErrorCode, Opening, Pushed, Stats, StreamHandle};
@@ -52,7 +52,7 @@ mod pushed {
     pub(super) const ENDED: c_int = 2;
 }
 
-/// Perl's seconds. What is no time at all is a very long one.
+/// Converts Perl's seconds. A value that is not a time becomes a very long one.
 pub(super) fn seconds(seconds: f64) -> Duration {
     const LONG: f64 = 1e9;
     Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(LONG) } else { LONG })
@@ -77,15 +77,15 @@ impl RawOpening {
         if self.head_len == 0 {
             return b"";
         }
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees that the bytes are readable.
         unsafe { slice::from_raw_parts(self.head.cast(), self.head_len) }
     }
 }
 
-/// Opens a stream. The descriptor is the stream's from here on, unless this fails.
+/// Opens a stream, which then owns the descriptor. If this fails, the caller keeps it.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut StreamHandle {
-    // SAFETY: both are on the stack of C, the opening with a value; its head is a scalar's buffer.
+    // SAFETY: both are on the stack of C. The opening has a value, and its head is a scalar's buffer.
     let (raw, head, report) = unsafe { (&*raw, (*raw).head(), &mut *report) };
     let mut handle = std::ptr::null_mut();
     guard::run(report, |_| {
@@ -111,7 +111,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
     handle
 }
 
-/// For a new ithread: its copy of the object holds the same stream.
+/// Copies the handle for a new ithread, whose copy of the object holds the same stream.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_clone(handle: *const StreamHandle) -> *mut StreamHandle {
     // SAFETY: C found `handle` in the magic of a live object, where only `esx_stream_open` and this function put one.
@@ -133,7 +133,7 @@ unsafe extern "C" fn esx_stream_drop(handle: *mut StreamHandle) {
 /// C found the pointer in the magic of a live object, which one interpreter uses at a time, and keeps the object alive
 /// during the call.
 unsafe fn borrow<'a>(handle: *mut StreamHandle) -> &'a mut StreamHandle {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees that the handle is alive and not used elsewhere.
     unsafe { &mut *handle }
 }
 
@@ -241,7 +241,8 @@ unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
     unsafe { borrow(handle) }.id().into()
 }
 
-/// The number of the reason for which the stream has ended; -1 if it has not, and then its end will be told.
+/// Returns the number of the reason for which the stream has ended, or -1 if it is open. Its end is then reported later, by
+/// [`esx_next_end`].
 #[no_mangle]
 unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
@@ -249,7 +250,7 @@ unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
 }
 
-/// The next end that is to be told: writes the stream's name and returns the reason's number, or -1 if there is none.
+/// Takes the next stream that has ended: writes its name and returns the reason's number, or -1 if there is none.
 #[no_mangle]
 unsafe extern "C" fn esx_next_end(interpreter: u32, name: *mut u64) -> c_int {
     guard::run_or(-1, || match runtime::take_ended(interpreter) {
@@ -262,7 +263,7 @@ unsafe extern "C" fn esx_next_end(interpreter: u32, name: *mut u64) -> c_int {
     })
 }
 
-/// Points `word` at the word for a reason, and returns its length; 0 if no reason has that number.
+/// Points `word` at the word for a reason and returns its length, which is 0 if no reason has that number.
 #[no_mangle]
 unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize {
     let name = Reason::ALL.get(number as usize).map_or("", |reason| reason.name());
@@ -271,7 +272,7 @@ unsafe extern "C" fn esx_reason(number: u32, word: *mut *const c_char) -> usize 
     name.len()
 }
 
-/// A number that no other interpreter of this process has.
+/// Returns a number that no other interpreter of this process has.
 #[no_mangle]
 extern "C" fn esx_new_interpreter() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -296,7 +297,7 @@ extern "C" fn esx_linger(time: f64) {
     guard::run_or((), || runtime::linger(seconds(time)));
 }
 
-/// What C gets of a system call: the result, or the error's number negated.
+/// Returns the result of a system call for C: its value, or the negated error number.
 fn or_errno(result: io::Result<c_int>) -> c_int {
     const EIO: c_int = 5;
     result.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(EIO))
@@ -308,7 +309,7 @@ extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
 }
 
 #[no_mangle]
-extern "C" fn esx_forget_interpreter(interpreter: u32) {
+extern "C" fn esx_remove_interpreter(interpreter: u32) {
     guard::run_or((), || runtime::remove_interpreter(interpreter));
 }
 
@@ -342,7 +343,7 @@ extern "C" fn esx_descriptor_limit() -> usize {
     guard::run_or(0, descriptor::limit)
 }
 
-/// Whether few descriptors are left for one more stream that is not native.
+/// Returns 1 if few descriptors are left for one more stream that is not native.
 #[no_mangle]
 extern "C" fn esx_is_short() -> c_int {
     guard::run_or(0, || reserve::is_getting_short(|| 0).into())

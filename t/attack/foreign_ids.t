@@ -1,5 +1,6 @@
-# What ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was published to the
-# whole hub, unless they are opaque. An invented id replays no more than the history of the subscribed channels.
+# The information that ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was
+# published to the whole hub, unless they are opaque. An invented id replays no more than the history of the subscribed
+# channels.
 
 use strict;
 use warnings;

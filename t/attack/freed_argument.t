@@ -25,7 +25,7 @@ my $SECRET = "data: secret of the victim\n\n";
     sub FETCH     { $_[0]{act}->(); return $_[0]{text} }
 }
 
-# What the code does to the element of a hash that holds the object.
+# The actions on the element of a hash that holds the object.
 my @reused;
 my %DEED = (
     'is deleted, and its scalar is reused' => sub {

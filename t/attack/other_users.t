@@ -13,14 +13,14 @@ use Testing::Subscriber;
 
 plan skip_all => 'it looks at /proc' if grep { !-e } '/proc/self/fd', '/proc/self/maps', '/proc/net/unix';
 
-# What each descriptor of this process is, by its number.
+# Returns the targets of this process's descriptors, by number.
 sub descriptors {
     return
         map { my ($number) = m{/([0-9]+)\z}; my $what = readlink; defined $what ? ($number => $what) : () }
         glob '/proc/self/fd/*';
 }
 
-# What this process may write to that others can map too.
+# Returns the shared mappings that this process may write to.
 sub shared_maps {
     open my $maps, '<', '/proc/self/maps' or die "maps: $!";
     return map { /\A\S+ .w.s \S+ \S+ \S+\s*(.*)/ ? $1 : () } readline $maps;

@@ -20,7 +20,7 @@ sub request {
     return "$method $path?tag=$tag HTTP/1.1\r\nHost: a\r\n$length\r\n" . ($length ? 'a=b&c' : '');
 }
 
-# What is sent in one write: methods and paths, where `stream` stands for a stream's path.
+# The requests that are sent in one write: methods and paths. `stream` stands for a stream's path.
 my %PIPELINE = (
     'a stream behind a stream'               => [[GET => 'stream'], [GET => 'stream']],
     'ten streams'                            => [map { [GET => 'stream'] } 1 .. 10],

@@ -64,7 +64,7 @@ my @TESTS = (
         is $clients[0]->header('Content-Type'), 'text/event-stream; charset=utf-8',
             "the content type is that of the Raku module";
         is $clients[0]->header('Cache-Control'),     'must-revalidate, no-cache', 'the response is not to be cached';
-        is $clients[0]->header('X-Accel-Buffering'), 'no',                        'nginx is told not to buffer';
+        is $clients[0]->header('X-Accel-Buffering'), 'no', 'the header tells nginx not to buffer';
         $clients[0]->leave;
         ask('/emit/plain?tick=two');
         has_ok($clients[1], "data: two\n\n", 'a client receives events after another has left');

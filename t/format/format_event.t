@@ -1,4 +1,4 @@
-# format_event: every field, every way of giving it, and what it refuses.
+# format_event: every field, every form of the arguments, and the refused values.
 
 use strict;
 use warnings;
@@ -51,10 +51,11 @@ for my $row (@BLOCKS) {
     my ($name, $args, $block) = @$row;
     $block = "data: $block\n\n" if $name =~ /^json/;
     my $got = format_event(@$args);
-    is $got, $block, $name;
-    ok !utf8::is_utf8($got), "$name: bytes";
-    is format_event({@$args}),     $block, "$name, as a hash" if $name !~ /last of a name/;
-    is plain_format_event(@$args), $block, "$name, the twin"  if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
+    is $got, $block, "$name: the block";
+    ok !utf8::is_utf8($got), "$name: the block is bytes, not characters";
+    is format_event({@$args}), $block, "$name: the block of a hash is the same" if $name !~ /last of a name/;
+    is plain_format_event(@$args), $block, "$name: the block of the naive encoder is the same"
+        if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
 }
 
 my @REFUSED = (
@@ -72,16 +73,19 @@ my @REFUSED = (
     ['code as id'            => [id      => sub { }],  'id must be a string, not a reference to CODE'],
     ['an array as id'        => [id      => [1]],      'id must be a string, not a reference to ARRAY'],
     ['an object' => [data => bless [], 'Some::Class'], 'data must be a string, not a reference to Some::Class'],
-    ['an array in the array' => [data => [[1]]], 'each element of data must be a string, not a reference to ARRAY'],
-    ['undef in the array'    => [data => [1, undef]], 'element 1 of data is undefined'],
-    ['data and json'      => [data => 1, json => 1],       'data and json exclude each other'],
-    ['json and bytes'     => [json => 1, bytes => 1],      'json is made of characters, bytes does not go with it'],
-    ['bytes that are not' => [data => "\xE9", bytes => 1], 'data must be valid UTF-8'],
-    ['wide bytes'         => [data => '☺', bytes => 1],    'bytes is set, but a string holds a character above U+00FF'],
-    ['nothing'            => [],                'an event needs one of event, id, retry, data, json, comment'],
-    ['nothing but undef'  => [data => undef],   'an event needs one of event, id, retry, data, json, comment'],
-    ['an odd number'      => [data => 1, 'id'], 'format_event takes a hash reference, or names and values in pairs'],
-    ['one string'         => ['data'],          'format_event takes a hash reference, or names and values in pairs'],
+    ['an array in the array'    => [data => [[1]]], 'each element of data must be a string, not a reference to ARRAY'],
+    ['undef in the array'       => [data => [1, undef]], 'element 1 of data is undefined'],
+    ['data and json'            => [data => 1, json => 1],  'data and json exclude each other'],
+    ['json and bytes'           => [json => 1, bytes => 1], 'json is made of characters, bytes does not go with it'],
+    ['bytes that are not UTF-8' => [data => "\xE9", bytes => 1], 'data must be valid UTF-8'],
+    ['wide bytes'  => [data => '☺', bytes => 1], 'bytes is set, but a string holds a character above U+00FF'],
+    ['no argument' => [],                        'an event needs one of event, id, retry, data, json, comment'],
+    ['only undef'  => [data => undef],           'an event needs one of event, id, retry, data, json, comment'],
+    [
+        'an odd number of arguments' => [data => 1, 'id'],
+        'format_event takes a hash reference, or names and values in pairs'
+    ],
+    ['one string' => ['data'], 'format_event takes a hash reference, or names and values in pairs'],
 );
 
 for my $row (@REFUSED) {
@@ -89,32 +93,32 @@ for my $row (@REFUSED) {
     my ($file, $line) = (__FILE__, __LINE__ + 1);
     my $got = eval { format_event(@$args) };
     is $@,   "EventSource::XS: $why at $file line $line.\n", "$name is refused at the caller's line";
-    is $got, undef,                                          "$name: nothing comes of it";
+    is $got, undef,                                          "$name: nothing is returned";
 }
 
 subtest 'json that cannot be encoded is refused' => sub {
     ok !eval {
         format_event(json => sub { });
         1;
-    }, 'code is no JSON';
-    like $@, qr/EventSource::XS: json: /,          'the field is named';
-    like $@, qr/ at \Q${\__FILE__}\E line \d+\.$/, q(at the caller's line);
+    }, 'format_event dies of a code reference';
+    like $@, qr/EventSource::XS: json: /,          'the error names the field';
+    like $@, qr/ at \Q${\__FILE__}\E line \d+\.$/, q(the error names the caller's line);
 };
 
-subtest 'json is data like any other' => sub {
+subtest 'json becomes one line of data' => sub {
     my $structure = {list => [1, "two\n", undef], text => 'é☺'};
     my ($data) = format_event(json => $structure) =~ /\Adata: (.*)\n\n\z/;
-    is_deeply decode_json($data), $structure, 'it comes back';
+    is_deeply decode_json($data), $structure, 'the line decodes to the same structure';
 };
 
-subtest 'the arguments stay as they were' => sub {
+subtest 'format_event does not change its arguments' => sub {
     my ($number, $text) = (7, "a\nb");
     format_event(id => $number, data => $text);
     is(JSON::MaybeXS->new->encode([$number]), '[7]', 'a number is still a number');
-    is $text, "a\nb", 'a string is still itself';
+    is $text, "a\nb", 'a string is unchanged';
 };
 
 done_testing;
 
-# The same string, held as UTF-8.
+# Returns the same string with the UTF-8 flag.
 sub flagged { my $text = shift; utf8::upgrade($text); return $text }

@@ -36,18 +36,18 @@ sub in_child {
 }
 
 subtest 'a child has a hub of its own' => sub {
-    my $hub      = EventSource::Hub->new;
-    my $follower = Testing::Subscriber->open($hub, 'a');
-    my $epoch    = $hub->epoch;
+    my $hub        = EventSource::Hub->new;
+    my $subscriber = Testing::Subscriber->open($hub, 'a');
+    my $epoch      = $hub->epoch;
     $hub->publish(a => $_) for 1 .. 3;
-    is_deeply [$follower->data(3)], [1, 2, 3], 'a stream of the parent receives three events before the fork';
+    is_deeply [$subscriber->data(3)], [1, 2, 3], 'a stream of the parent receives three events before the fork';
     my ($id, $published, $streams, $own, $others) = split / /, in_child(
         sub {
             my $id    = $hub->publish(a => 'in the child');
             my $own   = Testing::Subscriber->open($hub, 'a', {start => 'oldest'});
             my @own   = $own->data(1);
-            my $taken = $hub->subscribe($follower->conn, 'b') ? 'taken' : 'refused';
-            $hub->unsubscribe($follower->conn);
+            my $taken = $hub->subscribe($subscriber->conn, 'b') ? 'taken' : 'refused';
+            $hub->unsubscribe($subscriber->conn);
             return (
                 $id,
                 @{$hub->stats}{qw(published streams)},
@@ -61,11 +61,11 @@ subtest 'a child has a hub of its own' => sub {
         "a child's hub has its own streams and counts, and refuses the parent's stream";
     is $hub->epoch,           $epoch,     "the parent's epoch is unchanged after a child has published";
     is $hub->publish(a => 4), "$epoch-4", "the parent's sequence goes on after a child has published";
-    is_deeply [$follower->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";
-    like in_child(sub { undef $hub; undef $follower; return 'gone' }), qr/gone/,
+    is_deeply [$subscriber->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";
+    like in_child(sub { undef $hub; undef $subscriber; return 'gone' }), qr/gone/,
         'a child destroys its copies of hub and stream';
     $hub->publish(a => 5);
-    is_deeply [$follower->data(5)], [1 .. 5], "the parent's stream is open after a child has destroyed its copies";
+    is_deeply [$subscriber->data(5)], [1 .. 5], "the parent's stream is open after a child has destroyed its copies";
     my $foreign = Testing::Subscriber->open($hub, 'a', {last_event_id => $id});
     is_deeply [map { $_->{event} } grep { defined $_->{data} } $foreign->blocks_at(1)], ['gap'],
         "an id of a child's hub gives a gap in the parent";

@@ -18,11 +18,11 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 # The retained events of channels after an id, and the reason of a gap before them, as a stream receives them.
 sub left {
     my ($hub, $id, @channels) = @_;
-    my $follower = Testing::Subscriber->open($hub, @channels, {after => $id, start => 'oldest'});
-    $hub->unsubscribe($follower->conn);
-    $follower->conn->push('end');
-    my @data = $follower->data(1);
-    @data = $follower->data(@data + 1) while !@data || $data[-1] ne 'end';
+    my $subscriber = Testing::Subscriber->open($hub, @channels, {after => $id, start => 'oldest'});
+    $hub->unsubscribe($subscriber->conn);
+    $subscriber->conn->push('end');
+    my @data = $subscriber->data(1);
+    @data = $subscriber->data(@data + 1) while !@data || $data[-1] ne 'end';
     pop @data;
     return map { /"reason":"(\w+)"/ ? $1 : $_ } @data;
 }
@@ -72,13 +72,13 @@ subtest 'total_history bounds all channels together' => sub {
 
 subtest 'a client that keeps up receives every event, however short the history is' => sub {
     for my $history ([events => 0], [events => 1], [bytes => 1], [seconds => 0]) {
-        my $hub      = EventSource::Hub->new(history => {@$history});
-        my $follower = Testing::Subscriber->open($hub, 'a');
+        my $hub        = EventSource::Hub->new(history => {@$history});
+        my $subscriber = Testing::Subscriber->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
-            $follower->client->read_until(qr/^data: $number\n\n/m) or last;
+            $subscriber->client->read_until(qr/^data: $number\n\n/m) or last;
         }
-        is_deeply [$follower->data(50)], [1 .. 50], join ' ', @$history;
+        is_deeply [$subscriber->data(50)], [1 .. 50], join ' ', @$history;
 
         # A burst makes no client slow, not even while other clients subscribe.
         my @others;
@@ -86,7 +86,7 @@ subtest 'a client that keeps up receives every event, however short the history 
             $hub->publish(a => $number);
             push @others, Testing::Subscriber->open($hub, 'a') if $number % 200 == 0;
         }
-        is_deeply [$follower->data(2_050)], [1 .. 2_050], 'a client receives every event of a burst';
+        is_deeply [$subscriber->data(2_050)], [1 .. 2_050], 'a client receives every event of a burst';
         my @data = $others[0]->data(1_850);
         is_deeply \@data, [201 .. 2_050], 'a client that subscribes during a burst receives every event after that';
         is $hub->stats->{slow}{disconnect}, 0, 'no stream of a burst counts as slow';
@@ -94,21 +94,21 @@ subtest 'a client that keeps up receives every event, however short the history 
 };
 
 subtest 'a burst makes none of 100 clients slow' => sub {
-    my $hub       = EventSource::Hub->new(history => {events => 1});
-    my @followers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 100;
-    my $text      = 'x' x 20;
+    my $hub         = EventSource::Hub->new(history => {events => 1});
+    my @subscribers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 100;
+    my $text        = 'x' x 20;
     $hub->publish(a => $text) for 1 .. 2_000;
     $hub->publish(a => 'last');
-    my @complete = grep { my @data = $_->data(2_001); @data == 2_001 && $data[-1] eq 'last' } @followers;
+    my @complete = grep { my @data = $_->data(2_001); @data == 2_001 && $data[-1] eq 'last' } @subscribers;
     is scalar @complete,                100, 'each of 100 clients receives every event of a burst';
     is $hub->stats->{slow}{disconnect}, 0,   'no stream of 100 counts as slow after a burst';
 };
 
 subtest 'events expire' => sub {
-    my $seconds  = 0.3;
-    my $hub      = EventSource::Hub->new(history => {seconds => $seconds});
-    my $follower = Testing::Subscriber->open($hub, 'followed');
-    my $before   = time;
+    my $seconds    = 0.3;
+    my $hub        = EventSource::Hub->new(history => {seconds => $seconds});
+    my $subscriber = Testing::Subscriber->open($hub, 'followed');
+    my $before     = time;
     $hub->publish($_ => 'old') for qw(a followed);
     my $last = $hub->publish(b => 'old');
     is_deeply [left($hub, undef, 'a')], ['old'], 'a new event is retained' if time < $before + $seconds;
@@ -117,7 +117,7 @@ subtest 'events expire' => sub {
     is_deeply $hub->stats->{history}, {events => 0, bytes => 0},
         'stats counts no event and no byte after events expired';
     is $hub->stats->{channels}, 1, 'a channel without subscribers vanishes with its last event';
-    $hub->unsubscribe($follower->conn);
+    $hub->unsubscribe($subscriber->conn);
     is $hub->stats->{channels}, 0, 'a channel without events vanishes with its last subscriber';
     is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten'],
         'a client receives a gap for a channel that has vanished';
@@ -135,12 +135,12 @@ subtest 'events expire' => sub {
 subtest 'counts of channels' => sub {
     my $hub = EventSource::Hub->new(history => {events => 0});
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [0, 0, 0], 'a new hub has no channel, pattern or stream';
-    my @followers = map { Testing::Subscriber->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
+    my @subscribers = map { Testing::Subscriber->open($hub, 'a', "b$_", EventSource::Hub->pattern("c$_*")) } 1 .. 3;
     is_deeply [@{$hub->stats}{qw(channels patterns streams)}], [4, 3, 3],
         'channels and patterns with subscribers are counted';
     $hub->publish("x$_" => 1) for 1 .. 100;
     is $hub->stats->{channels}, 4, 'channels without subscribers and events are not counted';
-    $_->client->leave for @followers;
+    $_->client->leave for @subscribers;
     ok wait_until(
         $DEADLINE,
         sub {

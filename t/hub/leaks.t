@@ -110,9 +110,9 @@ my @CASES = (
     ['a request with a wrong channel' => refused(sub { $app->({%env, 'test.channels' => ['']}) })],
     [
         'five streams that begin and end' => sub {
-            my @followers = map { Testing::Subscriber->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
+            my @subscribers = map { Testing::Subscriber->open($hub, 'a', {start => 'oldest'}) } 1 .. 5;
             $hub->publish(a => 'x');
-            $_->client->leave for @followers;
+            $_->client->leave for @subscribers;
             wait_until(10, sub { EventSource::XS->dispatch; $hub->subscribers('a') <= 1 }) or die;
         }
     ],

@@ -17,10 +17,10 @@ use Tie::Scalar;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-my $hub      = EventSource::Hub->new;
-my $epoch    = $hub->epoch;
-my $follower = Testing::Subscriber->open($hub, 'a');
-my $seen     = 0;                                      # events that the follower has received
+my $hub        = EventSource::Hub->new;
+my $epoch      = $hub->epoch;
+my $subscriber = Testing::Subscriber->open($hub, 'a');
+my $seen       = 0;                                      # events that the subscriber has received
 
 {
 
@@ -35,7 +35,7 @@ my $seen     = 0;                                      # events that the followe
 # Publishes an event; returns its id, and the block that arrives.
 sub arrives {
     my $id = $hub->publish(a => @_);
-    my ($block) = reverse grep { defined $_->{data} } $follower->blocks_at(++$seen);
+    my ($block) = reverse grep { defined $_->{data} } $subscriber->blocks_at(++$seen);
     return ($id, $block);
 }
 
@@ -187,9 +187,9 @@ for my $way (undef, 'event', 'data') {
 }
 
 subtest 'channels are told apart by their characters' => sub {
-    my $names     = EventSource::Hub->new;
-    my @names     = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
-    my @followers = map { Testing::Subscriber->open($names, $_) } @names;
+    my $names       = EventSource::Hub->new;
+    my @names       = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
+    my @subscribers = map { Testing::Subscriber->open($names, $_) } @names;
     is $names->subscribers($_), 1, 'a channel of ' . length($_) . ' characters has one subscriber' for @names;
     for my $name (@names) {
         my $held = $name;
@@ -198,7 +198,7 @@ subtest 'channels are told apart by their characters' => sub {
             :                        utf8::upgrade($held);
         $names->publish($held, "n$_") for 1, 2;
     }
-    is_deeply [map { [$_->data(2)] } @followers], [map { ['n1', 'n2'] } @names],
+    is_deeply [map { [$_->data(2)] } @subscribers], [map { ['n1', 'n2'] } @names],
         'each subscriber receives the events of its own channel';
     is $names->stats->{channels}, @names, 'the hub counts one channel per name';
     my $object = Says->new('object');

@@ -1,4 +1,4 @@
-# Where a stream resumes, by the last event ID of its client, whatever that is.
+# The resume point of a stream for each kind of last event ID, valid or not.
 
 use strict;
 use warnings;
@@ -68,11 +68,11 @@ my @IDS  = (
 
 # The blocks that a stream receives of all events that were published until now.
 sub all_of {
-    my $follower = shift;
-    $hub->unsubscribe($follower->conn);
-    $follower->conn->push('end');
-    $follower->client->read_until(qr/^data: end\r\n\r\n/m) or fail 'it comes to its end';
-    return grep { ($_->{data} // '') ne 'end' } blocks($follower->client->text);
+    my $subscriber = shift;
+    $hub->unsubscribe($subscriber->conn);
+    $subscriber->conn->push('end');
+    $subscriber->client->read_until(qr/^data: end\r\n\r\n/m) or fail 'it comes to its end';
+    return grep { ($_->{data} // '') ne 'end' } blocks($subscriber->client->text);
 }
 
 sub begun { return Testing::Subscriber->open($hub, 'a', 'b', {defined $_[0] ? (last_event_id => $_[0]) : ()}) }
@@ -145,15 +145,15 @@ subtest 'start says where a stream without an id begins' => sub {
 subtest 'a stream subscribes to channels one after the other' => sub {
     my $later = EventSource::Hub->new;
     $later->publish($_ => "$_ 1") for 'a', 'b', 'c';
-    my $follower = Testing::Subscriber->open($later, 'a', {last_event_id => $later->epoch . '-0'});
-    is_deeply [$follower->data(1)], ['a 1'], 'the first channel resumes after the id of the client';
-    $later->subscribe($follower->conn, 'b');
-    is_deeply [$follower->data(2)], ['a 1', 'b 1'], 'a later channel resumes after the id of the client';
-    $later->subscribe($follower->conn, 'c', {after => undef});
+    my $subscriber = Testing::Subscriber->open($later, 'a', {last_event_id => $later->epoch . '-0'});
+    is_deeply [$subscriber->data(1)], ['a 1'], 'the first channel resumes after the id of the client';
+    $later->subscribe($subscriber->conn, 'b');
+    is_deeply [$subscriber->data(2)], ['a 1', 'b 1'], 'a later channel resumes after the id of the client';
+    $later->subscribe($subscriber->conn, 'c', {after => undef});
     $later->publish($_ => "$_ 2") for 'c', 'b', 'a';
-    is_deeply [$follower->data(5)], ['a 1', 'b 1', 'c 2', 'b 2', 'a 2'],
+    is_deeply [$subscriber->data(5)], ['a 1', 'b 1', 'c 2', 'b 2', 'a 2'],
         'a later channel without an id begins with the next event';
-    is $follower->last_id, $later->epoch . '-6', 'one id is the position in all channels';
+    is $subscriber->last_id, $later->epoch . '-6', 'one id is the position in all channels';
 };
 
 subtest 'a last event ID in the header or in the query' => sub {

@@ -234,50 +234,50 @@ subtest 'a stream that has ended is not subscribed' => sub {
 
 subtest 'a stream is subscribed to channels of one hub' => sub {
     my ($one, $other) = map { EventSource::Hub->new } 1, 2;
-    my $follower = Testing::Subscriber->open($one, 'a');
-    ok $follower->{taken},                                   'the first hub subscribes the stream';
-    ok !eval { $other->subscribe($follower->conn, 'a'); 1 }, 'subscribe of another hub throws';
+    my $subscriber = Testing::Subscriber->open($one, 'a');
+    ok $subscriber->{taken},                                   'the first hub subscribes the stream';
+    ok !eval { $other->subscribe($subscriber->conn, 'a'); 1 }, 'subscribe of another hub throws';
     like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/,
         "the error of another hub names the reason and the caller's line";
-    $other->unsubscribe($follower->conn);
+    $other->unsubscribe($subscriber->conn);
     is $one->subscribers('a'), 1, 'unsubscribe of another hub leaves the subscription';
     $one->publish(a => 'x');
-    is_deeply [$follower->data(1)], ['x'], 'the stream receives an event of its hub';
-    $one->unsubscribe($follower->conn);
-    ok $other->subscribe($follower->conn, 'a'), 'another hub subscribes the stream after unsubscribe';
+    is_deeply [$subscriber->data(1)], ['x'], 'the stream receives an event of its hub';
+    $one->unsubscribe($subscriber->conn);
+    ok $other->subscribe($subscriber->conn, 'a'), 'another hub subscribes the stream after unsubscribe';
     $one->publish(a => 'y');
     $other->publish(a => 'z');
-    is_deeply [$follower->data(2)], ['x', 'z'], 'the stream receives events of the other hub only';
+    is_deeply [$subscriber->data(2)], ['x', 'z'], 'the stream receives events of the other hub only';
 };
 
 subtest 'unsubscribe ends subscriptions' => sub {
-    my $left     = EventSource::Hub->new;
-    my $follower = Testing::Subscriber->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
+    my $left       = EventSource::Hub->new;
+    my $subscriber = Testing::Subscriber->open($left, 'a', 'b', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 1) for 'a', 'b', 'c/d';
-    $left->unsubscribe($follower->conn, 'a', 'never followed', EventSource::Hub->pattern('c/*'));
+    $left->unsubscribe($subscriber->conn, 'a', 'never followed', EventSource::Hub->pattern('c/*'));
     $left->publish($_ => 2) for 'a', 'b', 'c/d';
-    is_deeply [$follower->data(4)], [1, 1, 1, 2],
+    is_deeply [$subscriber->data(4)], [1, 1, 1, 2],
         'events published before unsubscribe arrive, later ones of other channels only';
     is_deeply [map { $left->subscribers($_) } 'a', 'b', 'c/d'], [0, 1, 0],
         'subscribers does not count the unsubscribed stream';
-    $left->unsubscribe($follower->conn);
+    $left->unsubscribe($subscriber->conn);
     $left->publish(b => 3);
-    $follower->conn->push('own');
-    is_deeply [$follower->data(5)], [1, 1, 1, 2, 'own'], 'a stream without subscriptions receives what is pushed';
+    $subscriber->conn->push('own');
+    is_deeply [$subscriber->data(5)], [1, 1, 1, 2, 'own'], 'a stream without subscriptions receives what is pushed';
     is $left->stats->{streams}, 0, 'a stream without subscriptions is not counted';
-    $left->subscribe($follower->conn, 'b');
+    $left->subscribe($subscriber->conn, 'b');
     $left->publish(b => 4);
-    is_deeply [$follower->data(6)], [1, 1, 1, 2, 'own', 4], 'the stream can be subscribed again';
+    is_deeply [$subscriber->data(6)], [1, 1, 1, 2, 'own', 4], 'the stream can be subscribed again';
 };
 
 subtest 'the hub holds a stream whose connection was released' => sub {
-    my $holds    = EventSource::Hub->new;
-    my $follower = Testing::Subscriber->open($holds, 'a', {stream => {is_loop => 0}});
-    delete $follower->{conn};
+    my $holds      = EventSource::Hub->new;
+    my $subscriber = Testing::Subscriber->open($holds, 'a', {stream => {is_loop => 0}});
+    delete $subscriber->{conn};
     $holds->publish(a => 'x');
-    is_deeply [$follower->data(1)], ['x'], 'a stream whose connection was released receives an event';
+    is_deeply [$subscriber->data(1)], ['x'], 'a stream whose connection was released receives an event';
     undef $holds;
-    ok $follower->client->read_all, 'the stream ends when the hub is destroyed';
+    ok $subscriber->client->read_all, 'the stream ends when the hub is destroyed';
 };
 
 done_testing;

@@ -16,8 +16,8 @@ use Testing::Deadline   qw(wait_until);
 use Testing::Subscriber qw(events);
 use Thread::Queue;
 
-my $hub      = EventSource::Hub->new(history => {events => 10_000});
-my $follower = Testing::Subscriber->open($hub, 'a');
+my $hub        = EventSource::Hub->new(history => {events => 10_000});
+my $subscriber = Testing::Subscriber->open($hub, 'a');
 
 subtest 'threads publish to one hub' => sub {
     my @threads = map {
@@ -30,7 +30,7 @@ subtest 'threads publish to one hub' => sub {
         );
     } 1 .. 4;
     my @ids    = map  { [$_->join] } @threads;
-    my @blocks = grep { defined $_->{data} } $follower->blocks_at(2_000);
+    my @blocks = grep { defined $_->{data} } $subscriber->blocks_at(2_000);
     is scalar @blocks, 2_000, 'all events of four threads arrive';
     my @numbers = map { /-([0-9]+)\z/ } map { $_->{id} } @blocks;
     is_deeply \@numbers, [1 .. 2_000], 'the events of four threads arrive in the order of their ids';

@@ -19,17 +19,17 @@ my $TOO_MANY =
 
 # Subscribes, after the reactor has reported earlier subscriptions.
 sub subscribes {
-    my ($hub, $follower, @channels) = @_;
+    my ($hub, $subscriber, @channels) = @_;
     $hub->stats;
-    return eval { $hub->subscribe($follower->conn, @channels) } ? 1 : 0;
+    return eval { $hub->subscribe($subscriber->conn, @channels) } ? 1 : 0;
 }
 
 subtest 'a stream may have 1,000 channels by default' => sub {
-    my $hub      = EventSource::Hub->new;
-    my @channels = map { "c$_" } 1 .. 1_000;
-    my $follower = Testing::Subscriber->open($hub, @channels);
-    is $hub->subscribers('c1000'),                           1,     'a stream is subscribed to 1,000 channels';
-    is eval { $hub->subscribe($follower->conn, 'more'); 1 }, undef, 'a 1,001st channel throws';
+    my $hub        = EventSource::Hub->new;
+    my @channels   = map { "c$_" } 1 .. 1_000;
+    my $subscriber = Testing::Subscriber->open($hub, @channels);
+    is $hub->subscribers('c1000'),                             1,     'a stream is subscribed to 1,000 channels';
+    is eval { $hub->subscribe($subscriber->conn, 'more'); 1 }, undef, 'a 1,001st channel throws';
     like $@, $TOO_MANY, "the error of a 1,001st channel names the limit and the caller's line";
     is $hub->subscribers('more'),                                      0,     'the 1,001st channel has no subscriber';
     is eval { Testing::Subscriber->open($hub, @channels, 'more'); 1 }, undef, '1,001 channels in one call throw';
@@ -37,17 +37,17 @@ subtest 'a stream may have 1,000 channels by default' => sub {
 };
 
 subtest 'max_topics counts the topics that a stream has now' => sub {
-    my $hub      = EventSource::Hub->new(max_topics => 3);
-    my $follower = Testing::Subscriber->open($hub, 'a');
-    ok subscribes($hub, $follower, 'b', EventSource::Hub->pattern('n/*')), 'topics up to max_topics are accepted';
+    my $hub        = EventSource::Hub->new(max_topics => 3);
+    my $subscriber = Testing::Subscriber->open($hub, 'a');
+    ok subscribes($hub, $subscriber, 'b', EventSource::Hub->pattern('n/*')), 'topics up to max_topics are accepted';
     for (1 .. 10) {
-        ok !subscribes($hub, $follower, 'c'), 'one topic more is refused' if $_ == 1;
-        $hub->unsubscribe($follower->conn, 'b');
-        ok subscribes($hub, $follower, 'b'), 'a topic is accepted after another one was unsubscribed' if $_ == 10;
-        subscribes($hub, $follower, 'b');
+        ok !subscribes($hub, $subscriber, 'c'), 'one topic more is refused' if $_ == 1;
+        $hub->unsubscribe($subscriber->conn, 'b');
+        ok subscribes($hub, $subscriber, 'b'), 'a topic is accepted after another one was unsubscribed' if $_ == 10;
+        subscribes($hub, $subscriber, 'b');
     }
-    $hub->unsubscribe($follower->conn);
-    ok subscribes($hub, $follower, 'x', 'y', 'z'), 'max_topics topics are accepted after all were unsubscribed';
+    $hub->unsubscribe($subscriber->conn);
+    ok subscribes($hub, $subscriber, 'x', 'y', 'z'), 'max_topics topics are accepted after all were unsubscribed';
     my $other = Testing::Subscriber->open($hub, 'a');
     for (1 .. 10) { subscribes($hub, $other, 'a') }
     ok subscribes($hub, $other, 'b', 'c'), 'a topic that is subscribed to repeatedly counts once';

@@ -1,4 +1,4 @@
-# No string given to format_event becomes anything but the field that it was given for.
+# A string given to format_event as a field is sent as that field only: it cannot inject others.
 
 use strict;
 use warnings;
@@ -23,7 +23,7 @@ my %expected = (
     comment => sub { return {comments => [split /\n/, lines($_[0]), -1], events => [{data => 'beside'}]} },
 );
 
-# split makes nothing of nothing, but an empty comment is a line too.
+# split returns no line for an empty string, but an empty comment is a line.
 my $comment = $expected{comment};
 $expected{comment} = sub { my $want = $comment->(@_); push @{$want->{comments}}, '' if $_[0] eq ''; return $want };
 

@@ -1,5 +1,4 @@
-# The injection tests can fail: an encoder that takes no care is caught, in each field and by the strings that one would
-# think of.
+# The injection tests detect faulty encoders: each fault is found by the strings that should reveal it.
 
 use strict;
 use warnings;
@@ -22,13 +21,13 @@ sub caught {
 }
 
 caught(
-    'data without lines',
+    'data that is not split into lines',
     sub { encode('UTF-8', "data: $_[0]\n\n") },
     sub { return {events => [{data => lines($_[0])}]} },
     '\\n', '\\r', 'a\\na', '\\n\\na'
 );
 caught(
-    'data without its space',
+    'data without a space after the colon',
     sub { encode('UTF-8', 'data:' . lines($_[0]) =~ s/\n/\ndata:/gr . "\n\n") },
     sub { return {events => [{data => lines($_[0])}]} },
     ' ', ' a'
@@ -44,7 +43,7 @@ caught(
     'a\\n'
 );
 caught(
-    'an id that is not looked at',
+    'an id that is not checked',
     sub { encode('UTF-8', "id: $_[0]\ndata: beside\n\n") },
     {expected_lines()}->{id},
     '\\u0000', '\\n', 'a\\na'

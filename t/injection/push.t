@@ -1,4 +1,4 @@
-# No string that an application pushes to a Plack::App::EventSource becomes anything but the field that it is pushed as.
+# A string that an application pushes as a field is sent as that field only: it cannot inject others.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Test::More;
 
 require_parser();
 
-# Returns what an application with these options sends for these messages. Dies of the exception of push.
+# Returns the output of an application with these options for these messages. Dies if push dies.
 sub pushed {
     my ($option, @messages) = @_;
     my $writer = Testing::RecordingWriter->new;

@@ -1,4 +1,4 @@
-# No string given to HTTP::ServerEvent->as_string becomes anything but the field that it was given for.
+# A string given to HTTP::ServerEvent->as_string as a field is sent as that field only: it cannot inject others.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ sub as_bytes { return encode('UTF-8', HTTP::ServerEvent->as_string(@_)) }
 my %expected = (
     expected_lines(),
 
-    # Line breaks at the end of data are dropped, and data of which nothing is left, as always.
+    # As in the original module, line breaks at the end of data are dropped, and so is data that is then empty.
     data => sub {
         my $data = lines($_[0]);
         $data =~ s/\n+\z//;

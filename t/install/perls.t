@@ -20,7 +20,7 @@ my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 my $tree    = Testing::SourceTree->new;
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 
-# A perl at another path, whose headers leave a mark in each library that is built with them.
+# A perl at another path. Each library that is built with its headers contains a mark.
 my $other   = $tree->fresh('other_perl');
 my $modules = $tree->fresh('other_perl_modules');
 copy($^X, "$other/perl") or die "$other/perl: $!\n";

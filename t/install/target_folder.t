@@ -39,7 +39,7 @@ my %ELSEWHERE = (
     'CARGO_BUILD_TARGET_DIR'                    =>
         [{CARGO_BUILD_TARGET_DIR => "$elsewhere/c", CARGO_TARGET_DIR => undef}, "$elsewhere/c/release"],
     "target-dir in cargo's config" => [{CARGO_HOME => $home, CARGO_TARGET_DIR => undef}, "$home/from_config/release"],
-    'a target named although it is the host' =>
+    'a configured target that is the host' =>
         [{CARGO_BUILD_TARGET => $host, CARGO_TARGET_DIR => "$elsewhere/a"}, "$elsewhere/a/$host/release"],
     'nothing: the folder target' => [{CARGO_TARGET_DIR => undef}, $tree->folder . '/target/release'],
 );

@@ -19,7 +19,7 @@ needs(Testing::FailingCalls->missing);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# What each client of a server has received since it was asked last; dies if that is anything but whole events.
+# Returns the numbers of the events that a client has received since the last call. Dies if an event is incomplete.
 sub received {
     my $client  = shift;
     my @numbers = numbers($client->text);
@@ -135,7 +135,7 @@ on_each_server(
     }
 );
 
-# What watches many sockets.
+# epoll, which watches many sockets, refuses one more.
 sub epoll_add_fails {
     my ($server, $error) = @_;
     my $beside = $server->stream(name => 'beside');

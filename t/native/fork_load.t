@@ -39,7 +39,7 @@ sub reap {
     return $odd;
 }
 
-# What a child does: nothing, a stream of its own, dropping all streams, a child of its own, exec, exit.
+# The actions of a child: nothing, a stream of its own, dropping all streams, a child of its own, exec, exit.
 my @CHILD = (
     sub { },
     sub {

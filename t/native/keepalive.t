@@ -1,4 +1,4 @@
-# What a stream sends without a push: keepalive comments, and the reconnection time at the beginning.
+# The output of a stream without a push: keepalive comments, and the reconnection time at the beginning.
 
 use strict;
 use warnings;

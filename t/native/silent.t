@@ -164,7 +164,7 @@ sub far {
     return ($client, scalar $listens->accept);
 }
 
-# What happens to the links, each with a pair of clients.
+# The failures of the links. Each link has a pair of clients.
 my @CUTS = (
     ['its packets are lost'       => [$C, qw(route add blackhole 10.0.1.1/32)]],
     ['its cable is pulled'        => [$C, qw(link set esx2 down)]],

@@ -83,7 +83,7 @@ sub accepts_large_event {
     return $server->rests_ok;
 }
 
-# Of 200 readers 40 never read.
+# 40 of 200 readers never read.
 sub serves_others_in_time {
     my $server = shift;
     my @bad =

@@ -260,7 +260,7 @@ subtest 'an event that the hub refuses is a 400' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     my $real = EventSource::Hub->new;
     for my $case (
-        ['an empty id',    '',         'id must not be empty: with it a client would forget its place'],
+        ['an empty id',    '',         'id must not be empty: it would reset the client\'s last event ID'],
         ['an id too long', 'x' x 1025, 'id must have at most 1024 bytes in UTF-8'],
     ) {
         my ($what, $id, $why) = @$case;

@@ -1,4 +1,4 @@
-# HTTP::ServerEvent prints what the module of that name prints.
+# HTTP::ServerEvent prints the same as the original module of that name.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use HTTP::ServerEvent;
 use Test::More;
 use Testing::Vectors qw(vectors);
 
-# The one thing that is not as it was: the module took data that is "0" for none.
+# The only difference: the original module treated the data "0" as no data.
 sub lost_zero {
     my %option = @{$_[0]};
     return defined $option{data} && $option{data} eq '0';
@@ -33,8 +33,8 @@ for my $case (vectors('as_string')) {
         $same++ if is $got, $case->{out}, "the same characters: $case->{where}";
     }
 }
-cmp_ok $same,   '>',  1_000, 'many cases are the same';
-cmp_ok $croaks, '>',  100,   'many cases croak';
-cmp_ok $zero,   '>=', 2,     'and the declared difference was met';
+cmp_ok $same,   '>',  1_000, 'more than 1,000 cases give the same characters';
+cmp_ok $croaks, '>',  100,   'more than 100 cases croak with the same message';
+cmp_ok $zero,   '>=', 2,     'at least two cases have the data "0"';
 
 done_testing;

@@ -14,7 +14,7 @@ use Testing::SourceTree qw(distribution_files slurp);
 my $GENERIC = 'EventSource::Adapter';
 my $TIMEOUT = "failed to send all data\n";
 
-# A writer as servers make it, compiled in a package.
+# Returns a writer like those of servers, compiled in a package.
 sub inline_writer {
     my $package = shift;
     my $write   = eval "package $package; sub { my \$bytes = shift; return }";    ## no critic (ProhibitStringyEval)
@@ -93,11 +93,12 @@ subtest 'of_sub' => sub {
 };
 
 subtest 'exceptions of servers' => sub {
-    ok(EventSource::Adapter->is_send_timeout($TIMEOUT),                         'a server that gives up a client');
-    ok(!EventSource::Adapter->is_send_timeout("$TIMEOUT at x"),                 'a longer message is not that');
-    ok(!EventSource::Adapter->is_send_timeout(bless {}, 'Died'),                'an object is not that');
-    ok(EventSource::Adapter->is_read_failure('timeout during read(4096) on x'), 'a body that does not arrive');
-    ok(!EventSource::Adapter->is_read_failure("alarm\n"),                       'any other message is not that');
+    ok(EventSource::Adapter->is_send_timeout($TIMEOUT),          'a timeout of a server is recognised');
+    ok(!EventSource::Adapter->is_send_timeout("$TIMEOUT at x"),  'a longer message is not a timeout');
+    ok(!EventSource::Adapter->is_send_timeout(bless {}, 'Died'), 'an object is not a timeout');
+    ok(EventSource::Adapter->is_read_failure('timeout during read(4096) on x'),
+        'a body that does not arrive is a read failure');
+    ok(!EventSource::Adapter->is_read_failure("alarm\n"), 'another message is not a read failure');
 };
 
 subtest 'an obstacle does not change the environment' => sub {

@@ -97,19 +97,19 @@ subtest 'under an event loop a stream holds itself until it ends' => sub {
     my ($stream) = stream(9, 'psgi.nonblocking' => 1);
     weaken(my $held = $stream);
     undef $stream;
-    ok $held, 'it lives without another reference';
+    ok $held, 'the stream exists without another reference';
     $held->drop;
-    ok $held->is_open, 'drop does not end it';
+    ok $held->is_open, 'drop does not end the stream';
     $held->close;
-    ok !$held, 'it is freed when it has ended';
+    ok !$held, 'the stream is freed when it has ended';
 };
 
-subtest 'drop ends a stream unless a child may be going on with it' => sub {
+subtest 'drop ends a stream unless a forked child may still use it' => sub {
     my ($stream, $writer) = stream();
     system $^X, '-e', '1';
     my $said = `$^X -e 1`;
     $stream->drop;
-    is $writer->times_closed, 1, 'programs that were run do not hold the stream';
+    is $writer->times_closed, 1, 'programs that were executed do not hold the stream';
 
     ($stream, $writer) = stream();
     pipe my $wait, my $go or die "pipe: $!";

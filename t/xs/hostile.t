@@ -1,7 +1,7 @@
-# Arguments that work against the function they are given to: nothing that Perl code does while it is being read may
-# harm memory, and nothing of it is read twice.
+# Arguments that run hostile Perl code while a function reads them. The code must not corrupt memory, and each argument is
+# read once.
 #
-# Most of these passed by luck without the care that they check: run them under valgrind (script/sanitize) too.
+# A defect in the boundary may go unnoticed here by luck, so these tests also run under valgrind (script/sanitize).
 
 use strict;
 use warnings;
@@ -11,25 +11,27 @@ use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
 use Test::More;
 
-subtest 'an empty text from Rust has no end that could be looked for' => sub {
+subtest 'an empty text from Rust, which has no NUL at its end, becomes an empty string' => sub {
     my $parser = EventSource::Parser->new;
-    is $parser->last_event_id, '', 'the ID of a new parser';
-    is_deeply [$parser->feed("data\n\n")], [{event => 'message', data => '', id => ''}], 'data and ID of an event';
+    is $parser->last_event_id, '', 'the last event ID of a new parser is empty';
+    is_deeply [$parser->feed("data\n\n")], [{event => 'message', data => '', id => ''}],
+        'data and ID of an event are empty';
 };
 
-subtest 'local on the hash of a parser makes no second owner' => sub {
+subtest 'local on the hash of a parser does not copy the parser' => sub {
     my $parser = EventSource::Parser->new;
     our %object;
     local *object = $parser;
     {
         local %object;
-        ok !eval { EventSource::Parser::feed(bless(\%object, 'EventSource::Parser'), 'x') }, 'the local hash is none';
-        like $@, qr/this is no parser/, 'and says so';
+        ok !eval { EventSource::Parser::feed(bless(\%object, 'EventSource::Parser'), 'x') },
+            'feed refuses the local hash';
+        like $@, qr/this is no parser/, 'the error says that it is no parser';
     }
-    is $parser->feed("data: 1\n\n"), 1, 'the parser is still there';
+    is $parser->feed("data: 1\n\n"), 1, 'the parser still works afterwards';
 };
 
-# Text that sv_free leaves legible until its memory is used again: so it is used again.
+# A freed text stays readable until its memory is reused. `spoil` reuses it.
 sub spoil {
     my @others = map { "spoilt $_" x 20 } 1 .. 200;
     return scalar @others;
@@ -54,61 +56,73 @@ sub prey {
 
 my $PREY = join '-', 'prey', 1 .. 50;
 
-subtest 'an argument that is deleted while another is read is sent as it was' => sub {
+subtest 'an argument that is deleted while another is read is still sent' => sub {
     my ($h, $saboteur) = prey('bye');
-    is format_event(data => $h->{x}, event => $saboteur), "event: bye\ndata: $PREY\n\n", 'by an overloaded value';
+    is format_event(data => $h->{x}, event => $saboteur), "event: bye\ndata: $PREY\n\n",
+        'an overloaded value deletes it';
 
     ($h, $saboteur) = prey('event');
-    is format_event($saboteur => 'ping', data => $h->{x}), "event: ping\ndata: $PREY\n\n", 'by an overloaded name';
+    is format_event($saboteur => 'ping', data => $h->{x}), "event: ping\ndata: $PREY\n\n",
+        'an overloaded name deletes it';
 
     ($h, $saboteur) = prey(1);
-    is format_event(bytes => $saboteur, data => $h->{x}), "data: $PREY\n\n", 'by an overloaded truth';
+    is format_event(bytes => $saboteur, data => $h->{x}), "data: $PREY\n\n", 'an overloaded truth deletes it';
 
     ($h, $saboteur) = prey(1);
-    is EventSource::XS::_push_bytes($saboteur, $h->{x}), "data: $PREY\r\n\r\n", 'by what says how strings are meant';
+    is EventSource::XS::_push_bytes($saboteur, $h->{x}), "data: $PREY\r\n\r\n",
+        'the argument for the meaning of strings deletes it';
 
     ($h, $saboteur) = prey('bye');
-    is(HTTP::ServerEvent->as_string(data => $h->{x}, id => $saboteur), "id: bye\r\ndata: $PREY\r\n\r\n", 'by an id');
+    is(
+        HTTP::ServerEvent->as_string(data => $h->{x}, id => $saboteur),
+        "id: bye\r\ndata: $PREY\r\n\r\n",
+        'an overloaded id deletes it'
+    );
 
     ($h, $saboteur) = prey('bye');
     local $SIG{__WARN__} = sub { delete $h->{x}; spoil() };
-    is(HTTP::ServerEvent->as_string(undef, 1, data => $h->{x}), "data: $PREY\r\n\r\n", 'by a handler of warnings');
+    is(
+        HTTP::ServerEvent->as_string(undef, 1, data => $h->{x}),
+        "data: $PREY\r\n\r\n",
+        'a handler of warnings deletes it'
+    );
 };
 
-subtest 'a name is read once' => sub {
+subtest 'an overloaded field name is read once' => sub {
     my $count = 0;
     my $name  = Saboteur->new('data', sub { $count++ });
-    is format_event($name => 'x'), "data: x\n\n", 'an overloaded one';
-    is $count,                     1,             'is asked once';
+    is format_event($name => 'x'), "data: x\n\n", 'the name is accepted';
+    is $count,                     1,             'the name was read once';
     $name = Saboteur->new('nonsense', sub { $count++ });
-    ok !eval { format_event($name => 'x') }, 'one that is no field';
-    like $@, qr/unknown field 'nonsense'/, 'is refused by its text';
-    is $count, 2, 'and asked once';
+    ok !eval { format_event($name => 'x') }, 'a name that is no field is refused';
+    like $@, qr/unknown field 'nonsense'/, 'the error has the text of the name';
+    is $count, 2, 'the refused name was read once';
 };
 
-subtest 'an argument that is changed while a later one is read is sent as it was' => sub {
+subtest 'an argument that is changed while a later one is read is sent with its old value' => sub {
     my ($x, $saboteur);
     for my $change (
-        [undefined     => sub { undef $x }],
-        [shorter       => sub { $x = 'no' }],
-        [longer        => sub { $x .= '!' x 10_000 }],
-        ['a reference' => sub { $x = [] }],
+        ['becomes undefined'   => sub { undef $x }],
+        ['becomes shorter'     => sub { $x = 'no' }],
+        ['becomes longer'      => sub { $x .= '!' x 10_000 }],
+        ['becomes a reference' => sub { $x = [] }],
         [
-            'an object' => sub {
+            'becomes an object' => sub {
                 $x = Saboteur->new('no', sub { die 'read too late' });
             }
         ],
-        ['a tie' => sub { tie $x, 'Saboteur' }],
+        ['is tied' => sub { tie $x, 'Saboteur' }],
     ) {
         my ($what, $act) = @$change;
         untie $x;
         $x        = "$PREY";
         $saboteur = Saboteur->new('then', sub { $act->(); spoil() });
-        is EventSource::XS::_push_bytes(1, $x, $saboteur), "data: $PREY\r\ndata: then\r\n\r\n", "push: $what";
+        is EventSource::XS::_push_bytes(1, $x, $saboteur), "data: $PREY\r\ndata: then\r\n\r\n",
+            "push: the argument $what";
 
         untie $x;
         $x = "$PREY";
-        is format_event(data => [$x, $saboteur]), "data: $PREY\ndata: then\n\n", "format_event: $what";
+        is format_event(data => [$x, $saboteur]), "data: $PREY\ndata: then\n\n", "format_event: the element $what";
     }
 };
 
@@ -121,8 +135,8 @@ subtest 'an argument that is changed while a later one is read is sent as it was
     sub NEXTKEY  { return shift @{$_[0]{left}} }
 }
 
-subtest 'a tied hash that is let go of while it is read' => sub {
-    my ($drop, $event);
+subtest 'a tied hash that is released while it is read is sent whole' => sub {
+    my $event;
     my $make = sub {
         my %param = @_;
         tie my %h, 'TiedHash',
@@ -134,18 +148,19 @@ subtest 'a tied hash that is let go of while it is read' => sub {
         $event = \%h;
     };
     $make->(first => sub { undef $event; spoil() });
-    is format_event($event), "id: 7\ndata: $PREY\n\n", 'at its first name';
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'it is released at its first name';
 
     $make->(fetched => sub { undef $event; spoil() });
-    is format_event($event), "id: 7\ndata: $PREY\n\n", 'at its first value';
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'it is released at its first value';
     $make->(fetched => sub { undef $event; spoil() });
-    is EventSource::XS::_push_bytes(1, $event), "id: 7\r\ndata: $PREY\r\n\r\n", 'in a push';
+    is EventSource::XS::_push_bytes(1, $event), "id: 7\r\ndata: $PREY\r\n\r\n",
+        'it is released at its first value in a push';
 
     my $rewound = 0;
     my $name    = Saboteur->new('data', sub { scalar keys %$event if !$rewound++; spoil() });
     $make->(names => [$name, 'id'], of => {data => $PREY, "$name" => $PREY, id => 7});
     $rewound = 0;
-    is format_event($event), "id: 7\ndata: $PREY\n\n", 'a name that rewinds the iterator';
+    is format_event($event), "id: 7\ndata: $PREY\n\n", 'a name rewinds the iterator';
 };
 
 subtest 'an argument that was freed before the call counts as undefined' => sub {
@@ -162,7 +177,7 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
         @h{@names} = (1 .. 26);
         EventSource::XS::_push_bytes(1, @h{@names}, $free->());
     }
-    is_deeply \@warnings, [], 'and nothing is freed twice';
+    is_deeply \@warnings, [], 'no warning about a scalar that is freed twice';
 };
 
 {
@@ -172,66 +187,69 @@ subtest 'an argument that was freed before the call counts as undefined' => sub 
     sub FETCH     { return $_[0]{fetch}->() }
 }
 
-subtest 'a parser that goes while its bytes are read' => sub {
+subtest 'a parser that its holder releases while the bytes are read lives until the end of the call' => sub {
     my %h = (parser => EventSource::Parser->new);
     tie my $undefines, 'TiedScalar', sub { undef $h{parser}; spoil(); return "data: 1\n\n" };
     is_deeply [$h{parser}->feed($undefines)], [{event => 'message', data => '1', id => ''}],
-        'undefined: lives for the call';
+        'the variable is undefined: the event is parsed';
 
     my $other = EventSource::Parser->new;
     %h = (parser => EventSource::Parser->new);
     tie my $assigns, 'TiedScalar', sub { $h{parser} = $other; return "data: 1\n\n" };
-    is $h{parser}->feed($assigns), 1, 'assigned another one: lives for the call';
-    is $other->feed(''),           0, 'which is given nothing';
+    is $h{parser}->feed($assigns), 1, 'another parser is assigned: the first parser parses the event';
+    is $other->feed(''),           0, 'the assigned parser receives nothing';
 
     %h = (parser => EventSource::Parser->new);
     tie my $deletes, 'TiedScalar', sub { delete $h{parser}; spoil(); return "data: 1\n\n" };
     is_deeply [$h{parser}->feed($deletes)], [{event => 'message', data => '1', id => ''}],
-        'deleted: lives for the call';
+        'the element is deleted: the event is parsed';
 
     tie my $itself, 'TiedScalar', sub { return $h{parser} };
     $h{parser} = EventSource::Parser->new;
-    is EventSource::Parser::feed($itself, "data: 1\n\n"), 1,  'a parser in a tied scalar';
-    is EventSource::Parser::last_event_id($itself),       '', 'answers';
+    is EventSource::Parser::feed($itself, "data: 1\n\n"), 1,  'feed accepts a parser in a tied scalar';
+    is EventSource::Parser::last_event_id($itself),       '', 'last_event_id accepts a parser in a tied scalar';
 
     %h = (object => bless {}, 'EventSource::Parser');
     tie my $number, 'TiedScalar', sub { delete $h{object}; spoil(); return 10 };
-    ok eval { EventSource::Parser::_attach($h{object}, $number); 1 }, 'an object that goes while it becomes a parser';
+    ok eval { EventSource::Parser::_attach($h{object}, $number); 1 },
+        'an object may be released while it becomes a parser';
 };
 
-subtest 'what is no parser is told from one' => sub {
+subtest 'methods of a parser refuse other values' => sub {
     my @numbers = map { 12_345 + $_ } 1 .. 100;
     my $parser  = EventSource::Parser->new;
     for my $thing (undef, 1, 'EventSource::Parser', [], {}, sub { }, qr/x/, \*STDIN, \'x', \undef, \\1, \(@numbers)) {
         for my $method (qw(feed finish last_event_id retry _attach)) {
             my $code = EventSource::Parser->can($method);
-            next if eval { $code->($thing, $method =~ /feed|_attach/ ? 1 : ()); fail "$method takes it"; 1 };
+            next if eval { $code->($thing, $method =~ /feed|_attach/ ? 1 : ()); fail "$method refuses it"; 1 };
             next if $@ =~ /\AEventSource::Parser: (?:this is no parser|a parser is an object)/;
             fail "$method: $@";
         }
     }
-    ok !eval { $parser->_attach(1) }, 'a parser is not made one again';
-    like $@, qr/is a parser already/, 'and says so';
+    ok !eval { $parser->_attach(1) }, 'a parser cannot be attached to a parser';
+    like $@, qr/is a parser already/, 'the error says that it is a parser already';
 };
 
-subtest 'a string with a flag that is a lie is sent as valid UTF-8' => sub {
+subtest 'a string whose UTF-8 flag is wrong is sent as valid UTF-8' => sub {
     require Encode;
     my $cut  = "\xE9t\xE9";
     my $pair = "\xC2\x01\xC3";
     Encode::_utf8_on($_) for $cut, $pair;
-    is format_event(data => $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\n\n", 'characters';
-    is EventSource::XS::_push_bytes(0, $cut),  "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n",    'either';
-    is EventSource::XS::_push_bytes(0, $pair), "data: \xEF\xBF\xBD\x01\xEF\xBF\xBD\r\n\r\n", 'what looks like bytes';
-    ok !eval { format_event(data => $cut, bytes => 1) }, 'but no bytes';
-    ok !eval { EventSource::Parser->new->feed($cut) },   'nor to be parsed';
+    is format_event(data => $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\n\n", 'format_event replaces the broken characters';
+    is EventSource::XS::_push_bytes(0, $cut), "data: \xEF\xBF\xBDt\xEF\xBF\xBD\r\n\r\n",
+        'push replaces the broken characters';
+    is EventSource::XS::_push_bytes(0, $pair), "data: \xEF\xBF\xBD\x01\xEF\xBF\xBD\r\n\r\n",
+        'push replaces a broken pair';
+    ok !eval { format_event(data => $cut, bytes => 1) }, 'format_event with bytes refuses it';
+    ok !eval { EventSource::Parser->new->feed($cut) },   'feed refuses it';
 };
 
-subtest 'an object that makes something else of its own reference' => sub {
+subtest 'an object whose stringification replaces the variable that holds it' => sub {
     my @data;
     my $object = Saboteur->new("\x{263A}", sub { $data[0] = "caf\xE9" x 9; spoil() });
     @data = ($object);
-    is format_event(data => \@data), "data: \xE2\x98\xBA\n\n", 'is sent as what it answered';
-    ok !utf8::is_utf8($data[0]), 'and its successor keeps its flag';
+    is format_event(data => \@data), "data: \xE2\x98\xBA\n\n", 'the string that it returned is sent';
+    ok !utf8::is_utf8($data[0]), 'the flag of the new value is unchanged';
 };
 
 done_testing;

@@ -1,4 +1,4 @@
-# Nothing leaks: not in any XSUB, not when Perl code dies in the middle of one, not when a field is refused.
+# XSUBs leak no memory: neither when they return, nor when Perl code dies inside them, nor when they refuse a field.
 
 use strict;
 use warnings;
@@ -147,7 +147,7 @@ my @CASES = (
 
 for my $row (@CASES) {
     my ($name, $code) = @$row;
-    $code->();    # what perl allocates at the first run of a piece of code, it keeps
+    $code->();    # perl keeps memory that it allocates at the first run of code
     no_leaks_ok(sub { $code->() }, $name);
 }
 

@@ -1,4 +1,4 @@
-# What the boundary reads: every kind of scalar that Perl knows gives what a Perl developer expects, its magic run once.
+# The boundary reads every kind of scalar as Perl does, and runs its magic once.
 
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
 use Test::More;
 
-# The three ways in, each given one value as data; what they make of it is the same but for line ends.
+# The functions that encode events, each given one value as data. Their output differs in line ends only.
 my %WAYS = (
     format_event => sub { return format_event(data => $_[0]) },
     as_string => sub { my $block = HTTP::ServerEvent->as_string(data => $_[0]); utf8::encode($block); return $block },
@@ -18,12 +18,12 @@ my %WAYS = (
     'a hash'      => sub { return format_event({data => $_[0]}) },
 );
 
-# Says what every way makes of a value; the value is passed on as it is, not copied.
+# Tests the output of each way for a value. The value itself is passed, not a copy.
 sub all_ways_give {
     my (undef, $expected, $name) = @_;
     for my $way (sort keys %WAYS) {
         my $got = $WAYS{$way}->($_[0]);
-        $got =~ tr/\r//d;    # not s///, which would change what $1 is
+        $got =~ tr/\r//d;    # s/// would change $1
         is $got, "data: $expected\n\n", "$name: $way";
     }
     return;
@@ -68,7 +68,7 @@ subtest 'special scalars' => sub {
         ->('passed');
 };
 
-subtest 'the flag of a string does not matter' => sub {
+subtest 'the UTF-8 flag of a string does not change the output' => sub {
     for my $text ("caf\xE9", "\xC3\xA9", "a\x{263A}", 'ascii', "\xC3\xA9\n\xE9") {
         my ($up, $down) = ($text, $text);
         utf8::upgrade($up);
@@ -79,10 +79,10 @@ subtest 'the flag of a string does not matter' => sub {
     }
 };
 
-subtest 'each field of a push is taken by itself' => sub {
+subtest 'push decides for each string whether it is UTF-8' => sub {
     my $bytes = EventSource::XS::_push_bytes(0, "\xC3\xA9", "\xE9", '☺', {id => "\xC3\xA9", data => "\xE9"});
     is $bytes, "data: \xC3\xA9\r\ndata: \xC3\xA9\r\ndata: \xE2\x98\xBA\r\nid: \xC3\xA9\r\ndata: \xC3\xA9\r\n\r\n",
-        'bytes that are UTF-8 stay, all else is encoded';
+        'bytes that are UTF-8 are sent unchanged, other strings are encoded';
     is EventSource::XS::_push_bytes(1, "\xC3\xA9"), "data: \xC3\x83\xC2\xA9\r\n\r\n",
         'characters => 1 encodes bytes too';
     my $mixed = HTTP::ServerEvent->as_string(event => "\xE9", data => '☺', id => "\xC3\xA9");
@@ -102,20 +102,20 @@ subtest 'a tied scalar is read once' => sub {
     for my $way (sort keys %WAYS) {
         my $counted = tie my $value, 'Counted', "a\nb";
         $WAYS{$way}->($value);
-        is $counted->{reads}, 1, $way;
+        is $counted->{reads}, 1, "$way: it is read once";
     }
     tie my $undef, 'Counted', undef;
     is format_event(id => 1, data => $undef), "id: 1\n\n", 'undef from a tied scalar is no field';
     tie my $array, 'Counted', ['a', 'b'];
-    is format_event(data => $array), "data: a\ndata: b\n\n", 'an array from a tied scalar';
+    is format_event(data => $array), "data: a\ndata: b\n\n", 'an array from a tied scalar is sent';
     tie my $hash, 'Counted', {id => 1, data => 'x'};
-    is format_event($hash),                    "id: 1\ndata: x\n\n",       'a hash from a tied scalar';
-    is EventSource::XS::_push_bytes(0, $hash), "id: 1\r\ndata: x\r\n\r\n", 'and pushed';
+    is format_event($hash),                    "id: 1\ndata: x\n\n",       'a hash from a tied scalar is sent';
+    is EventSource::XS::_push_bytes(0, $hash), "id: 1\r\ndata: x\r\n\r\n", 'a hash from a tied scalar is pushed';
     tie my $name, 'Counted', 'data';
-    is format_event($name, 'x'), "data: x\n\n", 'a tied name';
+    is format_event($name, 'x'), "data: x\n\n", 'a tied name is accepted';
 };
 
-subtest 'tied arrays and hashes' => sub {
+subtest 'tied arrays and hashes are read like others' => sub {
     require Tie::Array;
     require Tie::Hash;
     tie my @array, 'Tie::StdArray';
@@ -135,36 +135,36 @@ subtest 'tied arrays and hashes' => sub {
     sub new { my ($class, $code) = @_; return bless {code => $code, reads => 0}, $class }
 }
 
-subtest 'an overloaded object is asked once' => sub {
+subtest 'an overloaded object is converted to a string once' => sub {
     for my $way (sort keys %WAYS) {
         my $object = Says->new(sub { "é☺\nx" });
         my $got    = $WAYS{$way}->($object);
-        like $got, qr/\Adata: \xC3\xA9\xE2\x98\xBA\r?\ndata: x\r?\n\r?\n\z/, "$way: its string is taken as it is";
-        is $object->{reads}, 1, "$way: asked once";
+        like $got, qr/\Adata: \xC3\xA9\xE2\x98\xBA\r?\ndata: x\r?\n\r?\n\z/, "$way: its string is sent";
+        is $object->{reads}, 1, "$way: it is converted once";
     }
-    is format_event(Says->new(sub { 'id' }), 3), "id: 3\n\n", 'an object as a name';
+    is format_event(Says->new(sub { 'id' }), 3), "id: 3\n\n", 'an object may be a name';
 };
 
-subtest 'an exception in the middle is the caller\'s' => sub {
+subtest 'an exception of Perl code in an argument reaches the caller unchanged' => sub {
     for my $way (sort keys %WAYS) {
         ok !eval {
             $WAYS{$way}->(Says->new(sub { die {code => 42} }));
             1;
         }, "$way dies";
-        is $@->{code}, 42, "$way: with the object that was thrown";
+        is $@->{code}, 42, "$way: the exception is the object that was thrown";
     }
     ok !eval {
         format_event(id => "a\n", data => Says->new(sub { 'x' }));
         1;
-    }, 'a bad field beside an object';
-    like $@, qr/id must not contain a line break/, 'is named';
+    }, 'an invalid field beside an object is refused';
+    like $@, qr/id must not contain a line break/, 'the error names the invalid field';
 };
 
-subtest 'Perl code in one argument may do what it likes to the others' => sub {
+subtest 'Perl code in one argument may change the others' => sub {
     my @data  = ('a' .. 'e');
     my $eater = Says->new(sub { @data = (); return 'eaten' });
     @data[1, 2] = ($eater, 'c' x 100);
-    is format_event(data => \@data), "data: a\ndata: eaten\n\n", 'an array is emptied while it is read';
+    is format_event(data => \@data), "data: a\ndata: eaten\n\n", 'an array may be emptied while it is read';
 
     my @grow = ('a', Says->new(sub { return 'more' }));
     my $once = 0;
@@ -174,7 +174,7 @@ subtest 'Perl code in one argument may do what it likes to the others' => sub {
             return 'grown';
         }
     );
-    is scalar(() = format_event(data => \@grow) =~ /^data: g\d+$/mg), 200, 'an array grows while it is read';
+    is scalar(() = format_event(data => \@grow) =~ /^data: g\d+$/mg), 200, 'an array may grow while it is read';
 
     my @args = (id => 1, event => Says->new(sub { 'e' }), data => 'kept');
     $args[3] = Says->new(
@@ -184,7 +184,7 @@ subtest 'Perl code in one argument may do what it likes to the others' => sub {
             return 'e';
         }
     );
-    is format_event(@args), "event: e\nid: 1\ndata: kept\n\n", 'the arguments are freed';
+    is format_event(@args), "event: e\nid: 1\ndata: kept\n\n", 'the arguments may be freed';
 
     my %hash = (data => 'kept', id => 5);
     $hash{event} = Says->new(
@@ -194,15 +194,15 @@ subtest 'Perl code in one argument may do what it likes to the others' => sub {
             return 'e';
         }
     );
-    like EventSource::XS::_push_bytes(0, \%hash), qr/\Aevent: e\r\n/, 'a hash is emptied while it is read';
+    like EventSource::XS::_push_bytes(0, \%hash), qr/\Aevent: e\r\n/, 'a hash may be emptied while it is read';
 
     my $text   = 'before';
     my $change = Says->new(sub { $text = 'after' x 1000; return 'e' });
     like format_event(event => $change, data => $text), qr/\Aevent: e\ndata: (?:before|(?:after)+)\n\n\z/,
-        'a string is replaced while another is read';
+        'a string may be replaced while another is read';
 
     my $deep = Says->new(sub { return format_event(data => 'inner') });
-    is format_event(data => $deep), "data: data: inner\ndata: \ndata: \n\n", 'a call within a call';
+    is format_event(data => $deep), "data: data: inner\ndata: \ndata: \n\n", 'an argument may call the function again';
 
     my $wide = Says->new(
         sub {
@@ -215,24 +215,24 @@ subtest 'Perl code in one argument may do what it likes to the others' => sub {
             };
         }
     );
-    is format_event(id => 1, data => $wide), "id: 1\ndata: 5000\n\n", 'the stack moves while it is read';
+    is format_event(id => 1, data => $wide), "id: 1\ndata: 5000\n\n", 'the stack may move while it is read';
 };
 
-subtest 'results of one call site are their own values' => sub {
+subtest 'each result of one call site is a separate value' => sub {
     my @blocks = map { format_event(data => $_) } 'a' .. 'c';
-    is "@blocks", "data: a\n\n data: b\n\n data: c\n\n", 'in a map';
+    is "@blocks", "data: a\n\n data: b\n\n data: c\n\n", 'results of a map';
     my @refs = map { \format_event(data => $_) } 'a' .. 'c';
-    is ${$refs[0]}, "data: a\n\n", 'referred to';
+    is ${$refs[0]}, "data: a\n\n", 'references to results';
     my $nest = sub {
         my ($self, $depth) = @_;
         return $depth ? format_event(id => $self->($self, $depth - 1) =~ tr/\n//dr) : 'x';
     };
-    is $nest->($nest, 3), "id: id: id: x\n\n", 'in a recursion';
+    is $nest->($nest, 3), "id: id: id: x\n\n", 'results of a recursion';
     my $keep = [format_event(data => 'x'), format_event(data => 'y' x 500), HTTP::ServerEvent->as_string(data => '☺')];
-    is $keep->[0], "data: x\n\n", 'kept in an array';
-    ok !utf8::is_utf8(format_event(data => $_)), 'the flag of an earlier result does not stay' for '☺', 'x';
+    is $keep->[0], "data: x\n\n", 'results in an array';
+    ok !utf8::is_utf8(format_event(data => $_)), 'format_event: no result has the UTF-8 flag' for '☺', 'x';
     my @flags = map { utf8::is_utf8(HTTP::ServerEvent->as_string(data => $_)) ? 1 : 0 } '☺', 'x', "\xE9";
-    is "@flags", '1 0 0', 'nor does that of as_string';
+    is "@flags", '1 0 0', 'as_string: only a result with wide characters has the UTF-8 flag';
 };
 
 done_testing;

@@ -1,5 +1,5 @@
 #!perl -T
-# Taint mode: what is made of tainted strings is tainted, and nothing else is.
+# Taint mode: output is tainted if, and only if, it is made of tainted strings.
 
 use strict;
 use warnings;
@@ -22,17 +22,17 @@ my %way = (
 );
 for my $name (sort keys %way) {
 
-    # One call site each, whose target is used again: the taint of the first must not stay for the second.
+    # A call site uses its target again: the taint of the first output must not stay for the second.
     my @tainted = map { tainted($way{$name}->($_)) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
-    is "@tainted",              '1 0 1 0',          $name;
-    is $way{$name}->("x$evil"), $way{$name}->('x'), "$name: the same bytes";
+    is "@tainted",              '1 0 1 0',          "$name: only output of tainted strings is tainted";
+    is $way{$name}->("x$evil"), $way{$name}->('x'), "$name: taint does not change the bytes";
 }
 
 my $parser = EventSource::Parser->new;
 my ($event) = $parser->feed("data: x\n\n$evil");
 is $event->{data}, 'x', 'tainted bytes are parsed';
 
-# perl's own note of taint is lowered by each statement that runs, so by each overload.
+# Each statement that runs, and thus each overload, resets perl's internal taint flag.
 {
 
     package Overloaded;
@@ -40,11 +40,11 @@ is $event->{data}, 'x', 'tainted bytes are parsed';
 }
 my $object = bless {}, 'Overloaded';
 for my $case (
-    ['alone'                      => "x$evil"],
-    ['before an overloaded value' => "x$evil",        $object],
-    ['after one'                  => $object,         "x$evil"],
-    ['between two'                => $object,         "x$evil", $object],
-    ['which is no Unicode'        => "\x{D800}$evil", $object],
+    ['alone'                         => "x$evil"],
+    ['before an overloaded value'    => "x$evil",        $object],
+    ['after an overloaded value'     => $object,         "x$evil"],
+    ['between two overloaded values' => $object,         "x$evil", $object],
+    ['that is not Unicode'           => "\x{D800}$evil", $object],
 ) {
     my ($where, @data) = @$case;
     ok tainted(format_event(data => [@data])),                 "format_event: a tainted text $where";
@@ -52,6 +52,6 @@ for my $case (
     ok tainted(HTTP::ServerEvent->as_string(data => [@data])), "as_string: a tainted text $where";
 }
 my @tainted = map { tainted(format_event(data => [$_, $object])) ? 1 : 0 } "a$evil", 'a', "b$evil", 'b';
-is "@tainted", '1 0 1 0', 'and only that';
+is "@tainted", '1 0 1 0', 'with an overloaded value, only output of tainted strings is tainted';
 
 done_testing;

@@ -1,4 +1,4 @@
-# ithreads: a parser is cloned with its object, each thread goes on with its own.
+# ithreads: a new thread clones a parser with its object. Each thread continues with its own copy.
 
 use strict;
 use warnings;
@@ -23,10 +23,11 @@ my @threads = map {
         }
     )
 } 1 .. 4;
-is $threads[$_ - 1]->join, "a\n$_|1|data: $_\n\n", "thread $_ goes on from the state of its birth" for 1 .. 4;
+is $threads[$_ - 1]->join, "a\n$_|1|data: $_\n\n", "thread $_ continues from the parser's state at its start"
+    for 1 .. 4;
 
-is $parser->last_event_id, '', 'and changes nothing here';
+is $parser->last_event_id, '', 'the threads do not change the first parser';
 my ($event) = $parser->feed("data: b\n\n");
-is_deeply $event, {event => 'message', data => "a\nb", id => '1'}, 'the first parser goes on with its own';
+is_deeply $event, {event => 'message', data => "a\nb", id => '1'}, 'the first parser continues with its own data';
 
 done_testing;

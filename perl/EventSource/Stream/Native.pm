@@ -141,7 +141,7 @@ sub default_max_streams {
 
 # Private functions
 
-# What a callback is given if its holder has been freed: the stream itself, or an object of the holder's class.
+# Returns the argument of a callback whose holder has been freed: the stream itself, or an object of the holder's class.
 sub _stand_in_for_holder {
     my ($stream, $kind) = @_;
     my ($class,  $same) = @$kind;
@@ -162,7 +162,7 @@ sub _watch {
 
 sub EventSource::Stream::Native::Interpreter::DESTROY {
     my $self = shift;
-    EventSource::XS::_forget_interpreter($$self) if EventSource::XS->can('_forget_interpreter');
+    EventSource::XS::_remove_interpreter($$self) if EventSource::XS->can('_remove_interpreter');
     return;
 }
 
@@ -260,9 +260,9 @@ unless a forked child may be going on with it. Under an event loop nothing chang
 
 =head2 is_subscribed
 
-    my $follows = $stream->is_subscribed;
+    my $is_subscribed = $stream->is_subscribed;
 
-Return true if a hub holds the stream. Its ids must then be such that its client can resume by them.
+Return true if the stream has subscriptions to a hub. A client must then be able to resume with the ids of its events.
 
 =head2 is_blocking
 

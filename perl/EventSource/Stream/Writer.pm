@@ -414,7 +414,7 @@ nothing is left as it is.
 
 =head2 is_subscribed
 
-    my $follows = $stream->is_subscribed;
+    my $is_subscribed = $stream->is_subscribed;
 
 Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/is_subscribed>).
 

@@ -37,7 +37,7 @@ pub(super) struct Naive {
     offered: u64,
 }
 
-/// Where a client resumes, as its last event id says.
+/// The resume point that a client's last event id gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResumePoint {
     pub(super) seq: u64,

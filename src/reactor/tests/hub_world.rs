@@ -1,4 +1,4 @@
-//! What tests of a hub begin with: a [`World`] with a hub, its subscribers and its publications.
+//! The fixture of a hub's tests: a [`World`] with a hub, its subscribers and its publications.
 
 use super::*;
 use crate::event::Shared;

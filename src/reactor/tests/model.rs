@@ -116,7 +116,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// What was pushed to a stream, framed.
+/// The events that were pushed to a stream, framed.
 struct Pushed {
     framing: Framing,
     head: String,

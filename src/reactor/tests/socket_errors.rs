@@ -82,7 +82,7 @@ fn an_error_of_a_read_ends_only_its_own_stream() {
 
 #[test]
 fn a_hang_up_ends_the_stream_whatever_can_be_read_before() {
-    // What can be read first: nothing, something, something without end, the end, an error for want of memory.
+    // The results of the reads before: none, some bytes, bytes without end, the end, an error because of lacking memory.
     for reads in [vec![], vec![Ok(5)], vec![Ok(5); 100], vec![Ok(0)], vec![Err(libc::ENOMEM)]] {
         let mut world = World::new();
         let streams = three(&mut world);

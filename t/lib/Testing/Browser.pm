@@ -60,7 +60,7 @@ sub ask {
     croak "Browser: no answer to $method within $WITHIN s";
 }
 
-# What the page has complained about: exceptions, failed requests.
+# Returns the exceptions and failed requests that the page has reported.
 sub complaints { return @{$_[0]{complaints}} }
 
 # The value of a JavaScript expression in the page, once it is there if it is a promise.

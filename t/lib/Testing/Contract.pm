@@ -41,7 +41,8 @@ use Test::More;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# What a server cannot do, and why. A behaviour names what it needs; unix and tls are needs of a run.
+# The features that a server lacks, with the reasons. A behaviour names the features that it needs. A run may also need unix
+# or tls.
 my $NO_LOOP   = 'a handler occupies its process until it returns';
 my $NO_BLOCK  = 'a handler that blocks would stop the event loop';
 my $NO_SOCKET = 'it gives no access to the socket';

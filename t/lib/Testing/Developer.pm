@@ -3,10 +3,10 @@ use strict;
 use warnings;
 
 # Tests that need more than the module's own dependencies, or minutes, run where the module is developed: in a checkout,
-# or anywhere with EVENTSOURCE_XS_FULL=1. Whoever installs from CPAN is spared them.
+# or anywhere with EVENTSOURCE_XS_FULL=1. They do not run when the module is installed from CPAN.
 #
-# What such a test needs may be missing on a developer's machine; it is then skipped with the reason. With
-# EVENTSOURCE_XS_FULL everything has to be there.
+# A developer's machine may lack a program or a module that such a test needs. The test is then skipped with the reason. With
+# EVENTSOURCE_XS_FULL it fails instead.
 #
 #     use Testing::Developer qw(only_developers needs_command needs_module);
 #     only_developers;

@@ -26,9 +26,9 @@ my $SENTINEL = "data: sentinel\n\n";
 
 my $JSON = JSON::MaybeXS->new(canonical => 1, ascii => 1);
 
-# What must be seen of a field given beside data => 'beside', by the field's name, as `injected` wants it: one line of
-# anything, but no line break and no NUL. Of a retry any such line is sent, as by the modules that this project stands
-# in for; a client takes it if it is a number.
+# Returns the expectation for `injected` for each field that is given beside data => 'beside'. A value is one line of any
+# characters except line breaks and NUL. A retry may be any such line too, as in the modules that this project replaces. A
+# client takes the retry if it is a number.
 sub expected_lines {
     my %seen = (
         event => sub { return {events  => [{event => length $_[0] ? $_[0] : 'message', data => 'beside'}]} },
@@ -41,8 +41,8 @@ sub expected_lines {
     } keys %seen;
 }
 
-# What goes wrong with a field: a list of sentences, empty if nothing does. The encoder gives bytes or dies; expected is
-# what must be seen {events, comments, retries}, or undef where the encoder must die. Both take the string.
+# Returns the failures of a field as sentences; an empty list means success. The encoder returns bytes or dies. `expected`
+# returns the parsed output {events, comments, retries}, or undef if the encoder must die. Both take the string.
 sub injected {
     my ($encoder, $expected) = @_;
     my (@wrong, @sent);

@@ -12,8 +12,8 @@ use Carp               qw(croak);
 use Testing::Developer qw(has_command needs);
 use Plack::App::EventSource;
 
-# How it passes requests on: what the documentation advises; as little as it can be told, so that it speaks HTTP/1.0 with the
-# server and would buffer what it gets; to FastCGI; in uWSGI's own protocol.
+# The ways in which nginx passes requests on: as the documentation advises; with the minimal configuration, so that it speaks
+# HTTP/1.0 with the server and would buffer the response; to FastCGI; in uWSGI's own protocol.
 my %LOCATION = (
     documented => \&_documented,
     bare       => sub { return "location / { proxy_pass http://$_[0]; }" },
@@ -23,7 +23,7 @@ my %LOCATION = (
     uwsgi => sub { return "location / { include /etc/nginx/uwsgi_params; uwsgi_pass $_[0]; }" },
 );
 
-# Where Debian keeps it, out of a user's sight.
+# Debian installs nginx in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
 
 # Public methods
@@ -68,7 +68,7 @@ NGINX
     return;
 }
 
-# What the POD of Plack::App::EventSource says.
+# Returns the configuration that the POD of Plack::App::EventSource documents.
 sub _documented {
     my $server = shift;
     my $module = $INC{'Plack/App/EventSource.pm'};

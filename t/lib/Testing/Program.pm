@@ -22,7 +22,7 @@ use sigtrap qw(die untrapped HUP INT PIPE TERM);
 
 my $STOP_WITHIN = 5;    # seconds
 
-# Where the tests are, wherever the program changes to.
+# The absolute path of the tests' folder. It stays valid if the program changes its working directory.
 my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{(?:[/\\][^/\\]+){2}\z}{}r;
 
 # The running programs of this process, by pid. They end with the test, however it ends.

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 # A client with a small receive window and small segments, so that a server notices after some 100 KB that nothing is read.
-# It reads only when told to.
+# It reads only when the test asks it to.
 #
 #   my $client = Testing::SlowReader->get($server->port, '/held');
 

@@ -306,7 +306,7 @@ my @BEHAVIOURS = (
         },
     },
     {
-        # What the client sends is at most a request of its own, for later.
+        # The client's bytes are at most a separate request, to be answered later.
         name    => 'bytes that the client sends during a stream are ignored',
         request => ['/one-by-one'],
         needs   => ['client'],

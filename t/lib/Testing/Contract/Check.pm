@@ -19,7 +19,8 @@ our @EXPORT_OK = qw(
     $STREAM_KIND client_leaves head_is next_request_ok response_complete_ok response_ends_ok status_is stream_kind_is text_is
 );
 
-# What the handlers of t/lib/Testing/Contract/Middleware.pm send: whether the stream is native or on the server's writer.
+# The output of the handlers in t/lib/Testing/Contract/Middleware.pm. %s says whether the stream is native or on the server's
+# writer.
 our $STREAM_KIND = "data: %s\r\n\r\ndata: and goes on\r\n\r\n";
 
 # Headers that the server adds.
