@@ -304,7 +304,7 @@ reason, in JSON:
 
 =item C<{"reason":"forgotten"}>
 
-The history no longer has all events after the client's id. The stream goes on with those that are left.
+The history no longer has all events after the client's id. The stream continues with the retained ones.
 
 =item C<{"reason":"unknown"}>
 
@@ -393,7 +393,7 @@ The stream ends with the reason C<slow>. The client reconnects and receives a C<
 
 =item C<gap>
 
-The stream receives a C<gap> event and goes on with the events that are left.
+The stream receives a C<gap> event and continues with the retained events.
 
 =item C<newest>
 

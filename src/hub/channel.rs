@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// Returns the slots of the channels of topics. A channel of several topics is there several times.
+    /// Returns the slots of the channels of topics. A channel of several topics occurs several times.
     pub(super) fn channels_of<'a>(&'a self, topics: &'a [TopicId]) -> impl Iterator<Item = usize> + 'a {
         topics.iter().flat_map(move |topic| {
             let (one, several) = match topic {

@@ -2,7 +2,7 @@
 
 /// A client's position in the hub's sequence. Its id is `EPOCH-SEQ`, or `EPOCH-SEQ-REPORTED`.
 ///
-/// REPORTED is there while a client is sent older events of some channels, of which others have evicted theirs:
+/// REPORTED is present while a client is sent older events of some channels, of which others have evicted theirs:
 /// evictions through that sequence number need no `gap` event. The client has received one, or it is new and has
 /// missed nothing. REPORTED is 0 if the `gap` event is still to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

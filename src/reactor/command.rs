@@ -59,7 +59,7 @@ pub enum Command {
         /// The treatment of the buffer and the connection.
         ending: Ending,
     },
-    /// Releases the state that a stream shares with its handles: a handle was dropped, and nobody asks for the stream's
+    /// Releases the state that a stream shares with its handles: a handle was dropped, and no handle asks for the stream's
     /// end. The reactor ignores this command; its event loop holds the state.
     ReleaseState {
         /// The stream.
@@ -121,7 +121,7 @@ pub enum Command {
         /// The time over which the ends are spread.
         within: Duration,
     },
-    /// Closes a hub to which nobody publishes any more. Its streams end after they have been sent everything, and each
+    /// Closes a hub that has no publisher any more. Its streams end after they have been sent everything, and each
     /// client is sent a reconnection time of its own.
     CloseHub {
         /// The hub.
@@ -161,7 +161,7 @@ pub enum Ending {
 /// A report of the reactor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The reactor has buffered bytes that nobody pushed: a comment, a notice, the end of a response.
+    /// The reactor has buffered bytes that no producer pushed: a comment, a notice, the end of a response.
     Buffered {
         /// The stream.
         stream: StreamId,

@@ -108,7 +108,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Shuts the connection down for every process that holds it, unless one of them goes on with it.
+    /// Shuts the connection down for every process that holds it, unless one of them continues to use it.
     fn shut_socket_down(&mut self, id: StreamId) {
         if let Some((Entry { socket: Some(socket), is_handed_over: false, .. }, io)) = self.entry_and_io(id) {
             io.shutdown(socket);

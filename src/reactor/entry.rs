@@ -38,7 +38,7 @@ pub(super) struct Entry<S> {
     /// When `deadline_kind` applies, if at all.
     pub(super) deadline: Option<Instant>,
     pub(super) deadline_kind: Deadline,
-    /// The time for which the stream stands in [`Timers`](super::timers::Timers).
+    /// The time for which the stream is registered in [`Timers`](super::timers::Timers).
     pub(super) timer: Option<Instant>,
 }
 

@@ -44,7 +44,7 @@ impl<I: Io> Reactor<I> {
             // Streams that were queued again went into a new vector. Mostly there are none.
             queued.append(&mut self.send_queue);
             self.send_queue = queued;
-            // A client that goes on reading is sent everything before eviction, so that a burst does not make it slow.
+            // A client that continues to read is sent everything before eviction, so that a burst does not make it slow.
             let may_evict = |reactor: &Self| reactor.send_queue.is_empty() || !reactor.hubs.have_grown();
             if may_evict(self) {
                 self.flush_lagging(now); // this may queue streams that have caught up

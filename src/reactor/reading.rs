@@ -14,7 +14,7 @@ impl<I: Io> Reactor<I> {
     /// A client that sends more than this after its request is no event source, and is disconnected.
     const INPUT_BYTES: u32 = 1 << 20;
 
-    /// Reads from a socket or goes on sending to it, as it is ready.
+    /// Reads from a socket or continues to send to it, as its readiness says.
     pub fn ready(&mut self, id: StreamId, ready: Ready, now: Instant) {
         if ready.readable || ready.left {
             self.read(id, ready.left);
@@ -49,7 +49,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Discards everything the client has sent, up to a limit for a client that goes on sending.
+    /// Discards everything the client has sent, up to a limit for a client that keeps sending.
     pub(super) fn discard_input(io: &mut I, socket: &I::Socket) {
         let mut input_bytes = 0;
         while let Ok(bytes @ 1..) = io.discard_input(socket) {

@@ -169,8 +169,8 @@ pub fn linger(time: Duration) {
     LINGER.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
 }
 
-/// Ends all streams, for this process ends. Each client is told to reconnect after a random time, buffered bytes are
-/// sent, and what is not sent within the time of [`linger`] is lost. No stream is opened afterwards.
+/// Ends all streams, because this process ends. Each client is sent a random reconnection time. Buffered bytes are sent;
+/// bytes that are not sent within the time of [`linger`] are lost. No stream is opened afterwards.
 pub fn shutdown() {
     shut_down(lock(&PROCESS));
 }

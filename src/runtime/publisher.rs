@@ -171,7 +171,7 @@ impl Publisher {
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
-    /// Each client is told when to reconnect.
+    /// Each client is sent a reconnection time.
     ///
     /// # Errors
     ///

@@ -83,8 +83,8 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
-    /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is told
-    /// to reconnect later, and the returned handle is that of a stream that is ending.
+    /// Opens a stream. If this process has as many streams as it may have or few descriptors left, the client is
+    /// sent a reconnection time, and the returned handle is that of a stream that is ending.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ impl StreamTable {
         self.states[slot] = Some((stream.serial, state));
     }
 
-    /// Removes a state that nobody reads any more: the stream has no handle, and no report of its end is wanted.
+    /// Removes a state that is not read any more: the stream has no handle, and no report of its end is wanted.
     pub(super) fn release(&mut self, stream: StreamId) {
         if self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted()) {
             self.states[stream.slot as usize] = None;

@@ -89,7 +89,7 @@ pub struct Settings {
     pub max_buffered: usize,
     /// Whether the oldest events are dropped when the buffer exceeds `max_buffered`.
     pub drop_oldest: bool,
-    /// The least reconnection time that a client is told when its stream is refused, drained or shut down.
+    /// The least reconnection time that a client is sent when its stream is refused, drained or shut down.
     pub retry: Duration,
 }
 

@@ -1,4 +1,4 @@
-# The end of a process: each client is told when to reconnect, pushed events arrive or are counted as lost, and the process
+# The end of a process: each client receives a reconnection time, pushed events arrive or are counted as lost, and the process
 # waits no longer than linger. Each process is a small program that connects to this test, which is the client.
 
 use strict;

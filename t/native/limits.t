@@ -1,4 +1,4 @@
-# Limits of a process: a client beyond max_streams is told to reconnect later, and a client for whom no descriptor is left
+# Limits of a process: a client beyond max_streams receives a reconnection time, and a client for whom no descriptor is left
 # disturbs no other.
 
 use strict;

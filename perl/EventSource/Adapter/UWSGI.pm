@@ -2,7 +2,7 @@ package EventSource::Adapter::UWSGI;
 use strict;
 use warnings;
 
-# uWSGI: perl embedded in a server, whose requests live in memory that its workers share.
+# uWSGI: perl embedded in a server, whose workers keep requests in shared memory.
 
 our $VERSION = '0.100';
 
@@ -18,8 +18,8 @@ sub read_failures { return qr/\A(?:error|timeout) during read\(/ }
 
 sub sends_head_late { return !!1 }
 
-# A response lives in memory that all workers share. When the worker is done with it, a child that goes on with it
-# crashes. The child can have the socket itself, for uWSGI does not frame what it sends.
+# All workers share the memory of responses. A child that continues to use a response crashes once the worker has finished
+# it. The child can use the socket itself, because uWSGI does not frame the response.
 sub child_writer {
     my ($class, $env, $writer, $socket) = @_;
     my $is_plain = ref $writer eq 'uwsgi::streaming' && $env->{'psgi.url_scheme'} ne 'https';
@@ -83,7 +83,7 @@ A child that the handler has forked writes to the socket itself (L<EventSource::
 =item *
 
 A worker ends after C<max-requests>, which is read from C<uwsgi::opt>. Other options that end workers (C<reload-on-rss>,
-C<max-worker-lifetime>, C<cheaper>) are not looked at.
+C<max-worker-lifetime>, C<cheaper>) are ignored.
 
 =back
 

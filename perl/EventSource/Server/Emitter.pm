@@ -111,7 +111,7 @@ the caller's line if the argument is not an event.
 
     my $open = $emitter->is_open;
 
-Return true while the run goes on. A supply with a loop of its own can end the loop by this.
+Return true until the run ends. A supply with its own loop can end the loop when this is false.
 
 =head2 quit
 

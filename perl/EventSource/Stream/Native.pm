@@ -194,7 +194,7 @@ EventSource::Stream::Native - A stream that holds no worker
 =head1 DESCRIPTION
 
 One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client
-and sees when the client leaves. The worker goes on with other requests. A process has one such thread, started by its
+and sees when the client leaves. The worker continues with other requests. A process has one such thread, started by its
 first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
 
 What a write has taken is sent in order and in whole events, unless the stream ends before. Then it is counted as lost
@@ -256,7 +256,7 @@ limit, whichever is less.
     $stream->drop;
 
 Release the stream: the application does not hold it any more. Where the server blocks, it ends when its buffer is sent,
-unless a forked child may be going on with it. Under an event loop nothing changes.
+unless a forked child may still use it. Under an event loop nothing changes.
 
 =head2 is_subscribed
 

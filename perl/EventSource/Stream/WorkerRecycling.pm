@@ -106,12 +106,12 @@ C<--max-requests>, 1000 by default. Read from the server object, which is among 
 
 =item Starlet
 
-C<--max-reqs-per-child>, 100 by default (a smaller C<--min-reqs-per-child> is not looked at). Read in the same way.
+C<--max-reqs-per-child>, 100 by default (a smaller C<--min-reqs-per-child> is ignored). Read in the same way.
 
 =item uWSGI
 
 C<max-requests>, none by default. Read from the table of options that it gives to applications (C<uwsgi::opt>). Other
-options that end workers (C<reload-on-rss>, C<max-worker-lifetime>, C<cheaper>) are not looked at.
+options that end workers (C<reload-on-rss>, C<max-worker-lifetime>, C<cheaper>) are ignored.
 
 =back
 

@@ -274,7 +274,7 @@ sub _keep_alive {
     return;
 }
 
-# Makes a pipe that nobody writes to. A fork inherits it and an exec closes it, so its end shows when no other process
+# Makes a pipe that no process writes to. A fork inherits it and an exec closes it, so its end shows when no other process
 # can have the stream.
 sub _lease {
     pipe my $end, my $lease or return;
@@ -391,7 +391,7 @@ Return the counters of this process for L<EventSource::XS/stats>, as a reference
 
 Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its
 client leaves. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for
-that child may be going on with it.
+that child may still use it.
 
 =head2 end
 

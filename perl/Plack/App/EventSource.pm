@@ -64,7 +64,7 @@ sub check_attributes {
 
 # The head of the response has been sent. If the exception went on to the server, some servers would end the process
 # with all its streams, some would write a second head into this stream, and some would leave it open. A child that the
-# handler forked has no server to return to, so there the exception goes on.
+# handler forked has no server to return to, so the exception is thrown again.
 sub end_with_error {
     my ($self, $stream, $env, $what, $exception, $process) = @_;
     die $exception if $$ != $process;
@@ -486,7 +486,7 @@ returns, on most.
 
 =item *
 
-A client that closes its sending side counts as one that has left. The original goes on writing to it.
+A client that closes its sending side counts as one that has left. The original module continues to write to it.
 
 =item *
 

@@ -5,7 +5,7 @@ use warnings;
 # A server in the process of the test: the code of HTTP::Server::PSGI over a socketpair, for one request at a time.
 #
 # Three things differ. The request is read from memory. A write never waits for the client, which cannot read meanwhile.
-# With psgi.nonblocking, the default, the response goes on after the application has returned.
+# With psgi.nonblocking, the default, the response continues after the application has returned.
 
 our $VERSION = '0.100';
 

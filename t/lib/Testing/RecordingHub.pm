@@ -19,7 +19,7 @@ our @EXPORT_OK = qw(answer);
 sub new { return bless {published => []}, shift }
 
 # The response to a request. Options: headers, a list of names and values; content, in bytes; env, of more of the PSGI
-# environment. PATH_INFO is what stands in the path, percent-decoded, as servers have it.
+# environment. PATH_INFO is the path, percent-decoded, as servers give it.
 sub answer {
     my ($app, $method, $path, %option) = @_;
     my $content  = $option{content};

@@ -53,7 +53,7 @@ sub _body {
     # A server that decodes a chunked body sets CONTENT_LENGTH. Other servers pass on the chunks, or nothing.
     return (undef, [411, 'Content-Length is required']) if $length eq '' && defined $env->{HTTP_TRANSFER_ENCODING};
 
-    # Without a length there is no body. Reading might wait for ever, and some servers have no input then.
+    # Without a length there is no body. Reading might block for ever, and some servers have no input then.
     return ''                                                        if $length eq '' || $length == 0;
     return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
     my $body = _content($env);
@@ -68,7 +68,7 @@ sub _characters {
     return $text;
 }
 
-# The whole body, or undef if it ends early. Any other exception, such as that of a signal's handler, goes on.
+# The whole body, or undef if it ends early. Any other exception, such as that of a signal's handler, is thrown again.
 sub _content {
     my $env = shift;
     my ($content, $error);
@@ -212,7 +212,7 @@ Return the event of a request, as a reference to a hash that L<EventSource::Hub/
 status and the reason of a refusal as a reference to an array. C<$max_body> is the maximum number of bytes of the
 body. The body is read with L<Plack::Request>.
 
-An exception that the client did not cause goes on: that of a signal's handler, for example.
+An exception that the client did not cause is thrown again: that of a signal's handler, for example.
 
 =head2 reason_of
 
