@@ -49,7 +49,7 @@
 //! ```
 //!
 //! The client is sent the position 3 before, and the position 9 after that. If its connection breaks in between it
-//! resumes from before 9, and gets some events of `a` and `b` twice, rather than any never. A stream that
+//! resumes before 9. It may receive events of `a` and `b` twice, but it misses none. A stream that
 //! unsubscribes or ends still receives what was published before; its cursor keeps that as ranges of logs. Parts are
 //! numbers too: they never hold events.
 //!
