@@ -41,6 +41,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
+mod error_code;
 pub mod event;
 pub mod hub;
 pub mod log;
@@ -59,3 +60,5 @@ mod cases;
 #[cfg(feature = "xs")]
 #[allow(unsafe_code)]
 mod xs;
+
+pub use error_code::ErrorCode;

@@ -1,5 +1,6 @@
 //! Why the runtime refuses a call.
 
+use crate::ErrorCode;
 use std::fmt;
 use std::io;
 
@@ -21,23 +22,6 @@ pub enum Error {
     ReservedId,
     /// The reactor did not answer in time.
     Timeout,
-}
-
-/// The kind of an [`Error`]: the codes of the Perl class EventSource::Error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    /// An argument or a setting has a value that it cannot have.
-    Invalid,
-    /// The call does not fit the state of its object.
-    State,
-    /// This system cannot do it.
-    Unsupported,
-    /// The system has too few resources, or the process is ending. The same call may succeed later.
-    Unavailable,
-    /// An answer did not come in time.
-    Timeout,
-    /// A defect of this crate.
-    Internal,
 }
 
 impl Error {

@@ -37,7 +37,7 @@ mod stream_state;
 mod stream_table;
 mod sync;
 
-pub use error::{Error, ErrorCode};
+pub use error::Error;
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};
 pub use stats::{Counts, Stats};

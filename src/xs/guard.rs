@@ -4,6 +4,7 @@
 
 use crate::event::FieldError;
 use crate::parse::TooLarge;
+use crate::ErrorCode;
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::mem::MaybeUninit;
@@ -16,33 +17,14 @@ pub(super) const OK: c_int = 0;
 pub(super) const CONVERT: c_int = 1;
 /// The report holds the code, the field and the message of an error.
 pub(super) const ERROR: c_int = 2;
-/// The function panicked: as `ERROR`, with [`Code::Internal`] and no field.
+/// The function panicked: as `ERROR`, with [`ErrorCode::Internal`] and no field.
 pub(super) const PANIC: c_int = 3;
-
-/// `esx_code`: the kind of an error, as `EventSource::Error` documents it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // without streams and hubs few codes are used
-pub(super) enum Code {
-    /// An argument or a setting has a value that it cannot have.
-    Invalid,
-    /// The call does not fit the state of its object.
-    State,
-    /// This system does not support the call.
-    Unsupported,
-    /// The system lacks a resource, or the process is ending.
-    Unavailable,
-    /// An answer did not come in time.
-    Timeout,
-    /// A defect of this crate.
-    Internal,
-}
 
 /// An error that C throws as an `EventSource::Error`. Its `Display` is the message.
 pub(super) trait Failure: Display {
     /// The kind of the error.
-    fn code(&self) -> Code {
-        Code::Invalid
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Invalid
     }
 
     /// The name of the field or setting at fault, as the application writes it.
@@ -88,7 +70,7 @@ impl Report {
         self.utf8 = MaybeUninit::new(u8::from(utf8));
     }
 
-    fn set_failure(&mut self, code: Code, field: Option<&'static str>, message: &str) {
+    fn set_failure(&mut self, code: ErrorCode, field: Option<&'static str>, message: &str) {
         self.code = MaybeUninit::new(code as u8);
         self.field = MaybeUninit::new(field.map_or(std::ptr::null(), |name| name.as_ptr().cast()));
         self.field_len = MaybeUninit::new(field.map_or(0, str::len));
@@ -131,7 +113,7 @@ pub(super) fn run<E: Failure>(report: &mut Report, body: impl FnOnce(&mut Report
             ERROR
         }
         Err(cause) => {
-            report.set_failure(Code::Internal, None, &describe(&*cause));
+            report.set_failure(ErrorCode::Internal, None, &describe(&*cause));
             std::mem::forget(cause); // dropping it might panic again
             PANIC
         }
@@ -208,7 +190,7 @@ mod tests {
         keep_panics_quiet();
         let status = run::<TestError>(&mut report, |_| panic!("{} is odd", 7));
         let _ = std::panic::take_hook();
-        assert_eq!((status, code(&report), field(&report)), (PANIC, Code::Internal as u8, ""));
+        assert_eq!((status, code(&report), field(&report)), (PANIC, ErrorCode::Internal as u8, ""));
         let message = message(&report);
         assert!(message.starts_with("internal error: 7 is odd ("), "{message}");
         assert!(message.contains("guard.rs:"), "{message}");
@@ -218,7 +200,7 @@ mod tests {
     fn an_error_about_a_field_reports_code_field_and_message() {
         let mut report = report();
         let status = run(&mut report, |_| EventId::new(Text::from("\n")).map(|_| OK));
-        assert_eq!((status, code(&report), field(&report)), (ERROR, Code::Invalid as u8, "id"));
+        assert_eq!((status, code(&report), field(&report)), (ERROR, ErrorCode::Invalid as u8, "id"));
         assert_eq!(message(&report), "id must not contain a line break");
     }
 

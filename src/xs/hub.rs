@@ -1,12 +1,13 @@
 //! The handle behind an EventSource::Hub.
 
 use super::encode::{accepted, RawField};
-use super::guard::{self, Code, Failure, Report, OK};
+use super::guard::{self, Failure, Report, OK};
 use super::stream::seconds;
 use crate::event::{encode, encode_to_vec, EventId, Field, FieldName, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
 use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
 use crate::log::Bounds;
 use crate::runtime::{self, PublishMeta, Publisher, StreamHandle};
+use crate::ErrorCode;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -199,7 +200,7 @@ impl fmt::Display for PublishError {
 }
 
 impl Failure for PublishError {
-    fn code(&self) -> Code {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::Runtime(error) => Failure::code(error),

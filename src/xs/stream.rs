@@ -1,9 +1,10 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
-use super::guard::{self, Code, Failure, Report, OK};
-use crate::runtime::{self, reserve, ErrorCode, Opening, Pushed, Stats, StreamHandle};
+use super::guard::{self, Failure, Report, OK};
+use crate::runtime::{self, reserve, Opening, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
+use crate::ErrorCode;
 use std::io;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -28,15 +29,8 @@ struct RawOpening {
 }
 
 impl Failure for runtime::Error {
-    fn code(&self) -> Code {
-        match runtime::Error::code(self) {
-            ErrorCode::Invalid => Code::Invalid,
-            ErrorCode::State => Code::State,
-            ErrorCode::Unsupported => Code::Unsupported,
-            ErrorCode::Unavailable => Code::Unavailable,
-            ErrorCode::Timeout => Code::Timeout,
-            ErrorCode::Internal => Code::Internal,
-        }
+    fn code(&self) -> ErrorCode {
+        runtime::Error::code(self)
     }
 
     fn field(&self) -> Option<&'static str> {

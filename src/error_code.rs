@@ -1,0 +1,21 @@
+//! The kinds of errors, for Rust and for Perl.
+
+/// The kind of an error: the codes of the Perl class EventSource::Error.
+///
+/// `esx_code` in `src/xs/eventsource.h` has the same values in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ErrorCode {
+    /// An argument or a setting has a value that it cannot have.
+    Invalid,
+    /// The call does not fit the state of its object.
+    State,
+    /// This system does not support the call.
+    Unsupported,
+    /// The system has too few resources, or the process is ending. The same call may succeed later.
+    Unavailable,
+    /// An answer did not come in time.
+    Timeout,
+    /// A defect of this crate.
+    Internal,
+}
