@@ -5,9 +5,9 @@
 # These are exempt:
 #
 # - tests: a module's `tests`, the naive twins and models, and what follows #[cfg(test)]
-# - error numbers of libc in src/reactor/errors.rs or socket_errors.rs, which are constants
+# - error numbers of libc in src/reactor/socket_errors.rs, which are constants
 # - natives: XSUBs and their aliases may be called from any package although their names begin with _
-# - comments and POD may name PSGI servers; perl/EventSource/Adapter* and perl/Test/EventSource* may use their classes
+# - POD after __END__ may name PSGI servers, and so may all of perl/EventSource/Adapter/ and perl/Test/
 
 use strict;
 use warnings;
@@ -46,12 +46,10 @@ my $IMPURE = qr{
 }x;
 
 # The file that classifies the errors of sockets.
-my %MAY_NAME_ERRNO = map { ("src/reactor/$_.rs" => 1) } qw(errors socket_errors);
+my %MAY_NAME_ERRNO = ('src/reactor/socket_errors.rs' => 1);
 
-# Classes and functions of PSGI servers. The name of a server alone is allowed, for a message.
-my $SERVER_CLASS = qr/
-    (?<![:\w])(?: HTTP::Server::PSGI | Starlet::Server | Starman::\w+ | Twiggy::\w+ | Feersum(?:::\w+|->) | uwsgi(?:::\w+|->) )
-/x;
+# Names of PSGI servers, of their classes and of frameworks with a writer of their own.
+my $SERVER = qr/Feersum|Starman|Starlet|Twiggy|uwsgi|HTTP::Server::|FCGI|FastCGI|MockHTTP|Catalyst/i;
 
 sub is_test { return $_[0] =~ m{\bnaive[.]rs\z|/tests(?:[.]rs|/)|/(?:cases|model)[.]rs\z} }
 
@@ -78,6 +76,17 @@ sub perl_code {
         if    ($line =~ /\A=cut\b/) { $is_pod = 0 }
         elsif ($line =~ /\A=[a-z]/) { $is_pod = 1 }
         elsif (!$is_pod)            { push @lines, [$number, $line =~ s/(?:\A|\s)#.*//r] }
+    }
+    return @lines;
+}
+
+# Numbered lines of Perl before __END__, with comments.
+sub lines_before_end {
+    my ($number, @lines) = 0;
+    for my $line (split /\n/, slurp(shift)) {
+        $number++;
+        last if $line eq '__END__';
+        push @lines, [$number, $line];
     }
     return @lines;
 }
@@ -190,11 +199,11 @@ no_reports(
 );
 
 no_reports(
-    'only adapters and Test::EventSource name classes of PSGI servers',
+    'only adapters and Test::EventSource name PSGI servers, also in comments',
     found_in(
-        [grep { !m{\Aperl/(?:EventSource/Adapter|Test/EventSource)} } @perl],
-        \&perl_code,
-        sub { $_[0] =~ /($SERVER_CLASS)/ ? $1 : () }
+        [grep { !m{\Aperl/(?:EventSource/Adapter|Test)/} } @perl],
+        \&lines_before_end,
+        sub { $_[0] =~ /($SERVER)/ ? $1 : () }
     )
 );
 

@@ -3,13 +3,11 @@
 use strict;
 use warnings;
 
-use lib 't/lib';
 use EventSource::Adapter;
 use EventSource::Stream;
 use Plack::Util ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::More;
-use Testing::SourceTree qw(distribution_files slurp);
 
 my $GENERIC = 'EventSource::Adapter';
 my $TIMEOUT = "failed to send all data\n";
@@ -149,15 +147,6 @@ subtest 'register' => sub {
         my $name = defined $bad ? $bad : 'undef';
         my $dies = !eval { EventSource::Adapter->register($bad); 1 };
         ok $dies && ref $@ eq 'EventSource::Error' && $@->code eq 'invalid', "$name is refused";
-    }
-};
-
-# The documentation may name servers. Test::EventSource starts them.
-subtest 'only an adapter names a server' => sub {
-    my $server = qr/Feersum|Starman|Starlet|Twiggy|uwsgi|HTTP::Server::|FCGI|FastCGI|MockHTTP|Catalyst/i;
-    for my $file (grep { m{^perl/} && !m{^perl/(?:EventSource/Adapter/|Test/)} } distribution_files()) {
-        my ($code) = split /^__END__$/m, slurp($file);
-        is_deeply [grep { $_ =~ $server } split /\n/, $code], [], $file;
     }
 };
 

@@ -148,8 +148,8 @@ sub _stand_in_for_holder {
     return $class ? $class->closed($stream, $same) : $stream;
 }
 
-# Has the event loop call dispatch when a stream has ended. If there is no event loop yet, or no descriptor, the next
-# stream tries again.
+# Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
+# descriptor, the next stream tries again.
 sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };

@@ -138,7 +138,7 @@ sub _restore_server {
     return;
 }
 
-# Has a server that would wait for the first event send its head.
+# Makes a server send its head that would wait for the first event with it.
 sub _send_head {
     my ($env, $writer) = @_;
     return if !EventSource::Adapter->of($env, $writer)->sends_head_late;
