@@ -6,6 +6,7 @@ use warnings;
 use lib 't/lib';
 use EventSource::XS;
 use Test::More;
+use Testing::Errors qw(error_ok);
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use Plack::App::EventSource;
@@ -99,11 +100,7 @@ my @CASES = (
 
 for my $row (@CASES) {
     my ($what, $call, $code, $field) = @$row;
-    ok !eval { $call->(); 1 }, "$what throws";
-    my $error = $@;
-    isa_ok $error, 'EventSource::Error', "$what: the exception" or next;
-    is $error->code,  $code,  "$what: the code is $code";
-    is $error->field, $field, "$what: the field is " . (defined $field ? $field : 'undef');
+    error_ok($what, $code, $field, $call);
 }
 
 done_testing;

@@ -66,18 +66,11 @@ sub events {
     return [grep { /^data:/m } split /\n\n/, $_[0]->text];
 }
 
-# One process, which is not replaced after some requests.
-my %START = (
-    Starman => [workers => 1, args => ['--max-requests',       1_000_000]],
-    Starlet => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
-    uWSGI   => [workers => 1],
-);
-
 sub on_server {
     my ($name, $test) = @_;
     subtest $name => sub {
         Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', @{$START{$name} || []});
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', Testing::Server->single_process($name));
         $test->($server, $name);
         $server->stop;
     };

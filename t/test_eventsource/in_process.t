@@ -11,7 +11,8 @@ use Plack::App::EventSource;
 use POSIX ();
 use Test::EventSource;
 use Test::More;
-use Time::HiRes qw(ITIMER_REAL alarm setitimer sleep time);
+use Testing::Errors qw(error_ok);
+use Time::HiRes     qw(ITIMER_REAL alarm setitimer sleep time);
 
 # An application that keeps its connections, so that the test can push to them.
 my @kept;
@@ -540,7 +541,8 @@ subtest "invalid arguments croak at the caller's line" => sub {
 
 subtest 'each error has a code and the field at fault' => sub {
     my @writers;
-    my $es = plain(sub { push @writers, $_[0] });
+    my $es     = plain(sub { push @writers, $_[0] });
+    my $number = 0;
     for my $case (
         [
             invalid => 'option',
@@ -563,11 +565,7 @@ subtest 'each error has a code and the field at fault' => sub {
         [unavailable => undef, sub { Test::EventSource->new(url => 'http://127.0.0.1:1/')->get('/') }],
     ) {
         my ($code, $field, $call) = @$case;
-        ok !eval { $call->(); 1 }, 'the call dies' or next;
-        my $error = $@;
-        is ref $error,    'EventSource::Error', "it dies of an EventSource::Error: $error" or next;
-        is $error->code,  $code,                'the code';
-        is $error->field, $field,               'the field';
+        error_ok('case ' . ++$number, $code, $field, $call);
     }
 };
 

@@ -21,13 +21,6 @@ our @EXPORT_OK = qw(path);
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
-# One process. The limits keep it from being replaced after some requests.
-my %START = (
-    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
-    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
-    'uWSGI'   => [workers => 1, args => ['--max-requests',       1_000_000]],
-);
-
 # Public functions and methods
 
 sub path {
@@ -58,7 +51,7 @@ sub start {
     my $native   = delete $option{native};
     my %env = (HUB_SETTINGS => JSON::PP::encode_json({per_process => 1, %$settings}), %{delete $option{env} || {}});
     $env{HUB_NATIVE} = $native if defined $native;
-    my %start = @{$START{$name}        || []};
+    my %start = $class->single_process($name);
     my @args  = @{delete $option{args} || []};
     return $class->SUPER::start(
         $name, 't/data/hub.psgi', %start, %option,

@@ -68,6 +68,13 @@ sub require_or_skip_all {
     return needs($class->missing($name));
 }
 
+# Options of start for one process. The limits keep it from being replaced after some requests.
+sub single_process {
+    my ($class, $name) = @_;
+    my $limit = {Starman => '--max-requests', Starlet => '--max-reqs-per-child', uWSGI => '--max-requests'}->{$name};
+    return $limit ? (workers => 1, args => [$limit, 1_000_000]) : ();
+}
+
 # Options: workers, the number of processes; env, a hash; args, further arguments for the server; unix => 1 for a Unix
 # socket instead of a port; tls => 1; descriptors, the limit of each process.
 sub start {

@@ -30,13 +30,6 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 my @SERVERS = qw(HTTP::Server::PSGI Starman Twiggy Feersum);
 
-# One process. The limits keep it from being replaced after some requests.
-my %START = (
-    'Starman' => [workers => 1, args => ['--max-requests',       1_000_000]],
-    'Starlet' => [workers => 1, args => ['--max-reqs-per-child', 1_000_000]],
-    'uWSGI'   => [workers => 1, args => ['--max-requests',       1_000_000]],
-);
-
 # Public functions and methods
 
 # Returns a path with a query.
@@ -175,7 +168,7 @@ sub start {
     my ($class, $name, %option) = @_;
     my $journal = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
     my $env     = {STREAMS_JOURNAL => $journal->filename, %{$option{env} || {}}};
-    my @start   = (@{$START{$name} || []}, %option, env => $env);
+    my @start   = ($class->single_process($name), %option, env => $env);
     my $self    = $class->SUPER::start($name, 't/data/streams.psgi', @start);
     $self->{journal} = $journal;
     return $self;
