@@ -51,12 +51,12 @@ fn new_epoch() -> Box<str> {
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
 }
 
-/// Returns a random key for opaque ids.
-fn new_key() -> [u8; 16] {
+/// Returns a random key for opaque ids. There is no substitute for the kernel's random bytes: a client that could guess the
+/// key could invent ids.
+fn new_cipher_key() -> Result<[u8; 16], Error> {
     let mut key = [0; 16];
-    key[..8].copy_from_slice(&random::number().to_ne_bytes());
-    key[8..].copy_from_slice(&random::number().to_ne_bytes());
-    key
+    random::fill(&mut key).map_err(Error::System)?;
+    Ok(key)
 }
 
 impl HubHandle {
@@ -76,7 +76,7 @@ impl HubHandle {
         let index = match process.registrations.index_of(self.0.key) {
             Some(index) => index,
             None => {
-                let registration = self.register(process.reactor_or_start()?);
+                let registration = self.register(process.reactor_or_start()?)?;
                 process.registrations.insert(self.0.key, registration)
             }
         };
@@ -84,13 +84,13 @@ impl HubHandle {
     }
 
     /// Creates the hub in a reactor, with a new epoch.
-    fn register(&self, reactor: Arc<ReactorHandle>) -> HubRegistration {
-        let key = self.0.settings.opaque_ids.then(new_key);
-        let epoch = Epoch::new(&new_epoch(), key);
+    fn register(&self, reactor: Arc<ReactorHandle>) -> Result<HubRegistration, Error> {
+        let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
+        let epoch = Epoch::new(&new_epoch(), cipher_key);
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
-        HubRegistration { reactor, hub, epoch, last_seq: 0 }
+        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
     }
 
     /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
