@@ -80,17 +80,17 @@
 //!
 //! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
 //! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
-
+//!
 //! # Files
 //!
-//! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`, `glob` and `topics` find a
-//! channel's subscribers, `subscribers` notifies them.
+//! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
+//! `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
 //! Subscribing: `request` and `subscription` begin, `resume` decides where, `unsubscribing` ends. An id comes back through
 //! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
 //!
-//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending` gathers them,
-//! `replay` and `notice` send through the stream's own buffer.
+//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
+//! gathers them, `replay` and `notice` send through the stream's own buffer.
 //!
 //! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
 //! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.

@@ -1,8 +1,9 @@
 //! Replaying events through a stream's own buffer, with positions between them.
 //!
-//! An entry's id cannot say that a gap was reported, or where a rewind ended. Positions between the events say it. After a `gap` event, older events follow with a position each: up to where evictions were
-//! reported. After a rewind a position says from where the cursor rewound. Events that a compacted hub sends in full
-//! are replayed too, up to the sequence number where compaction begins again.
+//! An entry's id cannot say that a gap was reported, or where a rewind ended. Positions between the events say it.
+//! After a `gap` event, older events follow with a position each: up to where evictions were reported. After a rewind a
+//! position says from where the cursor rewound. Events that a compacted hub sends in full are replayed too, up to the
+//! sequence number where compaction begins again.
 
 use super::event_id::Position;
 use super::{Cursor, Hub, Notice};
