@@ -167,17 +167,17 @@ sub requests_per_worker { return undef }
 
 sub _index {
     @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
-    %BY_WRITER    = _by(sub { $_[0]->writer_classes });
-    %BY_PACKAGE   = _by(sub { $_[0]->writer_packages });
-    %BY_WRAPPER   = _by(sub { $_[0]->wrapper_classes });
-    %BY_SUB       = _by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
-    %SEND_TIMEOUT = _by(sub { $_[0]->send_timeouts });
+    %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
+    %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
+    %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
+    %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
+    %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     $is_indexed   = 1;
     return;
 }
 
-sub _by {
+sub _index_by {
     my $keys = shift;
     return map {
         my $adapter = $_;
@@ -419,21 +419,21 @@ offers no way; then the stream watches L</client_socket>.
 
 =head2 descriptor_obstacle
 
-    my $why = $adapter->descriptor_obstacle($number);
+    my $obstacle = $adapter->descriptor_obstacle($number);
 
 Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has left
 is no obstacle. Needs Linux.
 
 =head2 obstacle
 
-    my $why = $adapter->obstacle($env);
+    my $obstacle = $adapter->obstacle($env);
 
 Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. It
 changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
 
 =head2 prepare_env
 
-    my $why = $adapter->prepare_env($env);
+    my $obstacle = $adapter->prepare_env($env);
 
 Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
 default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
@@ -441,7 +441,7 @@ whether or not the stream is to be native.
 
 =head2 take_over
 
-    my ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%settings);
+    my ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, \%settings);
 
 Respond and take the response over. Returns and dies as L<EventSource::Stream::Takeover/begin>, which is the default.
 

@@ -35,15 +35,15 @@ my @RETENTION = (
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
-my $MAX_TOPICS  = 1000;    # channels and patterns of a stream
-my $NAME_LENGTH = 1024;    # bytes in UTF-8
+my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
+my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
 
-my @OF_HUB     = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
-my @OF_STREAMS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
+my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -52,11 +52,11 @@ sub new {
         code    => 'unsupported',
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_attach');
-    $SETTINGS->known(\%given, [@OF_HUB, @OF_STREAMS]);
+    $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
-    $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @OF_STREAMS};
+    $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     $class->check_start($given{start});
     require EventSource::Hub::App;
     EventSource::Hub::App->check(%{$self->{stream_settings}});
@@ -85,11 +85,6 @@ sub drain {
     return;
 }
 
-sub needs_serving {
-    my ($class, $stream) = @_;
-    return !$stream->can('is_native') && !!$stream->is_blocking;
-}
-
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
@@ -104,7 +99,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::Stream::Relay->serve_stream($stream) if $self->needs_serving($stream);
+    EventSource::Stream::Relay->serve_stream($stream) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -115,7 +110,7 @@ sub subscribe {
         code    => 'state',
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
-    ) if $self->needs_serving($stream);
+    ) if $stream->needs_serving;
     return $self->subscribe_stream($stream, _with_default_id($connection, @topics));
 }
 
@@ -129,16 +124,16 @@ sub subscribe_stream {
     my ($start, $count) = _start_of(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
-    return !!0        if !$stream->is_open;
-    $self->_warn_once if EventSource::Stream->is_multiprocess;
-    my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
+    return !!0                        if !$stream->is_open;
+    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    my $native = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
     return $self->_subscribe($native, $topics, $after, $start, $count);
 }
 
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, ['channels', @OF_STREAMS], 'option %s of to_app');
+    $SETTINGS->known(\%given, ['channels', @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -146,8 +141,8 @@ sub to_app {
 sub unsubscribe {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'unsubscribe');
-    my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->native_of($stream);
-    my $topics = @topics                   ? [map { _topic($_) } @topics] : undef;
+    my $native = $stream->is_native ? $stream                      : EventSource::Stream::Relay->native_of($stream);
+    my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
     return;
 }
@@ -218,8 +213,8 @@ sub _topic {
     my $name = $SETTINGS->string('a channel', $topic, field => 'channel');
     $SETTINGS->refuse(channel => "a channel's name must not be empty") if !length $name;
     utf8::encode(my $bytes = $name);
-    $SETTINGS->refuse(channel => "a channel's name must have at most $NAME_LENGTH bytes in UTF-8")
-        if length $bytes > $NAME_LENGTH;
+    $SETTINGS->refuse(channel => "a channel's name must have at most $MAX_NAME_BYTES bytes in UTF-8")
+        if length $bytes > $MAX_NAME_BYTES;
     return $name;
 }
 
@@ -232,7 +227,7 @@ sub _topics {
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
-sub _warn_once {
+sub _warn_of_several_processes {
     my $self = shift;
     return if $self->{per_process};
     $self->{per_process} = 1;
@@ -489,13 +484,6 @@ Throws C<invalid> if the argument is not a number of seconds.
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is
 first used.
 
-=head2 needs_serving
-
-    my $bool = EventSource::Hub->needs_serving($stream);
-
-Return true if a stream (L<EventSource::Stream>) can only be sent to while its handler calls L</serve>: it goes through
-the writer of a server that blocks.
-
 =head2 pattern
 
     my $pattern = EventSource::Hub->pattern('news/*');
@@ -638,7 +626,7 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
 Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>;
 without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
-a stream that goes through its writer is sent nothing before it is served (L</needs_serving>).
+a stream that goes through its writer is sent nothing before it is served (L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
 

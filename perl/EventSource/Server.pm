@@ -125,7 +125,7 @@ sub add_tap {
     return $tap->end('done') if $self->{is_stopped};
     $tap->{number} = ++$self->{made};
     $self->{taps}{$tap->{number}} = $tap;
-    my $loop = EventSource::Loop->at_hand(may_choose => 1);
+    my $loop = EventSource::Loop->current(may_choose => 1);
     $self->_keep_taps_alive($loop) if $loop && $self->{option}{keepalive};
     $self->_start_supply($loop);
     return;
@@ -161,11 +161,11 @@ sub _check {
 }
 
 sub _end_streams {
-    my ($self, $why) = @_;
-    $self->_detect_fork;
+    my ($self, $reason) = @_;
+    $self->_reset_after_fork;
     my @streams = values %{$self->{streams}};
     $self->{streams} = {};
-    $_->close($why) for @streams;
+    $_->close($reason) for @streams;
     return;
 }
 
@@ -177,18 +177,18 @@ sub _end_taps {
 
 # Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
 # comes last, because it blocks where only this handler can serve it.
-sub _join {
+sub _subscribe_client {
     my ($self, $conn, $env) = @_;
-    $self->_detect_fork;
+    $self->_reset_after_fork;
     return $conn->close if $self->{is_stopped};
-    my $stream = $conn->{stream};
+    my $stream = $conn->stream;
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
     my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
-    EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub->needs_serving($stream) && $stream->is_open;
+    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
+    EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
     return;
 }
 
@@ -225,7 +225,7 @@ sub _publish {
 
 # A forked child inherits the records of the parent's streams and of its supply's run, but neither of the two. It keeps
 # the taps.
-sub _detect_fork {
+sub _reset_after_fork {
     my $self = shift;
     return if $self->{process} == $$;
     $self->{process} = $$;
@@ -238,7 +238,7 @@ sub _detect_fork {
 # psgi.errors if an environment is given.
 sub _start_supply {
     my ($self, $loop, $env) = @_;
-    $self->_detect_fork;
+    $self->_reset_after_fork;
     return if !$self->{source} || $self->{run};
     weaken(my $server = $self);
     my $run = $self->{run} = EventSource::Server::Emitter->new(
@@ -261,15 +261,15 @@ sub _streams {
         (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
         keepalive  => $option{keepalive} ? $option{keepalive_interval} : 0,
         server     => $self,
-        handler_cb => sub { $self ? $self->_join(@_) : $_[0]->close },
+        handler_cb => sub { $self ? $self->_subscribe_client(@_) : $_[0]->close },
     );
 }
 
 sub _supply_failed {
-    my ($self, $run, $why) = @_;
-    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $why);
+    my ($self, $run, $reason) = @_;
+    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
     delete $self->{run} if $self->{source}->is_repeatable;
-    $self->_end_taps(quit => $why);
+    $self->_end_taps(quit => $reason);
     $self->_end_streams('error');
     return;
 }
@@ -277,9 +277,9 @@ sub _supply_failed {
 # Why the supply cannot be read under the server that sent this request; undef if it can, or runs already.
 sub _supply_obstacle {
     my ($self, $env) = @_;
-    $self->_detect_fork;
+    $self->_reset_after_fork;
     return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Loop->at_hand(may_choose => 1);
+    return if $env->{'psgi.nonblocking'} && EventSource::Loop->current(may_choose => 1);
     my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     return "$kind as supply needs an event loop, which this server does not have";
 }
@@ -397,7 +397,7 @@ stay in the child.
 
 The object is tapped in the way of Raku's supplies:
 
-    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $why = shift });
+    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $reason = shift });
 
 If the returned object has a method C<close>, it is called at the end. The L</out_supply> of another EventSource::Server
 passes events, not bytes.
@@ -512,7 +512,7 @@ Return the L<EventSource::Hub>.
 
 =head2 out_supply
 
-    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $why = shift; ... });
+    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
     $tap->close;
 
 Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without the hub's ids. The

@@ -71,12 +71,12 @@ sub take_over {
     my $writer = $class->server_writer($given);
     return (undef, 'its body is filtered', $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting)         if EventSource::XS::_has_left($writer->fileno);
-    my ($stream, $why) = EventSource::Stream::Native->try_open(
+    my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
         -1, '', %$setting,
         is_loop    => 1,
         is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1' # Feersum decides by this, and its status line says the same
     );
-    return (undef, $why, $given) if !$stream;
+    return (undef, $obstacle, $given) if !$stream;
     my $stop_timer = _end_without_head($writer, $stream, $setting->{timeout});
     $writer->poll_cb(
         sub {

@@ -18,7 +18,7 @@ use Socket qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 my $MAX_HEAD = 32_768;
 
 # Seconds to send the captured bytes to the client: a few hundred bytes into an empty socket.
-my $PATIENCE = 5;
+my $SEND_TIMEOUT = 5;
 
 # A comment that shows what the server does to the body. It has letters of both cases, because a filter may change one.
 my $PROBE = ": Probe\n\n";
@@ -27,17 +27,17 @@ my $PROBE = ": Probe\n\n";
 
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting) = @_;
-    my ($self, $why) = $class->_capture($adapter->descriptor($env), $response);
-    return (undef, $why) if !$self;
+    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env), $response);
+    return (undef, $obstacle) if !$self;
     my $writer = $self->{writer} = $respond->($response);
     _send_head($env, $writer) if $writer;
     my $stream;
-    $why = $self->_check_response;
-    $why = $self->_probe_framing if !defined $why;
-    ($stream, $why) = $self->_open_native($env, $setting) if !defined $why;
+    $obstacle = $self->_check_response;
+    $obstacle = $self->_probe_framing if !defined $obstacle;
+    ($stream, $obstacle) = $self->_open_native($env, $setting) if !defined $obstacle;
     return $stream if $stream;
     $self->_restore_server;
-    return (undef, $why, $writer);
+    return (undef, $obstacle, $writer);
 }
 
 # Private methods and functions
@@ -52,9 +52,9 @@ sub _capture {
     my $socket = EventSource::XS::_duplicate($number);
     return (undef, "its socket cannot be duplicated: $!") if !defined $socket;
     if (!defined EventSource::XS::_replace($number, fileno $theirs)) {
-        my $why = "its socket cannot be replaced: $!";
+        my $obstacle = "its socket cannot be replaced: $!";
         POSIX::close($socket);
-        return (undef, $why);
+        return (undef, $obstacle);
     }
     return bless {captured => '', number => $number, ours => $ours, socket => $socket}, $class;
 }
@@ -84,9 +84,9 @@ sub _head {
 sub _open_native {
     my ($self, $env, $setting) = @_;
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
-    my ($stream, $why) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
+    my ($stream, $obstacle) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
         %$setting, is_loop => $env->{'psgi.nonblocking'});
-    return (undef, $why) if !$stream;
+    return (undef, $obstacle) if !$stream;
     delete @$self{qw(socket ours)};    # they belong to the stream now
     local $@;
     eval { $self->{writer}->close };
@@ -131,7 +131,7 @@ sub _restore_server {
         while (length $self->{captured}) {
             my $sent = CORE::send $client, $self->{captured}, MSG_DONTWAIT | MSG_NOSIGNAL;
             if    (defined $sent) { substr $self->{captured}, 0, $sent, '' }
-            elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($PATIENCE)) { last }
+            elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($SEND_TIMEOUT)) { last }
         }
     }
     delete $self->{ours};
@@ -173,8 +173,8 @@ EventSource::Stream::Takeover - Takes a response over from the PSGI server
         return sub {
             my $respond = shift;
             my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $why) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
-            $stream->write('data: ' . (defined $why ? "not taken over: $why" : 'taken over') . "\n\n");
+            my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
+            $stream->write('data: ' . (defined $obstacle ? "not taken over: $obstacle" : 'taken over') . "\n\n");
             $stream->close;
         };
     };
@@ -222,7 +222,7 @@ SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown 
 
 =head2 begin
 
-    my ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
+    my ($stream, $obstacle, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
 
 Respond and take the response over. Returns the native stream; or C<undef> and why not. If there has been a response,
 a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Dies of the responder's

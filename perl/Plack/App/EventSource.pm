@@ -23,11 +23,21 @@ use Scalar::Util qw(blessed);
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @OF_STREAM = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
 # Public methods
+
+# Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
+sub after_handler {
+    my ($self, $stream, $env) = @_;
+    return if !$stream->is_blocking;
+    $stream->wait_for_end_briefly;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_native && $stream->is_open;
+    EventSource::XS->dispatch;
+    return;
+}
 
 sub call {
     my ($self, $env) = @_;
@@ -38,7 +48,7 @@ sub call {
     $self->_check_native($env)                                if $self->_must_be_native;
     return sub {
         my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @OF_STREAM;
+        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
         my ($stream, $obstacle) =
             EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
         if ($self->_must_be_native && defined $obstacle) {
@@ -56,7 +66,7 @@ sub check_attributes {
     my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
-    EventSource::Stream->check(map { ($_ => $self->$_) } @OF_STREAM);
+    EventSource::Stream->check(map { ($_ => $self->$_) } @STREAM_SETTINGS);
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
     return;
@@ -113,10 +123,7 @@ sub run_handler {
     my $is_unwound = !$handled && blessed $exception && eval { $exception->isa('EventSource::Gone') };
     $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$handled && !$is_unwound;
     undef $connection;
-    return if !$stream->is_blocking;
-    $stream->settle;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
-    EventSource::XS->dispatch;
+    $self->after_handler($stream, $env);
     return;
 }
 
@@ -384,6 +391,14 @@ See L<Plack::Component>. A subclass may wrap them. C<call> throws C<unsupported>
 cannot be native.
 
 =head1 METHODS FOR SUBCLASSES
+
+=head2 after_handler
+
+    $component->after_handler($stream, $env);
+
+End the request of a handler that has returned: on a server that blocks, run the queued callbacks
+(L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
+(L<EventSource::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
 
 =head2 check_attributes
 

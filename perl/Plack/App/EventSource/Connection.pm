@@ -40,7 +40,7 @@ sub close {
 
 sub is_native {
     my $self = shift;
-    return !!($self->{stream} && $self->{stream}->can('is_native'));
+    return !!($self->{stream} && $self->{stream}->is_native);
 }
 
 sub is_open {
@@ -112,7 +112,7 @@ Plack::App::EventSource::Connection - One client's open stream
     my $app = Plack::App::EventSource->new(
         handler_cb => sub {
             my ($conn, $env) = @_;
-            $conn->on_close(sub { my ($conn, $why) = @_; print "ended by the $why\n" });
+            $conn->on_close(sub { my ($conn, $reason) = @_; print "ended by the $reason\n" });
             my $number = $conn->last_event_id || 0;
             while ($number < 3) {
                 $conn->push({id => ++$number, data => "event $number"}) or last;
@@ -177,7 +177,7 @@ received (WHATWG HTML, section 9.2.4). C<undef> if it sent none. The client may 
 
 =head2 on_close
 
-    $conn->on_close(sub { my ($conn, $why) = @_; ... });
+    $conn->on_close(sub { my ($conn, $reason) = @_; ... });
 
 Call a callback once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
 reason:
