@@ -15,6 +15,7 @@ use EventSource::Report;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Source;
+use EventSource::Server::Streams;
 use EventSource::Server::Supply;
 use EventSource::Settings;
 use EventSource::Stream::Relay;
@@ -305,21 +306,6 @@ sub _take_options {
     $self->{channel} = defined $option{channel} ? $option{channel} : $CHANNEL;
     return;
 }
-
-# An application whose responses have the headers of an EventSource::Server.
-package EventSource::Server::Streams;
-use parent 'Plack::App::EventSource';
-use Plack::Util::Accessor qw(server);
-use Scalar::Util          qw(weaken);
-
-sub new {
-    my ($class, @attributes) = @_;
-    my $self = $class->SUPER::new(@attributes);
-    weaken $self->{server};
-    return $self;
-}
-
-sub response_headers { return $_[0]->server->headers }
 
 1;
 __END__
