@@ -21,8 +21,8 @@ our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Componen
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-# The defaults of both settings of retention, and the setting in which the native hub takes each bound: the suffix comes
-# after events and bytes. The native hub has one number of seconds, the smaller one.
+# For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
+# native hub takes one age: the smaller seconds.
 my @RETENTION = (
     {name => 'history', suffix => '', default => {events => 1000, bytes => 1_048_576, seconds => 3600}},
     {
@@ -218,7 +218,7 @@ sub _topic {
     return $name;
 }
 
-# The topics of a stream, at most so many. The string of an object is asked for once.
+# Checks at most $most topics. Stringifies each object once.
 sub _topics {
     my ($most, @topics) = @_;
     $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
@@ -320,8 +320,8 @@ A page does best to load its state again then:
 A client that loses its connection before it has received the first block has no id, and begins anew.
 
 A client that missed no event receives no C<gap> event, with one exception. The hub keeps a tombstone for each channel
-that vanished when its history expired or was evicted: at most 65,536 of them. Of older ones it knows only that there
-were some, so a client of such a channel may receive a C<gap> event though it missed nothing.
+that was removed when its history expired or was evicted: at most 65,536 of them. Older tombstones are merged into one,
+so a client of such a channel may receive a C<gap> event though it missed nothing.
 
 =head2 What ids reveal
 
@@ -344,8 +344,8 @@ and the methods return what they return for a stream that has ended.
 
 A hub sends to all native streams (L<Plack::App::EventSource/NATIVE STREAMS>). A stream that goes through the server's
 writer can be subscribed as well, with the same ids, order and replay. Under Twiggy and Feersum it behaves as any other.
-On a server that blocks, its handler must serve it (L</serve>) and is busy until the client leaves. Such a stream costs
-two more descriptors.
+On a server that blocks, its handler must serve it (L</serve>) and is busy until the client disconnects. Such a stream
+costs two more descriptors.
 
 =head1 ATTRIBUTES
 
@@ -384,7 +384,7 @@ The policy for a stream of a slow client when events are evicted before they wer
 
 =item C<disconnect>
 
-The stream ends with the reason C<slow>. The client reconnects and receives a C<gap> event. The default.
+The stream ends with the reason C<slow>. The client reconnects and receives a C<gap> event. This is the default.
 
 =item C<gap>
 
@@ -430,7 +430,7 @@ with the whole history; or a negative whole number from -1 to -999,999,999, such
 
     total_history => {events => 100_000, bytes => 67_108_864}
 
-The retention of all channels together, in the units of L</history>. These are the defaults; C<seconds> has none.
+The retention of all channels together, in the units of L</history>. These are the defaults; C<seconds> has no default.
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
 
@@ -541,8 +541,8 @@ distribution's C<END> block.
     my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'newest'});
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
-until its client leaves or the hub ends it, and return then. A handler that ends with this call works on every server.
-Throws what L</subscribe> throws.
+until its client disconnects or the hub ends it, and return then. A handler that ends with this call works on every
+server. Throws what L</subscribe> throws.
 
 =head2 serve_stream
 
@@ -596,9 +596,9 @@ is subscribed to already. The stream resumes after the event with the id C<after
 sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). Returns false if the stream has
 ended.
 
-From now on the hub holds the stream: it stays open until its client leaves or the connection is closed, even if the
-application does not hold the connection. An event that is pushed to the connection is sent before events that are still
-in the hub.
+From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
+the application does not hold the connection. An event that is pushed to the connection is sent before events that are
+still in the hub.
 
 B<All subscriptions of one handler are one request.> The hub sends the stream nothing of them before the handler
 returns. So no id claims that the client has events of a channel to which the handler has not subscribed yet. If the

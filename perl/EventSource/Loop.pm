@@ -138,8 +138,7 @@ sub _guard {
     return bless {code => $code}, 'EventSource::Loop::Guard';
 }
 
-# Mojo::IOLoop and IO::Async take no descriptor's number. The handle made of it here closes the descriptor with the
-# watch.
+# Mojo::IOLoop and IO::Async do not accept a descriptor number. The handle made here closes it when the watch ends.
 sub _handle {
     my $handle = shift;
     return $handle if ref $handle || ref \$handle eq 'GLOB';

@@ -646,8 +646,8 @@ Forward the messages of a queue. C<My::Queue> stands for a client of the queue t
         };
     };
 
-This response does not notice that its client has left, and does not limit what is buffered for a slow client. The
-object's own application does both.
+This response does not notice that its client has disconnected, and does not limit what is buffered for a slow client.
+The object's own application does both.
 
 =head1 DIFFERENCES
 
@@ -701,8 +701,8 @@ The header C<X-Accel-Buffering: no> is sent too. Requests other than GET are ref
 
 =item *
 
-A stream whose client has left is released by itself. In Raku the closed socket is written to until the stream is
-stopped.
+A stream whose client has disconnected is released by itself. In Raku the closed socket is written to until the stream
+is stopped.
 
 =back
 

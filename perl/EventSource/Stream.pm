@@ -72,7 +72,7 @@ sub open {
 
 # Private methods and functions
 
-# Responds to a client that has left. A complete response ends the request on every server.
+# Responds to a client that has disconnected. A complete response ends the request on every server.
 sub _end_at_once {
     my ($class, $env, $respond, $response, $setting) = @_;
     _log($env, 'no stream: the client has disconnected') if $ENV{EVENTSOURCE_XS_DEBUG};
@@ -166,15 +166,16 @@ Whether the body is filtered shows only in the response. The environment is not 
 
     my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
 
-Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> is the reason.
+Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
 C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
 returned.
 
-It has also ended, and no reason is returned, if the client is known to have left
+It has also ended, and no obstacle is returned, if the client is known to have disconnected
 (L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
-L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Dies of the responder's exceptions.
+L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Rethrows an exception of the
+responder.
 
 The environment is changed first where its server needs that (L<EventSource::Adapter/prepare_env>): under Feersum
 C<psgix.io> is taken out of it.

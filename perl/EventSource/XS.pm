@@ -51,6 +51,7 @@ sub dispatch {
     return scalar @callbacks;
 }
 
+# Drops callbacks that were queued by another process or thread: a forked child or a new thread has copies of them.
 sub has_later_here {
     _forget_others() if $process != $$;
     return scalar grep { $_->[0] } @LATER;
@@ -273,7 +274,8 @@ the next one runs.
 
     my $has_callbacks = EventSource::XS->has_later_here;
 
-Return true if callbacks of L</later_here> have not run yet.
+Return true if callbacks of L</later_here> that this process and thread queued have not run yet. Copies of another
+process's or thread's callbacks are dropped.
 
 =head2 later
 

@@ -69,8 +69,8 @@ sub take_over {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $given  = $respond->($response);
     my $writer = $class->server_writer($given);
-    return (undef, 'its body is filtered', $given) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting)         if EventSource::XS::_has_left($writer->fileno);
+    return (undef, "the response's body is filtered", $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting)                    if EventSource::XS::_has_left($writer->fileno);
     my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
         -1, '', %$setting,
         is_loop    => 1,
@@ -111,7 +111,7 @@ sub _close_writer {
     return;
 }
 
-# The client has left before the response began. The head would never be sent, and the stream would wait for that.
+# The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.
 sub _ended {
     my ($env, $writer, $setting) = @_;
     _close_writer($writer);
@@ -119,7 +119,7 @@ sub _ended {
 }
 
 # Ends a response whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
-# Feersum's writer is released then. If the client leaves, Feersum closes the connection without calling anybody.
+# Feersum's writer is released then. If the client disconnects, Feersum closes the connection without calling anybody.
 # Returns a sub that stops the timer.
 sub _end_without_head {
     my ($writer, $stream, $timeout) = @_;
@@ -147,7 +147,7 @@ sub _fetched_number {
     return defined $number && $number >= 0 ? $number : undef;
 }
 
-# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has left. A
+# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has disconnected. A
 # stream that the application has ended already would otherwise wait for its socket until its timeout.
 sub _hang_up {
     my $stream = shift;
@@ -184,8 +184,8 @@ EventSource::Adapter::Feersum - The adapter of Feersum
 Feersum is recognized by C<psgix.output.guard> in the environment, and its writer is a Feersum::Connection::Writer.
 
 Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
-written, but not longer than its C<timeout>. If the client leaves before, the stream ends within a second or two. When
-the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
+written, but not longer than its C<timeout>. If the client disconnects before, the stream ends within a second or two.
+When the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
 place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
 
 C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
@@ -195,7 +195,7 @@ environment, without fetching it if nobody has, and repairs the descriptor if so
 environment may have been copied without C<psgix.io>, which does not show a handle elsewhere; and a handle that has
 been closed already cannot be repaired. Responses that are not streams are not touched.
 
-Behind a filter of the body a client that leaves is not seen, for there is no socket to look at.
+Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
 
 See L<EventSource::Adapter> for the methods.
 

@@ -18,7 +18,7 @@ use Scalar::Util    qw(weaken);
 # The callbacks of on_close by the stream's name: the stream, then three values for each callback.
 my %ON_CLOSE;
 
-# The class of a holder, as a reference that all streams share whose holders need no more than that.
+# One shared array [class] per holder class, for holders without fields. It saves an array per stream.
 my %KIND;
 
 # The perl interpreter that the reactor reports ends to, until it is destroyed; and the process in which the event
@@ -195,9 +195,9 @@ EventSource::Stream::Native - A stream that holds no worker
 
 =head1 DESCRIPTION
 
-One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client
-and sees when the client leaves. The worker continues with other requests. A process has one such thread, started by its
-first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
+One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client and
+sees when the client disconnects. The worker continues with other requests. A process has one such thread, started by
+its first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
 
 What a write has taken is sent in order and in whole events, unless the stream ends before. Then it is counted as lost
 (L<EventSource::XS/stats>), and L</on_close> reports the reason.
@@ -271,7 +271,7 @@ Return true.
 
     my $open = $stream->is_open;
 
-Return true until the stream was closed or its client has left. Makes no system call.
+Return true until the stream was closed or its client has disconnected. Makes no system call.
 
 =head2 is_subscribed
 
@@ -303,9 +303,9 @@ Return the descriptor of L<EventSource::XS/notify_fd>. Returns C<undef> and sets
 
 Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended. It is given the stream, or the
 C<$holder> if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the
-method C<closed> of its class returns for the stream and the fields. C<$reason> is C<client> (the client has left),
-C<slow> (C<max_buffered> was exceeded), C<timeout> (the client read or acknowledged nothing for too long), C<error>,
-C<server> (the process ends, or holds as many streams as it may) or C<application>.
+method C<closed> of its class returns for the stream and the fields. C<$reason> is C<client> (the client has
+disconnected), C<slow> (C<max_buffered> was exceeded), C<timeout> (the client read or acknowledged nothing for too
+long), C<error>, C<server> (the process ends, or holds as many streams as it may) or C<application>.
 
 =head2 open
 
@@ -321,8 +321,8 @@ of a signal's handler.
 
     my ($stream, $error) = EventSource::Stream::Native->try_open($number, $head, %settings);
 
-Open a stream as L</open> does, but return C<undef> and the error as text if the system refuses. Dies of any other exception,
-such as one that a signal's handler throws meanwhile.
+Open a stream as L</open> does, but return C<undef> and the error as text if the system refuses. Rethrows any other
+exception, such as one that a signal's handler throws meanwhile.
 
 =head2 wait_for_end_briefly
 

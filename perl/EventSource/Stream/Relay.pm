@@ -143,7 +143,7 @@ sub _wait_for_hub {
 }
 
 # Copies one piece of what the hub has written. Between two pieces the server may write. Returns false at the end of
-# the hub's stream, or if the client has left.
+# the hub's stream, or if the client has disconnected.
 sub _copy {
     my $self = shift;
     return !!0 if !$self->{ours};
@@ -219,7 +219,7 @@ EventSource::Stream::Relay - Connects a hub to a stream on the server's writer
 
 A hub writes to native streams (L<EventSource::Stream::Native>). A stream on the server's writer
 (L<EventSource::Stream::Writer>) gets a socketpair: one end is a native stream, and the bytes from the other end are
-handed to the writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
+written to the server's writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
 
 From then on everything that is written to the stream goes through the native stream, in order. The native stream's
 settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in L<EventSource::XS/stats>.
@@ -273,8 +273,8 @@ Return the native stream of a stream's relay; C<undef> if it has no relay.
 
     $relay->serve;
 
-Copy until the client has left, which is seen within a second, or the native stream has ended; then end the stream for
-the same reason. Returns true. Dies of exceptions of a write (L<EventSource::Stream::Writer/write>).
+Copy until the client has disconnected, which is seen within a second, or the native stream has ended; then end the
+stream for the same reason. Returns true. Rethrows an exception of a write (L<EventSource::Stream::Writer/write>).
 
 =head2 serve_stream
 

@@ -42,30 +42,30 @@ sub begin {
 
 # Private methods and functions
 
-# Puts one end of a socketpair where the server has the client's socket. Returns the takeover; or undef and why not.
+# Puts one end of a socketpair where the server has the client's socket. Returns the takeover; or undef and the obstacle.
 sub _capture {
     my ($class, $number, $response) = @_;
     my $length = 0;
     $length += 4 + length for grep { defined } @{$response->[1]};
-    return (undef, 'its head is too large') if $length > $MAX_HEAD;
+    return (undef, "the response's head is too large") if $length > $MAX_HEAD;
     socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return (undef, "there is no socketpair: $!");
     my $socket = EventSource::XS::_duplicate($number);
-    return (undef, "its socket cannot be duplicated: $!") if !defined $socket;
+    return (undef, "the server's socket cannot be duplicated: $!") if !defined $socket;
     if (!defined EventSource::XS::_replace($number, fileno $theirs)) {
-        my $obstacle = "its socket cannot be replaced: $!";
+        my $obstacle = "the server's socket cannot be replaced: $!";
         POSIX::close($socket);
         return (undef, $obstacle);
     }
     return bless {captured => '', number => $number, ours => $ours, socket => $socket}, $class;
 }
 
-# Why the response may not be taken over, by its head and its writer; undef if it may. The status line may begin with
+# Returns why the response cannot be taken over, or undef. The head and the writer decide. The status line may begin with
 # any version: some servers repeat what the client wrote, spaces included.
 sub _check_response {
     my $self = shift;
     my $head = $self->_read;
-    return 'its head is not understood' if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
-    return 'its writer is not known'    if !EventSource::Adapter->of_writer($self->{writer});
+    return "the response's head is not understood" if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
+    return "the response's writer is not known"    if !EventSource::Adapter->of_writer($self->{writer});
     return undef;
 }
 
@@ -80,7 +80,7 @@ sub _head {
 }
 
 # Opens the native stream, which begins with the captured head, without framing and keep-alive. The server ends its
-# response to /dev/null. Returns the stream; or undef and why not.
+# response to /dev/null. Returns the stream; or undef and the obstacle.
 sub _open_native {
     my ($self, $env, $setting) = @_;
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
@@ -94,14 +94,14 @@ sub _open_native {
 }
 
 # Writes a comment through the server's writer and reads it back, to find out how the body is framed. Returns why the
-# response may not be taken over, undef if it may.
+# response cannot be taken over, or undef.
 sub _probe_framing {
     my $self = shift;
     local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
     $self->{writer}->write($PROBE);
     my $probe = $self->_read;
     $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return 'its body is filtered' if !$self->{is_chunked} && $probe ne $PROBE;
+    return "the response's body is filtered" if !$self->{is_chunked} && $probe ne $PROBE;
     return undef;
 }
 
@@ -138,7 +138,7 @@ sub _restore_server {
     return;
 }
 
-# Makes a server send its head that would wait for the first event with it.
+# Some servers send the head with the first write. An empty write makes them send it now.
 sub _send_head {
     my ($env, $writer) = @_;
     return if !EventSource::Adapter->of($env, $writer)->sends_head_late;
@@ -224,10 +224,10 @@ SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown 
 
     my ($stream, $obstacle, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
 
-Respond and take the response over. Returns the native stream; or C<undef> and why not. If there has been a response,
-a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Dies of the responder's
-exceptions; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned C<undef>. Needs
-Linux.
+Respond and take the response over. Returns the native stream; or C<undef> and the obstacle. If there has been a
+response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an
+exception of the responder; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned
+C<undef>. Needs Linux.
 
 =head1 COPYRIGHT AND LICENSE
 

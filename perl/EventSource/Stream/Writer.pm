@@ -24,7 +24,7 @@ my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
 my %CLOSED;
 my $ended = 0;
 
-# Under an event loop a stream lives until its client leaves, whether or not the application holds it.
+# Under an event loop a stream lives until its client disconnects, whether or not the application holds it.
 my %HELD;
 
 # The open streams by address. The references are weak.
@@ -33,8 +33,8 @@ my %OPEN;
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
 
-# How often this interpreter's ancestors were cloned for a new thread. A thread must not end a stream that it has a
-# copy of.
+# How often this interpreter's ancestors were cloned for a new thread. A thread has copies of their streams, and must not
+# end them.
 my $clones = 0;
 sub CLONE { $clones++; %OPEN = (); return }
 
@@ -66,7 +66,7 @@ sub new {
     return $self;
 }
 
-# Makes a stream that has ended before it began.
+# Makes a stream that has already ended.
 sub ended {
     my ($class, $reason, $env, %setting) = @_;
     $COUNTED{opened}++;
@@ -103,8 +103,8 @@ sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
 
-# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may be going
-# on with it. A thread's stream is a copy.
+# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
+# A new thread has a copy, which ends nothing.
 sub drop {
     my $self = shift;
     return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
@@ -118,7 +118,7 @@ sub end {
     return if defined $self->{reason};
     $self->{reason} = $reason;
     delete $self->{watch};           # before its descriptor is closed
-    if (!$self->{relay_stream}) {    # a native stream that this one goes through counts its own end
+    if (!$self->{relay_stream}) {    # the relay's stream counts its own end
         $ended++;
         $CLOSED{$reason}++;
     }
@@ -137,8 +137,8 @@ sub end {
     return;
 }
 
-# The server decides whether a write blocks. But a stream that this one goes through has to know when the handler
-# runs, for all subscriptions of a handler are one request.
+# The server decides whether a write blocks. The relay's stream must know when the handler runs, because all subscriptions
+# of a handler are one request.
 sub enter_handler {
     my $self = shift;
     $self->{in_handler} = 1;
@@ -205,11 +205,11 @@ sub refuse {
     return;
 }
 
-# Both count as one stream. The other one keeps the connection alive.
+# The relay's stream and this one count as one stream. The relay's stream sends the keepalives.
 sub route_through {
-    my ($self, $other) = @_;
-    $self->{relay_stream} = $other;
-    $other->enter_handler if $self->{in_handler};
+    my ($self, $relay_stream) = @_;
+    $self->{relay_stream} = $relay_stream;
+    $relay_stream->enter_handler if $self->{in_handler};
     delete $self->{keepalive};
     $COUNTED{opened}--;
     return;
@@ -219,7 +219,7 @@ sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
 
-# The end of this stream needs no time.
+# There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
 
 sub write {
@@ -239,7 +239,7 @@ sub write_to_server {
 # Private methods and functions
 
 # Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
-# sends nothing that matters after its request, so the end of its input is its leaving.
+# sends nothing that matters after its request, so end of input means that the client has disconnected.
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
@@ -255,7 +255,8 @@ sub _has_left {
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
 }
 
-# Returns true if a child of this process holds the stream too. A child that has ended or runs another program does not.
+# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
+# no other program.
 sub _release_lease {
     my $self = shift;
     delete $self->{lease};
@@ -278,16 +279,16 @@ sub _keep_alive {
     return;
 }
 
-# Makes a pipe that no process writes to. A fork inherits it and an exec closes it, so its end shows when no other process
-# can have the stream.
+# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
+# child holds the stream.
 sub _lease {
     pipe my $end, my $lease or return;
     return ($end, $lease);
 }
 
-# Hands bytes to the server. Returns false, and never dies, if the client has left. If the client is still there, the
-# writer died of the application: of its $SIG{ALRM} or its filter of the body. Then part of an event may have been
-# sent.
+# Writes bytes to the server. Returns false, and never dies, if the client has disconnected. If the client is connected and
+# the writer dies, the application is the cause: its $SIG{ALRM} or its filter of the body. Then part of an event may have
+# been sent.
 sub _send {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
@@ -306,7 +307,7 @@ sub _send {
     return !!0;
 }
 
-# Under an event loop, ends the stream when its client leaves. If the server offers no way to see that, the socket is
+# Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
 # watched. Input from the client is read and thrown away, or it would wake the loop forever.
 sub _watch {
     my ($self, $adapter, $server_writer) = @_;
@@ -359,11 +360,11 @@ EventSource::Stream::Writer - A stream on the PSGI server's own writer
 One client's open response. L<Plack::App::EventSource> and its connections need no more of a stream than the methods
 below.
 
-A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
-stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by polling
-the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
-adapter (L<EventSource::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket: close such
-streams after a time.
+A client that closes its sending side counts as one that has disconnected, as it does with most servers: a client of an
+event stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by
+polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The
+server's adapter (L<EventSource::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket:
+close such streams after a time.
 
 =head1 METHODS
 
@@ -377,9 +378,10 @@ as many later; none by default.
 
 =head2 check_open
 
-    my $there = $stream->check_open;
+    my $is_open = $stream->check_open;
 
-As L</is_open>, but also true while bytes of another stream are still to be handed on.
+End the stream if its client has disconnected. Return true if the stream is open. In contrast to L</is_open>, this is
+also true while the relay's stream has ended and its bytes are not yet written to the server.
 
 =head2 close
 
@@ -399,21 +401,22 @@ Return the counters of this process for L<EventSource::XS/stats>, as a reference
 
     $stream->drop;
 
-Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its
-client leaves. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for
-that child may still use it.
+Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its client
+disconnects. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for that
+child may still use it.
 
 =head2 end
 
     $stream->end($reason);
 
-End the response at once. What was written to another stream (L</route_through>) and has not been handed on is lost.
+End the response at once. Bytes that were written to the relay's stream (L</route_through>) and not yet to the server
+are lost.
 
 =head2 ended
 
     my $stream = EventSource::Stream::Writer->ended($reason, $env, %settings);
 
-Make a stream that has ended before it began, for that reason: for a request whose client has left.
+Make a stream that has already ended, for a request whose client has disconnected. C<$reason> is the reason of its end.
 
 =head2 enter_handler, leave_handler, wait_for_end_briefly
 
@@ -446,13 +449,15 @@ Return false.
 
     my $open = $stream->is_open;
 
-Return true until the stream was closed or its client is seen to have left.
+Return true until the stream was closed or its client has disconnected. If this call finds that the client has
+disconnected, it ends the stream, and callbacks of L</on_close> are queued.
 
 =head2 is_subscribed
 
     my $is_subscribed = $stream->is_subscribed;
 
-Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/is_subscribed>).
+Return true if the stream has a relay whose stream is subscribed to a hub
+(L<EventSource::Stream::Native/is_subscribed>).
 
 =head2 needs_serving
 
@@ -478,7 +483,7 @@ Send the client a C<retry> between one and two times the setting C<retry>, or tw
 
 =head2 route_through
 
-    $stream->route_through($other);
+    $stream->route_through($relay_stream);
 
 Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
 L</write_to_server> with it, and L</end> at its end (L<EventSource::Stream::Relay>).
@@ -499,16 +504,17 @@ Return a handle of the client's socket for polling, or C<undef> if the server sh
 
     my $taken = $stream->write($bytes);
 
-Hand bytes to the server. Returns false, and never dies, if the client has left.
+Write bytes to the server. Returns false, and never dies, if the client has disconnected.
 
-If the client is still there, dies of an exception that the application has caused meanwhile, such as that of a
-C<$SIG{ALRM}> or a filter of the body, and ends the stream, for part of C<$bytes> may have been sent.
+If the client is still connected and the writer dies, the application is the cause, such as its C<$SIG{ALRM}> or a
+filter of the body. The stream then ends, because part of C<$bytes> may have been sent, and the exception is rethrown.
 
 =head2 write_to_server
 
     my $taken = $stream->write_to_server($bytes);
 
-Hand bytes to the server, as L</write> does without another stream in between.
+Write bytes to the server, as L</write> does for a stream without a relay. Returns false, and ends the stream, if the
+client has disconnected.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -432,7 +432,7 @@ true if there is none.
 
     $stream->close;
 
-Close the connection, as a client that leaves. Events that were received can still be taken.
+Close the connection, as a client that disconnects. Events that were received can still be taken.
 
 =head2 content
 

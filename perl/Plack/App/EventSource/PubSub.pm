@@ -59,8 +59,8 @@ sub prepare_app {
 
 # Private methods
 
-# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response,
-# which allow it to read that. Undef if code of the application died.
+# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response, which
+# let the page read the response. Undef if code of the application died.
 sub _access {
     my ($self,   $env)     = @_;
     my ($origin, $origins) = ($env->{HTTP_ORIGIN}, $self->origins);
@@ -268,7 +268,7 @@ sub _is_same_origin {
     return $of_page eq $of_request;
 }
 
-# The values of an attribute that is one value or an array of them. Code is none.
+# The values of an attribute that is one value or an array of them. A code reference gives an empty list.
 sub _list {
     my $value = shift;
     return ref $value eq 'ARRAY' ? @$value : defined $value && ref $value ne 'CODE' ? ($value) : ();
@@ -367,7 +367,7 @@ The method is one of those below (405).
 
 =item 3.
 
-A POST is not from a page that may not publish (403, L</origins>).
+A POST comes from a page that may publish (403, L</origins>).
 
 =item 4.
 
