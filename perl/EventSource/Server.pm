@@ -176,23 +176,6 @@ sub _end_taps {
     return;
 }
 
-# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
-# comes last, because it blocks where only this handler can serve it.
-sub _subscribe_client {
-    my ($self, $conn, $env) = @_;
-    $self->_reset_after_fork;
-    return $conn->close if $self->{is_stopped};
-    my $stream = $conn->stream;
-    my $name   = ++$self->{made};
-    $self->{streams}{$name} = $stream;
-    $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
-    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
-    EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
-    return;
-}
-
 # Sends a comment to the taps at each interval while there are any. Streams have keepalives of their own.
 sub _keep_taps_alive {
     my ($self, $loop) = @_;
@@ -264,6 +247,23 @@ sub _streams {
         server     => $self,
         handler_cb => sub { $self ? $self->_subscribe_client(@_) : $_[0]->close },
     );
+}
+
+# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
+# comes last, because it blocks where only this handler can serve it.
+sub _subscribe_client {
+    my ($self, $conn, $env) = @_;
+    $self->_reset_after_fork;
+    return $conn->close if $self->{is_stopped};
+    my $stream = $conn->stream;
+    my $name   = ++$self->{made};
+    $self->{streams}{$name} = $stream;
+    $conn->on_close(sub { delete $self->{streams}{$name} });
+    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
+    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
+    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
+    EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
+    return;
 }
 
 sub _supply_failed {

@@ -255,14 +255,6 @@ sub _has_left {
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
 }
 
-# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
-# no other program.
-sub _release_lease {
-    my $self = shift;
-    delete $self->{lease};
-    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
-}
-
 # Under an event loop, sends a comment after so many seconds of quiet.
 sub _keep_alive {
     my ($self, $seconds) = @_;
@@ -284,6 +276,14 @@ sub _keep_alive {
 sub _lease {
     pipe my $end, my $lease or return;
     return ($end, $lease);
+}
+
+# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
+# no other program.
+sub _release_lease {
+    my $self = shift;
+    delete $self->{lease};
+    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
 }
 
 # Writes bytes to the server. Returns false, and never dies, if the client has disconnected. If the client is connected and

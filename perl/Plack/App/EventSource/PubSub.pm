@@ -143,33 +143,6 @@ sub _publish {
     return _failed();
 }
 
-sub _respond {
-    my ($self, $env, $access) = @_;
-    my $method = $env->{REQUEST_METHOD};
-    return _text(405, 'Method not allowed', Allow => $ALLOWED) if $method !~ /\A(?:GET|HEAD|OPTIONS|POST)\z/;
-    return _preflight($access)                                 if $method eq 'OPTIONS';
-    return _text(403, 'Not from this origin')                  if $method eq 'POST' && !$access->{may_publish};
-
-    my ($node, $refusal) = $self->_node($env);
-    $refusal ||= $self->_refusal_unless_declared($env, $node);
-    $refusal ||= $self->_refusal_unless_authorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
-    return $refusal if $refusal;
-
-    my $channel = ($self->prefix // '') . $node;
-    return $self->_publish($env, $channel) if $method eq 'POST';
-    return $self->_head                    if $method eq 'HEAD';
-    return _cannot_stream($env)            if !$env->{'psgi.streaming'};
-    $env->{$CHANNEL} = $channel;
-    return ($self->{_stream_app} ||= $self->_stream_app)->($env);
-}
-
-# The application that streams. There is one for all nodes: the channel is in the environment.
-sub _stream_app {
-    my $self    = shift;
-    my %setting = map { defined $self->$_ ? ($_ => $self->$_) : () } @STREAM_SETTINGS;
-    return $self->hub->to_app(%setting, channels => sub { return $_[0]{$CHANNEL} });
-}
-
 # A response for a client that the application does not authorize, or undef. Without authorize every client may
 # subscribe, and none may publish.
 sub _refusal_unless_authorized {
@@ -200,6 +173,33 @@ sub _refusal_unless_declared {
         $is_declared = $$answer;
     }
     return $is_declared ? undef : _text(404, 'Not found');
+}
+
+sub _respond {
+    my ($self, $env, $access) = @_;
+    my $method = $env->{REQUEST_METHOD};
+    return _text(405, 'Method not allowed', Allow => $ALLOWED) if $method !~ /\A(?:GET|HEAD|OPTIONS|POST)\z/;
+    return _preflight($access)                                 if $method eq 'OPTIONS';
+    return _text(403, 'Not from this origin')                  if $method eq 'POST' && !$access->{may_publish};
+
+    my ($node, $refusal) = $self->_node($env);
+    $refusal ||= $self->_refusal_unless_declared($env, $node);
+    $refusal ||= $self->_refusal_unless_authorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
+    return $refusal if $refusal;
+
+    my $channel = ($self->prefix // '') . $node;
+    return $self->_publish($env, $channel) if $method eq 'POST';
+    return $self->_head                    if $method eq 'HEAD';
+    return _cannot_stream($env)            if !$env->{'psgi.streaming'};
+    $env->{$CHANNEL} = $channel;
+    return ($self->{_stream_app} ||= $self->_stream_app)->($env);
+}
+
+# The application that streams. There is one for all nodes: the channel is in the environment.
+sub _stream_app {
+    my $self    = shift;
+    my %setting = map { defined $self->$_ ? ($_ => $self->$_) : () } @STREAM_SETTINGS;
+    return $self->hub->to_app(%setting, channels => sub { return $_[0]{$CHANNEL} });
 }
 
 # Private functions
