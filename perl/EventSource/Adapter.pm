@@ -252,12 +252,19 @@ L</writer_packages>. The module is loaded because it is in that folder.
 
 =item 3
 
-Add the server's command line to the table in F<t/lib/Testing/Server.pm>, what it cannot do to the table C<%CANNOT> in
-F<t/lib/Testing/Contract.pm>, and the files F<t/servers/NAME.t> and F<t/servers/native/NAME.t>, which run the contract.
+Add the server's command line to the table in F<t/lib/Testing/Server.pm>, its packages to F<script/prepare>, what it
+cannot do to the table C<%CANNOT> in F<t/lib/Testing/Contract.pm>, and the files F<t/servers/NAME.t> and
+F<t/servers/native/NAME.t>, which run the contract.
 
 =item 4
 
 Run both files. Override a method for each behaviour that the contract shows to differ.
+
+=item 5
+
+Add how the server is recognised to F<t/stream/adapter.t>, its name to C<$SERVER> in F<xt/layout.t>, and the server to
+the tests of attacks: rows in F<t/lib/Testing/AttackedServer.pm> and F<t/lib/Testing/HostileRun.pm>, and the lists of
+servers in F<t/attack/>. F<CONTRIBUTING.md> lists all files that name each server, documents included.
 
 =back
 

@@ -282,9 +282,9 @@ server handles, not after C<kill -9>.
     max_buffered => 4_194_304
 
 The maximum number of bytes that are buffered for the client of a native stream, a whole number from 1; 4 MiB by
-default. A single event may be larger. L</on_full> says what happens when more would be buffered. Besides, the kernel
-buffers some 256 KiB for a client that reads nothing, on TCP. Under Feersum the limit counts from the moment at which
-the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
+default. A single event may be larger. L</on_full> says what happens when more would be buffered. On TCP the kernel
+holds at most 128 KiB of unsent bytes besides, and what is in flight. Under Feersum the limit counts from the moment at
+which the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
 
