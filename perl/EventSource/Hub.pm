@@ -602,7 +602,7 @@ still in the hub.
 
 B<All subscriptions of one handler are one request.> The hub sends the stream nothing of them before the handler
 returns. So no id claims that the client has events of a channel to which the handler has not subscribed yet. If the
-handler goes on after it has subscribed, the subscriptions become effective with its next C<push> to the connection,
+handler continues after it has subscribed, the subscriptions become effective with its next C<push> to the connection,
 after five seconds, or when a history is about to drop an event that the stream is to receive.
 
 B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. The new channels may have

@@ -42,9 +42,9 @@ sub obstacle {
     return undef;
 }
 
-# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that
-# Feersum goes on using and will close. If nobody has fetched it, it is deleted and nobody will. If somebody has, the
-# handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
+# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that Feersum
+# continues to use and will close. If it was not fetched, it is deleted, so that no code can fetch it. If it was fetched,
+# the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
 # loop expects this connection.
 sub prepare_env {
     my ($class, $env) = @_;
@@ -140,7 +140,7 @@ sub _end_without_head {
     return sub { undef $timer };
 }
 
-# The number of the descriptor behind a psgix.io that somebody has fetched; undef if that handle is closed.
+# The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.
 sub _fetched_number {
     my $env    = shift;
     my $number = eval { fileno $env->{'psgix.io'} };
@@ -189,11 +189,11 @@ When the head has been sent, the stream is attached to a duplicate of the client
 place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
 
 C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
-the very descriptor that Feersum goes on using and closes itself. When that handle is freed, the descriptor is closed
-under Feersum, or another one that has its number by then. So L<EventSource::Adapter/prepare_env> takes it out of the
-environment, without fetching it if nobody has, and repairs the descriptor if somebody has. Two cases remain: the
-environment may have been copied without C<psgix.io>, which does not show a handle elsewhere; and a handle that has
-been closed already cannot be repaired. Responses that are not streams are not touched.
+the very descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed
+under Feersum, or another descriptor that has its number by then. So L<EventSource::Adapter/prepare_env> takes
+C<psgix.io> out of the environment. It does not fetch it, and repairs the descriptor if other code has fetched it. Two
+cases remain: the environment may be a copy without C<psgix.io>, which does not show that a handle exists elsewhere; and
+a handle that was closed already cannot be repaired. Responses that are not streams are not touched.
 
 Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
 

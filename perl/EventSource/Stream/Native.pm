@@ -208,10 +208,10 @@ after the other, all within the time of L<Plack::App::EventSource/linger>. Then 
 uWSGI runs no C<END> blocks: there a handler of the C library's C<exit> does the same, without the callbacks. A signal
 that ends the process at once, C<POSIX::_exit> and C<exec> lose the buffers.
 
-A forked child may go on with a stream that it has inherited. Its first write makes the stream the child's, with
-a thread there. What a running handler has pushed is sent before the fork (within two seconds, where the server blocks).
-If part of what another stream had taken was being sent at the fork, the child cannot go on with it: its write returns
-false. Only one of the two processes may write. When the parent releases its handle, the connection stays the child's.
+A forked child may continue a stream that it has inherited. Its first write makes the stream the child's, and starts a
+thread in the child. On a server that blocks, a fork waits up to two seconds until the events of the running handler are
+sent. If a stream had unsent bytes at the fork, the child cannot continue it: its write returns false. Only one of the
+two processes may write. When the parent releases its handle, the connection stays the child's.
 
 =head1 METHODS
 
