@@ -116,6 +116,15 @@ subtest 'mistakes' => sub {
         is $client->status, 500, "$path is answered with 500";
         like $server->log, qr/\Q$message{$path}\E\S*app[.]pl line/, 'and the log names the line of the application';
     }
+    my @upgrade = (
+        Upgrade                 => 'websocket',
+        'Sec-WebSocket-Version' => 13,
+        'Sec-WebSocket-Key'     => 'dGhlIHNhbXBsZSBub25jZQ=='
+    );
+    my $socket = Testing::Client->get($server->port, '/websocket', headers => [Connection => 'Upgrade', @upgrade]);
+    ok $socket->read_head, 'a WebSocket is answered';
+    isnt $socket->status, 200, 'not with a stream';
+    like $server->log, qr/a WebSocket cannot become a stream/, 'the log has the reason';
     my $client = get($server, '/ends', method => 'POST', headers => ['Content-Length' => 0]);
     $client->read_all;
     is $client->status, 404, 'a POST to a route for GET is 404, as in Mojolicious';

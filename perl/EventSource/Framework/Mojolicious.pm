@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Mojolicious::Plugin';
+use EventSource::Error;
 use EventSource::Framework;
 use EventSource::Framework::Mojolicious::PSGI;
 use EventSource::Framework::Mojolicious::Response;
@@ -50,6 +51,10 @@ sub register {
 
 sub _respond {
     my ($c, $stream_app, @servers) = @_;
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::Framework::Mojolicious: a WebSocket cannot become a stream: use a route for GET'
+    ) if $c->tx->is_websocket;
     my $class    = __PACKAGE__ . ($c->req->env->{'psgi.version'} ? '::PSGI' : '::Server');
     my $response = $class->respond($c, $stream_app, @servers);
     EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
@@ -148,7 +153,7 @@ action before.
 Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the
 client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. Returns the
 controller. Throws an L<EventSource::Error> with the code C<invalid> for anything else, and with the code
-C<unsupported> if the server has no connection to stream to, such as CGI.
+C<unsupported> if the server has no connection to stream to, such as CGI, or if the request is a WebSocket.
 
 =head2 event_source
 

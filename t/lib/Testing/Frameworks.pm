@@ -133,6 +133,7 @@ sub is_served {
     is scalar($client->header('Content-Type')), 'text/event-stream; charset=UTF-8', 'its type is that of a stream';
     is scalar(my @types = $client->header('Content-Type')), 1,                      'once';
     is scalar($client->header('Content-Length')),           undef,                  'its length is open';
+    ok scalar($client->header('Set-Cookie')), 'its head has the cookie of the session';
     my $first = publish($server, $cookie, 'one');
     my ($id) = map { $_->{id} } grep { ($_->{data} // '') eq 'one' } wait_for_events($client, 1);
     is $id, $first, 'it receives an event of another request';

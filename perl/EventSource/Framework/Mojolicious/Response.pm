@@ -3,7 +3,8 @@ use strict;
 use warnings;
 
 # One response of a server of Mojolicious, as PSGI describes it: a responder, and the writer that it returns. The head is
-# that of Mojolicious, after all hooks and with the cookie of the session. Nothing is sent before the first write.
+# that of Mojolicious, after all hooks and with the cookie of the session. Mojolicious sends it when its loop runs, at the
+# earliest.
 
 our $VERSION = '0.100';
 
@@ -43,7 +44,8 @@ sub on_leave {
     return;
 }
 
-# The server forgets the connection. Its own descriptor is closed; a duplicate stays open.
+# The server forgets the connection, and the head if that is in its buffer already, as in an action that has returned. Its
+# own descriptor is closed; a duplicate stays open.
 sub release {
     my $self = shift;
     $self->{stream}->close;
@@ -76,7 +78,7 @@ sub respond {
     $self->{is_chunked} = $tx->req->version eq '1.1';
     $res->headers->transfer_encoding('chunked') if $self->{is_chunked};
     $res->content->write;
-    _without_sending($tx, sub { $c->rendered($status) });
+    $c->rendered($status);
     return $self;
 }
 
@@ -102,16 +104,6 @@ sub _set_headers {
         $own->remove($name) if !$is_set{lc $name}++;
         $own->add($name => $value);
     }
-    return;
-}
-
-# In an action that has returned already, the server sends a response as soon as it is rendered.
-sub _without_sending {
-    my ($tx, $code) = @_;
-    my @resume = @{$tx->subscribers('resume')};
-    $tx->unsubscribe('resume');
-    $code->();
-    $tx->on(resume => $_) for @resume;
     return;
 }
 
@@ -204,8 +196,8 @@ Respond with a complete PSGI response.
 
     my $writer = $response->respond([$status, \@headers]);
 
-Begin the response: set its headers and run the hooks of Mojolicious, but send nothing. Returns the writer, which is the
-object itself. Given a body too, responds completely and returns nothing.
+Begin the response: set its headers and run the hooks of Mojolicious. Nothing is sent before the event loop runs.
+Returns the writer, which is the object itself. Given a body too, responds completely and returns nothing.
 
 =head2 write
 
