@@ -19,3 +19,9 @@ pub enum ErrorCode {
     /// A defect of this crate.
     Internal,
 }
+
+impl ErrorCode {
+    /// All kinds in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Invalid, Self::State, Self::Unsupported, Self::Unavailable, Self::Timeout, Self::Internal];
+}

@@ -12,11 +12,12 @@
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
 //! - [`parse`]: the way back, from bytes to events, incrementally
+//! - [`wire`]: the messages between a worker and the process of its hub
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `stream`, `hub`, `reactor` and `parse` make no system call and read no clock. Only `sys` makes system
+//! `event`, `log`, `stream`, `hub`, `reactor`, `parse` and `wire` make no system call and read no clock. Only `sys` makes system
 //! calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds without
 //! a perl (`--no-default-features`). On systems other than Linux there is no `runtime`: Perl sends each stream through its
 //! PSGI server.
@@ -57,6 +58,7 @@ mod sys;
 
 #[cfg(test)]
 mod cases;
+pub mod wire;
 #[cfg(feature = "xs")]
 #[allow(unsafe_code)]
 mod xs;
