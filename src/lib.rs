@@ -15,6 +15,7 @@
 //! - [`wire`]: the messages between a worker and the process of its hub
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
+//! - [`remote`]: a hub in a process of its own: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
 //! `event`, `log`, `stream`, `hub`, `reactor`, `parse` and `wire` make no system call and read no clock. Only `sys` makes system
@@ -48,6 +49,8 @@ pub mod hub;
 pub mod log;
 pub mod parse;
 pub mod reactor;
+#[cfg(target_os = "linux")]
+pub mod remote;
 #[cfg(target_os = "linux")]
 pub mod runtime;
 pub mod stream;

@@ -78,6 +78,17 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
 }
 
+/// Has the next `exec` close a descriptor.
+///
+/// # Errors
+///
+/// If the descriptor is not open.
+pub fn set_close_at_exec(number: RawFd) -> io::Result<()> {
+    let descriptor = borrow(number)?;
+    let flags = calls::fcntl_getfd(descriptor)?;
+    Ok(calls::fcntl_setfd(descriptor, flags | FdFlags::CLOEXEC)?)
+}
+
 /// Gives up ownership and returns the number, which stays open.
 pub fn into_number(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()

@@ -100,25 +100,41 @@ impl FrameBuffer {
         self.filled(bytes.len());
     }
 
+    /// Returns the length of the next frame, once its first bytes have arrived.
+    fn next_length(&self) -> Result<Option<usize>, Malformed> {
+        let length = match self.bytes[self.start..self.end].get(..LENGTH_BYTES) {
+            Some(length) => length.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)? as usize,
+            None => return Ok(None),
+        };
+        if length == 0 || length > MAX_FRAME_BYTES {
+            return Err(Malformed);
+        }
+        Ok(Some(length))
+    }
+
+    /// Returns true if [`next_frame`](Self::next_frame) has a frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_frame`](Self::next_frame).
+    pub fn has_frame(&self) -> Result<bool, Malformed> {
+        Ok(self.next_length()?.map_or(false, |length| self.len() >= LENGTH_BYTES + length))
+    }
+
     /// Takes the next frame; none if it is not complete.
     ///
     /// # Errors
     ///
     /// [`Malformed`] if a frame is empty or too long. What follows it cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
-        let arrived = &self.bytes[self.start..self.end];
-        let (length, rest) = match arrived.get(..LENGTH_BYTES) {
-            Some(length) => (length, &arrived[LENGTH_BYTES..]),
-            None => return Ok(None),
+        let length = match self.next_length()? {
+            Some(length) if self.len() >= LENGTH_BYTES + length => length,
+            _ => return Ok(None),
         };
-        let length = length.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)? as usize;
-        if length == 0 || length > MAX_FRAME_BYTES {
-            return Err(Malformed);
-        }
-        Ok(rest.get(..length).map(|frame| {
-            self.start += LENGTH_BYTES + length;
-            Frame { kind: frame[0], message: &frame[1..] }
-        }))
+        let start = self.start + LENGTH_BYTES;
+        self.start = start + length;
+        let frame = &self.bytes[start..start + length];
+        Ok(Some(Frame { kind: frame[0], message: &frame[1..] }))
     }
 
     /// Returns how many bytes have arrived and were not taken.

@@ -252,13 +252,17 @@ proptest! {
         for bytes in [&mut requested, &mut answered] {
             bytes.push(extra);
         }
-        let without = |bytes: &[u8], last: usize| bytes[5..bytes.len() - last].to_vec();
-        prop_assert!(Request::decode(Frame { kind: requested[4], message: &without(&requested, 0) }).is_err());
-        prop_assert!(Answer::decode(Frame { kind: answered[4], message: &without(&answered, 0) }).is_err());
-        if request != Request::Stop {
-            prop_assert!(Request::decode(Frame { kind: requested[4], message: &without(&requested, 2) }).is_err());
-        }
-        prop_assert!(Answer::decode(Frame { kind: answered[4], message: &without(&answered, 2) }).is_err());
+        let is_request = |less: usize| {
+            let message = &requested[5..requested.len() - less];
+            Request::decode(Frame { kind: requested[4], message }).is_ok()
+        };
+        let is_answer = |less: usize| {
+            let message = &answered[5..answered.len() - less];
+            Answer::decode(Frame { kind: answered[4], message }).is_ok()
+        };
+        prop_assert!(!is_request(0) && is_request(1));
+        prop_assert!(request == Request::Stop || !is_request(2));
+        prop_assert!(!is_answer(0) && is_answer(1) && !is_answer(2));
     }
 
     #[test]
