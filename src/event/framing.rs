@@ -1,5 +1,6 @@
 //! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
+use super::{encode, Field, LineEnd, BLANK_SIZE_BOUND};
 use bytes::Bytes;
 use std::io::Write;
 
@@ -71,6 +72,12 @@ impl Shared {
         chunk.truncate(Self::BEFORE + len);
         chunk.extend_from_slice(Self::AFTER);
         Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
+    }
+
+    /// Makes a block of fields, with its closing blank line.
+    pub fn of<'a>(fields: impl Iterator<Item = Field<'a>> + Clone) -> Self {
+        let room = fields.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
+        Self::write(room, |out| encode(fields, LineEnd::Lf, out))
     }
 
     /// Returns the framed block.

@@ -8,6 +8,7 @@
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `stats`: the counters of a reactor
 //! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `progress`: the streams that have made progress, for the process of a hub
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
@@ -30,6 +31,7 @@ mod event_loop;
 mod forks;
 mod hub_handle;
 mod process;
+mod progress;
 mod reactor_handle;
 mod registration;
 mod sockets;
@@ -42,5 +44,6 @@ mod sync;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
+pub use process::{progress_descriptor, take_progress};
 pub use stats::{Counts, Stats};
 pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

@@ -14,6 +14,7 @@ use super::sync::lock;
 use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::sys::thread;
+use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,6 +222,21 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
     let running = last_reactor().filter(|reactor| !reactor.is_dead());
     running.map_or_else(reactor_or_start, Ok)?.ends.descriptor(interpreter)
+}
+
+/// Takes the streams whose progress was [watched](super::StreamHandle::watch_progress), and that have made some.
+pub fn take_progress() -> Vec<StreamId> {
+    last_reactor().map_or_else(Vec::new, |reactor| reactor.progress.take())
+}
+
+/// Returns a descriptor that is readable while [`take_progress`] has a stream to return.
+///
+/// # Errors
+///
+/// As for a new stream, if no reactor runs yet.
+pub fn progress_descriptor() -> io::Result<OwnedFd> {
+    let running = last_reactor().filter(|reactor| !reactor.is_dead());
+    running.map_or_else(reactor_or_start, Ok)?.progress.descriptor()
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

@@ -2,6 +2,7 @@
 
 use super::end_queue::EndQueues;
 use super::notifier::Notifier;
+use super::progress::Progress;
 use super::stats::{Counts, Stats};
 use super::stream_state::StreamState;
 use super::sync::lock;
@@ -70,6 +71,8 @@ pub(super) struct ReactorHandle {
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
     pub(super) ends: Arc<EndQueues>,
+    /// The streams whose progress another process is to be told of.
+    pub(super) progress: Arc<Progress>,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
@@ -102,6 +105,7 @@ impl ReactorHandle {
             is_shut_down: AtomicBool::new(false),
             notifier: Notifier::default(),
             ends: Arc::default(),
+            progress: Arc::default(),
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
@@ -115,6 +119,7 @@ impl ReactorHandle {
     /// counters. No hub gets a number that a hub of the dead reactor has, because that hub's handle may still exist.
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
+        self.progress = Arc::clone(&dead.progress);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));

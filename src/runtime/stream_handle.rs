@@ -296,6 +296,14 @@ impl StreamHandle {
         }
     }
 
+    /// Ends the stream after its buffer is sent and its client is sent a reconnection time. The reason is
+    /// [`Reason::Server`].
+    pub fn end_with_retry(&self) {
+        if self.generation == generation() && self.state.close() {
+            self.reactor.send(Command::Refuse { stream: self.stream }, 0, None);
+        }
+    }
+
     /// Ends a stream that will never have a socket.
     pub fn end_without_socket(&self) {
         self.end(Reason::Error, Ending::Discard);
@@ -346,6 +354,17 @@ impl StreamHandle {
             return 0;
         }
         self.state.buffered_bytes()
+    }
+
+    /// Returns true if the client's socket takes no more bytes for now.
+    pub fn is_stalled(&self) -> bool {
+        self.state.is_stalled()
+    }
+
+    /// Has [`take_progress`](super::take_progress) return the stream when some of its buffer was sent, or when its client
+    /// takes nothing more. Progress from before this call is not reported: read the state after it.
+    pub fn watch_progress(&self) {
+        self.state.watch();
     }
 
     /// Returns the id with which [`take_ended`](super::take_ended) reports the end.

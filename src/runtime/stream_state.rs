@@ -42,6 +42,8 @@ const END_WANTED: u32 = 0x200;
 const STALLED: u32 = 0x400;
 /// The stream has got its socket.
 const ATTACHED: u32 = 0x800;
+/// The next progress is to be reported.
+const WATCHED: u32 = 0x1000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
@@ -99,6 +101,22 @@ impl StreamState {
         } else if self.flags.load(Ordering::Relaxed) & STALLED != 0 {
             self.flags.fetch_and(!STALLED, Ordering::AcqRel);
         }
+    }
+
+    /// Returns true if the client's socket takes no more bytes for now.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & STALLED != 0
+    }
+
+    /// Asks for a report of the next progress.
+    pub(super) fn watch(&self) {
+        self.flags.fetch_or(WATCHED, Ordering::AcqRel);
+    }
+
+    /// Returns true if progress is to be reported, and takes note that it is.
+    pub(super) fn take_watch(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & WATCHED != 0
+            && self.flags.fetch_and(!WATCHED, Ordering::AcqRel) & WATCHED != 0
     }
 
     /// Returns true if the stream accepts events.

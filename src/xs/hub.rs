@@ -3,7 +3,7 @@
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, OK};
 use super::stream::seconds;
-use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
+use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use crate::hub::{check_fields, check_id, Counts, OnSlow, Refusal, Settings, Start, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
@@ -180,9 +180,7 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 /// Encodes the event. The hub's id comes before the fields, unless these contain an id.
 fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
     let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
-    let all = id.into_iter().chain(accepted(fields));
-    let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
-    Shared::write(room, |out| encode(all, LineEnd::Lf, out))
+    Shared::of(id.into_iter().chain(accepted(fields)))
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
