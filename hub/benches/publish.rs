@@ -64,7 +64,11 @@ fn unanswered(client: &mut Client, publication: &Publication<'_>) {
     let all = begun.elapsed();
     assert_eq!(counted.hub.published - before, UNANSWERED as u64);
     let each = |time: Duration| time.as_secs_f64() * 1e6 / UNANSWERED as f64;
-    println!("publish without answers: {:.2} µs each to send, {:.2} µs each until all are published", each(sent), each(all));
+    println!(
+        "publish without answers: {:.2} µs each to send, {:.2} µs each until all are published",
+        each(sent),
+        each(all)
+    );
 }
 
 fn handed_over(client: &mut Client) {
@@ -85,7 +89,9 @@ fn handed_over(client: &mut Client) {
     let mut sockets: Vec<(TcpStream, TcpStream)> = (0..STREAMS).map(connect).collect();
     let begun = Instant::now();
     for (number, (_, socket)) in (1..).zip(&sockets) {
-        client.open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+        client
+            .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
+            .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
         let subscription = SubscribeRequest { topics, after: None, start: From::Newest };
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };

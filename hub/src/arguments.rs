@@ -59,7 +59,8 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line, without the program's name. Fails with a message for the user.
     pub fn parse(given: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let mut given = given.map(|word| word.into_string().map_err(|word| format!("not UTF-8: {}", word.display())));
+        let mut given =
+            given.map(|word| word.into_string().map_err(|word| format!("not UTF-8: {}", word.to_string_lossy())));
         let command = given.next().ok_or("which command?")??;
         let mut parsed = Self {
             command: Command::Run,

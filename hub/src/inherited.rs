@@ -1,7 +1,9 @@
 //! The socket and the lock that a starter or systemd hands over.
 
 use crate::arguments::Arguments;
-use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock};
+use eventsource_xs::remote::calls::{
+    adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock,
+};
 use eventsource_xs::remote::{start, Place};
 use std::error::Error;
 use std::fs::File;

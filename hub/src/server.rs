@@ -291,11 +291,8 @@ impl<'a> Server<'a> {
         }
         let served = self.hub.get_or_insert_with(|| Served::new(self.arguments, hello.settings));
         let epoch = served.handle.epoch().map_err(|error| failure_of(&error))?;
-        let settings = HubSettings {
-            idle_exit: self.lifetime.idle_exit,
-            grace: self.lifetime.grace,
-            ..served.settings.clone()
-        };
+        let settings =
+            HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
         Ok(Welcome { name: Name::clone(name), pid: std::process::id(), epoch, settings, credits: WINDOW_BYTES })
     }
 

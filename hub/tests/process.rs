@@ -12,7 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{event, eventually, gone, kill, open, read_to_end, read_until, settings, terminate, topics, Scene, PROGRAM};
+use support::{
+    event, eventually, gone, kill, open, read_to_end, read_until, settings, terminate, topics, Scene, PROGRAM,
+};
 
 #[test]
 fn twenty_starters_at_once_get_one_hub() {
@@ -46,16 +48,16 @@ fn a_killed_hub_is_replaced_by_one_with_another_epoch() {
 #[test]
 fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let scene = Scene::new();
-    let (mut reader, writer) = std::io::pipe().expect("descriptors");
-    let inherited = writer.try_clone().expect("a descriptor");
-    // The shell passes the pipe on to the starter, as a server passes what it has opened to its workers.
+    let (mut reader, writer) = UnixStream::pair().expect("descriptors");
+    let inherited = OwnedFd::from(writer.try_clone().expect("a descriptor"));
+    // The shell passes the socket on to the starter, as a server passes what it has opened to its workers.
     let script = format!("exec 9>&1 >/dev/null; exec {PROGRAM} publish --name shop --socket \"$0\" news hello");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scene.place.socket()).stdout(inherited);
     assert!(shell.status().expect("a shell").success());
     drop((shell, writer));
     let mut rest = Vec::new();
-    reader.read_to_end(&mut rest).expect("the end: the hub does not hold the pipe");
+    reader.read_to_end(&mut rest).expect("the end: the hub does not hold the socket");
     let pid = scene.pid().expect("a hub");
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
@@ -129,7 +131,8 @@ fn a_second_process_for_the_same_hub_is_refused() {
 fn a_socket_of_systemd_is_served_and_stays() {
     let scene = Scene::new();
     let listener = start::bind(scene.place.socket()).expect("a socket");
-    let script = format!("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} run --name shop --socket \"$0\"");
+    let script =
+        format!("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} run --name shop --socket \"$0\"");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
@@ -193,7 +196,8 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     // Their command, our hub. The kernel lets them connect, so that the hub itself has to refuse.
     let pid = scene.client().welcome().pid;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).expect("the owner may");
-    let publish = setpriv(&[program, "publish", "--name", "shop", "--socket", socket, "--no-start", "news", "x"]).output();
+    let publish =
+        setpriv(&[program, "publish", "--name", "shop", "--socket", socket, "--no-start", "news", "x"]).output();
     let output = publish.expect("setpriv");
     assert!(!output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to another user"), "{output:?}");

@@ -31,7 +31,9 @@ fn a_repeated_publish_with_the_same_key_returns_the_first_id() {
     assert_eq!(scene.client().publish(&once(b"k")).expect("an id"), first);
     assert_eq!(worker.count(b"").expect("counts").hub.published, 2);
     let long = [b'k'; 257];
-    assert!(matches!(worker.publish(&once(&long)), Err(Error::Refused(failure)) if failure.field.as_deref() == Some("once")));
+    assert!(
+        matches!(worker.publish(&once(&long)), Err(Error::Refused(failure)) if failure.field.as_deref() == Some("once"))
+    );
 }
 
 #[test]
@@ -62,7 +64,8 @@ fn an_event_with_an_id_of_its_own_has_that_id_for_clients() {
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, "");
     worker.subscribe(1, topics("news", None)).expect("a stream");
-    let fields = [Field::Id(EventId::new(Text::from("order-7")).expect("an id")), Field::Data(Text::latin1(b"caf\xe9"))];
+    let fields =
+        [Field::Id(EventId::new(Text::from("order-7")).expect("an id")), Field::Data(Text::latin1(b"caf\xe9"))];
     let publication = Publication { channel: b"news", fields: FieldList::of(fields), ..Publication::default() };
     worker.publish(&publication).expect("an id");
     assert!(read_until(&mut client, "data: café\n\n").ends_with("id: order-7\ndata: café\n\n"));

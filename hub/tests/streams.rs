@@ -106,7 +106,8 @@ fn the_opener_is_told_what_the_client_has_taken() {
         let is_taken = |report: &Report| matches!(report, Report::State { pushed: known, .. } if *known == pushed);
         // The client takes each event, or it is stalled.
         let state = report_with(&mut worker, |report| {
-            is_taken(report) && matches!(report, Report::State { buffered: 0, .. } | Report::State { is_stalled: true, .. })
+            is_taken(report)
+                && matches!(report, Report::State { buffered: 0, .. } | Report::State { is_stalled: true, .. })
         });
         if let Report::State { buffered: more @ 1.., .. } = state {
             break more;

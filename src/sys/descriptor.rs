@@ -49,7 +49,7 @@ pub fn replace(number: RawFd, source: RawFd) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`replace`], or if `/dev/null` cannot be opened.
+/// As `replace`, or if `/dev/null` cannot be opened.
 pub fn silence(number: RawFd) -> io::Result<()> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     replace(number, null.as_raw_fd())

@@ -27,12 +27,7 @@ pub enum Wait {
 /// # Errors
 ///
 /// [`io::ErrorKind::WouldBlock`], or that of a broken connection. Then the descriptor has not been sent.
-pub fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptor: Option<BorrowedFd<'_>>,
-    wait: Wait,
-) -> io::Result<usize> {
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, wait: Wait) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = descriptor.map(|descriptor| [descriptor]);

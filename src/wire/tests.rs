@@ -62,8 +62,12 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
             opaque_ids,
         },
     );
-    (hub, any::<usize>(), duration(), duration())
-        .prop_map(|(hub, max_topics, idle_exit, grace)| HubSettings { hub, max_topics, idle_exit, grace })
+    (hub, any::<usize>(), duration(), duration()).prop_map(|(hub, max_topics, idle_exit, grace)| HubSettings {
+        hub,
+        max_topics,
+        idle_exit,
+        grace,
+    })
 }
 
 fn name() -> impl Strategy<Value = Name> {
