@@ -26,6 +26,7 @@ my %MAY_USE = (
     sys     => [],
     reactor => [qw(event log stream hub)],
     wire    => [qw(event log stream hub)],
+    remote  => [qw(event log stream hub wire sys)],
     runtime => [qw(event log stream hub reactor sys)],
     xs      => [qw(event parse log stream hub reactor runtime sys)],
 );
