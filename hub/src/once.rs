@@ -20,6 +20,11 @@ impl OnceKeys {
         Self { ids: HashMap::new(), by_age: VecDeque::new(), max_keys, max_age }
     }
 
+    /// Sets how many keys are remembered, and for how long.
+    pub fn set_bounds(&mut self, max_keys: usize, max_age: Duration) {
+        (self.max_keys, self.max_age) = (max_keys, max_age);
+    }
+
     /// Returns the id of the event that was published with a key.
     pub fn id_of(&mut self, key: &[u8], now: Instant) -> Option<&str> {
         self.forget(self.max_keys, now);

@@ -282,8 +282,9 @@ impl<'a> Server<'a> {
         if hello.settings.is_some() && self.hub.as_ref().is_some_and(is_unread) {
             self.hub = None;
         }
-        if let (Some(served), Some(settings)) = (&self.hub, &hello.settings) {
+        if let (Some(served), Some(settings)) = (&mut self.hub, &hello.settings) {
             check_settings(&served.settings, settings)?;
+            served.adopt(settings);
         }
         if let Some(settings) = &hello.settings {
             let settings = self.arguments.settings(settings.clone());
@@ -465,6 +466,17 @@ impl Served {
         Self { handle, settings, has_settings, once }
     }
 
+    /// Takes over the settings that may change: the newest count.
+    fn adopt(&mut self, given: &HubSettings) {
+        let (history, total_history) = (given.hub.history, given.hub.total_history);
+        let own = &mut self.settings;
+        if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
+            (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
+            self.once.set_bounds(total_history.events, history.age);
+            self.handle.set_bounds(history, total_history, given.max_topics);
+        }
+    }
+
     /// Publishes an event, and returns its id in the hub's order.
     fn publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<String, Failure> {
         let Publish { channel, key, once, fields, .. } = *publish;
@@ -498,15 +510,12 @@ fn sent_id(id: &Field<'_>) -> Vec<u8> {
     line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
 }
 
-/// Checks that a worker's settings fit the hub.
+/// Checks that a worker's settings fit the hub: clients and logs depend on these.
 fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failure> {
     let differs = [
         ("gap_event", served.hub.gap_event != given.hub.gap_event),
         ("opaque_ids", served.hub.opaque_ids != given.hub.opaque_ids),
         ("on_slow", served.hub.on_slow != given.hub.on_slow),
-        ("history", served.hub.history != given.hub.history),
-        ("total_history", served.hub.total_history != given.hub.total_history),
-        ("max_topics", served.max_topics != given.max_topics),
     ];
     match differs.iter().find(|(_, differs)| *differs) {
         None => Ok(()),

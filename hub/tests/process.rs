@@ -176,6 +176,24 @@ fn a_worker_with_other_settings_is_told_which() {
 }
 
 #[test]
+fn the_newest_bounds_count_for_all_workers() {
+    let scene = Scene::new();
+    let mut first = scene.client_with(settings());
+    for number in 0..5 {
+        first.publish(&event("news", &number.to_string())).expect("an id");
+    }
+    let mut newer = settings();
+    (newer.hub.history.events, newer.max_topics) = (2, 1);
+    let mut second = scene.client_with(newer.clone());
+    assert_eq!(second.welcome().settings, newer);
+    assert_eq!(second.welcome().epoch, first.welcome().epoch);
+    assert_eq!(second.count(b"").expect("counts").hub.events, 2);
+    let _client = open(&mut first, 1, "");
+    first.subscribe(1, topics("a", None)).expect("a stream");
+    assert!(first.subscribe(1, topics("b", None)).is_err());
+}
+
+#[test]
 fn a_process_of_another_user_is_refused_on_both_sides() {
     let is_root = rustix::process::geteuid().is_root();
     let setpriv = |arguments: &[&str]| {

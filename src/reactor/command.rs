@@ -3,6 +3,7 @@
 //! Both are plain data, so that the reactor could run in another process.
 
 use crate::hub;
+use crate::log::Bounds;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
@@ -73,6 +74,13 @@ pub enum Command {
         epoch: hub::Epoch,
         /// The hub's settings.
         settings: Box<hub::Settings>,
+    },
+    /// Sets the retention of a hub.
+    SetRetention {
+        /// The hub.
+        hub: HubId,
+        /// The retention of each channel's log, and of all logs together.
+        bounds: Box<(Bounds, Bounds)>,
     },
     /// Publishes one event to the subscribers of its channel.
     Publish {

@@ -153,6 +153,7 @@ impl<I: Io> Reactor<I> {
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::ReleaseState { .. } => {} // for the event loop
             Command::CreateHub { hub, epoch, settings } => self.hubs.create(hub, epoch, *settings),
+            Command::SetRetention { hub, bounds } => self.hubs.set_retention(hub, *bounds),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::BeginSubscription { stream } => self.begin(stream),

@@ -8,12 +8,14 @@ use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
 use super::stream_handle::StreamHandle;
+use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
+use crate::log::Bounds;
 use crate::reactor::Command;
 use crate::sys::random;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
@@ -28,8 +30,10 @@ pub struct HubHandle(Arc<Inner>);
 struct Inner {
     key: u64,
     settings: Settings,
+    /// The retention, if it was changed: of each channel's log, and of all logs together.
+    retention: Mutex<Option<(Bounds, Bounds)>>,
     /// How many channels and patterns a stream may be subscribed to.
-    max_topics: usize,
+    max_topics: AtomicUsize,
 }
 
 /// The fields of a publication other than the event's bytes.
@@ -63,12 +67,27 @@ impl HubHandle {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Inner { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
+        Self(Arc::new(Inner { key, settings, retention, max_topics }))
     }
 
     /// Returns the name of the event that reports a gap.
     pub fn gap_event(&self) -> &str {
         &self.0.settings.gap_event
+    }
+
+    /// Changes the settings that a hub may change while it has streams: how much is retained of each channel and of all, and
+    /// how many topics a stream may be subscribed to from here on.
+    pub fn set_bounds(&self, history: Bounds, total_history: Bounds, max_topics: usize) {
+        self.0.max_topics.store(max_topics, Ordering::Relaxed);
+        let mut process = lock_process();
+        *lock(&self.0.retention) = Some((history, total_history));
+        if let Some(index) = process.registrations.index_of(self.0.key) {
+            let HubRegistration { reactor, hub, .. } = process.registrations.at(index);
+            let bounds = Box::new((history, total_history));
+            reactor.send(Command::SetRetention { hub: *hub, bounds }, 0, None);
+        }
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.
@@ -90,6 +109,9 @@ impl HubHandle {
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
+        if let Some(bounds) = *lock(&self.0.retention) {
+            reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
+        }
         Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
     }
 
@@ -136,7 +158,7 @@ impl HubHandle {
     pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics)
+        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics.load(Ordering::Relaxed))
     }
 
     /// Unsubscribes a stream from topics; without topics, from all.
