@@ -6,10 +6,10 @@ use eventsource_xs::remote::calls::{
 };
 use eventsource_xs::remote::{start, Place};
 use std::error::Error;
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
@@ -20,7 +20,8 @@ const FIRST_OF_SYSTEMD: i32 = 3;
 pub struct Seat {
     pub listener: UnixListener,
     /// Locked as long as the process lives.
-    _lock: OwnedFd,
+    lock: File,
+    lock_path: PathBuf,
     /// Whether the socket's file is removed at the end. systemd's stays: it starts the process again.
     pub removes_socket: bool,
 }
@@ -46,7 +47,8 @@ impl Seat {
             let (listener, lock) = (duplicate(0)?, duplicate(1)?);
             silence(0)?;
             silence(1)?;
-            return Ok(Self { listener: listener.into(), _lock: lock, removes_socket: true });
+            let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
+            return Ok(Self { listener, lock, lock_path, removes_socket: true });
         }
         let lock = File::options().create(true).append(true).mode(0o600).open(place.lock())?;
         if !try_lock(&lock)? {
@@ -58,7 +60,17 @@ impl Seat {
             Some(socket) => socket,
             None => start::bind(place.socket())?,
         };
-        Ok(Self { listener, _lock: lock.into(), removes_socket })
+        Ok(Self { listener, lock, lock_path: place.lock().to_owned(), removes_socket })
+    }
+
+    /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
+    /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
+    pub fn is_held(&self) -> bool {
+        let number = |data: Metadata| (data.dev(), data.ino());
+        match (self.lock.metadata(), std::fs::metadata(&self.lock_path)) {
+            (Ok(own), Ok(there)) => number(own) == number(there),
+            _ => false,
+        }
     }
 }
 
@@ -73,4 +85,27 @@ fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
     }
     set_close_at_exec(FIRST_OF_SYSTEMD)?;
     Ok(Some(adopt(FIRST_OF_SYSTEMD)?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {
+        let folder = std::env::temp_dir().join(format!("eventsource-seat-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let socket = folder.join("s").into_os_string();
+        let words = ["run".into(), "--socket".into(), socket];
+        let arguments = Arguments::parse(words.into_iter()).expect("a command");
+        let place = arguments.place().expect("a place");
+        let seat = Seat::take(&arguments, &place).expect("a free place");
+        assert!(Seat::take(&arguments, &place).is_err());
+        assert!(seat.is_held());
+        std::fs::remove_file(place.lock()).expect("its owner may");
+        assert!(!seat.is_held());
+        let next = Seat::take(&arguments, &place).expect("a free place");
+        assert!(next.is_held() && !seat.is_held());
+        std::fs::remove_dir_all(&folder).expect("its owner may");
+    }
 }

@@ -36,6 +36,8 @@ const MAX_WORKERS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often workers are looked at that may have had their time.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often the process looks whether its lock is in its place.
+const LOCK_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -84,6 +86,8 @@ struct Server<'a> {
     answered: Vec<u64>,
     /// When workers are looked at that may have had their time.
     sweep: Option<Instant>,
+    /// When the process looks next whether its lock is in its place.
+    lock_check: Instant,
     /// Since when no connection is accepted.
     accept_pause: Option<Instant>,
     cut_off: u64,
@@ -114,6 +118,7 @@ impl<'a> Server<'a> {
             ready: Vec::new(),
             answered: Vec::new(),
             sweep: None,
+            lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
             cut_off: 0,
             is_ending: false,
@@ -125,7 +130,10 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
-        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause].into_iter().flatten().min();
+        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check))]
+            .into_iter()
+            .flatten()
+            .min();
         let mut ready = std::mem::take(&mut self.ready);
         self.epoll.wait(timeout, |token, readiness| ready.push((token, readiness)))?;
         let now = Instant::now();
@@ -151,6 +159,15 @@ impl<'a> Server<'a> {
         }
         if self.sweep.is_some_and(|at| now >= at) {
             self.sweep_workers(now);
+        }
+        if now >= self.lock_check {
+            self.lock_check = now + LOCK_CHECK;
+            if !self.seat.is_held() {
+                eprintln!(
+                    "eventsource-hub: the file of its lock was removed, so that another process may serve the hub"
+                );
+                (self.seat.removes_socket, self.is_ending) = (false, true);
+            }
         }
         match self.lifetime.update(self.workers.len(), self.streams.len(), now) {
             Some(Due::EndStreams) => self.streams.end_all_with_retry(),
