@@ -82,6 +82,7 @@ sub drain {
     my ($self, $seconds) = @_;
     $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
     $self->_drain($seconds);
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -116,7 +117,9 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $self->needs_serving($stream);
-    return $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    my $is_subscribed = $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    EventSource::XS::_call_callbacks();
+    return $is_subscribed;
 }
 
 sub subscribe_stream {
@@ -149,6 +152,7 @@ sub unsubscribe {
     my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->native_of($stream);
     my $topics = @topics                   ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -544,8 +548,11 @@ or there is neither data nor a hash.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread, or if the process is ending, as it is after this
-distribution's C<END> block.
+It throws C<unavailable> if the system cannot run the thread. When the process is ending, after this distribution's C<END>
+block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
+L<Plack::App::EventSource::Connection/on_close> may publish at any time.
+
+At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
 =head2 serve
 
@@ -644,7 +651,8 @@ a stream that goes through its writer is sent nothing before it is served (L</ne
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams of this process are subscribed to a channel, by its name or by a pattern. Throws C<invalid> if
+Return how many streams of this process are subscribed to a channel, by its name or by a pattern; 0 when the process is
+ending. Throws C<invalid> if
 the name is not one of a channel (L</publish>).
 
 =head2 to_app

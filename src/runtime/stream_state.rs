@@ -42,6 +42,8 @@ const END_WANTED: u32 = 0x200;
 const STALLED: u32 = 0x400;
 /// The stream has got its socket.
 const ATTACHED: u32 = 0x800;
+/// The process ends with the stream.
+const ENDS_PROCESS: u32 = 0x1000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
@@ -128,6 +130,15 @@ impl StreamState {
 
     pub(super) fn is_end_wanted(&self) -> bool {
         self.flags.load(Ordering::Acquire) & END_WANTED != 0
+    }
+
+    /// Has the process end with the stream, unless the application ends the stream.
+    pub(super) fn set_ends_process(&self) {
+        self.flags.fetch_or(ENDS_PROCESS, Ordering::AcqRel);
+    }
+
+    pub(super) fn ends_process(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & ENDS_PROCESS != 0
     }
 
     pub(super) fn set_socket(&self, number: c_int, cookie: u64) {

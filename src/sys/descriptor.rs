@@ -83,6 +83,11 @@ pub fn leave(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()
 }
 
+/// Writes a few bytes to a descriptor that other code owns. Does nothing if that fails.
+pub fn write(number: RawFd, bytes: &[u8]) {
+    let _ = borrow(number).map(|descriptor| calls::write(descriptor, bytes));
+}
+
 /// Returns true if the descriptor is a connected stream socket.
 pub fn is_connection(number: RawFd) -> bool {
     use rustix::net::{getpeername, sockopt::socket_type, SocketType};
