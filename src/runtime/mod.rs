@@ -12,17 +12,18 @@
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
-//! - [`reserve`]: the descriptors that stay free for the application
+//! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
+//! - `sockets`: the reactor's calls on real sockets
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
-//! - `publisher`: a hub as the application holds it
+//! - `hub_handle`: a hub as the application holds it
 
+pub mod descriptor_reserve;
 pub mod notifier;
-pub mod reserve;
 pub mod waker;
 
 mod end_queue;
@@ -30,10 +31,11 @@ mod end_signal;
 mod error;
 mod event_loop;
 mod forks;
+mod hub_handle;
 mod process;
-mod publisher;
 mod reactor_handle;
 mod registration;
+mod sockets;
 mod spawned;
 mod stats;
 mod stream_handle;
@@ -44,7 +46,7 @@ mod sync;
 pub use end_queue::{count_callbacks, has_callbacks};
 pub use end_signal::set_end_signal;
 pub use error::Error;
+pub use hub_handle::{HubHandle, PublishMeta};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
-pub use publisher::{PublishMeta, Publisher};
 pub use stats::{Counts, Stats};
-pub use stream_handle::{Opening, Pushed, StreamHandle};
+pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

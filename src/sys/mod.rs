@@ -4,7 +4,7 @@
 //! - [`socket`]: sends to, drains and ends a client's connection, without blocking
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
-//! - [`random`]: a number that no other process has
+//! - [`random`]: random bytes
 //! - [`signal`]: signals that this library sends to its own process
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!

@@ -26,12 +26,12 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
 /// # Errors
 ///
 /// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
-pub fn drain(socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
+pub fn discard_input(socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, scratch, RecvFlags::DONTWAIT)?.0)
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.
-pub fn finish(socket: BorrowedFd<'_>) {
+pub fn shut_down_sending(socket: BorrowedFd<'_>) {
     // Fails only if the connection has ended already.
     let _ = net::shutdown(socket, Shutdown::Write);
 }

@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
-use crate::runtime::{self, reserve, Opening, Pushed, Stats, StreamHandle};
+use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use crate::ErrorCode;
@@ -84,7 +84,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
     let mut handle = std::ptr::null_mut();
     guard::run(report, |_| {
         let socket = if raw.socket < 0 { None } else { Some(descriptor::adopt(raw.socket)?) };
-        let opening = Opening {
+        let opening = OpenOptions {
             socket,
             head,
             settings: raw.settings(),
@@ -96,7 +96,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
         match StreamHandle::open(opening) {
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
-                let _number = socket.map(descriptor::leave);
+                let _number = socket.map(descriptor::into_number);
                 return Err(error);
             }
         }
@@ -181,7 +181,7 @@ unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
 unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.fail());
+    guard::run_or((), || handle.end_without_socket());
 }
 
 #[no_mangle]
@@ -247,7 +247,7 @@ unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
 unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
-    guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
+    guard::run_or(-1, || handle.report_end_or_reason().map_or(-1, |reason| reason as c_int))
 }
 
 /// Gives the stream to a forked child.
@@ -362,7 +362,7 @@ extern "C" fn esx_remove_interpreter(interpreter: u32) {
 
 #[no_mangle]
 extern "C" fn esx_duplicate(number: c_int) -> c_int {
-    guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::leave)))
+    guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::into_number)))
 }
 
 #[no_mangle]
@@ -393,5 +393,5 @@ extern "C" fn esx_descriptor_limit() -> usize {
 /// Returns 1 if few descriptors are left for one more stream that is not native.
 #[no_mangle]
 extern "C" fn esx_is_short() -> c_int {
-    guard::run_or(0, || reserve::is_getting_short(|| 0).into())
+    guard::run_or(0, || descriptor_reserve::recount_if_due(|| 0).into())
 }

@@ -51,11 +51,11 @@ subtest 'wrong arguments' => sub {
         [[event => "a\nb"], 'event must not contain a line break'],
     ) {
         my ($given, $why) = @$case;
-        my $error;
-        my $line = __LINE__ + 1;
+        my ($error, $line);
         response(
             sub {
                 my $conn = shift;
+                $line = __LINE__ + 1;
                 eval { $conn->finish(@$given); 1 } or $error = $@;
                 $conn->close;
             }

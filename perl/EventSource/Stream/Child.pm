@@ -105,12 +105,12 @@ sub _fork {
         eval { $code->(); 1 } || warn $@ if defined $child && !$child;
         POSIX::_exit(defined $child ? 0 : 1);
     }
-    my $trouble = $!;
+    my $error = $!;
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
     if (defined $between) {
         1 while waitpid($between, 0) < 0 && $!{EINTR};    # the server may have reaped it
     }
-    ($!, $?) = ($trouble, $status);                       ## no critic (RequireLocalizedPunctuationVars) for the caller
+    ($!, $?) = ($error, $status);                       ## no critic (RequireLocalizedPunctuationVars) for the caller
     return $between;
 }
 
@@ -137,11 +137,11 @@ sub _is_sent {
 }
 
 # The child's reason for the end of its stream.
-sub _why {
+sub _reason_in {
     my $report = shift;
     $report->blocking(0);
-    my $count = sysread $report, my $why, 20;
-    return $count && $why =~ /\A([a-z]+)/ ? $1 : 'error';
+    my $count = sysread $report, my $reason, 20;
+    return $count && $reason =~ /\A([a-z]+)/ ? $1 : 'error';
 }
 
 # The stream is the child's from here on. Its callbacks of this process run when the child has ended.
@@ -150,15 +150,15 @@ sub _release {
     my $number = EventSource::XS::_duplicate(fileno $ours);
     my ($leash) = defined $number ? EventSource::Stream::Native->try_open($number, '', %LEASH) : ();
     $LEASHES{$child} = $leash if $leash;
-    my $why = sub { delete $LEASHES{$child}; return _why($report) };
-    $stream->hand_over($leash, $why);
+    my $reason = sub { delete $LEASHES{$child}; return _reason_in($report) };
+    $stream->hand_over($leash, $reason);
     return;
 }
 
 # Tells the application, once for a process. The caller of spawn sees the result.
 sub _refuse {
-    my ($class, $why) = @_;
-    warn "Plack::App::EventSource::Connection: spawn: $why\n" if !$has_warned++;
+    my ($class, $reason) = @_;
+    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$has_warned++;
     return !!0;
 }
 
@@ -201,12 +201,12 @@ sub _first_at_exit {
 # Ends the child: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
 # at the end of its parent.
 sub _leave {
-    my ($class, $stream, $reports, $why, $status) = @_;
+    my ($class, $stream, $reports, $reason, $status) = @_;
     POSIX::_exit($status) if $is_leaving++;
     eval {
         my $ended = $stream->_want_end;
-        syswrite $reports, (defined $ended ? $ended : $why) . "\n";    # before the leash ends
-        $stream->close($why);
+        syswrite $reports, (defined $ended ? $ended : $reason) . "\n";    # before the leash ends
+        $stream->close($reason);
         EventSource::XS::_finish();
         EventSource::XS->dispatch;
         1;

@@ -18,7 +18,7 @@ use Socket qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 my $MAX_HEAD = 32_768;
 
 # Seconds to send the captured bytes to the client: a few hundred bytes into an empty socket.
-my $PATIENCE = 5;
+my $SEND_TIMEOUT = 5;
 
 # A comment that shows what the server does to the body. It has letters of both cases, because a filter may change one.
 my $PROBE = ": Probe\n\n";
@@ -27,45 +27,45 @@ my $PROBE = ": Probe\n\n";
 
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting) = @_;
-    my ($self, $why) = $class->_capture($adapter->descriptor($env), $response);
-    return (undef, $why) if !$self;
+    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env), $response);
+    return (undef, $obstacle) if !$self;
     my $writer = $self->{writer} = $respond->($response);
     _send_head($env, $writer) if $writer;
     my $stream;
-    $why = $self->_check_response;
-    $why = $self->_probe_framing if !defined $why;
-    ($stream, $why) = $self->_open_native($env, $setting) if !defined $why;
+    $obstacle = $self->_check_response;
+    $obstacle = $self->_probe_framing if !defined $obstacle;
+    ($stream, $obstacle) = $self->_open_native($env, $setting) if !defined $obstacle;
     return $stream if $stream;
     $self->_restore_server;
-    return (undef, $why, $writer);
+    return (undef, $obstacle, $writer);
 }
 
 # Private methods and functions
 
-# Puts one end of a socketpair where the server has the client's socket. Returns the takeover; or undef and why not.
+# Puts one end of a socketpair where the server has the client's socket. Returns the takeover; or undef and the obstacle.
 sub _capture {
     my ($class, $number, $response) = @_;
     my $length = 0;
     $length += 4 + length for grep { defined } @{$response->[1]};
-    return (undef, 'its head is too large') if $length > $MAX_HEAD;
+    return (undef, "the response's head is too large") if $length > $MAX_HEAD;
     socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return (undef, "there is no socketpair: $!");
     my $socket = EventSource::XS::_duplicate($number);
-    return (undef, "its socket cannot be duplicated: $!") if !defined $socket;
+    return (undef, "the server's socket cannot be duplicated: $!") if !defined $socket;
     if (!defined EventSource::XS::_replace($number, fileno $theirs)) {
-        my $why = "its socket cannot be replaced: $!";
+        my $obstacle = "the server's socket cannot be replaced: $!";
         POSIX::close($socket);
-        return (undef, $why);
+        return (undef, $obstacle);
     }
     return bless {captured => '', number => $number, ours => $ours, socket => $socket}, $class;
 }
 
-# Why the response may not be taken over, by its head and its writer; undef if it may. The status line may begin with
+# Returns why the response cannot be taken over, or undef. The head and the writer decide. The status line may begin with
 # any version: some servers repeat what the client wrote, spaces included.
 sub _check_response {
     my $self = shift;
     my $head = $self->_read;
-    return 'its head is not understood' if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
-    return 'its writer is not known'    if !EventSource::Adapter->of_writer($self->{writer});
+    return "the response's head is not understood" if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
+    return "the response's writer is not known"    if !EventSource::Adapter->of_writer($self->{writer});
     return undef;
 }
 
@@ -80,13 +80,13 @@ sub _head {
 }
 
 # Opens the native stream, which begins with the captured head, without framing and keep-alive. The server ends its
-# response to /dev/null. Returns the stream; or undef and why not.
+# response to /dev/null. Returns the stream; or undef and the obstacle.
 sub _open_native {
     my ($self, $env, $setting) = @_;
     defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
-    my ($stream, $why) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
+    my ($stream, $obstacle) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
         %$setting, is_loop => $env->{'psgi.nonblocking'});
-    return (undef, $why) if !$stream;
+    return (undef, $obstacle) if !$stream;
     delete @$self{qw(socket ours)};    # they belong to the stream now
     local $@;
     eval { $self->{writer}->close };
@@ -94,14 +94,14 @@ sub _open_native {
 }
 
 # Writes a comment through the server's writer and reads it back, to find out how the body is framed. Returns why the
-# response may not be taken over, undef if it may.
+# response cannot be taken over, or undef.
 sub _probe_framing {
     my $self = shift;
     local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
     $self->{writer}->write($PROBE);
     my $probe = $self->_read;
     $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return 'its body is filtered' if !$self->{is_chunked} && $probe ne $PROBE;
+    return "the response's body is filtered" if !$self->{is_chunked} && $probe ne $PROBE;
     return undef;
 }
 
@@ -131,14 +131,14 @@ sub _restore_server {
         while (length $self->{captured}) {
             my $sent = CORE::send $client, $self->{captured}, MSG_DONTWAIT | MSG_NOSIGNAL;
             if    (defined $sent) { substr $self->{captured}, 0, $sent, '' }
-            elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($PATIENCE)) { last }
+            elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($SEND_TIMEOUT)) { last }
         }
     }
     delete $self->{ours};
     return;
 }
 
-# Makes a server send its head that would wait for the first event with it.
+# Some servers send the head with the first write. An empty write makes them send it now.
 sub _send_head {
     my ($env, $writer) = @_;
     return if !EventSource::Adapter->of($env, $writer)->sends_head_late;
@@ -173,8 +173,8 @@ EventSource::Stream::Takeover - Takes a response over from the PSGI server
         return sub {
             my $respond = shift;
             my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $why) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
-            $stream->write('data: ' . (defined $why ? "not taken over: $why" : 'taken over') . "\n\n");
+            my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
+            $stream->write('data: ' . (defined $obstacle ? "not taken over: $obstacle" : 'taken over') . "\n\n");
             $stream->close;
         };
     };
@@ -222,12 +222,12 @@ SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown 
 
 =head2 begin
 
-    my ($stream, $why, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
+    my ($stream, $obstacle, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
 
-Respond and take the response over. Returns the native stream; or C<undef> and why not. If there has been a response,
-a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Dies of the responder's
-exceptions; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned C<undef>. Needs
-Linux.
+Respond and take the response over. Returns the native stream; or C<undef> and the obstacle. If there has been a
+response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an
+exception of the responder; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned
+C<undef>. Needs Linux.
 
 =head1 COPYRIGHT AND LICENSE
 
