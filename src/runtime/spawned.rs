@@ -9,6 +9,8 @@ use std::time::Duration;
 static REPORT: AtomicI32 = AtomicI32::new(-1);
 /// The milliseconds between the request to end and the end.
 static GRACE: AtomicU64 = AtomicU64::new(0);
+/// True in a process that only serves one client, and in processes that it forks.
+static IS_SPAWNED: AtomicBool = AtomicBool::new(false);
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Sets how much time this process has between SIGTERM and SIGKILL when the client of its stream has left, and the
@@ -16,6 +18,12 @@ static IS_ENDING: AtomicBool = AtomicBool::new(false);
 pub(super) fn set_up(grace: Duration, report: i32) {
     GRACE.store(grace.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     REPORT.store(report, Ordering::Relaxed);
+    IS_SPAWNED.store(true, Ordering::Relaxed);
+}
+
+/// Returns true in a process that only serves one client.
+pub(super) fn is_spawned() -> bool {
+    IS_SPAWNED.load(Ordering::Relaxed)
 }
 
 /// Ends this process, because the stream that it serves has ended: SIGTERM, and SIGKILL after the grace. Called by the

@@ -312,6 +312,14 @@ impl StreamHandle {
         }
     }
 
+    /// In a forked child: closes the inherited connections of all clients but this stream's, and the listening sockets.
+    pub fn leave_other_clients(&self) {
+        let number = self.state.socket_number();
+        if number >= 0 {
+            descriptor::leave_other_clients(number);
+        }
+    }
+
     /// Waits until everything is sent, at most for the timeout. Returns true if it is.
     pub fn wait_until_sent(&self, timeout: Duration) -> bool {
         if self.generation != generation() {

@@ -149,7 +149,12 @@ impl StreamState {
 
     /// Returns true if the stream has a socket that is open.
     pub(super) fn has_socket(&self) -> bool {
-        self.descriptor.load(Ordering::Acquire) >= 0
+        self.socket_number() >= 0
+    }
+
+    /// Returns the number of the socket's descriptor, or -1 if there is none.
+    pub(super) fn socket_number(&self) -> c_int {
+        self.descriptor.load(Ordering::Acquire)
     }
 
     /// Called when the socket is closed, or just before: its number may soon be another descriptor's.

@@ -25,18 +25,21 @@ pub fn send_to_thread(process: i32, thread: i32, signal: c_int) {
     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
 }
 
-/// Sends a signal to this process.
-pub fn send_to_process(signal: c_int) {
-    // SAFETY: takes two numbers.
-    unsafe { libc::kill(libc::getpid(), signal) };
+/// Sends a signal to this process; to its process group if this process leads one, and so to the commands that it runs.
+fn send_to_group(signal: c_int) {
+    // SAFETY: these take numbers at most. 0 stands for the group of this process.
+    unsafe {
+        let process = libc::getpid();
+        libc::kill(if libc::getpgrp() == process { 0 } else { process }, signal);
+    }
 }
 
-/// Asks this process to end.
+/// Asks this process to end, with its process group if it leads one.
 pub fn terminate() {
-    send_to_process(libc::SIGTERM);
+    send_to_group(libc::SIGTERM);
 }
 
-/// Ends this process at once.
+/// Ends this process at once, with its process group if it leads one.
 pub fn kill() {
-    send_to_process(libc::SIGKILL);
+    send_to_group(libc::SIGKILL);
 }

@@ -108,6 +108,7 @@ size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
 int esx_stream_want_end(void *stream);
 void esx_stream_hand_over(void *stream);
+void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
 int esx_next_end(uint32_t interpreter, uint64_t *name);

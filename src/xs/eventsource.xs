@@ -433,6 +433,11 @@ _hand_over(SV *self)
     esx_stream_hand_over(esx_stream_of(aTHX_ self));
 
 void
+_leave_other_clients(SV *self)
+  CODE:
+    esx_stream_leave_other_clients(esx_stream_of(aTHX_ self));
+
+void
 _end_process_too(SV *self, NV grace, int report)
   CODE:
     esx_stream_end_process_too(esx_stream_of(aTHX_ self), grace, report);

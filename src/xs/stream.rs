@@ -258,6 +258,14 @@ unsafe extern "C" fn esx_stream_hand_over(handle: *mut StreamHandle) {
     guard::run_or((), || handle.hand_over());
 }
 
+/// In a forked child: closes the inherited connections of all other clients.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_leave_other_clients(handle: *mut StreamHandle) {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or((), || handle.leave_other_clients());
+}
+
 /// Has this process end with the stream, and writes the reason to a descriptor first.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_end_process_too(handle: *mut StreamHandle, grace: f64, report: c_int) {

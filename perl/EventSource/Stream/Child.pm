@@ -47,6 +47,9 @@ my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
 # The leashes of the children that run, by the process ids of these.
 my %LEASHES;
 
+# True in a child, and in processes that it forks.
+my $is_child = 0;
+
 # True once the child has begun to end.
 my $is_leaving = 0;
 
@@ -67,6 +70,8 @@ sub check {
 sub count {
     return scalar grep { $_->is_open } values %LEASHES;
 }
+
+sub is_child { return $is_child }
 
 sub start {
     my ($class, $connection, $code, %option) = @_;
@@ -165,7 +170,9 @@ sub _refuse {
 # The child's life.
 sub _run {
     my ($class, $connection, $code, $theirs, $reports, %option) = @_;
-    %LEASHES   = ();          # closes the copies of other leashes
+    $is_child = 1;
+    %LEASHES  = ();                 # closes the copies of other leashes
+    POSIX::setpgid(0, 0);           # commands that the child runs end with it
     $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
     $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
     srand;
@@ -173,6 +180,7 @@ sub _run {
     my $leash  = EventSource::Stream::Native->open(EventSource::XS::_duplicate(fileno $theirs), '', %LEASH);
     close $theirs;
     $stream->forget_callbacks;                                                      # they run in the parent
+    $stream->_leave_other_clients;
     return if !$stream->write('');                                                  # makes it a stream of this process
     $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
     _first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
@@ -264,6 +272,12 @@ Throw an exception if an option of C<spawn> has a wrong value. Returns the optio
     my $count = EventSource::Stream::Child->count;
 
 Return how many children of this process run.
+
+=head2 is_child
+
+    my $is_child = EventSource::Stream::Child->is_child;
+
+Return true in a child.
 
 =head2 start
 

@@ -98,7 +98,8 @@ sub spawn {
     $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
     my %option = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
     my $obstacle =
-         !$self->is_native               ? 'the stream is not native'
+          EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
+        : !$self->is_native               ? 'the stream is not native'
         : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would go on to write to it'
         : !$self->{stream}->is_attached
         ? 'the server has not sent the head yet: call it from a timer, after the handler'
