@@ -44,7 +44,7 @@ my %LEASH = (
 # Signals whose handlers belong to the server.
 my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
 
-# The leashes of the children that run, by the process ids of these.
+# The leashes of the children that run, by the names of these streams.
 my %LEASHES;
 
 # True in a child, and in processes that it forks.
@@ -91,13 +91,14 @@ sub start {
     close $_ for $theirs, $reports;
     my $child = defined $pid && _line_of($report);
     return $class->_refuse('no child: ' . (defined $pid ? 'it could not begin' : $!)) if !$child;
-    $class->_release($stream, $child, $ours, $report);
+    $class->_release($stream, $ours, $report);
     return $child;
 }
 
 # Private functions and methods
 
-# Forks twice. Returns when the process between has ended. No handler of a signal runs in a child before its own.
+# Forks twice. Returns when the process between has been reaped. No handler of a signal runs before: in a child it would be
+# the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not know.
 sub _fork {
     my ($class, $code)   = @_;
     my ($all,   $before) = map { POSIX::SigSet->new } 1 .. 2;
@@ -111,11 +112,9 @@ sub _fork {
         POSIX::_exit(defined $child ? 0 : 1);
     }
     my $error = $!;
+    waitpid $between, 0 if defined $between;    # fails if the process ignores SIGCHLD
+    ($!, $?) = ($error, $status);               ## no critic (RequireLocalizedPunctuationVars) for the caller
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
-    if (defined $between) {
-        1 while waitpid($between, 0) < 0 && $!{EINTR};    # the server may have reaped it
-    }
-    ($!, $?) = ($error, $status);                       ## no critic (RequireLocalizedPunctuationVars) for the caller
     return $between;
 }
 
@@ -151,12 +150,12 @@ sub _reason_in {
 
 # The stream is the child's from here on. Its callbacks of this process run when the child has ended.
 sub _release {
-    my ($class, $stream, $child, $ours, $report) = @_;
+    my ($class, $stream, $ours, $report) = @_;
     my $number = EventSource::XS::_duplicate(fileno $ours);
     my ($leash) = defined $number ? EventSource::Stream::Native->try_open($number, '', %LEASH) : ();
-    $LEASHES{$child} = $leash if $leash;
-    my $reason = sub { delete $LEASHES{$child}; return _reason_in($report) };
-    $stream->hand_over($leash, $reason);
+    my $name = $leash ? $leash->_name : '';
+    $LEASHES{$name} = $leash if $leash;
+    $stream->hand_over($leash, sub { delete $LEASHES{$name}; return _reason_in($report) });
     return;
 }
 
@@ -182,10 +181,10 @@ sub _run {
     $stream->forget_callbacks;                                                      # they run in the parent
     $stream->_leave_other_clients;
     return if !$stream->write('');                                                  # makes it a stream of this process
+    syswrite $reports, "$$\n";    # before any reason
     $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
     _first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
-    syswrite $reports, "$$\n";
     $connection->enter_child;
     my $returned  = eval { $code->($connection); 1 };
     my $exception = $@;

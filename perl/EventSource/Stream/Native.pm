@@ -172,16 +172,18 @@ sub wait {
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
     my $notify = eval { EventSource::XS->notify_fd };
     my $limit  = defined $notify ? $LONGEST_WAIT : $CHECK_INTERVAL;
+    my $number = defined $handle ? fileno $handle : undef;
     my $bits   = '';
-    vec($bits, $_, 1) = 1 for grep { defined } $notify, $handle && fileno $handle;
+    vec($bits, $_, 1) = 1 for grep { defined } $notify, $number;
     $self->_want_end;    # from now on its end makes the descriptor readable
     while ($self->is_open) {
         my $left  = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
         my $count = select my $ready = $bits, undef, undef, _at_least_0($left, $limit);
-        $ready = '' if $count < 0;    # a signal
+        my $is_closed = $count < 0 && $!{EBADF};    # a handler of a signal or a callback has closed the handle
+        $ready = '' if $count < 0;                  # otherwise it was a signal
         EventSource::XS->dispatch if defined $notify && vec $ready, $notify, 1;
         last                      if !$self->is_open;
-        return 'readable'         if $handle && vec $ready, fileno $handle, 1;
+        return 'readable'         if $is_closed || defined $number && vec $ready, $number, 1;
         return 'timeout'          if $left <= 0;
     }
     return 'gone';

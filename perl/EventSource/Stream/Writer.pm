@@ -223,7 +223,7 @@ sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
 
-# Waits for the handle, and for the end of the client's side of the socket.
+# Waits for the handle, for the end of the client's side of the socket, and for ends of native streams.
 sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
@@ -231,11 +231,16 @@ sub wait {
     $poll->mask($handle => POLLIN) if $handle;
     my $socket = $POLLRDHUP && $self->{socket};
     $poll->mask($socket => $POLLRDHUP) if $socket;
+    my $number = eval { EventSource::XS->notify_fd };
+    my $ends;
+    undef $ends if !defined $number || !CORE::open($ends, '<&', $number);
+    $poll->mask($ends => POLLIN) if $ends;
     my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
     while ($self->is_open) {
         my $left   = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
         my ($time) = sort { $a <=> $b } $limit, $left < 0 ? 0 : $left;
         my $count  = $poll->poll($time);
+        EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
         last              if !$self->is_open;
         return 'readable' if $handle && $count > 0 && $poll->events($handle);
         return 'timeout'  if $left <= 0;

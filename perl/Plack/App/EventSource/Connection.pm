@@ -12,6 +12,7 @@ use EventSource::Gone;
 use EventSource::Settings;
 use EventSource::Stream::Child;
 use EventSource::XS ();
+use Scalar::Util qw(blessed);
 
 # The psgi.errors of the request whose handler runs.
 our $errors;    ## no critic (ProhibitPackageVars)
@@ -115,17 +116,25 @@ sub wait {
     my ($self, $handle, $seconds) = @_;
     my $stream = $self->{stream}
         or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': wait needs a stream');
-    $SETTINGS->refuse(handle => 'wait takes an open handle, or undef')
-        if $handle && !(defined fileno $handle && fileno $handle >= 0);
+    $SETTINGS->refuse(handle => 'wait takes an open handle with a descriptor, or undef')
+        if defined $handle && !_is_open_handle($handle);
     $SETTINGS->seconds(seconds => $seconds);
     EventSource::Error->throw(
         code    => 'state',
         message => __PACKAGE__ . ': wait would stop the event loop: call it in a spawned handler'
     ) if !$stream->is_blocking && ($self->{child} || 0) != $$;
-    return $stream->wait($handle, $seconds);
+    my $has_bytes = blessed $handle && $handle->can('pending') && $handle->pending;    # decrypted, or read ahead
+    my $event     = $stream->wait($handle, $has_bytes ? 0 : $seconds);
+    return $has_bytes && $event eq 'timeout' ? 'readable' : $event;
 }
 
-# Private methods
+# Private functions and methods
+
+sub _is_open_handle {
+    my $handle = shift;
+    my $number = eval { fileno $handle };
+    return defined $number && $number >= 0;
+}
 
 # The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
 # wants that.
