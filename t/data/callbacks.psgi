@@ -1,5 +1,5 @@
-# The application of t/native/callbacks_in_time.t and t/native/spawn.t: streams whose callbacks report to a journal, ordinary
-# requests, and handlers that run in children.
+# The application of t/native/callbacks_in_time.t, t/native/spawn.t and t/attack/spawn.t: streams whose callbacks report to a
+# journal, ordinary requests, and handlers that run in children.
 
 use strict;
 use warnings;
@@ -83,6 +83,31 @@ my %CHILD = (
         $conn->push("@got");
         report($tag, 'waited: ' . $conn->wait(undef, 60));
     },
+    commands => sub {
+        my ($conn, $tag) = @_;
+        defined(my $pid = open my $output, '-|', 'sleep', 600) or die "sleep: $!";
+        report($tag, "command $pid");
+        $conn->push('asleep');
+        readline $output;
+    },
+    nested => sub {
+        my ($conn, $tag) = @_;
+        report($tag, eval { $conn->spawn(sub { }); 1 } ? 'spawned again' : 'no: ' . $@->code . " $@");
+        $conn->push('nested');
+    },
+    hub => sub {
+        my ($conn, $tag) = @_;
+        my $id = eval { $hub->publish(news => 'from a child') };
+        report($tag, defined $id ? "published $id" : 'publish: ' . $@->code . " $@");
+        report($tag, eval { $hub->subscribe($conn, 'news'); 1 } ? 'subscribed' : 'subscribe: ' . $@->code);
+        $conn->push('hub');
+    },
+    others => sub {
+        my ($conn, $tag) = @_;
+        report($tag, 'pushed: ' . join ' ', map { $_->push('from a child') ? 1 : 0 } values %KEPT);
+        $conn->push('others');
+        sleep 600;
+    },
     closes => sub {
         my ($conn, $tag) = @_;
         report_close($conn, {QUERY_STRING => "tag=$tag"});
@@ -90,6 +115,13 @@ my %CHILD = (
         report($tag, "child $$ goes on");
     },
 );
+
+# What the application does with the processes that end.
+my $reap = sub {
+    while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) { report('CHLD', "reaped $pid") }
+};
+my $chld = $ENV{CALLBACKS_CHLD} || '';
+$SIG{CHLD} = $chld eq 'reap' ? $reap : 'IGNORE' if $chld;    ## no critic (RequireLocalizedPunctuationVars)
 
 # Runs in the worker's END block only.
 my $owner = $$;
@@ -113,6 +145,13 @@ sub spawn {
     report($tag, $pid ? "spawned $pid from $$" : "refused in $$");
     report($tag, 'open: ' . ($conn->is_open ? 1 : 0) . ', push: ' . ($conn->push('from the parent') ? 1 : 0));
     return;
+}
+
+# Gives a stream that is kept to a child.
+sub give_away {
+    my ($tag, $conn) = %KEPT;
+    my $pid = delete($KEPT{$tag})->spawn(sub { sleep 600 });
+    return plain("$pid");
 }
 
 # Waits in the worker.
@@ -140,6 +179,7 @@ my $app = builder {
     mount '/finish' =>
         source(sub { my $conn = shift; $conn->push('one'); $conn->finish(event => 'the-end', data => 'x') });
     mount '/publish'  => sub { $hub->publish(news => 'x'); return plain('published') };
+    mount '/give'     => \&give_away;
     mount '/plain'    => sub { return plain("plain $$") };
     mount '/signals'  => sub { kill ALRM => $$; return plain('sent') };
     mount '/children' => sub { return plain(EventSource::Stream::Child->count) };

@@ -10,7 +10,9 @@ use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource::Connection;
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use POSIX                  ();
 use Testing::Deadline qw(wait_until);
+use Testing::Developer qw(has_module);
 use Testing::StreamPair;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -48,13 +50,11 @@ subtest 'what happens first is returned' => sub {
     is $conn->wait($from),        'gone',     'that comes before a readable handle';
 };
 
-subtest 'a wait ends when the client disconnects' => sub {
+subtest 'a client that disconnects during a wait' => sub {
     my ($conn, $client) = pair();
-    defined(my $pid = fork) or die "fork: $!";
-    if (!$pid) { Time::HiRes::sleep(0.1); exec $^X, '-e', '1' }    # its copy of the client's socket is closed by exec
-    $client->leave;
+    local $SIG{ALRM} = sub { $client->leave };
+    Time::HiRes::alarm(0.05);
     is $conn->wait, 'gone', 'wait returns gone';
-    waitpid $pid, 0;
 };
 
 subtest 'a stream that the application has closed' => sub {
@@ -115,6 +115,39 @@ subtest 'a TLS handle that has decrypted bytes already' => sub {
     ${*$handle}{pending} = 3;
     $conn->close;
     is $conn->wait($handle), 'gone', 'the end of the stream comes first';
+};
+
+subtest 'a handle of IO::Socket::SSL' => sub {
+    plan skip_all => 'there is no IO::Socket::SSL here' if !has_module('IO::Socket::SSL');
+    require IO::Socket::SSL;
+    require IO::Socket::SSL::Utils;
+    my ($certificate, $key) = IO::Socket::SSL::Utils::CERT_create(subject => {commonName => 'localhost'});
+    socketpair my $handle, my $peer, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        close $handle;
+        my $server = IO::Socket::SSL->start_SSL(
+            $peer,
+            SSL_server => 1,
+            SSL_cert   => $certificate,
+            SSL_key    => $key
+        );
+        syswrite $server, 'hello' if $server;
+        sysread $peer, my $rest, 100 if $server;
+        POSIX::_exit(0);
+    }
+    close $peer;
+    my ($conn) = pair();
+    my $tls = IO::Socket::SSL->start_SSL($handle, SSL_verify_mode => 0);
+    is $conn->wait($tls), 'readable', 'it is readable when a record has arrived';
+    sysread $tls, my $bytes, 1;
+    is $bytes, 'h', 'its reader takes one byte';
+    is $conn->wait($tls), 'readable', 'it is still readable: four bytes are decrypted';
+    sysread $tls, $bytes, 100;
+    is $bytes, 'ello', 'the reader takes them';
+    is $conn->wait($tls, 0), 'timeout', 'then it is not';
+    close $tls;
+    waitpid $pid, 0;
 };
 
 subtest 'wrong arguments of wait' => sub {

@@ -88,9 +88,10 @@ sub start {
             $class->_run($connection, $code, $theirs, $reports, %option);
         }
     );
+    return $class->_refuse("no child: $!") if !defined $pid;
     close $_ for $theirs, $reports;
-    my $child = defined $pid && _line_of($report);
-    return $class->_refuse('no child: ' . (defined $pid ? 'it could not begin' : $!)) if !$child;
+    my $child = _line_of($report);
+    return $stream->is_open ? $class->_refuse('no child: it could not begin') : !!0 if !$child;
     $class->_release($stream, $ours, $report);
     return $child;
 }
