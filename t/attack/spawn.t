@@ -11,6 +11,7 @@ BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSou
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
+use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Time::HiRes ();
@@ -32,12 +33,10 @@ sub start {
     );
 }
 
-sub is_gone { my $pid = shift; return !-e "/proc/$pid" }
-
 sub gone_ok {
     my ($what, @pids) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return ok wait_until($DEADLINE, sub { !grep { !is_gone($_) } @pids }), $what;
+    return ok wait_until($DEADLINE, sub { !grep { is_running($_) } @pids }), $what;
 }
 
 sub children_ok {
@@ -113,7 +112,7 @@ sub other_streams_stay_the_workers {
     kill KILL => $given;
     ok $kept->read_all, 'it ends with its own child, though the other child runs';
     unlike $kept->text, qr/from a child/, 'it has received nothing from the other child';
-    ok !is_gone($child), 'the other child runs';
+    ok is_running($child), 'the other child runs';
     $client->leave;
     gone_ok('it ends with its client', $child);
     return;
@@ -160,10 +159,9 @@ sub chld_is_handled {
     my $run = start($name, CALLBACKS_CHLD => $how);
     my ($client, $child, $worker) = spawned($run, 'do=counts', qr/data: 3/);
     ok $client->read_all, 'the stream ends';
-    gone_ok('no zombie is left', $child);
+    gone_ok('the child has ended', $child);
     is $run->journal({tag => 'CHLD'}), '', 'the handler of the application reaps nothing';
-    my @zombies = grep { /\A\d+ Z/ } split /\n/, `ps -o pid= -o stat= --ppid $worker`;
-    is_deeply \@zombies, [], 'the worker has no zombie';
+    is_deeply [zombies_of($worker)], [], 'the worker has no zombie';
     return;
 }
 

@@ -9,6 +9,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(only_developers);
+use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
 
@@ -24,14 +25,6 @@ my @SERVERS = (
     ['Twiggy'  => 'loops'],
     ['Feersum' => 'late'],
 );
-
-sub is_running {
-    my $pid = shift;
-    open my $status, '<', "/proc/$pid/status" or return !!0;
-    return join('', readline $status) !~ /^State:\s+[ZX]/m;
-}
-
-sub is_gone { my $pid = shift; return !-e "/proc/$pid" }
 
 # Requests run the callbacks.
 sub closed_ok {
@@ -66,7 +59,8 @@ sub stream_ends_with_child {
     is $client->text, join('', map { "data: $_\r\n\r\n" } "parent $worker", 1 .. 3),
         'the events of both arrive in order';
     $run->journal_ok($client, qr/^open: 0, push: 0$/m, 'in the worker the stream is over');
-    ok wait_until($DEADLINE, sub { is_gone($child) }), 'the child is gone, and no zombie is left';
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'the child has ended';
+    is_deeply [zombies_of($worker)], [], 'the worker has no zombie';
     closed_ok($run, $client, qr/^closed by application in $worker$/m, "the worker's on_close reports the end");
     is scalar(() = $run->journal($client) =~ /^closed/mg), 1,  'it runs once';
     is $run->journal({tag => 'END'}),                      '', 'no END block of the worker runs';
@@ -81,7 +75,7 @@ sub worker_is_free {
     is $run->ask('/children'), 4,               'it counts four children';
     my ($first, @others) = @generators;
     $first->[0]->leave;
-    ok wait_until($DEADLINE, sub { is_gone($first->[1]) }), "a child ends when its client leaves";
+    ok wait_until($DEADLINE, sub { !is_running($first->[1]) }), "a child ends when its client leaves";
     closed_ok($run, $first->[0], qr/^closed by client in $worker$/m, "the worker's on_close reports the reason client");
     ok is_running($_->[1]),                 'another child runs on' for @others;
     ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
@@ -94,11 +88,11 @@ sub sleeping_child_ends {
     my $run = shift;
     my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
     $client->leave;
-    ok wait_until($DEADLINE, sub { is_gone($child) }), 'a child that sleeps ends when its client leaves';
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'a child that sleeps ends when its client leaves';
     ($client, $child) = spawned($run, 'do=stubborn', qr/stubborn/);
     $client->leave;
     $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
-    ok wait_until($DEADLINE, sub { is_gone($child) }), 'and is killed after the grace';
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'and is killed after the grace';
     children_ok($run, 0, 'no child is left');
     return;
 }
@@ -193,7 +187,7 @@ sub children_end_with_worker {
     my ($run, $signal) = @_;
     my ($client, $child, $worker) = spawned($run, 'do=sleeps', qr/asleep/);
     kill $signal => $worker;
-    ok wait_until($DEADLINE, sub { is_gone($child) }), "the child ends when the worker is ended by $signal";
+    ok wait_until($DEADLINE, sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
     ok $client->read_all,                              'its stream ends';
     return;
 }
