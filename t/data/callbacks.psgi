@@ -147,6 +147,15 @@ sub spawn {
     return;
 }
 
+# Spawns after the handler, as applications under Feersum do.
+sub spawn_later {
+    my ($conn, $env) = @_;
+    require AE;
+    my $timer;
+    $timer = AE::timer(0.01, 0, sub { undef $timer; spawn($conn, $env) });
+    return;
+}
+
 # Gives a stream that is kept to a child.
 sub give_away {
     my ($tag, $conn) = %KEPT;
@@ -174,6 +183,7 @@ $SIG{ALRM} = sub { report('ALRM', "in $$") };
 my $app = builder {
     mount '/keep'   => source(\&keep);
     mount '/spawn'  => source(\&spawn);
+    mount '/later'  => source(\&spawn_later);
     mount '/waits'  => source(\&waits);
     mount '/writer' => source(\&waits, native => $ENV{CALLBACKS_WRITER} ? 0 : 'auto');
     mount '/finish' =>
