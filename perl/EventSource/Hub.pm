@@ -540,6 +540,9 @@ It throws C<unavailable> if the system cannot run the thread. When the process i
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
+In a spawned handler it throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
+of the worker would receive the event.
+
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
 =head2 serve
@@ -643,8 +646,7 @@ a stream that goes through its writer is sent nothing before it is served (L<Eve
     my $count = $hub->subscribers($channel);
 
 Return how many streams of this process are subscribed to a channel, by its name or by a pattern; 0 when the process is
-ending. Throws C<invalid> if
-the name is not one of a channel (L</publish>).
+ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
 
 =head2 to_app
 

@@ -7,7 +7,8 @@ use warnings;
 # The child is a grandchild: its own parent exits at once. So the worker has no child to reap, and the server's handler of
 # SIGCHLD meets none. A socketpair, the leash, connects both processes. Its ends are streams of their reactors: the worker
 # sees by it that the child has ended, and the child that the worker has. The child's reactor ends the child when the client
-# leaves or the leash breaks, whatever the child does then.
+# disconnects or the leash breaks, whatever the child does then. The child closes its copies of all other connections, because
+# these would keep them open when the worker ends them.
 
 our $VERSION = '0.100';
 

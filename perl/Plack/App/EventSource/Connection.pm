@@ -382,21 +382,44 @@ From then on the stream is the child's. Here the connection is no longer open, a
 before is sent first. The stream ends when C<$code> returns, exits or dies, or when the child is killed. An exception is
 printed to C<psgi.errors>; called outside of a handler, to C<STDERR>.
 
-The child ends when its client leaves or its stream fails: it is sent SIGTERM, and SIGKILL after C<grace> seconds (fractions
-allowed; 5 by default). It also ends with its worker, however that ends. A native thread of the child does this, whatever
-the child waits for. C<$SIG{TERM}> of the child may clean up.
+The child ends when its client disconnects or its stream fails: it is sent SIGTERM, and SIGKILL after C<grace> seconds
+(fractions allowed; 5 by default). It also ends with its worker, however that ends. A native thread of the child does
+this, whatever the child waits for. C<$SIG{TERM}> of the child may clean up. The child leads a process group, which is
+sent the same signals, so commands that it runs end too.
 
 The child begins with the default for all signals but SIGPIPE, which it ignores, and with other random numbers. It runs no
-C<END> blocks and no destructors of the worker, not even after C<exit>. Handles that it shares with the worker, above all
-those of databases, must not be used by both, as after any C<fork>. Buffered output of handles other than C<STDOUT> and
-C<STDERR> must be flushed by C<$code>. The child is no child of the worker: nothing has to be reaped, and the server's
-handler of SIGCHLD is not concerned. In a container run an init that reaps orphans (C<docker run --init>).
+C<END> blocks and no destructors of the worker, not even after C<exit>. Buffered output of handles other than C<STDOUT>
+and C<STDERR> must be flushed by C<$code>. The child is no child of the worker: nothing has to be reaped, and handlers of
+SIGCHLD have no process to reap. In a container run an init that reaps orphans (C<docker run --init>).
+
+What else the worker has, the child does not share:
+
+=over
+
+=item *
+
+Its streams and the connections of its other clients: in the child they are closed, and a push to them returns false.
+
+=item *
+
+Its hubs: publishing and subscribing in the child throws the error C<state>. A child that has something for other clients
+sends it to a worker, for example by a request or over a pipe, or to a queue that all processes share.
+
+=item *
+
+Children: C<spawn> in a child throws C<state>.
+
+=item *
+
+Handles of databases and files, which are shared, but must not be used by both processes, as after any C<fork>. Connect
+to the database in C<$code>.
+
+=back
 
 Callbacks of L</on_close> that were registered before run in the worker when the child has ended, with the reason for which
-the child's stream has ended: C<client>, C<application>, C<error> (also if the child was
-killed, or has called C<exit> under uWSGI), and so on. Those that the
-child registers run in the child, if C<$code> returns. In L<EventSource::XS/stats> the worker counts the child as a native
-stream.
+the child's stream has ended: C<client>, C<application>, C<error> (also if the child was killed, or has called C<exit>
+under uWSGI), and so on. Those that the child registers run in the child, if C<$code> returns. In
+L<EventSource::XS/stats> the worker counts the child as a native stream.
 
 Returns false, and starts no child, if the client has left or does not read what was pushed before, if C<max_children>
 children of this worker run already (a whole number from 1; 100 by default), or if the system refuses a process. The stream
@@ -405,8 +428,8 @@ then stays the handler's:
     $conn->spawn($code) or $conn->push({event => 'busy', retry => 10_000, data => 'come back'});
 
 For all but the client the worker warns once. Throws an L<EventSource::Error>: C<invalid> for a wrong argument; C<state> if
-the stream is not native (L</is_native>), if it is subscribed to a hub, or if the head of its response is not sent yet,
-which can be under Feersum while the handler runs: there call it from a timer.
+the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned child, or if the head
+of the response is not sent yet. Feersum sends the head after the handler: there call C<spawn> from a timer.
 
 =head2 stream
 
@@ -426,7 +449,9 @@ Wait until something happens, and return what:
 
 =item C<readable>
 
-The handle is readable, or at its end. Read with C<sysread>: bytes that perl has buffered already do not count.
+The handle is readable, or at its end. Read with C<sysread>: bytes that perl has buffered already do not count. Bytes
+that a handle of L<IO::Socket::SSL> has decrypted already (C<pending>) do. Such a handle may also be readable for a record
+that has no data: set it to non-blocking mode.
 
 =item C<gone>
 
@@ -439,7 +464,7 @@ So many seconds have passed. Fractions are allowed. With C<undef>, the default, 
 =back
 
 The handle may be C<undef>. If several things have happened, the first of this order is returned: C<gone>, C<readable>,
-C<timeout>. Handlers of signals and queued callbacks run meanwhile. It is for handlers of servers that block, and for
+C<timeout>. Handlers of signals and queued callbacks run meanwhile, and may close the handle: then it is at its end. It is for handlers of servers that block, and for
 children (L</spawn>), which are sent SIGTERM when the client leaves: a child that wants to see C<gone> sets C<$SIG{TERM}>.
 
     $SIG{TERM} = 'IGNORE';    # in the child; SIGKILL comes after the grace
@@ -449,7 +474,7 @@ children (L</spawn>), which are sent SIGTERM when the client leaves: a child tha
         $conn->push($bytes);
     }
 
-Throws an L<EventSource::Error>: C<invalid> for a closed handle or a wrong number; C<state> in an event loop, which it would
+Throws an L<EventSource::Error>: C<invalid> for a closed handle, for one without a descriptor, or for a wrong number; C<state> in an event loop, which it would
 stop, and if the connection has no stream.
 
 =head1 SEE ALSO
