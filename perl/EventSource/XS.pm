@@ -107,6 +107,7 @@ sub notify_signal {
     my ($class, $name) = @_;
     $name = 'URG' if @_ == 1;
     _check_signal($name);
+    require EventSource::Adapter;
     require EventSource::Stream::Native;
     if (defined $signal && !(defined $name && $name eq $signal)) {
         EventSource::Stream::Native->notify_by_signal(0);
@@ -116,7 +117,9 @@ sub notify_signal {
     return if !defined $name;
     $on_signal ||= \&_run_callbacks;
     $SIG{$name} = $on_signal;    ## no critic (RequireLocalizedPunctuationVars) for good
-    EventSource::Stream::Native->notify_by_signal(_signal_number($name));
+    my $number = _signal_number($name);
+    EventSource::Stream::Native->notify_by_signal($number);
+    EventSource::Adapter->run_in_idle_workers($number, $on_signal);
     $signal = $name;
     return;
 }
@@ -414,10 +417,10 @@ The names are C<URG>, C<USR1>, C<USR2>, C<WINCH>, C<IO> and the real-time signal
 C<RTMAX>). Take C<URG>, the default: no server uses it, and a process without a handler ignores it. Do not take C<USR1> on
 Starlet and C<WINCH> where a terminal belongs to the process. Under AnyEvent, EV, Mojo::IOLoop and IO::Async none is needed.
 
-An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There a timer of uWSGI does it:
-
-    uwsgi::register_signal(17, 'workers', sub { EventSource::XS->dispatch });
-    uwsgi::add_timer(17, 1);    # each second
+An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There a timer of the master does it, once a
+second, for which C<notify_signal> registers uWSGI's own signal of the same number (C<URG> is 23 on most systems). It needs
+C<--master>; without one uWSGI prints that it cannot register signals, and callbacks wait for the next request. The timer
+stays until the server ends.
 
 Returns nothing. Throws an L<EventSource::Error>: C<invalid> for another signal, such as C<KILL> or C<TERM>; C<state> if the
 signal has a handler already; C<unsupported> without native streams or with C<PERL_SIGNALS=unsafe>.

@@ -195,9 +195,5 @@ my $app = builder {
     mount '/children' => sub { return plain(EventSource::Stream::Child->count) };
 };
 my $signal = $ENV{CALLBACKS_SIGNAL};
-if ($ENV{CALLBACKS_TIMER}) {
-    uwsgi::register_signal(17, 'workers', sub { EventSource::XS->dispatch });
-    uwsgi::add_timer(17, 1);
-}
 $app = builder { enable 'EventSource', $signal ? (notify_signal => $signal) : (); $app } if $ENV{CALLBACKS_MIDDLEWARE};
 $app;
