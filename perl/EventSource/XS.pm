@@ -419,8 +419,7 @@ Starlet and C<WINCH> where a terminal belongs to the process. Under AnyEvent, EV
 
 An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There a timer of the master does it, once a
 second, for which C<notify_signal> registers uWSGI's own signal of the same number (C<URG> is 23 on most systems). It needs
-C<--master>; without one uWSGI prints that it cannot register signals, and callbacks wait for the next request. The timer
-stays until the server ends.
+C<--master>; without one, callbacks wait for the next request. The timer stays until the server ends.
 
 Returns nothing. Throws an L<EventSource::Error>: C<invalid> for another signal, such as C<KILL> or C<TERM>; C<state> if the
 signal has a handler already; C<unsupported> without native streams or with C<PERL_SIGNALS=unsafe>.

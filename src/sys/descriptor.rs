@@ -114,8 +114,7 @@ fn service(number: RawFd) -> Option<Service> {
 /// Replaces the listening sockets of this process and the connections that they have accepted by `/dev/null`, except the
 /// descriptor `kept`. For a forked child: the copies of its parent's descriptors keep connections open that the parent ends.
 pub fn leave_other_clients(kept: RawFd) {
-    let is_listening =
-        |number: &RawFd| borrow(*number).map_or(false, |socket| socket_acceptconn(socket) == Ok(true));
+    let is_listening = |number: &RawFd| borrow(*number).map_or(false, |socket| socket_acceptconn(socket) == Ok(true));
     let numbers: Vec<RawFd> = match std::fs::read_dir(FOLDER) {
         Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
         Err(_) => return,

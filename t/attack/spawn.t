@@ -36,7 +36,12 @@ sub start {
 sub gone_ok {
     my ($what, @pids) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return ok wait_until($DEADLINE, sub { !grep { is_running($_) } @pids }), $what;
+    return ok wait_until(
+        $DEADLINE,
+        sub {
+            !grep { is_running($_) } @pids;
+        }
+    ), $what;
 }
 
 sub children_ok {
@@ -84,8 +89,11 @@ sub many_children {
 sub no_child_spawns {
     my $run = shift;
     my ($client) = spawned($run, 'do=nested', qr/nested/);
-    $run->journal_ok($client, qr/^no: state .*this process is a spawned child already at \S+callbacks.psgi line/m,
-        'spawn in a child throws');
+    $run->journal_ok(
+        $client,
+        qr/^no: state .*this process is a spawned child already at \S+callbacks.psgi line/m,
+        'spawn in a child throws'
+    );
     ok $client->read_all, 'the stream ends with the child';
     children_ok($run, 0, 'there is no other child');
     return;
@@ -95,14 +103,14 @@ sub no_child_has_a_hub {
     my $run = shift;
     my ($client) = spawned($run, 'do=hub', qr/hub/);
     $run->journal_ok($client, qr/^publish: state .*a spawned handler has no hub/m, 'publish in a child throws');
-    $run->journal_ok($client, qr/^subscribe: state/m, 'so does subscribe');
+    $run->journal_ok($client, qr/^subscribe: state/m,                              'so does subscribe');
     ok $client->read_all, 'the stream ends with the child';
     is $run->ask('/publish'), 'published', 'the worker publishes as before';
     return;
 }
 
 sub other_streams_stay_the_workers {
-    my $run = shift;
+    my $run  = shift;
     my $kept = $run->get('/keep');
     ok $kept->read_until(qr/kept by/), 'the worker has a stream';
     my ($client, $child) = spawned($run, 'do=others', qr/others/);
@@ -120,7 +128,7 @@ sub other_streams_stay_the_workers {
 
 # An event loop has many connections when it forks.
 sub ordinary_responses_end {
-    my $run = shift;
+    my $run   = shift;
     my $early = Testing::Client->connected($run->server->port);
     $early->say("GET /plain HTTP/1.0\r\n");
     $run->ask('/plain');    # the server has accepted both
@@ -144,11 +152,11 @@ sub commands_end {
 
 sub children_end_with {
     my ($name, $signal) = @_;
-    my $run = start($name);
-    my @all = map { [spawned($run, $_, qr/asleep|stubborn/)] } 'do=sleeps', 'do=stubborn', 'do=commands';
+    my $run       = start($name);
+    my @all       = map { [spawned($run, $_, qr/asleep|stubborn/)] } 'do=sleeps', 'do=stubborn', 'do=commands';
     my ($command) = $run->journal_ok($all[2][0], qr/^command (\d+)$/m, 'a child runs a command');
-    if ($signal eq 'stop') { $run->server->stop }
-    else                   { kill $signal => $all[0][2] }
+    if   ($signal eq 'stop') { $run->server->stop }
+    else                     { kill $signal => $all[0][2] }
     gone_ok('the children and the command end', $command, map { $_->[1] } @all);
     ok $_->[0]->read_all, 'a stream ends' for @all;
     return;
@@ -166,13 +174,13 @@ sub chld_is_handled {
 }
 
 my @CHECKS = (
-    ['clients leave while their children start'    => \&clients_leave_while_children_start],
-    ['many children'                               => \&many_children],
-    ['spawn inside spawn'                          => \&no_child_spawns],
-    ['a hub in a child'                            => \&no_child_has_a_hub],
-    ['streams of other clients'                    => \&other_streams_stay_the_workers],
-    ['a child runs a command that does not end'    => \&commands_end],
-    ['ordinary responses in an event loop'         => \&ordinary_responses_end, 'Twiggy'],
+    ['clients leave while their children start' => \&clients_leave_while_children_start],
+    ['many children'                            => \&many_children],
+    ['spawn inside spawn'                       => \&no_child_spawns],
+    ['a hub in a child'                         => \&no_child_has_a_hub],
+    ['streams of other clients'                 => \&other_streams_stay_the_workers],
+    ['a child runs a command that does not end' => \&commands_end],
+    ['ordinary responses in an event loop'      => \&ordinary_responses_end, 'Twiggy'],
 );
 
 for my $name (@SERVERS) {
@@ -184,7 +192,8 @@ for my $name (@SERVERS) {
         my $run = start($name);
         for (@CHECKS) {
             my ($sentence, $check, $only) = @$_;
-            subtest $sentence => sub { $check->($run) } if !$only || $only eq $name;
+            subtest $sentence => sub { $check->($run) }
+                if !$only || $only eq $name;
         }
         for my $signal (qw(TERM KILL stop)) {
             subtest "a worker ends with its children: $signal" => sub { children_end_with($name, $signal) };

@@ -92,14 +92,20 @@ my %CHILD = (
     },
     nested => sub {
         my ($conn, $tag) = @_;
-        report($tag, eval { $conn->spawn(sub { }); 1 } ? 'spawned again' : 'no: ' . $@->code . " $@");
+        report(
+            $tag,
+            eval {
+                $conn->spawn(sub { });
+                1;
+            } ? 'spawned again' : 'no: ' . $@->code . " $@"
+        );
         $conn->push('nested');
     },
     hub => sub {
         my ($conn, $tag) = @_;
         my $id = eval { $hub->publish(news => 'from a child') };
-        report($tag, defined $id ? "published $id" : 'publish: ' . $@->code . " $@");
-        report($tag, eval { $hub->subscribe($conn, 'news'); 1 } ? 'subscribed' : 'subscribe: ' . $@->code);
+        report($tag, defined $id                                ? "published $id" : 'publish: ' . $@->code . " $@");
+        report($tag, eval { $hub->subscribe($conn, 'news'); 1 } ? 'subscribed'    : 'subscribe: ' . $@->code);
         $conn->push('hub');
     },
     others => sub {

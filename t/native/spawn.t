@@ -191,7 +191,7 @@ sub children_end_with_worker {
     my ($client, $child, $worker) = spawned($run, 'do=sleeps', qr/asleep/);
     kill $signal => $worker;
     ok wait_until($DEADLINE, sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
-    ok $client->read_all,                              'its stream ends';
+    ok $client->read_all,                                  'its stream ends';
     return;
 }
 

@@ -9,9 +9,9 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Plack::App::EventSource::Connection;
-use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use POSIX                  ();
-use Testing::Deadline qw(wait_until);
+use Socket             qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use POSIX              ();
+use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_module);
 use Testing::StreamPair;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
@@ -36,18 +36,18 @@ sub Decrypted::pending { my $self = shift; return ${*$self}{pending} }
 
 subtest 'what happens first is returned' => sub {
     my ($conn, $client) = pair();
-    my ($from, $to) = pipes();
-    is $conn->wait($from, 0),     'timeout',  'nothing has happened';
-    is $conn->wait(undef, 0.01),  'timeout',  'without a handle the time is up';
+    my ($from, $to)     = pipes();
+    is $conn->wait($from, 0),    'timeout', 'nothing has happened';
+    is $conn->wait(undef, 0.01), 'timeout', 'without a handle the time is up';
     syswrite $to, 'x';
-    is $conn->wait($from, 0),     'readable', 'the handle is readable';
-    is $conn->wait($from),        'readable', 'it still is: wait reads nothing';
+    is $conn->wait($from, 0), 'readable', 'the handle is readable';
+    is $conn->wait($from),    'readable', 'it still is: wait reads nothing';
     sysread $from, my $bytes, 10;
     close $to;
-    is $conn->wait($from),        'readable', 'the end of the handle counts too';
+    is $conn->wait($from), 'readable', 'the end of the handle counts too';
     $client->leave;
     ok wait_until(10, sub { $conn->wait(undef, 0) eq 'gone' }), 'the client has disconnected';
-    is $conn->wait($from),        'gone',     'that comes before a readable handle';
+    is $conn->wait($from), 'gone', 'that comes before a readable handle';
 };
 
 subtest 'a client that disconnects during a wait' => sub {
@@ -72,7 +72,7 @@ subtest 'callbacks and handlers of signals run during a wait' => sub {
     $other->on_close(sub { $told++; $conn->close });
     $client->leave;
     is $conn->wait, 'gone', 'a callback that closes the stream ends the wait';
-    is $told, 1, 'it has run once';
+    is $told,       1,      'it has run once';
 
     ($conn) = pair();
     local $SIG{ALRM} = sub { die "alarm\n" };
@@ -141,10 +141,10 @@ subtest 'a handle of IO::Socket::SSL' => sub {
     my $tls = IO::Socket::SSL->start_SSL($handle, SSL_verify_mode => 0);
     is $conn->wait($tls), 'readable', 'it is readable when a record has arrived';
     sysread $tls, my $bytes, 1;
-    is $bytes, 'h', 'its reader takes one byte';
+    is $bytes,            'h',        'its reader takes one byte';
     is $conn->wait($tls), 'readable', 'it is still readable: four bytes are decrypted';
     sysread $tls, $bytes, 100;
-    is $bytes, 'ello', 'the reader takes them';
+    is $bytes,               'ello',    'the reader takes them';
     is $conn->wait($tls, 0), 'timeout', 'then it is not';
     close $tls;
     waitpid $pid, 0;
@@ -156,11 +156,11 @@ subtest 'wrong arguments of wait' => sub {
     close $from;
     open my $memory, '<', \'text' or die $!;
     for my $case (
-        [[$from],       'handle', 'a closed handle'],
-        [[$memory],     'handle', 'a handle without a descriptor'],
-        [['no_handle'], 'handle', 'a name'],
-        [[{}],          'handle', 'another reference'],
-        [[0],           'handle', 'a number'],
+        [[$from],       'handle',  'a closed handle'],
+        [[$memory],     'handle',  'a handle without a descriptor'],
+        [['no_handle'], 'handle',  'a name'],
+        [[{}],          'handle',  'another reference'],
+        [[0],           'handle',  'a number'],
         [[undef, -1],   'seconds', 'a negative number of seconds'],
         [[undef, 'x'],  'seconds', 'a word'],
     ) {
@@ -182,11 +182,11 @@ subtest 'wrong arguments of wait' => sub {
 subtest 'wrong arguments of spawn' => sub {
     my ($conn) = pair();
     for my $case (
-        [['code'],                      'callback',     'something other than code'],
-        [[],                            'callback',     'nothing'],
-        [[sub { }, grace => -1],        'grace',        'a negative grace'],
-        [[sub { }, max_children => 0],  'max_children', 'no child at all'],
-        [[sub { }, max_childs => 1],    'max_childs',   'an unknown option'],
+        [['code'],                     'callback',     'something other than code'],
+        [[],                           'callback',     'nothing'],
+        [[sub { }, grace => -1],       'grace',        'a negative grace'],
+        [[sub { }, max_children => 0], 'max_children', 'no child at all'],
+        [[sub { }, max_childs => 1],   'max_childs',   'an unknown option'],
     ) {
         my ($given, $field, $what) = @$case;
         my $line = __LINE__ + 1;
@@ -200,7 +200,10 @@ subtest 'wrong arguments of spawn' => sub {
     EventSource::Hub->new(per_process => 1)->subscribe($subscribed, 'news');
     for my $case ([$callbacks, qr/not native/], [$subscribed, qr/subscribed to a hub/]) {
         my ($with, $why) = @$case;
-        ok !eval { $with->spawn(sub { }); 1 }, "refused: $why";
+        ok !eval {
+            $with->spawn(sub { });
+            1;
+        }, "refused: $why";
         is $@->code, 'state', 'the error has the code state';
         like "$@", $why, 'it says why';
     }

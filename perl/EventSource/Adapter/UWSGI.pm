@@ -22,7 +22,7 @@ sub read_failures { return qr/\A(?:error|timeout) during read\(/ }
 sub sends_head_late { return !!1 }
 
 # An idle worker waits in C. Its master can send it one of uWSGI's own signals, which are numbers from 0 to 255. Without a
-# master uWSGI refuses that and prints the reason.
+# master nothing happens.
 sub add_timer {
     my ($class, $number, $code) = @_;
     return if !defined &uwsgi::add_timer || $HAS_TIMER{$number}++;

@@ -153,9 +153,9 @@ sub _reason_in {
 # The stream is the child's from here on. Its callbacks of this process run when the child has ended.
 sub _release {
     my ($class, $stream, $ours, $report) = @_;
-    my $number = EventSource::XS::_duplicate(fileno $ours);
+    my $number  = EventSource::XS::_duplicate(fileno $ours);
     my ($leash) = defined $number ? EventSource::Stream::Native->try_open($number, '', %LEASH) : ();
-    my $name = $leash ? $leash->_name : '';
+    my $name    = $leash ? $leash->_name : '';
     $LEASHES{$name} = $leash if $leash;
     $stream->hand_over($leash, sub { delete $LEASHES{$name}; return _reason_in($report) });
     return;
@@ -172,8 +172,8 @@ sub _refuse {
 sub _run {
     my ($class, $connection, $code, $theirs, $reports, %option) = @_;
     $is_child = 1;
-    %LEASHES  = ();                 # closes the copies of other leashes
-    POSIX::setpgid(0, 0);           # commands that the child runs end with it
+    %LEASHES  = ();           # closes the copies of other leashes
+    POSIX::setpgid(0, 0);     # commands that the child runs end with it
     $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
     $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
     srand;
@@ -183,7 +183,7 @@ sub _run {
     $stream->forget_callbacks;                                                      # they run in the parent
     $stream->_leave_other_clients;
     return if !$stream->write('');                                                  # makes it a stream of this process
-    syswrite $reports, "$$\n";    # before any reason
+    syswrite $reports, "$$\n";                                                      # before any reason
     $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
     _first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);

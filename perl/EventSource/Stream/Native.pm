@@ -47,7 +47,7 @@ sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
     %ON_CLOSE     = ();
-    %REASON_OF          = ();
+    %REASON_OF    = ();
     return;
 }
 
@@ -94,8 +94,8 @@ sub hand_over {
     my ($self, $leash, $reason) = @_;
     if ($leash) {
         my $name = $leash->_name;
-        $ON_CLOSE{$name} = delete $ON_CLOSE{$self->_name} || [$self];
-        $REASON_OF{$name}      = $reason;
+        $ON_CLOSE{$name}  = delete $ON_CLOSE{$self->_name} || [$self];
+        $REASON_OF{$name} = $reason;
         _watch()               if $watched != $$;
         _queue($name, 'error') if defined $leash->_want_end;
     }
@@ -171,14 +171,15 @@ sub wait {
     my ($self, $handle, $seconds) = @_;
     my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
     my $notify = eval { EventSource::XS->notify_fd };
-    my $limit  = defined $notify ? $LONGEST_WAIT : $CHECK_INTERVAL;
+    my $limit  = defined $notify ? $LONGEST_WAIT  : $CHECK_INTERVAL;
     my $number = defined $handle ? fileno $handle : undef;
     my $bits   = '';
     vec($bits, $_, 1) = 1 for grep { defined } $notify, $number;
     $self->_want_end;    # from now on its end makes the descriptor readable
+
     while ($self->is_open) {
-        my $left  = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
-        my $count = select my $ready = $bits, undef, undef, _at_least_0($left, $limit);
+        my $left      = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my $count     = select my $ready = $bits, undef, undef, _at_least_0($left, $limit);
         my $is_closed = $count < 0 && $!{EBADF};    # a handler of a signal or a callback has closed the handle
         $ready = '' if $count < 0;                  # otherwise it was a signal
         EventSource::XS->dispatch if defined $notify && vec $ready, $notify, 1;

@@ -233,17 +233,18 @@ sub wait {
     $poll->mask($socket => $POLLRDHUP) if $socket;
     my $number = eval { EventSource::XS->notify_fd };
     my $ends;
-    undef $ends if !defined $number || !CORE::open($ends, '<&', $number);
+    undef $ends                  if !defined $number || !CORE::open($ends, '<&', $number);
     $poll->mask($ends => POLLIN) if $ends;
     my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
+
     while ($self->is_open) {
         my $left   = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
         my ($time) = sort { $a <=> $b } $limit, $left < 0 ? 0 : $left;
         my $count  = $poll->poll($time);
         EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
-        last              if !$self->is_open;
-        return 'readable' if $handle && $count > 0 && $poll->events($handle);
-        return 'timeout'  if $left <= 0;
+        last                      if !$self->is_open;
+        return 'readable'         if $handle && $count > 0 && $poll->events($handle);
+        return 'timeout'          if $left <= 0;
     }
     return 'gone';
 }

@@ -12,7 +12,7 @@ use EventSource::Gone;
 use EventSource::Settings;
 use EventSource::Stream::Child;
 use EventSource::XS ();
-use Scalar::Util qw(blessed);
+use Scalar::Util    qw(blessed);
 
 # The psgi.errors of the request whose handler runs.
 our $errors;    ## no critic (ProhibitPackageVars)
@@ -100,13 +100,13 @@ sub spawn {
     my %option = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
     my $obstacle =
           EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
-        : !$self->is_native               ? 'the stream is not native'
-        : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would go on to write to it'
+        : !$self->is_native                    ? 'the stream is not native'
+        : $self->{stream}->is_subscribed       ? 'the stream is subscribed to a hub, which would go on to write to it'
         : !$self->{stream}->is_attached
         ? 'the server has not sent the head yet: call it from a timer, after the handler'
         : undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
-    return !!0                                                                           if !$self->{stream}->is_open;
+    return !!0 if !$self->{stream}->is_open;
     return EventSource::Stream::Child->start($self, $code, %option, errors => $errors || \*STDERR);
 }
 
@@ -464,8 +464,9 @@ So many seconds have passed. Fractions are allowed. With C<undef>, the default, 
 =back
 
 The handle may be C<undef>. If several things have happened, the first of this order is returned: C<gone>, C<readable>,
-C<timeout>. Handlers of signals and queued callbacks run meanwhile, and may close the handle: then it is at its end. It is for handlers of servers that block, and for
-children (L</spawn>), which are sent SIGTERM when the client leaves: a child that wants to see C<gone> sets C<$SIG{TERM}>.
+C<timeout>. Handlers of signals and queued callbacks run meanwhile. They may close the handle: then it is at its end. It
+is for handlers of servers that block, and for children (L</spawn>), which are sent SIGTERM when the client disconnects: a
+child that wants to see C<gone> sets C<$SIG{TERM}>.
 
     $SIG{TERM} = 'IGNORE';    # in the child; SIGKILL comes after the grace
     while ((my $what = $conn->wait($socket, 30)) ne 'gone') {
@@ -474,8 +475,8 @@ children (L</spawn>), which are sent SIGTERM when the client leaves: a child tha
         $conn->push($bytes);
     }
 
-Throws an L<EventSource::Error>: C<invalid> for a closed handle, for one without a descriptor, or for a wrong number; C<state> in an event loop, which it would
-stop, and if the connection has no stream.
+Throws an L<EventSource::Error>: C<invalid> for a closed handle, for one without a descriptor, or for a wrong number;
+C<state> in an event loop, which it would stop, and if the connection has no stream.
 
 =head1 SEE ALSO
 
