@@ -303,7 +303,7 @@ impl StreamHandle {
         self.end(Reason::Application, Ending::HandOver);
     }
 
-    /// Has this process end with the stream, unless the application closes it. See [`spawned`].
+    /// Has this process end with the stream, unless the application closes it. See `spawned`.
     pub fn end_process_too(&self, grace: Duration, report: i32) {
         spawned::set_up(grace, report);
         self.state.set_ends_process();
