@@ -237,20 +237,10 @@ EventSource::Stream::Child - A child process that continues a native stream
 
 =head1 SYNOPSIS
 
-    use Plack::App::EventSource;
+    use EventSource::Stream::Child;
 
-    my $app = Plack::App::EventSource->new(
-        handler_cb => sub {
-            my ($conn) = @_;
-            $conn->spawn(sub {
-                my ($conn) = @_;
-                for my $number (1 .. 10) {
-                    $conn->push({id => $number, data => time});
-                    sleep 1;
-                }
-            });
-        },
-    )->to_app;
+    my %option = EventSource::Stream::Child->check(max_children => 10);
+    printf "%d of %d children run\n", EventSource::Stream::Child->count, $option{max_children};
 
 =head1 DESCRIPTION
 
