@@ -148,6 +148,16 @@ sub obstacle {
 
 sub prepare_env { return undef }
 
+sub remedies {
+    my @servers = sort map { $_->name } grep { $_->writer_classes || $_->writer_packages } @ADAPTERS;
+    return (
+        'its socket is not a connection'      => 'let the server listen on TCP or on a Unix socket',
+        'psgix.io has no descriptor'          => 'leave psgix.io of the environment as the server sets it',
+        'the connection is encrypted'         => 'let a proxy terminate TLS',
+        'the server does not give its socket' => 'use one that does: ' . join(', ', @servers),
+    );
+}
+
 sub take_over {
     my ($class, @request) = @_;
     return EventSource::Stream::Takeover->begin($class, @request);
@@ -445,6 +455,13 @@ changes nothing. By default C<psgix.io> must be a connection without TLS. Needs 
 Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
 default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
 whether or not the stream is to be native.
+
+=head2 remedies
+
+    my %remedy = $adapter->remedies;
+
+Return what to do about each reason of L</obstacle> (L<EventSource::Stream::Fallback>). An adapter with reasons of its
+own adds them to those of C<SUPER::remedies>.
 
 =head2 take_over
 

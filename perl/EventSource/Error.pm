@@ -19,24 +19,42 @@ sub as_string {
     return $self->{message} . $self->{location};
 }
 
+# A copy of the exception, at another place.
+sub at {
+    my ($self, $place) = @_;
+    return bless {%$self, %$place}, ref $self;
+}
+
 sub code { return $_[0]{code} }
 
 sub field { return $_[0]{field} }
 
 sub file { return $_[0]{file} }
 
+sub here {
+    local @EventSource::Error::CARP_NOT = scalar caller;
+    return _place();
+}
+
 sub line { return $_[0]{line} }
 
 sub message { return $_[0]{message} }
 
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
-# and @ISA. The location is kept as Carp words it: it may name a thread, and the handle that was read last.
+# and @ISA.
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
+    die bless {%error, %{_place()}}, $class;
+}
+
+# Private functions
+
+# The location is kept as Carp words it: it may name a thread, and the handle that was read last.
+sub _place {
     my $location = Carp::shortmess('');
     my ($file, $line) = $location =~ /\A at (.*?) line ([0-9]+)(?: thread [0-9]+)?(?:, <.*> [a-z]+ [0-9]+)?[.]?\n\z/s;
-    die bless {%error, file => $file, line => $line, location => $location}, $class;
+    return {file => $file, line => $line, location => $location};
 }
 
 1;
@@ -128,6 +146,18 @@ The text without file and line. It begins with the name of the module.
     my $text = "$error";
 
 The message, file and line, as C<croak> formats them.
+
+=head2 at
+
+    die $error->at($place);
+
+Return a copy of the exception with the file and the line of a place that L</here> has returned.
+
+=head2 here
+
+    my $place = EventSource::Error->here;
+
+Return the place where L</throw> would throw now: the line that called the calling package.
 
 =head2 throw
 

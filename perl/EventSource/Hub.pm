@@ -43,7 +43,7 @@ my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
 
 my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -57,7 +57,6 @@ sub new {
     my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
-    $class->check_start($given{start});
     require EventSource::Hub::App;
     EventSource::Hub::App->check(%{$self->{stream_settings}});
     $self->_attach(\%native);
@@ -135,7 +134,8 @@ sub to_app {
     my %given = $SETTINGS->parse('to_app takes options', @given);
     $SETTINGS->known(\%given, ['channels', @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
-    return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
+    my %own = (hub => $self, place => EventSource::Error->here);
+    return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, %own)->to_app;
 }
 
 sub unsubscribe {
@@ -434,7 +434,7 @@ The retention of all channels together, in the units of L</history>. These are t
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
 
-=head2 headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+=head2 fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
 The settings of the streams of L</to_app>; see L<Plack::App::EventSource>.
 
@@ -647,14 +647,15 @@ Return a PSGI application. It subscribes each stream to the channels and pattern
 for the request. If the callback returns a PSGI response instead, an array or a code reference, the application sends
 that. If it returns nothing, the application answers with 404. See L<EventSource::Hub::App>.
 
-The other options replace attributes of the hub for these streams: C<headers>, C<keepalive>, C<linger>, C<max_streams>,
-C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
+The other options replace attributes of the hub for these streams: C<fallback>, C<headers>, C<keepalive>,
+C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
 first 8,192 bytes of the query.
 
-Throws C<invalid> if an option is unknown or has a wrong value.
+Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call, if
+the callback returns something that is neither a list of channels nor a response.
 
 =head2 unsubscribe
 

@@ -29,7 +29,7 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
-my @STREAM_OPTIONS = qw(linger max_streams native preamble retry timeout);
+my @STREAM_OPTIONS = qw(fallback linger max_streams native preamble retry timeout);
 my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
 
 # The names of the Raku module's code and of its documentation.
@@ -145,8 +145,7 @@ sub remove_tap {
 sub _check {
     my $option = shift;
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
-    $SETTINGS->refuse(headers => 'headers must be an array of names and values')
-        if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
+    $SETTINGS->headers(headers => $option->{headers});
     EventSource::Hub->check_start($option->{start});
     EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
     $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
@@ -439,7 +438,7 @@ it, proxies may end quiet streams, and a client that disappears without closing 
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
-=head2 linger, max_streams, native, preamble, retry, timeout
+=head2 fallback, linger, max_streams, native, preamble, retry, timeout
 
 Settings of the streams, see L<Plack::App::EventSource>.
 

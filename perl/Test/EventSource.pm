@@ -30,8 +30,10 @@ my @OPTIONS         = qw(app env headers server server_args timeout url workers)
 my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id timeout);
 
 sub new {
-    my ($class, %option) = @_;
+    my ($class, @options) = @_;
+    my %option = $SETTINGS->parse('new takes options', @options);
     $SETTINGS->known(\%option, \@OPTIONS, 'option %s');
+    $SETTINGS->headers(headers => $option{headers});
     my $self = bless {headers => $option{headers} || [], timeout => $TIMEOUT}, $class;
     $self->{timeout} = $SETTINGS->seconds(timeout => $option{timeout}, is_above_zero => 1)
         if defined $option{timeout};
@@ -67,7 +69,8 @@ sub post {
 }
 
 sub request {
-    my ($self, $method, $path, %option) = @_;
+    my ($self, $method, $path, @options) = @_;
+    my %option   = $SETTINGS->parse("$method takes a path and options", @options);
     my $stream   = $self->stream($method, $path, %option, is_whole => 1);
     my $content  = $stream->content;
     my $response = $stream->response;
@@ -90,9 +93,11 @@ sub stop {
 }
 
 sub stream {
-    my ($self, $method, $path, %option) = @_;
+    my ($self, $method, $path, @options) = @_;
+    my %option   = $SETTINGS->parse("$method takes a path and options", @options);
     my $is_whole = delete $option{is_whole};
     $SETTINGS->known(\%option, \@REQUEST_OPTIONS, 'option %s');
+    $SETTINGS->headers(headers => $option{headers});
     $SETTINGS->refuse(path => 'a path must begin with /') if !defined $path || $path !~ m{\A/};
     $SETTINGS->seconds($_ => $option{$_}, is_above_zero => 1) for qw(cut_after timeout);
     my $request = $self->_request($method, $path, $is_whole, %option);

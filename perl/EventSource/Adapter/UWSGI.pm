@@ -39,6 +39,12 @@ sub obstacle {
     return $class->descriptor_obstacle($class->descriptor);
 }
 
+sub remedies {
+    my $class = shift;
+    return ($class->SUPER::remedies,
+        'uWSGI has several threads' => 'give it processes instead of threads (workers, no threads)');
+}
+
 sub recycling_option { return 'max-requests' }
 
 sub requests_per_worker { return uwsgi->can('opt')->()->{'max-requests'} }

@@ -9,10 +9,11 @@ our $VERSION = '0.100';
 use parent 'Plack::App::EventSource';
 use EventSource::Hub;
 use EventSource::Settings;
-use Plack::Util::Accessor qw(channels hub start);
+use Plack::Util::Accessor qw(channels hub place start);
+use Scalar::Util          qw(blessed);
 
 # An error reports the line of the application. These packages create this one for it.
-our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::Component);
+our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
 
@@ -32,16 +33,17 @@ sub call {
     my ($self, $env) = @_;
     return $self->SUPER::call($env) if $env->{REQUEST_METHOD} ne 'GET';
     my @channels = $self->channels->($env);
-    return $channels[0] if @channels == 1 && (ref $channels[0] eq 'ARRAY' || ref $channels[0] eq 'CODE');
+    return $channels[0] if @channels == 1 && _is_response($channels[0]);
     return [404, ['Content-Type' => 'text/plain; charset=utf-8'], ["There is no such stream\n"]] if !@channels;
-    $self->hub->check_topics(@channels);    # before the response begins, so that an error can still be answered
+    $self->_check_channels(@channels);    # before the response begins, so that an error can still be answered
     $env->{$CHANNELS} = \@channels;
     return $self->SUPER::call($env);
 }
 
 sub check {
     my ($class, %setting) = @_;
-    $class->new(%setting)->check_attributes;
+    EventSource::Hub->check_start($setting{start});
+    $class->new(%setting);
     return;
 }
 
@@ -83,7 +85,28 @@ sub run_handler {
     return;
 }
 
-# Private functions
+# Private methods and functions
+
+# Only the server is above this call, so an exception names the line where the application was made.
+sub _check_channels {
+    my ($self, @channels) = @_;
+    return if eval {
+        $SETTINGS->refuse(channels => 'channels must return a list, not a reference to an array of names')
+            if ref $channels[0] eq 'ARRAY';
+        $self->hub->check_topics(@channels);
+        1;
+    };
+    my $error = $@;
+    die $error if !$self->place || !blessed $error || !$error->isa('EventSource::Error');
+    die $error->at($self->place);
+}
+
+# An array of names is no response: it does not begin with a status.
+sub _is_response {
+    my $value = shift;
+    return !!1 if ref $value eq 'CODE';
+    return ref $value eq 'ARRAY' && @$value > 1 && defined $value->[0] && $value->[0] =~ /\A[1-5][0-9][0-9]\z/;
+}
 
 # An id that is too long is unknown, and it stays unknown if it is cut off one byte after the limit.
 sub _bounded {
@@ -171,13 +194,19 @@ or nothing: the response is 404.
 =back
 
 An exception of the callback is an exception of the request. So is the L<EventSource::Error> for a return value that is
-no channel.
+no channel, such as a reference to an array of names; its line is the one that called L<EventSource::Hub/to_app>.
 
 =head2 hub
 
     hub => $hub
 
 The L<EventSource::Hub>, which is required.
+
+=head2 place
+
+    place => EventSource::Error->here
+
+The place in the source that exceptions for wrong channels name.
 
 =head2 start
 
@@ -192,7 +221,7 @@ hub.
 
     EventSource::Hub::App->check(%settings);
 
-Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams has a wrong value.
+Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams, C<start> among them, has a wrong value.
 
 =head2 last_event_id
 

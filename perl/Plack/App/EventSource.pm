@@ -15,17 +15,38 @@ use EventSource::Stream;
 use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
-use Plack::Util::Accessor qw(
-    characters handler_cb headers keepalive linger max_buffered max_streams native on_gone on_full preamble retry timeout
-);
 use Scalar::Util qw(blessed);
+
+my @ATTRIBUTES;
+
+BEGIN {
+    @ATTRIBUTES = qw(
+        characters fallback handler_cb headers keepalive linger max_buffered max_streams native on_gone on_full preamble retry
+        timeout
+    );
+}
+
+use Plack::Util::Accessor @ATTRIBUTES;
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams native on_full retry timeout);
+
+# The attributes that are checked.
+my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers on_gone preamble));
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
+
+# What is wrong in the arguments is reported here, at the line that makes the mistake.
+sub new {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('new takes attributes', @given);
+    my $self  = $class->SUPER::new(%given);
+    $self->_warn_of_unknown(keys %given);
+    _check(%given);
+    return $self;
+}
 
 # Public methods
 
@@ -61,14 +82,7 @@ sub call {
 
 sub check_attributes {
     my $self = shift;
-    my ($preamble, $retry) = ($self->preamble, $self->retry);
-    $SETTINGS->one_of(on_gone => $self->on_gone, undef, 'unwind');
-    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
-    $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
-        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
-    EventSource::Stream->check(map { ($_ => $self->$_) } @STREAM_SETTINGS);
-    $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
-        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    _check(map { ($_ => $self->$_) } @CHECKED);
     return;
 }
 
@@ -129,6 +143,22 @@ sub run_handler {
 
 # Private methods and functions
 
+# Checks the values of attributes. One that is missing has its default.
+sub _check {
+    my %given = @_;
+    my ($preamble, $retry) = @given{qw(preamble retry)};
+    $SETTINGS->code(handler_cb => $given{handler_cb});
+    $SETTINGS->headers(headers => $given{headers});
+    $SETTINGS->one_of(on_gone => $given{on_gone}, undef, 'unwind');
+    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
+    $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
+        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
+    EventSource::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
+        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    return;
+}
+
 sub _check_native {
     my ($self, $env) = @_;
     my $obstacle = EventSource::Stream->obstacle($env);
@@ -167,6 +197,14 @@ sub _opening {
     $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
     $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
     return $opening;
+}
+
+# A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
+sub _warn_of_unknown {
+    my ($self, @names) = @_;
+    my @unknown = grep { !/\A_/ && !$self->can($_) } @names or return;
+    $SETTINGS->warn_unknown('unknown attribute', \@unknown, \@ATTRIBUTES, only_similar => ref $self ne __PACKAGE__);
+    return;
 }
 
 1;
@@ -237,6 +275,14 @@ If true, all pushed strings are strings of characters, and all of them are encod
 that is valid UTF-8 when taken as bytes (ASCII always is) is sent as it is, and any other field is encoded, because
 callers of the original module have always passed both.
 
+=head2 fallback
+
+    fallback => 'warn'
+
+What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
+C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process
+(L<EventSource::Stream::Fallback>). With C<quiet> it has not. C<< native => 0 >> is quiet too.
+
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
@@ -253,7 +299,8 @@ behaves in the same way.
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, as a reference to an array of names and values; none by default. They come after
+More headers of the response, as a reference to an array of names and values; none by default. A name is a token (RFC
+9110, section 5.6.2), a value one line without NUL. They come after
 C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last of these asks
 nginx not to hold events back; it is left out if C<headers> has it.
 
@@ -376,14 +423,16 @@ Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
     my $component = Plack::App::EventSource->new(\%attributes);
 
-Create a component.
+Create a component. Throws C<invalid> if an attribute has a wrong value. Warns of unknown attributes, with the nearest
+known ones, once for each line of the application. A subclass may have attributes of its own: those that it has a method
+for, and those whose name is not like a known one, or begins with an underscore.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws C<invalid> if an attribute has a wrong value. A wrong value that is set later makes
-the next GET throw.
+Return the PSGI application. Throws C<invalid> if an attribute has a wrong value that was set since. A wrong value that
+is set later makes the next GET throw.
 
 =head2 call, prepare_app
 
@@ -435,7 +484,8 @@ worker that answered the request is free when the handler returns.
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
 through the server's writer, as with the original module, over TLS (let a proxy terminate it), under FastCGI and CGI,
 where middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads.
-C<< $conn->is_native >> tells which. With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
+C<< $conn->is_native >> tells which. On a server that blocks, C<psgi.errors> says why a stream is not native, and what to
+do about it (L</fallback>). With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
 C<psgi.errors> whether it is native, and if not, why.
 
 The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
@@ -492,7 +542,13 @@ C<X-Accel-Buffering: no> is sent, unless C<headers> has it.
 =item *
 
 C<data> of a pushed hash may be a reference to an array of strings, and so may a message. The original sends them as
-C<ARRAY(0x...)>.
+C<ARRAY(0x...)>. Any other reference throws an exception, unless it is an object with overloading. The original sends it as
+C<HASH(0x...)>, for example.
+
+=item *
+
+A pushed hash may have C<json>, C<comment> and C<bytes>. An unknown field, or an unknown attribute of L</new>, gives a
+warning. The original ignores them.
 
 =item *
 

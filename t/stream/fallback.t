@@ -1,0 +1,93 @@
+# A server that blocks says once for each reason that a stream is not native, and what to do about it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::Adapter;
+use EventSource::Stream::Fallback;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use Testing::Server;
+use Test::More;
+
+my $DEADLINE = 10;                                       # seconds
+my $SILENCE  = " (fallback => 'quiet' silences this)";
+
+subtest 'each reason of an adapter has a remedy' => sub {
+    my $fallback = 'EventSource::Stream::Fallback';
+    for my $case (
+        ['EventSource::Adapter'        => 'the connection is encrypted',         qr/\Alet a proxy terminate TLS\z/],
+        ['EventSource::Adapter'        => 'the server does not give its socket', qr/: .*Starman.*uWSGI\z/],
+        ['EventSource::Adapter'        => 'there is no socketpair: Too many',    qr/\Araise the limit of descriptors/],
+        ['EventSource::Adapter'        => 'another reason',                      qr/\Asee NATIVE STREAMS/],
+        ['EventSource::Adapter::UWSGI' => 'uWSGI has several threads',           qr/\Agive it processes instead/],
+        ['EventSource::Adapter::UWSGI' => 'its socket is not a connection',      qr/\Alet the server listen/],
+    ) {
+        my ($adapter, $why, $remedy) = @$case;
+        like $fallback->remedy($adapter, $why), $remedy, "$adapter: $why";
+    }
+};
+
+only_developers();
+
+# Requests a stream that ends by itself. Returns what the server has logged until then.
+sub after_stream {
+    my ($server, $path) = @_;
+    my $client = Testing::Client->get($server->port, $path, headers => ['Accept-Encoding' => 'gzip']);
+    ok $client->read_all, "$path: the stream ends";
+    is $client->status, 200, "$path: the status is 200";
+    return warnings_of($server);
+}
+
+sub warnings_of {
+    return grep { /not native/ } split /\n/, $_[0]->log;
+}
+
+sub server {
+    my ($name, @options) = @_;
+    needs(Testing::Server->missing($name));
+    return Testing::Server->start($name, 't/data/fallback.psgi', @options);
+}
+
+subtest 'Starman' => sub {
+    my $server = server('Starman', Testing::Server->single_process('Starman'));
+    is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
+
+    my @filtered =
+        (     'EventSource::XS: a stream is not native, and holds this worker: its writer is not known; exclude'
+            . ' text/event-stream from the middleware that filters the body, such as Deflater with a content_type, or mount'
+            . " the stream outside of it$SILENCE");
+    is_deeply [after_stream($server, '/deflated')], \@filtered, 'a filtered body: the reason and the remedy';
+    is_deeply [after_stream($server, '/deflated')], \@filtered, 'the same reason again: no second warning';
+
+    my $client = Testing::Client->get($server->port, '/left');
+    ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response to another client begins';
+    $client->leave(reset => 1);
+    ok(Testing::Client->get($server->port, '/pid')->read_all, 'the only worker answers after a client has left');
+    is_deeply [warnings_of($server)], \@filtered, 'a client that has left is no reason';
+
+    is_deeply [after_stream($server, '/large')],
+        [
+        @filtered,
+        "EventSource::XS: a stream is not native, and holds this worker: its head is too large; set fewer headers$SILENCE"
+        ],
+        'another reason: a warning of its own';
+};
+
+subtest 'uWSGI with threads' => sub {
+    my $server = server('uWSGI', workers => 1, args => ['--threads', 2]);
+    is_deeply [after_stream($server, '/never')], [], 'native is 0: there is no warning';
+    my @threads = ('EventSource::XS: a stream is not native, and holds this worker: uWSGI has several threads; give it'
+            . " processes instead of threads (workers, no threads)$SILENCE");
+    is_deeply [after_stream($server, '/native')], \@threads, 'threads: the reason and the remedy';
+    is_deeply [after_stream($server, '/native')], \@threads, 'the same reason again: no second warning';
+};
+
+subtest 'Twiggy, which does not block' => sub {
+    my $server = server('Twiggy');
+    is_deeply [after_stream($server, '/deflated')], [], 'there is no warning';
+};
+
+done_testing;
