@@ -38,14 +38,13 @@ sub here {
 
 sub line { return $_[0]{line} }
 
-sub message { return $_[0]{message} }
-
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
-# and @ISA.
+# and @ISA. An earlier place takes precedence.
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
-    die bless {%error, %{_place()}}, $class;
+    my $place = delete $error{place} || _place();
+    die bless {%error, %$place}, $class;
 }
 
 # Private functions
@@ -162,9 +161,10 @@ Return the place where L</throw> would throw now: the line that called the calli
 =head2 throw
 
     EventSource::Error->throw(code => 'invalid', field => 'retry', message => 'My::Module: retry must be a number');
+    EventSource::Error->throw(code => 'unsupported', message => $text, place => $self->{place});
 
-Throw an exception at the line that called the package that throws. C<@CARP_NOT> of that package is respected, as by
-L<Carp/croak>.
+Throw an exception at the line that called the package that throws, or at an earlier place (L</here>). C<@CARP_NOT> of that
+package is respected, as by L<Carp/croak>.
 
 =head1 SEE ALSO
 

@@ -60,8 +60,19 @@ subtest 'new and to_app refuse wrong attributes' => sub {
         is $@, "Plack::App::EventSource: $why at $file line $line.\n",
             "the error of $name names the reason and the line of new";
     }
-    ok !eval { Plack::App::EventSource->new->to_app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET without a handler throws';
-    like $@, qr/there is no handler_cb/, 'the error of a GET without a handler says so';
+    my $component = Plack::App::EventSource->new;
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    ok !eval { $component->to_app; 1 }, 'to_app without a handler throws';
+    like $@, qr/there is no handler_cb: give new .* at \Q$file\E line $line\.\n\z/, 'the error says so, at the line of to_app';
+};
+
+subtest 'an attribute that is wrong since to_app throws at the line of to_app' => sub {
+    my $component = Plack::App::EventSource->new(handler_cb => sub { });
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    my $app = $component->to_app;
+    $component->retry(-1);
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET throws';
+    like $@, qr/retry must be .* at \Q$file\E line $line\.\n\z/, 'the error names the line of to_app';
 };
 
 subtest 'the shortest and the longest preamble are sent' => sub {

@@ -9,7 +9,11 @@ our $VERSION = '0.100';
 
 use parent 'Plack::Component';
 use EventSource::Error;
+use EventSource::LastEventID;
+use EventSource::Origins;
 use EventSource::Report;
+use EventSource::RequestBody;
+use EventSource::Response;
 use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::WorkerRecycling;
@@ -21,8 +25,8 @@ my @ATTRIBUTES;
 
 BEGIN {
     @ATTRIBUTES = qw(
-        characters fallback handler_cb headers keepalive linger max_buffered max_streams native on_gone on_full preamble retry
-        timeout
+        characters fallback handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full
+        origins preamble retry timeout
     );
 }
 
@@ -34,7 +38,12 @@ my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked.
-my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers on_gone preamble));
+my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
+
+my $OR_ELSE = q(native => 'auto' uses the server's writer then);
+
+# The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
+my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
@@ -63,21 +72,20 @@ sub after_handler {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
-    return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
-    $self->check_attributes;
-    $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
-    $self->_check_native($env)                                if $self->_must_be_native;
-    return sub {
-        my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
-        my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
-        if ($self->_must_be_native && defined $obstacle) {
-            $self->end_with_error($stream, $env, 'the stream cannot be native', $obstacle, $$);
-        }
-        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
-        return;
-    };
+    return $self->_refusal($env) || $self->stream_response($env) if !defined $self->origins;
+    my $access = EventSource::Origins->access('Plack::App::EventSource', $self->origins, $env)
+        or return EventSource::Response->text(500, 'Internal server error');
+    my $response = $self->_refusal($env, $access) || $self->stream_response($env);
+    return EventSource::Response->completed($response, cors => $access->{headers});
+}
+
+# At a request only the server is above, so an exception of the code reports the line that made the application.
+sub check_at_request {
+    my ($self, $code) = @_;
+    return if eval { $code->(); 1 };
+    my $error = $@;
+    die $error if !$self->{_place} || !blessed $error || !$error->isa('EventSource::Error');
+    die $error->at($self->{_place});
 }
 
 sub check_attributes {
@@ -99,7 +107,9 @@ sub end_with_error {
 
 sub prepare_app {
     my $self = shift;
+    $self->{_place} = EventSource::Error->here;
     $self->check_attributes;
+    $self->_check_handler;
     return;
 }
 
@@ -109,7 +119,7 @@ sub response_headers {
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
-        'Access-Control-Allow-Methods' => 'GET',
+        'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
     my $has_buffering = grep { !($_ % 2) && lc $headers[$_] eq 'x-accel-buffering' } 0 .. $#headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
@@ -122,7 +132,7 @@ sub run_handler {
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
     my $process    = $$;
-    my $id         = _last_event_id($env);
+    my $id         = EventSource::LastEventID->of($env);
     my $connection = Plack::App::EventSource::Connection->new(
         stream => $stream,
         ($self->characters ? (characters    => 1)        : ()),
@@ -141,12 +151,35 @@ sub run_handler {
     return;
 }
 
+sub stream_response {
+    my ($self, $env) = @_;
+    $self->check_at_request(
+        sub {
+            $self->check_attributes;
+            $self->_check_handler;
+            $self->_check_native($env) if $self->_must_be_native;
+        }
+    );
+    return sub {
+        my $respond  = shift;
+        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
+        my ($stream, $obstacle) =
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
+        if ($self->_must_be_native && defined $obstacle) {
+            my $location = $self->{_place} ? $self->{_place}{location} : '';
+            $self->end_with_error($stream, $env, 'the stream cannot be native', "$obstacle; $OR_ELSE$location", $$);
+        }
+        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
+        return;
+    };
+}
+
 # Private methods and functions
 
 # Checks the values of attributes. One that is missing has its default.
 sub _check {
     my %given = @_;
-    my ($preamble, $retry) = @given{qw(preamble retry)};
+    my ($methods, $origins, $preamble, $retry) = @given{qw(methods origins preamble retry)};
     $SETTINGS->code(handler_cb => $given{handler_cb});
     $SETTINGS->headers(headers => $given{headers});
     $SETTINGS->one_of(on_gone => $given{on_gone}, undef, 'unwind');
@@ -154,8 +187,33 @@ sub _check {
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
     EventSource::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    _check_methods($methods)                         if defined $methods;
+    EventSource::Origins->check($SETTINGS, $origins) if defined $origins;
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    return;
+}
+
+sub _check_handler {
+    my $self = shift;
+    $SETTINGS->refuse(handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream')
+        if !$self->handler_cb;
+    return;
+}
+
+sub _check_methods {
+    my $methods = shift;
+    my $known   = join ', ', sort keys %IS_METHOD;
+    $SETTINGS->refuse(methods => "methods must be an array of names, such as ['GET', 'POST']")
+        if ref $methods ne 'ARRAY' || !@$methods;
+    for my $method (@$methods) {
+        my $name = defined $method ? $method : 'undef';
+        next if $IS_METHOD{$name};
+        $SETTINGS->refuse(
+            methods => "methods has '$name': names of methods are in capitals, write '" . uc($name) . q('))
+            if $IS_METHOD{uc $name};
+        $SETTINGS->refuse(methods => "methods has '$name', but may only have $known");
+    }
     return;
 }
 
@@ -165,7 +223,7 @@ sub _check_native {
     EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'native',
-        message => "Plack::App::EventSource: the stream cannot be native: $obstacle"
+        message => "Plack::App::EventSource: the stream cannot be native: $obstacle; $OR_ELSE"
     ) if defined $obstacle;
     return;
 }
@@ -177,17 +235,18 @@ sub _jittered {
     return $least + int rand $most - $least + 1;
 }
 
-# The last event ID, as characters. The client may send any string.
-sub _last_event_id {
-    my $id = $_[0]{HTTP_LAST_EVENT_ID};
-    utf8::decode($id) if defined $id;
-    return $id;
+# The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
+sub _methods {
+    my $methods = shift->methods;
+    return ref $methods eq 'ARRAY' ? @$methods : 'GET';
 }
 
 sub _must_be_native {
     my $native = shift->native;
     return defined $native && $native eq '1';
 }
+
+sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
 
 # The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
 # reconnection time.
@@ -197,6 +256,19 @@ sub _opening {
     $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
     $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
     return $opening;
+}
+
+# The response to a request that has no stream; undef if it is to have one. The body of the request is complete then.
+# HEAD is a 405, as in the original.
+sub _refusal {
+    my ($self, $env, $access) = @_;
+    my ($method, @methods) = ($env->{REQUEST_METHOD}, $self->_methods);
+    return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
+    return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
+    my $refusal = $access && EventSource::Origins->refusal($access, $method);
+    return $refusal if $refusal;
+    my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
+    return $unread ? EventSource::Response->text(@$unread) : undef;
 }
 
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
@@ -259,7 +331,9 @@ A stream stays open until its client disconnects or the application closes it. O
 loop, sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the
 connection is gone.
 
-The response to a request that is not a GET is 405.
+The response to a request by another method than those of L</methods> is 405; by default only GET is allowed. The
+response names the allowed methods in C<Allow> (RFC 9110, section 15.5.6). HEAD is a 405 as in the original, so C<Allow>
+does not name it. OPTIONS is answered only if L</origins> is set.
 
 To send the same events to many clients, use L<EventSource::Hub>.
 
@@ -347,6 +421,37 @@ client that comes when fewer are left receives the same response, also under an 
 Its socket is closed at once. The socket of any other stream that has ended stays open for two seconds, unless its
 client closes it.
 
+=head2 methods
+
+    methods => ['GET', 'POST']
+
+The methods of requests that are answered with a stream: a reference to an array of C<DELETE>, C<GET>, C<PATCH>,
+C<POST>, C<PUT> and C<QUERY>; C<['GET']> by default. Clients of language models, of MCP and of Datastar send POST; an
+EventSource of a browser can only send GET.
+
+    my $app = Plack::App::EventSource->new(
+        methods    => ['POST'],
+        handler_cb => sub {
+            my ($conn, $env) = @_;
+            my $request = Plack::Request->new($env);
+            $conn->push("you asked: " . $request->body_parameters->{question});
+        },
+    )->to_app;
+
+The handler reads the body from C<psgi.input>, C<CONTENT_LENGTH> bytes of it, or with L<Plack::Request>. The body is
+complete when the handler runs: if the server has not read it, the application does so before it responds
+(L<EventSource::RequestBody>). Streams by all methods are native where a GET is (L</native>). The body of a GET has no
+meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
+
+If the client disconnects or sends nothing for too long before the body is complete, the response is 400, and the handler
+does not run. Chunked bodies are decoded by Starman, Starlet, and proxies such as nginx; on other servers the response
+is 411. C<Expect: 100-continue> is answered by Starman and Starlet; a client of another server sends its body after a
+while (curl after a second). Feersum 1.410 refuses PATCH and QUERY itself, and gives no body of a DELETE;
+HTTP::Server::Simple::PSGI refuses QUERY. A limit of the size is the server's or the proxy's task.
+
+A form of any other page can make a POST with the cookies of the user. Set L</origins> if the handler does more than
+read.
+
 =head2 native
 
     native => 'auto'
@@ -391,6 +496,36 @@ It is buffered, and the oldest events are dropped to make room, but never an eve
 
 =back
 
+=head2 origins
+
+    origins => 'https://shop.example'
+    origins => ['https://shop.example', 'http://localhost:5000']
+    origins => '*'
+    origins => sub { my ($origin, $env) = @_; ... }
+
+The other origins whose pages may read the responses: one or several, all (C<*>, without credentials), or those for
+which a callback returns true. L<EventSource::Origins/THE ATTRIBUTE> has the details. If it is set,
+
+=over
+
+=item *
+
+responses have the CORS headers for the page's origin, unless L</headers> has C<Access-Control-Allow-Origin>;
+
+=item *
+
+OPTIONS is answered: a browser asks so before a page of another origin may send C<Last-Event-ID> or a body in JSON by
+C<fetch>;
+
+=item *
+
+a POST, PUT, PATCH or DELETE of a page of an origin that is not listed is a 403. C<[]> lists none.
+
+=back
+
+By default it is not set. Then OPTIONS is a 405, and the application decides about origins itself, with L</headers> or a
+middleware.
+
 =head2 preamble
 
     preamble => 2048
@@ -431,13 +566,13 @@ for, and those whose name is not like a known one, or begins with an underscore.
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws C<invalid> if an attribute has a wrong value that was set since. A wrong value that
-is set later makes the next GET throw.
+Return the PSGI application. Throws C<invalid> if there is no L</handler_cb>, or an attribute has a wrong value that was
+set since. A wrong value that is set later makes the next GET throw, at the line that called C<to_app>.
 
 =head2 call, prepare_app
 
 See L<Plack::Component>. A subclass may wrap them. C<call> throws C<unsupported> if L</native> is 1 and the stream
-cannot be native.
+cannot be native; the exception reports the line that called L</to_app>.
 
 =head1 METHODS FOR SUBCLASSES
 
@@ -448,6 +583,13 @@ cannot be native.
 End the request of a handler that has returned: on a server that blocks, run the queued callbacks
 (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
 (L<EventSource::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
+
+=head2 check_at_request
+
+    $component->check_at_request($code);
+
+Call code that checks something at a request. If it throws an L<EventSource::Error>, the exception reports the line that
+called L</to_app>: the caller of C<call> is the PSGI server.
 
 =head2 check_attributes
 
@@ -474,6 +616,13 @@ Return the headers of the response, as a reference to an array of names and valu
     $component->run_handler($stream, $env);
 
 Run the handler for a stream (L<EventSource::Stream>) whose head has been sent, and report an exception of the handler.
+
+=head2 stream_response
+
+    my $response = $component->stream_response($env);
+
+Return the response to a request whose method is allowed and whose body is complete: a code reference that streams. A
+subclass may return another PSGI response.
 
 =head1 NATIVE STREAMS
 
@@ -537,7 +686,7 @@ garbage.
 
 =item *
 
-C<X-Accel-Buffering: no> is sent, unless C<headers> has it.
+C<X-Accel-Buffering: no> is sent, unless C<headers> has it. A 405 has C<Allow>.
 
 =item *
 
