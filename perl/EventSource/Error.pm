@@ -38,6 +38,8 @@ sub here {
 
 sub line { return $_[0]{line} }
 
+sub message { return $_[0]{message} }
+
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
 # and @ISA. An earlier place takes precedence.
 sub throw {
