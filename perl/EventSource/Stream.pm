@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use EventSource::Adapter;
 use EventSource::Settings;
 use EventSource::Stream::Fallback;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 
@@ -70,7 +71,7 @@ sub open {
     return $class->_end_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
-    EventSource::Stream::Fallback->warn_once($env, $adapter, $obstacle)
+    EventSource::Stream::Fallback->warn_once($env, $obstacle)
         if $setting{fallback} eq 'warn' && $setting{native} eq 'auto' && !_has_left($adapter, $env);
     return ($stream, $obstacle);
 }
@@ -113,8 +114,9 @@ sub _log {
 
 sub _obstacle {
     my ($adapter, $env) = @_;
-    return 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
-    return 'the response to a HEAD has no body'         if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
+    return EventSource::Stream::Obstacle->new(system => 'there are no native streams on this system', 'run it on Linux')
+        if !EventSource::XS->can('_next_end');
+    return 'the response to a HEAD has no body' if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }
 

@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use EventSource::Adapter;
-use EventSource::Stream::Fallback;
+use EventSource::Stream::Obstacle;
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs only_developers);
@@ -13,20 +13,33 @@ use Testing::Server;
 use Test::More;
 
 my $DEADLINE = 10;                                       # seconds
-my $SILENCE  = " (fallback => 'quiet' silences this)";
+my $SILENCE  = " (native => 0 or fallback => 'quiet' silences this)";
 
-subtest 'each reason of an adapter has a remedy' => sub {
-    my $fallback = 'EventSource::Stream::Fallback';
+subtest 'each reason has a remedy' => sub {
+    my @threads = ('EventSource::Adapter::UWSGI' => {'psgi.multithread' => 1});
+    open my $file, '<', __FILE__ or die $!;
+    my $tls = bless [], 'My::SSL';
     for my $case (
-        ['EventSource::Adapter'        => 'the connection is encrypted',         qr/\Alet a proxy terminate TLS\z/],
-        ['EventSource::Adapter'        => 'the server does not give its socket', qr/: .*Starman.*uWSGI\z/],
-        ['EventSource::Adapter'        => 'there is no socketpair: Too many',    qr/\Araise the limit of descriptors/],
-        ['EventSource::Adapter'        => 'another reason',                      qr/\Asee NATIVE STREAMS/],
-        ['EventSource::Adapter::UWSGI' => 'uWSGI has several threads',           qr/\Agive it processes instead/],
-        ['EventSource::Adapter::UWSGI' => 'its socket is not a connection',      qr/\Alet the server listen/],
+        [threads   => @threads, qr/\Agive it processes instead/],
+        [server    => 'EventSource::Adapter' => {}, qr/: .*Starman.*uWSGI\z/],
+        [encrypted => 'EventSource::Adapter' => {'psgix.io' => $tls},  qr/\Alet a proxy terminate TLS\z/],
+        [handle    => 'EventSource::Adapter' => {'psgix.io' => []},    qr/\Aleave psgix[.]io/],
+        [socket    => 'EventSource::Adapter' => {'psgix.io' => $file}, qr/\Alet the server listen/],
     ) {
-        my ($adapter, $why, $remedy) = @$case;
-        like $fallback->remedy($adapter, $why), $remedy, "$adapter: $why";
+        my ($code, $adapter, $env, $remedy) = @$case;
+        my $obstacle = $adapter->obstacle($env);
+        is $obstacle->code, $code, "$obstacle: the code";
+        like $obstacle->remedy, $remedy, "$obstacle: the remedy";
+    }
+    for my $case (
+        ['there is no socketpair: Too many' => 'limit',          qr/\Araise the limit/],
+        ['another reason'                   => 'another reason', qr/\Asee NATIVE STREAMS/]
+    ) {
+        my ($text, $code, $remedy) = @$case;
+        my $obstacle = EventSource::Stream::Obstacle->of($text);
+        is "$obstacle",     $text, "$text: an obstacle made of a string has its text";
+        is $obstacle->code, $code, "$text: the code";
+        like $obstacle->remedy, $remedy, "$text: the remedy";
     }
 };
 
@@ -56,7 +69,7 @@ subtest 'Starman' => sub {
     is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
 
     my @filtered =
-        (     'EventSource::XS: a stream is not native, and holds this worker: its writer is not known; exclude'
+        (     'EventSource::XS: a stream is not native, and holds this worker: the response\'s writer is not known; exclude'
             . ' text/event-stream from the middleware that filters the body, such as Deflater with a content_type, or mount'
             . " the stream outside of it$SILENCE");
     is_deeply [after_stream($server, '/deflated')], \@filtered, 'a filtered body: the reason and the remedy';
@@ -71,7 +84,7 @@ subtest 'Starman' => sub {
     is_deeply [after_stream($server, '/large')],
         [
         @filtered,
-        "EventSource::XS: a stream is not native, and holds this worker: its head is too large; set fewer headers$SILENCE"
+        "EventSource::XS: a stream is not native, and holds this worker: the response's head is too large; set fewer headers$SILENCE"
         ],
         'another reason: a warning of its own';
 };

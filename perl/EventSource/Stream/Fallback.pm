@@ -6,50 +6,21 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Stream::Obstacle;
 use EventSource::XS ();
-
-my $FILTER =
-      'exclude text/event-stream from the middleware that filters the body, such as Deflater with a content_type,'
-    . ' or mount the stream outside of it';
-
-# What to do about the reasons that do not depend on the server. An adapter has those of its own.
-my %REMEDY = (
-    'its body is filtered'                     => $FILTER,
-    'its head is not understood'               => 'let middleware leave the head alone, and a proxy terminate TLS',
-    'its head is too large'                    => 'set fewer headers',
-    'its socket cannot be duplicated'          => 'raise the limit of descriptors (ulimit -n)',
-    'its socket cannot be replaced'            => 'raise the limit of descriptors (ulimit -n)',
-    'its writer is not known'                  => $FILTER,
-    'the server cannot be silenced'            => 'raise the limit of descriptors (ulimit -n)',
-    'there is no native writer on this system' => 'run it on Linux',
-    'there is no socketpair'                   => 'raise the limit of descriptors (ulimit -n)',
-);
-
-my $OTHERWISE = 'see NATIVE STREAMS in the documentation of Plack::App::EventSource';
 
 # Public methods
 
-sub remedy {
-    my ($class, $adapter, $obstacle) = @_;
-    my $kind   = _kind_of($obstacle);
-    my %remedy = (%REMEDY, $adapter->remedies);
-    return defined $remedy{$kind} ? $remedy{$kind} : $OTHERWISE;
-}
-
 sub warn_once {
-    my ($class, $env, $adapter, $obstacle) = @_;
+    my ($class, $env, $reason) = @_;
     return if $env->{'psgi.nonblocking'} || $env->{'psgi.run_once'} || !$env->{'psgi.errors'};
-    return if !EventSource::XS::_is_first_time("$$ fallback " . _kind_of($obstacle));
-    $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker: $obstacle; "
-            . $class->remedy($adapter, $obstacle)
-            . " (fallback => 'quiet' silences this)\n");
+    my $obstacle = EventSource::Stream::Obstacle->of($reason);
+    return if !EventSource::XS::_is_first_time("$$ fallback " . $obstacle->code);
+    my $remedy = $obstacle->remedy;
+    $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker: $obstacle; $remedy"
+            . " (native => 0 or fallback => 'quiet' silences this)\n");
     return;
 }
-
-# Private functions
-
-# A reason without the error of the system that may come after it.
-sub _kind_of { return $_[0] =~ s/: .*//sr }
 
 1;
 __END__
@@ -64,8 +35,8 @@ EventSource::Stream::Fallback - Warn of streams that hold a worker
 
     use EventSource::Stream::Fallback;
 
-    my ($env, $adapter) = ({'psgi.errors' => \*STDOUT}, 'EventSource::Adapter');
-    EventSource::Stream::Fallback->warn_once($env, $adapter, 'its body is filtered');
+    my $env = {'psgi.errors' => \*STDOUT};
+    EventSource::Stream::Fallback->warn_once($env, 'the body is filtered');
 
 =head1 DESCRIPTION
 
@@ -75,23 +46,17 @@ once for each reason, with the remedy.
 
 =head1 METHODS
 
-=head2 remedy
-
-    my $text = EventSource::Stream::Fallback->remedy($adapter, $obstacle);
-
-Return what to do about a reason of L<EventSource::Stream/obstacle> or L<EventSource::Stream/open>. The adapter knows the
-reasons of its server (L<EventSource::Adapter/remedies>).
-
 =head2 warn_once
 
-    EventSource::Stream::Fallback->warn_once($env, $adapter, $obstacle);
+    EventSource::Stream::Fallback->warn_once($env, $obstacle);
 
-Print the reason and the remedy to C<psgi.errors>, once for each reason in a process. Does nothing on a server with an
+Print the reason and the remedy to C<psgi.errors>, once for each code in a process. C<$obstacle> is an
+L<EventSource::Stream::Obstacle>, or a string for its method L<of|EventSource::Stream::Obstacle/of>. Does nothing on a server with an
 event loop (C<psgi.nonblocking>), or in a process that serves one request only (C<psgi.run_once>).
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource/fallback>, L<EventSource::Stream::WorkerRecycling>
+L<Plack::App::EventSource/fallback>, L<EventSource::Stream::Obstacle>, L<EventSource::Stream::WorkerRecycling>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -16,6 +16,7 @@ use EventSource::RequestBody;
 use EventSource::Response;
 use EventSource::Settings;
 use EventSource::Stream;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
@@ -39,8 +40,6 @@ my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams nati
 
 # The attributes that are checked.
 my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
-
-my $OR_ELSE = q(native => 'auto' uses the server's writer then);
 
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
@@ -166,8 +165,8 @@ sub stream_response {
         my ($stream, $obstacle) =
             EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
         if ($self->_must_be_native && defined $obstacle) {
-            my $location = $self->{_place} ? $self->{_place}{location} : '';
-            $self->end_with_error($stream, $env, 'the stream cannot be native', "$obstacle; $OR_ELSE$location", $$);
+            my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
+            $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
         elsif ($stream->is_open) { $self->run_handler($stream, $env) }
         return;
@@ -223,7 +222,7 @@ sub _check_native {
     EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'native',
-        message => "Plack::App::EventSource: the stream cannot be native: $obstacle; $OR_ELSE"
+        message => 'Plack::App::EventSource: the stream cannot be native: ' . _with_remedy($obstacle)
     ) if defined $obstacle;
     return;
 }
@@ -277,6 +276,11 @@ sub _warn_of_unknown {
     my @unknown = grep { !/\A_/ && !$self->can($_) } @names or return;
     $SETTINGS->warn_unknown('unknown attribute', \@unknown, \@ATTRIBUTES, only_similar => ref $self ne __PACKAGE__);
     return;
+}
+
+sub _with_remedy {
+    my $obstacle = EventSource::Stream::Obstacle->of(shift);
+    return "$obstacle; " . $obstacle->remedy . q(, or set native => 'auto' for the server's writer);
 }
 
 1;
@@ -361,7 +365,7 @@ C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for eac
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-A callback, which is required: without it a GET throws an exception. It is called for each stream, with its
+A callback, which is required: without it L</to_app> throws an exception. It is called for each stream, with its
 L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
 printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error.
 
