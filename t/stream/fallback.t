@@ -12,8 +12,7 @@ use Testing::Developer qw(needs only_developers);
 use Testing::Server;
 use Test::More;
 
-my $DEADLINE = 10;                                       # seconds
-my $SILENCE  = " (native => 0 or fallback => 'quiet' silences this)";
+my $DEADLINE = 10;    # seconds
 
 subtest 'each reason has a remedy' => sub {
     my @threads = ('EventSource::Adapter::UWSGI' => {'psgi.multithread' => 1});
@@ -48,7 +47,8 @@ only_developers();
 # Requests a stream that ends by itself. Returns what the server has logged until then.
 sub after_stream {
     my ($server, $path) = @_;
-    my $client = Testing::Client->get($server->port, $path, headers => ['Accept-Encoding' => 'gzip']);
+    my @headers = (headers => ['Accept-Encoding' => 'gzip']);
+    my $client  = Testing::Client->get($server->port, $path, @headers, certificate => $server->certificate);
     ok $client->read_all, "$path: the stream ends";
     is $client->status, 200, "$path: the status is 200";
     return warnings_of($server);
@@ -64,43 +64,75 @@ sub server {
     return Testing::Server->start($name, 't/data/fallback.psgi', @options);
 }
 
-subtest 'Starman' => sub {
+# What a server prints for a reason and a remedy.
+sub warning {
+    return "EventSource::XS: a stream is not native, and holds this worker: $_[0] (native => 0 or fallback => 'quiet'"
+        . ' silences this)';
+}
+
+my $FILTERED = warning("the response's writer is not known; exclude text/event-stream from the middleware that filters the"
+        . ' body, such as Deflater with a content_type, or mount the stream outside of it');
+
+for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
+    subtest $name => sub {
+        my $server = server($name, Testing::Server->single_process($name));
+        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
+        is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'a filtered body: the reason and the remedy';
+        is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'the same reason again: no second warning';
+        is_deeply [after_stream($server, '/large')],
+            [$FILTERED, warning("the response's head is too large; set fewer headers")],
+            'another reason: a warning of its own';
+    };
+}
+
+subtest 'each process of a server warns once' => sub {
+    my $server = server('Starman', workers => 2);
+    my %pid;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            my $client = Testing::Client->get($server->port, '/deflated', headers => ['Accept-Encoding' => 'gzip']);
+            return $client->read_all && warnings_of($server) >= 2;
+        }
+        ),
+        'two workers have warned';
+    after_stream($server, '/deflated') for 1 .. 4;
+    is_deeply [warnings_of($server)], [$FILTERED, $FILTERED], 'there are no more warnings';
+};
+
+subtest 'a client that has left is no reason' => sub {
     my $server = server('Starman', Testing::Server->single_process('Starman'));
-    is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
-
-    my @filtered =
-        (     'EventSource::XS: a stream is not native, and holds this worker: the response\'s writer is not known; exclude'
-            . ' text/event-stream from the middleware that filters the body, such as Deflater with a content_type, or mount'
-            . " the stream outside of it$SILENCE");
-    is_deeply [after_stream($server, '/deflated')], \@filtered, 'a filtered body: the reason and the remedy';
-    is_deeply [after_stream($server, '/deflated')], \@filtered, 'the same reason again: no second warning';
-
     my $client = Testing::Client->get($server->port, '/left');
-    ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response to another client begins';
+    ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response begins';
     $client->leave(reset => 1);
-    ok(Testing::Client->get($server->port, '/pid')->read_all, 'the only worker answers after a client has left');
-    is_deeply [warnings_of($server)], \@filtered, 'a client that has left is no reason';
-
-    is_deeply [after_stream($server, '/large')],
-        [
-        @filtered,
-        "EventSource::XS: a stream is not native, and holds this worker: the response's head is too large; set fewer headers$SILENCE"
-        ],
-        'another reason: a warning of its own';
+    ok(Testing::Client->get($server->port, '/pid')->read_all, 'the only worker answers after the client has left');
+    is_deeply [warnings_of($server)], [], 'there is no warning';
 };
 
 subtest 'uWSGI with threads' => sub {
     my $server = server('uWSGI', workers => 1, args => ['--threads', 2]);
     is_deeply [after_stream($server, '/never')], [], 'native is 0: there is no warning';
-    my @threads = ('EventSource::XS: a stream is not native, and holds this worker: uWSGI has several threads; give it'
-            . " processes instead of threads (workers, no threads)$SILENCE");
-    is_deeply [after_stream($server, '/native')], \@threads, 'threads: the reason and the remedy';
-    is_deeply [after_stream($server, '/native')], \@threads, 'the same reason again: no second warning';
+    my $threads =
+        warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
+    is_deeply [after_stream($server, '/native')], [$threads], 'threads: the reason and the remedy';
+    is_deeply [after_stream($server, '/native')], [$threads], 'the same reason again: no second warning';
 };
 
-subtest 'Twiggy, which does not block' => sub {
-    my $server = server('Twiggy');
-    is_deeply [after_stream($server, '/deflated')], [], 'there is no warning';
-};
+for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the response's head is not understood"]) {
+    my ($name, $reason) = @$case;
+    subtest "$name with TLS" => sub {
+        needs(Testing::Server->missing_tls);
+        my $server = server($name, Testing::Server->single_process($name), tls => 1);
+        like join("\n", after_stream($server, '/native')), qr/: $reason; [^\n]*a proxy terminate TLS [(]/,
+            'the reason and the remedy';
+    };
+}
+
+for my $name ('Twiggy', 'Feersum') {
+    subtest "$name, which does not block" => sub {
+        my $server = server($name);
+        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /deflated);
+    };
+}
 
 done_testing;
