@@ -1,10 +1,12 @@
 /* Exceptions: objects of the class EventSource::Error, as perl/EventSource/Error.pm makes them. */
 
-/* Keeps the code that dies out of the functions that call it, which run for every event. */
+/* Keeps the code that dies or warns out of the functions that call it, which run for every event. */
 #if defined(__GNUC__) || defined(__clang__)
 #  define ESX_DIES __attribute__((cold, noinline, noreturn))
+#  define ESX_WARNS __attribute__((cold, noinline))
 #else
 #  define ESX_DIES
+#  define ESX_WARNS
 #endif
 
 static const char *const esx_code_names[ESX_CODES] = {
@@ -98,7 +100,7 @@ esx_call(pTHX_ const char *sub, size_t count, SV **arguments)
 }
 
 /* Calls a sub of this distribution that warns once for each call site: with a value and the caller's file and line. */
-static void
+static void ESX_WARNS
 esx_warn_once(pTHX_ const char *sub, SV *value, const char *function)
 {
     const COP *cop = esx_caller(aTHX);

@@ -73,7 +73,7 @@ esx_croak_unknown_field(pTHX_ SV *name, int function)
 }
 
 /* Keeps the name of an unknown field of a drop-in, of which esx_warn_unknown_fields warns. With copies only. */
-static void
+static void ESX_WARNS
 esx_keep_unknown(pTHX_ AV **unknown, SV *name)
 {
     if (!*unknown)
@@ -81,12 +81,11 @@ esx_keep_unknown(pTHX_ AV **unknown, SV *name)
     av_push(*unknown, newSVsv(name));
 }
 
-static void
+static void ESX_WARNS
 esx_warn_unknown_fields(pTHX_ AV *unknown, int function)
 {
-    if (unknown)
-        esx_warn_once(aTHX_ "EventSource::XS::_warn_unknown_fields", sv_2mortal(newRV_inc((SV *)unknown)),
-            esx_functions[function]);
+    esx_warn_once(aTHX_ "EventSource::XS::_warn_unknown_fields", sv_2mortal(newRV_inc((SV *)unknown)),
+        esx_functions[function]);
 }
 
 /* True if the function has the field. The fields of as_string are those of the original. */
@@ -115,7 +114,8 @@ esx_given_by_list(pTHX_ bool copies, I32 ax, I32 from, I32 items, SV **given, in
         else
             esx_keep_unknown(aTHX_ &unknown, name);
     }
-    esx_warn_unknown_fields(aTHX_ unknown, function);
+    if (unknown)
+        esx_warn_unknown_fields(aTHX_ unknown, function);
     return TRUE;
 }
 
@@ -138,7 +138,8 @@ esx_given_by_hash(pTHX_ HV *hash, SV **given, int function)
         else
             esx_keep_unknown(aTHX_ &unknown, name);
     }
-    esx_warn_unknown_fields(aTHX_ unknown, function);
+    if (unknown)
+        esx_warn_unknown_fields(aTHX_ unknown, function);
 }
 
 /* Reads the options of an event: bytes, and json, whose text becomes the data. Sets the meaning of the strings, if it is
@@ -264,8 +265,7 @@ esx_message_add(pTHX_ esx_block *block, SV **given)
     return TRUE;
 }
 
-/* Looks the fields of a message up that need no copies. Returns false if the hash has others. Lookups are faster than an
- * iteration, which allocates. */
+/* Looks the fields of a message up that need no copies. Returns false if the hash has others. */
 static bool
 esx_given_by_message(pTHX_ HV *hash, SV **given)
 {
@@ -286,11 +286,41 @@ esx_given_by_message(pTHX_ HV *hash, SV **given)
     return !left;
 }
 
+/* One message of a push, from a hash without magic. Most have fields of the original only. Lookups are faster than an
+ * iteration, which allocates. */
+static bool
+esx_message_of_hash(pTHX_ esx_block *block, HV *hash)
+{
+    static const struct {
+        const char *key;
+        I32 len;
+        int name;
+    } fields[] = {{"event", 5, ESX_EVENT}, {"id", 2, ESX_ID}, {"data", 4, ESX_DATA}, {"retry", 5, ESX_RETRY_LINE}};
+    SV *given[KEYS] = {NULL};
+    const size_t before = block->len;
+    size_t left = (size_t)HvUSEDKEYS(hash), at;
+
+    for (at = 0; left && at < sizeof fields / sizeof *fields; at++) {
+        SV **value = hv_fetch(hash, fields[at].key, fields[at].len, 0);
+        if (!value)
+            continue;
+        left--;
+        if (!esx_block_add_given(aTHX_ block, fields[at].name, fields[at].key, *value, ESX_PUSH))
+            return FALSE;
+    }
+    if (left) {
+        block->len = before;
+        return esx_given_by_message(aTHX_ hash, given) && esx_message_add(aTHX_ block, given);
+    }
+    if (block->len == before)
+        esx_block_append(aTHX_ block, ESX_BLANK, NULL);
+    return TRUE;
+}
+
 /* One message of a push: a hash of fields, an array of data, or data. */
 static bool
 esx_snapshot_message(pTHX_ esx_block *block, SV *message)
 {
-    SV *given[KEYS] = {NULL};
     HV *hash;
 
     if (!block->copies && esx_is_plain(message)) {
@@ -308,11 +338,12 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
     hash = esx_plain_hash(message);
     if (!hash)
         return esx_block_add_given(aTHX_ block, ESX_DATA, "data", message, ESX_PUSH);
-    if (block->copies)
+    if (block->copies) {
+        SV *given[KEYS] = {NULL};
         esx_given_by_hash(aTHX_ hash, given, ESX_PUSH);
-    else if (SvRMAGICAL(hash) || !esx_given_by_message(aTHX_ hash, given))
-        return FALSE;
-    return esx_message_add(aTHX_ block, given);
+        return esx_message_add(aTHX_ block, given);
+    }
+    return !SvRMAGICAL(hash) && esx_message_of_hash(aTHX_ block, hash);
 }
 
 /* A push: all of its messages are one block. The first argument is not a message. It is kept alive as well, because the

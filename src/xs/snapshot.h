@@ -349,7 +349,7 @@ esx_block_convert(pTHX_ esx_block *block)
 
 /* When debugging: warns of characters that look like bytes in UTF-8, which would be encoded once more. For use with copies
  * only. */
-static void
+static void ESX_WARNS
 esx_block_suspect(pTHX_ const esx_block *block, int strings)
 {
     static const char *const names[] = {"event", "id", "retry", "retry", "data", "data", "comment"};
