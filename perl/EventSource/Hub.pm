@@ -43,6 +43,7 @@ my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
 
 my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
+my @APP_OPTIONS     = qw(channels methods origins);
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
 
 sub new {
@@ -52,6 +53,9 @@ sub new {
         code    => 'unsupported',
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_attach');
+    for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
+        $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
+    }
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
@@ -132,7 +136,11 @@ sub subscribe_stream {
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(channels methods origins), @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app(...)") if !ref $self;
+    for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
+        $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
+    }
+    $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -171,7 +179,7 @@ sub _retention {
     for my $setting (@RETENTION) {
         my ($name, $default) = @$setting{qw(name default)};
         my $value = defined $given{$name} ? $given{$name} : {};
-        $SETTINGS->refuse($name, "$name must be a hash") if ref $value ne 'HASH';
+        $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {events => 100}") if ref $value ne 'HASH';
         $SETTINGS->known($value, [keys %$default], "bound %s of $name");
         my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %$value);
         for my $bound (qw(events bytes)) {

@@ -65,6 +65,7 @@ sub call {
 
 sub emit {
     my ($self, @event) = @_;
+    $SETTINGS->refuse(undef, "emit is a method of an object: $self->new(...)") if !ref $self;
     return $self->_publish(EventSource::Server::Event->fields_of(@event));
 }
 
@@ -107,6 +108,7 @@ sub supply { return $_[0]{option}{supply} }
 
 sub to_app {
     my $self = shift;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
     return sub { $self->call(@_) };
 }
 
@@ -144,6 +146,8 @@ sub remove_tap {
 
 sub _check {
     my $option = shift;
+    $SETTINGS->refuse(keepalive => 'keepalive must be 0 or 1; keepalive_interval takes the seconds')
+        if defined $option->{keepalive} && $option->{keepalive} !~ /\A[01]?\z/;
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
     $SETTINGS->headers(headers => $option->{headers});
     EventSource::Hub->check_start($option->{start});

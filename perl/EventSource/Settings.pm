@@ -33,7 +33,8 @@ sub code {
 }
 
 # The characters that HTTP allows in a header's name (RFC 9110, section 5.6.2).
-my $HEADER_NAME = qr/\A[!#\$%&'*+.^_`|~0-9A-Za-z-]+\z/;
+my $HEADER_NAME  = qr/\A[!#\$%&'*+.^_`|~0-9A-Za-z-]+\z/;
+my $HEADER_VALUE = qr/\A[^\r\n\0\x{100}-\x{10FFFF}]*\z/;
 
 sub headers {
     my ($self, $name, $value) = @_;
@@ -42,19 +43,24 @@ sub headers {
         if ref $value ne 'ARRAY' || @$value % 2;
     for my $at (0 .. $#$value) {
         my $element = $value->[$at];
-        next if defined $element && !ref $element && ($at % 2 ? $element !~ /[\r\n\0]/ : $element =~ $HEADER_NAME);
+        next if defined $element && !ref $element && $element =~ ($at % 2 ? $HEADER_VALUE : $HEADER_NAME);
         my $what = $at % 2 ? "the value of $value->[$at - 1] in $name" : "name $at of $name";
         $self->refuse($name, "$what is undefined") if !defined $element;
         my $text = $self->string($what, $element, field => $name);
-        $self->refuse($name, "$what must be one line")             if $at % 2    && $text =~ /[\r\n\0]/;
-        $self->refuse($name, "$what must be the name of a header") if !($at % 2) && $text !~ $HEADER_NAME;
+        if ($at % 2) {
+            $self->refuse($name, "$what must be one line")                            if $text =~ /[\r\n\0]/;
+            $self->refuse($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
+        }
+        elsif ($text !~ $HEADER_NAME) {
+            $self->refuse($name, "$what must be the name of a header, such as 'X-Name', not " . _quoted($text));
+        }
     }
     return $value;
 }
 
 sub hint {
-    my ($class, $name, $known) = @_;
-    my $nearest = $class->nearest($name, $known);
+    my ($class, $name, $known, $meant) = @_;
+    my $nearest = $class->nearest($name, $known, $meant);
     return defined $nearest ? "; did you mean $nearest?" : '';
 }
 
@@ -72,9 +78,11 @@ sub known {
     return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');
 }
 
-# The more letters a name has, the more of them may be wrong, but not all.
+# The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an
+# underscore, is like it: handler, handler_cb.
 sub nearest {
-    my ($class, $name, $known) = @_;
+    my ($class, $name, $known, $meant) = @_;
+    return $meant->{lc $name} if $meant && exists $meant->{lc $name};
     my ($best, $least) = (undef, 1 + int +(length $name) / 3);
     $least = 2 if $least < 2;
     return undef if length $name > 100;    # it may come from a client
@@ -82,13 +90,15 @@ sub nearest {
         my $distance = _distance(lc $name, lc $candidate);
         ($best, $least) = ($candidate, $distance) if $distance < $least && $distance < length $name;
     }
+    ($best) = grep { _is_beginning(lc $name, lc $_) } sort @$known if !defined $best;
     return $best;
 }
 
 sub one_line {
     my ($self, $name, $value, %option) = @_;
+    my $text = $self->string($name, $value, %option);
     $self->refuse($option{field} || $name, "$name must be one line that is not empty")
-        if defined $value && $value !~ /\A[^\r\n\0]+\z/;
+        if defined $text && $text !~ /\A[^\r\n\0]+\z/;
     return $value;
 }
 
@@ -102,8 +112,9 @@ sub one_of {
 
 sub parse {
     my ($self, $call, @given) = @_;
-    return %{$given[0]}                                                    if @given == 1 && ref $given[0] eq 'HASH';
-    return $self->refuse(undef, "$call, as names and values or in a hash") if @given % 2;
+    return %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
+    $self->refuse(undef, "$call, as names and values or in a hash")
+        if @given % 2 || grep { !defined $given[2 * $_] || ref $given[2 * $_] } 0 .. @given / 2 - 1;
     return @given;
 }
 
@@ -142,7 +153,7 @@ sub warn_unknown {
     my ($self, $what, $given, $known, %option) = @_;
     my @unknown;
     for my $name (sort @$given) {
-        my $nearest = $self->nearest($name, $known);
+        my $nearest = $self->nearest($name, $known, $option{meant});
         push @unknown, "'$name'" . (defined $nearest ? " (did you mean $nearest?)" : '')
             if defined $nearest || !$option{only_similar};
     }
@@ -180,6 +191,18 @@ sub _distance {
         }
     }
     return $row[@$from][@$to];
+}
+
+sub _is_beginning {
+    my ($short, $long) = sort { length $a <=> length $b } @_;
+    return $long =~ /\A\Q$short\E_/;
+}
+
+# A text from a caller as it is shown in a message.
+sub _quoted {
+    my $text = shift;
+    $text =~ s/[^\x20-\x7E]/?/g;
+    return "'" . (length $text > 40 ? substr($text, 0, 40) . '...' : $text) . "'";
 }
 
 1;
@@ -244,7 +267,7 @@ Throw an exception unless the value is a reference to code, or an object that is
     $SETTINGS->headers(headers => $value);
 
 Throw an exception unless the value is a reference to an array of names and values of headers. Each name is a token (RFC
-9110, section 5.6.2), each value a string without CR, LF and NUL, or an object with overloading.
+9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading.
 
 =head2 hint
 
@@ -271,9 +294,12 @@ setting in the message; by default it is C<setting %s>.
 =head2 nearest
 
     my $known = EventSource::Settings->nearest($name, \@names);
+    my $known = EventSource::Settings->nearest($name, \@names, \%meant);
 
 Return the name of the list that is most like a misspelt one; C<undef> if none is like it. At most a third of the letters
 may differ, at least one: be missing, too many, wrong, or swapped with the next one. Upper and lower case do not count.
+If there is no such name, one is like it that begins with it and an underscore, or the other way round. C<%meant> has
+names by other words for them in lower case, which take precedence.
 
 =head2 one_line
 

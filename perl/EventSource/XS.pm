@@ -15,6 +15,13 @@ use XSLoader;
 
 our @EXPORT_OK = qw(format_event);
 
+# An error reports the line of the application. These packages pass its events on.
+our @CARP_NOT = qw(
+    EventSource::Hub EventSource::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
+    EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
+    Plack::App::EventSource::PubSub
+);
+
 XSLoader::load(__PACKAGE__, $VERSION);
 
 # The fields that each function knows.
@@ -24,6 +31,13 @@ my %FIELDS   = (
     format_event => \@OF_EVENT,
     publish      => [@OF_EVENT, 'key'],
     push         => \@OF_EVENT,
+);
+
+# What a name is that a beginner may take for one of a field.
+my $NAME  = qr/\A(?![A-Z]+[(]0x)[^=]+\z/;
+my %MEANT = (
+    (map { ($_ => 'data') } qw(body content message msg payload text value)),
+    (map { ($_ => 'event') } qw(name type)),
 );
 
 # The invocants in the usage of methods of src/xs, by the last part of their class.
@@ -74,6 +88,7 @@ sub has_later_here {
 
 sub later {
     my ($class, $code, @arguments) = @_;
+    $SETTINGS->refuse(code => 'later takes a code reference') if !defined $SETTINGS->code(code => $code);
     _queue(0, $code, @arguments);
     return;
 }
@@ -131,7 +146,8 @@ sub _json {
 # Called by src/xs for an exception: the text for a field that a function does not know.
 sub _unknown_field {
     my ($name, $function) = @_;
-    return "EventSource::XS: unknown field '$name'" . EventSource::Settings->hint($name, $FIELDS{$function});
+    return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is no name" if $name !~ $NAME;
+    return "EventSource::XS: unknown field '$name'" . EventSource::Settings->hint($name, $FIELDS{$function}, \%MEANT);
 }
 
 # Called by src/xs: the usage of a function, with the parameters that it has there.
@@ -140,7 +156,16 @@ sub _usage {
     my ($class) = $package =~ /(\w+)\z/;
     my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } split /, /, $parameters;
     my $call    = @given && $given[0] eq '$self' ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name" : $name;
-    return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '');
+    my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
+    return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;
+}
+
+# Called by src/xs: a push of names and values that are not in a hash.
+sub _warn_bare_fields {
+    my ($name, undef, @place) = @_;
+    EventSource::Settings->warn_once(
+        "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?", @place);
+    return;
 }
 
 # Called by src/xs when debugging: a field has bytes of UTF-8 where characters are expected.
@@ -155,7 +180,8 @@ sub _warn_encoded {
 # Called by src/xs: a drop-in ignores fields that it does not know.
 sub _warn_unknown_fields {
     my ($names, $function, @place) = @_;
-    $SETTINGS->warn_unknown("$function ignores the unknown field", $names, $FIELDS{$function}, place => \@place);
+    my %option = (meant => \%MEANT, place => \@place);
+    $SETTINGS->warn_unknown("$function ignores the unknown field", $names, $FIELDS{$function}, %option);
     return;
 }
 

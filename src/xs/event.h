@@ -346,6 +346,19 @@ esx_snapshot_message(pTHX_ esx_block *block, SV *message)
     return !SvRMAGICAL(hash) && esx_message_of_hash(aTHX_ block, hash);
 }
 
+/* True if a push has an even number of messages and the first is the name of a field: names and values that are not in a
+ * hash. */
+static bool
+esx_has_bare_fields(pTHX_ I32 ax, I32 items)
+{
+    const char *bytes;
+    STRLEN len;
+    if (items < 3 || !(items & 1) || !esx_is_plain(ST(1)))
+        return FALSE;
+    bytes = SvPV_nomg_const(ST(1), len);
+    return esx_key_of(bytes, len) >= 0;
+}
+
 /* A push: all of its messages are one block. The first argument is not a message. It is kept alive as well, because the
  * XSUB uses it after all messages have been read. */
 static bool
@@ -358,6 +371,11 @@ esx_snapshot_push(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int st
     for (at = 1; at < items; at++)
         if (!esx_snapshot_message(aTHX_ block, ST(at)))
             return FALSE;
+    if (esx_has_bare_fields(aTHX_ ax, items)) {
+        if (!copies)
+            return FALSE;
+        esx_warn_once(aTHX_ "EventSource::XS::_warn_bare_fields", ST(1), "push");
+    }
     if (esx_is_debugging)
         esx_block_suspect(aTHX_ block, strings);
     return TRUE;

@@ -135,6 +135,9 @@ feed(SV *self, SV *bytes)
     }
     if (!SvOK(bytes))
         esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not undef");
+    if (SvROK(bytes) && !esx_is_overloaded(aTHX_ bytes))
+        esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not a reference to %s",
+            sv_reftype(SvRV(bytes), TRUE));
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
         bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))

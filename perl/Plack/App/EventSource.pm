@@ -53,6 +53,7 @@ sub new {
     my $self  = $class->SUPER::new(%given);
     $self->_warn_of_unknown(keys %given);
     _check(%given);
+    $self->{_place} = EventSource::Error->here;
     return $self;
 }
 
@@ -78,7 +79,7 @@ sub call {
     return EventSource::Response->completed($response, cors => $access->{headers});
 }
 
-# At a request only the server is above, so an exception of the code reports the line that made the application.
+# At a request only the server is above, so an exception of the code reports the line that created the component.
 sub check_at_request {
     my ($self, $code) = @_;
     return if eval { $code->(); 1 };
@@ -104,11 +105,19 @@ sub end_with_error {
     return;
 }
 
+# If the application calls to_app, an exception reports that line. A component that Plack calls as code is prepared at a
+# request.
 sub prepare_app {
     my $self = shift;
-    $self->{_place} = EventSource::Error->here;
-    $self->check_attributes;
-    $self->_check_handler;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
+    my $is_request = grep { ((caller $_)[3] || '') eq 'Plack::Component::to_app_auto' } 1 .. 4;
+    $self->{_place} = EventSource::Error->here if !$is_request || !$self->{_place};
+    $self->check_at_request(
+        sub {
+            $self->check_attributes;
+            $self->_check_handler;
+        }
+    );
     return;
 }
 
@@ -185,6 +194,7 @@ sub _check {
     my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
+    $SETTINGS->refuse(retry => 'retry must have the smaller number first') if $retry[0] > $retry[1];
     EventSource::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
     _check_methods($methods)                         if defined $methods;
     EventSource::Origins->check($SETTINGS, $origins) if defined $origins;
@@ -593,7 +603,7 @@ End the request of a handler that has returned: on a server that blocks, run the
     $component->check_at_request($code);
 
 Call code that checks something at a request. If it throws an L<EventSource::Error>, the exception reports the line that
-called L</to_app>: the caller of C<call> is the PSGI server.
+called L</to_app>, or L</new> if Plack has called C<to_app>: the caller of C<call> is the PSGI server.
 
 =head2 check_attributes
 

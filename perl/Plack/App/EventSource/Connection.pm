@@ -15,8 +15,9 @@ use EventSource::XS ();
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 sub new {
-    my ($class, %attribute) = @_;
-    _warn_of_unknown(keys %attribute) if !$attribute{stream};
+    my ($class, @given) = @_;
+    my %attribute = @given % 2 ? $SETTINGS->parse('new takes attributes', @given) : @given;
+    _check(%attribute) if !$attribute{stream};
     return bless {%attribute}, $class;
 }
 
@@ -35,6 +36,7 @@ sub buffered {
 sub close {
     my $self = shift;
     return $self->{close_cb}->() if $self->{close_cb};
+    $SETTINGS->refuse(close_cb => 'there is no close_cb: give it to new, next to push_cb') if !$self->{stream};
     $self->{stream}->close;
     return;
 }
@@ -68,7 +70,17 @@ sub on_close {
 
 sub stream { return $_[0]{stream} }
 
-# Private methods
+# Private methods and functions
+
+# Checks the attributes of a connection on callbacks.
+sub _check {
+    my %given   = @_;
+    my @unknown = grep { !/\A(?:characters|close_cb|last_event_id|push_cb)\z/ } keys %given;
+    $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']) if @unknown;
+    $SETTINGS->refuse(push_cb => 'new takes push_cb and close_cb, code references') if !$given{push_cb};
+    $SETTINGS->code($_ => $given{$_}) for qw(close_cb push_cb);
+    return;
+}
 
 # The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
 # wants that.
@@ -88,12 +100,6 @@ sub _push_otherwise {
         ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
         : EventSource::XS::_push_bytes($self->{characters}, @_);
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
-}
-
-sub _warn_of_unknown {
-    my @unknown = grep { !/\A(?:characters|close_cb|last_event_id|push_cb)\z/ } @_ or return;
-    $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']);
-    return;
 }
 
 sub DESTROY {
@@ -142,7 +148,8 @@ for events.
 Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their own arguments
 and return their results. Such a connection is always open, has no last event ID, and its L</on_close> throws an
 exception. The connections of real streams are created by L<Plack::App::EventSource>. Warns of an unknown attribute, once
-for each line of the application.
+for each line of the application. Throws C<invalid> if C<push_cb> is missing, or if one of both is no code; L</close> does
+if C<close_cb> is missing.
 
 =head2 buffered
 

@@ -19,6 +19,7 @@ use Plack::Util::Accessor qw(
     authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins prefix preamble retry start
     timeout
 );
+use overload     ();
 use Scalar::Util qw(blessed);
 
 # An error reports the line of the application. The hub checks the settings of streams for this class.
@@ -65,6 +66,7 @@ sub call {
 
 sub prepare_app {
     my $self = shift;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
     $self->_check_attributes;
     $self->{_stream_app} = $self->_stream_app;
     return;
@@ -97,6 +99,8 @@ sub _check_values {
     EventSource::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
     $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
+    $SETTINGS->refuse(nodes => 'each of nodes must be a string')
+        if ref $nodes eq 'ARRAY' && grep { !defined || ref && !overload::Overloaded($_) } @$nodes;
     $SETTINGS->whole_number(max_body => $given{max_body}, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($given{http_host});
