@@ -145,7 +145,7 @@ sub descriptor_obstacle {
 sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
-    return _no_socket()                                                 if !defined $io;
+    return _no_socket()                                               if !defined $io;
     return $OBSTACLE->new(encrypted => 'the connection is encrypted') if _is_tls($io);
     my $number = eval { fileno $io };
     return $class->descriptor_obstacle($number) if defined $number && $number >= 0;

@@ -48,7 +48,7 @@ sub headers {
         $self->refuse($name, "$what is undefined") if !defined $element;
         my $text = $self->string($what, $element, field => $name);
         if ($at % 2) {
-            $self->refuse($name, "$what must be one line")                            if $text =~ /[\r\n\0]/;
+            $self->refuse($name, "$what must be one line")                              if $text =~ /[\r\n\0]/;
             $self->refuse($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
         }
         elsif ($text !~ $HEADER_NAME) {
@@ -272,6 +272,7 @@ Throw an exception unless the value is a reference to an array of names and valu
 =head2 hint
 
     my $hint = EventSource::Settings->hint($name, \@names);
+    my $hint = EventSource::Settings->hint($name, \@names, \%meant);
 
 Return C<; did you mean NAME?> with the L</nearest> name, or the empty string.
 
@@ -357,10 +358,10 @@ file and line it is the line at which L</refuse> would throw.
 =head2 warn_unknown
 
     $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known);
-    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known, only_similar => 1, place => [$file, $line]);
+    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known, %option);
 
-Warn of unknown names as L</warn_once> does, with the L</nearest> known ones. With C<only_similar>, names without such
-one are ignored.
+Warn of unknown names as L</warn_once> does, with the L</nearest> known ones. Options: C<only_similar>, names without such
+one are ignored; C<place>, a file and a line in an array; C<meant>, other words, as for L</nearest>.
 
 =head2 whole_number
 

@@ -155,7 +155,7 @@ sub _usage {
     my ($package, $name, $parameters) = @_;
     my ($class) = $package =~ /(\w+)\z/;
     my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } split /, /, $parameters;
-    my $call    = @given && $given[0] eq '$self' ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name" : $name;
+    my $call  = @given && $given[0] eq '$self'  ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name"  : $name;
     my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
     return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;
 }

@@ -150,10 +150,10 @@ sub _content {
     my %option = @_;
     my @given  = grep { defined $option{$_} } qw(content form json);
     $SETTINGS->refuse($given[1] => "only one of content, form and json can be sent, not @given") if @given > 1;
-    return (_json($option{json}), 'application/json')              if defined $option{json};
-    return _bytes_of(content => $option{content})                  if !defined $option{form};
+    return (_json($option{json}), 'application/json') if defined $option{json};
+    return _bytes_of(content => $option{content})     if !defined $option{form};
     $SETTINGS->refuse(form => 'form must be a hash or an array of names and values')
-        if ref $option{form} !~ /\A(?:ARRAY|HASH)\z/;
+        if ref($option{form}) !~ /\A(?:ARRAY|HASH)\z/;
     my $form = HTTP::Request::Common::POST('/', $option{form});
     return ($form->content, $form->header('Content-Type'));
 }

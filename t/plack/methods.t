@@ -82,8 +82,8 @@ subtest 'methods that cannot be set' => sub {
         [["POST\n"],      "methods has 'POST\n', but may only have $KNOWN"],
         (map { [['GET', $_], "methods has '$_', but may only have $KNOWN"] } qw(HEAD OPTIONS CONNECT TRACE UPDATE)),
     ) {
-        my ($methods, $why) = @$case;
-        my ($file, $line) = (__FILE__, __LINE__ + 1);
+        my ($methods, $why)  = @$case;
+        my ($file,    $line) = (__FILE__, __LINE__ + 1);
         ok !eval { Plack::App::EventSource->new(methods => $methods); 1 }, 'new throws';
         is "$@",      "Plack::App::EventSource: $why at $file line $line.\n", "the error says: $why";
         is $@->field, 'methods',                                              'the field is methods';

@@ -70,7 +70,8 @@ sub warning {
         . ' silences this)';
 }
 
-my $FILTERED = warning("the response's writer is not known; exclude text/event-stream from the middleware that filters the"
+my $FILTERED =
+    warning("the response's writer is not known; exclude text/event-stream from the middleware that filters the"
         . ' body, such as Deflater with a content_type, or mount the stream outside of it');
 
 for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
@@ -112,8 +113,7 @@ subtest 'a client that has left is no reason' => sub {
 subtest 'uWSGI with threads' => sub {
     my $server = server('uWSGI', workers => 1, args => ['--threads', 2]);
     is_deeply [after_stream($server, '/never')], [], 'native is 0: there is no warning';
-    my $threads =
-        warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
+    my $threads = warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
     is_deeply [after_stream($server, '/native')], [$threads], 'threads: the reason and the remedy';
     is_deeply [after_stream($server, '/native')], [$threads], 'the same reason again: no second warning';
 };

@@ -15,7 +15,8 @@ use Scalar::Util qw(blessed);
 # What to do about the reasons that several modules find.
 my %REMEDY = (
     encrypted => 'let a proxy terminate TLS',
-    filter    => 'exclude text/event-stream from the middleware that filters the body, such as Deflater with a content_type,'
+    filter    =>
+        'exclude text/event-stream from the middleware that filters the body, such as Deflater with a content_type,'
         . ' or mount the stream outside of it',
     limit => 'raise the limit of the system that is reached, such as that of descriptors (ulimit -n)',
 );
@@ -35,7 +36,7 @@ sub code { return $_[0]{code} }
 # A text that ends with an error of the system is about a limit.
 sub of {
     my ($class, $obstacle) = @_;
-    return $obstacle if blessed $obstacle;
+    return $obstacle                       if blessed $obstacle;
     return $class->new(limit => $obstacle) if $obstacle =~ /: ./;
     return $class->new($obstacle, $obstacle);
 }

@@ -15,7 +15,7 @@ use IO::Select;
 use POSIX  ();
 use Socket qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 
-my $OBSTACLE = 'EventSource::Stream::Obstacle';
+my $OBSTACLE    = 'EventSource::Stream::Obstacle';
 my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
 
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
@@ -51,7 +51,8 @@ sub _capture {
     my ($class, $number, $response) = @_;
     my $length = 0;
     $length += 4 + length for grep { defined } @{$response->[1]};
-    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers')) if $length > $MAX_HEAD;
+    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
+        if $length > $MAX_HEAD;
     socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return (undef, "there is no socketpair: $!");
     my $socket = EventSource::XS::_duplicate($number);
     return (undef, "the server's socket cannot be duplicated: $!") if !defined $socket;

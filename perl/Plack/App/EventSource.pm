@@ -82,8 +82,12 @@ sub call {
 # At a request only the server is above, so an exception of the code reports the line that created the component.
 sub check_at_request {
     my ($self, $code) = @_;
-    return if eval { $code->(); 1 };
-    my $error = $@;
+    my $error;
+    {
+        local $@;
+        return if eval { $code->(); 1 };
+        $error = $@;
+    }
     die $error if !$self->{_place} || !blessed $error || !$error->isa('EventSource::Error');
     die $error->at($self->{_place});
 }
@@ -205,7 +209,8 @@ sub _check {
 
 sub _check_handler {
     my $self = shift;
-    $SETTINGS->refuse(handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream')
+    $SETTINGS->refuse(
+        handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream')
         if !$self->handler_cb;
     return;
 }

@@ -79,7 +79,8 @@ sub obstacle {
 sub take_over {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $writer = $respond->($response);
-    return (undef, EventSource::Stream::Obstacle->new(filter => 'its body is filtered'), $writer) if ref $writer ne $WRITER;
+    return (undef, EventSource::Stream::Obstacle->new(filter => 'its body is filtered'), $writer)
+        if ref $writer ne $WRITER;
     my $socket = EventSource::XS::_duplicate($class->descriptor($env));
     return (undef, "its socket cannot be duplicated: $!", $writer) if !defined $socket;
     my ($stream, $why) = EventSource::Stream::Native->try_open(

@@ -35,7 +35,7 @@ sub buffered {
 
 sub close {
     my $self = shift;
-    return $self->{close_cb}->() if $self->{close_cb};
+    return $self->{close_cb}->()                                                           if $self->{close_cb};
     $SETTINGS->refuse(close_cb => 'there is no close_cb: give it to new, next to push_cb') if !$self->{stream};
     $self->{stream}->close;
     return;
@@ -77,7 +77,7 @@ sub _check {
     my %given   = @_;
     my @unknown = grep { !/\A(?:characters|close_cb|last_event_id|push_cb)\z/ } keys %given;
     $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']) if @unknown;
-    $SETTINGS->refuse(push_cb => 'new takes push_cb and close_cb, code references') if !$given{push_cb};
+    $SETTINGS->refuse(push_cb => 'new takes push_cb and close_cb, code references')  if !$given{push_cb};
     $SETTINGS->code($_ => $given{$_}) for qw(close_cb push_cb);
     return;
 }
