@@ -322,7 +322,7 @@ my @BEGINNERS = (
         'channel',
         "a channel $STRING ARRAY"
     ],
-    [sub { $hub->publish('news', undef) }, 'data',     'publish takes data, or a hash of fields, not undef'],
+    [sub { $hub->publish('news', undef) }, 'data',    'publish takes data, or a hash of fields, not undef'],
     [sub { $hub->publish(undef,  'x') },   'channel', q(a channel's name must be a string that is not empty)],
     [sub { $hub->publish('news', {}) },    undef,     'an event needs one of event, id, retry, data, json, comment'],
     [sub { $hub->publish('news', {message => 'x'}) }, 'message',      q(unknown field 'message'; did you mean data?)],
@@ -467,7 +467,8 @@ my @BEGINNERS = (
     ],
     [sub { format_event(name => 'x') }, 'name', q(unknown field 'name'; did you mean event?)],
     [
-        sub { format_event(data => '☺', bytes => 1) }, 'bytes',
+        sub { format_event(data => '☺', bytes => 1) },
+        'bytes',
         'bytes is set, but a string holds a character above U+00FF'
     ],
     [sub { EventSource::XS->later('x') }, 'code', 'code must be a code reference'],
@@ -574,6 +575,7 @@ subtest 'the drop-ins warn of unknown fields, once for each line' => sub {
             "unknown field 'rety' (did you mean retry?)"
         ],
         [as_string => sub { HTTP::ServerEvent->as_string(json => 1) }, q(unknown field 'json')],
+        [push      => sub { $conn->push({type => 1, data => 2}) },     "unknown field 'type' (did you mean event?)"],
     ) {
         my ($function, $code, $what) = @$case;
         my $place = __FILE__ . ' line ' . line_of($code);
@@ -584,6 +586,20 @@ subtest 'the drop-ins warn of unknown fields, once for each line' => sub {
         sub { EventSource::XS::_push_bytes(0, {evnet => 1}) });
     is scalar @other, 2, 'each other line has a warning of its own';
     is_deeply [warnings_of(sub { pushed({data => 1, event => 2}, 'x', [1]) })], [], 'known fields have none';
+};
+
+subtest 'push warns of names and values that are not in a hash, once for each line' => sub {
+    my $code  = sub { $conn->push(event => 'tick', data => 1) };
+    my $place = __FILE__ . ' line ' . line_of($code);
+    is_deeply [warnings_of(($code) x 3)],
+        [
+        "EventSource::XS: push takes messages, and 'event' is one of them; did you mean push({event => ...})? at $place.\n"
+        ],
+        'the warning shows what to write';
+    is_deeply [warnings_of(sub { pushed('data') }, sub { pushed('a', 'data') }, sub { pushed('data', 'b', 'c') })], [],
+        'other strings have none';
+    my @warnings = warnings_of(sub { is pushed(data => 'x'), 'data: data|data: x||', 'both are sent as messages' });
+    is scalar @warnings, 1, 'an event with a warning';
 };
 
 subtest 'Plack::App::EventSource warns of unknown attributes, once for each line' => sub {
@@ -657,11 +673,14 @@ subtest 'wrong channels name the line of to_app' => sub {
 
 subtest 'a wrong number of arguments shows the usage in Perl' => sub {
     for my $case (
-        ['EventSource::Hub: usage: $hub->publish($channel, $event), where $event is a string, or a hash such as {data => ...}', sub { $hub->publish('news') }],
-        ['EventSource::Hub: usage: $hub->subscribers($channel)',     sub { $hub->subscribers }],
-        ['EventSource::Hub: usage: $hub->stats',                     sub { $hub->stats(1) }],
-        ['EventSource::Parser: usage: $parser->feed($bytes)',        sub { EventSource::Parser->new->feed }],
-        ['EventSource::Parser: usage: $parser->last_event_id',       sub { EventSource::Parser::last_event_id() }],
+        [
+            'EventSource::Hub: usage: $hub->publish($channel, $event), where $event is a string, or a hash such as {data => ...}',
+            sub { $hub->publish('news') }
+        ],
+        ['EventSource::Hub: usage: $hub->subscribers($channel)', sub { $hub->subscribers }],
+        ['EventSource::Hub: usage: $hub->stats',                 sub { $hub->stats(1) }],
+        ['EventSource::Parser: usage: $parser->feed($bytes)',    sub { EventSource::Parser->new->feed }],
+        ['EventSource::Parser: usage: $parser->last_event_id',   sub { EventSource::Parser::last_event_id() }],
         [
             'Plack::App::EventSource::Connection: usage: $conn->push(@messages)',
             sub { Plack::App::EventSource::Connection::push() }

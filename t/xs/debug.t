@@ -8,6 +8,7 @@ BEGIN { $ENV{EVENTSOURCE_XS_DEBUG} = 1 }
 
 use EventSource::Hub;
 use EventSource::XS qw(format_event);
+use Plack::App::EventSource;
 use Test::More;
 
 my $ENCODED = "gr\xC3\xB6\xC3\x9Fe";
@@ -56,6 +57,24 @@ sub warnings_of {
 
 is_deeply [warnings_of($_->[2])], [suspect($_->[1])], "$_->[0]: one warning, at the caller's line" for @SUSPECT;
 is_deeply [warnings_of($_->[1])], [],                 "$_->[0]: no warning"                        for @RIGHT;
+
+subtest 'streams of characters' => sub {
+    require Test::EventSource;
+    for my $case (
+        [0      => sub { $_[0]->push({data => $ENCODED}); $_[0]->close }],
+        ['auto' => sub { $_[0]->push({data => $ENCODED}); $_[0]->close }],
+    ) {
+        my ($native, $handler) = @$case;
+        my $app = Plack::App::EventSource->new(handler_cb => $handler, characters => 1, native => $native);
+        my @warnings;
+        local $SIG{__WARN__} = sub { push @warnings, $_[0] =~ s/ at \Q${\__FILE__}\E line [0-9]+[.]\n\z//r };
+        for (1 .. 2) {
+            my $event = Test::EventSource->new(app => $app)->get('/')->next_event;
+            is $event->{data}, $ENCODED, "native => $native: the client receives each byte as a character";
+        }
+        is_deeply \@warnings, [suspect('data')], "native => $native: one warning, at the line of the push";
+    }
+};
 
 subtest 'a handler of the warning that changes the argument does not change the event' => sub {
     my $text = $ENCODED;

@@ -119,6 +119,7 @@ my @CASES = (
             );
         }
     ],
+    ['push, fields without a hash' => sub { my $x = EventSource::XS::_push_bytes(0, data => 'x') }],
     ['push, unknown fields' => sub { my $x = EventSource::XS::_push_bytes(0, {evnet => 1, data => 'x', foo => 2}) }],
     [
         'push, a reference' => sub {

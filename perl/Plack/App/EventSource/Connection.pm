@@ -253,7 +253,8 @@ takes its place, and C<bytes> holds for the strings of its hash, as in L<EventSo
 undefined is empty data, a hash without any field a blank line. Each line of data becomes a C<data:> line; lines end in
 CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
 
-An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application.
+An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application. So is
+a push warned of that looks like names and values without a hash: C<< push(data => $text) >> sends two lines of data.
 
 Returns true if the stream accepted the event, and false if its client has disconnected. With
 L<Plack::App::EventSource/on_gone> it throws an L<EventSource::Gone> instead. On servers that block it waits for a slow
