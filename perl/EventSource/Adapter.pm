@@ -447,15 +447,16 @@ offers no way; then the stream watches L</client_socket>.
 
     my $obstacle = $adapter->descriptor_obstacle($number);
 
-Return why the reactor cannot use a descriptor, an L<EventSource::Stream::Obstacle>, or C<undef>. This is a helper for L</obstacle>. A client that has
-disconnected is no obstacle. Needs Linux.
+Return why the reactor cannot use a descriptor, an L<EventSource::Stream::Obstacle>, or C<undef>. This is a helper for
+L</obstacle>. A client that has disconnected is no obstacle. Needs Linux.
 
 =head2 obstacle
 
     my $obstacle = $adapter->obstacle($env);
 
 Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. The
-reason is an L<EventSource::Stream::Obstacle>, which says what to do about it, or a string. The method changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
+reason is an L<EventSource::Stream::Obstacle>, which says what to do about it, or a string. The method changes nothing.
+By default C<psgix.io> must be a connection without TLS. Needs Linux.
 
 =head2 prepare_env
 

@@ -51,8 +51,8 @@ once for each reason, with the remedy.
     EventSource::Stream::Fallback->warn_once($env, $obstacle);
 
 Print the reason and the remedy to C<psgi.errors>, once for each code in a process. C<$obstacle> is an
-L<EventSource::Stream::Obstacle>, or a string for its method L<of|EventSource::Stream::Obstacle/of>. Does nothing on a server with an
-event loop (C<psgi.nonblocking>), or in a process that serves one request only (C<psgi.run_once>).
+L<EventSource::Stream::Obstacle>, or a string for its method L<of|EventSource::Stream::Obstacle/of>. Does nothing on a
+server with an event loop (C<psgi.nonblocking>), or in a process that serves one request only (C<psgi.run_once>).
 
 =head1 SEE ALSO
 
