@@ -110,12 +110,20 @@ subtest 'a client that has left is no reason' => sub {
     is_deeply [warnings_of($server)], [], 'there is no warning';
 };
 
+# With threads a response of uWSGI fails now and then ("Bad file descriptor"), of any application. A request is repeated then.
 subtest 'uWSGI with threads' => sub {
     my $server = server('uWSGI', workers => 1, args => ['--threads', 2]);
-    is_deeply [after_stream($server, '/never')], [], 'native is 0: there is no warning';
+    my $answer = sub {
+        my $client = Testing::Client->get($server->port, $_[0]);
+        return $client->read_all && ($client->status || 0) == 200;
+    };
+    ok wait_until($DEADLINE, sub { $answer->('/never') }), 'a stream with native => 0 is answered';
+    is_deeply [warnings_of($server)], [], 'native is 0: there is no warning';
     my $threads = warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
-    is_deeply [after_stream($server, '/native')], [$threads], 'threads: the reason and the remedy';
-    is_deeply [after_stream($server, '/native')], [$threads], 'the same reason again: no second warning';
+    for my $time (1 .. 2) {
+        ok wait_until($DEADLINE, sub { $answer->('/native') }), 'a stream is answered';
+        is_deeply [warnings_of($server)], [$threads], "stream $time: one warning, with the reason and the remedy";
+    }
 };
 
 for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the response's head is not understood"]) {
