@@ -7,6 +7,7 @@
 //! - [`random`]: random bytes
 //! - [`local`]: Unix sockets between processes of one user, with descriptors; locks of files
 //! - [`daemon`]: what a process that stands on its own needs
+//! - [`signal`]: signals that this library sends to its own process
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
@@ -16,5 +17,6 @@ pub mod descriptor;
 pub mod epoll;
 pub mod local;
 pub mod random;
+pub mod signal;
 pub mod socket;
 pub mod thread;
