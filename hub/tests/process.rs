@@ -255,6 +255,24 @@ fn the_commands_print_what_they_found() {
     for line in ["workers 1\n", "open 1\n", "published 1\n", "subscribers 1\n"] {
         assert!(stats.contains(line), "{line}{stats}");
     }
-    let list = Command::new(PROGRAM).arg("list").env("XDG_RUNTIME_DIR", &scene.folder).output().expect("the program");
-    assert!(list.status.success(), "{list:?}"); // of another folder, in which there is no hub
+}
+
+#[test]
+fn hubs_of_a_user_are_found_by_their_names() {
+    let scene = Scene::new();
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o700)).expect("the owner may");
+    let output = |words: &[&str]| {
+        let command = Command::new(PROGRAM).args(words).env("XDG_RUNTIME_DIR", &scene.folder).output();
+        let output = command.expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(output(&["list"]), "");
+    output(&["publish", "--name", "shop", "news", "hello"]);
+    let stats = output(&["stats", "--name", "shop"]);
+    let pid = stats.lines().find_map(|line| line.strip_prefix("pid ")).expect("a process id");
+    assert_eq!(output(&["list"]), format!("shop\tpid {pid}\t0 workers\t0 streams\n"));
+    output(&["stop", "--name", "shop"]);
+    gone(pid.parse().expect("a number"));
+    assert_eq!(output(&["list"]), "");
 }

@@ -12,6 +12,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,7 +71,8 @@ impl Scene {
 
     /// The process that serves the hub, if one does.
     pub fn pid(&self) -> Option<u32> {
-        let start = Start { program: None, timeout: Duration::from_millis(10) };
+        UnixStream::connect(self.place.socket()).ok()?;
+        let start = Start { program: None, timeout: DEADLINE };
         Client::connect(&start, &self.place, None).ok().map(|client| client.welcome().pid)
     }
 }
