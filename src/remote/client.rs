@@ -104,6 +104,12 @@ impl Client {
         Self { socket, welcome, inbox, outbox, credits, last_request: 0, reports, timeout }
     }
 
+    /// Returns the parts of a connection without requests that are not sent or answered.
+    pub(super) fn into_parts(self) -> Option<(UnixStream, Welcome, FrameBuffer, Credits)> {
+        let is_unused = self.last_request == 0 && self.outbox.is_empty() && self.reports.is_empty();
+        is_unused.then_some((self.socket, self.welcome, self.inbox, self.credits))
+    }
+
     /// Returns what the hub's process has said about itself.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome

@@ -3,12 +3,14 @@
 //! - [`place`]: where the sockets of a user's hubs are
 //! - [`start`]: connects to a hub, and starts its process if none runs
 //! - [`client`]: a connection to a hub that waits for its answers, for commands and jobs
+//! - [`link`]: a connection that never waits, for event loops
 //! - [`calls`]: the system calls that the program of the hub's process makes
 
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod error;
+pub mod link;
 pub mod place;
 pub mod start;
 
@@ -22,5 +24,6 @@ pub mod calls {
 
 pub use client::{Client, Publication};
 pub use error::Error;
+pub use link::Link;
 pub use place::Place;
 pub use start::Start;
