@@ -5,8 +5,10 @@ use eventsource_xs::remote::calls::{
     adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock,
 };
 use eventsource_xs::remote::{start, Place};
+use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
 use std::fs::{File, Metadata};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -45,6 +47,7 @@ impl Seat {
     pub fn take(arguments: &Arguments, place: &Place) -> Result<Self, Box<dyn Error>> {
         if arguments.is_inherited {
             let (listener, lock) = (duplicate(0)?, duplicate(1)?);
+            check_listens(&listener)?;
             silence(0)?;
             silence(1)?;
             let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
@@ -84,7 +87,17 @@ fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
         return Err("systemd must hand over one socket".into());
     }
     set_close_at_exec(FIRST_OF_SYSTEMD)?;
-    Ok(Some(adopt(FIRST_OF_SYSTEMD)?.into()))
+    let listener = adopt(FIRST_OF_SYSTEMD)?;
+    check_listens(&listener)?;
+    Ok(Some(listener.into()))
+}
+
+/// Checks that a socket that was handed over listens.
+fn check_listens(socket: &OwnedFd) -> Result<(), Box<dyn Error>> {
+    match socket_acceptconn(socket) {
+        Ok(true) => Ok(()),
+        _ => Err("what was handed over is no socket that listens".into()),
+    }
 }
 
 #[cfg(test)]

@@ -128,6 +128,14 @@ fn a_second_process_for_the_same_hub_is_refused() {
 }
 
 #[test]
+fn a_handed_over_descriptor_that_does_not_listen_is_refused() {
+    let scene = Scene::new();
+    let output = scene.command(&["run", "--inherited"]).stdin(Stdio::null()).output().expect("the program");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("no socket that listens"), "{message}");
+}
+
+#[test]
 fn a_socket_of_systemd_is_served_and_stays() {
     let scene = Scene::new();
     let listener = start::bind(scene.place.socket()).expect("a socket");

@@ -1,4 +1,4 @@
-//! How much a worker may send before the hub process has handled it.
+//! How much a worker may send before the hub process has handled it: what bounds the requests that wait for a hub's store.
 
 /// How many bytes a worker may have sent that the hub process has not handled.
 pub const WINDOW_BYTES: u64 = 4 << 20;

@@ -31,8 +31,9 @@
 //! # Credits
 //!
 //! A worker may have sent at most [`WINDOW_BYTES`] bytes more than the hub process has handled, and the frame that exceeds
-//! them. [`Credits`] counts that on both sides. So a worker knows without a system call whether a publish would wait, and
-//! the hub process cuts off a worker that ignores its credits.
+//! them. [`Credits`] counts that on both sides. So a worker knows without a system call whether a publish would wait. A hub in
+//! memory handles each request as it reads it, so its workers get their credits back at once; what slows these down is the
+//! kernel, when they send faster than they are read.
 //!
 //! # Files
 //!
