@@ -105,6 +105,18 @@ fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
 }
 
 #[test]
+fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
+    let scene = Scene::new();
+    let script =
+        format!("trap '' TERM INT HUP CHLD; exec {PROGRAM} publish --name shop --socket \"$0\" news hello >/dev/null");
+    let status = Command::new("sh").args(["-c", &script]).arg(scene.place.socket()).status();
+    assert!(status.expect("a shell").success());
+    let pid = scene.pid().expect("a hub");
+    terminate(pid);
+    gone(pid);
+}
+
+#[test]
 fn a_hub_that_may_not_be_started_is_unavailable() {
     let scene = Scene::new();
     let start = Start { program: None, timeout: Duration::from_millis(10) };
@@ -144,6 +156,7 @@ fn a_socket_of_systemd_is_served_and_stays() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
+    drop(shell); // with its copy of the socket
     let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
     client.stop().expect("an end");

@@ -32,14 +32,15 @@ pub fn close_at_exec() -> io::Result<()> {
 }
 
 /// Blocks the signals that ask a process to end (INT, TERM, HUP), in this thread and in those that it starts. Returns a
-/// descriptor that is readable when one of them has come.
+/// descriptor that is readable when one of them has come, even if the process that started this one ignores them.
 ///
 /// # Errors
 ///
 /// If the limit of descriptors is reached.
 pub fn termination_signals() -> io::Result<OwnedFd> {
     let mut signals = MaybeUninit::uninit();
-    // SAFETY: the first call writes the set, before anything reads it. `signalfd` returns a new descriptor, which nothing else
+    // SAFETY: the first call writes the set, before anything reads it. The default action is no function of this process, and
+    // never runs, because the signals are blocked. `signalfd` returns a new descriptor, which nothing else
     // owns, or -1.
     unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
@@ -47,6 +48,9 @@ pub fn termination_signals() -> io::Result<OwnedFd> {
             libc::sigaddset(signals.as_mut_ptr(), signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         match libc::signalfd(-1, signals.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             -1 => Err(io::Error::last_os_error()),
             number => Ok(OwnedFd::from_raw_fd(number)),

@@ -10,28 +10,39 @@ use crate::ErrorCode;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes that live until the test ends, for messages borrow theirs.
+/// Keeps a value until the process ends, for messages borrow from it. It stays reachable, so that it is no leak.
+fn keep<T: Send + Sync>(value: T, kept: &'static Mutex<Vec<&'static T>>) -> &'static T {
+    let value: &'static T = Box::leak(Box::new(value));
+    kept.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+    value
+}
+
+fn keep_text(text: String) -> &'static str {
+    static TEXTS: Mutex<Vec<&String>> = Mutex::new(Vec::new());
+    keep(text, &TEXTS)
+}
+
 fn bytes() -> impl Strategy<Value = &'static [u8]> {
-    vec(any::<u8>(), 0..40).prop_map(|bytes| &*bytes.leak())
+    static BYTES: Mutex<Vec<&Vec<u8>>> = Mutex::new(Vec::new());
+    vec(any::<u8>(), 0..40).prop_map(|bytes| &**keep(bytes, &BYTES))
 }
 
 fn text() -> impl Strategy<Value = &'static str> {
-    any::<String>().prop_map(|text| &*Box::leak(text.into_boxed_str()))
+    any::<String>().prop_map(keep_text)
 }
 
 fn line() -> impl Strategy<Value = &'static str> {
-    "[^\r\n\0]{0,20}".prop_map(|text| &*Box::leak(text.into_boxed_str()))
+    "[^\r\n\0]{0,20}".prop_map(keep_text)
 }
 
 fn field() -> impl Strategy<Value = Field<'static>> {
     prop_oneof![
         line().prop_map(|text| Field::Event(EventName::new(Text::from(text)).expect("one line"))),
         line().prop_map(|text| Field::Id(EventId::new(Text::from(text)).expect("one line"))),
-        "[0-9]{1,9}".prop_map(|text| {
-            Field::Retry(Retry::new(Text::from(&*Box::leak(text.into_boxed_str()))).expect("digits"))
-        }),
+        "[0-9]{1,9}".prop_map(|text| Field::Retry(Retry::new(Text::from(keep_text(text))).expect("digits"))),
         text().prop_map(|text| Field::Data(Text::from(text))),
         bytes().prop_map(|text| Field::Data(Text::latin1(text))),
         text().prop_map(|text| Field::Comment(Text::from(text))),
@@ -40,7 +51,8 @@ fn field() -> impl Strategy<Value = Field<'static>> {
 }
 
 fn fields() -> impl Strategy<Value = Fields<'static>> {
-    vec(field(), 0..5).prop_map(|fields| Box::leak(Box::new(FieldList::of(fields))).fields())
+    static LISTS: Mutex<Vec<&FieldList>> = Mutex::new(Vec::new());
+    vec(field(), 0..5).prop_map(|fields| keep(FieldList::of(fields), &LISTS).fields())
 }
 
 fn duration() -> impl Strategy<Value = Duration> {
