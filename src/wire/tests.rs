@@ -22,7 +22,7 @@ fn keep<T: Send + Sync>(value: T, kept: &'static Mutex<Vec<&'static T>>) -> &'st
 
 fn keep_text(text: String) -> &'static str {
     static TEXTS: Mutex<Vec<&String>> = Mutex::new(Vec::new());
-    keep(text, &TEXTS)
+    keep::<String>(text, &TEXTS)
 }
 
 fn bytes() -> impl Strategy<Value = &'static [u8]> {
