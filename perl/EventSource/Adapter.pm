@@ -441,7 +441,7 @@ whether or not the stream is to be native.
 
 =head2 take_over
 
-    my ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%settings);
+    my ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%settings, $opening);
 
 Respond and take the response over. Returns and dies as L<EventSource::Stream::Takeover/begin>, which is the default.
 

@@ -51,23 +51,28 @@ sub obstacle {
 }
 
 sub open {
-    my ($class, $env, $respond, $response, $opening, %given) = @_;
-    my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    my ($class, $env, $respond, $response, $opening, @given) = @_;
+    my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter = EventSource::Adapter->of_env($env);
     my $why     = $adapter->prepare_env($env);
-    return $class->_end_at_once($env, $respond, $response, \%setting) if _has_left($adapter, $env);
-    $why = 'native is 0'             if !$setting{native};
+    $why = 'native is 0'             if !$setting->{native};
     $why = _obstacle($adapter, $env) if !defined $why;
     my ($stream, @writer);
-    ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%setting) if !defined $why;
-    _log($env, $stream ? 'native stream' : "on the server's writer: $why")               if $ENV{EVENTSOURCE_XS_DEBUG};
-    return $stream                                                                       if $stream;
+    ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening) if !defined $why;
+    _log($env, $stream ? 'native stream' : "on the server's writer: $why") if $ENV{EVENTSOURCE_XS_DEBUG};
+    return $stream                                                         if $stream;
+    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
-    return $class->_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
-    $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
+    return $class->_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
+    $stream = EventSource::Stream::Writer->new($writer, $env, %$setting, opening => $opening);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     return ($stream, $why);
+}
+
+sub settings {
+    my ($class, %given) = @_;
+    return {%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given};
 }
 
 # Private methods and functions
@@ -169,7 +174,7 @@ Whether the body is filtered shows only in the response. The environment is not 
 Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$why> is the reason.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
-C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
+C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
 returned.
 
 It has also ended, and no reason is returned, if the client is known to have left
@@ -178,6 +183,12 @@ L<Plack::Middleware::ConditionalGET> does. The server gets a complete response t
 
 The environment is changed first where its server needs that (L<EventSource::Adapter/prepare_env>): under Feersum
 C<psgix.io> is taken out of it.
+
+=head2 settings
+
+    my $settings = EventSource::Stream->settings(%settings);
+
+Return settings with their defaults, to be given to L</open> for any number of streams.
 
 =head1 COPYRIGHT AND LICENSE
 

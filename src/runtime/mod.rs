@@ -17,12 +17,14 @@
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
+//! - `capture`: the takeover of a response from its server
 //! - `publisher`: a hub as the application holds it
 
 pub mod notifier;
 pub mod reserve;
 pub mod waker;
 
+mod capture;
 mod end_queue;
 mod error;
 mod event_loop;
@@ -37,6 +39,7 @@ mod stream_state;
 mod stream_table;
 mod sync;
 
+pub use capture::{Capture, Obstacle};
 pub use error::Error;
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use publisher::{PublishMeta, Publisher};

@@ -126,6 +126,12 @@ impl ReactorHandle {
     /// Sends a command that carries `bytes` bytes. Waits while too many bytes are queued. If the reactor has died, the
     /// command counts as lost.
     pub(super) fn send(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
+        self.queue_up(command, bytes, attachment);
+        self.wake();
+    }
+
+    /// Sends a command without waking the reactor. A [`wake`](Self::wake) or another command is to follow soon.
+    pub(super) fn queue_up(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
             if self.queued_bytes(before) > Self::MAX_QUEUED_BYTES {
@@ -136,6 +142,10 @@ impl ReactorHandle {
         if let Err(SendError(queued)) = self.commands.send(QueuedCommand { command, attachment }) {
             self.discard(queued);
         }
+    }
+
+    /// Wakes the reactor if it sleeps and a command is queued.
+    pub(super) fn wake(&self) {
         if self.waker.wake() {
             self.signal.raise();
         }

@@ -39,6 +39,8 @@ pub struct Opening<'a> {
     pub interpreter: u32,
     /// How many streams this process may hold.
     pub max_streams: usize,
+    /// Whether the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
+    pub may_wait: bool,
 }
 
 /// The result of a push.
@@ -75,6 +77,8 @@ pub struct StreamHandle {
     in_handler: bool,
     subscribe_mode: SubscribeMode,
     ends_with_handle: bool,
+    /// Whether the reactor is still to be woken for the stream's beginning.
+    must_wake: bool,
     /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
     generation: u32,
@@ -96,7 +100,7 @@ impl StreamHandle {
         };
         let head = Bytes::copy_from_slice(opening.head);
         let stream = reactor.new_stream();
-        let handle = Self {
+        let mut handle = Self {
             state: Arc::new(StreamState::new(stream, head.len(), opening.interpreter)),
             stream,
             settings: reactor.share_settings(opening.settings),
@@ -104,6 +108,7 @@ impl StreamHandle {
             in_handler: opening.ends_with_handle,
             subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: opening.ends_with_handle,
+            must_wake: false,
             is_released: false,
             generation: generation(),
             forks: fork_count(),
@@ -112,6 +117,7 @@ impl StreamHandle {
         let is_refused = reserve::is_getting_short(|| handle.reactor.counts.sockets())
             || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
+        handle.must_wake = opening.may_wait && !is_refused;
         handle.send_open(opening.socket, head, false);
         if is_refused {
             handle.refuse(has_socket);
@@ -153,7 +159,10 @@ impl StreamHandle {
         let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
         self.reactor.count_opened();
         let attachment = Attachment { socket, state: Arc::clone(&self.state) };
-        self.reactor.send(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(attachment)));
+        self.reactor.queue_up(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(attachment)));
+        if !self.must_wake {
+            self.reactor.wake();
+        }
     }
 
     /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it.
@@ -256,6 +265,13 @@ impl StreamHandle {
         self.subscribe_mode = SubscribeMode::Batching;
     }
 
+    /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
+    fn wake_if_due(&mut self) {
+        if std::mem::take(&mut self.must_wake) && self.generation == generation() {
+            self.reactor.wake();
+        }
+    }
+
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
         if self.subscribe_mode == SubscribeMode::Batched && self.generation == generation() {
@@ -322,6 +338,7 @@ impl StreamHandle {
     pub fn leave_handler(&mut self) {
         self.waits = false;
         self.begin_subscriptions();
+        self.wake_if_due();
         self.subscribe_mode = SubscribeMode::Immediate;
         if std::mem::take(&mut self.in_handler) {
             set_handler_stream(None);
@@ -396,6 +413,7 @@ impl StreamHandle {
         self.is_released = false;
         self.generation = generation();
         self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
+        self.must_wake = false;
         self.send_open(Some(socket), Bytes::new(), true);
         self.set_handler_stream();
         true
@@ -417,6 +435,7 @@ impl Clone for StreamHandle {
             in_handler: false, // a handler runs in one thread
             subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: self.ends_with_handle,
+            must_wake: false,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
@@ -427,6 +446,7 @@ impl Clone for StreamHandle {
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         self.begin_subscriptions();
+        self.wake_if_due();
         self.release();
         if self.state.has_hub() && self.generation == generation() && !self.state.is_end_wanted() {
             // Handles of other threads may exist; the event loop checks that.

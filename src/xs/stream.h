@@ -1,6 +1,7 @@
 /* Streams: objects with a stream handle behind them. handle.h describes such objects. */
 
 ESX_HANDLE(stream)
+ESX_HANDLE(capture)
 
 static void *
 esx_stream_of(pTHX_ SV *self)
@@ -10,6 +11,61 @@ esx_stream_of(pTHX_ SV *self)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
     return magic->mg_ptr;
+}
+
+static void *
+esx_capture_of(pTHX_ SV *self)
+{
+    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_capture_table);
+    if (!magic || !magic->mg_ptr)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Stream::Takeover: this is no takeover of this thread");
+    return magic->mg_ptr;
+}
+
+/* Returns the stash of a class that is given by its name. */
+static HV *
+esx_stash(pTHX_ SV *class)
+{
+    return gv_stashsv(esx_string(aTHX_ esx_read(aTHX_ class)), GV_ADD);
+}
+
+/* Returns a string of bytes. Croaks if it has a character above U+00FF. */
+static SV *
+esx_octets(pTHX_ SV *bytes)
+{
+    bytes = esx_string(aTHX_ esx_read(aTHX_ bytes));
+    sv_utf8_downgrade(bytes, FALSE);
+    return bytes;
+}
+
+/* Reads the settings of a new stream and the first bytes of its body. */
+static void
+esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
+{
+    HV *hash = esx_settings(aTHX_ settings);
+    const bool loop = cBOOL(SvTRUE(is_loop));
+    first = esx_octets(aTHX_ first);
+    opening->interpreter = (uint32_t)SvUV(interpreter);
+    opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
+    opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    opening->retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
+    opening->max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
+    opening->max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
+    opening->drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
+    opening->waits = esx_setting_is(aTHX_ hash, "waits") && !loop;
+    opening->ends_with_handle = !loop;
+    opening->may_wait = loop && esx_setting_is(aTHX_ hash, "may_wait");
+    opening->is_chunked = cBOOL(SvTRUE(is_chunked));
+    opening->opening = SvPV_nomg_const(first, opening->opening_len);
+}
+
+/* Makes an object of a class around a capture. */
+static SV *
+esx_capture_object(pTHX_ HV *class, void *capture)
+{
+    SV *object = newSV_type(SVt_PVMG);
+    esx_handle_attach(aTHX_ object, &esx_capture_table)->mg_ptr = capture;
+    return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }
 
 /* Makes an object of a class around a handle. */

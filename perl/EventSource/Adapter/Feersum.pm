@@ -66,13 +66,16 @@ sub prepare_env {
 
 # The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
 sub take_over {
-    my ($class, $env, $respond, $response, $setting) = @_;
+    my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $given  = $respond->($response);
     my $writer = $class->server_writer($given);
     return (undef, 'its body is filtered', $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting)         if EventSource::XS::_has_left($writer->fileno);
     my ($stream, $why) = EventSource::Stream::Native->try_open(
-        -1, '', %$setting,
+        -1, '',
+        native_settings => $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting),
+        linger          => $setting->{linger},
+        opening         => $opening,
         is_loop    => 1,
         is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1' # Feersum decides by this, and its status line says the same
     );

@@ -104,39 +104,41 @@ sub open {
     return $stream;
 }
 
-# As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
-sub try_open {
-    my ($class, undef, $head, %setting) = @_;
-    my $is_loop = $setting{is_loop};
-    my $on_full = $setting{on_full};
-    my $opening = $setting{opening};
-    $opening = sprintf "%x\r\n%s\r\n", length $opening, $opening if $setting{is_chunked} && length $opening;
-    my ($self, $trouble) = $class->_open(
-        $_[1],
-        $head . $opening,
-        $$interpreter,
-        {
-            keepalive => $setting{keepalive} || 0,
-            timeout   => $setting{timeout},
-            retry     => defined $setting{retry} ? (ref $setting{retry} ? $setting{retry}[0] : $setting{retry}) : 2000,
-            max_buffered     => $setting{max_buffered},
-            max_streams      => $setting{max_streams} || default_max_streams(),
-            is_chunked       => $setting{is_chunked},
-            drops_oldest     => $on_full eq 'drop_oldest',
-            waits            => $on_full eq 'block' && !$is_loop,
-            ends_with_handle => !$is_loop,
-        }
-    );
-    return (undef, "EventSource::Stream::Native: $trouble") if !$self;
-    EventSource::XS::_linger($setting{linger});
+# The settings as the library reads them. They are the same for all streams of an application.
+sub native_settings {
+    my ($class, %setting) = @_;
+    my $retry = $setting{retry};
+    return {
+        keepalive    => $setting{keepalive} || 0,
+        timeout      => $setting{timeout},
+        retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
+        max_buffered => $setting{max_buffered},
+        max_streams  => $setting{max_streams} || 0,
+        drops_oldest => $setting{on_full} eq 'drop_oldest',
+        waits        => $setting{on_full} eq 'block',
+        may_wait     => $setting{has_handler},
+    };
+}
+
+# Opens the stream of a response that EventSource::Stream::Takeover has captured.
+sub open_captured {
+    my ($class, $capture, $probe, $env, $setting, $opening) = @_;
+    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my ($self, $why) =
+        $capture->_open($class, $$interpreter, $native, $opening, $env->{'psgi.nonblocking'}, 0, $probe);
+    return (undef, $why) if !$self;
+    EventSource::XS::_linger($setting->{linger});
     return $self;
 }
 
-# The other descriptors are for accepting connections, for databases and files.
-sub default_max_streams {
-    my $limit  = EventSource::XS::_descriptor_limit();
-    my $others = $limit / 4 < 256 ? int $limit / 4 : 256;
-    return $limit - $others;
+# As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
+sub try_open {
+    my ($class, undef, $head, %setting) = @_;
+    my $native = $setting{native_settings} || $class->native_settings(%setting);
+    my ($self, $trouble) = $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
+    return (undef, "EventSource::Stream::Native: $trouble") if !$self;
+    EventSource::XS::_linger($setting{linger});
+    return $self;
 }
 
 # Private functions
@@ -294,6 +296,12 @@ Say that the handler begins to run: its subscriptions take effect when it return
 Say that the handler has returned: from now on no write waits for the client, and the handler's subscriptions take
 effect.
 
+=head2 native_settings
+
+    my $native = EventSource::Stream::Native->native_settings(%settings);
+
+Return the settings in the form in which the library reads them, for all streams of an application.
+
 =head2 notify_number
 
     my $number = EventSource::Stream::Native->notify_number;
@@ -317,6 +325,14 @@ C<server> (the process ends, or holds as many streams as it may) or C<applicatio
 
 Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
 L<EventSource::XS/dispatch> may run them now.
+
+=head2 open_captured
+
+    my ($stream, $why) = EventSource::Stream::Native->open_captured($takeover, $probe, $env, \%settings, $opening);
+
+Open the stream of a response whose server has written its head and C<$probe> to an L<EventSource::Stream::Takeover>.
+C<$opening> are the first bytes of the body. Returns C<undef> and the reason if something filters the body, or if the
+system refuses.
 
 =head2 try_open
 

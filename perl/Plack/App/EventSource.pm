@@ -33,15 +33,15 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
-    $self->check_attributes;
+    my $settings = $self->_stream_settings;
     $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
-    $self->_check_native($env)                                if $self->_must_be_native;
+    my $must_be_native = $settings->{native} eq '1';
+    $self->_check_native($env) if $must_be_native;
     return sub {
-        my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @OF_STREAM;
+        my $respond = shift;
         my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
-        if ($self->_must_be_native && defined $obstacle) {
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, $settings);
+        if ($must_be_native && defined $obstacle) {
             $self->end_with_error($stream, $env, 'the stream cannot be native', $obstacle, $$);
         }
         elsif ($stream->is_open) { $self->run_handler($stream, $env) }
@@ -147,9 +147,19 @@ sub _last_event_id {
     return $id;
 }
 
-sub _must_be_native {
-    my $native = shift->native;
-    return defined $native && $native eq '1';
+# The settings of a stream. Attributes may change from one request to the next; they are checked when they have changed.
+sub _stream_settings {
+    my $self   = shift;
+    my @values = map { $self->$_ } @OF_STREAM, qw(on_gone preamble);
+    my $seen   = join "\0", map { !defined ? 'u' : ref eq 'ARRAY' ? ('a', map({ $_ // 'u' } @$_), 'e') : (d => $_) } @values;
+    my $known  = $self->{stream_settings};
+    return $known->[1] if $known && $known->[0] eq $seen;
+    $self->check_attributes;
+    my %settings;
+    @settings{@OF_STREAM} = @values;
+    my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
+    $self->{stream_settings} = [$seen, $settings];
+    return $settings;
 }
 
 # The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
