@@ -62,7 +62,7 @@ sub open {
     ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening) if !defined $why;
     _log($env, $stream ? 'native stream' : "on the server's writer: $why") if $ENV{EVENTSOURCE_XS_DEBUG};
     return $stream                                                         if $stream;
-    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
+    return $class->_end_at_once($env, $respond, $response, $setting)       if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %$setting, opening => $opening);

@@ -28,7 +28,9 @@ impl<I: Io> Reactor<I> {
         }
         if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
             entry.is_handed_over = ending == Ending::HandOver;
-            entry.owes_final_chunk = ending == Ending::Flush && !framing.end().is_empty();
+            // Without its last chunk a response was cut (RFC 9112, section 8), which the client of a failed stream is to see.
+            let is_whole = ending == Ending::Flush && matches!(reason, Reason::Application | Reason::Server);
+            entry.owes_final_chunk = is_whole && !framing.end().is_empty();
             entry.stream.end(reason);
             self.end_subscription(id);
         }

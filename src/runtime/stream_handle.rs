@@ -77,6 +77,8 @@ pub struct StreamHandle {
     in_handler: bool,
     subscribe_mode: SubscribeMode,
     ends_with_handle: bool,
+    /// Whether this process has made its parent's stream its own.
+    is_adopted: bool,
     /// Whether the reactor is still to be woken for the stream's beginning.
     must_wake: bool,
     /// Whether the application has released the stream. The handle may exist longer.
@@ -108,6 +110,7 @@ impl StreamHandle {
             in_handler: opening.ends_with_handle,
             subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: opening.ends_with_handle,
+            is_adopted: false,
             must_wake: false,
             is_released: false,
             generation: generation(),
@@ -304,10 +307,14 @@ impl StreamHandle {
         }
     }
 
-    /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to.
+    /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to. It waits for
+    /// the end, because it may itself end at once, without sending anything.
     pub fn close(&mut self, reason: Reason) {
         if self.is_open() && (self.generation == generation() || self.adopt()) {
             self.end(reason, Ending::Flush);
+            if self.is_adopted {
+                self.wait_for_end(REACTOR_TIMEOUT);
+            }
         }
     }
 
@@ -414,6 +421,7 @@ impl StreamHandle {
         self.generation = generation();
         self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
         self.must_wake = false;
+        self.is_adopted = true;
         self.send_open(Some(socket), Bytes::new(), true);
         self.set_handler_stream();
         true
@@ -435,6 +443,7 @@ impl Clone for StreamHandle {
             in_handler: false, // a handler runs in one thread
             subscribe_mode: SubscribeMode::Immediate,
             ends_with_handle: self.ends_with_handle,
+            is_adopted: self.is_adopted,
             must_wake: false,
             is_released: self.is_released,
             generation: self.generation,

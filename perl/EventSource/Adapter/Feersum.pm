@@ -76,8 +76,8 @@ sub take_over {
         native_settings => $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting),
         linger          => $setting->{linger},
         opening         => $opening,
-        is_loop    => 1,
-        is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1' # Feersum decides by this, and its status line says the same
+        is_loop         => 1,
+        is_chunked      => $class->takes_chunks($env)    # Feersum decides so too, and its status line says the same
     );
     return (undef, $why, $given) if !$stream;
     my $stop_timer = _end_without_head($writer, $stream, $setting->{timeout});

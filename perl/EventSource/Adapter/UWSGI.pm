@@ -9,6 +9,9 @@ our $VERSION = '0.100';
 use parent 'EventSource::Adapter';
 use EventSource::Stream::Writer::Socket;
 
+# Whether the server speaks HTTP on its sockets, once that is known.
+my $speaks_http;
+
 sub name           { return 'uWSGI' }
 sub recognizes_env { return ref $_[1]{'psgi.errors'} eq 'uwsgi::error' }
 sub writer_classes { return 'uwsgi::streaming' }
@@ -39,9 +42,27 @@ sub obstacle {
     return $class->descriptor_obstacle($class->descriptor);
 }
 
+# In uWSGI's own protocol nginx takes the response for one without chunks, though the protocol of the request is that of
+# nginx's client. uWSGI's own HTTP router passes on what it is given.
+sub takes_chunks {
+    my ($class, $env) = @_;
+    return !!0                    if !$class->SUPER::takes_chunks($env);
+    return !!1                    if ($env->{UWSGI_ROUTER} || '') eq 'http';
+    $speaks_http = _speaks_http() if !defined $speaks_http;
+    return $speaks_http;
+}
+
 sub recycling_option { return 'max-requests' }
 
 sub requests_per_worker { return uwsgi->can('opt')->()->{'max-requests'} }
+
+# Private functions
+
+# Returns true if all sockets that uWSGI listens on speak HTTP.
+sub _speaks_http {
+    my @sockets = grep { /socket\z/ } keys %{uwsgi->can('opt')->()};
+    return @sockets && !grep { !/\Ahttps?(?:11)?-socket\z/ } @sockets;
+}
 
 1;
 __END__

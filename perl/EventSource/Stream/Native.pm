@@ -5,7 +5,7 @@ use warnings;
 # A client's open response, written by the reactor's thread of this process. Most of its methods are in src/xs.
 #
 # Methods and functions that src/xs defines and whose names begin with an underscore, such as _attach here or
-# EventSource::XS::_replace, are the interface between the modules of this distribution and its library. Modules of this
+# EventSource::XS::_duplicate, are the interface between the modules of this distribution and its library. Modules of this
 # distribution may call them across packages; applications must not.
 
 our $VERSION = '0.100';
@@ -122,10 +122,9 @@ sub native_settings {
 
 # Opens the stream of a response that EventSource::Stream::Takeover has captured.
 sub open_captured {
-    my ($class, $capture, $probe, $env, $setting, $opening) = @_;
+    my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
     my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
-    my ($self, $why) =
-        $capture->_open($class, $$interpreter, $native, $opening, $env->{'psgi.nonblocking'}, 0, $probe);
+    my ($self, $why) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
     return (undef, $why) if !$self;
     EventSource::XS::_linger($setting->{linger});
     return $self;
@@ -135,7 +134,8 @@ sub open_captured {
 sub try_open {
     my ($class, undef, $head, %setting) = @_;
     my $native = $setting{native_settings} || $class->native_settings(%setting);
-    my ($self, $trouble) = $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
+    my ($self, $trouble) =
+        $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
     return (undef, "EventSource::Stream::Native: $trouble") if !$self;
     EventSource::XS::_linger($setting{linger});
     return $self;
@@ -328,10 +328,12 @@ L<EventSource::XS/dispatch> may run them now.
 
 =head2 open_captured
 
-    my ($stream, $why) = EventSource::Stream::Native->open_captured($takeover, $probe, $env, \%settings, $opening);
+    my ($stream, $why) = EventSource::Stream::Native->open_captured(
+        $takeover, $probe, \%settings, $opening, $is_loop, $takes_chunks);
 
 Open the stream of a response whose server has written its head and C<$probe> to an L<EventSource::Stream::Takeover>.
-C<$opening> are the first bytes of the body. Returns C<undef> and the reason if something filters the body, or if the
+C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
+takes chunks. Returns C<undef> and the reason if something filters the body, or if the
 system refuses.
 
 =head2 try_open

@@ -34,7 +34,8 @@ sub begin {
     elsif (!$known)           { $why = 'its writer is not known' }
     else {
         _write($writer, $PROBE);
-        ($stream, $why) = EventSource::Stream::Native->open_captured($self, $PROBE, $env, $setting, $opening);
+        my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
+        ($stream, $why) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
     }
     if ($stream) {
         local $@;
@@ -110,9 +111,10 @@ used. Nothing is lost.
 
 =item 5
 
-Otherwise the native stream begins with the captured head, without C<Transfer-Encoding> and with C<Connection: close>.
-Its version is HTTP/1.0 or HTTP/1.1, whatever the client wrote; some servers repeat that. The server is left with
-F</dev/null>, where it ends its response.
+Otherwise the native stream begins with the captured head, with C<Connection: close>. To a client whose request says
+HTTP/1.1 (L<EventSource::Adapter/takes_chunks>) the head says HTTP/1.1 and C<Transfer-Encoding: chunked>, whatever the
+server says, so that the client can tell an end from a cut; unless the application has set C<Content-Length>. To other
+clients it has no C<Transfer-Encoding>. The server is left with F</dev/null>, where it ends its response.
 
 =back
 

@@ -11,16 +11,16 @@ use EventSource::Adapter;
 use EventSource::Loop;
 use EventSource::Stream::Native;    # its END block calls finish
 use EventSource::XS ();
-use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
+use IO::Poll        qw(POLLOUT);
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 
-# On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
-my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
+# On Linux the kernel says that the client has closed its side, whatever it sent before.
+my $IS_HUNG_UP_KNOWN = EventSource::XS->can('_is_hung_up');
 
 # Counters of EventSource::XS->stats.
-my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
+our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs counts here too
 my %CLOSED;
 my $ended = 0;
 
@@ -125,7 +125,7 @@ sub end {
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
-    delete @$self{qw(child_writer keepalive lease lease_end poll socket through)};
+    delete @$self{qw(child_writer keepalive lease lease_end socket through)};
     return;
 }
 
@@ -223,7 +223,22 @@ sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
 
-sub write {
+# write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
+*write = \&_write_otherwise if !__PACKAGE__->can('write');
+
+# Part of an event may have been sent. If the client is still there, the writer died of the application: of its $SIG{ALRM}
+# or its filter of the body.
+sub writer_died {
+    my ($self, $trouble) = @_;
+    my $is_there = $self->{socket} && !EventSource::Adapter->is_send_timeout($trouble) && !$self->_has_left;
+    $self->end($is_there ? 'error' : 'client');
+    die $trouble if $is_there;
+    return !!0;
+}
+
+# Private methods and functions
+
+sub _write_otherwise {
     my ($self, $bytes) = @_;
     return $self->{through}->write($bytes) if $self->{through};
     $self->_send($bytes) or return !!0;
@@ -232,20 +247,14 @@ sub write {
     return !!1;
 }
 
-# Private methods and functions
-
 # Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
 # sends nothing that matters after its request, so the end of its input is its leaving.
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
     return !!1 if !defined fileno $socket;    # the server has closed it; another client may have its number by now
+    return EventSource::XS::_is_hung_up(fileno $socket) if $IS_HUNG_UP_KNOWN;
     local $!;
-    if ($POLLRDHUP) {
-        my $poll = $self->{poll} ||= IO::Poll->new;
-        $poll->mask($socket => $POLLRDHUP) if !$poll->handles;
-        return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
-    }
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
@@ -281,9 +290,7 @@ sub _lease {
     return ($end, $lease);
 }
 
-# Hands bytes to the server. Returns false, and never dies, if the client has left. If the client is still there, the
-# writer died of the application: of its $SIG{ALRM} or its filter of the body. Then part of an event may have been
-# sent.
+# Hands bytes to the server. Returns false, and never dies, if the client has left.
 sub _send {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
@@ -296,10 +303,7 @@ sub _send {
         return !!1 if eval { $self->{writer}->write($bytes); 1 };
         $trouble = $@;
     }
-    my $is_there = $self->{socket} && !EventSource::Adapter->is_send_timeout($trouble) && !$self->_has_left;
-    $self->end($is_there ? 'error' : 'client');
-    die $trouble if $is_there;
-    return !!0;
+    return $self->writer_died($trouble);
 }
 
 # Under an event loop, ends the stream when its client leaves. If the server offers no way to see that, the socket is
@@ -494,6 +498,13 @@ Hand bytes to the server. Returns false, and never dies, if the client has left.
 
 If the client is still there, dies of an exception that the application has caused meanwhile, such as that of a
 C<$SIG{ALRM}> or a filter of the body, and ends the stream, for part of C<$bytes> may have been sent.
+
+=head2 writer_died
+
+    $stream->writer_died($exception);
+
+End the stream because the server's writer has thrown this exception. Returns false if the client has left, otherwise
+dies of the exception.
 
 =head1 COPYRIGHT AND LICENSE
 

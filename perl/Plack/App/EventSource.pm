@@ -151,8 +151,9 @@ sub _last_event_id {
 sub _stream_settings {
     my $self   = shift;
     my @values = map { $self->$_ } @OF_STREAM, qw(on_gone preamble);
-    my $seen   = join "\0", map { !defined ? 'u' : ref eq 'ARRAY' ? ('a', map({ $_ // 'u' } @$_), 'e') : (d => $_) } @values;
-    my $known  = $self->{stream_settings};
+    my $seen   = join "\0",
+        map { !defined ? 'u' : ref eq 'ARRAY' ? ('a', map({ $_ // 'u' } @$_), 'e') : (d => $_) } @values;
+    my $known = $self->{stream_settings};
     return $known->[1] if $known && $known->[0] eq $seen;
     $self->check_attributes;
     my %settings;
