@@ -6,9 +6,9 @@
 //!     cargo bench --no-default-features --bench hub
 
 use eventsource_xs::event::{Framing, Shared};
-use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Request, Settings, Start, Topic};
+use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Settings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::reactor::{Beginning, Command, Io, Reactor};
+use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
 use eventsource_xs::stream::{self, StreamId};
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Case {
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
         let mut cursor = Cursor::default();
-        let request = Request { topics: topics.into(), after: None, start };
+        let request = SubscribeRequest { topics: topics.into(), after: None, start };
         self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
         self.hub.begin(&mut cursor);
         cursor
@@ -156,20 +156,19 @@ fn fan_out(streams: usize) -> Duration {
     reactor.apply(Command::CreateHub { hub: 0, epoch: Epoch::new("e", None), settings: hub_settings }, None, now);
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
-        let beginning =
-            Box::new(Beginning { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
-        reactor.apply(Command::Open { stream, beginning }, Some(()), now);
+        let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
+        reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(Request { topics, after: None, start: Start::Newest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);
-    reactor.answers();
+    reactor.take_answers();
     time(|| {
         for seq in 1..=100 {
             reactor.apply(Command::Publish { hub: 0, publication: Box::new(publication(seq, 0, 0)) }, None, now);
             reactor.flush(now);
-            assert_eq!(reactor.answers().len(), streams);
+            assert_eq!(reactor.take_answers().len(), streams);
         }
     })
 }

@@ -4,19 +4,19 @@
 //! (WHATWG HTML, section 9.2), sends them to many clients from one thread beside the Perl interpreter, keeps channels with
 //! bounded logs so that reconnecting clients resume, and parses such a stream back into events.
 //!
-//! The modules, in the order in which an event travels through them:
+//! The modules, in dependency order: each uses only modules before it, and `parse` only [`event`].
 //!
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`log`]: the retained events of one channel, within bounds
-//! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
-//! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them leave
-//! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
-//! - `sys`: system calls (Linux)
+//! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
+//! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
 //! - [`parse`]: the way back, from bytes to events, incrementally
+//! - `sys`: system calls (Linux)
+//! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `hub`, `stream`, `reactor` and `parse` make no system call and read no clock. Only `sys` makes system
+//! `event`, `log`, `stream`, `hub`, `reactor` and `parse` make no system call and read no clock. Only `sys` makes system
 //! calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds without
 //! a perl (`--no-default-features`). On systems other than Linux there is no `runtime`: Perl sends each stream through its
 //! PSGI server.

@@ -6,7 +6,7 @@ mod client;
 use client::child::fork;
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, Opening, Pushed};
+use eventsource_xs::runtime::{linger, notify_descriptor, shutdown, stats, take_ended, OpenOptions, Pushed};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -100,9 +100,9 @@ fn a_child_cannot_continue_a_stream_with_unsent_events_of_its_parent() {
 #[test]
 fn a_child_does_not_close_a_reused_number_of_a_socket_that_came_after_the_end() {
     let _alone = alone();
-    let mut handle = open(Opening { ends_with_handle: false, ..opening(None, settings()) });
+    let mut handle = open(OpenOptions { ends_with_handle: false, ..opening(None, settings()) });
     handle.end(Reason::Application, Ending::Discard);
-    eventually("the stream has ended", || handle.want_end().is_some());
+    eventually("the stream has ended", || handle.report_end_or_reason().is_some());
     let (socket, mut client) = local();
     let number = socket.as_raw_fd();
     handle.attach(socket);
@@ -122,7 +122,7 @@ fn a_child_does_not_close_a_reused_number_of_a_closed_socket() {
     let _alone = alone();
     let (socket, mut client) = local();
     let number = socket.as_raw_fd();
-    let handle = open(Opening { ends_with_handle: false, ..opening(socket, settings()) });
+    let handle = open(OpenOptions { ends_with_handle: false, ..opening(socket, settings()) });
     handle.end(Reason::Application, Ending::Discard);
     assert!("head\n".starts_with(&read_to_end(&mut client)), "the socket is closed");
     let other_file = reuse(number);
@@ -161,7 +161,7 @@ fn a_child_that_shuts_down_leaves_its_streams_to_its_parent() {
         assert_eq!(handle.push(b"data: child\n\n"), Pushed::Taken);
         linger(DEADLINE);
         shutdown();
-        assert_eq!(handle.want_end(), Some(Reason::Server));
+        assert_eq!(handle.report_end_or_reason(), Some(Reason::Server));
     })
     .wait();
     assert_eq!(handle.push(b"data: parent\n\n"), Pushed::Taken);
@@ -175,7 +175,7 @@ fn a_child_has_its_own_queue_of_ended_streams() {
     fork(|| {
         let (socket, client) = local();
         let handle = open(opening(socket, settings()));
-        assert_eq!(handle.want_end(), None);
+        assert_eq!(handle.report_end_or_reason(), None);
         let descriptor = notify_descriptor(0).expect("a descriptor");
         assert!(descriptor != parents_descriptor && !is_raised(descriptor));
         drop(client);
@@ -209,7 +209,7 @@ fn a_fork_waits_until_the_pushes_of_the_handler_are_sent() {
     let _alone = alone();
     for _ in 0..20 {
         let (socket, mut client) = local();
-        let mut handle = open(Opening { waits: true, ..opening(socket, settings()) });
+        let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings()) });
         for number in 0..100 {
             assert_eq!(handle.push(format!("data: {number}\n\n").as_bytes()), Pushed::Taken);
         }

@@ -6,10 +6,10 @@ mod client;
 use client::child::fork;
 use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
-use eventsource_xs::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
+use eventsource_xs::hub::{OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, Opening, PublishMeta, Publisher, Pushed, StreamHandle};
+use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -25,9 +25,9 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hub(events: usize) -> Publisher {
+fn hub(events: usize) -> HubHandle {
     let bounds = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3_600) };
-    Publisher::new(
+    HubHandle::new(
         HubSettings {
             history: bounds,
             total_history: bounds,
@@ -40,7 +40,7 @@ fn hub(events: usize) -> Publisher {
 }
 
 /// Publishes an event, and returns its id.
-fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
+fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
     let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
     let write = |id: &str| {
         let id = EventId::new(Text::from(id)).expect("an id of one line");
@@ -55,10 +55,10 @@ fn publish(hub: &Publisher, channel: &str, data: &str) -> String {
     published_id
 }
 
-fn subscribe(hub: &Publisher, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
+fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, Request { topics, after, start: Start::Newest }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Newest }).expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.
@@ -77,8 +77,8 @@ fn events_until(client: &mut impl Read, data: &str) -> Vec<Event> {
     }
 }
 
-fn without_end(framing: Framing) -> Opening<'static> {
-    Opening { head: b"", ends_with_handle: false, ..opening(None, Settings { framing, ..settings() }) }
+fn without_end(framing: Framing) -> OpenOptions<'static> {
+    OpenOptions { head: b"", ends_with_handle: false, ..opening(None, Settings { framing, ..settings() }) }
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn events_of_many_threads_reach_every_stream_in_the_same_order() {
     let mut clients = Vec::new();
     for _ in 0..20 {
         let (socket, client) = tcp();
-        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut stream, &["0", "1", "2", "3"], None));
         clients.push(client); // the hub keeps the stream open
     }
@@ -123,11 +123,13 @@ fn events_of_many_threads_reach_every_stream_in_the_same_order() {
             "events of thread {channel} in the order in which it published them"
         );
     }
-    let (counts, subscribers) = hub.ask(b"3").expect("an answer");
+    let (counts, subscribers) = hub.counts_and_subscribers(b"3").expect("an answer");
     assert_eq!((counts.streams, counts.published, subscribers), (20, 2_001, 20));
     assert_eq!(counts.delivered, 20 * 2_001);
     drop(clients);
-    eventually("all streams have ended", || hub.ask(b"3").map_or(false, |(counts, _)| counts.streams == 0));
+    eventually("all streams have ended", || {
+        hub.counts_and_subscribers(b"3").map_or(false, |(counts, _)| counts.streams == 0)
+    });
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn a_client_that_reconnects_again_and_again_misses_no_event() {
     let mut connections = 0;
     while numbers.last() != Some(&(EVENTS - 1)) {
         let (socket, mut client) = tcp();
-        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut stream, &["news"], Some(&after)));
         connections += 1;
         let mut left = 1 + connections * 977 % 4_000; // bytes until the connection is cut, often within an event
@@ -177,10 +179,10 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
     let _alone = alone();
     let hub = hub(100_000);
     let (socket, mut chunked) = local();
-    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Chunked) });
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Chunked) });
     assert!(subscribe(&hub, &mut stream, &["news"], None));
     let (socket, mut slow) = local();
-    let mut other = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut other = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&hub, &mut other, &["big"], None));
     let big = "x".repeat(100_000);
     for _ in 0..100 {
@@ -204,7 +206,7 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
     let mut ends = Vec::new();
     for _ in 0..2 {
         let (socket, client) = tcp();
-        let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+        let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut stream, &["news"], None));
         ends.push((stream, client));
     }
@@ -228,7 +230,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     let _alone = alone();
     let hub = hub(1_000);
     let (socket, mut client) = local();
-    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&hub, &mut stream, &["news"], None));
     let id = publish(&hub, "news", "before");
     let before = read_until(&mut client, "before\n\n");
@@ -239,7 +241,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
             !subscribe(&hub, &mut stream, &["news"], None),
             "the parent's stream cannot subscribe to the child's hub"
         );
-        let mut own = open(Opening { socket: Some(childs_socket), ..without_end(Framing::Plain) });
+        let mut own = open(OpenOptions { socket: Some(childs_socket), ..without_end(Framing::Plain) });
         assert!(subscribe(&hub, &mut own, &["news"], Some(&id)));
         publish(&hub, "news", "from the child");
         eventually("the events are sent", || stats().events == 2);
@@ -257,7 +259,7 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     let _alone = alone();
     let hub = hub(1_000);
     let (socket, mut client) = local();
-    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&hub, &mut stream, &["news"], None));
     let mut text = read_until(&mut client, "\n\n");
     let (mut parent, mut child_side) = UnixStream::pair().expect("a pair of sockets");
@@ -302,13 +304,13 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     let id = publish(&first, "news", "before");
     kill_reactor();
     let (socket, mut client) = local();
-    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&second, &mut stream, &["news"], None));
     first.unsubscribe(&mut stream, None);
     publish(&second, "news", "from the second");
     assert!(read_until(&mut client, "from the second\n\n").starts_with("id: "));
     let (socket, mut client) = local();
-    let mut stream = open(Opening { socket: Some(socket), ..without_end(Framing::Plain) });
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));
     publish(&first, "news", "from the first");
     assert!(read_until(&mut client, "from the first\n\n").contains("event: gap\n"));

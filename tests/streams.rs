@@ -4,7 +4,7 @@
 mod client;
 
 use client::{eventually, is_raised, local, open, opening, read_to_end, read_until, settings, tcp, DEADLINE};
-use eventsource_xs::runtime::{notify_descriptor, stats, take_ended, Opening, Pushed, StreamHandle};
+use eventsource_xs::runtime::{notify_descriptor, stats, take_ended, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Framing, Reason, Settings};
 use std::fs;
 use std::io::{Read, Write};
@@ -29,8 +29,8 @@ fn received_bytes(client: &TcpStream) -> usize {
 }
 
 fn wait_for_end(handle: &StreamHandle) -> Reason {
-    eventually("the stream ends", || handle.want_end().is_some());
-    handle.want_end().expect("the stream has ended")
+    eventually("the stream ends", || handle.report_end_or_reason().is_some());
+    handle.report_end_or_reason().expect("the stream has ended")
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_single_event_may_be_larger_than_the_buffer() {
 #[test]
 fn a_handler_that_waits_for_room_continues_when_there_is_room() {
     let (socket, mut client) = local();
-    let mut handle = open(Opening { waits: true, ..opening(socket, settings()) });
+    let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings()) });
     let mut pushed = 0;
     let refused = loop {
         match handle.push(&event(50_000)) {
@@ -167,7 +167,7 @@ fn a_handler_that_waits_for_room_continues_when_there_is_room() {
 fn a_producer_that_waits_for_more_room_than_there_is_sleeps_until_its_timeout() {
     let (socket, _client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
-    let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
+    let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings) });
     assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // less than half of the buffer
     let large = vec![b'x'; 3 * TOO_MUCH];
     assert_eq!(handle.push(&large), Pushed::Full);
@@ -192,7 +192,7 @@ fn is_asleep(task: &Path) -> bool {
 fn a_producer_that_waits_for_room_is_woken_by_the_end_of_the_stream() {
     let (socket, client) = local();
     let settings = Settings { max_buffered: 3 * TOO_MUCH, ..settings() };
-    let mut handle = open(Opening { waits: true, ..opening(socket, settings) });
+    let mut handle = open(OpenOptions { waits: true, ..opening(socket, settings) });
     assert_eq!(handle.push(&event(TOO_MUCH)), Pushed::Taken); // more than the socket takes
     let (send_task, task) = mpsc::channel();
     let (send_return, returned) = mpsc::channel();
@@ -255,7 +255,7 @@ fn a_stream_that_drops_the_oldest_events_drops_whole_events() {
 #[test]
 fn a_stream_beyond_max_streams_is_told_to_reconnect_later() {
     let (socket, mut client) = local();
-    let mut handle = open(Opening { max_streams: 0, ..opening(socket, settings()) });
+    let mut handle = open(OpenOptions { max_streams: 0, ..opening(socket, settings()) });
     assert!(!handle.is_open());
     assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Ended);
     let text = read_to_end(&mut client);
@@ -314,9 +314,9 @@ fn a_stream_whose_client_left_during_pushes_buffers_nothing() {
 fn an_end_is_reported_only_to_the_interpreter_that_asked_for_it() {
     let [mine, others, silent] = [7, 8, 7].map(|interpreter| {
         let (socket, client) = local();
-        (open(Opening { interpreter, ..opening(socket, settings()) }), client)
+        (open(OpenOptions { interpreter, ..opening(socket, settings()) }), client)
     });
-    assert_eq!((mine.0.want_end(), others.0.want_end()), (None, None));
+    assert_eq!((mine.0.report_end_or_reason(), others.0.report_end_or_reason()), (None, None));
     let descriptor = notify_descriptor(7).expect("a descriptor");
     let streams = [&mine, &others, &silent].map(|(handle, _)| handle.id());
     drop((mine.1, others.1, silent.1));

@@ -129,11 +129,11 @@ sub watch { return !!0 }
 
 # Takeover
 
-# A client may leave at any moment, so this asks for its leaving after its connection.
+# The client may disconnect between the two calls, so the disconnect is checked second.
 sub descriptor_obstacle {
     my ($class, $number) = @_;
     return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
-    return 'its socket is not a connection';
+    return "the server's socket is not a connection";
 }
 
 sub obstacle {
@@ -170,17 +170,17 @@ sub requests_per_worker { return undef }
 
 sub _index {
     @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
-    %BY_WRITER    = _by(sub { $_[0]->writer_classes });
-    %BY_PACKAGE   = _by(sub { $_[0]->writer_packages });
-    %BY_WRAPPER   = _by(sub { $_[0]->wrapper_classes });
-    %BY_SUB       = _by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
-    %SEND_TIMEOUT = _by(sub { $_[0]->send_timeouts });
+    %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
+    %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
+    %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
+    %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
+    %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
     $is_indexed   = 1;
     return;
 }
 
-sub _by {
+sub _index_by {
     my $keys = shift;
     return map {
         my $adapter = $_;
@@ -231,8 +231,8 @@ EventSource::Adapter - How to add a PSGI server
 
 =head1 DESCRIPTION
 
-PSGI describes what a server and an application exchange. A stream has to know more: where the client's socket is,
-when the head is sent, how a client that leaves is seen. Servers differ in all of that. Everything that is specific to
+PSGI describes what a server and an application exchange. A stream has to know more: where the client's socket is, when
+the head is sent, how a client that disconnects is seen. Servers differ in all of that. Everything that is specific to
 one server is in one module, its I<adapter>: a subclass of this class in the folder F<EventSource/Adapter/>. No other
 module names a server.
 
@@ -255,12 +255,19 @@ L</writer_packages>. The module is loaded because it is in that folder.
 
 =item 3
 
-Add the server's command line to the table in F<t/lib/Testing/Server.pm>, what it cannot do to the table C<%CANNOT> in
-F<t/lib/Testing/Contract.pm>, and the files F<t/servers/NAME.t> and F<t/servers/native/NAME.t>, which run the contract.
+Add the server's command line to the table in F<t/lib/Testing/Server.pm>, its packages to F<script/prepare>, what it
+cannot do to the table C<%CANNOT> in F<t/lib/Testing/Contract.pm>, and the files F<t/servers/NAME.t> and
+F<t/servers/native/NAME.t>, which run the contract.
 
 =item 4
 
 Run both files. Override a method for each behaviour that the contract shows to differ.
+
+=item 5
+
+Add how the server is recognised to F<t/stream/adapter.t>, its name to C<$SERVER> in F<xt/layout.t>, and the server to
+the tests of attacks: rows in F<t/lib/Testing/AttackedServer.pm> and F<t/lib/Testing/HostileRun.pm>, and the lists of
+servers in F<t/attack/>. F<CONTRIBUTING.md> lists all files that name each server, documents included.
 
 =back
 
@@ -285,8 +292,8 @@ Find the adapter by the environment, or else by the writer. Returns C<EventSourc
 
     my $adapter = EventSource::Adapter->of_env($env);
 
-Find the adapter by the environment alone, before there is a response. Returns C<EventSource::Adapter> for all servers
-that can be used without more knowledge until then.
+Find the adapter by the environment alone, before there is a response. Returns C<EventSource::Adapter> if the
+environment does not identify the server.
 
 =head2 of_sub
 
@@ -318,8 +325,8 @@ Return true if some server throws this exception when the body of a request does
     my $is_timeout = EventSource::Adapter->is_send_timeout($exception);
 
 Return true if the writer of some server throws this exception when the client reads nothing for too long. The stream
-then ends as if the client had left, though the socket does not show that. The writer may be behind a filter of the
-body, so this does not ask for the server.
+then ends as if the client had disconnected, though the socket does not show that. The writer may be behind a filter of
+the body, so this checks the exceptions of all servers.
 
 =head2 register
 
@@ -407,36 +414,36 @@ Return the number of the descriptor on which the server writes to the client. By
 
     my $has_left = $adapter->has_left($env);
 
-Return true if the client of this request is known to have left: its connection was reset, or an earlier request of
-the same connection was taken over. A server that reads several requests at once (Starlet) runs the next one on
+Return true if the client of this request is known to have disconnected: its connection was reset, or an earlier request
+of the same connection was taken over. A server that reads several requests at once (Starlet) runs the next one on
 F</dev/null>. Needs Linux.
 
 =head2 watch
 
     my $is_watching = $adapter->watch($writer, sub { ... });
 
-Under an event loop, have the callback called when the client leaves. Returns false, as by default, if the server
+Under an event loop, have the callback called when the client disconnects. Returns false, as by default, if the server
 offers no way; then the stream watches L</client_socket>.
 
 =head1 METHODS OF AN ADAPTER: TAKEOVER
 
 =head2 descriptor_obstacle
 
-    my $why = $adapter->descriptor_obstacle($number);
+    my $obstacle = $adapter->descriptor_obstacle($number);
 
-Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has left
-is no obstacle. Needs Linux.
+Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has
+disconnected is no obstacle. Needs Linux.
 
 =head2 obstacle
 
-    my $why = $adapter->obstacle($env);
+    my $obstacle = $adapter->obstacle($env);
 
 Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. It
 changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
 
 =head2 prepare_env
 
-    my $why = $adapter->prepare_env($env);
+    my $obstacle = $adapter->prepare_env($env);
 
 Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
 default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
@@ -444,9 +451,10 @@ whether or not the stream is to be native.
 
 =head2 take_over
 
-    my ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, \%settings, $opening);
+    my ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, \%settings, $opening);
 
-Respond and take the response over. Returns and dies as L<EventSource::Stream::Takeover/begin>, which is the default.
+Respond and take the response over. Returns and throws the same as L<EventSource::Stream::Takeover/begin>, which is the
+default.
 
 =head2 takes_chunks
 
@@ -477,14 +485,14 @@ that its client learns at once that the stream is open.
 
     my $option = $adapter->recycling_option;
 
-Return the name of the option after how many requests a worker ends; C<undef> if there is none.
+Return the name of the server's option that limits the requests per worker; C<undef> if there is none.
 
 =head2 requests_per_worker
 
     my $number = $adapter->requests_per_worker($server);
 
 Return the value of that option. C<$server> is the object that L</serving_sub> was called on, or C<undef> without such
-a sub. What it is given may be anything, for a class of that name may be somebody else's: exceptions are caught.
+a sub. The object may be of another class with that name, so exceptions are caught.
 
 =head1 COPYRIGHT AND LICENSE
 

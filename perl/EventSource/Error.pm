@@ -138,7 +138,7 @@ L<Carp/croak>.
 
 =head1 SEE ALSO
 
-L<EventSource::Gone>, which ends a handler when its client has left; it is not an error.
+L<EventSource::Gone>, which ends a handler when its client has disconnected; it is not an error.
 
 =head1 COPYRIGHT AND LICENSE
 

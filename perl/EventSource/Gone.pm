@@ -2,11 +2,12 @@ package EventSource::Gone;
 use strict;
 use warnings;
 
-# The exception of a push to a client that has left, with on_gone => 'unwind'. It ends the handler; it is not an error.
+# The exception of a push to a client that has disconnected, with on_gone => 'unwind'. It ends the handler; it is not an
+# error.
 
 our $VERSION = '0.100';
 
-use overload '""' => sub { 'EventSource: the client has left' }, fallback => 1;
+use overload '""' => sub { 'EventSource: the client has disconnected' }, fallback => 1;
 
 sub new { return bless {}, shift }
 
@@ -17,19 +18,20 @@ __END__
 
 =head1 NAME
 
-EventSource::Gone - The exception that ends the handler of a client that has left
+EventSource::Gone - The exception that ends the handler of a client that has disconnected
 
 =head1 SYNOPSIS
 
     use EventSource::Gone;
 
     my $finished = eval { die EventSource::Gone->new; 1 };
-    print "the client has left\n" if ref $@ && $@->isa('EventSource::Gone');
+    print "the client has disconnected\n" if ref $@ && $@->isa('EventSource::Gone');
 
 =head1 DESCRIPTION
 
-With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>), a push to a client that has left throws an object
-of this class, and L<Plack::App::EventSource> catches it. A handler may catch it to clean up, and should rethrow it.
+With C<< on_gone => 'unwind' >> (L<Plack::App::EventSource/on_gone>), a push to a client that has disconnected throws an
+object of this class, and L<Plack::App::EventSource> catches it. A handler may catch it to clean up, and should rethrow
+it.
 
 =head1 METHODS
 
@@ -37,7 +39,7 @@ of this class, and L<Plack::App::EventSource> catches it. A handler may catch it
 
     my $gone = EventSource::Gone->new;
 
-Create an exception. As a string it is C<EventSource: the client has left>.
+Create an exception. As a string it is C<EventSource: the client has disconnected>.
 
 =head1 SEE ALSO
 

@@ -21,8 +21,8 @@ our @CARP_NOT = qw(EventSource::Hub::App Plack::App::EventSource Plack::Componen
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-# The defaults of both settings of retention, and the setting in which the native hub takes each bound: the suffix comes
-# after events and bytes. The native hub has one number of seconds, the smaller one.
+# For each setting of retention: its defaults, and the suffix that its bounds have in the native hub (events_in_total). The
+# native hub takes one age: the smaller seconds.
 my @RETENTION = (
     {name => 'history', suffix => '', default => {events => 1000, bytes => 1_048_576, seconds => 3600}},
     {
@@ -35,15 +35,15 @@ my @RETENTION = (
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
-my $MAX_TOPICS  = 1000;    # channels and patterns of a stream
-my $NAME_LENGTH = 1024;    # bytes in UTF-8
+my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
+my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
 
-my @OF_HUB     = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
-my @OF_STREAMS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
+my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -52,11 +52,11 @@ sub new {
         code    => 'unsupported',
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_attach');
-    $SETTINGS->known(\%given, [@OF_HUB, @OF_STREAMS]);
+    $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
-    $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @OF_STREAMS};
+    $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     $class->check_start($given{start});
     require EventSource::Hub::App;
     EventSource::Hub::App->check(%{$self->{stream_settings}});
@@ -85,11 +85,6 @@ sub drain {
     return;
 }
 
-sub needs_serving {
-    my ($class, $stream) = @_;
-    return !$stream->can('is_native') && !!$stream->is_blocking;
-}
-
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
@@ -104,7 +99,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::Stream::Relay->serve_stream($stream) if $self->needs_serving($stream);
+    EventSource::Stream::Relay->serve_stream($stream) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -115,7 +110,7 @@ sub subscribe {
         code    => 'state',
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
-    ) if $self->needs_serving($stream);
+    ) if $stream->needs_serving;
     return $self->subscribe_stream($stream, _with_default_id($connection, @topics));
 }
 
@@ -129,16 +124,16 @@ sub subscribe_stream {
     my ($start, $count) = _start_of(defined $option{start} ? $option{start} : $default);
     my $after = $SETTINGS->string(after => $option{after});
     $after = undef if defined $after && !length $after;
-    return !!0        if !$stream->is_open;
-    $self->_warn_once if EventSource::Stream->is_multiprocess;
-    my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->of($stream)->native;
+    return !!0                        if !$stream->is_open;
+    $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    my $native = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
     return $self->_subscribe($native, $topics, $after, $start, $count);
 }
 
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, ['channels', @OF_STREAMS], 'option %s of to_app');
+    $SETTINGS->known(\%given, ['channels', @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -146,8 +141,8 @@ sub to_app {
 sub unsubscribe {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'unsubscribe');
-    my $native = $stream->can('is_native') ? $stream : EventSource::Stream::Relay->native_of($stream);
-    my $topics = @topics                   ? [map { _topic($_) } @topics] : undef;
+    my $native = $stream->is_native ? $stream                      : EventSource::Stream::Relay->native_of($stream);
+    my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
     return;
 }
@@ -218,12 +213,12 @@ sub _topic {
     my $name = $SETTINGS->string('a channel', $topic, field => 'channel');
     $SETTINGS->refuse(channel => "a channel's name must not be empty") if !length $name;
     utf8::encode(my $bytes = $name);
-    $SETTINGS->refuse(channel => "a channel's name must have at most $NAME_LENGTH bytes in UTF-8")
-        if length $bytes > $NAME_LENGTH;
+    $SETTINGS->refuse(channel => "a channel's name must have at most $MAX_NAME_BYTES bytes in UTF-8")
+        if length $bytes > $MAX_NAME_BYTES;
     return $name;
 }
 
-# The topics of a stream, at most so many. The string of an object is asked for once.
+# Checks at most $most topics. Stringifies each object once.
 sub _topics {
     my ($most, @topics) = @_;
     $SETTINGS->refuse(channels => "a stream may have at most $most channels and patterns (max_topics)")
@@ -232,7 +227,7 @@ sub _topics {
 }
 
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
-sub _warn_once {
+sub _warn_of_several_processes {
     my $self = shift;
     return if $self->{per_process};
     $self->{per_process} = 1;
@@ -325,8 +320,8 @@ A page does best to load its state again then:
 A client that loses its connection before it has received the first block has no id, and begins anew.
 
 A client that missed no event receives no C<gap> event, with one exception. The hub keeps a tombstone for each channel
-that vanished when its history expired or was evicted: at most 65,536 of them. Of older ones it knows only that there
-were some, so a client of such a channel may receive a C<gap> event though it missed nothing.
+that was removed when its history expired or was evicted: at most 65,536 of them. Older tombstones are merged into one,
+so a client of such a channel may receive a C<gap> event though it missed nothing.
 
 =head2 What ids reveal
 
@@ -349,8 +344,8 @@ and the methods return what they return for a stream that has ended.
 
 A hub sends to all native streams (L<Plack::App::EventSource/NATIVE STREAMS>). A stream that goes through the server's
 writer can be subscribed as well, with the same ids, order and replay. Under Twiggy and Feersum it behaves as any other.
-On a server that blocks, its handler must serve it (L</serve>) and is busy until the client leaves. Such a stream costs
-two more descriptors.
+On a server that blocks, its handler must serve it (L</serve>) and is busy until the client disconnects. Such a stream
+costs two more descriptors.
 
 =head1 ATTRIBUTES
 
@@ -389,7 +384,7 @@ The policy for a stream of a slow client when events are evicted before they wer
 
 =item C<disconnect>
 
-The stream ends with the reason C<slow>. The client reconnects and receives a C<gap> event. The default.
+The stream ends with the reason C<slow>. The client reconnects and receives a C<gap> event. This is the default.
 
 =item C<gap>
 
@@ -435,7 +430,7 @@ with the whole history; or a negative whole number from -1 to -999,999,999, such
 
     total_history => {events => 100_000, bytes => 67_108_864}
 
-The retention of all channels together, in the units of L</history>. These are the defaults; C<seconds> has none.
+The retention of all channels together, in the units of L</history>. These are the defaults; C<seconds> has no default.
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
 
@@ -488,13 +483,6 @@ Throws C<invalid> if the argument is not a number of seconds.
 
 Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is
 first used.
-
-=head2 needs_serving
-
-    my $bool = EventSource::Hub->needs_serving($stream);
-
-Return true if a stream (L<EventSource::Stream>) can only be sent to while its handler calls L</serve>: it goes through
-the writer of a server that blocks.
 
 =head2 pattern
 
@@ -553,8 +541,8 @@ distribution's C<END> block.
     my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'newest'});
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
-until its client leaves or the hub ends it, and return then. A handler that ends with this call works on every server.
-Throws what L</subscribe> throws.
+until its client disconnects or the hub ends it, and return then. A handler that ends with this call works on every
+server. Throws what L</subscribe> throws.
 
 =head2 serve_stream
 
@@ -608,22 +596,25 @@ is subscribed to already. The stream resumes after the event with the id C<after
 sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). Returns false if the stream has
 ended.
 
-From now on the hub holds the stream: it stays open until its client leaves or the connection is closed, even if the
-application does not hold the connection. An event that is pushed to the connection is sent before events that are still
-in the hub.
+From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
+the application does not hold the connection. An event that is pushed to the connection is sent before events that are
+still in the hub.
 
 B<All subscriptions of one handler are one request.> The hub sends the stream nothing of them before the handler
 returns. So no id claims that the client has events of a channel to which the handler has not subscribed yet. If the
-handler goes on after it has subscribed, the subscriptions become effective with its next C<push> to the connection,
+handler continues after it has subscribed, the subscriptions become effective with its next C<push> to the connection,
 after five seconds, or when a history is about to drop an event that the stream is to receive.
 
 B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. The new channels may have
-events after C<after> that are older than the last event that the stream was sent. Then the stream goes back: the client
-receives the position C<after>, then those events, then the position from which the stream went back. A client that
-loses its connection in between resumes after the last of them that it has received. It loses no event, but it may
-receive events of the other channels twice. A client that loses its connection before it has received the position
-C<after> was not subscribed yet: its id says nothing about the new channels. Where that matters, subscribe to everything
-before the handler returns.
+events after C<after> that are older than the last event that the stream was sent. Then the stream goes back. Say that a
+stream of C<news> has been sent everything through C<E-8>, and subscribes to C<alerts> with C<< after => 'E-4' >>, where
+C<E-6> is an alert. Its client receives the position C<E-4>, the alert C<E-6>, and the position C<E-8>. Then new events of
+both channels follow.
+
+A client that loses its connection in between resumes after the last id that it has received. It misses no event, but it
+may receive events of C<news> twice. A client that loses its connection before it has received C<E-4> was not subscribed
+to C<alerts> yet: its id says nothing about the new channel. Where that matters, subscribe to everything before the
+handler returns.
 
 If a client reads nothing and more than L<Plack::App::EventSource/max_buffered> is buffered for it, a later subscription
 that has something to send to the stream ends it with the reason C<slow>, whatever L</on_slow> says.
@@ -638,7 +629,7 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
 Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>;
 without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
-a stream that goes through its writer is sent nothing before it is served (L</needs_serving>).
+a stream that goes through its writer is sent nothing before it is served (L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
 

@@ -59,7 +59,7 @@ my %READY = (
 );
 
 # For each loop, a function that calls code in its next turn.
-my %SOON = (
+my %NEXT_TICK = (
     'AnyEvent' => sub {
         my $code = shift;
         AnyEvent::postpone(\&$code);
@@ -74,7 +74,7 @@ my %SOON = (
 );
 
 # AnyEvent's own detection is not called: it would choose the loop to run on, and that is for the application to do.
-sub at_hand {
+sub current {
     my ($class, %option) = @_;
     my $name =
           $INC{'AnyEvent.pm'} && defined $AnyEvent::MODEL             ? 'AnyEvent'
@@ -114,16 +114,16 @@ sub every {
 
 sub name { return ${$_[0]} }
 
+sub next_tick {
+    my ($self, $code) = @_;
+    return !!0 if $$self eq 'Mojo::IOLoop' && !Mojo::IOLoop->is_running;
+    $NEXT_TICK{$$self}->($code);
+    return !!1;
+}
+
 sub readable {
     my ($self, $handle, $code) = @_;
     return $READY{$$self}->($handle, 0, $code);
-}
-
-sub soon {
-    my ($self, $code) = @_;
-    return !!0 if $$self eq 'Mojo::IOLoop' && !Mojo::IOLoop->is_running;
-    $SOON{$$self}->($code);
-    return !!1;
 }
 
 sub writable {
@@ -138,8 +138,7 @@ sub _guard {
     return bless {code => $code}, 'EventSource::Loop::Guard';
 }
 
-# Mojo::IOLoop and IO::Async take no descriptor's number. The handle made of it here closes the descriptor with the
-# watch.
+# Mojo::IOLoop and IO::Async do not accept a descriptor number. The handle made here closes it when the watch ends.
 sub _handle {
     my $handle = shift;
     return $handle if ref $handle || ref \$handle eq 'GLOB';
@@ -168,7 +167,7 @@ EventSource::Loop - The event loop of the application
 
     use EventSource::Loop;
 
-    my $loop = EventSource::Loop->at_hand;
+    my $loop = EventSource::Loop->current;
     print $loop ? 'there is ' . $loop->name : 'there is no event loop', "\n";
 
 =head1 DESCRIPTION
@@ -180,10 +179,10 @@ Timers and watches are canceled when the returned value is destroyed, so keep it
 
 =head1 METHODS
 
-=head2 at_hand
+=head2 current
 
-    my $loop = EventSource::Loop->at_hand;
-    my $loop = EventSource::Loop->at_hand(may_choose => 1);
+    my $loop = EventSource::Loop->current;
+    my $loop = EventSource::Loop->current(may_choose => 1);
 
 Return the event loop that is loaded, or C<undef> if there is none. Whether it runs, or will run, cannot be known.
 AnyEvent counts if it has chosen the loop that it runs on. With C<may_choose> it also counts before that, if no other
@@ -207,6 +206,13 @@ Call a function again and again, each time after a number of seconds (above 0, f
 
 Return C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
 
+=head2 next_tick
+
+    my $is_scheduled = $loop->next_tick(sub { ... });
+
+Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
+running.
+
 =head2 readable
 
     my $watch = $loop->readable($handle, sub { ... });
@@ -214,13 +220,6 @@ Return C<AnyEvent>, C<EV>, C<Mojo::IOLoop> or C<IO::Async>.
 
 Call a function whenever a handle, or a descriptor given by its number, is readable. With Mojo::IOLoop and IO::Async, a
 descriptor that was given by its number is closed when the watch ends.
-
-=head2 soon
-
-    my $is_scheduled = $loop->soon(sub { ... });
-
-Call a function in the loop's next turn. Returns false, and does not call it, if the loop is a Mojo::IOLoop that is not
-running.
 
 =head2 writable
 

@@ -15,6 +15,7 @@ use EventSource::Report;
 use EventSource::Server::Emitter;
 use EventSource::Server::Event;
 use EventSource::Server::Source;
+use EventSource::Server::Streams;
 use EventSource::Server::Supply;
 use EventSource::Settings;
 use EventSource::Stream::Relay;
@@ -125,7 +126,7 @@ sub add_tap {
     return $tap->end('done') if $self->{is_stopped};
     $tap->{number} = ++$self->{made};
     $self->{taps}{$tap->{number}} = $tap;
-    my $loop = EventSource::Loop->at_hand(may_choose => 1);
+    my $loop = EventSource::Loop->current(may_choose => 1);
     $self->_keep_taps_alive($loop) if $loop && $self->{option}{keepalive};
     $self->_start_supply($loop);
     return;
@@ -161,34 +162,17 @@ sub _check {
 }
 
 sub _end_streams {
-    my ($self, $why) = @_;
-    $self->_detect_fork;
+    my ($self, $reason) = @_;
+    $self->_reset_after_fork;
     my @streams = values %{$self->{streams}};
     $self->{streams} = {};
-    $_->close($why) for @streams;
+    $_->close($reason) for @streams;
     return;
 }
 
 sub _end_taps {
     my ($self, @how) = @_;
     $_->end(@how) for $self->_taps;
-    return;
-}
-
-# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
-# comes last, because it blocks where only this handler can serve it.
-sub _join {
-    my ($self, $conn, $env) = @_;
-    $self->_detect_fork;
-    return $conn->close if $self->{is_stopped};
-    my $stream = $conn->{stream};
-    my $name   = ++$self->{made};
-    $self->{streams}{$name} = $stream;
-    $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
-    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::Loop->at_hand(may_choose => 1), $env);
-    EventSource::Stream::Relay->of($stream)->serve if EventSource::Hub->needs_serving($stream) && $stream->is_open;
     return;
 }
 
@@ -225,7 +209,7 @@ sub _publish {
 
 # A forked child inherits the records of the parent's streams and of its supply's run, but neither of the two. It keeps
 # the taps.
-sub _detect_fork {
+sub _reset_after_fork {
     my $self = shift;
     return if $self->{process} == $$;
     $self->{process} = $$;
@@ -238,7 +222,7 @@ sub _detect_fork {
 # psgi.errors if an environment is given.
 sub _start_supply {
     my ($self, $loop, $env) = @_;
-    $self->_detect_fork;
+    $self->_reset_after_fork;
     return if !$self->{source} || $self->{run};
     weaken(my $server = $self);
     my $run = $self->{run} = EventSource::Server::Emitter->new(
@@ -261,15 +245,32 @@ sub _streams {
         (map { defined $option{$_} ? ($_ => $option{$_}) : () } @STREAM_OPTIONS),
         keepalive  => $option{keepalive} ? $option{keepalive_interval} : 0,
         server     => $self,
-        handler_cb => sub { $self ? $self->_join(@_) : $_[0]->close },
+        handler_cb => sub { $self ? $self->_subscribe_client(@_) : $_[0]->close },
     );
 }
 
+# Subscribes one client. The supply starts after that, so that the client receives the first event. Serving the stream
+# comes last, because it blocks where only this handler can serve it.
+sub _subscribe_client {
+    my ($self, $conn, $env) = @_;
+    $self->_reset_after_fork;
+    return $conn->close if $self->{is_stopped};
+    my $stream = $conn->stream;
+    my $name   = ++$self->{made};
+    $self->{streams}{$name} = $stream;
+    $conn->on_close(sub { delete $self->{streams}{$name} });
+    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
+    $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
+    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
+    EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
+    return;
+}
+
 sub _supply_failed {
-    my ($self, $run, $why) = @_;
-    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $why);
+    my ($self, $run, $reason) = @_;
+    EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
     delete $self->{run} if $self->{source}->is_repeatable;
-    $self->_end_taps(quit => $why);
+    $self->_end_taps(quit => $reason);
     $self->_end_streams('error');
     return;
 }
@@ -277,9 +278,9 @@ sub _supply_failed {
 # Why the supply cannot be read under the server that sent this request; undef if it can, or runs already.
 sub _supply_obstacle {
     my ($self, $env) = @_;
-    $self->_detect_fork;
+    $self->_reset_after_fork;
     return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Loop->at_hand(may_choose => 1);
+    return if $env->{'psgi.nonblocking'} && EventSource::Loop->current(may_choose => 1);
     my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     return "$kind as supply needs an event loop, which this server does not have";
 }
@@ -305,21 +306,6 @@ sub _take_options {
     $self->{channel} = defined $option{channel} ? $option{channel} : $CHANNEL;
     return;
 }
-
-# An application whose responses have the headers of an EventSource::Server.
-package EventSource::Server::Streams;
-use parent 'Plack::App::EventSource';
-use Plack::Util::Accessor qw(server);
-use Scalar::Util          qw(weaken);
-
-sub new {
-    my ($class, @attributes) = @_;
-    my $self = $class->SUPER::new(@attributes);
-    weaken $self->{server};
-    return $self;
-}
-
-sub response_headers { return $_[0]->server->headers }
 
 1;
 __END__
@@ -397,7 +383,7 @@ stay in the child.
 
 The object is tapped in the way of Raku's supplies:
 
-    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $why = shift });
+    my $tap = $object->tap(sub { my $event = shift }, done => sub { ... }, quit => sub { my $reason = shift });
 
 If the returned object has a method C<close>, it is called at the end. The L</out_supply> of another EventSource::Server
 passes events, not bytes.
@@ -512,7 +498,7 @@ Return the L<EventSource::Hub>.
 
 =head2 out_supply
 
-    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $why = shift; ... });
+    my $tap = $es->out_supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
     $tap->close;
 
 Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without the hub's ids. The
@@ -660,8 +646,8 @@ Forward the messages of a queue. C<My::Queue> stands for a client of the queue t
         };
     };
 
-This response does not notice that its client has left, and does not limit what is buffered for a slow client. The
-object's own application does both.
+This response does not notice that its client has disconnected, and does not limit what is buffered for a slow client.
+The object's own application does both.
 
 =head1 DIFFERENCES
 
@@ -715,8 +701,8 @@ The header C<X-Accel-Buffering: no> is sent too. Requests other than GET are ref
 
 =item *
 
-A stream whose client has left is released by itself. In Raku the closed socket is written to until the stream is
-stopped.
+A stream whose client has disconnected is released by itself. In Raku the closed socket is written to until the stream
+is stopped.
 
 =back
 

@@ -54,20 +54,21 @@ sub open {
     my ($class, $env, $respond, $response, $opening, @given) = @_;
     my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
-    my $adapter = EventSource::Adapter->of_env($env);
-    my $why     = $adapter->prepare_env($env);
-    $why = 'native is 0'             if !$setting->{native};
-    $why = _obstacle($adapter, $env) if !defined $why;
+    my $adapter  = EventSource::Adapter->of_env($env);
+    my $obstacle = $adapter->prepare_env($env);
+    $obstacle = 'native is 0'             if !$setting->{native};
+    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     my ($stream, @writer);
-    ($stream, $why, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening) if !defined $why;
-    _log($env, $stream ? 'native stream' : "on the server's writer: $why") if $ENV{EVENTSOURCE_XS_DEBUG};
-    return $stream                                                         if $stream;
-    return $class->_end_at_once($env, $respond, $response, $setting)       if !@writer && _has_left($adapter, $env);
+    ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening)
+        if !defined $obstacle;
+    _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
+    return $stream                                                              if $stream;
+    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
-    return $class->_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
+    return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %$setting, opening => $opening);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
-    return ($stream, $why);
+    return ($stream, $obstacle);
 }
 
 sub settings {
@@ -77,7 +78,7 @@ sub settings {
 
 # Private methods and functions
 
-# Responds to a client that has left. A complete response ends the request on every server.
+# Responds to a client that has disconnected. A complete response ends the request on every server.
 sub _end_at_once {
     my ($class, $env, $respond, $response, $setting) = @_;
     _log($env, 'no stream: the client has disconnected') if $ENV{EVENTSOURCE_XS_DEBUG};
@@ -87,7 +88,7 @@ sub _end_at_once {
 
 # There is no writer. Either a middleware has replaced the response by one without a body, as ConditionalGET does if the
 # client asks for it; or the server could not even write the head.
-sub _without_body {
+sub _end_without_body {
     my ($class, $env, $response, $writer, $setting) = @_;
     my $is_replaced = $response->[2] || $HAS_NO_BODY{$response->[0]};
     _log($env,
@@ -111,8 +112,8 @@ sub _log {
 
 sub _obstacle {
     my ($adapter, $env) = @_;
-    return 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
-    return 'the request is not a GET'                 if ($env->{REQUEST_METHOD} || '') ne 'GET';
+    return 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
+    return 'the request is not a GET'                   if ($env->{REQUEST_METHOD} || '') ne 'GET';
     return $adapter->obstacle($env);
 }
 
@@ -134,7 +135,7 @@ EventSource::Stream - The response to one request, as a stream
         return sub {
             my $respond = shift;
             my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $why) = EventSource::Stream->open($env, $respond, $head, '', keepalive => 15);
+            my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $head, '', keepalive => 15);
             $stream->write("data: hello\n\n");
             $stream->close;
         };
@@ -162,24 +163,25 @@ Return true if a stream was opened in this process under a server that says C<ps
 
 =head2 obstacle
 
-    my $why = EventSource::Stream->obstacle($env);
+    my $obstacle = EventSource::Stream->obstacle($env);
 
 Return why the response to this request cannot be native, as far as the environment shows; C<undef> if it may be.
 Whether the body is filtered shows only in the response. The environment is not changed.
 
 =head2 open
 
-    my ($stream, $why) = EventSource::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
+    my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, [200, \@headers], $opening, %settings);
 
-Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$why> is the reason.
+Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
 C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
 returned.
 
-It has also ended, and no reason is returned, if the client is known to have left
+It has also ended, and no obstacle is returned, if the client is known to have disconnected
 (L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
-L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Dies of the responder's exceptions.
+L<Plack::Middleware::ConditionalGET> does. The server gets a complete response then. Rethrows an exception of the
+responder.
 
 The environment is changed first where its server needs that (L<EventSource::Adapter/prepare_env>): under Feersum
 C<psgix.io> is taken out of it.

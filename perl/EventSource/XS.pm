@@ -26,7 +26,7 @@ my $process = $$;
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
-# The counters without a native writer, and the reasons for the end of a stream.
+# The counters where there are no native streams, and the reasons for the end of a stream.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
@@ -51,6 +51,7 @@ sub dispatch {
     return scalar @callbacks;
 }
 
+# Drops callbacks that were queued by another process or thread: a forked child or a new thread has copies of them.
 sub has_later_here {
     _forget_others() if $process != $$;
     return scalar grep { $_->[0] } @LATER;
@@ -58,13 +59,13 @@ sub has_later_here {
 
 sub later {
     my ($class, $code, @arguments) = @_;
-    _wait_with(0, $code, @arguments);
+    _queue(0, $code, @arguments);
     return;
 }
 
 sub later_here {
     my ($class, $code, @arguments) = @_;
-    _wait_with(1, $code, @arguments);
+    _queue(1, $code, @arguments);
     return;
 }
 
@@ -72,7 +73,7 @@ sub notify_fd {
     my $class = shift;
     EventSource::Error->throw(
         code    => 'unsupported',
-        message => 'EventSource::XS: there is no native writer on this system'
+        message => 'EventSource::XS: there are no native streams on this system'
     ) if !$class->can('_notify_descriptor');
     require EventSource::Stream::Native;
     my $number = EventSource::Stream::Native->notify_number;
@@ -108,18 +109,18 @@ sub _json {
     my $structure = shift;
     my $text      = eval { $JSON->encode($structure) };
     return $text if defined $text;
-    (my $trouble = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $trouble");
+    (my $error = $@) =~ s/ at \S+ line \d+\.?\n\z//;
+    return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
 }
 
 # During global destruction nothing runs any more, and a new reference to an object would end it with an error.
-sub _wait_with {
+sub _queue {
     return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
     push @LATER, [@_];
 
-    my $loop = !$is_asked && EventSource::Loop->at_hand or return;
-    $is_asked = $loop->soon(sub { __PACKAGE__->dispatch });    # it may not run yet
+    my $loop = !$is_asked && EventSource::Loop->current or return;
+    $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet
     return;
 }
 
@@ -273,7 +274,8 @@ the next one runs.
 
     my $has_callbacks = EventSource::XS->has_later_here;
 
-Return true if callbacks of L</later_here> have not run yet.
+Return true if callbacks of L</later_here> that this process and thread queued have not run yet. Copies of another
+process's or thread's callbacks are dropped.
 
 =head2 later
 
@@ -323,14 +325,14 @@ A hash: streams that have ended, by reason (L<Plack::App::EventSource::Connectio
 
 =item events, bytes
 
-Events that were handed to the kernel whole, or to the server's writer, and the bytes of native streams that were,
-heads, comments and framing included; for the server's writer, the bytes of the events.
+Native streams: events that were handed to the kernel whole, and all bytes that were, heads, comments and framing included.
+Streams on the server's writer: events that were written to it, and their bytes.
 
 =item lost
 
-Events that a native stream had taken and that were not handed to the kernel whole, because the stream ended or because
-of C<< on_full => 'drop_oldest' >>; and events that were published while the thread died of an internal error, and that
-their hub never received.
+Accepted events that were not handed to the kernel whole. A native stream loses events if it ends before they are sent, or
+drops them with C<< on_full => 'drop_oldest' >>. A published event is lost if the native thread dies of an internal error
+before the event has reached its hub.
 
 =item buffered
 
@@ -342,8 +344,8 @@ How often the thread that writes native streams was woken from its sleep.
 
 =item longest_delay
 
-Seconds: the longest time for which a client had taken nothing and then went on, or for which the thread was busy with
-all that there was to be done at once.
+The longest delay so far, in seconds. A delay is the time for which a client took nothing and then went on, or the time
+for which the native thread was busy without a break.
 
 =back
 

@@ -443,9 +443,9 @@ L<EventSource::XS/dispatch> is called.
 =item *
 
 A handler that does not return, such as a loop that pushes and sleeps, blocks the test. An alarm interrupts it after
-C<timeout> seconds: the handler dies, in its push or sleep, of an L<EventSource::Gone>, as if the client had left. The
-test can read what was sent before; then the stream has ended, and a diagnostic says where the handler was. If this is
-intended, C<cut_after> sets the time and suppresses the diagnostic:
+C<timeout> seconds: the handler dies, in its push or sleep, of an L<EventSource::Gone>, as if the client had
+disconnected. The test can read what was sent before; then the stream has ended, and a diagnostic says where the handler
+was. If this is intended, C<cut_after> sets the time and suppresses the diagnostic:
 
     my $ticks = $es->get('/ticks', cut_after => 0.5);
     $ticks->like_event($_) for 1 .. 3;
@@ -470,8 +470,8 @@ While a handler runs, nothing is read. What it writes is kept in memory. For a n
 
 =item *
 
-A native stream notices at once that the test has left. A stream on the server's writer (C<< native => 0 >>, or middleware
-that filters the body) notices it at its next push, and sends no keepalives.
+A native stream notices at once that the test has disconnected. A stream on the server's writer (C<< native => 0 >>, or
+middleware that filters the body) notices it at its next push, and sends no keepalives.
 
 =back
 

@@ -11,8 +11,8 @@
 //!
 //! 1. [`size_bound`] adds up an upper bound. It counts the line breaks of data and comments, and adds the longest bytes
 //!    that can replace each. The bound exceeds the result by less than 16 bytes a line and a block.
-//! 2. [`encode`] writes. Between two line breaks ([`Breaks`]) it copies the text, and then a `Frame`: the line end and the
-//!    field name of the next line. A frame is always copied as eight bytes, which is one move instead of a call to
+//! 2. [`encode`] writes. Between two line breaks ([`Breaks`]) it copies the text, and then a `Literal`: the line end and the
+//!    field name of the next line. A literal is always copied as eight bytes, which is one move instead of a call to
 //!    `memcpy`; the next write overwrites the excess. The bound includes that excess.
 //!
 //! Latin-1 text is encoded as UTF-8 while it is copied, eight bytes at a time as long as they are ASCII.
@@ -38,50 +38,50 @@ pub enum LineEnd {
 }
 
 /// The fixed bytes between two texts. All eight are copied; the first `len` count.
-struct Frame {
+struct Literal {
     bytes: [u8; 8],
     len: usize,
 }
 
-impl Frame {
+impl Literal {
     const fn new(bytes: [u8; 8], len: usize) -> Self {
         Self { bytes, len }
     }
 }
 
-static EVENT: Frame = Frame::new(*b"event: \0", 7);
-static ID: Frame = Frame::new(*b"id: \0\0\0\0", 4);
-static RETRY: Frame = Frame::new(*b"retry: \0", 7);
-static LF: Frame = Frame::new(*b"\n\0\0\0\0\0\0\0", 1);
-static CRLF: Frame = Frame::new(*b"\r\n\0\0\0\0\0\0", 2);
+static EVENT: Literal = Literal::new(*b"event: \0", 7);
+static ID: Literal = Literal::new(*b"id: \0\0\0\0", 4);
+static RETRY: Literal = Literal::new(*b"retry: \0", 7);
+static LF: Literal = Literal::new(*b"\n\0\0\0\0\0\0\0", 1);
+static CRLF: Literal = Literal::new(*b"\r\n\0\0\0\0\0\0", 2);
 
 /// The frames of a field with several lines: the name before the first line, a line end and the name between two lines.
-struct Lines {
-    name: Frame,
-    lf: Frame,
-    crlf: Frame,
+struct FieldLiterals {
+    name: Literal,
+    lf: Literal,
+    crlf: Literal,
 }
 
-static DATA: Lines = Lines {
-    name: Frame::new(*b"data: \0\0", 6),
-    lf: Frame::new(*b"\ndata: \0", 7),
-    crlf: Frame::new(*b"\r\ndata: ", 8),
+static DATA: FieldLiterals = FieldLiterals {
+    name: Literal::new(*b"data: \0\0", 6),
+    lf: Literal::new(*b"\ndata: \0", 7),
+    crlf: Literal::new(*b"\r\ndata: ", 8),
 };
-static COMMENT: Lines = Lines {
-    name: Frame::new(*b": \0\0\0\0\0\0", 2),
-    lf: Frame::new(*b"\n: \0\0\0\0\0", 3),
-    crlf: Frame::new(*b"\r\n: \0\0\0\0", 4),
+static COMMENT: FieldLiterals = FieldLiterals {
+    name: Literal::new(*b": \0\0\0\0\0\0", 2),
+    lf: Literal::new(*b"\n: \0\0\0\0\0", 3),
+    crlf: Literal::new(*b"\r\n: \0\0\0\0", 4),
 };
 
 impl LineEnd {
-    fn frame(self) -> &'static Frame {
+    fn literal(self) -> &'static Literal {
         match self {
             Self::Lf => &LF,
             Self::CrLf => &CRLF,
         }
     }
 
-    fn between(self, lines: &Lines) -> &Frame {
+    fn between(self, lines: &FieldLiterals) -> &Literal {
         match self {
             Self::Lf => &lines.lf,
             Self::CrLf => &lines.crlf,
@@ -100,7 +100,7 @@ pub fn size_bound<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> usize {
     fields.into_iter().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add)
 }
 
-/// The bytes that the blank line at the end of a block may need: a whole `Frame`.
+/// The bytes that the blank line at the end of a block may need: a whole `Literal`.
 pub const BLANK_SIZE_BOUND: usize = 8;
 
 impl Field<'_> {
@@ -154,24 +154,24 @@ struct Block<'out> {
 }
 
 impl Block<'_> {
-    fn line(&mut self, name: &Frame, text: Text<'_>) {
-        self.put_frame(name);
+    fn line(&mut self, name: &Literal, text: Text<'_>) {
+        self.put_literal(name);
         self.put_text(text, text.bytes());
         self.end_line();
     }
 
     /// Writes one line of the field for each line of the text. WHATWG HTML 9.2.5: CRLF, LF and a lone CR each end a line.
-    fn lines(&mut self, lines: &Lines, text: Text<'_>) {
+    fn lines(&mut self, lines: &FieldLiterals, text: Text<'_>) {
         let bytes = text.bytes();
         let between = self.line_end.between(lines);
         let mut start = 0;
-        self.put_frame(&lines.name);
+        self.put_literal(&lines.name);
         for at in Breaks::new(bytes) {
             if at < start {
                 continue; // the LF of a CRLF
             }
             self.put_text(text, &bytes[start..at]);
-            self.put_frame(between);
+            self.put_literal(between);
             let is_crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             start = at + 1 + usize::from(is_crlf);
         }
@@ -180,11 +180,11 @@ impl Block<'_> {
     }
 
     fn end_line(&mut self) {
-        self.put_frame(self.line_end.frame());
+        self.put_literal(self.line_end.literal());
     }
 
     #[inline]
-    fn put_frame(&mut self, frame: &Frame) {
+    fn put_literal(&mut self, frame: &Literal) {
         self.out[self.at..self.at + frame.bytes.len()].copy_from_slice(&frame.bytes);
         self.at += frame.len;
     }

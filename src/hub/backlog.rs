@@ -1,8 +1,8 @@
 //! The backlog of a stream: the entries after its cursor, merged from the logs of its topics.
 
+use super::cursor_parts::{Extent, UnsubscribedChannel};
 use super::merge::{Merge, Source};
-use super::parts::{Extent, UnsubscribedChannel};
-use super::recent::RecentEntries;
+use super::recent_channels::RecentEntries;
 use super::topics::TopicId;
 use super::{Channel, Cursor, Hub, OnSlow};
 use std::collections::{HashMap, HashSet};
@@ -71,7 +71,7 @@ impl Hub {
 
     /// Returns the backlog that a stream would have with its cursor at `seq`: of one part, or of all.
     fn backlog_of_parts<'a>(&'a self, cursor: &Cursor, seq: u64, part: Option<usize>) -> Merge<'a> {
-        if cursor.is_opening() {
+        if cursor.is_held() {
             return Merge::Nothing;
         }
         let ranges = self.ranges(cursor, seq).into_iter().filter(|range| part.is_none() || range.part == part);

@@ -55,7 +55,7 @@ pub(super) struct Pattern {
 
 impl Hub {
     /// Returns the slot of the channel of that name, which is created if it does not exist.
-    pub(super) fn channel(&mut self, name: &[u8]) -> usize {
+    pub(super) fn channel_or_create(&mut self, name: &[u8]) -> usize {
         if let Some(at) = self.channel_by_name.get(name) {
             return *at;
         }
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Returns the slot of the pattern of that text, which is created if it does not exist.
-    pub(super) fn pattern(&mut self, text: &[u8]) -> usize {
+    pub(super) fn pattern_or_create(&mut self, text: &[u8]) -> usize {
         if let Some(at) = self.pattern_by_text.get(text) {
             return *at;
         }

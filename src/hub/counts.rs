@@ -29,7 +29,7 @@ pub struct Counts {
     /// Lagging streams that were sent a `gap` event and continued.
     pub skipped: u64,
     /// Lagging streams that continued with the latest entry of each key.
-    pub conflated: u64,
+    pub compacted: u64,
 }
 
 impl Hub {

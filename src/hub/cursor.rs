@@ -1,6 +1,6 @@
 //! The cursor of a stream: its topics, and its position in the hub's sequence.
 
-use super::parts::Parts;
+use super::cursor_parts::Parts;
 use super::topics::Topics;
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
@@ -37,12 +37,12 @@ impl Cursor {
     }
 
     /// Returns true if subscriptions are registered that [`begin`](super::Hub::begin) is still to make effective.
-    pub fn is_opening(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| !parts.resume_points.is_empty())
     }
 
-    /// Returns true if the next events are sent by [`replay`](super::Hub::replay).
-    pub fn is_replaying(&self) -> bool {
+    /// Returns true if the next events are sent by [`replay_into_buffer`](super::Hub::replay_into_buffer).
+    pub fn replays_through_buffer(&self) -> bool {
         self.parts.as_ref().map_or(false, |parts| parts.boundary(self.seq).is_some())
     }
 
@@ -53,7 +53,7 @@ impl Cursor {
     }
 
     /// Returns the parts. A cursor without parts gets one with all its topics.
-    pub(super) fn parts(&mut self) -> &mut Parts {
+    pub(super) fn ensure_parts(&mut self) -> &mut Parts {
         let Self { seq, topics, parts, .. } = self;
         parts.get_or_insert_with(|| {
             let mut parts = Parts::default();
@@ -71,7 +71,7 @@ impl Cursor {
             Some(parts) if parts.resume_points.is_empty() => parts,
             _ => return,
         };
-        if parts.settle(seq) {
+        if parts.drop_reached(seq) {
             self.parts = None;
         }
     }

@@ -7,15 +7,15 @@ use std::fmt;
 /// The error of a stream that is to end because it is lagging: a log has evicted events before the stream was sent
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overrun;
+pub struct Lagging;
 
-impl fmt::Display for Overrun {
+impl fmt::Display for Lagging {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("the log has evicted events before the stream was sent them")
     }
 }
 
-impl std::error::Error for Overrun {}
+impl std::error::Error for Lagging {}
 
 impl Hub {
     /// Returns true if lagging streams end.
@@ -28,15 +28,15 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Overrun`] if the stream is lagging, and lagging streams are to end.
-    pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Overrun> {
+    /// [`Lagging`] if the stream is lagging, and lagging streams are to end.
+    pub fn catch_up(&mut self, cursor: &mut Cursor) -> Result<Vec<Notice>, Lagging> {
         let mut notices = Vec::new();
         if self.is_lagging(cursor) {
             if self.disconnects() {
                 self.counts.disconnected += 1;
-                return Err(Overrun);
+                return Err(Lagging);
             }
-            notices.push(self.skip(cursor));
+            notices.push(self.report_gap(cursor));
         }
         self.update_compaction(cursor);
         Ok(notices)
@@ -49,19 +49,19 @@ impl Hub {
         if self.compacts() && may_lag && cursor.parts.is_none() {
             let was = cursor.is_compacted;
             cursor.is_compacted = self.evicted_through(&cursor.topics) > cursor.seq;
-            self.counts.conflated += u64::from(cursor.is_compacted && !was);
+            self.counts.compacted += u64::from(cursor.is_compacted && !was);
         }
     }
 
     /// Returns a `gap` event for a lagging stream, which continues with what the logs still hold.
-    pub(super) fn skip(&mut self, cursor: &mut Cursor) -> Notice {
+    pub(super) fn report_gap(&mut self, cursor: &mut Cursor) -> Notice {
         self.counts.skipped += 1;
-        cursor.parts();
+        cursor.ensure_parts();
         let missed = cursor.parts.as_ref().and_then(|parts| self.missed_by_parts(cursor, parts).max());
         let seq = cursor.seq;
-        let parts = cursor.parts();
+        let parts = cursor.ensure_parts();
         parts.report(missed.unwrap_or(0));
-        parts.unsubscribed.retain(|left| self.unsubscribed_channel(left).is_some());
+        parts.unsubscribed.retain(|channel| self.unsubscribed_channel(channel).is_some());
         let here = Position { seq, reported: Some(parts.reported_through) };
         self.gap_notice(here, Gap::Slow)
     }

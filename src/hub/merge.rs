@@ -1,6 +1,6 @@
 //! The k-way merge of several logs by sequence number.
 
-use super::recent::RecentEntries;
+use super::recent_channels::RecentEntries;
 use crate::log::{Log, LogEntry};
 use std::cmp::Ordering;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
@@ -37,8 +37,7 @@ impl<'a> Iterator for Source<'a> {
     }
 }
 
-/// A source and its next entry. The one with the smaller sequence number is the greater, so that it is first in the
-/// heap.
+/// A source and its next entry. Ordered in reverse by sequence number, because a `BinaryHeap` gives the greatest first.
 pub(super) struct Peeked<'a> {
     next: &'a LogEntry,
     rest: Source<'a>,

@@ -3,7 +3,7 @@
 //! Methods return the sequence number through which events are missed; 0 if none are.
 
 use super::backlog::LogRange;
-use super::parts::{Extent, Part, Parts, UnsubscribedChannel};
+use super::cursor_parts::{Extent, Part, Parts, UnsubscribedChannel};
 use super::tombstones::Evicted;
 use super::topics::TopicId;
 use super::{Channel, Cursor, Hub};
@@ -36,7 +36,7 @@ impl Hub {
     /// Returns true if a stream is lagging: a log has evicted entries that the stream was not sent, and was not sent
     /// a `gap` event for.
     pub fn is_lagging(&self, cursor: &Cursor) -> bool {
-        if self.evicted_through <= cursor.seq || cursor.is_opening() {
+        if self.evicted_through <= cursor.seq || cursor.is_held() {
             return false; // no log has evicted anything after the cursor
         }
         match &cursor.parts {

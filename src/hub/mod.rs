@@ -80,20 +80,20 @@
 //!
 //! A [`Notice`] is sent to one stream only: its position, a `gap` event, or an event that is followed by a position.
 //! The reactor puts notices into the stream's own buffer, which is sent before anything of the logs.
-
+//!
 //! # Files
 //!
-//! Publishing: `publishing` appends an event, `retention` evicts and expires entries, `channel`, `glob` and `topics` find a
-//! channel's subscribers, `subscribers` notifies them.
+//! Publishing: `refusal` checks an event, `publishing` appends it, `retention` evicts and expires entries, `channel`,
+//! `glob` and `topics` find a channel's subscribers, `subscribers` notifies them.
 //!
 //! Subscribing: `request` and `subscription` begin, `resume` decides where, `unsubscribing` ends. An id comes back through
 //! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
 //!
-//! Sending: `cursor` and `parts` are a stream's position, `backlog` and `merge` find its next entries, `sending` gathers them,
-//! `replay` and `notice` send through the stream's own buffer.
+//! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
+//! gathers them, `replay` and `notice` send through the stream's own buffer.
 //!
 //! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
-//! has missed, `tombstones`, `pattern_evictions` and `recent` remember it.
+//! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.
 //!
 //! `settings` and `counts` are what the application sets and reads.
 
@@ -103,6 +103,7 @@ mod backlog;
 mod channel;
 mod counts;
 mod cursor;
+mod cursor_parts;
 mod custom_ids;
 mod epoch;
 mod event_id;
@@ -113,10 +114,10 @@ mod missed;
 #[cfg(test)]
 mod model;
 mod notice;
-mod parts;
 mod pattern_evictions;
 mod publishing;
-mod recent;
+mod recent_channels;
+mod refusal;
 mod replay;
 mod request;
 mod resume;
@@ -135,17 +136,18 @@ pub use counts::Counts;
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event_id::Gap;
-pub use lagging::Overrun;
+pub use lagging::Lagging;
 pub use notice::Notice;
 pub use publishing::Publication;
+pub use refusal::{check_fields, check_id, Refusal};
 pub use replay::BacklogExceeded;
-pub use request::{Request, Start, Topic};
+pub use request::{Start, SubscribeRequest, Topic};
 pub use sending::{Gathered, Sent};
 pub use settings::{OnSlow, Settings};
 
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
-use recent::RecentChannels;
+use recent_channels::RecentChannels;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

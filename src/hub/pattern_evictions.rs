@@ -1,7 +1,7 @@
 //! The evictions of a pattern's channels, and the eviction clock.
 //!
 //! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
-//! eviction at a later time on the clock. Sequence numbers cannot tell that, for an old entry may be evicted late.
+//! eviction at a later time on the clock. Sequence numbers cannot tell that, because an old entry may be evicted late.
 
 use std::collections::VecDeque;
 

@@ -35,7 +35,7 @@ impl Hub {
         let Publication { seq, channel, event, key, id } = publication;
         self.last_seq = seq;
         self.counts.published += 1;
-        let at = self.channel(&channel);
+        let at = self.channel_or_create(&channel);
         if let Some(id) = id {
             self.custom_ids.insert(&self.channels[at].name, &id, seq);
         }

@@ -1,16 +1,16 @@
 //! Replaying events through a stream's own buffer, with positions between them.
 //!
-//! The id of an event says that all events up to it were sent. Sometimes a client needs to know more, and the logs
-//! hold only events. After a `gap` event, older events follow with a position each: up to where evictions were
-//! reported. After a rewind a position says from where the cursor rewound. Events that a compacted hub sends in full
-//! are replayed too, up to the sequence number where compaction begins again.
+//! An entry's id cannot say that a gap was reported, or where a rewind ended. Positions between the events say it.
+//! After a `gap` event, older events follow with a position each: up to where evictions were reported. After a rewind a
+//! position says from where the cursor rewound. Events that a compacted hub sends in full are replayed too, up to the
+//! sequence number where compaction begins again.
 
 use super::event_id::Position;
 use super::{Cursor, Hub, Notice};
 use std::fmt;
 
 /// The error of a backlog that cannot be moved into a stream's own buffer: it is too large, or the stream is
-/// [overrun](super::Overrun). The stream stays subscribed.
+/// [lagging](super::Lagging). The stream stays subscribed.
 #[derive(Debug)]
 pub struct BacklogExceeded {
     /// The notices that the cursor has advanced past. The stream is still to be sent them.
@@ -25,7 +25,7 @@ impl fmt::Display for BacklogExceeded {
 
 impl std::error::Error for BacklogExceeded {}
 
-/// The events that one call of [`replay`](Hub::replay) sends, and where they end.
+/// The events that one call of [`replay_into_buffer`](Hub::replay_into_buffer) sends, and where they end.
 struct Replayed {
     notices: Vec<Notice>,
     events: u64,
@@ -33,10 +33,11 @@ struct Replayed {
 }
 
 impl Hub {
-    /// Returns the next events of a [replaying](Cursor::is_replaying) stream, with positions, and advances its cursor.
+    /// Returns the next events of a stream that [replays through its buffer](Cursor::replays_through_buffer), with
+    /// positions, and advances its cursor.
     ///
-    /// A call returns a limited number of bytes, for the client may not read.
-    pub fn replay(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
+    /// A call returns a limited number of bytes, because the client may not read.
+    pub fn replay_into_buffer(&mut self, cursor: &mut Cursor) -> Vec<Notice> {
         let boundary = cursor.parts.as_ref().and_then(|parts| parts.boundary(cursor.seq));
         let (through, reported, rewound_from) = match (boundary, &cursor.parts) {
             (Some(through), Some(parts)) => (through, parts.reported_through, parts.rewound_from),
@@ -77,25 +78,25 @@ impl Hub {
     }
 
     /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The
-    /// stream has then left the hub.
+    /// stream then has no subscription any more.
     ///
     /// # Errors
     ///
-    /// [`BacklogExceeded`] if the backlog is larger, or the stream is lagging and to end. The stream has not left.
+    /// [`BacklogExceeded`] if the backlog is larger, or the stream is lagging and to end. Its subscription remains.
     pub fn take_backlog(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Result<Vec<Notice>, BacklogExceeded> {
         let mut notices = Vec::new();
         if self.is_lagging(cursor) {
             if self.disconnects() {
                 return Err(BacklogExceeded { notices });
             }
-            notices.push(self.skip(cursor));
+            notices.push(self.report_gap(cursor));
         }
         let room = self.replay_within(cursor, &mut notices, most_bytes);
         match room.and_then(|room| self.events_within(cursor, room)) {
             Some(events) => {
                 self.counts.delivered += events.len() as u64;
                 notices.extend(events);
-                self.leave(std::mem::take(cursor));
+                self.remove_stream(std::mem::take(cursor));
                 Ok(notices)
             }
             None => Err(BacklogExceeded { notices }),
@@ -104,8 +105,8 @@ impl Hub {
 
     /// Replays a stream until nothing is left to replay. Returns the room that is left; none if it was exceeded.
     fn replay_within(&mut self, cursor: &mut Cursor, notices: &mut Vec<Notice>, mut room: usize) -> Option<usize> {
-        while cursor.is_replaying() {
-            let replayed = self.replay(cursor);
+        while cursor.replays_through_buffer() {
+            let replayed = self.replay_into_buffer(cursor);
             let left = room.checked_sub(replayed.iter().map(Notice::len).sum());
             notices.extend(replayed);
             room = left?;

@@ -2,7 +2,7 @@
 
 /// A subscription that a stream asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct SubscribeRequest {
     /// The channels and patterns.
     pub topics: Vec<Topic>,
     /// The id of the last event that the client received. Clients can send any bytes here.

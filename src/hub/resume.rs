@@ -2,7 +2,7 @@
 
 use super::event_id::Position;
 use super::topics::TopicId;
-use super::{Cursor, Gap, Hub, Request, Start};
+use super::{Cursor, Gap, Hub, Start, SubscribeRequest};
 use std::collections::BTreeSet;
 
 /// The beginning of a subscription.
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 pub(super) struct ResumePoint {
     /// The sequence number after which it begins.
     pub(super) seq: u64,
-    /// The client knows of evictions through this number, or need not know of them.
+    /// Evictions through this number need no `gap` event.
     pub(super) reported_through: u64,
     /// Why the client receives a `gap` event, whatever was evicted.
     pub(super) gap: Option<Gap>,
@@ -29,7 +29,7 @@ impl ResumePoint {
 
 impl Hub {
     /// Returns where a request resumes. `added` are the topics that are new to the stream.
-    pub(super) fn resume_point(&self, request: &Request, cursor: &Cursor, added: &[TopicId]) -> ResumePoint {
+    pub(super) fn resume_point(&self, request: &SubscribeRequest, cursor: &Cursor, added: &[TopicId]) -> ResumePoint {
         if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
             return point;
         }

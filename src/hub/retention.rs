@@ -21,7 +21,7 @@ impl Hub {
             if let Some(channel) = self.channels.get_mut(at) {
                 channel.has_grown = false;
                 // Evicting the last entry may remove the channel.
-                while self.channels.get(at).map_or(false, |channel| channel.log.is_over(&history)) {
+                while self.channels.get(at).map_or(false, |channel| channel.log.exceeds(&history)) {
                     self.change_log(at, |log| log.evict_first(&history));
                 }
             }
@@ -42,10 +42,10 @@ impl Hub {
     }
 
     /// Returns true if [`evict`](Self::evict) would evict or expire something.
-    pub fn is_over(&self, now: Instant) -> bool {
+    pub fn has_evictions_due(&self, now: Instant) -> bool {
         let Settings { history, total_history, .. } = self.settings;
         let mut grown = self.grown.iter().filter_map(|at| self.channels.get(*at));
-        grown.any(|channel| channel.log.is_over(&history))
+        grown.any(|channel| channel.log.exceeds(&history))
             || self.is_over_total(&total_history)
             || self.first_seqs.iter().next().map_or(false, |(_, at)| self.is_first_expired(*at, now))
     }

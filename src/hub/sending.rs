@@ -12,7 +12,7 @@ pub struct Gathered {
     /// The number of blocks.
     pub blocks: usize,
     /// Whether some of the blocks were offered before to the streams that keep up.
-    pub is_replay: bool,
+    pub was_offered_before: bool,
     /// Whether the backlog has nothing after these blocks.
     pub is_end: bool,
     /// The cursor's sequence number when all of the blocks are sent.
@@ -40,7 +40,7 @@ impl Hub {
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
         let mut entries = self.backlog(cursor);
-        let mut gathered = Gathered { blocks: 0, seq: cursor.seq, is_replay: false, is_end: false };
+        let mut gathered = Gathered { blocks: 0, seq: cursor.seq, was_offered_before: false, is_end: false };
         let mut bytes = 0;
         for block in blocks {
             if bytes >= most_bytes {
@@ -50,7 +50,7 @@ impl Hub {
                 Some(entry) => {
                     *block = IoSlice::new(entry.event.bytes(framing));
                     bytes += block.len();
-                    gathered.is_replay |= entry.seq <= self.offered_through;
+                    gathered.was_offered_before |= entry.seq <= self.offered_through;
                     gathered.seq = entry.seq;
                     gathered.blocks += 1;
                 }
@@ -107,14 +107,14 @@ impl Hub {
     /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
     /// whatever its topics are.
     pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
-        !cursor.is_opening()
-            && !cursor.is_replaying()
+        !cursor.is_held()
+            && !cursor.replays_through_buffer()
             && self.backlog(cursor).next().is_none()
             && !self.is_lagging(cursor)
     }
 
     /// Returns the position of a stream that is [up to date](Self::is_up_to_date), as a block.
-    pub fn position(&mut self, cursor: &mut Cursor) -> Vec<u8> {
+    pub fn advance_to_position(&mut self, cursor: &mut Cursor) -> Vec<u8> {
         self.advance(cursor, self.last_seq);
         self.epoch.block(Position::at(self.last_seq))
     }

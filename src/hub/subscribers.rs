@@ -24,7 +24,7 @@ impl SubscriberList {
     }
 
     /// Records that a subscriber has ended. Returns true if most streams in the list have ended.
-    pub(super) fn leave(&mut self) -> bool {
+    pub(super) fn record_end(&mut self) -> bool {
         self.count -= 1;
         if self.count == 0 {
             self.streams = Vec::new();
@@ -35,7 +35,7 @@ impl SubscriberList {
     /// Removes a stream that unsubscribes. Returns true if most streams in the list have ended.
     pub(super) fn remove(&mut self, stream: StreamId) -> bool {
         self.streams.retain(|other| *other != stream);
-        self.leave()
+        self.record_end()
     }
 
     /// Calls a function with each stream, and removes the streams for which it returns false.
@@ -128,7 +128,7 @@ mod tests {
         let mut subscribers = SubscriberList::default();
         let stream = |serial| StreamId { slot: serial, serial };
         (1..=20).for_each(|serial| subscribers.add(stream(serial)));
-        assert!(!(1..=18).any(|_| subscribers.leave()));
+        assert!(!(1..=18).any(|_| subscribers.record_end()));
         assert!(subscribers.remove(stream(20)));
     }
 }

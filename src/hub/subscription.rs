@@ -1,10 +1,10 @@
 //! Subscribing: registering a stream with topics, and making its subscriptions effective.
 
+use super::cursor_parts::Baseline;
 use super::event_id::Position;
-use super::parts::Baseline;
 use super::resume::ResumePoint;
 use super::topics::TopicId;
-use super::{Cursor, Gap, Hub, Notice, Request, Topic};
+use super::{Cursor, Gap, Hub, Notice, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -21,13 +21,19 @@ impl Hub {
     ///
     /// The first subscriptions of a stream become effective when the stream [begins](Self::begin), all of them as one.
     /// A later one becomes effective at once, with the returned notices: the older events of its topics are sent next.
-    pub fn subscribe(&mut self, stream: StreamId, cursor: &mut Cursor, request: &Request, now: Instant) -> Vec<Notice> {
+    pub fn subscribe(
+        &mut self,
+        stream: StreamId,
+        cursor: &mut Cursor,
+        request: &SubscribeRequest,
+        now: Instant,
+    ) -> Vec<Notice> {
         self.expire(now);
         let mut notices = Vec::new();
         let is_first = cursor.is_idle();
-        let has_begun = !is_first && !cursor.is_opening();
+        let has_begun = !is_first && !cursor.is_held();
         if has_begun {
-            cursor.parts(); // a part of the topics before these are added
+            cursor.ensure_parts(); // a part of the topics before these are added
         }
         let added = self.register(stream, cursor, &request.topics);
         if added.is_empty() {
@@ -52,8 +58,8 @@ impl Hub {
     /// Registers a stream with topics, and returns those that are new to it, sorted.
     fn register(&mut self, stream: StreamId, cursor: &mut Cursor, topics: &[Topic]) -> Vec<TopicId> {
         let id_of = |hub: &mut Self, topic: &Topic| match topic {
-            Topic::Channel(name) => TopicId::Channel(hub.channel(name) as u32),
-            Topic::Pattern(text) => TopicId::Pattern(hub.pattern(text) as u32),
+            Topic::Channel(name) => TopicId::Channel(hub.channel_or_create(name) as u32),
+            Topic::Pattern(text) => TopicId::Pattern(hub.pattern_or_create(text) as u32),
         };
         let mut added: Vec<TopicId> = topics.iter().map(|topic| id_of(self, topic)).collect();
         added.sort_unstable();
@@ -80,15 +86,15 @@ impl Hub {
         };
         for (number, point) in points.iter_mut().enumerate() {
             self.resolve_id(point, &cursor.topics);
-            cursor.parts().list[number].extent.after = point.seq;
+            cursor.ensure_parts().list[number].extent.after = point.seq;
         }
         cursor.seq = points.iter().map(|point| point.seq).min().unwrap_or(self.last_seq);
-        let Missed { through, gap } = self.set_baselines(cursor, &points);
+        let Missed { through, gap } = self.apply_baselines(cursor, &points);
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
         notices.push(self.position_notice(position));
         if let Some(gap) = gap {
-            cursor.parts().report(through.unwrap_or(0));
+            cursor.ensure_parts().report(through.unwrap_or(0));
             notices.push(self.gap_notice(here, gap));
         }
         cursor.advance(cursor.seq);
@@ -101,12 +107,12 @@ impl Hub {
     /// client is sent that position first: if it resumes from there it gets an event twice, rather than never.
     fn begin_part(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint, notices: &mut Vec<Notice>) {
         let before = cursor.seq;
-        let Missed { through, gap } = self.set_baseline(cursor, number, point);
+        let Missed { through, gap } = self.apply_baseline(cursor, number, point);
         if gap.is_some() {
-            cursor.parts().report(through.unwrap_or(0));
+            cursor.ensure_parts().report(through.unwrap_or(0));
         }
         let rewinds = point.seq < before && (gap.is_some() || self.has_entry_through(cursor, number, before));
-        let parts = cursor.parts();
+        let parts = cursor.ensure_parts();
         if rewinds {
             let earlier = parts.list[..number].iter_mut().map(|part| &mut part.extent);
             for extent in earlier.chain(parts.unsubscribed.iter_mut().map(|left| &mut left.extent)) {
@@ -128,10 +134,10 @@ impl Hub {
 
     /// Sets the baseline of each part, and returns what they miss together. Evicted events are reported before an
     /// unknown id.
-    fn set_baselines(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
+    fn apply_baselines(&mut self, cursor: &mut Cursor, points: &[ResumePoint]) -> Missed {
         let mut all = Missed { through: None, gap: None };
         for (number, point) in points.iter().enumerate() {
-            let missed = self.set_baseline(cursor, number, point);
+            let missed = self.apply_baseline(cursor, number, point);
             all.through = all.through.max(missed.through);
             all.gap = match (all.gap, missed.gap) {
                 (Some(Gap::Evicted), _) | (_, None) => all.gap,
@@ -142,7 +148,7 @@ impl Hub {
     }
 
     /// Sets the baseline of a part to what it misses at its resume point, and returns that.
-    fn set_baseline(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
+    fn apply_baseline(&mut self, cursor: &mut Cursor, number: usize, point: &ResumePoint) -> Missed {
         let evicted = self.missed_on_resume(cursor, number, point.seq);
         let through = Some(evicted).filter(|evicted| *evicted > point.seq);
         let is_reported = evicted <= point.seq.max(point.reported_through);
@@ -153,7 +159,7 @@ impl Hub {
         let may_miss = point.is_new_client() && through.is_some() && self.has_entry_through(cursor, number, evicted);
         let clock = if may_miss { self.eviction_clock } else { u64::MAX };
         let compacts = self.compacts();
-        let parts = cursor.parts();
+        let parts = cursor.ensure_parts();
         let extent = &mut parts.list[number].extent;
         extent.baseline = Baseline { through: through.unwrap_or(0), clock };
         extent.uncompacted_through = through.filter(|_| compacts).unwrap_or(0);

@@ -95,7 +95,7 @@ impl Case {
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
+        let request = SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
         let mut notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
         notices.extend(self.hub.begin(&mut self.cursor));
         self.check_with(notices)
@@ -103,9 +103,10 @@ impl Case {
 
     /// Subscribes a new stream by several requests of one handler. Returns what it is sent when the handler returns.
     fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
-        self.hub.leave(std::mem::take(&mut self.cursor));
+        self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
-            let request = Request { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
+            let request =
+                SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
             let notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert_eq!((in_words(notices), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
         }
@@ -126,7 +127,7 @@ impl Case {
 
     /// Subscribes a new stream.
     fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        self.hub.leave(std::mem::take(&mut self.cursor));
+        self.hub.remove_stream(std::mem::take(&mut self.cursor));
         self.subscribe(names, after, start)
     }
 
@@ -143,8 +144,8 @@ impl Case {
             Ok(notices) => notices,
             Err(_) => return "disconnected".into(),
         };
-        while self.cursor.is_replaying() {
-            notices.extend(self.hub.replay(&mut self.cursor));
+        while self.cursor.replays_through_buffer() {
+            notices.extend(self.hub.replay_into_buffer(&mut self.cursor));
         }
         let notices = in_words(notices);
         let mut blocks = [IoSlice::new(&[]); 64];
@@ -273,7 +274,7 @@ fn resume_of_a_removed_channel_sends_a_gap_for_its_expired_events() {
     }
     assert_eq!(case.resume("n/a", "e-1"), "@e-1", "an up-to-date client misses nothing");
     assert_eq!(case.resume("c", "e-0"), "@e-0", "a client of another channel misses nothing");
-    case.hub.leave(std::mem::take(&mut case.cursor));
+    case.hub.remove_stream(std::mem::take(&mut case.cursor));
     // The same after the channel was created again.
     case.publish("n/a");
     assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 forgotten, 3");
@@ -302,7 +303,7 @@ fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
         case.publish("a b b b b b a");
         let last = case.hub.last_seq;
         case.sent();
-        let position = in_words(vec![Notice::Position(case.hub.position(&mut case.cursor))]);
+        let position = in_words(vec![Notice::Position(case.hub.advance_to_position(&mut case.cursor))]);
         assert_eq!(position, format!("@e-{last}"), "the position of a quiet stream is the last seq");
         case.now += NEVER;
         case.hub.evict(case.now);
@@ -346,13 +347,13 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
         }
         case.publish("a a a");
         assert_eq!(case.sent(), "8, 9, 10", "a stream that keeps up is sent everything");
-        let Counts { disconnected, skipped, conflated, gaps, .. } = case.hub.counts();
+        let Counts { disconnected, skipped, compacted, gaps, .. } = case.hub.counts();
         let expected = match on_slow {
             OnSlow::Disconnect => (1, 0, 0, 1),
             OnSlow::Gap => (0, 1, 0, 1),
             OnSlow::Newest => (0, 0, 1, 0),
         };
-        assert_eq!((disconnected, skipped, conflated, gaps), expected);
+        assert_eq!((disconnected, skipped, compacted, gaps), expected);
     }
 }
 
@@ -397,7 +398,7 @@ fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() 
 #[test]
 fn a_request_without_topics_subscribes_to_nothing() {
     let mut case = Case::new(settings());
-    let request = Request { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest };
+    let request = SubscribeRequest { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest };
     let notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(notices), case.hub.counts().streams), (String::new(), 0));
 }
@@ -472,13 +473,13 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
 fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
     let mut case = Case::new(settings());
     case.publish("a b");
-    let request = |names: &str| Request { topics: topics(names), after: None, start: Start::Oldest };
+    let request = |names: &str| SubscribeRequest { topics: topics(names), after: None, start: Start::Oldest };
     case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
     case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
     case.unsubscribe(Some("a c"));
     let notices = case.hub.begin(&mut case.cursor);
     assert_eq!(case.check_with(notices), "@e-0, 2");
-    case.hub.leave(std::mem::take(&mut case.cursor));
+    case.hub.remove_stream(std::mem::take(&mut case.cursor));
     case.hub.subscribe(STREAM, &mut case.cursor, &request("a"), case.now);
     case.unsubscribe(None);
     assert_eq!((case.cursor.is_idle(), case.hub.begin(&mut case.cursor).len()), (true, 0));
@@ -523,7 +524,7 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     assert_eq!(case.start("a", None, Start::Newest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request = Request { topics: topics("b"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -536,7 +537,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
     assert_eq!(case.start("a", None, Start::Newest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request = Request { topics: topics("b"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -558,7 +559,7 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
     case.publish("a");
     case.unsubscribe(Some("a"));
     case.publish("a");
-    let request = Request { topics: topics("a"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("a"), after: None, start: Start::Newest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");

@@ -3,7 +3,7 @@
 //! A stream that unsubscribes is still to be sent what was published before. The cursor keeps that as ranges of logs.
 
 use super::backlog::LogRange;
-use super::parts::{Parts, UnsubscribedChannel, UnsubscribedPattern};
+use super::cursor_parts::{Parts, UnsubscribedChannel, UnsubscribedPattern};
 use super::subscribers::SubscriberList;
 use super::topics::{TopicId, Topics};
 use super::{Cursor, Hub, Topic};
@@ -19,10 +19,10 @@ impl Hub {
         if left.is_empty() {
             return;
         }
-        let channels = if cursor.is_opening() { Vec::new() } else { self.unsubscribed_channels(cursor, &kept) };
+        let channels = if cursor.is_held() { Vec::new() } else { self.unsubscribed_channels(cursor, &kept) };
         if cursor.parts.is_some() || !channels.is_empty() {
             let seq = cursor.seq;
-            let parts = cursor.parts();
+            let parts = cursor.ensure_parts();
             parts.unsubscribed.extend(channels);
             let left: HashSet<TopicId> = left.iter().copied().collect();
             self.record_unsubscribed_patterns(parts, seq, &left);
@@ -102,10 +102,10 @@ impl Hub {
     }
 
     /// Removes a stream that has ended.
-    pub fn leave(&mut self, cursor: Cursor) {
+    pub fn remove_stream(&mut self, cursor: Cursor) {
         self.counts.streams -= u64::from(!cursor.is_idle());
         for topic in &*cursor.topics {
-            let is_mostly_ended = self.subscribers(*topic).map_or(false, SubscriberList::leave);
+            let is_mostly_ended = self.subscribers(*topic).map_or(false, SubscriberList::record_end);
             if is_mostly_ended {
                 self.queue_subscribers(*topic); // walking the list cleans it
             }

@@ -58,15 +58,15 @@ impl CompactedLog {
         }
         self.bytes += evicted.size();
         self.entries.insert(evicted.seq, evicted);
-        if self.is_over(bounds) {
+        if self.exceeds(bounds) {
             self.remove_superseded();
         }
-        while self.is_over(bounds) {
+        while self.exceeds(bounds) {
             self.discard_first();
         }
     }
 
-    fn is_over(&self, bounds: &Bounds) -> bool {
+    fn exceeds(&self, bounds: &Bounds) -> bool {
         self.entries.len() > bounds.events || self.bytes > bounds.bytes
     }
 

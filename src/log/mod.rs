@@ -120,7 +120,7 @@ impl Log {
     }
 
     /// Returns true if the history exceeds its bounds. A single entry may be larger than the bound of bytes.
-    pub fn is_over(&self, bounds: &Bounds) -> bool {
+    pub fn exceeds(&self, bounds: &Bounds) -> bool {
         self.entries.len() > bounds.events || (self.bytes > bounds.bytes && self.entries.len() > 1)
     }
 

@@ -38,10 +38,10 @@ fn an_eviction_raises_evicted_through_to_the_seq_of_the_evicted_entry() {
     assert_eq!(log.evicted_through(), 2);
     log.append(entry(5, Instant::now(), ""));
     log.append(entry(7, Instant::now(), ""));
-    assert!(log.is_over(&Bounds { events: 1, ..BOUNDS }) && log.is_over(&Bounds { bytes: 1, ..BOUNDS }));
+    assert!(log.exceeds(&Bounds { events: 1, ..BOUNDS }) && log.exceeds(&Bounds { bytes: 1, ..BOUNDS }));
     log.evict_first(&BOUNDS);
     assert_eq!((log.evicted_through(), log.held().0, log.is_empty()), (5, 1, false));
-    assert!(!log.is_over(&Bounds { bytes: 1, ..BOUNDS }), "a single entry may exceed the bound of bytes");
+    assert!(!log.exceeds(&Bounds { bytes: 1, ..BOUNDS }), "a single entry may exceed the bound of bytes");
     log.discard_first();
     assert_eq!((log.evicted_through(), log.held(), log.is_empty()), (7, (0, 0), true));
     log.discard_first();

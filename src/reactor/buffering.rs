@@ -9,20 +9,20 @@ use std::time::Instant;
 impl<I: Io> Reactor<I> {
     /// Buffers an event for one stream. The event is lost if the stream is ending.
     pub(super) fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
-        if self.entry(id).map_or(false, |entry| entry.stream.ending().is_none()) {
+        if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
             self.send_rest_before_push(id, now);
         }
         // An event that the socket takes now need not be dropped.
-        if self.entry(id).map_or(false, |entry| entry.stream.would_drop(event.len())) {
+        if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {
             self.flush_stream(id.slot, now);
         }
         let mut lost = Lost { events: 1, bytes: event.len() };
-        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
-            lost = match &entry.socket {
-                Some(_) => entry.stream.push(event),
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            lost = match &record.socket {
+                Some(_) => record.stream.push(event),
                 // Without a socket the client cannot read yet, so the size of the buffer says nothing about the client.
                 None => {
-                    entry.stream.push_unlimited(event);
+                    record.stream.push_unlimited(event);
                     Lost::default()
                 }
             };
@@ -34,10 +34,10 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Buffers bytes that are no event, unless the stream is ending.
-    pub(super) fn add(&mut self, id: StreamId, bytes: Bytes) {
+    pub(super) fn buffer_non_event(&mut self, id: StreamId, bytes: Bytes) {
         let count = bytes.len();
-        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
-            entry.stream.push_non_event(bytes);
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            record.stream.push_non_event(bytes);
             self.answers.push(Answer::Buffered { stream: id, bytes: count });
             self.queue(id.slot);
         }
@@ -45,7 +45,7 @@ impl<I: Io> Reactor<I> {
 }
 
 /// Buffers the notices of a hub for one stream.
-pub(super) fn notify(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
+pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.buffered_bytes();
     let framing = stream.settings().framing;
     for notice in notices {

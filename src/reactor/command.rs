@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How a stream begins.
 #[derive(Clone, Debug)]
-pub struct Beginning {
+pub struct StreamInit {
     /// The stream's settings.
     pub settings: Settings,
     /// The head of the response, framed. It is sent first.
@@ -31,7 +31,7 @@ pub enum Command {
         /// The new stream's id.
         stream: StreamId,
         /// How the stream begins. In a box, so that the many small commands are not as large as this one.
-        beginning: Box<Beginning>,
+        init: Box<StreamInit>,
     },
     /// Sends a client a reconnection time and ends its stream: the process has as many streams as it may have.
     Refuse {
@@ -88,7 +88,7 @@ pub enum Command {
         /// The stream.
         stream: StreamId,
         /// The topics, and where the stream begins.
-        request: Box<hub::Request>,
+        request: Box<hub::SubscribeRequest>,
         /// Whether the stream's first subscriptions are held until [`Command::BeginSubscription`]: more may follow.
         holds: bool,
     },
@@ -139,7 +139,7 @@ impl Command {
     /// Returns how many bytes of heads and events the command carries.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Open { beginning, .. } => beginning.head.len(),
+            Self::Open { init, .. } => init.head.len(),
             Self::Push { event, .. } => event.len(),
             Self::Publish { publication, .. } => publication.size(),
             _ => 0,

@@ -2,11 +2,12 @@
 //!
 //! - [`end`](Reactor::end) ends a stream in the way that a command asks for.
 //! - [`give_up`](Reactor::give_up) ends the stream of a slow client after a last attempt to send.
-//! - [`refuse`](Reactor::refuse) sends the client a reconnection time before it ends the stream.
-//! - [`complete`](Reactor::complete) follows when everything is sent, [`fail`](Reactor::fail) when something is lost.
+//! - [`end_with_retry`](Reactor::end_with_retry) sends the client a reconnection time before it ends the stream.
+//! - [`complete`](Reactor::complete) follows when everything is sent.
+//!   [`end_at_once`](Reactor::end_at_once) does not wait for that.
 //! - [`close`](Reactor::close) closes the socket and frees the slot.
 
-use super::entry::{Deadline, Entry};
+use super::stream_record::{Deadline, StreamRecord};
 use super::{Answer, Ending, Io, Reactor, StreamId};
 use crate::stream::{Lost, Reason};
 use std::time::{Duration, Instant};
@@ -19,19 +20,19 @@ impl<I: Io> Reactor<I> {
 
     /// Ends a stream. The first call decides.
     pub(super) fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {
-        let framing = match self.entry(id) {
-            Some(entry) if !entry.has_ended => entry.stream.settings().framing,
+        let framing = match self.record(id) {
+            Some(record) if !record.has_ended => record.stream.settings().framing,
             _ => return,
         };
         if ending == Ending::Discard {
-            return self.fail(id, reason);
+            return self.end_at_once(id, reason);
         }
-        if let Some(entry) = self.entry(id).filter(|entry| entry.stream.ending().is_none()) {
-            entry.is_handed_over = ending == Ending::HandOver;
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
+            record.is_handed_over = ending == Ending::HandOver;
             // Without its last chunk a response was cut (RFC 9112, section 8), which the client of a failed stream is to see.
             let is_whole = ending == Ending::Flush && matches!(reason, Reason::Application | Reason::Server);
-            entry.owes_final_chunk = is_whole && !framing.end().is_empty();
-            entry.stream.end(reason);
+            record.owes_final_chunk = is_whole && !framing.end().is_empty();
+            record.stream.end(reason);
             self.end_subscription(id);
         }
         self.queue(id.slot);
@@ -40,25 +41,25 @@ impl<I: Io> Reactor<I> {
     /// Ends the stream of a slow client. The client is sent those accepted events that its socket still takes.
     pub(super) fn give_up(&mut self, id: StreamId, now: Instant) {
         for _ in 0..Self::LAST_TRIES {
-            match self.entry(id).filter(|entry| !entry.has_ended) {
-                Some(entry) => entry.is_blocked = false, // the socket may have room that is not reported yet
+            match self.record(id).filter(|record| !record.has_ended) {
+                Some(record) => record.is_blocked = false, // the socket may have room that is not reported yet
                 None => break,
             }
             self.flush_stream(id.slot, now);
-            if !self.entry(id).map_or(false, |entry| entry.is_queued) {
+            if !self.record(id).map_or(false, |record| record.is_queued) {
                 break;
             }
         }
         // If the socket were closed with unread input, the kernel would discard what it has taken but not sent.
-        if let Some((Entry { socket: Some(socket), has_ended: false, .. }, io)) = self.entry_and_io(id) {
+        if let Some((StreamRecord { socket: Some(socket), has_ended: false, .. }, io)) = self.record_and_io(id) {
             Self::discard_input(io, socket);
         }
         self.end(id, Reason::Slow, Ending::Discard);
     }
 
     /// Ends a stream that the process no longer serves, and sends its client a reconnection time.
-    pub(super) fn refuse(&mut self, id: StreamId, reason: Reason) {
-        if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+    pub(super) fn end_with_retry(&mut self, id: StreamId, reason: Reason) {
+        if self.record(id).map_or(false, |record| record.is_handed_over) {
             return self.end(id, reason, Ending::HandOver);
         }
         self.send_retry(id);
@@ -69,13 +70,13 @@ impl<I: Io> Reactor<I> {
     /// closed with unread input, the kernel would reset the connection and discard unacknowledged bytes. If few descriptors
     /// are free, the input that has arrived is read, and the socket is closed at once.
     pub(super) fn complete(&mut self, id: StreamId, now: Instant) {
-        if let Some((entry, io)) = self.entry_and_io(id) {
-            let reason = entry.stream.ending().unwrap_or(Reason::Application);
-            entry.has_ended = true;
-            entry.deadline = Some(now + Self::LINGER);
-            entry.deadline_kind = Deadline::Linger;
-            let closes_at_once = entry.is_handed_over || !io.may_linger();
-            if let (Some(socket), true) = (&entry.socket, closes_at_once) {
+        if let Some((record, io)) = self.record_and_io(id) {
+            let reason = record.stream.ending().unwrap_or(Reason::Application);
+            record.has_ended = true;
+            record.deadline = Some(now + Self::LINGER);
+            record.deadline_kind = Deadline::Linger;
+            let closes_at_once = record.is_handed_over || !io.may_linger();
+            if let (Some(socket), true) = (&record.socket, closes_at_once) {
                 Self::discard_input(io, socket);
             }
             self.shut_socket_down(id);
@@ -90,12 +91,12 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Ends a stream at once. What is buffered is lost.
-    pub(super) fn fail(&mut self, id: StreamId, reason: Reason) {
-        if let Some(entry) = self.entry(id) {
-            let has_ended = entry.has_ended;
-            let ending = entry.stream.ending();
-            let has_subscription = entry.subscription.is_some();
-            let lost = entry.stream.discard();
+    pub(super) fn end_at_once(&mut self, id: StreamId, reason: Reason) {
+        if let Some(record) = self.record(id) {
+            let has_ended = record.has_ended;
+            let ending = record.stream.ending();
+            let has_subscription = record.subscription.is_some();
+            let lost = record.stream.discard();
             if lost != Lost::default() {
                 self.answers.push(Answer::Lost { stream: id, lost });
             }
@@ -112,18 +113,18 @@ impl<I: Io> Reactor<I> {
 
     /// Shuts the connection down for every process that holds it, unless one of them continues to use it.
     fn shut_socket_down(&mut self, id: StreamId) {
-        if let Some((Entry { socket: Some(socket), is_handed_over: false, .. }, io)) = self.entry_and_io(id) {
+        if let Some((StreamRecord { socket: Some(socket), is_handed_over: false, .. }, io)) = self.record_and_io(id) {
             io.shutdown(socket);
         }
     }
 
     /// Closes the socket and frees the slot.
     pub(super) fn close(&mut self, id: StreamId) {
-        if let Some(entry) = self.entries[id.slot as usize].take() {
-            if let Some(subscription) = entry.subscription {
-                subscription.leave(&mut self.hubs);
+        if let Some(record) = self.records[id.slot as usize].take() {
+            if let Some(subscription) = record.subscription {
+                subscription.remove(&mut self.hubs);
             }
-            if let Some(socket) = entry.socket {
+            if let Some(socket) = record.socket {
                 self.io.close(socket);
             }
             self.answers.push(Answer::Closed { stream: id });
@@ -134,11 +135,11 @@ impl<I: Io> Reactor<I> {
     /// lost. The reactor cannot be used afterwards.
     pub fn discard(&mut self) -> Lost {
         let mut all = Lost::default();
-        for entry in self.entries.iter_mut().flatten() {
-            if let (Some(socket), false) = (&entry.socket, entry.is_handed_over) {
+        for record in self.records.iter_mut().flatten() {
+            if let (Some(socket), false) = (&record.socket, record.is_handed_over) {
                 self.io.shutdown(socket);
             }
-            let lost = entry.stream.discard();
+            let lost = record.stream.discard();
             all.events += lost.events;
             all.bytes += lost.bytes;
         }

@@ -9,14 +9,14 @@ use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// The most calls a turn for lagging streams, so that they do not delay the streams that keep up for long.
-    const LAGGING_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
+    const BEHIND_CALLS: usize = if cfg!(test) { 1024 } else { 64 };
     /// A call counts as one more for each of these many logs that have to be merged for the stream.
     const LOGS_PER_CALL: usize = 64;
 
     /// Sends what is buffered and what was published, then evicts from the logs.
     pub fn flush(&mut self, now: Instant) {
         self.flush_queued(now);
-        self.lagging_calls = 0;
+        self.behind_calls = 0;
         self.hubs.evict(now);
         // Checked here because what was sent above may have ended the last stream.
         if self.open_streams == 0 && self.shutdown.take().is_some() {
@@ -47,7 +47,7 @@ impl<I: Io> Reactor<I> {
             // A client that continues to read is sent everything before eviction, so that a burst does not make it slow.
             let may_evict = |reactor: &Self| reactor.send_queue.is_empty() || !reactor.hubs.have_grown();
             if may_evict(self) {
-                self.flush_lagging(now); // this may queue streams that have caught up
+                self.flush_behind(now); // this may queue streams that have caught up
                 if may_evict(self) {
                     break;
                 }
@@ -57,11 +57,11 @@ impl<I: Io> Reactor<I> {
 
     /// Queues the subscribers of the channels to which something was published.
     fn queue_subscribers(&mut self) {
-        let Self { hubs, entries, send_queue, .. } = self;
+        let Self { hubs, records, send_queue, .. } = self;
         for hub in hubs.iter_mut() {
-            hub.notify_subscribers(|id| match entries.get_mut(id.slot as usize) {
-                Some(Some(entry)) if entry.serial == id.serial && entry.subscription.is_some() => {
-                    if !std::mem::replace(&mut entry.is_queued, true) {
+            hub.notify_subscribers(|id| match records.get_mut(id.slot as usize) {
+                Some(Some(record)) if record.serial == id.serial && record.subscription.is_some() => {
+                    if !std::mem::replace(&mut record.is_queued, true) {
                         send_queue.push(id.slot);
                     }
                     true
@@ -72,16 +72,16 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Sends to lagging streams in turn, until the calls of this turn of the reactor are used up.
-    fn flush_lagging(&mut self, now: Instant) {
-        while self.lagging_calls < Self::LAGGING_CALLS {
-            let slot = match self.lagging_queue.pop_front() {
+    fn flush_behind(&mut self, now: Instant) {
+        while self.behind_calls < Self::BEHIND_CALLS {
+            let slot = match self.behind_queue.pop_front() {
                 Some(slot) => slot,
                 None => return,
             };
-            if let Some(Some(entry)) = self.entries.get(slot as usize) {
-                let subscription = entry.subscription.as_deref();
+            if let Some(Some(record)) = self.records.get(slot as usize) {
+                let subscription = record.subscription.as_deref();
                 let logs = subscription.map_or(0, |subscription| subscription.logs_to_merge(&self.hubs));
-                self.lagging_calls += 1 + logs / Self::LOGS_PER_CALL;
+                self.behind_calls += 1 + logs / Self::LOGS_PER_CALL;
             }
             self.flush_stream(slot, now);
         }
@@ -89,24 +89,24 @@ impl<I: Io> Reactor<I> {
 
     /// Returns true if there is something to send without waiting for a socket.
     pub fn is_busy(&self) -> bool {
-        !self.send_queue.is_empty() || !self.lagging_queue.is_empty()
+        !self.send_queue.is_empty() || !self.behind_queue.is_empty()
     }
 
     /// Queues a stream for the next flush.
     pub(super) fn queue(&mut self, slot: u32) {
-        if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
-            if !std::mem::replace(&mut entry.is_queued, true) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if !std::mem::replace(&mut record.is_queued, true) {
                 self.send_queue.push(slot);
             }
         }
     }
 
     /// Queues a stream that may lag: it takes turns with other lagging streams if it has a subscription.
-    pub(super) fn queue_lagging(&mut self, slot: u32) {
-        match self.entries.get_mut(slot as usize) {
-            Some(Some(entry)) if entry.subscription.is_some() => {
-                if !std::mem::replace(&mut entry.is_queued, true) {
-                    self.lagging_queue.push_back(slot);
+    pub(super) fn queue_behind(&mut self, slot: u32) {
+        match self.records.get_mut(slot as usize) {
+            Some(Some(record)) if record.subscription.is_some() => {
+                if !std::mem::replace(&mut record.is_queued, true) {
+                    self.behind_queue.push_back(slot);
                 }
             }
             _ => self.queue(slot),

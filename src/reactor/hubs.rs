@@ -70,7 +70,7 @@ impl Hubs {
 
     /// Returns true if an eviction now would drop something.
     pub(super) fn have_evictions_due(&self, now: Instant) -> bool {
-        self.0.values().any(|state| state.hub.is_over(now))
+        self.0.values().any(|state| state.hub.has_evictions_due(now))
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -93,7 +93,7 @@ impl<I: Io> Reactor<I> {
     /// Ends the hub's streams after everything that was published, then drops the hub.
     pub(super) fn close_hub(&mut self, id: HubId) {
         for stream in self.streams_of(id) {
-            self.refuse(stream, Reason::Application); // the client reconnects, perhaps to the hub's successor
+            self.end_with_retry(stream, Reason::Application); // the client reconnects, perhaps to the hub's successor
         }
         match self.hubs.0.get_mut(&id) {
             Some(state) if state.hub.counts().streams > 0 => state.is_closed = true,
@@ -104,10 +104,10 @@ impl<I: Io> Reactor<I> {
     /// Answers with the hub's counts and the number of a channel's subscribers.
     pub(super) fn count(&mut self, id: HubId, request_id: u64, channel: &[u8], now: Instant) {
         self.flush_hub(id, now);
-        let Self { hubs, entries, .. } = self;
+        let Self { hubs, records, .. } = self;
         let hub = hubs.get(id);
-        let is_subscribed = |stream: StreamId| match entries.get(stream.slot as usize) {
-            Some(Some(entry)) => entry.serial == stream.serial && entry.subscription.is_some(),
+        let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
+            Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),
             _ => false,
         };
         let counts = Box::new(hub.map_or_else(Default::default, Hub::counts));
@@ -117,11 +117,11 @@ impl<I: Io> Reactor<I> {
 
     /// Returns the streams that have a subscription to a hub.
     pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
-        let entries = self.entries.iter().enumerate();
-        let streams = entries.filter_map(|(slot, entry)| {
-            let entry = entry.as_ref()?;
-            entry.subscription.as_ref().filter(|subscription| subscription.is_of(id))?;
-            Some(StreamId { slot: slot as u32, serial: entry.serial })
+        let records = self.records.iter().enumerate();
+        let streams = records.filter_map(|(slot, record)| {
+            let record = record.as_ref()?;
+            record.subscription.as_ref().filter(|subscription| subscription.is_of(id))?;
+            Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         streams.collect()
     }

@@ -54,5 +54,5 @@ pub struct Ready {
     /// The client has sent something.
     pub readable: bool,
     /// The client has closed its side, or the connection is broken.
-    pub left: bool,
+    pub hung_up: bool,
 }

@@ -6,7 +6,7 @@
 //! 2. [`gather`](LogSource::gather) puts the next events into the blocks of one write.
 //! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
 
-use super::buffering::notify;
+use super::buffering::buffer_notices;
 use super::hubs::Hubs;
 use super::subscriptions::Subscription;
 use super::{Answer, StreamId};
@@ -26,7 +26,7 @@ pub(super) enum LogState {
     /// buffered only after that, so that a client that does not read costs no more memory.
     Later,
     /// The stream has to end: the log has evicted entries that it was still to be sent.
-    Overtaken,
+    MustEnd,
 }
 
 /// The part of the log's entries that the kernel has taken.
@@ -55,7 +55,7 @@ impl<'a> LogSource<'a> {
     }
 
     /// Returns true if the stream has no subscription.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_no_subscription(&self) -> bool {
         self.subscription.is_none()
     }
 
@@ -77,7 +77,7 @@ impl<'a> LogSource<'a> {
             Some(both) => both,
             None => return LogState::Open,
         };
-        if cursor.is_opening() {
+        if cursor.is_held() {
             return LogState::Held;
         }
         let has_buffered = is_blocked || stream.buffered_bytes() > 0;
@@ -86,13 +86,13 @@ impl<'a> LogSource<'a> {
         }
         let mut notices = match hub.catch_up(cursor) {
             Ok(notices) => notices,
-            Err(_) => return LogState::Overtaken,
+            Err(_) => return LogState::MustEnd,
         };
-        if cursor.is_replaying() && !has_buffered {
-            notices.extend(hub.replay(cursor));
+        if cursor.replays_through_buffer() && !has_buffered {
+            notices.extend(hub.replay_into_buffer(cursor));
         }
-        notify(stream, notices, id, answers);
-        if cursor.is_replaying() {
+        buffer_notices(stream, notices, id, answers);
+        if cursor.replays_through_buffer() {
             return LogState::Later;
         }
         self.drop_if_finished();

@@ -17,8 +17,8 @@
 //! - `reading`: what clients send, and that they leave
 //! - `ending`: the end of one stream
 //! - `shutdown`: the end of many: draining a hub, shutting down
-//! - `timing`: what is due; `timers`: when
-//! - `entry`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
+//! - `due`: what is due; `timers`: when
+//! - `stream_record`: the record of one stream; `io`: the system calls; `socket_errors`: what their errors mean
 //!
 //! A published event takes this way:
 //!
@@ -37,8 +37,8 @@
 
 mod buffering;
 mod command;
+mod due;
 mod ending;
-mod entry;
 mod flushing;
 mod hubs;
 mod io;
@@ -48,23 +48,23 @@ mod reading;
 mod sending;
 mod shutdown;
 mod socket_errors;
+mod stream_record;
 mod subscriptions;
 mod timers;
-mod timing;
 
 #[cfg(test)]
 mod tests;
 
-pub use command::{Answer, Beginning, Command, Ending, HubId, StreamId};
+pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
 pub use io::{Io, Ready};
 
 use crate::stream::{Reason, Settings};
-use entry::Entry;
 use hubs::Hubs;
 use shutdown::Spread;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use stream_record::StreamRecord;
 use timers::Timers;
 
 /// Sends to many clients.
@@ -72,7 +72,7 @@ use timers::Timers;
 pub struct Reactor<I: Io> {
     io: I,
     /// The streams by their slots.
-    entries: Vec<Option<Entry<I::Socket>>>,
+    records: Vec<Option<StreamRecord<I::Socket>>>,
     open_streams: usize,
     /// The settings of the stream that was opened last. Mostly all streams have equal settings, and share them.
     last_settings: Option<Arc<Settings>>,
@@ -82,9 +82,9 @@ pub struct Reactor<I: Io> {
     /// The slots of the streams that the next flush sends to.
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
-    lagging_queue: VecDeque<u32>,
+    behind_queue: VecDeque<u32>,
     /// How many of this turn's calls for lagging streams are used up.
-    lagging_calls: usize,
+    behind_calls: usize,
     timers: Timers,
     /// The hubs that are being drained.
     drains: Vec<(HubId, Spread)>,
@@ -103,14 +103,14 @@ impl<I: Io> Reactor<I> {
     pub fn new(io: I, now: Instant) -> Self {
         Self {
             io,
-            entries: Vec::new(),
+            records: Vec::new(),
             open_streams: 0,
             last_settings: None,
             hubs: Hubs::default(),
             held: VecDeque::new(),
             send_queue: Vec::new(),
-            lagging_queue: VecDeque::new(),
-            lagging_calls: 0,
+            behind_queue: VecDeque::new(),
+            behind_calls: 0,
             timers: Timers::new(now),
             drains: Vec::new(),
             shutdown: None,
@@ -125,7 +125,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Takes the answers since the last call.
-    pub fn answers(&mut self) -> std::vec::Drain<'_, Answer> {
+    pub fn take_answers(&mut self) -> std::vec::Drain<'_, Answer> {
         self.answers.drain(..)
     }
 
@@ -141,8 +141,8 @@ impl<I: Io> Reactor<I> {
     /// flush first, and a slow client's stream is flushed before it ends.
     pub fn apply(&mut self, command: Command, socket: Option<I::Socket>, now: Instant) {
         match command {
-            Command::Open { stream, beginning } => self.open(stream, *beginning, socket, now),
-            Command::Refuse { stream } => self.refuse(stream, Reason::Server),
+            Command::Open { stream, init } => self.open(stream, *init, socket, now),
+            Command::Refuse { stream } => self.end_with_retry(stream, Reason::Server),
             Command::Attach { stream } => {
                 if let Some(socket) = socket {
                     self.attach(stream, socket, now);

@@ -1,22 +1,22 @@
 //! Opening a stream, and attaching its socket.
 
-use super::entry::{Deadline, Entry};
-use super::{Beginning, Io, Reactor, StreamId};
+use super::stream_record::{Deadline, StreamRecord};
+use super::{Io, Reactor, StreamId, StreamInit};
 use crate::stream::{after, Reason, Settings, Stream};
 use std::sync::Arc;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
-    pub(super) fn open(&mut self, id: StreamId, beginning: Beginning, socket: Option<I::Socket>, now: Instant) {
-        let Beginning { settings, head, is_inherited } = beginning;
+    pub(super) fn open(&mut self, id: StreamId, init: StreamInit, socket: Option<I::Socket>, now: Instant) {
+        let StreamInit { settings, head, is_inherited } = init;
         let mut stream = Stream::new(self.share(settings), now);
         stream.push_non_event(head);
         let slot = id.slot as usize;
-        if slot >= self.entries.len() {
-            self.entries.resize_with(slot + 1, || None);
+        if slot >= self.records.len() {
+            self.records.resize_with(slot + 1, || None);
         }
-        self.entries[slot] = Some(Entry {
+        self.records[slot] = Some(StreamRecord {
             stream,
             subscription: None,
             socket: None,
@@ -37,7 +37,7 @@ impl<I: Io> Reactor<I> {
             None => self.arm_timer(id.slot, now),
         }
         if self.is_shutting_down {
-            self.refuse(id, Reason::Server);
+            self.end_with_retry(id, Reason::Server);
         }
     }
 
@@ -51,15 +51,15 @@ impl<I: Io> Reactor<I> {
 
     /// Gives a stream its socket. The socket is closed if the stream has ended.
     pub(super) fn attach(&mut self, id: StreamId, socket: I::Socket, now: Instant) {
-        match self.entry_and_io(id) {
+        match self.record_and_io(id) {
             None => self.io.close(socket),
-            Some((entry, io)) => {
+            Some((record, io)) => {
                 let registered = io.register(&socket, id);
-                entry.socket = Some(socket);
-                entry.deadline = None;
+                record.socket = Some(socket);
+                record.deadline = None;
                 if registered.is_err() {
                     // The system has no memory for one more socket. The stream is still sent what its socket takes at once.
-                    self.refuse(id, Reason::Error);
+                    self.end_with_retry(id, Reason::Error);
                 }
                 self.queue(id.slot);
                 self.arm_timer(id.slot, now);

@@ -15,9 +15,9 @@ impl<I: Io> Reactor<I> {
     const INPUT_BYTES: u32 = 1 << 20;
 
     /// Reads from a socket or continues to send to it, as its readiness says.
-    pub fn ready(&mut self, id: StreamId, ready: Ready, now: Instant) {
-        if ready.readable || ready.left {
-            self.read(id, ready.left);
+    pub fn handle_readiness(&mut self, id: StreamId, ready: Ready, now: Instant) {
+        if ready.readable || ready.hung_up {
+            self.read(id, ready.hung_up);
         }
         if ready.writable {
             self.unblock(id);
@@ -28,24 +28,24 @@ impl<I: Io> Reactor<I> {
     /// Discards what the client has sent, and ends the stream if the client has left.
     fn read(&mut self, id: StreamId, has_left: bool) {
         for _ in 0..Self::READS {
-            let (entry, io) = match self.entry_and_io(id) {
+            let (record, io) = match self.record_and_io(id) {
                 Some(both) => both,
                 None => return,
             };
-            match entry.socket.as_ref().map_or(Ok(0), |socket| io.discard_input(socket)) {
-                Ok(0) => return self.fail(id, Reason::Client),
-                Ok(bytes) => entry.input_bytes += bytes as u32,
+            match record.socket.as_ref().map_or(Ok(0), |socket| io.discard_input(socket)) {
+                Ok(0) => return self.end_at_once(id, Reason::Client),
+                Ok(bytes) => record.input_bytes += bytes as u32,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_memory(&error) => break,
-                Err(error) => return self.fail(id, reason_of(&error)),
+                Err(error) => return self.end_at_once(id, reason_of(&error)),
             }
-            if entry.input_bytes > Self::INPUT_BYTES {
-                return self.fail(id, Reason::Error);
+            if record.input_bytes > Self::INPUT_BYTES {
+                return self.end_at_once(id, Reason::Error);
             }
         }
         if has_left {
-            self.fail(id, Reason::Client);
+            self.end_at_once(id, Reason::Client);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Sending to one stream: its own buffer and the log, as one gathered write.
 
-use super::entry::Deadline;
 use super::log_source::{LogSource, LogState};
 use super::socket_errors::{is_memory, reason_of};
+use super::stream_record::Deadline;
 use super::{Answer, Io, Reactor, StreamId};
 use crate::hub::Gathered;
 use crate::stream::{Reason, Stream};
@@ -17,11 +17,11 @@ enum Progress {
     /// The stream has ended: everything is sent.
     Done,
     /// The stream has to end: the log has evicted entries that it was still to be sent.
-    Overtaken,
+    MustEnd,
     /// More can be sent at once, but other streams have their turn first.
     MoreToSend,
     /// More can be sent that other streams have been sent before.
-    Lagging,
+    Behind,
     /// Nothing is left to send.
     Nothing,
     /// The socket takes nothing more for now.
@@ -30,54 +30,54 @@ enum Progress {
 
 impl<I: Io> Reactor<I> {
     /// The most writes in a row for one stream.
-    const CALLS: usize = 4;
+    const MAX_WRITES: usize = 4;
     /// How long to wait when the system has no memory for a write.
     const RETRY: Duration = Duration::from_millis(50);
 
     /// Sends to one stream, and does what follows from the result.
     pub(super) fn flush_stream(&mut self, slot: u32, now: Instant) {
-        let id = match self.entries.get_mut(slot as usize) {
-            Some(Some(entry)) => {
-                entry.is_queued = false;
-                StreamId { slot, serial: entry.serial }
+        let id = match self.records.get_mut(slot as usize) {
+            Some(Some(record)) => {
+                record.is_queued = false;
+                StreamId { slot, serial: record.serial }
             }
             _ => return,
         };
-        match self.send(id, now) {
+        match self.send_in_turn(id, now) {
             Ok(Progress::Done) => self.complete(id, now),
-            Ok(Progress::Overtaken) => self.fail(id, Reason::Slow),
+            Ok(Progress::MustEnd) => self.end_at_once(id, Reason::Slow),
             Ok(Progress::MoreToSend) => self.queue(slot),
-            Ok(Progress::Lagging) => self.queue_lagging(slot),
+            Ok(Progress::Behind) => self.queue_behind(slot),
             Ok(Progress::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
             Ok(Progress::Stalled) => self.block(id, now),
             Err(error) if is_memory(&error) => {
-                if let Some(entry) = self.entry(id) {
-                    entry.stream.set_stalled(now);
-                    entry.is_blocked = true;
-                    entry.deadline = Some(now + Self::RETRY);
-                    entry.deadline_kind = Deadline::Retry;
+                if let Some(record) = self.record(id) {
+                    record.stream.set_stalled(now);
+                    record.is_blocked = true;
+                    record.deadline = Some(now + Self::RETRY);
+                    record.deadline_kind = Deadline::Retry;
                 }
                 self.arm_timer(slot, now);
             }
-            Err(error) => self.fail(id, reason_of(&error)),
+            Err(error) => self.end_at_once(id, reason_of(&error)),
         }
     }
 
-    fn send(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
-        let Self { entries, io, answers, hubs, .. } = self;
-        let entry = match entries.get_mut(id.slot as usize) {
-            Some(Some(entry)) if !entry.has_ended => entry,
+    fn send_in_turn(&mut self, id: StreamId, now: Instant) -> io::Result<Progress> {
+        let Self { records, io, answers, hubs, .. } = self;
+        let record = match records.get_mut(id.slot as usize) {
+            Some(Some(record)) if !record.has_ended => record,
             _ => return Ok(Progress::Nothing),
         };
-        let socket = match &entry.socket {
+        let socket = match &record.socket {
             Some(socket) => socket,
             None => return Ok(Progress::Nothing),
         };
-        let log = LogSource::new(hubs, &mut entry.subscription);
-        let (stream, owes_final_chunk) = (&mut entry.stream, &mut entry.owes_final_chunk);
-        let is_blocked = entry.is_blocked;
+        let log = LogSource::new(hubs, &mut record.subscription);
+        let (stream, owes_final_chunk) = (&mut record.stream, &mut record.owes_final_chunk);
+        let is_blocked = record.is_blocked;
         let mut sender = Sender { io, socket, stream, log, owes_final_chunk, is_blocked, id, now, answers };
-        for _ in 0..Self::CALLS {
+        for _ in 0..Self::MAX_WRITES {
             if let Some(progress) = sender.send_once()? {
                 return Ok(progress);
             }
@@ -87,12 +87,12 @@ impl<I: Io> Reactor<I> {
 
     /// Waits until the socket is writable.
     fn block(&mut self, id: StreamId, now: Instant) {
-        if let Some((entry, io)) = self.entry_and_io(id) {
-            entry.stream.set_stalled(now);
-            let watched = entry.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
-            entry.is_blocked = true;
+        if let Some((record, io)) = self.record_and_io(id) {
+            record.stream.set_stalled(now);
+            let watched = record.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, true));
+            record.is_blocked = true;
             if watched.is_err() {
-                return self.fail(id, Reason::Error);
+                return self.end_at_once(id, Reason::Error);
             }
             self.answers.push(Answer::Stalled { stream: id });
         }
@@ -101,13 +101,13 @@ impl<I: Io> Reactor<I> {
 
     /// Goes on sending: the socket is writable.
     pub(super) fn unblock(&mut self, id: StreamId) {
-        if let Some((entry, io)) = self.entry_and_io(id) {
-            entry.is_blocked = false;
-            let unwatched = entry.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, false));
+        if let Some((record, io)) = self.record_and_io(id) {
+            record.is_blocked = false;
+            let unwatched = record.socket.as_ref().map_or(Ok(()), |socket| io.watch_writable(socket, id, false));
             if unwatched.is_err() {
-                return self.fail(id, Reason::Error);
+                return self.end_at_once(id, Reason::Error);
             }
-            self.queue_lagging(id.slot);
+            self.queue_behind(id.slot);
         }
     }
 }
@@ -130,44 +130,44 @@ impl<I: Io> Sender<'_, I> {
     fn send_once(&mut self) -> io::Result<Option<Progress>> {
         let state = self.log.catch_up(self.id, self.stream, self.is_blocked, self.answers);
         if self.is_blocked {
-            return Ok(Some(if state == LogState::Overtaken { Progress::Overtaken } else { Progress::Nothing }));
+            return Ok(Some(if state == LogState::MustEnd { Progress::MustEnd } else { Progress::Nothing }));
         }
         self.buffer_final_chunk();
         let mut blocks = [IoSlice::new(&[]); MAX_BLOCKS];
         let batch = Batch::gather(self.stream, &self.log, state, &mut blocks);
         let bytes = match batch.blocks {
-            0 if state == LogState::Overtaken => return Ok(Some(Progress::Overtaken)),
+            0 if state == LogState::MustEnd => return Ok(Some(Progress::MustEnd)),
             0 => 0,
             count => match self.io.send(self.socket, &blocks[..count]) {
                 Ok(bytes) => bytes,
-                Err(_) if state == LogState::Overtaken => return Ok(Some(Progress::Overtaken)),
+                Err(_) if state == LogState::MustEnd => return Ok(Some(Progress::MustEnd)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Progress::Stalled)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
                 Err(error) => return Err(error),
             },
         };
-        let (is_all, is_last, is_lagging) = (bytes == batch.bytes, batch.is_last, batch.is_lagging);
+        let (is_all, is_last, is_behind) = (bytes == batch.bytes, batch.is_last, batch.is_behind);
         self.advance(bytes, is_all, batch.gathered);
-        if state == LogState::Overtaken {
-            return Ok(Some(Progress::Overtaken)); // the stream's own buffer was sent as far as the socket takes it
+        if state == LogState::MustEnd {
+            return Ok(Some(Progress::MustEnd)); // the stream's own buffer was sent as far as the socket takes it
         }
         if !is_all {
             return Ok(Some(Progress::Stalled)); // the kernel has taken as much as it had room for
         }
         if !is_last {
-            return Ok(Some(Progress::Lagging).filter(|_| is_lagging));
+            return Ok(Some(Progress::Behind).filter(|_| is_behind));
         }
         self.log.drop_if_finished();
-        if self.log.is_over() && *self.owes_final_chunk {
+        if self.log.has_no_subscription() && *self.owes_final_chunk {
             return Ok(None);
         }
-        let is_done = self.log.is_over() && self.stream.is_done();
+        let is_done = self.log.has_no_subscription() && self.stream.is_done();
         Ok(Some(if is_done { Progress::Done } else { Progress::Nothing }))
     }
 
     /// Buffers the last chunk of an ending response when everything from the log is sent or buffered.
     fn buffer_final_chunk(&mut self) {
-        if self.log.is_over() && std::mem::take(self.owes_final_chunk) {
+        if self.log.has_no_subscription() && std::mem::take(self.owes_final_chunk) {
             let end = self.stream.settings().framing.end();
             self.answers.push(Answer::Buffered { stream: self.id, bytes: end.len() });
             self.stream.push_non_event(end);
@@ -198,7 +198,7 @@ struct Batch {
     /// True if nothing is left to send after this batch.
     is_last: bool,
     /// True if other streams have been sent some of these blocks before.
-    is_lagging: bool,
+    is_behind: bool,
 }
 
 impl Batch {
@@ -217,7 +217,8 @@ impl Batch {
             blocks: count,
             bytes: blocks[..count].iter().map(|block| block.len()).sum(),
             is_last: state != LogState::Later && count < MAX_BLOCKS && is_log_end,
-            is_lagging: state == LogState::Later || gathered.as_ref().map_or(false, |gathered| gathered.is_replay),
+            is_behind: state == LogState::Later
+                || gathered.as_ref().map_or(false, |gathered| gathered.was_offered_before),
             gathered,
         }
     }

@@ -31,7 +31,7 @@ impl Spread {
     }
 
     /// Takes the next stream that is due to end.
-    fn next(&mut self, now: Instant) -> Option<StreamId> {
+    fn pop_due(&mut self, now: Instant) -> Option<StreamId> {
         if self.next_due() > now {
             return None;
         }
@@ -46,12 +46,12 @@ impl<I: Io> Reactor<I> {
     /// Sends a client a random reconnection time between one and two times the stream's
     /// [`retry`](crate::stream::Settings::retry).
     pub(super) fn send_retry(&mut self, id: StreamId) {
-        if let Some(settings) = self.entry(id).map(|entry| *entry.stream.settings()) {
+        if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
             let retry = format!("retry: {}\r\n\r\n", fastrand::u64(least..=2 * least));
-            let mut block = self.position(id).unwrap_or_default();
+            let mut block = self.advance_to_position(id).unwrap_or_default();
             block.extend_from_slice(retry.as_bytes());
-            self.add(id, settings.framing.frame(&block));
+            self.buffer_non_event(id, settings.framing.frame(&block));
         }
     }
 
@@ -67,11 +67,11 @@ impl<I: Io> Reactor<I> {
     pub(super) fn continue_draining(&mut self, now: Instant) {
         let mut drains = std::mem::take(&mut self.drains);
         for (hub, drain) in &mut drains {
-            for id in std::iter::from_fn(|| drain.next(now)).take(Self::ENDS_PER_TURN) {
+            for id in std::iter::from_fn(|| drain.pop_due(now)).take(Self::ENDS_PER_TURN) {
                 // A stream that has unsubscribed meanwhile, or is subscribed to another hub, stays.
-                let subscription = self.entry(id).and_then(|entry| entry.subscription.as_ref());
+                let subscription = self.record(id).and_then(|record| record.subscription.as_ref());
                 if subscription.map_or(false, |subscription| subscription.is_of(*hub)) {
-                    self.refuse(id, Reason::Server);
+                    self.end_with_retry(id, Reason::Server);
                 }
             }
         }
@@ -89,7 +89,7 @@ impl<I: Io> Reactor<I> {
         self.is_shutting_down = true;
         let mut ending = Vec::new();
         for id in self.streams_to_end() {
-            if self.entry(id).map_or(false, |entry| entry.is_handed_over) {
+            if self.record(id).map_or(false, |record| record.is_handed_over) {
                 self.end(id, Reason::Server, Ending::HandOver);
             } else {
                 self.send_retry(id);
@@ -105,9 +105,9 @@ impl<I: Io> Reactor<I> {
 
     /// Returns the streams that are not ending yet.
     fn streams_to_end(&self) -> Vec<StreamId> {
-        let open = self.entries.iter().enumerate().filter_map(|(slot, entry)| {
-            let entry = entry.as_ref().filter(|entry| !entry.has_ended && entry.stream.ending().is_none())?;
-            Some(StreamId { slot: slot as u32, serial: entry.serial })
+        let open = self.records.iter().enumerate().filter_map(|(slot, record)| {
+            let record = record.as_ref().filter(|record| !record.has_ended && record.stream.ending().is_none())?;
+            Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         open.collect()
     }
@@ -115,16 +115,16 @@ impl<I: Io> Reactor<I> {
     /// Ends the streams that are due. When the time is up, ends all streams.
     pub(super) fn continue_shutdown(&mut self, now: Instant) {
         while let Some(shutdown) = &mut self.shutdown {
-            match shutdown.next(now) {
+            match shutdown.pop_due(now) {
                 Some(id) => self.end(id, Reason::Server, Ending::Flush),
                 None => break,
             }
         }
         if self.shutdown.as_ref().map_or(false, |shutdown| shutdown.until <= now) {
             self.flush(now); // the sockets are sent what they still take
-            for slot in 0..self.entries.len() {
-                if let Some(serial) = self.entries[slot].as_ref().map(|entry| entry.serial) {
-                    self.fail(StreamId { slot: slot as u32, serial }, Reason::Server);
+            for slot in 0..self.records.len() {
+                if let Some(serial) = self.records[slot].as_ref().map(|record| record.serial) {
+                    self.end_at_once(StreamId { slot: slot as u32, serial }, Reason::Server);
                 }
             }
         }

@@ -3,11 +3,11 @@
 //! The first subscriptions of a stream may be held: they take effect together when the stream's handler returns or pushes,
 //! after [`HOLD`](Reactor::HOLD), or before a log evicts an entry.
 
-use super::buffering::{is_full, notify};
-use super::entry::Entry;
+use super::buffering::{buffer_notices, is_full};
 use super::hubs::Hubs;
+use super::stream_record::StreamRecord;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, Request, Topic};
+use crate::hub::{Cursor, SubscribeRequest, Topic};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ impl Subscription {
 
     /// Returns true if the subscription is held: it has not taken effect yet.
     #[cfg(test)]
-    pub(super) fn is_opening(&self) -> bool {
-        self.cursor.is_opening()
+    pub(super) fn is_held(&self) -> bool {
+        self.cursor.is_held()
     }
 
     /// Returns true if the stream has unsubscribed from all topics, and nothing is left to be sent.
@@ -45,70 +45,77 @@ impl Subscription {
     }
 
     /// Unregisters a stream that is closed.
-    pub(super) fn leave(self, hubs: &mut Hubs) {
+    pub(super) fn remove(self, hubs: &mut Hubs) {
         if let Some(hub) = hubs.get_mut(self.hub) {
-            hub.leave(self.cursor);
+            hub.remove_stream(self.cursor);
         }
     }
 }
 
 /// A stream's entry with what its subscription needs.
-type EntryAndHubs<'a, S> = (&'a mut Entry<S>, &'a mut Hubs, &'a mut Vec<Answer>);
+type RecordAndHubs<'a, S> = (&'a mut StreamRecord<S>, &'a mut Hubs, &'a mut Vec<Answer>);
 
 impl<I: Io> Reactor<I> {
     /// The longest time that subscriptions are held for a handler, which may run for long without a push.
     const HOLD: Duration = Duration::from_secs(5);
 
-    fn entry_and_hubs(&mut self, id: StreamId) -> Option<EntryAndHubs<'_, I::Socket>> {
-        let entry = self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
-        Some((entry, &mut self.hubs, &mut self.answers))
+    fn record_and_hubs(&mut self, id: StreamId) -> Option<RecordAndHubs<'_, I::Socket>> {
+        let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
+        Some((record, &mut self.hubs, &mut self.answers))
     }
 
     /// Returns the hub of the stream's subscription.
     fn hub_of(&mut self, id: StreamId) -> Option<HubId> {
-        Some(self.entry(id)?.subscription.as_ref()?.hub)
+        Some(self.record(id)?.subscription.as_ref()?.hub)
     }
 
     /// Subscribes a stream to topics of a hub. If `holds` is true, the stream's first subscriptions take effect only when
     /// it [begins](Self::begin).
-    pub(super) fn subscribe(&mut self, hub: HubId, id: StreamId, request: &Request, holds: bool, now: Instant) {
+    pub(super) fn subscribe(
+        &mut self,
+        hub: HubId,
+        id: StreamId,
+        request: &SubscribeRequest,
+        holds: bool,
+        now: Instant,
+    ) {
         self.flush_hub(hub, now); // the stream begins with the log as it is after eviction
         if !self.hubs.is_open(hub) {
-            return self.refuse(id, Reason::Server);
+            return self.end_with_retry(id, Reason::Server);
         }
-        if self.entry(id).map_or(true, |entry| entry.stream.ending().is_some()) {
+        if self.record(id).map_or(true, |record| record.stream.ending().is_some()) {
             return;
         }
         self.leave_previous_hub(hub, id);
-        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+        let (record, hubs, answers) = match self.record_and_hubs(id) {
             Some(found) => found,
             None => return,
         };
         let subscription =
-            entry.subscription.get_or_insert_with(|| Box::new(Subscription { hub, cursor: Cursor::default() }));
+            record.subscription.get_or_insert_with(|| Box::new(Subscription { hub, cursor: Cursor::default() }));
         let hub = match hubs.get_mut(hub).filter(|_| subscription.is_of(hub)) {
             Some(hub) => hub,
             None => return, // the stream is subscribed to another hub
         };
-        let is_full = is_full(&entry.stream, entry.is_blocked);
+        let is_full = is_full(&record.stream, record.is_blocked);
         let before = subscription.cursor.topics();
         let mut notices = hub.subscribe(id, &mut subscription.cursor, request, now);
         let added = subscription.cursor.topics() - before;
         if added < request.topics.len() {
             answers.push(Answer::TopicsRemoved { stream: id, count: request.topics.len() - added });
         }
-        let is_opening = subscription.cursor.is_opening();
-        if is_opening && !holds {
+        let is_held = subscription.cursor.is_held();
+        if is_held && !holds {
             notices.extend(hub.begin(&mut subscription.cursor));
         }
         if subscription.is_finished() {
-            entry.subscription = None;
+            record.subscription = None;
         } else if subscription.cursor.has_too_many_parts() || (is_full && !notices.is_empty()) {
             hub.count_disconnected();
-            return self.fail(id, Reason::Slow);
+            return self.end_at_once(id, Reason::Slow);
         }
-        notify(&mut entry.stream, notices, id, answers);
-        if is_opening && holds {
+        buffer_notices(&mut record.stream, notices, id, answers);
+        if is_held && holds {
             self.hold(id, now);
         } else {
             self.queue_by_position(id);
@@ -117,15 +124,15 @@ impl<I: Io> Reactor<I> {
 
     /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush.
     fn queue_by_position(&mut self, id: StreamId) {
-        let subscription = match self.entries.get(id.slot as usize) {
-            Some(Some(entry)) => entry.subscription.as_deref(),
+        let subscription = match self.records.get(id.slot as usize) {
+            Some(Some(record)) => record.subscription.as_deref(),
             _ => None,
         };
         let is_behind = subscription.map_or(false, |Subscription { hub, cursor }| {
             self.hubs.get(*hub).map_or(false, |hub| hub.is_behind(cursor))
         });
         if is_behind {
-            self.queue_lagging(id.slot);
+            self.queue_behind(id.slot);
         } else {
             self.queue(id.slot);
         }
@@ -141,10 +148,10 @@ impl<I: Io> Reactor<I> {
     /// Makes a stream's held subscriptions effective.
     pub(super) fn begin(&mut self, id: StreamId) {
         self.held.retain(|(_, held)| *held != id);
-        if let Some((entry, hubs, answers)) = self.entry_and_hubs(id) {
-            if let Some(Subscription { hub, cursor }) = entry.subscription.as_deref_mut() {
+        if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
+            if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let notices = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
-                notify(&mut entry.stream, notices, id, answers);
+                buffer_notices(&mut record.stream, notices, id, answers);
                 self.queue_by_position(id);
             }
         }
@@ -174,7 +181,7 @@ impl<I: Io> Reactor<I> {
     /// Moves a stream from a hub that it has unsubscribed from to another. Events that it is still to be sent are buffered.
     /// If they are too many, the stream ends.
     fn leave_previous_hub(&mut self, hub: HubId, id: StreamId) {
-        let subscription = self.entry(id).and_then(|entry| entry.subscription.as_ref());
+        let subscription = self.record(id).and_then(|record| record.subscription.as_ref());
         let previous = match subscription {
             Some(subscription) if !subscription.is_of(hub) && !subscription.cursor.is_subscribed() => subscription.hub,
             _ => return,
@@ -183,7 +190,7 @@ impl<I: Io> Reactor<I> {
             if let Some(hub) = self.hubs.get_mut(previous) {
                 hub.count_disconnected();
             }
-            self.fail(id, Reason::Slow);
+            self.end_at_once(id, Reason::Slow);
         }
     }
 
@@ -198,31 +205,31 @@ impl<I: Io> Reactor<I> {
     }
 
     fn is_leaving(&mut self, id: StreamId) -> bool {
-        let subscription = self.entry(id).and_then(|entry| entry.subscription.as_deref());
+        let subscription = self.record(id).and_then(|record| record.subscription.as_deref());
         subscription.map_or(false, Subscription::is_leaving)
     }
 
     /// Moves all events that a stream is still to be sent from the log to the stream's own buffer, and ends its
     /// subscription. Returns false if they are too many.
     fn buffer_rest(&mut self, id: StreamId) -> bool {
-        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+        let (record, hubs, answers) = match self.record_and_hubs(id) {
             Some(found) => found,
             None => return true,
         };
-        let Subscription { hub, cursor } = match entry.subscription.as_deref_mut() {
+        let Subscription { hub, cursor } = match record.subscription.as_deref_mut() {
             Some(subscription) => subscription,
             None => return true,
         };
-        let room = entry.stream.settings().max_buffered.saturating_sub(entry.stream.buffered_bytes());
+        let room = record.stream.settings().max_buffered.saturating_sub(record.stream.buffered_bytes());
         let notices = match hubs.get_mut(*hub) {
             Some(hub) => hub.take_backlog(cursor, room),
             None => Ok(Vec::new()),
         };
         let is_all = notices.is_ok();
         if is_all {
-            entry.subscription = None;
+            record.subscription = None;
         }
-        notify(&mut entry.stream, notices.unwrap_or_else(|exceeded| exceeded.notices), id, answers);
+        buffer_notices(&mut record.stream, notices.unwrap_or_else(|exceeded| exceeded.notices), id, answers);
         is_all
     }
 
@@ -236,15 +243,15 @@ impl<I: Io> Reactor<I> {
     }
 
     fn remove_topics(&mut self, id: StreamId, topics: Option<&[Topic]>) {
-        let (entry, hubs, answers) = match self.entry_and_hubs(id) {
+        let (record, hubs, answers) = match self.record_and_hubs(id) {
             Some(found) => found,
             None => return,
         };
-        let subscription = match &mut entry.subscription {
+        let subscription = match &mut record.subscription {
             Some(subscription) => subscription,
             None => return,
         };
-        let is_full = is_full(&entry.stream, entry.is_blocked);
+        let is_full = is_full(&record.stream, record.is_blocked);
         let mut is_slow = false;
         if let Some(hub) = hubs.get_mut(subscription.hub) {
             // A gap in the topics has to be reported before they are removed.
@@ -257,18 +264,18 @@ impl<I: Io> Reactor<I> {
             if removed > 0 {
                 answers.push(Answer::TopicsRemoved { stream: id, count: removed });
             }
-            let is_ending = entry.stream.ending().is_some();
+            let is_ending = record.stream.ending().is_some();
             if subscription.cursor.has_too_many_parts() || (is_full && !is_ending && !notices.is_empty()) {
                 hub.count_disconnected();
                 is_slow = true;
             }
-            notify(&mut entry.stream, notices, id, answers);
+            buffer_notices(&mut record.stream, notices, id, answers);
         }
         if is_slow {
-            return self.fail(id, Reason::Slow);
+            return self.end_at_once(id, Reason::Slow);
         }
         if subscription.is_finished() {
-            entry.subscription = None;
+            record.subscription = None;
         }
         self.queue(id.slot);
     }
@@ -280,10 +287,10 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Returns the position of a stream that has been sent everything, as a block with nothing but an id.
-    pub(super) fn position(&mut self, id: StreamId) -> Option<Vec<u8>> {
-        let (entry, hubs, _) = self.entry_and_hubs(id)?;
-        let subscription = entry.subscription.as_mut()?;
+    pub(super) fn advance_to_position(&mut self, id: StreamId) -> Option<Vec<u8>> {
+        let (record, hubs, _) = self.record_and_hubs(id)?;
+        let subscription = record.subscription.as_mut()?;
         let hub = hubs.get_mut(subscription.hub)?;
-        hub.is_up_to_date(&subscription.cursor).then(|| hub.position(&mut subscription.cursor))
+        hub.is_up_to_date(&subscription.cursor).then(|| hub.advance_to_position(&mut subscription.cursor))
     }
 }

@@ -5,7 +5,7 @@
 //! server has its socket again and the client what was captured.
 
 use super::forks::generation;
-use super::stream_handle::{Opening, StreamHandle};
+use super::stream_handle::{OpenOptions, StreamHandle};
 use crate::event::Framing;
 use crate::sys::{descriptor, socket};
 use memchr::memchr;
@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 
 /// How long the captured bytes may take to the client: a few hundred bytes into an empty socket.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A response whose server writes into a socketpair. Dropping it gives the server its socket back, unless a stream has
 /// it.
@@ -61,11 +61,11 @@ impl Capture {
     /// If the client is known to have left, or if there is no descriptor. The server's descriptor is unchanged then.
     pub fn begin(number: RawFd) -> Result<Self, Obstacle> {
         if descriptor::has_left(number) {
-            return Err(Obstacle { what: "its client has left", cause: None });
+            return Err(Obstacle { what: "the client has disconnected", cause: None });
         }
         let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;
-        let client = descriptor::duplicate(number).map_err(Obstacle::new("its socket cannot be duplicated"))?;
-        descriptor::replace(number, theirs.as_raw_fd()).map_err(Obstacle::new("its socket cannot be replaced"))?;
+        let client = descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
+        descriptor::replace(number, theirs.as_raw_fd()).map_err(Obstacle::new("the server's socket cannot be replaced"))?;
         Ok(Self { number, client: Some(client), ours, captured: Vec::new(), generation: generation() })
     }
 
@@ -86,21 +86,21 @@ impl Capture {
         probe: &[u8],
         takes_chunks: bool,
         opening: &[u8],
-        mut stream: Opening<'_>,
+        mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
         let at = self.captured.len();
         self.read();
         let (head, seen) = self.captured.split_at(at);
         let is_chunked = seen == &Framing::Chunked.frame(probe)[..];
         if !is_chunked && seen != probe {
-            return Err(Obstacle { what: "its body is filtered", cause: None });
+            return Err(Obstacle { what: "the response's body is filtered", cause: None });
         }
-        let head = Head::parse(head).ok_or(Obstacle { what: "its head is not understood", cause: None })?;
+        let head = Head::parse(head).ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
         let head = head.of_stream(stream.settings.framing, opening);
         descriptor::silence(self.number).map_err(Obstacle::new("the server cannot be silenced"))?;
-        let stream = Opening { head: &head, socket: self.client.take(), ..stream };
+        let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
         StreamHandle::open(stream).map_err(|(error, client)| {
             self.client = client;
             Obstacle { what: "EventSource::Stream::Native", cause: Some(error.to_string()) }
@@ -115,7 +115,7 @@ impl Capture {
             // Fails only if the server has closed its descriptor.
             let _ = descriptor::replace(self.number, client.as_raw_fd());
             if self.generation == generation() {
-                socket::send_all(client.as_fd(), &self.captured, PATIENCE);
+                socket::send_all(client.as_fd(), &self.captured, SEND_TIMEOUT);
             }
         }
     }
@@ -123,7 +123,7 @@ impl Capture {
     /// Reads what the server has written since the last call.
     fn read(&mut self) {
         let mut piece = [0; 4096];
-        while let Ok(count) = socket::drain(self.ours.as_fd(), &mut piece) {
+        while let Ok(count) = socket::receive(self.ours.as_fd(), &mut piece) {
             self.captured.extend_from_slice(&piece[..count]);
             if count < piece.len() {
                 break; // the kernel fills the buffer as far as it can

@@ -50,7 +50,7 @@ impl fmt::Display for Error {
         match self {
             Self::System(error) => error.fmt(f),
             Self::ShuttingDown => f.write_str("this process is ending"),
-            Self::OtherHub => f.write_str("this stream follows another hub"),
+            Self::OtherHub => f.write_str("this stream is subscribed to another hub"),
             Self::TooManyTopics { max } => {
                 write!(f, "a stream may have at most {max} channels and patterns (max_topics)")
             }
@@ -94,7 +94,7 @@ mod tests {
         for (error, code, field, text) in [
             (io::Error::new(io::ErrorKind::Other, "no thread").into(), ErrorCode::Unavailable, None, "no thread"),
             (Error::ShuttingDown, ErrorCode::Unavailable, None, "this process is ending"),
-            (Error::OtherHub, ErrorCode::State, None, "this stream follows another hub"),
+            (Error::OtherHub, ErrorCode::State, None, "this stream is subscribed to another hub"),
             (
                 Error::TooManyTopics { max: 2 },
                 ErrorCode::Invalid,

@@ -1,62 +1,20 @@
 //! The reactor's thread: takes commands, waits for sockets, applies the answers.
 
-use super::forks::between_forks;
+use super::forks::lock_turn;
 use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKEN};
-use super::reserve;
+use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_table::StreamTable;
-use crate::reactor::{Command, Io, Reactor, Ready, StreamId};
+use crate::reactor::{Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
-use crate::sys::socket;
 use crossbeam_channel::Receiver;
-use rustix::fd::{AsFd, OwnedFd};
-use std::io::{self, IoSlice};
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The reactor's calls on real sockets.
-pub(super) struct Sockets {
-    epoll: Epoll,
-    scratch: Vec<u8>,
-}
-
-impl Io for Sockets {
-    type Socket = OwnedFd;
-
-    fn register(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
-        self.epoll.add(socket.as_fd(), stream.into())
-    }
-
-    fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
-        self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
-    }
-
-    fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
-        socket::send(socket.as_fd(), blocks)
-    }
-
-    fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
-        socket::drain(socket.as_fd(), &mut self.scratch)
-    }
-
-    fn shutdown(&mut self, socket: &OwnedFd) {
-        socket::finish(socket.as_fd());
-    }
-
-    fn may_linger(&self) -> bool {
-        !reserve::is_short()
-    }
-
-    fn close(&mut self, socket: OwnedFd) {
-        // Closing alone would leave the socket in the epoll set if a forked child holds a copy of the descriptor.
-        self.epoll.remove(socket.as_fd());
-    }
-}
-
 /// How many commands are taken before the reactor sends what they ask for.
 const MAX_COMMANDS: usize = 512;
-const SCRATCH_BYTES: usize = 16 << 10;
 
 /// The reactor with its thread's side of the queue.
 pub(super) struct EventLoop {
@@ -68,14 +26,15 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
+    /// Creates the reactor and its epoll set.
+    ///
     /// # Errors
     ///
     /// If the system has no descriptor or no memory left.
     pub(super) fn new(handle: Arc<ReactorHandle>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
-        let sockets = Sockets { epoll, scratch: vec![0; SCRATCH_BYTES] };
-        let reactor = Reactor::new(sockets, Instant::now());
+        let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         Ok(Self { reactor, handle, queue, streams, ready: Vec::new() })
     }
@@ -85,20 +44,20 @@ impl EventLoop {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.run_turns())) {
             std::mem::forget(cause); // its own drop might panic again
         }
-        self.fail();
+        self.die();
     }
 
-    /// Runs until the kernel no longer lets the thread wait. Each turn lies between two forks, so a child finds the
+    /// Runs until the kernel no longer lets the thread wait. No fork happens during a turn, so a child finds the
     /// sockets and the states of their streams in step.
     fn run_turns(&mut self) {
         loop {
-            let turn = between_forks();
+            let turn = lock_turn();
             let now = Instant::now();
             for (stream, ready) in self.ready.drain(..) {
-                self.reactor.ready(stream, ready, now);
+                self.reactor.handle_readiness(stream, ready, now);
             }
             self.take_commands(now);
-            self.reactor.fire(now);
+            self.reactor.run_due(now);
             self.reactor.flush(now);
             self.apply_answers();
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
@@ -158,8 +117,10 @@ impl EventLoop {
         };
         let waited = reactor.io().epoll.wait(timeout, |token, event| match token {
             WAKER_TOKEN => handle.signal.lower(),
-            _ => ready
-                .push((token.into(), Ready { writable: event.writable, readable: event.readable, left: event.left })),
+            _ => ready.push((
+                token.into(),
+                Ready { writable: event.writable, readable: event.readable, hung_up: event.hung_up },
+            )),
         });
         if may_sleep {
             handle.waker.end_sleep();
@@ -170,7 +131,7 @@ impl EventLoop {
 
     fn apply_answers(&mut self) {
         let mut has_changed = false;
-        for answer in self.reactor.answers() {
+        for answer in self.reactor.take_answers() {
             self.streams.apply(answer);
             has_changed = true;
         }
@@ -180,8 +141,8 @@ impl EventLoop {
     }
 
     /// Ends all streams with `error`, for the reactor stops. Commands that are sent from here on count as lost.
-    fn fail(mut self) {
-        let _turn = between_forks();
+    fn die(mut self) {
+        let _turn = lock_turn();
         self.handle.mark_dead();
         let lost = self.reactor.discard();
         self.handle.count_lost(lost.events, lost.bytes);
@@ -198,7 +159,7 @@ mod tests {
     use super::*;
     use crate::event::Shared;
     use crate::hub::Publication;
-    use crate::reactor::{Beginning, Ending};
+    use crate::reactor::{Ending, StreamInit};
     use crate::runtime::stream_state::StreamState;
     use crate::stream::{Framing, Reason, Settings};
     use bytes::Bytes;
@@ -221,8 +182,8 @@ mod tests {
         let head = Bytes::from_static(b"head");
         let attachment = Attachment { socket: Some(socket.into()), state: Arc::clone(&state) };
         handle.count_opened();
-        let beginning = Box::new(Beginning { settings: SETTINGS, head, is_inherited: false });
-        handle.send(Command::Open { stream, beginning }, 4, Some(Box::new(attachment)));
+        let init = Box::new(StreamInit { settings: SETTINGS, head, is_inherited: false });
+        handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
         (stream, state, client)
     }
 
@@ -253,9 +214,9 @@ mod tests {
         let unseen = open(&handle);
         handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event") }, 5, None);
         for (_, state, _) in [&held, &unseen] {
-            assert_eq!(state.want_end(), None);
+            assert_eq!(state.report_end_or_reason(), None);
         }
-        event_loop.fail();
+        event_loop.die();
         assert!(handle.is_dead());
         assert_eq!(
             [&held, &ended, &unseen].map(|(_, state, _)| state.reason()),
@@ -275,7 +236,7 @@ mod tests {
         let (handle, event_loop) = event_loop();
         let before = open(&handle);
         handle.publish(Command::Publish { hub: 0, publication: publication() });
-        event_loop.fail();
+        event_loop.die();
         assert_eq!((handle.stats().lost, handle.stats().buffered), (1, 0));
         // Threads that checked before the reactor died send these.
         handle.publish(Command::Publish { hub: 0, publication: publication() });
@@ -308,7 +269,7 @@ mod tests {
                     std::thread::yield_now();
                 }
                 (0..turns % 10).for_each(|_| event_loop.take_commands(Instant::now()));
-                event_loop.fail();
+                event_loop.die();
                 threads.into_iter().map(|thread| thread.join().expect("the thread publishes")).sum()
             });
             let taken = handle.counts.consumed.load(Ordering::Relaxed) / size;
@@ -321,7 +282,7 @@ mod tests {
     #[cfg_attr(miri, ignore)] // system calls
     fn an_event_sent_to_a_dead_reactor_counts_as_lost_in_its_successors() {
         let (dead, event_loop) = event_loop();
-        event_loop.fail();
+        event_loop.die();
         let mut next = ReactorHandle::new().expect("a descriptor");
         next.replace(&dead);
         dead.publish(Command::Publish { hub: 0, publication: publication() });

@@ -17,9 +17,9 @@ static TURN: Mutex<()> = Mutex::new(());
 static IS_FORKING: AtomicBool = AtomicBool::new(false);
 
 /// While this guard exists no fork begins, except that of the thread that holds it.
-pub(super) type NoFork = MutexGuard<'static, ()>;
+pub(super) type TurnGuard = MutexGuard<'static, ()>;
 
-/// Returns the generation of this process. A child has another one than its parent.
+/// Returns the generation of this process. A child's generation differs from its parent's.
 pub(super) fn generation() -> u32 {
     GENERATION.load(Ordering::Acquire)
 }
@@ -32,7 +32,7 @@ pub(super) fn fork_count() -> u32 {
 /// Begins a turn of the reactor, which lasts until the guard is dropped. Forks happen before or after it.
 ///
 /// A fork that waits goes first. A mutex is not fair: a busy reactor would take it again and again.
-pub(super) fn between_forks() -> NoFork {
+pub(super) fn lock_turn() -> TurnGuard {
     while IS_FORKING.load(Ordering::Acquire) {
         std::thread::yield_now();
     }
@@ -40,7 +40,7 @@ pub(super) fn between_forks() -> NoFork {
 }
 
 /// Called before a fork. Waits for the end of the reactor's turn. No turn begins before [`end_fork`].
-pub(super) fn begin_fork() -> NoFork {
+pub(super) fn begin_fork() -> TurnGuard {
     IS_FORKING.store(true, Ordering::Release);
     lock(&TURN)
 }
@@ -51,7 +51,7 @@ pub(super) fn enter_child() {
 }
 
 /// Called after a fork, in the parent and in the child, with the guard of [`begin_fork`].
-pub(super) fn end_fork(guard: Option<NoFork>) {
+pub(super) fn end_fork(guard: Option<TurnGuard>) {
     FORKS.fetch_add(1, Ordering::AcqRel);
     drop(guard);
     IS_FORKING.store(false, Ordering::Release);

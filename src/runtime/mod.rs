@@ -11,17 +11,18 @@
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
-//! - [`reserve`]: the descriptors that stay free for the application
+//! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
+//! - `sockets`: the reactor's calls on real sockets
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
-//! - `publisher`: a hub as the application holds it
+//! - `hub_handle`: a hub as the application holds it
 
+pub mod descriptor_reserve;
 pub mod notifier;
-pub mod reserve;
 pub mod waker;
 
 mod capture;
@@ -29,10 +30,11 @@ mod end_queue;
 mod error;
 mod event_loop;
 mod forks;
+mod hub_handle;
 mod process;
-mod publisher;
 mod reactor_handle;
 mod registration;
+mod sockets;
 mod stats;
 mod stream_handle;
 mod stream_state;
@@ -41,7 +43,7 @@ mod sync;
 
 pub use capture::{Capture, Obstacle};
 pub use error::Error;
+pub use hub_handle::{HubHandle, PublishMeta};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
-pub use publisher::{PublishMeta, Publisher};
 pub use stats::{Counts, Stats};
-pub use stream_handle::{Opening, Pushed, StreamHandle};
+pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

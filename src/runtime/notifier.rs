@@ -27,7 +27,7 @@
 //! reactor takes the mutex once before it notifies. So it notifies either a thread that sleeps or one that has not
 //! evaluated the condition yet. No wake-up is lost.
 //!
-//! `waiters` is accessed relaxed, for no data is published by it. The condition reads its state with the ordering that
+//! `waiters` is accessed relaxed, because it publishes no data. The condition reads its state with the ordering that
 //! the state needs.
 //!
 //! `loom/` tries every interleaving of this protocol.

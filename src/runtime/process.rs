@@ -1,11 +1,11 @@
 //! The reactor of this process: its start, what a fork does to it, and the shutdown at exit.
 //!
 //! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
-//! drops what its parent's reactor held, for a thread that does not exist in the child may have held the locks.
+//! drops what its parent's reactor held, because a thread that does not exist in the child may have held the locks.
 
 use super::error::Error;
 use super::event_loop::EventLoop;
-use super::forks::{begin_fork, end_fork, enter_child, generation, NoFork};
+use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
 use super::reactor_handle::ReactorHandle;
 use super::registration::Registrations;
 use super::stats::Stats;
@@ -42,10 +42,10 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     registrations: Registrations::new(),
 });
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
-static LINGER: AtomicU64 = AtomicU64::new(0);
+static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
 
 /// The locks that a fork holds.
-type ForkGuards = (MutexGuard<'static, Process>, NoFork);
+type ForkGuards = (MutexGuard<'static, Process>, TurnGuard);
 
 thread_local! {
     /// The guards, in the thread that forks, from before the fork until after it.
@@ -53,7 +53,7 @@ thread_local! {
 }
 
 extern "C" fn before_fork() {
-    let process = process();
+    let process = lock_process();
     if let Some((reactor, state)) = &process.handler_stream {
         let is_sent = || state.buffered_bytes() == 0 || state.reason().is_some() || reactor.is_dead();
         reactor.wait(FLUSH_BEFORE_FORK, is_sent);
@@ -87,27 +87,29 @@ fn register_handlers() -> io::Result<()> {
     registered
 }
 
-/// Returns the reactor of this process. Starts it if none runs.
+/// Returns the reactor of this process. Starts one if none runs.
 ///
 /// # Errors
 ///
 /// [`Error::System`] or [`Error::ShuttingDown`].
-pub(super) fn reactor() -> Result<Arc<ReactorHandle>, Error> {
-    process().reactor()
+pub(super) fn reactor_or_start() -> Result<Arc<ReactorHandle>, Error> {
+    lock_process().reactor_or_start()
 }
 
-/// Locks what this process has. A fork waits until the guard is dropped. In a child, first leaves the parent's reactor.
-pub(super) fn process() -> MutexGuard<'static, Process> {
+/// Locks the state of this process. Forks wait for the lock. In a child, first forgets the parent's reactor.
+pub(super) fn lock_process() -> MutexGuard<'static, Process> {
     let mut process = lock(&PROCESS);
-    process.leave_parent();
+    process.forget_parent();
     process
 }
 
 impl Process {
+    /// Returns the reactor. Starts one if none runs.
+    ///
     /// # Errors
     ///
-    /// As [`reactor`].
-    pub(super) fn reactor(&mut self) -> Result<Arc<ReactorHandle>, Error> {
+    /// As [`reactor_or_start`].
+    pub(super) fn reactor_or_start(&mut self) -> Result<Arc<ReactorHandle>, Error> {
         self.check_shutdown()?;
         match self.running() {
             Some(reactor) => Ok(Arc::clone(reactor)),
@@ -115,7 +117,7 @@ impl Process {
         }
     }
 
-    /// The reactor, unless it has died.
+    /// Returns the reactor, unless it has died.
     fn running(&self) -> Option<&Arc<ReactorHandle>> {
         self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
     }
@@ -133,6 +135,8 @@ impl Process {
         Ok(handle)
     }
 
+    /// Checks that this process may open streams and publish.
+    ///
     /// # Errors
     ///
     /// [`Error::ShuttingDown`] if this process is ending.
@@ -143,8 +147,8 @@ impl Process {
         }
     }
 
-    fn leave_parent(&mut self) {
-        if self.started.as_ref().map_or(false, |(of, _)| *of != generation()) {
+    fn forget_parent(&mut self) {
+        if self.started.as_ref().map_or(false, |(reactors, _)| *reactors != generation()) {
             std::mem::forget(self.started.take());
             std::mem::forget(self.handler_stream.take());
             self.registrations.leave_to_parent();
@@ -156,17 +160,17 @@ impl Process {
 /// Sets the stream of the handler that runs from here on, or none when the handler has returned. A fork waits until its
 /// events are sent.
 pub(super) fn set_handler_stream(stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>) {
-    process().handler_stream = stream;
+    lock_process().handler_stream = stream;
 }
 
-/// The last reactor of this process, also if it has died.
+/// Returns the last reactor of this process, even if it has died.
 fn last_reactor() -> Option<Arc<ReactorHandle>> {
-    process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
+    lock_process().started.as_ref().map(|(_, reactor)| Arc::clone(reactor))
 }
 
 /// Sets how long the [shutdown] waits for buffered bytes to be sent. The longest time of all calls counts.
 pub fn linger(time: Duration) {
-    LINGER.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
+    SHUTDOWN_TIME.fetch_max(time.as_millis().try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
 }
 
 /// Ends all streams, because this process ends. Each client is sent a random reconnection time. Buffered bytes are sent;
@@ -176,14 +180,14 @@ pub fn shutdown() {
 }
 
 fn shut_down(mut process: MutexGuard<'_, Process>) {
-    process.leave_parent();
+    process.forget_parent();
     let reactor = match process.running() {
         Some(reactor) if !process.is_shutting_down => Arc::clone(reactor),
         _ => return,
     };
     process.is_shutting_down = true;
     drop(process);
-    let within = Duration::from_millis(LINGER.load(Ordering::Acquire));
+    let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
     reactor.send(Command::ShutDown { within }, 0, None);
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
 }
@@ -216,7 +220,7 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 /// As for a new stream, if no reactor runs yet.
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
     let running = last_reactor().filter(|reactor| !reactor.is_dead());
-    running.map_or_else(reactor, Ok)?.ends.descriptor(interpreter)
+    running.map_or_else(reactor_or_start, Ok)?.ends.descriptor(interpreter)
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

@@ -39,11 +39,11 @@ struct Slots {
     used: u32,
 }
 
-/// The serial numbers given so far. A forked child continues the sequence, for it may keep the ids of its parent's
+/// The serial numbers given so far. A forked child continues the sequence, because it may keep the ids of its parent's
 /// streams.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
 
-/// The number of the waker's descriptor in the epoll set. No stream has it, for [`next_serial`] never returns 0.
+/// The number of the waker's descriptor in the epoll set. No stream has it, because [`next_serial`] never returns 0.
 pub(super) const WAKER_TOKEN: u64 = 0;
 
 fn next_serial(serials: &AtomicU32) -> u32 {
@@ -81,10 +81,12 @@ pub(super) struct ReactorHandle {
 }
 
 impl ReactorHandle {
-    /// How many bytes of events may be in the queue. The reactor takes commands quickly, for it never waits for a
-    /// client; a producer that is faster waits for the reactor.
+    /// How many bytes of events may be in the queue. The reactor takes commands quickly, because it never waits for a
+    /// client. A producer that is faster waits for the reactor.
     const MAX_QUEUED_BYTES: u64 = 64 << 20;
 
+    /// Creates the handle and the waker's descriptor.
+    ///
     /// # Errors
     ///
     /// If the system has no descriptor left.
@@ -110,7 +112,7 @@ impl ReactorHandle {
     }
 
     /// Continues a dead reactor: keeps its queues of ended streams with the descriptors that event loops watch, and its
-    /// counters. No hub gets a number that a hub of the dead reactor has, for that hub's handle may still exist.
+    /// counters. No hub gets a number that a hub of the dead reactor has, because that hub's handle may still exist.
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
@@ -156,7 +158,7 @@ impl ReactorHandle {
         }
     }
 
-    /// Sends an event to publish. Its bytes are counted apart, for no stream has buffered them yet.
+    /// Sends an event to publish. Its bytes are counted apart, because no stream has buffered them yet.
     pub(super) fn publish(&self, command: Command) {
         let bytes = command.bytes();
         self.counts.published_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -169,7 +171,12 @@ impl ReactorHandle {
 
     /// Asks for the counters of a hub and the number of a channel's subscribers. Returns nothing if the reactor does
     /// not answer in time.
-    pub(super) fn ask(&self, hub: HubId, channel: &[u8], timeout: Duration) -> Option<(hub::Counts, usize)> {
+    pub(super) fn counts_and_subscribers(
+        &self,
+        hub: HubId,
+        channel: &[u8],
+        timeout: Duration,
+    ) -> Option<(hub::Counts, usize)> {
         let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
         lock(&self.count_requests).insert(request_id, None);
         self.send(Command::Count { hub, request_id, channel: channel.into() }, 0, None);
@@ -357,7 +364,7 @@ mod tests {
     #[cfg_attr(miri, ignore)] // a signal is a system call
     fn an_answer_that_comes_too_late_is_dropped() {
         let (handle, queue) = handle();
-        assert_eq!(handle.ask(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
+        assert_eq!(handle.counts_and_subscribers(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
         let request_id = match queue.recv().map(|queued| queued.command) {
             Ok(Command::Count { request_id, .. }) => request_id,
             other => panic!("not a request for counts: {}", other.is_ok()),

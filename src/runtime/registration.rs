@@ -24,8 +24,8 @@ impl Registrations {
     }
 
     /// Returns the index of a hub whose reactor runs. A dead reactor has ended the streams of its hubs.
-    pub(super) fn position(&self, key: u64) -> Option<usize> {
-        self.0.iter().position(|(of, registration)| *of == key && !registration.reactor.is_dead())
+    pub(super) fn index_of(&self, hub_key: u64) -> Option<usize> {
+        self.0.iter().position(|(key, registration)| *key == hub_key && !registration.reactor.is_dead())
     }
 
     /// Returns the registration at an index.
@@ -34,15 +34,15 @@ impl Registrations {
     }
 
     /// Adds a hub. Replaces its registration with a dead reactor. Returns its index.
-    pub(super) fn insert(&mut self, key: u64, registration: HubRegistration) -> usize {
-        self.remove(key);
-        self.0.push((key, registration));
+    pub(super) fn insert(&mut self, hub_key: u64, registration: HubRegistration) -> usize {
+        self.remove(hub_key);
+        self.0.push((hub_key, registration));
         self.0.len() - 1
     }
 
     /// Removes a hub, whether or not its reactor runs.
-    pub(super) fn remove(&mut self, key: u64) -> Option<HubRegistration> {
-        let index = self.0.iter().position(|(of, _)| *of == key)?;
+    pub(super) fn remove(&mut self, hub_key: u64) -> Option<HubRegistration> {
+        let index = self.0.iter().position(|(key, _)| *key == hub_key)?;
         Some(self.0.swap_remove(index).1)
     }
 

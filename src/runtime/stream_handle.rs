@@ -1,13 +1,13 @@
 //! A stream as the application holds it.
 
+use super::descriptor_reserve;
 use super::error::Error;
 use super::forks::{fork_count, generation};
-use super::process::{reactor, set_handler_stream};
+use super::process::{reactor_or_start, set_handler_stream};
 use super::reactor_handle::{Attachment, ReactorHandle};
-use super::reserve;
 use super::stream_state::StreamState;
-use crate::hub::{Request, Topic};
-use crate::reactor::{Beginning, Command, Ending, HubId, StreamId};
+use crate::hub::{SubscribeRequest, Topic};
+use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
 use crate::stream::{Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
@@ -24,14 +24,15 @@ const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a stream begins.
 #[derive(Debug)]
-pub struct Opening<'a> {
+pub struct OpenOptions<'a> {
     /// The client's connection. Without it events are buffered until [`StreamHandle::attach`].
     pub socket: Option<OwnedFd>,
     /// The head of the response. It is sent first, as it is.
     pub head: &'a [u8],
     /// The settings of the application.
     pub settings: Settings,
-    /// Whether a push reports a full buffer, so that the caller can wait, until [`StreamHandle::leave_handler`].
+    /// Whether a push to a full buffer returns [`Pushed::Full`] instead of ending the stream. It does not after
+    /// [`StreamHandle::leave_handler`].
     pub waits: bool,
     /// Whether the stream ends when the last handle is [released](StreamHandle::release).
     pub ends_with_handle: bool,
@@ -58,11 +59,11 @@ pub enum Pushed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SubscribeMode {
     /// At once.
-    Immediate,
+    AtOnce,
     /// Later: a handler runs, and all of its subscriptions are one request.
-    Batching,
-    /// As `Batching`, and the handler has subscribed. Nothing is sent before it returns or pushes.
-    Batched,
+    Hold,
+    /// As `Hold`, and the handler has subscribed. Nothing is sent before it returns or pushes.
+    Held,
 }
 
 /// A stream as the application holds it, in one thread.
@@ -95,8 +96,8 @@ impl StreamHandle {
     /// # Errors
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`], with the socket. Nothing has been sent then.
-    pub fn open(opening: Opening<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
-        let reactor = match reactor() {
+    pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Error, Option<OwnedFd>)> {
+        let reactor = match reactor_or_start() {
             Ok(reactor) => reactor,
             Err(error) => return Err((error, opening.socket)),
         };
@@ -108,7 +109,7 @@ impl StreamHandle {
             settings: reactor.share_settings(opening.settings),
             waits: opening.waits,
             in_handler: opening.ends_with_handle,
-            subscribe_mode: SubscribeMode::Immediate,
+            subscribe_mode: SubscribeMode::AtOnce,
             ends_with_handle: opening.ends_with_handle,
             is_adopted: false,
             must_wake: false,
@@ -117,7 +118,7 @@ impl StreamHandle {
             forks: fork_count(),
             reactor,
         };
-        let is_refused = reserve::is_getting_short(|| handle.reactor.counts.sockets())
+        let is_refused = descriptor_reserve::recount_if_due(|| handle.reactor.counts.sockets())
             || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
         handle.must_wake = opening.may_wait && !is_refused;
@@ -142,7 +143,7 @@ impl StreamHandle {
     /// If few descriptors are left, waits until the reactor has closed the socket of this refused stream. Otherwise
     /// many refused streams that are still open could use up the descriptors.
     fn wait_if_short(&self) {
-        if reserve::is_short() && !self.is_open() {
+        if descriptor_reserve::is_short() && !self.is_open() {
             self.reactor.wait(REACTOR_TIMEOUT, || !self.state.has_socket() || self.reactor.is_dead());
         }
     }
@@ -159,10 +160,10 @@ impl StreamHandle {
             self.configure(socket);
         }
         let bytes = head.len();
-        let beginning = Box::new(Beginning { settings: *self.settings, head, is_inherited });
+        let init = Box::new(StreamInit { settings: *self.settings, head, is_inherited });
         self.reactor.count_opened();
         let attachment = Attachment { socket, state: Arc::clone(&self.state) };
-        self.reactor.queue_up(Command::Open { stream: self.stream, beginning }, bytes, Some(Box::new(attachment)));
+        self.reactor.queue_up(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
         if !self.must_wake {
             self.reactor.wake();
         }
@@ -242,7 +243,7 @@ impl StreamHandle {
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
-        request: Request,
+        request: SubscribeRequest,
         max_topics: usize,
     ) -> Result<bool, Error> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
@@ -255,9 +256,9 @@ impl StreamHandle {
             return Err(Error::TooManyTopics { max: max_topics });
         }
         let request = Box::new(request);
-        let holds = self.subscribe_mode != SubscribeMode::Immediate;
+        let holds = self.subscribe_mode != SubscribeMode::AtOnce;
         if holds {
-            self.subscribe_mode = SubscribeMode::Batched;
+            self.subscribe_mode = SubscribeMode::Held;
         }
         self.reactor.send(Command::Subscribe { hub, stream: self.stream, request, holds }, 0, None);
         Ok(true)
@@ -265,7 +266,7 @@ impl StreamHandle {
 
     /// Called when a handler begins to run. All subscriptions before it returns or pushes are one request.
     pub fn enter_handler(&mut self) {
-        self.subscribe_mode = SubscribeMode::Batching;
+        self.subscribe_mode = SubscribeMode::Hold;
     }
 
     /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
@@ -277,9 +278,9 @@ impl StreamHandle {
 
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
-        if self.subscribe_mode == SubscribeMode::Batched && self.generation == generation() {
+        if self.subscribe_mode == SubscribeMode::Held && self.generation == generation() {
             self.reactor.send(Command::BeginSubscription { stream: self.stream }, 0, None);
-            self.subscribe_mode = SubscribeMode::Immediate;
+            self.subscribe_mode = SubscribeMode::AtOnce;
         }
     }
 
@@ -319,12 +320,12 @@ impl StreamHandle {
     }
 
     /// Ends a stream that will never have a socket.
-    pub fn fail(&self) {
+    pub fn end_without_socket(&self) {
         self.end(Reason::Error, Ending::Discard);
     }
 
     /// Called when the application no longer holds the stream. The stream ends if it [ends with its
-    /// handle](Opening::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
+    /// handle](OpenOptions::ends_with_handle) and no other thread holds it. A child that was forked meanwhile may continue
     /// it.
     pub fn release(&mut self) {
         // Several threads may release at the same time; one of them is the last.
@@ -346,7 +347,7 @@ impl StreamHandle {
         self.waits = false;
         self.begin_subscriptions();
         self.wake_if_due();
-        self.subscribe_mode = SubscribeMode::Immediate;
+        self.subscribe_mode = SubscribeMode::AtOnce;
         if std::mem::take(&mut self.in_handler) {
             set_handler_stream(None);
         }
@@ -385,11 +386,11 @@ impl StreamHandle {
 
     /// Has [`take_ended`](super::take_ended) report the end. If the stream has ended already, returns the reason
     /// instead.
-    pub fn want_end(&self) -> Option<Reason> {
+    pub fn report_end_or_reason(&self) -> Option<Reason> {
         if self.reactor.is_dead() {
             return Some(self.state.reason().unwrap_or(Reason::Error));
         }
-        self.state.want_end()
+        self.state.report_end_or_reason()
     }
 
     /// Makes a stream of the parent process a stream of this child, which has inherited the descriptor. Returns false
@@ -401,7 +402,7 @@ impl StreamHandle {
     fn adopt(&mut self) -> bool {
         let inherited = self.state.take_socket().and_then(|(number, cookie)| descriptor::inherit(number, cookie).ok());
         let socket = inherited.filter(|_| self.state.buffered_bytes() == 0 && !self.state.has_hub());
-        let (socket, reactor) = match socket.and_then(|socket| Some((socket, reactor().ok()?))) {
+        let (socket, reactor) = match socket.and_then(|socket| Some((socket, reactor_or_start().ok()?))) {
             Some(both) => both,
             None => {
                 self.state.close();
@@ -413,7 +414,7 @@ impl StreamHandle {
         let parents = &self.state;
         let state = StreamState::new(parents.id, 0, parents.interpreter);
         if parents.is_end_wanted() {
-            state.want_end();
+            state.report_end_or_reason();
         }
         self.state = Arc::new(state);
         self.stream = self.reactor.new_stream();
@@ -428,7 +429,7 @@ impl StreamHandle {
     }
 }
 
-/// For a new thread, which gets a copy of every object.
+/// Copies a handle for a new ithread, which gets a copy of every object.
 impl Clone for StreamHandle {
     fn clone(&self) -> Self {
         if !self.is_released {
@@ -441,7 +442,7 @@ impl Clone for StreamHandle {
             settings: Arc::clone(&self.settings),
             waits: self.waits,
             in_handler: false, // a handler runs in one thread
-            subscribe_mode: SubscribeMode::Immediate,
+            subscribe_mode: SubscribeMode::AtOnce,
             ends_with_handle: self.ends_with_handle,
             is_adopted: self.is_adopted,
             must_wake: false,

@@ -17,7 +17,7 @@ pub(super) struct StreamState {
     /// The number of the socket's descriptor in this process, -1 while there is none. A forked child inherits the
     /// descriptor.
     descriptor: AtomicI32,
-    /// The socket's cookie. A child compares it, for it may have closed the descriptor and reused its number.
+    /// The socket's cookie. A child compares it, because it may have closed the descriptor and reused its number.
     cookie: AtomicU64,
     /// How many handles exist that were not released.
     handles: AtomicU32,
@@ -122,7 +122,7 @@ impl StreamState {
     }
 
     /// Asks for a report of the end. If the stream has ended already, returns the reason, and no report follows.
-    pub(super) fn want_end(&self) -> Option<Reason> {
+    pub(super) fn report_end_or_reason(&self) -> Option<Reason> {
         reason_in(self.flags.fetch_or(END_WANTED, Ordering::AcqRel))
     }
 

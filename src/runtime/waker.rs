@@ -36,7 +36,7 @@
 //!
 //! `wake` swaps the flag, so of many producers one signals. It loads the flag first: while the reactor is awake, no
 //! producer writes to the cache line that all of them read. A signal that arrives after the reactor has woken for
-//! another reason is harmless, for the descriptor stays readable until the reactor has read it.
+//! another reason is harmless, because the descriptor stays readable until the reactor has read it.
 //!
 //! `loom/` tries every interleaving of this protocol.
 

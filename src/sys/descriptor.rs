@@ -92,7 +92,7 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
 }
 
 /// Gives up ownership and returns the number, which stays open.
-pub fn leave(descriptor: OwnedFd) -> RawFd {
+pub fn into_number(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()
 }
 

@@ -16,7 +16,7 @@ pub struct Readiness {
     /// The client has sent something. Always reported.
     pub readable: bool,
     /// The client has closed its side, or the connection is broken. Always reported.
-    pub left: bool,
+    pub hung_up: bool,
 }
 
 /// A set of sockets. The caller gives each a number.
@@ -96,7 +96,7 @@ impl Epoll {
                 Readiness {
                     writable: flags.contains(EventFlags::OUT),
                     readable: flags.contains(EventFlags::IN),
-                    left: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
+                    hung_up: flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR),
                 },
             );
         }

@@ -4,7 +4,7 @@
 //! - [`socket`]: sends to, drains and ends a client's connection, without blocking
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
-//! - [`random`]: a number that no other process has
+//! - [`random`]: random bytes
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.

@@ -20,11 +20,11 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends bytes, and waits for room for at most that long each time. What the connection does not take is lost.
-pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) {
+pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], timeout: Duration) {
     while !bytes.is_empty() {
         match net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = &bytes[sent..],
-            Err(Errno::AGAIN | Errno::INTR) if is_writable_within(socket, patience) => {}
+            Err(Errno::AGAIN | Errno::INTR) if is_writable_within(socket, timeout) => {}
             Err(_) => break,
         }
     }
@@ -49,17 +49,17 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
     })
 }
 
-/// Reads bytes of the client into `scratch`, to be discarded. Returns 0 if the client has closed its side.
+/// Reads bytes into `buffer`. Returns 0 if the peer has closed its side.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
-pub fn drain(socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
-    Ok(net::recv(socket, scratch, RecvFlags::DONTWAIT)?.0)
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.
-pub fn finish(socket: BorrowedFd<'_>) {
+pub fn shut_down_sending(socket: BorrowedFd<'_>) {
     // Fails only if the connection has ended already.
     let _ = net::shutdown(socket, Shutdown::Write);
 }

@@ -2,7 +2,7 @@
 
 /* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
  * is not sent; only a published event may have one. */
-enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, KEY_KEY, KEYS };
+enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, GIVEN_KEY, KEYS };
 
 static const char *const esx_keys[KEYS] = {"comment", "event", "id", "retry", "data", "json", "bytes", "key"};
 
@@ -36,7 +36,7 @@ esx_key_of_name(pTHX_ SV **name, bool is_published)
     if (!esx_is_plain(*name))
         *name = esx_string(aTHX_ esx_read(aTHX_ *name));
     bytes = SvPV_nomg_const(*name, len);
-    return is_published && len == 3 && memEQ(bytes, "key", 3) ? KEY_KEY : esx_key_of(bytes, len);
+    return is_published && len == 3 && memEQ(bytes, "key", 3) ? GIVEN_KEY : esx_key_of(bytes, len);
 }
 
 /* Calls EventSource::XS::_json, which answers with characters. */

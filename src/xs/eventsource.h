@@ -171,7 +171,7 @@ typedef struct {
 } esx_request;
 
 typedef struct {
-    uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, conflated;
+    uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
 } esx_hub_counts;
 
 /* The longest id that a hub makes. */

@@ -288,18 +288,18 @@ push(SV *self, ...)
     stream = esx_native_stream(aTHX_ self, &strings);
     if (!stream && (writer_stream = esx_writer_stream(aTHX_ self, &strings))
         && esx_snapshot_push(aTHX_ &block, 0, ax, items)) {
-        SV *trouble;
+        SV *error;
         self = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release both */
         writer_stream = sv_2mortal(newRV_inc(SvRV(writer_stream)));
         bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-        switch (esx_writer_write(aTHX_ writer_stream, bytes, &trouble)) {
+        switch (esx_writer_write(aTHX_ writer_stream, bytes, &error)) {
         case ESX_WRITTEN:
             XSRETURN_YES;
         case ESX_DIED:
             EXTEND(SP, 3);
             ST(0) = self;
             ST(1) = writer_stream;
-            ST(2) = trouble;
+            ST(2) = error;
             XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
         }
     }
@@ -328,15 +328,15 @@ MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Writer
 void
 write(SV *self, SV *bytes)
   PREINIT:
-    SV *trouble;
+    SV *error;
     int written;
   PPCODE:
-    written = SvGMAGICAL(self) || !esx_is_plain(bytes) ? ESX_NOT_TRIED : esx_writer_write(aTHX_ self, bytes, &trouble);
+    written = SvGMAGICAL(self) || !esx_is_plain(bytes) ? ESX_NOT_TRIED : esx_writer_write(aTHX_ self, bytes, &error);
     if (written == ESX_WRITTEN)
         XSRETURN_YES;
     if (written == ESX_NOT_TRIED)
         XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::_write_otherwise", ax, 2));
-    ST(1) = trouble;
+    ST(1) = error;
     XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::writer_died", ax, 2));
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Takeover

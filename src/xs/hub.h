@@ -79,7 +79,7 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int
                 "EventSource::Hub: publish takes data, or a hash of fields, not undef");
         given[KEY_DATA] = event;
     }
-    *key = given[KEY_KEY];
+    *key = given[GIVEN_KEY];
     if (*key && !esx_snapshot_text(aTHX_ copies, "key", "key", key))
         return FALSE;
     return esx_event_add(aTHX_ block, given, strings);
@@ -191,7 +191,7 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
     (void)hv_stores(history, "bytes", newSVuv((UV)counts->bytes));
     (void)hv_stores(slow, "disconnect", newSVuv((UV)counts->disconnected));
     (void)hv_stores(slow, "gap", newSVuv((UV)counts->skipped));
-    (void)hv_stores(slow, "newest", newSVuv((UV)counts->conflated));
+    (void)hv_stores(slow, "newest", newSVuv((UV)counts->compacted));
     (void)hv_stores(hash, "history", newRV_noinc((SV *)history));
     (void)hv_stores(hash, "slow", newRV_noinc((SV *)slow));
     return newRV_noinc((SV *)hash);

@@ -3,10 +3,10 @@
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, OK};
 use super::stream::seconds;
-use crate::event::{encode, encode_to_vec, EventId, Field, FieldName, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
-use crate::hub::{Counts, OnSlow, Request, Settings, Start, Topic};
+use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
+use crate::hub::{check_fields, check_id, Counts, OnSlow, Refusal, Settings, Start, SubscribeRequest, Topic};
 use crate::log::Bounds;
-use crate::runtime::{self, PublishMeta, Publisher, StreamHandle};
+use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
 use crate::ErrorCode;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
@@ -74,7 +74,7 @@ struct RawRequest {
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut Publisher {
+unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut HubHandle {
     // SAFETY: both are on the stack of C. The settings have values, and the event's name is a scalar's buffer.
     let (raw, gap_event, report) = unsafe { (&*raw, (*raw).gap_event.bytes().unwrap_or_default(), &mut *report) };
     let mut hub = std::ptr::null_mut();
@@ -90,7 +90,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             gap_event: String::from_utf8_lossy(gap_event).into(),
             opaque_ids: raw.opaque_ids != 0,
         };
-        hub = Box::into_raw(Box::new(Publisher::new(settings, raw.max_topics)));
+        hub = Box::into_raw(Box::new(HubHandle::new(settings, raw.max_topics)));
         Ok::<_, runtime::Error>(OK)
     });
     hub
@@ -98,14 +98,14 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
 
 /// Copies the handle for a new ithread, whose copy of the object is the same hub.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_clone(hub: *const Publisher) -> *mut Publisher {
+unsafe extern "C" fn esx_hub_clone(hub: *const HubHandle) -> *mut HubHandle {
     // SAFETY: C found `hub` in the magic of a live object, where only `esx_hub_new` and this function put one.
     let hub = unsafe { &*hub };
     guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(hub.clone())))
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_drop(hub: *mut Publisher) {
+unsafe extern "C" fn esx_hub_drop(hub: *mut HubHandle) {
     // SAFETY: called once, when the object that owns the handle is freed.
     let hub = unsafe { Box::from_raw(hub) };
     guard::run_or((), || drop(hub));
@@ -119,56 +119,9 @@ fn given_ids(fields: &[RawField]) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
-/// `ESX_NAME_MAX`
-const LONGEST_ID: usize = 1024;
-
-/// The longest reconnection time that is published, a day in milliseconds. With a longer one a single event could keep
-/// clients away permanently.
-const LONGEST_RETRY: u64 = 86_400_000;
-
-/// The reason why a hub refuses an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// The id is empty.
-    EmptyId,
-    /// The id is longer than [`LONGEST_ID`].
-    LongId,
-    /// The id contains a control character other than TAB.
-    ControlInId,
-    /// The id begins or ends with a space or TAB.
-    BlankAroundId,
-    /// The event has the name of the hub's event for gaps.
-    GapEventName,
-    /// The reconnection time is longer than [`LONGEST_RETRY`].
-    LongRetry,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::EmptyId => "id must not be empty: it would reset the client's last event ID",
-            Self::LongId => "id must have at most 1024 bytes in UTF-8",
-            Self::ControlInId => {
-                "id must not contain a control character other than TAB: no client could send it back; remove it"
-            }
-            Self::BlankAroundId => {
-                "id must not begin or end with a space or TAB: no client could send it back; remove them"
-            }
-            Self::GapEventName => {
-                "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
-            }
-            Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
-        })
-    }
-}
-
 impl Failure for Refusal {
     fn field(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId => FieldName::Id.name(),
-            Self::GapEventName => FieldName::Event.name(),
-            Self::LongRetry => FieldName::Retry.name(),
-        })
+        Some(Refusal::field(*self).name())
     }
 }
 
@@ -215,57 +168,6 @@ impl Failure for PublishError {
     }
 }
 
-/// Refuses an id with which no client could resume.
-///
-/// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
-/// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
-/// different one (RFC 9110, section 5.5).
-fn check_id(id: &[u8]) -> Result<(), Refusal> {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if id.is_empty() {
-        return Err(Refusal::EmptyId);
-    }
-    if id.len() > LONGEST_ID {
-        return Err(Refusal::LongId);
-    }
-    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return Err(Refusal::ControlInId);
-    }
-    if is_blank(id.first()) || is_blank(id.last()) {
-        return Err(Refusal::BlankAroundId);
-    }
-    Ok(())
-}
-
-/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like a `gap` event, and one
-/// that keeps clients away for more than a day.
-fn check_fields(fields: &[RawField], gap_event: &str) -> Result<(), Refusal> {
-    for field in accepted(fields) {
-        match field {
-            Field::Event(name) if is_sent_as(name.text(), gap_event) => return Err(Refusal::GapEventName),
-            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
-fn is_sent_as(text: Text<'_>, other: &str) -> bool {
-    let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
-    if text.bytes().is_ascii() {
-        text.bytes() == other.as_bytes()
-    } else {
-        sent(text) == sent(other.into())
-    }
-}
-
-/// Returns true if decimal digits, which may begin with any number of zeros, are at most [`LONGEST_RETRY`].
-fn is_day_at_most(digits: &[u8]) -> bool {
-    let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
-    number.is_empty() || number.parse().map_or(false, |number: u64| number <= LONGEST_RETRY)
-}
-
 /// Checks the ids of fields that are pushed to a stream with subscriptions.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, report: *mut Report) -> c_int {
@@ -287,7 +189,7 @@ fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
 /// Writes nothing if the fields contain an id.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
-    hub: *mut Publisher,
+    hub: *mut HubHandle,
     raw: *const RawPublication,
     out: *mut c_char,
     report: *mut Report,
@@ -300,7 +202,7 @@ unsafe extern "C" fn esx_hub_publish(
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
-        check_fields(fields, hub.gap_event())?;
+        check_fields(accepted(fields), hub.gap_event())?;
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
@@ -342,7 +244,7 @@ unsafe fn topics(topics: *const RawTopic, len: usize) -> Vec<Topic> {
 /// Returns 1 if the stream is subscribed, 0 if it has ended, and -1 with a report of the error.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_subscribe(
-    hub: *mut Publisher,
+    hub: *mut HubHandle,
     stream: *mut StreamHandle,
     raw: *const RawRequest,
     report: *mut Report,
@@ -358,7 +260,7 @@ unsafe extern "C" fn esx_hub_subscribe(
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };
-        is_subscribed = hub.subscribe(stream, Request { topics, after: after.map(Into::into), start })?;
+        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after: after.map(Into::into), start })?;
         Ok::<_, runtime::Error>(OK)
     });
     if status == OK {
@@ -370,7 +272,7 @@ unsafe extern "C" fn esx_hub_subscribe(
 
 #[no_mangle]
 unsafe extern "C" fn esx_hub_unsubscribe(
-    hub: *mut Publisher,
+    hub: *mut HubHandle,
     stream: *mut StreamHandle,
     raw: *const RawTopic,
     len: usize,
@@ -383,7 +285,7 @@ unsafe extern "C" fn esx_hub_unsubscribe(
 
 /// Writes the epoch, with which the hub's ids begin, and stores its length as the report's size.
 #[no_mangle]
-unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |report| {
@@ -399,7 +301,7 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut Publisher, out: *mut c_char, report
 /// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
-    hub: *mut Publisher,
+    hub: *mut HubHandle,
     channel: RawText,
     counts: *mut Counts,
     report: *mut Report,
@@ -407,7 +309,7 @@ unsafe extern "C" fn esx_hub_ask(
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, subscribers) = hub.ask(channel)?;
+        let (counted, subscribers) = hub.counts_and_subscribers(channel)?;
         // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
         unsafe { counts.write(counted) };
         report.set_size(subscribers);
@@ -416,7 +318,7 @@ unsafe extern "C" fn esx_hub_ask(
 }
 
 #[no_mangle]
-unsafe extern "C" fn esx_hub_drain(hub: *mut Publisher, time: f64, report: *mut Report) -> c_int {
+unsafe extern "C" fn esx_hub_drain(hub: *mut HubHandle, time: f64, report: *mut Report) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))

@@ -176,11 +176,11 @@ esx_count(pTHX_ HV *counts, const char *name, UV more)
 enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
 
 /* Hands an event to the server's writer, as EventSource::Stream::Writer::_send does, if nothing about the stream is special:
- * otherwise this does nothing, and _send has to be called. An exception of the writer is put into *trouble. */
+ * otherwise this does nothing, and _send has to be called. An exception of the writer is put into *error. */
 static int
-esx_writer_write(pTHX_ SV *self, SV *bytes, SV **trouble)
+esx_writer_write(pTHX_ SV *self, SV *bytes, SV **error)
 {
-    static const char *const special[] = {"why", "through", "child_writer"};
+    static const char *const special[] = {"reason", "relay_stream", "child_writer"};
     HV *stream;
     SV *writer, **quiet;
     size_t at;
@@ -216,7 +216,7 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, SV **trouble)
     PUTBACK;
     call_method("write", G_EVAL | G_SCALAR | G_DISCARD);
     if (SvROK(ERRSV) || SvTRUE(ERRSV)) { /* since 5.14 nothing that is freed on the way clears it */
-        *trouble = sv_mortalcopy(ERRSV);
+        *error = sv_mortalcopy(ERRSV);
         written = ESX_DIED;
     }
     LEAVE;
@@ -239,7 +239,7 @@ esx_writer_stream(pTHX_ SV *self, int *strings)
     hash = (HV *)SvRV(self);
     stream = esx_member(aTHX_ hash, "stream");
     if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
-        || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "through", 7)
+        || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "relay_stream", 12)
         || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
         return NULL;
     characters = hv_fetchs(hash, "characters", 0);

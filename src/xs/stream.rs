@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
-use crate::runtime::{self, reserve, Capture, Obstacle, Opening, Pushed, Stats, StreamHandle};
+use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::descriptor;
 use crate::ErrorCode;
@@ -78,8 +78,8 @@ impl RawOpening {
         unsafe { (bytes_of(self.head, self.head_len), bytes_of(self.opening, self.opening_len)) }
     }
 
-    fn begin<'a>(&self, socket: Option<OwnedFd>, head: &'a [u8]) -> Opening<'a> {
-        Opening {
+    fn begin<'a>(&self, socket: Option<OwnedFd>, head: &'a [u8]) -> OpenOptions<'a> {
+        OpenOptions {
             socket,
             head,
             settings: self.settings(),
@@ -87,7 +87,7 @@ impl RawOpening {
             ends_with_handle: self.ends_with_handle != 0,
             interpreter: self.interpreter,
             may_wait: self.may_wait != 0,
-            max_streams: if self.max_streams == 0 { reserve::default_max_streams() } else { self.max_streams },
+            max_streams: if self.max_streams == 0 { descriptor_reserve::default_max_streams() } else { self.max_streams },
         }
     }
 }
@@ -115,7 +115,7 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
         match StreamHandle::open(raw.begin(socket, &head)) {
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
-                let _number = socket.map(descriptor::leave);
+                let _number = socket.map(descriptor::into_number);
                 return Err(error);
             }
         }
@@ -260,7 +260,7 @@ unsafe extern "C" fn esx_stream_close(handle: *mut StreamHandle, reason: u32) {
 unsafe extern "C" fn esx_stream_fail(handle: *mut StreamHandle) {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
-    guard::run_or((), || handle.fail());
+    guard::run_or((), || handle.end_without_socket());
 }
 
 #[no_mangle]
@@ -320,7 +320,7 @@ unsafe extern "C" fn esx_stream_name(handle: *mut StreamHandle) -> u64 {
 unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
-    guard::run_or(-1, || handle.want_end().map_or(-1, |reason| reason as c_int))
+    guard::run_or(-1, || handle.report_end_or_reason().map_or(-1, |reason| reason as c_int))
 }
 
 /// Takes the next stream that has ended: writes its name and returns the reason's number, or -1 if there is none.
@@ -388,7 +388,7 @@ extern "C" fn esx_remove_interpreter(interpreter: u32) {
 
 #[no_mangle]
 extern "C" fn esx_duplicate(number: c_int) -> c_int {
-    guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::leave)))
+    guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::into_number)))
 }
 
 #[no_mangle]
@@ -413,11 +413,11 @@ extern "C" fn esx_is_hung_up(number: c_int) -> c_int {
 
 #[no_mangle]
 extern "C" fn esx_default_max_streams() -> usize {
-    guard::run_or(0, reserve::default_max_streams)
+    guard::run_or(0, descriptor_reserve::default_max_streams)
 }
 
 /// Returns 1 if few descriptors are left for one more stream that is not native.
 #[no_mangle]
 extern "C" fn esx_is_short() -> c_int {
-    guard::run_or(0, || reserve::is_getting_short(|| 0).into())
+    guard::run_or(0, || descriptor_reserve::recount_if_due(|| 0).into())
 }

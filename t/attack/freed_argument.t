@@ -8,7 +8,7 @@ use lib 't/lib';
 use EventSource::Hub;
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Time::HiRes ();

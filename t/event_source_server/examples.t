@@ -11,7 +11,7 @@ use File::Spec ();
 use File::Temp ();
 use Testing::Server;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 only_developers();
 needs(Testing::Server->missing('Twiggy'));

@@ -17,10 +17,10 @@ use Testing::StreamPair;
 {
 
     package BlockingStream;
-    sub new         { return bless {}, shift }
-    sub drop        { return }
-    sub is_blocking { return 1 }
-    sub is_open     { return 1 }
+    sub new           { return bless {}, shift }
+    sub drop          { return }
+    sub is_open       { return 1 }
+    sub needs_serving { return 1 }
 }
 
 my $hub = EventSource::Hub->new(max_topics => 2);

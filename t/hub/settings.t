@@ -237,7 +237,7 @@ subtest 'a stream is subscribed to channels of one hub' => sub {
     my $subscriber = Testing::Subscriber->open($one, 'a');
     ok $subscriber->{taken},                                   'the first hub subscribes the stream';
     ok !eval { $other->subscribe($subscriber->conn, 'a'); 1 }, 'subscribe of another hub throws';
-    like $@, qr/\AEventSource::Hub: this stream follows another hub at \S+settings\.t line/,
+    like $@, qr/\AEventSource::Hub: this stream is subscribed to another hub at \S+settings\.t line/,
         "the error of another hub names the reason and the caller's line";
     $other->unsubscribe($subscriber->conn);
     is $one->subscribers('a'), 1, 'unsubscribe of another hub leaves the subscription';

@@ -7,7 +7,7 @@ use lib 't/lib';
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use POSIX   qw(_exit);
 use Socket  qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
@@ -122,7 +122,7 @@ subtest 'a child that exits ends a stream that its parent has dropped' => sub {
 
 subtest 'a child may close a stream that its parent holds' => sub {
     my ($stream, $client) = Testing::StreamPair->open(%HANDLER);
-    my $child = child(sub { $stream->close; $stream->settle });
+    my $child = child(sub { $stream->close; $stream->wait_for_end_briefly });
     ok $client->read_all, 'the stream ends although the child has not pushed';
     is ended($child), '', 'the child exits normally';
     $client->leave;
@@ -135,7 +135,8 @@ subtest 'a child of a child may continue the stream' => sub {
     my $child = child(
         sub {
             $stream->write("data: child\n\n");
-            my $grandchild = child(sub { $stream->write("data: grandchild\n\n"); $stream->close; $stream->settle });
+            my $grandchild =
+                child(sub { $stream->write("data: grandchild\n\n"); $stream->close; $stream->wait_for_end_briefly });
             undef $stream;
             my $said = ended($grandchild);
             die "$said\n" if $said ne '';

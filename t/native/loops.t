@@ -8,7 +8,7 @@ use Testing::Developer  qw(only_developers);
 use Testing::EventLoops qw(event_loops);
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 
 only_developers();
 

@@ -8,7 +8,7 @@ use EventSource::Stream;
 use EventSource::XS;
 use POSIX ();
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource;
 
@@ -29,8 +29,8 @@ my %METHOD = (
     on_close      => sub {
         $_[0]->on_close(sub { });
     },
-    settle => sub { $_[0]->settle },
-    write  => sub { $_[0]->write("data: x\n\n") },
+    wait_for_end_briefly => sub { $_[0]->wait_for_end_briefly },
+    write                => sub { $_[0]->write("data: x\n\n") },
 );
 
 my ($stream, $client) = Testing::StreamPair->open;

@@ -8,7 +8,7 @@ use Testing::Deadline qw(wait_until);
 use EventSource::Stream;
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use POSIX        ();

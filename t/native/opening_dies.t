@@ -13,7 +13,7 @@ use EventSource::Stream::Native;
 use Test::More;
 
 only_developers();
-plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end');
+plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 

@@ -7,7 +7,7 @@ use lib 't/lib';
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
 use Test::More;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 
 my $DEADLINE = 10;    # seconds; for what should happen at once

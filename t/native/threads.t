@@ -11,7 +11,7 @@ use threads;
 use lib 't/lib';
 use Testing::Deadline qw(wait_until);
 use EventSource::XS;
-BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use threads::shared;

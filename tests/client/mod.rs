@@ -4,7 +4,7 @@
 
 pub mod child;
 
-use eventsource_xs::runtime::{Opening, StreamHandle};
+use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream::{Framing, Settings};
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
@@ -36,8 +36,8 @@ pub fn settings() -> Settings {
 }
 
 /// Returns the opening of a stream that ends with its handle.
-pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Opening<'static> {
-    Opening {
+pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> OpenOptions<'static> {
+    OpenOptions {
         socket: socket.into(),
         head: b"head\n",
         settings,
@@ -49,7 +49,7 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> Openin
     }
 }
 
-pub fn open(opening: Opening<'_>) -> StreamHandle {
+pub fn open(opening: OpenOptions<'_>) -> StreamHandle {
     StreamHandle::open(opening).map_err(|(error, _)| error).expect("a stream")
 }
 

@@ -42,9 +42,9 @@ sub obstacle {
     return undef;
 }
 
-# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that
-# Feersum goes on using and will close. If nobody has fetched it, it is deleted and nobody will. If somebody has, the
-# handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
+# psgix.io is magical: fetching it, even by copying the environment, makes a handle on the very descriptor that Feersum
+# continues to use and will close. If it was not fetched, it is deleted, so that no code can fetch it. If it was fetched,
+# the handle is closed before it can do harm, and Feersum's descriptor is put back at its number, where Feersum's event
 # loop expects this connection.
 sub prepare_env {
     my ($class, $env) = @_;
@@ -69,9 +69,9 @@ sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $given  = $respond->($response);
     my $writer = $class->server_writer($given);
-    return (undef, 'its body is filtered', $given) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting)         if EventSource::XS::_has_left($writer->fileno);
-    my ($stream, $why) = EventSource::Stream::Native->try_open(
+    return (undef, "the response's body is filtered", $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting)                    if EventSource::XS::_has_left($writer->fileno);
+    my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
         -1, '',
         native_settings => $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting),
         linger          => $setting->{linger},
@@ -79,7 +79,7 @@ sub take_over {
         is_loop         => 1,
         is_chunked      => $class->takes_chunks($env)    # Feersum decides so too, and its status line says the same
     );
-    return (undef, $why, $given) if !$stream;
+    return (undef, $obstacle, $given) if !$stream;
     my $stop_timer = _end_without_head($writer, $stream, $setting->{timeout});
     $writer->poll_cb(
         sub {
@@ -114,7 +114,7 @@ sub _close_writer {
     return;
 }
 
-# The client has left before the response began. The head would never be sent, and the stream would wait for that.
+# The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.
 sub _ended {
     my ($env, $writer, $setting) = @_;
     _close_writer($writer);
@@ -122,7 +122,7 @@ sub _ended {
 }
 
 # Ends a response whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
-# Feersum's writer is released then. If the client leaves, Feersum closes the connection without calling anybody.
+# Feersum's writer is released then. If the client disconnects, Feersum closes the connection without calling anybody.
 # Returns a sub that stops the timer.
 sub _end_without_head {
     my ($writer, $stream, $timeout) = @_;
@@ -143,14 +143,14 @@ sub _end_without_head {
     return sub { undef $timer };
 }
 
-# The number of the descriptor behind a psgix.io that somebody has fetched; undef if that handle is closed.
+# The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.
 sub _fetched_number {
     my $env    = shift;
     my $number = eval { fileno $env->{'psgix.io'} };
     return defined $number && $number >= 0 ? $number : undef;
 }
 
-# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has left. A
+# Attaches the stream to a socket whose other end is closed, so that it ends as any stream whose client has disconnected. A
 # stream that the application has ended already would otherwise wait for its socket until its timeout.
 sub _hang_up {
     my $stream = shift;
@@ -187,18 +187,18 @@ EventSource::Adapter::Feersum - The adapter of Feersum
 Feersum is recognized by C<psgix.output.guard> in the environment, and its writer is a Feersum::Connection::Writer.
 
 Feersum sends the head of a response when its event loop comes to it. Until then the stream buffers everything that is
-written, but not longer than its C<timeout>. If the client leaves before, the stream ends within a second or two. When
-the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
+written, but not longer than its C<timeout>. If the client disconnects before, the stream ends within a second or two.
+When the head has been sent, the stream is attached to a duplicate of the client's socket, F</dev/null> is put in its
 place, and Feersum's writer is closed. The stream frames the body as Feersum does: in chunks for HTTP/1.1.
 
 C<psgix.io> is dangerous under Feersum. Fetching it, even by copying the environment (C<{%$env}>), makes a handle on
-the very descriptor that Feersum goes on using and closes itself. When that handle is freed, the descriptor is closed
-under Feersum, or another one that has its number by then. So L<EventSource::Adapter/prepare_env> takes it out of the
-environment, without fetching it if nobody has, and repairs the descriptor if somebody has. Two cases remain: the
-environment may have been copied without C<psgix.io>, which does not show a handle elsewhere; and a handle that has
-been closed already cannot be repaired. Responses that are not streams are not touched.
+the very descriptor that Feersum continues to use and closes itself. When that handle is freed, the descriptor is closed
+under Feersum, or another descriptor that has its number by then. So L<EventSource::Adapter/prepare_env> takes
+C<psgix.io> out of the environment. It does not fetch it, and repairs the descriptor if other code has fetched it. Two
+cases remain: the environment may be a copy without C<psgix.io>, which does not show that a handle exists elsewhere; and
+a handle that was closed already cannot be repaired. Responses that are not streams are not touched.
 
-Behind a filter of the body a client that leaves is not seen, for there is no socket to look at.
+Behind a filter of the body a disconnect is not seen, because there is no socket to look at.
 
 See L<EventSource::Adapter> for the methods.
 

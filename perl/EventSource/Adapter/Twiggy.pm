@@ -12,7 +12,7 @@ sub name           { return 'Twiggy' }
 sub writer_classes { return 'Twiggy::Writer' }
 
 # Twiggy reads nothing from a client that it writes to, and its event loop dies of an uncaught error when that client
-# leaves. What the client sends is read and thrown away, or it would wake the loop forever.
+# disconnects. What the client sends is read and thrown away, or it would wake the loop forever.
 sub watch {
     my ($class, $writer, $on_leave) = @_;
     my $handle = $writer->{handle} or return !!1;
@@ -40,8 +40,8 @@ EventSource::Adapter::Twiggy - The adapter of Twiggy
 =head1 DESCRIPTION
 
 The writer is a Twiggy::Writer, which sends the head at once unless the socket is full. Twiggy does not watch its
-client. So L<EventSource::Adapter/watch> sets the callbacks of the writer's handle; without them a client that leaves
-ends the server.
+client. So L<EventSource::Adapter/watch> sets the callbacks of the writer's handle; without them a client that
+disconnects ends the server.
 
 Behind a filter of the body the handle is not reachable. There the stream watches C<psgix.io>.
 

@@ -16,7 +16,7 @@ sub name           { return 'uWSGI' }
 sub recognizes_env { return ref $_[1]{'psgi.errors'} eq 'uwsgi::error' }
 sub writer_classes { return 'uwsgi::streaming' }
 
-# psgi.input dies of these when the client leaves or sends nothing.
+# psgi.input dies of these when the client disconnects or sends nothing.
 sub read_failures { return qr/\A(?:error|timeout) during read\(/ }
 
 sub sends_head_late { return !!1 }
@@ -34,7 +34,7 @@ sub client_socket { return $_[0]->copy_handle($_[0]->descriptor) }
 
 sub descriptor { return uwsgi::connection_fd() }
 
-# The scheme is no obstacle, for uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
+# The scheme is no obstacle, because uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
 # encrypts, the captured head is not understood.
 sub obstacle {
     my ($class, $env) = @_;

@@ -9,8 +9,6 @@ our $VERSION = '0.100';
 use parent 'Plack::App::EventSource';
 use EventSource::Hub;
 use EventSource::Settings;
-use EventSource::Stream::WorkerRecycling;
-use EventSource::XS       ();
 use Plack::Util::Accessor qw(channels hub start);
 
 # An error reports the line of the application. These packages create this one for it.
@@ -81,10 +79,7 @@ sub run_handler {
     my $error    = $@;
     $self->end_with_error($stream, $env, 'the hub failed', $error, $process) if !$handled;
     $stream->leave_handler;
-    return if !$stream->is_blocking;
-    EventSource::Stream::WorkerRecycling->warn_once($env)
-        if !EventSource::Hub->needs_serving($stream) && $stream->is_open;
-    EventSource::XS->dispatch;
+    $self->after_handler($stream, $env);
     return;
 }
 

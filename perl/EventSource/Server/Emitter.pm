@@ -33,9 +33,9 @@ sub emit {
 sub is_open { return !!$_[0]{is_open} }
 
 sub quit {
-    my ($self, $why) = @_;
+    my ($self, $reason) = @_;
     return if !$self->close;
-    $self->{on_quit}->($self, defined $why ? $why : 'it did not say why');
+    $self->{on_quit}->($self, defined $reason ? $reason : 'it did not say why');
     return;
 }
 
@@ -115,9 +115,9 @@ Return true until the run ends. A supply with its own loop can end the loop when
 
 =head2 quit
 
-    $emitter->quit($why);
+    $emitter->quit($reason);
 
-End the run as failed, see L<EventSource::Server/When a supply fails>. C<$why> is the reason, a string or an exception.
+End the run as failed, see L<EventSource::Server/When a supply fails>. C<$reason> is the reason, a string or an exception.
 
 =head1 METHODS FOR SERVERS
 
@@ -126,7 +126,7 @@ End the run as failed, see L<EventSource::Server/When a supply fails>. C<$why> i
     my $emitter = EventSource::Server::Emitter->new(
         on_event => sub { my $fields = shift; ... },
         on_done  => sub { my $emitter = shift; ... },
-        on_quit  => sub { my ($emitter, $why) = @_; ... },
+        on_quit  => sub { my ($emitter, $reason) = @_; ... },
     );
 
 Create an emitter. All three callbacks are required. C<on_event> receives a hash of fields and returns the event's id.

@@ -128,7 +128,7 @@ L<EventSource::Server/out_supply> returns such an object. It holds its server.
 
 =head2 tap
 
-    my $tap = $supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $why = shift; ... });
+    my $tap = $supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
 
 Call the code with each encoded event from now on (L<EventSource::XS/format_event>), and with a comment at each interval
 of L<EventSource::Server/keepalive>. C<done> is called when the server is stopped, or at once if it is stopped already;

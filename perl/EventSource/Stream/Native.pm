@@ -18,7 +18,7 @@ use Scalar::Util    qw(weaken);
 # The callbacks of on_close by the stream's name: the stream, then three values for each callback.
 my %ON_CLOSE;
 
-# The class of a holder, as a reference that all streams share whose holders need no more than that.
+# One shared array [class] per holder class, for holders without fields. It saves an array per stream.
 my %KIND;
 
 # The perl interpreter that the reactor reports ends to, until it is destroyed; and the process in which the event
@@ -30,7 +30,7 @@ my $watched = 0;
 my $watch;
 
 # Milliseconds to wait for the end of a stream that a handler has closed, before the handler's request is over.
-my $SETTLE = 100;
+my $END_TIMEOUT = 100;
 
 # A new thread is notified of the streams that it opens. All others stay with the thread that it was cloned from.
 sub CLONE {
@@ -52,31 +52,36 @@ END {
 
 # Public methods
 
+sub close {
+    my ($self, $reason) = @_;
+    $self->_close(defined $reason ? $reason : 'application');
+    return;
+}
+
 sub collect {
     my $count = 0;
-    while (my ($name, $why) = EventSource::XS::_next_end($$interpreter)) {
+    while (my ($name, $reason) = EventSource::XS::_next_end($$interpreter)) {
         my $waiting = delete $ON_CLOSE{$name} or next;
         my $stream  = shift @$waiting;
         while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
-            EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $why);
+            EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $reason);
             $count++;
         }
     }
     return $count;
 }
 
-sub close {
-    my ($self, $why) = @_;
-    $self->_close(defined $why ? $why : 'application');
-    return;
-}
-
 sub is_native { return !!1 }
+
+sub needs_serving { return !!0 }
+
+# The descriptor is readable while collect has something to do.
+sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
 
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
-    my $why = $self->_want_end;
-    if (defined $why) { EventSource::XS->later_here($callback, $holder || $self, $why) }
+    my $reason = $self->_want_end;
+    if (defined $reason) { EventSource::XS->later_here($callback, $holder || $self, $reason) }
     else {
         my $waiting = $ON_CLOSE{$self->_name} ||= [$self];
         my $class   = ref $holder;
@@ -87,20 +92,10 @@ sub on_close {
     return;
 }
 
-# The descriptor is readable while collect has something to do.
-sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
-
-# The handler has returned. If it has closed the stream, the callbacks can mostly run now.
-sub settle {
-    my $self = shift;
-    $self->_wait_for_end($SETTLE) if $ON_CLOSE{$self->_name} && !$self->is_open;
-    return;
-}
-
 sub open {
     my $class = shift;
-    my ($stream, $why) = $class->try_open(@_);
-    EventSource::Error->throw(code => 'unavailable', message => $why) if !$stream;
+    my ($stream, $error) = $class->try_open(@_);
+    EventSource::Error->throw(code => 'unavailable', message => $error) if !$stream;
     return $stream;
 }
 
@@ -124,8 +119,8 @@ sub native_settings {
 sub open_captured {
     my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
     my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
-    my ($self, $why) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
-    return (undef, $why) if !$self;
+    my ($self, $obstacle) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
+    return (undef, $obstacle) if !$self;
     EventSource::XS::_linger($setting->{linger});
     return $self;
 }
@@ -134,11 +129,18 @@ sub open_captured {
 sub try_open {
     my ($class, undef, $head, %setting) = @_;
     my $native = $setting{native_settings} || $class->native_settings(%setting);
-    my ($self, $trouble) =
+    my ($self, $error) =
         $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
-    return (undef, "EventSource::Stream::Native: $trouble") if !$self;
+    return (undef, "EventSource::Stream::Native: $error") if !$self;
     EventSource::XS::_linger($setting{linger});
     return $self;
+}
+
+# The handler has returned. If it has closed the stream, the callbacks can mostly run now.
+sub wait_for_end_briefly {
+    my $self = shift;
+    $self->_wait_for_end($END_TIMEOUT) if $ON_CLOSE{$self->_name} && !$self->is_open;
+    return;
 }
 
 # Private functions
@@ -156,7 +158,7 @@ sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };
     return if !defined $number;
-    my $loop = EventSource::Loop->at_hand or return;
+    my $loop = EventSource::Loop->current or return;
     $watch   = $loop->readable($number, sub { EventSource::XS->dispatch });
     $watched = $$;
     return;
@@ -188,16 +190,16 @@ EventSource::Stream::Native - A stream that holds no worker
             my $respond = shift;
             my $stream  = EventSource::Stream->open($env, $respond, [200, ['Content-Type' => 'text/event-stream']], '');
             $streams{$stream} = $stream;
-            $stream->on_close(sub { my ($stream, $why) = @_; delete $streams{$stream} });
+            $stream->on_close(sub { my ($stream, $reason) = @_; delete $streams{$stream} });
         };
     };
     $_->write("data: to all\n\n") for values %streams;
 
 =head1 DESCRIPTION
 
-One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client
-and sees when the client leaves. The worker continues with other requests. A process has one such thread, started by its
-first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
+One client's open response, taken over from the server. The reactor, a thread of this process, writes to the client and
+sees when the client disconnects. The worker continues with other requests. A process has one such thread, started by
+its first stream. The thread runs no Perl code and no signal handler, and sleeps when there is nothing to do.
 
 What a write has taken is sent in order and in whole events, unless the stream ends before. Then it is counted as lost
 (L<EventSource::XS/stats>), and L</on_close> reports the reason.
@@ -208,22 +210,12 @@ after the other, all within the time of L<Plack::App::EventSource/linger>. Then 
 uWSGI runs no C<END> blocks: there a handler of the C library's C<exit> does the same, without the callbacks. A signal
 that ends the process at once, C<POSIX::_exit> and C<exec> lose the buffers.
 
-A forked child may go on with a stream that it has inherited. Its first write makes the stream the child's, with
-a thread there. What a running handler has pushed is sent before the fork (within two seconds, where the server blocks).
-If part of what another stream had taken was being sent at the fork, the child cannot go on with it: its write returns
-false. Only one of the two processes may write. When the parent releases its handle, the connection stays the child's.
+A forked child may continue a stream that it has inherited. Its first write makes the stream the child's, and starts a
+thread in the child. On a server that blocks, a fork waits up to two seconds until the events of the running handler are
+sent. If a stream had unsent bytes at the fork, the child cannot continue it: its write returns false. Only one of the
+two processes may write. When the parent releases its handle, the connection stays the child's.
 
 =head1 METHODS
-
-=head2 open
-
-    my $stream = EventSource::Stream::Native->open($number, $head, %settings);
-
-Open a stream on a descriptor, which belongs to the stream from then on; -1 for a descriptor that comes later.
-C<$head> is sent first. The settings are those of L<EventSource::Stream/open>, which calls this. Throws an
-L<EventSource::Error> with the code C<unavailable> if there is no memory, descriptor or thread for it; then the
-descriptor is unchanged. When the stream has taken the descriptor, C<$number> is undefined, even if this dies later,
-of a signal's handler.
 
 =head2 buffered
 
@@ -234,9 +226,9 @@ Return the number of bytes that are buffered for the client: heads, comments and
 =head2 close
 
     $stream->close;
-    $stream->close($why);
+    $stream->close($reason);
 
-End the stream when its buffer is sent. C<$why> is the reason that L</on_close> reports, C<application> by default.
+End the stream when its buffer is sent. C<$reason> is the reason that L</on_close> reports, C<application> by default.
 Croaks if it is not one of those reasons.
 
 =head2 collect
@@ -260,11 +252,12 @@ limit, whichever is less.
 Release the stream: the application does not hold it any more. Where the server blocks, it ends when its buffer is sent,
 unless a forked child may still use it. Under an event loop nothing changes.
 
-=head2 is_subscribed
+=head2 enter_handler
 
-    my $is_subscribed = $stream->is_subscribed;
+    $stream->enter_handler;
 
-Return true if the stream has subscriptions to a hub. A client must then be able to resume with the ids of its events.
+Say that the handler begins to run: its subscriptions take effect when it returns or pushes
+(L<EventSource::Hub/subscribe>).
 
 =head2 is_blocking
 
@@ -280,14 +273,13 @@ Return true.
 
     my $open = $stream->is_open;
 
-Return true until the stream was closed or its client has left. Makes no system call.
+Return true until the stream was closed or its client has disconnected. Makes no system call.
 
-=head2 enter_handler
+=head2 is_subscribed
 
-    $stream->enter_handler;
+    my $is_subscribed = $stream->is_subscribed;
 
-Say that the handler begins to run: its subscriptions take effect when it returns or pushes
-(L<EventSource::Hub/subscribe>).
+Return true if the stream has subscriptions to a hub. A client must then be able to resume with the ids of its events.
 
 =head2 leave_handler
 
@@ -302,6 +294,10 @@ effect.
 
 Return the settings in the form in which the library reads them, for all streams of an application.
 
+=head2 needs_serving
+
+Return false: the reactor sends to the stream, whatever its handler does.
+
 =head2 notify_number
 
     my $number = EventSource::Stream::Native->notify_number;
@@ -310,38 +306,48 @@ Return the descriptor of L<EventSource::XS/notify_fd>. Returns C<undef> and sets
 
 =head2 on_close
 
-    $stream->on_close(sub { my ($stream, $why) = @_; ... });
+    $stream->on_close(sub { my ($stream, $reason) = @_; ... });
     $stream->on_close($callback, $holder, \%fields);
 
 Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended. It is given the stream, or the
 C<$holder> if there is one. The holder is not kept alive for it; if it has been freed, the callback is given what the
-method C<closed> of its class returns for the stream and the fields. C<$why> is C<client> (the client has left),
-C<slow> (C<max_buffered> was exceeded), C<timeout> (the client read or acknowledged nothing for too long), C<error>,
-C<server> (the process ends, or holds as many streams as it may) or C<application>.
+method C<closed> of its class returns for the stream and the fields. C<$reason> is C<client> (the client has
+disconnected), C<slow> (C<max_buffered> was exceeded), C<timeout> (the client read or acknowledged nothing for too
+long), C<error>, C<server> (the process ends, or holds as many streams as it may) or C<application>.
 
-=head2 settle
+=head2 open
 
-    $stream->settle;
+    my $stream = EventSource::Stream::Native->open($number, $head, %settings);
 
-Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
-L<EventSource::XS/dispatch> may run them now.
+Open a stream on a descriptor, which belongs to the stream from then on; -1 for a descriptor that comes later.
+C<$head> is sent first. The settings are those of L<EventSource::Stream/open>, which calls this. Throws an
+L<EventSource::Error> with the code C<unavailable> if there is no memory, descriptor or thread for it; then the
+descriptor is unchanged. When the stream has taken the descriptor, C<$number> is undefined, even if this dies later,
+of a signal's handler.
 
 =head2 open_captured
 
-    my ($stream, $why) = EventSource::Stream::Native->open_captured(
+    my ($stream, $obstacle) = EventSource::Stream::Native->open_captured(
         $takeover, $probe, \%settings, $opening, $is_loop, $takes_chunks);
 
 Open the stream of a response whose server has written its head and C<$probe> to an L<EventSource::Stream::Takeover>.
 C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
-takes chunks. Returns C<undef> and the reason if something filters the body, or if the
+takes chunks. Returns C<undef> and the obstacle if something filters the body, or if the
 system refuses.
 
 =head2 try_open
 
-    my ($stream, $why) = EventSource::Stream::Native->try_open($number, $head, %settings);
+    my ($stream, $error) = EventSource::Stream::Native->try_open($number, $head, %settings);
 
-Open a stream as L</open> does, but return C<undef> and the reason if the system refuses. Dies of any other exception,
-such as one that a signal's handler throws meanwhile.
+Open a stream as L</open> does, but return C<undef> and the error as text if the system refuses. Rethrows any other
+exception, such as one that a signal's handler throws meanwhile.
+
+=head2 wait_for_end_briefly
+
+    $stream->wait_for_end_briefly;
+
+Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
+L<EventSource::XS/dispatch> may run them now.
 
 =head2 write
 

@@ -22,7 +22,7 @@ my $BYTES          = 65_536;
 my $CHECK_INTERVAL = 1;
 
 # Milliseconds to wait until the reactor reports why a stream has ended.
-my $SETTLE = 1_000;
+my $END_TIMEOUT = 1_000;
 
 # The settings of a stream that was opened without them. Plack::App::EventSource gives its own.
 my %DEFAULT = (keepalive => 0, linger => 2, max_buffered => 4_194_304, on_full => 'disconnect', timeout => 60);
@@ -71,7 +71,7 @@ sub native_of {
     return $relay && $relay->{native};
 }
 
-sub of {
+sub of_or_create {
     my ($class, $stream) = @_;
     my $address = refaddr $stream;
     return $RELAYS{$address} if $RELAYS{$address};
@@ -83,7 +83,7 @@ sub of {
     my $self    = bless {address => $address, owner => $$, ours => $ours, native => $native, stream => $stream}, $class;
     $ours->blocking(0);
     $RELAYS{$address} = $self;
-    $stream->go_through($native);
+    $stream->route_through($native);
     my $known = $self;
     weaken $known;
     $stream->on_close(sub { $known->close if $known });
@@ -98,7 +98,7 @@ sub of {
 sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
-    while ($self->{ours} && $self->{stream}->is_there) {
+    while ($self->{ours} && $self->{stream}->check_open) {
         last if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
     }
     $self->_end;
@@ -119,7 +119,7 @@ sub serve_stream {
 sub _wait_for_client {
     my $self = shift;
     weaken $self;
-    my $loop = EventSource::Loop->at_hand or return;
+    my $loop = EventSource::Loop->current or return;
     $self->{watch} = $loop->writable($self->{stream}->socket, sub { $self->_wait_for_hub if $self });
     return;
 }
@@ -136,20 +136,20 @@ sub _wait_for_hub {
         if    (!$goes_on)                { warn $@ if $@; $self->_end }
         elsif ($self->{stream}->is_full) { $self->_wait_for_client }
     };
-    my $loop = EventSource::Loop->at_hand;
+    my $loop = EventSource::Loop->current;
     if ($loop) { $self->{watch} = $loop->readable($self->{ours}, $copy) }
     else       { $self->{look} = $copy }
     return;
 }
 
 # Copies one piece of what the hub has written. Between two pieces the server may write. Returns false at the end of
-# the hub's stream, or if the client has left.
+# the hub's stream, or if the client has disconnected.
 sub _copy {
     my $self = shift;
     return !!0 if !$self->{ours};
     my $count = sysread $self->{ours}, (my $bytes), $BYTES;
     return $!{EAGAIN} || $!{EINTR} if !defined $count;
-    return $count && $self->{stream}->hand_on($bytes);
+    return $count && $self->{stream}->write_to_server($bytes);
 }
 
 sub _copy_at_once {
@@ -160,15 +160,15 @@ sub _copy_at_once {
 }
 
 sub _refuse {
-    my $why = shift;
-    return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $why");
+    my $error = shift;
+    return EventSource::Error->throw(code => 'unavailable', message => "EventSource::Hub: $error");
 }
 
 # The hub has ended the stream of a client that reads nothing. Nobody may wait for that client, so its socket is shut
 # down; the server would wait until it reads.
 sub _shut_down {
-    my ($self, $why) = @_;
-    return if !$READS_NOTHING{$why} || !$self->{ours} || $self->{owner} != $$;
+    my ($self, $reason) = @_;
+    return if !$READS_NOTHING{$reason} || !$self->{ours} || $self->{owner} != $$;
     my $socket = $self->{stream}->socket;
     $self->_end;
     shutdown $socket, 2 if $socket && defined fileno $socket;
@@ -179,9 +179,9 @@ sub _shut_down {
 sub _end {
     my $self   = shift;
     my $native = $self->{native};
-    if ($native && $self->{stream}->is_there) {
+    if ($native && $self->{stream}->check_open) {
         $native->close;    # has no effect if it has ended
-        $native->_wait_for_end($SETTLE);
+        $native->_wait_for_end($END_TIMEOUT);
         $self->{stream}->end($native->_want_end || 'application');
     }
     $self->close;
@@ -208,7 +208,7 @@ EventSource::Stream::Relay - Connects a hub to a stream on the server's writer
             my $respond  = shift;
             my $head     = [200, ['Content-Type' => 'text/event-stream']];
             my ($stream) = EventSource::Stream->open($env, $respond, $head, '', native => 0);
-            my $relay    = EventSource::Stream::Relay->of($stream);
+            my $relay    = EventSource::Stream::Relay->of_or_create($stream);
             $relay->native->write("data: hello\n\n");
             $relay->native->close;
             $relay->serve;
@@ -219,7 +219,7 @@ EventSource::Stream::Relay - Connects a hub to a stream on the server's writer
 
 A hub writes to native streams (L<EventSource::Stream::Native>). A stream on the server's writer
 (L<EventSource::Stream::Writer>) gets a socketpair: one end is a native stream, and the bytes from the other end are
-handed to the writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
+written to the server's writer. L<EventSource::Hub> makes the relay when such a stream subscribes to channels.
 
 From then on everything that is written to the stream goes through the native stream, in order. The native stream's
 settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in L<EventSource::XS/stats>.
@@ -231,9 +231,9 @@ copies.
 
 =head1 METHODS
 
-=head2 of
+=head2 of_or_create
 
-    my $relay = EventSource::Stream::Relay->of($stream);
+    my $relay = EventSource::Stream::Relay->of_or_create($stream);
 
 Return the relay of a stream, made at the first call. Throws an L<EventSource::Error> with the code C<unavailable> if
 the system has no descriptors for it.
@@ -273,8 +273,8 @@ Return the native stream of a stream's relay; C<undef> if it has no relay.
 
     $relay->serve;
 
-Copy until the client has left, which is seen within a second, or the native stream has ended; then end the stream for
-the same reason. Returns true. Dies of exceptions of a write (L<EventSource::Stream::Writer/write>).
+Copy until the client has disconnected, which is seen within a second, or the native stream has ended; then end the
+stream for the same reason. Returns true. Rethrows an exception of a write (L<EventSource::Stream::Writer/write>).
 
 =head2 serve_stream
 

@@ -23,19 +23,19 @@ my $PROBE = ": Probe\n\n";
 # socket back when it is freed.
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;
-    return (undef, 'its head is too large') if _is_large($response->[1]);
-    my ($self, $why) = $class->_capture($adapter->descriptor($env));
-    return (undef, $why) if !$self;
+    return (undef, "the response's head is too large") if _is_large($response->[1]);
+    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env));
+    return (undef, $obstacle) if !$self;
     my $writer = $respond->($response);
     my $known  = $writer && EventSource::Adapter->of_writer($writer);
     _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;
     my $stream;
-    if    (!$self->_has_head) { $why = 'its head is not understood' }
-    elsif (!$known)           { $why = 'its writer is not known' }
+    if    (!$self->_has_head) { $obstacle = "the response's head is not understood" }
+    elsif (!$known)           { $obstacle = "the response's writer is not known" }
     else {
         _write($writer, $PROBE);
         my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
-        ($stream, $why) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
+        ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
     }
     if ($stream) {
         local $@;
@@ -43,7 +43,7 @@ sub begin {
         return $stream;
     }
     $self->_restore;
-    return (undef, $why, $writer);
+    return (undef, $obstacle, $writer);
 }
 
 # Private functions
@@ -79,8 +79,8 @@ EventSource::Stream::Takeover - Takes a response over from the PSGI server
         return sub {
             my $respond = shift;
             my $head    = [200, ['Content-Type' => 'text/event-stream']];
-            my ($stream, $why) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
-            $stream->write('data: ' . (defined $why ? "not taken over: $why" : 'taken over') . "\n\n");
+            my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $head, '');    # by take_over
+            $stream->write('data: ' . (defined $obstacle ? "not taken over: $obstacle" : 'taken over') . "\n\n");
             $stream->close;
         };
     };
@@ -129,13 +129,13 @@ SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown 
 
 =head2 begin
 
-    my ($stream, $why, @writer) =
+    my ($stream, $obstacle, @writer) =
         EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings, $opening);
 
-Respond and take the response over. Returns the native stream; or C<undef> and why not. If there has been a response,
-a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Dies of the responder's
-exceptions; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned C<undef>. Needs
-Linux.
+Respond and take the response over. Returns the native stream; or C<undef> and the obstacle. If there has been a
+response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an
+exception of the responder; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned
+C<undef>. Needs Linux.
 
 =head1 COPYRIGHT AND LICENSE
 

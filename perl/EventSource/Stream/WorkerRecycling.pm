@@ -10,7 +10,7 @@ our $VERSION = '0.100';
 use EventSource::Adapter;
 
 # With fewer requests than this a worker ends much earlier than streams that live for hours.
-my $FEW = 10_000;
+my $MIN_REQUESTS = 10_000;
 
 # The process that has warned.
 my $warned = 0;
@@ -34,7 +34,7 @@ sub warn_once {
     return if $warned == $$;
     $warned = $$;
     my ($name, $option, $number) = $class->limit($env) or return;
-    return if $number !~ /\A[0-9]+\z/ || $number >= $FEW;
+    return if $number !~ /\A[0-9]+\z/ || $number >= $MIN_REQUESTS;
     $env->{'psgi.errors'}->print("EventSource::XS: $name ends a worker and its event streams after $number requests;"
             . " give it a larger $option, such as 1000000\n");
     return;

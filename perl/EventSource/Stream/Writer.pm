@@ -24,7 +24,7 @@ our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs co
 my %CLOSED;
 my $ended = 0;
 
-# Under an event loop a stream lives until its client leaves, whether or not the application holds it.
+# Under an event loop a stream lives until its client disconnects, whether or not the application holds it.
 my %HELD;
 
 # The open streams by address. The references are weak.
@@ -33,8 +33,8 @@ my %OPEN;
 # Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
 my $DEFAULT_RETRY = 2_000;
 
-# How often this interpreter's ancestors were cloned for a new thread. A thread must not end a stream that it has a
-# copy of.
+# How often this interpreter's ancestors were cloned for a new thread. A thread has copies of their streams, and must not
+# end them.
 my $clones = 0;
 sub CLONE { $clones++; %OPEN = (); return }
 
@@ -50,7 +50,7 @@ sub new {
         clones      => $clones,
         on_close    => [],
         settings    => \%setting,
-        why         => undef,
+        reason      => undef,
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
@@ -66,28 +66,36 @@ sub new {
     return $self;
 }
 
-# Makes a stream that has ended before it began.
+# Makes a stream that has already ended.
 sub ended {
-    my ($class, $why, $env, %setting) = @_;
+    my ($class, $reason, $env, %setting) = @_;
     $COUNTED{opened}++;
     $ended++;
-    $CLOSED{$why}++;
+    $CLOSED{$reason}++;
     return bless {
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
         owner       => $$,
         clones      => $clones,
         on_close    => [],
         settings    => \%setting,
-        why         => $why,
+        reason      => $reason,
     }, $class;
 }
 
 # Public methods
 
+sub check_open {
+    my $self = shift;
+    return !!0 if defined $self->{reason};
+    return !!1 if !$self->_has_left;
+    $self->end('client');
+    return !!0;
+}
+
 sub close {
-    my ($self, $why) = @_;
-    return $self->{through}->close($why) if $self->{through};
-    $self->end(defined $why ? $why : 'application');
+    my ($self, $reason) = @_;
+    return $self->{relay_stream}->close($reason) if $self->{relay_stream};
+    $self->end(defined $reason ? $reason : 'application');
     return;
 }
 
@@ -95,24 +103,24 @@ sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
 
-# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may be going
-# on with it. A thread's stream is a copy.
+# Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
+# A new thread has a copy, which ends nothing.
 sub drop {
     my $self = shift;
     return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
-    $self->end('application') if !$self->_is_shared;
+    $self->end('application') if !$self->_release_lease;
     return;
 }
 
 # During global destruction no callback runs.
 sub end {
-    my ($self, $why) = @_;
-    return if defined $self->{why};
-    $self->{why} = $why;
-    delete $self->{watch};      # before its descriptor is closed
-    if (!$self->{through}) {    # a native stream that this one goes through counts its own end
+    my ($self, $reason) = @_;
+    return if defined $self->{reason};
+    $self->{reason} = $reason;
+    delete $self->{watch};           # before its descriptor is closed
+    if (!$self->{relay_stream}) {    # the relay's stream counts its own end
         $ended++;
-        $CLOSED{$why}++;
+        $CLOSED{$reason}++;
     }
     my $writer = delete $self->{writer};
     $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
@@ -121,39 +129,30 @@ sub end {
 
     for my $asked (${^GLOBAL_PHASE} eq 'DESTRUCT' ? () : splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;
-        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $why);
+        EventSource::XS->later_here($callback, $holder || ($class ? $class->closed($self, $same) : $self), $reason);
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
-    delete @$self{qw(child_writer keepalive lease lease_end socket through)};
+    delete @$self{qw(child_writer keepalive lease lease_end socket relay_stream)};
+    return;
+}
+
+# The server decides whether a write blocks. The relay's stream must know when the handler runs, because all subscriptions
+# of a handler are one request.
+sub enter_handler {
+    my $self = shift;
+    $self->{in_handler} = 1;
     return;
 }
 
 # A stream whose client reads nothing is ended without a close, which might wait for the client.
 sub finish {
-    my @streams = grep { $_ && !defined $_->{why} && $_->{owner} == $$ } values %OPEN;
+    my @streams = grep { $_ && !defined $_->{reason} && $_->{owner} == $$ } values %OPEN;
     for my $stream (@streams) {
         $stream->{is_abandoned} = $stream->is_full;
         $stream->end('server');
     }
     return;
-}
-
-sub is_subscribed { return !!($_[0]{through} && $_[0]{through}->is_subscribed) }
-
-# Both count as one stream. The other one keeps the connection alive.
-sub go_through {
-    my ($self, $other) = @_;
-    $self->{through} = $other;
-    $other->enter_handler if $self->{in_handler};
-    delete $self->{keepalive};
-    $COUNTED{opened}--;
-    return;
-}
-
-sub hand_on {
-    my ($self, $bytes) = @_;
-    return $self->_send($bytes);
 }
 
 sub is_blocking { return !$_[0]{nonblocking} }
@@ -167,41 +166,31 @@ sub is_full {
     return $poll->poll(0) == 0;
 }
 
+sub is_native { return !!0 }
+
 sub is_open {
     my $self = shift;
-    return $self->is_there && !($self->{through} && !$self->{through}->is_open);
+    return $self->check_open && !($self->{relay_stream} && !$self->{relay_stream}->is_open);
 }
 
-sub is_there {
-    my $self = shift;
-    return !!0 if defined $self->{why};
-    return !!1 if !$self->_has_left;
-    $self->end('client');
-    return !!0;
-}
-
-sub on_close {
-    my ($self, $callback, $holder, $same) = @_;
-    if (defined $self->{why}) { EventSource::XS->later_here($callback, $holder || $self, $self->{why}) }
-    else {
-        push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
-        weaken $self->{on_close}[-1][1] if $holder;
-    }
-    return;
-}
-
-# The server decides whether a write blocks. But a stream that this one goes through has to know when the handler
-# runs, for all subscriptions of a handler are one request.
-sub enter_handler {
-    my $self = shift;
-    $self->{in_handler} = 1;
-    return;
-}
+sub is_subscribed { return !!($_[0]{relay_stream} && $_[0]{relay_stream}->is_subscribed) }
 
 sub leave_handler {
     my $self = shift;
     delete $self->{in_handler};
-    $self->{through}->leave_handler if $self->{through};
+    $self->{relay_stream}->leave_handler if $self->{relay_stream};
+    return;
+}
+
+sub needs_serving { return $_[0]->is_blocking }
+
+sub on_close {
+    my ($self, $callback, $holder, $same) = @_;
+    if (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
+    else {
+        push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
+        weaken $self->{on_close}[-1][1] if $holder;
+    }
     return;
 }
 
@@ -216,31 +205,45 @@ sub refuse {
     return;
 }
 
-# The end of this stream needs no time.
-sub settle { return }
+# The relay's stream and this one count as one stream. The relay's stream sends the keepalives.
+sub route_through {
+    my ($self, $relay_stream) = @_;
+    $self->{relay_stream} = $relay_stream;
+    $relay_stream->enter_handler if $self->{in_handler};
+    delete $self->{keepalive};
+    $COUNTED{opened}--;
+    return;
+}
 
 sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
 
+# There is nothing to wait for: end runs at once.
+sub wait_for_end_briefly { return }
+
 # write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
 *write = \&_write_otherwise if !__PACKAGE__->can('write');
 
-# Part of an event may have been sent. If the client is still there, the writer died of the application: of its $SIG{ALRM}
-# or its filter of the body.
+sub write_to_server {
+    my ($self, $bytes) = @_;
+    return $self->_send($bytes);
+}
+
+# Part of an event may have been sent. If the client is connected, the application is the cause: its $SIG{ALRM} or its
+# filter of the body.
 sub writer_died {
-    my ($self, $trouble) = @_;
-    my $is_there = $self->{socket} && !EventSource::Adapter->is_send_timeout($trouble) && !$self->_has_left;
-    $self->end($is_there ? 'error' : 'client');
-    die $trouble if $is_there;
+    my ($self, $error) = @_;
+    my $is_connected = $self->{socket} && !EventSource::Adapter->is_send_timeout($error) && !$self->_has_left;
+    $self->end($is_connected ? 'error' : 'client');
+    die $error if $is_connected;
     return !!0;
 }
 
 # Private methods and functions
 
-sub _write_otherwise {
     my ($self, $bytes) = @_;
-    return $self->{through}->write($bytes) if $self->{through};
+    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
     $self->_send($bytes) or return !!0;
     $COUNTED{events}++;
     $COUNTED{bytes} += length $bytes;
@@ -248,7 +251,7 @@ sub _write_otherwise {
 }
 
 # Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
-# sends nothing that matters after its request, so the end of its input is its leaving.
+# sends nothing that matters after its request, so end of input means that the client has disconnected.
 sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
@@ -258,13 +261,6 @@ sub _has_left {
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
-}
-
-# Returns true if a child of this process holds the stream too. A child that has ended or runs another program does not.
-sub _is_shared {
-    my $self = shift;
-    delete $self->{lease};
-    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
 }
 
 # Under an event loop, sends a comment after so many seconds of quiet.
@@ -278,35 +274,43 @@ sub _keep_alive {
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
-    my $loop = EventSource::Loop->at_hand or return;
+    my $loop = EventSource::Loop->current or return;
     $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
 
-# Makes a pipe that no process writes to. A fork inherits it and an exec closes it, so its end shows when no other process
-# can have the stream.
+# Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
+# child holds the stream.
 sub _lease {
     pipe my $end, my $lease or return;
     return ($end, $lease);
 }
 
-# Hands bytes to the server. Returns false, and never dies, if the client has left.
+# Releases this process's end of the lease. Returns true if a child still holds the stream: one that has not ended and runs
+# no other program.
+sub _release_lease {
+    my $self = shift;
+    delete $self->{lease};
+    return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
+}
+
+# Writes bytes to the server. Returns false, and never dies, if the client has disconnected.
 sub _send {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
-    return !!0                              if !$self->is_there;
+    return !!0                              if !$self->check_open;
     $self->{writer} = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
-    my $trouble;
+    my $error;
     {
         local ($@, $SIG{__DIE__});
         local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
         return !!1 if eval { $self->{writer}->write($bytes); 1 };
-        $trouble = $@;
+        $error = $@;
     }
-    return $self->writer_died($trouble);
+    return $self->writer_died($error);
 }
 
-# Under an event loop, ends the stream when its client leaves. If the server offers no way to see that, the socket is
+# Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
 # watched. Input from the client is read and thrown away, or it would wake the loop forever.
 sub _watch {
     my ($self, $adapter, $server_writer) = @_;
@@ -319,7 +323,7 @@ sub _watch {
         CORE::recv $self->{socket}, my $ignored, 65_536, MSG_DONTWAIT;
         return;
     };
-    my $loop = EventSource::Loop->at_hand or return;
+    my $loop = EventSource::Loop->current or return;
     $self->{watch} = $loop->readable($socket, $look);
     return;
 }
@@ -359,11 +363,11 @@ EventSource::Stream::Writer - A stream on the PSGI server's own writer
 One client's open response. L<Plack::App::EventSource> and its connections need no more of a stream than the methods
 below.
 
-A client that closes its sending side counts as one that has left, as it does with most servers: a client of an event
-stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by polling
-the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The server's
-adapter (L<EventSource::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket: close such
-streams after a time.
+A client that closes its sending side counts as one that has disconnected, as it does with most servers: a client of an
+event stream sends nothing after its request. On a server that blocks, the stream checks that before each write, by
+polling the socket, which takes no byte from the server. Under an event loop it learns of it when it happens. The
+server's adapter (L<EventSource::Adapter>) knows how. Where a middleware filters the body, Feersum shows no socket:
+close such streams after a time.
 
 =head1 METHODS
 
@@ -375,12 +379,19 @@ Make a stream from the writer that a PSGI responder has returned, and the reques
 bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
 as many later; none by default.
 
+=head2 check_open
+
+    my $is_open = $stream->check_open;
+
+End the stream if its client has disconnected. Return true if the stream is open. In contrast to L</is_open>, this is
+also true while the relay's stream has ended and its bytes are not yet written to the server.
+
 =head2 close
 
     $stream->close;
-    $stream->close($why);
+    $stream->close($reason);
 
-End the response. Everything written before is sent first. C<$why> is the reason that L</on_close> reports,
+End the response. Everything written before is sent first. C<$reason> is the reason that L</on_close> reports,
 C<application> by default. Does nothing if the stream has ended.
 
 =head2 counted
@@ -393,21 +404,26 @@ Return the counters of this process for L<EventSource::XS/stats>, as a reference
 
     $stream->drop;
 
-Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its
-client leaves. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for
-that child may still use it.
+Release the stream: the application does not hold it any more. Under C<psgi.nonblocking> it stays open until its client
+disconnects. Elsewhere it is closed, unless a child that was forked since it began still runs the same program, for that
+child may still use it.
 
 =head2 end
 
-    $stream->end($why);
+    $stream->end($reason);
 
-End the response at once. What was written to another stream (L</go_through>) and has not been handed on is lost.
+End the response at once. Bytes that were written to the relay's stream (L</route_through>) and not yet to the server
+are lost.
 
 =head2 ended
 
-    my $stream = EventSource::Stream::Writer->ended($why, $env, %settings);
+    my $stream = EventSource::Stream::Writer->ended($reason, $env, %settings);
 
-Make a stream that has ended before it began, for that reason: for a request whose client has left.
+Make a stream that has already ended, for a request whose client has disconnected. C<$reason> is the reason of its end.
+
+=head2 enter_handler, leave_handler, wait_for_end_briefly
+
+As L<EventSource::Stream::Native/METHODS>. The server alone decides whether a write waits.
 
 =head2 finish
 
@@ -415,25 +431,6 @@ Make a stream that has ended before it began, for that reason: for a request who
 
 End all streams of this process with the reason C<server>. Called when the process ends. A response whose client reads
 nothing is left as it is.
-
-=head2 is_subscribed
-
-    my $is_subscribed = $stream->is_subscribed;
-
-Return true if the stream goes through a stream that a hub holds (L<EventSource::Stream::Native/is_subscribed>).
-
-=head2 go_through
-
-    $stream->go_through($other);
-
-Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
-L</hand_on> with it, and L</end> at its end (L<EventSource::Stream::Relay>).
-
-=head2 hand_on
-
-    my $taken = $stream->hand_on($bytes);
-
-Hand bytes to the server, as L</write> does without another stream in between.
 
 =head2 is_blocking
 
@@ -447,29 +444,38 @@ Return true if a write waits for a slow client: unless the server says C<psgi.no
 
 Return true if the client's socket takes no bytes now. False if the server shows no socket.
 
+=head2 is_native
+
+Return false.
+
 =head2 is_open
 
     my $open = $stream->is_open;
 
-Return true until the stream was closed or its client is seen to have left.
+Return true until the stream was closed or its client has disconnected. If this call finds that the client has
+disconnected, it ends the stream, and callbacks of L</on_close> are queued.
 
-=head2 is_there
+=head2 is_subscribed
 
-    my $there = $stream->is_there;
+    my $is_subscribed = $stream->is_subscribed;
 
-As L</is_open>, but also true while bytes of another stream are still to be handed on.
+Return true if the stream has a relay whose stream is subscribed to a hub
+(L<EventSource::Stream::Native/is_subscribed>).
 
-=head2 enter_handler, leave_handler, settle
+=head2 needs_serving
 
-As L<EventSource::Stream::Native/METHODS>. The server alone decides whether a write waits.
+    my $needs_serving = $stream->needs_serving;
+
+Return true if a hub can send to the stream only while its handler serves it (L<EventSource::Stream::Relay/serve>): on a
+server that blocks.
 
 =head2 on_close
 
-    $stream->on_close(sub { my ($stream, $why) = @_; ... });
+    $stream->on_close(sub { my ($stream, $reason) = @_; ... });
     $stream->on_close($callback, $holder, \%fields);
 
 Have a callback called once by L<EventSource::XS/dispatch> when the stream has ended, as
-L<EventSource::Stream::Native/on_close> does. C<$why> is C<client>, C<application>, C<error> if a L</write> died, or the
+L<EventSource::Stream::Native/on_close> does. C<$reason> is C<client>, C<application>, C<error> if a L</write> died, or the
 reason that L</close> was given.
 
 =head2 refuse
@@ -477,6 +483,13 @@ reason that L</close> was given.
     $stream->refuse;
 
 Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream.
+
+=head2 route_through
+
+    $stream->route_through($relay_stream);
+
+Pass what is written from now on, and L</close>, to another stream. The reader of that stream's output calls
+L</write_to_server> with it, and L</end> at its end (L<EventSource::Stream::Relay>).
 
 =head2 settings
 
@@ -494,10 +507,17 @@ Return a handle of the client's socket for polling, or C<undef> if the server sh
 
     my $taken = $stream->write($bytes);
 
-Hand bytes to the server. Returns false, and never dies, if the client has left.
+Write bytes to the server. Returns false, and never dies, if the client has disconnected.
 
-If the client is still there, dies of an exception that the application has caused meanwhile, such as that of a
-C<$SIG{ALRM}> or a filter of the body, and ends the stream, for part of C<$bytes> may have been sent.
+If the client is still connected and the writer dies, the application is the cause, such as its C<$SIG{ALRM}> or a
+filter of the body. The stream then ends, because part of C<$bytes> may have been sent, and the exception is rethrown.
+
+=head2 write_to_server
+
+    my $taken = $stream->write_to_server($bytes);
+
+Write bytes to the server, as L</write> does for a stream without a relay. Returns false, and ends the stream, if the
+client has disconnected.
 
 =head2 writer_died
 

@@ -23,11 +23,21 @@ use Scalar::Util qw(blessed);
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @OF_STREAM = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
 # Public methods
+
+# Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
+sub after_handler {
+    my ($self, $stream, $env) = @_;
+    return if !$stream->is_blocking;
+    $stream->wait_for_end_briefly;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_native && $stream->is_open;
+    EventSource::XS->dispatch;
+    return;
+}
 
 sub call {
     my ($self, $env) = @_;
@@ -56,7 +66,7 @@ sub check_attributes {
     my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
-    EventSource::Stream->check(map { ($_ => $self->$_) } @OF_STREAM);
+    EventSource::Stream->check(map { ($_ => $self->$_) } @STREAM_SETTINGS);
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
     return;
@@ -113,10 +123,7 @@ sub run_handler {
     my $is_unwound = !$handled && blessed $exception && eval { $exception->isa('EventSource::Gone') };
     $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$handled && !$is_unwound;
     undef $connection;
-    return if !$stream->is_blocking;
-    $stream->settle;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->can('is_native') && $stream->is_open;
-    EventSource::XS->dispatch;
+    $self->after_handler($stream, $env);
     return;
 }
 
@@ -150,14 +157,14 @@ sub _last_event_id {
 # The settings of a stream. Attributes may change from one request to the next; they are checked when they have changed.
 sub _stream_settings {
     my $self   = shift;
-    my @values = map { $self->$_ } @OF_STREAM, qw(on_gone preamble);
+    my @values = map { $self->$_ } @STREAM_SETTINGS, qw(on_gone preamble);
     my $seen   = join "\0",
         map { !defined ? 'u' : ref eq 'ARRAY' ? ('a', map({ $_ // 'u' } @$_), 'e') : (d => $_) } @values;
     my $known = $self->{stream_settings};
     return $known->[1] if $known && $known->[0] eq $seen;
     $self->check_attributes;
     my %settings;
-    @settings{@OF_STREAM} = @values;
+    @settings{@STREAM_SETTINGS} = @values;
     my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
     $self->{stream_settings} = [$seen, $settings];
     return $settings;
@@ -203,8 +210,8 @@ Plack::App::EventSource - Server-sent events in a Plack application
 =head1 DESCRIPTION
 
 A drop-in replacement for the CPAN module of this name. Applications that use it need no change. Events are formatted
-natively, and the application notices when a client leaves. It is a L<Plack::Component>: it can be subclassed, and its
-attributes can be changed at any time.
+natively, and the application notices when a client disconnects. It is a L<Plack::Component>: it can be subclassed, and
+its attributes can be changed at any time.
 
 It runs on any PSGI server with C<psgi.streaming>. Where possible, it takes the stream over from the server
 (L</native>). A handler that keeps its connection and returns then leaves its worker free, and one worker can hold
@@ -221,9 +228,9 @@ thousands of streams.
     my $publish = sub { $_->push('news') for values %readers; [204, [], []] };
 
 On servers with an event loop (Twiggy, Feersum) the handler returns at once and pushes later, from timers and watchers.
-A stream stays open until its client leaves or the application closes it. On other servers the handler may also loop,
-sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the connection
-is gone.
+A stream stays open until its client disconnects or the application closes it. On other servers the handler may also
+loop, sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the
+connection is gone.
 
 The response to a request that is not a GET is 405.
 
@@ -265,10 +272,10 @@ nginx not to hold events back; it is left out if C<headers> has it.
 
     keepalive => 15
 
-The number of quiet seconds after which a comment is sent (WHATWG HTML, section 9.2.7), and a sixteenth more at most.
-Fractions are allowed, 0 sends none; 15 by default. The comment keeps proxies from ending the stream, and finds clients
-that have left without closing their connection. Native streams have it on every server, other streams under an event
-loop only, where it takes half as many seconds more at most.
+The number of quiet seconds after which a comment is sent (WHATWG HTML, section 9.2.7). Fractions are allowed, 0 sends
+none; 15 by default. The comment keeps proxies from ending the stream, and finds clients that have disconnected without
+closing their connection. On a native stream, a comment is sent after that many quiet seconds, up to 1/16 later; on the
+server's writer under an event loop up to 1/2 later. On the writer of a server that blocks, none is sent.
 
 =head2 linger
 
@@ -286,9 +293,9 @@ server handles, not after C<kill -9>.
     max_buffered => 4_194_304
 
 The maximum number of bytes that are buffered for the client of a native stream, a whole number from 1; 4 MiB by
-default. A single event may be larger. L</on_full> says what happens when more would be buffered. Besides, the kernel
-buffers some 256 KiB for a client that reads nothing, on TCP. Under Feersum the limit counts from the moment at which
-the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
+default. A single event may be larger. L</on_full> says what happens when more would be buffered. On TCP the kernel
+holds at most 128 KiB of unsent bytes besides, and what is in flight. Under Feersum the limit counts from the moment at
+which the head of the response has been sent: before that the client cannot read, so a handler may push any amount.
 
 =head2 max_streams
 
@@ -297,7 +304,7 @@ the head of the response has been sent: before that the client cannot read, so a
 The maximum number of native streams of a process, a whole number from 1. A client that comes when there are that many
 receives the status 200, a C<retry> of its own and the end of the stream, and its handler does not run. A browser then
 reconnects later; after an error it would give up for good (WHATWG HTML, section 9.2.3). The default is the soft limit
-of descriptors (C<ulimit -n>) less 256, or less a quarter of it if that is fewer.
+of descriptors (C<ulimit -n>) minus 256, or minus a quarter of the limit if that is smaller.
 
 Whatever the number, an eighth of the descriptors, but at most 128, stays free for the application and its server. A
 client that comes when fewer are left receives the same response, also under an event loop if its stream is not native.
@@ -310,14 +317,14 @@ client closes it.
 
 Whether streams are taken over from the server: C<auto>, the default, where it is possible; 0 never; 1 always. If it is
 1 and a stream cannot be taken over, the GET throws an exception. If that shows only after the head has been sent, the
-stream ends and C<psgi.errors> has the reason. A client that has left already is not an error: its handler does not run.
-See L</NATIVE STREAMS>.
+stream ends and C<psgi.errors> has the reason. A client that has disconnected already is not an error: its handler does
+not run. See L</NATIVE STREAMS>.
 
 =head2 on_gone
 
     on_gone => 'unwind'
 
-The behaviour of a push to a client that has left. By default it returns false, so that a job that reports its
+The behaviour of a push to a client that has disconnected. By default it returns false, so that a job that reports its
 progress runs to its end. With C<unwind> it throws an L<EventSource::Gone>, which this application catches: a handler
 that pushes in an endless loop ends, and its worker is free. It throws only on servers that block, only while the
 connection's own handler runs, and never in a child that the handler has forked.
@@ -332,9 +339,9 @@ The behaviour of a push to a native stream if more than L</max_buffered> would b
 
 =item C<block>
 
-It waits for the client, as a push to a server's writer does. The default. Handlers of signals run meanwhile. Only a
-handler on a server that blocks waits, for its own connection, as long as it runs. Any other push never waits, and
-disconnects.
+It waits for the client, as a push to a server's writer does. This is the default. Handlers of signals run meanwhile.
+Only a handler on a server that blocks waits, for its own connection, as long as it runs. Any other push never waits,
+and disconnects.
 
 =item C<disconnect>
 
@@ -396,6 +403,14 @@ cannot be native.
 
 =head1 METHODS FOR SUBCLASSES
 
+=head2 after_handler
+
+    $component->after_handler($stream, $env);
+
+End the request of a handler that has returned: on a server that blocks, run the queued callbacks
+(L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
+(L<EventSource::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
+
 =head2 check_attributes
 
     $component->check_attributes;
@@ -425,8 +440,8 @@ Run the handler for a stream (L<EventSource::Stream>) whose head has been sent, 
 =head1 NATIVE STREAMS
 
 A native stream is written by a thread of the process, next to the interpreter. A push passes the event to that thread
-and returns. The application is notified as soon as the client leaves. Memory per slow client is bounded. The worker
-that answered the request is free when the handler returns.
+and returns. The application is notified as soon as the client disconnects. Memory per slow client is bounded. The
+worker that answered the request is free when the handler returns.
 
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
 through the server's writer, as with the original module, over TLS (let a proxy terminate it), under FastCGI and CGI,
@@ -437,7 +452,7 @@ C<psgi.errors> whether it is native, and if not, why.
 The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
 are two exceptions, and you can close both. Deflater filters the body if the client sends C<Accept-Encoding>: give
 Deflater a C<content_type> without C<text/event-stream>. L<Plack::Middleware::Chunked> filters the body if the client
-says HTTP/1.1: leave it out, for servers make chunks themselves.
+says HTTP/1.1: leave it out, because servers make chunks themselves.
 
 A native stream differs from others in these points:
 
@@ -492,17 +507,17 @@ C<ARRAY(0x...)>.
 
 =item *
 
-A push to a client that has left returns false, on every server. In the original it returns true, or what the server
-returns, on most.
+A push to a client that has disconnected returns false, on every server. In the original it returns true, or what the
+server returns, on most.
 
 =item *
 
-A client that closes its sending side counts as one that has left. The original module continues to write to it.
+A client that closes its sending side counts as one that has disconnected. The original module continues to write to it.
 
 =item *
 
 If the server's writer dies while the client is still connected, because of a signal's handler or a filter of the body,
-the push dies of that exception, and the stream ends. The original ignores every such exception.
+the push rethrows that exception, and the stream ends. The original ignores every such exception.
 
 =item *
 

@@ -27,7 +27,7 @@ my %TURN = (
 sub turn {
     my ($seconds, @handles) = @_;
     $seconds = $seconds < 0 ? 0 : $seconds > $SLICE ? $SLICE : $seconds;
-    my $loop = EventSource::Loop->at_hand;
+    my $loop = EventSource::Loop->current;
     my $turn = $loop ? $TURN{$loop->name} : \&_turn_select;
     $turn->($seconds, @handles);
     EventSource::XS->dispatch;

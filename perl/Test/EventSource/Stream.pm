@@ -78,14 +78,14 @@ sub content {
 
 # If the handler had not answered when it was interrupted, a response that the interruption caused is discarded.
 sub cut {
-    my ($self, $why, $had_answer) = @_;
-    $self->{why} = "its handler $why";
+    my ($self, $reason, $had_answer) = @_;
+    $self->{reason} = "its handler $reason";
     $self->fill;
     $self->{response} = Test::EventSource::Response->new if !$had_answer;
     $self->{response}->break_off;
     $self->close;
     return if $self->{is_cut_expected} || !$had_answer;
-    Test::Builder->new->diag("Test::EventSource: $self->{name}: $self->{why}");
+    Test::Builder->new->diag("Test::EventSource: $self->{name}: $self->{reason}");
     return;
 }
 
@@ -216,10 +216,10 @@ sub status {
 # Sends the request and waits for the head. The last event ID and the reconnection time are kept.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                        = Test::EventSource::Response->new;
-    $self->{parser}                          = EventSource::Parser->new(max_event => $MAX_EVENT);
-    $self->{name}                            = "$self->{method} $self->{path}";
-    @$self{qw(raw line events comments why)} = ('', '', [], [], undef);
+    $self->{response}                           = Test::EventSource::Response->new;
+    $self->{parser}                             = EventSource::Parser->new(max_event => $MAX_EVENT);
+    $self->{name}                               = "$self->{method} $self->{path}";
+    @$self{qw(raw line events comments reason)} = ('', '', [], [], undef);
     $self->{response}->finish;    # There is no response before there is a connection.
     my $bytes = $self->{id};
     utf8::encode($bytes);
@@ -228,15 +228,15 @@ sub _connect {
     $self->{server}->begin($self, $self->{request}->($bytes), cut_after => $self->{cut_after} || $self->{timeout});
     $self->_wait_while(undef, sub { !$self->{response}->head && !$self->{response}->is_ended });
     return $self if $self->{response}->head;
-    my $why =
+    my $reason =
           $self->{response}->problem  ? $self->{response}->problem
-        : $self->{why}                ? $self->{why}
+        : $self->{reason}             ? $self->{reason}
         : $self->{response}->is_ended ? 'the connection ended without an answer'
         :                               'it was not answered in ' . $self->_seconds;
-    $self->{why} = $why;
+    $self->{reason} = $reason;
     $self->close;
     my $news = $self->{server}->news;
-    die shortmess("Test::EventSource: $self->{name}: $why") . (length $news ? "The server printed:\n$news" : '');
+    die shortmess("Test::EventSource: $self->{name}: $reason") . (length $news ? "The server printed:\n$news" : '');
 }
 
 # Prints the state of the response, the last received bytes and the server's output.
@@ -245,7 +245,7 @@ sub _explain {
     my $test = Test::Builder->new;
     my $state =
          !$self->{response}->is_ended ? 'is open'
-        : $self->{why}                ? "has ended: $self->{why}"
+        : $self->{reason}             ? "has ended: $self->{reason}"
         : $self->is_complete          ? 'has ended'
         :                               'was cut off';
     my $head = $self->response;
@@ -269,7 +269,7 @@ sub _fill {
         next if !defined $answer && $!{EINTR};
         return if !defined $answer && ($!{EAGAIN} || $!{EWOULDBLOCK});
         if (!defined $answer || !length $bytes) {
-            $self->{why} ||= "the connection was lost: $!" if !defined $answer;
+            $self->{reason} ||= "the connection was lost: $!" if !defined $answer;
             $self->{response}->finish;
         }
         else { $self->_take($self->{response}->take($bytes)) }
@@ -432,7 +432,7 @@ true if there is none.
 
     $stream->close;
 
-Close the connection, as a client that leaves. Events that were received can still be taken.
+Close the connection, as a client that disconnects. Events that were received can still be taken.
 
 =head2 content
 
@@ -551,7 +551,7 @@ Set the client's end of the connection.
 
 =head2 cut
 
-    $stream->cut($why, $had_answer);
+    $stream->cut($reason, $had_answer);
 
 End the stream because its handler was interrupted. C<$had_answer> is true if the handler had answered before.
 

@@ -33,7 +33,7 @@ fn an_ended_connection_lingers_until_the_client_closes_it_or_two_seconds_pass() 
     };
     let resets: Then = |world, stream| {
         world.client(stream).reads.push_back(Err(libc::ECONNRESET));
-        world.ready(stream, Ready { left: true, ..Ready::default() });
+        world.ready(stream, Ready { hung_up: true, ..Ready::default() });
     };
     let does_nothing: Then = |world, _| world.advance(Duration::from_millis(2500));
     let sends_on: Then = |world, stream| {
@@ -191,7 +191,7 @@ fn an_ending_stream_keeps_its_reason_unless_it_loses_events() {
         }
         world.end(stream, Reason::Application, Ending::Flush);
         world.run_until_idle();
-        world.ready(stream, Ready { left: true, ..Ready::default() });
+        world.ready(stream, Ready { hung_up: true, ..Ready::default() });
         world.run_until_idle();
         assert_eq!(world.records[stream].ended, Some(reason));
     }
@@ -210,7 +210,7 @@ fn commands_for_a_closed_stream_do_not_affect_the_next_stream_of_its_slot() {
     world.end(closed, Reason::Application, Ending::Flush);
     world.end(closed, Reason::Application, Ending::Discard);
     world.apply(Command::Refuse { stream: world.records[closed].id });
-    world.ready(closed, Ready { writable: true, readable: true, left: true });
+    world.ready(closed, Ready { writable: true, readable: true, hung_up: true });
     let late = world.new_client();
     world.reactor.apply(Command::Attach { stream: world.records[closed].id }, Some(world::Socket(late)), world.now);
     world.run_until_idle();

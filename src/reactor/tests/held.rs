@@ -2,13 +2,13 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Request, Start, Topic};
+use crate::hub::{Start, SubscribeRequest, Topic};
 
 /// Subscribes a stream to a channel, as a running handler does.
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
-    let request = Box::new(Request { topics, after: None, start: Start::Newest });
+    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: true });
 }
 

@@ -2,7 +2,7 @@
 
 use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
 use super::*;
-use crate::hub::{OnSlow, Request, Topic};
+use crate::hub::{OnSlow, SubscribeRequest, Topic};
 use crate::parse::{Event, Parser};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -61,7 +61,7 @@ struct Join {
 
 /// A subscription that is held until its handler returns.
 struct Held {
-    request: Request,
+    request: SubscribeRequest,
     added: Vec<Topic>,
     resume_point: Option<ResumePoint>,
     start: u64,
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// Adds the topics of a request. Returns those that are new.
-    fn add(&mut self, request: &Request) -> Vec<Topic> {
+    fn add(&mut self, request: &SubscribeRequest) -> Vec<Topic> {
         let known = self.topics.len();
         for topic in &request.topics {
             if !self.topics.contains(topic) {
@@ -186,11 +186,11 @@ impl Connection {
     }
 
     /// Subscribes before the first event: in the handler.
-    fn hold(&mut self, request: &Request, naive: &Naive) {
+    fn hold(&mut self, request: &SubscribeRequest, naive: &Naive) {
         let added = self.add(request);
         if !added.is_empty() {
             let resume_point = naive.resume_point(request, &self.topics);
-            let start = naive.start(&Request { topics: added.clone(), ..request.clone() });
+            let start = naive.start(&SubscribeRequest { topics: added.clone(), ..request.clone() });
             self.is_subscribed = true;
             self.held.push(Held { request: request.clone(), added, resume_point, start });
         }
@@ -222,7 +222,7 @@ impl Connection {
     }
 
     /// Subscribes later, when `at_byte` bytes of the response are sent or buffered.
-    fn join(&mut self, request: &Request, at_byte: usize, naive: &Naive) {
+    fn join(&mut self, request: &SubscribeRequest, at_byte: usize, naive: &Naive) {
         let known = self.topics.clone();
         let added = self.add(request);
         if added.is_empty() {
@@ -230,7 +230,7 @@ impl Connection {
         }
         self.is_subscribed = true;
         let resume_point = naive.resume_point(request, &self.topics);
-        let start = || naive.start(&Request { topics: added.clone(), ..request.clone() });
+        let start = || naive.start(&SubscribeRequest { topics: added.clone(), ..request.clone() });
         let seq = resume_point.map_or_else(start, |resume_point| resume_point.seq);
         self.caught_up = self.caught_up.min(seq);
         let (owed, is_missed) = self.owed(&added, &known, seq, resume_point, naive);
@@ -354,7 +354,7 @@ fn position(id: &str) -> (u64, Option<u64>) {
 
 impl EventSource {
     /// Subscribes in the handler.
-    pub(super) fn hold(&mut self, request: &Request, naive: &Naive) {
+    pub(super) fn hold(&mut self, request: &SubscribeRequest, naive: &Naive) {
         let connection = self.connection.as_mut().expect("a connected source");
         connection.hold(request, naive);
         let nothing = request.after.as_ref().map_or(naive.newest(), |_| 0);
@@ -379,7 +379,7 @@ impl EventSource {
     }
 
     /// Subscribes later.
-    pub(super) fn join(&mut self, request: &Request, at_byte: usize, naive: &Naive) {
+    pub(super) fn join(&mut self, request: &SubscribeRequest, at_byte: usize, naive: &Naive) {
         let connection = self.connection.as_mut().expect("a connected source");
         connection.join(request, at_byte, naive);
         let says = naive.resume_point(request, &connection.topics).and_then(|resume_point| resume_point.known_gap);

@@ -69,7 +69,7 @@ impl Run {
             let client = self.world.client(stream);
             if !client.is_closed {
                 client.default_send = Some(Err(libc::EPIPE));
-                self.world.ready(stream, Ready { left: true, ..Ready::default() });
+                self.world.ready(stream, Ready { hung_up: true, ..Ready::default() });
             }
         }
     }
@@ -87,7 +87,7 @@ impl Run {
         assert!(counts.events as usize <= history.events);
         assert!(counts.bytes as usize <= history.bytes || counts.events == 1);
         assert_eq!((counts.published, counts.resumed), (naive.newest(), self.resumed_streams));
-        let subscription = self.world.reactor.entries.iter().flatten().flat_map(|entry| &entry.subscription);
+        let subscription = self.world.reactor.records.iter().flatten().flat_map(|entry| &entry.subscription);
         let of_hub = subscription.filter(|subscription| subscription.is_of(HUB) && !subscription.is_finished());
         assert_eq!(counts.streams, of_hub.count() as u64);
         self.check_policy(&counts);
@@ -98,7 +98,7 @@ impl Run {
         let ended = self.world.records.iter().filter(|record| record.ended == Some(Reason::Slow)).count();
         assert_eq!(counts.disconnected, ended as u64);
         assert!(on_slow == OnSlow::Disconnect || ended == 0);
-        assert!(on_slow == OnSlow::Newest || counts.conflated == 0);
+        assert!(on_slow == OnSlow::Newest || counts.compacted == 0);
         assert!(counts.skipped <= counts.gaps);
     }
 

@@ -1,7 +1,7 @@
 //! The hub's naive twin, written without regard to speed: a list of all events ever published, each with its state.
 
 use super::*;
-use crate::hub::{OnSlow, Request, Settings as HubSettings, Start, Topic};
+use crate::hub::{OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use std::collections::BTreeSet;
 
 pub(super) const EPOCH: &str = "epoch";
@@ -130,7 +130,7 @@ impl Naive {
     }
 
     /// Returns where a request resumes. None if its id is unknown here.
-    pub(super) fn resume_point(&self, request: &Request, topics: &[Topic]) -> Option<ResumePoint> {
+    pub(super) fn resume_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let is_given = |event: &Event| event.id == id && topics.iter().any(|topic| matches(topic, event.channel));
         if let Some(at) = self.events.iter().position(is_given) {
@@ -146,7 +146,7 @@ impl Naive {
         Some(resume_point).filter(|resume_point| resume_point.seq <= self.newest())
     }
 
-    pub(super) fn start(&self, request: &Request) -> u64 {
+    pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
         match request.start {
             Start::Newest => self.newest(),
             Start::Oldest => 0,

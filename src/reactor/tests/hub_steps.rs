@@ -4,7 +4,7 @@ use super::hub_client::{Connection, EventSource, HEAD};
 use super::hub_naive::{Naive, EPOCH};
 use super::*;
 use crate::event::Shared;
-use crate::hub::{Epoch, OnSlow, Publication, Request, Settings as HubSettings, Start, Topic};
+use crate::hub::{Epoch, OnSlow, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use fastrand::Rng;
 
@@ -104,7 +104,7 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(Request { topics, after: None, start: Start::Newest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -180,14 +180,14 @@ impl Run {
 
     pub(super) fn has_subscription(&mut self, stream: usize) -> bool {
         let id = self.world.records[stream].id;
-        let subscription = self.world.reactor.entry(id).and_then(|entry| entry.subscription.as_deref());
+        let subscription = self.world.reactor.record(id).and_then(|entry| entry.subscription.as_deref());
         subscription.map_or(false, |subscription| !subscription.is_finished())
     }
 
     /// Returns true if a stream is ending or has ended.
     fn is_ending(&mut self, stream: usize) -> bool {
         let id = self.world.records[stream].id;
-        self.world.reactor.entry(id).map_or(true, |entry| entry.stream.ending().is_some())
+        self.world.reactor.record(id).map_or(true, |entry| entry.stream.ending().is_some())
     }
 
     pub(super) fn turn(&mut self) {
@@ -258,7 +258,7 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.subscribe(source, Request { topics, after: after.clone(), start }, again > 0);
+            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start }, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}
                 0 => self.publish(),
@@ -283,8 +283,8 @@ impl Run {
             let held = self.sources[number].connection.as_ref().filter(|connection| connection.is_held());
             if let Some(stream) = held.map(|connection| connection.stream) {
                 let id = self.world.records[stream].id;
-                let subscription = self.world.reactor.entry(id).and_then(|entry| entry.subscription.as_deref());
-                if !subscription.map_or(false, |subscription| subscription.is_opening()) {
+                let subscription = self.world.reactor.record(id).and_then(|entry| entry.subscription.as_deref());
+                if !subscription.map_or(false, |subscription| subscription.is_held()) {
                     self.sources[number].begin(&self.naive);
                 }
             }
@@ -342,13 +342,13 @@ impl Run {
         }
     }
 
-    pub(super) fn subscribe(&mut self, source: usize, request: Request, holds: bool) {
+    pub(super) fn subscribe(&mut self, source: usize, request: SubscribeRequest, holds: bool) {
         self.flush(HUB);
         let connection = self.sources[source].connection.as_ref().expect("a connected source");
         let stream = connection.stream;
         let holds = holds && (connection.is_held() || !connection.is_subscribed);
         let id = self.world.records[stream].id;
-        let entry = self.world.reactor.entry(id);
+        let entry = self.world.reactor.record(id);
         let (is_open, buffered) = entry.map_or((false, 0), |entry| {
             let ends = entry.stream.ending().is_some();
             (!ends, entry.stream.buffered_bytes())
@@ -381,7 +381,7 @@ impl Run {
             _ => None,
         };
         let after = after.map(|id| id.into_bytes().into());
-        let request = Request { topics: topics(&mut self.rng), after, start: self.start() };
+        let request = SubscribeRequest { topics: topics(&mut self.rng), after, start: self.start() };
         self.subscribe(source, request, false);
     }
 
@@ -391,7 +391,7 @@ impl Run {
         let is_subscribed = connections.find(of_stream).map_or(false, |connection| !connection.topics.is_empty());
         if is_subscribed && self.has_subscription(stream) {
             self.flush(OTHER_HUB);
-            let request = Request { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
+            let request = SubscribeRequest { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }

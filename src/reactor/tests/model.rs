@@ -198,7 +198,7 @@ impl Run {
             Step::Read { result, left, .. } => {
                 if self.world.records[stream].client.is_some() {
                     self.world.client(stream).reads.push_back(*result);
-                    self.world.ready(stream, Ready { readable: true, left: *left, writable: false });
+                    self.world.ready(stream, Ready { readable: true, hung_up: *left, writable: false });
                 }
             }
             Step::Turn => self.world.turn(),

@@ -74,7 +74,7 @@ fn an_error_of_a_read_ends_only_its_own_stream() {
         let streams = three(&mut world);
         world.run_until_idle();
         world.client(streams[1]).reads.extend([Ok(5), Err(libc::EINTR), Err(errno)]);
-        world.ready(streams[1], Ready { readable: true, left: true, writable: false });
+        world.ready(streams[1], Ready { readable: true, hung_up: true, writable: false });
         world.run_until_idle();
         only_the_second_has_ended(&mut world, streams, reason, name);
     }
@@ -88,7 +88,7 @@ fn a_hang_up_ends_the_stream_whatever_can_be_read_before() {
         let streams = three(&mut world);
         world.run_until_idle();
         world.client(streams[1]).reads.extend(reads.iter().copied());
-        world.ready(streams[1], Ready { left: true, ..Ready::default() });
+        world.ready(streams[1], Ready { hung_up: true, ..Ready::default() });
         world.run_until_idle();
         only_the_second_has_ended(&mut world, streams, Reason::Client, &format!("{reads:?}"));
     }

@@ -2,12 +2,12 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{self, OnSlow, Request, Start, Topic};
+use crate::hub::{self, OnSlow, Start, SubscribeRequest, Topic};
 
 /// Returns the number of bytes in a stream's own buffer.
 fn buffered(world: &mut World, stream: usize) -> usize {
     let id = world.records[stream].id;
-    world.reactor.entry(id).map_or(0, |entry| entry.stream.buffered_bytes())
+    world.reactor.record(id).map_or(0, |entry| entry.stream.buffered_bytes())
 }
 
 #[test]
@@ -137,13 +137,13 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
             world.run_until_idle();
             assert_eq!(take_received(&mut world, stream), format!("0.{then}"), "{on_slow:?}");
         }
-        let hub::Counts { disconnected, skipped, conflated, gaps, streams, .. } = counts(&mut world);
+        let hub::Counts { disconnected, skipped, compacted, gaps, streams, .. } = counts(&mut world);
         let expected = match on_slow {
             OnSlow::Gap => (0, 1, 0, 1, 1),
             OnSlow::Newest => (0, 0, 1, 0, 1),
             OnSlow::Disconnect => (1, 0, 0, 0, 0),
         };
-        assert_eq!((disconnected, skipped, conflated, gaps, streams), expected, "{on_slow:?}");
+        assert_eq!((disconnected, skipped, compacted, gaps, streams), expected, "{on_slow:?}");
     }
 }
 
@@ -152,7 +152,7 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
-    let request = Request { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
+    let request = SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
     publish(&mut world, 1..=1);
@@ -193,7 +193,7 @@ fn closed_streams_are_removed_from_subscriber_lists_without_a_publication() {
     let stays = subscriber(&mut world, settings());
     for _ in 0..200 {
         let closed = subscriber(&mut world, settings());
-        world.ready(closed, Ready { left: true, ..Ready::default() });
+        world.ready(closed, Ready { hung_up: true, ..Ready::default() });
         world.run_until_idle();
         world.reactor.hubs.get_mut(HUB).expect("the hub exists").check();
     }
@@ -239,7 +239,7 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
         for burst in 0..1000 {
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.run_until_idle();
-            let request = Box::new(Request { topics: other(), after: None, start: Start::Newest });
+            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Newest });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
             let record = &world.records[stream];
@@ -259,7 +259,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(Request { topics, after: Some((*b"e-1").into()), start: Start::Newest });
+    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Newest });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -298,7 +298,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 world.records[stream].is_subscribed = true;
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
                 let topics = vec![Topic::Pattern((*b"**").into())];
-                let request = Box::new(Request { topics, after: after.map(Into::into), start: Start::Oldest });
+                let request = Box::new(SubscribeRequest { topics, after: after.map(Into::into), start: Start::Oldest });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();
                 act(&mut world, stream);

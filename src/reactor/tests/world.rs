@@ -216,8 +216,8 @@ impl World {
         });
         self.open_records.push(self.records.len() - 1);
         let head = Bytes::copy_from_slice(head.as_bytes());
-        let beginning = Box::new(Beginning { settings, head, is_inherited: inherited });
-        let open = Command::Open { stream, beginning };
+        let init = Box::new(StreamInit { settings, head, is_inherited: inherited });
+        let open = Command::Open { stream, init };
         self.reactor.apply(open, client.map(Socket), self.now);
         self.records.len() - 1
     }
@@ -255,7 +255,7 @@ impl World {
     }
 
     pub(crate) fn ready(&mut self, stream: usize, ready: Ready) {
-        self.reactor.ready(self.records[stream].id, ready, self.now);
+        self.reactor.handle_readiness(self.records[stream].id, ready, self.now);
     }
 
     pub(crate) fn writable(&mut self, stream: usize) {
@@ -268,7 +268,7 @@ impl World {
 
     /// Runs one turn of the reactor's thread.
     pub(crate) fn turn(&mut self) {
-        self.reactor.fire(self.now);
+        self.reactor.run_due(self.now);
         self.reactor.flush(self.now);
         self.record_answers();
     }
@@ -302,7 +302,7 @@ impl World {
 
     /// Takes the answers, and checks the records.
     fn record_answers(&mut self) {
-        let answers: Vec<Answer> = self.reactor.answers().collect();
+        let answers: Vec<Answer> = self.reactor.take_answers().collect();
         for answer in answers {
             match answer {
                 Answer::Buffered { stream, bytes } => self.open_record(stream).added_bytes += bytes,
@@ -355,7 +355,7 @@ impl World {
     fn check(&mut self) {
         let Self { reactor, records, open_records, .. } = self;
         for record in open_records.iter().map(|stream| &records[*stream]) {
-            let entry = reactor.entry(record.id);
+            let entry = reactor.record(record.id);
             assert_eq!(entry.is_none(), record.is_closed);
             let buffered = entry.map_or(0, |entry| entry.stream.buffered_bytes());
             assert_eq!(

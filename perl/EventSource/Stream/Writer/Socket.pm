@@ -33,7 +33,7 @@ sub write {
         my $count = send $socket, $bytes, MSG_NOSIGNAL;    # a local $SIG{PIPE} would lose a handler set in C
         if    (defined $count)                { substr $bytes, 0, $count, '' }
         elsif ($!{EAGAIN} || $!{EWOULDBLOCK}) { IO::Select->new($socket)->can_write }
-        elsif (!$!{EINTR})                    { die "The client has left: $!\n" }
+        elsif (!$!{EINTR})                    { die "The client has disconnected: $!\n" }
     }
     return;
 }
@@ -81,7 +81,7 @@ End the response, though other processes may hold the socket. Does nothing the s
 
     $writer->write($bytes);
 
-Write all bytes, and wait for a slow client. Dies if the client has left.
+Write all bytes, and wait for a slow client. Dies if the client has disconnected.
 
 =head1 COPYRIGHT AND LICENSE
 

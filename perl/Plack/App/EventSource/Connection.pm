@@ -40,7 +40,7 @@ sub close {
 
 sub is_native {
     my $self = shift;
-    return !!($self->{stream} && $self->{stream}->can('is_native'));
+    return !!($self->{stream} && $self->{stream}->is_native);
 }
 
 sub is_open {
@@ -69,8 +69,8 @@ sub stream { return $_[0]{stream} }
 
 # Private methods
 
-# The result of a push to a client that has left: false, or an exception that ends the handler, if the application wants
-# that.
+# The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
+# wants that.
 sub _not_taken {
     my $self = shift;
     die EventSource::Gone->new if $self->{unwind} && ${$self->{unwind}} == $$;
@@ -119,7 +119,7 @@ Plack::App::EventSource::Connection - One client's open stream
     my $app = Plack::App::EventSource->new(
         handler_cb => sub {
             my ($conn, $env) = @_;
-            $conn->on_close(sub { my ($conn, $why) = @_; print "ended by the $why\n" });
+            $conn->on_close(sub { my ($conn, $reason) = @_; print "ended by the $reason\n" });
             my $number = $conn->last_event_id || 0;
             while ($number < 3) {
                 $conn->push({id => ++$number, data => "event $number"}) or last;
@@ -172,8 +172,8 @@ Return true if the stream was taken over from the server (L<Plack::App::EventSou
 
     my $bool = $conn->is_open;
 
-Return false once the stream was closed or its client is seen to have left. If a client vanishes without closing its
-connection (its cable is pulled, for example), the stream stays open until L<Plack::App::EventSource/timeout>.
+Return false once the stream was closed or its client is seen to have disconnected. If a client vanishes without closing
+its connection (its cable is pulled, for example), the stream stays open until L<Plack::App::EventSource/timeout>.
 
 =head2 last_event_id
 
@@ -184,7 +184,7 @@ received (WHATWG HTML, section 9.2.4). C<undef> if it sent none. The client may 
 
 =head2 on_close
 
-    $conn->on_close(sub { my ($conn, $why) = @_; ... });
+    $conn->on_close(sub { my ($conn, $reason) = @_; ... });
 
 Call a callback once when the stream has ended, with the connection, to which nothing can be pushed any more, and the
 reason:
@@ -193,7 +193,7 @@ reason:
 
 =item C<client>
 
-The client left.
+The client disconnected.
 
 =item C<slow>
 
@@ -222,8 +222,8 @@ or by L<EventSource::XS/dispatch>; never inside C<push>. If a worker blocks and 
 
 The callback receives the connection on which L</on_close> was called, if the application still holds it, so
 C<delete $readers{$conn}> finds it. Otherwise it receives one like it. Use that argument: a callback that closes over
-another reference to the connection keeps the stream open, as any reference does, until its client leaves or the stream
-is closed.
+another reference to the connection keeps the stream open, as any reference does, until its client disconnects or the
+stream is closed.
 
 Returns the connection. Throws an L<EventSource::Error> with the code C<invalid> if the argument is not a code
 reference, and C<state> if the connection has no stream.
@@ -240,10 +240,10 @@ those that are undefined are left out, and unknown ones are ignored. A message t
 without any field a blank line. Each line of data becomes a C<data:> line; lines end in CRLF. For characters and bytes
 see L<Plack::App::EventSource/characters>.
 
-Returns true if the stream accepted the event, and false if its client has left. With L<Plack::App::EventSource/on_gone>
-it throws an L<EventSource::Gone> instead. On servers that block it waits for a slow client
-(L<Plack::App::EventSource/on_full>). A signal may interrupt that: if the application's C<$SIG{ALRM}> dies, the push
-dies of that exception, and the stream ends, because part of the event may have been sent.
+Returns true if the stream accepted the event, and false if its client has disconnected. With
+L<Plack::App::EventSource/on_gone> it throws an L<EventSource::Gone> instead. On servers that block it waits for a slow
+client (L<Plack::App::EventSource/on_full>). A signal may interrupt that: if the application's C<$SIG{ALRM}> dies, the
+push rethrows that exception, and the stream ends, because part of the event may have been sent.
 
 If it throws an L<EventSource::Error>, nothing was sent. It throws C<invalid> if C<event>, C<id> or C<retry> has a line
 break or NUL. On a stream that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id>

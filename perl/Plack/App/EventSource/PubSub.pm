@@ -23,13 +23,13 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-my @OF_STREAMS = qw(headers keepalive linger max_streams native preamble retry start timeout);
-my @ATTRIBUTES = (@OF_STREAMS, qw(authorize http_host hub max_body nodes origins prefix));
+my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
-my $NAME_LENGTH = 1024;                            # bytes in UTF-8, as for a hub's channels
-my $MAX_BODY    = 65_536;                          # bytes
-my $BODY_BOUND  = 999_999_999_999_999;
-my $CHANNEL     = 'eventsource.pubsub.channel';    # in the PSGI environment
+my $MAX_NAME_BYTES   = 1024;                            # bytes in UTF-8, as for a hub's channels
+my $MAX_BODY         = 65_536;                          # bytes
+my $LARGEST_MAX_BODY = 999_999_999_999_999;
+my $CHANNEL          = 'eventsource.pubsub.channel';    # in the PSGI environment
 
 my $ALLOWED = 'GET, HEAD, OPTIONS, POST';
 
@@ -53,14 +53,14 @@ sub call {
 sub prepare_app {
     my $self = shift;
     $self->_check_attributes;
-    $self->{_stream} = $self->_stream;
+    $self->{_stream_app} = $self->_stream_app;
     return;
 }
 
 # Private methods
 
-# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response,
-# which allow it to read that. Undef if code of the application died.
+# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response, which
+# let the page read the response. Undef if code of the application died.
 sub _access {
     my ($self,   $env)     = @_;
     my ($origin, $origins) = ($env->{HTTP_ORIGIN}, $self->origins);
@@ -89,12 +89,12 @@ sub _check_attributes {
     $SETTINGS->code(authorize => $self->authorize);
     $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
         if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
-    $SETTINGS->whole_number(max_body => $self->max_body, from => 1, to => $BODY_BOUND, unit => 'bytes');
+    $SETTINGS->whole_number(max_body => $self->max_body, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($self->http_host);
     $SETTINGS->refuse(origins => "origins must be origins such as 'https://example.com', '*', or a code reference")
         if grep { !defined || $_ !~ $ORIGIN } _list($self->origins);
-    $SETTINGS->refuse(prefix => "prefix must be a string of less than $NAME_LENGTH bytes")
+    $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
         if !_is_prefix($self->prefix);
     my %unknown = map { ($_ => 1) } grep { !/\A_/ && !$self->can($_) } keys %$self;
     $SETTINGS->known(\%unknown, \@ATTRIBUTES, 'attribute %s');
@@ -122,7 +122,7 @@ sub _node {
     return (undef, _text(400, 'The name of the node has a control character in it')) if _has_nul($env);
     return (undef, _text(404, 'Not found'))                                          if $bytes eq '';
     utf8::encode(my $prefix = $self->prefix // '');
-    return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $NAME_LENGTH;
+    return (undef, _text(414, 'The name of the node is too long')) if length($prefix) + length $bytes > $MAX_NAME_BYTES;
     my $node = $bytes;
     return (undef, _text(400, 'The name of the node is not UTF-8'))
         if !utf8::decode($node) || $node =~ /[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/;
@@ -143,36 +143,9 @@ sub _publish {
     return _failed();
 }
 
-sub _respond {
-    my ($self, $env, $access) = @_;
-    my $method = $env->{REQUEST_METHOD};
-    return _text(405, 'Method not allowed', Allow => $ALLOWED) if $method !~ /\A(?:GET|HEAD|OPTIONS|POST)\z/;
-    return _preflight($access)                                 if $method eq 'OPTIONS';
-    return _text(403, 'Not from this origin')                  if $method eq 'POST' && !$access->{may_publish};
-
-    my ($node, $refusal) = $self->_node($env);
-    $refusal ||= $self->_undeclared($env, $node);
-    $refusal ||= $self->_unauthorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
-    return $refusal if $refusal;
-
-    my $channel = ($self->prefix // '') . $node;
-    return $self->_publish($env, $channel) if $method eq 'POST';
-    return $self->_head                    if $method eq 'HEAD';
-    return _cannot_stream($env)            if !$env->{'psgi.streaming'};
-    $env->{$CHANNEL} = $channel;
-    return ($self->{_stream} ||= $self->_stream)->($env);
-}
-
-# The application that streams. There is one for all nodes: the channel is in the environment.
-sub _stream {
-    my $self    = shift;
-    my %setting = map { defined $self->$_ ? ($_ => $self->$_) : () } @OF_STREAMS;
-    return $self->hub->to_app(%setting, channels => sub { return $_[0]{$CHANNEL} });
-}
-
 # A response for a client that the application does not authorize, or undef. Without authorize every client may
 # subscribe, and none may publish.
-sub _unauthorized {
+sub _refusal_unless_authorized {
     my ($self, $env, $action, $node) = @_;
     my $authorize = $self->authorize;
     my $forbidden = _text(403, 'Forbidden');
@@ -186,7 +159,7 @@ sub _unauthorized {
 }
 
 # A response if nodes are declared and this one is not, or undef.
-sub _undeclared {
+sub _refusal_unless_declared {
     my ($self, $env, $node) = @_;
     my $nodes = $self->nodes;
     return undef if !defined $nodes;
@@ -200,6 +173,33 @@ sub _undeclared {
         $is_declared = $$answer;
     }
     return $is_declared ? undef : _text(404, 'Not found');
+}
+
+sub _respond {
+    my ($self, $env, $access) = @_;
+    my $method = $env->{REQUEST_METHOD};
+    return _text(405, 'Method not allowed', Allow => $ALLOWED) if $method !~ /\A(?:GET|HEAD|OPTIONS|POST)\z/;
+    return _preflight($access)                                 if $method eq 'OPTIONS';
+    return _text(403, 'Not from this origin')                  if $method eq 'POST' && !$access->{may_publish};
+
+    my ($node, $refusal) = $self->_node($env);
+    $refusal ||= $self->_refusal_unless_declared($env, $node);
+    $refusal ||= $self->_refusal_unless_authorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
+    return $refusal if $refusal;
+
+    my $channel = ($self->prefix // '') . $node;
+    return $self->_publish($env, $channel) if $method eq 'POST';
+    return $self->_head                    if $method eq 'HEAD';
+    return _cannot_stream($env)            if !$env->{'psgi.streaming'};
+    $env->{$CHANNEL} = $channel;
+    return ($self->{_stream_app} ||= $self->_stream_app)->($env);
+}
+
+# The application that streams. There is one for all nodes: the channel is in the environment.
+sub _stream_app {
+    my $self    = shift;
+    my %setting = map { defined $self->$_ ? ($_ => $self->$_) : () } @STREAM_SETTINGS;
+    return $self->hub->to_app(%setting, channels => sub { return $_[0]{$CHANNEL} });
 }
 
 # Private functions
@@ -249,7 +249,7 @@ sub _is_prefix {
     my $prefix = shift;
     return !defined $prefix if !defined $prefix || ref $prefix;
     utf8::encode($prefix);
-    return length $prefix < $NAME_LENGTH;
+    return length $prefix < $MAX_NAME_BYTES;
 }
 
 sub _is_response {
@@ -268,7 +268,7 @@ sub _is_same_origin {
     return $of_page eq $of_request;
 }
 
-# The values of an attribute that is one value or an array of them. Code is none.
+# The values of an attribute that is one value or an array of them. A code reference gives an empty list.
 sub _list {
     my $value = shift;
     return ref $value eq 'ARRAY' ? @$value : defined $value && ref $value ne 'CODE' ? ($value) : ();
@@ -367,7 +367,7 @@ The method is one of those below (405).
 
 =item 3.
 
-A POST is not from a page that may not publish (403, L</origins>).
+A POST comes from a page that may publish (403, L</origins>).
 
 =item 4.
 

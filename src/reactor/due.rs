@@ -1,13 +1,13 @@
 //! Doing what is due: keepalives, timeouts, deadlines, held subscriptions, evictions, drains.
 
-use super::entry::Deadline;
 use super::shutdown::Spread;
+use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
 use crate::stream::{Due, Reason};
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
-    /// When [`fire`](Self::fire) has something to do.
+    /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(|(_, drain)| drain.next_due()).min();
@@ -16,7 +16,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Does everything that is due.
-    pub fn fire(&mut self, now: Instant) {
+    pub fn run_due(&mut self, now: Instant) {
         while let Some((at, slots)) = self.timers.take_due(now) {
             for slot in slots {
                 self.fire_timer(slot, at, now);
@@ -33,19 +33,19 @@ impl<I: Io> Reactor<I> {
 
     /// Handles the timer of one stream.
     fn fire_timer(&mut self, slot: u32, at: Instant, now: Instant) {
-        let entry = match self.entries.get_mut(slot as usize) {
-            Some(Some(entry)) if entry.timer == Some(at) => entry,
+        let record = match self.records.get_mut(slot as usize) {
+            Some(Some(record)) if record.timer == Some(at) => record,
             _ => return, // the stream has set an earlier timer since, or the slot was reused
         };
-        entry.timer = None;
-        let id = StreamId { slot, serial: entry.serial };
-        if entry.deadline.map_or(false, |due| due <= now) {
-            match entry.deadline_kind {
-                Deadline::Attach => return self.fail(id, Reason::Timeout),
+        record.timer = None;
+        let id = StreamId { slot, serial: record.serial };
+        if record.deadline.map_or(false, |due| due <= now) {
+            match record.deadline_kind {
+                Deadline::Attach => return self.end_at_once(id, Reason::Timeout),
                 Deadline::Linger => return self.close(id),
                 Deadline::Retry => {
-                    entry.deadline = None;
-                    entry.is_blocked = false;
+                    record.deadline = None;
+                    record.is_blocked = false;
                     self.queue(slot);
                 }
             }
@@ -56,32 +56,32 @@ impl<I: Io> Reactor<I> {
 
     /// Sends a keepalive, or ends the stream of a client that has timed out.
     fn handle_due_stream(&mut self, id: StreamId, now: Instant) {
-        let (due, framing) = match self.entry(id) {
-            Some(entry) if entry.socket.is_some() && !entry.has_ended => {
-                (entry.stream.due(now), entry.stream.settings().framing)
+        let (due, framing) = match self.record(id) {
+            Some(record) if record.socket.is_some() && !record.has_ended => {
+                (record.stream.due(now), record.stream.settings().framing)
             }
             _ => return,
         };
         match due {
             Due::Nothing => {}
-            Due::Timeout => self.fail(id, Reason::Timeout),
+            Due::Timeout => self.end_at_once(id, Reason::Timeout),
             Due::Keepalive => {
-                let position = self.position(id).map(|position| framing.frame(&position));
-                self.add(id, position.unwrap_or_else(|| framing.keepalive()));
+                let position = self.advance_to_position(id).map(|position| framing.frame(&position));
+                self.buffer_non_event(id, position.unwrap_or_else(|| framing.keepalive()));
             }
         }
     }
 
     /// Sets the stream's timer to what is due next, unless an earlier timer is set.
     pub(super) fn arm_timer(&mut self, slot: u32, now: Instant) {
-        if let Some(Some(entry)) = self.entries.get_mut(slot as usize) {
-            if let Some(due) = entry.next_due() {
-                if entry.timer.map_or(false, |timer| timer <= due) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            if let Some(due) = record.next_due() {
+                if record.timer.map_or(false, |timer| timer <= due) {
                     return; // that timer sets the next one
                 }
                 let at = self.timers.tick(now, due);
-                if entry.timer.map_or(true, |timer| at < timer) {
-                    entry.timer = Some(at);
+                if record.timer.map_or(true, |timer| at < timer) {
+                    record.timer = Some(at);
                     self.timers.insert(at, slot);
                 }
             }

@@ -4,24 +4,24 @@
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
 use super::error::Error;
-use super::process::{process, Process};
+use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
-use crate::hub::{Counts, Epoch, Publication, Request, Settings, Topic};
+use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
 use crate::reactor::Command;
 use crate::sys::random;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long [`Publisher::ask`] waits for the reactor.
+/// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
-pub struct Publisher(Arc<Inner>);
+pub struct HubHandle(Arc<Inner>);
 
 /// The state that the copies of a hub share in all threads. The hub is closed when the last copy is dropped.
 #[derive(Debug)]
@@ -51,15 +51,15 @@ fn new_epoch() -> Box<str> {
     (0..8).map(|at| char::from(DIGITS[(number >> (5 * at)) as usize % 32])).collect::<String>().into()
 }
 
-/// Returns a random key for opaque ids.
-fn new_key() -> [u8; 16] {
+/// Returns a random key for opaque ids. There is no substitute for the kernel's random bytes: a client that could guess the
+/// key could invent ids.
+fn new_cipher_key() -> Result<[u8; 16], Error> {
     let mut key = [0; 16];
-    key[..8].copy_from_slice(&random::number().to_ne_bytes());
-    key[8..].copy_from_slice(&random::number().to_ne_bytes());
-    key
+    random::fill(&mut key).map_err(Error::System)?;
+    Ok(key)
 }
 
-impl Publisher {
+impl HubHandle {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
@@ -72,11 +72,11 @@ impl Publisher {
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.
-    fn registration<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
-        let index = match process.registrations.position(self.0.key) {
+    fn registration_or_create<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
+        let index = match process.registrations.index_of(self.0.key) {
             Some(index) => index,
             None => {
-                let registration = self.register(process.reactor()?);
+                let registration = self.register(process.reactor_or_start()?)?;
                 process.registrations.insert(self.0.key, registration)
             }
         };
@@ -84,13 +84,13 @@ impl Publisher {
     }
 
     /// Creates the hub in a reactor, with a new epoch.
-    fn register(&self, reactor: Arc<ReactorHandle>) -> HubRegistration {
-        let key = self.0.settings.opaque_ids.then(new_key);
-        let epoch = Epoch::new(&new_epoch(), key);
+    fn register(&self, reactor: Arc<ReactorHandle>) -> Result<HubRegistration, Error> {
+        let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
+        let epoch = Epoch::new(&new_epoch(), cipher_key);
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
-        HubRegistration { reactor, hub, epoch, last_seq: 0 }
+        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
     }
 
     /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
@@ -105,9 +105,9 @@ impl Publisher {
         encode: impl FnOnce(&str) -> Shared,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
-        let mut process = process();
+        let mut process = lock_process();
         process.check_shutdown()?;
-        let registration = self.registration(&mut process)?;
+        let registration = self.registration_or_create(&mut process)?;
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
@@ -133,16 +133,16 @@ impl Publisher {
     /// # Errors
     ///
     /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
-    pub fn subscribe(&self, stream: &mut StreamHandle, request: Request) -> Result<bool, Error> {
-        let mut process = process();
-        let registration = self.registration(&mut process)?;
+    pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
         stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics)
     }
 
     /// Unsubscribes a stream from topics; without topics, from all.
     pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
-        let mut process = process();
-        if let Some(index) = process.registrations.position(self.0.key) {
+        let mut process = lock_process();
+        if let Some(index) = process.registrations.index_of(self.0.key) {
             stream.unsubscribe(process.registrations.at(index).hub, topics);
         }
     }
@@ -153,7 +153,7 @@ impl Publisher {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn epoch(&self) -> Result<Box<str>, Error> {
-        Ok(self.registration(&mut process())?.epoch.as_str().into())
+        Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
     /// Returns the hub's counters and the number of a channel's subscribers.
@@ -161,13 +161,13 @@ impl Publisher {
     /// # Errors
     ///
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
-    pub fn ask(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
+    pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         let (reactor, hub) = {
-            let mut process = process();
-            let registration = self.registration(&mut process)?;
+            let mut process = lock_process();
+            let registration = self.registration_or_create(&mut process)?;
             (Arc::clone(&registration.reactor), registration.hub)
         };
-        reactor.ask(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+        reactor.counts_and_subscribers(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
@@ -177,8 +177,8 @@ impl Publisher {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
-        let mut process = process();
-        let registration = self.registration(&mut process)?;
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Publisher {
 impl Drop for Inner {
     // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
-        let mut process = process();
+        let mut process = lock_process();
         if let Some(registration) = process.registrations.remove(self.key) {
             registration.reactor.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }

@@ -5,7 +5,7 @@ use super::{Io, Reactor, StreamId};
 use crate::stream::Stream;
 use std::time::Instant;
 
-/// The purpose of [`Entry::deadline`].
+/// The purpose of [`StreamRecord::deadline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// The stream ends unless its socket has come.
@@ -18,7 +18,7 @@ pub(super) enum Deadline {
 
 /// One stream with its socket and its subscription.
 #[derive(Debug)]
-pub(super) struct Entry<S> {
+pub(super) struct StreamRecord<S> {
     pub(super) stream: Stream,
     /// The subscription, if the stream has one. In a box, because most streams of some applications have none.
     pub(super) subscription: Option<Box<Subscription>>,
@@ -42,7 +42,7 @@ pub(super) struct Entry<S> {
     pub(super) timer: Option<Instant>,
 }
 
-impl<S> Entry<S> {
+impl<S> StreamRecord<S> {
     /// When the stream or its deadline is due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let stream = if self.socket.is_some() && !self.has_ended { self.stream.next_due() } else { None };
@@ -52,13 +52,13 @@ impl<S> Entry<S> {
 
 impl<I: Io> Reactor<I> {
     /// Returns the stream's entry. None if the stream is closed, whether or not its slot was reused.
-    pub(super) fn entry(&mut self, id: StreamId) -> Option<&mut Entry<I::Socket>> {
-        self.entry_and_io(id).map(|(entry, _)| entry)
+    pub(super) fn record(&mut self, id: StreamId) -> Option<&mut StreamRecord<I::Socket>> {
+        self.record_and_io(id).map(|(record, _)| record)
     }
 
     /// Returns the stream's entry together with what makes the system calls.
-    pub(super) fn entry_and_io(&mut self, id: StreamId) -> Option<(&mut Entry<I::Socket>, &mut I)> {
-        let entry = self.entries.get_mut(id.slot as usize)?.as_mut().filter(|entry| entry.serial == id.serial)?;
-        Some((entry, &mut self.io))
+    pub(super) fn record_and_io(&mut self, id: StreamId) -> Option<(&mut StreamRecord<I::Socket>, &mut I)> {
+        let record = self.records.get_mut(id.slot as usize)?.as_mut().filter(|record| record.serial == id.serial)?;
+        Some((record, &mut self.io))
     }
 }

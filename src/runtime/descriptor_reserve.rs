@@ -26,7 +26,7 @@ pub fn default_max_streams() -> usize {
 
 /// Returns true if few descriptors are left for one more stream. Does not count them for each stream while many are
 /// left. Where the system does not say how many descriptors are open, `sockets` returns how many the streams have.
-pub fn is_getting_short(sockets: impl FnOnce() -> usize) -> bool {
+pub fn recount_if_due(sockets: impl FnOnce() -> usize) -> bool {
     let one_less = |streams: usize| streams.checked_sub(1);
     if STREAMS_UNTIL_COUNT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
         return false;

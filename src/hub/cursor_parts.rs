@@ -93,7 +93,7 @@ pub(super) struct UnsubscribedPattern {
 }
 
 impl Baseline {
-    /// Returns the sequence number through which no eviction is missed, whenever it happens.
+    /// Evictions through the returned number are never missed, not even later ones. It is 0 if the baseline has a time.
     pub(super) fn settled_through(self) -> u64 {
         if self.clock == u64::MAX {
             self.through
@@ -141,7 +141,7 @@ impl Parts {
         }
     }
 
-    /// Returns the next sequence number after `seq` at which the form of what is sent changes.
+    /// Returns the next sequence number after `seq` at which a stage of the replay through the stream's buffer ends.
     pub(super) fn boundary(&self, seq: u64) -> Option<u64> {
         let extents = self.list.iter().map(|part| &part.extent);
         let extents = extents.chain(self.unsubscribed.iter().map(|channel| &channel.extent));
@@ -174,11 +174,12 @@ impl Parts {
         self.list.retain(|part| !part.topics.is_empty());
     }
 
-    /// Removes what the cursor settles by reaching a sequence number. Returns true if the parts do not differ any more.
-    pub(super) fn settle(&mut self, seq: u64) -> bool {
+    /// Removes the records that are redundant once the cursor has reached `seq`. Returns true if the parts do not differ
+    /// any more.
+    pub(super) fn drop_reached(&mut self, seq: u64) -> bool {
         self.unsubscribed.retain(|channel| channel.until > seq);
         self.unsubscribed_patterns.retain(|pattern| pattern.through > seq);
-        let is_level = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
-        self.boundary(seq).is_none() && self.unsubscribed.is_empty() && self.list.iter().all(is_level)
+        let is_reached = |part: &Part| part.extent.after.max(part.extent.baseline.through) <= seq;
+        self.boundary(seq).is_none() && self.unsubscribed.is_empty() && self.list.iter().all(is_reached)
     }
 }

@@ -1,0 +1,82 @@
+package EventSource::Server::Streams;
+use strict;
+use warnings;
+
+# The application that answers the requests of an EventSource::Server with streams. Its responses have the headers of that
+# server.
+
+our $VERSION = '0.100';
+
+use parent 'Plack::App::EventSource';
+use Plack::Util::Accessor qw(server);
+use Scalar::Util          qw(weaken);
+
+sub new {
+    my ($class, @attributes) = @_;
+    my $self = $class->SUPER::new(@attributes);
+    weaken $self->{server};
+    return $self;
+}
+
+# Public methods
+
+sub response_headers { return $_[0]->server->headers }
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Server::Streams - The streams of an EventSource::Server
+
+=head1 SYNOPSIS
+
+    use EventSource::Server;
+    use EventSource::Server::Streams;
+
+    my $server  = EventSource::Server->new;
+    my $streams = EventSource::Server::Streams->new(server => $server, handler_cb => sub { $_[0]->push('hello') });
+    print "@{$streams->response_headers}\n";
+
+=head1 DESCRIPTION
+
+L<EventSource::Server> answers requests with an object of this class: a L<Plack::App::EventSource> whose responses have
+the headers of the server.
+
+=head1 ATTRIBUTES
+
+Besides those of L<Plack::App::EventSource>:
+
+=head2 server
+
+    server => $server
+
+The L<EventSource::Server>, which is required. It is not kept alive: its owner must hold it.
+
+=head1 METHODS
+
+=head2 new
+
+    my $streams = EventSource::Server::Streams->new(%attributes);
+
+Create an application.
+
+=head2 response_headers
+
+    my $headers = $streams->response_headers;
+
+Return the headers of the server, as a reference to an array of names and values.
+
+=head1 SEE ALSO
+
+L<EventSource::Server>, L<Plack::App::EventSource/METHODS FOR SUBCLASSES>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,152 @@
+//! The events that a hub refuses: those with which one publisher could harm the hub's clients.
+
+use crate::event::{encode_to_vec, Field, FieldName, LineEnd, Text};
+use std::fmt;
+
+/// The most bytes of an id.
+const MAX_ID_BYTES: usize = 1024;
+
+/// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
+/// clients away permanently.
+const MAX_RETRY: u64 = 86_400_000;
+
+/// The reason why a hub refuses an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The id is empty.
+    EmptyId,
+    /// The id is longer than 1024 bytes in UTF-8.
+    LongId,
+    /// The id contains a control character other than TAB.
+    ControlInId,
+    /// The id begins or ends with a space or TAB.
+    BlankAroundId,
+    /// The event has the name of the hub's event for gaps.
+    GapEventName,
+    /// The reconnection time is longer than a day, 86,400,000 ms.
+    LongRetry,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::EmptyId => "id must not be empty: it would reset the client's last event ID",
+            Self::LongId => "id must have at most 1024 bytes in UTF-8",
+            Self::ControlInId => {
+                "id must not contain a control character other than TAB: no client could send it back; remove it"
+            }
+            Self::BlankAroundId => {
+                "id must not begin or end with a space or TAB: no client could send it back; remove them"
+            }
+            Self::GapEventName => {
+                "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
+            }
+            Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// Returns the field that is at fault.
+    pub fn field(self) -> FieldName {
+        match self {
+            Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId => FieldName::Id,
+            Self::GapEventName => FieldName::Event,
+            Self::LongRetry => FieldName::Retry,
+        }
+    }
+}
+
+/// Refuses an id with which no client could resume.
+///
+/// A client sends the id back as the value of an HTTP header. Servers answer 400 to a value with a control character,
+/// after which an EventSource never reconnects. They also remove blanks at both ends, so the id that comes back is a
+/// different one (RFC 9110, section 5.5).
+///
+/// # Errors
+///
+/// The [`Refusal`] that says why.
+pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if id.is_empty() {
+        return Err(Refusal::EmptyId);
+    }
+    if id.len() > MAX_ID_BYTES {
+        return Err(Refusal::LongId);
+    }
+    if id.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(Refusal::ControlInId);
+    }
+    if is_blank(id.first()) || is_blank(id.last()) {
+        return Err(Refusal::BlankAroundId);
+    }
+    Ok(())
+}
+
+/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like a `gap` event, and one
+/// that keeps clients away for more than a day.
+///
+/// # Errors
+///
+/// [`Refusal::GapEventName`] or [`Refusal::LongRetry`].
+pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, gap_event: &str) -> Result<(), Refusal> {
+    for field in fields {
+        match field {
+            Field::Event(name) if is_sent_as(name.text(), gap_event) => return Err(Refusal::GapEventName),
+            Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if a text, encoded as it is sent, equals `other`. The stored form of the text does not matter.
+fn is_sent_as(text: Text<'_>, other: &str) -> bool {
+    let sent = |text| encode_to_vec(&[Field::Data(text)], LineEnd::Lf);
+    if text.bytes().is_ascii() {
+        text.bytes() == other.as_bytes()
+    } else {
+        sent(text) == sent(other.into())
+    }
+}
+
+/// Returns true if decimal digits, which may begin with any number of zeros, are at most [`MAX_RETRY`].
+fn is_day_at_most(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).map(|digits| digits.trim_start_matches('0')).unwrap_or_default();
+    number.is_empty() || number.parse().map_or(false, |number: u64| number <= MAX_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Retry;
+
+    #[test]
+    fn an_id_that_no_client_could_send_back_is_refused() {
+        let long = [b'i'; MAX_ID_BYTES + 1];
+        let cases: [(&[u8], Option<Refusal>); 8] = [
+            (b"7", None),
+            (b"a\tb", None),
+            (&long[1..], None),
+            (b"", Some(Refusal::EmptyId)),
+            (&long, Some(Refusal::LongId)),
+            (b"a\x7F", Some(Refusal::ControlInId)),
+            (b" a", Some(Refusal::BlankAroundId)),
+            (b"a\t", Some(Refusal::BlankAroundId)),
+        ];
+        for (id, refusal) in cases {
+            assert_eq!(check_id(id).err(), refusal, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_of_more_than_a_day_is_refused() {
+        for (digits, refusal) in [("0086400000", None), ("86400001", Some(Refusal::LongRetry))] {
+            let retry = Retry::new(Text::from(digits)).expect("digits");
+            let checked = check_fields(std::iter::once(Field::Retry(retry)), "gap");
+            assert_eq!(checked.err(), refusal, "{digits}");
+        }
+    }
+}

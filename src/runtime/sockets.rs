@@ -1,0 +1,55 @@
+//! The reactor's calls on real sockets.
+
+use super::descriptor_reserve;
+use crate::reactor::{Io, StreamId};
+use crate::sys::epoll::Epoll;
+use crate::sys::socket;
+use rustix::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice};
+
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// An epoll set, and a buffer for input that is discarded.
+pub(super) struct Sockets {
+    pub(super) epoll: Epoll,
+    scratch: Vec<u8>,
+}
+
+impl Sockets {
+    pub(super) fn new(epoll: Epoll) -> Self {
+        Self { epoll, scratch: vec![0; SCRATCH_BYTES] }
+    }
+}
+
+impl Io for Sockets {
+    type Socket = OwnedFd;
+
+    fn register(&mut self, socket: &OwnedFd, stream: StreamId) -> io::Result<()> {
+        self.epoll.add(socket.as_fd(), stream.into())
+    }
+
+    fn watch_writable(&mut self, socket: &OwnedFd, stream: StreamId, writable: bool) -> io::Result<()> {
+        self.epoll.ask_writable(socket.as_fd(), stream.into(), writable)
+    }
+
+    fn send(&mut self, socket: &OwnedFd, blocks: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send(socket.as_fd(), blocks)
+    }
+
+    fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        socket::receive(socket.as_fd(), &mut self.scratch)
+    }
+
+    fn shutdown(&mut self, socket: &OwnedFd) {
+        socket::shut_down_sending(socket.as_fd());
+    }
+
+    fn may_linger(&self) -> bool {
+        !descriptor_reserve::is_short()
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        // Closing alone would leave the socket in the epoll set if a forked child holds a copy of the descriptor.
+        self.epoll.remove(socket.as_fd());
+    }
+}

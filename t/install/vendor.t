@@ -1,0 +1,42 @@
+# The tarball of script/vendor builds without network, and without crates that an earlier build has downloaded.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Developer qw(needs_command only_developers);
+use Test::More;
+use Testing::SourceTree qw(slurp);
+
+only_developers;
+needs_command($_) for qw(cargo make tar gzip unshare);
+
+# A shell in a network namespace of its own, which has no route to anywhere.
+my @OFFLINE = ('unshare', '--map-root-user', '--net');
+plan skip_all => 'this system gives a process no network namespace of its own' if system(@OFFLINE, 'true') != 0;
+
+my $tree     = Testing::SourceTree->new;
+my $manifest = slurp($tree->folder . '/Cargo.toml');
+$tree->must($^X, 'script/vendor');
+my ($tarball) = glob $tree->folder . '/EventSource-XS-*-vendored.tar.gz';
+ok $tarball, 'script/vendor writes a tarball' or BAIL_OUT('no tarball');
+is slurp($tree->folder . '/Cargo.toml'), $manifest, 'the files of the checkout are unchanged';
+
+my $unpacked    = $tree->unpacked($tarball, 'vendored');
+my %environment = (CARGO_HOME => $tree->fresh('cargo_home'), CARGO_TARGET_DIR => $tree->fresh('vendored_target'));
+if (!$ENV{RUSTUP_HOME} && -d "$ENV{HOME}/.rustup") { $environment{RUSTUP_HOME} = "$ENV{HOME}/.rustup" }
+
+my $without = Testing::SourceTree->new('without_vendor')
+    ->run({%environment, CARGO_NET_RETRY => 0}, @OFFLINE, qw(cargo fetch --locked));
+isnt $without->{status}, 0, 'without the vendored crates nothing can be built in this network namespace';
+
+$unpacked->must(\%environment, @OFFLINE, $^X, 'Makefile.PL');
+$unpacked->must(\%environment, @OFFLINE, 'make');
+my $formatted = $unpacked->must(
+    $^X,
+    qw(-Iblib/lib -Iblib/arch -MEventSource::XS=format_event -e),
+    'print format_event(data => "built offline")'
+);
+is $formatted, "data: built offline\n\n", 'the library is built and encodes an event';
+
+done_testing;
