@@ -242,14 +242,6 @@ sub writer_died {
 
 # Private methods and functions
 
-    my ($self, $bytes) = @_;
-    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
-    $self->_send($bytes) or return !!0;
-    $COUNTED{events}++;
-    $COUNTED{bytes} += length $bytes;
-    return !!1;
-}
-
 # Returns true if the client has closed its side, without taking a byte from the server. A client of an event stream
 # sends nothing that matters after its request, so end of input means that the client has disconnected.
 sub _has_left {
@@ -326,6 +318,15 @@ sub _watch {
     my $loop = EventSource::Loop->current or return;
     $self->{watch} = $loop->readable($socket, $look);
     return;
+}
+
+sub _write_otherwise {
+    my ($self, $bytes) = @_;
+    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->_send($bytes) or return !!0;
+    $COUNTED{events}++;
+    $COUNTED{bytes} += length $bytes;
+    return !!1;
 }
 
 sub DESTROY {
