@@ -107,13 +107,15 @@ sub _log {
     my ($env, $what) = @_;
     my $path = ($env->{SCRIPT_NAME} || '') . ($env->{PATH_INFO} || '');
     $env->{'psgi.errors'}->print("EventSource::XS: $path: $what\n");
+    local $@;
+    eval { $env->{'psgi.errors'}->flush };    # a framework may have given STDERR an encoding, and so a buffer
     return;
 }
 
 sub _obstacle {
     my ($adapter, $env) = @_;
     return 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
-    return 'the request is not a GET'                   if ($env->{REQUEST_METHOD} || '') ne 'GET';
+    return 'the response to a HEAD has no body'         if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }
 

@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs_module only_developers);
 use File::Temp         ();
 use Test::EventSource;
 use Test::More;
@@ -47,9 +47,20 @@ cmp_ok scalar @examples, '>=', 6, 'each concept has an example';
 for my $example (@examples) {
     my $package = 'Example' . ++$number;
     subtest "example $number after the first one runs" => sub {
+        needs_module('Mojolicious') if $example =~ /^use Mojolicious/m;
         eval "package $package; use strict; use warnings; $example; 1" or fail $@;    ## no critic (ProhibitStringyEval)
         pass 'the example is evaluated';
     };
 }
+
+subtest 'the example of POST answers a form with its words' => sub {
+    my ($example) = grep { /methods +=>/ } @examples;
+    my $app       = eval "package ExampleOfPost; use strict; use warnings; $example"; ## no critic (ProhibitStringyEval)
+    my $es        = Test::EventSource->new(app => $app, timeout => 10);
+    my $stream    = $es->stream('POST', '/', form => [prompt => 'two words']);
+    $stream->like_event({event => 'token', data => 'two'},   'the first word is an event');
+    $stream->like_event({event => 'token', data => 'words'}, 'the second word is an event');
+    $stream->like_event('[DONE]', 'the last event says that it is the last');
+};
 
 done_testing;
