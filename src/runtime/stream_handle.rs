@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What a stream that is being opened may buffer while the reactor naps.
+const MAX_SOON_BYTES: usize = 16 << 10;
+
 /// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a
 /// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
 const UNSENT_BYTES: u32 = 128 << 10;
@@ -82,6 +85,9 @@ pub struct StreamHandle {
     is_adopted: bool,
     /// Whether the reactor is still to be woken for the stream's beginning.
     must_wake: bool,
+    /// Whether the stream is being opened: its first handler has not returned. What is sent may wait for a nap of the
+    /// reactor.
+    is_opening: bool,
     /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
     generation: u32,
@@ -113,6 +119,7 @@ impl StreamHandle {
             ends_with_handle: opening.ends_with_handle,
             is_adopted: false,
             must_wake: false,
+            is_opening: true,
             is_released: false,
             generation: generation(),
             forks: fork_count(),
@@ -165,7 +172,7 @@ impl StreamHandle {
         let attachment = Attachment { socket, state: Arc::clone(&self.state) };
         self.reactor.queue_up(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
         if !self.must_wake {
-            self.reactor.wake();
+            self.reactor.wake_soon();
         }
     }
 
@@ -180,7 +187,7 @@ impl StreamHandle {
     pub fn attach(&mut self, socket: OwnedFd) {
         self.configure(&socket);
         let attachment = Attachment { socket: Some(socket), state: Arc::clone(&self.state) };
-        self.reactor.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
+        self.reactor.send_soon(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
         self.wait_if_short();
     }
 
@@ -205,7 +212,13 @@ impl StreamHandle {
         let event = self.settings.framing.frame(event);
         let bytes = event.len();
         self.state.add_buffered(bytes);
-        self.reactor.send(Command::Push { stream: self.stream, event }, bytes, None);
+        let push = Command::Push { stream: self.stream, event };
+        if self.is_opening && self.state.buffered_bytes() < MAX_SOON_BYTES {
+            self.must_wake = false;
+            self.reactor.send_soon(push, bytes, None);
+        } else {
+            self.reactor.send(push, bytes, None);
+        }
         Pushed::Taken
     }
 
@@ -272,7 +285,7 @@ impl StreamHandle {
     /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
     fn wake_if_due(&mut self) {
         if std::mem::take(&mut self.must_wake) && self.generation == generation() {
-            self.reactor.wake();
+            self.reactor.wake_soon();
         }
     }
 
@@ -347,6 +360,7 @@ impl StreamHandle {
         self.waits = false;
         self.begin_subscriptions();
         self.wake_if_due();
+        self.is_opening = false;
         self.subscribe_mode = SubscribeMode::AtOnce;
         if std::mem::take(&mut self.in_handler) {
             set_handler_stream(None);
@@ -422,7 +436,7 @@ impl StreamHandle {
         self.generation = generation();
         self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
         self.must_wake = false;
-        self.is_adopted = true;
+        (self.is_adopted, self.is_opening) = (true, false);
         self.send_open(Some(socket), Bytes::new(), true);
         self.set_handler_stream();
         true
@@ -446,6 +460,7 @@ impl Clone for StreamHandle {
             ends_with_handle: self.ends_with_handle,
             is_adopted: self.is_adopted,
             must_wake: false,
+            is_opening: false,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
