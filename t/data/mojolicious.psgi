@@ -72,7 +72,7 @@ get '/no-hub'         => sub { shift->events('news') };
 get '/no-channel'     => sub { shift->events($hub) };
 get '/no-handler'     => sub { shift->event_source('news') };
 websocket '/websocket' => sub { shift->event_source(\&ends) };
-get '/dies'           => sub {
+get '/dies' => sub {
     shift->event_source(sub { $_[0]->push('before'); die "on purpose\n" });
 };
 get '/fails-after' => sub {
