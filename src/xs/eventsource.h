@@ -98,6 +98,7 @@ void esx_capture_restore(void *capture);
 void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
+int esx_stream_take_over(void *stream, int number);
 int esx_stream_push(void *stream, const char *event, size_t len);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
@@ -123,7 +124,6 @@ void esx_remove_interpreter(uint32_t interpreter);
 
 /* These return the result, or the negated error number. */
 int esx_duplicate(int number);
-int esx_silence(int number);
 int esx_is_connection(int number);
 int esx_has_left(int number);
 int esx_is_hung_up(int number);

@@ -41,6 +41,14 @@ format_event(...)
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
+# Two references to arrays. See esx_are_same.
+bool
+_are_same(SV *one, SV *other)
+  CODE:
+    RETVAL = esx_are_same(aTHX_ one, other, 2);
+  OUTPUT:
+    RETVAL
+
 void
 _push_bytes(SV *characters, ...)
   PREINIT:
@@ -240,13 +248,6 @@ _duplicate(int number)
   OUTPUT:
     RETVAL
 
-SV *
-_silence(int number)
-  CODE:
-    RETVAL = esx_result(aTHX_ esx_silence(number));
-  OUTPUT:
-    RETVAL
-
 bool
 _is_connection(int number)
   CODE:
@@ -443,6 +444,14 @@ _attach(SV *self, SV *socket)
     self = esx_snapshot(aTHX_ self);
     number = (int)SvIV(socket);
     RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), number) > 0;
+  OUTPUT:
+    RETVAL
+
+bool
+_take_over(SV *self, int number)
+  CODE:
+    self = esx_snapshot(aTHX_ self);
+    RETVAL = esx_stream_take_over(esx_stream_of(aTHX_ self), number) > 0;
   OUTPUT:
     RETVAL
 

@@ -223,6 +223,21 @@ unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int)
     })
 }
 
+/// Attaches a stream to a duplicate of a server's descriptor, and leaves the server with `/dev/null`. Returns 0 if that
+/// fails; the server may be left with `/dev/null` then too.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_take_over(handle: *mut StreamHandle, number: c_int) -> c_int {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or(0, || {
+        let taken = descriptor::duplicate(number).and_then(|socket| descriptor::silence(number).map(|()| socket));
+        taken.map_or(0, |socket| {
+            handle.attach(socket);
+            1
+        })
+    })
+}
+
 #[no_mangle]
 unsafe extern "C" fn esx_stream_push(handle: *mut StreamHandle, event: *const c_char, len: usize) -> c_int {
     // SAFETY: see `borrow`; the event is a scalar's buffer, which lives until the XSUB returns.
@@ -389,11 +404,6 @@ extern "C" fn esx_remove_interpreter(interpreter: u32) {
 #[no_mangle]
 extern "C" fn esx_duplicate(number: c_int) -> c_int {
     guard::run_or(-1, || or_errno(descriptor::duplicate(number).map(descriptor::into_number)))
-}
-
-#[no_mangle]
-extern "C" fn esx_silence(number: c_int) -> c_int {
-    guard::run_or(-1, || or_errno(descriptor::silence(number).map(|()| 0)))
 }
 
 #[no_mangle]

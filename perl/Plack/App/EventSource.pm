@@ -35,6 +35,12 @@ my $OR_ELSE = q(native => 'auto' uses the server's writer then);
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
+# The attributes that decide about a stream. They are read from the object's hash, which is quicker than their accessors,
+# unless its class has accessors of its own.
+my @CHECKED  = (@STREAM_SETTINGS, qw(methods on_gone origins preamble));
+my %ACCESSOR = map { ($_ => __PACKAGE__->can($_)) } @CHECKED;
+my %HAS_OTHER_ACCESSORS;
+
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
 # Public methods
@@ -95,15 +101,15 @@ sub prepare_app {
 
 sub response_headers {
     my $self    = shift;
-    my @headers = @{$self->headers || []};
+    my $headers = $self->headers || [];
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
-    my $has_buffering = grep { !($_ % 2) && lc $headers[$_] eq 'x-accel-buffering' } 0 .. $#headers;
+    my $has_buffering = @$headers && grep { !($_ % 2) && lc $headers->[$_] eq 'x-accel-buffering' } 0 .. $#$headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
-    return [@own, @headers];
+    return [@own, @$headers];
 }
 
 sub run_handler {
@@ -198,10 +204,10 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 # The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
 # reconnection time.
 sub _opening {
-    my $self    = shift;
-    my $opening = '';
-    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
-    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
+    my $self = shift;
+    my ($preamble, $retry, $opening) = ($self->preamble, $self->retry, '');
+    $opening .= ':' . ' ' x ($preamble - 3) . "\r\n"       if $preamble;
+    $opening .= 'retry: ' . _jittered($retry) . "\r\n\r\n" if defined $retry;
     return $opening;
 }
 
@@ -221,16 +227,17 @@ sub _refusal {
 # The settings of a stream. Attributes may change from one request to the next; they are checked when they have changed.
 sub _stream_settings {
     my $self   = shift;
-    my @values = map { $self->$_ } @STREAM_SETTINGS, qw(methods on_gone origins preamble);
-    my $seen   = join "\0",
-        map { !defined ? 'u' : ref eq 'ARRAY' ? ('a', map({ $_ // 'u' } @$_), 'e') : (d => $_) } @values;
-    my $known = $self->{_stream_settings};
-    return $known->[1] if $known && $known->[0] eq $seen;
+    my $class  = ref $self;
+    my $others = $HAS_OTHER_ACCESSORS{$class};
+    $others = $HAS_OTHER_ACCESSORS{$class} = !!grep { $class->can($_) != $ACCESSOR{$_} } @CHECKED if !defined $others;
+    my @values = $others ? map({ scalar $self->$_ } @CHECKED) : @$self{@CHECKED};
+    my $known  = $self->{_stream_settings};
+    return $known->{settings} if $known && EventSource::XS::_are_same(\@values, $known->{values});
     $self->check_attributes;
     my %settings;
     @settings{@STREAM_SETTINGS} = @values;
     my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
-    $self->{_stream_settings} = [$seen, $settings];
+    $self->{_stream_settings} = {settings => $settings, values => [map { ref eq 'ARRAY' ? [@$_] : $_ } @values]};
     return $settings;
 }
 
