@@ -64,8 +64,10 @@ impl Capture {
             return Err(Obstacle { what: "the client has disconnected", cause: None });
         }
         let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;
-        let client = descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
-        descriptor::replace(number, theirs.as_raw_fd()).map_err(Obstacle::new("the server's socket cannot be replaced"))?;
+        let client =
+            descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
+        descriptor::replace(number, theirs.as_raw_fd())
+            .map_err(Obstacle::new("the server's socket cannot be replaced"))?;
         Ok(Self { number, client: Some(client), ours, captured: Vec::new(), generation: generation() })
     }
 

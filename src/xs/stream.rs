@@ -87,7 +87,11 @@ impl RawOpening {
             ends_with_handle: self.ends_with_handle != 0,
             interpreter: self.interpreter,
             may_wait: self.may_wait != 0,
-            max_streams: if self.max_streams == 0 { descriptor_reserve::default_max_streams() } else { self.max_streams },
+            max_streams: if self.max_streams == 0 {
+                descriptor_reserve::default_max_streams()
+            } else {
+                self.max_streams
+            },
         }
     }
 }
