@@ -317,7 +317,8 @@ callers of the original module have always passed both.
 
 A callback, which is required: without it a GET throws an exception. It is called for each stream, with its
 L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
-printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error.
+printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error. A native
+stream in chunks is cut off then: it has no last chunk.
 
 The handler runs when the server asks for the stream, after C<call>. Middleware may change the environment for the time
 of a call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>; it has changed it back by then. The original
