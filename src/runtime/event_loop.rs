@@ -1,5 +1,6 @@
 //! The reactor's thread: takes commands, waits for sockets, applies the answers.
 
+use super::end_signal::EndSignal;
 use super::forks::lock_turn;
 use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKEN};
 use super::sockets::Sockets;
@@ -30,6 +31,7 @@ pub(super) struct EventLoop {
     /// The last turn that has opened a stream.
     opened: Option<Instant>,
     rest: Rest,
+    end_signal: EndSignal,
 }
 
 impl EventLoop {
@@ -43,7 +45,8 @@ impl EventLoop {
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
-        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), opened: None, rest: Rest::Sleep })
+        let end_signal = EndSignal::new();
+        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), opened: None, rest: Rest::Sleep, end_signal })
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -67,6 +70,7 @@ impl EventLoop {
             self.reactor.run_due(now);
             self.reactor.flush(now);
             self.apply_answers();
+            self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
             drop(turn);
             if self.wait(now).is_err() {
@@ -118,13 +122,14 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, .. } = self;
+        let Self { reactor, handle, queue, ready, rest, end_signal, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
             reactor.shrink();
         }
-        let timeout = match reactor.next_due() {
+        let due = reactor.next_due().into_iter().chain(end_signal.due()).min();
+        let timeout = match due {
             _ if !may_rest => Some(Duration::ZERO),
             Some(due) if is_nap => Some(due.saturating_duration_since(now).min(NAP)),
             Some(due) => Some(due.saturating_duration_since(now)),

@@ -9,7 +9,14 @@ our $VERSION = '0.100';
 
 use EventSource::Adapter;
 use EventSource::Stream::Native;
+use EventSource::Stream::Obstacle;
 use EventSource::XS ();
+
+my $OBSTACLE    = 'EventSource::Stream::Obstacle';
+my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
+
+# What the library says if the probe has come back changed.
+my $IS_FILTERED = "the response's body is filtered";
 
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
@@ -23,19 +30,24 @@ my $PROBE = ": Probe\n\n";
 # socket back when it is freed.
 sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;
-    return (undef, "the response's head is too large") if _is_large($response->[1]);
+    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
+        if _is_large($response->[1]);
     my ($self, $obstacle) = $class->_capture($adapter->descriptor($env));
     return (undef, $obstacle) if !$self;
     my $writer = $respond->($response);
     my $known  = $writer && EventSource::Adapter->of_writer($writer);
     _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;
     my $stream;
-    if    (!$self->_has_head) { $obstacle = "the response's head is not understood" }
-    elsif (!$known)           { $obstacle = "the response's writer is not known" }
+
+    if (!$self->_has_head) {
+        $obstacle = $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY);
+    }
+    elsif (!$known) { $obstacle = $OBSTACLE->new(filter => "the response's writer is not known") }
     else {
         _write($writer, $PROBE);
         my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
         ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
+        $obstacle = $OBSTACLE->new(filter => $obstacle) if defined $obstacle && $obstacle eq $IS_FILTERED;
     }
     if ($stream) {
         local $@;
