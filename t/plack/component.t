@@ -83,7 +83,8 @@ subtest 'an attribute is checked again when it has changed' => sub {
     is content_of($app), "retry: 5\r\n\r\ndata: x\r\n\r\n", 'a range is accepted';
     @$range = (6, 6);
     is content_of($app), "retry: 6\r\n\r\ndata: x\r\n\r\n", 'a range that is changed in place is used';
-    for my $case ([retry => [1, 'x']], [on_gone => 'die'], [methods => ['GET', 'get']], [native => 2], [preamble => 1]) {
+    for my $case ([retry => [1, 'x']], [on_gone => 'die'], [methods => ['GET', 'get']], [native => 2], [preamble => 1])
+    {
         my ($name, $value) = @$case;
         my $before = $component->$name;
         $component->$name($value);
