@@ -42,6 +42,7 @@ impl Stream {
             ends_with_handle: false,
             interpreter: 0,
             max_streams: usize::MAX,
+            may_wait: false,
         };
         let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;
         if open.holds {
