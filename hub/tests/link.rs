@@ -93,9 +93,10 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
     clients.truncate(19);
     let mut ended = None;
     while ended.is_none() {
-        turn(&mut link, |answer| match answer {
-            Answer::Ended { stream, reason } => ended = Some((stream, reason)),
-            _ => {}
+        turn(&mut link, |answer| {
+            if let Answer::Ended { stream, reason } = answer {
+                ended = Some((stream, reason));
+            }
         });
     }
     assert_eq!(ended, Some((20, Reason::Client)));
