@@ -225,17 +225,20 @@ impl<'a> Server<'a> {
             false => Ok(()),
         };
         match served.and_then(|()| worker.flush(&self.epoll, now)) {
-            Ok(()) => {
-                if worker.may_be_overdue() {
-                    self.sweep.get_or_insert(now + SWEEP);
-                }
-                self.workers.insert(token, worker);
-            }
+            Ok(()) => self.keep(worker, now),
             Err(end) => {
                 let _ = worker.flush(&self.epoll, now); // the reason of a rejection
                 self.end_worker(worker, end);
             }
         }
+    }
+
+    /// Puts a worker back that was served.
+    fn keep(&mut self, worker: Worker, now: Instant) {
+        if worker.may_be_overdue() {
+            self.sweep.get_or_insert(now + SWEEP);
+        }
+        self.workers.insert(worker.token(), worker);
     }
 
     /// Reads once, and carries out what has arrived completely.
@@ -449,17 +452,13 @@ impl<'a> Server<'a> {
         answered.sort_unstable();
         answered.dedup();
         for token in answered.drain(..) {
-            let flushed = self.workers.get_mut(&token).map(|worker| worker.flush(&self.epoll, now));
-            if let Some(Err(end)) = flushed {
-                if let Some(worker) = self.workers.remove(&token) {
-                    self.end_worker(worker, end);
-                }
+            let Some(mut worker) = self.workers.remove(&token) else { continue };
+            match worker.flush(&self.epoll, now) {
+                Ok(()) => self.keep(worker, now),
+                Err(end) => self.end_worker(worker, end),
             }
         }
         self.answered = answered;
-        if self.sweep.is_none() && self.workers.values().any(Worker::may_be_overdue) {
-            self.sweep = Some(now + SWEEP);
-        }
     }
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
