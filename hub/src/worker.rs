@@ -196,3 +196,78 @@ impl Worker {
         !self.is_greeted || self.stuck_since.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_xs::wire::Failure;
+    use eventsource_xs::ErrorCode;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// A worker, its other end and the epoll set that it is in.
+    fn worker(now: Instant) -> (Worker, UnixStream, Epoll) {
+        let (socket, other) = UnixStream::pair().expect("a pair of sockets");
+        let epoll = Epoll::new().expect("a descriptor");
+        epoll.add(socket.as_fd(), 7).expect("a socket");
+        (Worker::new(socket.into(), 7, now), other, epoll)
+    }
+
+    fn answer_bytes(worker: &mut Worker, bytes: usize) {
+        let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
+        worker.answer(&Answer::Refused { request: 1, failure });
+    }
+
+    #[test]
+    fn a_worker_that_does_not_greet_has_its_time() {
+        let now = Instant::now();
+        let (mut worker, ..) = worker(now);
+        assert_eq!(worker.overdue(now), None);
+        assert_eq!(worker.overdue(now + GREETING), Some(End::Silent));
+        worker.is_greeted = true;
+        assert_eq!((worker.overdue(now + GREETING), worker.may_be_overdue()), (None, false));
+    }
+
+    #[test]
+    fn a_worker_that_takes_no_answers_is_not_read_and_is_cut_off_in_time() {
+        let now = Instant::now();
+        let (mut worker, mut other, epoll) = worker(now);
+        worker.is_greeted = true;
+        answer_bytes(&mut worker, SLOW_BYTES * 2);
+        worker.flush(&epoll, now).expect("a connection");
+        assert_eq!((worker.is_readable(), worker.overdue(now), worker.asked), (false, None, (false, true)));
+        assert_eq!(worker.overdue(now + STUCK), Some(End::Stuck));
+        // It takes some of them: its time begins anew.
+        other.read_exact(&mut vec![0; SLOW_BYTES / 4]).expect("bytes");
+        worker.flush(&epoll, now + STUCK).expect("a connection");
+        assert_eq!(worker.overdue(now + STUCK), None);
+        while !worker.outbox.is_empty() {
+            assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
+            worker.flush(&epoll, now).expect("a connection");
+        }
+        assert_eq!((worker.is_readable(), worker.may_be_overdue(), worker.asked), (true, false, (true, false)));
+    }
+
+    #[test]
+    fn a_worker_with_too_many_answers_is_cut_off_at_once() {
+        let now = Instant::now();
+        let (mut worker, _other, epoll) = worker(now);
+        for _ in 0..MOST_BYTES / SLOW_BYTES {
+            answer_bytes(&mut worker, SLOW_BYTES);
+            worker.flush(&epoll, now).expect("a connection");
+        }
+        answer_bytes(&mut worker, SLOW_BYTES);
+        assert_eq!(worker.flush(&epoll, now), Err(End::Stuck));
+    }
+
+    #[test]
+    fn what_a_worker_has_sent_before_it_left_is_read() {
+        let now = Instant::now();
+        let (mut worker, other, epoll) = worker(now);
+        answer_bytes(&mut worker, SLOW_BYTES * 2);
+        drop(other);
+        worker.flush(&epoll, now).expect("it is still read");
+        assert!(worker.is_readable() && worker.outbox.is_empty());
+        assert_eq!(worker.read(), Err(End::Closed));
+    }
+}
