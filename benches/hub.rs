@@ -82,7 +82,7 @@ fn merge(channels: usize) -> Duration {
 /// Drops `channels` channels that match one pattern because their last events expire.
 fn drop_channels(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
-    case.subscribe(&[pattern("**")], Start::Newest);
+    case.subscribe(&[pattern("**")], Start::Latest);
     for number in 0..channels {
         case.publish(number, 0);
     }
@@ -99,13 +99,13 @@ fn unsubscribe(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
-    let mut cursor = case.subscribe(&topics, Start::Newest);
+    let mut cursor = case.subscribe(&topics, Start::Latest);
     time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
 }
 
 /// Publishes to a channel that keeps the newest event of each of `keys` keys.
 fn compact(keys: usize) -> Duration {
-    let mut case = Case::new(OnSlow::Newest, keys);
+    let mut case = Case::new(OnSlow::Latest, keys);
     let now = case.now;
     let mut publish_some = || {
         for number in 0..2 * keys + 2 {
@@ -159,7 +159,7 @@ fn fan_out(streams: usize) -> Duration {
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);

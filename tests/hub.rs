@@ -58,7 +58,7 @@ fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Newest }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest }).expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.

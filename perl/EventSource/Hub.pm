@@ -39,8 +39,8 @@ my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
 my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @ON_SLOW = qw(disconnect gap newest);
-my @START   = qw(newest oldest);
+my @ON_SLOW = qw(disconnect gap latest);
+my @START   = qw(latest oldest);
 
 my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
 my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
@@ -194,7 +194,7 @@ sub _start_of {
     my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
     return ($kind,         0)  if defined $kind;
     return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
-    return $SETTINGS->refuse(start => "start must be 'newest', 'oldest' or a number of events, such as -10");
+    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10");
 }
 
 sub _stream_of {
@@ -297,7 +297,7 @@ reason, in JSON:
 
 =over
 
-=item C<{"reason":"forgotten"}>
+=item C<{"reason":"evicted"}>
 
 The history no longer has all events after the client's id. The stream continues with the retained ones.
 
@@ -390,9 +390,9 @@ The stream ends with the reason C<slow>. The client reconnects and receives a C<
 
 The stream receives a C<gap> event and continues with the retained events.
 
-=item C<newest>
+=item C<latest>
 
-Of the events that were not sent yet, the stream receives only the newest of each channel, or of each C<key>
+Of the events that were not sent yet, the stream receives only the latest of each channel, or of each C<key>
 (L</publish>). It receives no C<gap> event, because its client wants the latest state only. The hub keeps those events
 beyond the history, within the same bounds. If these bounds do not suffice, the stream receives a C<gap> event.
 
@@ -421,9 +421,9 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 
 =head2 start
 
-    start => 'newest'
+    start => 'latest'
 
-The position at which a stream begins if its client sends no id: C<newest>, at the next event, by default; C<oldest>,
+The position at which a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>,
 with the whole history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
 
 =head2 total_history
@@ -502,7 +502,7 @@ Throws C<invalid> unless the argument is a string that is not empty, of at most 
 Publish an event to a channel, and return its id. The name of a channel is any string that is not empty, of at most
 1,024 bytes in UTF-8. The event is its data (a string or a reference to an array of strings) or a reference to a hash of
 the fields that L<EventSource::XS/format_event> takes. The field C<key>, a string of at most 1,024 bytes in UTF-8, says
-for C<< on_slow => 'newest' >> which events replace each other: those with the same key.
+for C<< on_slow => 'latest' >> which events replace each other: those with the same key.
 
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
@@ -538,7 +538,7 @@ distribution's C<END> block.
 =head2 serve
 
     my $is_open = $hub->serve($connection, @topics);
-    my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'newest'});
+    my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
 until its client disconnects or the hub ends it, and return then. A handler that ends with this call works on every
@@ -582,14 +582,14 @@ The streams that began with an id of the client; the C<gap> events that were sen
 =item slow
 
 A hash: how many streams were overtaken by evictions and were ended (C<disconnect>), received a C<gap> event (C<gap>),
-or received only the newest events (C<newest>).
+or received only the latest events (C<latest>).
 
 =back
 
 =head2 subscribe
 
     my $is_open = $hub->subscribe($connection, @topics);
-    my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'newest'});
+    my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
 is subscribed to already. The stream resumes after the event with the id C<after>, by default the id that the client

@@ -447,7 +447,7 @@ Settings of the streams, see L<Plack::App::EventSource>.
 
     start => -10
 
-Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<newest> sends it what is
+Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<latest> sends it what is
 emitted from then on.
 
 =head1 METHODS

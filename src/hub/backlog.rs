@@ -36,7 +36,7 @@ impl Hub {
 
     /// Returns true if the hub's logs are compacted.
     pub(super) fn compacts(&self) -> bool {
-        self.settings.on_slow == OnSlow::Newest
+        self.settings.on_slow == OnSlow::Latest
     }
 
     /// Returns the backlog of a stream.

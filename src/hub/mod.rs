@@ -73,7 +73,7 @@
 //!
 //! # Compaction
 //!
-//! With [`OnSlow::Newest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
+//! With [`OnSlow::Latest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
 //! stream is sent only these, until its cursor has passed everything that its logs have evicted.
 //!
 //! # Notices

@@ -14,7 +14,7 @@ pub struct Publication {
     pub channel: Box<[u8]>,
     /// The encoded event, its id included.
     pub event: Shared,
-    /// The key for compaction ([`OnSlow::Newest`](super::OnSlow::Newest)). Empty if the event has none.
+    /// The key for compaction ([`OnSlow::Latest`](super::OnSlow::Latest)). Empty if the event has none.
     pub key: Box<[u8]>,
     /// The id, if the application chose it.
     pub id: Option<Box<[u8]>>,

@@ -24,7 +24,7 @@ pub enum Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// With events that are published from now on.
-    Newest,
+    Latest,
     /// With all events that the logs hold.
     Oldest,
     /// With that many of the last events that the logs hold.

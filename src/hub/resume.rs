@@ -34,7 +34,7 @@ impl Hub {
             return point;
         }
         let seq = match request.start {
-            Start::Newest => self.last_seq,
+            Start::Latest => self.last_seq,
             Start::Oldest => 0,
             Start::Last(count) => self.seq_before_last(count, added),
         };

@@ -26,5 +26,5 @@ pub enum OnSlow {
     Gap,
     /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
     /// there.
-    Newest,
+    Latest,
 }

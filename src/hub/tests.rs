@@ -1,6 +1,6 @@
 //! The contract of a hub, case by case.
 //!
-//! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id
+//! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 evicted` a `gap` event with its id
 //! and its reason, and `8` the event with that sequence number.
 
 use super::*;
@@ -122,7 +122,7 @@ impl Case {
 
     /// Subscribes a new stream with a last event id.
     fn resume(&mut self, names: &str, after: &str) -> String {
-        self.start(names, Some(after), Start::Newest)
+        self.start(names, Some(after), Start::Latest)
     }
 
     /// Subscribes a new stream.
@@ -165,16 +165,16 @@ impl Case {
 }
 
 fn compacting(settings: Settings) -> Settings {
-    Settings { on_slow: OnSlow::Newest, ..settings }
+    Settings { on_slow: OnSlow::Latest, ..settings }
 }
 
 #[test]
 fn a_new_stream_is_sent_its_position_first_for_each_start() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a b a b a b"); // 1 and 2 are evicted
     for (names, start, sent) in [
-        ("a", Start::Newest, "@e-8"),
+        ("a", Start::Latest, "@e-8"),
         ("a", Start::Oldest, "@e-0-1, 3, 5, 7"),
         ("a", Start::Last(2), "@e-4, 5, 7"),
         ("a", Start::Last(0), "@e-8"),
@@ -214,20 +214,20 @@ fn one_id_resumes_any_set_of_channels() {
 fn resume_with_an_evicted_id_sends_one_gap_first_then_all_events_that_are_left() {
     let mut case = Case::new(settings());
     case.publish("a a a a a b b");
-    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-2 forgotten, 3, 4, 5");
+    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-2 evicted, 3, 4, 5");
     // An id from after the gap event gets no gap event again. One from between position and gap event does.
     assert_eq!(case.resume("a", "e-1-2"), "@e-1-2, 3, 4, 5");
-    assert_eq!(case.resume("a", "e-1-0"), "@e-1-0, gap e-1-2 forgotten, 3, 4, 5");
+    assert_eq!(case.resume("a", "e-1-0"), "@e-1-0, gap e-1-2 evicted, 3, 4, 5");
     assert_eq!(case.resume("a", "e-2"), "@e-2, 3, 4, 5");
     case.publish("a");
-    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-3 forgotten, 4, 5, 8");
+    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-3 evicted, 4, 5, 8");
     // Older events of other channels follow the gap event, each with a position that says what was reported.
     case.publish("a a");
     assert_eq!(case.resume("a b", "e-5"), "@e-5, 6, 7, 8, 9, 10");
-    assert_eq!(case.resume("a b", "e-4"), "@e-4-0, gap e-4-5 forgotten, 6, 7, 8, 9, 10");
+    assert_eq!(case.resume("a b", "e-4"), "@e-4-0, gap e-4-5 evicted, 6, 7, 8, 9, 10");
     case.publish("a a");
     let rest = "6, @e-6-9, 7, @e-7-9, 10, 11, 12";
-    assert_eq!(case.resume("a b", "e-5"), format!("@e-5-0, gap e-5-9 forgotten, {rest}"));
+    assert_eq!(case.resume("a b", "e-5"), format!("@e-5-0, gap e-5-9 evicted, {rest}"));
     assert_eq!(case.resume("a b", "e-6-9"), "@e-6-9, 7, @e-7-9, 10, 11, 12");
     assert_eq!(case.hub.counts().gaps, 5);
 }
@@ -259,7 +259,7 @@ fn an_invented_id_that_claims_a_reported_gap_suppresses_no_later_gap() {
     assert_eq!(case.resume("a", "e-1-18446744073709551615"), "@e-1-2, 3, 4, 5");
     case.publish("a a a a");
     assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
-    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-6 forgotten, 7, 8, 9");
+    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-6 evicted, 7, 8, 9");
 }
 
 #[test]
@@ -277,14 +277,14 @@ fn resume_of_a_removed_channel_sends_a_gap_for_its_expired_events() {
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     // The same after the channel was created again.
     case.publish("n/a");
-    assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 forgotten, 3");
+    assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 evicted, 3");
     assert_eq!(case.resume("n/*", "e-2"), "@e-2, 3");
 }
 
 #[test]
 fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/*", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("n/*", None, Start::Latest), "@e-0");
     case.publish("n/a n/b");
     assert_eq!(case.sent(), "1, 2");
     case.publish("n/c");
@@ -299,7 +299,7 @@ fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
 fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
     let mut case = Case::new(settings());
     for names in ["a", "*", "a b c"] {
-        case.start(names, None, Start::Newest);
+        case.start(names, None, Start::Latest);
         case.publish("a b b b b b a");
         let last = case.hub.last_seq;
         case.sent();
@@ -322,8 +322,8 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
     assert_eq!(case.resume("a b", "two"), "@e-2, two, 4, 5", "the first of two events with the id counts");
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 forgotten");
-    assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 forgotten", "an id outlives its event");
+    assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 evicted");
+    assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 evicted", "an id outlives its event");
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
     assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
     assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
@@ -334,16 +334,16 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
     for (on_slow, sent) in [
         (OnSlow::Disconnect, "disconnected"),
         (OnSlow::Gap, "gap e-1-4 slow, 5, 6, 7"),
-        (OnSlow::Newest, "7"), // of a channel without keys
+        (OnSlow::Latest, "7"), // of a channel without keys
     ] {
         let mut case = Case::new(Settings { on_slow, ..settings() });
-        case.start("a", None, Start::Newest);
+        case.start("a", None, Start::Latest);
         case.publish("a");
         assert_eq!(case.sent(), "1");
         case.publish("a a a a a a");
         assert_eq!(case.sent(), sent);
         if on_slow == OnSlow::Disconnect {
-            assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-4 forgotten, 5, 6, 7");
+            assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-4 evicted, 5, 6, 7");
         }
         case.publish("a a a");
         assert_eq!(case.sent(), "8, 9, 10", "a stream that keeps up is sent everything");
@@ -351,7 +351,7 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
         let expected = match on_slow {
             OnSlow::Disconnect => (1, 0, 0, 1),
             OnSlow::Gap => (0, 1, 0, 1),
-            OnSlow::Newest => (0, 0, 1, 0),
+            OnSlow::Latest => (0, 0, 1, 0),
         };
         assert_eq!((disconnected, skipped, compacted, gaps), expected);
     }
@@ -360,7 +360,7 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
 #[test]
 fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and_key() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a b", None, Start::Newest);
+    case.start("a b", None, Start::Latest);
     for (channel, key) in [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "x"), ("a", "x"), ("a", "x")] {
         case.publish_as(channel, key, None);
     }
@@ -372,7 +372,7 @@ fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and
 #[test]
 fn compaction_with_more_keys_than_retained_sends_a_gap() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a", None, Start::Newest);
+    case.start("a", None, Start::Latest);
     for key in 1..=8 {
         case.publish_as("a", &key.to_string(), None);
     }
@@ -383,7 +383,7 @@ fn compaction_with_more_keys_than_retained_sends_a_gap() {
 #[test]
 fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
     case.publish("a b");
     case.unsubscribe(Some("b"));
     case.publish("a b");
@@ -391,7 +391,7 @@ fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() 
     case.unsubscribe(None);
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
     case.publish("a");
-    assert_eq!(case.subscribe("b", Some("e-3"), Start::Newest), "@e-3, 4");
+    assert_eq!(case.subscribe("b", Some("e-3"), Start::Latest), "@e-3, 4");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
@@ -406,7 +406,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
 #[test]
 fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     for key in ["k", "l", "l", "l", "l", "l"] {
         case.publish_as("a", key, None);
     }
@@ -417,7 +417,7 @@ fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
 #[test]
 fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
     case.publish_as("b", "k", None);
     case.publish("b b b"); // b compacts 1
     for key in ["1", "2", "3", "4", "5", "6", "7"] {
@@ -433,25 +433,25 @@ fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
 fn all_requests_of_one_handler_begin_as_one_with_one_position_and_one_gap() {
     let mut case = Case::new(settings());
     case.publish("a b a b");
-    let newest = Start::Newest;
+    let latest = Start::Latest;
     for (requests, sent) in [
-        (&[("a", Some("e-0"), newest), ("b", Some("e-0"), newest)][..], "@e-0, 1, 2, 3, 4"),
+        (&[("a", Some("e-0"), latest), ("b", Some("e-0"), latest)][..], "@e-0, 1, 2, 3, 4"),
         // Each request has its own resume point, and the position is the earliest of them.
-        (&[("a", Some("e-2"), newest), ("b", Some("e-1"), newest)], "@e-1, 2, 3, 4"),
-        (&[("a", None, Start::Oldest), ("b", None, newest)], "@e-0, 1, 3"),
-        (&[("b", None, newest), ("a", None, Start::Last(1))], "@e-2, 3"),
+        (&[("a", Some("e-2"), latest), ("b", Some("e-1"), latest)], "@e-1, 2, 3, 4"),
+        (&[("a", None, Start::Oldest), ("b", None, latest)], "@e-0, 1, 3"),
+        (&[("b", None, latest), ("a", None, Start::Last(1))], "@e-2, 3"),
         // The first request counts for a channel of two requests.
-        (&[("a", None, newest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
-        (&[("a", None, Start::Oldest), ("*", None, newest)], "@e-0, 1, 3"),
+        (&[("a", None, latest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
+        (&[("a", None, Start::Oldest), ("*", None, latest)], "@e-0, 1, 3"),
         // Two requests with a gap get one gap event.
-        (&[("a", Some("x"), newest), ("b", Some("x"), newest)], "@e-4-0, gap e-4 unknown"),
+        (&[("a", Some("x"), latest), ("b", Some("x"), latest)], "@e-4-0, gap e-4 unknown"),
     ] {
         assert_eq!(case.subscribe_all(requests), sent, "{requests:?}");
     }
     case.publish("a a a b");
     assert_eq!(case.sent(), "5, 6, 7, 8");
-    let both = [("b", Some("e-2"), newest), ("a", Some("e-2"), newest)];
-    assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 forgotten, 4, 5, 6, 7, 8");
+    let both = [("b", Some("e-2"), latest), ("a", Some("e-2"), latest)];
+    assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 evicted, 4, 5, 6, 7, 8");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
@@ -460,10 +460,10 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
     let mut case = Case::new(settings());
     case.publish_as("a", "", Some("one"));
     case.publish("b a");
-    let newest = Start::Newest;
+    let latest = Start::Latest;
     for requests in [
-        [("a", Some("one"), newest), ("b", Some("one"), newest)],
-        [("b", Some("one"), newest), ("a", Some("one"), newest)],
+        [("a", Some("one"), latest), ("b", Some("one"), latest)],
+        [("b", Some("one"), latest), ("a", Some("one"), latest)],
     ] {
         assert_eq!(case.subscribe_all(&requests), "@e-1, 2, 3");
     }
@@ -489,42 +489,42 @@ fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
 #[test]
 fn a_later_pattern_does_not_send_a_channel_again_that_is_subscribed_by_name() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("n/a", None, Start::Latest), "@e-0");
     case.publish("n/a n/b n/a n/a n/a n/a");
     assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
-    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Newest), "@e-1, 2, @e-6");
-    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Latest), "@e-1, 2, @e-6");
+    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Latest), "");
     case.publish("n/b n/a");
     assert_eq!(case.sent(), "7, 8");
     // The pattern first, then the name.
-    assert_eq!(case.start("n/*", Some("e-6"), Start::Newest), "@e-6, 7, 8");
-    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.start("n/*", Some("e-6"), Start::Latest), "@e-6, 7, 8");
+    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Latest), "");
 }
 
 #[test]
 fn a_later_subscription_rewinds_with_a_position_before_and_after() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a b a");
     assert_eq!(case.sent(), "1, 3, 5");
-    assert_eq!(case.subscribe("b", Some("e-1"), Start::Newest), "@e-1, 2, 4, @e-5");
+    assert_eq!(case.subscribe("b", Some("e-1"), Start::Latest), "@e-1, 2, 4, @e-5");
     // A client that resumes in between gets the rest, and some events twice rather than never.
     assert_eq!(case.resume("a b", "e-2"), "@e-2, 3, 4, 5");
     // A gap event replaces the first position.
     case.publish("c c c c");
-    assert_eq!(case.subscribe("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
+    assert_eq!(case.subscribe("c", Some("e-5"), Start::Latest), "gap e-5-6 evicted, 7, 8, 9");
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.subscribe("d", Some("e-3"), Start::Newest), "");
+    assert_eq!(case.subscribe("d", Some("e-3"), Start::Latest), "");
 }
 
 #[test]
 fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -534,10 +534,10 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
 #[test]
 fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscription() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -547,7 +547,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
 #[test]
 fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a b n/*", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b n/*", None, Start::Latest), "@e-0");
     case.publish("a b n/1 a");
     case.unsubscribe(Some("a n/*"));
     case.publish("a b n/1 n/2");
@@ -555,11 +555,11 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
     assert_eq!(case.sent(), "1, 2, 3, 4, 6");
     // If it subscribes again before these are sent, it misses only the events published in between.
     case.publish("b a"); // 9, 10
-    assert_eq!(case.subscribe("a", None, Start::Newest), "9");
+    assert_eq!(case.subscribe("a", None, Start::Latest), "9");
     case.publish("a");
     case.unsubscribe(Some("a"));
     case.publish("a");
-    let request = SubscribeRequest { topics: topics("a"), after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: topics("a"), after: None, start: Start::Latest };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");
@@ -576,7 +576,7 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
 #[test]
 fn a_reused_channel_slot_sends_nothing_to_a_stream_that_unsubscribed_from_the_earlier_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("secret", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("secret", None, Start::Latest), "@e-0");
     case.publish("secret");
     case.unsubscribe(None);
     case.now += NEVER;
@@ -591,7 +591,7 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_unsubscribed_from_the_ea
 fn replayed_events_are_counted_as_delivered() {
     let mut case = Case::new(settings());
     case.publish("b a a a a a");
-    assert_eq!(case.start("a b", Some("e-0"), Start::Newest), "@e-0-0, gap e-0-3 forgotten, 1, @e-1-3, 4, 5, 6");
+    assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6");
     assert_eq!(case.hub.counts().delivered, 4);
     case.publish("b b");
     assert_eq!(case.last_sent(), "7, 8");
@@ -605,5 +605,5 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
     assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-3, 1, 2, 4, 5, 6", "a new client receives no gap event");
     case.publish("b b b b");
     // Its connection breaks after the first event. It has not received 2, which is evicted by now.
-    assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 forgotten, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
+    assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 evicted, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
 }

@@ -125,8 +125,8 @@ size_t esx_descriptor_limit(void);
 int esx_is_short(void);
 
 /* The treatment of a slow client whose next events were evicted, and the beginning of a stream. See src/hub. */
-enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_NEWEST };
-enum esx_start_at { ESX_START_NEWEST, ESX_START_OLDEST, ESX_START_LAST };
+enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_LATEST };
+enum esx_start_at { ESX_START_LATEST, ESX_START_OLDEST, ESX_START_LAST };
 
 /* The settings of a hub: the bounds of each channel's log and of all logs, and others. Times are in seconds. */
 typedef struct {

@@ -191,7 +191,7 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
     (void)hv_stores(history, "bytes", newSVuv((UV)counts->bytes));
     (void)hv_stores(slow, "disconnect", newSVuv((UV)counts->disconnected));
     (void)hv_stores(slow, "gap", newSVuv((UV)counts->skipped));
-    (void)hv_stores(slow, "newest", newSVuv((UV)counts->compacted));
+    (void)hv_stores(slow, "latest", newSVuv((UV)counts->compacted));
     (void)hv_stores(hash, "history", newRV_noinc((SV *)history));
     (void)hv_stores(hash, "slow", newRV_noinc((SV *)slow));
     return newRV_noinc((SV *)hash);

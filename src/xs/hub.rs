@@ -85,7 +85,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
-                _ => OnSlow::Newest,
+                _ => OnSlow::Latest,
             },
             gap_event: String::from_utf8_lossy(gap_event).into(),
             opaque_ids: raw.opaque_ids != 0,
@@ -256,7 +256,7 @@ unsafe extern "C" fn esx_hub_subscribe(
     let mut is_subscribed = false;
     let status = guard::run(report, |_| {
         let start = match raw.start {
-            0 => Start::Newest,
+            0 => Start::Latest,
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };

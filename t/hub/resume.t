@@ -33,8 +33,8 @@ my @IDS  = (
     ['the newest id of the application'                            => 'mine 2',         undef],
     ['the last id of the other channel'                            => "$e-5",           undef,       qw(b1 b2)],
     ['the last evicted id'                                         => "$e-2",           undef,       @ALL],
-    ['an id before the last evicted one'                           => "$e-1",           'forgotten', @ALL],
-    ['the first position'                                          => "$e-0",           'forgotten', @ALL],
+    ['an id before the last evicted one'                           => "$e-1",           'evicted', @ALL],
+    ['the first position'                                          => "$e-0",           'evicted', @ALL],
     ['a position that reports the gap'                             => "$e-1-2",         undef,       @ALL],
     ['a position that reports a gap of all events'                 => "$e-1-8",         undef,       @ALL],
     ['a position that reports a gap of more events than there are' => "$e-1-$MOST",     undef,       @ALL],
@@ -116,7 +116,7 @@ for my $row (@IDS) {
 is $hub->stats->{gaps}, $gaps, 'the hub counts all gaps';
 
 subtest 'start says where a stream without an id begins' => sub {
-    for my $row (['newest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
+    for my $row (['latest'], ['oldest', qw(a3 a4 a5 b1 b2)], [-1, 'b2'], [-3, qw(a5 b1 b2)],
         [-100, qw(a3 a4 a5 b1 b2)],) {
         my ($start, @data) = @$row;
         my @blocks = all_of(Testing::Subscriber->open($hub, 'a', 'b', {start => $start}));
@@ -137,7 +137,7 @@ subtest 'start says where a stream without an id begins' => sub {
     is_deeply [$after->data(1)], [10], 'an id has precedence over start';
     $after =
         Testing::Subscriber->open($some, 'a',
-        {after => undef, start => 'newest', last_event_id => $some->epoch . '-0'});
+        {after => undef, start => 'latest', last_event_id => $some->epoch . '-0'});
     $some->publish(a => 11);
     is_deeply [$after->data(1)], [11], 'the option after has precedence over the id of the client';
 };

@@ -104,7 +104,7 @@ sub tells_of_gaps {
     my @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{event} } grep { defined $_->{data} } @blocks[0 .. 1]], ['gap'],
         'a client that missed evicted events receives a gap first';
-    is $blocks[1]{data}, '{"reason":"forgotten"}', 'the reason of a gap of evicted events is forgotten';
+    is $blocks[1]{data}, '{"reason":"evicted"}', 'the reason of a gap of evicted events is evicted';
     $client->leave;
     $client = stream($run, channels => 'x', id => 'nonsense');
     @blocks = wait_for_events($client, 1);

@@ -150,10 +150,10 @@ subtest "on_slow 'gap'" => sub {
     ) for @WAYS;
 };
 
-subtest "on_slow 'newest'" => sub {
+subtest "on_slow 'latest'" => sub {
     with_slow_reader(
         $_,
-        {on_slow => 'newest'},
+        {on_slow => 'latest'},
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
@@ -167,7 +167,7 @@ subtest "on_slow 'newest'" => sub {
                 'the last events of the slow client are the newest of each of five keys';
             cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';
             is scalar gaps(@blocks), 0, 'the slow client receives no gap';
-            cmp_ok $server->stats->{slow}{newest}, '>=', 1, 'the hub counts the overtaken stream';
+            cmp_ok $server->stats->{slow}{latest}, '>=', 1, 'the hub counts the overtaken stream';
             $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
             my $next = $COUNT + 3;
             ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'the slow client receives the next events';
@@ -177,10 +177,10 @@ subtest "on_slow 'newest'" => sub {
     ) for @WAYS;
 };
 
-subtest 'on_slow newest keeps the newest event of a channel without keys' => sub {
+subtest 'on_slow latest keeps the latest event of a channel without keys' => sub {
     with_slow_reader(
         $WAYS[0],
-        {on_slow => 'newest'},
+        {on_slow => 'latest'},
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);

@@ -181,7 +181,7 @@ The L<EventSource::Hub>, which is required.
 
 =head2 start
 
-    start => 'newest'
+    start => 'latest'
 
 The position at which a stream begins if its client sends no id; see L<EventSource::Hub/start>. By default that of the
 hub.

@@ -289,7 +289,7 @@ impl Connection {
 
     /// Returns true if an owed event need not arrive.
     fn is_excused(&self, seq: u64, terms: &Terms, naive: &Naive) -> bool {
-        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_evicted(seq, self.caught_up);
+        let conflates = naive.settings.on_slow == OnSlow::Latest && naive.has_evicted(seq, self.caught_up);
         if conflates && naive.is_superseded(seq) {
             return true;
         }
@@ -465,8 +465,8 @@ impl EventSource {
             };
             // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
             // whether later evictions are older than its beginning, and reports a gap in any case.
-            let is_newest = naive.settings.on_slow == OnSlow::Newest;
-            let is_unsure = is_newest && !connection.keeps_up && connection.began_with_loss;
+            let compacts = naive.settings.on_slow == OnSlow::Latest;
+            let is_unsure = compacts && !connection.keeps_up && connection.began_with_loss;
             let news = connection.owed.range(..=told).any(is_missed);
             assert!(news || is_unsure, "a gap that reports nothing new: {gap:?}");
         }

@@ -69,7 +69,7 @@ impl Run {
         let hub = HubSettings {
             history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
             total_history: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
-            on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest]),
+            on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]),
             gap_event: "gap".into(),
             opaque_ids: false,
         };
@@ -104,7 +104,7 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -301,7 +301,7 @@ impl Run {
     pub(super) fn start(&mut self) -> Start {
         any(
             &mut self.rng,
-            &[Start::Newest, Start::Newest, Start::Oldest, Start::Last(0), Start::Last(1), Start::Last(5)],
+            &[Start::Latest, Start::Latest, Start::Oldest, Start::Last(0), Start::Last(1), Start::Last(5)],
         )
     }
 

@@ -54,7 +54,7 @@ pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::Range
 pub(super) fn subscribe(world: &mut World, stream: usize) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel((*b"c").into())];
-    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
 }
 

@@ -84,7 +84,7 @@ fn a_drain_does_not_end_a_stream_that_has_moved_to_another_hub() {
     world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     let id = world.records[moved].id;
     world.apply(Command::Unsubscribe { stream: id, topics: None });
-    let request = SubscribeRequest { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
+    let request = SubscribeRequest { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Latest };
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     world.advance(Duration::from_secs(11));
     assert_eq!([stream, moved].map(|stream| world.records[stream].ended), [Some(Reason::Server), None]);

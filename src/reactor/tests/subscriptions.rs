@@ -113,7 +113,7 @@ fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
 fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable() {
     for (on_slow, then) in [
         (OnSlow::Gap, "event: gap\nid: e-10-15\ndata: {\"reason\":\"slow\"}\n\n16.17.18."),
-        (OnSlow::Newest, "18."),
+        (OnSlow::Latest, "18."),
         (OnSlow::Disconnect, ""),
     ] {
         let mut world = with_policy(3, on_slow);
@@ -140,7 +140,7 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
         let hub::Counts { disconnected, skipped, compacted, gaps, streams, .. } = counts(&mut world);
         let expected = match on_slow {
             OnSlow::Gap => (0, 1, 0, 1, 1),
-            OnSlow::Newest => (0, 0, 1, 0, 1),
+            OnSlow::Latest => (0, 0, 1, 0, 1),
             OnSlow::Disconnect => (1, 0, 0, 0, 0),
         };
         assert_eq!((disconnected, skipped, compacted, gaps, streams), expected, "{on_slow:?}");
@@ -204,7 +204,7 @@ fn closed_streams_are_removed_from_subscriber_lists_without_a_publication() {
 
 #[test]
 fn a_stream_overtaken_many_times_has_a_bounded_buffer() {
-    for on_slow in [OnSlow::Gap, OnSlow::Newest] {
+    for on_slow in [OnSlow::Gap, OnSlow::Latest] {
         let mut world = with_policy(3, on_slow);
         let stream = subscriber(&mut world, settings());
         world.client(stream).default_send = Some(Err(libc::EAGAIN));
@@ -239,7 +239,7 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
         for burst in 0..1000 {
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.run_until_idle();
-            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Newest });
+            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Latest });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
             let record = &world.records[stream];
@@ -259,7 +259,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Newest });
+    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Latest });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -268,7 +268,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.writable(stream);
     world.run_until_idle();
     let before: String = (2..=1000).map(|seq| format!("{seq}.id: e-{seq}-1500\n\n")).collect();
-    let first = "id: e-1-0\n\nevent: gap\nid: e-1-1500\ndata: {\"reason\":\"forgotten\"}\n\n";
+    let first = "id: e-1-0\n\nevent: gap\nid: e-1-1500\ndata: {\"reason\":\"evicted\"}\n\n";
     let came = take_received(&mut world, stream);
     let expected = format!("{first}{before}{}", numbers(1501..=2500));
     assert!(came == expected, "{came}");
@@ -287,7 +287,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
             world.apply(Command::Unsubscribe { stream: world.records[stream].id, topics: None });
         }),
     ];
-    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest] {
+    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest] {
         for (what, act) in acts {
             for after in [None, Some(b"e-1".as_slice())] {
                 let mut world = with_policy(1000, on_slow);
