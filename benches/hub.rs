@@ -5,7 +5,7 @@
 //!
 //!     cargo bench --no-default-features --bench hub
 
-use eventsource_xs::event::{Framing, Shared};
+use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Settings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -20,7 +20,7 @@ const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 fn settings(on_slow: OnSlow, events: usize) -> Settings {
     let history = Bounds { events, bytes: usize::MAX, age: NEVER };
     let total_history = Bounds { events: usize::MAX, ..history };
-    Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false }
+    Settings { history, total_history, on_slow, gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true, opaque_ids: false }
 }
 
 fn publication(seq: u64, channel: usize, key: usize) -> Publication {
@@ -51,7 +51,7 @@ impl Case {
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
         let mut cursor = Cursor::default();
-        let request = SubscribeRequest { topics: topics.into(), after: None, start };
+        let request = SubscribeRequest { topics: topics.into(), after: None, start, first_block: Default::default() };
         self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
         self.hub.begin(&mut cursor);
         cursor
@@ -159,7 +159,7 @@ fn fan_out(streams: usize) -> Duration {
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);
@@ -175,6 +175,7 @@ fn fan_out(streams: usize) -> Duration {
 
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
+    line_end: LineEnd::Lf,
     keepalive: None,
     timeout: NEVER,
     max_buffered: 1 << 20,

@@ -32,7 +32,7 @@ fn hub(events: usize) -> HubHandle {
             history: bounds,
             total_history: bounds,
             on_slow: OnSlow::Disconnect,
-            gap_event: "gap".into(),
+            gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true,
             opaque_ids: false,
         },
         1000,
@@ -58,7 +58,7 @@ fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() }).expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.

@@ -8,7 +8,7 @@ use crate::hub::{Start, SubscribeRequest, Topic};
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
-    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
+    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: true });
 }
 

@@ -56,7 +56,7 @@ fn topics(rng: &mut Rng) -> Vec<Topic> {
 }
 
 fn event(seq: u64, id: &str, bytes: usize) -> Shared {
-    let text = format!("id: {id}\ndata: {seq} {}\n\n", "x".repeat(bytes));
+    let text = format!("data: {seq} {}\nid: {id}\n\n", "x".repeat(bytes));
     Shared::write(text.len(), |out| {
         out.copy_from_slice(text.as_bytes());
         text.len()
@@ -70,7 +70,7 @@ impl Run {
             history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
             total_history: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
             on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]),
-            gap_event: "gap".into(),
+            gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true,
             opaque_ids: false,
         };
         let is_changing = rng.bool();
@@ -104,7 +104,7 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest });
+        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -258,7 +258,7 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start }, again > 0);
+            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start, first_block: Default::default() }, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}
                 0 => self.publish(),
@@ -381,7 +381,7 @@ impl Run {
             _ => None,
         };
         let after = after.map(|id| id.into_bytes().into());
-        let request = SubscribeRequest { topics: topics(&mut self.rng), after, start: self.start() };
+        let request = SubscribeRequest { topics: topics(&mut self.rng), after, start: self.start(), first_block: Default::default() };
         self.subscribe(source, request, false);
     }
 
@@ -391,7 +391,7 @@ impl Run {
         let is_subscribed = connections.find(of_stream).map_or(false, |connection| !connection.topics.is_empty());
         if is_subscribed && self.has_subscription(stream) {
             self.flush(OTHER_HUB);
-            let request = SubscribeRequest { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
+            let request = SubscribeRequest { topics: topics(&mut self.rng), after: None, start: Start::Oldest, first_block: Default::default() };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }

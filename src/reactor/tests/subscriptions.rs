@@ -106,7 +106,7 @@ fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
     publish(&mut world, 1..=7);
     world.advance(Duration::from_secs(17));
     assert_eq!(take_received(&mut world, stream), format!("{}id: e-7\n\n", numbers(1..=7)));
-    assert_eq!(take_received(&mut world, idle), ":\r\n\r\n", "a stream without a subscription is sent a comment");
+    assert_eq!(take_received(&mut world, idle), ":\n", "a stream without a subscription is sent a comment");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
-    let request = SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
+    let request = SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest, first_block: Default::default() };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
     publish(&mut world, 1..=1);
@@ -239,7 +239,7 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
         for burst in 0..1000 {
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.run_until_idle();
-            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Latest });
+            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Latest, first_block: Default::default() });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
             let record = &world.records[stream];
@@ -259,7 +259,7 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Latest });
+    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Latest, first_block: Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -298,7 +298,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 world.records[stream].is_subscribed = true;
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
                 let topics = vec![Topic::Pattern((*b"**").into())];
-                let request = Box::new(SubscribeRequest { topics, after: after.map(Into::into), start: Start::Oldest });
+                let request = Box::new(SubscribeRequest { topics, after: after.map(Into::into), start: Start::Oldest, first_block: Default::default() });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();
                 act(&mut world, stream);
