@@ -20,7 +20,16 @@ const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 fn settings(on_slow: OnSlow, events: usize) -> Settings {
     let history = Bounds { events, bytes: usize::MAX, age: NEVER };
     let total_history = Bounds { events: usize::MAX, ..history };
-    Settings { history, total_history, on_slow, gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true, opaque_ids: false }
+    Settings {
+        history,
+        total_history,
+        on_slow,
+        gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
+        opaque_ids: false,
+    }
 }
 
 fn publication(seq: u64, channel: usize, key: usize) -> Publication {
@@ -159,7 +168,8 @@ fn fan_out(streams: usize) -> Duration {
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
+        let request =
+            Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);

@@ -32,7 +32,10 @@ fn hub(events: usize) -> HubHandle {
             history: bounds,
             total_history: bounds,
             on_slow: OnSlow::Disconnect,
-            gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true,
+            gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
             opaque_ids: false,
         },
         1000,
@@ -58,7 +61,8 @@ fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() })
+        .expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.
@@ -191,7 +195,8 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
     let id = publish(&hub, "news", "hello");
     let epoch = hub.epoch().expect("an epoch");
     let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
-    let expected = framed(format!("id: {epoch}-0\n\n")) + &framed(format!("id: {id}\ndata: hello\n\n"));
+    let position = format!("event: position\ndata: \nid: {epoch}-0\n\n");
+    let expected = framed(position) + &framed(format!("id: {id}\ndata: hello\n\n"));
     assert_eq!(read_until(&mut chunked, "hello\n\n\r\n"), expected);
     publish(&hub, "big", "end");
     assert_eq!(events_until(&mut slow, "end").len(), 101);
@@ -308,7 +313,7 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     assert!(subscribe(&second, &mut stream, &["news"], None));
     first.unsubscribe(&mut stream, None);
     publish(&second, "news", "from the second");
-    assert!(read_until(&mut client, "from the second\n\n").starts_with("id: "));
+    assert!(read_until(&mut client, "from the second\n\n").starts_with("event: position\n"));
     let (socket, mut client) = local();
     let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));

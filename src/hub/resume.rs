@@ -42,7 +42,14 @@ impl Hub {
         };
         // A client without an id has missed nothing.
         let gap = request.after.as_ref().map(|_| Gap::Unknown);
-        ResumePoint { seq, reported_through: self.last_seq, gap, unknown_id: request.after.clone(), is_start: true, custom_id: None }
+        ResumePoint {
+            seq,
+            reported_through: self.last_seq,
+            gap,
+            unknown_id: request.after.clone(),
+            is_start: true,
+            custom_id: None,
+        }
     }
 
     /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.

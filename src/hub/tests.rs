@@ -19,7 +19,10 @@ fn settings() -> Settings {
         history: bounds,
         total_history: Bounds { events: 1000, ..bounds },
         on_slow: OnSlow::Gap,
-        gap_event: "gap".into(), gap_data: None, position_event: "position".into(), refuses_position_event: true,
+        gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
         opaque_ids: false,
     }
 }
@@ -95,7 +98,12 @@ impl Case {
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        let request = SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start, first_block: Default::default() };
+        let request = SubscribeRequest {
+            topics: topics(names),
+            after: after.map(|id| id.as_bytes().into()),
+            start,
+            first_block: Default::default(),
+        };
         let mut notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
         notices.extend(self.hub.begin(&mut self.cursor));
         self.check_with(notices)
@@ -105,8 +113,12 @@ impl Case {
     fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
-            let request =
-                SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start, first_block: Default::default() };
+            let request = SubscribeRequest {
+                topics: topics(names),
+                after: after.map(|id| id.as_bytes().into()),
+                start: *start,
+                first_block: Default::default(),
+            };
             let notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert_eq!((in_words(notices), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
         }
@@ -298,9 +310,9 @@ fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
 #[test]
 fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
     let mut case = Case::new(settings());
-    for names in ["a", "*", "a b c"] {
+    for names in ["a", "n/*", "a b c"] {
         case.start(names, None, Start::Latest);
-        case.publish("a b b b b b a");
+        case.publish("a b b b b b a x");
         let last = case.hub.last_seq;
         case.sent();
         let position = in_words(case.hub.quiet_block(&mut case.cursor).map(Notice::Position).into_iter().collect());
@@ -318,12 +330,12 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
     case.publish_as("b", "", Some("two"));
     case.publish_as("a", "", Some("two"));
     case.publish("b a");
-    assert_eq!(case.resume("a b", "one"), "@e-1, two, two, 4, 5");
-    assert_eq!(case.resume("a b", "two"), "@e-2, two, 4, 5", "the first of two events with the id counts");
+    assert_eq!(case.resume("a b", "one"), "@one, two, two, 4, 5");
+    assert_eq!(case.resume("a b", "two"), "@two, two, 4, 5", "the first of two events with the id counts");
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 evicted");
-    assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 evicted", "an id outlives its event");
+    assert_eq!(case.resume("b", "two"), "@two, gap e-2-4 evicted");
+    assert_eq!(case.resume("a", "one"), "@one, gap e-1-5 evicted", "an id outlives its event");
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
     assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
     assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
@@ -398,7 +410,12 @@ fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() 
 #[test]
 fn a_request_without_topics_subscribes_to_nothing() {
     let mut case = Case::new(settings());
-    let request = SubscribeRequest { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest, first_block: Default::default() };
+    let request = SubscribeRequest {
+        topics: Vec::new(),
+        after: Some(b"x"[..].into()),
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     let notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(notices), case.hub.counts().streams), (String::new(), 0));
 }
@@ -465,7 +482,7 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
         [("a", Some("one"), latest), ("b", Some("one"), latest)],
         [("b", Some("one"), latest), ("a", Some("one"), latest)],
     ] {
-        assert_eq!(case.subscribe_all(&requests), "@e-1, 2, 3");
+        assert_eq!(case.subscribe_all(&requests), "@one, 2, 3");
     }
 }
 
@@ -473,7 +490,12 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
 fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
     let mut case = Case::new(settings());
     case.publish("a b");
-    let request = |names: &str| SubscribeRequest { topics: topics(names), after: None, start: Start::Oldest, first_block: Default::default() };
+    let request = |names: &str| SubscribeRequest {
+        topics: topics(names),
+        after: None,
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
     case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
     case.unsubscribe(Some("a c"));
@@ -524,7 +546,8 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request =
+        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -537,7 +560,8 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
     assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request =
+        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -559,7 +583,8 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
     case.publish("a");
     case.unsubscribe(Some("a"));
     case.publish("a");
-    let request = SubscribeRequest { topics: topics("a"), after: None, start: Start::Latest, first_block: Default::default() };
+    let request =
+        SubscribeRequest { topics: topics("a"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");

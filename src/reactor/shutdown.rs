@@ -46,6 +46,7 @@ impl<I: Io> Reactor<I> {
     /// Sends a client a random reconnection time between one and two times the stream's
     /// [`retry`](crate::stream::Settings::retry), and its position if that has advanced.
     pub(super) fn send_retry(&mut self, id: StreamId) {
+        self.begin(id); // the first block of a stream comes first
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
             let retry = fastrand::u64(least..=2 * least);

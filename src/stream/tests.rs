@@ -330,7 +330,9 @@ fn a_chunked_block_is_one_chunk() {
         assert_eq!(framed.len(), block.len() + format!("{size:x}").len() + 4);
         assert_eq!(Framing::Plain.frame(&block), block);
     }
-    let all = [Framing::Chunked.frame(b"data: 1\n\n"), Framing::Chunked.keepalive(LineEnd::CrLf), Framing::Chunked.end()].concat();
+    let all =
+        [Framing::Chunked.frame(b"data: 1\n\n"), Framing::Chunked.keepalive(LineEnd::CrLf), Framing::Chunked.end()]
+            .concat();
     assert_eq!(unchunk(&all), (vec![b"data: 1\n\n".to_vec(), b":\r\n".to_vec()], true));
 }
 
@@ -339,5 +341,8 @@ fn an_empty_block_is_framed_as_nothing() {
     for framing in [Framing::Plain, Framing::Chunked] {
         assert_eq!(framing.frame(b""), Bytes::new());
     }
-    assert_eq!((Framing::Plain.end().len(), Framing::Plain.keepalive(LineEnd::CrLf)), (0, Bytes::from_static(b":\r\n")));
+    assert_eq!(
+        (Framing::Plain.end().len(), Framing::Plain.keepalive(LineEnd::CrLf)),
+        (0, Bytes::from_static(b":\r\n"))
+    );
 }

@@ -1,8 +1,8 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
-use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::event::has_id_line;
+use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::descriptor;
 use crate::ErrorCode;
@@ -160,7 +160,8 @@ unsafe extern "C" fn esx_stream_push(
     let (handle, event) = unsafe { (borrow(handle), slice::from_raw_parts(event.cast(), len)) };
     guard::run_or(pushed::ENDED, || {
         // An id of the application matters only to a stream of a hub.
-        let has_id = if has_id == pushed::ID_UNKNOWN { handle.is_subscribed() && has_id_line(event) } else { has_id != 0 };
+        let has_id =
+            if has_id == pushed::ID_UNKNOWN { handle.is_subscribed() && has_id_line(event) } else { has_id != 0 };
         match if has_id { handle.push_with_id(event) } else { handle.push(event) } {
             Pushed::Taken => pushed::TAKEN,
             Pushed::Full => pushed::FULL,

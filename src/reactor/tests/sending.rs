@@ -48,10 +48,7 @@ fn quiet_streams_wake_the_reactor_together() {
         world.run_until_idle();
         wake_ups += 1;
     }
-    assert!(
-        streams.iter().all(|stream| world.received(*stream) == "head:\n"),
-        "each stream is sent its keepalive"
-    );
+    assert!(streams.iter().all(|stream| world.received(*stream) == "head:\n"), "each stream is sent its keepalive");
     assert!(wake_ups <= 24, "{wake_ups} wake-ups for streams that were opened within five seconds");
 }
 

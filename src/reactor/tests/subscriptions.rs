@@ -21,7 +21,7 @@ fn a_client_that_keeps_up_misses_nothing_however_short_the_log_is() {
         publish(&mut world, burst + 1..=2 * burst);
         world.run_until_idle();
         assert_eq!(world.records[stream].ended, None, "{history} {burst}");
-        assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=2 * burst)));
+        assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=2 * burst)));
     }
 }
 
@@ -35,8 +35,8 @@ fn a_new_subscriber_does_not_make_others_miss_events() {
     subscribe(&mut world, other);
     publish(&mut world, 11..=20);
     world.run_until_idle();
-    assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=20)));
-    assert_eq!(world.received(other), format!("id: e-10\n\n{}", numbers(11..=20)));
+    assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=20)));
+    assert_eq!(world.received(other), format!("event: position\ndata: \nid: e-10\n\n{}", numbers(11..=20)));
 }
 
 #[test]
@@ -103,16 +103,23 @@ fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
     let mut world = with_history(10);
     let [stream, idle] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.apply(Command::Unsubscribe { stream: world.records[idle].id, topics: None });
-    publish(&mut world, 1..=7);
+    publish(&mut world, 1..=6);
+    publish_to(&mut world, "other", 7..=7);
     world.advance(Duration::from_secs(17));
-    assert_eq!(take_received(&mut world, stream), format!("{}id: e-7\n\n", numbers(1..=7)));
+    let position = "event: position\ndata: \nid: e-7\n\n";
+    assert_eq!(take_received(&mut world, stream), format!("{}{position}", numbers(1..=6)));
     assert_eq!(take_received(&mut world, idle), ":\n", "a stream without a subscription is sent a comment");
+    world.advance(Duration::from_secs(16));
+    assert_eq!(take_received(&mut world, stream), ":\n", "a position is not sent twice");
+    publish(&mut world, 8..=8);
+    world.advance(Duration::from_secs(16));
+    assert_eq!(take_received(&mut world, stream), "8.:\n", "the id of the last event is the position");
 }
 
 #[test]
 fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable() {
     for (on_slow, then) in [
-        (OnSlow::Gap, "event: gap\nid: e-10-15\ndata: {\"reason\":\"slow\"}\n\n16.17.18."),
+        (OnSlow::Gap, "event: gap\ndata: {\"reason\":\"slow\"}\nid: e-10-15\n\n16.17.18."),
         (OnSlow::Latest, "18."),
         (OnSlow::Disconnect, ""),
     ] {
@@ -152,7 +159,12 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
-    let request = SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest, first_block: Default::default() };
+    let request = SubscribeRequest {
+        topics: vec![Topic::Pattern((*b"**").into())],
+        after: None,
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
     publish(&mut world, 1..=1);
@@ -163,7 +175,7 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     publish(&mut world, 2..=2);
     world.run_until_idle();
-    assert_eq!(take_received(&mut world, stream), "id: f-0\n\n");
+    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: f-0\n\n");
 }
 
 #[test]
@@ -239,7 +251,12 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
         for burst in 0..1000 {
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.run_until_idle();
-            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Latest, first_block: Default::default() });
+            let request = Box::new(SubscribeRequest {
+                topics: other(),
+                after: None,
+                start: Start::Latest,
+                first_block: Default::default(),
+            });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
             let record = &world.records[stream];
@@ -259,7 +276,12 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Latest, first_block: Default::default() });
+    let request = Box::new(SubscribeRequest {
+        topics,
+        after: Some((*b"e-1").into()),
+        start: Start::Latest,
+        first_block: Default::default(),
+    });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -267,8 +289,8 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.client(stream).default_send = None;
     world.writable(stream);
     world.run_until_idle();
-    let before: String = (2..=1000).map(|seq| format!("{seq}.id: e-{seq}-1500\n\n")).collect();
-    let first = "id: e-1-0\n\nevent: gap\nid: e-1-1500\ndata: {\"reason\":\"evicted\"}\n\n";
+    let before: String = (2..=1000).map(|seq| format!("{seq}.event: position\ndata: \nid: e-{seq}-1500\n\n")).collect();
+    let first = "event: position\ndata: \nid: e-1-0\n\nevent: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-1500\n\n";
     let came = take_received(&mut world, stream);
     let expected = format!("{first}{before}{}", numbers(1501..=2500));
     assert!(came == expected, "{came}");
@@ -298,7 +320,12 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 world.records[stream].is_subscribed = true;
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
                 let topics = vec![Topic::Pattern((*b"**").into())];
-                let request = Box::new(SubscribeRequest { topics, after: after.map(Into::into), start: Start::Oldest, first_block: Default::default() });
+                let request = Box::new(SubscribeRequest {
+                    topics,
+                    after: after.map(Into::into),
+                    start: Start::Oldest,
+                    first_block: Default::default(),
+                });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();
                 act(&mut world, stream);
