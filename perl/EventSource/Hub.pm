@@ -41,9 +41,13 @@ my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW = qw(disconnect gap latest);
 my @START   = qw(latest oldest);
+my @POSITION    = qw(event id none);
+my @GAP_REASONS = qw(evicted unknown slow);
 
-my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @HUB_SETTINGS = qw(
+    gap_data gap_event history max_topics on_slow opaque_ids per_process position_event show_channel total_history
+);
+my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -54,7 +58,11 @@ sub new {
     ) if !$class->can('_attach');
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
-    my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
+    my $self   = bless {
+        gap_event   => $native{gap_event},
+        max_topics  => $native{max_topics},
+        per_process => $given{per_process},
+    }, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     $class->check_start($given{start});
@@ -65,6 +73,12 @@ sub new {
 }
 
 # Public methods
+
+sub check_position {
+    my ($class, $position) = @_;
+    $SETTINGS->one_of(position => $position, @POSITION);
+    return;
+}
 
 sub check_start {
     my ($class, $start) = @_;
@@ -85,6 +99,8 @@ sub drain {
     return;
 }
 
+sub gap_event { return $_[0]{gap_event} }
+
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
@@ -93,7 +109,7 @@ sub pattern {
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
-    return $self->serve_stream($stream, _with_default_id($connection, @topics));
+    return $self->serve_stream($stream, $self->_with_default_id($connection, @topics));
 }
 
 sub serve_stream {
@@ -111,13 +127,13 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    return $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    return $self->subscribe_stream($stream, $self->_with_default_id($connection, @topics));
 }
 
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, ['after', 'start'], 'option %s');
+    $SETTINGS->known(\%option, [qw(after keeps_id position retry start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     my $topics  = _topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
@@ -126,8 +142,9 @@ sub subscribe_stream {
     $after = undef if defined $after && !length $after;
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
+    my %first_block = $self->_first_block($stream, %option);
     my $native = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
-    return $self->_subscribe($native, $topics, $after, $start, $count);
+    return $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
 }
 
 sub to_app {
@@ -149,20 +166,60 @@ sub unsubscribe {
 
 # Private methods and functions
 
+# The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
+sub _first_block {
+    my ($self, $stream, %option) = @_;
+    my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
+    $self->check_position($position);
+    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_BOUND, unit => 'milliseconds');
+    my $is_custom = $option{keeps_id} || $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    return (position => _position_of($position), retry => $retry, keeps_id => $is_custom ? 1 : 0);
+}
+
+# The data of gap events by the native hub's numbers of their reasons; undef if the application gives none.
+sub _gap_data {
+    my ($gap_data, $gap_event) = @_;
+    return undef if !defined $gap_data;
+    return [map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS];
+}
+
+sub _gap_data_for {
+    my ($reason, $gap_data, $gap_event) = @_;
+    my $is_code = ref $gap_data eq 'CODE';
+    my $data    = $is_code ? $gap_data->({event => $gap_event, reason => $reason}) : $gap_data;
+    $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
+        if !defined $data;
+    return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
+}
+
 # The settings of the native hub.
 sub _native_settings {
     my %given = @_;
     $SETTINGS->one_of(on_slow => $given{on_slow}, @ON_SLOW);
-    $SETTINGS->one_line(gap_event => $given{gap_event});
+    $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
+    my $gap_event      = defined $given{gap_event}      ? $given{gap_event}      : 'gap';
+    my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
+    $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
+        if $position_event eq $gap_event;
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_event  => defined $given{gap_event}  ? $given{gap_event}  : 'gap',
+        gap_data   => _gap_data($given{gap_data}, $gap_event),
+        gap_event  => $gap_event,
         max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
         on_slow    => $on_slow,
         opaque_ids => $given{opaque_ids} ? 1 : 0,
+        position_event         => $position_event,
+        refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
     );
+}
+
+sub _position_of {
+    my $position = shift;
+    return 0 if !defined $position;
+    my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
+    return $number;
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
@@ -237,11 +294,15 @@ sub _warn_of_several_processes {
     return;
 }
 
-# Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise.
+# Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
+# may be one of the application, which resumes the client itself.
 sub _with_default_id {
-    my ($connection, @topics) = @_;
-    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    return (@topics, {after => $connection->last_event_id, %option});
+    my ($self, $connection, @topics) = @_;
+    my %option   = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my $id       = $connection->last_event_id;
+    my $is_other = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
+    my $is_custom = $is_other && defined $id && length $id && index($id, $self->epoch . '-') != 0;
+    return (@topics, {after => $id, $is_custom ? (keeps_id => 1) : (), %option});
 }
 
 1;

@@ -28,9 +28,10 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
-my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
+my @HUB_OPTIONS    = qw(gap_data gap_event history on_slow per_process position_event total_history);
 my @STREAM_OPTIONS = qw(linger max_streams native origins preamble retry timeout);
-my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
+my @OPTIONS =
+    (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval position start supply));
 
 # The names of the Raku module's code and of its documentation.
 my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
@@ -147,6 +148,7 @@ sub _check {
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
     $SETTINGS->refuse(headers => 'headers must be an array of names and values')
         if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
+    EventSource::Hub->check_position($option->{position});
     EventSource::Hub->check_start($option->{start});
     EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
     $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
@@ -201,7 +203,7 @@ sub _keep_taps_alive {
     return if $self->{keepalive};
     weaken $self;
     $self->{keepalive} =
-        $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n\n") for $self->_taps });
+        $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n") for $self->_taps });
     return;
 }
 
@@ -278,7 +280,12 @@ sub _subscribe_client {
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::LastEventID->of($env)};
+    my $option = {
+        after    => EventSource::LastEventID->of($env),
+        position => $self->{option}{position},
+        retry    => $self->{app}->random_retry,
+        start    => $self->{option}{start},
+    };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
     $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
     EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;

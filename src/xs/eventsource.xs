@@ -48,7 +48,9 @@ _push_bytes(SV *characters, ...)
     int strings, copies;
     dXSTARG;
   ALIAS:
-    _push_bytes_in_hub = 1
+    _push_bytes_in_hub = ESX_PUSH_IN_HUB
+    _push_bytes_lf = ESX_PUSH_LF
+    _push_bytes_lf_in_hub = ESX_PUSH_LF_IN_HUB
   PPCODE:
     copies = SvROK(characters) || SvGMAGICAL(characters); /* the test for truth may run Perl code */
     if (copies)
@@ -57,12 +59,10 @@ _push_bytes(SV *characters, ...)
     for (; copies < 2; copies++)
         if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
-    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ix & ESX_PUSH_LF ? ESX_LF : ESX_CRLF, NULL);
 #ifdef __linux__
-    if (ix)
+    if (ix & ESX_PUSH_IN_HUB)
         esx_check_ids(aTHX_ &block);
-#else
-    PERL_UNUSED_VAR(ix);
 #endif
     XSRETURN(1);
 
@@ -289,7 +289,7 @@ push(SV *self, ...)
   PREINIT:
     esx_block block;
     SV *stream, *bytes;
-    int strings, copies;
+    int strings, ignored, copies, line_end, has_id;
     dXSTARG;
   PPCODE:
     stream = esx_native_stream(aTHX_ self, &strings);
@@ -303,12 +303,14 @@ push(SV *self, ...)
         if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
             break;
     }
-    bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (copies) /* Perl code may have replaced the stream while the arguments were read */
-        stream = esx_native_stream(aTHX_ self, &strings);
-    if (stream && esx_block_has_id(&block) && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
+        stream = esx_native_stream(aTHX_ self, &ignored);
+    line_end = stream ? esx_stream_line_end(esx_stream_of(aTHX_ stream)) : ESX_CRLF;
+    bytes = esx_block_encode(aTHX_ &block, TARG, strings, line_end, NULL);
+    has_id = esx_block_has_id(&block) ? ESX_HAS_ID : ESX_NO_ID;
+    if (stream && has_id && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
-    if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
+    if (stream && esx_stream_write(aTHX_ stream, bytes, has_id, &self))
         XSRETURN_YES;
     PL_stack_base[ax] = self;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
@@ -337,6 +339,7 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     opening.max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
     opening.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     opening.is_chunked = esx_setting_is(aTHX_ hash, "is_chunked");
+    opening.line_end = esx_setting_is(aTHX_ hash, "is_lf") ? ESX_LF : ESX_CRLF;
     opening.drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
     opening.waits = esx_setting_is(aTHX_ hash, "waits");
     opening.ends_with_handle = esx_setting_is(aTHX_ hash, "ends_with_handle");
@@ -428,6 +431,13 @@ drop(SV *self)
     esx_stream_release(esx_stream_of(aTHX_ self));
 
 bool
+is_lf(SV *self)
+  CODE:
+    RETVAL = esx_stream_line_end(esx_stream_of(aTHX_ self)) == ESX_LF;
+  OUTPUT:
+    RETVAL
+
+bool
 is_subscribed(SV *self)
   CODE:
     RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
@@ -466,7 +476,7 @@ write(SV *self, SV *bytes)
         self = esx_snapshot(aTHX_ self);
     }
     bytes = esx_bytes(aTHX_ bytes);
-    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, &self));
+    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, ESX_ID_UNKNOWN, &self));
     XSRETURN(1);
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub
@@ -478,15 +488,13 @@ _attach(SV *self, SV *settings)
     esx_report report;
     MAGIC *magic;
     HV *hash;
-    SV *gap_event;
+    AV *gap_data;
     void *hub;
-    STRLEN len;
+    int reason;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
     hash = esx_settings(aTHX_ settings);
-    gap_event = esx_string(aTHX_ esx_setting(aTHX_ hash, "gap_event"));
-    sv_utf8_upgrade(gap_event);
     raw.events = esx_setting_uv(aTHX_ hash, "events");
     raw.bytes = esx_setting_uv(aTHX_ hash, "bytes");
     raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
@@ -495,8 +503,17 @@ _attach(SV *self, SV *settings)
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
-    raw.gap_event = SvPV_nomg_const(gap_event, len);
-    raw.gap_event_len = len;
+    raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
+    raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
+    raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
+    gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
+    for (reason = 0; reason < ESX_GAPS; reason++) {
+        SV **data = gap_data ? av_fetch(gap_data, reason, 0) : NULL;
+        raw.gap_data[reason].text = NULL;
+        raw.gap_data[reason].len = 0;
+        if (data)
+            raw.gap_data[reason] = esx_text_of(aTHX_ esx_string(aTHX_ *data));
+    }
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
         esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: a hub is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_hub_table))
@@ -527,11 +544,13 @@ publish(SV *self, SV *channel, SV *event)
     XSRETURN(1);
 
 bool
-_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
+_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *first_block)
   PREINIT:
     esx_request request;
     esx_report report;
     AV *array;
+    HV *hash;
+    SV *retry;
     int is_subscribed;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
@@ -544,6 +563,12 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     after = esx_read(aTHX_ after);
     if (SvOK(after))
         after = esx_string(aTHX_ after);
+    hash = esx_settings(aTHX_ first_block);
+    retry = esx_setting(aTHX_ hash, "retry");
+    request.has_retry = cBOOL(SvOK(retry));
+    request.retry = request.has_retry ? (uint64_t)SvUV(retry) : 0;
+    request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
+    request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
     request.start = (uint8_t)SvUV(start);
     request.last = SvUV(last);
     request.topics = esx_topics_of(aTHX_ array, &request.len);

@@ -31,6 +31,14 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
+/* Reads one setting that is a string. */
+static esx_text
+esx_setting_text(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_setting(aTHX_ settings, name);
+    return esx_text_of(aTHX_ esx_string(aTHX_ value));
+}
+
 /* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not
  * overloaded, such as a pattern instead of a name. */
 static bool

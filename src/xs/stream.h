@@ -43,14 +43,14 @@ esx_bytes(pTHX_ SV *bytes)
  * caller's variables, so from the first wait on this works on copies: of the stream, of the bytes, and of the object that
  * the caller uses afterwards. */
 static bool
-esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
+esx_stream_write(pTHX_ SV *self, SV *bytes, int has_id, SV **caller)
 {
     bool is_copied = FALSE;
     for (;;) {
         STRLEN len;
         void *stream = esx_stream_of(aTHX_ self);
         const char *text = SvPV_nomg_const(bytes, len);
-        const int pushed = esx_stream_push(stream, text, len);
+        const int pushed = esx_stream_push(stream, text, len, has_id);
         if (pushed != ESX_FULL)
             return pushed == ESX_TAKEN;
         if (!is_copied) {

@@ -10,7 +10,7 @@ use parent 'Plack::App::EventSource';
 use EventSource::Hub;
 use EventSource::LastEventID;
 use EventSource::Settings;
-use Plack::Util::Accessor qw(channels hub start);
+use Plack::Util::Accessor qw(channels hub position start);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::Component);
@@ -31,8 +31,14 @@ sub check {
 sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
+    EventSource::Hub->check_position($self->position);
     return $self->SUPER::check_attributes;
 }
+
+sub line_end { return 'lf' }
+
+# The hub sends the reconnection time, with the position.
+sub opening { return $_[0]->preamble_line }
 
 sub prepare_app {
     my $self = shift;
@@ -45,7 +51,12 @@ sub prepare_app {
 sub run_handler {
     my ($self, $stream, $env) = @_;
     my $channels = delete $env->{$CHANNELS};
-    my $option   = {after => EventSource::LastEventID->of($env), start => $self->start};
+    my $option   = {
+        after    => EventSource::LastEventID->of($env),
+        position => $self->position,
+        retry    => $self->random_retry,
+        start    => $self->start,
+    };
     my $process  = $$;
     my $handled  = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
     my $error    = $@;

@@ -20,6 +20,11 @@ sub new {
 
 # Public methods
 
+sub line_end { return 'lf' }
+
+# The hub sends the reconnection time, with the position.
+sub opening { return $_[0]->preamble_line }
+
 sub response_headers { return $_[0]->server->headers }
 
 sub stream_response {

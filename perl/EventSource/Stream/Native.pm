@@ -124,6 +124,7 @@ sub try_open {
             max_buffered     => $setting{max_buffered},
             max_streams      => $setting{max_streams} || default_max_streams(),
             is_chunked       => $setting{is_chunked},
+            is_lf            => defined $setting{line_end} && $setting{line_end} eq 'lf',
             drops_oldest     => $on_full eq 'drop_oldest',
             waits            => $on_full eq 'block' && !$is_loop,
             ends_with_handle => !$is_loop,

@@ -21,7 +21,7 @@ my $MAX_HEAD = 32_768;
 my $SEND_TIMEOUT = 5;
 
 # A comment that shows what the server does to the body. It has letters of both cases, because a filter may change one.
-my $PROBE = ": Probe\n\n";
+my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
 
 # Public methods
 
@@ -29,6 +29,7 @@ sub begin {
     my ($class, $adapter, $env, $respond, $response, $setting) = @_;
     my ($self, $obstacle) = $class->_capture($adapter->descriptor($env), $response);
     return (undef, $obstacle) if !$self;
+    $self->{line_end} = $setting->{line_end} || 'crlf';
     my $writer = $self->{writer} = $respond->($response);
     _send_head($env, $writer) if $writer;
     my $stream;
@@ -98,10 +99,11 @@ sub _open_native {
 sub _probe_framing {
     my $self = shift;
     local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
-    $self->{writer}->write($PROBE);
+    my $comment = $PROBE{$self->{line_end}};
+    $self->{writer}->write($comment);
     my $probe = $self->_read;
-    $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return "the response's body is filtered" if !$self->{is_chunked} && $probe ne $PROBE;
+    $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $comment, $comment;
+    return "the response's body is filtered" if !$self->{is_chunked} && $probe ne $comment;
     return undef;
 }
 

@@ -166,6 +166,10 @@ sub is_full {
     return $poll->poll(0) == 0;
 }
 
+sub has_pushed_id { return !!$_[0]{has_pushed_id} }
+
+sub is_lf { return ($_[0]{settings}{line_end} || '') eq 'lf' }
+
 sub is_native { return !!0 }
 
 sub is_open {
@@ -200,7 +204,7 @@ sub refuse {
     my $retry = $self->{settings}{retry};
     my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
     $COUNTED{refused}++;
-    $self->_send('retry: ' . ($least + int rand $least + 1) . "\r\n\r\n");
+    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
     $self->end('server');
     return;
 }
@@ -225,6 +229,7 @@ sub wait_for_end_briefly { return }
 sub write {
     my ($self, $bytes) = @_;
     return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
     $self->_send($bytes) or return !!0;
     $COUNTED{events}++;
     $COUNTED{bytes} += length $bytes;
@@ -262,7 +267,7 @@ sub _keep_alive {
     my $tick = sub {
         return if !$self;
         my $was_quiet = $self->{quiet};
-        $self->_send(":\r\n\r\n") if $was_quiet;
+        $self->_send(':' . $self->_line_break) if $was_quiet;
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
@@ -270,6 +275,8 @@ sub _keep_alive {
     $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
+
+sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
 # Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
 # child holds the stream.

@@ -20,15 +20,15 @@ use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    characters handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full origins preamble
-    retry timeout
+    characters handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone on_full origins
+    preamble retry timeout
 );
 use Scalar::Util qw(blessed);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 my $OR_ELSE = q(native => 'auto' uses the server's writer then);
 
@@ -85,12 +85,36 @@ sub end_with_error {
     return;
 }
 
+# The bytes before the first event.
+sub opening {
+    my $self  = shift;
+    my $retry = $self->random_retry;
+    my $end   = $self->_line_break;
+    return $self->preamble_line . (defined $retry ? "retry: $retry$end$end" : '');
+}
+
+# A comment for proxies and polyfills that hold back the first bytes.
+sub preamble_line {
+    my $self = shift;
+    my $end  = $self->_line_break;
+    return $self->preamble ? ':' . ' ' x ($self->preamble - 1 - length $end) . $end : '';
+}
+
 # An exception at a request reports the line of the application, not that of the server.
 sub prepare_app {
     my $self = shift;
     $self->{_location} = EventSource::Error->location;
     $self->check_attributes;
     return;
+}
+
+# A random reconnection time, so that clients whose streams end together do not reconnect together.
+sub random_retry {
+    my $self  = shift;
+    my $retry = $self->retry;
+    return undef if !defined $retry;
+    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    return $least + int rand $most - $least + 1;
 }
 
 sub response_headers {
@@ -140,7 +164,7 @@ sub stream_response {
         my $respond  = shift;
         my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
         my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->opening, %settings);
         if ($self->_must_be_native && defined $obstacle) {
             my $location = defined $self->{_location} ? $self->{_location} : '';
             $self->end_with_error($stream, $env, 'the stream cannot be native', "$obstacle; $OR_ELSE$location", $$);
@@ -180,11 +204,10 @@ sub _check_native {
     return;
 }
 
-# A random reconnection time, so that clients whose streams end together do not reconnect together.
-sub _jittered {
-    my $retry = shift;
-    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
-    return $least + int rand $most - $least + 1;
+# The end of each line of the stream.
+sub _line_break {
+    my $line_end = shift->line_end;
+    return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
@@ -199,16 +222,6 @@ sub _must_be_native {
 }
 
 sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
-
-# The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
-# reconnection time.
-sub _opening {
-    my $self    = shift;
-    my $opening = '';
-    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
-    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
-    return $opening;
-}
 
 # The response to a request that has no stream; undef if it is to have one. The body of the request is complete then.
 # HEAD is a 405, as in the original.

@@ -81,11 +81,13 @@ sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
     my $stream = $self->{stream};
-    my $bytes =
+    my $is_lf = $stream->can('is_lf') && $stream->is_lf;
+    my $push_bytes =
            $stream->can('is_subscribed')
         && $stream->is_subscribed
-        ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
-        : EventSource::XS::_push_bytes($self->{characters}, @_);
+        ? ($is_lf ? \&EventSource::XS::_push_bytes_lf_in_hub : \&EventSource::XS::_push_bytes_in_hub)
+        : ($is_lf ? \&EventSource::XS::_push_bytes_lf        : \&EventSource::XS::_push_bytes);
+    my $bytes = $push_bytes->($self->{characters}, @_);
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
 

@@ -15,8 +15,8 @@ use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::App::EventSource::PubSub::Post;
 use Plack::Util::Accessor qw(
-    authorize headers http_host hub keepalive linger max_body max_streams native nodes origins prefix preamble retry start
-    timeout
+    authorize headers http_host hub keepalive linger max_body max_streams native nodes origins position prefix preamble
+    retry start timeout
 );
 use Scalar::Util qw(blessed);
 
@@ -25,7 +25,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native position preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = 1024;                            # bytes in UTF-8, as for a hub's channels
