@@ -76,7 +76,7 @@ subtest 'a client that keeps up receives every event, however short the history 
         my $subscriber = Testing::Subscriber->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
-            $subscriber->client->read_until(qr/^data: $number\n\n/m) or last;
+            $subscriber->client->read_until(qr/^data: $number\nid: .+\n\n/m) or last;
         }
         is_deeply [$subscriber->data(50)], [1 .. 50], join ' ', @$history;
 
