@@ -53,7 +53,7 @@ sub publish_all {
     for my $portion (0 .. $COUNT / 20 - 1) {
         my $last = 20 * $portion + 20;
         $server->publish(channel => 'a', count => 20, from => 20 * $portion + 1, bytes => $BYTES, %query);
-        $reader->read_until(qr/^data: $last\..*\n\n/m, $DEADLINE)
+        $reader->read_until(qr/^data: $last\..*\nid: .+\n\n/m, $DEADLINE)
             or return fail "portion $portion came to the one who reads";
         push @{$reader->{numbers}}, numbers(blocks($reader->text));
         $reader->{body} = '';
@@ -103,7 +103,7 @@ subtest "on_slow 'disconnect'" => sub {
             cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
             is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
             my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
-            $back->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE);
+            $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE);
             @blocks = blocks($back->text);
             is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
             is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
@@ -122,7 +122,7 @@ subtest "on_slow 'gap'" => sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -158,7 +158,7 @@ subtest "on_slow 'latest'" => sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -184,7 +184,7 @@ subtest 'on_slow latest keeps the latest event of a channel without keys' => sub
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @numbers = numbers(blocks($slow->text));
             is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';
