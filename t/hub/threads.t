@@ -45,7 +45,7 @@ subtest 'threads publish to one hub' => sub {
 };
 
 subtest 'a thread subscribes' => sub {
-    my ($stream, $client) = Testing::StreamPair->open;
+    my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf');
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my $made = EventSource::Hub->new(show_channel => 'event');
     threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
@@ -58,7 +58,7 @@ subtest 'a thread subscribes' => sub {
 # On a server that blocks, a stream ends with its connection, unless a hub holds it.
 for my $who ('thread', 'main thread') {
     subtest "the hub holds a stream that the $who has subscribed" => sub {
-        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, on_full => 'block');
+        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, line_end => 'lf', on_full => 'block');
         my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
         undef $stream;
         my $made   = EventSource::Hub->new;

@@ -107,7 +107,7 @@ subtest 'to_app refuses wrong attributes' => sub {
         [
             authorise => sub { 1 },
             "unknown attribute 'authorise' (known: authorize, headers, http_host, hub, keepalive, linger, max_body, "
-                . 'max_streams, native, nodes, origins, preamble, prefix, retry, start, timeout)'
+                . 'max_streams, native, nodes, origins, position, preamble, prefix, retry, start, timeout)'
         ],
     ) {
         my ($name, $value, $why) = @$case;
