@@ -338,10 +338,10 @@ a microsecond or two, and no stream occupies a worker.
 =head2 Order, resume, gaps
 
 A hub has one sequence of events. Each stream receives the events of its channels in the order in which they were
-published, each of them once. Each event has an id. The first block of a stream has only an C<id>: the position at which
-the stream begins. A client that reconnects sends the last id that it received as C<Last-Event-ID> (WHATWG HTML, section
-9.2.4). It first receives the events that it missed, then new ones, whatever its channels are. On a quiet stream such a
-position also serves as the keepalive.
+published, each of them once. Each event has an id. A client that reconnects sends the last id that it received as
+C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It first receives the events that it missed, then new ones, whatever its
+channels are. The first block of a stream is the position at which the stream begins (L</position>), so that a client
+that receives no event can resume too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. The application may give an event an id of its own
 instead. An id must not be used twice in a channel, and it must not begin as the hub's own ids do. The hub keeps the
@@ -394,6 +394,35 @@ C<< start => 'oldest' >> gives: everything in the history of the channels that t
 never more. C<start> is where a client without an id begins. It does not protect older events. With L</opaque_ids> a
 client cannot invent an id. It can only repeat one.
 
+=head2 On the wire
+
+The bytes of a stream are such that as many client libraries as possible read them in the same way, also those that
+follow the standard only in part.
+
+    event: position
+    retry: 2315
+    data:
+    id: o6grvhtu-16
+
+    event: greeting
+    data: hello
+    id: o6grvhtu-17
+
+    :
+
+All lines of a stream have the same end. It is LF for L</to_app> and L<Plack::App::EventSource::PubSub>. Some clients
+take the first line end for that of the whole stream. On a stream of L<Plack::App::EventSource> it is CRLF, as in the
+original, unless L<Plack::App::EventSource/line_end> says otherwise; the events of the hub are then copied for each
+stream, which costs time and memory. Lines that are pushed to a connection end as the others of the stream do.
+
+The fields of an event are in the order C<event>, C<retry>, C<data>, C<id>, after a comment. Some clients take an id
+when its line arrives. Because the id is last, such a client never resumes after an event that it has received in part.
+An event is not divided between two writes as long as the socket takes it whole.
+
+The keepalive is a comment, a line with a colon. It has no blank line, for which some clients report an empty message. If
+the position of the stream has advanced since the last id that the client received, the position is sent instead
+(L</position>).
+
 =head2 Processes
 
 A hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server with several
@@ -412,12 +441,28 @@ costs two more descriptors.
 
 L</new> takes all of them. C<undef> stands for the default.
 
+=head2 gap_data
+
+    gap_data => '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"warning","data":"gap"}}'
+    gap_data => sub { my $gap = shift; return "elements <div id=gap>reload: $gap->{reason}</div>" },
+
+The data of the event that reports a gap, for clients that understand events of a certain form only, such as those of
+Turbo, Datastar or MCP: a string of characters, or a code reference. The code is called in L</new>, once for each reason,
+because a native thread sends the event later. Its argument is a reference to a hash of C<reason> (C<evicted>, C<unknown>
+or C<slow>) and C<event> (the type of the event, L</gap_event>). It returns a string of characters; an exception of it is
+one of C<new>. Each line of the string is a line of data. The default is the JSON above (L</Order, resume, gaps>).
+
+With C<gap_data>, L</publish> accepts events of the type L</gap_event>, because the readers of a gap read other events in
+the same form. L<Plack::App::EventSource::PubSub> refuses them from its clients in any case.
+
 =head2 gap_event
 
     gap_event => 'gap'
+    my $type = $hub->gap_event;
 
 The type of the event that reports a gap: one line that is not empty; C<gap> by default. L</publish> refuses events of
-that type, because their readers could not tell them from the hub's own.
+that type, because their readers could not tell them from the hub's own, unless there is L</gap_data>. The method of this
+name returns the type.
 
 =head2 history
 
@@ -472,6 +517,48 @@ then has 35 characters. False by default. Encrypting an id takes well under a mi
 
 Say that it is intended that each process has a hub of its own. The hub then does not warn of it. False by default.
 
+=head2 position
+
+    position => 'event'
+
+The form in which streams receive their position: first, and when a quiet stream's position has advanced. An application
+(L</to_app>) or a stream (L</subscribe>) may have another one.
+
+=over
+
+=item C<event>
+
+An event of the type L</position_event> with empty data, and the id last. This is the default. All clients take its id, and
+only listeners for that type see it. The application's C<retry> is part of the first one.
+
+=item C<id>
+
+A block with the C<retry> and the id, without data. By the standard it sets the last event ID and dispatches no event
+(WHATWG HTML, section 9.2.6). A third of the client libraries ignore its id, and some report an empty message.
+
+=item C<none>
+
+No position is sent. Without C<retry> a stream then begins with its first event, as clients of OpenAI's format expect. A
+client resumes after the last event that it received. One that has received none has no id and begins anew. After a gap,
+a client that loses its connection may receive the gap again. After a later subscription that goes back (L</subscribe>),
+it may miss the older events of the new channels.
+
+=back
+
+A position never replaces an id of the application, because the client may return to another process, which knows that
+id but not this hub's position. So a client that resumes after an id of the application receives that id as its position,
+and no other one before an event with an id of the hub. The same holds for the id of an event that was pushed to the
+connection, and for an id that the client sent if C<after> has another value (L</subscribe>); then no first position is
+sent at all. There is one exception: after a later subscription that goes back, the position is sent, so that the client
+misses no event.
+
+=head2 position_event
+
+    position_event => 'position'
+
+The type of the events that carry a position: one line that is not empty, not that of L</gap_event>; C<position> by
+default. L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>.
+
 =head2 show_channel
 
     show_channel => 'event'
@@ -513,6 +600,12 @@ Create a hub. Its streams end when the object is destroyed.
 
 Throws C<invalid> if an attribute is unknown or has a wrong value, and C<unsupported> if the system is not Linux.
 
+=head2 check_position
+
+    EventSource::Hub->check_position($position);
+
+Throw C<invalid> unless the value is one that L</position> may have.
+
 =head2 check_start
 
     EventSource::Hub->check_start($start);
@@ -532,8 +625,8 @@ of them, or 1,000 if the class is asked.
     $hub->drain(30);
 
 End the streams of this process one after the other, spread over a number of seconds (from 0, fractions allowed), so
-that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position
-and a C<retry>: one to two times the C<retry> of its application (2,000 milliseconds by default). Streams that come
+that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position,
+if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds by default). Streams that come
 later are ended at once in the same way. Returns at once.
 
 Throws C<invalid> if the argument is not a number of seconds.
@@ -581,7 +674,7 @@ C<id> is one that a client cannot send back (L</Order, resume, gaps>), or begins
 
 =item *
 
-C<event> is the type of the hub's own event for gaps (L</gap_event>),
+C<event> is the type of the hub's own event for gaps (L</gap_event>) or positions (L</position_event>),
 
 =item *
 
@@ -654,8 +747,8 @@ or received only the latest events (C<latest>).
 
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
 is subscribed to already. The stream resumes after the event with the id C<after>, by default the id that the client
-sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). Returns false if the stream has
-ended.
+sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
+first subscription replaces the L</position> of the hub. Returns false if the stream has ended.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
 the application does not hold the connection. An event that is pushed to the connection is sent before events that are
@@ -688,8 +781,9 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
     my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
 
-Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>;
-without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
+Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>,
+C<retry>, a number of milliseconds to send in the first block, and C<keeps_id>: if it is true, no position replaces the
+id that the client has (L</position>). Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
 a stream that goes through its writer is sent nothing before it is served (L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
@@ -711,7 +805,7 @@ that. If it returns nothing, the application answers with 404. See L<EventSource
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
 responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
-C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the

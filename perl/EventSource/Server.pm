@@ -431,7 +431,7 @@ The L<EventSource::Hub> to use and the name of its channel to publish and subscr
 C<hub>. Clients, but not taps, also receive what others publish to that channel. By default each server has a hub of its
 own.
 
-=head2 gap_event, history, total_history, on_slow, per_process
+=head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
 
 Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. C<per_process> is
 true by default if there is a supply, since each process runs the supply. Without a supply, on a server of several
@@ -448,8 +448,8 @@ C<X-Accel-Buffering: no>; the last is left out if it is given here.
 
     keepalive => 1, keepalive_interval => 60
 
-If C<keepalive> is true, a quiet stream is sent its position, which is not an event, after C<keepalive_interval> seconds
-(a number above 0, fractions allowed, 60 by default). A tap receives a comment at every interval, quiet or not, provided
+If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced (L</position>), after
+C<keepalive_interval> seconds (a number above 0, fractions allowed, 60 by default). A tap receives a comment at every interval, quiet or not, provided
 that an event loop was loaded before the tap was made. C<keepalive> is false by default, as in the Raku module. Without
 it, proxies may end quiet streams, and a client that disappears without closing its connection is not noticed.
 
@@ -458,6 +458,12 @@ C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are oth
 =head2 linger, max_streams, native, origins, preamble, retry, timeout
 
 Settings of the streams, see L<Plack::App::EventSource>.
+
+=head2 position
+
+    position => 'event'
+
+The form in which streams receive their position (L<EventSource::Hub/position>). By default that of the hub.
 
 =head2 start
 

@@ -170,7 +170,7 @@ Whether the body is filtered shows only in the response. The environment is not 
 
 Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
+C<keepalive>, C<line_end>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
 C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
 returned.
 

@@ -144,6 +144,12 @@ no channel.
 
 The L<EventSource::Hub>, which is required.
 
+=head2 position
+
+    position => 'event'
+
+The form in which the streams receive their position; see L<EventSource::Hub/position>. By default that of the hub.
+
 =head2 start
 
     start => 'latest'
@@ -159,9 +165,10 @@ hub.
 
 Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams has a wrong value.
 
-=head2 check_attributes, prepare_app, run_handler, stream_response
+=head2 check_attributes, line_end, opening, prepare_app, run_handler, stream_response
 
-See L<Plack::App::EventSource> and L<Plack::Component>.
+See L<Plack::App::EventSource> and L<Plack::Component>. The lines of these streams end in LF, and the C<retry> is part of
+the first block that the hub sends.
 
 =head1 SEE ALSO
 

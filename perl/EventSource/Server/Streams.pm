@@ -73,6 +73,10 @@ The L<EventSource::Server>, which is required. It is not kept alive: its owner m
 
 Create an application.
 
+=head2 line_end, opening
+
+See L<EventSource::Hub::App>.
+
 =head2 response_headers
 
     my $headers = $streams->response_headers;

@@ -264,6 +264,12 @@ Say that the handler begins to run: its subscriptions take effect when it return
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
 
+=head2 is_lf
+
+    my $is_lf = $stream->is_lf;
+
+Return true if the lines of the stream end in LF, false if they end in CRLF (L<Plack::App::EventSource/line_end>).
+
 =head2 is_native
 
 Return true.

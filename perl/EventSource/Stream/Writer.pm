@@ -381,7 +381,7 @@ close such streams after a time.
 
 Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: C<opening>,
 bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
-as many later; none by default.
+as many later; none by default; C<line_end>, C<crlf> by default.
 
 =head2 check_open
 
@@ -447,6 +447,17 @@ Return true if a write waits for a slow client: unless the server says C<psgi.no
     my $full = $stream->is_full;
 
 Return true if the client's socket takes no bytes now. False if the server shows no socket.
+
+=head2 has_pushed_id
+
+    my $has_pushed_id = $stream->has_pushed_id;
+
+Return true if an event with an id was written before the stream had a relay. A hub sends such a stream no position
+(L<EventSource::Hub/position>).
+
+=head2 is_lf
+
+As L<EventSource::Stream::Native/is_lf>.
 
 =head2 is_native
 

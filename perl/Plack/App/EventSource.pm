@@ -335,6 +335,14 @@ none; 15 by default. The comment keeps proxies from ending the stream, and finds
 closing their connection. On a native stream, a comment is sent after that many quiet seconds, up to 1/16 later; on the
 server's writer under an event loop up to 1/2 later. On the writer of a server that blocks, none is sent.
 
+=head2 line_end
+
+    line_end => 'crlf'
+
+The end of each line of a stream: C<crlf>, the default and that of the original, or C<lf>. If a handler subscribes its
+connection to an L<EventSource::Hub>, C<lf> saves the copies of the hub's events that CRLF needs
+(L<EventSource::Hub/On the wire>).
+
 =head2 linger
 
     linger => 2
@@ -543,6 +551,15 @@ Throw C<invalid> if an attribute has a wrong value.
 End a stream with the reason C<error>, and print the exception to C<psgi.errors>, with the text before it. C<$process>
 is the number of the process in which the handler began (C<$$>): in any other process, a child of it, rethrow the
 exception instead.
+
+=head2 opening, preamble_line, random_retry
+
+    my $bytes        = $component->opening;
+    my $bytes        = $component->preamble_line;
+    my $milliseconds = $component->random_retry;
+
+Return the bytes that a stream is sent first; their first part, the comment of L</preamble>, or an empty string; and a
+random reconnection time within L</retry>, or C<undef> if none is set.
 
 =head2 response_headers
 

@@ -234,7 +234,8 @@ reference, and C<state> if the connection has no stream.
 Send all messages of one call as one event (WHATWG HTML, section 9.2.5). A string is data, and so is each element of a
 referenced array. A reference to a hash has fields, which are sent in the order C<event>, C<id>, C<data>, C<retry>;
 those that are undefined are left out, and unknown ones are ignored. A message that is undefined is empty data, a hash
-without any field a blank line. Each line of data becomes a C<data:> line; lines end in CRLF. For characters and bytes
+without any field a blank line. Each line of data becomes a C<data:> line; lines end in CRLF, or as
+L<Plack::App::EventSource/line_end> says. For characters and bytes
 see L<Plack::App::EventSource/characters>.
 
 Returns true if the stream accepted the event, and false if its client has disconnected. With

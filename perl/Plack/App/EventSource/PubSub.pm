@@ -370,8 +370,8 @@ occurs twice, or has a wrong value (a line break in C<event>); C<json> is more t
 that the JSON module could only encode as text that is not JSON; C<id> is one that a client cannot send back
 (L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own ids do.
 
-A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own event for gaps
-(L<EventSource::Hub/gap_event>), cannot be C<error> or C<open>, for which an EventSource dispatches events of its own,
+A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps
+and positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), cannot be C<error> or C<open>, for which an EventSource dispatches events of its own,
 and cannot have control characters. C<retry> is at most 86,400,000 milliseconds, a day.
 
 =item 411 Length Required
@@ -478,7 +478,7 @@ It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a n
 
 More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
 
-=head2 keepalive, linger, max_streams, native, preamble, retry, start, timeout
+=head2 keepalive, linger, max_streams, native, position, preamble, retry, start, timeout
 
 The settings of the streams; see L<EventSource::Hub>. By default those of the hub.
 
@@ -514,7 +514,7 @@ Data is what was published. In Prosody it is the item as XML, except for items i
 
 =item *
 
-Streams have ids, a history, keepalives and a first block without data, so a client resumes where it was. In Prosody a
+Streams have ids, a history, keepalives and a position as their first block, so a client resumes where it was. In Prosody a
 client that reconnects misses the events in between.
 
 =item *
