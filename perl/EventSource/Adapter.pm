@@ -146,7 +146,8 @@ sub obstacle {
     return $class->descriptor_obstacle($number);
 }
 
-sub prepare_env { return undef }
+sub prepare_env     { return undef }
+sub reads_body_once { return !!0 }
 
 sub take_over {
     my ($class, @request) = @_;
@@ -445,6 +446,13 @@ changes nothing. By default C<psgix.io> must be a connection without TLS. Needs 
 Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
 default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
 whether or not the stream is to be native.
+
+=head2 reads_body_once
+
+    my $reads_once = $adapter->reads_body_once;
+
+Return true if C<psgi.input> can be read only once, although the server sets C<psgix.input.buffered>. The body is copied
+then (L<EventSource::RequestBody>).
 
 =head2 take_over
 

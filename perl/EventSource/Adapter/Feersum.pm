@@ -23,6 +23,9 @@ sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
 sub writer_classes { return $WRITER }
 
+# Its handle on the body drops what has been read.
+sub reads_body_once { return !!1 }
+
 # psgix.io must not be fetched. Behind a filter of the body there is no socket to look at.
 sub client_socket {
     my ($class, $env, $writer) = @_;
