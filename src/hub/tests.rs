@@ -632,3 +632,98 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
     // Its connection breaks after the first event. It has not received 2, which is evicted by now.
     assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 evicted, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
 }
+
+/// Returns notices as the bytes of their blocks.
+fn bytes_of(notices: Vec<Notice>) -> String {
+    let text = |notice: Notice| match notice {
+        Notice::Position(block) | Notice::Gap(block) => String::from_utf8(block).expect("text"),
+        Notice::Event(_) => panic!("not a block of the hub"),
+    };
+    notices.into_iter().map(text).collect()
+}
+
+fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock) -> String {
+    let mut case = Case::new(settings);
+    case.publish_as("a", "", Some("mine"));
+    case.publish("a a a a");
+    let after = after.map(|id| id.as_bytes().into());
+    let request = SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block };
+    let mut notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    notices.extend(case.hub.begin(&mut case.cursor));
+    bytes_of(notices)
+}
+
+#[test]
+fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
+    use PositionStyle::{Event, Id, None as Silent};
+    for (position, retry, keeps_id, expected) in [
+        (Event, None, false, "event: position\ndata: \nid: e-5\n\n"),
+        (Event, Some(70), false, "event: position\nretry: 70\ndata: \nid: e-5\n\n"),
+        (Event, Some(70), true, "event: position\nretry: 70\ndata: \n\n"),
+        (Event, None, true, ""),
+        (Id, None, false, "id: e-5\n\n"),
+        (Id, Some(70), false, "retry: 70\nid: e-5\n\n"),
+        (Id, Some(70), true, "retry: 70\n\n"),
+        (Id, None, true, ""),
+        (Silent, None, false, ""),
+        (Silent, Some(70), false, "retry: 70\n\n"),
+    ] {
+        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id });
+        assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");
+    }
+}
+
+#[test]
+fn a_gap_event_has_the_data_of_the_application_for_its_reason_and_the_id_last() {
+    let data = GapData { evicted: "one\ntwo".into(), unknown: "what?".into(), slow: "slow".into() };
+    let own = Settings { gap_data: Some(Box::new(data)), gap_event: "message".into(), ..settings() };
+    let silent = FirstBlock { position: PositionStyle::None, ..FirstBlock::default() };
+    let evicted = first_block(own.clone(), Some("mine"), silent);
+    assert_eq!(evicted, "event: message\ndata: one\ndata: two\nid: e-1-2\n\n");
+    assert_eq!(first_block(own, Some("?"), silent), "event: message\ndata: what?\nid: e-5\n\n");
+    let standard = first_block(settings(), Some("mine"), silent);
+    assert_eq!(standard, "event: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-2\n\n");
+}
+
+#[test]
+fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the_hub() {
+    let mut case = Case::new(settings());
+    let quiet = |case: &mut Case| case.hub.quiet_block(&mut case.cursor).map(|block| words(&block));
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(quiet(&mut case), None, "the first block was the position");
+    case.publish("a");
+    assert_eq!(quiet(&mut case), None, "the stream is still to be sent an event");
+    assert_eq!((case.sent(), quiet(&mut case)), ("1".into(), None), "the id of the event is the position");
+    case.publish("b");
+    assert_eq!(quiet(&mut case).as_deref(), Some("@e-2"));
+    assert_eq!(quiet(&mut case), None, "a position is sent once");
+    case.publish_as("a", "", Some("mine"));
+    case.publish("b");
+    assert_eq!((case.sent(), quiet(&mut case)), ("mine".into(), None), "an id of the application stays");
+    case.publish("a b");
+    assert_eq!((case.sent(), quiet(&mut case)), ("5".into(), Some("@e-6".into())));
+    case.hub.record_custom_id(&mut case.cursor);
+    case.publish("b");
+    assert_eq!(quiet(&mut case), None, "an id that was pushed to the stream stays");
+}
+
+#[test]
+fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
+    let mut case = Case::new(settings());
+    let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![Notice::Position(block)]);
+    case.start("a", None, Start::Latest);
+    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \n\n"));
+    case.publish("b");
+    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \nid: e-1\n\n"));
+}
+
+#[test]
+fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
+    let mut case = Case::new(settings());
+    case.publish_as("b", "", Some("mine"));
+    case.publish("b a a a a");
+    // The client knows the gap of `a` through 3: it is repeated only after an id of the application.
+    assert_eq!(case.resume("a b", "e-0"), "@e-0-0, gap e-0-3 evicted, mine, 2, @e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "e-2-3"), "@e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "mine"), "@mine, gap e-1-3 evicted, 2, @e-2-3, 4, 5, 6");
+}

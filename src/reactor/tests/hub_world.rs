@@ -94,3 +94,16 @@ pub(super) fn counts(world: &mut World) -> hub::Counts {
     world.run_until_idle();
     world.counts.expect("the reactor has answered")
 }
+
+/// Publishes events with data.
+pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        let text = format!("data: {seq}\n\n");
+        let event = Shared::write(text.len(), |out| {
+            out.copy_from_slice(text.as_bytes());
+            text.len()
+        });
+        let publication = Publication { seq, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
+    }
+}

@@ -359,3 +359,33 @@ fn a_push_after_unsubscribing_comes_after_earlier_publications() {
         assert_eq!(counts(&mut world).streams, 0);
     }
 }
+
+#[test]
+fn a_stream_with_crlf_is_sent_copies_of_events_whole_and_in_order() {
+    for framing in [Framing::Plain, Framing::Chunked] {
+        let mut world = with_history(10_000);
+        let crlf = Settings { framing, line_end: LineEnd::CrLf, ..settings() };
+        let stream = world.open(crlf, "");
+        subscribe(&mut world, stream);
+        publish_lines(&mut world, 1..=3000);
+        world.run_until_idle();
+        let expected: String = (1..=3000)
+            .map(|seq| format!("data: {seq}\r\n\r\n"))
+            .map(|event| String::from_utf8(framing.frame(event.as_bytes()).to_vec()).expect("text"))
+            .collect();
+        let text = take_received(&mut world, stream);
+        assert!(text.ends_with(&expected) && !text.replace("\r\n", "").contains('\n'), "{framing:?}");
+        // A client that does not read costs no more than one batch.
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        publish_lines(&mut world, 3001..=9000);
+        world.run_until_idle();
+        let record = &world.records[stream];
+        assert!(record.added_bytes - record.sent.bytes < 100_000, "{record:?}");
+        world.client(stream).default_send = None;
+        world.writable(stream);
+        world.run_until_idle();
+        let text = take_received(&mut world, stream);
+        assert_eq!(text.matches("data: ").count(), 6000);
+        assert_eq!(counts(&mut world).delivered, 9000);
+    }
+}
