@@ -62,7 +62,7 @@ my %RECEIVED = (
     'JSON'                    => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\nid: \S+\n\n/m,
     'A bridge'                => qr/(?:^event: hello\ndata: message of hello\nid: \S+\n\n.*){2}/ms,
     'The lines of a program'  => qr/^data: first\nid: \S+\n\n.*^data: second\nid: \S+\n\n.*^data: third\nid: \S+\n\n/ms,
-    'A response of your own'  => qr/(?:^event: tick\ndata: $TIME\nid: \S+\n\n.*){2}/ms,
+    'A response of your own'  => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
 );
 
 my %code = examples();

@@ -37,7 +37,7 @@ sub used_during {
     $client->read_until(qr/^:\r\n/m);    # start at a comment
     my $before = used($server);
     $client->{body} = '';
-    ok $client->read_until(qr/(?:^:\r\n\r\n){$comments}/m, 30), "one client receives $comments comments";
+    ok $client->read_until(qr/(?:^:\r\n){$comments}/m, 30), "one client receives $comments comments";
     my $after = used($server);
     return {map { ($_ => $after->{$_} - $before->{$_}) } keys %$after};
 }
