@@ -39,8 +39,8 @@ my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
 my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @ON_SLOW = qw(disconnect gap latest);
-my @START   = qw(latest oldest);
+my @ON_SLOW     = qw(disconnect gap latest);
+my @START       = qw(latest oldest);
 my @POSITION    = qw(event id none);
 my @GAP_REASONS = qw(evicted unknown slow);
 
@@ -143,7 +143,7 @@ sub subscribe_stream {
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
     my %first_block = $self->_first_block($stream, %option);
-    my $native = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
+    my $native      = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
     return $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
 }
 
@@ -205,11 +205,11 @@ sub _native_settings {
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_data   => _gap_data($given{gap_data}, $gap_event),
-        gap_event  => $gap_event,
-        max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
-        on_slow    => $on_slow,
-        opaque_ids => $given{opaque_ids} ? 1 : 0,
+        gap_data               => _gap_data($given{gap_data}, $gap_event),
+        gap_event              => $gap_event,
+        max_topics             => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        on_slow                => $on_slow,
+        opaque_ids             => $given{opaque_ids} ? 1 : 0,
         position_event         => $position_event,
         refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
     );
@@ -298,9 +298,9 @@ sub _warn_of_several_processes {
 # may be one of the application, which resumes the client itself.
 sub _with_default_id {
     my ($self, $connection, @topics) = @_;
-    my %option   = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    my $id       = $connection->last_event_id;
-    my $is_other = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
+    my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my $id        = $connection->last_event_id;
+    my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
     my $is_custom = $is_other && defined $id && length $id && index($id, $self->epoch . '-') != 0;
     return (@topics, {after => $id, $is_custom ? (keeps_id => 1) : (), %option});
 }

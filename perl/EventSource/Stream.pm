@@ -39,9 +39,9 @@ sub check {
     $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
-    $SETTINGS->one_of(line_end => $given{line_end}, 'crlf', 'lf');
-    $SETTINGS->one_of(native  => $given{native},  'auto',  0,            1);
-    $SETTINGS->one_of(on_full => $given{on_full}, 'block', 'disconnect', 'drop_oldest');
+    $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
+    $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
+    $SETTINGS->one_of(on_full  => $given{on_full},  'block', 'disconnect', 'drop_oldest');
     return;
 }
 

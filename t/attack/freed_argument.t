@@ -203,7 +203,8 @@ for my $change (sort keys %CHANGE) {
             $hub->subscribe($conn, 'last');
             $hub->publish(last => 'end');
             ok $client->read_until(qr/^data: end\r\n/m), 'the stream goes on';
-            is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), $expected{$way}, 'the pattern counts as it was read';
+            is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), $expected{$way},
+                'the pattern counts as it was read';
             $stream->close;
         };
     }

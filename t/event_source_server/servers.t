@@ -144,8 +144,7 @@ my @TESTS = (
     'a quiet stream receives keepalives that are no events' => sub {
         my $client = stream('kept');
         my $begun  = length $client->body;
-        ok $client->read_until(qr/\A.{$begun}:\n:\n/s),
-            'two comments are received while nothing is emitted';
+        ok $client->read_until(qr/\A.{$begun}:\n:\n/s), 'two comments are received while nothing is emitted';
         is_deeply data($client), [], 'the comments have no data';
         $client->leave;
     },
@@ -153,7 +152,7 @@ my @TESTS = (
     'a server whose supply is another server passes its events' => sub {
         my $client = stream('second');
         ask('/emit/plain?tick=through');
-        has_ok($client, "event: tick\n",     "the event's type is passed");
+        has_ok($client, "event: tick\n",       "the event's type is passed");
         has_ok($client, "data: through\nid: ", "the event's data is passed");
         $client->leave;
     },
@@ -243,7 +242,7 @@ my @WITHOUT_LOOP = (
     "a stream on the server's writer receives the events" => sub {
         my $client = Testing::Client->get($server->port, '/served');
         has_ok($client, "event: begun\n", "the client receives the first event's type");
-        has_ok($client, "data: 1\nid: ",    "the client receives the first event's data");
+        has_ok($client, "data: 1\nid: ",  "the client receives the first event's data");
         $client->leave;
         is ask('/runs/served'), 1, 'the worker answers after the client has left';
     },

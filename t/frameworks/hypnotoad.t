@@ -30,7 +30,7 @@ subtest 'a hot deployment' => sub {
     my $client = get($server, '/events', cookie => $cookie);
     ok $client->read_until(qr/^id: /m), 'a stream is open';
     my $id = publish($server, $cookie, 'one');
-    ok $client->read_until(qr/^data: one\n/m),        'it receives an event';
+    ok $client->read_until(qr/^data: one\n/m),          'it receives an event';
     ok wait_until($DEADLINE, sub { $server->manager }), 'the manager has written its process id';
     my $manager = $server->manager;
     like $server->deploy, qr/Starting hot deployment/, 'hypnotoad is started once more';

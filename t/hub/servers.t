@@ -31,7 +31,7 @@ my @CONTRACT = (
     ['a pattern matches channels, a name with a star does not'  => \&has_patterns, 'others'],
     ['the attributes of an application shape its streams'       => \&starts],
     ['replay and new events join without loss under load'       => \&replays_under_load, 'others'],
-    ['keepalives are comments, or positions that have advanced'  => \&keeps_alive],
+    ['keepalives are comments, or positions that have advanced' => \&keeps_alive],
     ['a handler subscribes, pushes, unsubscribes and closes'    => \&is_handled, 'others', 'leaving'],
     ['a stream whose connection was released stays open'        => \&is_dropped, 'others', 'leaving'],
     ['large events arrive whole'                                => \&comes_whole],
@@ -277,7 +277,7 @@ sub is_served {
                 id => "$run->{epoch}-0"
             );
             ok $client->read_until(qr/^id: \Q$id\E\r?\n/m), "$path: a served stream replays an event";
-            ok !$client->ended,                          '$path: a served stream stays open after replay';
+            ok !$client->ended,                             '$path: a served stream stays open after replay';
             $client->leave(@$leaves);
             is $server->ask('/plain'), 'plain', 'the worker is free when the client has left';
         }

@@ -49,7 +49,8 @@ subtest 'a thread subscribes' => sub {
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my $made = EventSource::Hub->new(show_channel => 'event');
     threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
-    ok $client->read_until(qr/event: b\ndata: x\nid: .+\n\n/), 'a stream that a thread has subscribed receives an event';
+    ok $client->read_until(qr/event: b\ndata: x\nid: .+\n\n/),
+        'a stream that a thread has subscribed receives an event';
     is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub publishes after a thread has ended';
     ok $client->read_until(qr/data: y\nid: .+\n\n/),
         'a stream that a thread has subscribed receives events after the thread has ended';

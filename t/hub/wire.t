@@ -53,21 +53,20 @@ sub text_is {
 
 subtest 'the first block is the position, with the retry' => sub {
     for my $row (
-        ['by default', [], "event: position\ndata: \nid: E-0\n\n"],
-        ['with retry', [retry => [700, 700]], "event: position\nretry: 700\ndata: \nid: E-0\n\n"],
-        ['with a type of its own', [position_event => 'where'], "event: where\ndata: \nid: E-0\n\n"],
-        ['as an id', [position => 'id'], "id: E-0\n\n"],
-        ['as an id with retry', [position => 'id', retry => [700, 700]], "retry: 700\nid: E-0\n\n"],
-        ['with position none', [position => 'none'], ''],
+        ['by default',             [], "event: position\ndata: \nid: E-0\n\n"],
+        ['with retry',             [retry          => [700, 700]], "event: position\nretry: 700\ndata: \nid: E-0\n\n"],
+        ['with a type of its own', [position_event => 'where'],    "event: where\ndata: \nid: E-0\n\n"],
+        ['as an id',               [position       => 'id'],       "id: E-0\n\n"],
+        ['as an id with retry',          [position => 'id', retry => [700, 700]],   "retry: 700\nid: E-0\n\n"],
+        ['with position none',           [position => 'none'],                      ''],
         ['with position none and retry', [position => 'none', retry => [700, 700]], "retry: 700\n\n"],
-        ['with a preamble', [preamble => 10], ":        \nevent: position\ndata: \nid: E-0\n\n"],
-        )
-    {
+        ['with a preamble',              [preamble => 10], ":        \nevent: position\ndata: \nid: E-0\n\n"],
+    ) {
         my ($what, $settings, $first) = @$row;
         for my $kind ('to_app', 'PubSub') {
             my ($hub, $epoch) = hub_of(@$settings);
             my $app =
-                $kind eq 'to_app'
+                  $kind eq 'to_app'
                 ? $hub->to_app(channels => sub { 'a' })
                 : Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
             my $stream = stream_of($app);
@@ -77,8 +76,11 @@ subtest 'the first block is the position, with the retry' => sub {
         }
     }
     my ($hub, $epoch) = hub_of();
-    raw_is(stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
-        "id: $epoch-0\n\n", 'an application has a setting of its own');
+    raw_is(
+        stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
+        "id: $epoch-0\n\n",
+        'an application has a setting of its own'
+    );
 };
 
 subtest 'an event ends with its id' => sub {
@@ -86,14 +88,17 @@ subtest 'an event ends with its id' => sub {
     my $subscriber = Testing::Subscriber->open($hub, 'a');
     $hub->publish(a => {comment => 'c', event => 'e', id => 'mine', retry => 5, data => "one\ntwo"});
     $hub->publish(a => {retry => 5, data => 'x'});
-    text_is($subscriber->client, ": c\nevent: e\nretry: 5\ndata: one\ndata: two\nid: mine\n\nretry: 5\ndata: x\nid: $epoch-2\n\n",
-        'the id is the last line, whoever gave it');
+    text_is(
+        $subscriber->client,
+        ": c\nevent: e\nretry: 5\ndata: one\ndata: two\nid: mine\n\nretry: 5\ndata: x\nid: $epoch-2\n\n",
+        'the id is the last line, whoever gave it'
+    );
 };
 
 subtest 'a quiet stream receives comments of one line, and its position if that has advanced' => sub {
     for my $row (['lf', "\n"], ['crlf', "\r\n"]) {
-        my ($line_end, $end) = @$row;
-        my ($hub, $epoch) = hub_of();
+        my ($line_end, $end)   = @$row;
+        my ($hub,      $epoch) = hub_of();
         my $subscriber =
             Testing::Subscriber->open($hub, 'a', {stream => {keepalive => 0.05, line_end => $line_end}});
         my $client = $subscriber->client;
@@ -118,15 +123,17 @@ subtest 'a quiet stream receives comments of one line, and its position if that 
 subtest 'no position replaces an id of the application' => sub {
     my ($hub, $epoch) = hub_of();
     $hub->publish(a => {id => 'mine 1', data => 1});
-    my %quiet = (stream => {keepalive => 0.05});
+    my %quiet  = (stream => {keepalive => 0.05});
     my $client = Testing::Subscriber->open($hub, 'a', {%quiet, last_event_id => 'mine 1'})->client;
     $hub->publish(other => 1);
     ok $client->read_until(qr/:\n:\n/), 'a client with an id of the application receives keepalives';
     like $client->body, qr/\Aevent: position\ndata: \nid: mine 1\n\n(?::\n)+\z/, 'its position is that id';
 
-    $client = Testing::Subscriber->open($hub, 'a', {%quiet, after => undef, last_event_id => 'from a database'})->client;
-    ok $client->read_until(qr/\A:\n:\n/), 'an id that the application resumes from itself is not replaced at the beginning';
-    $hub->publish(a => {id => 'mine 2', data => 2});
+    $client =
+        Testing::Subscriber->open($hub, 'a', {%quiet, after => undef, last_event_id => 'from a database'})->client;
+    ok $client->read_until(qr/\A:\n:\n/),
+        'an id that the application resumes from itself is not replaced at the beginning';
+    $hub->publish(a     => {id => 'mine 2', data => 2});
     $hub->publish(other => 1);
     ok $client->read_until(qr/data: 2\nid: mine 2\n\n:\n:\n/), 'an id of a published event is not replaced';
 
@@ -137,7 +144,7 @@ subtest 'no position replaces an id of the application' => sub {
     $hub->publish(other => 1);
     ok $other->read_until(qr/:\n:\n/), 'keepalives follow an event that was pushed';
     like $other->body, qr/\Aid: pushed 1\ndata: own\n\n(?::\n)+\z/, 'an id that was pushed before is not replaced';
-    $hub->publish(a => 3);
+    $hub->publish(a     => 3);
     $hub->publish(other => 1);
     ok $other->read_until(qr/data: 3\nid: $epoch-[0-9]+\n\n(?::\n)*event: position\n/), 'an id of the hub is';
     $conn->push({id => 'pushed 2', data => 'own'});
@@ -171,7 +178,11 @@ subtest 'a stream has one line end, whoever writes to it' => sub {
             $stream->close;
         }
     }
-    like error_of(sub { Plack::App::EventSource->new(line_end => 'cr', handler_cb => sub { })->to_app }),
+    like error_of(
+        sub {
+            Plack::App::EventSource->new(line_end => 'cr', handler_cb => sub { })->to_app;
+        }
+        ),
         qr/line_end must be 'crlf' or 'lf'/, 'another line end is refused';
 };
 
@@ -205,7 +216,7 @@ subtest 'gap_data is the data of gap events' => sub {
     $client = Testing::Subscriber->open($plain, 'a', {last_event_id => 'x'})->client;
     ok $client->read_until(qr/^event: gap\ndata: \{"jsonrpc":"2.0"\}\nid: /m), 'a string is the data for every reason';
 
-    my $app = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
+    my $app    = Plack::App::EventSource::PubSub->new(hub => $hub, authorize => sub { 1 })->to_app;
     my $answer = Test::EventSource->new(app => $app)->post('/a', json => {event => 'message', data => 'forged'});
     is $answer->code, 400, 'a publisher by POST may not send events of the type of gaps';
 };
@@ -213,21 +224,25 @@ subtest 'gap_data is the data of gap events' => sub {
 subtest 'wrong settings are refused at the line of the caller' => sub {
     my $own = EventSource::Hub->new(per_process => 1);
     for my $row (
-        [position       => 'often',       "position must be 'event', 'id' or 'none'"],
-        [position_event => '',            'position_event must be one line that is not empty'],
-        [position_event => 'gap',         "position_event must not be 'gap', the name of the event for gaps"],
-        [gap_data       => [],            'gap_data must be a string, not a reference to ARRAY'],
-        [gap_data       => sub { },       "gap_data must return the data of the event, not undef, for the reason 'evicted'"],
-        [gap_data       => sub { +{} },   'what gap_data returns must be a string, not a reference to HASH'],
-        )
-    {
+        [position       => 'often', "position must be 'event', 'id' or 'none'"],
+        [position_event => '',      'position_event must be one line that is not empty'],
+        [position_event => 'gap',   "position_event must not be 'gap', the name of the event for gaps"],
+        [gap_data       => [],      'gap_data must be a string, not a reference to ARRAY'],
+        [gap_data       => sub { }, "gap_data must return the data of the event, not undef, for the reason 'evicted'"],
+        [gap_data       => sub { +{} }, 'what gap_data returns must be a string, not a reference to HASH'],
+    ) {
         my ($name, $value, $message) = @$row;
         my $error = error_of(sub { EventSource::Hub->new($name => $value) });
         like $error, qr/\AEventSource::Hub: \Q$message\E at \Q${\__FILE__}\E line /, "$name: $message";
         is $error->field, $name, "the field of the error is $name";
     }
-    my $error = error_of(sub { $own->to_app(channels => sub { }, position => 'x') });
-    like $error, qr/position must be 'event', 'id' or 'none' at \Q${\__FILE__}\E line /, 'an application checks its position';
+    my $error = error_of(
+        sub {
+            $own->to_app(channels => sub { }, position => 'x');
+        }
+    );
+    like $error, qr/position must be 'event', 'id' or 'none' at \Q${\__FILE__}\E line /,
+        'an application checks its position';
     $error = error_of(sub { $own->publish(a => {event => 'position', data => 1}) });
     like $error, qr/event must not be the name of the hub's event for positions: choose another, or set position_event/,
         'publish refuses the type of positions';

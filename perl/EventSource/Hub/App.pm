@@ -57,9 +57,9 @@ sub run_handler {
         retry    => $self->random_retry,
         start    => $self->start,
     };
-    my $process  = $$;
-    my $handled  = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
-    my $error    = $@;
+    my $process = $$;
+    my $handled = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
+    my $error   = $@;
     $self->end_with_error($stream, $env, 'the hub failed', $error, $process) if !$handled;
     $stream->leave_handler;
     $self->after_handler($stream, $env);

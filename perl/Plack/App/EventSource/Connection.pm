@@ -81,7 +81,7 @@ sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
     my $stream = $self->{stream};
-    my $is_lf = $stream->can('is_lf') && $stream->is_lf;
+    my $is_lf  = $stream->can('is_lf') && $stream->is_lf;
     my $push_bytes =
            $stream->can('is_subscribed')
         && $stream->is_subscribed
