@@ -113,7 +113,7 @@ sub _publish {
     my ($self, $env, $channel) = @_;
     my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $self->max_body // $MAX_BODY);
     return _text(@$refusal) if $refusal;
-    return _text(400, "event must not be '$event->{event}', the name of the hub's event for gaps")
+    return _text(400, "event must not be the name of the hub's event for gaps: choose another, or set gap_event")
         if defined $event->{event} && $self->hub->can('gap_event') && $event->{event} eq $self->hub->gap_event;
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
     my $id = eval { $self->hub->publish($channel, $event) };
