@@ -9,9 +9,12 @@ our $VERSION = '0.100';
 
 use B ();
 use EventSource::Error;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Takeover;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
+
+my $OBSTACLE = 'EventSource::Stream::Obstacle';
 
 # The class of the objects that Plack::Util::inline_object makes. Most servers make their writer that way.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
@@ -77,6 +80,12 @@ sub register {
     return;
 }
 
+sub run_in_idle_workers {
+    my ($class, @timer) = @_;
+    $_->add_timer(@timer) for @ADAPTERS;
+    return;
+}
+
 sub server_writer {
     my ($class, $writer) = @_;
     _index() if !$is_indexed;
@@ -133,17 +142,23 @@ sub watch { return !!0 }
 sub descriptor_obstacle {
     my ($class, $number) = @_;
     return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
-    return "the server's socket is not a connection";
+    return $OBSTACLE->new(
+        socket => "the server's socket is not a connection",
+        'let the server listen on TCP or on a Unix socket'
+    );
 }
 
 sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
-    return 'the server does not give its socket' if !defined $io;
-    return 'the connection is encrypted'         if _is_tls($io);
+    return _no_socket()                                               if !defined $io;
+    return $OBSTACLE->new(encrypted => 'the connection is encrypted') if _is_tls($io);
     my $number = eval { fileno $io };
-    return 'psgix.io has no descriptor' if !defined $number || $number < 0;
-    return $class->descriptor_obstacle($number);
+    return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
+    return $OBSTACLE->new(
+        handle => 'psgix.io has no descriptor',
+        'leave psgix.io of the environment as the server sets it'
+    );
 }
 
 sub prepare_env     { return undef }
@@ -159,8 +174,9 @@ sub take_over {
 sub child_writer    { return undef }
 sub sends_head_late { return !!0 }
 
-# Recycling of workers
+# Workers
 
+sub add_timer           { return }
 sub recycling_option    { return undef }
 sub requests_per_worker { return undef }
 
@@ -206,6 +222,15 @@ sub _load_adapters {
         push @ADAPTERS, __PACKAGE__ . "::$name";
     }
     return;
+}
+
+# The servers are those that have a writer of their own.
+sub _no_socket {
+    my @servers = sort map { $_->name } grep { $_->writer_classes || $_->writer_packages } @ADAPTERS;
+    return $OBSTACLE->new(
+        server => 'the server does not give its socket',
+        'use one that does: ' . join(', ', @servers)
+    );
 }
 
 _load_adapters();
@@ -333,6 +358,12 @@ the body, so this checks the exceptions of all servers.
 Add an adapter that is not in the folder F<EventSource/Adapter/>. Throws an L<EventSource::Error> with the code
 C<invalid> unless it is given the name of a loaded subclass.
 
+=head2 run_in_idle_workers
+
+    EventSource::Adapter->run_in_idle_workers($number, $code);
+
+Call L</add_timer> of all adapters.
+
 =head1 METHODS OF AN ADAPTER: RECOGNITION
 
 =head2 name
@@ -429,15 +460,16 @@ offers no way; then the stream watches L</client_socket>.
 
     my $obstacle = $adapter->descriptor_obstacle($number);
 
-Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has
-disconnected is no obstacle. Needs Linux.
+Return why the reactor cannot use a descriptor, an L<EventSource::Stream::Obstacle>, or C<undef>. This is a helper for
+L</obstacle>. A client that has disconnected is no obstacle. Needs Linux.
 
 =head2 obstacle
 
     my $obstacle = $adapter->obstacle($env);
 
-Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. It
-changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
+Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. The
+reason is an L<EventSource::Stream::Obstacle>, which says what to do about it, or a string. The method changes nothing.
+By default C<psgix.io> must be a connection without TLS. Needs Linux.
 
 =head2 prepare_env
 
@@ -477,7 +509,15 @@ C<$writer> is the server's own writer, C<$socket> what L</client_socket> has ret
 Return true if the server sends the head only with the first write. The stream then writes an empty string first, so
 that its client learns at once that the stream is open.
 
-=head1 METHODS OF AN ADAPTER: RECYCLING OF WORKERS
+=head1 METHODS OF AN ADAPTER: WORKERS
+
+=head2 add_timer
+
+    $adapter->add_timer($number, $code);
+
+Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
+outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
+has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
 
 =head2 recycling_option
 

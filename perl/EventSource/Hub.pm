@@ -47,7 +47,8 @@ my @GAP_REASONS = qw(evicted unknown slow);
 my @HUB_SETTINGS = qw(
     gap_data gap_event history max_topics on_slow opaque_ids per_process position_event show_channel total_history
 );
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native position preamble retry start timeout);
+my @APP_OPTIONS     = qw(channels methods origins);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -56,6 +57,9 @@ sub new {
         code    => 'unsupported',
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_attach');
+    for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
+        $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
+    }
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {
@@ -65,7 +69,6 @@ sub new {
     }, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
-    $class->check_start($given{start});
     require EventSource::Hub::App;
     EventSource::Hub::App->check(%{$self->{stream_settings}});
     $self->_attach(\%native);
@@ -96,6 +99,7 @@ sub drain {
     my ($self, $seconds) = @_;
     $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
     $self->_drain($seconds);
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -127,7 +131,9 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    return $self->subscribe_stream($stream, $self->_with_default_id($connection, @topics));
+    my $is_subscribed = $self->subscribe_stream($stream, $self->_with_default_id($connection, @topics));
+    EventSource::XS::_call_callbacks();
+    return $is_subscribed;
 }
 
 sub subscribe_stream {
@@ -150,7 +156,11 @@ sub subscribe_stream {
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(channels methods origins), @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app(...)") if !ref $self;
+    for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
+        $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
+    }
+    $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -161,6 +171,7 @@ sub unsubscribe {
     my $native = $stream->is_native ? $stream                      : EventSource::Stream::Relay->native_of($stream);
     my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -229,7 +240,7 @@ sub _retention {
     for my $setting (@RETENTION) {
         my ($name, $default) = @$setting{qw(name default)};
         my $value = defined $given{$name} ? $given{$name} : {};
-        $SETTINGS->refuse($name, "$name must be a hash") if ref $value ne 'HASH';
+        $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {events => 100}") if ref $value ne 'HASH';
         $SETTINGS->known($value, [keys %$default], "bound %s of $name");
         my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %$value);
         for my $bound (qw(events bytes)) {
@@ -582,7 +593,7 @@ The retention of all channels together, in the units of L</history>. These are t
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
 
-=head2 headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+=head2 fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
 The settings of the streams of L</to_app>; see L<Plack::App::EventSource>.
 
@@ -686,8 +697,14 @@ or there is neither data nor a hash.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread, or if the process is ending, as it is after this
-distribution's C<END> block.
+It throws C<unavailable> if the system cannot run the thread. When the process is ending, after this distribution's C<END>
+block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
+L<Plack::App::EventSource::Connection/on_close> may publish at any time.
+
+In a spawned handler it throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
+of the worker would receive the event.
+
+At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
 =head2 serve
 
@@ -790,8 +807,8 @@ a stream that goes through its writer is sent nothing before it is served (L<Eve
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams of this process are subscribed to a channel, by its name or by a pattern. Throws C<invalid> if
-the name is not one of a channel (L</publish>).
+Return how many streams of this process are subscribed to a channel, by its name or by a pattern; 0 when the process is
+ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
 
 =head2 to_app
 
@@ -805,13 +822,15 @@ that. If it returns nothing, the application answers with 404. See L<EventSource
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
 responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
-C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>,
+C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
 first 8,192 bytes of the query.
 
-Throws C<invalid> if an option is unknown or has a wrong value.
+Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call, if
+the callback returns something that is neither a list of channels nor a response.
 
 =head2 unsubscribe
 

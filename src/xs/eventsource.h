@@ -13,7 +13,7 @@ enum esx_name {
     ESX_EVENT, ESX_ID, ESX_RETRY, ESX_RETRY_LINE, ESX_DATA, ESX_DATA_TRIMMED, ESX_COMMENT, ESX_BLANK
 };
 
-/* The meaning of strings; see src/xs/strings.rs. */
+/* The meaning of strings; see src/xs/strings.rs. In a field ESX_AS_IS stands for the meaning that the call has. */
 enum esx_strings { ESX_AS_IS, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
 
 /* The conversion of one field's text. esx_measure determines it; C performs the last two. */
@@ -21,7 +21,7 @@ enum esx_conversion { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC, ESX_ENDING };
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -30,6 +30,7 @@ typedef struct {
     uint8_t name;
     uint8_t utf8;
     uint8_t conversion;
+    uint8_t strings;
 } esx_field;
 
 /* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
@@ -52,6 +53,8 @@ typedef struct {
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
+int esx_is_encoded(const char *text, size_t len, int utf8);
+int esx_is_first_time(const char *name, size_t len);
 
 /* A dispatched event. The pointers are valid until the next call with the same parser. */
 typedef struct {
@@ -106,10 +109,15 @@ void esx_stream_leave_handler(void *stream);
 int esx_stream_is_subscribed(void *stream);
 int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
+int esx_stream_is_attached(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
 int esx_stream_want_end(void *stream);
+void esx_stream_hand_over(void *stream);
+void esx_stream_leave_other_clients(void *stream);
+void esx_stream_end_process_too(void *stream, double grace, int report);
+int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
@@ -117,6 +125,10 @@ void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
 int esx_notify_descriptor(uint32_t interpreter);
+int esx_has_callbacks(void);
+void esx_count_callbacks(ptrdiff_t added);
+size_t esx_signal_action(int signal);
+void esx_set_end_signal(int signal, uint32_t interpreter);
 void esx_remove_interpreter(uint32_t interpreter);
 
 /* These return the result, or the negated error number. */

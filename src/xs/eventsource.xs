@@ -23,6 +23,10 @@
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
 
 BOOT:
+    {
+        const char *debug = PerlEnv_getenv("EVENTSOURCE_XS_DEBUG");
+        esx_is_debugging = debug && *debug && strNE(debug, "0");
+    }
     esx_start();
 
 void
@@ -32,7 +36,7 @@ format_event(...)
     int strings, copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_event(aTHX_ &block, copies, ax, items, &strings))
             break;
     if (!block.len)
@@ -52,12 +56,12 @@ _push_bytes(SV *characters, ...)
     _push_bytes_lf = ESX_PUSH_LF
     _push_bytes_lf_in_hub = ESX_PUSH_LF_IN_HUB
   PPCODE:
-    copies = SvROK(characters) || SvGMAGICAL(characters); /* the test for truth may run Perl code */
+    copies = SvROK(characters) || SvGMAGICAL(characters) || esx_is_debugging; /* the test for truth may run Perl code */
     if (copies)
         esx_keep_args_alive(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
     for (; copies < 2; copies++)
-        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ix & ESX_PUSH_LF ? ESX_LF : ESX_CRLF, NULL);
 #ifdef __linux__
@@ -65,6 +69,18 @@ _push_bytes(SV *characters, ...)
         esx_check_ids(aTHX_ &block);
 #endif
     XSRETURN(1);
+
+bool
+_is_first_time(SV *name)
+  PREINIT:
+    const char *text;
+    STRLEN len;
+  CODE:
+    name = esx_string(aTHX_ esx_read(aTHX_ name));
+    text = SvPV_nomg_const(name, len);
+    RETVAL = esx_is_first_time(text, len) > 0;
+  OUTPUT:
+    RETVAL
 
 void
 _nothing(...)
@@ -82,7 +98,7 @@ as_string(...)
     int copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_server_event(aTHX_ &block, copies, ax, items))
             break;
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
@@ -119,6 +135,9 @@ feed(SV *self, SV *bytes)
     }
     if (!SvOK(bytes))
         esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not undef");
+    if (SvROK(bytes) && !esx_is_overloaded(aTHX_ bytes))
+        esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not a reference to %s",
+            sv_reftype(SvRV(bytes), TRUE));
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
         bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
@@ -233,6 +252,28 @@ _stats()
     (void)hv_stores(hash, "closed", newRV_noinc((SV *)closed));
     mXPUSHs(newRV_noinc((SV *)hash));
 
+void
+_call_callbacks()
+  CODE:
+    esx_run_callbacks(aTHX);
+
+void
+_count_callbacks(IV added)
+  CODE:
+    esx_count_callbacks((ptrdiff_t)added);
+
+UV
+_signal_action(int signal)
+  CODE:
+    RETVAL = esx_signal_action(signal);
+  OUTPUT:
+    RETVAL
+
+void
+_set_end_signal(int signal, UV interpreter)
+  CODE:
+    esx_set_end_signal(signal, (uint32_t)interpreter);
+
 SV *
 _duplicate(int number)
   CODE:
@@ -297,10 +338,10 @@ push(SV *self, ...)
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
     }
-    for (copies = 0; copies < 2; copies++) {
+    for (copies = esx_is_debugging; copies < 2; copies++) {
         if (copies)
             self = esx_snapshot(aTHX_ self);
-        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
     }
     if (copies) /* Perl code may have replaced the stream while the arguments were read */
@@ -409,6 +450,28 @@ _name(SV *self)
     RETVAL
 
 void
+_hand_over(SV *self)
+  CODE:
+    esx_stream_hand_over(esx_stream_of(aTHX_ self));
+
+void
+_leave_other_clients(SV *self)
+  CODE:
+    esx_stream_leave_other_clients(esx_stream_of(aTHX_ self));
+
+void
+_end_process_too(SV *self, NV grace, int report)
+  CODE:
+    esx_stream_end_process_too(esx_stream_of(aTHX_ self), grace, report);
+
+bool
+_wait_until_sent(SV *self, UV milliseconds)
+  CODE:
+    RETVAL = esx_stream_wait_until_sent(esx_stream_of(aTHX_ self), (uint32_t)milliseconds) > 0;
+  OUTPUT:
+    RETVAL
+
+void
 _want_end(SV *self)
   PREINIT:
     int reason;
@@ -441,6 +504,13 @@ bool
 is_subscribed(SV *self)
   CODE:
     RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+bool
+is_attached(SV *self)
+  CODE:
+    RETVAL = esx_stream_is_attached(esx_stream_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
 
@@ -532,7 +602,7 @@ publish(SV *self, SV *channel, SV *event)
     int strings, copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)
@@ -541,6 +611,7 @@ publish(SV *self, SV *channel, SV *event)
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
     ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
+    esx_run_callbacks(aTHX);
     XSRETURN(1);
 
 bool
@@ -608,6 +679,7 @@ epoch(SV *self)
   CODE:
     if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = newSVpvn(epoch, report.size);
   OUTPUT:
     RETVAL
@@ -618,9 +690,14 @@ stats(SV *self)
     static const esx_text nothing = {"", 0};
     esx_hub_counts counts;
     esx_report report;
+    int status;
   CODE:
-    if (esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report) != ESX_OK)
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report);
+    if (status == ESX_ENDING)
+        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
+    if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = esx_hub_counts_sv(aTHX_ &counts);
   OUTPUT:
     RETVAL
@@ -631,13 +708,18 @@ subscribers(SV *self, SV *channel)
     esx_hub_counts counts;
     esx_report report;
     esx_text name;
+    int status;
   CODE:
     channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report);
+    if (status == ESX_ENDING)
+        report.size = 0;
+    else if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = report.size;
   OUTPUT:
     RETVAL
