@@ -24,6 +24,7 @@ my $CHANNELS = 'eventsource.hub.channels';    # in the PSGI environment
 
 sub check {
     my ($class, %setting) = @_;
+    EventSource::Hub->check_position($setting{position});
     EventSource::Hub->check_start($setting{start});
     $class->new(%setting);
     return;
