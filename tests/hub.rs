@@ -284,7 +284,8 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     child.wait();
     publish(&hub, "news", "after");
     text.push_str(&read_until(&mut client, "after\n\n"));
-    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty()).collect();
+    let data: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty()).collect();
     assert!(data == [&*large, "after"], "the events arrive as they were published");
 }
 
