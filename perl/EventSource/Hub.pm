@@ -637,8 +637,8 @@ of them, or 1,000 if the class is asked.
 
 End the streams of this process one after the other, spread over a number of seconds (from 0, fractions allowed), so
 that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position,
-if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds by default). Streams that come
-later are ended at once in the same way. Returns at once.
+if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds
+by default). Streams that come later are ended at once in the same way. Returns at once.
 
 Throws C<invalid> if the argument is not a number of seconds.
 
@@ -800,8 +800,9 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
 Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>,
 C<retry>, a number of milliseconds to send in the first block, and C<keeps_id>: if it is true, no position replaces the
-id that the client has (L</position>). Without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
-a stream that goes through its writer is sent nothing before it is served (L<EventSource::Stream::Writer/needs_serving>).
+id that the client has (L</position>). Without C<after> the stream begins where C<start> says. Returns false if the
+stream has ended. On a server that blocks, a stream that goes through its writer is sent nothing before it is served
+(L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
 

@@ -452,9 +452,10 @@ C<X-Accel-Buffering: no>; the last is left out if it is given here.
     keepalive => 1, keepalive_interval => 60
 
 If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced (L</position>), after
-C<keepalive_interval> seconds (a number above 0, fractions allowed, 60 by default). A tap receives a comment at every interval, quiet or not, provided
-that an event loop was loaded before the tap was made. C<keepalive> is false by default, as in the Raku module. Without
-it, proxies may end quiet streams, and a client that disappears without closing its connection is not noticed.
+C<keepalive_interval> seconds (a number above 0, fractions allowed, 60 by default). A tap receives a comment at every
+interval, quiet or not, provided that an event loop was loaded before the tap was made. C<keepalive> is false by
+default, as in the Raku module. Without it, proxies may end quiet streams, and a client that disappears without closing
+its connection is not noticed.
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 

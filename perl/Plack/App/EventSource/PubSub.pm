@@ -396,8 +396,9 @@ that the JSON module could only encode as text that is not JSON; C<id> is one th
 (L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own ids do.
 
 A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps
-and positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), cannot be C<error> or C<open>, for which an EventSource dispatches events of its own,
-and cannot have control characters. C<retry> is at most 86,400,000 milliseconds, a day.
+and positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), cannot be C<error> or C<open>, for
+which an EventSource dispatches events of its own, and cannot have control characters. C<retry> is at most 86,400,000
+milliseconds, a day.
 
 =item 411 Length Required
 
