@@ -160,14 +160,14 @@ sub _not_taken {
 sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
-    my $stream = $self->{stream};
-    my $is_lf  = $stream->can('is_lf') && $stream->is_lf;
-    my $push_bytes =
-           $stream->can('is_subscribed')
-        && $stream->is_subscribed
-        ? ($is_lf ? \&EventSource::XS::_push_bytes_lf_in_hub : \&EventSource::XS::_push_bytes_in_hub)
-        : ($is_lf ? \&EventSource::XS::_push_bytes_lf        : \&EventSource::XS::_push_bytes);
-    my $bytes = $push_bytes->($self->{characters}, @_);
+    my $stream    = $self->{stream};
+    my $is_lf     = $stream->can('is_lf')         && $stream->is_lf;
+    my $is_in_hub = $stream->can('is_subscribed') && $stream->is_subscribed;
+    my $bytes =
+          $is_lf && $is_in_hub ? EventSource::XS::_push_bytes_lf_in_hub($self->{characters}, @_)
+        : $is_lf               ? EventSource::XS::_push_bytes_lf($self->{characters}, @_)
+        : $is_in_hub           ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
+        :                        EventSource::XS::_push_bytes($self->{characters}, @_);
     local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
