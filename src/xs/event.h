@@ -1,7 +1,7 @@
 /* Snapshots of the arguments of the functions that encode an event. For the parameter `copies` see snapshot.h. */
 
 /* The variants of EventSource::XS::_push_bytes: for a stream with subscriptions, and with lines that end in LF. */
-enum esx_push { ESX_PUSH_IN_HUB = 1, ESX_PUSH_LF = 2, ESX_PUSH_LF_IN_HUB = ESX_PUSH_IN_HUB | ESX_PUSH_LF };
+enum esx_push { ESX_PUSH_IN_HUB = 1, ESX_PUSH_LF = 2 };
 
 /* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
  * is not sent; only a published event may have one. */

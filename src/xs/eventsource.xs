@@ -52,9 +52,9 @@ _push_bytes(SV *characters, ...)
     int strings, copies;
     dXSTARG;
   ALIAS:
-    _push_bytes_in_hub = ESX_PUSH_IN_HUB
-    _push_bytes_lf = ESX_PUSH_LF
-    _push_bytes_lf_in_hub = ESX_PUSH_LF_IN_HUB
+    _push_bytes_in_hub = 1
+    _push_bytes_lf = 2
+    _push_bytes_lf_in_hub = 3
   PPCODE:
     copies = SvROK(characters) || SvGMAGICAL(characters) || esx_is_debugging; /* the test for truth may run Perl code */
     if (copies)
