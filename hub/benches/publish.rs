@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --manifest-path hub/Cargo.toml`
 
-use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{Start as From, SubscribeRequest, Topic};
+use eventsource_xs::event::{Field, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
@@ -76,6 +76,7 @@ fn handed_over(client: &mut Client) {
     let address = listener.local_addr().expect("an address");
     let settings = Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: None,
         timeout: Duration::from_secs(60),
         max_buffered: 1 << 20,
@@ -93,7 +94,8 @@ fn handed_over(client: &mut Client) {
             .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
             .expect("a connection");
         let topics = vec![Topic::Channel(b"live"[..].into())];
-        let subscription = SubscribeRequest { topics, after: None, start: From::Newest };
+        let subscription =
+            SubscribeRequest { topics, after: None, start: From::Latest, first_block: FirstBlock::default() };
         let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };
         client.send(&request, None).expect("a connection");
     }

@@ -505,11 +505,8 @@ impl Served {
         }
         let given = fields.iter().find(|field| matches!(field, Field::Id(_))).map(|id| sent_id(&id));
         given.as_deref().map_or(Ok(()), check_id).map_err(refusal)?;
-        check_fields(fields.iter(), self.handle.gap_event()).map_err(refusal)?;
-        let encode = |made: &str| {
-            let id = EventId::new(Text::from(made)).ok().filter(|_| given.is_none()).map(Field::Id);
-            Shared::of(id.into_iter().chain(fields.iter()))
-        };
+        check_fields(fields.iter(), self.handle.settings()).map_err(refusal)?;
+        let encode = |made: &str| Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok());
         let mut published = String::new();
         let meta = PublishMeta { channel, key, id: given.as_deref() };
         self.handle.publish(meta, encode, |id| published.push_str(id)).map_err(|error| failure_of(&error))?;
@@ -530,6 +527,9 @@ fn sent_id(id: &Field<'_>) -> Vec<u8> {
 fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failure> {
     let differs = [
         ("gap_event", served.hub.gap_event != given.hub.gap_event),
+        ("gap_data", served.hub.gap_data != given.hub.gap_data),
+        ("position_event", served.hub.position_event != given.hub.position_event),
+        ("position_event", served.hub.refuses_position_event != given.hub.refuses_position_event),
         ("opaque_ids", served.hub.opaque_ids != given.hub.opaque_ids),
         ("on_slow", served.hub.on_slow != given.hub.on_slow),
     ];

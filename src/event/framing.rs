@@ -1,6 +1,6 @@
 //! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
-use super::{encode, Field, LineEnd, BLANK_SIZE_BOUND};
+use super::{encode, EventId, Field, LineEnd, BLANK_SIZE_BOUND};
 use bytes::Bytes;
 use std::io::Write;
 
@@ -28,11 +28,14 @@ impl Framing {
         }
     }
 
-    /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5).
-    pub fn keepalive(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::Plain => b":\r\n\r\n",
-            Self::Chunked => b"5\r\n:\r\n\r\n\r\n",
+    /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5). It has no blank line, for which
+    /// some clients report an empty event.
+    pub fn keepalive(self, line_end: LineEnd) -> Bytes {
+        Bytes::from_static(match (self, line_end) {
+            (Self::Plain, LineEnd::Lf) => b":\n",
+            (Self::Plain, LineEnd::CrLf) => b":\r\n",
+            (Self::Chunked, LineEnd::Lf) => b"2\r\n:\n\r\n",
+            (Self::Chunked, LineEnd::CrLf) => b"3\r\n:\r\n\r\n",
         })
     }
 
@@ -74,10 +77,15 @@ impl Shared {
         Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
     }
 
-    /// Makes a block of fields, with its closing blank line.
-    pub fn of<'a>(fields: impl Iterator<Item = Field<'a>> + Clone) -> Self {
-        let room = fields.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
-        Self::write(room, |out| encode(fields, LineEnd::Lf, out))
+    /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
+    /// when its line arrives then has received the rest of the event.
+    pub fn with_id_last<'a>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'a>>) -> Self {
+        let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
+        let own = fields.clone().filter(is_id);
+        let id = id.filter(|_| own.clone().next().is_none()).map(Field::Id);
+        let all = fields.filter(move |field| !is_id(field)).chain(own).chain(id);
+        let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
+        Self::write(room, |out| encode(all, LineEnd::Lf, out))
     }
 
     /// Returns the framed block.
@@ -107,6 +115,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keepalive_is_a_comment_of_one_line() {
+        for (line_end, comment) in [(LineEnd::Lf, ":\n"), (LineEnd::CrLf, ":\r\n")] {
+            assert_eq!(Framing::Plain.keepalive(line_end), comment);
+            assert_eq!(Framing::Chunked.keepalive(line_end), Framing::Chunked.frame(comment.as_bytes()));
+        }
+    }
 
     #[test]
     fn a_shared_block_is_framed_as_a_block_of_one_stream() {

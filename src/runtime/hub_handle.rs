@@ -73,9 +73,9 @@ impl HubHandle {
         Self(Arc::new(Inner { key, settings, retention, max_topics }))
     }
 
-    /// Returns the name of the event that reports a gap.
-    pub fn gap_event(&self) -> &str {
-        &self.0.settings.gap_event
+    /// Returns the hub's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     /// Changes the settings that a hub may change while it has streams: how much is retained of each channel and of all, and

@@ -4,7 +4,7 @@ use super::codec::{Malformed, Reader, Writer};
 use super::fields::Fields;
 use super::frame::{write_frame, Frame, TooLong};
 use super::settings::{read_stream, write_stream};
-use crate::hub::{Start, SubscribeRequest, Topic};
+use crate::hub::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 use crate::stream::{Reason, Settings};
 use std::time::Duration;
 
@@ -157,12 +157,13 @@ impl<'a> Request<'a> {
                 writer.bytes(event);
             }
             Self::Subscribe { request, stream, subscription } => {
-                let SubscribeRequest { topics, after, start } = subscription;
+                let SubscribeRequest { topics, after, start, first_block } = subscription;
                 writer.u64(*request);
                 writer.u64(*stream);
                 write_topics(writer, topics);
                 writer.option(after.as_deref(), Writer::bytes);
                 write_start(writer, *start);
+                write_first_block(writer, *first_block);
             }
             Self::Unsubscribe { stream, topics } => {
                 writer.u64(*stream);
@@ -207,6 +208,7 @@ impl<'a> Request<'a> {
                     topics: read_topics(reader)?,
                     after: reader.option(Reader::bytes)?.map(Into::into),
                     start: read_start(reader)?,
+                    first_block: read_first_block(reader)?,
                 },
             },
             UNSUBSCRIBE => {
@@ -288,7 +290,7 @@ fn read_topics(reader: &mut Reader<'_>) -> Result<Vec<Topic>, Malformed> {
 
 fn write_start(writer: &mut Writer<'_>, start: Start) {
     match start {
-        Start::Newest => writer.u8(0),
+        Start::Latest => writer.u8(0),
         Start::Oldest => writer.u8(1),
         Start::Last(count) => {
             writer.u8(2);
@@ -299,11 +301,27 @@ fn write_start(writer: &mut Writer<'_>, start: Start) {
 
 fn read_start(reader: &mut Reader<'_>) -> Result<Start, Malformed> {
     match reader.u8()? {
-        0 => Ok(Start::Newest),
+        0 => Ok(Start::Latest),
         1 => Ok(Start::Oldest),
         2 => reader.size().map(Start::Last),
         _ => Err(Malformed),
     }
+}
+
+fn write_first_block(writer: &mut Writer<'_>, FirstBlock { position, retry, keeps_id }: FirstBlock) {
+    writer.u8(position as u8);
+    writer.option(retry, Writer::u64);
+    writer.bool(keeps_id);
+}
+
+fn read_first_block(reader: &mut Reader<'_>) -> Result<FirstBlock, Malformed> {
+    let styles = [PositionStyle::Event, PositionStyle::Id, PositionStyle::None];
+    let style = reader.u8()?;
+    Ok(FirstBlock {
+        position: styles.iter().copied().find(|known| *known as u8 == style).ok_or(Malformed)?,
+        retry: reader.option(Reader::u64)?,
+        keeps_id: reader.bool()?,
+    })
 }
 
 pub(super) fn read_reason(reader: &mut Reader<'_>) -> Result<Reason, Malformed> {

@@ -1,8 +1,8 @@
 //! The settings of hubs and streams in messages.
 
 use super::codec::{Malformed, Reader, Writer};
-use crate::event::Framing;
-use crate::hub::{self, OnSlow};
+use crate::event::{Framing, LineEnd};
+use crate::hub::{self, GapData, OnSlow};
 use crate::log::Bounds;
 use crate::stream;
 use std::time::Duration;
@@ -30,6 +30,9 @@ impl Default for HubSettings {
             total_history,
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: false,
             opaque_ids: false,
         };
         Self { hub, max_topics: 1000, idle_exit: Duration::from_secs(60), grace: Duration::from_secs(30) }
@@ -39,11 +42,23 @@ impl Default for HubSettings {
 impl HubSettings {
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         // Named one by one, so that a new setting is not forgotten here.
-        let hub::Settings { history, total_history, on_slow, gap_event, opaque_ids } = &self.hub;
+        let hub::Settings {
+            history,
+            total_history,
+            on_slow,
+            gap_event,
+            gap_data,
+            position_event,
+            refuses_position_event,
+            opaque_ids,
+        } = &self.hub;
         write_bounds(writer, *history);
         write_bounds(writer, *total_history);
         writer.u8(*on_slow as u8);
         writer.bytes(gap_event.as_bytes());
+        writer.option(gap_data.as_deref(), write_gap_data);
+        writer.bytes(position_event.as_bytes());
+        writer.bool(*refuses_position_event);
         writer.bool(*opaque_ids);
         writer.size(self.max_topics);
         writer.duration(self.idle_exit);
@@ -56,11 +71,24 @@ impl HubSettings {
             total_history: read_bounds(reader)?,
             on_slow: read_on_slow(reader)?,
             gap_event: reader.str()?.into(),
+            gap_data: reader.option(read_gap_data)?.map(Box::new),
+            position_event: reader.str()?.into(),
+            refuses_position_event: reader.bool()?,
             opaque_ids: reader.bool()?,
         };
         let max_topics = reader.size()?;
         Ok(Self { hub, max_topics, idle_exit: reader.duration()?, grace: reader.duration()? })
     }
+}
+
+fn write_gap_data(writer: &mut Writer<'_>, GapData { evicted, unknown, slow }: &GapData) {
+    for data in [evicted, unknown, slow] {
+        writer.bytes(data.as_bytes());
+    }
+}
+
+fn read_gap_data(reader: &mut Reader<'_>) -> Result<GapData, Malformed> {
+    Ok(GapData { evicted: reader.str()?.into(), unknown: reader.str()?.into(), slow: reader.str()?.into() })
 }
 
 fn write_bounds(writer: &mut Writer<'_>, Bounds { events, bytes, age }: Bounds) {
@@ -74,14 +102,15 @@ fn read_bounds(reader: &mut Reader<'_>) -> Result<Bounds, Malformed> {
 }
 
 fn read_on_slow(reader: &mut Reader<'_>) -> Result<OnSlow, Malformed> {
-    let all = [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest];
+    let all = [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest];
     let number = reader.u8()?;
     all.iter().copied().find(|on_slow| *on_slow as u8 == number).ok_or(Malformed)
 }
 
 pub(super) fn write_stream(writer: &mut Writer<'_>, settings: &stream::Settings) {
-    let stream::Settings { framing, keepalive, timeout, max_buffered, drop_oldest, retry } = settings;
+    let stream::Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry } = settings;
     writer.bool(*framing == Framing::Chunked);
+    writer.bool(*line_end == LineEnd::CrLf);
     writer.option(*keepalive, Writer::duration);
     writer.duration(*timeout);
     writer.size(*max_buffered);
@@ -92,6 +121,7 @@ pub(super) fn write_stream(writer: &mut Writer<'_>, settings: &stream::Settings)
 pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, Malformed> {
     Ok(stream::Settings {
         framing: if reader.bool()? { Framing::Chunked } else { Framing::Plain },
+        line_end: if reader.bool()? { LineEnd::CrLf } else { LineEnd::Lf },
         keepalive: reader.option(Reader::duration)?,
         timeout: reader.duration()?,
         max_buffered: reader.size()?,

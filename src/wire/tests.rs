@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{self, Counts, OnSlow, Start, SubscribeRequest, Topic};
+use crate::hub::{self, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
 use crate::ErrorCode;
@@ -64,14 +64,22 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 }
 
 fn hub_settings() -> impl Strategy<Value = HubSettings> {
-    let on_slow = prop_oneof![Just(OnSlow::Disconnect), Just(OnSlow::Gap), Just(OnSlow::Newest)];
-    let hub = (bounds(), bounds(), on_slow, any::<String>(), any::<bool>()).prop_map(
-        |(history, total_history, on_slow, gap_event, opaque_ids)| hub::Settings {
+    let on_slow = prop_oneof![Just(OnSlow::Disconnect), Just(OnSlow::Gap), Just(OnSlow::Latest)];
+    let texts = || any::<[String; 3]>();
+    let gap_data = option::of(texts().prop_map(|[evicted, unknown, slow]| {
+        Box::new(GapData { evicted: evicted.into(), unknown: unknown.into(), slow: slow.into() })
+    }));
+    let names = (any::<String>(), any::<String>());
+    let hub = (bounds(), bounds(), on_slow, names, gap_data, any::<[bool; 2]>()).prop_map(
+        |(history, total_history, on_slow, (gap_event, position_event), gap_data, flags)| hub::Settings {
             history,
             total_history,
             on_slow,
             gap_event: gap_event.into(),
-            opaque_ids,
+            gap_data,
+            position_event: position_event.into(),
+            refuses_position_event: flags[0],
+            opaque_ids: flags[1],
         },
     );
     (hub, any::<usize>(), duration(), duration()).prop_map(|(hub, max_topics, idle_exit, grace)| HubSettings {
@@ -92,9 +100,11 @@ fn hello() -> impl Strategy<Value = Hello> {
 
 fn stream_settings() -> impl Strategy<Value = Settings> {
     let framing = prop_oneof![Just(Framing::Plain), Just(Framing::Chunked)];
-    (framing, option::of(duration()), duration(), any::<usize>(), any::<bool>(), duration()).prop_map(
-        |(framing, keepalive, timeout, max_buffered, drop_oldest, retry)| Settings {
+    let line_end = prop_oneof![Just(LineEnd::Lf), Just(LineEnd::CrLf)];
+    (framing, line_end, option::of(duration()), duration(), any::<usize>(), any::<bool>(), duration()).prop_map(
+        |(framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry)| Settings {
             framing,
+            line_end,
             keepalive,
             timeout,
             max_buffered,
@@ -113,11 +123,12 @@ fn topics() -> impl Strategy<Value = Vec<Topic>> {
 }
 
 fn subscription() -> impl Strategy<Value = SubscribeRequest> {
-    let start = prop_oneof![Just(Start::Newest), Just(Start::Oldest), any::<usize>().prop_map(Start::Last)];
-    (topics(), option::of(bytes()), start).prop_map(|(topics, after, start)| SubscribeRequest {
-        topics,
-        after: after.map(Into::into),
-        start,
+    let start = prop_oneof![Just(Start::Latest), Just(Start::Oldest), any::<usize>().prop_map(Start::Last)];
+    let style = prop_oneof![Just(PositionStyle::Event), Just(PositionStyle::Id), Just(PositionStyle::None)];
+    let first_block = (style, option::of(any::<u64>()), any::<bool>())
+        .prop_map(|(position, retry, keeps_id)| FirstBlock { position, retry, keeps_id });
+    (topics(), option::of(bytes()), start, first_block).prop_map(|(topics, after, start, first_block)| {
+        SubscribeRequest { topics, after: after.map(Into::into), start, first_block }
     })
 }
 

@@ -4,7 +4,10 @@ use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
 use super::stream::seconds;
 use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use crate::hub::{check_fields, check_id, Counts, OnSlow, Refusal, Settings, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    check_fields, check_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings, Start,
+    SubscribeRequest, Topic,
+};
 use crate::log::Bounds;
 use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
 use crate::ErrorCode;
@@ -37,6 +40,8 @@ impl RawText {
 #[repr(C)]
 struct RawSettings {
     gap_event: RawText,
+    gap_data: [RawText; 3],
+    position_event: RawText,
     events: usize,
     bytes: usize,
     events_in_total: usize,
@@ -45,6 +50,7 @@ struct RawSettings {
     seconds: f64,
     on_slow: u8,
     opaque_ids: u8,
+    refuses_position_event: u8,
 }
 
 /// `esx_publication`
@@ -70,13 +76,19 @@ struct RawRequest {
     len: usize,
     after: RawText,
     last: usize,
+    retry: u64,
     start: u8,
+    position: u8,
+    has_retry: u8,
+    keeps_id: u8,
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut HubHandle {
-    // SAFETY: both are on the stack of C. The settings have values, and the event's name is a scalar's buffer.
-    let (raw, gap_event, report) = unsafe { (&*raw, (*raw).gap_event.bytes().unwrap_or_default(), &mut *report) };
+    // SAFETY: both are on the stack of C, and the settings have values.
+    let (raw, report) = unsafe { (&*raw, &mut *report) };
+    // SAFETY: the texts are scalars' buffers, which live until the XSUB returns, or null.
+    let text = |raw: RawText| unsafe { raw.bytes() }.map(|text| String::from_utf8_lossy(text).into());
     let mut hub = std::ptr::null_mut();
     guard::run(report, |_| {
         let settings = Settings {
@@ -85,9 +97,15 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
-                _ => OnSlow::Newest,
+                _ => OnSlow::Latest,
             },
-            gap_event: String::from_utf8_lossy(gap_event).into(),
+            gap_event: text(raw.gap_event).unwrap_or_default(),
+            gap_data: match raw.gap_data.map(text) {
+                [Some(evicted), Some(unknown), Some(slow)] => Some(Box::new(GapData { evicted, unknown, slow })),
+                _ => None,
+            },
+            position_event: text(raw.position_event).unwrap_or_default(),
+            refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
         };
         hub = Box::into_raw(Box::new(HubHandle::new(settings, raw.max_topics)));
@@ -177,12 +195,6 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Encodes the event. The hub's id comes before the fields, unless these contain an id.
-fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
-    let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
-    Shared::of(id.into_iter().chain(accepted(fields)))
-}
-
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
 /// Writes nothing if the fields contain an id. Returns `ENDING` if the process ends.
 #[no_mangle]
@@ -200,10 +212,10 @@ unsafe extern "C" fn esx_hub_publish(
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
-        check_fields(accepted(fields), hub.gap_event())?;
+        check_fields(accepted(fields), hub.settings())?;
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
-        let write = |made: &str| encode_with_id(fields, made, id.is_some());
+        let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
         let mut len = 0;
         let published = hub.publish(meta, write, |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
@@ -257,11 +269,21 @@ unsafe extern "C" fn esx_hub_subscribe(
     let mut is_subscribed = false;
     let status = guard::run(report, |_| {
         let start = match raw.start {
-            0 => Start::Newest,
+            0 => Start::Latest,
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };
-        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after: after.map(Into::into), start })?;
+        let first_block = FirstBlock {
+            position: match raw.position {
+                0 => PositionStyle::Event,
+                1 => PositionStyle::Id,
+                _ => PositionStyle::None,
+            },
+            retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
+            keeps_id: raw.keeps_id != 0,
+        };
+        let after = after.map(Into::into);
+        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
         Ok::<_, runtime::Error>(OK)
     });
     if status == OK {

@@ -2,8 +2,8 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
-use eventsource_xs::event::{Field, Framing, Text};
-use eventsource_xs::hub::{Start as From, SubscribeRequest, Topic};
+use eventsource_xs::event::{Field, Framing, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
@@ -115,6 +115,7 @@ pub fn settings() -> HubSettings {
 pub fn stream_settings() -> Settings {
     Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: None,
         timeout: DEADLINE * 2,
         max_buffered: 1 << 20,
@@ -135,7 +136,8 @@ pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
     SubscribeRequest {
         topics: vec![Topic::Channel(channel.as_bytes().into())],
         after: after.map(|id| id.as_bytes().into()),
-        start: From::Newest,
+        start: From::Latest,
+        first_block: FirstBlock::default(),
     }
 }
 
