@@ -111,7 +111,7 @@ fn handed_over(client: &mut Client) {
     for (socket, _) in &mut sockets {
         let mut text = Vec::new();
         let mut bytes = [0; 1000];
-        while !text.ends_with(b"to all\n\n") {
+        while !(text.ends_with(b"\n\n") && text.windows(6).any(|part| part == b"to all")) {
             let count = socket.read(&mut bytes).expect("a connection");
             text.extend_from_slice(&bytes[..count]);
         }

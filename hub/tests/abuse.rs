@@ -168,7 +168,7 @@ fn a_worker_that_reads_no_answers_is_slowed_and_others_are_not() {
     let kilobytes: u64 = kilobytes.trim().trim_end_matches(" kB").parse().expect("a number");
     assert!(kilobytes < 64 << 10, "{kilobytes} kB after {sent} bytes");
     other.publish(&event("news", "hello")).expect("an id");
-    support::read_until(&mut client, "data: hello\n\n");
+    support::read_event(&mut client, "hello");
     // It leaves without having read anything.
     drop(worker);
     eventually("the hub has closed its connection", || other.count(b"").expect("counts").workers == 1);

@@ -9,7 +9,7 @@ use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, Open, Publish, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
 use rustix::process::{kill_process, Pid, Signal};
 use std::net::TcpStream;
-use support::{event, kill, read_until, settings, stream_settings, tcp, topics, Scene, DEADLINE};
+use support::{event, kill, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
 
 fn link(scene: &Scene) -> Link {
     Link::new(scene.client_with(settings())).expect("a new connection")
@@ -87,7 +87,7 @@ fn each_stream_gets_its_own_socket_among_other_requests() {
     link.flush().expect("a connection");
     id_of(&mut link, 7);
     for (number, client) in (1..).zip(&mut clients) {
-        let text = read_until(client, "data: to all\n\n");
+        let text = read_event(client, "to all");
         assert!(text.starts_with(&format!("head {number}\n")), "{number}: {text}");
     }
     clients.truncate(19);

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::event::{EventId, EventName, Field, Retry, Text};
 use eventsource_xs::remote::{Error, Publication};
 use eventsource_xs::wire::{FieldList, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
-use support::{event, open, read_until, settings, topics, Scene};
+use support::{event, open, read_event, settings, topics, Scene};
 
 #[test]
 fn ids_of_all_workers_are_in_one_order() {
@@ -68,7 +68,7 @@ fn an_event_with_an_id_of_its_own_has_that_id_for_clients() {
         [Field::Id(EventId::new(Text::from("order-7")).expect("an id")), Field::Data(Text::latin1(b"caf\xe9"))];
     let publication = Publication { channel: b"news", fields: FieldList::of(fields), ..Publication::default() };
     worker.publish(&publication).expect("an id");
-    assert!(read_until(&mut client, "data: café\n\n").ends_with("id: order-7\ndata: café\n\n"));
+    assert!(read_event(&mut client, "café").ends_with("data: café\nid: order-7\n\n"));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
-    event, eventually, open, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene, DEADLINE,
+    event, eventually, open, read_event, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene,
+    DEADLINE,
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
@@ -37,17 +38,16 @@ fn a_stream_is_sent_what_was_buffered_then_events_and_resumes() {
     let first = worker.publish(&event("news", "one")).expect("an id");
     worker.publish(&event("sport", "of another channel")).expect("an id");
     let last = worker.publish(&event("news", "two")).expect("an id");
-    let text = read_until(&mut client, "data: two\n\n");
+    let text = read_event(&mut client, "two");
     assert!(text.starts_with(HEAD), "{text}");
-    let position = text[HEAD.len()..].split("\n\n").next().expect("a position");
-    assert!(position.starts_with("id: "), "{text}");
-    assert!(text.ends_with(&format!("\n\nid: {first}\ndata: one\n\nid: {last}\ndata: two\n\n")), "{text}");
+    assert!(text[HEAD.len()..].starts_with("event: position\ndata: \nid: "), "{text}");
+    assert!(text.ends_with(&format!("\n\ndata: one\nid: {first}\n\ndata: two\nid: {last}\n\n")), "{text}");
 
     // Another worker, the same hub.
     let mut other = scene.client_with(settings());
     let mut client = open(&mut other, 1, "");
     other.subscribe(1, topics("news", Some(&first))).expect("a stream");
-    assert!(read_until(&mut client, "data: two\n\n").ends_with(&format!("id: {last}\ndata: two\n\n")));
+    assert!(read_event(&mut client, "two").ends_with(&format!("data: two\nid: {last}\n\n")));
     assert_eq!(other.count(b"news").expect("counts").hub.resumed, 1);
 }
 
@@ -79,8 +79,9 @@ fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
         worker.publish(&event(channel, channel)).expect("an id");
     }
     worker.send(&Request::Begin { stream: 1 }, None).expect("a connection");
-    let text = read_until(&mut client, "data: b\n\n");
-    let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let text = read_event(&mut client, "b");
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
+    let data: Vec<_> = data.collect();
     assert_eq!(data, ["before", "a", "b"], "{text}");
 }
 
@@ -155,7 +156,7 @@ fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
         worker.send(&Request::Release { stream }, None).expect("a connection");
     }
     worker.publish(&event("news", "hello")).expect("an id");
-    read_until(&mut subscribed, "data: hello\n\n");
+    read_event(&mut subscribed, "hello");
     assert_eq!(read_to_end(&mut other), "head");
 }
 
@@ -208,7 +209,7 @@ fn a_stream_outlives_its_worker_that_is_killed_and_ends_after_the_grace() {
 
     let mut other = scene.client();
     other.publish(&event("news", "after the kill")).expect("an id");
-    let text = read_until(&mut client, "data: after the kill\n\n");
+    let text = read_event(&mut client, "after the kill");
     assert!(text.starts_with(HEAD), "{text}");
     eventually("the hub has seen that the worker is gone", || other.count(b"").expect("counts").workers == 1);
 
@@ -217,7 +218,7 @@ fn a_stream_outlives_its_worker_that_is_killed_and_ends_after_the_grace() {
     last.publish(&event("news", "the last")).expect("an id");
     drop((other, last));
     let text = read_to_end(&mut client);
-    assert!(text.contains("data: the last\n\n") && text.contains("retry: "), "{text}");
+    assert!(text.contains("data: the last\n") && text.contains("retry: "), "{text}");
     client.shutdown(Shutdown::Both).ok();
     let mut later = scene.client();
     assert_eq!(later.count(b"").expect("counts").hub.published, 2); // the hub itself goes on

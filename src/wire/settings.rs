@@ -32,7 +32,7 @@ impl Default for HubSettings {
             gap_event: "gap".into(),
             gap_data: None,
             position_event: "position".into(),
-            refuses_position_event: false,
+            refuses_position_event: true,
             opaque_ids: false,
         };
         Self { hub, max_topics: 1000, idle_exit: Duration::from_secs(60), grace: Duration::from_secs(30) }

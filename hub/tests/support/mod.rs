@@ -170,6 +170,15 @@ pub fn read_until(client: &mut impl Read, end: &str) -> String {
     String::from_utf8(text).expect("text")
 }
 
+/// Reads until the end of the event with this data.
+pub fn read_event(client: &mut impl Read, data: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(&format!("data: {data}\n")) {
+        text.push_str(&read_until(client, "\n\n"));
+    }
+    text
+}
+
 /// Reads until the connection ends.
 pub fn read_to_end(client: &mut impl Read) -> String {
     let mut text = String::new();
