@@ -9,7 +9,7 @@ use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Answer, Open, Publish, Request, MAX_FRAME_BYTES, WINDOW_BYTES};
 use rustix::process::{kill_process, Pid, Signal};
 use std::net::TcpStream;
-use support::{event, kill, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
+use support::{event, eventually, kill, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
 
 fn link(scene: &Scene) -> Link {
     Link::new(scene.client_with(settings())).expect("a new connection")
@@ -129,6 +129,7 @@ fn the_sockets_that_a_killed_hub_has_not_taken_come_back() {
     let scene = Scene::new();
     let mut link = link(&scene);
     kill(link.welcome().pid);
+    eventually("the connection has ended", || link.read(|_| {}) == Err(Lost));
     let mut clients = Vec::new();
     for stream in 1..=3 {
         let (socket, client) = tcp();

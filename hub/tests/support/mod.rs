@@ -99,11 +99,12 @@ pub fn terminate(number: u32) {
     kill_process(pid_of(number), Signal::TERM).expect("the process exists");
 }
 
-/// Waits until a process has ended. One that nobody waits for counts.
+/// Waits until a process has ended. One that nobody waits for counts, if its threads have ended too: these hold its sockets.
 pub fn gone(number: u32) {
     eventually("the process has ended", || {
         let state = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        test_kill_process(pid_of(number)).is_err() || state.contains(") Z ")
+        let threads = fs::read_dir(format!("/proc/{number}/task")).map_or(0, Iterator::count);
+        test_kill_process(pid_of(number)).is_err() || (state.contains(") Z ") && threads <= 1)
     });
 }
 
