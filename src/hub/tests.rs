@@ -211,7 +211,7 @@ fn another_retention_applies_to_every_log() {
     assert!(case.hub.has_evictions_due(case.now));
     case.hub.evict(case.now);
     assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 5, 6");
-    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 forgotten, 5");
+    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
     case.hub.set_retention(history, total_history);
     case.publish("a a");
     assert_eq!(case.start("a", None, Start::Oldest), "@e-0-3, 5, 7, 8");
