@@ -1,6 +1,6 @@
 //! reqwest-eventsource and eventsource-client, each event as a line of JSON: `clients CLIENT PHASE=URL...`.
 
-use eventsource_client::{Client, ClientBuilder, Error, ReconnectOptions, SSE};
+use eventsource_client::{Client, ClientBuilder, ReconnectOptions, SSE};
 use futures::{future::join_all, StreamExt};
 use launchdarkly_sdk_transport::HyperTransport;
 use reqwest_eventsource::{Event, EventSource};
@@ -28,7 +28,7 @@ async fn read_with_reqwest_eventsource(phase: &str, url: &str) {
 }
 
 async fn read_with_eventsource_client(phase: &str, url: &str) {
-    let reconnect = ReconnectOptions::reconnect(true).delay(Duration::from_millis(50)).build();
+    let reconnect = ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_millis(50)).build();
     let transport = HyperTransport::builder().build_http().expect("a transport");
     let client = ClientBuilder::for_url(url).expect("an address").reconnect(reconnect).build_with_transport(transport);
     let mut stream = client.stream();
@@ -39,13 +39,7 @@ async fn read_with_eventsource_client(phase: &str, url: &str) {
             }
             Ok(SSE::Comment(_)) => {}
             Ok(SSE::Connected(_)) => say(phase, json!({"state": "open"})),
-            Err(error) => {
-                let is_end = matches!(error, Error::StreamClosed);
-                say(phase, json!({"state": "error", "error": error.to_string()}));
-                if is_end {
-                    break;
-                }
-            }
+            Err(error) => say(phase, json!({"state": "error", "error": error.to_string()})),
         }
     }
     say(phase, json!({"state": "end"}));

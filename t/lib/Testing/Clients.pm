@@ -1,0 +1,368 @@
+package Testing::Clients;
+use strict;
+use warnings;
+
+# Runs client libraries against a server through proxies that cut their streams, and compares what each delivers with what
+# it is known to do (Testing::Clients::Expected). All clients run at once, each with a stream of each kind:
+#
+#   data     events with lines, characters, types: is the data exact?
+#   early    the first connections are cut within their first bytes: does the client recover?
+#   cuts     300 numbered events through many cuts at random bytes: does it deliver each of them once? Does it take the
+#            first block of a stream or a keepalive for an event?
+#   gap      events are evicted while it has no connection: does it see the gap event?
+#   end      the application ends the stream, and then answers with 204: does the client come back for ever?
+#
+#   Testing::Clients->run('Starman');
+
+use Carp       qw(croak);
+use File::Spec ();
+use JSON::PP   ();
+use Test::More;
+use Testing::Browser;
+use Testing::Client;
+use Testing::Clients::Cases    qw(cases);
+use Testing::Clients::Expected qw(clients expected);
+use Testing::Clients::Install;
+use Testing::CuttingProxy;
+use Testing::Developer qw(has_command needs only_developers);
+use Testing::Program;
+use Testing::Server;
+use Time::HiRes qw(sleep time);
+
+my @PHASES   = qw(data early cuts gap end);
+my $DEADLINE = 60;                            # seconds for everything
+my $EVENTS   = 200;
+my $BATCH    = 10;                            # events that are published at once
+my $CUTS     = 8;                             # at random bytes
+my $LONGEST  = 2_000;                         # bytes before a cut
+my $SEED     = 1_115;
+my $PAUSE    = 0.05;                          # seconds between two looks at all streams
+my $ENOUGH   = 4;                             # requests of a client that does not understand the end
+
+my $JSON = JSON::PP->new->utf8;
+
+# Class methods
+
+# Runs the clients that can run here, and makes a subtest of each.
+sub run {
+    my ($class, $name) = @_;
+    only_developers();
+    Testing::Server->require_or_skip_all($name);
+    my %missing = map { ($_ => _missing($_)) } clients();
+    my @clients = grep { !defined $missing{$_} } clients();
+    my $results = @clients ? $class->new($name, @clients)->measure : {};
+    for my $client (clients()) {
+        subtest $client => sub {
+            plan skip_all => $missing{$client} if defined $missing{$client};
+            my $expected = expected($client);
+            for my $what (sort keys %$expected) {
+                is_deeply $results->{$client}{$what}, $expected->{$what}, $what
+                    or diag explain $results->{$client}{$what};
+            }
+        };
+    }
+    return;
+}
+
+# Starts the server, the proxies and the clients.
+sub new {
+    my ($class, $name, @clients) = @_;
+    my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
+    my %start  = Testing::Server->single_process($name);
+    my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start, env => {CLIENTS_MODULES => $node});
+    my @names  = map { my $client = $_; map { "$client $_" } @PHASES } @clients;
+    my $self   = bless {
+        server  => $server,
+        proxy   => Testing::CuttingProxy->start($server->port, @names),
+        clients => \@clients,
+        lines   => {map { ($_ => []) } @names},
+        programs => [],
+        seed    => $SEED,
+    }, $class;
+    $self->{machines} = {map { my $name = $_; ($name => [$self->_steps(split / (?=\w+\z)/, $name)]) } @names};
+    return $self;
+}
+
+# Runs all streams to their ends. Returns the results by client and by question.
+sub measure {
+    my $self = shift;
+    $self->_start_clients;
+    my $machines = $self->{machines};
+    my $deadline = time + $DEADLINE;
+    while (time < $deadline) {
+        $self->_read;
+        for my $name (sort keys %$machines) {
+            my $steps = $machines->{$name};
+            while (@$steps && $steps->[0]->()) { shift @$steps }
+            delete $machines->{$name} if !@$steps;
+        }
+        last if !%$machines;
+        sleep $PAUSE;
+    }
+    return {map { ($_ => $self->_results($_)) } @{$self->{clients}}};
+}
+
+# Private functions and methods
+
+sub _add_line {
+    my ($self, $name, $line) = @_;
+    push @{$self->{lines}{$name} // croak "Clients: a line of '$name'"}, $line;
+    return;
+}
+
+sub _ask {
+    my ($self, $path, %query) = @_;
+    my $query  = join '&', map { "$_=$query{$_}" } sort keys %query;
+    my $client = Testing::Client->get($self->{server}->port, "$path?$query", headers => [Connection => 'close']);
+    $client->read_all && $client->status == 200 or croak "Clients: $path?$query: " . ($client->status // 'no answer');
+    my $body = $client->body;
+    $client->leave;
+    return $body;
+}
+
+# The name of a client in an address.
+sub _channel { return $_[0] =~ s/\W/-/gr }
+
+# The cuts of a client's stream, the same in every run.
+sub _cuts {
+    my $self = shift;
+    my @cuts;
+    for my $number (1 .. $CUTS) {
+        $self->{seed} = ($self->{seed} * 1_103_515_245 + 12_345) % 2**31;
+        push @cuts, [int($self->{seed} / 2**16) % $LONGEST, $number % 2 ? 'close' : 'reset'];
+    }
+    splice @cuts, 3, 0, ['id', 'close'];
+    return @cuts;
+}
+
+# The events of a stream, without the states.
+sub _events { my ($self, $name) = @_; return grep { defined $_->{type} } @{$self->{lines}{$name}} }
+
+sub _form { return $_[0] eq 'Datastar' ? 'datastar' : 'plain' }
+
+sub _has_number {
+    my ($self, $name, $number) = @_;
+    return scalar grep { ($_->{data} // '') =~ /\Anumber $number / } $self->_events($name);
+}
+
+# Why a client cannot run here; undef if it can.
+sub _missing {
+    my $how = expected($_[0], 'runs');
+    return has_command('curl') ? undef : 'curl is not installed' if $how eq 'curl';
+    return Testing::Clients::Install->missing($how)              if $how ne 'browser';
+    return Testing::Browser->missing // Testing::Clients::Install->missing('node');
+}
+
+# Reads what the clients have printed.
+sub _read {
+    my $self = shift;
+    if ($self->{browser}) {
+        $self->_add_line("$_->{client} $_->{phase}", $_) for @{$self->{browser}->evaluate('lines.splice(0)')};
+    }
+    for my $program (@{$self->{programs}}) {
+        my $from = $program->{from};
+        seek $from, 0, 1;    # past an end that was met before
+        while (defined(my $line = readline $from)) {
+            $program->{rest} .= $line;
+            next if $program->{rest} !~ /\n\z/;
+            my $text = $program->{rest};
+            $program->{rest} = '';
+            my $read = $text =~ /\A\{/ ? $JSON->decode($text) : next;
+            $self->_add_line("$program->{client} $read->{phase}", $read);
+        }
+    }
+    return;
+}
+
+# What a client has made of its streams.
+sub _results {
+    my ($self, $client) = @_;
+    my %result = map { ($_ => [$self->can("_result_of_$_")->($self, "$client $_")]) } @PHASES;
+    for my $phase (@PHASES) {
+        my $steps = $self->{machines}{"$client $phase"} or next;
+        unshift @{$result{$phase}}, 'waits in step -' . @$steps;
+    }
+    $result{harmless} = [$self->_strangers($client)];
+    push @{$result{end}}, 'a cut looks like an end'
+        if grep { ($_->{state} // '') eq 'closed' } @{$self->{lines}{"$client cuts"}};
+    return \%result;
+}
+
+sub _result_of_cuts {
+    my ($self, $name) = @_;
+    my (%seen, @order, @trouble);
+    for my $event ($self->_events($name)) {
+        next if ($event->{data} // '') !~ /\Anumber/;
+        my ($number, $rest) = $event->{data} =~ /\Anumber ([0-9]+) (x*)\z/;
+        if (!defined $number || length $rest != 50 + $number % 7) { push @trouble, 'an event is not whole'; next }
+        push @trouble, 'an event comes twice'  if $seen{$number}++;
+        push @trouble, 'an event comes late'   if @order && $number < $order[-1];
+        push @order, $number;
+    }
+    my @lost = grep { !$seen{$_} } 0 .. $EVENTS;
+    push @trouble, @lost == 1 ? 'one event is lost' : 'events are lost' if @lost;
+    my %once;
+    return grep { !$once{$_}++ } @trouble;
+}
+
+# Pairs the events with those that were published. An event that is not the next expected one stands for it, unless it is
+# one of the next few: then events are missing.
+sub _result_of_data {
+    my ($self, $name) = @_;
+    my @events = grep { $_->{type} ne 'position' } $self->_events($name);
+    my @cases  = cases();
+    my $is     = sub {
+        my ($event, $case) = @_;
+        my $type = $name =~ /\ADatastar/ ? 'message' : $case->[2]{type};
+        return $event && $event->{type} eq $type && $event->{data} eq $case->[2]{data};
+    };
+    my @trouble;
+    while (my $case = shift @cases) {
+        if ($is->($events[0], $case)) { shift @events; next }
+        push @trouble, $case->[0];
+        my $is_missing = grep { $is->($events[0], $_) } @cases[0 .. ($#cases < 2 ? $#cases : 2)];
+        shift @events if !$is_missing;
+    }
+    return @trouble, map { "and $_->{type}" } @events;
+}
+
+sub _result_of_early { return }
+
+sub _result_of_end {
+    my ($self, $name) = @_;
+    my @numbers  = map { ($_->{data} // '') =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
+    my $requests = @{$self->{proxy}->state($name)->{ids}};
+    return (
+        ("@numbers" =~ /\A1 2 3/         ? ()                         : "events @numbers"),
+        ($requests >= $ENOUGH ? 'comes back for ever' : $requests == 1 ? 'does not come back' : ()),
+    );
+}
+
+sub _result_of_gap {
+    my ($self, $name) = @_;
+    my @events = map { $_->{type} eq 'gap' ? 'gap' : ($_->{data} // '') =~ /\Anumber ([0-9]+)/ ? $1 : () }
+        $self->_events($name);
+    return "@events" eq '1 gap 9 10 11' ? () : "@events";
+}
+
+# Starts each program with its streams, and the browser with a frame for each.
+sub _start_clients {
+    my $self = shift;
+    my %url;
+    for my $client (@{$self->{clients}}) {
+        my $channel = _channel($client);
+        for my $phase (@PHASES) {
+            my $hub = {early => 'numbers', cuts => 'numbers'}->{$phase} // $phase;
+            $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
+        }
+        next if expected($client, 'runs') eq 'browser';
+        my @streams = map { "$_=" . $self->{proxy}->url("$client $_", $url{$client}{$_}) } @PHASES;
+        my $program = Testing::Program->new($client);
+        $program->run({}, _command($client), @streams);
+        open my $from, '<', $program->{log}->filename or croak "Clients: $!";
+        push @{$self->{programs}}, {client => $client, program => $program, from => $from, rest => ''};
+    }
+    my @pages = grep { expected($_, 'runs') eq 'browser' } @{$self->{clients}} or return;
+    $self->{browser} = Testing::Browser->start;
+    $self->{browser}->open($self->{server}->url('/parent'));
+    for my $client (@pages) {
+        for my $phase (@PHASES) {
+            my $query = join '&', map { _escaped($_) } "client=$client", "phase=$phase", "url=$url{$client}{$phase}";
+            my $url   = $self->{proxy}->url("$client $phase", "/page?$query");
+            $self->{browser}->evaluate("add('$url'); 1");
+        }
+    }
+    return;
+}
+
+sub _command {
+    my $client  = shift;
+    my $how     = expected($client, 'runs');
+    my $install = 'Testing::Clients::Install';
+    return ($^X, 't/clients/curl')                                              if $how eq 'curl';
+    return ($install->path('python'), 't/clients/python.py', $client)           if $how eq 'python';
+    return ($install->path('rust'), $client)                                    if $how eq 'rust';
+    return ('node', 't/clients/node.mjs', $install->path('node'), $client =~ /([0-9]+)\z/);
+}
+
+# Escapes a value of a query.
+sub _escaped {
+    my ($name, $value) = split /=/, shift, 2;
+    return "$name=" . $value =~ s/([^\w.-])/sprintf '%%%02X', ord $1/ger;
+}
+
+# What is done with a stream, step by step: each returns true when it has done its part.
+sub _steps {
+    my ($self, $client, $phase) = @_;
+    my $name    = "$client $phase";
+    my $proxy   = $self->{proxy};
+    my $channel = _channel($client) . "-$phase";
+    my $hub     = $phase eq 'gap' ? 'gap' : 'numbers';
+    my %query   = (hub => $hub, channel => $channel, form => _form($client));
+    my $subscribed = sub {
+        my $count = shift;
+        return sub { return $self->_ask('/subscribers', %query) == $count };
+    };
+    my $publish = sub {
+        my ($from, $to) = @_;
+        return sub { $self->_ask('/publish', %query, from => $from, to => $to); return 1 };
+    };
+    my $delivered = sub {
+        my $number = shift;
+        return sub { return $self->_has_number($name, $number) };
+    };
+    my $all_cut = sub { return !$proxy->state($name)->{left} };
+
+    if ($phase eq 'data') {
+        $self->_ask('/cases', channel => $channel, form => $query{form});
+        return sub {
+            return scalar grep { $_->{data} eq 'all sent' } $self->_events($name);
+        };
+    }
+    if ($phase eq 'early') {
+        $proxy->plan($name, [0, 'close'], [20, 'reset'], [300, 'close'], [420, 'reset']);
+        return ($all_cut, $subscribed->(1), $publish->(1, 3), $delivered->(3));
+    }
+    if ($phase eq 'cuts') {
+        my @cuts = $self->_cuts;
+        my $reads;
+        my @batches = map { $publish->($_ * $BATCH + 1, ($_ + 1) * $BATCH) } 0 .. $EVENTS / $BATCH - 1;
+        my $quiet   = sub { return $proxy->state($name)->{reads} >= $reads + 3 };    # keepalives
+        return (
+            $subscribed->(1), $publish->(0, 0), $delivered->(0),
+            sub { $proxy->plan($name, @cuts); return 1 },
+            (map { my $batch = $_; ($batch, sub { return $proxy->state($name)->{left} < @cuts || $batch == $batches[0] || 1 }) } @batches),
+            $all_cut, $delivered->($EVENTS),
+            sub { $reads = $proxy->state($name)->{reads}; return 1 },
+            $quiet
+        );
+    }
+    if ($phase eq 'gap') {
+        return (
+            $subscribed->(1), $publish->(1, 1), $delivered->(1),
+            sub { $proxy->hold($name); return 1 },
+            $subscribed->(0), $publish->(2, 11),
+            sub { $proxy->release($name); return 1 },
+            $delivered->(11)
+        );
+    }
+    return sub {
+        return 1 if @{$proxy->state($name)->{ids}} >= $ENOUGH;
+        return scalar grep { ($_->{state} // '') eq 'end' } @{$self->{lines}{$name}};
+    };
+}
+
+# Events that nobody has published: an untyped one from the first block of a stream or from a keepalive.
+sub _strangers {
+    my ($self, $client) = @_;
+    my %seen;
+    for my $phase (qw(early cuts gap end)) {
+        for my $event ($self->_events("$client $phase")) {
+            next if ($event->{data} // '') =~ /\Anumber/ || $event->{type} =~ /\A(?:gap|position)\z/;
+            $seen{length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}"}++;
+        }
+    }
+    return sort keys %seen;
+}
+
+1;
