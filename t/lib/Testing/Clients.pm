@@ -14,7 +14,7 @@ use warnings;
 #
 #   Testing::Clients->run('Starman');
 
-use Carp       qw(croak);
+use Carp qw(croak);
 use File::Spec ();
 use JSON::PP   ();
 use Test::More;
@@ -99,7 +99,10 @@ sub measure {
         last if !%$machines;
         sleep $PAUSE;
     }
-    return {map { ($_ => $self->_results($_)) } @{$self->{clients}}};
+    my %results = map { ($_ => $self->_results($_)) } @{$self->{clients}};
+    $_->{program}->stop for @{$self->{programs}};    # what they have printed is in the results
+    $self->{browser}->stop if $self->{browser};
+    return \%results;
 }
 
 # Private functions and methods
