@@ -127,7 +127,8 @@ sub _connect {
 sub _copy {
     my ($self, $from) = @_;
     my $pair  = $self->{pair}{$from} or return;    # ended earlier in this turn of the loop
-    my $count = sysread $from, my $bytes, $BYTES;
+    my $bytes = '';
+    my $count = sysread $from, $bytes, $BYTES;
     return $self->_end($pair, 'close') if !$count;
     return $self->_server_sent($pair, $bytes) if $from == $pair->{server};
     $pair->{request} .= $bytes;
