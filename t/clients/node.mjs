@@ -16,5 +16,7 @@ for (const stream of streams) {
     for (const name of ['message', 'custom', 'done', 'gap', 'position']) {
         source.addEventListener(name, ({type, data, lastEventId}) => say({type, data, id: lastEventId}));
     }
-    source.onerror = ({message}) => say({state: source.readyState === 2 ? 'end' : 'error', error: message});
+    // Version 2 closes itself after the event.
+    source.onerror = ({message}) =>
+        setImmediate(() => say({state: source.readyState === 2 ? 'end' : 'error', error: message}));
 }

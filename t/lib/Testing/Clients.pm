@@ -6,8 +6,9 @@ use warnings;
 # it is known to do (Testing::Clients::Expected). All clients run at once, each with a stream of each kind:
 #
 #   data     events with lines, characters, types: is the data exact?
-#   early    the first connections are cut within their first bytes: does the client recover?
-#   cuts     300 numbered events through many cuts at random bytes: does it deliver each of them once? Does it take the
+#   early    the first connections are cut at once, or within the first block: does the client recover?
+#   head     a connection is closed within the head of the response, behind the status line: does the client recover?
+#   cuts     200 numbered events through many cuts at random bytes: does it deliver each of them once? Does it take the
 #            first block of a stream or a keepalive for an event?
 #   gap      events are evicted while it has no connection: does it see the gap event?
 #   end      the application ends the stream, and then answers with 204: does the client come back for ever?
@@ -29,7 +30,7 @@ use Testing::Program;
 use Testing::Server;
 use Time::HiRes qw(sleep time);
 
-my @PHASES   = qw(data early cuts gap end);
+my @PHASES   = qw(data early head cuts gap end);
 my $DEADLINE = 60;                            # seconds for everything
 my $EVENTS   = 200;
 my $BATCH    = 10;                            # events that are published at once
@@ -39,6 +40,11 @@ my $SEED     = 1_115;
 my $PAUSE    = 0.05;                          # seconds between two looks at all streams
 my $FEW      = 3;                             # events
 my $ENOUGH   = 4;                             # requests of a client that does not understand the end
+
+my %FIRST_CUTS = (
+    early => [[-1, 'close'], [-1, 'reset'], [0, 'close'], [10, 'reset'], [30, 'close']],
+    head  => [[-21, 'close']],
+);
 
 my $JSON = JSON::PP->new->utf8;
 
@@ -181,6 +187,7 @@ sub _read {
 # What a client has made of its streams.
 sub _results {
     my ($self, $client) = @_;
+    _dump($client, map { @{$self->{lines}{"$client $_"}} } @PHASES) if $ENV{CLIENTS_DUMP};
     my %result = map { ($_ => [$self->can("_result_of_$_")->($self, "$client $_")]) } @PHASES;
     for my $phase (@PHASES) {
         my $steps = $self->{machines}{"$client $phase"} or next;
@@ -237,6 +244,8 @@ sub _result_of_data {
 
 sub _result_of_early { return }
 
+sub _result_of_head { return }
+
 sub _result_of_end {
     my ($self, $name) = @_;
     my @numbers  = map { ($_->{data} // '') =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
@@ -261,7 +270,7 @@ sub _start_clients {
     for my $client (@{$self->{clients}}) {
         my $channel = _channel($client);
         for my $phase (@PHASES) {
-            my $hub = {early => 'numbers', cuts => 'numbers'}->{$phase} // $phase;
+            my $hub = {map { ($_ => 'numbers') } qw(cuts early head)}->{$phase} // $phase;
             $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
         }
         next if expected($client, 'runs') eq 'browser';
@@ -292,6 +301,14 @@ sub _command {
     return ($install->path('python'), 't/clients/python.py', $client)           if $how eq 'python';
     return ($install->path('rust'), $client)                                    if $how eq 'rust';
     return ('node', 't/clients/node.mjs', $install->path('node'), $client =~ /([0-9]+)\z/);
+}
+
+# Writes the lines of a client to a file, for those who look for the cause of a failure.
+sub _dump {
+    my ($client, @lines) = @_;
+    open my $file, '>', "$ENV{CLIENTS_DUMP}/$client" or croak "Clients: $ENV{CLIENTS_DUMP}/$client: $!";
+    print {$file} $JSON->canonical->encode($_), "\n" for @lines;
+    return;
 }
 
 # Escapes a value of a query.
@@ -328,8 +345,8 @@ sub _steps {
             return scalar grep { $_->{data} eq 'all sent' } $self->_events($name);
         };
     }
-    if ($phase eq 'early') {
-        $proxy->plan($name, [0, 'close'], [20, 'reset'], [300, 'close'], [420, 'reset']);
+    if ($phase eq 'early' || $phase eq 'head') {
+        $proxy->plan($name, @{$FIRST_CUTS{$phase}});
         return ($all_cut, $subscribed->(1), $publish->(1, 3), $delivered->(3));
     }
     if ($phase eq 'cuts') {
@@ -366,9 +383,10 @@ sub _strangers {
     my ($self, $client) = @_;
     my %seen;
     for my $phase (qw(early cuts gap end)) {
+        my $after = $phase eq 'end' ? ' after a retry alone' : '';
         for my $event ($self->_events("$client $phase")) {
             next if ($event->{data} // '') =~ /\Anumber/ || $event->{type} =~ /\A(?:gap|position)\z/;
-            $seen{length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}"}++;
+            $seen{(length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}") . $after}++;
         }
     }
     return sort keys %seen;

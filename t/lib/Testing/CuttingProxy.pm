@@ -7,12 +7,13 @@ use warnings;
 # begins with /stream/ count: pages and scripts pass.
 #
 #   my $proxies = Testing::CuttingProxy->start($server->port, 'one', 'two');
-#   $proxies->plan(one => [0, 'close'], [700, 'reset'], ['id', 'close']);
+#   $proxies->plan(one => [-20, 'close'], [700, 'reset'], ['id', 'close']);
 #   is $proxies->state('one')->{cuts}, 3;
 #
-# The plan is that of the next connections: the first stream that begins, or goes on, is cut after that many bytes of the
-# server, then the next. A cut at 'id' is made behind the line of the first event's id, before the blank line that ends its
-# block. A cut at a number never falls there, but one byte earlier: clients exist that take the id of an incomplete block.
+# The plan is that of the next connections: the first stream that begins, or goes on, is cut after that many bytes of its
+# body, then the next. A cut at a negative number is made after that many bytes of the head, at -1 before all. A cut at 'id'
+# is made behind the line of an event's id, before the blank line that ends its block; a cut at a number never falls there,
+# but one byte earlier: clients exist that take the id of an incomplete block.
 
 use Carp       qw(croak);
 use IO::Select ();
@@ -135,13 +136,13 @@ sub _copy {
     while ($pair->{request} =~ s/\A(.*?\r\n\r\n)//s) {
         my $head = $1;
         $pair->{is_stream} = $head =~ $STREAM or next;
-        @$pair{qw(count tail)} = (0, '');
+        @$pair{qw(count head tail)} = (0, undef, '');
         push @{$pair->{proxy}{ids}}, $head =~ $HEADER ? $1 : undef;
     }
     return syswrite($pair->{server}, $bytes) || $self->_end($pair, 'close');
 }
 
-# The number of bytes before the planned cut, undef if it does not fall into these bytes.
+# The number of these bytes before the planned cut, undef if it does not fall into them.
 sub _cut_at {
     my ($pair, $bytes) = @_;
     my $place = $pair->{proxy}{plan}[0][0];
@@ -153,7 +154,8 @@ sub _cut_at {
         }
         return undef;
     }
-    my $at = $place - $pair->{count};
+    my $head = $pair->{head};
+    my $at   = $place < 0 ? -$place - 1 - $pair->{count} : defined $head ? $head + $place - $pair->{count} : return undef;
     return undef if $at > length $bytes;
     $at = 0      if $at < 0;
     $at-- if $at && substr("$pair->{tail}$bytes", 0, $at + length $pair->{tail}) =~ /\nid: ?[^\r\n]+\r?\n\r?\z/;
@@ -184,6 +186,7 @@ sub _proxy {
     my %proxy =
         map { ($_ => {listener => $listeners->{$_}, plan => [], cuts => 0, reads => 0, ids => []}) } keys %$listeners;
     my $self = bless {
+        owner  => 0,
         port   => $port,
         proxy  => \%proxy,
         pair   => {},
@@ -209,6 +212,9 @@ sub _server_sent {
     my ($self, $pair, $bytes) = @_;
     my $proxy = $pair->{proxy};
     $proxy->{reads}++ if $pair->{is_stream};
+    if (!defined $pair->{head} && "$pair->{tail}$bytes" =~ /\r\n\r\n/) {
+        $pair->{head} = $pair->{count} - length($pair->{tail}) + $+[0];
+    }
     my $cut = $pair->{is_stream} && @{$proxy->{plan}} ? _cut_at($pair, $bytes) : undef;
     if (defined $cut) {
         my $how = shift(@{$proxy->{plan}})->[1];
