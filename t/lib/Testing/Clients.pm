@@ -43,7 +43,7 @@ my $ENOUGH   = 4;                             # requests of a client that does n
 
 my %FIRST_CUTS = (
     early => [[-1, 'close'], [-1, 'reset'], [0, 'close'], [10, 'reset'], [30, 'close']],
-    head  => [[-21, 'close']],
+    head  => [[-101, 'close']],
 );
 
 my $JSON = JSON::PP->new->utf8;
@@ -95,13 +95,16 @@ sub measure {
     my $self = shift;
     $self->_start_clients;
     my $machines = $self->{machines};
-    my $deadline = time + $DEADLINE;
+    my $started  = time;
+    my $deadline = $started + $DEADLINE;
     while (time < $deadline) {
         $self->_read;
         for my $name (sort keys %$machines) {
             my $steps = $machines->{$name};
             while (@$steps && $steps->[0]->()) { shift @$steps }
-            delete $machines->{$name} if !@$steps;
+            next if @$steps;
+            delete $machines->{$name};
+            note sprintf '%s: done after %.1f s', $name, time - $started;
         }
         last if !%$machines;
         sleep $PAUSE;

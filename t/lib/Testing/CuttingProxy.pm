@@ -13,7 +13,8 @@ use warnings;
 # The plan is that of the next connections: the first stream that begins, or goes on, is cut after that many bytes of its
 # body, then the next. A cut at a negative number is made after that many bytes of the head, at -1 before all. A cut at 'id'
 # is made behind the line of an event's id, before the blank line that ends its block; a cut at a number never falls there,
-# but one byte earlier: clients exist that take the id of an incomplete block.
+# but one byte earlier: clients exist that take the id of an incomplete block. After a cut at 'id' the connection is closed
+# a moment later, so that the client has read everything before.
 
 use Carp       qw(croak);
 use IO::Select ();
@@ -22,9 +23,11 @@ use JSON::PP     ();
 use POSIX        ();
 use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER);
+use Time::HiRes  qw(time);
 
 my $BYTES  = 65_536;
 my $WITHIN = 10;                              # seconds, for an answer
+my $MOMENT = 0.1;                             # seconds
 my $JSON   = JSON::PP->new->canonical->utf8;
 
 # A request for a stream, the data and the id of an event up to the end of its last line, and a client's last event ID.
@@ -194,7 +197,10 @@ sub _proxy {
     };
     my %of_listener = map { ($_->{listener} => $_) } values %proxy;
     while (1) {
-        for my $ready ($self->{select}->can_read) {
+        for my $pair (grep { defined $_->{ends} && $_->{ends} < time } _unique(values %{$self->{pair}})) {
+            $self->_end($pair, 'close');
+        }
+        for my $ready ($self->{select}->can_read($MOMENT)) {
             if    ($of_listener{$ready}) { $self->_connect($of_listener{$ready}) }
             elsif ($ready != $control)   { $self->_copy($ready) }
             else {
@@ -215,11 +221,13 @@ sub _server_sent {
     if (!defined $pair->{head} && "$pair->{tail}$bytes" =~ /\r\n\r\n/) {
         $pair->{head} = $pair->{count} - length($pair->{tail}) + $+[0];
     }
+    return if defined $pair->{ends};
     my $cut = $pair->{is_stream} && @{$proxy->{plan}} ? _cut_at($pair, $bytes) : undef;
     if (defined $cut) {
-        my $how = shift(@{$proxy->{plan}})->[1];
+        my ($place, $how) = @{shift @{$proxy->{plan}}};
         $proxy->{cuts}++;
         syswrite $pair->{client}, substr $bytes, 0, $cut if $cut;
+        return $pair->{ends} = time + $MOMENT if $place eq 'id';
         return $self->_end($pair, $how);
     }
     $pair->{count} += length $bytes;
