@@ -85,7 +85,7 @@ builder {
         for keys %hub;
     mount '/stream/end' => sub {
         my $env = shift;
-        return last_event_id($env) eq '3' ? [204, [], []] : $ending->($env);
+        return last_event_id($env) eq '3' ? [204, ['Connection' => 'close'], []] : $ending->($env);
     };
     mount '/publish' => answer(
         sub {

@@ -153,9 +153,12 @@ sub _events { my ($self, $name) = @_; return grep { defined $_->{type} } @{$self
 
 sub _form { return $_[0] eq 'Datastar' ? 'datastar' : 'plain' }
 
+# True if a client has ended a stream for good.
+sub _has_ended { my ($self, $name) = @_; return scalar grep { ($_->{state} // '') eq 'end' } @{$self->{lines}{$name}} }
+
 sub _has_number {
     my ($self, $name, $number) = @_;
-    return scalar grep { ($_->{data} // '') =~ /\Anumber $number / } $self->_events($name);
+    return scalar grep { $_->{data} =~ /\Anumber $number / } $self->_events($name);
 }
 
 # Why a client cannot run here; undef if it can.
@@ -206,13 +209,15 @@ sub _result_of_cuts {
     my ($self, $name) = @_;
     my (%seen, @order, @trouble);
     for my $event ($self->_events($name)) {
-        next if ($event->{data} // '') !~ /\Anumber/;
+        next if $event->{data} !~ /\Anumber/;
+        if ($event->{type} eq 'position') { push @trouble, 'a position has data'; next }
         my ($number, $rest) = $event->{data} =~ /\Anumber ([0-9]+) (x*)\z/;
         if (!defined $number || length $rest != 50 + $number % 7) { push @trouble, 'an event is not whole'; next }
         push @trouble, 'an event comes twice'  if $seen{$number}++;
         push @trouble, 'an event comes late'   if @order && $number < $order[-1];
         push @order, $number;
     }
+    note "$name: ", join ' ', map { $_ // '-' } @{$self->{proxy}->state($name)->{ids}};
     my @lost = grep { !$seen{$_} } 0 .. $EVENTS;
     push @trouble, @lost == 1 ? 'one event is lost' : 'events are lost' if @lost;
     my %once;
@@ -245,13 +250,16 @@ sub _result_of_data {
     return grep { !$once{$_}++ } @trouble, map { "an event of type $_->{type} that was not sent" } @events;
 }
 
-sub _result_of_early { return }
+sub _result_of_early { my ($self, $name) = @_; return $self->_result_of_head($name) }
 
-sub _result_of_head { return }
+sub _result_of_head {
+    my ($self, $name) = @_;
+    return $self->_has_ended($name) ? 'gives up' : ();
+}
 
 sub _result_of_end {
     my ($self, $name) = @_;
-    my @numbers  = map { ($_->{data} // '') =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
+    my @numbers  = map { $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
     my $requests = @{$self->{proxy}->state($name)->{ids}};
     return (
         ("@numbers" =~ /\A1 2 3/         ? ()                         : "events @numbers"),
@@ -261,7 +269,7 @@ sub _result_of_end {
 
 sub _result_of_gap {
     my ($self, $name) = @_;
-    my @events = map { $_->{type} eq 'gap' ? 'gap' : ($_->{data} // '') =~ /\Anumber ([0-9]+)/ ? $1 : () }
+    my @events = map { $_->{type} eq 'gap' ? 'gap' : $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () }
         $self->_events($name);
     return "@events" eq '1 gap 9 10 11' ? () : "@events";
 }
@@ -350,7 +358,11 @@ sub _steps {
     }
     if ($phase eq 'early' || $phase eq 'head') {
         $proxy->plan($name, @{$FIRST_CUTS{$phase}});
-        return ($all_cut, $subscribed->(1), $publish->(1, 3), $delivered->(3));
+        my $recovered = $subscribed->(1);
+        return (
+            $all_cut, sub { return $self->_has_ended($name) || $recovered->() },
+            $publish->(1, 3), sub { return $self->_has_ended($name) || $self->_has_number($name, 3) }
+        );
     }
     if ($phase eq 'cuts') {
         my @cuts = $self->_cuts;
@@ -377,7 +389,7 @@ sub _steps {
     }
     return sub {
         return 1 if @{$proxy->state($name)->{ids}} >= $ENOUGH;
-        return scalar grep { ($_->{state} // '') eq 'end' } @{$self->{lines}{$name}};
+        return $self->_has_ended($name);
     };
 }
 
@@ -388,7 +400,7 @@ sub _strangers {
     for my $phase (qw(early cuts gap end)) {
         my $after = $phase eq 'end' ? ' after a retry alone' : '';
         for my $event ($self->_events("$client $phase")) {
-            next if ($event->{data} // '') =~ /\Anumber/ || $event->{type} =~ /\A(?:gap|position)\z/;
+            next if $event->{data} =~ /\Anumber/ || $event->{type} =~ /\A(?:gap|position)\z/;
             $seen{(length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}") . $after}++;
         }
     }

@@ -117,14 +117,21 @@ sub _command {
 sub _connect {
     my ($self, $proxy) = @_;
     my $client = $proxy->{listener}->accept or return;
-    my $server =
-        !$proxy->{holds} && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port});
-    return if !$server;    # the client's connection is closed
-    $_->autoflush(1) for $client, $server;
-    my $pair = {proxy => $proxy, client => $client, server => $server, request => '', tail => '', count => 0};
-    $self->{select}->add($client, $server);
-    $self->{pair}{$_} = $pair for $client, $server;
+    return if $proxy->{holds};    # the client's connection is closed
+    $self->{select}->add($client);
+    $self->{pair}{$client} = {proxy => $proxy, client => $client, request => '', tail => '', count => 0};
     return;
+}
+
+# Connects to the server when the client has sent something: browsers open connections that they may not need, and a
+# server with one process would wait for a request.
+sub _connect_server {
+    my ($self, $pair) = @_;
+    my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) or return !!0;
+    $pair->{server} = $server;
+    $self->{select}->add($server);
+    $self->{pair}{$server} = $pair;
+    return !!1;
 }
 
 # Copies what one side has sent.
@@ -134,7 +141,8 @@ sub _copy {
     my $bytes = '';
     my $count = sysread $from, $bytes, $BYTES;
     return $self->_end($pair, 'close') if !$count;
-    return $self->_server_sent($pair, $bytes) if $from == $pair->{server};
+    return $self->_server_sent($pair, $bytes) if $from != $pair->{client};
+    return $self->_end($pair, 'close')        if !$pair->{server} && !$self->_connect_server($pair);
     $pair->{request} .= $bytes;
     while ($pair->{request} =~ s/\A(.*?\r\n\r\n)//s) {
         my $head = $1;
@@ -168,7 +176,7 @@ sub _cut_at {
 # Ends both connections of a pair.
 sub _end {
     my ($self, $pair, $how) = @_;
-    for my $socket (@$pair{qw(client server)}) {
+    for my $socket (grep { defined } @$pair{qw(client server)}) {
         next if !delete $self->{pair}{$socket};
         $self->{select}->remove($socket);
         setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if $how eq 'reset';

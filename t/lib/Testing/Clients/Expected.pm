@@ -29,7 +29,7 @@ sub clients { return map { $_->[0] } @CLIENTS }
 sub expected {
     my ($client, $what) = @_;
     return $RUNS{$client} if ($what // '') eq 'runs';
-    return {map { ($_ => []) } qw(data early cuts gap end harmless)};
+    return {map { ($_ => []) } qw(data early head cuts gap end harmless)};
 }
 
 1;
