@@ -43,7 +43,7 @@ my $ENOUGH   = 4;                             # requests of a client that does n
 
 my %FIRST_CUTS = (
     early => [[-1, 'close'], [-1, 'reset'], [0, 'close'], [10, 'reset'], [30, 'close']],
-    head  => [[-101, 'close']],
+    head  => [[-21, 'close']],
 );
 
 my $JSON = JSON::PP->new->utf8;
@@ -76,6 +76,7 @@ sub new {
     my ($class, $name, @clients) = @_;
     my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
     my %start  = Testing::Server->single_process($name);
+    push @{$start{args}}, '--keepalive-timeout', 0 if $name eq 'Starman';    # its only worker serves everything
     my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start, env => {CLIENTS_MODULES => $node});
     my @names  = map { my $client = $_; map { "$client $_" } @PHASES } @clients;
     my $self   = bless {
@@ -209,8 +210,7 @@ sub _result_of_cuts {
     my ($self, $name) = @_;
     my (%seen, @order, @trouble);
     for my $event ($self->_events($name)) {
-        next if $event->{data} !~ /\Anumber/;
-        if ($event->{type} eq 'position') { push @trouble, 'a position has data'; next }
+        next if $event->{data} !~ /\Anumber/ || $event->{type} eq 'position';
         my ($number, $rest) = $event->{data} =~ /\Anumber ([0-9]+) (x*)\z/;
         if (!defined $number || length $rest != 50 + $number % 7) { push @trouble, 'an event is not whole'; next }
         push @trouble, 'an event comes twice'  if $seen{$number}++;

@@ -27,7 +27,8 @@ use Time::HiRes  qw(time);
 
 my $BYTES  = 65_536;
 my $WITHIN = 10;                              # seconds, for an answer
-my $MOMENT = 0.1;                             # seconds
+my $MOMENT = 0.5;                             # seconds
+my $TURN   = 0.1;                             # seconds that the main loop waits at most
 my $JSON   = JSON::PP->new->canonical->utf8;
 
 # A request for a stream, the data and the id of an event up to the end of its last line, and a client's last event ID.
@@ -208,7 +209,7 @@ sub _proxy {
         for my $pair (grep { defined $_->{ends} && $_->{ends} < time } _unique(values %{$self->{pair}})) {
             $self->_end($pair, 'close');
         }
-        for my $ready ($self->{select}->can_read($MOMENT)) {
+        for my $ready ($self->{select}->can_read($TURN)) {
             if    ($of_listener{$ready}) { $self->_connect($of_listener{$ready}) }
             elsif ($ready != $control)   { $self->_copy($ready) }
             else {
