@@ -22,7 +22,7 @@ use Test::More;
 use Testing::Browser;
 use Testing::Client;
 use Testing::Clients::Cases    qw(cases);
-use Testing::Clients::Expected qw(clients expected);
+use Testing::Clients::Expected qw(clients expected runs);
 use Testing::Clients::Install;
 use Testing::CuttingProxy;
 use Testing::Developer qw(has_command needs only_developers);
@@ -42,7 +42,7 @@ my $FEW      = 3;                             # events
 my $ENOUGH   = 4;                             # requests of a client that does not understand the end
 
 my %FIRST_CUTS = (
-    early => [[-1, 'close'], [-1, 'reset'], [0, 'close'], [10, 'reset'], [30, 'close']],
+    early => [[-1, 'reset'], [0, 'close'], [30, 'close']],
     head  => [[-21, 'close']],
 );
 
@@ -85,7 +85,6 @@ sub new {
         clients => \@clients,
         lines   => {map { ($_ => []) } @names},
         programs => [],
-        seed    => $SEED,
     }, $class;
     $self->{machines} = {map { my $name = $_; ($name => [$self->_steps(split / (?=\w+\z)/, $name)]) } @names};
     return $self;
@@ -137,13 +136,14 @@ sub _ask {
 # The name of a client in an address.
 sub _channel { return $_[0] =~ s/\W/-/gr }
 
-# The cuts of a client's stream, the same in every run.
+# The cuts of a client's stream, the same in every run: the numbers of a linear congruential generator.
 sub _cuts {
-    my $self = shift;
+    my $name = shift;
+    my $state = unpack('%32C*', $name) + $SEED;
     my @cuts;
     for my $number (1 .. $CUTS) {
-        $self->{seed} = ($self->{seed} * 1_103_515_245 + 12_345) % 2**31;
-        push @cuts, [int($self->{seed} / 2**16) % $LONGEST, $number % 2 ? 'close' : 'reset'];
+        $state = ($state * 1_103_515_245 + 12_345) % 2**31;
+        push @cuts, [int($state / 2**16) % $LONGEST, $number % 2 ? 'close' : 'reset'];
     }
     splice @cuts, 3, 0, ['id', 'close'];
     return @cuts;
@@ -164,7 +164,7 @@ sub _has_number {
 
 # Why a client cannot run here; undef if it can.
 sub _missing {
-    my $how = expected($_[0], 'runs');
+    my $how = runs($_[0]);
     return has_command('curl') ? undef : 'curl is not installed' if $how eq 'curl';
     return Testing::Clients::Install->missing($how)              if $how ne 'browser';
     return Testing::Browser->missing // Testing::Clients::Install->missing('node');
@@ -284,14 +284,14 @@ sub _start_clients {
             my $hub = {map { ($_ => 'numbers') } qw(cuts early head)}->{$phase} // $phase;
             $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
         }
-        next if expected($client, 'runs') eq 'browser';
+        next if runs($client) eq 'browser';
         my @streams = map { "$_=" . $self->{proxy}->url("$client $_", $url{$client}{$_}) } @PHASES;
         my $program = Testing::Program->new($client);
         $program->run({}, _command($client), @streams);
         open my $from, '<', $program->{log}->filename or croak "Clients: $!";
         push @{$self->{programs}}, {client => $client, program => $program, from => $from, rest => ''};
     }
-    my @pages = grep { expected($_, 'runs') eq 'browser' } @{$self->{clients}} or return;
+    my @pages = grep { runs($_) eq 'browser' } @{$self->{clients}} or return;
     $self->{browser} = Testing::Browser->start;
     $self->{browser}->open($self->{server}->url('/parent'));
     for my $client (@pages) {
@@ -306,7 +306,7 @@ sub _start_clients {
 
 sub _command {
     my $client  = shift;
-    my $how     = expected($client, 'runs');
+    my $how     = runs($client);
     my $install = 'Testing::Clients::Install';
     return ($^X, 't/clients/curl')                                              if $how eq 'curl';
     return ($install->path('python'), 't/clients/python.py', $client)           if $how eq 'python';
@@ -365,7 +365,7 @@ sub _steps {
         );
     }
     if ($phase eq 'cuts') {
-        my @cuts = $self->_cuts;
+        my @cuts = _cuts($client);
         my ($reads, $turns) = (0, 0);
         my @batches = map { $publish->($_ * $BATCH + 1, ($_ + 1) * $BATCH) } 0 .. $EVENTS / $BATCH - 1;
         my $quiet   = sub { return $proxy->state($name)->{reads} >= $reads + 3 };    # keepalives

@@ -33,7 +33,7 @@ my $JSON   = JSON::PP->new->canonical->utf8;
 
 # A request for a stream, the data and the id of an event up to the end of its last line, and a client's last event ID.
 my $STREAM = qr{^[A-Z]+ (/stream/\S*) HTTP/1[.][01]\r\n}m;
-my $ID     = qr/\ndata: ?[^\r\n]+\r?\nid: ?[^\r\n]+\r?\n/;
+my $ID     = qr/\ndata: ?[^ \r\n][^\r\n]*\r?\nid: ?[^\r\n]+\r?\n/;
 my $HEADER = qr/^last-event-id:[ \t]*([^\r\n]*)/mi;
 
 # The running proxies of this process, by pid.
