@@ -232,8 +232,8 @@ sub _result_of_data {
     my @cases  = cases();
     my $is     = sub {
         my ($event, $case) = @_;
-        my $type = $name =~ /\ADatastar/ ? 'message' : $case->[2]{type};
-        return $event && $event->{type} eq $type && $event->{data} eq $case->[2]{data};
+        my $wanted = $name =~ /\ADatastar/ ? {type => 'message', data => $case->[1]{data}} : $case->[2];
+        return $event && $event->{type} eq $wanted->{type} && $event->{data} eq $wanted->{data};
     };
     my @trouble;
     while (my $case = shift @cases) {
