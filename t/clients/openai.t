@@ -58,9 +58,9 @@ for my $name (qw(Starman Twiggy)) {
             'each chunk arrives once, exactly, and a keepalive is no chunk';
         is $lines[-1]{finish}, 'stop', 'the last chunk has its reason';
 
-        $proxy->plan(openai => [0, 'close'], [20, 'reset']);
+        $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);
         $sdk = start_sdk($proxy, 'plain');
-        ok wait_until($DEADLINE, sub { lines($sdk) }), 'after two early cuts the SDK has asked again';
+        ok wait_until($DEADLINE, sub { lines($sdk) }), 'after two cuts before the end of the head the SDK has asked again';
         is $proxy->state('openai')->{left}, 0, 'and both were made';
         $proxy->hold('openai');
         ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'a cut within the stream ends the SDK';

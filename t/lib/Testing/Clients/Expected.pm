@@ -10,7 +10,7 @@ use warnings;
 use Carp     qw(croak);
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(clients expected pod questions runs);
+our @EXPORT_OK = qw(clients expected pod runs version);
 
 # The questions, and how they are called in the table.
 my @QUESTIONS = (
@@ -23,9 +23,9 @@ my @QUESTIONS = (
     [end      => 'end'],
 );
 
-# The clients: name, version, what it runs in.
+# The clients: name, version if the tests install it, what it runs in.
 my @CLIENTS = (
-    ['Chromium',              '156',           'browser'],
+    ['Chromium',              '',              'browser'],
     ['eventsource 2',         '2.0.2',         'node'],
     ['eventsource 5',         '5.1.5',         'node'],
     ['event-source-polyfill', '1.0.31',        'browser'],
@@ -36,7 +36,16 @@ my @CLIENTS = (
     ['sseclient-py',          '1.9.0',         'python'],
     ['reqwest-eventsource',   '0.6.0',         'rust'],
     ['eventsource-client',    '0.18.0',        'rust'],
-    ['curl',                  '7.88',          'curl'],
+    ['curl',                  '',              'curl'],
+);
+
+# A client that t/clients/openai.t runs, with its answers: it has no last event ID.
+my @OPENAI = ('openai', data => 'yes', cuts => '-', early => 'no', head => 'yes', harmless => 'no', gap => '-', end => 'yes');
+my @OPENAI_FAULTS = (
+    'The SDK for Python. It repeats a request that fails before the head of its response, but a cut within a stream is an'
+        . ' exception.',
+    'It takes a block without data for a chunk, and fails: an application for it sets no C<retry>, sends neither ids nor'
+        . ' positions, and answers POST (L<Plack::App::EventSource/methods>). Keepalives do no harm.',
 );
 
 # The faults: the client, the question, what the test measures, and why.
@@ -129,13 +138,15 @@ sub pod {
         my $expected = expected($client);
         $pod .= _line($format, $client, map { @{$expected->{$_->[0]}} ? 'no' : 'yes' } @QUESTIONS);
     }
+    my (undef, %openai) = @OPENAI;
+    $pod .= _line($format, $OPENAI[0], map { $openai{$_->[0]} } @QUESTIONS);
     for my $client (clients()) {
         my @faults = grep { $_->[0] eq $client } @FAULTS or next;
-        my ($version) = map { $_->[1] } grep { $_->[0] eq $client } @CLIENTS;
-        $pod .= "\n=head2 $client $version\n";
+        my ($version) = version($client);
+        $pod .= "\n=head2 " . ($client =~ s/ [0-9]+\z//r . " $version") =~ s/ \z//r . "\n";
         $pod .= "\n" . _wrapped($_->[3]) for @faults;
     }
-    return $pod;
+    return join "\n", $pod, "=head2 openai\n", map { _wrapped($_) } @OPENAI_FAULTS;
 }
 
 # What a client runs in: browser, curl, node, python or rust.
@@ -143,6 +154,12 @@ sub runs {
     my $client = shift;
     my ($runs) = map { $_->[2] } grep { $_->[0] eq $client } @CLIENTS;
     return $runs // croak "Expected: there is no client '$client'";
+}
+
+# The version of a client that the tests install; empty if they do not.
+sub version {
+    my $client = shift;
+    return map { $_->[1] } grep { $_->[0] eq $client } @CLIENTS;
 }
 
 # Private functions
