@@ -142,7 +142,7 @@ sub pod {
     $pod .= _line($format, $OPENAI[0], map { $openai{$_->[0]} } @QUESTIONS);
     for my $client (clients()) {
         my @faults = grep { $_->[0] eq $client } @FAULTS or next;
-        my ($version) = version($client);
+        my $version = version($client);
         $pod .= "\n=head2 " . ($client =~ s/ [0-9]+\z//r . " $version") =~ s/ \z//r . "\n";
         $pod .= "\n" . _wrapped($_->[3]) for @faults;
     }
@@ -159,7 +159,8 @@ sub runs {
 # The version of a client that the tests install; empty if they do not.
 sub version {
     my $client = shift;
-    return map { $_->[1] } grep { $_->[0] eq $client } @CLIENTS;
+    my ($version) = map { $_->[1] } grep { $_->[0] eq $client } @CLIENTS;
+    return $version;
 }
 
 # Private functions
