@@ -21,17 +21,19 @@ only_developers();
 my $trouble = Testing::Clients::Install->missing('python');
 plan skip_all => $trouble if defined $trouble;
 
-my $DEADLINE = 30;                       # seconds
+my $DEADLINE = 30;                    # seconds
 my $JSON     = JSON::PP->new->utf8;
 
 # The lines that a run of the SDK has printed.
-sub lines { return map { /\A\{/ ? $JSON->decode($_) : () } split /\n/, $_[0]->log }
+sub lines {
+    return map { /\A\{/ ? $JSON->decode($_) : () } split /\n/, $_[0]->log;
+}
 
 sub start_sdk {
     my ($proxy, $app) = @_;
     my $sdk = Testing::Program->new('openai_chat.py');
-    return $sdk->run({}, Testing::Clients::Install->path('python'), 't/clients/openai_chat.py',
-        $proxy->url(openai => "/stream/$app"));
+    return $sdk->run({}, Testing::Clients::Install->path('python'),
+        't/clients/openai_chat.py', $proxy->url(openai => "/stream/$app"));
 }
 
 for my $name (qw(Starman Twiggy)) {
@@ -49,8 +51,8 @@ for my $name (qw(Starman Twiggy)) {
         ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream goes on';
         my $reads = $proxy->state('openai')->{reads};
         ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $reads + 3 }), 'keepalives are sent';
-        ok $ask->(),                                              'the stream goes on';
-        ok wait_until($DEADLINE, sub { $sdk->has_ended }),        'the SDK ends';
+        ok $ask->(),                                                                      'the stream goes on';
+        ok wait_until($DEADLINE, sub { $sdk->has_ended }),                                'the SDK ends';
         my @lines = lines($sdk);
         is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
         is_deeply [map { $_->{content} } @lines],
@@ -60,7 +62,8 @@ for my $name (qw(Starman Twiggy)) {
 
         $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);
         $sdk = start_sdk($proxy, 'plain');
-        ok wait_until($DEADLINE, sub { lines($sdk) }), 'after two cuts before the end of the head the SDK has asked again';
+        ok wait_until($DEADLINE, sub { lines($sdk) }),
+            'after two cuts before the end of the head the SDK has asked again';
         is $proxy->state('openai')->{left}, 0, 'and both were made';
         $proxy->hold('openai');
         ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'a cut within the stream ends the SDK';

@@ -18,11 +18,14 @@ sub slurp {
 my ($is) = slurp('perl/EventSource/Clients.pod') =~ /^=for comment generated\n\n(.*?)\n=for comment end\n/ms;
 is $is, pod(), 'perl/EventSource/Clients.pod has what Testing::Clients::Expected says (its pod prints the text)';
 
-my %npm    = %{JSON::PP::decode_json(slurp('t/clients/package.json'))->{dependencies}};
-my %python = slurp('t/clients/requirements.txt')   =~ /^([\w-]+)==(\S+)$/mg;
-my %rust   = slurp('t/clients/rust/Cargo.toml')    =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
-my %npm_name =
-    (Datastar => '@starfederation/datastar', htmx => 'htmx.org', 'fetch-event-source' => '@microsoft/fetch-event-source');
+my %npm      = %{JSON::PP::decode_json(slurp('t/clients/package.json'))->{dependencies}};
+my %python   = slurp('t/clients/requirements.txt') =~ /^([\w-]+)==(\S+)$/mg;
+my %rust     = slurp('t/clients/rust/Cargo.toml')  =~ /^([\w-]+) = .*?"=([\d.]+)"/mg;
+my %npm_name = (
+    Datastar             => '@starfederation/datastar',
+    htmx                 => 'htmx.org',
+    'fetch-event-source' => '@microsoft/fetch-event-source'
+);
 for my $client (grep { length version($_) } clients()) {
     my $name = $npm_name{$client} // $client =~ tr/ /-/r;
     my $pin  = {browser => \%npm, node => \%npm, python => \%python, rust => \%rust}->{runs($client)}{$name};

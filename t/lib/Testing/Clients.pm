@@ -15,7 +15,7 @@ use warnings;
 #
 #   Testing::Clients->run('Starman');
 
-use Carp qw(croak);
+use Carp       qw(croak);
 use File::Spec ();
 use JSON::PP   ();
 use Test::More;
@@ -31,18 +31,18 @@ use Testing::Server;
 use Time::HiRes qw(sleep time);
 
 my @PHASES   = qw(data early head cuts gap end);
-my $DEADLINE = 60;                            # seconds for everything
+my $DEADLINE = 60;                                 # seconds for everything
 my $EVENTS   = 200;
-my $BATCH    = 10;                            # events that are published at once
-my $CUTS     = 8;                             # at random bytes
-my $LONGEST  = 2_000;                         # bytes before a cut
+my $BATCH    = 10;                                 # events that are published at once
+my $CUTS     = 8;                                  # at random bytes
+my $LONGEST  = 2_000;                              # bytes before a cut
 my $SEED     = 1_115;
-my $PAUSE    = 0.05;                          # seconds between two looks at all streams
-my $FEW      = 3;                             # events
-my $ENOUGH   = 4;                             # requests of a client that does not understand the end
+my $PAUSE    = 0.05;                               # seconds between two looks at all streams
+my $FEW      = 3;                                  # events
+my $ENOUGH   = 4;                                  # requests of a client that does not understand the end
 
 my %FIRST_CUTS = (
-    early => [[-1, 'reset'], [0, 'close'], [30, 'close']],
+    early => [[-1,  'reset'], [0, 'close'], [30, 'close']],
     head  => [[-21, 'close']],
 );
 
@@ -55,7 +55,7 @@ sub run {
     my ($class, $name) = @_;
     only_developers();
     Testing::Server->require_or_skip_all($name);
-    my %missing = map { ($_ => _missing($_)) } clients();
+    my %missing = map  { ($_ => _missing($_)) } clients();
     my @clients = grep { !defined $missing{$_} } clients();
     my $results = @clients ? $class->new($name, @clients)->measure : {};
     for my $client (clients()) {
@@ -74,16 +74,19 @@ sub run {
 # Starts the server, the proxies and the clients.
 sub new {
     my ($class, $name, @clients) = @_;
-    my $node   = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
-    my %start  = Testing::Server->single_process($name);
+    my $node  = Testing::Clients::Install->missing('node') ? '' : Testing::Clients::Install->path('node');
+    my %start = Testing::Server->single_process($name);
     push @{$start{args}}, '--keepalive-timeout', 0 if $name eq 'Starman';    # its only worker serves everything
     my $server = Testing::Server->start($name, 't/clients/clients.psgi', %start, env => {CLIENTS_MODULES => $node});
-    my @names  = map { my $client = $_; map { "$client $_" } @PHASES } @clients;
-    my $self   = bless {
-        server  => $server,
-        proxy   => Testing::CuttingProxy->start($server->port, @names),
-        clients => \@clients,
-        lines   => {map { ($_ => []) } @names},
+    my @names  = map {
+        my $client = $_;
+        map { "$client $_" } @PHASES
+    } @clients;
+    my $self = bless {
+        server   => $server,
+        proxy    => Testing::CuttingProxy->start($server->port, @names),
+        clients  => \@clients,
+        lines    => {map { ($_ => []) } @names},
         programs => [],
     }, $class;
     $self->{machines} = {map { my $name = $_; ($name => [$self->_steps(split / (?=\w+\z)/, $name)]) } @names};
@@ -138,7 +141,7 @@ sub _channel { return $_[0] =~ s/\W/-/gr }
 
 # The cuts of a client's stream, the same in every run: the numbers of a linear congruential generator.
 sub _cuts {
-    my $name = shift;
+    my $name  = shift;
     my $state = unpack('%32C*', $name) + $SEED;
     my @cuts;
     for my $number (1 .. $CUTS) {
@@ -150,12 +153,18 @@ sub _cuts {
 }
 
 # The events of a stream, without the states.
-sub _events { my ($self, $name) = @_; return grep { defined $_->{type} } @{$self->{lines}{$name}} }
+sub _events {
+    my ($self, $name) = @_;
+    return grep { defined $_->{type} } @{$self->{lines}{$name}};
+}
 
 sub _form { return $_[0] eq 'Datastar' ? 'datastar' : 'plain' }
 
 # True if a client has ended a stream for good.
-sub _has_ended { my ($self, $name) = @_; return scalar grep { ($_->{state} // '') eq 'end' } @{$self->{lines}{$name}} }
+sub _has_ended {
+    my ($self, $name) = @_;
+    return scalar grep { ($_->{state} // '') eq 'end' } @{$self->{lines}{$name}};
+}
 
 sub _has_number {
     my ($self, $name, $number) = @_;
@@ -213,9 +222,9 @@ sub _result_of_cuts {
         next if $event->{data} !~ /\Anumber/ || $event->{type} eq 'position';
         my ($number, $rest) = $event->{data} =~ /\Anumber ([0-9]+) (x*)\z/;
         if (!defined $number || length $rest != 50 + $number % 7) { push @trouble, 'an event is not whole'; next }
-        push @trouble, 'an event comes twice'  if $seen{$number}++;
-        push @trouble, 'an event comes late'   if @order && $number < $order[-1];
-        push @order, $number;
+        push @trouble, 'an event comes twice' if $seen{$number}++;
+        push @trouble, 'an event comes late'  if @order && $number < $order[-1];
+        push @order,   $number;
     }
     note "$name: ", join ' ', map { $_ // '-' } @{$self->{proxy}->state($name)->{ids}};
     my @lost = grep { !$seen{$_} } 0 .. $EVENTS;
@@ -262,15 +271,15 @@ sub _result_of_end {
     my @numbers  = map { $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
     my $requests = @{$self->{proxy}->state($name)->{ids}};
     return (
-        ("@numbers" =~ /\A1 2 3/         ? ()                         : "events @numbers"),
+        ("@numbers" =~ /\A1 2 3/ ? () : "events @numbers"),
         ($requests >= $ENOUGH ? 'comes back for ever' : $requests == 1 ? 'does not come back' : ()),
     );
 }
 
 sub _result_of_gap {
     my ($self, $name) = @_;
-    my @events = map { $_->{type} eq 'gap' ? 'gap' : $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () }
-        $self->_events($name);
+    my @events =
+        map { $_->{type} eq 'gap' ? 'gap' : $_->{data} =~ /\Anumber ([0-9]+)/ ? $1 : () } $self->_events($name);
     return "@events" eq '1 gap 9 10 11' ? () : "@events";
 }
 
@@ -308,9 +317,9 @@ sub _command {
     my $client  = shift;
     my $how     = runs($client);
     my $install = 'Testing::Clients::Install';
-    return ($^X, 't/clients/curl')                                              if $how eq 'curl';
-    return ($install->path('python'), 't/clients/python.py', $client)           if $how eq 'python';
-    return ($install->path('rust'), $client)                                    if $how eq 'rust';
+    return ($^X, 't/clients/curl')                                    if $how eq 'curl';
+    return ($install->path('python'), 't/clients/python.py', $client) if $how eq 'python';
+    return ($install->path('rust'), $client)                          if $how eq 'rust';
     return ('node', 't/clients/node.mjs', $install->path('node'), $client =~ /([0-9]+)\z/);
 }
 
@@ -331,11 +340,11 @@ sub _escaped {
 # What is done with a stream, step by step: each returns true when it has done its part.
 sub _steps {
     my ($self, $client, $phase) = @_;
-    my $name    = "$client $phase";
-    my $proxy   = $self->{proxy};
-    my $channel = _channel($client) . "-$phase";
-    my $hub     = $phase eq 'gap' ? 'gap' : 'numbers';
-    my %query   = (hub => $hub, channel => $channel, form => _form($client));
+    my $name       = "$client $phase";
+    my $proxy      = $self->{proxy};
+    my $channel    = _channel($client) . "-$phase";
+    my $hub        = $phase eq 'gap' ? 'gap' : 'numbers';
+    my %query      = (hub => $hub, channel => $channel, form => _form($client));
     my $subscribed = sub {
         my $count = shift;
         return sub { return $self->_ask('/subscribers', %query) == $count };
@@ -360,29 +369,40 @@ sub _steps {
         $proxy->plan($name, @{$FIRST_CUTS{$phase}});
         my $recovered = $subscribed->(1);
         return (
-            $all_cut, sub { return $self->_has_ended($name) || $recovered->() },
-            $publish->(1, 3), sub { return $self->_has_ended($name) || $self->_has_number($name, 3) }
+            $all_cut,
+            sub { return $self->_has_ended($name) || $recovered->() },
+            $publish->(1, 3),
+            sub { return $self->_has_ended($name) || $self->_has_number($name, 3) }
         );
     }
     if ($phase eq 'cuts') {
         my @cuts = _cuts($client);
         my ($reads, $turns) = (0, 0);
         my @batches = map { $publish->($_ * $BATCH + 1, ($_ + 1) * $BATCH) } 0 .. $EVENTS / $BATCH - 1;
-        my $quiet   = sub { return $proxy->state($name)->{reads} >= $reads + 3 };    # keepalives
+        my $quiet   = sub { return $proxy->state($name)->{reads} >= $reads + 3 };                         # keepalives
         return (
-            $subscribed->(1), $publish->(0, 0), $delivered->(0),
+            $subscribed->(1),
+            $publish->(0, 0),
+            $delivered->(0),
             sub { $proxy->plan($name, @cuts); return 1 },
-            (map { my $number = $_; ($batches[$number], sub { return ++$turns > $number }) } 0 .. $#batches),
-            $all_cut, $delivered->($EVENTS),
+            (
+                map {
+                    my $number = $_;
+                    ($batches[$number], sub { return ++$turns > $number })
+                } 0 .. $#batches
+            ),
+            $all_cut,
+            $delivered->($EVENTS),
             sub { $reads = $proxy->state($name)->{reads}; return 1 },
             $quiet
         );
     }
     if ($phase eq 'gap') {
         return (
-            $subscribed->(1), $publish->(1, 1), $delivered->(1),
-            sub { $proxy->hold($name); return 1 },
-            $subscribed->(0), $publish->(2, 11),
+            $subscribed->(1), $publish->(1, 1),
+            $delivered->(1),  sub { $proxy->hold($name); return 1 },
+            $subscribed->(0),
+            $publish->(2, 11),
             sub { $proxy->release($name); return 1 },
             $delivered->(11)
         );
@@ -404,7 +424,8 @@ sub _strangers {
             $seen{(length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}") . $after}++;
         }
     }
-    return sort keys %seen;
+    my @strangers = sort keys %seen;
+    return @strangers;
 }
 
 1;

@@ -26,9 +26,9 @@ use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER);
 use Time::HiRes  qw(time);
 
 my $BYTES  = 65_536;
-my $WITHIN = 10;                              # seconds, for an answer
-my $MOMENT = 0.5;                             # seconds
-my $TURN   = 0.1;                             # seconds that the main loop waits at most
+my $WITHIN = 10;                               # seconds, for an answer
+my $MOMENT = 0.5;                              # seconds
+my $TURN   = 0.1;                              # seconds that the main loop waits at most
 my $JSON   = JSON::PP->new->canonical->utf8;
 
 # A request for a stream, the data and the id of an event up to the end of its last line, and a client's last event ID.
@@ -95,7 +95,7 @@ sub DESTROY { $_[0]->stop; return }
 sub _ask {
     my ($self, $command) = @_;
     print {$self->{control}} $JSON->encode($command), "\n" or croak "CuttingProxy: $!";
-    IO::Select->new($self->{control})->can_read($WITHIN)   or croak "CuttingProxy: no answer to @$command";
+    IO::Select->new($self->{control})->can_read($WITHIN) or croak "CuttingProxy: no answer to @$command";
     my $answer = readline $self->{control};
     croak 'CuttingProxy: the process has ended' if !defined $answer;
     return $JSON->decode($answer);
@@ -105,7 +105,7 @@ sub _ask {
 sub _command {
     my ($self, $what, $name, @rest) = @_;
     my $proxy = $self->{proxy}{$name};
-    if    ($what eq 'plan')    { $proxy->{plan} = [@rest] }
+    if    ($what eq 'plan')    { $proxy->{plan}  = [@rest] }
     elsif ($what eq 'release') { $proxy->{holds} = 0 }
     elsif ($what eq 'hold') {
         $proxy->{holds} = 1;
@@ -141,10 +141,11 @@ sub _copy {
     my $pair  = $self->{pair}{$from} or return;    # ended earlier in this turn of the loop
     my $bytes = '';
     my $count = sysread $from, $bytes, $BYTES;
-    return $self->_end($pair, 'close') if !$count;
+    return $self->_end($pair, 'close')        if !$count;
     return $self->_server_sent($pair, $bytes) if $from != $pair->{client};
     return $self->_end($pair, 'close')        if !$pair->{server} && !$self->_connect_server($pair);
     $pair->{request} .= $bytes;
+
     while ($pair->{request} =~ s/\A(.*?\r\n\r\n)//s) {
         my $head = $1;
         $pair->{is_stream} = $head =~ $STREAM or next;
@@ -167,10 +168,10 @@ sub _cut_at {
         return undef;
     }
     my $head = $pair->{head};
-    my $at   = $place < 0 ? -$place - 1 - $pair->{count} : defined $head ? $head + $place - $pair->{count} : return undef;
+    my $at = $place < 0 ? -$place - 1 - $pair->{count} : defined $head ? $head + $place - $pair->{count} : return undef;
     return undef if $at > length $bytes;
     $at = 0      if $at < 0;
-    $at-- if $at && substr("$pair->{tail}$bytes", 0, $at + length $pair->{tail}) =~ /\nid: ?[^\r\n]+\r?\n\r?\z/;
+    $at--        if $at && substr("$pair->{tail}$bytes", 0, $at + length $pair->{tail}) =~ /\nid: ?[^\r\n]+\r?\n\r?\z/;
     return $at;
 }
 
@@ -203,7 +204,7 @@ sub _proxy {
         proxy  => \%proxy,
         pair   => {},
         select => IO::Select->new($control, values %$listeners),
-    };
+    }, __PACKAGE__;
     my %of_listener = map { ($_->{listener} => $_) } values %proxy;
     while (1) {
         for my $pair (grep { defined $_->{ends} && $_->{ends} < time } _unique(values %{$self->{pair}})) {
@@ -244,6 +245,9 @@ sub _server_sent {
     return syswrite($pair->{client}, $bytes) || $self->_end($pair, 'close');
 }
 
-sub _unique { my %seen; return grep { !$seen{$_}++ } @_ }
+sub _unique {
+    my %seen;
+    return grep { !$seen{$_}++ } @_;
+}
 
 1;

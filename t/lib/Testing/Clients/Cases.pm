@@ -27,11 +27,13 @@ my @CASES = (
     ['a byte order mark',          {data => "\x{FEFF}a"}],
     ['16 KB in lines',             {data => join "\n", ('x' x 127) x 128}],
     ['no data',                    {data => ''}],
-    ['a type of its own',          {data => 'typed',     event => 'custom'}],
-    ['an empty event with a type', {data => '',          event => 'custom'}],
-    ['the last one',               {data => 'all sent',  event => 'done'}],
+    ['a type of its own',          {data => 'typed',    event => 'custom'}],
+    ['an empty event with a type', {data => '',         event => 'custom'}],
+    ['the last one',               {data => 'all sent', event => 'done'}],
 );
 
-sub cases { return map { [@$_[0, 1], {type => $_->[1]{event} // 'message', data => $_->[2] // $_->[1]{data}}] } @CASES }
+sub cases {
+    return map { [@$_[0, 1], {type => $_->[1]{event} // 'message', data => $_->[2] // $_->[1]{data}}] } @CASES;
+}
 
 1;

@@ -40,7 +40,8 @@ my @CLIENTS = (
 );
 
 # A client that t/clients/openai.t runs, with its answers: it has no last event ID.
-my @OPENAI = ('openai', data => 'yes', cuts => '-', early => 'no', head => 'yes', harmless => 'no', gap => '-', end => 'yes');
+my @OPENAI =
+    ('openai', data => 'yes', cuts => '-', early => 'no', head => 'yes', harmless => 'no', gap => '-', end => 'yes');
 my @OPENAI_FAULTS = (
     'The SDK for Python. It repeats a request that fails before the head of its response, but a cut within a stream is an'
         . ' exception.',
@@ -51,68 +52,82 @@ my @OPENAI_FAULTS = (
 # The faults: the client, the question, what the test measures, and why.
 my @FAULTS = (
     [
-        'Chromium', head => ['gives up'],
+        'Chromium',
+        head => ['gives up'],
         'A connection that is closed within the head of the response, before its C<Content-Type>, ends the EventSource for'
             . ' good: Chromium takes what it has of the head for the whole.'
     ],
     [
-        'eventsource 2', cuts => ['one event is lost'],
+        'eventsource 2',
+        cuts => ['one event is lost'],
         'It takes the id of an event before the event is complete. A connection that is cut after the line of the id and'
             . ' before the blank line loses the event. The id is the last line of each block here, so this is one byte of an'
             . ' event. It also keeps the data of an incomplete event and puts it before that of the first event after it has'
             . ' reconnected: of the position, which does no harm if the application does not listen to it.'
     ],
     [
-        'event-source-polyfill', head => ['gives up'],
+        'event-source-polyfill',
+        head => ['gives up'],
         'A connection that is closed within the head ends it for good, as in Chromium, in which it runs.'
     ],
     [
-        'fetch-event-source', data => ['an empty line first', 'a byte order mark'],
+        'fetch-event-source',
+        data => ['an empty line first', 'a byte order mark'],
         'It drops empty lines at the beginning of the data, and a byte order mark at the beginning of a line.'
     ],
     [
-        'fetch-event-source', cuts => ['one event is lost'],
+        'fetch-event-source',
+        cuts => ['one event is lost'],
         'It takes the id of an event before the event is complete, and loses it if the connection is cut between the two,'
             . ' as eventsource 2 does.'
     ],
     [
-        'fetch-event-source', harmless => ['an empty message after a retry alone'],
+        'fetch-event-source',
+        harmless => ['an empty message after a retry alone'],
         'It delivers each block as a message, even if it has no data. The first block of a hub has a type and data; that'
             . ' of a L<Plack::App::EventSource> with C<retry> has none, and so is an empty message.'
     ],
     [
-        'fetch-event-source', end => ['does not come back'],
+        'fetch-event-source',
+        end => ['does not come back'],
         'It takes the end of a response for the end of the stream. Let C<onclose> throw an exception, and it reconnects,'
             . ' as an EventSource does.'
     ],
     [
-        'Datastar', cuts => ['one event is lost'],
+        'Datastar',
+        cuts => ['one event is lost'],
         'It takes the id of an event before the event is complete, as fetch-event-source does: it has a copy of it.'
     ],
     [
-        'Datastar', head => ['gives up'],
+        'Datastar',
+        head => ['gives up'],
         'A connection that is closed within the head is a response that has ended: it does not reconnect.'
     ],
     [
-        'Datastar', gap => ['1 9 10 11'],
+        'Datastar',
+        gap => ['1 9 10 11'],
         'It ignores events whose type does not begin with C<datastar>: give the gap such a type, with the hub\'s'
             . ' C<gap_event>. It also gives up after ten reconnections of one stream, unless C<retryMaxCount> is set.'
     ],
     [
-        'Datastar', end => ['does not come back'],
+        'Datastar',
+        end => ['does not come back'],
         'It takes the end of a response for the end of the stream.'
     ],
     [
-        'htmx', end => ['comes back for ever'],
+        'htmx',
+        end => ['comes back for ever'],
         'It creates a new EventSource when a response of 204 has ended one, and so asks for ever, and without the last'
             . ' event ID. Send an event, and name it in C<sse-close>.'
     ],
     [
-        'httpx-sse', harmless => ['an empty message after a retry alone'],
+        'httpx-sse',
+        harmless => ['an empty message after a retry alone'],
         'It delivers each block as an event, even if it has no data.'
     ],
     [
-        'eventsource-client', end => ['comes back for ever'],
+        'eventsource-client',
+        end => ['comes back for ever'],
         'It reconnects after a response of 204.'
     ],
 );
@@ -120,7 +135,9 @@ my @FAULTS = (
 # Public functions
 
 # The names of the clients.
-sub clients { return map { $_->[0] } @CLIENTS }
+sub clients {
+    return map { $_->[0] } @CLIENTS;
+}
 
 # The faults of a client, as a hash: for each question what the test measures, nothing if there is no fault.
 sub expected {
@@ -141,7 +158,7 @@ sub pod {
     my (undef, %openai) = @OPENAI;
     $pod .= _line($format, $OPENAI[0], map { $openai{$_->[0]} } @QUESTIONS);
     for my $client (clients()) {
-        my @faults = grep { $_->[0] eq $client } @FAULTS or next;
+        my @faults  = grep { $_->[0] eq $client } @FAULTS or next;
         my $version = version($client);
         $pod .= "\n=head2 " . ($client =~ s/ [0-9]+\z//r . " $version") =~ s/ \z//r . "\n";
         $pod .= "\n" . _wrapped($_->[3]) for @faults;

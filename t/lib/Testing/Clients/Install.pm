@@ -8,12 +8,12 @@ use warnings;
 #   my $trouble = Testing::Clients::Install->missing('node');
 #   my $modules = Testing::Clients::Install->path('node');
 
-use Carp       qw(croak);
-use Digest::MD5 ();
-use Fcntl      qw(LOCK_EX);
-use File::Copy qw(copy);
-use File::Path qw(make_path remove_tree);
-use File::Spec ();
+use Carp               qw(croak);
+use Digest::MD5        ();
+use Fcntl              qw(LOCK_EX);
+use File::Copy         qw(copy);
+use File::Path         qw(make_path remove_tree);
+use File::Spec         ();
 use Testing::Developer qw(has_command);
 
 my $FOLDER = 'target/clients';
@@ -30,7 +30,7 @@ my $NO_REGISTRY = qr{
 # path of the result.
 my %INSTALL = (
     node => {
-        programs => ['node', 'npm'],
+        programs => ['node',         'npm'],
         pins     => ['package.json', 'package-lock.json'],
         commands => [[qw(npm ci --no-audit --no-fund)]],
         path     => 'node_modules',
@@ -94,9 +94,10 @@ sub _missing {
     flock $lock, LOCK_EX or croak "Install: flock: $!";
     my $folder = "$FOLDER/$name";
     my $pins   = _pins($name);
-    return undef if ($pins eq (_slurp("$folder/installed") // '')) && -e __PACKAGE__->path($name);
+    return undef         if ($pins eq (_slurp("$folder/installed") // '')) && -e __PACKAGE__->path($name);
     remove_tree($folder) if $name ne 'rust';    # cargo renews what has changed
     my $trouble = _install($name, $folder);
+
     if (defined $trouble) {
         croak "Install: $trouble" if $ENV{EVENTSOURCE_XS_FULL} && $trouble !~ $NO_REGISTRY;
         return $trouble;
@@ -110,8 +111,8 @@ sub _missing {
 # A digest of the files that pin the versions.
 sub _pins {
     my $name = shift;
-    return Digest::MD5::md5_hex(join '', map { _slurp("t/clients/$_") // croak "Install: t/clients/$_: $!" }
-            @{$INSTALL{$name}{pins}});
+    return Digest::MD5::md5_hex(join '',
+        map { _slurp("t/clients/$_") // croak "Install: t/clients/$_: $!" } @{$INSTALL{$name}{pins}});
 }
 
 # The output of a command that runs in a folder. $? is its status.
