@@ -27,7 +27,7 @@ use Time::HiRes  qw(time);
 
 my $BYTES  = 65_536;
 my $WITHIN = 10;                               # seconds, for an answer
-my $MOMENT = 0.5;                              # seconds
+my $MOMENT = 1;                                # seconds
 my $TURN   = 0.1;                              # seconds that the main loop waits at most
 my $JSON   = JSON::PP->new->canonical->utf8;
 
@@ -204,7 +204,8 @@ sub _proxy {
         proxy  => \%proxy,
         pair   => {},
         select => IO::Select->new($control, values %$listeners),
-    }, __PACKAGE__;
+        },
+        __PACKAGE__;
     my %of_listener = map { ($_->{listener} => $_) } values %proxy;
     while (1) {
         for my $pair (grep { defined $_->{ends} && $_->{ends} < time } _unique(values %{$self->{pair}})) {
