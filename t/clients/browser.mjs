@@ -36,7 +36,10 @@ const CLIENTS = {
     // The page has the signals that it was sent; the client shows all its events as datastar-sse.
     'Datastar': async () => {
         document.addEventListener('datastar-sse', ({detail: {type, argsRaw}}) => {
-            if (type === 'datastar-merge-signals') event({type: 'message', data: JSON.parse(argsRaw.signals).sent});
+            if (type === 'datastar-merge-signals') {
+                const {gap, sent} = JSON.parse(argsRaw.signals);
+                event(gap ? {type: 'gap', data: ''} : {type: 'message', data: sent});
+            }
             else if (type === 'finished' || type === 'retries-failed') say({state: 'end'});
             else if (type === 'retrying') say({state: 'error'});
             else if (type !== 'started') event({type, data: JSON.stringify(argsRaw)});

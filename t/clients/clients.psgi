@@ -17,11 +17,18 @@ use Testing::Clients::Cases qw(cases);
 my $JSON  = JSON::PP->new->canonical->utf8;
 my %STAYS = (per_process => 1, retry => 50, keepalive => 0.2);
 
-# The hub of most streams, one that evicts early, and one whose streams begin with its history.
+# The hub of most streams, two that evict early, and one whose streams begin with its history. Datastar passes on only
+# events of its own types.
 my %hub = (
     numbers => EventSource::Hub->new(%STAYS),
     gap     => EventSource::Hub->new(%STAYS, history => {events => 3}),
-    data    => EventSource::Hub->new(%STAYS, start   => 'oldest'),
+    datagap => EventSource::Hub->new(
+        %STAYS,
+        history   => {events => 3},
+        gap_event => 'datastar-merge-signals',
+        gap_data  => 'signals {"gap": true}'
+    ),
+    data => EventSource::Hub->new(%STAYS, start => 'oldest'),
 );
 
 sub text {

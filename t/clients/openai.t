@@ -1,4 +1,5 @@
-# OpenAI's SDK for Python understands the streams of an application that sends neither ids nor a reconnection time.
+# OpenAI's SDK for Python understands the streams of an application without a reconnection time: of handlers, and of a
+# hub without positions.
 
 use strict;
 use warnings;
@@ -47,21 +48,25 @@ for my $name (qw(Starman Twiggy)) {
             return $client->read_all;
         };
 
-        my $sdk = start_sdk($proxy, 'plain');
-        ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream goes on';
-        my $reads = $proxy->state('openai')->{reads};
-        ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $reads + 3 }), 'keepalives are sent';
-        ok $ask->(),                                                                      'the stream goes on';
-        ok wait_until($DEADLINE, sub { $sdk->has_ended }),                                'the SDK ends';
-        my @lines = lines($sdk);
-        is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
-        is_deeply [map { $_->{content} } @lines],
-            ["Count to five.\n", 'one, ', "two,\nthree, ", '☺, ', 'five', undef],
-            'each chunk arrives once, exactly, and a keepalive is no chunk';
-        is $lines[-1]{finish}, 'stop', 'the last chunk has its reason';
+        for my $app (qw(plain hub)) {
+            my $seen = $proxy->state('openai')->{reads};
+            my $sdk  = start_sdk($proxy, $app);
+            ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream goes on'
+                if $app eq 'plain';
+            ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $seen + 5 }),
+                "$app: keepalives are sent";
+            ok $ask->(),                                       'the stream goes on';
+            ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'the SDK ends';
+            my @lines = lines($sdk);
+            is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
+            is_deeply [map { $_->{content} } @lines],
+                ["Count to five.\n", 'one, ', "two,\nthree, ", '☺, ', 'five', undef],
+                'each chunk arrives once, exactly, and a keepalive is no chunk';
+            is $lines[-1]{finish}, 'stop', 'the last chunk has its reason';
+        }
 
         $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);
-        $sdk = start_sdk($proxy, 'plain');
+        my $sdk = start_sdk($proxy, 'plain');
         ok wait_until($DEADLINE, sub { lines($sdk) }),
             'after two cuts before the end of the head the SDK has asked again';
         is $proxy->state('openai')->{left}, 0, 'and both were made';

@@ -201,8 +201,12 @@ sub _has_number {
     return scalar grep { $_->{data} =~ /\Anumber $number / } $self->_events($name);
 }
 
-# The hub of a kind of stream.
-sub _hub { return $_[0] =~ /\A(?:cuts|early|head)\z/ ? 'numbers' : $_[0] }
+# The hub of a client's stream.
+sub _hub {
+    my ($client, $phase) = @_;
+    return 'datagap' if $phase eq 'gap' && $client eq 'Datastar';
+    return $phase =~ /\A(?:cuts|early|head)\z/ ? 'numbers' : $phase;
+}
 
 # Why a client cannot run here; undef if it can.
 sub _missing {
@@ -341,7 +345,7 @@ sub _start_clients {
     for my $client (@{$self->{clients}}) {
         my $channel = _channel($client);
         for my $phase (@PHASES) {
-            my $hub = _hub($phase);
+            my $hub = _hub($client, $phase);
             $url{$client}{$phase} = "/stream/$hub?channel=$channel-$phase&form=" . _form($client);
         }
         next if runs($client) eq 'browser';
@@ -367,7 +371,7 @@ sub _start_clients {
 # What is done with a stream, step by step: each returns true when it has done its part.
 sub _steps {
     my ($self, $client, $phase) = @_;
-    my %query  = (hub => _hub($phase), channel => _channel($client) . "-$phase", form => _form($client));
+    my %query  = (hub => _hub($client, $phase), channel => _channel($client) . "-$phase", form => _form($client));
     my $stream = {client => $client, phase => $phase, name => "$client $phase", query => \%query};
     my $steps  = "_steps_of_$phase";
     return $self->$steps($stream);
