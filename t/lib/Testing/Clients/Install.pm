@@ -32,14 +32,14 @@ my %INSTALL = (
     node => {
         programs => ['node',         'npm'],
         pins     => ['package.json', 'package-lock.json'],
-        commands => [[qw(npm ci --no-audit --no-fund)]],
+        commands => [[qw(npm ci --no-audit --no-fund --fetch-retries=1)]],
         path     => 'node_modules',
     },
     python => {
         programs => ['python3'],
         pins     => ['requirements.txt'],
         commands =>
-            [[qw(python3 -m venv venv)], [qw(venv/bin/python -m pip install --quiet --no-deps -r requirements.txt)]],
+            [[qw(python3 -m venv venv)], [qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps -r requirements.txt)]],
         path => 'venv/bin/python',
     },
     rust => {
@@ -77,7 +77,7 @@ sub _install {
     }
     for my $command (@{$how->{commands}}) {
         my $said = _said($folder, @$command);
-        return "@$command failed: $said" if $?;
+        return "@$command failed: " . ($said =~ s/\s+/ /gr) if $?;
     }
     return undef;
 }
