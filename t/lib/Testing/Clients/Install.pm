@@ -38,8 +38,10 @@ my %INSTALL = (
     python => {
         programs => ['python3'],
         pins     => ['requirements.txt'],
-        commands =>
-            [[qw(python3 -m venv venv)], [qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps -r requirements.txt)]],
+        commands => [
+            [qw(python3 -m venv venv)],
+            [qw(venv/bin/python -m pip install --quiet --retries 1 --no-deps -r requirements.txt)]
+        ],
         path => 'venv/bin/python',
     },
     rust => {
