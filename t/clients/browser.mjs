@@ -2,7 +2,7 @@
 
 const query = new URLSearchParams(location.search);
 const [client, phase, url] = ['client', 'phase', 'url'].map(name => query.get(name));
-const TYPES = ['message', 'custom', 'done', 'gap', 'position'];
+const TYPES = ['message', 'custom', 'done', 'finish', 'gap', 'position'];
 
 const say = line => parent.postMessage({client, phase, ...line}, '*');
 const event = ({type, data, lastEventId}) => say({type, data, id: lastEventId ?? ''});

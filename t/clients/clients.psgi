@@ -66,21 +66,14 @@ sub number {
     return $query->{form} eq 'datastar' ? datastar($data) : {data => $data};
 }
 
-# The last event ID of a request, in the header or in the query.
-sub last_event_id {
-    my $env = shift;
-    return $env->{HTTP_LAST_EVENT_ID} if length($env->{HTTP_LAST_EVENT_ID} // '');
-    return $env->{QUERY_STRING} =~ /(?:\A|&)lastEventId=([^&]+)/ ? $1 : '';
-}
-
-# A stream of three events that the application ends. A client that comes back is told that there are no more (204).
+# A stream of three events that the application ends for good. A client that comes back is told so with 204.
 my $ending = Plack::App::EventSource->new(
     retry      => 50,
     handler_cb => sub {
         my ($conn, $env) = @_;
         my %query = %{Plack::Request->new($env)->query_parameters};
         for my $number (1 .. 3) { $conn->push({%{number(\%query, $number)}, id => $number}) }
-        $conn->close;
+        $conn->finish;
     },
 )->to_app;
 
@@ -90,10 +83,7 @@ builder {
         $app;
         }
         for keys %hub;
-    mount '/stream/end' => sub {
-        my $env = shift;
-        return last_event_id($env) eq '3' ? [204, ['Connection' => 'close'], []] : $ending->($env);
-    };
+    mount '/stream/end' => $ending;
     mount '/publish' => answer(
         sub {
             my %query = @_;

@@ -13,7 +13,7 @@ for (const stream of streams) {
     const [, phase, url] = /^(\w+)=(.*)/.exec(stream);
     const say = line => process.stdout.write(`${JSON.stringify({phase, ...line})}\n`);
     const source = new imported.EventSource(url);
-    for (const name of ['message', 'custom', 'done', 'gap', 'position']) {
+    for (const name of ['message', 'custom', 'done', 'finish', 'gap', 'position']) {
         source.addEventListener(name, ({type, data, lastEventId}) => say({type, data, id: lastEventId}));
     }
     // Version 2 closes itself after the event.

@@ -447,7 +447,7 @@ sub _strangers {
     for my $phase (qw(early cuts gap end)) {
         my $after = $phase eq 'end' ? ' after a retry alone' : '';
         for my $event ($self->_events("$client $phase")) {
-            next if $event->{data} =~ /\Anumber/ || $event->{type} =~ /\A(?:gap|position)\z/;
+            next if $event->{data} =~ /\Anumber/ || $event->{type} =~ /\A(?:finish|gap|position)\z/;
             $seen{(length $event->{data} ? "$event->{type}: $event->{data}" : "an empty $event->{type}") . $after}++;
         }
     }

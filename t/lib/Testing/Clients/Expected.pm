@@ -114,7 +114,7 @@ my @FAULTS = (
         'htmx',
         end => ['comes back for ever'],
         'It creates a new EventSource when a response of 204 has ended one, and so asks for ever, and without the last'
-            . ' event ID. Send an event, and name it in C<sse-close>.'
+            . ' event ID. Name the event of L<Plack::App::EventSource::Connection/finish> in C<sse-close>.'
     ],
     [
         'httpx-sse',
