@@ -66,7 +66,7 @@ for my $name (qw(Starman Twiggy)) {
             is_deeply [map { $_->{content} } @lines],
                 ["Count to five.\n", 'one, ', "two,\nthree, ", '☺, ', 'five', undef],
                 'each chunk arrives once, exactly, and a keepalive is no chunk';
-            is $lines[-1]{finish}, 'stop', 'the last chunk has its reason';
+            is + ($lines[-1] // {})->{finish}, 'stop', 'the last chunk has its reason';
         }
 
         $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);

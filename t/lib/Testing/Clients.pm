@@ -56,24 +56,12 @@ my $JSON = JSON::PP->new->utf8;
 sub measure {
     my $self = shift;
     $self->_start_clients;
-    my $machines = $self->{machines};
-    my $started  = time;
-    my $deadline = $started + $DEADLINE;
-    while (time < $deadline) {
-        $self->_read;
-        for my $name (sort keys %$machines) {
-            my $steps = $machines->{$name};
-            while (@$steps && $steps->[0]->()) { shift @$steps }
-            next if @$steps;
-            delete $machines->{$name};
-            note sprintf '%s: done after %.1f s', $name, time - $started;
-        }
-        last if !%$machines;
-        sleep $PAUSE;
-    }
+    my $done    = eval { $self->_take_steps; 1 };
+    my $error   = $@;
     my %results = map { ($_ => $self->_results($_)) } @{$self->{clients}};
     $_->{program}->stop for @{$self->{programs}};    # what they have printed is in the results
     $self->{browser}->stop if $self->{browser};
+    die $error             if !$done;                ## no critic (RequireCarping) it has its line
     return \%results;
 }
 
@@ -459,6 +447,27 @@ sub _strangers {
 sub _subscribed {
     my ($self, $stream, $count) = @_;
     return sub { return $self->_ask('/subscribers', %{$stream->{query}}) == $count };
+}
+
+# Takes the steps of all streams until they are done, or the time is up.
+sub _take_steps {
+    my $self     = shift;
+    my $machines = $self->{machines};
+    my $started  = time;
+    my $deadline = $started + $DEADLINE;
+    while (time < $deadline) {
+        $self->_read;
+        for my $name (sort keys %$machines) {
+            my $steps = $machines->{$name};
+            while (@$steps && $steps->[0]->()) { shift @$steps }
+            next if @$steps;
+            delete $machines->{$name};
+            note sprintf '%s: done after %.1f s', $name, time - $started;
+        }
+        last if !%$machines;
+        sleep $PAUSE;
+    }
+    return;
 }
 
 1;
