@@ -6,8 +6,6 @@ use warnings;
 use utf8;
 
 use lib 't/lib';
-use EventSource::Adapter;
-use EventSource::Hub;
 use JSON::PP ();
 use Test::More;
 use Testing::Client;
@@ -21,8 +19,6 @@ use Testing::Server;
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
 only_developers();
-plan skip_all => 'the wire format is an older one'
-    if !EventSource::Hub->can('check_position') || !EventSource::Adapter->can('takes_chunks');
 my $trouble = Testing::Clients::Install->missing('python');
 plan skip_all => $trouble if defined $trouble;
 

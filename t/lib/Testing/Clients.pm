@@ -15,9 +15,7 @@ use warnings;
 #
 #   Testing::Clients->run('Starman');
 
-use Carp qw(croak);
-use EventSource::Adapter;
-use EventSource::Hub;
+use Carp       qw(croak);
 use File::Spec ();
 use JSON::PP   ();
 use Test::More;
@@ -91,8 +89,6 @@ sub new {
 sub run {
     my ($class, $name) = @_;
     only_developers();
-    plan skip_all => 'the wire format is an older one'
-        if !EventSource::Hub->can('check_position') || !EventSource::Adapter->can('takes_chunks');
     Testing::Server->require_or_skip_all($name);
     my %missing = map  { ($_ => _missing($_)) } clients();
     my @clients = grep { !defined $missing{$_} } clients();
