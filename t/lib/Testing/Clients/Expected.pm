@@ -45,8 +45,9 @@ my @OPENAI =
 my @OPENAI_FAULTS = (
     'The SDK for Python. It repeats a request that fails before the head of its response, but a cut within a stream is an'
         . ' exception.',
-    'It takes a block without data for a chunk, and fails: an application for it sets no C<retry>, has no position'
-        . ' (C<none>), and answers POST (L<Plack::App::EventSource/methods>). Ids and keepalives do no harm.',
+    'It takes a block without data for a chunk, and fails: an application for it sets no C<retry>, has no'
+        . ' L<position|EventSource::Hub/position> (C<none>), and answers POST (L<Plack::App::EventSource/methods>). Ids and'
+        . ' keepalives do no harm.',
 );
 
 # The faults: the client, the question, what the test measures, and why.
@@ -108,7 +109,8 @@ my @FAULTS = (
         end => ['does not come back'],
         'It takes the end of a response for the end of the stream. It also gives up after ten reconnections of one stream,'
             . ' unless C<retryMaxCount> is set. It ignores events whose type does not begin with C<datastar>: set the hub\'s'
-            . ' C<gap_event> to C<datastar-merge-signals> and its C<gap_data> to C<signals {"gap": true}>, for example.'
+            . ' L<gap_event|EventSource::Hub/gap_event> to C<datastar-merge-signals> and its'
+            . ' L<gap_data|EventSource::Hub/gap_data> to C<signals {"gap": true}>, for example.'
     ],
     [
         'htmx',
