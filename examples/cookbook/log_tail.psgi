@@ -4,7 +4,8 @@ use warnings;
 
 use IO::Handle ();
 use Plack::App::EventSource;
-use POSIX ();
+use POSIX       ();
+use Time::HiRes qw(sleep);
 
 my $FILE = $ENV{LOG_FILE} || die "LOG_FILE is not set\n";
 
@@ -18,7 +19,7 @@ sub tail {
             if ($line !~ s/\n\z//) { seek $log, -length $line, 1; last }    # half a line: read it again later
             $conn->push({id => tell $log, data => $line}) or return;
         }
-        select undef, undef, undef, 0.2;
+        sleep 0.2;
         $log->clearerr;
     }
     return;
