@@ -606,12 +606,15 @@ handler continues after it has subscribed, the subscriptions become effective wi
 after five seconds, or when a history is about to drop an event that the stream is to receive.
 
 B<Later subscriptions>, made after the handler has returned or pushed, are effective at once. The new channels may have
-events after C<after> that are older than the last event that the stream was sent. Then the stream goes back: the client
-receives the position C<after>, then those events, then the position from which the stream went back. A client that
-loses its connection in between resumes after the last of them that it has received. It loses no event, but it may
-receive events of the other channels twice. A client that loses its connection before it has received the position
-C<after> was not subscribed yet: its id says nothing about the new channels. Where that matters, subscribe to everything
-before the handler returns.
+events after C<after> that are older than the last event that the stream was sent. Then the stream goes back. Say that a
+stream of C<news> has been sent everything through C<E-8>, and subscribes to C<alerts> with C<< after => 'E-4' >>, where
+C<E-6> is an alert. Its client receives the position C<E-4>, the alert C<E-6>, and the position C<E-8>. Then new events of
+both channels follow.
+
+A client that loses its connection in between resumes after the last id that it has received. It misses no event, but it
+may receive events of C<news> twice. A client that loses its connection before it has received C<E-4> was not subscribed
+to C<alerts> yet: its id says nothing about the new channel. Where that matters, subscribe to everything before the
+handler returns.
 
 If a client reads nothing and more than L<Plack::App::EventSource/max_buffered> is buffered for it, a later subscription
 that has something to send to the stream ends it with the reason C<slow>, whatever L</on_slow> says.

@@ -325,14 +325,14 @@ A hash: streams that have ended, by reason (L<Plack::App::EventSource::Connectio
 
 =item events, bytes
 
-Events that were handed to the kernel whole, or to the server's writer, and the bytes of native streams that were,
-heads, comments and framing included; for the server's writer, the bytes of the events.
+Native streams: events that were handed to the kernel whole, and all bytes that were, heads, comments and framing included.
+Streams on the server's writer: events that were written to it, and their bytes.
 
 =item lost
 
-Events that a native stream had taken and that were not handed to the kernel whole, because the stream ended or because
-of C<< on_full => 'drop_oldest' >>; and events that were published while the thread died of an internal error, and that
-their hub never received.
+Accepted events that were not handed to the kernel whole. A native stream loses events if it ends before they are sent, or
+drops them with C<< on_full => 'drop_oldest' >>. A published event is lost if the native thread dies of an internal error
+before the event has reached its hub.
 
 =item buffered
 
@@ -344,8 +344,8 @@ How often the thread that writes native streams was woken from its sleep.
 
 =item longest_delay
 
-Seconds: the longest time for which a client had taken nothing and then went on, or for which the thread was busy with
-all that there was to be done at once.
+The longest delay so far, in seconds. A delay is the time for which a client took nothing and then went on, or the time
+for which the native thread was busy without a break.
 
 =back
 

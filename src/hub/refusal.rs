@@ -15,7 +15,7 @@ const MAX_RETRY: u64 = 86_400_000;
 pub enum Refusal {
     /// The id is empty.
     EmptyId,
-    /// The id is longer than [`MAX_ID_BYTES`].
+    /// The id is longer than 1024 bytes in UTF-8.
     LongId,
     /// The id contains a control character other than TAB.
     ControlInId,
@@ -23,7 +23,7 @@ pub enum Refusal {
     BlankAroundId,
     /// The event has the name of the hub's event for gaps.
     GapEventName,
-    /// The reconnection time is longer than [`MAX_RETRY`].
+    /// The reconnection time is longer than a day, 86,400,000 ms.
     LongRetry,
 }
 
