@@ -27,14 +27,20 @@ sub file { return $_[0]{file} }
 
 sub line { return $_[0]{line} }
 
-sub message { return $_[0]{message} }
-
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
 # and @ISA. The location is kept as Carp words it: it may name a thread, and the handle that was read last.
+sub location {
+    my $class = shift;
+    local @EventSource::Error::CARP_NOT = scalar caller;
+    return Carp::shortmess('');
+}
+
+sub message { return $_[0]{message} }
+
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
-    my $location = Carp::shortmess('');
+    my $location = defined $error{location} ? $error{location} : Carp::shortmess('');
     my ($file, $line) = $location =~ /\A at (.*?) line ([0-9]+)(?: thread [0-9]+)?(?:, <.*> [a-z]+ [0-9]+)?[.]?\n\z/s;
     die bless {%error, file => $file, line => $line, location => $location}, $class;
 }
@@ -116,6 +122,13 @@ The name of the argument, setting or field of an event that is at fault; C<undef
 
 Where the application made the call.
 
+=head2 location
+
+    $self->{location} = EventSource::Error->location;
+
+Return where the application called the package that calls this, as L</throw> takes it: for an exception that is thrown
+at a request, when a server is the caller, but reports the line at which the application set up what is wrong.
+
 =head2 message
 
     my $message = $error->message;
@@ -132,9 +145,10 @@ The message, file and line, as C<croak> formats them.
 =head2 throw
 
     EventSource::Error->throw(code => 'invalid', field => 'retry', message => 'My::Module: retry must be a number');
+    EventSource::Error->throw(code => 'unsupported', message => $text, location => $self->{location});
 
-Throw an exception at the line that called the package that throws. C<@CARP_NOT> of that package is respected, as by
-L<Carp/croak>.
+Throw an exception at the line that called the package that throws, or at an earlier L</location>. C<@CARP_NOT> of that
+package is respected, as by L<Carp/croak>.
 
 =head1 SEE ALSO
 

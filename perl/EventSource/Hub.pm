@@ -133,7 +133,7 @@ sub subscribe_stream {
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, ['channels', @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->known(\%given, [qw(channels methods origins), @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -641,14 +641,16 @@ the name is not one of a channel (L</publish>).
 =head2 to_app
 
     my $app = $hub->to_app(channels => sub { my $env = shift; ... });
-    my $app = $hub->to_app(channels => $code, keepalive => 30, headers => ['Access-Control-Allow-Origin' => '*']);
+    my $app = $hub->to_app(channels => $code, keepalive => 30, origins => 'https://shop.example', methods => ['POST']);
 
 Return a PSGI application. It subscribes each stream to the channels and patterns that the callback C<channels> returns
 for the request. If the callback returns a PSGI response instead, an array or a code reference, the application sends
 that. If it returns nothing, the application answers with 404. See L<EventSource::Hub::App>.
 
-The other options replace attributes of the hub for these streams: C<headers>, C<keepalive>, C<linger>, C<max_streams>,
-C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
+channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
+responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
+C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the

@@ -9,6 +9,15 @@ our $VERSION = '0.100';
 
 # Public methods
 
+sub call_back {
+    my ($class, $env, $what, $code, @arguments) = @_;
+    my $answer;
+    local $@;
+    return \$answer if eval { $answer = $code->(@arguments); 1 };
+    $class->exception($env->{'psgi.errors'}, $what, $@);
+    return;
+}
+
 sub exception {
     my ($class, $errors, $what, $exception) = @_;
     my $line = "$what: " . $class->text_of($exception) . "\n";
@@ -54,6 +63,13 @@ A streaming response has sent its head before its handler runs, so an exception 
 modules of this distribution end the stream and report the exception with this class.
 
 =head1 METHODS
+
+=head2 call_back
+
+    my $answer = EventSource::Report->call_back($env, 'My::App: authorize', $code, @arguments);
+
+Call code of the application in scalar context. Returns a reference to its result; or an empty list if it died. The
+exception is then printed to C<psgi.errors>, after the second argument and a colon.
 
 =head2 exception
 

@@ -9,7 +9,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::Hub;
-use EventSource::Hub::App;
+use EventSource::LastEventID;
 use EventSource::Loop;
 use EventSource::Report;
 use EventSource::Server::Emitter;
@@ -29,7 +29,7 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
-my @STREAM_OPTIONS = qw(linger max_streams native preamble retry timeout);
+my @STREAM_OPTIONS = qw(linger max_streams native origins preamble retry timeout);
 my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
 
 # The names of the Raku module's code and of its documentation.
@@ -40,7 +40,7 @@ my $CHANNEL = 'events';
 
 sub new {
     my ($class, @options) = @_;
-    my $self = bless {taps => {}, streams => {}, process => $$}, $class;
+    my $self = bless {taps => {}, streams => {}, process => $$, location => EventSource::Error->location}, $class;
     $self->_take_options(@options);
     my %option = %{$self->{option}};
     $self->{source} = EventSource::Server::Source->new($option{supply}) if defined $option{supply};
@@ -54,13 +54,6 @@ sub new {
 
 sub call {
     my ($self, $env) = @_;
-    return [204, [], []] if $self->{is_stopped};
-    my $obstacle = $self->_supply_obstacle($env);
-    EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'supply',
-        message => "EventSource::Server: $obstacle"
-    ) if defined $obstacle;
     my $response = $self->{app}->call($env);
     return $response if ref $response ne 'CODE';
     return sub {
@@ -91,6 +84,13 @@ sub headers {
 sub hub { return $_[0]{hub} }
 
 sub out_supply { return EventSource::Server::Supply->new($_[0]) }
+
+sub refusal {
+    my ($self, $env) = @_;
+    return [204, [], []] if $self->{is_stopped};
+    $self->_check_supply($env);
+    return undef;
+}
 
 sub stop {
     my $self = shift;
@@ -158,6 +158,25 @@ sub _check {
     for my $name (@HUB_OPTIONS) {
         $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given") if defined $option->{$name};
     }
+    return;
+}
+
+# Throws if the supply has not begun and cannot be read under the server that sent this request. The mistake is where
+# the supply was given, and the caller is the PSGI server.
+sub _check_supply {
+    my ($self, $env) = @_;
+    $self->_reset_after_fork;
+    return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
+    return if $env->{'psgi.nonblocking'} && EventSource::Loop->current(may_choose => 1);
+    my $kind   = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
+    my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code: '
+        . 'supply => sub { my $emitter = shift; $emitter->emit($_) for ... }';
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'supply',
+        message => "EventSource::Server: $kind as supply needs an event loop, which this server does not have. $remedy",
+        location => $self->{location},
+    );
     return;
 }
 
@@ -259,7 +278,7 @@ sub _subscribe_client {
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::Hub::App->last_event_id($env)};
+    my $option = {start => $self->{option}{start}, after => EventSource::LastEventID->of($env)};
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
     $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
     EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
@@ -273,16 +292,6 @@ sub _supply_failed {
     $self->_end_taps(quit => $reason);
     $self->_end_streams('error');
     return;
-}
-
-# Why the supply cannot be read under the server that sent this request; undef if it can, or runs already.
-sub _supply_obstacle {
-    my ($self, $env) = @_;
-    $self->_reset_after_fork;
-    return if !$self->{source} || !$self->{source}->needs_loop || $self->{run};
-    return if $env->{'psgi.nonblocking'} && EventSource::Loop->current(may_choose => 1);
-    my $kind = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
-    return "$kind as supply needs an event loop, which this server does not have";
 }
 
 # All taps in the order in which they were made. The list holds them, because the callback of one tap may close others.
@@ -439,7 +448,7 @@ it, proxies may end quiet streams, and a client that disappears without closing 
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
-=head2 linger, max_streams, native, preamble, retry, timeout
+=head2 linger, max_streams, native, origins, preamble, retry, timeout
 
 Settings of the streams, see L<Plack::App::EventSource>.
 
@@ -464,7 +473,8 @@ stops when the object is freed. Its PSGI applications and its streams hold the o
 
     my $response = $es->call($env);
 
-Answer one request. Croaks if the supply needs an event loop and the PSGI server has none.
+Answer one request. Croaks if the supply needs an event loop and the PSGI server has none. The exception reports the line
+that created the server, and says what to do: use a server with an event loop (Twiggy, Feersum), or a supply of code.
 
 =head2 emit
 
@@ -503,6 +513,13 @@ Return the L<EventSource::Hub>.
 
 Return a new L<EventSource::Server::Supply>, whose taps receive the encoded events from now on, without the hub's ids. The
 first tap starts the supply, so it misses none of the supply's events.
+
+=head2 refusal
+
+    my $response = $es->refusal($env);
+
+Return the PSGI response to a request that receives no stream: 204 after L</stop>, otherwise C<undef>. Croaks as L</call>
+does.
 
 =head2 stop
 

@@ -107,7 +107,7 @@ sub _log {
 sub _obstacle {
     my ($adapter, $env) = @_;
     return 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
-    return 'the request is not a GET'                   if ($env->{REQUEST_METHOD} || '') ne 'GET';
+    return 'the response to a HEAD has no body'         if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }
 

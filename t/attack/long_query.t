@@ -11,7 +11,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use EventSource::Hub;
-use EventSource::Hub::App;
+use EventSource::LastEventID;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
 use Plack::Request;
@@ -30,7 +30,7 @@ sub found_by_plack {
     return $id;
 }
 
-sub found { return EventSource::Hub::App->last_event_id({QUERY_STRING => $_[0]}) }
+sub found { return EventSource::LastEventID->of({QUERY_STRING => $_[0]}) }
 
 subtest 'a query is read as Plack::Request reads it' => sub {
     for my $query (
@@ -88,7 +88,7 @@ subtest 'the id that is looked for has at most 1,025 bytes' => sub {
         ['1,000,000 separators'          => {QUERY_STRING       => '&' x 1e6},                     undef],
     ) {
         my ($what, $env, $length) = @$row;
-        my $id = EventSource::Hub::App->last_event_id($env);
+        my $id = EventSource::LastEventID->of($env);
         is defined $id ? length $id : undef, $length, $what;
     }
 };

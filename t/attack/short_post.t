@@ -24,8 +24,9 @@ my %REQUEST = (
     'a short body'           => $SHORT,
     'no body'                => $SHORT =~ s/short\z//r,
     'a short body in chunks' => $SHORT =~ s/Content-Length: 100/Transfer-Encoding: chunked/r =~ s/short\z/64\r\nshort/r,
-    'a short body for a stream'    => $SHORT =~ s/POST/GET/r =~ s{/plain}{/native}r,
-    'a short body behind requests' => "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n" x 3 . $SHORT,
+    'a short body for a stream'         => $SHORT =~ s/POST/GET/r                            =~ s{/plain}{/native}r,
+    'a short body for a stream by POST' => $SHORT =~ s{/plain}{/post}r,
+    'a short body behind requests'      => "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n" x 3 . $SHORT,
 );
 
 # Sends, and waits until nginx has ended the connection. With is_patient the client ends nothing, and nginx has to.

@@ -151,5 +151,7 @@ builder {
     mount '/follow'           => source(\&subscribe);
     mount '/follow-on-writer' => source(\&subscribe, native => 0);
     mount '/conditional'      => builder { enable 'ConditionalGET'; $tagged };
-    mount '/behind-a-proxy'   => builder { enable 'ReverseProxy';   source(\&hold, native => 1) };
+    mount '/post'             => source(\&hold, native => 1, methods => ['POST']);
+    mount '/hub-post'         => hub_app(native => 1, methods => ['POST']);
+    mount '/behind-a-proxy'   => builder { enable 'ReverseProxy'; source(\&hold, native => 1) };
 };

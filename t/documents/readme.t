@@ -52,4 +52,14 @@ for my $example (@examples) {
     };
 }
 
+subtest 'the example of POST answers a form with its words' => sub {
+    my ($example) = grep { /methods +=>/ } @examples;
+    my $app       = eval "package ExampleOfPost; use strict; use warnings; $example"; ## no critic (ProhibitStringyEval)
+    my $es        = Test::EventSource->new(app => $app, timeout => 10);
+    my $stream    = $es->stream('POST', '/', form => [prompt => 'two words']);
+    $stream->like_event({event => 'token', data => 'two'},   'the first word is an event');
+    $stream->like_event({event => 'token', data => 'words'}, 'the second word is an event');
+    $stream->like_event('[DONE]', 'the last event says that it is the last');
+};
+
 done_testing;

@@ -173,7 +173,10 @@ subtest 'each error has a code and the field at fault' => sub {
                 $es->out_supply->tap(sub { }, done => 1);
             }
         ],
-        [unsupported => 'supply', sub { EventSource::Server->new(supply => Endless->new)->call({}) }],
+        [
+            unsupported => 'supply',
+            sub { EventSource::Server->new(supply => Endless->new)->call({REQUEST_METHOD => 'GET'}) }
+        ],
     ) {
         my ($code, $field, $call) = @$case;
         error_ok('case ' . ++$number, $code, $field, $call);

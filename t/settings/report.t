@@ -37,6 +37,20 @@ open my $errors, '>', \my $printed or die $!;
 EventSource::Report->exception($errors, 'My::App: the import failed', "no disk\n");
 is $printed, "My::App: the import failed: no disk\n", 'exception prints one line to the handle';
 
+open my $errors_of_callback, '>', \my $reported or die $!;
+my %env = ('psgi.errors' => $errors_of_callback);
+is_deeply(EventSource::Report->call_back(\%env, 'x', sub { "@_" }, 1, 2),
+    \'1 2', 'call_back returns a reference to the result');
+is_deeply(EventSource::Report->call_back(\%env, 'x', sub { undef }), \undef, 'the result may be undef');
+is $reported, undef, 'nothing is reported then';
+{
+    local $@ = 'before';
+    is(scalar EventSource::Report->call_back(\%env, 'My::App: authorize', sub { die "no disk\n" }),
+        undef, 'call_back returns nothing if the callback dies');
+    is $@, 'before', 'call_back keeps $@';
+}
+is $reported, "My::App: authorize: no disk\n", 'the exception is reported';
+
 my @warnings;
 {
     local $SIG{__WARN__} = sub { push @warnings, @_ };

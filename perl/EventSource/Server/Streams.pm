@@ -22,6 +22,11 @@ sub new {
 
 sub response_headers { return $_[0]->server->headers }
 
+sub stream_response {
+    my ($self, $env) = @_;
+    return $self->server->refusal($env) || $self->SUPER::stream_response($env);
+}
+
 1;
 __END__
 
@@ -68,6 +73,12 @@ Create an application.
     my $headers = $streams->response_headers;
 
 Return the headers of the server, as a reference to an array of names and values.
+
+=head2 stream_response
+
+    my $response = $streams->stream_response($env);
+
+Return the server's L<refusal|EventSource::Server/refusal>, or a code reference that streams.
 
 =head1 SEE ALSO
 

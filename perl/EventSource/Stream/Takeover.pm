@@ -214,7 +214,7 @@ F</dev/null>, where it ends its response.
 The server's adapter (L<EventSource::Adapter>) says where the socket is and whether the writer is known. A server that
 queues its head, such as Feersum, has a takeover of its own in its adapter.
 
-These responses are not taken over: to requests other than GET; without C<psgix.io>, or where that is not a connection
+These responses are not taken over: to HEAD; without C<psgix.io>, or where that is not a connection
 (CGI, FastCGI, tests in process); over TLS; on uWSGI with threads or TLS; with a filtered body (Deflater,
 SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown server.
 

@@ -9,14 +9,19 @@ our $VERSION = '0.100';
 
 use parent 'Plack::Component';
 use EventSource::Error;
+use EventSource::LastEventID;
+use EventSource::Origins;
 use EventSource::Report;
+use EventSource::RequestBody;
+use EventSource::Response;
 use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
 use Plack::Util::Accessor qw(
-    characters handler_cb headers keepalive linger max_buffered max_streams native on_gone on_full preamble retry timeout
+    characters handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full origins preamble
+    retry timeout
 );
 use Scalar::Util qw(blessed);
 
@@ -24,6 +29,11 @@ my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
 my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+
+my $OR_ELSE = q(native => 'auto' uses the server's writer then);
+
+# The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
+my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
 
@@ -42,21 +52,11 @@ sub after_handler {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
-    return [405, [], ['Method not allowed']] if $env->{REQUEST_METHOD} ne 'GET';
-    $self->check_attributes;
-    $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
-    $self->_check_native($env)                                if $self->_must_be_native;
-    return sub {
-        my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
-        my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
-        if ($self->_must_be_native && defined $obstacle) {
-            $self->end_with_error($stream, $env, 'the stream cannot be native', $obstacle, $$);
-        }
-        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
-        return;
-    };
+    return $self->_refusal($env) || $self->stream_response($env) if !defined $self->origins;
+    my $access = EventSource::Origins->access('Plack::App::EventSource', $self->origins, $env)
+        or return EventSource::Response->text(500, 'Internal server error');
+    my $response = $self->_refusal($env, $access) || $self->stream_response($env);
+    return EventSource::Response->completed($response, cors => $access->{headers});
 }
 
 sub check_attributes {
@@ -67,6 +67,8 @@ sub check_attributes {
     $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
         if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
     EventSource::Stream->check(map { ($_ => $self->$_) } @STREAM_SETTINGS);
+    _check_methods($self->methods)                         if defined $self->methods;
+    EventSource::Origins->check($SETTINGS, $self->origins) if defined $self->origins;
     $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
         if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
     return;
@@ -83,8 +85,10 @@ sub end_with_error {
     return;
 }
 
+# An exception at a request reports the line of the application, not that of the server.
 sub prepare_app {
     my $self = shift;
+    $self->{_location} = EventSource::Error->location;
     $self->check_attributes;
     return;
 }
@@ -95,7 +99,7 @@ sub response_headers {
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
-        'Access-Control-Allow-Methods' => 'GET',
+        'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
     my $has_buffering = grep { !($_ % 2) && lc $headers[$_] eq 'x-accel-buffering' } 0 .. $#headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
@@ -108,7 +112,7 @@ sub run_handler {
     # A push may throw an EventSource::Gone while this call runs in this process.
     my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
     my $process    = $$;
-    my $id         = _last_event_id($env);
+    my $id         = EventSource::LastEventID->of($env);
     my $connection = Plack::App::EventSource::Connection->new(
         stream => $stream,
         ($self->characters ? (characters    => 1)        : ()),
@@ -127,15 +131,51 @@ sub run_handler {
     return;
 }
 
+sub stream_response {
+    my ($self, $env) = @_;
+    $self->check_attributes;
+    $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
+    $self->_check_native($env)                                if $self->_must_be_native;
+    return sub {
+        my $respond  = shift;
+        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
+        my ($stream, $obstacle) =
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
+        if ($self->_must_be_native && defined $obstacle) {
+            my $location = defined $self->{_location} ? $self->{_location} : '';
+            $self->end_with_error($stream, $env, 'the stream cannot be native', "$obstacle; $OR_ELSE$location", $$);
+        }
+        elsif ($stream->is_open) { $self->run_handler($stream, $env) }
+        return;
+    };
+}
+
 # Private methods and functions
+
+sub _check_methods {
+    my $methods = shift;
+    my $known   = join ', ', sort keys %IS_METHOD;
+    $SETTINGS->refuse(methods => "methods must be an array of names, such as ['GET', 'POST']")
+        if ref $methods ne 'ARRAY' || !@$methods;
+    for my $method (@$methods) {
+        my $name = defined $method ? $method : 'undef';
+        next if $IS_METHOD{$name};
+        $SETTINGS->refuse(
+            methods => "methods has '$name': names of methods are in capitals, write '" . uc($name) . q('))
+            if $IS_METHOD{uc $name};
+        $SETTINGS->refuse(methods => "methods has '$name', but may only have $known");
+    }
+    return;
+}
 
 sub _check_native {
     my ($self, $env) = @_;
     my $obstacle = EventSource::Stream->obstacle($env);
     EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'native',
-        message => "Plack::App::EventSource: the stream cannot be native: $obstacle"
+        code     => 'unsupported',
+        field    => 'native',
+        message  => "Plack::App::EventSource: the stream cannot be native: $obstacle; $OR_ELSE",
+        location => $self->{_location},
     ) if defined $obstacle;
     return;
 }
@@ -147,17 +187,18 @@ sub _jittered {
     return $least + int rand $most - $least + 1;
 }
 
-# The last event ID, as characters. The client may send any string.
-sub _last_event_id {
-    my $id = $_[0]{HTTP_LAST_EVENT_ID};
-    utf8::decode($id) if defined $id;
-    return $id;
+# The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
+sub _methods {
+    my $methods = shift->methods;
+    return ref $methods eq 'ARRAY' ? @$methods : 'GET';
 }
 
 sub _must_be_native {
     my $native = shift->native;
     return defined $native && $native eq '1';
 }
+
+sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
 
 # The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
 # reconnection time.
@@ -167,6 +208,19 @@ sub _opening {
     $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
     $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
     return $opening;
+}
+
+# The response to a request that has no stream; undef if it is to have one. The body of the request is complete then.
+# HEAD is a 405, as in the original.
+sub _refusal {
+    my ($self, $env, $access) = @_;
+    my ($method, @methods) = ($env->{REQUEST_METHOD}, $self->_methods);
+    return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
+    return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
+    my $refusal = $access && EventSource::Origins->refusal($access, $method);
+    return $refusal if $refusal;
+    my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
+    return $unread ? EventSource::Response->text(@$unread) : undef;
 }
 
 1;
@@ -221,7 +275,9 @@ A stream stays open until its client disconnects or the application closes it. O
 loop, sleep and push. It occupies its worker as long as it runs, and the stream ends when the last reference to the
 connection is gone.
 
-The response to a request that is not a GET is 405.
+The response to a request by another method than those of L</methods> is 405; by default only GET is allowed. The
+response names the allowed methods in C<Allow> (RFC 9110, section 15.5.6). HEAD is a 405 as in the original, so C<Allow>
+does not name it. OPTIONS is answered only if L</origins> is set.
 
 To send the same events to many clients, use L<EventSource::Hub>.
 
@@ -300,6 +356,37 @@ client that comes when fewer are left receives the same response, also under an 
 Its socket is closed at once. The socket of any other stream that has ended stays open for two seconds, unless its
 client closes it.
 
+=head2 methods
+
+    methods => ['GET', 'POST']
+
+The methods of requests that are answered with a stream: a reference to an array of C<DELETE>, C<GET>, C<PATCH>,
+C<POST>, C<PUT> and C<QUERY>; C<['GET']> by default. Clients of language models, of MCP and of Datastar send POST; an
+EventSource of a browser can only send GET.
+
+    my $app = Plack::App::EventSource->new(
+        methods    => ['POST'],
+        handler_cb => sub {
+            my ($conn, $env) = @_;
+            my $request = Plack::Request->new($env);
+            $conn->push("you asked: " . $request->body_parameters->{question});
+        },
+    )->to_app;
+
+The handler reads the body from C<psgi.input>, C<CONTENT_LENGTH> bytes of it, or with L<Plack::Request>. The body is
+complete when the handler runs: if the server has not read it, the application does so before it responds
+(L<EventSource::RequestBody>). Streams by all methods are native where a GET is (L</native>). The body of a GET has no
+meaning (RFC 9110, section 9.3.1), and is lost on servers that have not read it.
+
+If the client disconnects or sends nothing for too long before the body is complete, the response is 400, and the handler
+does not run. Chunked bodies are decoded by Starman, Starlet, and proxies such as nginx; on other servers the response
+is 411. C<Expect: 100-continue> is answered by Starman and Starlet; a client of another server sends its body after a
+while (curl after a second). Feersum 1.410 refuses PATCH and QUERY itself, and gives no body of a DELETE;
+HTTP::Server::Simple::PSGI refuses QUERY. A limit of the size is the server's or the proxy's task.
+
+A form of any other page can make a POST with the cookies of the user. Set L</origins> if the handler does more than
+read.
+
 =head2 native
 
     native => 'auto'
@@ -343,6 +430,36 @@ has not tried to send yet does not count, so a burst of events does not make a c
 It is buffered, and the oldest events are dropped to make room, but never an event that is partly sent.
 
 =back
+
+=head2 origins
+
+    origins => 'https://shop.example'
+    origins => ['https://shop.example', 'http://localhost:5000']
+    origins => '*'
+    origins => sub { my ($origin, $env) = @_; ... }
+
+The other origins whose pages may read the responses: one or several, all (C<*>, without credentials), or those for
+which a callback returns true. L<EventSource::Origins/THE ATTRIBUTE> has the details. If it is set,
+
+=over
+
+=item *
+
+responses have the CORS headers for the page's origin, unless L</headers> has C<Access-Control-Allow-Origin>;
+
+=item *
+
+OPTIONS is answered: a browser asks so before a page of another origin may send C<Last-Event-ID> or a body in JSON by
+C<fetch>;
+
+=item *
+
+a POST, PUT, PATCH or DELETE of a page of an origin that is not listed is a 403. C<[]> lists none.
+
+=back
+
+By default it is not set. Then OPTIONS is a 405, and the application decides about origins itself, with L</headers> or a
+middleware.
 
 =head2 preamble
 
@@ -388,7 +505,7 @@ the next GET throw.
 =head2 call, prepare_app
 
 See L<Plack::Component>. A subclass may wrap them. C<call> throws C<unsupported> if L</native> is 1 and the stream
-cannot be native.
+cannot be native; the exception reports the line that called L</to_app>.
 
 =head1 METHODS FOR SUBCLASSES
 
@@ -425,6 +542,13 @@ Return the headers of the response, as a reference to an array of names and valu
     $component->run_handler($stream, $env);
 
 Run the handler for a stream (L<EventSource::Stream>) whose head has been sent, and report an exception of the handler.
+
+=head2 stream_response
+
+    my $response = $component->stream_response($env);
+
+Return the response to a request whose method is allowed and whose body is complete: a code reference that streams. A
+subclass may return another PSGI response.
 
 =head1 NATIVE STREAMS
 
@@ -487,7 +611,7 @@ garbage.
 
 =item *
 
-C<X-Accel-Buffering: no> is sent, unless C<headers> has it.
+C<X-Accel-Buffering: no> is sent, unless C<headers> has it. A 405 has C<Allow>.
 
 =item *
 

@@ -29,6 +29,13 @@ sub complete { return $_[0]{ended} && !$_[0]{cut} }
 # True if the response has ended.
 sub ended { return $_[0]{ended} }
 
+# Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends nothing.
+sub connected {
+    my ($class, $at) = @_;
+    my %response = (http => '1.1', raw => '', method => 'GET', headers => [], body => '');
+    return bless {%response, socket => _connect($at) || croak "Client: no connection to $at: $!"}, $class;
+}
+
 # Connects to a port of 127.0.0.1 or to the path of a Unix socket, and sends a request. Options: http, '1.0' or '1.1';
 # protocol, the text for the request line instead of that version; method; headers, a list of names and values; then, bytes
 # to send directly after the request; certificate, for TLS, the file with the server's certificate.
@@ -66,6 +73,13 @@ sub read_all {
     return $self->_read_while($seconds, sub { !$self->{ended} });
 }
 
+# Reads until the server asks for the body (100 Continue). False at the end of the response or at the deadline.
+sub read_continue {
+    my ($self, $seconds) = @_;
+    $self->_read_while($seconds, sub { !$self->{ended} && !defined $self->{status} && !$self->{continued} });
+    return $self->{continued};
+}
+
 # Reads until the head is complete. False at the deadline.
 sub read_head {
     my ($self, $seconds) = @_;
@@ -97,6 +111,8 @@ sub request {
         body    => '',
         ended   => !!0,
         cut     => !!0,
+
+        continued => !!0,
     );
     return $self->say("$head\r\n" . (defined $option{then} ? $option{then} : ''));
 }
@@ -146,6 +162,7 @@ sub _can_read {
 sub _parse {
     my $self = shift;
     if (!defined $self->{status}) {
+        $self->{continued} = !!1 while $self->{raw} =~ s{\AHTTP/1\.1 100 Continue\r\n(?:[^\r\n]+\r\n)*\r\n}{};
         $self->{raw} =~ s/\A(.*?\r\n)\r\n//s or return;
         my ($first, @lines) = split /\r\n/, $1;
         $first =~ m{\AHTTP/1\.[01] ([0-9]{3})\b} or croak "Client: this is no status line: $first";

@@ -30,6 +30,7 @@ use Testing::Contract::Ends;
 use Testing::Contract::Events;
 use Testing::Contract::Head;
 use Testing::Contract::Middleware;
+use Testing::Contract::Requests;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_module needs);
 use File::Temp         ();
@@ -46,12 +47,18 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 my $NO_LOOP   = 'a handler occupies its process until it returns';
 my $NO_BLOCK  = 'a handler that blocks would stop the event loop';
 my $NO_SOCKET = 'it gives no access to the socket';
+my $NO_CHUNKS = 'it does not decode chunked bodies';
+my $DECODES   = 'it decodes chunked bodies';
+my $NEVER_100 = 'it never asks for a body';
 my %CANNOT    = (
     'HTTP::Server::PSGI' => {
         loop         => $NO_LOOP,
         several      => 'it has one process, which each stream occupies',
         'keep-alive' => 'it responds with HTTP/1.0 and closes',
         unix         => 'it listens on TCP only',
+
+        'chunked requests' => $NO_CHUNKS,
+        '100 Continue'     => $NEVER_100,
     },
     'HTTP::Server::Simple::PSGI' => {
         'loop'       => $NO_LOOP,
@@ -60,16 +67,24 @@ my %CANNOT    = (
         'pipelining' => 'it closes its socket without reading more, which resets the connection',
         'tls'        => 'it has no TLS',
         'unix'       => 'it listens on TCP only',
+
+        'chunked requests' => $NO_CHUNKS,
+        '100 Continue'     => $NEVER_100,
+        'QUERY'            => 'it responds with 400',
     },
     'Starman' => {
-        'loop'        => $NO_LOOP,
-        'tls process' => 'a worker keeps the socket of a client that has left until it has the next',
+        'loop'             => $NO_LOOP,
+        'tls process'      => 'a worker keeps the socket of a client that has left until it has the next',
+        'undecoded chunks' => $DECODES,
     },
-    'Starlet' => {loop => $NO_LOOP, tls => 'it has no TLS'},
+    'Starlet' => {'loop' => $NO_LOOP, 'tls' => 'it has no TLS', 'undecoded chunks' => $DECODES},
     'Twiggy'  => {
         tls          => 'it has no TLS',
         blocking     => $NO_BLOCK,
         'keep-alive' => 'it responds with HTTP/1.0 and closes',
+
+        'chunked requests' => $NO_CHUNKS,
+        '100 Continue'     => $NEVER_100,
     },
     'Feersum' => {
         'tls'              => 'it has no TLS',
@@ -77,10 +92,20 @@ my %CANNOT    = (
         'filtered leaving' => 'it gives access to the socket only through its own writer',
         'keep-alive'       => 'keep-alive is off by default',
         'empty writes'     => 'an empty write ends the response',
+        'chunked requests' => $NO_CHUNKS,
+        'undecoded chunks' => 'it refuses chunked bodies itself',
+        'no length'        => 'it refuses a POST without a length itself',
+        '100 Continue'     => $NEVER_100,
+        'PATCH'            => 'it responds with 405',
+        'QUERY'            => 'it responds with 405',
+        'DELETE'           => 'it gives no body of a DELETE',
     },
     'uWSGI' => {
         loop         => $NO_LOOP,
         'keep-alive' => 'its --http-socket closes after each response',
+
+        'chunked requests' => $NO_CHUNKS,
+        '100 Continue'     => $NEVER_100,
     },
     'uWSGI, behind a proxy' => {loop => $NO_LOOP},
     'FCGI'                  => {
@@ -95,14 +120,21 @@ my %CANNOT    = (
         'keep-alive' => 'there is no connection',
         client       => 'there is no client connection',
         process      => 'there is no server process',
+
+        'chunked requests' => 'a request is not encoded',
+        'undecoded chunks' => 'a request is not encoded',
+        '100 Continue'     => 'a request is one call',
     },
 );
 
 # Arguments that switch on what a server can do.
 my %ARGS = (Starlet => ['--max-keepalive-reqs', 100]);
 
-my @BASICS  = Testing::Contract::Basics->behaviours;
-my @DETAILS = map { "Testing::Contract::$_"->behaviours } qw(Head Events Middleware Ends);
+my @BASICS  = (Testing::Contract::Basics->behaviours, Testing::Contract::Requests->basics);
+my @DETAILS = (
+    (map { "Testing::Contract::$_"->behaviours } qw(Head Events Middleware Ends)),
+    Testing::Contract::Requests->details
+);
 
 # Public methods
 

@@ -22,7 +22,8 @@ sub ended { return !!1 }
 
 sub get {
     my ($self, $path, %option) = @_;
-    my $request  = HTTP::Request->new($option{method} || 'GET', "http://127.0.0.1$path", $option{headers});
+    my @request  = ($option{method} || 'GET', "http://127.0.0.1$path", $option{headers});
+    my $request  = HTTP::Request->new(@request, defined $option{then} ? $option{then} : ());
     my $response = $self->{test}->request($request);
     return bless {%$self, method => $request->method, response => $response, headers => [@{$self->{seen}}]}, ref $self;
 }

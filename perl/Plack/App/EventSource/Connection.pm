@@ -173,7 +173,9 @@ its connection (its cable is pulled, for example), the stream stays open until L
     my $id = $conn->last_event_id;
 
 Return the C<Last-Event-ID> that the client sent, as characters: after a reconnect, the id of the last event that it
-received (WHATWG HTML, section 9.2.4). C<undef> if it sent none. The client may send any string.
+received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the query instead: C<last_event_id>,
+C<lastEventId> or C<evs_last_event_id>. C<undef> if it sent none. The client may send any string, of which at most 1,025
+bytes are returned (L<EventSource::LastEventID>).
 
 =head2 on_close
 

@@ -7,7 +7,9 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
+use EventSource::Origins;
 use EventSource::Report;
+use EventSource::Response;
 use EventSource::Settings;
 use EventSource::XS ();
 use JSON::MaybeXS   ();
@@ -31,11 +33,10 @@ my $MAX_BODY         = 65_536;                          # bytes
 my $LARGEST_MAX_BODY = 999_999_999_999_999;
 my $CHANNEL          = 'eventsource.pubsub.channel';    # in the PSGI environment
 
-my $ALLOWED = 'GET, HEAD, OPTIONS, POST';
+my @METHODS = qw(GET HEAD POST);
 
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 my $HOST    = qr/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/;
-my $ORIGIN  = qr{\A(?:[*]|[A-Za-z][A-Za-z0-9+.-]*://[^/?\#\s]+)\z};
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 
@@ -45,9 +46,10 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     return _text(404, 'Not found') if !$self->_is_for_host($env);
-    my $access   = $self->_access($env) or return _failed();
+    my $access   = EventSource::Origins->access(__PACKAGE__, $self->origins, $env) or return _failed();
     my $response = $self->_respond($env, $access);
-    return _completed($response, $env->{REQUEST_METHOD} eq 'HEAD', @{$access->{headers}});
+    my $is_head  = $env->{REQUEST_METHOD} eq 'HEAD';
+    return EventSource::Response->completed($response, cors => $access->{headers}, without_body => $is_head);
 }
 
 sub prepare_app {
@@ -58,28 +60,6 @@ sub prepare_app {
 }
 
 # Private methods
-
-# The rights of the page that made the request: may_publish, is_cross_origin, and the CORS headers of the response, which
-# let the page read the response. Undef if code of the application died.
-sub _access {
-    my ($self,   $env)     = @_;
-    my ($origin, $origins) = ($env->{HTTP_ORIGIN}, $self->origins);
-    my $is_public = grep { $_ eq '*' } _list($origins);
-    my @listed    = grep { $_ ne '*' } _list($origins);
-    my @vary      = ref $origins eq 'CODE' || @listed ? (Vary => 'Origin') : ();
-    return {may_publish => 1, headers => \@vary} if !defined $origin;
-
-    my $is_listed = grep { lc $_ eq lc $origin } @listed;
-    if (ref $origins eq 'CODE') {
-        my $answer = _call_back($env, 'origins', $origins, $origin, $env) or return;
-        $is_listed = $$answer;
-    }
-    my @explicit = ('Access-Control-Allow-Origin' => $origin, 'Access-Control-Allow-Credentials' => 'true');
-    return {may_publish => 1, is_cross_origin => 1, headers => [@explicit, @vary]} if $is_listed;
-    return {may_publish => 1, headers => \@vary} if _is_same_origin($origin, $env);
-    my @public = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
-    return {is_cross_origin => $is_public, headers => [@public, @vary]};
-}
 
 sub _check_attributes {
     my $self   = shift;
@@ -92,8 +72,7 @@ sub _check_attributes {
     $SETTINGS->whole_number(max_body => $self->max_body, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
         if grep { !defined || $_ !~ $HOST } _list($self->http_host);
-    $SETTINGS->refuse(origins => "origins must be origins such as 'https://example.com', '*', or a code reference")
-        if grep { !defined || $_ !~ $ORIGIN } _list($self->origins);
+    EventSource::Origins->check($SETTINGS, $self->origins);
     $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
         if !_is_prefix($self->prefix);
     my %unknown = map { ($_ => 1) } grep { !/\A_/ && !$self->can($_) } keys %$self;
@@ -136,7 +115,7 @@ sub _publish {
     return _text(@$refusal) if $refusal;
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
     my $id = eval { $self->hub->publish($channel, $event) };
-    return _response(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
+    return EventSource::Response->of(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
     my $reason = Plack::App::EventSource::PubSub::Post->reason_of($@);
     return _text(400, $reason) if defined $reason;
     _report($env, 'publish', $@);
@@ -178,11 +157,13 @@ sub _refusal_unless_declared {
 sub _respond {
     my ($self, $env, $access) = @_;
     my $method = $env->{REQUEST_METHOD};
-    return _text(405, 'Method not allowed', Allow => $ALLOWED) if $method !~ /\A(?:GET|HEAD|OPTIONS|POST)\z/;
-    return _preflight($access)                                 if $method eq 'OPTIONS';
-    return _text(403, 'Not from this origin')                  if $method eq 'POST' && !$access->{may_publish};
+    return EventSource::Origins->respond_to_options($access, @METHODS) if $method eq 'OPTIONS';
+    return _text(405, 'Method not allowed', Allow => join ', ', sort @METHODS, 'OPTIONS')
+        if !grep { $_ eq $method } @METHODS;
+    my $refusal = EventSource::Origins->refusal($access, $method);
+    return $refusal if $refusal;
 
-    my ($node, $refusal) = $self->_node($env);
+    (my $node, $refusal) = $self->_node($env);
     $refusal ||= $self->_refusal_unless_declared($env, $node);
     $refusal ||= $self->_refusal_unless_authorized($env, $method eq 'POST' ? 'publish' : 'subscribe', $node);
     return $refusal if $refusal;
@@ -206,35 +187,14 @@ sub _stream_app {
 
 # A reference to the result of a callback of the application; undef if the callback died, which is reported.
 sub _call_back {
-    my ($env, $name, $code, @arguments) = @_;
-    my $answer;
-    local $@;
-    return \$answer if eval { $answer = $code->(@arguments); 1 };
-    _report($env, $name, $@);
-    return;
+    my ($env, $name, @call) = @_;
+    return EventSource::Report->call_back($env, __PACKAGE__ . ": $name", @call);
 }
 
 sub _cannot_stream {
     my $env = shift;
     _report($env, 'GET', 'this server does not stream (psgi.streaming)');
     return _text(501, 'This server does not stream');
-}
-
-# A copy of a response with more headers, and without a body if the request was HEAD. The response itself is not
-# changed: the application may return it again.
-sub _completed {
-    my ($response, $is_head, @headers) = @_;
-    my $complete = sub {
-        my ($status, $own, @body) = @{$_[0]};
-        my $has_origin = grep { !($_ % 2) && lc $own->[$_] eq 'access-control-allow-origin' } 0 .. $#$own;
-        my @more       = $has_origin ? () : @headers;
-        return [$status, [@$own, @more], $is_head && @body ? [] : @body];
-    };
-    return $complete->($response) if ref $response eq 'ARRAY';
-    return sub {
-        my $respond = shift;
-        return $response->(sub { return $respond->($complete->(@_)) });
-    };
 }
 
 sub _failed { return _text(500, 'Internal server error') }
@@ -257,34 +217,10 @@ sub _is_response {
     return ref $answer eq 'ARRAY' && @$answer > 1 && ($answer->[0] // '') =~ /\A[1-5][0-9][0-9]\z/;
 }
 
-# True if the origin is that of the request. An https origin is one even if the server sees http: a proxy may
-# terminate TLS.
-sub _is_same_origin {
-    my ($origin, $env)       = @_;
-    my ($scheme, $authority) = lc($origin) =~ m{\A(https?)://([^/]+)\z};
-    return 0 if !$scheme || $scheme eq 'http' && $env->{'psgi.url_scheme'} eq 'https';
-    my $default = $scheme eq 'http' ? 80 : 443;
-    my ($of_page, $of_request) = map { s/:$default\z//r } $authority, lc($env->{HTTP_HOST} // '');
-    return $of_page eq $of_request;
-}
-
-# The values of an attribute that is one value or an array of them. A code reference gives an empty list.
+# The values of an attribute that is one value or an array of them.
 sub _list {
     my $value = shift;
-    return ref $value eq 'ARRAY' ? @$value : defined $value && ref $value ne 'CODE' ? ($value) : ();
-}
-
-# The response to a CORS preflight request, which a browser sends before a page of another origin may make its request.
-sub _preflight {
-    my $access = shift;
-    return [204, [Allow => $ALLOWED], []]     if $access->{may_publish} && !$access->{is_cross_origin};
-    return _text(403, 'Not from this origin') if !$access->{is_cross_origin};
-    my @headers = (
-        'Access-Control-Allow-Methods' => $access->{may_publish} ? 'GET, HEAD, POST' : 'GET, HEAD',
-        'Access-Control-Allow-Headers' => 'Authorization, Cache-Control, Content-Type, Last-Event-ID, X-Requested-With',
-        'Access-Control-Max-Age'       => 7200,
-    );
-    return [204, [Allow => $ALLOWED, @headers], []];
+    return ref $value eq 'ARRAY' ? @$value : defined $value ? ($value) : ();
 }
 
 sub _report {
@@ -293,17 +229,7 @@ sub _report {
     return;
 }
 
-sub _response {
-    my ($status, $type, $text, @headers) = @_;
-    my @own = ('Content-Type' => $type, 'Content-Length' => length $text, 'Cache-Control' => 'no-store');
-    return [$status, [@own, 'X-Content-Type-Options' => 'nosniff', @headers], [$text]];
-}
-
-sub _text {
-    my ($status, $text, @headers) = @_;
-    utf8::encode($text);
-    return _response($status, 'text/plain; charset=UTF-8', "$text\n", @headers);
-}
+sub _text { return EventSource::Response->text(@_) }
 
 1;
 __END__
@@ -531,17 +457,11 @@ response is 500.
     origins => '*'
     origins => sub { my ($origin, $env) = @_; ... }
 
-The other origins whose pages may read the responses, and publish; none by default. An origin has a scheme, a host,
-and a port unless it is the default of the scheme. A page of a listed origin may send cookies (C<withCredentials>):
-the response has C<Access-Control-Allow-Origin> for that origin alone, C<Access-Control-Allow-Credentials> and C<Vary:
-Origin>. A star lets all other pages read, without credentials, but not publish. A callback is called for each request
-that has an C<Origin> header; if it returns true, the origin counts as listed. If it dies, the response is 500. A
-response that already has C<Access-Control-Allow-Origin> (L</headers>, L</authorize>) is not changed.
+The other origins whose pages may read the responses, and publish; none by default. L<EventSource::Origins/THE ATTRIBUTE>
+has the details. A page of a listed origin may send cookies (C<withCredentials>). A star lets all other pages read,
+without credentials, but not publish. A callback that returns true lists the origin.
 
-A browser sends cookies with a form of any other page, without a preflight request. So a POST with an C<Origin> header
-that is neither listed nor the request's own is a 403, before L</authorize> is called. The request's own origin has
-the host and port of its C<Host> header and the scheme C<https>, or C<http> if the request came without TLS; a proxy
-must pass C<Host> on. A POST without C<Origin> comes from a program or from an old browser.
+A POST of a page whose origin is neither listed nor the request's own is a 403, before L</authorize> is called.
 
 =head2 prefix
 

@@ -2,7 +2,7 @@ package Testing::Contract::Head;
 use strict;
 use warnings;
 
-# The behaviours of a response's head: methods, headers, subclasses and mounting.
+# The behaviours of a response's head: headers, subclasses and mounting.
 #
 #   my @behaviours = Testing::Contract::Head->behaviours;    # Testing::Contract says what a behaviour is
 
@@ -20,24 +20,6 @@ my @HEAD = (
 );
 
 my @BEHAVIOURS = (
-    (
-        map {
-            {
-                name    => "the method $_->[0] is refused with 405",
-                request => ['/one', method => @$_],
-                check   => sub {
-                    my $client = shift;
-                    response_ends_ok($client);
-                    is $client->status, 405, 'the status is 405';
-                    is $client->body, 'Method not allowed', 'the body is "Method not allowed"'
-                        if $client->{method} ne 'HEAD';
-                    return;
-                },
-            }
-        } ['POST', headers => ['Content-Length' => 0]],
-        ['PUT', headers => ['Content-Length' => 0]],
-        ['HEAD']
-    ),
     {
         name    => 'the head has the standard headers and X-Accel-Buffering: no',
         request => ['/one'],

@@ -7,7 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Adapter;
+use EventSource::RequestBody;
 use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::Request;
@@ -19,9 +19,6 @@ my %IS_FIELD = map { $_ => 1 } qw(comment data event id json retry);
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
-
-# The exception of Plack::Request for a body that ends early, a plain string. Some servers have one of their own.
-my $INCOMPLETE = qr/\ABad Content-Length: maybe client disconnect/;
 
 # Public methods
 
@@ -47,14 +44,12 @@ sub reason_of {
 # The body in bytes; or undef and a refusal.
 sub _body {
     my ($env, $max_body) = @_;
-    my $length = $env->{CONTENT_LENGTH} // '';
-    return (undef, [400, 'The length of the body is not a number']) if $length !~ /\A[0-9]*\z/;
-
-    # A server that decodes a chunked body sets CONTENT_LENGTH. Other servers pass on the chunks, or nothing.
-    return (undef, [411, 'Content-Length is required']) if $length eq '' && defined $env->{HTTP_TRANSFER_ENCODING};
+    my $refusal = EventSource::RequestBody->refusal($env);
+    return (undef, $refusal) if $refusal;
 
     # Without a length there is no body. Reading might block for ever, and some servers have no input then.
-    return ''                                                        if $length eq '' || $length == 0;
+    my $length = $env->{CONTENT_LENGTH} || 0;
+    return ''                                                        if $length == 0;
     return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
     my $body = _content($env);
     return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
@@ -68,15 +63,11 @@ sub _characters {
     return $text;
 }
 
-# The whole body, or undef if it ends early. Any other exception, such as that of a signal's handler, is thrown again.
+# The whole body, or undef if it ends early.
 sub _content {
     my $env = shift;
-    my ($content, $error);
-    {
-        local ($@, $SIG{__DIE__});
-        $error = $@ if !eval { $content = Plack::Request->new($env)->content; 1 };
-    }
-    die $error if defined $error && !_is_incomplete($error);
+    my $content;
+    EventSource::RequestBody->try_reading(sub { $content = Plack::Request->new($env)->content });
     return $content;
 }
 
@@ -139,11 +130,6 @@ sub _json_fields {
     my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
     return (undef, 'json must not contain a number that is too large') if !$is_json;
     return $event;
-}
-
-sub _is_incomplete {
-    my $error = shift;
-    return EventSource::Adapter->is_read_failure($error) || (!ref $error && $error =~ $INCOMPLETE);
 }
 
 # The media type of the body, without parameters, in lower case.

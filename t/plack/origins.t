@@ -1,0 +1,128 @@
+# Pages of other origins: what they may do with a Plack::App::EventSource, and the CORS headers of its responses.
+# t/pubsub/origins.t has every form of the attribute.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Plack::App::EventSource;
+use Test::More;
+use Testing::RecordingHub qw(answer);
+
+my $SHOP     = 'https://shop.example';
+my $EVIL     = 'https://evil.example';
+my $EXPLICIT = "credentials: true; origin: $SHOP; vary: Origin";
+my @ASK      = ('Access-Control-Request-Method' => 'GET', 'Access-Control-Request-Headers' => 'last-event-id');
+
+sub source {
+    return Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('hello') }, @_)->to_app;
+}
+
+# The headers of a response that are about origins, as one string. Access-Control-Allow-Methods is not among them: every
+# stream has it, as in the original.
+sub told {
+    my $response = shift;
+    my %told;
+    for my $name (grep { /\A(?:access-control-.*|vary)\z/i } $response->headers->header_field_names) {
+        $told{lc($name) =~ s/\Aaccess-control-allow-//r} = join '+', $response->header($name);
+    }
+    delete $told{methods};
+    return join '; ', map { "$_: $told{$_}" } sort keys %told;
+}
+
+sub from {
+    my ($origin, $app, $method, @option) = @_;
+    return answer($app, $method => '/', headers => [defined $origin ? (Origin => $origin) : (), @ASK], @option);
+}
+
+subtest 'without origins' => sub {
+    my $app = source();
+    my $get = from($EVIL, $app, 'GET');
+    is $get->code,                                             200, 'every page may make a GET';
+    is told($get),                                             '',  'no page of another origin may read the response';
+    is from($EVIL, $app, 'OPTIONS')->code,                     405, 'OPTIONS is a 405';
+    is from($EVIL, source(methods => ['POST']), 'POST')->code, 200, 'the application decides about a POST';
+    is told(from($SHOP, source(headers => ['Access-Control-Allow-Origin' => '*']), 'GET')), 'origin: *',
+        'headers of the application are sent';
+};
+
+subtest 'a listed origin' => sub {
+    for my $origins ($SHOP, ['http://other', $SHOP], sub { $_[0] eq $SHOP }) {
+        my $app = source(origins => $origins, methods => ['GET', 'POST']);
+        my $get = from($SHOP, $app, 'GET');
+        is told($get),                  $EXPLICIT,             'a stream has the CORS headers';
+        is $get->content,               "data: hello\r\n\r\n", 'and its events';
+        is told(from($SHOP, $app, $_)), $EXPLICIT, "the response to $_ has the CORS headers" for qw(POST PUT HEAD);
+        my $preflight = from($SHOP, $app, 'OPTIONS');
+        is $preflight->code,                                   204,                  'a preflight request is a 204';
+        is $preflight->header('Allow'),                        'GET, OPTIONS, POST', 'Allow has OPTIONS too';
+        is $preflight->header('Access-Control-Allow-Methods'), 'GET, POST', 'the methods are those of the application';
+        is $preflight->header('Access-Control-Allow-Origin'),  $SHOP,       'the origin is allowed';
+        like $preflight->header('Access-Control-Allow-Headers'), qr/\b$_\b/, "$_ may be sent"
+            for qw(Last-Event-ID Content-Type Authorization);
+        is $preflight->header('Access-Control-Max-Age'), 7200,     'the permission may be remembered';
+        is $preflight->header('Vary'),                   'Origin', 'the response varies by Origin';
+    }
+};
+
+subtest 'another origin' => sub {
+    my $app = source(origins => [$SHOP], methods => [qw(GET POST QUERY)]);
+    for my $origin ($EVIL, 'null', "$SHOP.evil.example", "$SHOP:8443") {
+        my $get = from($origin, $app, 'GET');
+        is $get->code,                         200,            "$origin: a GET is answered";
+        is told($get),                         'vary: Origin', "$origin: the response may not be read";
+        is from($origin, $app, 'QUERY')->code, 200,            "$origin: a QUERY only reads, too";
+        my $post = from($origin, $app, 'POST');
+        is $post->code, 403,            "$origin: a POST is a 403";
+        is told($post), 'vary: Origin', "$origin: the 403 varies by Origin";
+        my $preflight = from($origin, $app, 'OPTIONS');
+        is $preflight->code, 403,            "$origin: a preflight request is a 403";
+        is told($preflight), 'vary: Origin', "$origin: the response to it varies by Origin";
+    }
+    is told(from(undef, $app, 'GET')),  'vary: Origin', 'the response without an Origin varies by Origin';
+    is from(undef, $app, 'POST')->code, 200,            'a POST without an Origin is a stream';
+    is answer($app, POST => '/', headers => [Origin => 'http://localhost'])->code, 200, 'so is one of the own origin';
+    is from(undef, $app, 'OPTIONS')->header('Allow'), 'GET, OPTIONS, POST, QUERY', 'OPTIONS is answered to a program';
+};
+
+subtest 'a star' => sub {
+    my $app = source(origins => '*', methods => [qw(GET POST QUERY)]);
+    is told(from($EVIL, $app, 'GET')), 'origin: *', 'every page may read, without credentials';
+    is from($EVIL, $app, 'POST')->code, 403, 'no page of another origin may make a POST';
+    is from($EVIL, $app, 'OPTIONS')->header('Access-Control-Allow-Methods'), 'GET, QUERY', 'GET and QUERY are allowed';
+    is from($EVIL, source(origins => '*', methods => ['POST']), 'OPTIONS')->code, 403,
+        'a preflight request is a 403 if there is no method to read';
+    is told(from($EVIL, source(origins => []), 'GET')), '', 'an empty list allows no origin';
+};
+
+subtest 'the application decides' => sub {
+    my $app = source(origins => $SHOP, headers => ['Access-Control-Allow-Origin' => 'https://own.example']);
+    is told(from($SHOP, $app, 'GET')), 'origin: https://own.example', 'its own header is not changed';
+    open my $errors, '>', \my $said or die $!;
+    my $response = from($SHOP, source(origins => sub { die "no list\n" }), 'GET', env => {'psgi.errors' => $errors});
+    is $response->code, 500,                                           'a callback that dies makes a 500';
+    is $said,           "Plack::App::EventSource: origins: no list\n", 'psgi.errors has the exception';
+    for my $wrong ('example.com', ['https://a/'], [undef], {}) {
+        my $component = Plack::App::EventSource->new(handler_cb => sub { }, origins => $wrong);
+        my $line      = __LINE__ + 1;
+        ok !eval { $component->to_app; 1 }, 'to_app throws for a wrong value';
+        is "$@",
+            q(Plack::App::EventSource: origins must be origins such as 'https://example.com', '*', or a code reference)
+            . " at ${\__FILE__} line $line.\n", 'the error says what to write';
+    }
+};
+
+subtest 'EventSource::Server' => sub {
+    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
+    require EventSource::Server;
+    my $es = EventSource::Server->new(origins => [$SHOP]);
+    is from($SHOP, $es, 'OPTIONS')->code, 204, 'a preflight request is a 204';
+    is from($EVIL, $es, 'OPTIONS')->code, 403, 'a preflight request of another origin is a 403';
+    $es->stop;
+    my $end = from($SHOP, $es, 'GET');
+    is $end->code, 204,       'a client after stop is answered with 204';
+    is told($end), $EXPLICIT, 'the page may read that, or it would reconnect';
+};
+
+done_testing;
