@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs_module only_developers);
 use File::Temp         ();
 use Test::EventSource;
 use Test::More;
@@ -47,6 +47,7 @@ cmp_ok scalar @examples, '>=', 6, 'each concept has an example';
 for my $example (@examples) {
     my $package = 'Example' . ++$number;
     subtest "example $number after the first one runs" => sub {
+        needs_module('Mojolicious') if $example =~ /^use Mojolicious/m;
         eval "package $package; use strict; use warnings; $example; 1" or fail $@;    ## no critic (ProhibitStringyEval)
         pass 'the example is evaluated';
     };

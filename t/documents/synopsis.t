@@ -3,10 +3,15 @@
 use strict;
 use warnings;
 
-use File::Find            qw(find);
+use File::Find qw(find);
+use lib 't/lib';
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
 use Test::More;
+use Testing::Developer qw(has_module);
+
+# The framework of a module; none is required by the distribution.
+sub framework { return $_[0] =~ m{\Aperl/EventSource/Framework/(\w+)} ? $1 : undef }
 
 # The indented lines under the heading SYNOPSIS.
 sub synopsis {
@@ -17,18 +22,19 @@ sub synopsis {
     return join '', map { "$_\n" } map { s/^ {4}//r } grep { /^(?: {4}|\s*$)/ } split /\n/, $section;
 }
 
-# Runs an example in a package of its own. Returns its value and what it has printed. A test runs as a subtest.
+# Runs a file's example in a package of its own. Returns its value and what it has printed. A test runs as a subtest.
 my $number = 0;
 
 sub run {
-    my ($code, $name) = @_;
+    my ($code, $file) = @_;
+    my $name    = "the SYNOPSIS of $file";
     my $package = 'Example' . ++$number;
     my $printed = '';
     my ($value, $exception);
     my $run = sub {
         open my $out, '>', \$printed or die $!;
         local *STDOUT = $out;
-        my $all = "package $package; use strict; use warnings;\n#line 1 \"$name\"\n$code";
+        my $all = "package $package; use strict; use warnings;\n#line 1 \"$file\"\n$code";
         $value     = eval $all;    ## no critic (ProhibitStringyEval)
         $exception = $@;
     };
@@ -43,7 +49,16 @@ find({no_chdir => 1, wanted => sub { push @modules, $_ if /\.pm\z/ }}, 'perl');
 for my $file (sort @modules) {
     my $code = synopsis($file);
     ok $code, "$file has a SYNOPSIS" or next;
-    my ($value, $printed) = run($code, "the SYNOPSIS of $file");
+    my $framework = framework($file);
+    if (defined $framework && !has_module($framework)) {
+    SKIP: {
+            skip "there is no $framework here", 1 if !$ENV{EVENTSOURCE_XS_FULL};
+            fail "there is no $framework here";
+        }
+        next;
+    }
+    local $ENV{PLACK_ENV} = 'test';    # an application of Mojolicious starts as a PSGI application
+    my ($value, $printed) = run($code, $file);
     is $printed, "add 1: hello\n", "the parser's example prints what its comment says" if $file =~ /Parser\.pm/;
     next if ref $value ne 'CODE';
 

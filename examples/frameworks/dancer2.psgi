@@ -1,0 +1,43 @@
+# News for users who have logged in, with Dancer2. See README.md in this folder.
+#
+#   plackup -s Starman --workers 1 examples/frameworks/dancer2.psgi
+
+package News;
+use Dancer2;
+use EventSource::Framework::Dancer2;
+use EventSource::Hub;
+
+my %password = (anna => 'secret', bob => 'secret');
+my $hub      = EventSource::Hub->new;
+my %room;
+
+post '/login' => sub {
+    my ($user, $password) = map { body_parameters->get($_) // '' } qw(user password);
+    send_error 'wrong password', 403 if $password ne ($password{$user} // "\0");
+    session user => $user;
+    return "hello $user";
+};
+
+post '/news' => sub {
+    send_error 'log in first', 403 if !session 'user';
+    return $hub->publish(news => body_parameters->get('text'));
+};
+
+get '/events' => sub {
+    send_error 'log in first', 403 if !session 'user';
+    events $hub, 'news';
+};
+
+# The same events, and everybody sees who comes and goes.
+get '/room' => sub {
+    my $user = session('user') or send_error 'log in first', 403;
+    event_source sub {
+        my $conn = shift;
+        $room{$conn} = $conn;
+        $conn->on_close(sub { delete $room{$_[0]}; $hub->publish(news => "$user has left") });
+        $hub->subscribe($conn, 'news');
+        $hub->publish(news => "$user is here");
+    };
+};
+
+News->to_app;

@@ -1,0 +1,157 @@
+package EventSource::Framework;
+use strict;
+use warnings;
+
+# What the helpers for web frameworks share: the application behind one stream, and the head of its response.
+
+our $VERSION = '0.100';
+
+use EventSource::Settings;
+use Plack::App::EventSource;
+use Scalar::Util qw(blessed);
+
+# An error reports the line of the application. These packages create streams for it.
+our @CARP_NOT = qw(
+    EventSource::Hub EventSource::Hub::App Plack::App::EventSource Plack::Component
+);
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+
+# Headers of a framework's response that describe another body or the connection; the server adds its own date.
+my %IS_OF_BODY = map { ($_ => 1) } qw(connection content-length content-type date transfer-encoding);
+
+# Public methods
+
+sub app {
+    my ($class, $handler, @attributes) = @_;
+    if (blessed $handler && $handler->can('to_app')) {
+        $SETTINGS->refuse(
+            attributes => 'event_source takes no attributes with an application: the application has them')
+            if @attributes;
+        return $handler->to_app;
+    }
+    $SETTINGS->refuse(handler => 'event_source takes a handler, a code reference, or an object with to_app')
+        if ref $handler ne 'CODE';
+    my %attribute = $SETTINGS->parse('event_source takes attributes after the handler', @attributes);
+    return Plack::App::EventSource->new(%attribute, handler_cb => $handler)->to_app;
+}
+
+sub head {
+    my ($class,  $response, @headers) = @_;
+    my ($status, $own,      @body)    = @$response;
+    my %is_own = map { (lc $own->[2 * $_] => 1) } 0 .. $#$own / 2;
+    my @more;
+    while (my ($name, $value) = splice @headers, 0, 2) {
+        push @more, $name, $value if !$is_own{lc $name} && !$IS_OF_BODY{lc $name};
+    }
+    return [$status, [@$own, @more], @body];
+}
+
+sub hub_app {
+    my ($class, $hub, @topics) = @_;
+    $SETTINGS->refuse(hub => 'events takes an EventSource::Hub, then channels')
+        if !blessed $hub || !$hub->isa('EventSource::Hub');
+    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    $SETTINGS->refuse(channels => 'events takes channels after the hub') if !@topics;
+    $hub->check_topics(@topics);
+    return $hub->to_app(%option, channels => sub { return @topics });
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Framework - Event streams in web frameworks
+
+=head1 SYNOPSIS
+
+    use EventSource::Framework;
+
+    # An action of a framework that has the PSGI environment and returns a PSGI response.
+    my $action = sub {
+        my $env = shift;
+        return EventSource::Framework->app(sub {
+            my $conn = shift;
+            $conn->push('hello');
+            $conn->close;
+        })->($env);
+    };
+
+=head1 DESCRIPTION
+
+An action of a framework has sessions, parameters and models, and decides who may read a stream. Then it responds with
+the stream. How it does so depends on the framework:
+
+=over
+
+=item Dancer2
+
+The plugin L<EventSource::Framework::Dancer2> adds the keywords C<events> and C<event_source>.
+
+=item Mojolicious
+
+The plugin L<EventSource::Framework::Mojolicious> adds the helpers C<events> and C<event_source>. They work under
+Mojolicious' own servers and under PSGI.
+
+=item Catalyst
+
+Catalyst takes a PSGI response, and needs no module:
+
+    $c->res->from_psgi_response($hub->to_app(channels => sub { 'news' })->($c->req->env));
+
+=item Plack
+
+A stream is a PSGI application and runs behind any middleware that does not filter the body:
+L<Plack::Middleware::Session> and L<Plack::Middleware::Auth::Basic>, for example.
+
+=back
+
+In all of them the streams are native if the server allows it (L<Plack::App::EventSource/native>), and an action that
+refuses a request responds as it always does. This module has what the plugins share. Use it to write a plugin for
+another framework.
+
+F<examples/frameworks/> has the same application for each framework: a login by form, a session, and a stream that
+answers 403 to clients without one.
+
+=head1 METHODS
+
+=head2 app
+
+    my $app = EventSource::Framework->app(sub { my ($conn, $env) = @_; ... }, %attributes);
+    my $app = EventSource::Framework->app($component);
+
+Return a PSGI application that streams to one client. It is given a handler and the attributes of
+L<Plack::App::EventSource>; or an object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made
+when the application started. Throws an L<EventSource::Error> with the code C<invalid> for anything else.
+
+=head2 head
+
+    my $response = EventSource::Framework->head([200, \@headers], @framework_headers);
+
+Return the response of a stream with the headers that the framework has for it, such as the cookie of a session. The
+stream's own headers win. Headers that describe another body or the connection are left out: C<Connection>,
+C<Content-Length>, C<Content-Type>, C<Date> and C<Transfer-Encoding>.
+
+=head2 hub_app
+
+    my $app = EventSource::Framework->hub_app($hub, @channels);
+    my $app = EventSource::Framework->hub_app($hub, @channels, \%options);
+
+Return a PSGI application whose stream subscribes to these channels, names or patterns, of an L<EventSource::Hub>. The
+options are those of L<EventSource::Hub/to_app>, without C<channels>. Throws an L<EventSource::Error> with the code
+C<invalid> if there is no hub or no channel.
+
+=head1 SEE ALSO
+
+L<EventSource::Hub>, L<Plack::App::EventSource>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

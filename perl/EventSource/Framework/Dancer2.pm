@@ -1,0 +1,148 @@
+package EventSource::Framework::Dancer2;
+use strict;
+use warnings;
+
+# A plugin of Dancer2: keywords that respond to a request with a stream. The response is a delayed one, so that the
+# server's responder reaches the stream unchanged.
+
+our $VERSION = '0.100';
+
+use Dancer2::Core::Response;
+use Dancer2::Core::Response::Delayed;
+use Dancer2::Plugin;
+use EventSource::Framework;
+
+our @CARP_NOT = qw(Dancer2::Plugin EventSource::Framework);
+
+plugin_keywords(qw(event_source events));
+
+# Keywords
+
+sub event_source {
+    my ($plugin, @given) = @_;
+    return _respond($plugin->app, EventSource::Framework->app(@given));
+}
+
+sub events {
+    my ($plugin, @given) = @_;
+    return _respond($plugin->app, EventSource::Framework->hub_app(@given));
+}
+
+# Private functions
+
+# Dancer2's headers are read when the stream begins: Dancer2 adds the cookie of a session after the route.
+sub _delayed {
+    my ($app, $stream) = @_;
+    my $response = $app->response;
+    return Dancer2::Core::Response::Delayed->new(
+        request  => $app->request,
+        response => $response,
+        cb       => sub {
+            my $respond = $Dancer2::Core::Route::RESPONDER;
+            my $headers = $response->headers_to_array;
+            $stream->(sub { $respond->(EventSource::Framework->head($_[0], @$headers)) });
+            return;
+        },
+    );
+}
+
+# A response without a stream: a refusal.
+sub _complete {
+    my ($app, $psgi) = @_;
+    my ($status, $headers, $body) =
+        @{EventSource::Framework->head($psgi, @{$app->response->headers_to_array})};
+    my $content  = join '', @$body;
+    my $response = Dancer2::Core::Response->new(
+        status     => $status,
+        headers    => $headers,
+        content    => $content,
+        is_encoded => 1
+    );
+    $app->set_response($response);    # Dancer2 adds the cookie of a session to this one
+    return $response;
+}
+
+# The route ends here, as with Dancer2's own keywords that send a response.
+sub _respond {
+    my ($app, $stream_app) = @_;
+    my $psgi     = $stream_app->($app->request->env);
+    my $response = ref $psgi eq 'CODE' ? _delayed($app, $psgi) : _complete($app, $psgi);
+    $app->with_return->($response) if $app->has_with_return;
+    return $response;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Framework::Dancer2 - A plugin of Dancer2 for event streams
+
+=head1 SYNOPSIS
+
+    package My::News;
+    use Dancer2;
+    use EventSource::Framework::Dancer2;
+    use EventSource::Hub;
+
+    my $hub = EventSource::Hub->new;
+
+    get '/events' => sub {
+        send_error 'log in first', 403 if !session 'user';
+        events $hub, 'news', 'user/' . session 'user';
+    };
+    get '/' => sub {
+        event_source sub { my $conn = shift; $conn->push('hello'); $conn->close };
+    };
+    post '/news' => sub { $hub->publish(news => body_parameters->get('text')) };
+
+    My::News->to_app;
+
+=head1 DESCRIPTION
+
+Adds two keywords to an application of Dancer2. Each responds to a request with a stream, and ends the route, as
+C<redirect> and C<send_file> do. The response is a delayed response of Dancer2. Headers and cookies that the
+application has set, that of a session included, are part of its head. The stream is native if the server allows it
+(L<Plack::App::EventSource/native>).
+
+A route that refuses a request calls C<send_error> or C<halt>, and no stream begins. The hooks C<after> run before the
+stream begins.
+
+The handler of a stream runs when Dancer2 has finished the request: it must not use the keywords C<session>,
+C<request> and C<response>. Read what it needs in the route before.
+
+=head1 KEYWORDS
+
+=head2 events
+
+    events $hub, @channels;
+    events $hub, @channels, {start => 'oldest'};
+
+Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the
+client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. Throws an
+L<EventSource::Error> with the code C<invalid> for anything else; Dancer2 answers 500 then.
+
+=head2 event_source
+
+    event_source sub { my ($conn, $env) = @_; ... };
+    event_source sub { my ($conn, $env) = @_; ... }, keepalive => 30;
+    event_source $app;
+
+Call a handler with a L<Plack::App::EventSource::Connection> and the PSGI environment. The attributes are those of
+L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> or a
+L<Plack::App::EventSource::PubSub>, responds by itself. Throws as L</events> does.
+
+=head1 SEE ALSO
+
+L<EventSource::Framework>, L<EventSource::Hub>, L<Dancer2::Plugin>; F<examples/frameworks/dancer2.psgi> is a whole
+application.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,187 @@
+package EventSource::Framework::Mojolicious;
+use strict;
+use warnings;
+
+# A plugin of Mojolicious: helpers that respond to a request with a stream, under Mojolicious' own servers and under PSGI.
+
+our $VERSION = '0.100';
+
+use parent 'Mojolicious::Plugin';
+use EventSource::Error;
+use EventSource::Framework;
+use EventSource::Framework::Mojolicious::PSGI;
+use EventSource::Framework::Mojolicious::Response;
+use EventSource::Framework::Mojolicious::Server;
+use Scalar::Util qw(weaken);
+
+# Helpers are called by way of the controller.
+our @CARP_NOT = qw(EventSource::Framework Mojolicious::Controller);
+
+# Public methods
+
+sub register {
+    my ($self, $app) = @_;
+    my @servers;
+    $app->hook(
+        before_server_start => sub {
+            my $server = shift;
+            return EventSource::Framework::Mojolicious::PSGI->adopt($server) if !$server->can('ioloop');
+            @servers = grep { $_ } @servers;
+            push @servers, $server;
+            weaken $_ for @servers;
+            return;
+        }
+    );
+    $app->helper(
+        event_source => sub {
+            my ($c, @given) = @_;
+            return _respond($c, EventSource::Framework->app(@given), @servers);
+        }
+    );
+    $app->helper(
+        events => sub {
+            my ($c, @given) = @_;
+            return _respond($c, EventSource::Framework->hub_app(@given), @servers);
+        }
+    );
+    return $self;
+}
+
+# Private functions
+
+sub _respond {
+    my ($c, $stream_app, @servers) = @_;
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::Framework::Mojolicious: a WebSocket cannot become a stream: use a route for GET'
+    ) if $c->tx->is_websocket;
+    my $class    = __PACKAGE__ . ($c->req->env->{'psgi.version'} ? '::PSGI' : '::Server');
+    my $response = $class->respond($c, $stream_app, @servers);
+    EventSource::Framework::Mojolicious::Response->render($c, $response) if $response;
+    return $c;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Framework::Mojolicious - A plugin of Mojolicious for event streams
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Mojolicious::Lite;
+
+    plugin 'EventSource::Framework::Mojolicious';
+
+    my $hub = EventSource::Hub->new;
+
+    get '/events' => sub {
+        my $c = shift;
+        return $c->render(text => 'log in first', status => 403) if !$c->session('user');
+        $c->events($hub, 'news', 'user/' . $c->session('user'));
+    };
+    get '/' => sub {
+        my $c = shift;
+        $c->event_source(sub { my $conn = shift; $conn->push('hello'); $conn->close });
+    };
+    post '/news' => sub {
+        my $c = shift;
+        $hub->publish(news => $c->param('text'));
+        $c->rendered(204);
+    };
+
+    app->start;
+
+=head1 DESCRIPTION
+
+Adds two helpers to an application. Each responds to a request with a stream. Headers and cookies that the application
+has set, that of a session included, are part of its head, and the hook C<after_dispatch> runs before it.
+
+Load the plugin in the application that the server runs, not in one that is mounted into it.
+
+=head2 Under Mojolicious' own servers
+
+The stream gets the client's socket, so it is native under C<daemon>, C<prefork> and C<hypnotoad>. Mojolicious closes
+its connection as soon as the stream begins:
+
+=over
+
+=item *
+
+The event C<finish> of the controller says that the request is over, not that the client has left. That is C<on_close>
+of the connection (L<Plack::App::EventSource::Connection/on_close>). It is called in the event loop.
+
+=item *
+
+Streams do not count as C<clients> of the server, and C<inactivity_timeout> does not end them.
+
+=item *
+
+A worker that stops gracefully does not wait for them. It ends each with a C<retry> of its own, and the clients
+reconnect to the next worker. A worker that is killed (C<prefork> and C<hypnotoad> at TERM) cannot. C<hypnotoad> stops
+a worker after C<accepts> connections, 10,000 by default; set it to 0.
+
+=item *
+
+Each worker has a hub of its own (L<EventSource::Hub/per_process>). Set C<workers> to 1, or publish to all workers.
+
+=back
+
+On an encrypted connection the stream is sent by Mojolicious, with the same methods. Such a stream is a connection of
+the server, and the memory of a client that does not read is bounded for events of a hub only. With
+C<EVENTSOURCE_XS_DEBUG=1> the application's log says so; with C<< native => 1 >> it is an exception.
+
+=head2 Under PSGI
+
+The stream is native if the PSGI server allows it (L<Plack::App::EventSource/native>). The action must respond before it
+returns, for a PSGI server does not run the event loop of Mojolicious.
+
+The handler of a stream runs when the action has returned: it must not use the controller. Read what it needs in the
+action before.
+
+=head1 HELPERS
+
+=head2 events
+
+    $c->events($hub, @channels);
+    $c->events($hub, @channels, {start => 'oldest'});
+
+Stream the events of channels, names or patterns, of an L<EventSource::Hub>. The stream resumes after the id that the
+client sent (C<Last-Event-ID>). The options are those of L<EventSource::Hub/to_app>, without C<channels>. Returns the
+controller. Throws an L<EventSource::Error> with the code C<invalid> for anything else, and with the code
+C<unsupported> if the server has no connection to stream to, such as CGI, or if the request is a WebSocket.
+
+=head2 event_source
+
+    $c->event_source(sub { my ($conn, $env) = @_; ... });
+    $c->event_source(sub { my ($conn, $env) = @_; ... }, keepalive => 30);
+    $c->event_source($app);
+
+Call a handler with a L<Plack::App::EventSource::Connection> and a PSGI environment. The attributes are those of
+L<Plack::App::EventSource>. An object with a method C<to_app>, such as a L<Plack::App::EventSource> that was made when
+the application started, responds by itself. Returns and throws as L</events> does.
+
+=head1 METHODS
+
+=head2 register
+
+    $plugin->register($app);
+
+Add the helpers to an application. L<Mojolicious/plugin> calls this.
+
+=head1 SEE ALSO
+
+L<EventSource::Framework>, L<EventSource::Hub>, L<Mojolicious::Plugin>; F<examples/frameworks/mojolicious.pl> is a whole
+application.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

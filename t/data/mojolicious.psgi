@@ -1,0 +1,85 @@
+# An application of Mojolicious with unusual streams (t/frameworks/mojolicious_daemon.t, mojolicious_psgi.t).
+
+use EventSource::Hub;
+use EventSource::XS;
+use Mojo::IOLoop;
+use Mojolicious::Lite;
+use Plack::App::EventSource;
+
+plugin 'EventSource::Framework::Mojolicious';
+app->secrets(['secret']);
+app->hook(after_dispatch => sub { shift->res->headers->header('X-Hook' => 'ran') });
+
+my $hub = EventSource::Hub->new;
+my %held;
+
+# Pushes and closes.
+sub ends {
+    my $conn = shift;
+    $conn->push('one');
+    $conn->push('two');
+    $conn->close;
+    return;
+}
+
+my $component = Plack::App::EventSource->new(handler_cb => \&ends, headers => ['X-Own' => 'component']);
+
+get '/ends' => sub {
+    my $c = shift;
+    $c->session(visits => 1);
+    $c->res->headers->header('X-Action' => 'set')->header('Content-Type' => 'text/plain');
+    $c->event_source(\&ends);
+};
+get '/component' => sub { shift->event_source($component) };
+
+# Responds when the action has returned.
+get '/late' => sub {
+    my $c = shift;
+    $c->render_later;
+    Mojo::IOLoop->timer(0 => sub { $c->event_source(\&ends) });
+};
+
+# A stream until its client leaves, and the reason of each end.
+get '/held' => sub {
+    my $c    = shift;
+    my $name = $c->param('name');
+    $c->event_source(
+        sub {
+            my $conn = shift;
+            $held{$name} = {conn => $conn};
+            $conn->on_close(sub { $held{$name} = {why => $_[1]} });
+            $conn->push('held');
+        }
+    );
+};
+get '/push' => sub {
+    my $c = shift;
+    $c->render(text => $held{$c->param('name')}{conn}->push($c->param('data')) ? 1 : 0);
+};
+get '/why' => sub {
+    my $c = shift;
+    $c->render(text => $held{$c->param('name')}{why} // '');
+};
+
+# The process, its open streams, and the connections that the server has.
+get '/stats' => sub {
+    my $c = shift;
+    $c->render(json => {pid => $$, open => EventSource::XS->stats->{open}});
+};
+
+get '/must-be-native' => sub { shift->event_source(\&ends, native => 1) };
+get '/no-hub'         => sub { shift->events('news') };
+get '/no-channel'     => sub { shift->events($hub) };
+get '/no-handler'     => sub { shift->event_source('news') };
+websocket '/websocket' => sub { shift->event_source(\&ends) };
+get '/dies' => sub {
+    shift->event_source(sub { $_[0]->push('before'); die "on purpose\n" });
+};
+get '/fails-after' => sub {
+    shift->event_source(\&ends);
+    die "on purpose\n";
+};
+get '/head'  => sub { shift->event_source(\&ends) };
+get '/plain' => {text => 'plain'};
+
+app->start;

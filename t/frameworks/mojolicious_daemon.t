@@ -1,0 +1,163 @@
+# Streams in an application of Mojolicious on its own server: with a login, native, with resume and on_close, under each
+# event loop; what else the server does to connections; TLS; mistakes.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use JSON::PP ();
+use Testing::Client;
+use Testing::Deadline   qw(wait_until);
+use Testing::Developer  qw(has_module needs needs_module only_developers);
+use Testing::Frameworks qw(application data_of get kinds_ok log_in publish streams_ok);
+use Testing::MojoServer;
+use Testing::Server;
+use Testing::Subscriber qw(wait_for_events);
+use Test::More;
+
+only_developers();
+needs_module('Mojolicious');
+
+my $DEADLINE = 10;                          # seconds; for what should happen at once
+my $UNUSUAL  = 't/data/mojolicious.psgi';
+
+sub ask {
+    my ($server, $path) = @_;
+    my $client = get($server, $path);
+    $client->read_all;
+    return $client->body;
+}
+
+sub stats { return JSON::PP::decode_json(ask($_[0], '/stats')) }
+
+sub descriptors {
+    my $pid = stats(shift)->{pid};
+    return scalar(() = glob "/proc/$pid/fd/*");
+}
+
+for my $loop (qw(EV Poll)) {
+    subtest "the contract, with Mojo::Reactor::$loop" => sub {
+        needs(has_module("Mojo::Reactor::$loop") ? undef : "there is no Mojo::Reactor::$loop here");
+        my $server = Testing::MojoServer->start(
+            'daemon',
+            application('mojolicious.pl'),
+            env => {MOJO_REACTOR => "Mojo::Reactor::$loop"}
+        );
+        streams_ok($server);
+        kinds_ok($server, 'native stream');
+    };
+}
+
+my $server = Testing::MojoServer->start('daemon', $UNUSUAL);
+
+subtest 'the head is that of Mojolicious' => sub {
+    for my $path ('/ends', '/component', '/late') {
+        my $client = get($server, $path);
+        ok $client->read_all && $client->complete, "$path: the response is complete";
+        is_deeply [data_of($client)], ['one', 'two'], 'it has all events';
+        is $client->header('Transfer-Encoding'), 'chunked', 'HTTP/1.1: it is chunked';
+        is $client->header('Connection'),        'close',   'and ends with the connection';
+        is_deeply [$client->header('Content-Type')], ['text/event-stream; charset=UTF-8'],
+            'its type is that of a stream';
+        is $client->header('X-Hook'), 'ran', 'hooks have run';
+        is $client->rest,             '',    'nothing follows';
+    }
+    my $client = get($server, '/ends', http => '1.0');
+    ok $client->read_all, 'HTTP/1.0: the response ends';
+    is_deeply [data_of($client)], ['one', 'two'], 'it has all events';
+    is scalar($client->header('Transfer-Encoding')), undef, 'it is not chunked';
+    like $client->header('Set-Cookie'), qr/\Amojolicious=/, 'it has the cookie of the session';
+    is $client->header('X-Action'), 'set', 'and the headers of the action';
+};
+
+subtest 'connections that are kept alive' => sub {
+    my $client = Testing::Client->get($server->port, '/plain');
+    ok $client->read_all, 'an ordinary response comes first';
+    $client->request('/held?name=kept', then => "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
+    ok $client->read_until(qr/^data: held/m), 'then a stream on the same connection';
+    is ask($server, '/push?name=kept&data=later'), 1, 'an ordinary request pushes to it';
+    ok $client->read_until(qr/^data: later/m), 'the client receives the event';
+    unlike $client->body, qr/plain/, 'a request that the client has pipelined is dropped';
+    $client->say("GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
+    is ask($server, '/push?name=kept&data=last'), 1, 'so is one that it sends later';
+    ok $client->read_until(qr/^data: last/m), 'the stream goes on';
+    unlike $client->body, qr/plain/, 'without another response';
+    $client->leave;
+    ok wait_until($DEADLINE, sub { ask($server, '/why?name=kept') eq 'client' }), 'on_close has the reason client';
+    my $pipelined =
+        Testing::Client->get($server->port, '/plain', then => "GET /held?name=piped HTTP/1.1\r\nHost: x\r\n\r\n");
+    $pipelined->read_all;
+    like $pipelined->rest(0.5) // $pipelined->{raw}, qr/^data: held/m,
+        'a stream may be pipelined behind an ordinary request';
+    $pipelined->leave(reset => 1);
+    ok wait_until($DEADLINE, sub { ask($server, '/why?name=piped') eq 'client' }), 'a reset ends a stream too';
+};
+
+subtest 'connections are released' => sub {
+    ok wait_until($DEADLINE, sub { stats($server)->{open} == 0 }), 'no stream is open';
+    my $before  = descriptors($server);
+    my @clients = map { get($server, "/held?name=$_") } 1 .. 30;
+    ok + (30 == grep { $_->read_until(qr/^data: held/m) } @clients),        '30 streams are open';
+    ok wait_until($DEADLINE, sub { descriptors($server) - $before == 30 }), 'each costs one descriptor';
+    $_->leave for @clients;
+    ok wait_until($DEADLINE, sub { descriptors($server) <= $before }), 'which is closed when the client leaves';
+};
+
+subtest 'mistakes' => sub {
+    my %message = (
+        '/no-hub'     => 'EventSource::Framework: events takes an EventSource::Hub, then channels at ',
+        '/no-channel' => 'EventSource::Framework: events takes channels after the hub at ',
+        '/no-handler' =>
+            'EventSource::Framework: event_source takes a handler, a code reference, or an object with to_app at ',
+    );
+    for my $path (sort keys %message) {
+        my $client = get($server, $path);
+        $client->read_all;
+        is $client->status, 500, "$path is answered with 500";
+        like $server->log, qr/\Q$message{$path}\E\S*app[.]pl line/, 'and the log names the line of the application';
+    }
+    my @upgrade = (
+        Upgrade                 => 'websocket',
+        'Sec-WebSocket-Version' => 13,
+        'Sec-WebSocket-Key'     => 'dGhlIHNhbXBsZSBub25jZQ=='
+    );
+    my $socket = Testing::Client->get($server->port, '/websocket', headers => [Connection => 'Upgrade', @upgrade]);
+    ok $socket->read_head, 'a WebSocket is answered';
+    isnt $socket->status, 200, 'not with a stream';
+    like $server->log, qr/a WebSocket cannot become a stream/, 'the log has the reason';
+    my $client = get($server, '/ends', method => 'POST', headers => ['Content-Length' => 0]);
+    $client->read_all;
+    is $client->status, 404, 'a POST to a route for GET is 404, as in Mojolicious';
+    $client = get($server, '/head', method => 'HEAD');
+    $client->read_all;
+    is $client->status, 405, 'a HEAD is 405';
+    $client = get($server, '/dies');
+    ok $client->read_all, 'the stream of a handler that dies ends';
+    is_deeply [data_of($client)], ['before'], 'after the events that it has pushed';
+    ok wait_until($DEADLINE, sub { $server->log =~ /\[error\].*the handler died: on purpose/ }),
+        'the log has the exception';
+    $client = get($server, '/fails-after');
+    ok $client->read_all && $client->complete, 'an action that dies later does not disturb its stream';
+    is ask($server, '/plain'), 'plain', 'the server answers the next request';
+};
+$server->stop;
+
+subtest 'TLS' => sub {
+    needs(Testing::Server->missing_tls);
+    my $tls = Testing::MojoServer->start('daemon', application('mojolicious.pl'), tls => 1);
+    streams_ok($tls);
+    kinds_ok($tls, "on the server's writer: the connection is encrypted");
+    $tls = Testing::MojoServer->start('daemon', $UNUSUAL, tls => 1);
+    for my $path ('/ends', '/late') {
+        my $client = get($tls, $path);
+        ok $client->read_all && $client->complete, "$path: the response is complete";
+        is_deeply [data_of($client)], ['one', 'two'], 'it has all events';
+    }
+    my $client = get($tls, '/must-be-native');
+    $client->read_all;
+    is $client->status, 500, 'native => 1 is answered with 500';
+    like $tls->log, qr/the stream cannot be native: the connection is encrypted/, 'the log has the reason';
+    $tls->stop;
+};
+
+done_testing;

@@ -1,0 +1,171 @@
+package Testing::Frameworks;
+use strict;
+use warnings;
+
+# The checks of the applications in examples/frameworks: a login by form, a stream that needs it, events of other requests,
+# resume, and clients that leave.
+#
+#   streams_on('dancer2.psgi', 'Starman', 'Twiggy');
+#   streams_ok($server);                    # a server that has been started with EVENTSOURCE_XS_DEBUG
+#   kinds_ok($server, 'native stream');
+
+use Carp     qw(croak);
+use Exporter qw(import);
+use Test::More;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Server;
+use Testing::Subscriber qw(events wait_for_events);
+
+our @EXPORT_OK = qw(application data_of get kinds_ok log_in publish streams_ok streams_on);
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+# Public functions
+
+# The path of an application.
+sub application { return 'examples/frameworks/' . shift }
+
+# The data of the events that a client has received.
+sub data_of {
+    return map { $_->{data} } events($_[0]->text);
+}
+
+# Requests a path on a connection of its own. Options: cookie, id (the Last-Event-ID), http, and those of Testing::Client.
+sub get {
+    my ($server, $path, %option) = @_;
+    my @headers = (Connection => 'close', @{delete $option{headers} || []});
+    my ($cookie, $id) = delete @option{qw(cookie id)};
+    push @headers, Cookie          => $cookie if defined $cookie;
+    push @headers, 'Last-Event-ID' => $id     if defined $id;
+    my %tls = $server->can('certificate') && $server->certificate ? (certificate => $server->certificate) : ();
+    return Testing::Client->get($server->port, $path, %tls, %option, headers => \@headers);
+}
+
+# Logs in and returns the cookie of the session.
+sub log_in {
+    my ($server, $user) = @_;
+    my $client = post($server, '/login', form => "user=$user&password=secret");
+    is $client->status, 200, "$user logs in";
+    my ($cookie) = map { /\A([^;]+)/ } $client->header('Set-Cookie');
+    ok defined $cookie, 'and is given a session';
+    return $cookie;
+}
+
+# Posts a form and waits for the response. Options: form, and those of get.
+sub post {
+    my ($server, $path, %option) = @_;
+    my $form    = delete $option{form};
+    my @headers = ('Content-Type' => 'application/x-www-form-urlencoded', 'Content-Length' => length $form);
+    my $client  = get($server, $path, %option, method => 'POST', headers => \@headers, then => $form);
+    $client->read_all && $client->complete or croak "Frameworks: $path was not answered";
+    $client->leave;
+    return $client;
+}
+
+# The whole contract for clients of HTTP/1.0 and 1.1.
+sub streams_ok {
+    my $server = shift;
+    for my $version ('1.0', '1.1') {
+        my %http = (http => $version);
+        subtest "HTTP/$version, without a login"    => sub { is_refused($server, %http) };
+        subtest "HTTP/$version, with a login"       => sub { is_served($server, %http) };
+        subtest "HTTP/$version, clients that leave" => sub { is_noticed($server, %http) };
+    }
+    return;
+}
+
+# The whole contract on PSGI servers, each with one process. Its streams are native.
+sub streams_on {
+    my ($file, @names) = @_;
+    for my $name (@names) {
+        subtest $name => sub {
+            needs(Testing::Server->missing($name));
+            my @start  = (Testing::Server->single_process($name), env => {EVENTSOURCE_XS_DEBUG => 1});
+            my $server = Testing::Server->start($name, application($file), @start);
+            streams_ok($server);
+            kinds_ok($server, 'native stream');
+        };
+    }
+    return;
+}
+
+# Stops a server that was started with EVENTSOURCE_XS_DEBUG, and checks what kind all of its streams were. A framework may
+# buffer the log until the server ends.
+sub kinds_ok {
+    my ($server, $kind) = @_;
+    $server->stop;
+    my @kinds = $server->log =~ /(native stream|on the server's writer.*)/g;
+    cmp_ok scalar @kinds, '>=', 10, 'the log names the kind of each stream';
+    is_deeply [grep { $_ ne $kind } @kinds], [], "each is $kind";
+    return;
+}
+
+# Checks
+
+# Publishes, and returns the event's id.
+sub publish {
+    my ($server, $cookie, $text) = @_;
+    my $client = post($server, '/news', form => "text=$text", cookie => $cookie);
+    is $client->status, 200, "$text is published";
+    return $client->body =~ s/\s+\z//r;
+}
+
+sub is_refused {
+    my ($server, %http) = @_;
+    for my $path ('/events', '/room') {
+        my $client = get($server, $path, %http);
+        ok $client->read_all && $client->complete, "$path without a session is answered in full";
+        is $client->status, 403, 'with status 403';
+        unlike $client->header('Content-Type') // '', qr/event-stream/, 'the response is no stream';
+    }
+    is post($server, '/login', form => 'user=anna&password=wrong')->status, 403, 'a wrong password gives 403';
+    return;
+}
+
+sub is_served {
+    my ($server, %http) = @_;
+    my $cookie = log_in($server, 'anna');
+    my $client = get($server, '/events', cookie => $cookie, %http);
+    ok $client->read_until(qr/^id: /m), 'the stream begins with its position';
+    is $client->status,                         200,                                'its status is 200';
+    is scalar($client->header('Content-Type')), 'text/event-stream; charset=UTF-8', 'its type is that of a stream';
+    is scalar(my @types = $client->header('Content-Type')), 1,                      'once';
+    is scalar($client->header('Content-Length')),           undef,                  'its length is open';
+    ok scalar($client->header('Set-Cookie')), 'its head has the cookie of the session';
+    my $first = publish($server, $cookie, 'one');
+    my ($id) = map { $_->{id} } grep { ($_->{data} // '') eq 'one' } wait_for_events($client, 1);
+    is $id, $first, 'it receives an event of another request';
+    $client->leave;
+    publish($server, $cookie, $_) for 'two', 'three';
+    $client = get($server, '/events', cookie => $cookie, id => $id, %http);
+    wait_for_events($client, 2);
+    is_deeply [data_of($client)], ['two', 'three'], 'a client that reconnects receives what it has missed, once';
+    $client->leave;
+    return;
+}
+
+# On a server that blocks, callbacks run at the next request for a stream.
+sub is_noticed {
+    my ($server, %http) = @_;
+    my ($anna,   $bob)  = map { log_in($server, $_) } qw(anna bob);
+    my $stays = get($server, '/events', cookie => $anna, %http);
+    $stays->read_until(qr/^id: /m);
+    my $leaves = get($server, '/room', cookie => $bob, %http);
+    ok $leaves->read_until(qr/^data: bob is here/m), 'the handler of a stream subscribes and publishes';
+    ok $stays->read_until(qr/^data: bob is here/m),  'another stream receives its event';
+    $leaves->leave;
+    my $is_noticed = wait_until(
+        $DEADLINE,
+        sub {
+            get($server, '/events', cookie => $anna, %http)->read_until(qr/^id: /m);
+            return $stays->read_until(qr/^data: bob has left/m, 0.05);
+        }
+    );
+    ok $is_noticed, 'on_close runs when the client has left';
+    $stays->leave;
+    return;
+}
+
+1;
