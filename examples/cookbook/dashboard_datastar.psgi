@@ -8,13 +8,13 @@ use Plack::Request;
 use Plack::Util;
 
 # One channel for each figure, with its latest value: that is what a new page receives first.
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1}, on_slow => 'gap');
+my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1, seconds => 86_400}, on_slow => 'gap');
 
 sub set {
-    my $given = Plack::Request->new(shift)->parameters;
+    my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html  = sprintf '<dd id="%s"><b>%s</b></dd>', $name, Plack::Util::encode_html($value);
+    my $html  = sprintf '<dd id="%s">%s</dd>', $name, Plack::Util::encode_html($value);
     my @lines = map { "elements $_" } split /\r\n?|\n/, $html;    # each line of data begins with the word
     $hub->publish("figure/$name" => {event => 'datastar-patch-elements', data => \@lines, bytes => 1});
     return [204, [], []];
@@ -26,7 +26,7 @@ builder {
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
 <script type="module" src="https://cdn.jsdelivr.net/gh/starfederation/datastar@1.0.0-RC.7/bundles/datastar.js"></script>
-<dl data-init="@get('/events')">
+<dl data-init="@get('/events', {retry: 'always', retryMaxCount: Infinity})">
   <dt>Load</dt>  <dd id="load"></dd>
   <dt>Users</dt> <dd id="users"></dd>
 </dl>

@@ -1,31 +1,34 @@
-# A dashboard with Turbo: each event is a turbo-stream element, which replaces one element of the page.
+# A dashboard with Turbo: each event is a turbo-stream element, which updates one element of the page.
 use strict;
 use warnings;
 
 use EventSource::Hub;
+use File::Basename qw(dirname);
+use Plack::App::File;
 use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
 
 # One channel for each figure, with its latest value: that is what a new page receives first.
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1}, on_slow => 'gap');
+my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1, seconds => 86_400}, on_slow => 'gap');
 
 sub set {
-    my $given = Plack::Request->new(shift)->parameters;
+    my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html = sprintf '<dd id="%s"><b>%s</b></dd>', $name, Plack::Util::encode_html($value);
-    $html = qq{<turbo-stream action="replace" target="$name"><template>$html</template></turbo-stream>};
-    $hub->publish("figure/$name" => {data => $html, bytes => 1});
+    my $html     = Plack::Util::encode_html($value);
+    my $fragment = qq{<turbo-stream action="update" target="$name"><template>$html</template></turbo-stream>};
+    $hub->publish("figure/$name" => {data => $fragment, bytes => 1});
     return [204, [], []];
 }
 
 builder {
     mount '/events' => $hub->to_app(channels => sub { EventSource::Hub->pattern('figure/*') });
     mount '/set'    => \&set;
+    mount '/lib'    => Plack::App::File->new(root => dirname(__FILE__) . '/node_modules')->to_app;
     mount '/'       => sub { [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<'HTML']] };
 <!doctype html>
-<script type="module" src="https://unpkg.com/@hotwired/turbo@8.0.13/dist/turbo.es2017-esm.js"></script>
+<script type="module" src="/lib/@hotwired/turbo/dist/turbo.es2017-esm.js"></script>
 <turbo-stream-source src="/events"></turbo-stream-source>
 <dl>
   <dt>Load</dt>  <dd id="load"></dd>
