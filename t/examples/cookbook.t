@@ -1,4 +1,5 @@
-# Each recipe of EventSource::Cookbook runs on Starman with one worker, and a client receives what the recipe promises.
+# Each recipe of EventSource::Cookbook runs on Starman with one worker, and on Twiggy where nothing blocks. A client receives
+# what the recipe promises.
 
 use strict;
 use warnings;
@@ -11,21 +12,36 @@ use JSON::PP     qw(decode_json);
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Test::More;
-use Testing::Deadline qw(wait_until);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
 use Testing::Program;
 use Testing::Server;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-Testing::Server->require_or_skip_all('Starman');
+only_developers();
 
-my $DEADLINE = 10;    # seconds; for what should happen at once
+my $DEADLINE = 10;         # seconds; for what should happen at once
+our $where = 'Starman';    ## no critic (ProhibitPackageVars)
 
 # A recipe on a server of its own.
 sub start {
     my ($name, %env) = @_;
-    my @single = Testing::Server->single_process('Starman');
-    return Testing::Server->start('Starman', "examples/cookbook/$name.psgi", @single, env => \%env);
+    my @single = Testing::Server->single_process($where);
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
+}
+
+# A subtest on each of some servers.
+sub recipe {
+    my ($name, $code, @servers) = @_;
+    for my $server (@servers) {
+        subtest "$name on $server" => sub {
+            Testing::Server->require_or_skip_all($server);
+            local $where = $server;
+            $code->();
+        };
+    }
+    return;
 }
 
 sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => $DEADLINE) }
@@ -47,7 +63,7 @@ sub next_json_is {
     return is_deeply [$event ? ($event->{event}, decode_json(encode_utf8($event->{data}))) : ()], [$type, $json], $name;
 }
 
-subtest tokens => sub {
+recipe tokens => sub {
     my $folder = File::Temp->newdir;
     my %file   = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
     my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
@@ -68,9 +84,10 @@ subtest tokens => sub {
 
     $model->stop;
     next_is($es->get('/?question=hello'), 'end', 'failed', 'a model that is down is reported');
-};
+    },
+    'Starman';
 
-subtest chat => sub {
+recipe chat => sub {
     my $server = start('chat');
     my $es     = client_of($server);
     my ($ada, $carl, $elsewhere) = map { $es->get("/events/$_") } qw(perl perl rust);
@@ -88,10 +105,11 @@ subtest chat => sub {
     is $es->post('/say/perl',  json => {name => 'Ada'})->code, 400, 'so is a message without text';
     is $es->post('/say/a%2Fb', json => \%hello)->code,         404, 'so is an invalid room';
     is $es->get('/events/')->status, 404, 'no room is no stream';
-};
+    },
+    'Starman', 'Twiggy';
 
-subtest progress => sub {
-    my $server = start('progress', JOB_SECRET => 'hush');
+recipe jobs => sub {
+    my $server = start('jobs', JOB_SECRET => 'hush');
     my $es     = client_of($server);
     my $stream = $es->get('/jobs/7');
     my $job    = Testing::Program->start(['examples/cookbook/job', $server->url('/jobs/7')], JOB_SECRET => 'hush');
@@ -104,9 +122,10 @@ subtest progress => sub {
     is $job->log, '', 'every report of the job was accepted';
     is $es->post('/jobs/7', content => 'x', headers => ['X-Job-Secret' => $_])->code, 403, "'$_' is not the secret"
         for '', 'hus', 'hushh';
-};
+    },
+    'Starman', 'Twiggy';
 
-subtest notifications => sub {
+recipe notifications => sub {
     my $server = start('notifications', map { (uc "${_}_PASSWORD" => "$_ pass") } qw(ada carl staff));
     my $es     = client_of($server);
     my $as     = sub { [Authorization => 'Basic ' . encode_base64("$_[0]:$_[0] pass", '')] };
@@ -122,9 +141,10 @@ subtest notifications => sub {
     is $es->get('/events', headers => [Authorization => 'Basic ' . encode_base64('ada:guess', '')])->status, 401,
         'nor with a wrong password';
     is $es->get('/events', headers => $as->('staff'))->status, 403, 'the response of the callback is sent';
-};
+    },
+    'Starman', 'Twiggy';
 
-subtest log_tail => sub {
+recipe log_tail => sub {
     my $log = File::Temp->new;
     $log->autoflush;
     print {$log} "before\n";
@@ -143,20 +163,21 @@ subtest log_tail => sub {
     $_->close for @streams;
     ok wait_until($DEADLINE, sub { $server->pids == 2 }), 'the children end when their clients have left'
         or diag join ' ', $server->pids;
-};
+    },
+    'Starman';
 
+# What a figure becomes: the type and the data of the event.
 my %FRAGMENT = (
-    htmx  => sub { ($_[0], "<b>$_[1]</b>") },
+    htmx  => sub { ('message', qq{<dd id="$_[0]" hx-swap-oob="true">$_[1]</dd>}) },
     turbo => sub {
-        my $html = qq{<dd id="$_[0]"><b>$_[1]</b></dd>};
-        return ('message', qq{<turbo-stream action="replace" target="$_[0]"><template>$html</template></turbo-stream>});
+        ('message', qq{<turbo-stream action="update" target="$_[0]"><template>$_[1]</template></turbo-stream>})
     },
     datastar => sub {
-        ('datastar-patch-elements', join "\n", map { "elements $_" } split /\n/, qq{<dd id="$_[0]"><b>$_[1]</b></dd>})
+        ('datastar-patch-elements', join "\n", map { "elements $_" } split /\n/, qq{<dd id="$_[0]">$_[1]</dd>})
     },
 );
 for my $library (sort keys %FRAGMENT) {
-    subtest "dashboard_$library" => sub {
+    recipe "dashboard_$library" => sub {
         my $server = start("dashboard_$library");
         my $es     = client_of($server);
         like $es->request(GET => '/')->content, qr{<script.*\Q$library\E.*/events\b}s,
@@ -167,12 +188,14 @@ for my $library (sort keys %FRAGMENT) {
         $es->post('/set', form => [name => 'users', value => "<i>\n7"]);
         next_is($stream, $FRAGMENT{$library}->(users => "&lt;i&gt;\n7"), 'text of others is escaped');
         is $es->post('/set', form => [name => 'other', value => 1])->code, 400, 'an unknown figure is refused';
-    };
+        },
+        'Starman', 'Twiggy';
 }
 
-for my $where (undef, 'Starman') {
-    subtest 'testing, ' . ($where // 'in process') => sub {
-        local $ENV{SERVER} = $where // '';
+for my $server (undef, 'Starman') {
+    subtest 'testing, ' . ($server // 'in process') => sub {
+        Testing::Server->require_or_skip_all($server) if $server;
+        local $ENV{SERVER} = $server // '';
         my $test = Testing::Program->start(['examples/cookbook/testing.t']);
         ok wait_until(30, sub { $test->has_ended }), 'the test ends';
         is $test->stop, 0, 'it passes' or diag $test->log;

@@ -39,9 +39,9 @@ my %VARIANT = (
     'htmx 2' => {
         file => 'dashboard_htmx',
         edit => [
-            '/lib/htmx.org/dist/'   => '/lib/htmx-ext-sse/node_modules/htmx.org/dist/',
-            '/[^"]*hx-sse.min.js'   => '/lib/htmx-ext-sse/dist/sse.min.js',
-            'hx-sse:connect="'      => 'hx-ext="sse" sse-swap="message" sse-connect="',
+            '/lib/htmx.org/dist/' => '/lib/htmx-ext-sse/node_modules/htmx.org/dist/',
+            '/[^"]*hx-sse.min.js' => '/lib/htmx-ext-sse/dist/sse.min.js',
+            'hx-sse:connect="'    => 'hx-ext="sse" sse-swap="message" sse-connect="',
         ],
     },
     'Turbo'    => {file => 'dashboard_turbo'},
@@ -51,7 +51,7 @@ my %VARIANT = (
             'https://cdn[^"]*'        => '/lib/@starfederation/datastar/dist/bundles/datastar.js',
             'data-init'               => 'data-on-load',
             'datastar-patch-elements' => 'datastar-merge-fragments',
-            '"elements \$_"'          => '"fragments \$_"',
+            '"elements \$_"'          => '"fragments $_"',
             '(?=    mount ./set)'     => $RESOLVER,
             '^use Plack::Builder;'    => "use Plack::App::File;\nuse Plack::Builder;",
         ],
@@ -72,6 +72,7 @@ sub edited {
     return $copy;
 }
 
+# Waits until an element shows a text.
 sub shows {
     my ($id, $text, $name) = @_;
     return $browser->wait_for("document.getElementById('$id')?.textContent === '$text'", $name);
