@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
@@ -14,9 +15,9 @@ sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html  = sprintf '<dd id="%s">%s</dd>', $name, Plack::Util::encode_html($value);
+    my $html  = sprintf '<dd id="%s">%s</dd>', $name, Plack::Util::encode_html(decode('UTF-8', $value));
     my @lines = map { "elements $_" } split /\r\n?|\n/, $html;    # each line of data begins with the word
-    $hub->publish("figure/$name" => {event => 'datastar-patch-elements', data => \@lines, bytes => 1});
+    $hub->publish("figure/$name" => {event => 'datastar-patch-elements', data => \@lines});
     return [204, [], []];
 }
 

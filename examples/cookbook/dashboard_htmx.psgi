@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use File::Basename qw(dirname);
 use Plack::App::File;
@@ -16,8 +17,9 @@ sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html = sprintf '<dd id="%s" hx-swap-oob="true">%s</dd>', $name, Plack::Util::encode_html($value);
-    $hub->publish("figure/$name" => {data => $html, bytes => 1});
+    my $html = sprintf '<dd id="%s" hx-swap-oob="true">%s</dd>', $name,
+        Plack::Util::encode_html(decode('UTF-8', $value));
+    $hub->publish("figure/$name" => {data => $html});
     return [204, [], []];
 }
 

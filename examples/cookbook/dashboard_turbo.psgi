@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use File::Basename qw(dirname);
 use Plack::App::File;
@@ -16,9 +17,9 @@ sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
     my ($name, $value) = @$given{qw(name value)};
     return [400, [], []] if ($name // '') !~ /\A(?:load|users)\z/ || !defined $value;
-    my $html     = Plack::Util::encode_html($value);
+    my $html     = Plack::Util::encode_html(decode('UTF-8', $value));
     my $fragment = qq{<turbo-stream action="update" target="$name"><template>$html</template></turbo-stream>};
-    $hub->publish("figure/$name" => {data => $fragment, bytes => 1});
+    $hub->publish("figure/$name" => {data => $fragment});
     return [204, [], []];
 }
 

@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Encode qw(decode);
 use EventSource::Hub;
 use Plack::Builder;
 use Plack::Request;
@@ -25,7 +26,7 @@ sub notify {
     return [403, [], []] if $request->user ne 'staff' || $request->method ne 'POST';
     my ($to, $text) = @{$request->body_parameters}{qw(to text)};
     return [400, [], []] if !length($to // '') || !length($text // '');
-    $hub->publish(($to eq 'everybody' ? $to : "user/$to") => {event => 'notification', data => $text, bytes => 1});
+    $hub->publish(($to eq 'everybody' ? $to : "user/$to") => {event => 'notification', data => decode('UTF-8', $text)});
     return [204, [], []];
 }
 
