@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Before: an application of Mojolicious with write_sse (Mojolicious 9.32 or newer).
+# Before: an application of Mojolicious with write_sse.
 use Mojolicious::Lite;
 
 get '/events' => sub {
