@@ -1,4 +1,5 @@
-# Streams behind Caddy, with the configuration of EventSource::Deployment. It has no timeout for quiet streams unless one is configured.
+# Streams behind Caddy, with the configuration of EventSource::Deployment. It has no timeout for quiet streams unless one is
+# configured.
 
 use strict;
 use warnings;

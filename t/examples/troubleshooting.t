@@ -48,7 +48,7 @@ subtest 'not native' => sub {
     is said_of($_), 'native stream', "the stream of /$_ is native" for qw(ordinary excluded);
     for my $path (qw(off deflated filtered timed)) {
         my ($reason) = (said_of($path) // '') =~ /\Aon the server's writer: (.+)\z/;
-        ok $reason, "the stream of /$path is not native";
+        ok $reason,                           "the stream of /$path is not native";
         ok $pod =~ /^=item C<\Q$reason\E>$/m, "the manual lists: $reason";
     }
 };
