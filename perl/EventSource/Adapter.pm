@@ -9,9 +9,12 @@ our $VERSION = '0.100';
 
 use B ();
 use EventSource::Error;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Takeover;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
+
+my $OBSTACLE = 'EventSource::Stream::Obstacle';
 
 # The class of the objects that Plack::Util::inline_object makes. Most servers make their writer that way.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
@@ -133,20 +136,27 @@ sub watch { return !!0 }
 sub descriptor_obstacle {
     my ($class, $number) = @_;
     return undef if EventSource::XS::_is_connection($number) || EventSource::XS::_has_left($number);
-    return "the server's socket is not a connection";
+    return $OBSTACLE->new(
+        socket => "the server's socket is not a connection",
+        'let the server listen on TCP or on a Unix socket'
+    );
 }
 
 sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
-    return 'the server does not give its socket' if !defined $io;
-    return 'the connection is encrypted'         if _is_tls($io);
+    return _no_socket()                                               if !defined $io;
+    return $OBSTACLE->new(encrypted => 'the connection is encrypted') if _is_tls($io);
     my $number = eval { fileno $io };
-    return 'psgix.io has no descriptor' if !defined $number || $number < 0;
-    return $class->descriptor_obstacle($number);
+    return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
+    return $OBSTACLE->new(
+        handle => 'psgix.io has no descriptor',
+        'leave psgix.io of the environment as the server sets it'
+    );
 }
 
-sub prepare_env { return undef }
+sub prepare_env     { return undef }
+sub reads_body_once { return !!0 }
 
 sub take_over {
     my ($class, @request) = @_;
@@ -205,6 +215,15 @@ sub _load_adapters {
         push @ADAPTERS, __PACKAGE__ . "::$name";
     }
     return;
+}
+
+# The servers are those that have a writer of their own.
+sub _no_socket {
+    my @servers = sort map { $_->name } grep { $_->writer_classes || $_->writer_packages } @ADAPTERS;
+    return $OBSTACLE->new(
+        server => 'the server does not give its socket',
+        'use one that does: ' . join(', ', @servers)
+    );
 }
 
 _load_adapters();
@@ -428,15 +447,16 @@ offers no way; then the stream watches L</client_socket>.
 
     my $obstacle = $adapter->descriptor_obstacle($number);
 
-Return why the reactor cannot use a descriptor, or C<undef>. This is a helper for L</obstacle>. A client that has
-disconnected is no obstacle. Needs Linux.
+Return why the reactor cannot use a descriptor, an L<EventSource::Stream::Obstacle>, or C<undef>. This is a helper for
+L</obstacle>. A client that has disconnected is no obstacle. Needs Linux.
 
 =head2 obstacle
 
     my $obstacle = $adapter->obstacle($env);
 
-Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. It
-changes nothing. By default C<psgix.io> must be a connection without TLS. Needs Linux.
+Return why a response to this request cannot be taken over, as far as the environment shows; C<undef> if it may be. The
+reason is an L<EventSource::Stream::Obstacle>, which says what to do about it, or a string. The method changes nothing.
+By default C<psgix.io> must be a connection without TLS. Needs Linux.
 
 =head2 prepare_env
 
@@ -445,6 +465,13 @@ changes nothing. By default C<psgix.io> must be a connection without TLS. Needs 
 Change the environment so that a stream can use it. Returns C<undef>, or why a response cannot be taken over now. By
 default it does nothing. L<EventSource::Stream/open> calls it once for each stream, before it calls the responder,
 whether or not the stream is to be native.
+
+=head2 reads_body_once
+
+    my $reads_once = $adapter->reads_body_once;
+
+Return true if C<psgi.input> can be read only once, although the server sets C<psgix.input.buffered>. The body is copied
+then (L<EventSource::RequestBody>).
 
 =head2 take_over
 

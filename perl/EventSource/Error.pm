@@ -19,30 +19,43 @@ sub as_string {
     return $self->{message} . $self->{location};
 }
 
+# A copy of the exception, at another place.
+sub at {
+    my ($self, $place) = @_;
+    return bless {%$self, %$place}, ref $self;
+}
+
 sub code { return $_[0]{code} }
 
 sub field { return $_[0]{field} }
 
 sub file { return $_[0]{file} }
 
-sub line { return $_[0]{line} }
-
-# Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
-# and @ISA. The location is kept as Carp words it: it may name a thread, and the handle that was read last.
-sub location {
-    my $class = shift;
+sub here {
     local @EventSource::Error::CARP_NOT = scalar caller;
-    return Carp::shortmess('');
+    return _place();
 }
+
+sub line { return $_[0]{line} }
 
 sub message { return $_[0]{message} }
 
+# Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
+# and @ISA. An earlier place takes precedence.
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
-    my $location = defined $error{location} ? $error{location} : Carp::shortmess('');
+    my $place = delete $error{place} || _place();
+    die bless {%error, %$place}, $class;
+}
+
+# Private functions
+
+# The location is kept as Carp words it: it may name a thread, and the handle that was read last.
+sub _place {
+    my $location = Carp::shortmess('');
     my ($file, $line) = $location =~ /\A at (.*?) line ([0-9]+)(?: thread [0-9]+)?(?:, <.*> [a-z]+ [0-9]+)?[.]?\n\z/s;
-    die bless {%error, file => $file, line => $line, location => $location}, $class;
+    return {file => $file, line => $line, location => $location};
 }
 
 1;
@@ -122,13 +135,6 @@ The name of the argument, setting or field of an event that is at fault; C<undef
 
 Where the application made the call.
 
-=head2 location
-
-    $self->{location} = EventSource::Error->location;
-
-Return where the application called the package that calls this, as L</throw> takes it: for an exception that is thrown
-at a request, when a server is the caller, but reports the line at which the application set up what is wrong.
-
 =head2 message
 
     my $message = $error->message;
@@ -142,12 +148,24 @@ The text without file and line. It begins with the name of the module.
 
 The message, file and line, as C<croak> formats them.
 
+=head2 at
+
+    die $error->at($place);
+
+Return a copy of the exception with the file and the line of a place that L</here> has returned.
+
+=head2 here
+
+    my $place = EventSource::Error->here;
+
+Return the place where L</throw> would throw now: the line that called the calling package.
+
 =head2 throw
 
     EventSource::Error->throw(code => 'invalid', field => 'retry', message => 'My::Module: retry must be a number');
-    EventSource::Error->throw(code => 'unsupported', message => $text, location => $self->{location});
+    EventSource::Error->throw(code => 'unsupported', message => $text, place => $self->{place});
 
-Throw an exception at the line that called the package that throws, or at an earlier L</location>. C<@CARP_NOT> of that
+Throw an exception at the line that called the package that throws, or at an earlier place (L</here>). C<@CARP_NOT> of that
 package is respected, as by L<Carp/croak>.
 
 =head1 SEE ALSO

@@ -43,7 +43,8 @@ my @ON_SLOW = qw(disconnect gap newest);
 my @START   = qw(newest oldest);
 
 my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @APP_OPTIONS     = qw(channels methods origins);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -52,12 +53,14 @@ sub new {
         code    => 'unsupported',
         message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
     ) if !$class->can('_attach');
+    for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
+        $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
+    }
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
     my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
-    $class->check_start($given{start});
     require EventSource::Hub::App;
     EventSource::Hub::App->check(%{$self->{stream_settings}});
     $self->_attach(\%native);
@@ -133,7 +136,11 @@ sub subscribe_stream {
 sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(channels methods origins), @STREAM_SETTINGS], 'option %s of to_app');
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app(...)") if !ref $self;
+    for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
+        $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
+    }
+    $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
     require EventSource::Hub::App;
     return EventSource::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
@@ -172,7 +179,7 @@ sub _retention {
     for my $setting (@RETENTION) {
         my ($name, $default) = @$setting{qw(name default)};
         my $value = defined $given{$name} ? $given{$name} : {};
-        $SETTINGS->refuse($name, "$name must be a hash") if ref $value ne 'HASH';
+        $SETTINGS->refuse($name, "$name must be a hash of bounds, such as {events => 100}") if ref $value ne 'HASH';
         $SETTINGS->known($value, [keys %$default], "bound %s of $name");
         my %bound = (%$default, map { defined $value->{$_} ? ($_ => $value->{$_}) : () } keys %$value);
         for my $bound (qw(events bytes)) {
@@ -434,7 +441,7 @@ The retention of all channels together, in the units of L</history>. These are t
 C<bytes> includes the keys of events, and the name of each channel that has events. The oldest event of all channels is
 evicted first.
 
-=head2 headers, keepalive, linger, max_streams, native, preamble, retry, timeout
+=head2 fallback, headers, keepalive, linger, max_streams, native, preamble, retry, timeout
 
 The settings of the streams of L</to_app>; see L<Plack::App::EventSource>.
 
@@ -650,13 +657,15 @@ that. If it returns nothing, the application answers with 404. See L<EventSource
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
 responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
-C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>, C<timeout>.
+C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>,
+C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the
 first 8,192 bytes of the query.
 
-Throws C<invalid> if an option is unknown or has a wrong value.
+Throws C<invalid> if an option is unknown or has a wrong value. A request throws C<invalid>, at the line of this call, if
+the callback returns something that is neither a list of channels nor a response.
 
 =head2 unsubscribe
 

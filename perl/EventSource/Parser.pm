@@ -6,27 +6,22 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use EventSource::Error ();
-use EventSource::XS    ();
+use EventSource::Settings;
+use EventSource::XS ();
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 sub new {
-    my ($class, %option) = @_;
-    my $max_event = delete $option{max_event};
-    $max_event = 1_048_576 if !defined $max_event;
-    _invalid(max_event => 'max_event must be a whole number of bytes from 1 on')
+    my ($class, @options) = @_;
+    my %option    = $SETTINGS->parse('new takes options', @options);
+    my $max_event = defined $option{max_event} ? $option{max_event} : 1_048_576;
+    $SETTINGS->refuse(max_event => 'max_event must be a whole number of bytes from 1 on')
         if $max_event !~ /\A[1-9][0-9]{0,14}\z/;
-    _invalid($_ => "unknown option '$_'") for sort keys %option;
+    $SETTINGS->known(\%option, ['max_event'], 'option %s');
 
     my $self = bless {}, $class;
     $self->_attach($max_event);
     return $self;
-}
-
-# Private functions
-
-sub _invalid {
-    my ($field, $message) = @_;
-    return EventSource::Error->throw(code => 'invalid', field => $field, message => "EventSource::Parser: $message");
 }
 
 1;
@@ -63,6 +58,7 @@ U+FFFD.
 
     my $parser = EventSource::Parser->new;
     my $parser = EventSource::Parser->new(max_event => 1_048_576);
+    my $parser = EventSource::Parser->new(\%options);
 
 Make a parser at the start of a stream. C<max_event> is the most bytes that an unfinished event may have, its type, its data
 and the current line together: 1 to 999,999,999,999,999, by default 1,048,576. Throws an L<EventSource::Error> with the code

@@ -23,10 +23,15 @@ sub buffer {
     my $refusal = $class->refusal($env);
     return $refusal         if $refusal;
     _give_empty_input($env) if !defined $env->{'psgi.input'};
-    return undef            if $env->{'psgix.input.buffered'} || $env->{'psgi.nonblocking'};
+    my $reads_once = EventSource::Adapter->of_env($env)->reads_body_once;
+    return undef if !$reads_once && ($env->{'psgix.input.buffered'} || $env->{'psgi.nonblocking'});
     my $input;
     $class->try_reading(sub { $input = _copy($env->{'psgi.input'}, $env->{CONTENT_LENGTH} || 0) });
-    return [400, 'The body cannot be read'] if !$input;
+
+    if (!$input) {
+        return undef if $reads_once;    # a middleware has read the body before
+        return [400, 'The body cannot be read'];
+    }
     @$env{qw(psgi.input psgix.input.buffered)} = ($input, !!1);
     return undef;
 }
@@ -129,7 +134,10 @@ C<socket-timeout>, 4 seconds by default, after each byte. A limit of the size is
 
 Read the body, if the server has not (C<psgix.input.buffered>), and put a handle on it into C<psgi.input>. A body of
 more than 1 MiB is stored in a temporary file. C<psgi.input> is a handle in any case, also where the server gives none
-for a request without a body. Under an event loop nothing is read: it would stop the loop.
+for a request without a body. Under an event loop nothing is read from the client: it would stop the loop.
+
+Feersum 1.410 has the body in memory, but its C<psgi.input> can be read only once, although C<psgix.input.buffered> is
+true. So the body is copied there too, and several calls of L<Plack::Request> find it.
 
 Returns C<undef>; or the status and the reason of a L</refusal>, as a reference to an array. Throws an
 L<EventSource::Error> with the code C<unavailable> if the body cannot be stored. An exception that the client did not

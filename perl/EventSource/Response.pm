@@ -17,6 +17,13 @@ sub completed {
     };
 }
 
+# An array of strings, such as names, is no response: it does not begin with a status.
+sub is_response {
+    my ($class, $value) = @_;
+    return !!1 if ref $value eq 'CODE';
+    return ref $value eq 'ARRAY' && @$value > 1 && defined $value->[0] && $value->[0] =~ /\A[1-5][0-9][0-9]\z/;
+}
+
 sub of {
     my ($class, $status, $type, $bytes, @headers) = @_;
     my @own = ('Content-Type' => $type, 'Content-Length' => length $bytes, 'Cache-Control' => 'no-store');
@@ -80,6 +87,13 @@ application may return it again.
 C<cors> is a reference to an array of the names and values of headers, which follow those of the response. They are
 left out if the response has C<Access-Control-Allow-Origin> already: then the application decides. With
 C<without_body> the body is empty, as a HEAD needs it.
+
+=head2 is_response
+
+    my $is_response = EventSource::Response->is_response($value);
+
+Return true if a value that code of the application has returned is a PSGI response: a code reference, or a reference to
+an array that begins with a status.
 
 =head2 of
 

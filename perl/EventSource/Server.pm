@@ -29,7 +29,7 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
-my @STREAM_OPTIONS = qw(linger max_streams native origins preamble retry timeout);
+my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
 my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
 
 # The names of the Raku module's code and of its documentation.
@@ -40,7 +40,7 @@ my $CHANNEL = 'events';
 
 sub new {
     my ($class, @options) = @_;
-    my $self = bless {taps => {}, streams => {}, process => $$, location => EventSource::Error->location}, $class;
+    my $self = bless {taps => {}, streams => {}, process => $$, place => EventSource::Error->here}, $class;
     $self->_take_options(@options);
     my %option = %{$self->{option}};
     $self->{source} = EventSource::Server::Source->new($option{supply}) if defined $option{supply};
@@ -65,6 +65,7 @@ sub call {
 
 sub emit {
     my ($self, @event) = @_;
+    $SETTINGS->refuse(undef, "emit is a method of an object: $self->new(...)") if !ref $self;
     return $self->_publish(EventSource::Server::Event->fields_of(@event));
 }
 
@@ -107,6 +108,7 @@ sub supply { return $_[0]{option}{supply} }
 
 sub to_app {
     my $self = shift;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
     return sub { $self->call(@_) };
 }
 
@@ -144,9 +146,10 @@ sub remove_tap {
 
 sub _check {
     my $option = shift;
+    $SETTINGS->refuse(keepalive => 'keepalive must be 0 or 1; keepalive_interval takes the seconds')
+        if defined $option->{keepalive} && $option->{keepalive} !~ /\A[01]?\z/;
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
-    $SETTINGS->refuse(headers => 'headers must be an array of names and values')
-        if defined $option->{headers} && (ref $option->{headers} ne 'ARRAY' || @{$option->{headers}} % 2);
+    $SETTINGS->headers(headers => $option->{headers});
     EventSource::Hub->check_start($option->{start});
     EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
     $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
@@ -175,7 +178,7 @@ sub _check_supply {
         code    => 'unsupported',
         field   => 'supply',
         message => "EventSource::Server: $kind as supply needs an event loop, which this server does not have. $remedy",
-        location => $self->{location},
+        place   => $self->{place},
     );
     return;
 }
@@ -448,7 +451,7 @@ it, proxies may end quiet streams, and a client that disappears without closing 
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
-=head2 linger, max_streams, native, origins, preamble, retry, timeout
+=head2 fallback, linger, max_streams, native, origins, preamble, retry, timeout
 
 Settings of the streams, see L<Plack::App::EventSource>.
 

@@ -8,10 +8,15 @@ our $VERSION = '0.100';
 
 use Carp ();
 use EventSource::Error;
-use overload ();
+use List::Util qw(min);
+use overload   ();
 
 # Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
 $Carp::CarpInternal{+__PACKAGE__} = 1;
+
+# The call sites that have been warned of, at most so many: code that is compiled at run time has ever new ones.
+my %has_warned;
+my $MAX_CALL_SITES = 1000;
 
 sub new {
     my ($class, $module) = @_;
@@ -22,8 +27,41 @@ sub new {
 
 sub code {
     my ($self, $name, $value, %option) = @_;
-    $self->refuse($option{field} || $name, "$name must be a code reference") if defined $value && ref $value ne 'CODE';
+    $self->refuse($option{field} || $name, "$name must be a code reference")
+        if defined $value && ref $value ne 'CODE' && !(ref $value && overload::Method($value, '&{}'));
     return $value;
+}
+
+# The characters that HTTP allows in a header's name (RFC 9110, section 5.6.2).
+my $HEADER_NAME  = qr/\A[!#\$%&'*+.^_`|~0-9A-Za-z-]+\z/;
+my $HEADER_VALUE = qr/\A[^\r\n\0\x{100}-\x{10FFFF}]*\z/;
+
+sub headers {
+    my ($self, $name, $value) = @_;
+    return $value if !defined $value;
+    $self->refuse($name, "$name must be an array of names and values, in pairs")
+        if ref $value ne 'ARRAY' || @$value % 2;
+    for my $at (0 .. $#$value) {
+        my $element = $value->[$at];
+        next if defined $element && !ref $element && $element =~ ($at % 2 ? $HEADER_VALUE : $HEADER_NAME);
+        my $what = $at % 2 ? "the value of $value->[$at - 1] in $name" : "name $at of $name";
+        $self->refuse($name, "$what is undefined") if !defined $element;
+        my $text = $self->string($what, $element, field => $name);
+        if ($at % 2) {
+            $self->refuse($name, "$what must be one line")                              if $text =~ /[\r\n\0]/;
+            $self->refuse($name, "$what has a character above U+00FF; encode it first") if $text =~ /[^\0-\xFF]/;
+        }
+        elsif ($text !~ $HEADER_NAME) {
+            $self->refuse($name, "$what must be the name of a header, such as 'X-Name', not " . _quoted($text));
+        }
+    }
+    return $value;
+}
+
+sub hint {
+    my ($class, $name, $known, $meant) = @_;
+    my $nearest = $class->nearest($name, $known, $meant);
+    return defined $nearest ? "; did you mean $nearest?" : '';
 }
 
 sub is_seconds {
@@ -36,13 +74,31 @@ sub known {
     my %is_known  = map { ($_ => 1) } @$names;
     my ($unknown) = grep { !$is_known{$_} } sort keys %$given or return;
     my $what      = sprintf $kind || 'setting %s', "'$unknown'";
-    return $self->refuse($unknown, "unknown $what (known: " . join(', ', sort @$names) . ')');
+    my $hint      = $self->hint($unknown, $names);
+    return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');
+}
+
+# The more letters a name has, the more of them may be wrong, but not all. A name that is the beginning of another, up to an
+# underscore, is like it: handler, handler_cb.
+sub nearest {
+    my ($class, $name, $known, $meant) = @_;
+    return $meant->{lc $name} if $meant && exists $meant->{lc $name};
+    my ($best, $least) = (undef, 1 + int +(length $name) / 3);
+    $least = 2 if $least < 2;
+    return undef if length $name > 100;    # it may come from a client
+    for my $candidate (sort @$known) {
+        my $distance = _distance(lc $name, lc $candidate);
+        ($best, $least) = ($candidate, $distance) if $distance < $least && $distance < length $name;
+    }
+    ($best) = grep { _is_beginning(lc $name, lc $_) } sort @$known if !defined $best;
+    return $best;
 }
 
 sub one_line {
     my ($self, $name, $value, %option) = @_;
+    my $text = $self->string($name, $value, %option);
     $self->refuse($option{field} || $name, "$name must be one line that is not empty")
-        if defined $value && $value !~ /\A[^\r\n\0]+\z/;
+        if defined $text && $text !~ /\A[^\r\n\0]+\z/;
     return $value;
 }
 
@@ -56,8 +112,9 @@ sub one_of {
 
 sub parse {
     my ($self, $call, @given) = @_;
-    return %{$given[0]}                                                    if @given == 1 && ref $given[0] eq 'HASH';
-    return $self->refuse(undef, "$call, as names and values or in a hash") if @given % 2;
+    return %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
+    $self->refuse(undef, "$call, as names and values or in a hash")
+        if @given % 2 || grep { !defined $given[2 * $_] || ref $given[2 * $_] } 0 .. @given / 2 - 1;
     return @given;
 }
 
@@ -78,9 +135,31 @@ sub seconds {
 sub string {
     my ($self, $name, $value, %option) = @_;
     return undef if !defined $value;
-    $self->refuse($option{field} || $name, "$name must be a string, not a reference to " . ref $value)
+    $self->refuse($option{field} || $name,
+        "$name must be a string, not a reference to " . ref($value) . ($option{hint} || ''))
         if ref $value && !overload::Overloaded($value);
     return "$value";
+}
+
+sub warn_once {
+    my ($class, $text, @place) = @_;
+    my ($file, $line) = @place ? @place : @{EventSource::Error->here}{qw(file line)};
+    return if keys %has_warned >= $MAX_CALL_SITES || $has_warned{"$file\0$line"}++;
+    warn "$text at $file line $line.\n";
+    return;
+}
+
+sub warn_unknown {
+    my ($self, $what, $given, $known, %option) = @_;
+    my @unknown;
+    for my $name (sort @$given) {
+        my $nearest = $self->nearest($name, $known, $option{meant});
+        push @unknown, "'$name'" . (defined $nearest ? " (did you mean $nearest?)" : '')
+            if defined $nearest || !$option{only_similar};
+    }
+    my $plural = @unknown > 1 ? 's' : '';
+    $self->warn_once("$self->{module}: $what$plural " . join(', ', @unknown), @{$option{place} || []}) if @unknown;
+    return;
 }
 
 sub whole_number {
@@ -93,6 +172,37 @@ sub whole_number {
     my $range    = "from $from" .   (defined $to           ? " to $to"           : '');
     $self->refuse($option{field} || $name, "$name must be a $kind $range") if !$is_right;
     return $value;
+}
+
+# Private functions
+
+# The number of letters to insert, remove, replace or swap with the next one to get from one word to another.
+sub _distance {
+    my ($from, $to) = map { [split //] } @_;
+    my @row = ([0 .. @$to]);
+    for my $i (1 .. @$from) {
+        $row[$i] = [$i];
+        for my $j (1 .. @$to) {
+            my $is_same = $from->[$i - 1] eq $to->[$j - 1];
+            my $is_swap = $i > 1 && $j > 1 && $from->[$i - 1] eq $to->[$j - 2] && $from->[$i - 2] eq $to->[$j - 1];
+            my @ways    = ($row[$i - 1][$j] + 1, $row[$i][$j - 1] + 1, $row[$i - 1][$j - 1] + !$is_same);
+            push @ways, $row[$i - 2][$j - 2] + 1 if $is_swap;
+            $row[$i][$j] = min(@ways);
+        }
+    }
+    return $row[@$from][@$to];
+}
+
+sub _is_beginning {
+    my ($short, $long) = sort { length $a <=> length $b } @_;
+    return $long =~ /\A\Q$short\E_/;
+}
+
+# A text from a caller as it is shown in a message.
+sub _quoted {
+    my $text = shift;
+    $text =~ s/[^\x20-\x7E]/?/g;
+    return "'" . (length $text > 40 ? substr($text, 0, 40) . '...' : $text) . "'";
 }
 
 1;
@@ -150,7 +260,21 @@ Create an object for a module. Each message begins with the module's name.
     $SETTINGS->code(on_close => $value);
     $SETTINGS->code(on_close => $value, field => $field);
 
-Throw an exception unless the value is a reference to code.
+Throw an exception unless the value is a reference to code, or an object that is overloaded to be one.
+
+=head2 headers
+
+    $SETTINGS->headers(headers => $value);
+
+Throw an exception unless the value is a reference to an array of names and values of headers. Each name is a token (RFC
+9110, section 5.6.2), each value a string of bytes without CR, LF and NUL, or an object with overloading.
+
+=head2 hint
+
+    my $hint = EventSource::Settings->hint($name, \@names);
+    my $hint = EventSource::Settings->hint($name, \@names, \%meant);
+
+Return C<; did you mean NAME?> with the L</nearest> name, or the empty string.
 
 =head2 is_seconds
 
@@ -165,8 +289,18 @@ is not.
     $SETTINGS->known(\%setting, \@names, 'option %s of to_app');
 
 Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one
-in alphabetical order) and lists the known ones. The last argument is a format for the setting in the message; by
-default it is C<setting %s>.
+in alphabetical order) and the L</nearest> known one, and lists all known ones. The last argument is a format for the
+setting in the message; by default it is C<setting %s>.
+
+=head2 nearest
+
+    my $known = EventSource::Settings->nearest($name, \@names);
+    my $known = EventSource::Settings->nearest($name, \@names, \%meant);
+
+Return the name of the list that is most like a misspelt one; C<undef> if none is like it. At most a third of the letters
+may differ, at least one: be missing, too many, wrong, or swapped with the next one. Upper and lower case do not count.
+If there is no such name, one is like it that begins with it and an underscore, or the other way round. C<%meant> has
+names by other words for them in lower case, which take precedence.
 
 =head2 one_line
 
@@ -208,9 +342,26 @@ true.
 =head2 string
 
     my $string = $SETTINGS->string(after => $value);
-    my $string = $SETTINGS->string('an element of data' => $value, field => 'data');
+    my $string = $SETTINGS->string('an element of data' => $value, field => 'data', hint => '; did you mean ...?');
 
-Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading.
+Return the value as a string. Throw an exception if it is a reference, unless it is an object with overloading. C<hint>
+comes at the end of the message.
+
+=head2 warn_once
+
+    EventSource::Settings->warn_once($text);
+    EventSource::Settings->warn_once($text, $file, $line);
+
+Warn of a mistake at a line of the application, once for each line in a process, and of at most 1,000 lines. Without
+file and line it is the line at which L</refuse> would throw.
+
+=head2 warn_unknown
+
+    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known);
+    $SETTINGS->warn_unknown('unknown setting', \@unknown, \@known, %option);
+
+Warn of unknown names as L</warn_once> does, with the L</nearest> known ones. Options: C<only_similar>, names without such
+one are ignored; C<place>, a file and a line in an array; C<meant>, other words, as for L</nearest>.
 
 =head2 whole_number
 

@@ -8,6 +8,8 @@ our $VERSION = '0.100';
 
 use EventSource::Adapter;
 use EventSource::Settings;
+use EventSource::Stream::Fallback;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 
@@ -18,6 +20,7 @@ my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 my %DEFAULT = (
     native       => 'auto',
+    fallback     => 'warn',
     keepalive    => 15,
     timeout      => 60,
     max_buffered => 4_194_304,
@@ -38,8 +41,9 @@ sub check {
     $SETTINGS->seconds($_ => $given{$_}) for qw(keepalive linger timeout);
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
-    $SETTINGS->one_of(native  => $given{native},  'auto',  0,            1);
-    $SETTINGS->one_of(on_full => $given{on_full}, 'block', 'disconnect', 'drop_oldest');
+    $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
+    $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
+    $SETTINGS->one_of(on_full  => $given{on_full},  'block', 'disconnect', 'drop_oldest');
     return;
 }
 
@@ -67,6 +71,8 @@ sub open {
     return $class->_end_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
     $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
+    EventSource::Stream::Fallback->warn_once($env, $obstacle)
+        if $setting{fallback} eq 'warn' && $setting{native} eq 'auto' && !_has_left($adapter, $env);
     return ($stream, $obstacle);
 }
 
@@ -108,8 +114,9 @@ sub _log {
 
 sub _obstacle {
     my ($adapter, $env) = @_;
-    return 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
-    return 'the response to a HEAD has no body'         if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
+    return EventSource::Stream::Obstacle->new(system => 'there are no native streams on this system', 'run it on Linux')
+        if !EventSource::XS->can('_next_end');
+    return 'the response to a HEAD has no body' if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }
 
@@ -170,9 +177,9 @@ Whether the body is filtered shows only in the response. The environment is not 
 
 Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>, C<retry>,
-C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it is
-returned.
+C<fallback>, C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>,
+C<retry>, C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it
+is returned.
 
 It has also ended, and no obstacle is returned, if the client is known to have disconnected
 (L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as

@@ -8,13 +8,42 @@ our $VERSION = '0.100';
 
 use EventSource::Error ();
 use EventSource::Loop;
+use EventSource::Settings;
 use Exporter      qw(import);
 use JSON::MaybeXS ();
 use XSLoader;
 
 our @EXPORT_OK = qw(format_event);
 
+# An error reports the line of the application. These packages pass its events on.
+our @CARP_NOT = qw(
+    EventSource::Hub EventSource::Hub::ChannelNames EventSource::Server EventSource::Server::Emitter
+    EventSource::Server::Event EventSource::Server::Supply HTTP::ServerEvent Plack::App::EventSource::Connection
+    Plack::App::EventSource::PubSub
+);
+
 XSLoader::load(__PACKAGE__, $VERSION);
+
+# The fields that each function knows.
+my @OF_EVENT = qw(bytes comment data event id json retry);
+my %FIELDS   = (
+    as_string    => [qw(data event id retry)],
+    format_event => \@OF_EVENT,
+    publish      => [@OF_EVENT, 'key'],
+    push         => \@OF_EVENT,
+);
+
+# What a name is that a beginner may take for one of a field.
+my $NAME  = qr/\A(?![A-Z]+[(]0x)[^=]+\z/;
+my %MEANT = (
+    (map { ($_ => 'data') } qw(body content message msg payload text value)),
+    (map { ($_ => 'event') } qw(name type)),
+);
+
+# The invocants in the usage of methods of src/xs, by the last part of their class.
+my %INVOCANT = (Connection => '$conn', Hub => '$hub', Native => '$stream', Parser => '$parser');
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
 
@@ -59,6 +88,7 @@ sub has_later_here {
 
 sub later {
     my ($class, $code, @arguments) = @_;
+    $SETTINGS->refuse(code => 'later takes a code reference') if !defined $SETTINGS->code(code => $code);
     _queue(0, $code, @arguments);
     return;
 }
@@ -111,6 +141,48 @@ sub _json {
     return $text if defined $text;
     (my $error = $@) =~ s/ at \S+ line \d+\.?\n\z//;
     return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
+}
+
+# Called by src/xs for an exception: the text for a field that a function does not know.
+sub _unknown_field {
+    my ($name, $function) = @_;
+    return "EventSource::XS: $function takes names and values, or a hash of them; '$name' is no name" if $name !~ $NAME;
+    return "EventSource::XS: unknown field '$name'" . EventSource::Settings->hint($name, $FIELDS{$function}, \%MEANT);
+}
+
+# Called by src/xs: the usage of a function, with the parameters that it has there.
+sub _usage {
+    my ($package, $name, $parameters) = @_;
+    my ($class) = $package =~ /(\w+)\z/;
+    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } split /, /, $parameters;
+    my $call  = @given && $given[0] eq '$self'  ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name"  : $name;
+    my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
+    return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;
+}
+
+# Called by src/xs: a push of names and values that are not in a hash.
+sub _warn_bare_fields {
+    my ($name, undef, @place) = @_;
+    EventSource::Settings->warn_once(
+        "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?", @place);
+    return;
+}
+
+# Called by src/xs when debugging: a field has bytes of UTF-8 where characters are expected.
+sub _warn_encoded {
+    my ($field, undef, @place) = @_;
+    EventSource::Settings->warn_once(
+        "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
+        @place);
+    return;
+}
+
+# Called by src/xs: a drop-in ignores fields that it does not know.
+sub _warn_unknown_fields {
+    my ($names, $function, @place) = @_;
+    my %option = (meant => \%MEANT, place => \@place);
+    $SETTINGS->warn_unknown("$function ignores the unknown field", $names, $FIELDS{$function}, %option);
+    return;
 }
 
 # During global destruction nothing runs any more, and a new reference to an object would end it with an error.
@@ -368,7 +440,9 @@ The native thread blocks all signals but those of a fault of its own, so no hand
 
 =head1 ENVIRONMENT
 
-C<EVENTSOURCE_XS_DEBUG>, if true, has each stream say to C<psgi.errors> whether it is native, and if not, why.
+C<EVENTSOURCE_XS_DEBUG>, if true, has each stream say to C<psgi.errors> whether it is native, and if not, why. If it is
+set when this module is loaded, an event that is made of characters also gives a warning if one of its strings looks like
+bytes in UTF-8 and is about to be encoded twice, once for each line of the application.
 
 Building honours C<CARGO>, C<RUSTC>, C<CC> and whatever else cargo reads. It is for the perl that runs Makefile.PL.
 

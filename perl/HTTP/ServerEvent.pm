@@ -41,18 +41,22 @@ L<EventSource::XS/format_event>, which encodes its result, keeps empty lines and
     my $string = HTTP::ServerEvent->as_string(event => $name, id => $id, retry => $milliseconds, data => $data);
 
 Format an event and return it as a string of characters: C<event>, C<id>, C<retry>, then C<data>, each line ending in CRLF,
-and a blank line. A field that is C<undef> is left out, an unknown field is ignored. C<$milliseconds> may be any one line, as
-in the original. Nothing is encoded: encode the string as UTF-8 before you send it.
+and a blank line. A field that is C<undef> is left out. An unknown field is ignored, with a warning that names the nearest
+known one, once for each line of the application. C<$milliseconds> may be any one line, as in the original. Nothing is
+encoded: encode the string as UTF-8 before you send it.
 
 C<data> is a string or a reference to an array of strings; each is split into lines at CR, LF and CRLF. As Perl's
 C<split> does, this drops empty lines at the end of each string, and an empty string altogether.
 
 Throws an L<EventSource::Error> with the message C<Newline or null detected in event type '...'. Possible event
-injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field.
+injection.> if C<event>, C<id> or C<retry> contains CR, LF or NUL. It has the code C<invalid> and names the field. Throws
+C<invalid> too if a value is a reference other than an object with overloading (or, for C<data>, an array).
 
 =head1 DIFFERENCES
 
 C<< data => 0 >> is sent. The original treats it as no data.
+
+A reference to a hash, for example, throws an exception. The original sends it as C<HASH(0x...)>.
 
 Exceptions are L<EventSource::Error> objects. Their strings are those of the original.
 

@@ -30,8 +30,11 @@ my @OPTIONS         = qw(app env headers server server_args timeout url workers)
 my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id timeout);
 
 sub new {
-    my ($class, %option) = @_;
+    my ($class, @options) = @_;
+    my %option = $SETTINGS->parse('new takes options', @options);
     $SETTINGS->known(\%option, \@OPTIONS, 'option %s');
+    $SETTINGS->headers(headers => $option{headers});
+    $SETTINGS->refuse(env => 'env must be a hash') if defined $option{env} && ref $option{env} ne 'HASH';
     my $self = bless {headers => $option{headers} || [], timeout => $TIMEOUT}, $class;
     $self->{timeout} = $SETTINGS->seconds(timeout => $option{timeout}, is_above_zero => 1)
         if defined $option{timeout};
@@ -67,7 +70,8 @@ sub post {
 }
 
 sub request {
-    my ($self, $method, $path, %option) = @_;
+    my ($self, $method, $path, @options) = @_;
+    my %option   = $SETTINGS->parse("$method takes a path and options", @options);
     my $stream   = $self->stream($method, $path, %option, is_whole => 1);
     my $content  = $stream->content;
     my $response = $stream->response;
@@ -90,11 +94,15 @@ sub stop {
 }
 
 sub stream {
-    my ($self, $method, $path, %option) = @_;
+    my ($self, $method, $path, @options) = @_;
+    my %option   = $SETTINGS->parse("$method takes a path and options", @options);
     my $is_whole = delete $option{is_whole};
     $SETTINGS->known(\%option, \@REQUEST_OPTIONS, 'option %s');
+    $SETTINGS->headers(headers => $option{headers});
     $SETTINGS->refuse(path => 'a path must begin with /') if !defined $path || $path !~ m{\A/};
     $SETTINGS->seconds($_ => $option{$_}, is_above_zero => 1) for qw(cut_after timeout);
+    $SETTINGS->one_line(last_event_id => $option{last_event_id})
+        if defined $option{last_event_id} && $option{last_event_id} ne '';
     my $request = $self->_request($method, $path, $is_whole, %option);
     return Test::EventSource::Stream->new(
         server          => $self->{server},
@@ -115,6 +123,9 @@ sub url {
 
 sub wait_for {
     my ($self, $condition, $seconds) = @_;
+    $SETTINGS->refuse(condition => 'wait_for takes a code reference')
+        if !defined $SETTINGS->code(condition => $condition);
+    $SETTINGS->seconds(seconds => $seconds);
     return Test::EventSource::Loop::wait_for($condition, defined $seconds ? $seconds : $self->{timeout});
 }
 
@@ -128,14 +139,30 @@ sub _bytes {
     return $copy->as_string("\r\n");
 }
 
+sub _bytes_of {
+    my ($name, $value) = @_;
+    my $text = $SETTINGS->string($name, $value, hint => '; did you mean json => ...?');
+    $SETTINGS->refuse($name, "$name must be bytes: encode it first") if defined $text && $text =~ /[^\0-\xFF]/;
+    return $text;
+}
+
 sub _content {
     my %option = @_;
     my @given  = grep { defined $option{$_} } qw(content form json);
     $SETTINGS->refuse($given[1] => "only one of content, form and json can be sent, not @given") if @given > 1;
-    return (JSON::MaybeXS->new(utf8 => 1)->encode($option{json}), 'application/json') if defined $option{json};
-    return $option{content}                                                           if !defined $option{form};
+    return (_json($option{json}), 'application/json') if defined $option{json};
+    return _bytes_of(content => $option{content})     if !defined $option{form};
+    $SETTINGS->refuse(form => 'form must be a hash or an array of names and values')
+        if ref($option{form}) !~ /\A(?:ARRAY|HASH)\z/;
     my $form = HTTP::Request::Common::POST('/', $option{form});
     return ($form->content, $form->header('Content-Type'));
+}
+
+sub _json {
+    my $structure = shift;
+    my $text      = eval { JSON::MaybeXS->new(utf8 => 1)->encode($structure) };
+    $SETTINGS->refuse(json => 'json: ' . ($@ =~ s/ at \S+ line \d+\.?\n\z//r)) if !defined $text;
+    return $text;
 }
 
 sub _must_be_real {
@@ -181,6 +208,9 @@ sub _server {
     $SETTINGS->refuse(app => 'either app or url has to be given') if defined $app == defined $url;
     my @foreign = grep { defined $option{$_} } defined $url ? qw(server workers server_args env) : ();
     push @foreign, grep { defined $option{$_} } !defined $option{server} ? qw(workers server_args) : ();
+    $SETTINGS->whole_number(workers => $option{workers}, from => 1);
+    $SETTINGS->refuse(server_args => 'server_args must be an array of arguments')
+        if defined $option{server_args} && ref $option{server_args} ne 'ARRAY';
     $SETTINGS->refuse($foreign[0] => "$foreign[0] is for a server that is started here") if @foreign;
     return Test::EventSource::Remote->new(url => $url)                                   if defined $url;
     if    (blessed $app && $app->can('to_app')) { $app = $app->to_app }

@@ -1,7 +1,7 @@
 //! A block of fields, sized and written into the buffer of a scalar.
 
 use super::guard::{self, Report, CONVERT, OK};
-use super::strings::{conversion_of, repair, Conversion, Strings};
+use super::strings::{conversion_of, is_encoded, repair, Conversion, Strings};
 use crate::event::{
     encode, EventId, EventName, Field, FieldError, FieldName, LineEnd, Retry, Text, Why, BLANK_SIZE_BOUND,
 };
@@ -16,6 +16,7 @@ pub(super) struct RawField {
     name: u8,
     utf8: u8,
     conversion: u8,
+    strings: u8,
 }
 
 /// `esx_name`
@@ -47,6 +48,14 @@ impl RawField {
             name::RETRY | name::RETRY_LINE => FieldName::Retry,
             name::COMMENT => FieldName::Comment,
             _ => FieldName::Data,
+        }
+    }
+
+    /// The meaning of the field's text: its own, or that of the call.
+    fn strings(&self, of_call: Strings) -> Strings {
+        match self.strings {
+            0 => of_call,
+            own => Strings::from_c(own.into()),
         }
     }
 
@@ -98,7 +107,7 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
     let mut size = BLANK_SIZE_BOUND;
     for (at, field) in fields.iter_mut().enumerate() {
         report.set_at(at);
-        let conversion = conversion_of(field.bytes(), field.utf8 != 0, strings, any_utf8)
+        let conversion = conversion_of(field.bytes(), field.utf8 != 0, field.strings(strings), any_utf8)
             .map_err(|_| FieldError { field: field.name(), why: Why::NotUtf8 })?;
         if matches!(conversion, Conversion::Repair | Conversion::Downgrade) {
             status = CONVERT;
@@ -149,4 +158,12 @@ unsafe extern "C" fn esx_repair(text: *const c_char, len: usize, out: *mut c_cha
         out[..repaired.len()].copy_from_slice(&repaired);
         repaired.len()
     })
+}
+
+/// Returns 1 if a text that stands for characters is UTF-8 already, so that it would be encoded twice.
+#[no_mangle]
+unsafe extern "C" fn esx_is_encoded(text: *const c_char, len: usize, utf8: c_int) -> c_int {
+    // SAFETY: `text` is the buffer of a copy of `len` bytes, which lives until the XSUB returns.
+    let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), len) };
+    guard::run_or(0, || is_encoded(text, utf8 != 0).into())
 }

@@ -1,10 +1,12 @@
 /* Exceptions: objects of the class EventSource::Error, as perl/EventSource/Error.pm makes them. */
 
-/* Keeps the code that dies out of the functions that call it, which run for every event. */
+/* Keeps the code that dies or warns out of the functions that call it, which run for every event. */
 #if defined(__GNUC__) || defined(__clang__)
 #  define ESX_DIES __attribute__((cold, noinline, noreturn))
+#  define ESX_WARNS __attribute__((cold, noinline))
 #else
 #  define ESX_DIES
+#  define ESX_WARNS
 #endif
 
 static const char *const esx_code_names[ESX_CODES] = {
@@ -75,6 +77,56 @@ esx_croakf_(pTHX_ int code, const char *field, const char *format, ...)
 }
 
 #define esx_croakf(...) esx_croakf_(aTHX_ __VA_ARGS__)
+
+/* Calls a sub with mortals, and returns its result. The caller allows Perl code to run. */
+static SV *
+esx_call(pTHX_ const char *sub, size_t count, SV **arguments)
+{
+    dSP;
+    size_t at;
+    SV *result;
+    ENTER;
+    PUSHMARK(SP);
+    EXTEND(SP, (SSize_t)count);
+    for (at = 0; at < count; at++)
+        PUSHs(arguments[at]);
+    PUTBACK;
+    call_pv(sub, G_SCALAR);
+    SPAGAIN;
+    result = POPs;
+    PUTBACK;
+    LEAVE;
+    return result;
+}
+
+/* Calls a sub of this distribution that warns once for each call site: with a value and the caller's file and line. */
+static void ESX_WARNS
+esx_warn_once(pTHX_ const char *sub, SV *value, const char *function)
+{
+    const COP *cop = esx_caller(aTHX);
+    SV *arguments[4];
+    arguments[0] = value;
+    arguments[1] = sv_2mortal(newSVpv(function, 0));
+    arguments[2] = sv_2mortal(newSVpv(OutCopFILE(cop), 0));
+    arguments[3] = sv_2mortal(newSVuv(CopLINE(cop)));
+    esx_call(aTHX_ sub, 4, arguments);
+}
+
+/* Dies because a function was called with too few or too many arguments. The code that xsubpp generates calls this, with
+ * the names of the parameters as they are in C. */
+static void ESX_DIES
+esx_croak_usage(pTHX_ CV *cv, const char *parameters)
+{
+    GV *gv = CvGV(cv);
+    SV *arguments[3];
+    arguments[0] = sv_2mortal(newSVpv(HvNAME(GvSTASH(gv)), 0));
+    arguments[1] = sv_2mortal(newSVpv(GvNAME(gv), 0));
+    arguments[2] = sv_2mortal(newSVpv(parameters, 0));
+    esx_croak(aTHX_ ESX_CODE_INVALID, NULL, esx_call(aTHX_ "EventSource::XS::_usage", 3, arguments));
+}
+
+#undef croak_xs_usage
+#define croak_xs_usage(cv, parameters) esx_croak_usage(aTHX_ cv, parameters)
 
 /* Dies with the error that Rust reports. The message begins with the module, unless the caller gives one. */
 static void ESX_DIES

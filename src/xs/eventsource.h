@@ -13,7 +13,7 @@ enum esx_name {
     ESX_EVENT, ESX_ID, ESX_RETRY, ESX_RETRY_LINE, ESX_DATA, ESX_DATA_TRIMMED, ESX_COMMENT, ESX_BLANK
 };
 
-/* The meaning of strings; see src/xs/strings.rs. */
+/* The meaning of strings; see src/xs/strings.rs. In a field ESX_AS_IS stands for the meaning that the call has. */
 enum esx_strings { ESX_AS_IS, ESX_CHARACTERS, ESX_BYTES, ESX_EITHER };
 
 /* The conversion of one field's text. esx_measure determines it; C performs the last two. */
@@ -30,6 +30,7 @@ typedef struct {
     uint8_t name;
     uint8_t utf8;
     uint8_t conversion;
+    uint8_t strings;
 } esx_field;
 
 /* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
@@ -52,6 +53,8 @@ typedef struct {
 int esx_measure(esx_field *fields, size_t len, int strings, esx_report *report);
 int esx_encode(const esx_field *fields, size_t len, int line_end, char *out, size_t out_len, esx_report *report);
 size_t esx_repair(const char *text, size_t len, char *out, size_t out_len);
+int esx_is_encoded(const char *text, size_t len, int utf8);
+int esx_is_first_time(const char *name, size_t len);
 
 /* A dispatched event. The pointers are valid until the next call with the same parser. */
 typedef struct {

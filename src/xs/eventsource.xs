@@ -23,6 +23,10 @@
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
 
 BOOT:
+    {
+        const char *debug = PerlEnv_getenv("EVENTSOURCE_XS_DEBUG");
+        esx_is_debugging = debug && *debug && strNE(debug, "0");
+    }
     esx_start();
 
 void
@@ -32,7 +36,7 @@ format_event(...)
     int strings, copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_event(aTHX_ &block, copies, ax, items, &strings))
             break;
     if (!block.len)
@@ -50,12 +54,12 @@ _push_bytes(SV *characters, ...)
   ALIAS:
     _push_bytes_in_hub = 1
   PPCODE:
-    copies = SvROK(characters) || SvGMAGICAL(characters); /* the test for truth may run Perl code */
+    copies = SvROK(characters) || SvGMAGICAL(characters) || esx_is_debugging; /* the test for truth may run Perl code */
     if (copies)
         esx_keep_args_alive(aTHX_ ax, 0, items);
     strings = SvTRUE(characters) ? ESX_CHARACTERS : ESX_EITHER;
     for (; copies < 2; copies++)
-        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
 #ifdef __linux__
@@ -65,6 +69,18 @@ _push_bytes(SV *characters, ...)
     PERL_UNUSED_VAR(ix);
 #endif
     XSRETURN(1);
+
+bool
+_is_first_time(SV *name)
+  PREINIT:
+    const char *text;
+    STRLEN len;
+  CODE:
+    name = esx_string(aTHX_ esx_read(aTHX_ name));
+    text = SvPV_nomg_const(name, len);
+    RETVAL = esx_is_first_time(text, len) > 0;
+  OUTPUT:
+    RETVAL
 
 void
 _nothing(...)
@@ -82,7 +98,7 @@ as_string(...)
     int copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_server_event(aTHX_ &block, copies, ax, items))
             break;
     out = esx_block_encode(aTHX_ &block, TARG, ESX_AS_IS, ESX_CRLF, esx_server_event_error);
@@ -119,6 +135,9 @@ feed(SV *self, SV *bytes)
     }
     if (!SvOK(bytes))
         esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not undef");
+    if (SvROK(bytes) && !esx_is_overloaded(aTHX_ bytes))
+        esx_croakf(ESX_CODE_INVALID, "bytes", "EventSource::Parser: feed takes a string of bytes, not a reference to %s",
+            sv_reftype(SvRV(bytes), TRUE));
     if (!esx_is_plain(bytes) || SvUTF8(bytes))
         bytes = esx_string(aTHX_ bytes);
     if (!sv_utf8_downgrade(bytes, TRUE))
@@ -297,10 +316,10 @@ push(SV *self, ...)
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
     }
-    for (copies = 0; copies < 2; copies++) {
+    for (copies = esx_is_debugging; copies < 2; copies++) {
         if (copies)
             self = esx_snapshot(aTHX_ self);
-        if (esx_snapshot_push(aTHX_ &block, copies, ax, items))
+        if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
     }
     bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
@@ -515,7 +534,7 @@ publish(SV *self, SV *channel, SV *event)
     int strings, copies;
     dXSTARG;
   PPCODE:
-    for (copies = 0; copies < 2; copies++)
+    for (copies = esx_is_debugging; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (!block.len)

@@ -71,7 +71,7 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int
     if (hash) {
         if (!copies && SvRMAGICAL(hash))
             return FALSE;
-        esx_given_by_hash(aTHX_ hash, given, TRUE);
+        esx_given_by_hash(aTHX_ hash, given, ESX_PUBLISH);
     }
     else {
         if (!SvOK(event))

@@ -7,6 +7,7 @@
 //!
 //! - `strings`: the conversion of a Perl string to bytes
 //! - `encode`: a block of fields, sized and written into a scalar's buffer
+//! - `once`: what a process has done once
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
@@ -21,6 +22,7 @@ mod encode;
 mod guard;
 #[cfg(target_os = "linux")]
 mod hub;
+mod once;
 mod parser;
 #[cfg(target_os = "linux")]
 mod stream;

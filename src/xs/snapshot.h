@@ -63,6 +63,7 @@ esx_block_append(pTHX_ esx_block *block, int name, SV *value)
     field->name = (uint8_t)name;
     field->utf8 = 0;
     field->conversion = ESX_COPY;
+    field->strings = ESX_AS_IS;
     block->values[block->len++] = value;
     return field;
 }
@@ -215,8 +216,17 @@ esx_setting_is(pTHX_ HV *settings, const char *name)
     return cBOOL(SvTRUE(value));
 }
 
-/* Strict functions croak for values that can only be a mistake. The drop-ins are lenient, as the originals are. */
-enum esx_manner { ESX_LENIENT, ESX_STRICT };
+/* The functions that take events, and their names in Perl. The drop-ins come first: they are lenient where the originals
+ * are, and warn of an unknown field. The others are strict. */
+enum esx_function { ESX_AS_STRING, ESX_PUSH, ESX_FORMAT_EVENT, ESX_PUBLISH };
+
+static const char *const esx_functions[] = {"as_string", "push", "format_event", "publish"};
+
+#define esx_is_strict(function) ((function) >= ESX_FORMAT_EVENT)
+
+/* True if EVENTSOURCE_XS_DEBUG was set when the library was loaded. Then every call copies its arguments, so that Perl code
+ * may run that warns of them. */
+static int esx_is_debugging = 0;
 
 /* True if a reference is to an object of a class with overloads. perl's own flag is set on other classes too, until perl
  * has searched them. */
@@ -227,17 +237,27 @@ esx_is_overloaded(pTHX_ SV *sv)
     return stash && (gv_fetchmeth(stash, "((", 2, -1) || gv_fetchmeth(stash, "()", 2, -1)); /* the latter before 5.18 */
 }
 
+static void ESX_DIES
+esx_croak_reference(pTHX_ const char *field, const char *what, SV *sv, int function)
+{
+    const char *kind = sv_reftype(SvRV(sv), TRUE);
+    if (function == ESX_AS_STRING)
+        esx_croakf(ESX_CODE_INVALID, field,
+            "HTTP::ServerEvent: %s must be a string, not a reference to %s; encode it first, as JSON for example", what, kind);
+    esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s; %s", what, kind,
+        strEQ(field, "data") ? "did you mean json => ...?" : "a structure goes into json => ...");
+}
+
 static void
-esx_check_value(pTHX_ const char *field, const char *what, SV *sv)
+esx_check_value(pTHX_ const char *field, const char *what, SV *sv, int function)
 {
     if (SvROK(sv) && !esx_is_overloaded(aTHX_ sv))
-        esx_croakf(ESX_CODE_INVALID, field, "EventSource::XS: %s must be a string, not a reference to %s", what,
-            sv_reftype(SvRV(sv), TRUE));
+        esx_croak_reference(aTHX_ field, what, sv, function);
 }
 
 /* Appends each element of an array as data. */
 static bool
-esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
+esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int function)
 {
     SSize_t at;
     if (block->copies)
@@ -251,11 +271,9 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
             sv = esx_read(aTHX_ sv);
         else if (SvGMAGICAL(sv))
             return FALSE;
-        if (manner == ESX_STRICT) {
-            if (!SvOK(sv))
-                esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
-            esx_check_value(aTHX_ "data", "each element of data", sv);
-        }
+        if (esx_is_strict(function) && !SvOK(sv))
+            esx_croakf(ESX_CODE_INVALID, "data", "EventSource::XS: element %" IVdf " of data is undefined", (IV)at);
+        esx_check_value(aTHX_ "data", "each element of data", sv, function);
         if (SvOK(sv) && !esx_block_add(aTHX_ block, name, sv))
             return FALSE;
     }
@@ -264,7 +282,7 @@ esx_block_add_array(pTHX_ esx_block *block, int name, AV *array, int manner)
 
 /* Appends a value given for a field: nothing if undefined; an array gives a data field for each element. */
 static bool
-esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int manner)
+esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv, int function)
 {
     AV *array;
     if (!sv)
@@ -277,9 +295,8 @@ esx_block_add_given(pTHX_ esx_block *block, int name, const char *field, SV *sv,
         return TRUE;
     array = name == ESX_DATA || name == ESX_DATA_TRIMMED ? esx_plain_array(sv) : NULL;
     if (array)
-        return esx_block_add_array(aTHX_ block, name, array, manner);
-    if (manner == ESX_STRICT)
-        esx_check_value(aTHX_ field, field, sv);
+        return esx_block_add_array(aTHX_ block, name, array, function);
+    esx_check_value(aTHX_ field, field, sv, function);
     return esx_block_add(aTHX_ block, name, sv);
 }
 
@@ -328,6 +345,25 @@ esx_block_convert(pTHX_ esx_block *block)
         }
     }
     esx_block_point(aTHX_ block);
+}
+
+/* When debugging: warns of characters that look like bytes in UTF-8, which would be encoded once more. For use with copies
+ * only. */
+static void ESX_WARNS
+esx_block_suspect(pTHX_ const esx_block *block, int strings)
+{
+    static const char *const names[] = {"event", "id", "retry", "retry", "data", "data", "comment"};
+    size_t at;
+    for (at = 0; at < block->len; at++) {
+        const esx_field *field = &block->fields[at];
+        const char *text;
+        STRLEN len;
+        if (!block->values[at] || (field->strings ? field->strings : strings) != ESX_CHARACTERS)
+            continue;
+        text = SvPV_nomg_const(block->values[at], len);
+        if (esx_is_encoded(text, len, SvUTF8(block->values[at]) ? 1 : 0))
+            esx_warn_once(aTHX_ "EventSource::XS::_warn_encoded", sv_2mortal(newSVpv(names[field->name], 0)), "");
+    }
 }
 
 /* True if one of the texts is tainted. Each copy carries its taint. perl's own flag does not help: every statement that

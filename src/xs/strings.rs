@@ -76,6 +76,12 @@ pub(super) fn conversion_of(
     })
 }
 
+/// Returns true if a text has characters above U+007F that, one byte each, are UTF-8. Such a text is rarely meant: it is
+/// one that was encoded, or never decoded.
+pub(super) fn is_encoded(text: &[u8], is_flagged: bool) -> bool {
+    !text.is_ascii() && if is_flagged { holds_utf8_bytes(text) } else { is_utf8(text) }
+}
+
 fn characters(text: &[u8]) -> Conversion {
     if is_utf8(text) {
         Conversion::Copy

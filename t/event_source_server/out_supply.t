@@ -121,7 +121,7 @@ subtest "tap croaks at the caller's line for an invalid argument" => sub {
         [[]                           => 'tap takes code'],
         [['x']                        => 'tap takes code'],
         [[sub { }, done => 1]         => 'done must be a code reference'],
-        [[sub { }, gone => sub { }]   => "unknown option 'gone' of tap (known: done, quit)"],
+        [[sub { }, gone => sub { }]   => "unknown option 'gone' of tap; did you mean done? (known: done, quit)"],
         [[sub { }, fields => sub { }] => "unknown option 'fields' of tap (known: done, quit)"],
     ) {
         my ($arguments, $why) = @$case;

@@ -58,23 +58,32 @@ for my $row (@BLOCKS) {
         if !grep { defined && /\A(?:json|bytes)\z/ } @$args;
 }
 
+my $DID_YOU_MEAN = 'did you mean json => ...?';
+my $STRUCTURE    = 'a structure goes into json => ...';
+
 my @REFUSED = (
-    ['a line break in id'    => [id      => "a\nb"],   'id must not contain a line break'],
-    ['a CR in event'         => [event   => "a\r"],    'event must not contain a line break'],
-    ['NUL in id'             => [id      => "a\0"],    'id must not contain NUL'],
-    ['NUL in event'          => [event   => "\0"],     'event must not contain NUL'],
-    ['retry with a fraction' => [retry   => '1.5'],    'retry must be a whole number of milliseconds, in ASCII digits'],
-    ['retry below zero'      => [retry   => -1],       'retry must be a whole number of milliseconds, in ASCII digits'],
-    ['retry that is empty'   => [retry   => ''],       'retry must be a whole number of milliseconds, in ASCII digits'],
-    ['other digits'          => [retry   => '٣'],      'retry must be a whole number of milliseconds, in ASCII digits'],
-    ['an unknown field'      => [dta     => 1],        q(unknown field 'dta')],
-    ['an unknown wide field' => ['dätä☺' => 1],        q(unknown field 'dätä☺')],
-    ['a hash as data'        => [data    => {}],       'data must be a string, not a reference to HASH'],
-    ['code as id'            => [id      => sub { }],  'id must be a string, not a reference to CODE'],
-    ['an array as id'        => [id      => [1]],      'id must be a string, not a reference to ARRAY'],
-    ['an object' => [data => bless [], 'Some::Class'], 'data must be a string, not a reference to Some::Class'],
-    ['an array in the array'    => [data => [[1]]], 'each element of data must be a string, not a reference to ARRAY'],
-    ['undef in the array'       => [data => [1, undef]], 'element 1 of data is undefined'],
+    ['a line break in id'    => [id      => "a\nb"],  'id must not contain a line break'],
+    ['a CR in event'         => [event   => "a\r"],   'event must not contain a line break'],
+    ['NUL in id'             => [id      => "a\0"],   'id must not contain NUL'],
+    ['NUL in event'          => [event   => "\0"],    'event must not contain NUL'],
+    ['retry with a fraction' => [retry   => '1.5'],   'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['retry below zero'      => [retry   => -1],      'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['retry that is empty'   => [retry   => ''],      'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['other digits'          => [retry   => '٣'],     'retry must be a whole number of milliseconds, in ASCII digits'],
+    ['an unknown field'      => [dta     => 1],       q(unknown field 'dta'; did you mean data?)],
+    ['an unknown wide field' => ['dätä☺' => 1],       q(unknown field 'dätä☺')],
+    ['a hash as data'        => [data    => {}],      "data must be a string, not a reference to HASH; $DID_YOU_MEAN"],
+    ['code as id'            => [id      => sub { }], "id must be a string, not a reference to CODE; $STRUCTURE"],
+    ['an array as id'        => [id      => [1]],     "id must be a string, not a reference to ARRAY; $STRUCTURE"],
+    [
+        'an object' => [data => bless [], 'Some::Class'],
+        "data must be a string, not a reference to Some::Class; $DID_YOU_MEAN"
+    ],
+    [
+        'an array in the array' => [data => [[1]]],
+        "each element of data must be a string, not a reference to ARRAY; $DID_YOU_MEAN"
+    ],
+    ['undef in the array'       => [data => [1, undef]],    'element 1 of data is undefined'],
     ['data and json'            => [data => 1, json => 1],  'data and json exclude each other'],
     ['json and bytes'           => [json => 1, bytes => 1], 'json is made of characters, bytes does not go with it'],
     ['bytes that are not UTF-8' => [data => "\xE9", bytes => 1], 'data must be valid UTF-8'],

@@ -98,8 +98,8 @@ my @REFUSED = (
     ['to_app without channels'                => app(),                  'to_app takes channels, a code reference'],
     ['to_app with channels that are not code' => app(channels => ['a']), 'to_app takes channels, a code reference'],
     [
-        'an unknown option of to_app' => app(channels => $channels, show_channel => 'data'),
-        "unknown option 'show_channel' of to_app"
+        'a setting of new in to_app' => app(channels => $channels, show_channel => 'data'),
+        'show_channel is a setting of new, not an option of to_app'
     ],
     ['half a pair of options of to_app' => app('channels'), 'to_app takes options, as names and values'],
     ['an unknown start of to_app'       => app(channels => $channels, start => 'now'), 'start must be'],

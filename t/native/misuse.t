@@ -116,13 +116,18 @@ my @BAD = (
     (map { [on_full      => $_, q{must be 'block', 'disconnect' or 'drop_oldest'}] } 1, '',    "block\n"),
 );
 
-subtest 'to_app croaks for an invalid setting, at the line of its caller' => sub {
+subtest 'new and to_app croak for an invalid setting, at the line of their caller' => sub {
     for my $bad (@BAD) {
         my ($name, $value, $trouble) = @$bad;
-        my $source = Plack::App::EventSource->new(handler_cb => sub { }, $name => $value);
+        my $shown  = "$name => " . ($value =~ s/\n/\\n/r);
+        my $source = Plack::App::EventSource->new(handler_cb => sub { });
+        $source->$name($value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
         like exception(sub { $source->to_app }), qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/,
-            "$name => " . ($value =~ s/\n/\\n/r);
+            "to_app: $shown";
+        $line = __LINE__ + 1;
+        like exception(sub { Plack::App::EventSource->new($name => $value) }),
+            qr/\A[\w:]+: $name $trouble at \Q$file\E line $line\.?\n\z/, "new: $shown";
     }
 };
 

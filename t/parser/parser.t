@@ -91,7 +91,8 @@ subtest 'feed takes bytes' => sub {
 
 subtest 'new and feed refuse invalid arguments, and a subclass works' => sub {
     ok !eval { EventSource::Parser->new(max_events => 1); 1 }, 'an unknown option is refused';
-    like $@, qr/\AEventSource::Parser: unknown option 'max_events' at \Q${\__FILE__}\E line/,
+    like $@,
+        qr/\AEventSource::Parser: unknown option 'max_events'; did you mean max_event[?] [(]known: max_event[)] at \Q${\__FILE__}\E line/,
         'the error names the option';
     for my $bad (0, -1, '1e3', 'x', '', 1.5, "1\n") {
         ok !eval { EventSource::Parser->new(max_event => $bad); 1 }, "max_event => '$bad' is refused";

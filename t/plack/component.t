@@ -38,7 +38,7 @@ subtest 'a subclass of Plack::App::EventSource' => sub {
     is content_of($app), "data: mine\r\n\r\n", 'call of a subclass may change the environment';
 };
 
-subtest 'to_app refuses wrong attributes' => sub {
+subtest 'new and to_app refuse wrong attributes' => sub {
     for my $case (
         [on_gone  => 'die',  q(on_gone must be undef or 'unwind')],
         [retry    => '1.5',  'retry must be a whole number of milliseconds, or two of them'],
@@ -49,14 +49,31 @@ subtest 'to_app refuses wrong attributes' => sub {
         [preamble => 'x',    'preamble must be a number of bytes from 3 to 65536, or 0'],
     ) {
         my ($name, $value, $why) = @$case;
-        my $component = Plack::App::EventSource->new(handler_cb => sub { }, $name => $value);
+        my $component = Plack::App::EventSource->new(handler_cb => sub { });
+        $component->$name($value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 }, "$name => '$value' throws";
+        ok !eval { $component->to_app; 1 }, "to_app with $name '$value' throws";
         is $@, "Plack::App::EventSource: $why at $file line $line.\n",
-            "the error of $name names the reason and the caller's line";
+            "the error of $name names the reason and the line of to_app";
+        $line = __LINE__ + 1;
+        ok !eval { Plack::App::EventSource->new($name => $value); 1 }, "new with $name '$value' throws";
+        is $@, "Plack::App::EventSource: $why at $file line $line.\n",
+            "the error of $name names the reason and the line of new";
     }
-    ok !eval { Plack::App::EventSource->new->to_app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET without a handler throws';
-    like $@, qr/there is no handler_cb/, 'the error of a GET without a handler says so';
+    my $component = Plack::App::EventSource->new;
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    ok !eval { $component->to_app; 1 }, 'to_app without a handler throws';
+    like $@, qr/there is no handler_cb: give new .* at \Q$file\E line $line\.\n\z/,
+        'the error says so, at the line of to_app';
+};
+
+subtest 'an attribute that is wrong since to_app throws at the line of to_app' => sub {
+    my $component = Plack::App::EventSource->new(handler_cb => sub { });
+    my ($file, $line) = (__FILE__, __LINE__ + 1);
+    my $app = $component->to_app;
+    $component->retry(-1);
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a GET throws';
+    like $@, qr/retry must be .* at \Q$file\E line $line\.\n\z/, 'the error names the line of to_app';
 };
 
 subtest 'the shortest and the longest preamble are sent' => sub {

@@ -82,10 +82,9 @@ subtest 'methods that cannot be set' => sub {
         [["POST\n"],      "methods has 'POST\n', but may only have $KNOWN"],
         (map { [['GET', $_], "methods has '$_', but may only have $KNOWN"] } qw(HEAD OPTIONS CONNECT TRACE UPDATE)),
     ) {
-        my ($methods, $why) = @$case;
-        my $component = Plack::App::EventSource->new(handler_cb => sub { }, methods => $methods);
-        my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 }, 'to_app throws';
+        my ($methods, $why)  = @$case;
+        my ($file,    $line) = (__FILE__, __LINE__ + 1);
+        ok !eval { Plack::App::EventSource->new(methods => $methods); 1 }, 'new throws';
         is "$@",      "Plack::App::EventSource: $why at $file line $line.\n", "the error says: $why";
         is $@->field, 'methods',                                              'the field is methods';
     }

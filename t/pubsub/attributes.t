@@ -71,7 +71,7 @@ subtest 'the settings of the streams' => sub {
     is_deeply [keys %{$hub->{apps}[0]}], ['channels'], 'the application has no settings that were not set';
 };
 
-subtest 'to_app refuses wrong attributes' => sub {
+subtest 'new and to_app refuse wrong attributes' => sub {
     for my $case (
         [hub       => undef,            'hub must be an EventSource::Hub'],
         [hub       => 'EventSource',    'hub must be an EventSource::Hub'],
@@ -106,21 +106,27 @@ subtest 'to_app refuses wrong attributes' => sub {
         (map { [prefix => $_, 'prefix must be a string of less than 1024 bytes'] } [], 'x' x 1024, 'ö' x 512),
         [
             authorise => sub { 1 },
-            "unknown attribute 'authorise' (known: authorize, headers, http_host, hub, keepalive, linger, max_body, "
+            "unknown attribute 'authorise'; did you mean authorize? (known: authorize, fallback, headers, http_host, hub, keepalive, linger, max_body, "
                 . 'max_streams, native, nodes, origins, preamble, prefix, retry, start, timeout)'
         ],
     ) {
         my ($name, $value, $why) = @$case;
-        my $component = Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value);
+        my $shown = "$name => " . (ref $value || (defined $value ? "'$value'" : 'undef'));
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 },
-            "$name => " . (ref $value || (defined $value ? "'$value'" : 'undef')) . ' throws';
+        ok !eval { Plack::App::EventSource::PubSub->new(hub => $hub, $name => $value); 1 }, "$shown: new throws";
         is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n",
-            "the error of $name names the reason and the caller's line";
+            "the error of $name names the reason and the line of new";
+
+        my $component = Plack::App::EventSource::PubSub->new(hub => $hub);
+        $component->{$name} = $value;
+        $line = __LINE__ + 1;
+        ok !eval { $component->to_app; 1 }, "$shown, which is set later: to_app throws";
+        is $@, "Plack::App::EventSource::PubSub: $why at $file line $line.\n",
+            "the error of $name names the reason and the line of to_app";
     }
 };
 
-subtest 'to_app refuses wrong settings of the streams' => sub {
+subtest 'new and to_app refuse wrong settings of the streams' => sub {
     plan skip_all => 'there are no hubs on this system' if !EventSource::Hub->can('_attach');
     for my $case (
         [keepalive => 'x', 'EventSource::Stream: keepalive must be a number of seconds'],
@@ -128,10 +134,15 @@ subtest 'to_app refuses wrong settings of the streams' => sub {
         [preamble  => 1,   'Plack::App::EventSource: preamble must be a number of bytes from 3 to 65536, or 0'],
     ) {
         my ($name, $value, $why) = @$case;
-        my $component = Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new, $name => $value);
         my ($file, $line) = (__FILE__, __LINE__ + 1);
-        ok !eval { $component->to_app; 1 }, "$name => $value throws";
-        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the caller's line";
+        ok !eval { Plack::App::EventSource::PubSub->new($name => $value); 1 }, "new with $name => $value throws";
+        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the line of new";
+
+        my $component = Plack::App::EventSource::PubSub->new(hub => EventSource::Hub->new);
+        $component->$name($value);
+        $line = __LINE__ + 1;
+        ok !eval { $component->to_app; 1 }, "to_app with $name => $value throws";
+        is $@, "$why at $file line $line.\n", "the error of $name names the reason and the line of to_app";
     }
 };
 

@@ -16,6 +16,8 @@ sub lost_zero {
 }
 
 my ($same, $zero, $croaks) = (0, 0, 0);
+my @warnings;
+local $SIG{__WARN__} = sub { push @warnings, @_ };
 for my $case (vectors('as_string')) {
     my @args = @{$case->{args}};
     my $got  = eval { HTTP::ServerEvent->as_string(@args) };
@@ -33,6 +35,8 @@ for my $case (vectors('as_string')) {
         $same++ if is $got, $case->{out}, "the same characters: $case->{where}";
     }
 }
+is_deeply [map { s/ at .*//sr } @warnings], [q(EventSource::XS: as_string ignores the unknown field 'unknown')],
+    'the only warning is of an unknown field';
 cmp_ok $same,   '>',  1_000, 'more than 1,000 cases give the same characters';
 cmp_ok $croaks, '>',  100,   'more than 100 cases croak with the same message';
 cmp_ok $zero,   '>=', 2,     'at least two cases have the data "0"';

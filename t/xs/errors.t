@@ -59,7 +59,8 @@ my @CASES = (
     [
         'format_event: a reference as id',
         sub { format_event(id => [1]) },
-        'invalid', 'id', 'EventSource::XS: id must be a string, not a reference to ARRAY'
+        'invalid', 'id',
+        'EventSource::XS: id must be a string, not a reference to ARRAY; a structure goes into json => ...'
     ],
     [
         'format_event: undef in an array of data',
@@ -69,7 +70,8 @@ my @CASES = (
     [
         'format_event: a reference in an array of data',
         sub { format_event(data => [{}]) },
-        'invalid', 'data', 'EventSource::XS: each element of data must be a string, not a reference to HASH'
+        'invalid', 'data',
+        'EventSource::XS: each element of data must be a string, not a reference to HASH; did you mean json => ...?'
     ],
     [
         'format_event: data beside json',
@@ -129,9 +131,8 @@ my @CASES = (
     [
         'parser: an unknown option',
         sub { EventSource::Parser->new(max_evnt => 1) },
-        'invalid',
-        'max_evnt',
-        "EventSource::Parser: unknown option 'max_evnt'"
+        'invalid', 'max_evnt',
+        "EventSource::Parser: unknown option 'max_evnt'; did you mean max_event? (known: max_event)"
     ],
 );
 push @CASES,

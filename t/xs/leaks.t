@@ -110,6 +110,36 @@ my @CASES = (
         }
     ],
     [
+        'push, fields of publish' => sub {
+            my $x = EventSource::XS::_push_bytes(
+                0,
+                {json    => {a => [1]}},
+                {comment => 'x'},
+                {data    => "\xC3\xA9", bytes => 1}
+            );
+        }
+    ],
+    ['push, fields without a hash' => sub { my $x = EventSource::XS::_push_bytes(0, data => 'x') }],
+    ['push, unknown fields' => sub { my $x = EventSource::XS::_push_bytes(0, {evnet => 1, data => 'x', foo => 2}) }],
+    [
+        'push, a reference' => sub {
+            eval { EventSource::XS::_push_bytes(0, 'a', {data => {}}) }
+        }
+    ],
+    [
+        'push, bad json' => sub {
+            eval {
+                EventSource::XS::_push_bytes(0, {json => sub { }});
+            }
+        }
+    ],
+    [
+        'usage' => sub {
+            eval { EventSource::Parser::feed() }
+        }
+    ],
+    ['as_string, unknown fields' => sub { my $x = HTTP::ServerEvent->as_string(dta => 1, data => 'x') }],
+    [
         'push, a die' => sub {
             eval { EventSource::XS::_push_bytes(0, 'a', {data => $dying}) }
         }
@@ -147,6 +177,7 @@ my @CASES = (
 
 for my $row (@CASES) {
     my ($name, $code) = @$row;
+    local $SIG{__WARN__} = sub { };
     $code->();    # perl keeps memory that it allocates at the first run of code
     no_leaks_ok(sub { $code->() }, $name);
 }

@@ -9,12 +9,14 @@ our $VERSION = '0.100';
 use parent 'EventSource::Adapter';
 use B ();
 use EventSource::Stream::Native;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 use POSIX           ();
 use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
-my $WRITER = 'Feersum::Connection::Writer';
+my $OBSTACLE = 'EventSource::Stream::Obstacle';
+my $WRITER   = 'Feersum::Connection::Writer';
 
 # Seconds between two checks whether Feersum has given up a response before its head was sent.
 my $CHECK_INTERVAL = 1;
@@ -22,6 +24,9 @@ my $CHECK_INTERVAL = 1;
 sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
 sub writer_classes { return $WRITER }
+
+# Its handle on the body drops what has been read.
+sub reads_body_once { return !!1 }
 
 # psgix.io must not be fetched. Behind a filter of the body there is no socket to look at.
 sub client_socket {
@@ -36,8 +41,9 @@ sub has_left { return !!0 }
 # Feersum that cannot encrypt.
 sub obstacle {
     my ($class, $env) = @_;
-    return 'the connection is encrypted' if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
-    return 'something has fetched psgix.io and closed it'
+    return $OBSTACLE->new(encrypted => 'the connection is encrypted')
+        if $env->{'psgi.url_scheme'} ne 'http' && Feersum->can('set_tls');
+    return _closed()
         if exists $env->{'psgix.io'} && !_is_unfetched($env) && !defined _fetched_number($env);
     return undef;
 }
@@ -54,7 +60,7 @@ sub prepare_env {
         return undef;
     }
     my $number = _fetched_number($env);
-    return 'something has fetched psgix.io and closed it' if !defined $number;
+    return _closed() if !defined $number;
     my $copy = EventSource::XS::_duplicate($number);
     return "psgix.io was fetched, and its descriptor cannot be duplicated: $!" if !defined $copy;
     CORE::close $env->{'psgix.io'};
@@ -69,8 +75,8 @@ sub take_over {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $given  = $respond->($response);
     my $writer = $class->server_writer($given);
-    return (undef, "the response's body is filtered", $given) if ref $writer ne $WRITER;
-    return _ended($env, $writer, $setting)                    if EventSource::XS::_has_left($writer->fileno);
+    return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
+    return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
     my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
         -1, '', %$setting,
         is_loop    => 1,
@@ -109,6 +115,13 @@ sub _close_writer {
     local $@;
     eval { $writer->poll_cb(undef); $writer->close };
     return;
+}
+
+sub _closed {
+    return $OBSTACLE->new(
+        handle => 'something has fetched psgix.io and closed it',
+        'let no middleware fetch psgix.io, or copy the environment'
+    );
 }
 
 # The client has disconnected before the response began. The head would never be sent, and the stream would wait for that.

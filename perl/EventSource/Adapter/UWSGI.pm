@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::Adapter';
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer::Socket;
 
 sub name           { return 'uWSGI' }
@@ -35,8 +36,11 @@ sub descriptor { return uwsgi::connection_fd() }
 # encrypts, the captured head is not understood.
 sub obstacle {
     my ($class, $env) = @_;
-    return 'uWSGI has several threads' if $env->{'psgi.multithread'};
-    return $class->descriptor_obstacle($class->descriptor);
+    return $class->descriptor_obstacle($class->descriptor) if !$env->{'psgi.multithread'};
+    return EventSource::Stream::Obstacle->new(
+        threads => 'uWSGI has several threads',
+        'give it processes instead of threads (workers, no threads)'
+    );
 }
 
 sub recycling_option { return 'max-requests' }

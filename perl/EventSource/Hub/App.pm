@@ -9,11 +9,12 @@ our $VERSION = '0.100';
 use parent 'Plack::App::EventSource';
 use EventSource::Hub;
 use EventSource::LastEventID;
+use EventSource::Response;
 use EventSource::Settings;
 use Plack::Util::Accessor qw(channels hub start);
 
 # An error reports the line of the application. These packages create this one for it.
-our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::Component);
+our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
 
@@ -23,7 +24,8 @@ my $CHANNELS = 'eventsource.hub.channels';    # in the PSGI environment
 
 sub check {
     my ($class, %setting) = @_;
-    $class->new(%setting)->check_attributes;
+    EventSource::Hub->check_start($setting{start});
+    $class->new(%setting);
     return;
 }
 
@@ -58,11 +60,25 @@ sub run_handler {
 sub stream_response {
     my ($self, $env) = @_;
     my @channels = $self->channels->($env);
-    return $channels[0] if @channels == 1 && (ref $channels[0] eq 'ARRAY' || ref $channels[0] eq 'CODE');
-    return [404, ['Content-Type' => 'text/plain; charset=utf-8'], ["There is no such stream\n"]] if !@channels;
-    $self->hub->check_topics(@channels);    # before the response begins, so that an error can still be answered
+    return $channels[0] if @channels == 1 && EventSource::Response->is_response($channels[0]);
+    return EventSource::Response->text(404, 'There is no such stream') if !@channels;
+    $self->_check_channels(@channels);    # before the response begins, so that an error can still be answered
     $env->{$CHANNELS} = \@channels;
     return $self->SUPER::stream_response($env);
+}
+
+# Private methods
+
+sub _check_channels {
+    my ($self, @channels) = @_;
+    $self->check_at_request(
+        sub {
+            $SETTINGS->refuse(channels => 'channels must return a list, not a reference to an array of names')
+                if ref $channels[0] eq 'ARRAY';
+            $self->hub->check_topics(@channels);
+        }
+    );
+    return;
 }
 
 1;
@@ -125,7 +141,7 @@ or nothing: the response is 404.
 =back
 
 An exception of the callback is an exception of the request. So is the L<EventSource::Error> for a return value that is
-no channel.
+no channel, such as a reference to an array of names; its line is the one that called L<EventSource::Hub/to_app>.
 
 =head2 hub
 
@@ -146,7 +162,7 @@ hub.
 
     EventSource::Hub::App->check(%settings);
 
-Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams has a wrong value.
+Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams, C<start> among them, has a wrong value.
 
 =head2 check_attributes, prepare_app, run_handler, stream_response
 

@@ -64,11 +64,12 @@ sub _as_type {
 # them.
 sub _data {
     my $data = shift;
-    return $SETTINGS->string(data => $data) if ref $data ne 'ARRAY';
+    my $hint = '; did you mean json => ...?';
+    return $SETTINGS->string(data => $data, hint => $hint) if ref $data ne 'ARRAY';
     my @lines;
     for my $at (0 .. $#$data) {
         $SETTINGS->refuse(data => "element $at of data is undefined") if !defined $data->[$at];
-        push @lines, $SETTINGS->string('each element of data', $data->[$at], field => 'data');
+        push @lines, $SETTINGS->string('each element of data', $data->[$at], field => 'data', hint => $hint);
     }
     return join "\n", @lines;
 }

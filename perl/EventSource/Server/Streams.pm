@@ -11,6 +11,9 @@ use parent 'Plack::App::EventSource';
 use Plack::Util::Accessor qw(server);
 use Scalar::Util          qw(weaken);
 
+# An error reports the line of the application. The server creates this application for it.
+our @CARP_NOT = qw(EventSource::Server Plack::App::EventSource);
+
 sub new {
     my ($class, @attributes) = @_;
     my $self = $class->SUPER::new(@attributes);

@@ -28,21 +28,22 @@ sub close {
 }
 
 sub tap {
-    my ($self, $code, %callbacks) = @_;
-    return $self->_tap(bytes => $code, %callbacks);
+    my ($self, $code, @callbacks) = @_;
+    return $self->_tap(bytes => $code, @callbacks);
 }
 
 sub tap_fields {
-    my ($self, $code, %callbacks) = @_;
-    return $self->_tap(fields => $code, %callbacks);
+    my ($self, $code, @callbacks) = @_;
+    return $self->_tap(fields => $code, @callbacks);
 }
 
 # Private functions and methods
 
 # Creates a tap. $form says what its code receives: "bytes" or "fields".
 sub _tap {
-    my ($self, $form, $code, %callbacks) = @_;
+    my ($self, $form, $code, @callbacks) = @_;
     $SETTINGS->refuse(undef, 'tap takes code') if ref $code ne 'CODE';
+    my %callbacks = $SETTINGS->parse('tap takes callbacks', @callbacks);
     $SETTINGS->known(\%callbacks, ['done', 'quit'], 'option %s of tap');
     $SETTINGS->code($_ => $callbacks{$_}) for sort keys %callbacks;
     my $tap = bless {%callbacks, $form => $code, is_open => 1, server => $self->{server}},

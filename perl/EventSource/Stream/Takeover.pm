@@ -9,10 +9,14 @@ our $VERSION = '0.100';
 
 use EventSource::Adapter;
 use EventSource::Stream::Native;
+use EventSource::Stream::Obstacle;
 use EventSource::XS ();
 use IO::Select;
 use POSIX  ();
 use Socket qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
+
+my $OBSTACLE    = 'EventSource::Stream::Obstacle';
+my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
 
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
@@ -47,7 +51,8 @@ sub _capture {
     my ($class, $number, $response) = @_;
     my $length = 0;
     $length += 4 + length for grep { defined } @{$response->[1]};
-    return (undef, "the response's head is too large") if $length > $MAX_HEAD;
+    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
+        if $length > $MAX_HEAD;
     socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return (undef, "there is no socketpair: $!");
     my $socket = EventSource::XS::_duplicate($number);
     return (undef, "the server's socket cannot be duplicated: $!") if !defined $socket;
@@ -64,8 +69,10 @@ sub _capture {
 sub _check_response {
     my $self = shift;
     my $head = $self->_read;
-    return "the response's head is not understood" if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
-    return "the response's writer is not known"    if !EventSource::Adapter->of_writer($self->{writer});
+    return $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY)
+        if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
+    return $OBSTACLE->new(filter => "the response's writer is not known")
+        if !EventSource::Adapter->of_writer($self->{writer});
     return undef;
 }
 
@@ -101,7 +108,7 @@ sub _probe_framing {
     $self->{writer}->write($PROBE);
     my $probe = $self->_read;
     $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return "the response's body is filtered" if !$self->{is_chunked} && $probe ne $PROBE;
+    return $OBSTACLE->new(filter => "the response's body is filtered") if !$self->{is_chunked} && $probe ne $PROBE;
     return undef;
 }
 

@@ -16,26 +16,46 @@ use EventSource::RequestBody;
 use EventSource::Response;
 use EventSource::Settings;
 use EventSource::Stream;
+use EventSource::Stream::Obstacle;
 use EventSource::Stream::WorkerRecycling;
 use EventSource::XS ();
 use Plack::App::EventSource::Connection;
-use Plack::Util::Accessor qw(
-    characters handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full origins preamble
-    retry timeout
-);
 use Scalar::Util qw(blessed);
+
+my @ATTRIBUTES;
+
+BEGIN {
+    @ATTRIBUTES = qw(
+        characters fallback handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full
+        origins preamble retry timeout
+    );
+}
+
+use Plack::Util::Accessor @ATTRIBUTES;
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @STREAM_SETTINGS = qw(keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams native on_full retry timeout);
 
-my $OR_ELSE = q(native => 'auto' uses the server's writer then);
+# The attributes that are checked.
+my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
 
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
 
 my ($MIN_PREAMBLE, $MAX_PREAMBLE) = (3, 65_536);    # bytes
+
+# What is wrong in the arguments is reported here, at the line that makes the mistake.
+sub new {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('new takes attributes', @given);
+    my $self  = $class->SUPER::new(%given);
+    $self->_warn_of_unknown(keys %given);
+    _check(%given);
+    $self->{_place} = EventSource::Error->here;
+    return $self;
+}
 
 # Public methods
 
@@ -59,18 +79,22 @@ sub call {
     return EventSource::Response->completed($response, cors => $access->{headers});
 }
 
+# At a request only the server is above, so an exception of the code reports the line that created the component.
+sub check_at_request {
+    my ($self, $code) = @_;
+    my $error;
+    {
+        local $@;
+        return if eval { $code->(); 1 };
+        $error = $@;
+    }
+    die $error if !$self->{_place} || !blessed $error || !$error->isa('EventSource::Error');
+    die $error->at($self->{_place});
+}
+
 sub check_attributes {
     my $self = shift;
-    my ($preamble, $retry) = ($self->preamble, $self->retry);
-    $SETTINGS->one_of(on_gone => $self->on_gone, undef, 'unwind');
-    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
-    $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
-        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
-    EventSource::Stream->check(map { ($_ => $self->$_) } @STREAM_SETTINGS);
-    _check_methods($self->methods)                         if defined $self->methods;
-    EventSource::Origins->check($SETTINGS, $self->origins) if defined $self->origins;
-    $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
-        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    _check(map { ($_ => $self->$_) } @CHECKED);
     return;
 }
 
@@ -85,11 +109,19 @@ sub end_with_error {
     return;
 }
 
-# An exception at a request reports the line of the application, not that of the server.
+# If the application calls to_app, an exception reports that line. A component that Plack calls as code is prepared at a
+# request.
 sub prepare_app {
     my $self = shift;
-    $self->{_location} = EventSource::Error->location;
-    $self->check_attributes;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
+    my $is_request = grep { ((caller $_)[3] || '') eq 'Plack::Component::to_app_auto' } 1 .. 4;
+    $self->{_place} = EventSource::Error->here if !$is_request || !$self->{_place};
+    $self->check_at_request(
+        sub {
+            $self->check_attributes;
+            $self->_check_handler;
+        }
+    );
     return;
 }
 
@@ -133,17 +165,21 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    $self->check_attributes;
-    $SETTINGS->refuse(handler_cb => 'there is no handler_cb') if !$self->handler_cb;
-    $self->_check_native($env)                                if $self->_must_be_native;
+    $self->check_at_request(
+        sub {
+            $self->check_attributes;
+            $self->_check_handler;
+            $self->_check_native($env) if $self->_must_be_native;
+        }
+    );
     return sub {
         my $respond  = shift;
         my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
         my ($stream, $obstacle) =
             EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
         if ($self->_must_be_native && defined $obstacle) {
-            my $location = defined $self->{_location} ? $self->{_location} : '';
-            $self->end_with_error($stream, $env, 'the stream cannot be native', "$obstacle; $OR_ELSE$location", $$);
+            my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
+            $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
         elsif ($stream->is_open) { $self->run_handler($stream, $env) }
         return;
@@ -151,6 +187,33 @@ sub stream_response {
 }
 
 # Private methods and functions
+
+# Checks the values of attributes. One that is missing has its default.
+sub _check {
+    my %given = @_;
+    my ($methods, $origins, $preamble, $retry) = @given{qw(methods origins preamble retry)};
+    $SETTINGS->code(handler_cb => $given{handler_cb});
+    $SETTINGS->headers(headers => $given{headers});
+    $SETTINGS->one_of(on_gone => $given{on_gone}, undef, 'unwind');
+    my @retry = ref $retry eq 'ARRAY' ? @$retry : defined $retry ? ($retry, $retry) : (0, 0);
+    $SETTINGS->refuse(retry => 'retry must be a whole number of milliseconds, or two of them')
+        if @retry != 2 || grep { !defined || !/\A[0-9]{1,15}\z/ } @retry;
+    $SETTINGS->refuse(retry => 'retry must have the smaller number first') if $retry[0] > $retry[1];
+    EventSource::Stream->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    _check_methods($methods)                         if defined $methods;
+    EventSource::Origins->check($SETTINGS, $origins) if defined $origins;
+    $SETTINGS->refuse(preamble => "preamble must be a number of bytes from $MIN_PREAMBLE to $MAX_PREAMBLE, or 0")
+        if $preamble && ($preamble !~ /\A[0-9]+\z/ || $preamble < $MIN_PREAMBLE || $preamble > $MAX_PREAMBLE);
+    return;
+}
+
+sub _check_handler {
+    my $self = shift;
+    $SETTINGS->refuse(
+        handler_cb => 'there is no handler_cb: give new a code reference, which is called with each stream')
+        if !$self->handler_cb;
+    return;
+}
 
 sub _check_methods {
     my $methods = shift;
@@ -172,10 +235,9 @@ sub _check_native {
     my ($self, $env) = @_;
     my $obstacle = EventSource::Stream->obstacle($env);
     EventSource::Error->throw(
-        code     => 'unsupported',
-        field    => 'native',
-        message  => "Plack::App::EventSource: the stream cannot be native: $obstacle; $OR_ELSE",
-        location => $self->{_location},
+        code    => 'unsupported',
+        field   => 'native',
+        message => 'Plack::App::EventSource: the stream cannot be native: ' . _with_remedy($obstacle)
     ) if defined $obstacle;
     return;
 }
@@ -221,6 +283,19 @@ sub _refusal {
     return $refusal if $refusal;
     my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
     return $unread ? EventSource::Response->text(@$unread) : undef;
+}
+
+# A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
+sub _warn_of_unknown {
+    my ($self, @names) = @_;
+    my @unknown = grep { !/\A_/ && !$self->can($_) } @names or return;
+    $SETTINGS->warn_unknown('unknown attribute', \@unknown, \@ATTRIBUTES, only_similar => ref $self ne __PACKAGE__);
+    return;
+}
+
+sub _with_remedy {
+    my $obstacle = EventSource::Stream::Obstacle->of(shift);
+    return "$obstacle; " . $obstacle->remedy . q(, or set native => 'auto' for the server's writer);
 }
 
 1;
@@ -293,11 +368,19 @@ If true, all pushed strings are strings of characters, and all of them are encod
 that is valid UTF-8 when taken as bytes (ASCII always is) is sent as it is, and any other field is encoded, because
 callers of the original module have always passed both.
 
+=head2 fallback
+
+    fallback => 'warn'
+
+What happens when a stream is not native on a server that blocks, where it holds a worker as long as it is open. With
+C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for each reason in a process
+(L<EventSource::Stream::Fallback>). With C<quiet> it has not. C<< native => 0 >> is quiet too.
+
 =head2 handler_cb
 
     handler_cb => sub { my ($conn, $env) = @_; ... }
 
-A callback, which is required: without it a GET throws an exception. It is called for each stream, with its
+A callback, which is required: without it L</to_app> throws an exception. It is called for each stream, with its
 L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
 printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error.
 
@@ -309,7 +392,8 @@ behaves in the same way.
 
     headers => ['Access-Control-Allow-Origin' => 'http://localhost:5000']
 
-More headers of the response, as a reference to an array of names and values; none by default. They come after
+More headers of the response, as a reference to an array of names and values; none by default. A name is a token (RFC
+9110, section 5.6.2), a value one line without NUL. They come after
 C<Content-Type>, C<Cache-Control>, C<Access-Control-Allow-Methods> and C<X-Accel-Buffering: no>. The last of these asks
 nginx not to hold events back; it is left out if C<headers> has it.
 
@@ -493,14 +577,16 @@ Wrong attributes throw an L<EventSource::Error> with the code C<invalid> and the
     my $component = Plack::App::EventSource->new(handler_cb => $code, %attributes);
     my $component = Plack::App::EventSource->new(\%attributes);
 
-Create a component.
+Create a component. Throws C<invalid> if an attribute has a wrong value. Warns of unknown attributes, with the nearest
+known ones, once for each line of the application. A subclass may have attributes of its own: those that it has a method
+for, and those whose name is not like a known one, or begins with an underscore.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws C<invalid> if an attribute has a wrong value. A wrong value that is set later makes
-the next GET throw.
+Return the PSGI application. Throws C<invalid> if there is no L</handler_cb>, or an attribute has a wrong value that was
+set since. A wrong value that is set later makes the next GET throw, at the line that called C<to_app>.
 
 =head2 call, prepare_app
 
@@ -516,6 +602,13 @@ cannot be native; the exception reports the line that called L</to_app>.
 End the request of a handler that has returned: on a server that blocks, run the queued callbacks
 (L<EventSource::XS/dispatch>), and warn if the server recycles its workers often
 (L<EventSource::Stream::WorkerRecycling>). Under an event loop this does nothing. L</run_handler> calls it last.
+
+=head2 check_at_request
+
+    $component->check_at_request($code);
+
+Call code that checks something at a request. If it throws an L<EventSource::Error>, the exception reports the line that
+called L</to_app>, or L</new> if Plack has called C<to_app>: the caller of C<call> is the PSGI server.
 
 =head2 check_attributes
 
@@ -559,7 +652,8 @@ worker that answered the request is free when the handler returns.
 Streams are native on HTTP::Server::PSGI (plackup), Starman, Starlet, Twiggy, Feersum and uWSGI, on Linux. They go
 through the server's writer, as with the original module, over TLS (let a proxy terminate it), under FastCGI and CGI,
 where middleware filters the body (Deflater, SimpleContentFilter, AccessLog::Timed), and on uWSGI with threads.
-C<< $conn->is_native >> tells which. With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
+C<< $conn->is_native >> tells which. On a server that blocks, C<psgi.errors> says why a stream is not native, and what to
+do about it (L</fallback>). With C<EVENTSOURCE_XS_DEBUG=1> in the environment each stream prints to
 C<psgi.errors> whether it is native, and if not, why.
 
 The client does not choose: the version and the headers of its request do not decide whether its stream is native. There
@@ -616,7 +710,13 @@ C<X-Accel-Buffering: no> is sent, unless C<headers> has it. A 405 has C<Allow>.
 =item *
 
 C<data> of a pushed hash may be a reference to an array of strings, and so may a message. The original sends them as
-C<ARRAY(0x...)>.
+C<ARRAY(0x...)>. Any other reference throws an exception, unless it is an object with overloading. The original sends it as
+C<HASH(0x...)>, for example.
+
+=item *
+
+A pushed hash may have C<json>, C<comment> and C<bytes>. An unknown field, or an unknown attribute of L</new>, gives a
+warning. The original ignores them.
 
 =item *
 

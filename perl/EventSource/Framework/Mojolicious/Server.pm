@@ -11,6 +11,7 @@ use parent 'EventSource::Adapter';
 use EventSource::Error;
 use EventSource::Framework::Mojolicious::Response;
 use EventSource::Stream::Native;
+use EventSource::Stream::Obstacle;
 use EventSource::XS ();
 use Mojo::IOLoop;
 use Mojo::Util  qw(url_unescape);
@@ -68,7 +69,8 @@ sub obstacle {
     my ($class, $env) = @_;
     my $response = $env->{$RESPONSE};
     my $handle   = $response->handle or return 'the connection is closed';
-    return 'the connection is encrypted'                 if $handle->isa('IO::Socket::SSL');
+    return EventSource::Stream::Obstacle->new(encrypted => 'the connection is encrypted')
+        if $handle->isa('IO::Socket::SSL');
     return 'Mojolicious still writes to this connection' if $response->is_writing;
     return $class->descriptor_obstacle(fileno $handle);
 }
@@ -77,7 +79,8 @@ sub obstacle {
 sub take_over {
     my ($class, $env, $respond, $response, $setting) = @_;
     my $writer = $respond->($response);
-    return (undef, 'its body is filtered', $writer) if ref $writer ne $WRITER;
+    return (undef, EventSource::Stream::Obstacle->new(filter => 'its body is filtered'), $writer)
+        if ref $writer ne $WRITER;
     my $socket = EventSource::XS::_duplicate($class->descriptor($env));
     return (undef, "its socket cannot be duplicated: $!", $writer) if !defined $socket;
     my ($stream, $why) = EventSource::Stream::Native->try_open(

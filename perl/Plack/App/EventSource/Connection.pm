@@ -15,7 +15,9 @@ use EventSource::XS ();
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 sub new {
-    my ($class, %attribute) = @_;
+    my ($class, @given) = @_;
+    my %attribute = @given % 2 ? $SETTINGS->parse('new takes attributes', @given) : @given;
+    _check(%attribute) if !$attribute{stream};
     return bless {%attribute}, $class;
 }
 
@@ -33,7 +35,8 @@ sub buffered {
 
 sub close {
     my $self = shift;
-    return $self->{close_cb}->() if $self->{close_cb};
+    return $self->{close_cb}->()                                                           if $self->{close_cb};
+    $SETTINGS->refuse(close_cb => 'there is no close_cb: give it to new, next to push_cb') if !$self->{stream};
     $self->{stream}->close;
     return;
 }
@@ -67,7 +70,17 @@ sub on_close {
 
 sub stream { return $_[0]{stream} }
 
-# Private methods
+# Private methods and functions
+
+# Checks the attributes of a connection on callbacks.
+sub _check {
+    my %given   = @_;
+    my @unknown = grep { !/\A(?:characters|close_cb|last_event_id|push_cb)\z/ } keys %given;
+    $SETTINGS->warn_unknown('unknown attribute', \@unknown, ['close_cb', 'push_cb']) if @unknown;
+    $SETTINGS->refuse(push_cb => 'new takes push_cb and close_cb, code references')  if !$given{push_cb};
+    $SETTINGS->code($_ => $given{$_}) for qw(close_cb push_cb);
+    return;
+}
 
 # The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
 # wants that.
@@ -134,7 +147,9 @@ for events.
 
 Create a connection on two callbacks, for a test of a handler. L</push> and L</close> call them with their own arguments
 and return their results. Such a connection is always open, has no last event ID, and its L</on_close> throws an
-exception. The connections of real streams are created by L<Plack::App::EventSource>.
+exception. The connections of real streams are created by L<Plack::App::EventSource>. Warns of an unknown attribute, once
+for each line of the application. Throws C<invalid> if C<push_cb> is missing, or if one of both is no code; L</close> does
+if C<close_cb> is missing.
 
 =head2 buffered
 
@@ -228,12 +243,18 @@ reference, and C<state> if the connection has no stream.
     my $is_open = $conn->push('text');
     my $is_open = $conn->push('three', 'lines', 'of one event');
     my $is_open = $conn->push({event => $name, id => $id, data => $data, retry => $milliseconds});
+    my $is_open = $conn->push({json => $structure, comment => $note});
+    my $is_open = $conn->push({data => $utf8, bytes => 1});
 
 Send all messages of one call as one event (WHATWG HTML, section 9.2.5). A string is data, and so is each element of a
-referenced array. A reference to a hash has fields, which are sent in the order C<event>, C<id>, C<data>, C<retry>;
-those that are undefined are left out, and unknown ones are ignored. A message that is undefined is empty data, a hash
-without any field a blank line. Each line of data becomes a C<data:> line; lines end in CRLF. For characters and bytes
-see L<Plack::App::EventSource/characters>.
+referenced array. A reference to a hash has fields, which are sent in the order C<comment>, C<event>, C<id>, C<data>,
+C<retry>; those that are undefined are left out. C<data> is a string, or a reference to an array of strings; C<json>
+takes its place, and C<bytes> holds for the strings of its hash, as in L<EventSource::XS/format_event>. A message that is
+undefined is empty data, a hash without any field a blank line. Each line of data becomes a C<data:> line; lines end in
+CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+
+An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application. So is
+a push warned of that looks like names and values without a hash: C<< push(data => $text) >> sends two lines of data.
 
 Returns true if the stream accepted the event, and false if its client has disconnected. With
 L<Plack::App::EventSource/on_gone> it throws an L<EventSource::Gone> instead. On servers that block it waits for a slow
@@ -241,10 +262,12 @@ client (L<Plack::App::EventSource/on_full>). A signal may interrupt that: if the
 push rethrows that exception, and the stream ends, because part of the event may have been sent.
 
 If it throws an L<EventSource::Error>, nothing was sent. It throws C<invalid> if C<event>, C<id> or C<retry> has a line
-break or NUL. On a stream that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id>
-is one that the hub would refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than
-TAB, or a space or TAB at its beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is
-pushed is unknown: a client that reconnects with it receives a C<gap> event.
+break or NUL, if a value is a reference other than an object with overloading (or, for data, an array), if C<json> is
+given beside C<data> or C<bytes>, or cannot be encoded, and if C<bytes> is true and a string is not UTF-8. On a stream
+that is subscribed to channels of an L<EventSource::Hub>, it also throws C<invalid> if C<id> is one that the hub would
+refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character other than TAB, or a space or TAB at its
+beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is unknown: a client that
+reconnects with it receives a C<gap> event.
 
 =head2 stream
 

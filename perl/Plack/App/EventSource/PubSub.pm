@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
+use EventSource::Hub::App;
 use EventSource::Origins;
 use EventSource::Report;
 use EventSource::Response;
@@ -15,9 +16,10 @@ use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::App::EventSource::PubSub::Post;
 use Plack::Util::Accessor qw(
-    authorize headers http_host hub keepalive linger max_body max_streams native nodes origins prefix preamble retry start
+    authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins prefix preamble retry start
     timeout
 );
+use overload     ();
 use Scalar::Util qw(blessed);
 
 # An error reports the line of the application. The hub checks the settings of streams for this class.
@@ -25,7 +27,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-my @STREAM_SETTINGS = qw(headers keepalive linger max_streams native preamble retry start timeout);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = 1024;                            # bytes in UTF-8, as for a hub's channels
@@ -39,6 +41,16 @@ my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 my $HOST    = qr/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/;
 
 my $JSON = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
+
+# What is wrong in the arguments is reported here, at the line that makes the mistake.
+sub new {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('new takes attributes', @given);
+    my $self  = $class->SUPER::new(%given);
+    $self->_check_names;
+    _check_values(%given);
+    return $self;
+}
 
 # Public methods
 
@@ -54,6 +66,7 @@ sub call {
 
 sub prepare_app {
     my $self = shift;
+    $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app") if !ref $self;
     $self->_check_attributes;
     $self->{_stream_app} = $self->_stream_app;
     return;
@@ -62,21 +75,38 @@ sub prepare_app {
 # Private methods
 
 sub _check_attributes {
-    my $self   = shift;
-    my $nodes  = $self->nodes;
-    my $is_hub = blessed $self->hub && $self->hub->can('publish') && $self->hub->can('to_app');
-    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub') if !$is_hub;
-    $SETTINGS->code(authorize => $self->authorize);
-    $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
-        if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
-    $SETTINGS->whole_number(max_body => $self->max_body, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
-    $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
-        if grep { !defined || $_ !~ $HOST } _list($self->http_host);
-    EventSource::Origins->check($SETTINGS, $self->origins);
-    $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
-        if !_is_prefix($self->prefix);
+    my $self = shift;
+    _check_values(map { ($_ => $self->$_) } @ATTRIBUTES);
+    $self->_check_names;
+    return;
+}
+
+# A subclass may have attributes of its own.
+sub _check_names {
+    my $self    = shift;
     my %unknown = map { ($_ => 1) } grep { !/\A_/ && !$self->can($_) } keys %$self;
     $SETTINGS->known(\%unknown, \@ATTRIBUTES, 'attribute %s');
+    return;
+}
+
+# Checks the values of attributes. The hub is required if its name is given.
+sub _check_values {
+    my %given = @_;
+    my ($hub, $nodes) = @given{qw(hub nodes)};
+    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub')
+        if exists $given{hub} && !(blessed $hub && $hub->can('publish') && $hub->can('to_app'));
+    $SETTINGS->code(authorize => $given{authorize});
+    EventSource::Hub::App->check(map { ($_ => $given{$_}) } @STREAM_SETTINGS);
+    $SETTINGS->refuse(nodes => 'nodes must be a reference to an array, a hash or code')
+        if defined $nodes && ref($nodes) !~ /\A(?:ARRAY|HASH|CODE)\z/;
+    $SETTINGS->refuse(nodes => 'each of nodes must be a string')
+        if ref $nodes eq 'ARRAY' && grep { !defined || ref && !overload::Overloaded($_) } @$nodes;
+    $SETTINGS->whole_number(max_body => $given{max_body}, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
+    $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
+        if grep { !defined || $_ !~ $HOST } _list($given{http_host});
+    EventSource::Origins->check($SETTINGS, $given{origins});
+    $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
+        if !_is_prefix($given{prefix});
     return;
 }
 
@@ -131,7 +161,7 @@ sub _refusal_unless_authorized {
     return $action eq 'publish' ? $forbidden : undef if !$authorize;
     my $answer = _call_back($env, 'authorize', $authorize, $env, $action, $node) or return _failed();
     return $forbidden if !$$answer;
-    return $$answer   if ref $$answer eq 'CODE' || _is_response($$answer);
+    return $$answer   if EventSource::Response->is_response($$answer);
     return undef      if ref $$answer ne 'ARRAY';
     _report($env, 'authorize', 'it returned an array that is no response');
     return _failed();
@@ -210,11 +240,6 @@ sub _is_prefix {
     return !defined $prefix if !defined $prefix || ref $prefix;
     utf8::encode($prefix);
     return length $prefix < $MAX_NAME_BYTES;
-}
-
-sub _is_response {
-    my $answer = shift;
-    return ref $answer eq 'ARRAY' && @$answer > 1 && ($answer->[0] // '') =~ /\A[1-5][0-9][0-9]\z/;
 }
 
 # The values of an attribute that is one value or an array of them.
@@ -476,7 +501,7 @@ It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a n
 
 More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
 
-=head2 keepalive, linger, max_streams, native, preamble, retry, start, timeout
+=head2 fallback, keepalive, linger, max_streams, native, preamble, retry, start, timeout
 
 The settings of the streams; see L<EventSource::Hub>. By default those of the hub.
 
@@ -487,14 +512,15 @@ The settings of the streams; see L<EventSource::Hub>. By default those of the hu
     my $component = Plack::App::EventSource::PubSub->new(hub => $hub, %attributes);
     my $component = Plack::App::EventSource::PubSub->new(\%attributes);
 
-Create a component.
+Create a component. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field, if an
+attribute is unknown or has a wrong value: a misspelt C<authorize> would let every client in. A subclass may have
+attributes of its own: those that it has a method for.
 
 =head2 to_app
 
     my $app = $component->to_app;
 
-Return the PSGI application. Throws an L<EventSource::Error> with the code C<invalid>, and the attribute as its field,
-if an attribute is unknown or has a wrong value: a misspelt C<authorize> would let every client in.
+Return the PSGI application. Throws as L</new> does, for attributes that were set since, and if there is no L</hub>.
 
 =head2 call, prepare_app
 

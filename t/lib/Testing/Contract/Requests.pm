@@ -146,6 +146,21 @@ my @BODIES = (
         } qw(POST PUT PATCH DELETE QUERY)
     ),
     {
+        name    => 'a handler reads the body twice',
+        request => [
+            '/request/twice',
+            method => 'POST',
+            with_body('q=7', 'Content-Type' => 'application/x-www-form-urlencoded')
+        ],
+        app => app_for(
+            sub {
+                my $request = Plack::Request->new(shift);
+                return join ' ', $request->content, $request->content, $request->body_parameters->{q};
+            }
+        ),
+        check => request_is('q=7 q=7 7'),
+    },
+    {
         name    => 'psgi.input is empty if there is no body',
         request => ['/request/raw', method => 'POST', headers => ['Content-Length' => 0]],
         check   => request_is(digest_of('')),

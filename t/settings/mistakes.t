@@ -1,0 +1,695 @@
+# The same mistakes in every constructor, and mistakes in events: each exception or warning names the field, the remedy and
+# the line of the application.
+
+use strict;
+use warnings;
+use utf8;
+
+use B ();
+use EventSource::Hub;
+use EventSource::Parser;
+use EventSource::Server;
+use EventSource::XS qw(format_event);
+use HTTP::ServerEvent;
+use Plack::App::EventSource;
+use Plack::App::EventSource::PubSub;
+use Plack::App::URLMap;
+use Test::EventSource;
+use Test::More;
+
+plan skip_all => 'hubs need Linux' if $^O ne 'linux';
+
+{
+
+    package My::Number;
+    use overload '0+' => sub { 5 }, fallback => 1;
+}
+
+# A stream that takes everything.
+{
+
+    package My::Stream;
+    sub new       { return bless {}, shift }
+    sub drop      { return }
+    sub is_native { return !!0 }
+    sub write     { return !!1 }
+}
+
+my $hub      = EventSource::Hub->new(per_process => 1);
+my @channels = (channels => sub { return 'news' });
+
+# Each constructor, given more arguments. Its line is that of its sub.
+my %MAKE = (
+    'Plack::App::EventSource->new' => sub {
+        Plack::App::EventSource->new(handler_cb => sub { }, @_);
+    },
+    'EventSource::Hub->new'    => sub { EventSource::Hub->new(@_) },
+    '$hub->to_app'             => sub { $hub->to_app(@channels, @_) },
+    'PubSub->new'              => sub { Plack::App::EventSource::PubSub->new(hub => $hub, @_) },
+    'EventSource::Server->new' => sub { EventSource::Server->new(@_) },
+    'Test::EventSource->new'   => sub {
+        Test::EventSource->new(app => sub { }, @_);
+    },
+    'EventSource::Parser->new' => sub { EventSource::Parser->new(@_) },
+    'tap'                      => sub {
+        EventSource::Server->new->out_supply->tap(sub { }, @_);
+    },
+);
+
+my @OF_STREAMS   = ('Plack::App::EventSource->new', 'EventSource::Hub->new', '$hub->to_app', 'PubSub->new');
+my @WITH_SERVER  = (@OF_STREAMS,  'EventSource::Server->new');
+my @WITH_HEADERS = (@WITH_SERVER, 'Test::EventSource->new');
+
+# What is given, the field of the exception, its text, and the constructors.
+my @MISTAKES = (
+    [[headers => {}],             'headers', 'headers must be an array of names and values, in pairs', @WITH_HEADERS],
+    [[headers => 'X-A'],          'headers', 'headers must be an array of names and values, in pairs', @WITH_HEADERS],
+    [[headers => ['X-A']],        'headers', 'headers must be an array of names and values, in pairs', @WITH_HEADERS],
+    [[headers => ['X-A', undef]], 'headers', 'the value of X-A in headers is undefined',               @WITH_HEADERS],
+    [[headers => ['X-A', "a\r\nb"]], 'headers', 'the value of X-A in headers must be one line',        @WITH_HEADERS],
+    [
+        [headers => ['X-A', [1]]],                                                'headers',
+        'the value of X-A in headers must be a string, not a reference to ARRAY', @WITH_HEADERS
+    ],
+    [[headers => [undef, 1]], 'headers', 'name 0 of headers is undefined', @WITH_HEADERS],
+    [
+        [headers => ['X A', 1]],                                                           'headers',
+        qr/name 0 of headers must be the name of a header, such as 'X-Name', not 'X A'\z/, @WITH_HEADERS
+    ],
+    [[keepalive => 'soon'],   'keepalive', 'keepalive must be a number of seconds',                    @OF_STREAMS],
+    [[timeout   => 0],        'timeout',   'timeout must not be 0',                                    @WITH_SERVER],
+    [[native    => 'no'],     'native',    q(native must be 'auto', 0 or 1),                           @WITH_SERVER],
+    [[fallback  => 'silent'], 'fallback',  q(fallback must be 'warn' or 'quiet'),                      @WITH_SERVER],
+    [[retry     => -1],       'retry', 'retry must be a whole number of milliseconds, or two of them', @WITH_SERVER],
+    [
+        [start => 'first'],
+        'start',
+        q(start must be 'newest', 'oldest' or a number of events, such as -10),
+        grep { $_ ne 'Plack::App::EventSource->new' } @WITH_SERVER
+    ],
+    [[handler_cb => 'main'],   'handler_cb', 'handler_cb must be a code reference',     'Plack::App::EventSource->new'],
+    [[channels   => ['news']], 'channels',   'to_app takes channels, a code reference', '$hub->to_app'],
+    [
+        [max_event => 'x'], 'max_event', 'max_event must be a whole number of bytes from 1 on',
+        'EventSource::Parser->new'
+    ],
+    [[done => 'x'], 'done', 'done must be a code reference', 'tap'],
+    [
+        [supply => 'x'],                                                    'supply',
+        'supply must be code, an object with tap or next, or a filehandle', 'EventSource::Server->new'
+    ],
+    [[authorize => 1], 'authorize', 'authorize must be a code reference', 'PubSub->new'],
+    [[hub => {}], 'hub', 'hub must be an EventSource::Hub', 'PubSub->new', 'EventSource::Server->new'],
+
+    # Names. An odd number of arguments has no field.
+    [
+        [keepalve => 1],
+        'keepalve', qr/unknown \w+ 'keepalve'(?: of to_app)?; did you mean keepalive\? \(known: /,
+        'EventSource::Hub->new', '$hub->to_app', 'PubSub->new', 'EventSource::Server->new'
+    ],
+    [[heders => []], 'heders', qr/unknown option 'heders'; did you mean headers\? \(known: /, 'Test::EventSource->new'],
+    [
+        [maxevent => 1],                                                          'maxevent',
+        q(unknown option 'maxevent'; did you mean max_event? (known: max_event)), 'EventSource::Parser->new'
+    ],
+    [[quiet => sub { }], 'quiet', q(unknown option 'quiet' of tap; did you mean quit? (known: done, quit)), 'tap'],
+    [
+        [xyzzy => 1],
+        'xyzzy',
+        qr/unknown \w+ 'xyzzy'(?: of to_app| of tap)? \(known: /,
+        grep { $_ ne 'Plack::App::EventSource->new' } sort keys %MAKE
+    ],
+    [['keepalive'], undef, qr/takes \w+, as names and values or in a hash\z/, sort keys %MAKE],
+);
+
+sub line_of { return B::svref_2object($_[0])->START->line }
+
+# Tests an exception: its field, its text after the module, and that its place is the line of the call.
+sub croaks_ok {
+    my ($what, $code, $field, $text, @arguments) = @_;
+    subtest $what => sub {
+        my @warnings;
+        local $SIG{__WARN__} = sub { push @warnings, @_ };
+        ok !eval { $code->(@arguments); 1 }, 'it dies' or return;
+        my $error = $@;
+        isa_ok $error, 'EventSource::Error' or return diag $error;
+        is $error->code, 'invalid', 'the code is invalid';
+        ref $field ? like $error->field, $field, 'the field' : is $error->field, $field, 'the field';
+        my $message = $error->message =~ s/\A[\w:]+: //r;
+        ref $text ? like $message, $text, 'the message' : is $message, $text, 'the message';
+        is_deeply [$error->file, $error->line], [__FILE__, line_of($code)], 'the place is that of the call';
+        is_deeply \@warnings,                   [],                         'there is no warning';
+    };
+    return;
+}
+
+sub shown {
+    return join ', ', map { defined $_ ? ref $_ || $_ =~ s/[\r\n]/~/gr : 'undef' } @_;
+}
+
+for my $row (@MISTAKES) {
+    my ($given, $field, $text, @constructors) = @$row;
+    croaks_ok("$_, " . shown(@$given), $MAKE{$_}, $field, $text, @$given) for @constructors;
+}
+
+# Events. format_event and publish croak for an unknown field, the drop-ins warn.
+sub pushed { return EventSource::XS::_push_bytes(0, @_) =~ s/\r\n/|/gr }
+
+my %TAKE = (
+    'format_event' => sub { format_event($_[0]) },
+    'publish'      => sub { $hub->publish(news => $_[0]) },
+    'push'         => sub { EventSource::XS::_push_bytes(0, $_[0]) },
+    'emit'         => sub { EventSource::Server->new->emit($_[0]) },
+    'as_string'    => sub { HTTP::ServerEvent->as_string(%{$_[0]}) },
+    'show_channel' => sub { EventSource::Hub->new(per_process => 1, show_channel => 'data')->publish(news => $_[0]) },
+);
+
+my $STRING  = 'must be a string, not a reference to';
+my $MEANT   = 'did you mean json => ...?';
+my @FORMATS = qw(emit format_event publish push);
+
+for my $row (
+    [{data    => {a => 1}},              'data', "data $STRING HASH; $MEANT",         @FORMATS, 'show_channel'],
+    [{data    => \'text'},               'data', "data $STRING SCALAR; $MEANT",       @FORMATS, 'show_channel'],
+    [{data    => sub { }},               'data', "data $STRING CODE; $MEANT",         @FORMATS],
+    [{data    => bless {}, 'My::Class'}, 'data', "data $STRING My::Class; $MEANT",    @FORMATS],
+    [{data    => ['a', []]}, 'data',    "each element of data $STRING ARRAY; $MEANT", @FORMATS, 'show_channel'],
+    [{id      => [1]},       'id',      "id $STRING ARRAY; a structure goes into json => ...",     @FORMATS],
+    [{comment => {}},        'comment', "comment $STRING HASH; a structure goes into json => ...", @FORMATS],
+    [{event   => {}},        'event',   "event $STRING HASH; a structure goes into json => ...",   @FORMATS],
+    [{retry   => {}},        'retry',   "retry $STRING HASH; a structure goes into json => ...",   @FORMATS],
+    [{data    => 1, json => 1}, 'json', 'data and json exclude each other', @FORMATS, 'show_channel'],
+    [{json => 1, bytes => 1}, 'bytes', 'json is made of characters, bytes does not go with it', @FORMATS],
+    [{data  => {}},  'data',  "data $STRING HASH; encode it first, as JSON for example", 'as_string'],
+    [{id    => \1},  'id',    "id $STRING SCALAR; encode it first, as JSON for example", 'as_string'],
+    [{evnet => 'x'}, 'evnet', q(unknown field 'evnet'; did you mean event?),             qw(emit format_event publish)],
+    [{ke    => 'x'}, 'ke',    q(unknown field 'ke'; did you mean key?),                  qw(emit publish)],
+    [{colour => 'x'}, 'colour', q(unknown field 'colour'),                               qw(emit format_event publish)],
+) {
+    my ($event, $field, $text, @functions) = @$row;
+    my ($name) = %$event;
+    croaks_ok("$_, $name", $TAKE{$_}, $field, $text, $event) for @functions;
+}
+croaks_ok(
+    "push of $_->[0]",
+    sub { EventSource::XS::_push_bytes(0, 'a', @_) },
+    'data', "data $STRING $_->[0]; $MEANT",
+    $_->[1]
+) for ['CODE', sub { }], ['SCALAR', \1], ['My::Class', bless {}, 'My::Class'];
+croaks_ok(
+    "publish to $_->[0]",
+    sub { $hub->publish($_[0] => 'x') },
+    'channel', "a channel's name $STRING $_->[0]",
+    $_->[1]
+) for ['ARRAY', []], ['My::Class', bless {}, 'My::Class'];
+
+# What beginners write. The code is one line, whose number the message has.
+my $handler = sub { $_[0]->push('x') };
+my $app     = 'Plack::App::EventSource';
+my $conn    = Plack::App::EventSource::Connection->new(stream => My::Stream->new);
+
+my $GET = {REQUEST_METHOD => 'GET'};
+
+my @BEGINNERS = (
+
+    # Plack::App::EventSource
+    [sub { $app->new($handler) },                 undef, 'new takes attributes, as names and values or in a hash'],
+    [sub { $app->new([handler_cb => $handler]) }, undef, 'new takes attributes, as names and values or in a hash'],
+    [sub { $app->new(undef, 1) },                 undef, 'new takes attributes, as names and values or in a hash'],
+    [
+        sub { $app->new->to_app },
+        'handler_cb', 'there is no handler_cb: give new a code reference, which is called with each stream'
+    ],
+    [sub { $app->to_app }, undef, 'to_app is a method of an object: Plack::App::EventSource->new(...)->to_app'],
+    [
+        sub { $app->new(headers => ['X-A: 1', 'X-B: 2']) },
+        'headers', q(name 0 of headers must be the name of a header, such as 'X-Name', not 'X-A: 1')
+    ],
+    [
+        sub { $app->new(headers => ['X-A' => '☺']) },
+        'headers', 'the value of X-A in headers has a character above U+00FF; encode it first'
+    ],
+    [sub { $app->new(headers => [['X-A' => 1]]) }, 'headers', 'headers must be an array of names and values, in pairs'],
+    [sub { $app->new(keepalive => '15s') },        'keepalive', 'keepalive must be a number of seconds'],
+    [sub { $app->new(timeout   => [5]) },          'timeout',   'timeout must be a number of seconds'],
+    [sub { $app->new(linger    => 'x') },          'linger',    'linger must be a number of seconds'],
+    [sub { $app->new(retry => '3s') },         'retry', 'retry must be a whole number of milliseconds, or two of them'],
+    [sub { $app->new(retry => [1000]) },       'retry', 'retry must be a whole number of milliseconds, or two of them'],
+    [sub { $app->new(retry => [5000, 1000]) }, 'retry', 'retry must have the smaller number first'],
+    [sub { $app->new(native       => 'yes') },    'native',  q(native must be 'auto', 0 or 1)],
+    [sub { $app->new(on_full      => 'drop') },   'on_full', q(on_full must be 'block', 'disconnect' or 'drop_oldest')],
+    [sub { $app->new(on_gone      => $handler) }, 'on_gone', q(on_gone must be undef or 'unwind')],
+    [sub { $app->new(max_buffered => '4M') },        'max_buffered', 'max_buffered must be a whole number from 1'],
+    [sub { $app->new(max_streams  => 'unlimited') }, 'max_streams',  'max_streams must be a whole number from 1'],
+    [sub { $app->new(preamble => 'yes') },  'preamble', 'preamble must be a number of bytes from 3 to 65536, or 0'],
+    [sub { $app->new(methods  => 'POST') }, 'methods',  q(methods must be an array of names, such as ['GET', 'POST'])],
+    [
+        sub { $app->new(methods => ['post']) },
+        'methods', q(methods has 'post': names of methods are in capitals, write 'POST')
+    ],
+    [
+        sub { $app->new(origins => 'example.com') },
+        'origins', q(origins must be origins such as 'https://example.com', '*', or a code reference)
+    ],
+    [
+        sub { $app->new(origins => {}) },
+        'origins', q(origins must be origins such as 'https://example.com', '*', or a code reference)
+    ],
+
+    # EventSource::Hub
+    [sub { EventSource::Hub->new('news') }, undef, 'new takes settings, as names and values or in a hash'],
+    [
+        sub { EventSource::Hub->new(history => 100) },
+        'history',
+        'history must be a hash of bounds, such as {events => 100}'
+    ],
+    [
+        sub { EventSource::Hub->new(history => {count => 5}) },
+        'count',
+        q(unknown bound 'count' of history (known: bytes, events, seconds))
+    ],
+    [
+        sub { EventSource::Hub->new(history => {event => 5}) },
+        'event', q(unknown bound 'event' of history; did you mean events? (known: bytes, events, seconds))
+    ],
+    [
+        sub { EventSource::Hub->new(history => {seconds => '1h'}) },
+        'history',
+        'seconds of history must be a number of seconds'
+    ],
+    [
+        sub { EventSource::Hub->new(history_size => 5) },
+        'history_size',
+        qr/unknown setting 'history_size'; did you mean history\?/
+    ],
+    [sub { EventSource::Hub->new(on_slow   => 'drop') }, 'on_slow', q(on_slow must be 'disconnect', 'gap' or 'newest')],
+    [sub { EventSource::Hub->new(gap_event => []) },     'gap_event', "gap_event $STRING ARRAY"],
+    [sub { EventSource::Hub->new(gap_event => "a\nb") }, 'gap_event', 'gap_event must be one line that is not empty'],
+    [sub { EventSource::Hub->new(show_channel => 1) },   'show_channel', q(show_channel must be 'event' or 'data')],
+    [
+        sub { EventSource::Hub->new(channels => ['news']) },
+        'channels',
+        'channels is an option of to_app, not a setting of new'
+    ],
+    [
+        sub { EventSource::Hub->new(methods => ['POST']) },
+        'methods',
+        'methods is an option of to_app, not a setting of new'
+    ],
+    [
+        sub { EventSource::Hub->to_app(@channels) },
+        undef, 'to_app is a method of an object: EventSource::Hub->new(...)->to_app(...)'
+    ],
+    [sub { EventSource::Hub->publish(news => 'x') }, undef,      'this is no hub; make one with EventSource::Hub->new'],
+    [sub { $hub->to_app },                           'channels', 'to_app takes channels, a code reference'],
+    [sub { $hub->to_app('news') },                   undef, 'to_app takes options, as names and values or in a hash'],
+    [
+        sub { $hub->to_app(channel => 'news') },
+        'channel',
+        qr/unknown option 'channel' of to_app; did you mean channels\?/
+    ],
+    [sub { $hub->to_app(@channels, history => {}) }, 'history', 'history is a setting of new, not an option of to_app'],
+    [
+        sub { $hub->to_app(@channels, methods => 'POST') },
+        'methods',
+        q(methods must be an array of names, such as ['GET', 'POST'])
+    ],
+    [sub { $hub->to_app(@channels, origins => 'x') }, 'origins', qr/origins must be origins such as/],
+    [
+        sub {
+            $hub->to_app(channels => sub { ('a', ['b']) })->($GET);
+        },
+        'channel',
+        "a channel $STRING ARRAY"
+    ],
+    [sub { $hub->publish('news', undef) }, 'data',    'publish takes data, or a hash of fields, not undef'],
+    [sub { $hub->publish(undef,  'x') },   'channel', q(a channel's name must be a string that is not empty)],
+    [sub { $hub->publish('news', {}) },    undef,     'an event needs one of event, id, retry, data, json, comment'],
+    [sub { $hub->publish('news', {message => 'x'}) }, 'message',      q(unknown field 'message'; did you mean data?)],
+    [sub { $hub->publish('news', {type => 'x', data => 1}) }, 'type', q(unknown field 'type'; did you mean event?)],
+    [sub { $hub->publish('news', {key => [], data => 1}) },   'key',  "key $STRING ARRAY"],
+    [
+        sub { $hub->publish('news', {id => '', data => 1}) },
+        'id',
+        q(id must not be empty: it would reset the client's last event ID)
+    ],
+    [
+        sub { $hub->publish('news', {data => 1, retry => '5s'}) },
+        'retry',
+        'retry must be a whole number of milliseconds, in ASCII digits'
+    ],
+    [
+        sub {
+            $hub->publish('news', {json => sub { }});
+        },
+        'json',
+        qr/\Ajson: \S/
+    ],
+    [
+        sub { $hub->subscribe('news') },
+        'connection',
+        'subscribe takes a Plack::App::EventSource::Connection that has a stream'
+    ],
+    [sub { $hub->drain('soon') },         'seconds', 'drain takes a number of seconds'],
+    [sub { $hub->pattern(qr/news/) },     'pattern', 'a pattern must be a string that is not empty'],
+    [sub { $hub->subscribers(['news']) }, 'channel', "a channel's name $STRING ARRAY"],
+
+    # Plack::App::EventSource::PubSub
+    [sub { Plack::App::EventSource::PubSub->new->to_app }, 'hub', 'hub must be an EventSource::Hub'],
+    [
+        sub { Plack::App::EventSource::PubSub->new($hub) },
+        undef,
+        'new takes attributes, as names and values or in a hash'
+    ],
+    [sub { Plack::App::EventSource::PubSub->to_app }, undef, qr/\Ato_app is a method of an object: /],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, authorise => 1) },
+        'authorise', qr/did you mean authorize\?/
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, nodes => 'news') },
+        'nodes',
+        'nodes must be a reference to an array, a hash or code'
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, nodes => [{}]) },
+        'nodes', 'each of nodes must be a string'
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, http_host => 'http://x') },
+        'http_host', 'http_host must be the name of a host, or several'
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, max_body => '1M') },
+        'max_body',
+        'max_body must be a whole number of bytes from 1 to 999999999999999'
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, prefix => []) },
+        'prefix',
+        'prefix must be a string of less than 1024 bytes'
+    ],
+    [
+        sub { Plack::App::EventSource::PubSub->new(hub => $hub, origins => 'x') },
+        'origins', qr/origins must be origins such as/
+    ],
+
+    # EventSource::Server
+    [sub { EventSource::Server->new('x') }, undef, 'new takes options, as names and values or in a hash'],
+    [
+        sub { EventSource::Server->new(supply => [1]) },
+        'supply',
+        'supply must be code, an object with tap or next, or a filehandle'
+    ],
+    [
+        sub { EventSource::Server->new(keepalive => 30) },
+        'keepalive',
+        'keepalive must be 0 or 1; keepalive_interval takes the seconds'
+    ],
+    [
+        sub { EventSource::Server->new(keepalive_intervall => 5) },
+        'keepalive_intervall',
+        qr/did you mean keepalive_interval\?/
+    ],
+    [sub { EventSource::Server->new(hub => $hub) }, 'channel', 'channel must be given with hub'],
+    [
+        sub { EventSource::Server->new(hub => $hub, channel => 'a', history => {}) },
+        'history',
+        'history must be set on the hub itself if hub is given'
+    ],
+    [sub { EventSource::Server->new(channel => []) }, 'channel', "a channel $STRING ARRAY"],
+    [sub { EventSource::Server->emit('x') }, undef, 'emit is a method of an object: EventSource::Server->new(...)'],
+    [sub { EventSource::Server->new->emit({msg => 'x'}) }, 'msg', q(unknown field 'msg'; did you mean data?)],
+    [
+        sub {
+            EventSource::Server->new->emit({json => sub { }});
+        },
+        'json',
+        qr/\Ajson: \S/
+    ],
+    [sub { EventSource::Server->new->out_supply->tap }, undef, 'tap takes code'],
+
+    # A connection
+    [sub { $conn->push({data => [[1]]}) },        'data', "each element of data $STRING ARRAY; $MEANT"],
+    [sub { $conn->push({data => 1, json => 1}) }, 'json', 'data and json exclude each other'],
+    [
+        sub {
+            $conn->push({json => sub { }});
+        },
+        'json',
+        qr/\Ajson: \S/
+    ],
+    [sub { $conn->push({data => "\xFF", bytes => 1}) }, 'data',     'data must be valid UTF-8'],
+    [sub { $conn->push({id => "a\nb"}) },               'id',       'id must not contain a line break'],
+    [sub { $conn->on_close },                           'callback', 'on_close takes a code reference'],
+    [sub { Plack::App::EventSource::Connection->new },  'push_cb',  'new takes push_cb and close_cb, code references'],
+    [sub { Plack::App::EventSource::Connection->new(push_cb => 'x') }, 'push_cb', 'push_cb must be a code reference'],
+    [
+        sub {
+            Plack::App::EventSource::Connection->new(push_cb => sub { })->close;
+        },
+        'close_cb',
+        'there is no close_cb: give it to new, next to push_cb'
+    ],
+
+    # format_event, callbacks, the parser
+    [sub { format_event() },       undef, 'an event needs one of event, id, retry, data, json, comment'],
+    [sub { format_event('text') }, undef, 'format_event takes a hash reference, or names and values in pairs'],
+    [
+        sub { EventSource::XS->format_event(data => 1) },
+        undef,
+        'format_event takes a hash reference, or names and values in pairs'
+    ],
+    [
+        sub { format_event({data => 1}, {id => 2}) },
+        qr/\AHASH/,
+        qr/\Aformat_event takes names and values, or a hash of them; 'HASH/
+    ],
+    [sub { format_event(name => 'x') }, 'name', q(unknown field 'name'; did you mean event?)],
+    [
+        sub { format_event(data => '☺', bytes => 1) },
+        'bytes',
+        'bytes is set, but a string holds a character above U+00FF'
+    ],
+    [sub { EventSource::XS->later('x') }, 'code', 'code must be a code reference'],
+    [
+        sub { EventSource::Parser->new(max => 5) },
+        'max', q(unknown option 'max'; did you mean max_event? (known: max_event))
+    ],
+    [sub { EventSource::Parser->new->feed(undef) },   'bytes', 'feed takes a string of bytes, not undef'],
+    [sub { EventSource::Parser->new->feed(\*STDIN) }, 'bytes', 'feed takes a string of bytes, not a reference to GLOB'],
+    [
+        sub { EventSource::Parser->new->feed('☺') },
+        'bytes',
+        'feed takes bytes, this string holds a character above U+00FF'
+    ],
+    [sub { EventSource::Parser->feed('x') }, undef, 'this is no parser; make one with EventSource::Parser->new'],
+
+    # Test::EventSource
+    [sub { Test::EventSource->new }, 'app', 'either app or url has to be given'],
+    [sub { Test::EventSource->new(app => {}) }, 'app', 'app must be an application or the path of one'],
+    [sub { Test::EventSource->new(app => $handler, env => []) }, 'env', 'env must be a hash'],
+    [
+        sub { Test::EventSource->new(app => $handler, timeout => 0) },
+        'timeout',
+        'timeout must be a number of seconds above 0'
+    ],
+    [sub { Test::EventSource->new(app => $handler)->get('events') },          'path',   'a path must begin with /'],
+    [sub { Test::EventSource->new(app => $handler)->get('/', header => []) }, 'header', qr/did you mean headers\?/],
+    [
+        sub { Test::EventSource->new(app => $handler)->get('/', last_event_id => "a\nb") },
+        'last_event_id',
+        'last_event_id must be one line that is not empty'
+    ],
+    [
+        sub { Test::EventSource->new(app => $handler)->post('/', content => '☺') },
+        'content', 'content must be bytes: encode it first'
+    ],
+    [
+        sub { Test::EventSource->new(app => $handler)->post('/', content => {}) },
+        'content', "content $STRING HASH; $MEANT"
+    ],
+    [
+        sub { Test::EventSource->new(app => $handler)->post('/', form => 'a=1') },
+        'form',
+        'form must be a hash or an array of names and values'
+    ],
+    [
+        sub {
+            Test::EventSource->new(app => $handler)->post('/', json => sub { });
+        },
+        'json',
+        qr/\Ajson: \S/
+    ],
+    [sub { Test::EventSource->new(app => $handler)->wait_for(1) }, 'condition', 'condition must be a code reference'],
+);
+croaks_ok("line ${\line_of($_->[0])}", @$_) for @BEGINNERS;
+
+# Plack makes code of a component that is mounted without to_app, at a request.
+sub mounted {
+    my $map = Plack::App::URLMap->new;
+    $map->map('/' => shift);
+    return $map->to_app->({REQUEST_METHOD => 'GET', PATH_INFO => '/', SCRIPT_NAME => ''});
+}
+croaks_ok(
+    'a component without handler_cb is mounted',
+    sub { mounted($app->new) },
+    'handler_cb', qr/\Athere is no handler/
+);
+
+subtest 'push takes what publish takes' => sub {
+    is pushed({json    => {a => [1]}}), 'data: {"a":[1]}||',            'json';
+    is pushed({json    => undef}),      'data: null||',                 'json that is undef';
+    is pushed({json    => "\xC3\xA9"}), "data: \"\xC3\x83\xC2\xA9\"||", 'strings of json are characters';
+    is pushed({comment => 'x'}),        ': x||',                        'a comment alone';
+    is pushed({data    => 1, id => 2, event => 3, retry => 4, comment => 5}), ': 5|event: 3|id: 2|data: 1|retry: 4||',
+        'all fields: the comment comes before those of the original';
+    is pushed({data => "\xC3\xA9", bytes => 1}), "data: \xC3\xA9||", 'bytes';
+    is pushed({data => ['a', "b\nc"]}, ['d']), 'data: a|data: b|data: c|data: d||',
+        'lines of data, in a field and as a message';
+    is pushed({json  => 1}, 'x', {comment => 2}), 'data: 1|data: x|: 2||', 'several messages are one event';
+    is pushed({bytes => 1}),                      '||',                    'bytes alone are no field';
+    is pushed({data  => bless [], 'My::Number'}), 'data: 5||',             'an object that is overloaded as a number';
+    is EventSource::XS::_push_bytes(1, {data => "\xC3\xA9", bytes => 1}, "\xC3\xA9"),
+        "data: \xC3\xA9\r\ndata: \xC3\x83\xC2\xA9\r\n\r\n", 'bytes hold for their own message only';
+    ok !eval { pushed('x', {data => "\xE9", bytes => 1}); 1 }, 'bytes that are not UTF-8 are refused';
+    like $@, qr/data must be valid UTF-8/, 'the error of such bytes says so';
+};
+
+# Warnings.
+sub warnings_of {
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    $_->() for @_;
+    return @warnings;
+}
+
+subtest 'the drop-ins warn of unknown fields, once for each line' => sub {
+    for my $case (
+        [
+            push => sub { EventSource::XS::_push_bytes(0, {data => 1, evnet => 2, colour => 3}) },
+            q(unknown fields 'colour', 'evnet' (did you mean event?))
+        ],
+        [
+            as_string => sub { HTTP::ServerEvent->as_string(data => 1, rety => 5) },
+            "unknown field 'rety' (did you mean retry?)"
+        ],
+        [as_string => sub { HTTP::ServerEvent->as_string(json => 1) }, q(unknown field 'json')],
+        [push      => sub { $conn->push({type => 1, data => 2}) },     "unknown field 'type' (did you mean event?)"],
+    ) {
+        my ($function, $code, $what) = @$case;
+        my $place = __FILE__ . ' line ' . line_of($code);
+        is_deeply [warnings_of(($code) x 3)], ["EventSource::XS: $function ignores the $what at $place.\n"],
+            "$function: $what";
+    }
+    my @other = warnings_of(sub { EventSource::XS::_push_bytes(0, {evnet => 1}) },
+        sub { EventSource::XS::_push_bytes(0, {evnet => 1}) });
+    is scalar @other, 2, 'each other line has a warning of its own';
+    is_deeply [warnings_of(sub { pushed({data => 1, event => 2}, 'x', [1]) })], [], 'known fields have none';
+};
+
+subtest 'push warns of names and values that are not in a hash, once for each line' => sub {
+    my $code  = sub { $conn->push(event => 'tick', data => 1) };
+    my $place = __FILE__ . ' line ' . line_of($code);
+    is_deeply [warnings_of(($code) x 3)],
+        [
+        "EventSource::XS: push takes messages, and 'event' is one of them; did you mean push({event => ...})? at $place.\n"
+        ],
+        'the warning shows what to write';
+    is_deeply [warnings_of(sub { pushed('data') }, sub { pushed('a', 'data') }, sub { pushed('data', 'b', 'c') })], [],
+        'other strings have none';
+    my @warnings = warnings_of(sub { is pushed(data => 'x'), 'data: data|data: x||', 'both are sent as messages' });
+    is scalar @warnings, 1, 'an event with a warning';
+};
+
+subtest 'Plack::App::EventSource warns of unknown attributes, once for each line' => sub {
+    {
+
+        package My::Events;
+        our @ISA = ('Plack::App::EventSource');
+        sub room { return $_[0]{room} }
+    }
+    my $make = sub {
+        Plack::App::EventSource->new(keepalve => 1, xyzzy => 2, _own => 3, handler_cb => sub { });
+    };
+    is_deeply [warnings_of(($make) x 3)],
+        [     "Plack::App::EventSource: unknown attributes 'keepalve' (did you mean keepalive?), 'xyzzy' at "
+            . __FILE__
+            . ' line '
+            . line_of($make) . ".\n"
+        ], 'each unknown one is named, and the line of new';
+    is_deeply [
+        warnings_of(
+            sub {
+                My::Events->new(room => 1, theme => 2, handler_cb => sub { });
+            }
+        )
+        ],
+        [],
+        'a subclass may have attributes of its own';
+    my $typo = sub {
+        My::Events->new(room => 1, handler_bc => sub { });
+    };
+    is_deeply [warnings_of($typo)],
+        [     "Plack::App::EventSource: unknown attribute 'handler_bc' (did you mean handler_cb?) at "
+            . __FILE__
+            . ' line '
+            . line_of($typo) . ".\n"
+        ], 'a misspelt attribute of a subclass is named';
+    my $callbacks = sub {
+        Plack::App::EventSource::Connection->new(push_cb => sub { }, close_db => sub { });
+    };
+    is scalar(my ($one) = warnings_of($callbacks)), 1, 'a connection on callbacks warns as well';
+    like $one, qr/unknown attribute 'close_db' \(did you mean close_cb\?\) at \Q${\__FILE__}\E line/,
+        'with the nearest name';
+};
+
+# What shows only at a request names the line where the application was made.
+subtest 'wrong channels name the line of to_app' => sub {
+    for my $case (
+        [
+            'an array of names' => ['news', 'sport'],
+            'channels', 'channels must return a list, not a reference to an array of names'
+        ],
+        ['an empty array' => [], 'channels', 'channels must return a list, not a reference to an array of names'],
+        ['an object'      => (bless {}, 'My::Class'), 'channel', "a channel $STRING My::Class"],
+        ['a hash'         => {},                      'channel', "a channel $STRING HASH"],
+        ['undef'          => undef,                   'channel', 'a channel must be a string or a pattern, not undef'],
+        ['an empty name'  => '',                      'channel', q(a channel's name must not be empty)],
+    ) {
+        my ($what, $returned, $field, $text) = @$case;
+        my $make = sub {
+            $hub->to_app(channels => sub { return $returned });
+        };
+        my $app = $make->();
+        ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, "$what: the request dies";
+        is "$@", "EventSource::Hub: $text at ${\__FILE__} line ${\line_of($make)}.\n",
+            "$what: the message and the line of to_app";
+        is $@->field, $field, "$what: the field";
+    }
+    my $app = $hub->to_app(channels => sub { return [403, [], ['no']] });
+    is_deeply $app->({REQUEST_METHOD => 'GET'}), [403, [], ['no']], 'a response is no array of names';
+};
+
+subtest 'a wrong number of arguments shows the usage in Perl' => sub {
+    for my $case (
+        [
+            'EventSource::Hub: usage: $hub->publish($channel, $event), where $event is a string, or a hash such as {data => ...}',
+            sub { $hub->publish('news') }
+        ],
+        ['EventSource::Hub: usage: $hub->subscribers($channel)', sub { $hub->subscribers }],
+        ['EventSource::Hub: usage: $hub->stats',                 sub { $hub->stats(1) }],
+        ['EventSource::Parser: usage: $parser->feed($bytes)',    sub { EventSource::Parser->new->feed }],
+        ['EventSource::Parser: usage: $parser->last_event_id',   sub { EventSource::Parser::last_event_id() }],
+        [
+            'Plack::App::EventSource::Connection: usage: $conn->push(@messages)',
+            sub { Plack::App::EventSource::Connection::push() }
+        ],
+    ) {
+        my ($message, $code) = @$case;
+        ok !eval { $code->(); 1 }, "$message: it dies";
+        is "$@", "$message at ${\__FILE__} line ${\line_of($code)}.\n", "$message: the message and the line";
+    }
+};
+
+done_testing;

@@ -1,0 +1,146 @@
+# A server that blocks says once for each reason that a stream is not native, and what to do about it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::Adapter;
+use EventSource::Stream::Obstacle;
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use Testing::Server;
+use Test::More;
+
+my $DEADLINE = 10;    # seconds
+
+subtest 'each reason has a remedy' => sub {
+    my @threads = ('EventSource::Adapter::UWSGI' => {'psgi.multithread' => 1});
+    open my $file, '<', __FILE__ or die $!;
+    my $tls = bless [], 'My::SSL';
+    for my $case (
+        [threads   => @threads, qr/\Agive it processes instead/],
+        [server    => 'EventSource::Adapter' => {}, qr/: .*Starman.*uWSGI\z/],
+        [encrypted => 'EventSource::Adapter' => {'psgix.io' => $tls},  qr/\Alet a proxy terminate TLS\z/],
+        [handle    => 'EventSource::Adapter' => {'psgix.io' => []},    qr/\Aleave psgix[.]io/],
+        [socket    => 'EventSource::Adapter' => {'psgix.io' => $file}, qr/\Alet the server listen/],
+    ) {
+        my ($code, $adapter, $env, $remedy) = @$case;
+        my $obstacle = $adapter->obstacle($env);
+        is $obstacle->code, $code, "$obstacle: the code";
+        like $obstacle->remedy, $remedy, "$obstacle: the remedy";
+    }
+    for my $case (
+        ['there is no socketpair: Too many' => 'limit',          qr/\Araise the limit/],
+        ['another reason'                   => 'another reason', qr/\Asee NATIVE STREAMS/]
+    ) {
+        my ($text, $code, $remedy) = @$case;
+        my $obstacle = EventSource::Stream::Obstacle->of($text);
+        is "$obstacle",     $text, "$text: an obstacle made of a string has its text";
+        is $obstacle->code, $code, "$text: the code";
+        like $obstacle->remedy, $remedy, "$text: the remedy";
+    }
+};
+
+only_developers();
+
+# Requests a stream that ends by itself. Returns what the server has logged until then.
+sub after_stream {
+    my ($server, $path) = @_;
+    my @headers = (headers => ['Accept-Encoding' => 'gzip']);
+    my $client  = Testing::Client->get($server->port, $path, @headers, certificate => $server->certificate);
+    ok $client->read_all, "$path: the stream ends";
+    is $client->status, 200, "$path: the status is 200";
+    return warnings_of($server);
+}
+
+sub warnings_of {
+    return grep { /not native/ } split /\n/, $_[0]->log;
+}
+
+sub server {
+    my ($name, @options) = @_;
+    needs(Testing::Server->missing($name));
+    return Testing::Server->start($name, 't/data/fallback.psgi', @options);
+}
+
+# What a server prints for a reason and a remedy.
+sub warning {
+    return "EventSource::XS: a stream is not native, and holds this worker: $_[0] (native => 0 or fallback => 'quiet'"
+        . ' silences this)';
+}
+
+my $FILTERED =
+    warning("the response's writer is not known; exclude text/event-stream from the middleware that filters the"
+        . ' body, such as Deflater with a content_type, or mount the stream outside of it');
+
+for my $name ('Starman', 'Starlet', 'HTTP::Server::PSGI', 'uWSGI') {
+    subtest $name => sub {
+        my $server = server($name, Testing::Server->single_process($name));
+        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /excluded /quiet /never);
+        is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'a filtered body: the reason and the remedy';
+        is_deeply [after_stream($server, '/deflated')], [$FILTERED], 'the same reason again: no second warning';
+        is_deeply [after_stream($server, '/large')],
+            [$FILTERED, warning("the response's head is too large; set fewer headers")],
+            'another reason: a warning of its own';
+    };
+}
+
+subtest 'each process of a server warns once' => sub {
+    my $server = server('Starman', workers => 2);
+    my %pid;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            my $client = Testing::Client->get($server->port, '/deflated', headers => ['Accept-Encoding' => 'gzip']);
+            return $client->read_all && warnings_of($server) >= 2;
+        }
+        ),
+        'two workers have warned';
+    after_stream($server, '/deflated') for 1 .. 4;
+    is_deeply [warnings_of($server)], [$FILTERED, $FILTERED], 'there are no more warnings';
+};
+
+subtest 'a client that has left is no reason' => sub {
+    my $server = server('Starman', Testing::Server->single_process('Starman'));
+    my $client = Testing::Client->get($server->port, '/left');
+    ok wait_until($DEADLINE, sub { $server->log =~ /waiting for the client/ }), 'the response begins';
+    $client->leave(reset => 1);
+    ok(Testing::Client->get($server->port, '/pid')->read_all, 'the only worker answers after the client has left');
+    is_deeply [warnings_of($server)], [], 'there is no warning';
+};
+
+# With threads a response of uWSGI fails now and then ("Bad file descriptor"), of any application. A request is repeated then.
+subtest 'uWSGI with threads' => sub {
+    my $server = server('uWSGI', workers => 1, args => ['--threads', 2]);
+    my $answer = sub {
+        my $client = Testing::Client->get($server->port, $_[0]);
+        return $client->read_all && ($client->status || 0) == 200;
+    };
+    ok wait_until($DEADLINE, sub { $answer->('/never') }), 'a stream with native => 0 is answered';
+    is_deeply [warnings_of($server)], [], 'native is 0: there is no warning';
+    my $threads = warning('uWSGI has several threads; give it processes instead of threads (workers, no threads)');
+    for my $time (1 .. 2) {
+        ok wait_until($DEADLINE, sub { $answer->('/native') }), 'a stream is answered';
+        is_deeply [warnings_of($server)], [$threads], "stream $time: one warning, with the reason and the remedy";
+    }
+};
+
+for my $case (['Starman', 'the connection is encrypted'], ['uWSGI', "the response's head is not understood"]) {
+    my ($name, $reason) = @$case;
+    subtest "$name with TLS" => sub {
+        needs(Testing::Server->missing_tls);
+        my $server = server($name, Testing::Server->single_process($name), tls => 1);
+        like join("\n", after_stream($server, '/native')), qr/: $reason; [^\n]*a proxy terminate TLS [(]/,
+            'the reason and the remedy';
+    };
+}
+
+for my $name ('Twiggy', 'Feersum') {
+    subtest "$name, which does not block" => sub {
+        my $server = server($name);
+        is_deeply [after_stream($server, $_)], [], "$_: there is no warning" for qw(/native /deflated);
+    };
+}
+
+done_testing;
