@@ -46,6 +46,11 @@ subtest 'not native' => sub {
     my %options = (deflated => \@COMPRESS, excluded => \@COMPRESS);
     my @streams = map { $es->get("/$_", @{$options{$_} || []}) } qw(ordinary off deflated excluded filtered timed);
     is said_of($_), 'native stream', "the stream of /$_ is native" for qw(ordinary excluded);
+    my ($what) = $pod =~ /^ {4}EventSource::XS: (a stream is not native, and holds this worker):/m;
+    ok wait_until(
+        $DEADLINE, sub { $server->log =~ /^EventSource::XS: \Q$what\E: the response's writer is not known; /m }
+        ),
+        'the log says so once, as the manual quotes it';
     for my $path (qw(off deflated filtered timed)) {
         my ($reason) = (said_of($path) // '') =~ /\Aon the server's writer: (.+)\z/;
         ok $reason,                           "the stream of /$path is not native";
@@ -109,6 +114,8 @@ subtest 'mojibake' => sub {
         $stream->next_event;
         like $stream->raw, $pattern, $name;
     }
+    my ($warning) = $pod =~ /^ {4}EventSource::XS: (data looks like bytes .*)$/m;
+    ok $single->log =~ /\Q$warning\E/, 'the log warns of it, as the manual quotes it';
 };
 
 done_testing;
