@@ -80,6 +80,12 @@ sub register {
     return;
 }
 
+sub run_in_idle_workers {
+    my ($class, @timer) = @_;
+    $_->add_timer(@timer) for @ADAPTERS;
+    return;
+}
+
 sub server_writer {
     my ($class, $writer) = @_;
     _index() if !$is_indexed;
@@ -168,8 +174,9 @@ sub take_over {
 sub child_writer    { return undef }
 sub sends_head_late { return !!0 }
 
-# Recycling of workers
+# Workers
 
+sub add_timer           { return }
 sub recycling_option    { return undef }
 sub requests_per_worker { return undef }
 
@@ -351,6 +358,12 @@ the body, so this checks the exceptions of all servers.
 Add an adapter that is not in the folder F<EventSource/Adapter/>. Throws an L<EventSource::Error> with the code
 C<invalid> unless it is given the name of a loaded subclass.
 
+=head2 run_in_idle_workers
+
+    EventSource::Adapter->run_in_idle_workers($number, $code);
+
+Call L</add_timer> of all adapters.
+
 =head1 METHODS OF AN ADAPTER: RECOGNITION
 
 =head2 name
@@ -496,7 +509,15 @@ C<$writer> is the server's own writer, C<$socket> what L</client_socket> has ret
 Return true if the server sends the head only with the first write. The stream then writes an empty string first, so
 that its client learns at once that the stream is open.
 
-=head1 METHODS OF AN ADAPTER: RECYCLING OF WORKERS
+=head1 METHODS OF AN ADAPTER: WORKERS
+
+=head2 add_timer
+
+    $adapter->add_timer($number, $code);
+
+Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
+outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
+has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
 
 =head2 recycling_option
 

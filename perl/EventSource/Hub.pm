@@ -85,6 +85,7 @@ sub drain {
     my ($self, $seconds) = @_;
     $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
     $self->_drain($seconds);
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -114,7 +115,9 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    return $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    my $is_subscribed = $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    EventSource::XS::_call_callbacks();
+    return $is_subscribed;
 }
 
 sub subscribe_stream {
@@ -151,6 +154,7 @@ sub unsubscribe {
     my $native = $stream->is_native ? $stream                      : EventSource::Stream::Relay->native_of($stream);
     my $topics = @topics            ? [map { _topic($_) } @topics] : undef;
     $self->_unsubscribe($native, $topics) if $native;
+    EventSource::XS::_call_callbacks();
     return;
 }
 
@@ -539,8 +543,14 @@ or there is neither data nor a hash.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread, or if the process is ending, as it is after this
-distribution's C<END> block.
+It throws C<unavailable> if the system cannot run the thread. When the process is ending, after this distribution's C<END>
+block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
+L<Plack::App::EventSource::Connection/on_close> may publish at any time.
+
+In a spawned handler it throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
+of the worker would receive the event.
+
+At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 
 =head2 serve
 
@@ -642,8 +652,8 @@ a stream that goes through its writer is sent nothing before it is served (L<Eve
 
     my $count = $hub->subscribers($channel);
 
-Return how many streams of this process are subscribed to a channel, by its name or by a pattern. Throws C<invalid> if
-the name is not one of a channel (L</publish>).
+Return how many streams of this process are subscribed to a channel, by its name or by a pattern; 0 when the process is
+ending. Throws C<invalid> if the name is not one of a channel (L</publish>).
 
 =head2 to_app
 

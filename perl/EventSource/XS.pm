@@ -6,6 +6,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use Config;
 use EventSource::Error ();
 use EventSource::Loop;
 use EventSource::Settings;
@@ -55,12 +56,24 @@ my $process = $$;
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
+# True in a push and in a callback. src/xs/stream.h sets the first one too.
+## no critic (ProhibitPackageVars)
+our $is_pushing     = 0;
+our $is_dispatching = 0;
+## use critic
+
+# The signal of notify_signal and its handler. No program gives another meaning to these signals by itself.
+my ($signal, $on_signal);
+my %MAY_NOTIFY = map { ($_ => 1) } qw(URG USR1 USR2 WINCH IO RTMIN RTMAX), map { "NUM$_" } 34 .. 64;
+
 # The counters where there are no native streams, and the reasons for the end of a stream.
 my @COUNTED = qw(buffered bytes events longest_delay lost opened refused wakeups);
 my @REASONS = qw(client slow timeout error server application);
 
 sub CLONE {
+    _count(scalar @LATER);    # the copies
     _forget_others();
+    ($signal, $on_signal) = ();
     return;
 }
 
@@ -72,7 +85,10 @@ sub dispatch {
     _forget_others()                     if $process != $$;
     $is_asked = 0;
     my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
+    _count(-@callbacks);
     local $@;
+    local $is_dispatching = 1;
+
     for my $callback (@callbacks) {
         my (undef, $code, @arguments) = @$callback;
         eval { $code->(@arguments); 1 } or warn "EventSource::XS: a callback died: $@";
@@ -114,6 +130,27 @@ sub notify_fd {
     return $number;
 }
 
+sub notify_signal {
+    my ($class, $name) = @_;
+    $name = 'URG' if @_ == 1;
+    _check_signal($name);
+    require EventSource::Adapter;
+    require EventSource::Stream::Native;
+    if (defined $signal && !(defined $name && $name eq $signal)) {
+        EventSource::Stream::Native->notify_by_signal(0);
+        $SIG{$signal} = 'DEFAULT' if _is_handler($SIG{$signal});
+        $signal = undef;
+    }
+    return if !defined $name;
+    $on_signal ||= \&_run_callbacks;
+    $SIG{$name} = $on_signal;    ## no critic (RequireLocalizedPunctuationVars) for good
+    my $number = _signal_number($name);
+    EventSource::Stream::Native->notify_by_signal($number);
+    EventSource::Adapter->run_in_idle_workers($number, $on_signal);
+    $signal = $name;
+    return;
+}
+
 sub stats {
     my $class  = shift;
     my $stats  = $class->can('_stats')                ? _stats() : {native => 0, map { ($_ => 0) } @COUNTED};
@@ -126,12 +163,53 @@ sub stats {
 
 # Private functions
 
+# Throws an exception unless the process may be sent a signal as a notification.
+sub _check_signal {
+    my $name = shift;
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::XS: notify_signal needs native streams and the safe signals of perl'
+    ) if !__PACKAGE__->can('_set_end_signal') || ($ENV{PERL_SIGNALS} || '') eq 'unsafe';
+    return if !defined $name;
+    $SETTINGS->refuse(signal => 'notify_signal takes the name of a signal: URG, USR1, USR2, WINCH, IO or a real-time'
+            . " signal, such as RTMIN; not $name")
+        if !$MAY_NOTIFY{$name} || !defined _signal_number($name);
+    EventSource::Error->throw(
+        code    => 'state',
+        field   => 'signal',
+        message => "EventSource::XS: this process has a handler of SIG$name already: choose another signal"
+    ) if !_is_handler($SIG{$name}) && _has_handler($name);
+    return;
+}
+
+# Counts queued callbacks for the methods of hubs, which run them.
+sub _count {
+    my $added = shift;
+    _count_callbacks($added) if defined &_count_callbacks;
+    return;
+}
+
 # Drops the callbacks that belong to another process or thread.
 sub _forget_others {
-    @LATER    = grep { !$_->[0] } @LATER;
+    my $before = @LATER;
+    @LATER = grep { !$_->[0] } @LATER;
+    _count(@LATER - $before);
     $process  = $$;
     $is_asked = 0;
     return;
+}
+
+# True if a signal has a handler: of the application, or of a library in C.
+sub _has_handler {
+    my $name = shift;
+    return !!1 if defined $SIG{$name} && $SIG{$name} !~ /\A(?:|DEFAULT|IGNORE)\z/;
+    return _signal_action(_signal_number($name)) > 1;
+}
+
+# True for our own handler.
+sub _is_handler {
+    my $handler = shift;
+    return !!($on_signal && ref $handler && $handler == $on_signal);
 }
 
 # Called by format_event: encodes a structure as JSON, in characters.
@@ -141,6 +219,21 @@ sub _json {
     return $text if defined $text;
     (my $error = $@) =~ s/ at \S+ line \d+\.?\n\z//;
     return EventSource::Error->throw(code => 'invalid', field => 'json', message => "EventSource::XS: json: $error");
+}
+
+# Called by the methods of hubs and by the signal of notify_signal. The reactor repeats the signal until this has run.
+sub _run_callbacks {
+    return if $is_pushing || $is_dispatching || ${^GLOBAL_PHASE} eq 'DESTRUCT';
+    local ($!, $?, $@);
+    eval { __PACKAGE__->dispatch; 1 } or warn "EventSource::XS: a callback died: $@";
+    return;
+}
+
+sub _signal_number {
+    my $name    = shift;
+    my @names   = split ' ', $Config{sig_name};
+    my ($index) = grep { $names[$_] eq $name } 0 .. $#names;
+    return defined $index ? (split ' ', $Config{sig_num})[$index] : undef;
 }
 
 # Called by src/xs for an exception: the text for a field that a function does not know.
@@ -190,6 +283,7 @@ sub _queue {
     return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
     push @LATER, [@_];
+    _count(1);
 
     my $loop = !$is_asked && EventSource::Loop->current or return;
     $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet
@@ -338,9 +432,8 @@ C<json> is given beside C<data> or C<bytes>, or cannot be encoded.
 
     my $count = EventSource::XS->dispatch;
 
-Run the queued callbacks (see L<Plack::App::EventSource::Connection/on_close>) and return their number. An application needs
-to call this only if it has neither requests nor an event loop for a long time. A callback that dies causes a warning, and
-the next one runs.
+Run the queued callbacks and return their number (L</WHEN CALLBACKS RUN>). A callback that dies causes a warning, and the
+next one runs.
 
 =head2 has_later_here
 
@@ -353,8 +446,7 @@ process's or thread's callbacks are dropped.
 
     EventSource::XS->later($code, @arguments);
 
-Queue a call of C<$code> with C<@arguments> for the next L</dispatch>. That is at the start of the next request, or soon in
-the event loop if AnyEvent, EV, Mojo::IOLoop or IO::Async runs one. Returns nothing.
+Queue a call of C<$code> with C<@arguments> for the next L</dispatch> (L</WHEN CALLBACKS RUN>). Returns nothing.
 
 =head2 later_here
 
@@ -373,6 +465,33 @@ It belongs to this thread of this process: call this again after a fork. Do not 
 
 Throws an L<EventSource::Error>: C<unavailable> if the process has no descriptor left, C<unsupported> if the system has no
 native streams.
+
+=head2 notify_signal
+
+    EventSource::XS->notify_signal('URG');
+    EventSource::XS->notify_signal;           # URG
+    EventSource::XS->notify_signal(undef);    # ends that
+
+Have callbacks of native streams run in an idle worker of a server that blocks, usually within a second. The native thread
+sends a signal to the thread of this interpreter while ends of streams are queued, for the first time after a tenth of a
+second. Its handler, one of perl's safe handlers, runs L</dispatch>. A worker that is busy with requests mostly gets no
+signal, because a request has run the callbacks before. A worker that waits for a request continues to wait afterwards.
+
+Call it once, in the application (L<Plack::Middleware::EventSource/notify_signal> does), before or after a server forks its
+workers: each process sends signals to itself only. A signal whose handler was removed or replaced is not sent, so it never
+ends a process. A callback then interrupts whatever perl runs, between two statements, but no C<push> and no other callback.
+System calls may be interrupted (C<EINTR>), and a C<sleep> is cut short.
+
+The names are C<URG>, C<USR1>, C<USR2>, C<WINCH>, C<IO> and the real-time signals (C<RTMIN>, C<NUM35> to C<NUM63>,
+C<RTMAX>). Take C<URG>, the default: no server uses it, and a process without a handler ignores it. Do not take C<USR1> on
+Starlet and C<WINCH> where a terminal belongs to the process. Under AnyEvent, EV, Mojo::IOLoop and IO::Async none is needed.
+
+An idle worker of uWSGI waits outside of perl, where no handler of perl runs. There a timer of the master does it, once a
+second, for which C<notify_signal> registers uWSGI's own signal of the same number (C<URG> is 23 on most systems). It needs
+C<--master>; without one, callbacks wait for the next request. The timer stays until the server ends.
+
+Returns nothing. Throws an L<EventSource::Error>: C<invalid> for another signal, such as C<KILL> or C<TERM>; C<state> if the
+signal has a handler already; C<unsupported> without native streams or with C<PERL_SIGNALS=unsafe>.
 
 =head2 stats
 
@@ -420,6 +539,51 @@ The longest delay so far, in seconds. A delay is the time for which a client too
 for which the native thread was busy without a break.
 
 =back
+
+=head1 WHEN CALLBACKS RUN
+
+Callbacks are those of L<Plack::App::EventSource::Connection/on_close>, and those of L</later>. They are queued and run in
+the thread that registered them, one after the other, never inside a C<push> or inside another callback:
+
+=over
+
+=item *
+
+in an event loop (AnyEvent, EV, Mojo::IOLoop, IO::Async): soon;
+
+=item *
+
+at a request to an application of this distribution, before its handler and after it;
+
+=item *
+
+at a request through L<Plack::Middleware::EventSource>, before the application and after it;
+
+=item *
+
+at the end of C<publish>, C<subscribe>, C<unsubscribe>, C<drain>, C<epoch>, C<stats> and C<subscribers> of any
+L<EventSource::Hub>. With nothing queued that costs C<publish> two reads of memory;
+
+=item *
+
+while L<Plack::App::EventSource::Connection/wait> waits;
+
+=item *
+
+in an idle worker of a server that blocks: only with L</notify_signal>, otherwise at the next of the moments above;
+
+=item *
+
+when the process ends, in an C<END> block, after all streams have ended. What a callback publishes then reaches nobody:
+C<publish> returns C<undef>. Not under uWSGI, which runs no C<END> blocks;
+
+=item *
+
+in L</dispatch>.
+
+=back
+
+A callback that dies causes a warning. C<$@>, C<$!> and C<$?> are the same after a hub's method as before.
 
 =head1 SIGNALS
 

@@ -7,7 +7,34 @@ use crate::sys::epoll::Signal;
 use rustix::fd::AsRawFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::Mutex;
+
+/// How many ends this process has queued. A call that is made for each event reads it without a lock.
+static ENDS: AtomicUsize = AtomicUsize::new(0);
+/// How many callbacks the interpreters have queued, by their own count.
+static CALLBACKS: AtomicIsize = AtomicIsize::new(0);
+
+/// Returns true if an interpreter of this process has ends to take or callbacks to run.
+pub fn has_callbacks() -> bool {
+    has_ends() || CALLBACKS.load(Ordering::Relaxed) > 0
+}
+
+/// Returns true if an interpreter of this process has ends to take.
+pub(super) fn has_ends() -> bool {
+    ENDS.load(Ordering::Relaxed) != 0
+}
+
+/// Adds to the number of callbacks that interpreters have queued.
+pub fn count_callbacks(added: isize) {
+    CALLBACKS.fetch_add(added, Ordering::Relaxed);
+}
+
+/// Called in a forked child: the ends of its parent's streams stay with the parent. The interpreter has a copy of its
+/// callbacks.
+pub(super) fn enter_child() {
+    ENDS.store(0, Ordering::Relaxed);
+}
 
 /// The queue of one interpreter, and a descriptor that is readable while the queue is not empty.
 #[derive(Debug, Default)]
@@ -30,6 +57,7 @@ impl EndQueues {
     pub(super) fn push(&self, interpreter: u32, stream: StreamId, reason: Reason) {
         self.with(interpreter, |queue| {
             queue.ends.push_back((stream, reason));
+            ENDS.fetch_add(1, Ordering::Relaxed);
             if let (Some(signal), 1) = (&queue.signal, queue.ends.len()) {
                 signal.raise();
             }
@@ -40,6 +68,9 @@ impl EndQueues {
     pub(super) fn take(&self, interpreter: u32) -> Option<(StreamId, Reason)> {
         self.with(interpreter, |queue| {
             let end = queue.ends.pop_front();
+            if end.is_some() {
+                ENDS.fetch_sub(1, Ordering::Relaxed);
+            }
             if let (Some(signal), Some(_), true) = (&queue.signal, end, queue.ends.is_empty()) {
                 signal.lower();
             }
@@ -66,8 +97,15 @@ impl EndQueues {
         number.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
     }
 
+    /// Returns true if an interpreter has ends to take.
+    pub(super) fn has_ends(&self, interpreter: u32) -> bool {
+        self.with(interpreter, |queue| !queue.ends.is_empty()).unwrap_or(false)
+    }
+
     /// Removes an interpreter and its queue. Later ends for it are dropped.
     pub(super) fn remove(&self, interpreter: u32) {
-        lock(&self.0).insert(interpreter, None);
+        if let Some(Some(queue)) = lock(&self.0).insert(interpreter, None) {
+            ENDS.fetch_sub(queue.ends.len(), Ordering::Relaxed);
+        }
     }
 }

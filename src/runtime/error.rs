@@ -22,6 +22,8 @@ pub enum Error {
     ReservedId,
     /// The reactor did not answer in time.
     Timeout,
+    /// This process is a spawned child: a hub of its own would have no subscribers.
+    SpawnedChild,
 }
 
 impl Error {
@@ -29,7 +31,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::System(_) | Self::ShuttingDown => ErrorCode::Unavailable,
-            Self::OtherHub => ErrorCode::State,
+            Self::OtherHub | Self::SpawnedChild => ErrorCode::State,
             Self::TooManyTopics { .. } | Self::ReservedId => ErrorCode::Invalid,
             Self::Timeout => ErrorCode::Timeout,
         }
@@ -40,7 +42,7 @@ impl Error {
         match self {
             Self::TooManyTopics { .. } => Some("channels"),
             Self::ReservedId => Some("id"),
-            Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout => None,
+            Self::System(_) | Self::ShuttingDown | Self::OtherHub | Self::Timeout | Self::SpawnedChild => None,
         }
     }
 }
@@ -56,6 +58,9 @@ impl fmt::Display for Error {
             }
             Self::ReservedId => f.write_str("id must not begin as the hub's own ids do"),
             Self::Timeout => f.write_str("the reactor does not answer"),
+            Self::SpawnedChild => f.write_str(
+                "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead",
+            ),
         }
     }
 }
@@ -103,6 +108,12 @@ mod tests {
             ),
             (Error::ReservedId, ErrorCode::Invalid, Some("id"), "id must not begin as the hub's own ids do"),
             (Error::Timeout, ErrorCode::Timeout, None, "the reactor does not answer"),
+            (
+                Error::SpawnedChild,
+                ErrorCode::State,
+                None,
+                "a spawned handler has no hub: its streams are those of the worker; send the worker a message instead",
+            ),
         ] {
             assert_eq!((error.code(), error.field(), &*error.to_string()), (code, field, text));
         }

@@ -1,5 +1,6 @@
 //! The reactor's thread: takes commands, waits for sockets, applies the answers.
 
+use super::end_signal::EndSignal;
 use super::forks::lock_turn;
 use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKEN};
 use super::sockets::Sockets;
@@ -23,6 +24,7 @@ pub(super) struct EventLoop {
     queue: Receiver<QueuedCommand>,
     streams: StreamTable,
     ready: Vec<(StreamId, Ready)>,
+    end_signal: EndSignal,
 }
 
 impl EventLoop {
@@ -36,7 +38,7 @@ impl EventLoop {
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
-        Ok(Self { reactor, handle, queue, streams, ready: Vec::new() })
+        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), end_signal: EndSignal::new() })
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -60,6 +62,7 @@ impl EventLoop {
             self.reactor.run_due(now);
             self.reactor.flush(now);
             self.apply_answers();
+            self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
             drop(turn);
             if self.wait(now).is_err() {
@@ -105,12 +108,13 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, .. } = self;
+        let Self { reactor, handle, queue, ready, end_signal, .. } = self;
         let may_sleep = !reactor.is_busy() && handle.waker.prepare_sleep(|| queue.is_empty());
         if may_sleep {
             reactor.shrink();
         }
-        let timeout = match reactor.next_due() {
+        let due = reactor.next_due().into_iter().chain(end_signal.due()).min();
+        let timeout = match due {
             _ if !may_sleep => Some(Duration::ZERO),
             Some(due) => Some(due.saturating_duration_since(now)),
             None => None,

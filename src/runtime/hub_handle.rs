@@ -7,6 +7,7 @@ use super::error::Error;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
+use super::spawned;
 use super::stream_handle::StreamHandle;
 use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
@@ -85,6 +86,9 @@ impl HubHandle {
 
     /// Creates the hub in a reactor, with a new epoch.
     fn register(&self, reactor: Arc<ReactorHandle>) -> Result<HubRegistration, Error> {
+        if spawned::is_spawned() {
+            return Err(Error::SpawnedChild);
+        }
         let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
         let epoch = Epoch::new(&new_epoch(), cipher_key);
         let hub = reactor.new_hub();

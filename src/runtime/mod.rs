@@ -8,10 +8,12 @@
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `stats`: the counters of a reactor
 //! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `end_signal`: the signal that tells an idle interpreter of ended streams
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
 //! - `forks`: the generation of this process, and the lock that keeps forks out of the reactor's turns
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
+//! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
 //! - `sockets`: the reactor's calls on real sockets
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
@@ -25,6 +27,7 @@ pub mod notifier;
 pub mod waker;
 
 mod end_queue;
+mod end_signal;
 mod error;
 mod event_loop;
 mod forks;
@@ -33,12 +36,15 @@ mod process;
 mod reactor_handle;
 mod registration;
 mod sockets;
+mod spawned;
 mod stats;
 mod stream_handle;
 mod stream_state;
 mod stream_table;
 mod sync;
 
+pub use end_queue::{count_callbacks, has_callbacks};
+pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};

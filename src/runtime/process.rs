@@ -3,6 +3,7 @@
 //! The first stream or hub of a process starts the reactor. A forked child starts one of its own. It never touches or
 //! drops what its parent's reactor held, because a thread that does not exist in the child may have held the locks.
 
+use super::end_queue;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
@@ -73,6 +74,7 @@ extern "C" fn after_fork() {
 
 extern "C" fn after_fork_in_child() {
     enter_child();
+    end_queue::enter_child();
     after_fork();
 }
 

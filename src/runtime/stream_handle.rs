@@ -5,6 +5,7 @@ use super::error::Error;
 use super::forks::{fork_count, generation};
 use super::process::{reactor_or_start, set_handler_stream};
 use super::reactor_handle::{Attachment, ReactorHandle};
+use super::spawned;
 use super::stream_state::StreamState;
 use crate::hub::{SubscribeRequest, Topic};
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
@@ -296,6 +297,39 @@ impl StreamHandle {
         }
     }
 
+    /// Gives the stream to a child that was forked after everything was sent. Here it has ended, and the connection stays
+    /// open for the child.
+    pub fn hand_over(&self) {
+        self.end(Reason::Application, Ending::HandOver);
+    }
+
+    /// Has this process end with the stream, unless the application closes it. See `spawned`.
+    pub fn end_process_too(&self, grace: Duration, report: i32) {
+        spawned::set_up(grace, report);
+        self.state.set_ends_process();
+        if self.state.reason().map_or(false, |reason| reason != Reason::Application) {
+            spawned::end_process(Reason::Client);
+        }
+    }
+
+    /// In a forked child: closes the inherited connections of all clients but this stream's, and the listening sockets.
+    pub fn leave_other_clients(&self) {
+        let number = self.state.socket_number();
+        if number >= 0 {
+            descriptor::leave_other_clients(number);
+        }
+    }
+
+    /// Waits until everything is sent, at most for the timeout. Returns true if it is.
+    pub fn wait_until_sent(&self, timeout: Duration) -> bool {
+        if self.generation != generation() {
+            return false;
+        }
+        let is_sent = || self.state.buffered_bytes() == 0 && self.state.is_attached();
+        self.reactor.wait(timeout, || is_sent() || !self.is_open());
+        is_sent() && self.is_open()
+    }
+
     /// Ends a stream that will never have a socket.
     pub fn end_without_socket(&self) {
         self.end(Reason::Error, Ending::Discard);
@@ -332,6 +366,11 @@ impl StreamHandle {
     /// Returns true if the stream accepts events.
     pub fn is_open(&self) -> bool {
         self.state.is_open() && !self.reactor.is_dead()
+    }
+
+    /// Returns true if the stream has got its socket.
+    pub fn is_attached(&self) -> bool {
+        self.state.is_attached()
     }
 
     /// Returns true if the stream ends when its last handle is released.

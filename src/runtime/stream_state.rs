@@ -42,6 +42,8 @@ const END_WANTED: u32 = 0x200;
 const STALLED: u32 = 0x400;
 /// The stream has got its socket.
 const ATTACHED: u32 = 0x800;
+/// The process ends with the stream.
+const ENDS_PROCESS: u32 = 0x1000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
@@ -130,6 +132,15 @@ impl StreamState {
         self.flags.load(Ordering::Acquire) & END_WANTED != 0
     }
 
+    /// Has the process end with the stream, unless the application ends the stream.
+    pub(super) fn set_ends_process(&self) {
+        self.flags.fetch_or(ENDS_PROCESS, Ordering::AcqRel);
+    }
+
+    pub(super) fn ends_process(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & ENDS_PROCESS != 0
+    }
+
     pub(super) fn set_socket(&self, number: c_int, cookie: u64) {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
@@ -138,7 +149,12 @@ impl StreamState {
 
     /// Returns true if the stream has a socket that is open.
     pub(super) fn has_socket(&self) -> bool {
-        self.descriptor.load(Ordering::Acquire) >= 0
+        self.socket_number() >= 0
+    }
+
+    /// Returns the number of the socket's descriptor, or -1 if there is none.
+    pub(super) fn socket_number(&self) -> c_int {
+        self.descriptor.load(Ordering::Acquire)
     }
 
     /// Called when the socket is closed, or just before: its number may soon be another descriptor's.

@@ -1,6 +1,7 @@
 //! The states of the reactor's streams, and what each answer of the reactor does to them and to the counters.
 
 use super::reactor_handle::ReactorHandle;
+use super::spawned;
 use super::stats::add;
 use super::stream_state::StreamState;
 use crate::reactor::{Answer, StreamId};
@@ -112,6 +113,9 @@ impl StreamTable {
         if let Some(state) = self.get(stream) {
             if state.end(reason) {
                 self.handle.ends.push(state.interpreter, state.id, reason);
+            }
+            if state.ends_process() && !matches!(reason, Reason::Application | Reason::Server) {
+                spawned::end_process(reason);
             }
         }
     }

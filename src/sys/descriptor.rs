@@ -2,9 +2,15 @@
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{self as calls, DupFlags, Errno, FdFlags};
+use rustix::net::{sockopt::socket_acceptconn, SocketAddrUnix};
 use rustix::process::{getrlimit, Resource};
+use std::convert::TryFrom;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+
+/// The folder of this process's descriptors.
+const FOLDER: &str = "/proc/self/fd";
 
 /// Borrows a descriptor that other code owns, for the time of a call.
 ///
@@ -83,6 +89,45 @@ pub fn into_number(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()
 }
 
+/// Writes a few bytes to a descriptor that other code owns. Does nothing if that fails.
+pub fn write(number: RawFd, bytes: &[u8]) {
+    let _ = borrow(number).map(|descriptor| calls::write(descriptor, bytes));
+}
+
+/// What the sockets that a server has accepted have in common with its listening socket.
+#[derive(PartialEq)]
+enum Service {
+    Port(u16),
+    Path(Vec<u8>),
+}
+
+/// Returns the port or the path of a socket on this side, if it has one.
+fn service(number: RawFd) -> Option<Service> {
+    let address = rustix::net::getsockname(borrow(number).ok()?).ok()?;
+    if let Ok(address) = SocketAddr::try_from(address.clone()) {
+        return Some(Service::Port(address.port()));
+    }
+    let address = SocketAddrUnix::try_from(address).ok()?;
+    address.abstract_name().or_else(|| address.path_bytes()).map(|name| Service::Path(name.to_vec()))
+}
+
+/// Replaces the listening sockets of this process and the connections that they have accepted by `/dev/null`, except the
+/// descriptor `kept`. For a forked child: the copies of its parent's descriptors keep connections open that the parent ends.
+pub fn leave_other_clients(kept: RawFd) {
+    let is_listening = |number: &RawFd| borrow(*number).map_or(false, |socket| socket_acceptconn(socket) == Ok(true));
+    let numbers: Vec<RawFd> = match std::fs::read_dir(FOLDER) {
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+        Err(_) => return,
+    };
+    let listeners = numbers.iter().copied().filter(is_listening);
+    let services: Vec<Service> = listeners.chain([kept]).filter_map(service).collect();
+    for number in numbers {
+        if number != kept && service(number).map_or(false, |service| services.contains(&service)) {
+            let _ = silence(number);
+        }
+    }
+}
+
 /// Returns true if the descriptor is a connected stream socket.
 pub fn is_connection(number: RawFd) -> bool {
     use rustix::net::{getpeername, sockopt::socket_type, SocketType};
@@ -121,7 +166,6 @@ pub fn limit() -> usize {
 ///
 /// If no descriptor is free for counting them.
 pub fn count() -> io::Result<Option<usize>> {
-    const FOLDER: &str = "/proc/self/fd";
     // Linux 6.2 and newer report the count as the folder's size. Older kernels report 0; there the entries are counted.
     match std::fs::metadata(FOLDER) {
         Ok(metadata) if metadata.len() > 0 => return Ok(usize::try_from(metadata.len()).ok()),

@@ -5,6 +5,7 @@
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
 //! - [`random`]: random bytes
+//! - [`signal`]: signals that this library sends to its own process
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
@@ -12,5 +13,6 @@
 pub mod descriptor;
 pub mod epoll;
 pub mod random;
+pub mod signal;
 pub mod socket;
 pub mod thread;

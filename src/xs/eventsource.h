@@ -21,7 +21,7 @@ enum esx_conversion { ESX_COPY, ESX_LATIN1, ESX_REPAIR, ESX_DOWNGRADE };
 
 enum esx_line_end { ESX_LF, ESX_CRLF };
 
-enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC };
+enum esx_status { ESX_OK, ESX_CONVERT, ESX_ERROR, ESX_PANIC, ESX_ENDING };
 
 /* One field: a scalar's bytes and its SvUTF8 flag. */
 typedef struct {
@@ -105,10 +105,15 @@ void esx_stream_enter_handler(void *stream);
 void esx_stream_leave_handler(void *stream);
 int esx_stream_is_subscribed(void *stream);
 int esx_stream_is_open(void *stream);
+int esx_stream_is_attached(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
 int esx_stream_want_end(void *stream);
+void esx_stream_hand_over(void *stream);
+void esx_stream_leave_other_clients(void *stream);
+void esx_stream_end_process_too(void *stream, double grace, int report);
+int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
@@ -116,6 +121,10 @@ void esx_stats(esx_counts *counts);
 void esx_finish(void);
 void esx_linger(double seconds);
 int esx_notify_descriptor(uint32_t interpreter);
+int esx_has_callbacks(void);
+void esx_count_callbacks(ptrdiff_t added);
+size_t esx_signal_action(int signal);
+void esx_set_end_signal(int signal, uint32_t interpreter);
 void esx_remove_interpreter(uint32_t interpreter);
 
 /* These return the result, or the negated error number. */

@@ -252,6 +252,28 @@ _stats()
     (void)hv_stores(hash, "closed", newRV_noinc((SV *)closed));
     mXPUSHs(newRV_noinc((SV *)hash));
 
+void
+_call_callbacks()
+  CODE:
+    esx_run_callbacks(aTHX);
+
+void
+_count_callbacks(IV added)
+  CODE:
+    esx_count_callbacks((ptrdiff_t)added);
+
+UV
+_signal_action(int signal)
+  CODE:
+    RETVAL = esx_signal_action(signal);
+  OUTPUT:
+    RETVAL
+
+void
+_set_end_signal(int signal, UV interpreter)
+  CODE:
+    esx_set_end_signal(signal, (uint32_t)interpreter);
+
 SV *
 _duplicate(int number)
   CODE:
@@ -425,6 +447,28 @@ _name(SV *self)
     RETVAL
 
 void
+_hand_over(SV *self)
+  CODE:
+    esx_stream_hand_over(esx_stream_of(aTHX_ self));
+
+void
+_leave_other_clients(SV *self)
+  CODE:
+    esx_stream_leave_other_clients(esx_stream_of(aTHX_ self));
+
+void
+_end_process_too(SV *self, NV grace, int report)
+  CODE:
+    esx_stream_end_process_too(esx_stream_of(aTHX_ self), grace, report);
+
+bool
+_wait_until_sent(SV *self, UV milliseconds)
+  CODE:
+    RETVAL = esx_stream_wait_until_sent(esx_stream_of(aTHX_ self), (uint32_t)milliseconds) > 0;
+  OUTPUT:
+    RETVAL
+
+void
 _want_end(SV *self)
   PREINIT:
     int reason;
@@ -450,6 +494,13 @@ bool
 is_subscribed(SV *self)
   CODE:
     RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+bool
+is_attached(SV *self)
+  CODE:
+    RETVAL = esx_stream_is_attached(esx_stream_of(aTHX_ self)) > 0;
   OUTPUT:
     RETVAL
 
@@ -543,6 +594,7 @@ publish(SV *self, SV *channel, SV *event)
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
     ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
+    esx_run_callbacks(aTHX);
     XSRETURN(1);
 
 bool
@@ -602,6 +654,7 @@ epoch(SV *self)
   CODE:
     if (esx_hub_epoch(esx_hub_of(aTHX_ self), epoch, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = newSVpvn(epoch, report.size);
   OUTPUT:
     RETVAL
@@ -612,9 +665,14 @@ stats(SV *self)
     static const esx_text nothing = {"", 0};
     esx_hub_counts counts;
     esx_report report;
+    int status;
   CODE:
-    if (esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report) != ESX_OK)
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report);
+    if (status == ESX_ENDING)
+        esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
+    if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = esx_hub_counts_sv(aTHX_ &counts);
   OUTPUT:
     RETVAL
@@ -625,13 +683,18 @@ subscribers(SV *self, SV *channel)
     esx_hub_counts counts;
     esx_report report;
     esx_text name;
+    int status;
   CODE:
     channel = esx_keep_alive(aTHX_ channel);
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    if (esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report) != ESX_OK)
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report);
+    if (status == ESX_ENDING)
+        report.size = 0;
+    else if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    esx_run_callbacks(aTHX);
     RETVAL = report.size;
   OUTPUT:
     RETVAL

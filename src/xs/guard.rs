@@ -20,6 +20,9 @@ pub(super) const ERROR: c_int = 2;
 /// The function panicked: as `ERROR`, with [`ErrorCode::Internal`] and no field.
 pub(super) const PANIC: c_int = 3;
 
+/// The process ends, and the call has had no effect.
+pub(super) const ENDING: c_int = 4;
+
 /// An error that C throws as an `EventSource::Error`. Its `Display` is the message.
 pub(super) trait Failure: Display {
     /// The kind of the error.

@@ -99,7 +99,7 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. */
+/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target; undef if the process ends. */
 static SV *
 esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
 {
@@ -108,6 +108,7 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
     esx_report report;
     size_t at;
     SV *given = NULL;
+    int status;
 
     esx_block_measure(aTHX_ block, strings, NULL, &report);
     for (at = 0; at < block->len; at++)
@@ -123,7 +124,10 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
     publication.fields = block->fields;
     publication.len = block->len;
-    if (esx_hub_publish(hub, &publication, id, &report) != ESX_OK)
+    status = esx_hub_publish(hub, &publication, id, &report);
+    if (status == ESX_ENDING)
+        return &PL_sv_undef;
+    if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     if (given)
         return given;

@@ -1,7 +1,7 @@
 //! The handle behind an EventSource::Hub.
 
 use super::encode::{accepted, RawField};
-use super::guard::{self, Failure, Report, OK};
+use super::guard::{self, Failure, Report, ENDING, OK};
 use super::stream::seconds;
 use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
 use crate::hub::{check_fields, check_id, Counts, OnSlow, Refusal, Settings, Start, SubscribeRequest, Topic};
@@ -186,7 +186,7 @@ fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id.
+/// Writes nothing if the fields contain an id. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut HubHandle,
@@ -207,13 +207,16 @@ unsafe extern "C" fn esx_hub_publish(
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
         let mut len = 0;
-        hub.publish(meta, write, |made| {
+        let published = hub.publish(meta, write, |made| {
             len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
-        })?;
+        });
         report.set_size(len);
-        Ok::<_, PublishError>(OK)
+        match published {
+            Err(runtime::Error::ShuttingDown) => Ok(ENDING), // all streams have ended: the callback of one may publish
+            result => result.map(|()| OK).map_err(PublishError::from),
+        }
     })
 }
 
@@ -298,7 +301,8 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report
     })
 }
 
-/// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size.
+/// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size. Returns
+/// `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut HubHandle,
@@ -309,7 +313,10 @@ unsafe extern "C" fn esx_hub_ask(
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, subscribers) = hub.counts_and_subscribers(channel)?;
+        let (counted, subscribers) = match hub.counts_and_subscribers(channel) {
+            Err(runtime::Error::ShuttingDown) => return Ok(ENDING), // all streams have ended
+            result => result?,
+        };
         // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
         unsafe { counts.write(counted) };
         report.set_size(subscribers);

@@ -38,6 +38,38 @@ esx_bytes(pTHX_ SV *bytes)
     return bytes;
 }
 
+/* Lets perl handle signals inside a push. A handler that runs callbacks of ended streams finds the variable true, and leaves
+ * them for later: callbacks never run inside a push. */
+static void
+esx_handle_signals(pTHX)
+{
+    if (PL_sig_pending) {
+        ENTER;
+        sv_setiv(save_scalar(gv_fetchpvs("EventSource::XS::is_pushing", GV_ADD, SVt_PV)), 1);
+        PERL_ASYNC_CHECK();
+        LEAVE;
+    }
+}
+
+/* Runs queued callbacks if there are any, at the end of a hub's method. Its results are safe: the callbacks run in a scope of
+ * their own. */
+static void
+esx_run_callbacks(pTHX)
+{
+    if (!esx_has_callbacks())
+        return;
+    {
+        dSP;
+        ENTER;
+        SAVETMPS;
+        PUSHMARK(SP);
+        PUTBACK;
+        call_pv("EventSource::XS::_run_callbacks", G_VOID | G_DISCARD | G_NOARGS);
+        FREETMPS;
+        LEAVE;
+    }
+}
+
 /* Pushes bytes to a stream. A stream that may wait for its client waits in short intervals, between which perl handles
  * signals: a signal handler may run, and die, because no Rust frame is below it. A handler may also free or assign the
  * caller's variables, so from the first wait on this works on copies: of the stream, of the bytes, and of the object that
@@ -60,7 +92,7 @@ esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
             is_copied = TRUE;
         }
         esx_stream_wait(stream, len, 20);
-        PERL_ASYNC_CHECK();
+        esx_handle_signals(aTHX);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::guard::{self, Failure, Report, OK};
 use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
-use crate::sys::descriptor;
+use crate::sys::{descriptor, signal};
 use crate::ErrorCode;
 use std::io;
 use std::os::raw::{c_char, c_int};
@@ -218,6 +218,12 @@ unsafe extern "C" fn esx_stream_is_open(handle: *mut StreamHandle) -> c_int {
 }
 
 #[no_mangle]
+unsafe extern "C" fn esx_stream_is_attached(handle: *mut StreamHandle) -> c_int {
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.is_attached().into()
+}
+
+#[no_mangle]
 unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     unsafe { borrow(handle) }.ends_with_handle().into()
@@ -242,6 +248,38 @@ unsafe extern "C" fn esx_stream_want_end(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     let handle = unsafe { borrow(handle) };
     guard::run_or(-1, || handle.report_end_or_reason().map_or(-1, |reason| reason as c_int))
+}
+
+/// Gives the stream to a forked child.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_hand_over(handle: *mut StreamHandle) {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or((), || handle.hand_over());
+}
+
+/// In a forked child: closes the inherited connections of all other clients.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_leave_other_clients(handle: *mut StreamHandle) {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or((), || handle.leave_other_clients());
+}
+
+/// Has this process end with the stream, and writes the reason to a descriptor first.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_end_process_too(handle: *mut StreamHandle, grace: f64, report: c_int) {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or((), || handle.end_process_too(seconds(grace), report));
+}
+
+/// Waits until everything is sent. Returns 1 if it is.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_wait_until_sent(handle: *mut StreamHandle, milliseconds: u32) -> c_int {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or(0, || handle.wait_until_sent(Duration::from_millis(milliseconds.into())).into())
 }
 
 /// Takes the next stream that has ended: writes its name and returns the reason's number, or -1 if there is none.
@@ -300,6 +338,29 @@ fn or_errno(result: io::Result<c_int>) -> c_int {
 #[no_mangle]
 extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
     guard::run_or(-1, || or_errno(runtime::notify_descriptor(interpreter)))
+}
+
+/// Returns 1 if the process has ended streams to report or callbacks to run.
+#[no_mangle]
+extern "C" fn esx_has_callbacks() -> c_int {
+    runtime::has_callbacks().into()
+}
+
+#[no_mangle]
+extern "C" fn esx_count_callbacks(added: isize) {
+    runtime::count_callbacks(added);
+}
+
+/// Returns 0 if a signal has its default effect, 1 if it is ignored, or else the address of its handler.
+#[no_mangle]
+extern "C" fn esx_signal_action(number: c_int) -> usize {
+    signal::action(number)
+}
+
+/// Has this thread sent a signal while ends are queued for an interpreter; 0 ends that.
+#[no_mangle]
+extern "C" fn esx_set_end_signal(number: c_int, interpreter: u32) {
+    guard::run_or((), || runtime::set_end_signal(Some(number).filter(|number| *number > 0), interpreter));
 }
 
 #[no_mangle]

@@ -69,6 +69,12 @@ for my $file (sort @modules) {
         };
         next;
     }
+    if ($file eq 'perl/Plack/Middleware/EventSource.pm') {
+        test_psgi $value, sub {
+            is shift->(GET '/')->content, 'hello', 'the middleware passes the response on';
+        };
+        next;
+    }
     my $path = $file eq 'perl/Plack/App/EventSource.pm' ? '/events' : '/';
     test_psgi $value, sub {
         my $response = shift->(GET $path);

@@ -147,6 +147,17 @@ subtest 'a callback that dies at the end of the process does not change its stat
     like $printed, qr/a callback died: on purpose/, 'the exception of the callback is a warning';
 };
 
+subtest 'a callback at the end of the process may publish and count subscribers' => sub {
+    my $code =
+          'require EventSource::Hub; my $hub = EventSource::Hub->new; $hub->publish(news => "first"); '
+        . '$streams[0]->on_close(sub { my $id = $hub->publish(news => {id => "own", data => "late"}); '
+        . 'print defined $id ? "id $id " : "undef ", "count=", $hub->subscribers("news"), " " }); exit 3';
+    my ($read, $printed, $status) = run_to_its_end($code, 1, quietly => 1);
+    is $status >> 8, 3, 'the exit status is that of exit';
+    like $printed,   qr/undef count=0/, 'publish returns undef, and there are no subscribers';
+    unlike $printed, qr/died/,          'nothing is logged';
+};
+
 subtest 'a connection that is held during global destruction ends' => sub {
     my $code = 'require Plack::App::EventSource::Connection;'
         . 'our @kept = map { Plack::App::EventSource::Connection->new(stream => $_) } @streams; exit 3';

@@ -10,6 +10,9 @@ use parent 'EventSource::Adapter';
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer::Socket;
 
+# The numbers of the timers that this process or its parent has added.
+my %HAS_TIMER;
+
 sub name           { return 'uWSGI' }
 sub recognizes_env { return ref $_[1]{'psgi.errors'} eq 'uwsgi::error' }
 sub writer_classes { return 'uwsgi::streaming' }
@@ -18,6 +21,15 @@ sub writer_classes { return 'uwsgi::streaming' }
 sub read_failures { return qr/\A(?:error|timeout) during read\(/ }
 
 sub sends_head_late { return !!1 }
+
+# An idle worker waits in C. Its master can send it one of uWSGI's own signals, which are numbers from 0 to 255. Without a
+# master nothing happens.
+sub add_timer {
+    my ($class, $number, $code) = @_;
+    return if !defined &uwsgi::add_timer || $HAS_TIMER{$number}++;
+    eval { uwsgi::register_signal($number, 'workers', $code) && uwsgi::add_timer($number, 1) };
+    return;
+}
 
 # All workers share the memory of responses. A child that continues to use a response crashes once the worker has finished
 # it. The child can use the socket itself, because uWSGI does not frame the response.
@@ -83,6 +95,11 @@ A response is not taken over if uWSGI has several threads, or TLS. TLS shows in 
 =item *
 
 A child that the handler has forked writes to the socket itself (L<EventSource::Stream::Writer::Socket>).
+
+=item *
+
+Callbacks run in an idle worker by a timer of the master and by uWSGI's own signal of the same number
+(L<EventSource::XS/notify_signal>).
 
 =item *
 

@@ -14,9 +14,16 @@ use EventSource::Error;
 use EventSource::Loop;
 use EventSource::XS ();
 use Scalar::Util    qw(weaken);
+use Time::HiRes     qw(CLOCK_MONOTONIC clock_gettime);
 
 # The callbacks of on_close by the stream's name: the stream, then three values for each callback.
 my %ON_CLOSE;
+
+# The reasons of streams that end with another process, by the stream's name: code that returns the reason.
+my %REASON_OF;
+
+# Callbacks that belong to the parent process.
+my @forgotten;
 
 # One shared array [class] per holder class, for holders without fields. It saves an array per stream.
 my %KIND;
@@ -32,11 +39,15 @@ my $watch;
 # Milliseconds to wait for the end of a stream that a handler has closed, before the handler's request is over.
 my $END_TIMEOUT = 100;
 
+# Seconds that one system call waits at most: ever, and without a notification descriptor.
+my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.1);
+
 # A new thread is notified of the streams that it opens. All others stay with the thread that it was cloned from.
 sub CLONE {
     $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
     $watched      = 0;
     %ON_CLOSE     = ();
+    %REASON_OF    = ();
     return;
 }
 
@@ -60,14 +71,7 @@ sub close {
 
 sub collect {
     my $count = 0;
-    while (my ($name, $reason) = EventSource::XS::_next_end($$interpreter)) {
-        my $waiting = delete $ON_CLOSE{$name} or next;
-        my $stream  = shift @$waiting;
-        while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
-            EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $reason);
-            $count++;
-        }
-    }
+    while (my ($name, $reason) = EventSource::XS::_next_end($$interpreter)) { $count += _queue($name, $reason) }
     return $count;
 }
 
@@ -78,9 +82,37 @@ sub default_max_streams {
     return $limit - $others;
 }
 
+# A child calls this for a stream of its parent. What the callbacks hold is not freed: destructors are the parent's.
+sub forget_callbacks {
+    my $self = shift;
+    push @forgotten, delete $ON_CLOSE{$self->_name};
+    return;
+}
+
+# The callbacks run when the other stream, the leash, has ended.
+sub hand_over {
+    my ($self, $leash, $reason) = @_;
+    if ($leash) {
+        my $name = $leash->_name;
+        $ON_CLOSE{$name}  = delete $ON_CLOSE{$self->_name} || [$self];
+        $REASON_OF{$name} = $reason;
+        _watch()               if $watched != $$;
+        _queue($name, 'error') if defined $leash->_want_end;
+    }
+    $self->_hand_over;
+    return;
+}
+
 sub is_native { return !!1 }
 
 sub needs_serving { return !!0 }
+
+# The reactor sends this thread a signal while collect has something to do.
+sub notify_by_signal {
+    my ($class, $number) = @_;
+    EventSource::XS::_set_end_signal($number, $$interpreter);
+    return;
+}
 
 # The descriptor is readable while collect has something to do.
 sub notify_number { return EventSource::XS::_notify_descriptor($$interpreter) }
@@ -134,6 +166,30 @@ sub try_open {
     return $self;
 }
 
+# The notification descriptor becomes readable when this stream or another one has ended.
+sub wait {
+    my ($self, $handle, $seconds) = @_;
+    my $until  = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
+    my $notify = eval { EventSource::XS->notify_fd };
+    my $limit  = defined $notify ? $LONGEST_WAIT  : $CHECK_INTERVAL;
+    my $number = defined $handle ? fileno $handle : undef;
+    my $bits   = '';
+    vec($bits, $_, 1) = 1 for grep { defined } $notify, $number;
+    $self->_want_end;    # from now on its end makes the descriptor readable
+
+    while ($self->is_open) {
+        my $left      = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my $count     = select my $ready = $bits, undef, undef, _at_least_0($left, $limit);
+        my $is_closed = $count < 0 && $!{EBADF};    # a handler of a signal or a callback has closed the handle
+        $ready = '' if $count < 0;                  # otherwise it was a signal
+        EventSource::XS->dispatch if defined $notify && vec $ready, $notify, 1;
+        last                      if !$self->is_open;
+        return 'readable'         if $is_closed || defined $number && vec $ready, $number, 1;
+        return 'timeout'          if $left <= 0;
+    }
+    return 'gone';
+}
+
 # The handler has returned. If it has closed the stream, the callbacks can mostly run now.
 sub wait_for_end_briefly {
     my $self = shift;
@@ -142,6 +198,26 @@ sub wait_for_end_briefly {
 }
 
 # Private functions
+
+# The smaller of two numbers of seconds, which must not be negative.
+sub _at_least_0 {
+    my ($one, $other) = @_;
+    my $smaller = $one < $other ? $one : $other;
+    return $smaller < 0 ? 0 : $smaller;
+}
+
+# Queues the callbacks of a stream that has ended. Returns their number.
+sub _queue {
+    my ($name, $reason) = @_;
+    my $waiting = delete $ON_CLOSE{$name} or return 0;
+    my $stream  = shift @$waiting;
+    my $count   = @$waiting / 3;
+    $reason = (delete $REASON_OF{$name})->() if $REASON_OF{$name};
+    while (my ($callback, $holder, $kind) = splice @$waiting, 0, 3) {
+        EventSource::XS->later_here($callback, $holder || _stand_in_for_holder($stream, $kind), $reason);
+    }
+    return $count;
+}
 
 # Returns the argument of a callback whose holder has been freed: the stream itself, or an object of the holder's class.
 sub _stand_in_for_holder {
@@ -257,6 +333,25 @@ unless a forked child may still use it. Under an event loop nothing changes.
 Say that the handler begins to run: its subscriptions take effect when it returns or pushes
 (L<EventSource::Hub/subscribe>).
 
+=head2 forget_callbacks
+
+    $stream->forget_callbacks;
+
+In a child: leave the callbacks of L</on_close> to the parent.
+
+=head2 hand_over
+
+    $stream->hand_over($leash, sub { return $reason });
+
+Give the stream to a forked child: here it has ended, and the connection stays open. Its callbacks run when another
+native stream of this process, C<$leash>, has ended, with the reason that the code returns.
+
+=head2 is_attached
+
+    my $is_attached = $stream->is_attached;
+
+Return true if the stream has got its descriptor.
+
 =head2 is_blocking
 
     my $blocks = $stream->is_blocking;
@@ -289,6 +384,13 @@ effect.
 =head2 needs_serving
 
 Return false: the reactor sends to the stream, whatever its handler does.
+
+=head2 notify_by_signal
+
+    EventSource::Stream::Native->notify_by_signal($number);
+
+Have this thread sent a signal, whose handler is installed, while streams have ended that L</collect> has not queued.
+0 ends that. For L<EventSource::XS/notify_signal>.
 
 =head2 notify_number
 
@@ -323,6 +425,12 @@ of a signal's handler.
 
 Open a stream as L</open> does, but return C<undef> and the error as text if the system refuses. Rethrows any other
 exception, such as one that a signal's handler throws meanwhile.
+
+=head2 wait
+
+    my $what = $stream->wait($handle, $seconds);
+
+Wait as L<Plack::App::EventSource::Connection/wait> does.
 
 =head2 wait_for_end_briefly
 

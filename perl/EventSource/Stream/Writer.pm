@@ -11,13 +11,17 @@ use EventSource::Adapter;
 use EventSource::Loop;
 use EventSource::Stream::Native;    # its END block calls finish
 use EventSource::XS ();
-use IO::Poll        qw(POLLERR POLLHUP POLLNVAL POLLOUT);
+use IO::Poll        qw(POLLERR POLLHUP POLLIN POLLNVAL POLLOUT);
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 # On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
 my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
+
+# Seconds that one system call waits at most: ever, and where the end of the client's side cannot be waited for.
+my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
 
 # Counters of EventSource::XS->stats.
 my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
@@ -218,6 +222,32 @@ sub route_through {
 sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
+
+# Waits for the handle, for the end of the client's side of the socket, and for ends of native streams.
+sub wait {
+    my ($self, $handle, $seconds) = @_;
+    my $until = defined $seconds ? clock_gettime(CLOCK_MONOTONIC) + $seconds : undef;
+    my $poll  = IO::Poll->new;
+    $poll->mask($handle => POLLIN) if $handle;
+    my $socket = $POLLRDHUP && $self->{socket};
+    $poll->mask($socket => $POLLRDHUP) if $socket;
+    my $number = eval { EventSource::XS->notify_fd };
+    my $ends;
+    undef $ends                  if !defined $number || !CORE::open($ends, '<&', $number);
+    $poll->mask($ends => POLLIN) if $ends;
+    my $limit = $socket ? $LONGEST_WAIT : $CHECK_INTERVAL;
+
+    while ($self->is_open) {
+        my $left   = defined $until ? $until - clock_gettime(CLOCK_MONOTONIC) : $LONGEST_WAIT;
+        my ($time) = sort { $a <=> $b } $limit, $left < 0 ? 0 : $left;
+        my $count  = $poll->poll($time);
+        EventSource::XS->dispatch if $ends && $count > 0 && $poll->events($ends);
+        last                      if !$self->is_open;
+        return 'readable'         if $handle && $count > 0 && $poll->events($handle);
+        return 'timeout'          if $left <= 0;
+    }
+    return 'gone';
+}
 
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
@@ -499,6 +529,12 @@ Return the settings that L</new> was given, as a reference to a hash.
     my $socket = $stream->socket;
 
 Return a handle of the client's socket for polling, or C<undef> if the server shows none.
+
+=head2 wait
+
+    my $what = $stream->wait($handle, $seconds);
+
+Wait as L<Plack::App::EventSource::Connection/wait> does.
 
 =head2 write
 

@@ -152,6 +152,7 @@ sub run_handler {
         ($unwind           ? (unwind        => \$unwind) : ()),
     );
     $stream->enter_handler;
+    local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
     my $handled   = eval { $self->handler_cb->($connection, $env); 1 };
     my $exception = $@;
     $unwind = 0;
@@ -172,6 +173,7 @@ sub stream_response {
             $self->_check_native($env) if $self->_must_be_native;
         }
     );
+    return $self->_finished if _is_finished($env);
     return sub {
         my $respond  = shift;
         my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
@@ -240,6 +242,19 @@ sub _check_native {
         message => 'Plack::App::EventSource: the stream cannot be native: ' . _with_remedy($obstacle)
     ) if defined $obstacle;
     return;
+}
+
+# The response to the client of a finished stream. It stops reconnecting (WHATWG HTML, section 9.2.3).
+sub _finished {
+    my $self    = shift;
+    my @headers = @{$self->response_headers};
+    my @kept    = map { $headers[$_] =~ /\Acontent-/i ? () : @headers[$_, $_ + 1] } grep { !($_ % 2) } 0 .. $#headers;
+    return [204, \@kept, []];
+}
+
+sub _is_finished {
+    my $id = EventSource::LastEventID->of($_[0]);
+    return defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
 }
 
 # A random reconnection time, so that clients whose streams end together do not reconnect together.

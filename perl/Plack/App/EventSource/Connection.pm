@@ -10,7 +10,16 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Gone;
 use EventSource::Settings;
+use EventSource::Stream::Child;
 use EventSource::XS ();
+use Scalar::Util    qw(blessed);
+
+# The psgi.errors of the request whose handler runs.
+our $errors;    ## no critic (ProhibitPackageVars)
+
+# The last event ID of a stream that is finished for good, and the event that says so.
+my $FINISHED = 'eventsource-finished';
+my %FINISH   = (event => 'finish', data => 'finish');
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
@@ -41,6 +50,26 @@ sub close {
     return;
 }
 
+# The process is a child that spawn has made.
+sub enter_child {
+    my $self    = shift;
+    my $process = $$;
+    $self->{child}  = $process;
+    $self->{unwind} = \$process if $self->{unwind};
+    return;
+}
+
+sub finish {
+    my ($self, @given) = @_;
+    my %given = $SETTINGS->parse('finish takes fields of an event', @given);
+    $SETTINGS->known(\%given, [qw(data event retry)], 'field %s of finish');
+    my $taken = $self->push({%FINISH, %given, id => $FINISHED});
+    $self->close;
+    return $taken;
+}
+
+sub finished_id { return $FINISHED }
+
 sub is_native {
     my $self = shift;
     return !!($self->{stream} && $self->{stream}->is_native);
@@ -68,9 +97,47 @@ sub on_close {
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
 
+sub spawn {
+    my ($self, $code, @option) = @_;
+    $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
+    my %option = EventSource::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my $obstacle =
+          EventSource::Stream::Child->is_child ? 'this process is a spawned child already'
+        : !$self->is_native                    ? 'the stream is not native'
+        : $self->{stream}->is_subscribed       ? 'the stream is subscribed to a hub, which would go on to write to it'
+        : !$self->{stream}->is_attached
+        ? 'the server has not sent the head yet: call it from a timer, after the handler'
+        : undef;
+    EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
+    return !!0 if !$self->{stream}->is_open;
+    return EventSource::Stream::Child->start($self, $code, %option, errors => $errors || \*STDERR);
+}
+
 sub stream { return $_[0]{stream} }
 
+sub wait {
+    my ($self, $handle, $seconds) = @_;
+    my $stream = $self->{stream}
+        or EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ': wait needs a stream');
+    $SETTINGS->refuse(handle => 'wait takes an open handle with a descriptor, or undef')
+        if defined $handle && !_is_open_handle($handle);
+    $SETTINGS->seconds(seconds => $seconds);
+    EventSource::Error->throw(
+        code    => 'state',
+        message => __PACKAGE__ . ': wait would stop the event loop: call it in a spawned handler'
+    ) if !$stream->is_blocking && ($self->{child} || 0) != $$;
+    my $has_bytes = blessed $handle && $handle->can('pending') && $handle->pending;    # decrypted, or read ahead
+    my $event     = $stream->wait($handle, $has_bytes ? 0 : $seconds);
+    return $has_bytes && $event eq 'timeout' ? 'readable' : $event;
+}
+
 # Private methods and functions
+
+sub _is_open_handle {
+    my $handle = shift;
+    my $number = eval { fileno $handle };
+    return defined $number && $number >= 0;
+}
 
 # Checks the attributes of a connection on callbacks.
 sub _check {
@@ -99,6 +166,7 @@ sub _push_otherwise {
         && $stream->is_subscribed
         ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
         : EventSource::XS::_push_bytes($self->{characters}, @_);
+    local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
 
@@ -164,11 +232,58 @@ framing. Returns 0 for any other stream: a server does not say what it buffers.
 
 End the stream when all pushed events have been sent.
 
+A browser reconnects when a stream ends, whoever has ended it, after its reconnection time (C<retry>, some three seconds by
+default), and sends the id of the last event (WHATWG HTML, section 9.2.3). The handler then runs again. If it closes each
+time, that goes on for ever. To end a stream for good, call L</finish>.
+
 =head2 closed
 
     my $conn = Plack::App::EventSource::Connection->closed($stream, \%attributes);
 
 Create a connection for a callback of L</on_close>, where the application has released the original one.
+
+=head2 enter_child
+
+    $conn->enter_child;
+
+Say that this process is a child that L</spawn> has made. For the modules of this distribution.
+
+=head2 finish
+
+    my $is_open = $conn->finish;
+    my $is_open = $conn->finish(event => 'finish', data => 'finish');
+
+End the stream for good: send a last event and L</close>. The standard has no event that ends a stream. A browser stops
+reconnecting if the page closes its C<EventSource>, or if a response has another status than 200. C<finish> makes use of
+both:
+
+=over
+
+=item *
+
+The event has a type of the application's choice, C<finish> by default, so that the page can listen for it:
+
+    const source = new EventSource('/events');
+    source.onmessage = event => show(event.data);
+    source.addEventListener('finish', () => source.close());
+
+=item *
+
+The event has the id C<eventsource-finished>. A client that does not listen reconnects with that id, and
+L<Plack::App::EventSource> answers with the status 204 instead of running the handler. The browser then closes its
+C<EventSource> (WHATWG HTML, section 9.2.3). No state is kept, so this holds in every worker and after a restart.
+
+=back
+
+The arguments are fields of the event, as names and values or in a hash: C<event>, C<data> and C<retry>. Returns what
+L</push> returns. Throws C<invalid> for other fields, and what C<push> throws. A page that is loaded again begins a new
+stream.
+
+=head2 finished_id
+
+    my $id = Plack::App::EventSource::Connection->finished_id;
+
+Return the id of L</finish>: C<eventsource-finished>. An application gives no other event this id.
 
 =head2 is_native
 
@@ -227,8 +342,8 @@ The application closed the stream or released the connection.
 
 =back
 
-Callbacks run when the handler has returned, at the beginning of the next request, from the event loop where one runs,
-or by L<EventSource::XS/dispatch>; never inside C<push>. If a worker blocks and no request comes, that may be late.
+Callbacks never run inside C<push>. L<EventSource::XS/WHEN CALLBACKS RUN> says when they run. In an idle worker of a
+server that blocks that may be late, unless the application asks for a signal (L<EventSource::XS/notify_signal>).
 
 The callback receives the connection on which L</on_close> was called, if the application still holds it, so
 C<delete $readers{$conn}> finds it. Otherwise it receives one like it. Use that argument: a callback that closes over
@@ -269,12 +384,122 @@ refuse: if it is empty, has more than 1,024 bytes in UTF-8, a control character 
 beginning or end (L<EventSource::Hub/Order, resume, gaps>). For the hub, an id that is pushed is unknown: a client that
 reconnects with it receives a C<gap> event.
 
+=head2 spawn
+
+    my $pid = $conn->spawn(sub { my ($conn) = @_; ... });
+    my $pid = $conn->spawn($code, max_children => 100, grace => 5);
+
+Run C<$code> with the connection in a child process, and return its process id at once. The worker is free for other
+requests. This is for handlers that take long: that loop, sleep, or read from a slow source.
+
+    handler_cb => sub {
+        my ($conn) = @_;
+        $conn->spawn(sub {
+            my ($conn) = @_;
+            open my $log, '-|', 'tail', '-F', '/var/log/syslog' or die "tail: $!\n";
+            while (my $line = <$log>) { $conn->push($line) }
+        });
+    },
+
+From then on the stream is the child's. Here the connection is no longer open, and C<push> returns false. What was pushed
+before is sent first. The stream ends when C<$code> returns, exits or dies, or when the child is killed. An exception is
+printed to C<psgi.errors>; called outside of a handler, to C<STDERR>.
+
+The child ends when its client disconnects or its stream fails: it is sent SIGTERM, and SIGKILL after C<grace> seconds
+(fractions allowed; 5 by default). It also ends with its worker, however that ends. A native thread of the child does
+this, whatever the child waits for. C<$SIG{TERM}> of the child may clean up. The child leads a process group, which is
+sent the same signals, so commands that it runs end too.
+
+The child begins with the default for all signals but SIGPIPE, which it ignores, and with other random numbers. It runs no
+C<END> blocks and no destructors of the worker, not even after C<exit>. Buffered output of handles other than C<STDOUT>
+and C<STDERR> must be flushed by C<$code>. The child is no child of the worker: nothing has to be reaped, and handlers of
+SIGCHLD have no process to reap. In a container run an init that reaps orphans (C<docker run --init>).
+
+What else the worker has, the child does not share:
+
+=over
+
+=item *
+
+Its streams and the connections of its other clients: in the child they are closed, and a push to them returns false.
+
+=item *
+
+Its hubs: publishing and subscribing in the child throws the error C<state>. A child that has something for other clients
+sends it to a worker, for example by a request or over a pipe, or to a queue that all processes share.
+
+=item *
+
+Children: C<spawn> in a child throws C<state>.
+
+=item *
+
+Handles of databases and files, which are shared, but must not be used by both processes, as after any C<fork>. Connect
+to the database in C<$code>.
+
+=back
+
+Callbacks of L</on_close> that were registered before run in the worker when the child has ended, with the reason for which
+the child's stream has ended: C<client>, C<application>, C<error> (also if the child was killed, or has called C<exit>
+under uWSGI), and so on. Those that the child registers run in the child, if C<$code> returns. In
+L<EventSource::XS/stats> the worker counts the child as a native stream.
+
+Returns false, and starts no child, if the client has left or does not read what was pushed before, if C<max_children>
+children of this worker run already (a whole number from 1; 100 by default), or if the system refuses a process. The stream
+then stays the handler's:
+
+    $conn->spawn($code) or $conn->push({event => 'busy', retry => 10_000, data => 'come back'});
+
+For all but the client the worker warns once. Throws an L<EventSource::Error>: C<invalid> for a wrong argument; C<state> if
+the stream is not native (L</is_native>), if it is subscribed to a hub, if this process is a spawned child, or if the head
+of the response is not sent yet. Feersum sends the head after the handler: there call C<spawn> from a timer.
+
 =head2 stream
 
     my $stream = $conn->stream;
 
 Return the stream (L<EventSource::Stream>), or C<undef> for a connection on two callbacks. For the modules of this
 distribution.
+
+=head2 wait
+
+    my $what = $conn->wait($handle, $seconds);
+    my $what = $conn->wait(undef, 0.5);
+
+Wait until something happens, and return what:
+
+=over
+
+=item C<readable>
+
+The handle is readable, or at its end. Read with C<sysread>: bytes that perl has buffered already do not count. Bytes
+that a handle of L<IO::Socket::SSL> has decrypted already (C<pending>) do. Such a handle may also be readable for a record
+that has no data: set it to non-blocking mode.
+
+=item C<gone>
+
+The stream has ended, mostly because its client has left.
+
+=item C<timeout>
+
+So many seconds have passed. Fractions are allowed. With C<undef>, the default, this does not happen.
+
+=back
+
+The handle may be C<undef>. If several things have happened, the first of this order is returned: C<gone>, C<readable>,
+C<timeout>. Handlers of signals and queued callbacks run meanwhile. They may close the handle: then it is at its end. It
+is for handlers of servers that block, and for children (L</spawn>), which are sent SIGTERM when the client disconnects: a
+child that wants to see C<gone> sets C<$SIG{TERM}>.
+
+    $SIG{TERM} = 'IGNORE';    # in the child; SIGKILL comes after the grace
+    while ((my $what = $conn->wait($socket, 30)) ne 'gone') {
+        if ($what eq 'timeout') { $conn->push({event => 'idle', data => time}); next }
+        sysread $socket, my $bytes, 65_536 or last;
+        $conn->push($bytes);
+    }
+
+Throws an L<EventSource::Error>: C<invalid> for a closed handle, for one without a descriptor, or for a wrong number;
+C<state> in an event loop, which it would stop, and if the connection has no stream.
 
 =head1 SEE ALSO
 

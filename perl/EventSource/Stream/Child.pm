@@ -1,0 +1,285 @@
+package EventSource::Stream::Child;
+use strict;
+use warnings;
+
+# A child process that continues a native stream, so that its worker is free.
+#
+# The child is a grandchild: its own parent exits at once. So the worker has no child to reap, and the server's handler of
+# SIGCHLD meets none. A socketpair, the leash, connects both processes. Its ends are streams of their reactors: the worker
+# sees by it that the child has ended, and the child that the worker has. The child's reactor ends the child when the client
+# disconnects or the leash breaks, whatever the child does then. The child closes its copies of all other connections, because
+# these would keep them open when the worker ends them.
+
+our $VERSION = '0.100';
+
+use EventSource::Report;
+use EventSource::Settings;
+use EventSource::Stream::Native;
+use EventSource::XS ();
+use IO::Handle;
+use POSIX        ();
+use Scalar::Util qw(blessed);
+use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+
+# An error reports the line of the application.
+our @CARP_NOT = qw(Plack::App::EventSource::Connection);
+
+my $SETTINGS = EventSource::Settings->new('Plack::App::EventSource::Connection');
+
+my %DEFAULT = (grace => 5, max_children => 100);
+
+# Milliseconds to wait until the pushed events are sent: where the server blocks, and in an event loop.
+my ($BLOCKING, $LOOPING) = (2_000, 100);
+
+# The settings of a leash. It carries no bytes.
+my %LEASH = (
+    is_loop      => 1,
+    keepalive    => 0,
+    linger       => 0,
+    max_buffered => 65_536,
+    on_full      => 'disconnect',
+    opening      => '',
+    timeout      => 60,
+);
+
+# Signals whose handlers belong to the server.
+my @SIGNALS = qw(ALRM CHLD HUP INT QUIT TERM TTIN TTOU URG USR1 USR2 WINCH);
+
+# The leashes of the children that run, by the names of these streams.
+my %LEASHES;
+
+# True in a child, and in processes that it forks.
+my $is_child = 0;
+
+# True once the child has begun to end.
+my $is_leaving = 0;
+
+my $has_warned = 0;
+
+sub CLONE { %LEASHES = (); return }
+
+# Public methods
+
+sub check {
+    my ($class, %given) = @_;
+    $SETTINGS->known(\%given, [keys %DEFAULT], 'option %s of spawn');
+    $SETTINGS->seconds(grace => $given{grace});
+    $SETTINGS->whole_number(max_children => $given{max_children}, from => 1);
+    return (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+}
+
+sub count {
+    return scalar grep { $_->is_open } values %LEASHES;
+}
+
+sub is_child { return $is_child }
+
+sub start {
+    my ($class, $connection, $code, %option) = @_;
+    my $stream = $connection->stream;
+    return $class->_refuse("there are $option{max_children} children already (max_children)")
+        if $class->count >= $option{max_children};
+    return !!0 if !_is_sent($stream);
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
+    pipe my $report, my $reports or return $class->_refuse("pipe: $!");
+
+    my $pid = $class->_fork(
+        sub {
+            close $_ for $ours, $report;
+            $class->_run($connection, $code, $theirs, $reports, %option);
+        }
+    );
+    return $class->_refuse("no child: $!") if !defined $pid;
+    close $_ for $theirs, $reports;
+    my $child = _line_of($report);
+    return $stream->is_open ? $class->_refuse('no child: it could not begin') : !!0 if !$child;
+    $class->_release($stream, $ours, $report);
+    return $child;
+}
+
+# Private functions and methods
+
+# Forks twice. Returns when the process between has been reaped. No handler of a signal runs before: in a child it would be
+# the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not know.
+sub _fork {
+    my ($class, $code)   = @_;
+    my ($all,   $before) = map { POSIX::SigSet->new } 1 .. 2;
+    $all->fillset;
+    my $status = $?;    # a local one would hide the status of an exit in the child
+    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $all, $before);
+    my $between = fork;
+    if (defined $between && !$between) {
+        my $child = fork;
+        eval { $code->(); 1 } || warn $@ if defined $child && !$child;
+        POSIX::_exit(defined $child ? 0 : 1);
+    }
+    my $error = $!;
+    waitpid $between, 0 if defined $between;    # fails if the process ignores SIGCHLD
+    ($!, $?) = ($error, $status);               ## no critic (RequireLocalizedPunctuationVars) for the caller
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before);
+    return $between;
+}
+
+# The line that a child writes when it has begun; undef if it has ended.
+sub _line_of {
+    my $report = shift;
+    my $text   = '';
+    while ($text !~ /\n/) {
+        my $count = sysread $report, $text, 1, length $text;
+        next if !defined $count && $!{EINTR};
+        last if !$count;
+    }
+    return $text =~ /\A([0-9]+)\n/ ? $1 : undef;
+}
+
+# The stream goes to the child without what its client has not been sent.
+sub _is_sent {
+    my $stream = shift;
+    my $rest   = $stream->is_blocking ? $BLOCKING : $LOOPING;
+    until ($stream->_wait_until_sent(20)) {
+        return !!0 if !$stream->is_open || ($rest -= 20) <= 0;
+    }
+    return !!1;
+}
+
+# The child's reason for the end of its stream.
+sub _reason_in {
+    my $report = shift;
+    $report->blocking(0);
+    my $count = sysread $report, my $reason, 20;
+    return $count && $reason =~ /\A([a-z]+)/ ? $1 : 'error';
+}
+
+# The stream is the child's from here on. Its callbacks of this process run when the child has ended.
+sub _release {
+    my ($class, $stream, $ours, $report) = @_;
+    my $number  = EventSource::XS::_duplicate(fileno $ours);
+    my ($leash) = defined $number ? EventSource::Stream::Native->try_open($number, '', %LEASH) : ();
+    my $name    = $leash ? $leash->_name : '';
+    $LEASHES{$name} = $leash if $leash;
+    $stream->hand_over($leash, sub { delete $LEASHES{$name}; return _reason_in($report) });
+    return;
+}
+
+# Tells the application, once for a process. The caller of spawn sees the result.
+sub _refuse {
+    my ($class, $reason) = @_;
+    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$has_warned++;
+    return !!0;
+}
+
+# The child's life.
+sub _run {
+    my ($class, $connection, $code, $theirs, $reports, %option) = @_;
+    $is_child = 1;
+    %LEASHES  = ();           # closes the copies of other leashes
+    POSIX::setpgid(0, 0);     # commands that the child runs end with it
+    $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
+    $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
+    srand;
+    my $stream = $connection->stream;
+    my $leash  = EventSource::Stream::Native->open(EventSource::XS::_duplicate(fileno $theirs), '', %LEASH);
+    close $theirs;
+    $stream->forget_callbacks;                                                      # they run in the parent
+    $stream->_leave_other_clients;
+    return if !$stream->write('');                                                  # makes it a stream of this process
+    syswrite $reports, "$$\n";                                                      # before any reason
+    $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
+    _first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
+    $connection->enter_child;
+    my $returned  = eval { $code->($connection); 1 };
+    my $exception = $@;
+    my $is_error  = !$returned && !(blessed $exception && eval { $exception->isa('EventSource::Gone') });
+    EventSource::Report->exception($option{errors}, 'Plack::App::EventSource: the spawned handler died', $exception)
+        if $is_error;
+    return $class->_leave($stream, $reports, $is_error ? ('error', 255) : ('application', 0));
+}
+
+# An exit of the handler runs END blocks, the last one first. Those of the server and of the application are the parent's.
+my $AT_EXIT;
+
+sub _first_at_exit {
+    $AT_EXIT = shift;
+    ## no critic (ProhibitStringyEval) only so it is the last one
+    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or warn $@;
+    ## use critic
+    return;
+}
+
+# Ends the child: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
+# at the end of its parent.
+sub _leave {
+    my ($class, $stream, $reports, $reason, $status) = @_;
+    POSIX::_exit($status) if $is_leaving++;
+    eval {
+        my $ended = $stream->_want_end;
+        syswrite $reports, (defined $ended ? $ended : $reason) . "\n";    # before the leash ends
+        $stream->close($reason);
+        EventSource::XS::_finish();
+        EventSource::XS->dispatch;
+        1;
+    } or warn $@;
+    for my $handle (*STDOUT, *STDERR) {
+        eval { $handle->flush }
+    }
+    return POSIX::_exit($status);
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Stream::Child - A child process that continues a native stream
+
+=head1 SYNOPSIS
+
+    use EventSource::Stream::Child;
+
+    my %option = EventSource::Stream::Child->check(max_children => 10);
+    printf "%d of %d children run\n", EventSource::Stream::Child->count, $option{max_children};
+
+=head1 DESCRIPTION
+
+What L<Plack::App::EventSource::Connection/spawn> does. Applications call that method.
+
+The worker forks a process, which forks the child and exits. So no child of the worker remains, and none has to be
+reaped. The child belongs to init, or to the next subreaper: in a container run one that reaps, such as C<docker run
+--init> has.
+
+=head1 METHODS
+
+=head2 check
+
+    my %option = EventSource::Stream::Child->check(%given);
+
+Throw an exception if an option of C<spawn> has a wrong value. Returns the options with their defaults.
+
+=head2 count
+
+    my $count = EventSource::Stream::Child->count;
+
+Return how many children of this process run.
+
+=head2 is_child
+
+    my $is_child = EventSource::Stream::Child->is_child;
+
+Return true in a child.
+
+=head2 start
+
+    my $pid = EventSource::Stream::Child->start($connection, $code, %option);
+
+Start a child that runs C<$code> with the connection. Returns its process id, or false.
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

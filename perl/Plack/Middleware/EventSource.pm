@@ -1,0 +1,84 @@
+package Plack::Middleware::EventSource;
+use strict;
+use warnings;
+
+# Runs the queued callbacks of streams at every request, and asks for a signal when they are queued.
+
+our $VERSION = '0.100';
+
+use parent 'Plack::Middleware';
+use EventSource::XS       ();
+use Plack::Util::Accessor qw(notify_signal);
+
+our @CARP_NOT = qw(Plack::Builder Plack::Component Plack::Middleware);
+
+# Public methods
+
+sub call {
+    my ($self, $env) = @_;
+    EventSource::XS->dispatch;
+    my $response = $self->app->($env);
+    EventSource::XS->dispatch;
+    return $response;
+}
+
+sub prepare_app {
+    my $self = shift;
+    EventSource::XS->notify_signal($self->notify_signal) if defined $self->notify_signal;
+    return;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Plack::Middleware::EventSource - Run the callbacks of streams at every request
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use Plack::Builder;
+
+    my $hub = EventSource::Hub->new;
+    builder {
+        enable 'EventSource', notify_signal => 'URG';
+        mount '/events' => $hub->to_app(channels => sub { 'news' });
+        mount '/'       => sub { [200, ['Content-Type' => 'text/plain'], ['hello']] };
+    };
+
+=head1 DESCRIPTION
+
+On a server that blocks, the callbacks of L<Plack::App::EventSource::Connection/on_close> wait until the worker runs
+something that may run them. With this middleware every request does so, before and after the application. The response
+is passed on unchanged. L<EventSource::XS/WHEN CALLBACKS RUN> lists all such moments.
+
+=head1 ATTRIBUTES
+
+=head2 notify_signal
+
+    enable 'EventSource', notify_signal => 'URG';
+
+The name of a signal with which an idle worker is told to run callbacks, usually within a second
+(L<EventSource::XS/notify_signal>). None by default. A wrong name throws an L<EventSource::Error> where the application
+is made.
+
+=head1 METHODS
+
+=head2 call, prepare_app
+
+See L<Plack::Middleware>.
+
+=head1 SEE ALSO
+
+L<EventSource::XS>, L<Plack::App::EventSource::Connection>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

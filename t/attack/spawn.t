@@ -1,0 +1,207 @@
+# Attacks on spawned handlers: clients that leave while their child starts, many children, children that spawn, publish or
+# push to others, commands that do not end, workers that end, and applications that handle SIGCHLD.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Process   qw(is_running zombies_of);
+use Testing::Server;
+use Testing::ServerWithJournal;
+use Time::HiRes ();
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+my $MANY     = 30;
+
+my @SERVERS = qw(Starman Starlet uWSGI Twiggy);
+
+sub start {
+    my ($name, %env) = @_;
+    return Testing::ServerWithJournal->start(
+        $name,
+        psgi => 't/data/callbacks.psgi',
+        env  => \%env,
+        Testing::Server->single_process($name)
+    );
+}
+
+sub gone_ok {
+    my ($what, @pids) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return ok wait_until(
+        $DEADLINE,
+        sub {
+            !grep { is_running($_) } @pids;
+        }
+    ), $what;
+}
+
+sub children_ok {
+    my ($run, $count, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $counted;
+    wait_until($DEADLINE, sub { ($counted = $run->ask('/children')) == $count });
+    return is $counted, $count, $what;
+}
+
+# Opens a stream whose handler spawns a child. Returns its client and the process ids of the child and the worker.
+sub spawned {
+    my ($run, $query, $pattern) = @_;
+    my $client = $run->get("/spawn?$query");
+    ok $client->read_until($pattern), 'the child runs' or diag $run->server->log;
+    my ($child, $worker) = $run->journal_ok($client, qr/^spawned (\d+) from (\d+)$/m, 'spawn returns');
+    return ($client, $child, $worker);
+}
+
+sub clients_leave_while_children_start {
+    my $run = shift;
+    for my $number (1 .. $MANY) {
+        my $client = $run->get('/spawn?do=sleeps');
+        $client->read_until(qr/parent/) if $number % 3 == 1;
+        Time::HiRes::sleep(0.001 * ($number % 7));
+        $client->leave;
+    }
+    children_ok($run, 0, 'no child is left');
+    unlike $run->server->log, qr/spawn: |died|panic/, 'nothing is logged';
+    return;
+}
+
+sub many_children {
+    my $run     = shift;
+    my @clients = map { $run->get('/spawn?do=sleeps') } 1 .. $MANY;
+    ok !(grep { !$_->read_until(qr/asleep/) } @clients), "$MANY children run";
+    children_ok($run, $MANY, 'the worker counts them');
+    my @pids = map { ($run->journal_ok($_, qr/^child (\d+)$/m, 'a child'))[0] } @clients;
+    $_->leave for @clients;
+    gone_ok('all end with their clients', @pids);
+    children_ok($run, 0, 'the worker counts none');
+    return;
+}
+
+sub no_child_spawns {
+    my $run = shift;
+    my ($client) = spawned($run, 'do=nested', qr/nested/);
+    $run->journal_ok(
+        $client,
+        qr/^no: state .*this process is a spawned child already at \S+callbacks.psgi line/m,
+        'spawn in a child throws'
+    );
+    ok $client->read_all, 'the stream ends with the child';
+    children_ok($run, 0, 'there is no other child');
+    return;
+}
+
+sub no_child_has_a_hub {
+    my $run = shift;
+    my ($client) = spawned($run, 'do=hub', qr/hub/);
+    $run->journal_ok($client, qr/^publish: state .*a spawned handler has no hub/m, 'publish in a child throws');
+    $run->journal_ok($client, qr/^subscribe: state/m,                              'so does subscribe');
+    ok $client->read_all, 'the stream ends with the child';
+    is $run->ask('/publish'), 'published', 'the worker publishes as before';
+    return;
+}
+
+sub other_streams_stay_the_workers {
+    my $run  = shift;
+    my $kept = $run->get('/keep');
+    ok $kept->read_until(qr/kept by/), 'the worker has a stream';
+    my ($client, $child) = spawned($run, 'do=others', qr/others/);
+    $run->journal_ok($client, qr/^pushed: 0$/m, 'the child cannot push to it');
+    my $given = $run->ask('/give');
+    ok $given, 'the worker gives that stream to a child too';
+    kill KILL => $given;
+    ok $kept->read_all, 'it ends with its own child, though the other child runs';
+    unlike $kept->text, qr/from a child/, 'it has received nothing from the other child';
+    ok is_running($child), 'the other child runs';
+    $client->leave;
+    gone_ok('it ends with its client', $child);
+    return;
+}
+
+# An event loop has many connections when it forks.
+sub ordinary_responses_end {
+    my $run   = shift;
+    my $early = Testing::Client->connected($run->server->port);
+    $early->say("GET /plain HTTP/1.0\r\n");
+    $run->ask('/plain');    # the server has accepted both
+    my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
+    $early->say("\r\n");
+    ok $early->read_all, 'an ordinary response arrives while a child runs that was forked before';
+    is $early->rest, '', 'the server closes the connection';
+    $client->leave;
+    gone_ok('the child ends', $child);
+    return;
+}
+
+sub commands_end {
+    my $run = shift;
+    my ($client, $child) = spawned($run, 'do=commands', qr/asleep/);
+    my ($command) = $run->journal_ok($client, qr/^command (\d+)$/m, 'the child runs a command');
+    $client->leave;
+    gone_ok('the command ends with the child', $child, $command);
+    return;
+}
+
+sub children_end_with {
+    my ($name, $signal) = @_;
+    my $run       = start($name);
+    my @all       = map { [spawned($run, $_, qr/asleep|stubborn/)] } 'do=sleeps', 'do=stubborn', 'do=commands';
+    my ($command) = $run->journal_ok($all[2][0], qr/^command (\d+)$/m, 'a child runs a command');
+    if   ($signal eq 'stop') { $run->server->stop }
+    else                     { kill $signal => $all[0][2] }
+    gone_ok('the children and the command end', $command, map { $_->[1] } @all);
+    ok $_->[0]->read_all, 'a stream ends' for @all;
+    return;
+}
+
+sub chld_is_handled {
+    my ($name, $how) = @_;
+    my $run = start($name, CALLBACKS_CHLD => $how);
+    my ($client, $child, $worker) = spawned($run, 'do=counts', qr/data: 3/);
+    ok $client->read_all, 'the stream ends';
+    gone_ok('the child has ended', $child);
+    is $run->journal({tag => 'CHLD'}), '', 'the handler of the application reaps nothing';
+    is_deeply [zombies_of($worker)], [], 'the worker has no zombie';
+    return;
+}
+
+my @CHECKS = (
+    ['clients leave while their children start' => \&clients_leave_while_children_start],
+    ['many children'                            => \&many_children],
+    ['spawn inside spawn'                       => \&no_child_spawns],
+    ['a hub in a child'                         => \&no_child_has_a_hub],
+    ['streams of other clients'                 => \&other_streams_stay_the_workers],
+    ['a child runs a command that does not end' => \&commands_end],
+    ['ordinary responses in an event loop'      => \&ordinary_responses_end, 'Twiggy'],
+);
+
+for my $name (@SERVERS) {
+    if (my $missing = Testing::Server->missing($name)) {
+    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
+        next;
+    }
+    subtest $name => sub {
+        my $run = start($name);
+        for (@CHECKS) {
+            my ($sentence, $check, $only) = @$_;
+            subtest $sentence => sub { $check->($run) }
+                if !$only || $only eq $name;
+        }
+        for my $signal (qw(TERM KILL stop)) {
+            subtest "a worker ends with its children: $signal" => sub { children_end_with($name, $signal) };
+        }
+        for my $how (qw(IGNORE reap)) {
+            subtest "SIGCHLD in the application: $how" => sub { chld_is_handled($name, $how) };
+        }
+    };
+}
+
+done_testing;

@@ -1,0 +1,37 @@
+package Testing::Process;
+use strict;
+use warnings;
+
+# What /proc says about processes that a test has not started itself.
+#
+#   ok wait_until(10, sub { !is_running($pid) }), 'the process has ended';
+#   is_deeply [zombies_of($worker)], [], 'it has no zombies';
+
+use Exporter qw(import);
+
+our @EXPORT_OK = qw(is_running zombies_of);
+
+# False also for a zombie: init reaps orphans when it likes.
+sub is_running {
+    my $pid = shift;
+    my ($state) = _state_and_parent($pid);
+    return defined $state && $state !~ /[XZ]/;
+}
+
+# Returns the ids of the children that a process has not reaped.
+sub zombies_of {
+    my $parent = shift;
+    return grep { my ($state, $its) = _state_and_parent($_); defined $state && $state eq 'Z' && $its == $parent }
+        map { m{/proc/(\d+)\z} ? $1 : () } glob '/proc/*';
+}
+
+# Private functions
+
+sub _state_and_parent {
+    my $pid = shift;
+    open my $file, '<', "/proc/$pid/stat" or return;
+    my $text = readline $file;
+    return defined $text && $text =~ /\) (\w) (\d+) [^)]*\z/ ? ($1, $2) : ();
+}
+
+1;

@@ -1,0 +1,232 @@
+# When callbacks run on servers that block: at the methods of hubs, at requests through the middleware, and in an idle worker
+# that has asked for a signal.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::Hub;
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Plack::App::EventSource::Connection;
+use Plack::Middleware::EventSource;
+use POSIX              ();
+use Time::HiRes        ();
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Server;
+use Testing::ServerWithJournal;
+use Testing::StreamPair;
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+my $hub = EventSource::Hub->new;
+
+# A connection over a pair of sockets, and its client.
+sub pair {
+    my ($stream, $client) = Testing::StreamPair->open(@_);
+    return (Plack::App::EventSource::Connection->new(stream => $stream), $client);
+}
+
+# Ends a stream and waits until the reactor has queued the end. Returns a reference to the number of calls of its callback.
+sub ended {
+    my ($conn, $client) = pair();
+    my $told = 0;
+    $conn->on_close(sub { $told++ });
+    my $set = '';
+    vec($set, EventSource::XS->notify_fd, 1) = 1;
+    $client->leave;
+    wait_until($DEADLINE, sub { select my $ready = $set, undef, undef, 0 }) or die "the end is not queued\n";
+    return \$told;
+}
+
+my %METHOD = (
+    publish     => sub { $hub->publish(news => 'x') },
+    stats       => sub { $hub->stats },
+    subscribers => sub { $hub->subscribers('news') },
+    epoch       => sub { $hub->epoch },
+    subscribe   => sub { my ($conn) = pair(); $hub->subscribe($conn, 'news') },
+    unsubscribe => sub { my ($conn) = pair(); $hub->unsubscribe($conn, 'news') },
+    drain       => sub { EventSource::Hub->new->drain(0) },
+);
+for my $method (sort keys %METHOD) {
+    subtest "the method $method of a hub runs queued callbacks" => sub {
+        my $told = ended();
+        is $$told, 0, 'the callback is queued';
+        $METHOD{$method}->();
+        is $$told, 1, 'the callback has run';
+        my $later = 0;
+        EventSource::XS->later(sub { $later++ });
+        $METHOD{$method}->();
+        is $later, 1, 'a callback of later has run too';
+    };
+}
+
+subtest 'publish returns the id of its event, whatever the callbacks do' => sub {
+    my $told = ended();
+    my @ids;
+    my $text = 'first';
+    EventSource::XS->later(sub { $text = 'changed'; push @ids, $hub->publish(news => 'from a callback') });
+    my $id = $hub->publish(news => $text);
+    is scalar @ids, 1, 'the callback has published';
+    my ($first) = $id =~ /-(\d+)\z/;
+    is $ids[0] =~ /-(\d+)\z/ ? $1 : undef, $first + 1, 'the event of the callback comes after the event';
+    is $hub->publish(news => {id => 'own', data => 'x'}), 'own', 'publish returns an id of the application';
+};
+
+subtest 'callbacks do not run inside callbacks' => sub {
+    my $told = ended();
+    my @order;
+    EventSource::XS->later(
+        sub {
+            EventSource::XS->later(sub { push @order, 'second' });
+            $hub->publish(news => 'x');
+            push @order, 'first';
+        }
+    );
+    $hub->publish(news => 'y');
+    is_deeply \@order, ['first'], 'publish in a callback runs no other callback';
+    $hub->publish(news => 'z');
+    is_deeply \@order, ['first', 'second'], 'the next publish runs it';
+};
+
+subtest 'an exception of a callback does not reach publish' => sub {
+    EventSource::XS->later(sub { die "on purpose\n" });
+    my @warned;
+    local $SIG{__WARN__} = sub { push @warned, @_ };
+    local ($@, $!, $?) = ('mine', 2, 3);
+    EventSource::XS->later(sub { system 'false' });
+    ok $hub->publish(news => 'x'), 'publish returns the id';
+    is_deeply \@warned,         ["EventSource::XS: a callback died: on purpose\n"], 'it is a warning';
+    is_deeply [$@, $! + 0, $?], ['mine', 2, 3], 'the variables of the caller are unchanged';
+};
+
+subtest 'a child has no callbacks of its parent to run' => sub {
+    my $told = ended();
+    pipe my $from, my $to or die "pipe: $!";
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        $hub->publish(news => 'x');
+        syswrite $to, $$told;
+        POSIX::_exit(0);
+    }
+    close $to;
+    is readline $from, '0', 'publish in the child runs none';
+    waitpid $pid, 0;
+    $hub->publish(news => 'x');
+    is $$told, 1, 'publish in the parent runs it';
+};
+
+subtest 'the middleware runs callbacks before and after the application' => sub {
+    my $told;
+    my @seen;
+    my $inner = sub {
+        push @seen, $$told;
+        EventSource::XS->later(sub { push @seen, 'later' });
+        return ['the response'];
+    };
+    my $app = Plack::Middleware::EventSource->wrap($inner);
+    $told = ended();
+    is_deeply $app->({}), ['the response'], 'the response is passed on';
+    is_deeply \@seen,     [1, 'later'],     'callbacks run on both sides';
+};
+
+subtest 'a push that waits runs no callback when a signal arrives' => sub {
+    my ($conn, $client) = pair(is_loop => 0, on_full => 'block', max_buffered => 100_000);
+    EventSource::XS->notify_signal('USR1');
+    my ($told, $during) = (ended(), 0);
+    my ($rings, $is_pushing) = (0, 0);
+    local $SIG{ALRM} = sub { $rings++; kill USR1 => $$; $hub->publish(news => 'x'); $during++ if $$told };
+    Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0.02, 0.02);
+    my $reader = fork;
+    die "fork: $!" if !defined $reader;
+    if (!$reader) { Time::HiRes::sleep(0.3); $client->read_all(2); POSIX::_exit(0) }
+    $conn->push('x' x 60_000) for 1 .. 50;
+    Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), 0);
+    cmp_ok $rings, '>', 1, 'handlers of signals run during the pushes';
+    waitpid $reader, 0;
+    EventSource::XS->notify_signal(undef);
+    pass 'the process lives';
+};
+
+subtest 'notify_signal' => sub {
+    for my $name (qw(KILL STOP SEGV CHLD TERM nothing), '') {
+        my $line = __LINE__ + 1;
+        ok !eval { EventSource::XS->notify_signal($name); 1 }, "SIG$name is refused";
+        is $@->code, 'invalid', 'the error has the code invalid';
+        like "$@", qr/takes the name of a signal: URG.* at \Q${\__FILE__}\E line $line\.$/, 'it names the alternatives';
+    }
+    {
+        local $SIG{USR2} = sub { };
+        ok !eval { EventSource::XS->notify_signal('USR2'); 1 }, 'a signal with a handler is refused';
+        is $@->code, 'state', 'the error has the code state';
+    }
+    EventSource::XS->notify_signal;
+    EventSource::XS->notify_signal('URG');
+    my $told = ended();
+    ok wait_until($DEADLINE, sub { $$told }), 'a callback runs though the program only sleeps';
+    EventSource::XS->notify_signal('USR1');
+    ok !$SIG{URG} || $SIG{URG} eq 'DEFAULT', 'the signal before has no handler any more';
+    $told = ended();
+    ok wait_until($DEADLINE, sub { $$told }), 'another signal does it too';
+    {
+        # The default of SIGUSR1 would end the process.
+        local $SIG{USR1} = 'DEFAULT';
+        $told = ended();
+        Time::HiRes::sleep(0.5);
+        is $$told, 0, 'a signal whose handler was removed is not sent';
+    }
+    EventSource::XS->dispatch;
+    EventSource::XS->notify_signal(undef);
+    $told = ended();
+    ok !$SIG{USR1} || $SIG{USR1} eq 'DEFAULT', 'undef removes the handler';
+    EventSource::XS->dispatch;
+};
+
+only_developers();
+
+# Each has one worker. uWSGI waits outside of perl, so a signal of perl is noticed at its next request.
+my @SERVERS = (
+    ['HTTP::Server::PSGI' => 'URG'],
+    ['Starman' => 'URG',  workers => 1],
+    ['Starman' => 'USR2', workers => 1, args => [qw(--preload-app)]],
+    ['Starlet' => 'URG',  workers => 1, args => [qw(--max-reqs-per-child 1000)]],
+    ['uWSGI'   => 'URG',  workers => 1],
+    ['uWSGI'   => 'USR2', workers => 1, args => [qw(--lazy-apps)]],
+);
+for (@SERVERS) {
+    my ($name, $signal, %option) = @$_;
+    if (my $missing = Testing::Server->missing($name)) {
+    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
+        next;
+    }
+    subtest "$name $signal" => sub {
+        my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => $signal);
+        my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
+        for my $round (1 .. 3) {
+            my $client = $run->get('/keep');
+            ok $client->read_until(qr/data: kept by (\d+)/), 'a stream begins';
+            my ($worker) = $client->body =~ /kept by (\d+)/;
+            $client->leave;
+            $run->journal_ok($client, qr/^closed by client in $worker$/m, 'the idle worker runs on_close');
+            is $run->ask('/plain'), "plain $worker", 'the same worker answers the next request';
+        }
+        is $run->ask('/signals'), 'sent', 'the application gets a signal of its own';
+        ok wait_until($DEADLINE, sub { $run->journal({tag => 'ALRM'}) =~ /^in/m }), 'its handler runs'
+            if $name ne 'uWSGI';
+        $run->server->stop;
+    };
+
+    subtest "$name without a signal" => sub {
+        my $run    = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', %option);
+        my $client = $run->get('/keep');
+        ok $client->read_until(qr/data: kept/), 'a stream begins';
+        $client->leave;
+        wait_until($DEADLINE, sub { $run->ask('/publish'); $run->journal($client) =~ /^closed/m });
+        like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request that publishes';
+        $run->server->stop;
+    };
+}
+
+done_testing;

@@ -1,0 +1,231 @@
+# A handler in a child process ($conn->spawn), and waiting for a handle or the client's leaving ($conn->wait).
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Process   qw(is_running zombies_of);
+use Testing::Server;
+use Testing::ServerWithJournal;
+
+only_developers();
+
+my $DEADLINE = 10;    # seconds; for what should happen at once
+
+my @SERVERS = (
+    ['HTTP::Server::PSGI' => 'blocks'],
+    ['Starman' => 'blocks', workers => 1],
+    ['Starlet' => 'blocks', workers => 1, args => [qw(--max-reqs-per-child 1000)]],
+    ['uWSGI'   => 'blocks', workers => 1],
+    ['Twiggy'  => 'loops'],
+    ['Feersum' => 'late'],
+);
+
+# The handler under this path spawns.
+my $path;
+
+# Requests run the callbacks.
+sub closed_ok {
+    my ($run, $client, $pattern, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    wait_until($DEADLINE, sub { $run->ask('/publish'); $run->journal($client) =~ $pattern });
+    return like $run->journal($client), $pattern, $what;
+}
+
+# Opens a stream whose handler spawns a child. Returns its client, and the process ids of the child and the worker.
+sub spawned {
+    my ($run, $query, $pattern) = @_;
+    my $client = $run->get("$path?$query");
+    ok $client->read_until($pattern), "the child's first event arrives";
+    my ($child, $worker) = $run->journal_ok($client, qr/^spawned (\d+) from (\d+)$/m, 'spawn returns the process id');
+    $run->journal_ok($client, qr/^child $child$/m, 'it is that of the child');
+    return ($client, $child, $worker);
+}
+
+sub children_ok {
+    my ($run, $count, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $counted;
+    wait_until($DEADLINE, sub { ($counted = $run->ask('/children')) == $count });
+    return is $counted, $count, $what;
+}
+
+sub stream_ends_with_child {
+    my $run = shift;
+    my ($client, $child, $worker) = spawned($run, 'do=counts', qr/data: 1/);
+    ok $client->read_all, 'the stream ends';
+    is $client->text, join('', map { "data: $_\r\n\r\n" } "parent $worker", 1 .. 3),
+        'the events of both arrive in order';
+    $run->journal_ok($client, qr/^open: 0, push: 0$/m, 'in the worker the stream is over');
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'the child has ended';
+    is_deeply [zombies_of($worker)], [], 'the worker has no zombie';
+    closed_ok($run, $client, qr/^closed by application in $worker$/m, "the worker's on_close reports the end");
+    is scalar(() = $run->journal($client) =~ /^closed/mg), 1,  'it runs once';
+    is $run->journal({tag => 'END'}),                      '', 'no END block of the worker runs';
+    return;
+}
+
+sub worker_is_free {
+    my $run        = shift;
+    my @generators = map { [spawned($run, 'do=generator', qr/data: 5\r/)] } 1 .. 4;
+    my $worker     = $generators[0][2];
+    is $run->ask('/plain'),    "plain $worker", 'the worker answers while four generators run';
+    is $run->ask('/children'), 4,               'it counts four children';
+    my ($first, @others) = @generators;
+    $first->[0]->leave;
+    ok wait_until($DEADLINE, sub { !is_running($first->[1]) }), "a child ends when its client leaves";
+    closed_ok($run, $first->[0], qr/^closed by client in $worker$/m, "the worker's on_close reports the reason client");
+    ok is_running($_->[1]),                 'another child runs on' for @others;
+    ok $_->[0]->read_until(qr/data: 20\r/), 'its events arrive'     for @others;
+    $_->[0]->leave for @others;
+    children_ok($run, 0, 'no child is left');
+    return;
+}
+
+sub sleeping_child_ends {
+    my $run = shift;
+    my ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
+    $client->leave;
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'a child that sleeps ends when its client leaves';
+    ($client, $child) = spawned($run, 'do=stubborn', qr/stubborn/);
+    $client->leave;
+    $run->journal_ok($client, qr/^asked to end$/m, 'a child that handles SIGTERM is asked first');
+    ok wait_until($DEADLINE, sub { !is_running($child) }), 'and is killed after the grace';
+    children_ok($run, 0, 'no child is left');
+    return;
+}
+
+sub children_fail {
+    my ($run, $server) = @_;
+    my ($client, $child, $worker) = spawned($run, 'do=dies', qr/before/);
+    ok $client->read_all, 'the stream ends';
+    closed_ok($run, $client, qr/^closed by error in $worker$/m, 'an exception is the reason error');
+    like $server->log, qr/the spawned handler died: on purpose/, 'it goes to psgi.errors';
+    ($client) = spawned($run, 'do=exits', qr/before/);
+    ok $client->read_all, 'a child that exits ends the stream';
+    my $why = $run->server->{name} eq 'uWSGI' ? 'error' : 'application';    # it runs no END blocks
+    closed_ok($run, $client, qr/^closed by $why in $worker$/m, "the reason is $why");
+    ($client, $child) = spawned($run, 'do=sleeps', qr/asleep/);
+    kill KILL => $child;
+    ok $client->read_all, 'a child that is killed ends the stream';
+    closed_ok($run, $client, qr/^closed by error in $worker$/m, 'that is the reason error too');
+    is $run->journal({tag => 'END'}), '',              'no END block of the worker runs';
+    is $run->ask('/plain'),           "plain $worker", 'the worker goes on';
+    return;
+}
+
+sub child_has_its_own {
+    my $run = shift;
+    my %number =
+        map { (spawned($run, 'do=random', qr/data: 0\.\d+/))[0]->text =~ /data: (0\.\d+)/ ? ($1 => 1) : () } 1 .. 3;
+    is scalar keys %number, 3, 'each child has random numbers of its own';
+    my ($client, $child, $worker) = spawned($run, 'do=closes', qr/parent/);
+    ok $client->read_all, 'a child may close the stream';
+    $run->journal_ok($client, qr/^child $child goes on$/m,            'and goes on');
+    $run->journal_ok($client, qr/^closed by application in $child$/m, 'its own on_close runs in the child');
+    closed_ok($run, $client, qr/^closed by application in $worker$/m, "that of the worker runs in the worker");
+    return;
+}
+
+sub number_is_bounded {
+    my $run = shift;
+    my ($first, $child) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
+    my $second = $run->get("$path?do=sleeps&most=1");
+    $run->journal_ok($second, qr/^refused in/m,        'spawn returns false beyond max_children');
+    $run->journal_ok($second, qr/^open: 1, push: 1$/m, 'the stream is still that of the worker');
+    $first->leave;
+    children_ok($run, 0, 'the first child ends');
+    my ($third) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
+    $_->leave for $second, $third;
+    children_ok($run, 0, 'no child is left');
+    return;
+}
+
+sub child_waits {
+    my $run = shift;
+    my ($client) = spawned($run, 'do=waits', qr/data: timeout readable timeout/);
+    $client->leave;
+    $run->journal_ok($client, qr/^waited: gone$/m, 'wait returns gone when the client leaves');
+    children_ok($run, 0, 'no child is left');
+    return;
+}
+
+sub handler_waits {
+    my $run = shift;
+    for my $path ('/waits', '/writer') {
+        my $client = $run->get($path);
+        ok $client->read_until(qr/data: waits/), "$path: the handler goes on";
+        $run->journal_ok($client, qr/^got timeout readable$/m, 'wait returns timeout and readable');
+        $client->leave;
+        $run->journal_ok($client, qr/^then gone$/m, 'wait returns gone when the client leaves');
+    }
+    return;
+}
+
+sub loop_is_not_stopped {
+    my $run    = shift;
+    my $client = $run->get('/waits');
+    ok $client->read_all, 'the stream ends';
+    unlike $run->journal($client), qr/^got/m, 'wait throws in an event loop';
+    return;
+}
+
+# Feersum sends the head when the handler has returned.
+sub head_is_needed {
+    my $run    = shift;
+    my $client = $run->get('/spawn?do=counts');
+    ok $client->read_all, 'the stream ends';
+    ok wait_until($DEADLINE, sub { $run->server->log =~ /spawn: the server has not sent the head yet/ }),
+        'spawn throws before the head is sent';
+    is $run->ask('/children'), 0, 'there is no child';
+    return;
+}
+
+sub children_end_with_worker {
+    my ($run, $signal) = @_;
+    my ($client, $child, $worker) = spawned($run, 'do=sleeps', qr/asleep/);
+    kill $signal => $worker;
+    ok wait_until($DEADLINE, sub { !is_running($child) }), "the child ends when the worker is ended by $signal";
+    ok $client->read_all,                                  'its stream ends';
+    return;
+}
+
+my @CHECKS = (
+    ['the stream ends with the child'                   => \&stream_ends_with_child],
+    ['the worker is free while children run'            => \&worker_is_free],
+    ['a child ends when its client leaves'              => \&sleeping_child_ends],
+    ['a child that fails ends the stream with an error' => \&children_fail],
+    ['a child has its own callbacks and random numbers' => \&child_has_its_own],
+    ['the number of children is bounded'                => \&number_is_bounded],
+    ['wait in a child'                                  => \&child_waits],
+    ['wait in a handler'                                => \&handler_waits,       'blocks'],
+    ['wait in an event loop'                            => \&loop_is_not_stopped, 'loops'],
+    ['spawn before the head is sent'                    => \&head_is_needed,      'late'],
+    ['children end with a worker that is killed'        => sub { children_end_with_worker(shift, 'KILL') }],
+);
+
+for (@SERVERS) {
+    my ($name, $kind, %option) = @$_;
+    if (my $missing = Testing::Server->missing($name)) {
+    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
+        next;
+    }
+    subtest $name => sub {
+        my %env = (CALLBACKS_WRITER => 1);
+        $path = $kind eq 'late' ? '/later' : '/spawn';
+        my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
+        for (@CHECKS) {
+            my ($sentence, $check, $where) = @$_;
+            subtest $sentence => sub { $check->($run, $run->server) }
+                if !$where || $where eq $kind;
+        }
+        $run->server->stop;
+    };
+}
+
+done_testing;
