@@ -2,10 +2,7 @@
 use strict;
 use warnings;
 
-use IO::Handle ();
 use Plack::App::EventSource;
-use POSIX       ();
-use Time::HiRes qw(sleep);
 
 my $FILE = $ENV{LOG_FILE} || die "LOG_FILE is not set\n";
 
@@ -19,25 +16,18 @@ sub tail {
             if ($line !~ s/\n\z//) { seek $log, -length $line, 1; last }    # half a line: read it again later
             $conn->push({id => tell $log, data => $line}) or return;
         }
-        sleep 0.2;
-        $log->clearerr;
+        $conn->wait(undef, 0.2);
+        seek $log, 0, 1;    # the end of the file is not the end for ever
     }
     return;
 }
 
-# A child writes the stream, so the worker is free. The child of the child is nobody's to wait for.
 Plack::App::EventSource->new(
     retry      => 1000,
     handler_cb => sub {
         my ($conn) = @_;
         my ($from) = ($conn->last_event_id // '') =~ /\A([0-9]{1,15})\z/;
         $from = -s $FILE if !defined $from || $from > (-s $FILE || 0);
-        defined(my $child = fork) or die "fork: $!\n";
-        if ($child) { waitpid $child, 0; return }
-        if (!fork) {
-            eval { tail($conn, $from || 0) };
-            $conn->close;
-        }
-        POSIX::_exit(0);
+        $conn->spawn(sub { tail($conn, $from || 0) }) or $conn->push({event => 'failed', data => 'too many clients'});
     },
 )->to_app;

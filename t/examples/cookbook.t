@@ -70,22 +70,43 @@ recipe tokens => sub {
     my $server = start('tokens', MODEL_URL => $model->url('/v1/chat/completions'));
     my $es     = client_of($server);
 
-    my $stream = $es->get('/?question=gr%C3%BCn%20ist%20sch%C3%B6n');
+    my $stream = $es->stream('POST', '/answer', form => [question => 'grün ist schön ☺']);
     next_is($stream, 'token', 'grün ', 'the client receives the first token before the model has the second');
+    my $other = $es->get('/answer?question=endless');
+    next_is($other, 'token', 'on and ', 'the one worker answers another client meanwhile');
     open my $go, '>', $file{MODEL_GO} or die $!;
-    next_is($stream, 'token', $_, "then the token $_") for 'ist ', 'schön';
-    next_is($stream, 'end', 'complete', 'then the end');
+    next_is($stream, 'token', $_, "then the token $_") for 'ist ', 'schön ', '☺';
+    next_is($stream, 'finish', 'complete', 'then the end');
     $stream->ends_ok;
+    is $es->get('/answer', last_event_id => $stream->last_event_id)->status, 204, 'a client that returns is sent away';
 
-    my $endless = $es->get('/?question=endless');
-    next_is($endless, 'token', 'on and ', 'an endless answer begins');
-    $endless->close;
+    $other->close;
     ok wait_until($DEADLINE, sub { -e $file{MODEL_STOPPED} }), 'the model is disconnected with the client';
+    next_is($es->get('/answer', last_event_id => 1),
+        'finish', 'interrupted', 'the model is not asked again if the connection is lost');
 
     $model->stop;
-    next_is($es->get('/?question=hello'), 'end', 'failed', 'a model that is down is reported');
+    next_is($es->get('/answer?question=hello'), 'finish', 'failed', 'a model that is down is reported');
+    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
     },
-    'Starman';
+    'Starman',
+    'Twiggy';
+
+recipe progress => sub {
+    my $server  = start('progress');
+    my $es      = client_of($server);
+    my $before  = $server->pids;
+    my @streams = map { $es->get('/job') } 1 .. 5;
+    next_is($streams[4], 'finish', 'busy', 'a fifth job is refused');
+    $streams[0]->close;
+    for my $step (1 .. 20) { next_is($streams[1], 'progress', $step / 20, "step $step is reported") }
+    next_is($streams[1], 'finish', 'done', 'then the end');
+    $streams[1]->ends_ok;
+    next_is($es->get('/job', last_event_id => 3), 'finish', 'interrupted', 'a job that was cut is not begun again');
+    $_->close for @streams;
+    ok wait_until($DEADLINE, sub { $server->pids <= $before }), 'the children end with their clients';
+    },
+    'Starman', 'Twiggy';
 
 recipe chat => sub {
     my $server = start('chat');
@@ -161,7 +182,7 @@ recipe log_tail => sub {
     next_is($streams[1], 'message', $_, "a client that reconnects receives $_") for 'half', 'three';
     next_is($es->get('/', last_event_id => 0), 'message', 'before', 'position 0 is the whole file');
     $_->close for @streams;
-    ok wait_until($DEADLINE, sub { $server->pids == 2 }), 'the children end when their clients have left'
+    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'the children end when their clients have left'
         or diag join ' ', $server->pids;
     },
     'Starman';
