@@ -1,7 +1,7 @@
 //! The models.
 
 use crate::notifier::Notifier;
-use crate::waker::Waker;
+use crate::waker::{Rest, Waker};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -61,11 +61,11 @@ impl Epoll {
         self.changed.notify_one();
     }
 
-    /// Returns whether the descriptor is raised and whether the client has left. If the reactor may sleep, waits until
+    /// Returns whether the descriptor is raised and whether the client has left. If the reactor may block, waits until
     /// one of them is true.
-    fn wait(&self, may_sleep: bool) -> (bool, bool) {
+    fn wait(&self, may_block: bool) -> (bool, bool) {
         let mut ready = self.ready.lock().unwrap();
-        while may_sleep && !ready.is_raised && !ready.has_left {
+        while may_block && !ready.is_raised && !ready.has_left {
             ready = self.changed.wait(ready).unwrap();
         }
         (ready.is_raised, std::mem::take(&mut ready.has_left))
@@ -81,13 +81,29 @@ struct Reactor {
     waker: Waker,
     epoll: Epoll,
     lanes: Vec<Lane>,
+    naps: Naps,
+}
+
+/// When the reactor naps instead of sleeping.
+#[derive(Clone, Copy)]
+enum Naps {
+    Never,
+    /// Always, and only the waker ends a nap.
+    Always,
+    /// Once, and the nap's timer may end it at any moment.
+    Once,
 }
 
 const FINISH: usize = usize::MAX;
 
 impl Reactor {
     fn new(lanes: usize) -> Arc<Self> {
+        Self::with_naps(lanes, Naps::Never)
+    }
+
+    fn with_naps(lanes: usize, naps: Naps) -> Arc<Self> {
         Arc::new(Self {
+            naps,
             waker: Waker::new(),
             epoll: Epoll { ready: Mutex::new(Ready::default()), changed: Condvar::new() },
             lanes: (0..lanes).map(|_| Lane::new()).collect(),
@@ -102,12 +118,21 @@ impl Reactor {
         }
     }
 
+    /// Does the same as `ReactorHandle::send_soon`.
+    fn send_soon(&self, lane: usize, command: usize) {
+        self.lanes[lane].add(command);
+        if self.waker.wake_from_sleep() {
+            self.epoll.raise();
+        }
+    }
+
     /// Does the same as `EventLoop::run_turns`, but takes at most one command of each lane a turn. Returns when it has
     /// taken `until_taken` commands and, if `until_left` is true, seen the client leave.
     fn run(&self, until_taken: usize, until_left: bool) -> Vec<Vec<usize>> {
         let mut taken = vec![0; self.lanes.len()];
         let mut commands = vec![Vec::new(); self.lanes.len()];
         let mut has_left = false;
+        let mut naps = self.naps;
         loop {
             for (number, lane) in self.lanes.iter().enumerate() {
                 commands[number].extend(lane.take(&mut taken[number]));
@@ -117,14 +142,22 @@ impl Reactor {
             }
             let is_empty =
                 || self.lanes.iter().zip(&taken).all(|(lane, taken)| lane.added.load(Ordering::Acquire) == *taken);
-            let may_sleep = self.waker.prepare_sleep(is_empty);
-            let (is_raised, leaves) = self.epoll.wait(may_sleep);
+            let (rest, is_timed) = match naps {
+                Naps::Never => (Rest::Sleep, false),
+                Naps::Always => (Rest::Nap, false),
+                Naps::Once => (Rest::Nap, true),
+            };
+            if is_timed {
+                naps = Naps::Never;
+            }
+            let may_rest = self.waker.prepare_rest(rest, is_empty);
+            let (is_raised, leaves) = self.epoll.wait(may_rest && !is_timed);
             has_left |= leaves;
             if is_raised {
                 self.epoll.lower();
             }
-            if may_sleep {
-                self.waker.end_sleep();
+            if may_rest {
+                self.waker.end_rest();
             }
         }
     }
@@ -148,6 +181,34 @@ fn a_command_added_while_the_reactor_falls_asleep_is_taken() {
         });
         reactor.send(0, 7);
         reactor.send(0, FINISH);
+        assert_eq!(run.join().unwrap(), [[7, FINISH]]);
+    });
+}
+
+#[test]
+fn a_command_ends_a_nap_of_the_reactor() {
+    loom::model(|| {
+        let reactor = Reactor::with_naps(1, Naps::Always);
+        let run = thread::spawn({
+            let reactor = Arc::clone(&reactor);
+            move || reactor.run(2, false)
+        });
+        reactor.send_soon(0, 7);
+        reactor.send(0, FINISH);
+        assert_eq!(run.join().unwrap(), [[7, FINISH]]);
+    });
+}
+
+#[test]
+fn a_command_that_need_not_end_a_nap_is_taken_after_it() {
+    loom::model(|| {
+        let reactor = Reactor::with_naps(1, Naps::Once);
+        let run = thread::spawn({
+            let reactor = Arc::clone(&reactor);
+            move || reactor.run(2, false)
+        });
+        reactor.send_soon(0, 7);
+        reactor.send_soon(0, FINISH);
         assert_eq!(run.join().unwrap(), [[7, FINISH]]);
     });
 }

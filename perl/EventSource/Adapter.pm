@@ -164,6 +164,9 @@ sub obstacle {
 sub prepare_env     { return undef }
 sub reads_body_once { return !!0 }
 
+# The version is that of the request line, unless a middleware has changed it, which no server would ignore either.
+sub takes_chunks { return ($_[1]{SERVER_PROTOCOL} || '') eq 'HTTP/1.1' }
+
 sub take_over {
     my ($class, @request) = @_;
     return EventSource::Stream::Takeover->begin($class, @request);
@@ -488,10 +491,17 @@ then (L<EventSource::RequestBody>).
 
 =head2 take_over
 
-    my ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, \%settings);
+    my ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, \%settings, $opening);
 
 Respond and take the response over. Returns and throws the same as L<EventSource::Stream::Takeover/begin>, which is the
 default.
+
+=head2 takes_chunks
+
+    my $takes_chunks = $adapter->takes_chunks($env);
+
+Return true if the response to this request may be chunked: if its request line says HTTP/1.1 (RFC 9112, section 6.1), and if
+what is written to the descriptor is HTTP. By default C<SERVER_PROTOCOL> decides.
 
 =head1 METHODS OF AN ADAPTER: WRITING
 

@@ -55,25 +55,31 @@ sub obstacle {
 }
 
 sub open {
-    my ($class, $env, $respond, $response, $opening, %given) = @_;
-    my %setting = (%DEFAULT, opening => $opening, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
+    my ($class, $env, $respond, $response, $opening, @given) = @_;
+    my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter  = EventSource::Adapter->of_env($env);
     my $obstacle = $adapter->prepare_env($env);
-    return $class->_end_at_once($env, $respond, $response, \%setting) if _has_left($adapter, $env);
-    $obstacle = 'native is 0'             if !$setting{native};
+    $obstacle = 'native is 0'             if !$setting->{native};
     $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
     my ($stream, @writer);
-    ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, \%setting) if !defined $obstacle;
+    ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening)
+        if !defined $obstacle;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     return $stream                                                              if $stream;
+    return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
-    return $class->_end_without_body($env, $response, $writer, \%setting) if !$writer || $HAS_NO_BODY{$response->[0]};
-    $stream = EventSource::Stream::Writer->new($writer, $env, %setting);
+    return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
+    $stream = EventSource::Stream::Writer->new($writer, $env, %$setting, opening => $opening);
     $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
     EventSource::Stream::Fallback->warn_once($env, $obstacle)
-        if $setting{fallback} eq 'warn' && $setting{native} eq 'auto' && !_has_left($adapter, $env);
+        if $setting->{fallback} eq 'warn' && $setting->{native} eq 'auto' && !_has_left($adapter, $env);
     return ($stream, $obstacle);
+}
+
+sub settings {
+    my ($class, %given) = @_;
+    return {%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given};
 }
 
 # Private methods and functions
@@ -178,8 +184,8 @@ Whether the body is filtered shows only in the response. The environment is not 
 Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
 C<fallback>, C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>,
-C<retry>, C<timeout>. A stream beyond C<max_streams>, or one that begins when few descriptors are left, has ended when it
-is returned.
+C<retry>, C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>, or one that
+begins when few descriptors are left, has ended when it is returned.
 
 It has also ended, and no obstacle is returned, if the client is known to have disconnected
 (L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as
@@ -188,6 +194,12 @@ responder.
 
 The environment is changed first where its server needs that (L<EventSource::Adapter/prepare_env>): under Feersum
 C<psgix.io> is taken out of it.
+
+=head2 settings
+
+    my $settings = EventSource::Stream->settings(%settings);
+
+Return settings with their defaults, to be given to L</open> for any number of streams.
 
 =head1 COPYRIGHT AND LICENSE
 

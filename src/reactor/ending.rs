@@ -18,8 +18,14 @@ impl<I: Io> Reactor<I> {
     /// How long a client has to close its side after the end of its response.
     const LINGER: Duration = Duration::from_secs(2);
 
-    /// Ends a stream. The first call decides.
+    /// Ends a stream. The first call decides. Without its last chunk a response was cut (RFC 9112, section 8), which the
+    /// client of a failed stream is to see.
     pub(super) fn end(&mut self, id: StreamId, reason: Reason, ending: Ending) {
+        let is_whole = ending == Ending::Flush && matches!(reason, Reason::Application | Reason::Server);
+        self.end_as(id, reason, ending, is_whole);
+    }
+
+    fn end_as(&mut self, id: StreamId, reason: Reason, ending: Ending, is_whole: bool) {
         let framing = match self.record(id) {
             Some(record) if !record.has_ended => record.stream.settings().framing,
             _ => return,
@@ -29,7 +35,7 @@ impl<I: Io> Reactor<I> {
         }
         if let Some(record) = self.record(id).filter(|record| record.stream.ending().is_none()) {
             record.is_handed_over = ending == Ending::HandOver;
-            record.owes_final_chunk = ending == Ending::Flush && !framing.end().is_empty();
+            record.owes_final_chunk = is_whole && !framing.end().is_empty();
             record.stream.end(reason);
             self.end_subscription(id);
         }
@@ -61,7 +67,7 @@ impl<I: Io> Reactor<I> {
             return self.end(id, reason, Ending::HandOver);
         }
         self.send_retry(id);
-        self.end(id, reason, Ending::Flush);
+        self.end_as(id, reason, Ending::Flush, true);
     }
 
     /// Ends a stream whose buffer is empty. The socket lingers until the client closes its side, or for a time: if it were

@@ -17,6 +17,13 @@ fn size(limit: usize) -> usize {
     (limit / 8).min(128)
 }
 
+/// Returns how many streams a process may hold by default. The other descriptors are for accepting connections, for databases
+/// and files.
+pub fn default_max_streams() -> usize {
+    let limit = descriptor::limit();
+    limit - (limit / 4).min(256)
+}
+
 /// Returns true if few descriptors are left for one more stream. Does not count them for each stream while many are
 /// left. Where the system does not say how many descriptors are open, `sockets` returns how many the streams have.
 pub fn recount_if_due(sockets: impl FnOnce() -> usize) -> bool {

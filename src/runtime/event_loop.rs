@@ -6,6 +6,7 @@ use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKE
 use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_table::StreamTable;
+use super::waker::Rest;
 use crate::reactor::{Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
 use crossbeam_channel::Receiver;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How many commands are taken before the reactor sends what they ask for.
 const MAX_COMMANDS: usize = 512;
 
+/// How long the reactor naps between streams that are opened one after the other.
+const NAP: Duration = Duration::from_millis(1);
+
 /// The reactor with its thread's side of the queue.
 pub(super) struct EventLoop {
     reactor: Reactor<Sockets>,
@@ -24,6 +28,9 @@ pub(super) struct EventLoop {
     queue: Receiver<QueuedCommand>,
     streams: StreamTable,
     ready: Vec<(StreamId, Ready)>,
+    /// The last turn that has opened a stream.
+    opened: Option<Instant>,
+    rest: Rest,
     end_signal: EndSignal,
 }
 
@@ -38,7 +45,8 @@ impl EventLoop {
         epoll.add(handle.signal.descriptor(), WAKER_TOKEN)?;
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
-        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), end_signal: EndSignal::new() })
+        let end_signal = EndSignal::new();
+        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), opened: None, rest: Rest::Sleep, end_signal })
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -73,6 +81,8 @@ impl EventLoop {
 
     fn take_commands(&mut self, now: Instant) {
         let mut bytes = 0;
+        let opened = self.opened;
+        self.rest = Rest::Sleep;
         for _ in 0..MAX_COMMANDS {
             match self.queue.try_recv() {
                 Ok(queued) => {
@@ -81,6 +91,9 @@ impl EventLoop {
                 }
                 Err(_) => break,
             }
+        }
+        if self.opened == Some(now) && opened.map_or(false, |before| now.duration_since(before) < 2 * NAP) {
+            self.rest = Rest::Nap;
         }
         if bytes > 0 {
             add(&self.handle.counts.consumed, bytes as u64);
@@ -92,6 +105,7 @@ impl EventLoop {
         if let Some(attachment) = attachment {
             let Attachment { socket: attached, state } = *attachment;
             socket = attached;
+            self.opened = Some(now);
             match command {
                 Command::Open { stream, .. } => self.streams.insert(stream, state),
                 // The stream has ended before its socket came. The reactor closes the socket, and its number may be
@@ -108,15 +122,18 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, end_signal, .. } = self;
-        let may_sleep = !reactor.is_busy() && handle.waker.prepare_sleep(|| queue.is_empty());
-        if may_sleep {
+        let Self { reactor, handle, queue, ready, rest, end_signal, .. } = self;
+        let is_nap = *rest == Rest::Nap;
+        let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
+        if may_rest && !is_nap {
             reactor.shrink();
         }
         let due = reactor.next_due().into_iter().chain(end_signal.due()).min();
         let timeout = match due {
-            _ if !may_sleep => Some(Duration::ZERO),
+            _ if !may_rest => Some(Duration::ZERO),
+            Some(due) if is_nap => Some(due.saturating_duration_since(now).min(NAP)),
             Some(due) => Some(due.saturating_duration_since(now)),
+            None if is_nap => Some(NAP),
             None => None,
         };
         let waited = reactor.io().epoll.wait(timeout, |token, event| match token {
@@ -126,8 +143,8 @@ impl EventLoop {
                 Ready { writable: event.writable, readable: event.readable, hung_up: event.hung_up },
             )),
         });
-        if may_sleep {
-            handle.waker.end_sleep();
+        if may_rest {
+            handle.waker.end_rest();
             add(&handle.counts.wakeups, 1);
         }
         waited

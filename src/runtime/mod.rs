@@ -20,12 +20,14 @@
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
+//! - `capture`: the takeover of a response from its server
 //! - `hub_handle`: a hub as the application holds it
 
 pub mod descriptor_reserve;
 pub mod notifier;
 pub mod waker;
 
+mod capture;
 mod end_queue;
 mod end_signal;
 mod error;
@@ -43,6 +45,7 @@ mod stream_state;
 mod stream_table;
 mod sync;
 
+pub use capture::{Capture, Obstacle};
 pub use end_queue::{count_callbacks, has_callbacks};
 pub use end_signal::set_end_signal;
 pub use error::Error;

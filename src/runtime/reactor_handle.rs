@@ -128,6 +128,18 @@ impl ReactorHandle {
     /// Sends a command that carries `bytes` bytes. Waits while too many bytes are queued. If the reactor has died, the
     /// command counts as lost.
     pub(super) fn send(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
+        self.queue_up(command, bytes, attachment);
+        self.wake();
+    }
+
+    /// Sends a command that need not end a nap of the reactor.
+    pub(super) fn send_soon(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
+        self.queue_up(command, bytes, attachment);
+        self.wake_soon();
+    }
+
+    /// Sends a command without waking the reactor. A [`wake`](Self::wake) or another command is to follow soon.
+    pub(super) fn queue_up(&self, command: Command, bytes: usize, attachment: Option<Box<Attachment>>) {
         if bytes > 0 {
             let before = self.counts.accepted.fetch_add(bytes as u64, Ordering::Relaxed);
             if self.queued_bytes(before) > Self::MAX_QUEUED_BYTES {
@@ -138,7 +150,20 @@ impl ReactorHandle {
         if let Err(SendError(queued)) = self.commands.send(QueuedCommand { command, attachment }) {
             self.discard(queued);
         }
-        if self.waker.wake() {
+    }
+
+    /// Wakes the reactor if it sleeps and a command is queued.
+    pub(super) fn wake(&self) {
+        self.raise_if(self.waker.wake());
+    }
+
+    /// Wakes the reactor if it sleeps and a command is queued. A nap of the reactor goes on.
+    pub(super) fn wake_soon(&self) {
+        self.raise_if(self.waker.wake_from_sleep());
+    }
+
+    fn raise_if(&self, must_signal: bool) {
+        if must_signal {
             self.signal.raise();
         }
         // The waker has a fence after the command was queued, and `mark_dead` has one before the reactor's last look

@@ -37,7 +37,7 @@ impl Io for Sockets {
     }
 
     fn discard_input(&mut self, socket: &OwnedFd) -> io::Result<usize> {
-        socket::discard_input(socket.as_fd(), &mut self.scratch)
+        socket::receive(socket.as_fd(), &mut self.scratch)
     }
 
     fn shutdown(&mut self, socket: &OwnedFd) {

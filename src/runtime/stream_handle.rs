@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long a call waits for the reactor to act. The reactor never waits for a client, so it acts much sooner.
 const REACTOR_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What a stream that is being opened may buffer while the reactor naps.
+const MAX_SOON_BYTES: usize = 16 << 10;
+
 /// How many unsent bytes the kernel keeps for a client. That is enough for the network, as measured, and little for a
 /// client that never reads. All other bytes are buffered in the stream, where they are limited and counted.
 const UNSENT_BYTES: u32 = 128 << 10;
@@ -41,6 +44,8 @@ pub struct OpenOptions<'a> {
     pub interpreter: u32,
     /// How many streams this process may hold.
     pub max_streams: usize,
+    /// Whether the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
+    pub may_wait: bool,
 }
 
 /// The result of a push.
@@ -77,6 +82,13 @@ pub struct StreamHandle {
     in_handler: bool,
     subscribe_mode: SubscribeMode,
     ends_with_handle: bool,
+    /// Whether this process has made its parent's stream its own.
+    is_adopted: bool,
+    /// Whether the reactor is still to be woken for the stream's beginning.
+    must_wake: bool,
+    /// Whether the stream is being opened: its first handler has not returned. What is sent may wait for a nap of the
+    /// reactor.
+    is_opening: bool,
     /// Whether the application has released the stream. The handle may exist longer.
     is_released: bool,
     generation: u32,
@@ -98,7 +110,7 @@ impl StreamHandle {
         };
         let head = Bytes::copy_from_slice(opening.head);
         let stream = reactor.new_stream();
-        let handle = Self {
+        let mut handle = Self {
             state: Arc::new(StreamState::new(stream, head.len(), opening.interpreter)),
             stream,
             settings: reactor.share_settings(opening.settings),
@@ -106,6 +118,9 @@ impl StreamHandle {
             in_handler: opening.ends_with_handle,
             subscribe_mode: SubscribeMode::AtOnce,
             ends_with_handle: opening.ends_with_handle,
+            is_adopted: false,
+            must_wake: false,
+            is_opening: true,
             is_released: false,
             generation: generation(),
             forks: fork_count(),
@@ -114,6 +129,7 @@ impl StreamHandle {
         let is_refused = descriptor_reserve::recount_if_due(|| handle.reactor.counts.sockets())
             || handle.reactor.is_full(opening.max_streams);
         let has_socket = opening.socket.is_some();
+        handle.must_wake = opening.may_wait && !is_refused;
         handle.send_open(opening.socket, head, false);
         if is_refused {
             handle.refuse(has_socket);
@@ -155,7 +171,10 @@ impl StreamHandle {
         let init = Box::new(StreamInit { settings: *self.settings, head, is_inherited });
         self.reactor.count_opened();
         let attachment = Attachment { socket, state: Arc::clone(&self.state) };
-        self.reactor.send(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
+        self.reactor.queue_up(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
+        if !self.must_wake {
+            self.reactor.wake_soon();
+        }
     }
 
     /// Sets the options of a socket, and stores its number and cookie, before the reactor gets it.
@@ -169,7 +188,7 @@ impl StreamHandle {
     pub fn attach(&mut self, socket: OwnedFd) {
         self.configure(&socket);
         let attachment = Attachment { socket: Some(socket), state: Arc::clone(&self.state) };
-        self.reactor.send(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
+        self.reactor.send_soon(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
         self.wait_if_short();
     }
 
@@ -194,7 +213,13 @@ impl StreamHandle {
         let event = self.settings.framing.frame(event);
         let bytes = event.len();
         self.state.add_buffered(bytes);
-        self.reactor.send(Command::Push { stream: self.stream, event }, bytes, None);
+        let push = Command::Push { stream: self.stream, event };
+        if self.is_opening && self.state.buffered_bytes() < MAX_SOON_BYTES {
+            self.must_wake = false;
+            self.reactor.send_soon(push, bytes, None);
+        } else {
+            self.reactor.send(push, bytes, None);
+        }
         Pushed::Taken
     }
 
@@ -258,6 +283,13 @@ impl StreamHandle {
         self.subscribe_mode = SubscribeMode::Hold;
     }
 
+    /// Wakes the reactor for a stream whose beginning it may not have seen. Another command may have woken it already.
+    fn wake_if_due(&mut self) {
+        if std::mem::take(&mut self.must_wake) && self.generation == generation() {
+            self.reactor.wake_soon();
+        }
+    }
+
     /// Makes the subscriptions of the running handler effective.
     fn begin_subscriptions(&mut self) {
         if self.subscribe_mode == SubscribeMode::Held && self.generation == generation() {
@@ -290,10 +322,14 @@ impl StreamHandle {
         }
     }
 
-    /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to.
+    /// Ends the stream after its buffer is sent. A forked child may close a stream that it has not pushed to. It waits for
+    /// the end, because it may itself end at once, without sending anything.
     pub fn close(&mut self, reason: Reason) {
         if self.is_open() && (self.generation == generation() || self.adopt()) {
             self.end(reason, Ending::Flush);
+            if self.is_adopted {
+                self.wait_for_end(REACTOR_TIMEOUT);
+            }
         }
     }
 
@@ -357,6 +393,8 @@ impl StreamHandle {
     pub fn leave_handler(&mut self) {
         self.waits = false;
         self.begin_subscriptions();
+        self.wake_if_due();
+        self.is_opening = false;
         self.subscribe_mode = SubscribeMode::AtOnce;
         if std::mem::take(&mut self.in_handler) {
             set_handler_stream(None);
@@ -436,6 +474,8 @@ impl StreamHandle {
         self.is_released = false;
         self.generation = generation();
         self.forks = fork_count().wrapping_sub(1); // the parent has the connection too
+        self.must_wake = false;
+        (self.is_adopted, self.is_opening) = (true, false);
         self.send_open(Some(socket), Bytes::new(), true);
         self.set_handler_stream();
         true
@@ -457,6 +497,9 @@ impl Clone for StreamHandle {
             in_handler: false, // a handler runs in one thread
             subscribe_mode: SubscribeMode::AtOnce,
             ends_with_handle: self.ends_with_handle,
+            is_adopted: self.is_adopted,
+            must_wake: false,
+            is_opening: false,
             is_released: self.is_released,
             generation: self.generation,
             forks: self.forks,
@@ -467,6 +510,7 @@ impl Clone for StreamHandle {
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         self.begin_subscriptions();
+        self.wake_if_due();
         self.release();
         if self.state.has_hub() && self.generation == generation() && !self.state.is_end_wanted() {
             // Handles of other threads may exist; the event loop checks that.

@@ -14,11 +14,11 @@
 //!
 //! Each side writes first and then reads what the other side writes:
 //!
-//! | | reactor: [`Waker::prepare_sleep`] | producer: [`Waker::wake`] |
+//! | | reactor: [`Waker::prepare_rest`] | producer: [`Waker::wake`] |
 //! |---|---|---|
-//! | 1 | sets `is_asleep` | has added a command to the queue |
+//! | 1 | stores in `rest` that it sleeps | has added a command to the queue |
 //! | 2 | fence | fence |
-//! | 3 | looks into the queue; sleeps only if it is empty | reads `is_asleep`; signals if it is set |
+//! | 3 | looks into the queue; sleeps only if it is empty | reads `rest`; signals if the reactor sleeps |
 //!
 //! # Memory ordering
 //!
@@ -26,58 +26,87 @@
 //! read of another location (store buffering, which x86 does too). Sequentially consistent fences exclude that. All of
 //! them have one total order, so one of the two fences is first:
 //!
-//! - The reactor's fence is first: the producer reads `is_asleep` as set, and signals.
+//! - The reactor's fence is first: the producer reads that the reactor sleeps, and signals.
 //! - The producer's fence is first: the reactor sees the command, and does not sleep.
 //!
-//! In both cases the wake-up is not lost. Both may happen; then the reactor makes one turn too many. The flag itself is
+//! In both cases the wake-up is not lost. Both may happen; then the reactor makes one turn too many. `rest` itself is
 //! accessed relaxed: it publishes no data, and the queue synchronises its own contents.
 //!
 //! # One signal a sleep
 //!
-//! `wake` swaps the flag, so of many producers one signals. It loads the flag first: while the reactor is awake, no
+//! `wake` swaps `rest`, so of many producers one signals. It loads `rest` first: while the reactor is awake, no
 //! producer writes to the cache line that all of them read. A signal that arrives after the reactor has woken for
 //! another reason is harmless, because the descriptor stays readable until the reactor has read it.
 //!
+//! # Naps
+//!
+//! While many streams are opened, one after the other, a signal for each of them would cost more than the rest of the
+//! reactor's work. So the reactor naps then: it sleeps, but for a short time at most ([`Rest::Nap`]). [`Waker::wake`] ends
+//! a nap, as it ends a sleep. [`Waker::wake_from_sleep`] does not: the command waits until the nap's end. The protocol is the
+//! same, and a wake-up that it leaves out is that of the timer.
+//!
 //! `loom/` tries every interleaving of this protocol.
 
-use super::sync::{fence, AtomicBool, Ordering};
+use super::sync::{fence, AtomicU8, Ordering};
+
+/// How the reactor waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rest {
+    /// For a short time, whatever happens.
+    Nap = 1,
+    /// Until something happens.
+    Sleep = 2,
+}
+
+const AWAKE: u8 = 0;
 
 /// Tells producers whether the reactor sleeps.
 ///
-/// The reactor swaps the flag where a store would do: loom knows that nothing comes between the read and the write of a
+/// The reactor swaps `rest` where a store would do: loom knows that nothing comes between the read and the write of a
 /// swap only if all writers swap, and would otherwise report lost wake-ups that no machine can lose.
 #[derive(Debug)]
 pub struct Waker {
-    is_asleep: AtomicBool,
+    /// [`AWAKE`], or a [`Rest`].
+    rest: AtomicU8,
 }
 
 impl Waker {
     /// Creates the waker of a reactor that is awake.
     pub fn new() -> Self {
-        Self { is_asleep: AtomicBool::new(false) }
+        Self { rest: AtomicU8::new(AWAKE) }
     }
 
     /// Called by a producer after it has added a command. Returns true if the producer must signal the reactor.
     pub fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::Relaxed)
+        self.rest.load(Ordering::Relaxed) != AWAKE && self.rest.swap(AWAKE, Ordering::Relaxed) != AWAKE
     }
 
-    /// Called by the reactor before it sleeps. Returns true if it may sleep; then a command that is added from here on
-    /// is followed by a signal.
-    pub fn prepare_sleep(&self, queue_is_empty: impl FnOnce() -> bool) -> bool {
-        self.is_asleep.swap(true, Ordering::Relaxed);
+    /// Called by a producer after it has added a command that may wait until the end of a nap. Returns true if the
+    /// producer must signal the reactor.
+    pub fn wake_from_sleep(&self) -> bool {
         fence(Ordering::SeqCst);
-        let may_sleep = queue_is_empty();
-        if !may_sleep {
-            self.end_sleep();
-        }
-        may_sleep
+        let asleep = Rest::Sleep as u8;
+        self.rest.load(Ordering::Relaxed) == asleep
+            && self.rest.compare_exchange(asleep, AWAKE, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Called by the reactor after it has slept.
-    pub fn end_sleep(&self) {
-        self.is_asleep.swap(false, Ordering::Relaxed);
+    /// Called by the reactor before it sleeps or naps. Returns true if it may; then a command that is added from here on
+    /// is followed by a signal, unless it may wait.
+    pub fn prepare_rest(&self, rest: Rest, queue_is_empty: impl FnOnce() -> bool) -> bool {
+        self.rest.swap(rest as u8, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let may_rest = queue_is_empty();
+        if !may_rest {
+            self.end_rest();
+        }
+        may_rest
+    }
+
+    /// Called by the reactor after it has slept or napped.
+    pub fn end_rest(&self) {
+        self.rest.swap(AWAKE, Ordering::Relaxed);
     }
 }
 

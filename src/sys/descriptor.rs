@@ -8,6 +8,7 @@ use std::convert::TryFrom;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The folder of this process's descriptors.
 const FOLDER: &str = "/proc/self/fd";
@@ -51,14 +52,26 @@ pub fn replace(number: RawFd, source: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// A descriptor of `/dev/null` for [`silence`], or -1. Other code may close it and reuse its number, so it is checked at each
+/// use and never closed.
+static NULL: AtomicI32 = AtomicI32::new(-1);
+
 /// Replaces the descriptor `number` by `/dev/null`, so that nothing its owner still writes reaches the client.
 ///
 /// # Errors
 ///
 /// As [`replace`], or if `/dev/null` cannot be opened.
 pub fn silence(number: RawFd) -> io::Result<()> {
+    let kept = NULL.load(Ordering::Relaxed);
+    if borrow(kept).map_or(false, is_null) {
+        return replace(number, kept);
+    }
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    replace(number, null.as_raw_fd())
+    replace(number, null.as_raw_fd())?;
+    if NULL.compare_exchange(kept, null.as_raw_fd(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let _kept = null.into_raw_fd();
+    }
+    Ok(())
 }
 
 /// Takes ownership of a descriptor that its owner gives up.
@@ -143,6 +156,17 @@ pub fn has_left(number: RawFd) -> bool {
         Err(Errno::NOTCONN) => socket_type(descriptor) == Ok(SocketType::STREAM),
         Err(Errno::NOTSOCK) => is_null(descriptor),
         _ => false,
+    })
+}
+
+/// Returns true if the peer has closed its side of a connection, or if the connection is broken. Takes no byte from it.
+pub fn is_hung_up(number: RawFd) -> bool {
+    use rustix::event::{poll, PollFd, PollFlags, Timespec};
+    const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    borrow(number).map_or(true, |descriptor| {
+        let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::RDHUP)];
+        matches!(poll(&mut polled, Some(&AT_ONCE)), Ok(1)) && polled[0].revents().intersects(ended)
     })
 }
 

@@ -3,10 +3,38 @@
 //! The PSGI server shares the connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
 //! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
-use rustix::fd::{AsRawFd, BorrowedFd};
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType};
 use std::io::{self, IoSlice};
 use std::time::Duration;
+
+/// Returns a pair of connected sockets, which an `exec` closes.
+///
+/// # Errors
+///
+/// If the limit of descriptors is reached.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends bytes, and waits for room for at most that long each time. What the connection does not take is lost.
+pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], timeout: Duration) {
+    while !bytes.is_empty() {
+        match net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(Errno::AGAIN | Errno::INTR) if is_writable_within(socket, timeout) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+fn is_writable_within(socket: BorrowedFd<'_>, time: Duration) -> bool {
+    let timeout = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
+    let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    matches!(poll(&mut sockets, Some(&timeout)), Ok(1) | Err(Errno::INTR))
+}
 
 /// Sends as much of the blocks, in their order, as the kernel takes now. Returns the number of bytes sent.
 ///
@@ -21,13 +49,13 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
     })
 }
 
-/// Reads bytes of the client into `scratch`, to be discarded. Returns 0 if the client has closed its side.
+/// Reads bytes into `buffer`. Returns 0 if the peer has closed its side.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
-pub fn discard_input(socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
-    Ok(net::recv(socket, scratch, RecvFlags::DONTWAIT)?.0)
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.

@@ -74,13 +74,13 @@ int esx_parser_retry(const void *parser, uint64_t *retry);
 
 /* The settings of a new stream. Times are in seconds. */
 typedef struct {
-    const char *head;
-    size_t head_len;
+    const char *head, *opening;
+    size_t head_len, opening_len;
     double keepalive, timeout, retry;
     size_t max_buffered, max_streams;
     int socket;
     uint32_t interpreter;
-    uint8_t is_chunked, drops_oldest, waits, ends_with_handle;
+    uint8_t is_chunked, drops_oldest, waits, ends_with_handle, may_wait;
 } esx_opening;
 
 enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_ENDED };
@@ -92,9 +92,16 @@ typedef struct {
 } esx_counts;
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
+void *esx_capture_begin(int number, esx_report *report);
+void *esx_capture_clone(const void *capture);
+void esx_capture_drop(void *capture);
+int esx_capture_has_head(void *capture);
+void *esx_capture_open(void *capture, const esx_opening *opening, esx_report *report);
+void esx_capture_restore(void *capture);
 void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
+int esx_stream_take_over(void *stream, int number);
 int esx_stream_push(void *stream, const char *event, size_t len);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
@@ -129,11 +136,10 @@ void esx_remove_interpreter(uint32_t interpreter);
 
 /* These return the result, or the negated error number. */
 int esx_duplicate(int number);
-int esx_replace(int number, int source);
-int esx_silence(int number);
 int esx_is_connection(int number);
 int esx_has_left(int number);
-size_t esx_descriptor_limit(void);
+int esx_is_hung_up(int number);
+size_t esx_default_max_streams(void);
 int esx_is_short(void);
 
 /* The treatment of a slow client whose next events were evicted, and the beginning of a stream. See src/hub. */

@@ -45,6 +45,14 @@ format_event(...)
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
+# Two references to arrays. See esx_are_same.
+bool
+_are_same(SV *one, SV *other)
+  CODE:
+    RETVAL = esx_are_same(aTHX_ one, other, 2);
+  OUTPUT:
+    RETVAL
+
 void
 _push_bytes(SV *characters, ...)
   PREINIT:
@@ -281,20 +289,6 @@ _duplicate(int number)
   OUTPUT:
     RETVAL
 
-SV *
-_replace(int number, int source)
-  CODE:
-    RETVAL = esx_result(aTHX_ esx_replace(number, source));
-  OUTPUT:
-    RETVAL
-
-SV *
-_silence(int number)
-  CODE:
-    RETVAL = esx_result(aTHX_ esx_silence(number));
-  OUTPUT:
-    RETVAL
-
 bool
 _is_connection(int number)
   CODE:
@@ -309,10 +303,10 @@ _has_left(int number)
   OUTPUT:
     RETVAL
 
-UV
-_descriptor_limit()
+bool
+_is_hung_up(int number)
   CODE:
-    RETVAL = esx_descriptor_limit();
+    RETVAL = esx_is_hung_up(number) > 0;
   OUTPUT:
     RETVAL
 
@@ -329,11 +323,28 @@ void
 push(SV *self, ...)
   PREINIT:
     esx_block block;
-    SV *stream, *bytes;
+    SV *stream, *writer_stream, *bytes;
     int strings, copies;
     dXSTARG;
   PPCODE:
     stream = esx_native_stream(aTHX_ self, &strings);
+    if (!stream && !esx_is_debugging && (writer_stream = esx_writer_stream(aTHX_ self, &strings))
+        && esx_snapshot_push(aTHX_ &block, 0, ax, items, strings)) {
+        SV *error;
+        self = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release both */
+        writer_stream = sv_2mortal(newRV_inc(SvRV(writer_stream)));
+        bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+        switch (esx_writer_write(aTHX_ writer_stream, bytes, &error)) {
+        case ESX_WRITTEN:
+            XSRETURN_YES;
+        case ESX_DIED:
+            EXTEND(SP, 3);
+            ST(0) = self;
+            ST(1) = writer_stream;
+            ST(2) = error;
+            XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_writer_died", ax, 3));
+        }
+    }
     if (!stream) {
         const I32 count = esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_push_otherwise", ax, items);
         XSRETURN(count);
@@ -354,37 +365,97 @@ push(SV *self, ...)
     PL_stack_base[ax] = self;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
 
-MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
+MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Writer
 
 void
-_open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
+write(SV *self, SV *bytes)
+  PREINIT:
+    SV *error;
+    int written;
+  PPCODE:
+    written = SvGMAGICAL(self) || !esx_is_plain(bytes) ? ESX_NOT_TRIED : esx_writer_write(aTHX_ self, bytes, &error);
+    if (written == ESX_WRITTEN)
+        XSRETURN_YES;
+    if (written == ESX_NOT_TRIED)
+        XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::_write_otherwise", ax, 2));
+    ST(1) = error;
+    XSRETURN(esx_call_again(aTHX_ "EventSource::Stream::Writer::writer_died", ax, 2));
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Takeover
+
+void
+_capture(SV *class, SV *number)
+  PREINIT:
+    esx_report report;
+    HV *stash;
+    void *capture;
+    int descriptor;
+  PPCODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    descriptor = (int)SvIV(number);
+    stash = esx_stash(aTHX_ class);
+    capture = esx_capture_begin(descriptor, &report);
+    if (!capture) {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(2);
+    }
+    ST(0) = esx_capture_object(aTHX_ stash, capture);
+    XSRETURN(1);
+
+bool
+_has_head(SV *self)
+  CODE:
+    RETVAL = esx_capture_has_head(esx_capture_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+void
+_open(SV *self, SV *class, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *takes_chunks, SV *probe)
   PREINIT:
     esx_opening opening;
     esx_report report;
-    STRLEN len;
-    HV *stash, *hash;
+    HV *stash;
+    void *stream;
+  PPCODE:
+    esx_keep_args_alive(aTHX_ ax, 0, items);
+    self = esx_snapshot(aTHX_ self);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, takes_chunks);
+    stash = esx_stash(aTHX_ class);
+    probe = esx_octets(aTHX_ probe);
+    opening.socket = -1;
+    opening.head = SvPV_nomg_const(probe, opening.head_len);
+    stream = esx_capture_open(esx_capture_of(aTHX_ self), &opening, &report);
+    if (!stream) {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(2);
+    }
+    ST(0) = esx_stream_object(aTHX_ stash, stream);
+    XSRETURN(1);
+
+void
+_restore(SV *self)
+  CODE:
+    esx_capture_restore(esx_capture_of(aTHX_ self));
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
+
+void
+_open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *stash;
     SV *object;
     void *stream;
   PPCODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
-    hash = esx_settings(aTHX_ settings);
-    class = esx_string(aTHX_ esx_read(aTHX_ class));
-    head = esx_string(aTHX_ esx_read(aTHX_ head));
-    sv_utf8_downgrade(head, FALSE);
-    opening.interpreter = (uint32_t)SvUV(interpreter);
-    opening.keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
-    opening.timeout = esx_setting_nv(aTHX_ hash, "timeout");
-    opening.retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
-    opening.max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
-    opening.max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
-    opening.is_chunked = esx_setting_is(aTHX_ hash, "is_chunked");
-    opening.drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
-    opening.waits = esx_setting_is(aTHX_ hash, "waits");
-    opening.ends_with_handle = esx_setting_is(aTHX_ hash, "ends_with_handle");
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, is_chunked);
+    stash = esx_stash(aTHX_ class);
+    head = esx_octets(aTHX_ head);
     opening.socket = (int)SvIV(socket);
-    opening.head = SvPV_nomg_const(head, len);
-    opening.head_len = len;
-    stash = gv_stashsv(class, GV_ADD);
+    opening.head = SvPV_nomg_const(head, opening.head_len);
     stream = esx_stream_open(&opening, &report);
     if (!stream) { /* the error is returned, not thrown: a signal handler may throw too */
         ST(0) = &PL_sv_undef;
@@ -398,6 +469,13 @@ _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings)
     ST(0) = object;
     XSRETURN(1);
 
+UV
+default_max_streams()
+  CODE:
+    RETVAL = esx_default_max_streams();
+  OUTPUT:
+    RETVAL
+
 bool
 _attach(SV *self, SV *socket)
   PREINIT:
@@ -407,6 +485,14 @@ _attach(SV *self, SV *socket)
     self = esx_snapshot(aTHX_ self);
     number = (int)SvIV(socket);
     RETVAL = esx_stream_attach(esx_stream_of(aTHX_ self), number) > 0;
+  OUTPUT:
+    RETVAL
+
+bool
+_take_over(SV *self, int number)
+  CODE:
+    self = esx_snapshot(aTHX_ self);
+    RETVAL = esx_stream_take_over(esx_stream_of(aTHX_ self), number) > 0;
   OUTPUT:
     RETVAL
 

@@ -32,10 +32,12 @@ esx_handle_local(pTHX_ SV *sv, MAGIC *magic)
     static int \
     esx_##kind##_free(pTHX_ SV *sv, MAGIC *magic) \
     { \
+        dSAVE_ERRNO; \
         PERL_UNUSED_ARG(sv); \
         if (magic->mg_ptr) \
             esx_##kind##_drop(magic->mg_ptr); \
         magic->mg_ptr = NULL; \
+        RESTORE_ERRNO; \
         return 0; \
     } \
     ESX_HANDLE_DUP(kind) \

@@ -1,6 +1,7 @@
 /* Streams: objects with a stream handle behind them. handle.h describes such objects. */
 
 ESX_HANDLE(stream)
+ESX_HANDLE(capture)
 
 static void *
 esx_stream_of(pTHX_ SV *self)
@@ -10,6 +11,61 @@ esx_stream_of(pTHX_ SV *self)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::Stream::Native: this is no stream; open one with EventSource::Stream->open");
     return magic->mg_ptr;
+}
+
+static void *
+esx_capture_of(pTHX_ SV *self)
+{
+    MAGIC *magic = esx_handle_magic(aTHX_ self, &esx_capture_table);
+    if (!magic || !magic->mg_ptr)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Stream::Takeover: this is no takeover of this thread");
+    return magic->mg_ptr;
+}
+
+/* Returns the stash of a class that is given by its name. */
+static HV *
+esx_stash(pTHX_ SV *class)
+{
+    return gv_stashsv(esx_string(aTHX_ esx_read(aTHX_ class)), GV_ADD);
+}
+
+/* Returns a string of bytes. Croaks if it has a character above U+00FF. */
+static SV *
+esx_octets(pTHX_ SV *bytes)
+{
+    bytes = esx_string(aTHX_ esx_read(aTHX_ bytes));
+    sv_utf8_downgrade(bytes, FALSE);
+    return bytes;
+}
+
+/* Reads the settings of a new stream and the first bytes of its body. */
+static void
+esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
+{
+    HV *hash = esx_settings(aTHX_ settings);
+    const bool loop = cBOOL(SvTRUE(is_loop));
+    first = esx_octets(aTHX_ first);
+    opening->interpreter = (uint32_t)SvUV(interpreter);
+    opening->keepalive = esx_setting_nv(aTHX_ hash, "keepalive");
+    opening->timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    opening->retry = esx_setting_nv(aTHX_ hash, "retry") / 1000;
+    opening->max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
+    opening->max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
+    opening->drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
+    opening->waits = esx_setting_is(aTHX_ hash, "waits") && !loop;
+    opening->ends_with_handle = !loop;
+    opening->may_wait = loop && esx_setting_is(aTHX_ hash, "may_wait");
+    opening->is_chunked = cBOOL(SvTRUE(is_chunked));
+    opening->opening = SvPV_nomg_const(first, opening->opening_len);
+}
+
+/* Makes an object of a class around a capture. */
+static SV *
+esx_capture_object(pTHX_ HV *class, void *capture)
+{
+    SV *object = newSV_type(SVt_PVMG);
+    esx_handle_attach(aTHX_ object, &esx_capture_table)->mg_ptr = capture;
+    return sv_bless(sv_2mortal(newRV_noinc(object)), class);
 }
 
 /* Makes an object of a class around a handle. */
@@ -94,6 +150,135 @@ esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
         esx_stream_wait(stream, len, 20);
         esx_handle_signals(aTHX);
     }
+}
+
+/* Ends the effect of setting $| for a write. */
+static void
+esx_end_autoflush(pTHX_ void *io)
+{
+    IoFLAGS((IO *)io) &= ~IOf_FLUSH;
+    SvREFCNT_dec((SV *)io);
+}
+
+/* Sets $| until the scope ends, as "local $| = 1" does: some writers keep what they are given until a flush. */
+static void
+esx_autoflush(pTHX)
+{
+    IO *io = PL_defoutgv && isGV_with_GP(PL_defoutgv) ? GvIOp(PL_defoutgv) : NULL;
+    if (!io || IoFLAGS(io) & IOf_FLUSH)
+        return;
+    IoFLAGS(io) |= IOf_FLUSH;
+    SvREFCNT_inc_simple_void_NN((SV *)io);
+    SAVEDESTRUCTOR_X(esx_end_autoflush, io);
+    if (IoOFP(io))
+        (void)PerlIO_flush(IoOFP(io));
+}
+
+/* Returns a plain member of a hash, or NULL if there is none or if reading it could run Perl code. */
+static SV *
+esx_member(pTHX_ HV *hash, const char *name)
+{
+    SV **value = hv_fetch(hash, name, (I32)strlen(name), 0);
+    return value && SvOK(*value) && !SvGMAGICAL(*value) ? *value : NULL;
+}
+
+/* Returns true if the client of a stream on the server's writer is seen to be there, or if the server shows no socket. */
+static bool
+esx_client_is_there(pTHX_ HV *stream)
+{
+    SV *socket = esx_member(aTHX_ stream, "socket");
+    IO *io;
+    if (!socket)
+        return !hv_exists(stream, "socket", 6) || !SvGMAGICAL(*hv_fetchs(stream, "socket", 0));
+    if (SvROK(socket))
+        socket = SvRV(socket);
+    io = isGV_with_GP(socket) && !SvRMAGICAL(socket) ? GvIO((GV *)socket) : NULL;
+    return io && !SvRMAGICAL((SV *)io) && IoIFP(io) && !esx_is_hung_up(PerlIO_fileno(IoIFP(io)));
+}
+
+static void
+esx_count(pTHX_ HV *counts, const char *name, UV more)
+{
+    SV **count = hv_fetch(counts, name, (I32)strlen(name), 1);
+    if (count)
+        sv_setuv(*count, SvUV(*count) + more);
+}
+
+/* The results of esx_writer_write. */
+enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
+
+/* Hands an event to the server's writer, as EventSource::Stream::Writer::_send does, if nothing about the stream is special:
+ * otherwise this does nothing, and _send has to be called. An exception of the writer is put into *error. */
+static int
+esx_writer_write(pTHX_ SV *self, SV *bytes, SV **error)
+{
+    static const char *const special[] = {"reason", "relay_stream", "child_writer"};
+    HV *stream;
+    SV *writer, **quiet;
+    size_t at;
+    int written = ESX_WRITTEN;
+    dSP;
+
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)) || PL_diehook
+        || SvSTASH(SvRV(self)) != gv_stashpvs("EventSource::Stream::Writer", 0))
+        return ESX_NOT_TRIED;
+    stream = (HV *)SvRV(self);
+    for (at = 0; at < C_ARRAY_LENGTH(special); at++) {
+        SV **value = hv_fetch(stream, special[at], (I32)strlen(special[at]), 0);
+        if (value && (SvOK(*value) || SvGMAGICAL(*value)))
+            return ESX_NOT_TRIED;
+    }
+    writer = esx_member(aTHX_ stream, "writer");
+    if (!writer || !SvROK(writer) || !SvOBJECT(SvRV(writer)) || !esx_client_is_there(aTHX_ stream))
+        return ESX_NOT_TRIED;
+
+    quiet = hv_fetchs(stream, "quiet", 1);
+    if (quiet)
+        sv_setiv(*quiet, 0);
+    writer = sv_2mortal(newRV_inc(SvRV(writer))); /* it may be released while it runs */
+    bytes = sv_mortalcopy(bytes);
+
+    ENTER;
+    save_scalar(PL_errgv);
+    esx_autoflush(aTHX);
+    PUSHMARK(SP);
+    EXTEND(SP, 2);
+    PUSHs(writer);
+    PUSHs(bytes);
+    PUTBACK;
+    call_method("write", G_EVAL | G_SCALAR | G_DISCARD);
+    if (SvROK(ERRSV) || SvTRUE(ERRSV)) { /* since 5.14 nothing that is freed on the way clears it */
+        *error = sv_mortalcopy(ERRSV);
+        written = ESX_DIED;
+    }
+    LEAVE;
+    if (written == ESX_WRITTEN) {
+        HV *counts = get_hv("EventSource::Stream::Writer::COUNTED", GV_ADD);
+        esx_count(aTHX_ counts, "events", 1);
+        esx_count(aTHX_ counts, "bytes", SvCUR(bytes));
+    }
+    return written;
+}
+
+/* Returns the stream of a plain connection if it is on the server's writer and no stream is between, otherwise NULL. */
+static SV *
+esx_writer_stream(pTHX_ SV *self, int *strings)
+{
+    HV *hash;
+    SV *stream, **characters;
+    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
+        return NULL;
+    hash = (HV *)SvRV(self);
+    stream = esx_member(aTHX_ hash, "stream");
+    if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
+        || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "relay_stream", 12)
+        || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
+        return NULL;
+    characters = hv_fetchs(hash, "characters", 0);
+    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
+        return NULL;
+    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
+    return stream;
 }
 
 /* Returns the native stream of a plain connection and sets the meaning of its strings. Returns NULL if the connection has no

@@ -1,10 +1,11 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
-use crate::runtime::{self, descriptor_reserve, OpenOptions, Pushed, Stats, StreamHandle};
+use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
 use crate::stream::{Framing, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use crate::ErrorCode;
+use rustix::fd::OwnedFd;
 use std::io;
 use std::os::raw::{c_char, c_int};
 use std::slice;
@@ -14,7 +15,9 @@ use std::time::Duration;
 #[repr(C)]
 struct RawOpening {
     head: *const c_char,
+    opening: *const c_char,
     head_len: usize,
+    opening_len: usize,
     keepalive: f64,
     timeout: f64,
     retry: f64,
@@ -26,6 +29,7 @@ struct RawOpening {
     drops_oldest: u8,
     waits: u8,
     ends_with_handle: u8,
+    may_wait: u8,
 }
 
 impl Failure for runtime::Error {
@@ -64,36 +68,55 @@ impl RawOpening {
         }
     }
 
+    /// Returns the head, and the first bytes of the body.
+    ///
     /// # Safety
     ///
-    /// `head..head + head_len` is readable.
-    unsafe fn head(&self) -> &[u8] {
-        if self.head_len == 0 {
-            return b"";
-        }
+    /// `head..head + head_len` and `opening..opening + opening_len` are readable.
+    unsafe fn texts(&self) -> (&[u8], &[u8]) {
         // SAFETY: the caller guarantees that the bytes are readable.
-        unsafe { slice::from_raw_parts(self.head.cast(), self.head_len) }
+        unsafe { (bytes_of(self.head, self.head_len), bytes_of(self.opening, self.opening_len)) }
     }
+
+    fn begin<'a>(&self, socket: Option<OwnedFd>, head: &'a [u8]) -> OpenOptions<'a> {
+        OpenOptions {
+            socket,
+            head,
+            settings: self.settings(),
+            waits: self.waits != 0,
+            ends_with_handle: self.ends_with_handle != 0,
+            interpreter: self.interpreter,
+            may_wait: self.may_wait != 0,
+            max_streams: if self.max_streams == 0 {
+                descriptor_reserve::default_max_streams()
+            } else {
+                self.max_streams
+            },
+        }
+    }
+}
+
+/// # Safety
+///
+/// `start..start + len` is readable if `len` is not 0.
+unsafe fn bytes_of<'a>(start: *const c_char, len: usize) -> &'a [u8] {
+    if len == 0 {
+        return b"";
+    }
+    // SAFETY: the caller guarantees that the bytes are readable.
+    unsafe { slice::from_raw_parts(start.cast(), len) }
 }
 
 /// Opens a stream, which then owns the descriptor. If this fails, the caller keeps it.
 #[no_mangle]
 unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report) -> *mut StreamHandle {
     // SAFETY: both are on the stack of C. The opening has a value, and its head is a scalar's buffer.
-    let (raw, head, report) = unsafe { (&*raw, (*raw).head(), &mut *report) };
+    let (raw, (head, opening), report) = unsafe { (&*raw, (*raw).texts(), &mut *report) };
     let mut handle = std::ptr::null_mut();
     guard::run(report, |_| {
         let socket = if raw.socket < 0 { None } else { Some(descriptor::adopt(raw.socket)?) };
-        let opening = OpenOptions {
-            socket,
-            head,
-            settings: raw.settings(),
-            waits: raw.waits != 0,
-            ends_with_handle: raw.ends_with_handle != 0,
-            interpreter: raw.interpreter,
-            max_streams: raw.max_streams,
-        };
-        match StreamHandle::open(opening) {
+        let head = [head, &raw.settings().framing.frame(opening)].concat();
+        match StreamHandle::open(raw.begin(socket, &head)) {
             Ok(opened) => handle = Box::into_raw(Box::new(opened)),
             Err((error, socket)) => {
                 let _number = socket.map(descriptor::into_number);
@@ -101,6 +124,66 @@ unsafe extern "C" fn esx_stream_open(raw: *const RawOpening, report: *mut Report
             }
         }
         Ok::<_, runtime::Error>(OK)
+    });
+    handle
+}
+
+impl Failure for Obstacle {}
+
+/// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
+#[no_mangle]
+unsafe extern "C" fn esx_capture_begin(number: c_int, report: *mut Report) -> *mut Capture {
+    // SAFETY: the report is on the stack of C.
+    let report = unsafe { &mut *report };
+    let mut capture = std::ptr::null_mut();
+    guard::run(report, |_| {
+        capture = Box::into_raw(Box::new(Capture::begin(number)?));
+        Ok::<_, Obstacle>(OK)
+    });
+    capture
+}
+
+/// A new ithread gets no takeover: the response belongs to the thread that it was created in.
+#[no_mangle]
+extern "C" fn esx_capture_clone(_capture: *const Capture) -> *mut Capture {
+    std::ptr::null_mut()
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_capture_drop(capture: *mut Capture) {
+    // SAFETY: called once, when the object that owns the capture is freed.
+    let capture = unsafe { Box::from_raw(capture) };
+    guard::run_or((), || drop(capture));
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_capture_has_head(capture: *mut Capture) -> c_int {
+    // SAFETY: C found the pointer in the magic of a live object, which one interpreter uses at a time.
+    let capture = unsafe { &mut *capture };
+    guard::run_or(0, || capture.has_head().into())
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_capture_restore(capture: *mut Capture) {
+    // SAFETY: see `esx_capture_has_head`.
+    let capture = unsafe { &mut *capture };
+    guard::run_or((), || capture.restore());
+}
+
+/// Opens the stream of a captured response. Its settings are those of the opening; the opening's head is the probe.
+#[no_mangle]
+unsafe extern "C" fn esx_capture_open(
+    capture: *mut Capture,
+    raw: *const RawOpening,
+    report: *mut Report,
+) -> *mut StreamHandle {
+    // SAFETY: see `esx_capture_has_head`; the others are on the stack of C, and the opening's texts are scalars' buffers.
+    let (capture, raw, (probe, opening), report) = unsafe { (&mut *capture, &*raw, (*raw).texts(), &mut *report) };
+    let mut handle = std::ptr::null_mut();
+    guard::run(report, |_| {
+        let opened = capture.open(probe, raw.is_chunked != 0, opening, raw.begin(None, b""))?;
+        handle = Box::into_raw(Box::new(opened));
+        Ok::<_, Obstacle>(OK)
     });
     handle
 }
@@ -141,6 +224,21 @@ unsafe extern "C" fn esx_stream_attach(handle: *mut StreamHandle, number: c_int)
             1
         }
         Err(_) => 0,
+    })
+}
+
+/// Attaches a stream to a duplicate of a server's descriptor, and leaves the server with `/dev/null`. Returns 0 if that
+/// fails; the server may be left with `/dev/null` then too.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_take_over(handle: *mut StreamHandle, number: c_int) -> c_int {
+    // SAFETY: see `borrow`.
+    let handle = unsafe { borrow(handle) };
+    guard::run_or(0, || {
+        let taken = descriptor::duplicate(number).and_then(|socket| descriptor::silence(number).map(|()| socket));
+        taken.map_or(0, |socket| {
+            handle.attach(socket);
+            1
+        })
     })
 }
 
@@ -374,16 +472,6 @@ extern "C" fn esx_duplicate(number: c_int) -> c_int {
 }
 
 #[no_mangle]
-extern "C" fn esx_replace(number: c_int, source: c_int) -> c_int {
-    guard::run_or(-1, || or_errno(descriptor::replace(number, source).map(|()| 0)))
-}
-
-#[no_mangle]
-extern "C" fn esx_silence(number: c_int) -> c_int {
-    guard::run_or(-1, || or_errno(descriptor::silence(number).map(|()| 0)))
-}
-
-#[no_mangle]
 extern "C" fn esx_is_connection(number: c_int) -> c_int {
     guard::run_or(0, || descriptor::is_connection(number).into())
 }
@@ -394,8 +482,13 @@ extern "C" fn esx_has_left(number: c_int) -> c_int {
 }
 
 #[no_mangle]
-extern "C" fn esx_descriptor_limit() -> usize {
-    guard::run_or(0, descriptor::limit)
+extern "C" fn esx_is_hung_up(number: c_int) -> c_int {
+    guard::run_or(0, || descriptor::is_hung_up(number).into())
+}
+
+#[no_mangle]
+extern "C" fn esx_default_max_streams() -> usize {
+    guard::run_or(0, descriptor_reserve::default_max_streams)
 }
 
 /// Returns 1 if few descriptors are left for one more stream that is not native.

@@ -76,6 +76,43 @@ subtest 'an attribute that is wrong since to_app throws at the line of to_app' =
     like $@, qr/retry must be .* at \Q$file\E line $line\.\n\z/, 'the error names the line of to_app';
 };
 
+subtest 'an attribute is checked again when it has changed' => sub {
+    my $range     = [5, 5];
+    my $component = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') }, retry => $range);
+    my $app       = $component->to_app;
+    is content_of($app), "retry: 5\r\n\r\ndata: x\r\n\r\n", 'a range is accepted';
+    @$range = (6, 6);
+    is content_of($app), "retry: 6\r\n\r\ndata: x\r\n\r\n", 'a range that is changed in place is used';
+    for my $case ([retry => [1, 'x']], [on_gone => 'die'], [methods => ['GET', 'get']], [native => 2], [preamble => 1])
+    {
+        my ($name, $value) = @$case;
+        my $before = $component->$name;
+        $component->$name($value);
+        ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, "a request after a wrong $name throws";
+        like $@, qr/\b$name\b/, "the error names $name";
+        $component->$name($before);
+        is content_of($app), "retry: 6\r\n\r\ndata: x\r\n\r\n", "$name is set back";
+    }
+    push @$range, 7;
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a range that is made wrong in place throws';
+};
+
+subtest 'the accessors of a subclass are called' => sub {
+    {
+
+        package My::Accessors;
+        our @ISA = ('Plack::App::EventSource');
+        our $retry;
+        sub retry { return $retry }
+    }
+    my $app = My::Accessors->new(handler_cb => sub { $_[0]->push('x') })->to_app;
+    is content_of($app), "data: x\r\n\r\n", 'the accessor has no retry';
+    $My::Accessors::retry = 3;
+    is content_of($app), "retry: 3\r\n\r\ndata: x\r\n\r\n", 'the accessor has a retry';
+    $My::Accessors::retry = 'x';
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'what the accessor returns is checked';
+};
+
 subtest 'the shortest and the longest preamble are sent' => sub {
     for my $size (3, 65_536) {
         my $app = Plack::App::EventSource->new(handler_cb => sub { $_[0]->push('x') }, preamble => $size)->to_app;

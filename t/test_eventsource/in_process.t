@@ -441,7 +441,8 @@ later
     $es     = keeping(handler_cb => sub { $_[0]->push('first'); die "handler\n" });
     $stream = $es->get('/');
     $stream->like_event('first');
-    $stream->ends_ok;
+    ok $stream->has_ended,    'the stream ends if the handler dies';
+    ok !$stream->is_complete, 'the stream of a handler that dies is cut off';
     is $es->log, "Plack::App::EventSource: the handler died: handler\n", 'the exception of the handler is in the log';
 };
 

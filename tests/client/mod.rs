@@ -45,6 +45,7 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> OpenOp
         ends_with_handle: true,
         interpreter: 0,
         max_streams: usize::MAX,
+        may_wait: false,
     }
 }
 

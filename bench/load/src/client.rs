@@ -8,7 +8,8 @@
 //!   first one.
 //! - `stop`, or the end of its input: closes all streams and exits
 //!
-//! `--idle-readers` of its streams are never read after the head, and have a small receive buffer.
+//! With `--closes 1` its requests ask the server to close the connection after the response, so that ordinary responses can
+//! be measured too. `--idle-readers` of its streams are never read after the head, and have a small receive buffer.
 
 use crate::clock::now_ns;
 use crate::control::{answer, Commands};
@@ -103,9 +104,10 @@ impl Client {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.need("port")?);
         let path: String = options.get("path", "/events".to_owned())?;
         let wanted = options.need("streams")?;
+        let close = if options.get("closes", 0)? > 0 { "Connection: close\r\n" } else { "" };
         Ok(Self {
             address,
-            request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n")
+            request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{close}\r\n")
                 .into_bytes(),
             wanted,
             idle_readers: options.get("idle-readers", 0)?,

@@ -1,4 +1,4 @@
-//! The programs that put load on the servers of `bench/streams/run` and `bench/peers/run`.
+//! The programs that put load on the servers of `bench/streams`, `bench/connect` and `bench/peers`.
 //!
 //! - `load client` opens thousands of event streams in one thread, checks the events and measures their delay.
 //! - `load floor` is a server that only writes the same events to as many clients. Other servers' costs are given as ratios
@@ -43,7 +43,7 @@ use options::Options;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: load client --port PORT --streams N [--path /events] [--idle-readers K] [--at-once 64]
-                   [--receive-buffer BYTES] [--number id|data] [--seconds 600]
+                   [--receive-buffer BYTES] [--number id|data] [--closes 0|1] [--seconds 600]
        load floor [--max-buffered BYTES] [--seconds 600]
        load publisher --port PORT [--way post|zmq] [--path /publish] [--unanswered 1]
        load returning --port PORT --streams N [--path /events] [--cut-bytes 20000] [--seed 1] [--seconds 600]";

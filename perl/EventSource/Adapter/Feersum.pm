@@ -13,6 +13,7 @@ use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
 use EventSource::XS ();
 use POSIX           ();
+use Scalar::Util    qw(refaddr);
 use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 my $OBSTACLE = 'EventSource::Stream::Obstacle';
@@ -20,6 +21,11 @@ my $WRITER   = 'Feersum::Connection::Writer';
 
 # Seconds between two checks whether Feersum has given up a response before its head was sent.
 my $CHECK_INTERVAL = 1;
+
+# The responses whose head is still to be sent: the writer, the stream, and when to give up, by the stream's address. One
+# timer checks all of them.
+my %HEADLESS;
+my ($timer, $interval);
 
 sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
@@ -72,21 +78,26 @@ sub prepare_env {
 
 # The head is sent when the event loop comes to it. Until then the stream has no socket, and buffers what is written.
 sub take_over {
-    my ($class, $env, $respond, $response, $setting) = @_;
+    my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $given  = $respond->($response);
     my $writer = $class->server_writer($given);
     return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
     my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
-        -1, '', %$setting,
-        is_loop    => 1,
-        is_chunked => $env->{SERVER_PROTOCOL} eq 'HTTP/1.1' # Feersum decides by this, and its status line says the same
+        -1, '',
+        native_settings => $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting),
+        linger          => $setting->{linger},
+        opening         => $opening,
+        is_loop         => 1,
+        is_chunked      => $class->takes_chunks($env)    # Feersum decides so too, and its status line says the same
     );
     return (undef, $obstacle, $given) if !$stream;
-    my $stop_timer = _end_without_head($writer, $stream, $setting->{timeout});
+    my $address = refaddr $stream;
+    $HEADLESS{$address} = [$writer, $stream, EV::now() + $setting->{timeout}];
+    _check_every($setting->{timeout}) if !$timer || $setting->{timeout} < $interval;
     $writer->poll_cb(
         sub {
-            $stop_timer->();
+            delete $HEADLESS{$address};
             _attach_socket($_[0], $stream);
             delete $env->{'psgix.io'};    # holds the connection, which would delay Feersum's graceful stop
         }
@@ -101,12 +112,15 @@ sub take_over {
 sub _attach_socket {
     my ($writer, $stream) = @_;
     my $number = $writer->fileno;
-    my $socket = defined $number ? EventSource::XS::_duplicate($number) : undef;
-    if (!defined $socket || !defined EventSource::XS::_silence($number) || !$stream->_attach($socket)) {
-        POSIX::close($socket) if defined $socket;
-        $stream->_fail;
-    }
+    $stream->_fail if !defined $number || !$stream->_take_over($number);
     _close_writer($writer);
+    return;
+}
+
+sub _check_every {
+    my $timeout = shift;
+    $interval = $timeout < $CHECK_INTERVAL ? $timeout : $CHECK_INTERVAL;
+    $timer    = EV::timer($interval, $interval, \&_end_without_head);
     return;
 }
 
@@ -131,26 +145,19 @@ sub _ended {
     return EventSource::Stream::Writer->ended('client', $env, %$setting);
 }
 
-# Ends a response whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
+# Ends the responses whose head is never sent. If the client does not read, the stream ends by itself at its timeout, and
 # Feersum's writer is released then. If the client disconnects, Feersum closes the connection without calling anybody.
-# Returns a sub that stops the timer.
 sub _end_without_head {
-    my ($writer, $stream, $timeout) = @_;
-    my $until    = EV::now() + $timeout;
-    my $interval = $timeout < $CHECK_INTERVAL ? $timeout : $CHECK_INTERVAL;
-    my $timer;
-    $timer = EV::timer(
-        $interval,
-        $interval,
-        sub {
-            my $is_closed = $writer->fileno < 0;
-            return if !$is_closed && EV::now() < $until;
-            undef $timer;
-            _hang_up($stream) if $is_closed;
-            _close_writer($writer);
-        }
-    );
-    return sub { undef $timer };
+    for my $address (keys %HEADLESS) {
+        my ($writer, $stream, $until) = @{$HEADLESS{$address} || next};
+        my $is_closed = $writer->fileno < 0;
+        next if !$is_closed && EV::now() < $until;
+        delete $HEADLESS{$address};
+        _hang_up($stream) if $is_closed;
+        _close_writer($writer);
+    }
+    undef $timer if !%HEADLESS;
+    return;
 }
 
 # The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.

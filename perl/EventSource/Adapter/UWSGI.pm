@@ -10,6 +10,9 @@ use parent 'EventSource::Adapter';
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer::Socket;
 
+# Whether the server speaks HTTP on its sockets, once that is known.
+my $speaks_http;
+
 # The numbers of the timers that this process or its parent has added.
 my %HAS_TIMER;
 
@@ -55,9 +58,27 @@ sub obstacle {
     );
 }
 
+# In uWSGI's own protocol nginx takes the response for one without chunks, though the protocol of the request is that of
+# nginx's client. uWSGI's own HTTP router passes on what it is given.
+sub takes_chunks {
+    my ($class, $env) = @_;
+    return !!0                    if !$class->SUPER::takes_chunks($env);
+    return !!1                    if ($env->{UWSGI_ROUTER} || '') eq 'http';
+    $speaks_http = _speaks_http() if !defined $speaks_http;
+    return $speaks_http;
+}
+
 sub recycling_option { return 'max-requests' }
 
 sub requests_per_worker { return uwsgi->can('opt')->()->{'max-requests'} }
+
+# Private functions
+
+# Returns true if all sockets that uWSGI listens on speak HTTP.
+sub _speaks_http {
+    my @sockets = grep { /socket\z/ } keys %{uwsgi->can('opt')->()};
+    return @sockets && !grep { !/\Ahttps?(?:11)?-socket\z/ } @sockets;
+}
 
 1;
 __END__

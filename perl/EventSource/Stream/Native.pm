@@ -5,7 +5,7 @@ use warnings;
 # A client's open response, written by the reactor's thread of this process. Most of its methods are in src/xs.
 #
 # Methods and functions that src/xs defines and whose names begin with an underscore, such as _attach here or
-# EventSource::XS::_replace, are the interface between the modules of this distribution and its library. Modules of this
+# EventSource::XS::_duplicate, are the interface between the modules of this distribution and its library. Modules of this
 # distribution may call them across packages; applications must not.
 
 our $VERSION = '0.100';
@@ -75,13 +75,6 @@ sub collect {
     return $count;
 }
 
-# The other descriptors are for accepting connections, for databases and files.
-sub default_max_streams {
-    my $limit  = EventSource::XS::_descriptor_limit();
-    my $others = $limit / 4 < 256 ? int $limit / 4 : 256;
-    return $limit - $others;
-}
-
 # A child calls this for a stream of its parent. What the callbacks hold is not freed: destructors are the parent's.
 sub forget_callbacks {
     my $self = shift;
@@ -138,29 +131,38 @@ sub open {
     return $stream;
 }
 
+# The settings as the library reads them. They are the same for all streams of an application.
+sub native_settings {
+    my ($class, %setting) = @_;
+    my $retry = $setting{retry};
+    return {
+        keepalive    => $setting{keepalive} || 0,
+        timeout      => $setting{timeout},
+        retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
+        max_buffered => $setting{max_buffered},
+        max_streams  => $setting{max_streams} || 0,
+        drops_oldest => $setting{on_full} eq 'drop_oldest',
+        waits        => $setting{on_full} eq 'block',
+        may_wait     => $setting{has_handler},
+    };
+}
+
+# Opens the stream of a response that EventSource::Stream::Takeover has captured.
+sub open_captured {
+    my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
+    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my ($self, $obstacle) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
+    return (undef, $obstacle) if !$self;
+    EventSource::XS::_linger($setting->{linger});
+    return $self;
+}
+
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
 sub try_open {
     my ($class, undef, $head, %setting) = @_;
-    my $is_loop = $setting{is_loop};
-    my $on_full = $setting{on_full};
-    my $opening = $setting{opening};
-    $opening = sprintf "%x\r\n%s\r\n", length $opening, $opening if $setting{is_chunked} && length $opening;
-    my ($self, $error) = $class->_open(
-        $_[1],
-        $head . $opening,
-        $$interpreter,
-        {
-            keepalive => $setting{keepalive} || 0,
-            timeout   => $setting{timeout},
-            retry     => defined $setting{retry} ? (ref $setting{retry} ? $setting{retry}[0] : $setting{retry}) : 2000,
-            max_buffered     => $setting{max_buffered},
-            max_streams      => $setting{max_streams} || default_max_streams(),
-            is_chunked       => $setting{is_chunked},
-            drops_oldest     => $on_full eq 'drop_oldest',
-            waits            => $on_full eq 'block' && !$is_loop,
-            ends_with_handle => !$is_loop,
-        }
-    );
+    my $native = $setting{native_settings} || $class->native_settings(%setting);
+    my ($self, $error) =
+        $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
     return (undef, "EventSource::Stream::Native: $error") if !$self;
     EventSource::XS::_linger($setting{linger});
     return $self;
@@ -381,6 +383,12 @@ Return true if the stream has subscriptions to a hub. A client must then be able
 Say that the handler has returned: from now on no write waits for the client, and the handler's subscriptions take
 effect.
 
+=head2 native_settings
+
+    my $native = EventSource::Stream::Native->native_settings(%settings);
+
+Return the settings in the form in which the library reads them, for all streams of an application.
+
 =head2 needs_serving
 
 Return false: the reactor sends to the stream, whatever its handler does.
@@ -418,6 +426,16 @@ C<$head> is sent first. The settings are those of L<EventSource::Stream/open>, w
 L<EventSource::Error> with the code C<unavailable> if there is no memory, descriptor or thread for it; then the
 descriptor is unchanged. When the stream has taken the descriptor, C<$number> is undefined, even if this dies later,
 of a signal's handler.
+
+=head2 open_captured
+
+    my ($stream, $obstacle) = EventSource::Stream::Native->open_captured(
+        $takeover, $probe, \%settings, $opening, $is_loop, $takes_chunks);
+
+Open the stream of a response whose server has written its head and C<$probe> to an L<EventSource::Stream::Takeover>.
+C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
+takes chunks. Returns C<undef> and the obstacle if something filters the body, or if the
+system refuses.
 
 =head2 try_open
 

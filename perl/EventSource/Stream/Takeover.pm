@@ -11,154 +11,65 @@ use EventSource::Adapter;
 use EventSource::Stream::Native;
 use EventSource::Stream::Obstacle;
 use EventSource::XS ();
-use IO::Select;
-use POSIX  ();
-use Socket qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 
 my $OBSTACLE    = 'EventSource::Stream::Obstacle';
 my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
 
+# What the library says if the probe has come back changed.
+my $IS_FILTERED = "the response's body is filtered";
+
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
-
-# Seconds to send the captured bytes to the client: a few hundred bytes into an empty socket.
-my $SEND_TIMEOUT = 5;
 
 # A comment that shows what the server does to the body. It has letters of both cases, because a filter may change one.
 my $PROBE = ": Probe\n\n";
 
 # Public methods
 
+# The object, which _capture makes, is in src/runtime/capture.rs. If something dies on the way, it gives the server its
+# socket back when it is freed.
 sub begin {
-    my ($class, $adapter, $env, $respond, $response, $setting) = @_;
-    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env), $response);
+    my ($class, $adapter, $env, $respond, $response, $setting, $opening) = @_;
+    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
+        if _is_large($response->[1]);
+    my ($self, $obstacle) = $class->_capture($adapter->descriptor($env));
     return (undef, $obstacle) if !$self;
-    my $writer = $self->{writer} = $respond->($response);
-    _send_head($env, $writer) if $writer;
+    my $writer = $respond->($response);
+    my $known  = $writer && EventSource::Adapter->of_writer($writer);
+    _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;
     my $stream;
-    $obstacle = $self->_check_response;
-    $obstacle = $self->_probe_framing if !defined $obstacle;
-    ($stream, $obstacle) = $self->_open_native($env, $setting) if !defined $obstacle;
-    return $stream if $stream;
-    $self->_restore_server;
+
+    if (!$self->_has_head) {
+        $obstacle = $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY);
+    }
+    elsif (!$known) { $obstacle = $OBSTACLE->new(filter => "the response's writer is not known") }
+    else {
+        _write($writer, $PROBE);
+        my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
+        ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
+        $obstacle = $OBSTACLE->new(filter => $obstacle) if defined $obstacle && $obstacle eq $IS_FILTERED;
+    }
+    if ($stream) {
+        local $@;
+        eval { $writer->close };
+        return $stream;
+    }
+    $self->_restore;
     return (undef, $obstacle, $writer);
 }
 
-# Private methods and functions
+# Private functions
 
-# Puts one end of a socketpair where the server has the client's socket. Returns the takeover; or undef and the obstacle.
-sub _capture {
-    my ($class, $number, $response) = @_;
-    my $length = 0;
-    $length += 4 + length for grep { defined } @{$response->[1]};
-    return (undef, $OBSTACLE->new(size => "the response's head is too large", 'set fewer headers'))
-        if $length > $MAX_HEAD;
-    socketpair my $theirs, my $ours, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return (undef, "there is no socketpair: $!");
-    my $socket = EventSource::XS::_duplicate($number);
-    return (undef, "the server's socket cannot be duplicated: $!") if !defined $socket;
-    if (!defined EventSource::XS::_replace($number, fileno $theirs)) {
-        my $obstacle = "the server's socket cannot be replaced: $!";
-        POSIX::close($socket);
-        return (undef, $obstacle);
-    }
-    return bless {captured => '', number => $number, ours => $ours, socket => $socket}, $class;
+sub _is_large {
+    my $headers = shift;
+    no warnings 'uninitialized';
+    return 4 * @$headers + length(join '', @$headers) > $MAX_HEAD;
 }
 
-# Returns why the response cannot be taken over, or undef. The head and the writer decide. The status line may begin with
-# any version: some servers repeat what the client wrote, spaces included.
-sub _check_response {
-    my $self = shift;
-    my $head = $self->_read;
-    return $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY)
-        if $head !~ m{\A[^\r]* 200 OK\r\n(?:[^\r\n]+\r\n)*\r\n\z};
-    return $OBSTACLE->new(filter => "the response's writer is not known")
-        if !EventSource::Adapter->of_writer($self->{writer});
-    return undef;
-}
-
-# The head for the client. Only HTTP/1.1 has chunks; otherwise a version that is not known becomes HTTP/1.0.
-sub _head {
-    my $self = shift;
-    my ($version, $fields) = $self->{captured} =~ m{\A([^\r]*) 200 OK\r\n((?:[^\r\n]+\r\n)*)\r\n};
-    $version = 'HTTP/1.0' if $version ne 'HTTP/1.1';
-    $version = 'HTTP/1.1' if $self->{is_chunked};
-    $fields =~ s/^(?:Connection|Transfer-Encoding):[^\r\n]*\r\n//gmi;
-    return "$version 200 OK\r\n${fields}Connection: close\r\n\r\n";
-}
-
-# Opens the native stream, which begins with the captured head, without framing and keep-alive. The server ends its
-# response to /dev/null. Returns the stream; or undef and the obstacle.
-sub _open_native {
-    my ($self, $env, $setting) = @_;
-    defined EventSource::XS::_silence($self->{number}) or return (undef, "the server cannot be silenced: $!");
-    my ($stream, $obstacle) = EventSource::Stream::Native->try_open($self->{socket}, $self->_head,
-        %$setting, is_loop => $env->{'psgi.nonblocking'});
-    return (undef, $obstacle) if !$stream;
-    delete @$self{qw(socket ours)};    # they belong to the stream now
-    local $@;
-    eval { $self->{writer}->close };
-    return $stream;
-}
-
-# Writes a comment through the server's writer and reads it back, to find out how the body is framed. Returns why the
-# response cannot be taken over, or undef.
-sub _probe_framing {
-    my $self = shift;
+sub _write {
+    my ($writer, $bytes) = @_;
     local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
-    $self->{writer}->write($PROBE);
-    my $probe = $self->_read;
-    $self->{is_chunked} = $probe eq sprintf "%x\r\n%s\r\n", length $PROBE, $PROBE;
-    return $OBSTACLE->new(filter => "the response's body is filtered") if !$self->{is_chunked} && $probe ne $PROBE;
-    return undef;
-}
-
-# Reads what the server has written since the last call.
-sub _read {
-    my $self = shift;
-    my $all  = '';
-    while (defined(CORE::recv $self->{ours}, my $bytes, 65_536, MSG_DONTWAIT)) {
-        last if !length $bytes;
-        $all .= $bytes;
-    }
-    $self->{captured} .= $all;
-    return $all;
-}
-
-# Puts the socket back where the server has it, and sends the client what was captured. Whatever happens, the server
-# has its socket again. A flag avoids SIGPIPE: a local $SIG{PIPE} would not restore a handler that was set in C, such
-# as that of a server with perl embedded, and the next broken connection would kill the worker.
-sub _restore_server {
-    my $self   = shift;
-    my $socket = delete $self->{socket};
-    return if !defined $socket;
-    $self->_read;
-    EventSource::XS::_replace($self->{number}, $socket);
-    if (CORE::open my $client, '+<&=', $socket) {
-        my $select = IO::Select->new($client);
-        while (length $self->{captured}) {
-            my $sent = CORE::send $client, $self->{captured}, MSG_DONTWAIT | MSG_NOSIGNAL;
-            if    (defined $sent) { substr $self->{captured}, 0, $sent, '' }
-            elsif (!($!{EAGAIN} || $!{EINTR}) || !$select->can_write($SEND_TIMEOUT)) { last }
-        }
-    }
-    delete $self->{ours};
-    return;
-}
-
-# Some servers send the head with the first write. An empty write makes them send it now.
-sub _send_head {
-    my ($env, $writer) = @_;
-    return if !EventSource::Adapter->of($env, $writer)->sends_head_late;
-    local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
-    $writer->write('');
-    return;
-}
-
-# The object still has a socket only if something has died on the way.
-sub DESTROY {
-    my $self = shift;
-    local ($@, $!, $?);
-    $self->_restore_server if $self->{ours};
+    $writer->write($bytes);
     return;
 }
 
@@ -212,9 +123,10 @@ used. Nothing is lost.
 
 =item 5
 
-Otherwise the native stream begins with the captured head, without C<Transfer-Encoding> and with C<Connection: close>.
-Its version is HTTP/1.0 or HTTP/1.1, whatever the client wrote; some servers repeat that. The server is left with
-F</dev/null>, where it ends its response.
+Otherwise the native stream begins with the captured head, with C<Connection: close>. To a client whose request says
+HTTP/1.1 (L<EventSource::Adapter/takes_chunks>) the head says HTTP/1.1 and C<Transfer-Encoding: chunked>, whatever the
+server says, so that the client can tell an end from a cut; unless the application has set C<Content-Length>. To other
+clients it has no C<Transfer-Encoding>. The server is left with F</dev/null>, where it ends its response.
 
 =back
 
@@ -229,7 +141,8 @@ SimpleContentFilter, AccessLog::Timed); and those with the writer of an unknown 
 
 =head2 begin
 
-    my ($stream, $obstacle, @writer) = EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings);
+    my ($stream, $obstacle, @writer) =
+        EventSource::Stream::Takeover->begin($adapter, $env, $respond, $response, \%settings, $opening);
 
 Respond and take the response over. Returns the native stream; or C<undef> and the obstacle. If there has been a
 response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an

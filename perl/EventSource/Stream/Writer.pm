@@ -18,13 +18,14 @@ use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 # On Linux this bit says that the client has closed its side, whatever it sent before. IO::Poll has no name for it.
-my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : 0;
+my $POLLRDHUP        = $^O eq 'linux' ? 0x2000 : 0;
+my $IS_HUNG_UP_KNOWN = EventSource::XS->can('_is_hung_up');
 
 # Seconds that one system call waits at most: ever, and where the end of the client's side cannot be waited for.
 my ($LONGEST_WAIT, $CHECK_INTERVAL) = (86_400, 0.5);
 
 # Counters of EventSource::XS->stats.
-my %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);
+our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs counts here too
 my %CLOSED;
 my $ended = 0;
 
@@ -137,7 +138,7 @@ sub end {
     }
     delete $HELD{refaddr $self};
     delete $OPEN{refaddr $self};
-    delete @$self{qw(child_writer keepalive lease lease_end poll socket relay_stream)};
+    delete @$self{qw(child_writer keepalive lease lease_end socket relay_stream)};
     return;
 }
 
@@ -252,18 +253,22 @@ sub wait {
 # There is nothing to wait for: end runs at once.
 sub wait_for_end_briefly { return }
 
-sub write {
-    my ($self, $bytes) = @_;
-    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
-    $self->_send($bytes) or return !!0;
-    $COUNTED{events}++;
-    $COUNTED{bytes} += length $bytes;
-    return !!1;
-}
+# write itself is in src/xs. It writes to ordinary streams as _send does, and calls _write_otherwise for all others.
+*write = \&_write_otherwise if !__PACKAGE__->can('write');
 
 sub write_to_server {
     my ($self, $bytes) = @_;
     return $self->_send($bytes);
+}
+
+# Part of an event may have been sent. If the client is connected, the application is the cause: its $SIG{ALRM} or its
+# filter of the body.
+sub writer_died {
+    my ($self, $error) = @_;
+    my $is_connected = $self->{socket} && !EventSource::Adapter->is_send_timeout($error) && !$self->_has_left;
+    $self->end($is_connected ? 'error' : 'client');
+    die $error if $is_connected;
+    return !!0;
 }
 
 # Private methods and functions
@@ -274,12 +279,8 @@ sub _has_left {
     my $self   = shift;
     my $socket = $self->{socket} or return !!0;
     return !!1 if !defined fileno $socket;    # the server has closed it; another client may have its number by now
+    return EventSource::XS::_is_hung_up(fileno $socket) if $IS_HUNG_UP_KNOWN;
     local $!;
-    if ($POLLRDHUP) {
-        my $poll = $self->{poll} ||= IO::Poll->new;
-        $poll->mask($socket => $POLLRDHUP) if !$poll->handles;
-        return $poll->poll(0) > 0 && !!($poll->events($socket) & ($POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
-    }
     my $peer = CORE::recv $socket, my $byte, 1, MSG_PEEK | MSG_DONTWAIT;
     return !length $byte if defined $peer;
     return !($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
@@ -316,9 +317,7 @@ sub _release_lease {
     return $self->{lease_end} && !IO::Select->new($self->{lease_end})->can_read(0);
 }
 
-# Writes bytes to the server. Returns false, and never dies, if the client has disconnected. If the client is connected and
-# the writer dies, the application is the cause: its $SIG{ALRM} or its filter of the body. Then part of an event may have
-# been sent.
+# Writes bytes to the server. Returns false, and never dies, if the client has disconnected.
 sub _send {
     my ($self, $bytes) = @_;
     $self->{quiet} = 0;
@@ -331,10 +330,7 @@ sub _send {
         return !!1 if eval { $self->{writer}->write($bytes); 1 };
         $error = $@;
     }
-    my $is_connected = $self->{socket} && !EventSource::Adapter->is_send_timeout($error) && !$self->_has_left;
-    $self->end($is_connected ? 'error' : 'client');
-    die $error if $is_connected;
-    return !!0;
+    return $self->writer_died($error);
 }
 
 # Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
@@ -353,6 +349,15 @@ sub _watch {
     my $loop = EventSource::Loop->current or return;
     $self->{watch} = $loop->readable($socket, $look);
     return;
+}
+
+sub _write_otherwise {
+    my ($self, $bytes) = @_;
+    return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->_send($bytes) or return !!0;
+    $COUNTED{events}++;
+    $COUNTED{bytes} += length $bytes;
+    return !!1;
 }
 
 sub DESTROY {
@@ -551,6 +556,13 @@ filter of the body. The stream then ends, because part of C<$bytes> may have bee
 
 Write bytes to the server, as L</write> does for a stream without a relay. Returns false, and ends the stream, if the
 client has disconnected.
+
+=head2 writer_died
+
+    $stream->writer_died($exception);
+
+End the stream because the server's writer has thrown this exception. Returns false if the client has left, otherwise
+dies of the exception.
 
 =head1 COPYRIGHT AND LICENSE
 

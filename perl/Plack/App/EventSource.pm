@@ -38,8 +38,11 @@ my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 # The attributes that EventSource::Stream takes.
 my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams native on_full retry timeout);
 
-# The attributes that are checked.
-my @CHECKED = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
+# The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, unless its
+# class has accessors of its own.
+my @CHECKED  = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
+my %ACCESSOR = map { ($_ => __PACKAGE__->can($_)) } @CHECKED;
+my %HAS_OTHER_ACCESSORS;
 
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
@@ -127,15 +130,15 @@ sub prepare_app {
 
 sub response_headers {
     my $self    = shift;
-    my @headers = @{$self->headers || []};
+    my $headers = $self->headers || [];
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
-    my $has_buffering = grep { !($_ % 2) && lc $headers[$_] eq 'x-accel-buffering' } 0 .. $#headers;
+    my $has_buffering = @$headers && grep { !($_ % 2) && lc $headers->[$_] eq 'x-accel-buffering' } 0 .. $#$headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
-    return [@own, @headers];
+    return [@own, @$headers];
 }
 
 sub run_handler {
@@ -166,20 +169,21 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
+    my $settings;
     $self->check_at_request(
         sub {
-            $self->check_attributes;
+            $settings = $self->_stream_settings;
             $self->_check_handler;
-            $self->_check_native($env) if $self->_must_be_native;
+            $self->_check_native($env) if $settings->{native} eq '1';
         }
     );
     return $self->_finished if _is_finished($env);
+    my $must_be_native = $settings->{native} eq '1';
     return sub {
-        my $respond  = shift;
-        my %settings = map { ($_ => $self->$_) } @STREAM_SETTINGS;
+        my $respond = shift;
         my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, %settings);
-        if ($self->_must_be_native && defined $obstacle) {
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, $settings);
+        if ($must_be_native && defined $obstacle) {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
@@ -270,20 +274,15 @@ sub _methods {
     return ref $methods eq 'ARRAY' ? @$methods : 'GET';
 }
 
-sub _must_be_native {
-    my $native = shift->native;
-    return defined $native && $native eq '1';
-}
-
 sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
 
 # The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
 # reconnection time.
 sub _opening {
-    my $self    = shift;
-    my $opening = '';
-    $opening .= ':' . ' ' x ($self->preamble - 3) . "\r\n"       if $self->preamble;
-    $opening .= 'retry: ' . _jittered($self->retry) . "\r\n\r\n" if defined $self->retry;
+    my $self = shift;
+    my ($preamble, $retry, $opening) = ($self->preamble, $self->retry, '');
+    $opening .= ':' . ' ' x ($preamble - 3) . "\r\n"       if $preamble;
+    $opening .= 'retry: ' . _jittered($retry) . "\r\n\r\n" if defined $retry;
     return $opening;
 }
 
@@ -298,6 +297,23 @@ sub _refusal {
     return $refusal if $refusal;
     my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
     return $unread ? EventSource::Response->text(@$unread) : undef;
+}
+
+# The settings of a stream. Attributes may change from one request to the next; they are checked when they have changed.
+sub _stream_settings {
+    my $self   = shift;
+    my $class  = ref $self;
+    my $others = $HAS_OTHER_ACCESSORS{$class};
+    $others = $HAS_OTHER_ACCESSORS{$class} = !!grep { $class->can($_) != $ACCESSOR{$_} } @CHECKED if !defined $others;
+    my @values = $others ? map({ scalar $self->$_ } @CHECKED) : @$self{@CHECKED};
+    my $known  = $self->{_stream_settings};
+    return $known->{settings} if $known && EventSource::XS::_are_same(\@values, $known->{values});
+    $self->check_attributes;
+    my %settings;
+    @settings{@STREAM_SETTINGS} = @values;
+    my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
+    $self->{_stream_settings} = {settings => $settings, values => [map { ref eq 'ARRAY' ? [@$_] : $_ } @values]};
+    return $settings;
 }
 
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.
@@ -397,7 +413,8 @@ C<warn>, the default, C<psgi.errors> has the reason and the remedy, once for eac
 
 A callback, which is required: without it L</to_app> throws an exception. It is called for each stream, with its
 L<Plack::App::EventSource::Connection> and the PSGI environment. If it dies, the stream ends and the exception is
-printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error.
+printed to C<psgi.errors>: the head of the response has been sent, so no server could answer with an error. A native
+stream in chunks is cut off then: it has no last chunk.
 
 The handler runs when the server asks for the stream, after C<call>. Middleware may change the environment for the time
 of a call only, as C<mount> does with C<SCRIPT_NAME> and C<PATH_INFO>; it has changed it back by then. The original

@@ -77,7 +77,7 @@ sub obstacle {
 
 # The native stream sends the head of Mojolicious on a duplicate of the socket.
 sub take_over {
-    my ($class, $env, $respond, $response, $setting) = @_;
+    my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $writer = $respond->($response);
     return (undef, EventSource::Stream::Obstacle->new(filter => 'its body is filtered'), $writer)
         if ref $writer ne $WRITER;
@@ -86,6 +86,7 @@ sub take_over {
     my ($stream, $why) = EventSource::Stream::Native->try_open(
         $socket, $writer->head,
         %$setting,
+        opening    => $opening,
         is_loop    => 1,
         is_chunked => $writer->is_chunked
     );

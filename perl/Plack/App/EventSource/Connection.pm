@@ -170,6 +170,13 @@ sub _push_otherwise {
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
 
+# The server's writer has thrown an exception in a push.
+sub _writer_died {
+    my ($self, $stream, $exception) = @_;
+    $stream->writer_died($exception);
+    return $self->_not_taken;
+}
+
 sub DESTROY {
     my $self = shift;
     local ($@, $!, $?);

@@ -1,0 +1,236 @@
+//! The takeover of a response: what the server writes is captured, and a stream is opened in its place.
+//!
+//! Where the server has the client's socket, it gets one end of a socketpair. It writes its head, and a comment that
+//! shows what becomes of the body. Then either the stream has the client's socket and the server `/dev/null`, or the
+//! server has its socket again and the client what was captured.
+
+use super::forks::generation;
+use super::stream_handle::{OpenOptions, StreamHandle};
+use crate::event::Framing;
+use crate::sys::{descriptor, socket};
+use memchr::memchr;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// How long the captured bytes may take to the client: a few hundred bytes into an empty socket.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A response whose server writes into a socketpair. Dropping it gives the server its socket back, unless a stream has
+/// it.
+#[derive(Debug)]
+pub struct Capture {
+    /// The server's descriptor.
+    number: RawFd,
+    /// The client's connection, until a stream or the server has it.
+    client: Option<OwnedFd>,
+    /// The other end of the socketpair.
+    ours: OwnedFd,
+    captured: Vec<u8>,
+    generation: u32,
+}
+
+/// Why a response cannot be taken over.
+#[derive(Debug)]
+pub struct Obstacle {
+    what: &'static str,
+    cause: Option<String>,
+}
+
+impl Obstacle {
+    fn new(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self { what, cause: Some(cause.to_string()) }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Some(cause) => write!(f, "{}: {cause}", self.what),
+            None => f.write_str(self.what),
+        }
+    }
+}
+
+impl Capture {
+    /// Puts one end of a socketpair where the server has its client's socket.
+    ///
+    /// # Errors
+    ///
+    /// If the client is known to have left, or if there is no descriptor. The server's descriptor is unchanged then.
+    pub fn begin(number: RawFd) -> Result<Self, Obstacle> {
+        if descriptor::has_left(number) {
+            return Err(Obstacle { what: "the client has disconnected", cause: None });
+        }
+        let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;
+        let client =
+            descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
+        descriptor::replace(number, theirs.as_raw_fd())
+            .map_err(Obstacle::new("the server's socket cannot be replaced"))?;
+        Ok(Self { number, client: Some(client), ours, captured: Vec::new(), generation: generation() })
+    }
+
+    /// Returns true if the server has written a whole head with status 200, and nothing else.
+    pub fn has_head(&mut self) -> bool {
+        self.read();
+        Head::parse(&self.captured).is_some()
+    }
+
+    /// Opens the stream, which begins with the captured head. The server has written `probe` meanwhile, and ends its
+    /// response to `/dev/null`. The body is chunked if the server's is, or if the client takes chunks.
+    ///
+    /// # Errors
+    ///
+    /// If something filters the body, or if the system refuses. Then [`restore`](Self::restore) is to follow.
+    pub fn open(
+        &mut self,
+        probe: &[u8],
+        takes_chunks: bool,
+        opening: &[u8],
+        mut stream: OpenOptions<'_>,
+    ) -> Result<StreamHandle, Obstacle> {
+        let at = self.captured.len();
+        self.read();
+        let (head, seen) = self.captured.split_at(at);
+        let is_chunked = seen == &Framing::Chunked.frame(probe)[..];
+        if !is_chunked && seen != probe {
+            return Err(Obstacle { what: "the response's body is filtered", cause: None });
+        }
+        let head = Head::parse(head).ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
+        let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
+        stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
+        let head = head.of_stream(stream.settings.framing, opening);
+        descriptor::silence(self.number).map_err(Obstacle::new("the server cannot be silenced"))?;
+        let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
+        StreamHandle::open(stream).map_err(|(error, client)| {
+            self.client = client;
+            Obstacle { what: "EventSource::Stream::Native", cause: Some(error.to_string()) }
+        })
+    }
+
+    /// Gives the server its socket back, and sends the client what was captured. A forked child sends nothing, because
+    /// its parent does.
+    pub fn restore(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.read();
+            // Fails only if the server has closed its descriptor.
+            let _ = descriptor::replace(self.number, client.as_raw_fd());
+            if self.generation == generation() {
+                socket::send_all(client.as_fd(), &self.captured, SEND_TIMEOUT);
+            }
+        }
+    }
+
+    /// Reads what the server has written since the last call.
+    fn read(&mut self) {
+        let mut piece = [0; 4096];
+        while let Ok(count) = socket::receive(self.ours.as_fd(), &mut piece) {
+            self.captured.extend_from_slice(&piece[..count]);
+            if count < piece.len() {
+                break; // the kernel fills the buffer as far as it can
+            }
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+/// The head of a response with status 200.
+#[derive(Debug, PartialEq, Eq)]
+struct Head<'a> {
+    version: &'a [u8],
+    /// The header lines, with their line ends.
+    fields: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// Parses a head and nothing else. The status line may begin with any version: some servers repeat what the client
+    /// wrote, spaces included.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (status_line, rest) = bytes.split_at(memchr(b'\r', bytes)?);
+        let version = status_line.strip_suffix(b" 200 OK")?;
+        let fields = rest.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;
+        let head = Self { version, fields };
+        let is_field = |line: &[u8]| matches!(line.strip_suffix(b"\r\n"), Some(field) if !field.is_empty() && !field.contains(&b'\r'));
+        head.lines().all(is_field).then_some(head)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.split_inclusive(|byte| *byte == b'\n')
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.lines().any(|line| is_named(line, name))
+    }
+
+    /// Returns the head for the client, with the stream's own framing, and the first bytes of the body. Only HTTP/1.1 has
+    /// chunks; otherwise a version that is not known becomes HTTP/1.0.
+    fn of_stream(&self, framing: Framing, opening: &[u8]) -> Vec<u8> {
+        let is_chunked = framing == Framing::Chunked;
+        let mut head = Vec::with_capacity(self.fields.len() + opening.len() + 100);
+        let is_new = is_chunked || self.version == b"HTTP/1.1";
+        head.extend_from_slice(if is_new { b"HTTP/1.1 200 OK\r\n" } else { b"HTTP/1.0 200 OK\r\n" });
+        for line in self.lines() {
+            if !["connection", "keep-alive", "transfer-encoding"].iter().any(|name| is_named(line, name)) {
+                head.extend_from_slice(line);
+            }
+        }
+        if is_chunked {
+            head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        head.extend_from_slice(b"Connection: close\r\n\r\n");
+        head.extend_from_slice(&framing.frame(opening));
+        head
+    }
+}
+
+/// Returns true if a header line has that name, which is given in lower case.
+fn is_named(line: &[u8], name: &str) -> bool {
+    line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_parsed_only_if_it_is_whole_and_its_status_is_200() {
+        let cases: [(&[u8], Option<&[u8]>); 12] = [
+            (b"HTTP/1.1 200 OK\r\n\r\n", Some(b"")),
+            (b"HTTP/1.0 200 OK\r\nA: 1\r\nB: 2\r\n\r\n", Some(b"A: 1\r\nB: 2\r\n")),
+            (b"HTTP/1.1 junk 200 OK\r\nA: 1\r\n\r\n", Some(b"A: 1\r\n")),
+            (b"", None),
+            (b"HTTP/1.1 200 OK\r\n", None),
+            (b"HTTP/1.1 200 OK\r\nA: 1\r\n", None),
+            (b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\n:", None),
+            (b"HTTP/1.1 200 OK\r\n\r\n\r\n", None),
+            (b"HTTP/1.1 304 Not Modified\r\n\r\n", None),
+            (b"HTTP/1.1 200 OK\r\nA: 1\n\r\n", None),
+            (b"HTTP/1.1 200 OK\r\nA: \r1\r\n\r\n", None),
+            (b"HTTP/1.1 200 OK\nA: 1\r\n\r\n", None),
+        ];
+        for (bytes, fields) in cases {
+            let name = String::from_utf8_lossy(bytes);
+            assert_eq!(Head::parse(bytes).map(|head| head.fields), fields, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_stream_has_the_framing_of_the_stream() {
+        let server: &[u8] =
+            b"HTTP/1.x 200 OK\r\nConnection: keep-alive\r\nX: Y\r\ntransfer-ENCODING: chunked\r\nZ:\r\n\r\n";
+        let plain = b"HTTP/1.0 200 OK\r\nX: Y\r\nZ:\r\nConnection: close\r\n\r\n:\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nX: Y\r\nZ:\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n:\n\r\n";
+        let head = Head::parse(server).expect("it is a head");
+        assert_eq!(head.of_stream(Framing::Plain, b":\n"), plain);
+        assert_eq!(head.of_stream(Framing::Chunked, b":\n"), chunked);
+        assert_eq!((head.has("x"), head.has("content-length")), (true, false));
+        assert!(Head { version: b"HTTP/1.1", ..head }.of_stream(Framing::Plain, b"").starts_with(b"HTTP/1.1 "));
+    }
+}
