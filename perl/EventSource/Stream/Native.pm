@@ -144,6 +144,7 @@ sub native_settings {
         drops_oldest => $setting{on_full} eq 'drop_oldest',
         waits        => $setting{on_full} eq 'block',
         may_wait     => $setting{has_handler},
+        is_lf        => ($setting{line_end} || '') eq 'lf',
     };
 }
 
@@ -359,6 +360,12 @@ Return true if the stream has got its descriptor.
     my $blocks = $stream->is_blocking;
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
+
+=head2 is_lf
+
+    my $is_lf = $stream->is_lf;
+
+Return true if the lines of the stream end in LF, false if they end in CRLF (L<Plack::App::EventSource/line_end>).
 
 =head2 is_native
 

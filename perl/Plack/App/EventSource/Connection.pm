@@ -160,12 +160,14 @@ sub _not_taken {
 sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
-    my $stream = $self->{stream};
+    my $stream    = $self->{stream};
+    my $is_lf     = $stream->can('is_lf')         && $stream->is_lf;
+    my $is_in_hub = $stream->can('is_subscribed') && $stream->is_subscribed;
     my $bytes =
-           $stream->can('is_subscribed')
-        && $stream->is_subscribed
-        ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
-        : EventSource::XS::_push_bytes($self->{characters}, @_);
+          $is_lf && $is_in_hub ? EventSource::XS::_push_bytes_lf_in_hub($self->{characters}, @_)
+        : $is_lf               ? EventSource::XS::_push_bytes_lf($self->{characters}, @_)
+        : $is_in_hub           ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
+        :                        EventSource::XS::_push_bytes($self->{characters}, @_);
     local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
@@ -373,7 +375,7 @@ referenced array. A reference to a hash has fields, which are sent in the order 
 C<retry>; those that are undefined are left out. C<data> is a string, or a reference to an array of strings; C<json>
 takes its place, and C<bytes> holds for the strings of its hash, as in L<EventSource::XS/format_event>. A message that is
 undefined is empty data, a hash without any field a blank line. Each line of data becomes a C<data:> line; lines end in
-CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+CRLF, or as L<Plack::App::EventSource/line_end> says. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application. So is
 a push warned of that looks like names and values without a hash: C<< push(data => $text) >> sends two lines of data.
