@@ -8,8 +8,15 @@ use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
 
-# One channel for each figure, with its latest value: that is what a new page receives first.
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1, seconds => 86_400}, on_slow => 'gap');
+# One channel for each figure, with its latest value: that is what a new page receives first. A page that has missed events
+# is loaded again.
+my $hub = EventSource::Hub->new(
+    start     => 'oldest',
+    history   => {events => 1, seconds => 86_400},
+    on_slow   => 'gap',
+    gap_event => 'datastar-patch-elements',
+    gap_data  => 'elements <p id="gap" data-init="location.reload()"></p>',
+);
 
 sub set {
     my $given = Plack::Request->new(shift)->body_parameters;
@@ -31,5 +38,6 @@ builder {
   <dt>Load</dt>  <dd id="load"></dd>
   <dt>Users</dt> <dd id="users"></dd>
 </dl>
+<p id="gap"></p>
 HTML
 };

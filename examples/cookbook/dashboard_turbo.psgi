@@ -10,8 +10,15 @@ use Plack::Builder;
 use Plack::Request;
 use Plack::Util;
 
-# One channel for each figure, with its latest value: that is what a new page receives first.
-my $hub = EventSource::Hub->new(start => 'oldest', history => {events => 1, seconds => 86_400}, on_slow => 'gap');
+# One channel for each figure, with its latest value: that is what a new page receives first. A page that has missed events
+# is loaded again.
+my $hub = EventSource::Hub->new(
+    start     => 'oldest',
+    history   => {events => 1, seconds => 86_400},
+    on_slow   => 'gap',
+    gap_event => 'message',
+    gap_data  => '<turbo-stream action="refresh"></turbo-stream>',
+);
 
 sub set {
     my $given = Plack::Request->new(shift)->body_parameters;

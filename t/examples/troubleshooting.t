@@ -82,7 +82,7 @@ subtest 'a gap at every reconnect' => sub {
     $stream->close;
     $post->('once') for 1, 2;
     $stream->reconnect;
-    reason_is($stream, 'forgotten', 'two events in a history of one');
+    reason_is($stream, 'evicted', 'two events in a history of one');
     $stream->close;
     $single->restart;
     $stream->reconnect;
