@@ -7,7 +7,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use B ();
 use EventSource::Error;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Takeover;
@@ -65,7 +64,7 @@ sub of_writer {
     $writer = $class->server_writer($writer);
     my $kind = blessed $writer or return undef;
     return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
-    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{B::svref_2object($writer->{write})->STASH->NAME} : undef;
+    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
 }
 
 sub register {
@@ -211,7 +210,8 @@ sub _is_tls {
     my $io    = shift;
     my $class = blessed $io or return !!0;
     return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
-    return $io->can('NS_proto') && ($io->NS_proto || '') =~ /SSL/;
+    my $protocol = $io->can('NS_proto') or return !!0;
+    return ($io->$protocol || '') =~ /SSL/;
 }
 
 # Loads each module of the folder EventSource/Adapter, so that a new server needs no list. All are loaded with this

@@ -45,6 +45,17 @@ format_event(...)
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
+# The package in which a sub is compiled. The argument is a reference to code.
+SV *
+_package_of(SV *code)
+  PREINIT:
+    HV *package;
+  CODE:
+    package = SvROK(code) && SvTYPE(SvRV(code)) == SVt_PVCV ? CvSTASH((CV *)SvRV(code)) : NULL;
+    RETVAL = package && HvNAME(package) ? newSVhek(HvNAME_HEK(package)) : newSVpvs("");
+  OUTPUT:
+    RETVAL
+
 # Two references to arrays. See esx_are_same.
 bool
 _are_same(SV *one, SV *other)

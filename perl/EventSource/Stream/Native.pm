@@ -195,7 +195,7 @@ sub wait {
 # The handler has returned. If it has closed the stream, the callbacks can mostly run now.
 sub wait_for_end_briefly {
     my $self = shift;
-    $self->_wait_for_end($END_TIMEOUT) if $ON_CLOSE{$self->_name} && !$self->is_open;
+    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && $ON_CLOSE{$self->_name};
     return;
 }
 

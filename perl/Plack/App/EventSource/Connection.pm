@@ -30,6 +30,9 @@ sub new {
     return bless {%attribute}, $class;
 }
 
+# Makes a connection of a hash of attributes with a stream. The hash becomes the object.
+sub of_stream { return bless $_[1], $_[0] }
+
 sub closed {
     my ($class, $stream, $attributes) = @_;
     return bless {$attributes ? %$attributes : (), stream => $stream, is_handle => 1}, $class;
