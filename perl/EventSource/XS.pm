@@ -80,7 +80,7 @@ sub CLONE {
 # Public methods
 
 sub dispatch {
-    EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
+    EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     $is_asked = 0;
     return 0         if !@LATER;

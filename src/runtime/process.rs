@@ -211,11 +211,7 @@ pub fn stats() -> Stats {
 
 /// Takes the next end of a stream that an interpreter has asked for.
 pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
-    if end_queue::has_ends() {
-        last_reactor()?.ends.take(interpreter)
-    } else {
-        None
-    }
+    last_reactor()?.ends.take(interpreter)
 }
 
 /// Returns a descriptor that is readable while [`take_ended`] has an end to return. A forked child has another

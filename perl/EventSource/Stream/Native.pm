@@ -157,6 +157,16 @@ sub open_captured {
     return $self;
 }
 
+# Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
+sub open_without_socket {
+    my ($class, $setting, $opening, $is_chunked) = @_;
+    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
+    return (undef, "EventSource::Stream::Native: $error") if !$self;
+    EventSource::XS::_linger($setting->{linger});
+    return $self;
+}
+
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
 sub try_open {
     my ($class, undef, $head, %setting) = @_;

@@ -302,6 +302,7 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 sub _opening {
     my $self = shift;
     my ($preamble, $retry, $opening) = ($self->preamble, $self->retry, '');
+    return '' if !$preamble && !defined $retry;
     $opening .= ':' . ' ' x ($preamble - 3) . "\r\n"       if $preamble;
     $opening .= 'retry: ' . _jittered($retry) . "\r\n\r\n" if defined $retry;
     return $opening;
