@@ -5,7 +5,7 @@
 //!
 //!     cargo bench --no-default-features --bench hub
 
-use eventsource_xs::event::{Framing, Shared};
+use eventsource_xs::event::{Framing, LineEnd, Shared};
 use eventsource_xs::hub::{Cursor, Epoch, Hub, OnSlow, Publication, Settings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::reactor::{Command, Io, Reactor, StreamInit};
@@ -20,7 +20,16 @@ const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 fn settings(on_slow: OnSlow, events: usize) -> Settings {
     let history = Bounds { events, bytes: usize::MAX, age: NEVER };
     let total_history = Bounds { events: usize::MAX, ..history };
-    Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false }
+    Settings {
+        history,
+        total_history,
+        on_slow,
+        gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
+        opaque_ids: false,
+    }
 }
 
 fn publication(seq: u64, channel: usize, key: usize) -> Publication {
@@ -51,7 +60,7 @@ impl Case {
 
     fn subscribe(&mut self, topics: &[Topic], start: Start) -> Cursor {
         let mut cursor = Cursor::default();
-        let request = SubscribeRequest { topics: topics.into(), after: None, start };
+        let request = SubscribeRequest { topics: topics.into(), after: None, start, first_block: Default::default() };
         self.hub.subscribe(STREAM, &mut cursor, &request, self.now);
         self.hub.begin(&mut cursor);
         cursor
@@ -82,7 +91,7 @@ fn merge(channels: usize) -> Duration {
 /// Drops `channels` channels that match one pattern because their last events expire.
 fn drop_channels(channels: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
-    case.subscribe(&[pattern("**")], Start::Newest);
+    case.subscribe(&[pattern("**")], Start::Latest);
     for number in 0..channels {
         case.publish(number, 0);
     }
@@ -99,13 +108,13 @@ fn unsubscribe(count: usize) -> Duration {
     let mut case = Case::new(OnSlow::Gap, 1000);
     let channel = |number: usize| Topic::Channel(number.to_string().into_bytes().into());
     let topics: Vec<Topic> = (0..count).map(channel).chain([pattern("*"), pattern("**")]).collect();
-    let mut cursor = case.subscribe(&topics, Start::Newest);
+    let mut cursor = case.subscribe(&topics, Start::Latest);
     time(|| case.hub.unsubscribe(STREAM, &mut cursor, Some(&topics)))
 }
 
 /// Publishes to a channel that keeps the newest event of each of `keys` keys.
 fn compact(keys: usize) -> Duration {
-    let mut case = Case::new(OnSlow::Newest, keys);
+    let mut case = Case::new(OnSlow::Latest, keys);
     let now = case.now;
     let mut publish_some = || {
         for number in 0..2 * keys + 2 {
@@ -159,7 +168,8 @@ fn fan_out(streams: usize) -> Duration {
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });
         reactor.apply(Command::Open { stream, init }, Some(()), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+        let request =
+            Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
         reactor.apply(Command::Subscribe { hub: 0, stream, request, holds: false }, None, now);
     }
     reactor.flush(now);
@@ -175,6 +185,7 @@ fn fan_out(streams: usize) -> Duration {
 
 const STREAM_SETTINGS: stream::Settings = stream::Settings {
     framing: Framing::Plain,
+    line_end: LineEnd::Lf,
     keepalive: None,
     timeout: NEVER,
     max_buffered: 1 << 20,

@@ -33,6 +33,9 @@ fn hub(events: usize) -> HubHandle {
             total_history: bounds,
             on_slow: OnSlow::Disconnect,
             gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
             opaque_ids: false,
         },
         1000,
@@ -58,7 +61,8 @@ fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
     let topics = channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
     let after = after.map(|id| id.as_bytes().into());
-    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Newest }).expect("a reactor")
+    hub.subscribe(stream, SubscribeRequest { topics, after, start: Start::Latest, first_block: Default::default() })
+        .expect("a reactor")
 }
 
 /// Reads a client's events until one with this data.
@@ -70,7 +74,7 @@ fn events_until(client: &mut impl Read, data: &str) -> Vec<Event> {
         let count = client.read(&mut bytes).expect("more bytes");
         assert!(count > 0, "the stream is open");
         parser.feed(&bytes[..count]).expect("small events");
-        events.extend(std::iter::from_fn(|| parser.next_event()));
+        events.extend(std::iter::from_fn(|| parser.next_event()).filter(|event| event.event != "position"));
         if events.last().map_or(false, |event| event.data == data) {
             return events;
         }
@@ -162,6 +166,9 @@ fn a_client_that_reconnects_again_and_again_misses_no_event() {
             left -= count;
             parser.feed(&bytes[..count]).expect("small events");
             while let Some(event) = parser.next_event() {
+                if event.event == "position" {
+                    continue;
+                }
                 assert_eq!(event.event, "message", "a message, not a gap");
                 numbers.push(event.data.parse().expect("a number"));
             }
@@ -191,7 +198,8 @@ fn a_chunked_stream_and_a_client_slower_than_the_publisher_receive_whole_events(
     let id = publish(&hub, "news", "hello");
     let epoch = hub.epoch().expect("an epoch");
     let framed = |block: String| format!("{:x}\r\n{block}\r\n", block.len());
-    let expected = framed(format!("id: {epoch}-0\n\n")) + &framed(format!("id: {id}\ndata: hello\n\n"));
+    let position = format!("event: position\ndata: \nid: {epoch}-0\n\n");
+    let expected = framed(position) + &framed(format!("id: {id}\ndata: hello\n\n"));
     assert_eq!(read_until(&mut chunked, "hello\n\n\r\n"), expected);
     publish(&hub, "big", "end");
     assert_eq!(events_until(&mut slow, "end").len(), 101);
@@ -219,7 +227,7 @@ fn a_stream_ends_after_the_events_published_before_its_end_or_the_end_of_its_hub
     publish(&hub, "news", "last");
     drop(hub);
     let text = read_to_end(&mut ends[0].1);
-    let events = || text.split("\n\n").filter(|block| block.contains("data: "));
+    let events = || text.split("\n\n").filter(|block| block.contains("data: ") && !block.contains("event: position"));
     assert_eq!(events().count(), 1_001);
     assert!(events().last().map_or(false, |event| event.ends_with("data: last")), "{text}");
     assert_eq!(text.matches("retry: ").count(), 1, "the client is told when to reconnect");
@@ -251,7 +259,7 @@ fn a_child_has_a_hub_with_its_own_epoch_and_streams() {
     assert!(text.contains("event: gap\n") && !text.contains("before"), "{text}");
     publish(&hub, "news", "after");
     let after = read_until(&mut client, "after\n\n");
-    assert_eq!((before + &after).matches("data: ").count(), 2);
+    assert_eq!((before + &after).matches("data: ").count(), 3, "the position and two events");
 }
 
 #[test]
@@ -276,7 +284,8 @@ fn a_child_cannot_push_to_a_stream_of_its_parents_hub() {
     child.wait();
     publish(&hub, "news", "after");
     text.push_str(&read_until(&mut client, "after\n\n"));
-    let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let data: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty()).collect();
     assert!(data == [&*large, "after"], "the events arrive as they were published");
 }
 
@@ -308,7 +317,7 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     assert!(subscribe(&second, &mut stream, &["news"], None));
     first.unsubscribe(&mut stream, None);
     publish(&second, "news", "from the second");
-    assert!(read_until(&mut client, "from the second\n\n").starts_with("id: "));
+    assert!(read_until(&mut client, "from the second\n\n").starts_with("event: position\n"));
     let (socket, mut client) = local();
     let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
     assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));

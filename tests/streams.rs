@@ -259,7 +259,7 @@ fn a_stream_beyond_max_streams_is_told_to_reconnect_later() {
     assert!(!handle.is_open());
     assert_eq!(handle.push(b"data: 1\n\n"), Pushed::Ended);
     let text = read_to_end(&mut client);
-    let retry = text.strip_prefix("head\nretry: ").and_then(|retry| retry.strip_suffix("\r\n\r\n"));
+    let retry = text.strip_prefix("head\nretry: ").and_then(|retry| retry.strip_suffix("\n\n"));
     let retry: u64 = retry.and_then(|retry| retry.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
     assert!((3_000..=6_000).contains(&retry));
     assert_eq!(wait_for_end(&handle), Reason::Server);
@@ -297,7 +297,7 @@ fn a_client_that_takes_nothing_for_the_timeout_ends_the_stream_with_reason_timeo
 fn a_quiet_stream_is_sent_keepalive_comments() {
     let (socket, mut client) = local();
     let _handle = open(opening(socket, Settings { keepalive: Some(Duration::from_millis(5)), ..settings() }));
-    assert_eq!(read_until(&mut client, ":\r\n\r\n:\r\n\r\n:\r\n\r\n"), "head\n:\r\n\r\n:\r\n\r\n:\r\n\r\n");
+    assert_eq!(read_until(&mut client, ":\n:\n:\n"), "head\n:\n:\n:\n");
 }
 
 #[test]

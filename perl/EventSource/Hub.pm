@@ -39,12 +39,16 @@ my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
 my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
-my @ON_SLOW = qw(disconnect gap newest);
-my @START   = qw(newest oldest);
+my @ON_SLOW     = qw(disconnect gap latest);
+my @START       = qw(latest oldest);
+my @POSITION    = qw(event id none);
+my @GAP_REASONS = qw(evicted unknown slow);
 
-my @HUB_SETTINGS    = qw(gap_event history max_topics on_slow opaque_ids per_process show_channel total_history);
+my @HUB_SETTINGS = qw(
+    gap_data gap_event history max_topics on_slow opaque_ids per_process position_event show_channel total_history
+);
 my @APP_OPTIONS     = qw(channels methods origins);
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -58,7 +62,11 @@ sub new {
     }
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my %native = _native_settings(%given);
-    my $self   = bless {per_process => $given{per_process}, max_topics => $native{max_topics}}, $class;
+    my $self   = bless {
+        gap_event   => $native{gap_event},
+        max_topics  => $native{max_topics},
+        per_process => $given{per_process},
+    }, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     require EventSource::Hub::App;
@@ -68,6 +76,12 @@ sub new {
 }
 
 # Public methods
+
+sub check_position {
+    my ($class, $position) = @_;
+    $SETTINGS->one_of(position => $position, @POSITION);
+    return;
+}
 
 sub check_start {
     my ($class, $start) = @_;
@@ -89,6 +103,8 @@ sub drain {
     return;
 }
 
+sub gap_event { return $_[0]{gap_event} }
+
 sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
@@ -97,7 +113,7 @@ sub pattern {
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
-    return $self->serve_stream($stream, _with_default_id($connection, @topics));
+    return $self->serve_stream($stream, $self->_with_default_id($connection, @topics));
 }
 
 sub serve_stream {
@@ -115,7 +131,7 @@ sub subscribe {
         field   => 'connection',
         message => 'EventSource::Hub: this stream goes through the writer of a server that blocks: call serve instead'
     ) if $stream->needs_serving;
-    my $is_subscribed = $self->subscribe_stream($stream, _with_default_id($connection, @topics));
+    my $is_subscribed = $self->subscribe_stream($stream, $self->_with_default_id($connection, @topics));
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
 }
@@ -123,7 +139,7 @@ sub subscribe {
 sub subscribe_stream {
     my ($self, $stream, @topics) = @_;
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    $SETTINGS->known(\%option, ['after', 'start'], 'option %s');
+    $SETTINGS->known(\%option, [qw(after keeps_id position retry start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     my $topics  = _topics($self->{max_topics}, @topics);
     my $default = $self->{stream_settings}{start};
@@ -132,8 +148,9 @@ sub subscribe_stream {
     $after = undef if defined $after && !length $after;
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
-    my $native = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
-    return $self->_subscribe($native, $topics, $after, $start, $count);
+    my %first_block = $self->_first_block($stream, %option);
+    my $native      = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
+    return $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
 }
 
 sub to_app {
@@ -160,20 +177,60 @@ sub unsubscribe {
 
 # Private methods and functions
 
+# The first block of a stream, as the native hub takes it. A client that the application has given an id of its own keeps it.
+sub _first_block {
+    my ($self, $stream, %option) = @_;
+    my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
+    $self->check_position($position);
+    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_BOUND, unit => 'milliseconds');
+    my $is_custom = $option{keeps_id} || $stream->can('has_pushed_id') && $stream->has_pushed_id;
+    return (position => _position_of($position), retry => $retry, keeps_id => $is_custom ? 1 : 0);
+}
+
+# The data of gap events by the native hub's numbers of their reasons; undef if the application gives none.
+sub _gap_data {
+    my ($gap_data, $gap_event) = @_;
+    return undef if !defined $gap_data;
+    return [map { _gap_data_for($_, $gap_data, $gap_event) } @GAP_REASONS];
+}
+
+sub _gap_data_for {
+    my ($reason, $gap_data, $gap_event) = @_;
+    my $is_code = ref $gap_data eq 'CODE';
+    my $data    = $is_code ? $gap_data->({event => $gap_event, reason => $reason}) : $gap_data;
+    $SETTINGS->refuse(gap_data => "gap_data must return the data of the event, not undef, for the reason '$reason'")
+        if !defined $data;
+    return $SETTINGS->string($is_code ? 'what gap_data returns' : 'gap_data', $data, field => 'gap_data');
+}
+
 # The settings of the native hub.
 sub _native_settings {
     my %given = @_;
     $SETTINGS->one_of(on_slow => $given{on_slow}, @ON_SLOW);
-    $SETTINGS->one_line(gap_event => $given{gap_event});
+    $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
+    my $gap_event      = defined $given{gap_event}      ? $given{gap_event}      : 'gap';
+    my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
+    $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
+        if $position_event eq $gap_event;
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_event  => defined $given{gap_event}  ? $given{gap_event}  : 'gap',
-        max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
-        on_slow    => $on_slow,
-        opaque_ids => $given{opaque_ids} ? 1 : 0,
+        gap_data               => _gap_data($given{gap_data}, $gap_event),
+        gap_event              => $gap_event,
+        max_topics             => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        on_slow                => $on_slow,
+        opaque_ids             => $given{opaque_ids} ? 1 : 0,
+        position_event         => $position_event,
+        refuses_position_event => defined $given{position} && $given{position} ne 'event' ? 0 : 1,
     );
+}
+
+sub _position_of {
+    my $position = shift;
+    return 0 if !defined $position;
+    my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
+    return $number;
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
@@ -205,7 +262,7 @@ sub _start_of {
     my ($kind) = grep { $START[$_] eq $start } 0 .. $#START;
     return ($kind,         0)  if defined $kind;
     return (scalar @START, $1) if $start =~ /\A-([1-9][0-9]{0,8})\z/;
-    return $SETTINGS->refuse(start => "start must be 'newest', 'oldest' or a number of events, such as -10");
+    return $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10");
 }
 
 sub _stream_of {
@@ -248,11 +305,15 @@ sub _warn_of_several_processes {
     return;
 }
 
-# Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise.
+# Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
+# may be one of the application, which resumes the client itself.
 sub _with_default_id {
-    my ($connection, @topics) = @_;
-    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
-    return (@topics, {after => $connection->last_event_id, %option});
+    my ($self, $connection, @topics) = @_;
+    my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my $id        = $connection->last_event_id;
+    my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
+    my $is_custom = $is_other && defined $id && length $id && index($id, $self->epoch . '-') != 0;
+    return (@topics, {after => $id, $is_custom ? (keeps_id => 1) : (), %option});
 }
 
 1;
@@ -288,10 +349,10 @@ a microsecond or two, and no stream occupies a worker.
 =head2 Order, resume, gaps
 
 A hub has one sequence of events. Each stream receives the events of its channels in the order in which they were
-published, each of them once. Each event has an id. The first block of a stream has only an C<id>: the position at which
-the stream begins. A client that reconnects sends the last id that it received as C<Last-Event-ID> (WHATWG HTML, section
-9.2.4). It first receives the events that it missed, then new ones, whatever its channels are. On a quiet stream such a
-position also serves as the keepalive.
+published, each of them once. Each event has an id. A client that reconnects sends the last id that it received as
+C<Last-Event-ID> (WHATWG HTML, section 9.2.4). It first receives the events that it missed, then new ones, whatever its
+channels are. The first block of a stream is the position at which the stream begins (L</position>), so that a client
+that receives no event can resume too.
 
 An id is the hub's epoch, a dash and a number: C<o6grvhtu-17>. The application may give an event an id of its own
 instead. An id must not be used twice in a channel, and it must not begin as the hub's own ids do. The hub keeps the
@@ -308,7 +369,7 @@ reason, in JSON:
 
 =over
 
-=item C<{"reason":"forgotten"}>
+=item C<{"reason":"evicted"}>
 
 The history no longer has all events after the client's id. The stream continues with the retained ones.
 
@@ -344,6 +405,35 @@ C<< start => 'oldest' >> gives: everything in the history of the channels that t
 never more. C<start> is where a client without an id begins. It does not protect older events. With L</opaque_ids> a
 client cannot invent an id. It can only repeat one.
 
+=head2 On the wire
+
+The bytes of a stream are such that as many client libraries as possible read them in the same way, also those that
+follow the standard only in part.
+
+    event: position
+    retry: 2315
+    data:
+    id: o6grvhtu-16
+
+    event: greeting
+    data: hello
+    id: o6grvhtu-17
+
+    :
+
+All lines of a stream have the same end. It is LF for L</to_app> and L<Plack::App::EventSource::PubSub>. Some clients
+take the first line end for that of the whole stream. On a stream of L<Plack::App::EventSource> it is CRLF, as in the
+original, unless L<Plack::App::EventSource/line_end> says otherwise; the events of the hub are then copied for each
+stream, which costs time and memory. Lines that are pushed to a connection end as the others of the stream do.
+
+The fields of an event are in the order C<event>, C<retry>, C<data>, C<id>, after a comment. Some clients take an id
+when its line arrives. Because the id is last, such a client never resumes after an event that it has received in part.
+An event is not divided between two writes as long as the socket takes it whole.
+
+The keepalive is a comment, a line with a colon. It has no blank line, for which some clients report an empty message. If
+the position of the stream has advanced since the last id that the client received, the position is sent instead
+(L</position>).
+
 =head2 Processes
 
 A hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server with several
@@ -362,12 +452,28 @@ costs two more descriptors.
 
 L</new> takes all of them. C<undef> stands for the default.
 
+=head2 gap_data
+
+    gap_data => '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"warning","data":"gap"}}'
+    gap_data => sub { my $gap = shift; return "elements <div id=gap>reload: $gap->{reason}</div>" },
+
+The data of the event that reports a gap, for clients that understand events of a certain form only, such as those of
+Turbo, Datastar or MCP: a string of characters, or a code reference. The code is called in L</new>, once for each reason,
+because a native thread sends the event later. Its argument is a reference to a hash of C<reason> (C<evicted>, C<unknown>
+or C<slow>) and C<event> (the type of the event, L</gap_event>). It returns a string of characters; an exception of it is
+one of C<new>. Each line of the string is a line of data. The default is the JSON above (L</Order, resume, gaps>).
+
+With C<gap_data>, L</publish> accepts events of the type L</gap_event>, because the readers of a gap read other events in
+the same form. L<Plack::App::EventSource::PubSub> refuses them from its clients in any case.
+
 =head2 gap_event
 
     gap_event => 'gap'
+    my $type = $hub->gap_event;
 
 The type of the event that reports a gap: one line that is not empty; C<gap> by default. L</publish> refuses events of
-that type, because their readers could not tell them from the hub's own.
+that type, because their readers could not tell them from the hub's own, unless there is L</gap_data>. The method of this
+name returns the type.
 
 =head2 history
 
@@ -401,9 +507,9 @@ The stream ends with the reason C<slow>. The client reconnects and receives a C<
 
 The stream receives a C<gap> event and continues with the retained events.
 
-=item C<newest>
+=item C<latest>
 
-Of the events that were not sent yet, the stream receives only the newest of each channel, or of each C<key>
+Of the events that were not sent yet, the stream receives only the latest of each channel, or of each C<key>
 (L</publish>). It receives no C<gap> event, because its client wants the latest state only. The hub keeps those events
 beyond the history, within the same bounds. If these bounds do not suffice, the stream receives a C<gap> event.
 
@@ -422,6 +528,48 @@ then has 35 characters. False by default. Encrypting an id takes well under a mi
 
 Say that it is intended that each process has a hub of its own. The hub then does not warn of it. False by default.
 
+=head2 position
+
+    position => 'event'
+
+The form in which streams receive their position: first, and when a quiet stream's position has advanced. An application
+(L</to_app>) or a stream (L</subscribe>) may have another one.
+
+=over
+
+=item C<event>
+
+An event of the type L</position_event> with empty data, and the id last. This is the default. All clients take its id, and
+only listeners for that type see it. The application's C<retry> is part of the first one.
+
+=item C<id>
+
+A block with the C<retry> and the id, without data. By the standard it sets the last event ID and dispatches no event
+(WHATWG HTML, section 9.2.6). A third of the client libraries ignore its id, and some report an empty message.
+
+=item C<none>
+
+No position is sent. Without C<retry> a stream then begins with its first event, as clients of OpenAI's format expect. A
+client resumes after the last event that it received. One that has received none has no id and begins anew. After a gap,
+a client that loses its connection may receive the gap again. After a later subscription that goes back (L</subscribe>),
+it may miss the older events of the new channels.
+
+=back
+
+A position never replaces an id of the application, because the client may return to another process, which knows that
+id but not this hub's position. So a client that resumes after an id of the application receives that id as its position,
+and no other one before an event with an id of the hub. The same holds for the id of an event that was pushed to the
+connection, and for an id that the client sent if C<after> has another value (L</subscribe>); then no first position is
+sent at all. There is one exception: after a later subscription that goes back, the position is sent, so that the client
+misses no event.
+
+=head2 position_event
+
+    position_event => 'position'
+
+The type of the events that carry a position: one line that is not empty, not that of L</gap_event>; C<position> by
+default. L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>.
+
 =head2 show_channel
 
     show_channel => 'event'
@@ -432,9 +580,9 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 
 =head2 start
 
-    start => 'newest'
+    start => 'latest'
 
-The position at which a stream begins if its client sends no id: C<newest>, at the next event, by default; C<oldest>,
+The position at which a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>,
 with the whole history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
 
 =head2 total_history
@@ -463,6 +611,12 @@ Create a hub. Its streams end when the object is destroyed.
 
 Throws C<invalid> if an attribute is unknown or has a wrong value, and C<unsupported> if the system is not Linux.
 
+=head2 check_position
+
+    EventSource::Hub->check_position($position);
+
+Throw C<invalid> unless the value is one that L</position> may have.
+
 =head2 check_start
 
     EventSource::Hub->check_start($start);
@@ -482,9 +636,9 @@ of them, or 1,000 if the class is asked.
     $hub->drain(30);
 
 End the streams of this process one after the other, spread over a number of seconds (from 0, fractions allowed), so
-that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position
-and a C<retry>: one to two times the C<retry> of its application (2,000 milliseconds by default). Streams that come
-later are ended at once in the same way. Returns at once.
+that their clients do not all reconnect at once (WHATWG HTML, section 9.2.3). Each client first receives its position,
+if that has advanced, and a C<retry> in one block: one to two times the C<retry> of its application (2,000 milliseconds
+by default). Streams that come later are ended at once in the same way. Returns at once.
 
 Throws C<invalid> if the argument is not a number of seconds.
 
@@ -513,7 +667,7 @@ Throws C<invalid> unless the argument is a string that is not empty, of at most 
 Publish an event to a channel, and return its id. The name of a channel is any string that is not empty, of at most
 1,024 bytes in UTF-8. The event is its data (a string or a reference to an array of strings) or a reference to a hash of
 the fields that L<EventSource::XS/format_event> takes. The field C<key>, a string of at most 1,024 bytes in UTF-8, says
-for C<< on_slow => 'newest' >> which events replace each other: those with the same key.
+for C<< on_slow => 'latest' >> which events replace each other: those with the same key.
 
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
@@ -531,7 +685,7 @@ C<id> is one that a client cannot send back (L</Order, resume, gaps>), or begins
 
 =item *
 
-C<event> is the type of the hub's own event for gaps (L</gap_event>),
+C<event> is the type of the hub's own event for gaps (L</gap_event>) or positions (L</position_event>),
 
 =item *
 
@@ -555,7 +709,7 @@ At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN
 =head2 serve
 
     my $is_open = $hub->serve($connection, @topics);
-    my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'newest'});
+    my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
 until its client disconnects or the hub ends it, and return then. A handler that ends with this call works on every
@@ -599,19 +753,19 @@ The streams that began with an id of the client; the C<gap> events that were sen
 =item slow
 
 A hash: how many streams were overtaken by evictions and were ended (C<disconnect>), received a C<gap> event (C<gap>),
-or received only the newest events (C<newest>).
+or received only the latest events (C<latest>).
 
 =back
 
 =head2 subscribe
 
     my $is_open = $hub->subscribe($connection, @topics);
-    my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'newest'});
+    my $is_open = $hub->subscribe($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe the stream of a L<Plack::App::EventSource::Connection> to channels and patterns, in addition to those that it
 is subscribed to already. The stream resumes after the event with the id C<after>, by default the id that the client
-sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). Returns false if the stream has
-ended.
+sent (C<last_event_id>). Without an id, C<start> says where it begins (L</start>). The option C<position> of a stream's
+first subscription replaces the L</position> of the hub. Returns false if the stream has ended.
 
 From now on the hub holds the stream: it stays open until its client disconnects or the connection is closed, even if
 the application does not hold the connection. An event that is pushed to the connection is sent before events that are
@@ -644,9 +798,11 @@ another hub, or if it goes through the writer of a server that blocks (use L</se
 
     my $is_open = $hub->subscribe_stream($stream, @topics, \%options);
 
-Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>;
-without C<after> the stream begins where C<start> says. Returns false if the stream has ended. On a server that blocks,
-a stream that goes through its writer is sent nothing before it is served (L<EventSource::Stream::Writer/needs_serving>).
+Subscribe a stream (L<EventSource::Stream>) for which there is no connection. The options are those of L</subscribe>,
+C<retry>, a number of milliseconds to send in the first block, and C<keeps_id>: if it is true, no position replaces the
+id that the client has (L</position>). Without C<after> the stream begins where C<start> says. Returns false if the
+stream has ended. On a server that blocks, a stream that goes through its writer is sent nothing before it is served
+(L<EventSource::Stream::Writer/needs_serving>).
 
 =head2 subscribers
 
@@ -667,8 +823,8 @@ that. If it returns nothing, the application answers with 404. See L<EventSource
 C<methods> are the methods that are allowed, C<['GET']> by default: with C<['POST']>, for example, C<channels> can read the
 channels from the body (L<Plack::App::EventSource/methods>). C<origins> are the origins whose pages may read the
 responses (L<Plack::App::EventSource/origins>). The other options replace attributes of the hub for these streams:
-C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<preamble>, C<retry>, C<start>,
-C<timeout>.
+C<fallback>, C<headers>, C<keepalive>, C<linger>, C<max_streams>, C<native>, C<position>, C<preamble>, C<retry>,
+C<start>, C<timeout>.
 
 A stream resumes after the id in the header C<Last-Event-ID> (WHATWG HTML, section 9.2.4). Polyfills that cannot set the
 header send the id in one of the query parameters C<last_event_id>, C<lastEventId> and C<evs_last_event_id>, within the

@@ -28,9 +28,10 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
-my @HUB_OPTIONS    = qw(gap_event history total_history on_slow per_process);
+my @HUB_OPTIONS    = qw(gap_data gap_event history on_slow per_process position_event total_history);
 my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
-my @OPTIONS        = (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval start supply));
+my @OPTIONS =
+    (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval position start supply));
 
 # The names of the Raku module's code and of its documentation.
 my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
@@ -150,6 +151,7 @@ sub _check {
         if defined $option->{keepalive} && $option->{keepalive} !~ /\A[01]?\z/;
     $SETTINGS->seconds(keepalive_interval => $option->{keepalive_interval}, is_above_zero => 1);
     $SETTINGS->headers(headers => $option->{headers});
+    EventSource::Hub->check_position($option->{position});
     EventSource::Hub->check_start($option->{start});
     EventSource::Hub->check_topics($option->{channel})                    if defined $option->{channel};
     $SETTINGS->refuse(channel => 'channel must be a name, not a pattern') if ref $option->{channel};
@@ -204,7 +206,7 @@ sub _keep_taps_alive {
     return if $self->{keepalive};
     weaken $self;
     $self->{keepalive} =
-        $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n\n") for $self->_taps });
+        $loop->every($self->{option}{keepalive_interval}, sub { $_->give_bytes(":\n") for $self->_taps });
     return;
 }
 
@@ -281,7 +283,12 @@ sub _subscribe_client {
     my $name   = ++$self->{made};
     $self->{streams}{$name} = $stream;
     $conn->on_close(sub { delete $self->{streams}{$name} });
-    my $option = {start => $self->{option}{start}, after => EventSource::LastEventID->of($env)};
+    my $option = {
+        after    => EventSource::LastEventID->of($env),
+        position => $self->{option}{position},
+        retry    => $self->{app}->random_retry,
+        start    => $self->{option}{start},
+    };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
     $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
     EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
@@ -427,7 +434,7 @@ The L<EventSource::Hub> to use and the name of its channel to publish and subscr
 C<hub>. Clients, but not taps, also receive what others publish to that channel. By default each server has a hub of its
 own.
 
-=head2 gap_event, history, total_history, on_slow, per_process
+=head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
 
 Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. C<per_process> is
 true by default if there is a supply, since each process runs the supply. Without a supply, on a server of several
@@ -444,10 +451,11 @@ C<X-Accel-Buffering: no>; the last is left out if it is given here.
 
     keepalive => 1, keepalive_interval => 60
 
-If C<keepalive> is true, a quiet stream is sent its position, which is not an event, after C<keepalive_interval> seconds
-(a number above 0, fractions allowed, 60 by default). A tap receives a comment at every interval, quiet or not, provided
-that an event loop was loaded before the tap was made. C<keepalive> is false by default, as in the Raku module. Without
-it, proxies may end quiet streams, and a client that disappears without closing its connection is not noticed.
+If C<keepalive> is true, a quiet stream is sent a comment, or its position if that has advanced (L</position>), after
+C<keepalive_interval> seconds (a number above 0, fractions allowed, 60 by default). A tap receives a comment at every
+interval, quiet or not, provided that an event loop was loaded before the tap was made. C<keepalive> is false by
+default, as in the Raku module. Without it, proxies may end quiet streams, and a client that disappears without closing
+its connection is not noticed.
 
 C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are other names of C<keepalive_interval>.
 
@@ -455,11 +463,17 @@ C<keepalive_frequency>, C<keepalive-frequency> and C<keepalive-interval> are oth
 
 Settings of the streams, see L<Plack::App::EventSource>.
 
+=head2 position
+
+    position => 'event'
+
+The form in which streams receive their position (L<EventSource::Hub/position>). By default that of the hub.
+
 =head2 start
 
     start => -10
 
-Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<newest> sends it what is
+Where a client without a C<Last-Event-ID> begins (L<EventSource::Hub/start>). The default C<latest> sends it what is
 emitted from then on.
 
 =head1 METHODS

@@ -22,6 +22,7 @@ my %DEFAULT = (
     native       => 'auto',
     fallback     => 'warn',
     keepalive    => 15,
+    line_end     => 'crlf',
     timeout      => 60,
     max_buffered => 4_194_304,
     on_full      => 'block',
@@ -42,6 +43,7 @@ sub check {
     $SETTINGS->whole_number($_ => $given{$_}, from => 1) for qw(max_buffered max_streams);
     $SETTINGS->refuse(timeout => 'timeout must not be 0') if defined $given{timeout} && $given{timeout} == 0;
     $SETTINGS->one_of(fallback => $given{fallback}, 'warn',  'quiet');
+    $SETTINGS->one_of(line_end => $given{line_end}, 'crlf',  'lf');
     $SETTINGS->one_of(native   => $given{native},   'auto',  0,            1);
     $SETTINGS->one_of(on_full  => $given{on_full},  'block', 'disconnect', 'drop_oldest');
     return;
@@ -183,9 +185,9 @@ Whether the body is filtered shows only in the response. The environment is not 
 
 Respond by C<$respond>, the responder of PSGI, and return the stream. If it is not native, C<$obstacle> says why.
 C<$opening> are bytes to send first. The settings are those of L<Plack::App::EventSource> with the same names:
-C<fallback>, C<keepalive>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>), C<on_full>,
-C<retry>, C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>, or one that
-begins when few descriptors are left, has ended when it is returned.
+C<fallback>, C<keepalive>, C<line_end>, C<linger>, C<max_buffered>, C<max_streams>, C<native> (here 1 means C<auto>),
+C<on_full>, C<retry>, C<timeout>. Instead of them there may be what L</settings> returns. A stream beyond C<max_streams>,
+or one that begins when few descriptors are left, has ended when it is returned.
 
 It has also ended, and no obstacle is returned, if the client is known to have disconnected
 (L<EventSource::Adapter/has_left>) or if a middleware has replaced the response by one without a body, as

@@ -27,7 +27,7 @@ my $SETTINGS = EventSource::Settings->new('Test::EventSource');
 my $TIMEOUT = 5;    # seconds
 
 my @OPTIONS         = qw(app env headers server server_args timeout url workers);
-my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id timeout);
+my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id position_event timeout);
 
 sub new {
     my ($class, @options) = @_;
@@ -111,6 +111,7 @@ sub stream {
         request         => sub { _bytes($request, $_[0]) },
         timeout         => defined $option{timeout} ? $option{timeout} : $self->{timeout},
         last_event_id   => $option{last_event_id},
+        position_event  => exists $option{position_event} ? $option{position_event} : 'position',
         cut_after       => $option{cut_after},
         is_cut_expected => defined $option{cut_after},
     );
@@ -370,6 +371,11 @@ Headers of this request, an array of names and values. They replace other header
 =item last_event_id
 
 The value of C<Last-Event-ID>, a string of characters. The header is not sent by default.
+
+=item position_event
+
+The type of the events that carry the position of a hub (L<EventSource::Hub/position_event>), C<position> by default.
+Such an event without data is not returned as an event: it only sets the last event ID. With C<undef> it is returned.
 
 =item timeout
 

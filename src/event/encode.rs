@@ -27,6 +27,7 @@
 
 use super::breaks::{self, Breaks};
 use super::{Field, Text};
+use std::borrow::Cow;
 
 /// The end of a line in the output (WHATWG HTML 9.2.5, `end-of-line`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,30 @@ static COMMENT: FieldLiterals = FieldLiterals {
 };
 
 impl LineEnd {
+    /// Returns the characters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lf => "\n",
+            Self::CrLf => "\r\n",
+        }
+    }
+
+    /// Gives a block whose lines end in LF this line end. The block has no CR, as no encoded block with LF has.
+    pub fn convert(self, block: &[u8]) -> Cow<'_, [u8]> {
+        if self == Self::Lf {
+            return Cow::Borrowed(block);
+        }
+        let mut converted = Vec::with_capacity(block.len() + memchr::memchr_iter(b'\n', block).count());
+        let mut start = 0;
+        for at in memchr::memchr_iter(b'\n', block) {
+            converted.extend_from_slice(&block[start..at]);
+            converted.extend_from_slice(b"\r\n");
+            start = at + 1;
+        }
+        converted.extend_from_slice(&block[start..]);
+        Cow::Owned(converted)
+    }
+
     fn literal(self) -> &'static Literal {
         match self {
             Self::Lf => &LF,
@@ -144,6 +169,12 @@ pub fn encode_to_vec(fields: &[Field<'_>], line_end: LineEnd) -> Vec<u8> {
     let len = encode(fields.iter().copied(), line_end, &mut out);
     out.truncate(len);
     out
+}
+
+/// Returns true if a line of a block is an `id`.
+pub fn has_id_line(block: &[u8]) -> bool {
+    let mut lines = block.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.any(|line| line.strip_prefix(b"id").map_or(false, |rest| rest.is_empty() || rest[0] == b':'))
 }
 
 /// A block while it is written, up to `at`.
@@ -260,6 +291,9 @@ mod tests {
             assert_eq!(encode_to_vec(&fields, LineEnd::Lf), expected.as_bytes(), "{text:?}");
             let crlf = expected.replace('\n', "\r\n");
             assert_eq!(encode_to_vec(&fields, LineEnd::CrLf), crlf.as_bytes(), "{text:?}");
+            for line_end in [LineEnd::Lf, LineEnd::CrLf] {
+                assert_eq!(line_end.convert(expected.as_bytes()), encode_to_vec(&fields, line_end), "{text:?}");
+            }
         }
     }
 
@@ -275,6 +309,16 @@ mod tests {
         ];
         let expected = ": a\n: b\nevent: ping\nid: \nretry: 50\ndata: x\ndata: y\n\n";
         assert_eq!(encode_to_vec(&fields, LineEnd::Lf), expected.as_bytes());
+    }
+
+    #[test]
+    fn an_id_line_is_found_among_other_lines() {
+        for block in ["id: 7\n\n", "data: x\r\nid:\r\n\r\n", "event: id\nid\n\n", "5\r\nid:7\n\r\n"] {
+            assert!(has_id_line(block.as_bytes()), "{block:?}");
+        }
+        for block in ["", "data: id: 7\n\n", "identity: 7\n\n", ": id: 7\n\n", " id: 7\n"] {
+            assert!(!has_id_line(block.as_bytes()), "{block:?}");
+        }
     }
 
     #[test]

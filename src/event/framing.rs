@@ -1,5 +1,6 @@
 //! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
+use super::LineEnd;
 use bytes::Bytes;
 use std::io::Write;
 
@@ -27,11 +28,14 @@ impl Framing {
         }
     }
 
-    /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5).
-    pub fn keepalive(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::Plain => b":\r\n\r\n",
-            Self::Chunked => b"5\r\n:\r\n\r\n\r\n",
+    /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5). It has no blank line, for which
+    /// some clients report an empty event.
+    pub fn keepalive(self, line_end: LineEnd) -> Bytes {
+        Bytes::from_static(match (self, line_end) {
+            (Self::Plain, LineEnd::Lf) => b":\n",
+            (Self::Plain, LineEnd::CrLf) => b":\r\n",
+            (Self::Chunked, LineEnd::Lf) => b"2\r\n:\n\r\n",
+            (Self::Chunked, LineEnd::CrLf) => b"3\r\n:\r\n\r\n",
         })
     }
 
@@ -100,6 +104,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keepalive_is_a_comment_of_one_line() {
+        for (line_end, comment) in [(LineEnd::Lf, ":\n"), (LineEnd::CrLf, ":\r\n")] {
+            assert_eq!(Framing::Plain.keepalive(line_end), comment);
+            assert_eq!(Framing::Chunked.keepalive(line_end), Framing::Chunked.frame(comment.as_bytes()));
+        }
+    }
 
     #[test]
     fn a_shared_block_is_framed_as_a_block_of_one_stream() {

@@ -17,7 +17,7 @@ mod framing;
 mod naive;
 mod text;
 
-pub use encode::{encode, encode_to_vec, size_bound, LineEnd, BLANK_SIZE_BOUND};
+pub use encode::{encode, encode_to_vec, has_id_line, size_bound, LineEnd, BLANK_SIZE_BOUND};
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Why};
 pub use framing::{Framing, Shared};
 pub use text::Text;

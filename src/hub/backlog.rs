@@ -36,14 +36,14 @@ impl Hub {
 
     /// Returns true if the hub's logs are compacted.
     pub(super) fn compacts(&self) -> bool {
-        self.settings.on_slow == OnSlow::Newest
+        self.settings.on_slow == OnSlow::Latest
     }
 
     /// Returns the backlog of a stream.
     pub(super) fn backlog<'a>(&'a self, cursor: &'a Cursor) -> Merge<'a> {
         /// From so many logs on, scanning the last publications is faster than looking at each log.
         const MANY: usize = 8;
-        let Cursor { seq, ref topics, ref parts, is_compacted } = *cursor;
+        let Cursor { seq, ref topics, ref parts, is_compacted, .. } = *cursor;
         match parts {
             Some(parts) if parts.is_one() && parts.resume_points.is_empty() => {
                 let part = &parts.list[0];

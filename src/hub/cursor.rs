@@ -1,7 +1,9 @@
 //! The cursor of a stream: its topics, and its position in the hub's sequence.
 
 use super::cursor_parts::Parts;
+use super::positions::LastId;
 use super::topics::Topics;
+use super::PositionStyle;
 
 /// A stream's topics, and the sequence number up to which it has been sent their events.
 ///
@@ -18,6 +20,10 @@ pub struct Cursor {
     pub(super) parts: Option<Box<Parts>>,
     /// Whether the stream is sent only the latest entry of each key: its logs have evicted entries after the cursor.
     pub(super) is_compacted: bool,
+    /// How the stream is sent positions.
+    pub(super) position: PositionStyle,
+    /// The last id that the client was sent.
+    pub(super) last_id: LastId,
 }
 
 impl Cursor {

@@ -9,6 +9,7 @@ use super::glob::Glob;
 use super::resume::ResumePoint;
 use super::tombstones::Evicted;
 use super::topics::{TopicId, Topics};
+use super::FirstBlock;
 
 /// The parts of a cursor.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(super) struct Parts {
     pub(super) unsubscribed_patterns: Vec<UnsubscribedPattern>,
     /// The resume point of each part of the list. [`begin`](super::Hub::begin) makes the parts effective and empties this.
     pub(super) resume_points: Vec<ResumePoint>,
+    /// What the stream is sent when the parts are made effective first.
+    pub(super) first_block: FirstBlock,
     /// The stream was sent a `gap` event for evictions through this number. Each event up to it is followed by a
     /// position that says so.
     pub(super) reported_through: u64,

@@ -1,7 +1,6 @@
 //! The ids of a hub's events: `EPOCH-SEQ`, or `EPOCH-CIPHERTEXT` if ids are opaque.
 
-use super::event_id::{Gap, Position};
-use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Text};
+use super::event_id::Position;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
 use std::fmt;
@@ -54,21 +53,6 @@ impl Epoch {
             Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
             None => Position::parse(id, &self.text),
         }
-    }
-
-    /// Returns a block with nothing but the id of a position.
-    pub(super) fn block(&self, position: Position) -> Vec<u8> {
-        format!("id: {}\n\n", self.id(position)).into_bytes()
-    }
-
-    /// Returns a `gap` event with a position as its id.
-    pub(super) fn gap(&self, position: Position, name: &str, gap: Gap) -> Vec<u8> {
-        let id = self.id(position);
-        let data = format!("{{\"reason\":\"{}\"}}", gap.name());
-        let name = EventName::new(Text::from(name)).ok().map(Field::Event);
-        let id = EventId::new(Text::from(&*id)).ok().map(Field::Id);
-        let fields: Vec<_> = [name, id, Some(Field::Data(Text::from(&*data)))].iter().copied().flatten().collect();
-        encode_to_vec(&fields, LineEnd::Lf)
     }
 }
 

@@ -56,7 +56,7 @@ impl Gap {
     /// Returns the reason as the `gap` event names it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Evicted => "forgotten",
+            Self::Evicted => "evicted",
             Self::Unknown => "unknown",
             Self::Slow => "slow",
         }

@@ -63,6 +63,6 @@ impl Hub {
         parts.report(missed.unwrap_or(0));
         parts.unsubscribed.retain(|channel| self.unsubscribed_channel(channel).is_some());
         let here = Position { seq, reported: Some(parts.reported_through) };
-        self.gap_notice(here, Gap::Slow)
+        self.gap_notice(cursor, here, Gap::Slow)
     }
 }

@@ -73,7 +73,7 @@
 //!
 //! # Compaction
 //!
-//! With [`OnSlow::Newest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
+//! With [`OnSlow::Latest`] logs are compacted: a log keeps the latest entry of each key longer than others. A lagging
 //! stream is sent only these, until its cursor has passed everything that its logs have evicted.
 //!
 //! # Notices
@@ -90,7 +90,7 @@
 //! `resume`, which asks `epoch` (the hub's ids, plain or opaque), `event_id` (positions) and `custom_ids` (the application's).
 //!
 //! Sending: `cursor` and `cursor_parts` are a stream's position, `backlog` and `merge` find its next entries, `sending`
-//! gathers them, `replay` and `notice` send through the stream's own buffer.
+//! gathers them, `replay` and `notice` send through the stream's own buffer, `positions` makes the hub's own blocks.
 //!
 //! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
 //! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.
@@ -115,6 +115,7 @@ mod missed;
 mod model;
 mod notice;
 mod pattern_evictions;
+mod positions;
 mod publishing;
 mod recent_channels;
 mod refusal;
@@ -141,9 +142,9 @@ pub use notice::Notice;
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, Refusal};
 pub use replay::BacklogExceeded;
-pub use request::{Start, SubscribeRequest, Topic};
+pub use request::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::{Gathered, Sent};
-pub use settings::{OnSlow, Settings};
+pub use settings::{GapData, OnSlow, Settings};
 
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;

@@ -5,7 +5,7 @@ use crate::event::Shared;
 /// A block for one stream's own buffer.
 #[derive(Clone, Debug)]
 pub enum Notice {
-    /// The stream's position: a block with nothing but an id.
+    /// The stream's position, a reconnection time, or both in one block.
     Position(Vec<u8>),
     /// A `gap` event.
     Gap(Vec<u8>),

@@ -1,5 +1,6 @@
 //! Publishing: an event is appended to its channel's log, and the channel's subscribers are queued for notification.
 
+use super::positions::LastId;
 use super::Hub;
 use crate::event::Shared;
 use crate::log::LogEntry;
@@ -14,7 +15,7 @@ pub struct Publication {
     pub channel: Box<[u8]>,
     /// The encoded event, its id included.
     pub event: Shared,
-    /// The key for compaction ([`OnSlow::Newest`](super::OnSlow::Newest)). Empty if the event has none.
+    /// The key for compaction ([`OnSlow::Latest`](super::OnSlow::Latest)). Empty if the event has none.
     pub key: Box<[u8]>,
     /// The id, if the application chose it.
     pub id: Option<Box<[u8]>>,
@@ -28,6 +29,13 @@ impl Publication {
     }
 }
 
+impl LogEntry {
+    /// Returns the last id of a client that was sent this entry.
+    pub(super) fn last_id(&self) -> LastId {
+        LastId { seq: self.seq, is_custom: self.has_custom_id }
+    }
+}
+
 impl Hub {
     /// Appends an event to its channel's log. Only [`evict`](Self::evict) removes entries that exceed the retention, so
     /// that streams that keep up are sent them before.
@@ -36,12 +44,13 @@ impl Hub {
         self.last_seq = seq;
         self.counts.published += 1;
         let at = self.channel_or_create(&channel);
+        let has_custom_id = id.is_some();
         if let Some(id) = id {
             self.custom_ids.insert(&self.channels[at].name, &id, seq);
         }
         self.recent.push(seq, at);
         self.queue_subscribers_of(at);
-        self.append(at, LogEntry { seq, at: now, event, key });
+        self.append(at, LogEntry { seq, at: now, event, key, has_custom_id });
     }
 
     fn append(&mut self, at: usize, entry: LogEntry) {

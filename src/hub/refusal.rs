@@ -1,6 +1,7 @@
 //! The events that a hub refuses: those with which one publisher could harm the hub's clients.
 
-use crate::event::{encode_to_vec, Field, FieldName, LineEnd, Text};
+use super::Settings;
+use crate::event::{encode_to_vec, EventName, Field, FieldName, LineEnd, Text};
 use std::fmt;
 
 /// The most bytes of an id.
@@ -23,6 +24,8 @@ pub enum Refusal {
     BlankAroundId,
     /// The event has the name of the hub's event for gaps.
     GapEventName,
+    /// The event has the name of the hub's event for positions.
+    PositionEventName,
     /// The reconnection time is longer than a day, 86,400,000 ms.
     LongRetry,
 }
@@ -41,6 +44,9 @@ impl fmt::Display for Refusal {
             Self::GapEventName => {
                 "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
             }
+            Self::PositionEventName => {
+                "event must not be the name of the hub's event for positions: choose another, or set position_event"
+            }
             Self::LongRetry => "retry must be at most 86400000 milliseconds, a day",
         })
     }
@@ -53,7 +59,7 @@ impl Refusal {
     pub fn field(self) -> FieldName {
         match self {
             Self::EmptyId | Self::LongId | Self::ControlInId | Self::BlankAroundId => FieldName::Id,
-            Self::GapEventName => FieldName::Event,
+            Self::GapEventName | Self::PositionEventName => FieldName::Event,
             Self::LongRetry => FieldName::Retry,
         }
     }
@@ -85,16 +91,23 @@ pub fn check_id(id: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like a `gap` event, and one
-/// that keeps clients away for more than a day.
+/// Refuses an event with which one publisher could harm all clients of the hub: one that looks like an event of the hub
+/// itself, and one that keeps clients away for more than a day.
+///
+/// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
+/// same name.
 ///
 /// # Errors
 ///
-/// [`Refusal::GapEventName`] or [`Refusal::LongRetry`].
-pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, gap_event: &str) -> Result<(), Refusal> {
+/// [`Refusal::GapEventName`], [`Refusal::PositionEventName`] or [`Refusal::LongRetry`].
+pub fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: &Settings) -> Result<(), Refusal> {
+    let is_gap = |name: EventName<'_>| settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event);
+    let is_position =
+        |name: EventName<'_>| settings.refuses_position_event && is_sent_as(name.text(), &settings.position_event);
     for field in fields {
         match field {
-            Field::Event(name) if is_sent_as(name.text(), gap_event) => return Err(Refusal::GapEventName),
+            Field::Event(name) if is_gap(name) => return Err(Refusal::GapEventName),
+            Field::Event(name) if is_position(name) => return Err(Refusal::PositionEventName),
             Field::Retry(retry) if !is_day_at_most(retry.text().bytes()) => return Err(Refusal::LongRetry),
             _ => {}
         }
@@ -122,6 +135,23 @@ fn is_day_at_most(digits: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::event::Retry;
+    use crate::hub::{GapData, OnSlow};
+    use crate::log::Bounds;
+    use std::time::Duration;
+
+    fn settings() -> Settings {
+        let bounds = Bounds { events: 1, bytes: 1, age: Duration::ZERO };
+        Settings {
+            history: bounds,
+            total_history: bounds,
+            on_slow: OnSlow::Gap,
+            gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
+            opaque_ids: false,
+        }
+    }
 
     #[test]
     fn an_id_that_no_client_could_send_back_is_refused() {
@@ -142,10 +172,25 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_an_event_of_the_hub_is_refused_unless_the_application_gives_its_data() {
+        let check = |name: &str, settings: &Settings| {
+            let name = EventName::new(Text::from(name)).expect("a name");
+            check_fields(std::iter::once(Field::Event(name)), settings).err()
+        };
+        let standard = settings();
+        assert_eq!(check("gap", &standard), Some(Refusal::GapEventName));
+        assert_eq!(check("position", &standard), Some(Refusal::PositionEventName));
+        assert_eq!(check("other", &standard), None);
+        let gap_data = GapData { evicted: "e".into(), unknown: "u".into(), slow: "s".into() };
+        let own = Settings { gap_data: Some(Box::new(gap_data)), refuses_position_event: false, ..standard };
+        assert_eq!((check("gap", &own), check("position", &own)), (None, None));
+    }
+
+    #[test]
     fn a_retry_of_more_than_a_day_is_refused() {
         for (digits, refusal) in [("0086400000", None), ("86400001", Some(Refusal::LongRetry))] {
             let retry = Retry::new(Text::from(digits)).expect("digits");
-            let checked = check_fields(std::iter::once(Field::Retry(retry)), "gap");
+            let checked = check_fields(std::iter::once(Field::Retry(retry)), &settings());
             assert_eq!(checked.err(), refusal, "{digits}");
         }
     }

@@ -6,6 +6,7 @@
 //! sequence number where compaction begins again.
 
 use super::event_id::Position;
+use super::positions::LastId;
 use super::{Cursor, Hub, Notice};
 use std::fmt;
 
@@ -30,6 +31,7 @@ struct Replayed {
     notices: Vec<Notice>,
     events: u64,
     seq: u64,
+    last_id: LastId,
 }
 
 impl Hub {
@@ -43,9 +45,10 @@ impl Hub {
             (Some(through), Some(parts)) => (through, parts.reported_through, parts.rewound_from),
             _ => return Vec::new(),
         };
-        let Replayed { mut notices, events, seq } = self.replay_through(cursor, through, reported);
-        if seq == through && rewound_from == through {
-            notices.push(self.position_notice(Position::at(through)));
+        let Replayed { mut notices, events, seq, last_id } = self.replay_through(cursor, through, reported);
+        cursor.last_id = last_id;
+        if seq == through && rewound_from == through && !last_id.is_custom {
+            notices.extend(self.position_notice(cursor, Position::at(through)));
         }
         self.counts.delivered += events;
         self.advance(cursor, seq);
@@ -58,7 +61,7 @@ impl Hub {
         const MOST_BYTES: usize = if cfg!(test) { 700 } else { 48 << 10 };
         /// The bytes that an event costs besides its own, with its position.
         const OVERHEAD: usize = 160;
-        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through };
+        let mut replayed = Replayed { notices: Vec::new(), events: 0, seq: through, last_id: cursor.last_id };
         let mut bytes = 0;
         let mut last = cursor.seq;
         for entry in self.backlog(cursor).take_while(|entry| entry.seq <= through) {
@@ -69,12 +72,39 @@ impl Hub {
             last = entry.seq;
             bytes += entry.event.len() + OVERHEAD;
             replayed.events += 1;
+            replayed.last_id = entry.last_id();
             replayed.notices.push(Notice::Event(entry.event.clone()));
-            if last <= reported {
-                replayed.notices.push(self.position_notice(Position { seq: last, reported: Some(reported) }));
+            if last <= reported && !entry.has_custom_id {
+                let id = self.epoch.id(Position { seq: last, reported: Some(reported) });
+                replayed.notices.extend(self.position_block(cursor.position, Some(&id), None).map(Notice::Position));
             }
         }
         replayed
+    }
+
+    /// Returns the next events of a stream as notices, about `most_bytes`, and advances its cursor: a stream whose lines end
+    /// in CRLF is not sent the blocks of the log itself.
+    pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
+        let (mut notices, mut bytes) = (Vec::new(), 0);
+        let (mut seq, mut last_id) = (self.last_seq, cursor.last_id);
+        for entry in self.backlog(cursor) {
+            last_id = entry.last_id();
+            bytes += entry.event.len();
+            notices.push(Notice::Event(entry.event.clone()));
+            if bytes >= most_bytes {
+                seq = entry.seq;
+                break;
+            }
+        }
+        self.counts.delivered += notices.len() as u64;
+        cursor.last_id = last_id;
+        self.advance(cursor, seq);
+        notices
+    }
+
+    /// Returns true if a stream is still to be sent events.
+    pub fn has_backlog(&self, cursor: &Cursor) -> bool {
+        self.backlog(cursor).next().is_some()
     }
 
     /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The
@@ -122,10 +152,5 @@ impl Hub {
             Some(fits.map(|_| Notice::Event(entry.event.clone())))
         });
         events.collect()
-    }
-
-    /// Returns a position as a notice.
-    pub(super) fn position_notice(&self, position: Position) -> Notice {
-        Notice::Position(self.epoch.block(position))
     }
 }

@@ -9,6 +9,31 @@ pub struct SubscribeRequest {
     pub after: Option<Box<[u8]>>,
     /// The beginning of the stream if the id is missing or unknown.
     pub start: Start,
+    /// The first block of the stream. It counts with the first request of a stream.
+    pub first_block: FirstBlock,
+}
+
+/// What a stream is sent first, and how it is sent positions later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstBlock {
+    /// How the stream is sent positions.
+    pub position: PositionStyle,
+    /// The reconnection time in milliseconds, if the client is sent one.
+    pub retry: Option<u64>,
+    /// Whether the client has an id of the application that this hub does not know. No position replaces it.
+    pub keeps_id: bool,
+}
+
+/// How a stream is sent its position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PositionStyle {
+    /// As an event of its own type, with empty data. Every client takes the id of such a block.
+    #[default]
+    Event,
+    /// As a block without data. By the standard, clients take its id and report no event.
+    Id,
+    /// Not at all.
+    None,
 }
 
 /// A channel or a pattern in a subscription.
@@ -24,7 +49,7 @@ pub enum Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// With events that are published from now on.
-    Newest,
+    Latest,
     /// With all events that the logs hold.
     Oldest,
     /// With that many of the last events that the logs hold.

@@ -18,6 +18,8 @@ pub(super) struct ResumePoint {
     pub(super) unknown_id: Option<Box<[u8]>>,
     /// True if the request's `start` determines the resume point, and not an id.
     pub(super) is_start: bool,
+    /// The client's last event id, if the application gave it and the hub knows it.
+    pub(super) custom_id: Option<Box<str>>,
 }
 
 impl ResumePoint {
@@ -34,23 +36,31 @@ impl Hub {
             return point;
         }
         let seq = match request.start {
-            Start::Newest => self.last_seq,
+            Start::Latest => self.last_seq,
             Start::Oldest => 0,
             Start::Last(count) => self.seq_before_last(count, added),
         };
         // A client without an id has missed nothing.
         let gap = request.after.as_ref().map(|_| Gap::Unknown);
-        ResumePoint { seq, reported_through: self.last_seq, gap, unknown_id: request.after.clone(), is_start: true }
+        ResumePoint {
+            seq,
+            reported_through: self.last_seq,
+            gap,
+            unknown_id: request.after.clone(),
+            is_start: true,
+            custom_id: None,
+        }
     }
 
     /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
     fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
         let custom = self.custom_ids.seq(id, |channel| self.includes(topics, channel)).map(Position::at);
+        let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
         let Position { seq, reported } =
             custom.or_else(|| self.epoch.position(id)).filter(|position| position.seq <= self.last_seq)?;
         let gap = Some(Gap::Unknown).filter(|_| reported == Some(0));
         let reported_through = reported.unwrap_or(0).min(self.last_seq);
-        Some(ResumePoint { seq, reported_through, gap, unknown_id: None, is_start: false })
+        Some(ResumePoint { seq, reported_through, gap, unknown_id: None, is_start: false, custom_id })
     }
 
     /// Resolves an id that was unknown while the stream had only some of its topics.

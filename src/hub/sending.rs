@@ -1,6 +1,6 @@
 //! Sending a stream its backlog: gathering blocks straight from the logs, and advancing the cursor past what was sent.
 
-use super::event_id::Position;
+use super::positions::LastId;
 use super::{Cursor, Hub};
 use crate::event::Framing;
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub struct Gathered {
     pub is_end: bool,
     /// The cursor's sequence number when all of the blocks are sent.
     seq: u64,
+    /// The client's last id then.
+    last_id: LastId,
 }
 
 /// The result of sending a part of the gathered blocks.
@@ -40,7 +42,8 @@ impl Hub {
         blocks: &mut [IoSlice<'a>],
     ) -> Gathered {
         let mut entries = self.backlog(cursor);
-        let mut gathered = Gathered { blocks: 0, seq: cursor.seq, was_offered_before: false, is_end: false };
+        let Cursor { seq, last_id, .. } = *cursor;
+        let mut gathered = Gathered { blocks: 0, seq, last_id, was_offered_before: false, is_end: false };
         let mut bytes = 0;
         for block in blocks {
             if bytes >= most_bytes {
@@ -52,6 +55,7 @@ impl Hub {
                     bytes += block.len();
                     gathered.was_offered_before |= entry.seq <= self.offered_through;
                     gathered.seq = entry.seq;
+                    gathered.last_id = entry.last_id();
                     gathered.blocks += 1;
                 }
                 None => {
@@ -67,19 +71,21 @@ impl Hub {
     /// Advances the cursor past all that was gathered.
     pub fn all_sent(&mut self, cursor: &mut Cursor, gathered: &Gathered) {
         self.counts.delivered += gathered.blocks as u64;
+        cursor.last_id = gathered.last_id;
         self.advance(cursor, gathered.seq);
     }
 
     /// Advances the cursor past the first `bytes` bytes of its backlog, and past the event that they end in.
     pub fn sent(&mut self, cursor: &mut Cursor, framing: Framing, bytes: usize) -> Sent {
         let mut sent = Sent { events: 0, bytes: 0, rest: None };
-        let mut seq = cursor.seq;
+        let (mut seq, mut last_id) = (cursor.seq, cursor.last_id);
         for entry in self.backlog(cursor) {
             let block = entry.event.bytes(framing);
             if sent.bytes == bytes {
                 break;
             }
             seq = entry.seq;
+            last_id = entry.last_id();
             sent.bytes += block.len();
             if sent.bytes > bytes {
                 sent.rest = Some(entry.event.from(framing, block.len() - (sent.bytes - bytes)));
@@ -88,6 +94,7 @@ impl Hub {
             sent.events += 1;
         }
         self.counts.delivered += sent.events as u64 + u64::from(sent.rest.is_some());
+        cursor.last_id = last_id;
         self.advance(cursor, seq);
         sent
     }
@@ -102,20 +109,5 @@ impl Hub {
         if had_parts && cursor.parts.is_none() {
             self.update_compaction(cursor);
         }
-    }
-
-    /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
-    /// whatever its topics are.
-    pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
-        !cursor.is_held()
-            && !cursor.replays_through_buffer()
-            && self.backlog(cursor).next().is_none()
-            && !self.is_lagging(cursor)
-    }
-
-    /// Returns the position of a stream that is [up to date](Self::is_up_to_date), as a block.
-    pub fn advance_to_position(&mut self, cursor: &mut Cursor) -> Vec<u8> {
-        self.advance(cursor, self.last_seq);
-        self.epoch.block(Position::at(self.last_seq))
     }
 }

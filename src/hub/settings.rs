@@ -1,4 +1,4 @@
-//! The settings of a hub: retention, lagging streams, ids.
+//! The settings of a hub: retention, lagging streams, ids, and the events of the hub itself.
 
 use crate::log::Bounds;
 
@@ -13,8 +13,25 @@ pub struct Settings {
     pub on_slow: OnSlow,
     /// The name of the `gap` event.
     pub gap_event: Box<str>,
+    /// The data of the `gap` event for each reason, if the application gives it.
+    pub gap_data: Option<Box<GapData>>,
+    /// The name of the event that carries a position.
+    pub position_event: Box<str>,
+    /// Whether events with the name of the event for positions are refused.
+    pub refuses_position_event: bool,
     /// Whether ids hide sequence numbers.
     pub opaque_ids: bool,
+}
+
+/// The data of the `gap` event for each reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapData {
+    /// For [`Gap::Evicted`](super::Gap::Evicted).
+    pub evicted: Box<str>,
+    /// For [`Gap::Unknown`](super::Gap::Unknown).
+    pub unknown: Box<str>,
+    /// For [`Gap::Slow`](super::Gap::Slow).
+    pub slow: Box<str>,
 }
 
 /// How the hub treats a lagging stream: one whose log has evicted entries before the stream was sent them.
@@ -26,5 +43,5 @@ pub enum OnSlow {
     Gap,
     /// The logs are compacted: the stream is sent the latest entry of each channel, or of each key, and continues
     /// there.
-    Newest,
+    Latest,
 }

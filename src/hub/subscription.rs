@@ -2,9 +2,10 @@
 
 use super::cursor_parts::Baseline;
 use super::event_id::Position;
+use super::positions::LastId;
 use super::resume::ResumePoint;
 use super::topics::TopicId;
-use super::{Cursor, Gap, Hub, Notice, SubscribeRequest, Topic};
+use super::{Cursor, FirstBlock, Gap, Hub, Notice, SubscribeRequest, Topic};
 use crate::stream::StreamId;
 use std::time::Instant;
 
@@ -41,7 +42,13 @@ impl Hub {
             return notices;
         }
         let point = self.resume_point(request, cursor, &added);
+        if is_first {
+            cursor.position = request.first_block.position;
+        }
         let parts = cursor.parts.get_or_insert_with(Box::default);
+        if is_first {
+            parts.first_block = request.first_block;
+        }
         let number = parts.add(added.into(), point.seq);
         if has_begun {
             self.begin_part(cursor, number, &point, &mut notices);
@@ -92,13 +99,25 @@ impl Hub {
         let Missed { through, gap } = self.apply_baselines(cursor, &points);
         let here = Position { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { Position { reported: Some(0), ..here } } else { here };
-        notices.push(self.position_notice(position));
+        notices.extend(self.first_notice(cursor, position, &points));
         if let Some(gap) = gap {
             cursor.ensure_parts().report(through.unwrap_or(0));
-            notices.push(self.gap_notice(here, gap));
+            notices.push(self.gap_notice(cursor, here, gap));
         }
         cursor.advance(cursor.seq);
         notices
+    }
+
+    /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
+    /// resumes after an id of the application is sent that id again.
+    fn first_notice(&self, cursor: &mut Cursor, position: Position, points: &[ResumePoint]) -> Option<Notice> {
+        let FirstBlock { position: style, retry, keeps_id } = cursor.ensure_parts().first_block;
+        let custom = points.first().and_then(|first| first.custom_id.as_deref());
+        let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
+        cursor.last_id = LastId { seq: position.seq, is_custom: keeps_id || custom.is_some() };
+        let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
+        let id = Some(&*id).filter(|_| !keeps_id);
+        self.position_block(style, id, retry).map(Notice::Position)
     }
 
     /// Makes a later subscription effective.
@@ -125,8 +144,9 @@ impl Hub {
         }
         let here = Position { seq: cursor.seq, reported: through };
         match gap {
-            Some(gap) => notices.push(self.gap_notice(here, gap)),
-            None if rewinds => notices.push(self.position_notice(here)),
+            Some(gap) => notices.push(self.gap_notice(cursor, here, gap)),
+            // This replaces even an id of the application: with that id the client would miss the older events.
+            None if rewinds => notices.extend(self.position_notice(cursor, here)),
             None => {}
         }
         cursor.advance(cursor.seq);
@@ -167,11 +187,5 @@ impl Hub {
             parts.reported_through = parts.reported_through.max(through.unwrap_or(0));
         }
         Missed { through, gap }
-    }
-
-    /// Returns a `gap` event with a position as its id, and counts it.
-    pub(super) fn gap_notice(&mut self, here: Position, gap: Gap) -> Notice {
-        self.counts.gaps += 1;
-        Notice::Gap(self.epoch.gap(here, &self.settings.gap_event, gap))
     }
 }

@@ -1,6 +1,6 @@
 //! The contract of a hub, case by case.
 //!
-//! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 forgotten` a `gap` event with its id
+//! The expected output of a stream is written in words: `@e-7` is a position, `gap e-7-9 evicted` a `gap` event with its id
 //! and its reason, and `8` the event with that sequence number.
 
 use super::*;
@@ -20,6 +20,9 @@ fn settings() -> Settings {
         total_history: Bounds { events: 1000, ..bounds },
         on_slow: OnSlow::Gap,
         gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
         opaque_ids: false,
     }
 }
@@ -32,7 +35,7 @@ struct Case {
 }
 
 fn event(id: &str) -> Shared {
-    let text = format!("id: {id}\ndata: x\n\n");
+    let text = format!("data: x\nid: {id}\n\n");
     Shared::write(text.len(), |out| {
         out.copy_from_slice(text.as_bytes());
         text.len()
@@ -95,7 +98,12 @@ impl Case {
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
     fn subscribe(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
-        let request = SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start };
+        let request = SubscribeRequest {
+            topics: topics(names),
+            after: after.map(|id| id.as_bytes().into()),
+            start,
+            first_block: Default::default(),
+        };
         let mut notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
         notices.extend(self.hub.begin(&mut self.cursor));
         self.check_with(notices)
@@ -105,8 +113,12 @@ impl Case {
     fn subscribe_all(&mut self, requests: &[(&str, Option<&str>, Start)]) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         for (names, after, start) in requests {
-            let request =
-                SubscribeRequest { topics: topics(names), after: after.map(|id| id.as_bytes().into()), start: *start };
+            let request = SubscribeRequest {
+                topics: topics(names),
+                after: after.map(|id| id.as_bytes().into()),
+                start: *start,
+                first_block: Default::default(),
+            };
             let notices = self.hub.subscribe(STREAM, &mut self.cursor, &request, self.now);
             assert_eq!((in_words(notices), self.hub.is_up_to_date(&self.cursor)), (String::new(), false));
         }
@@ -122,7 +134,7 @@ impl Case {
 
     /// Subscribes a new stream with a last event id.
     fn resume(&mut self, names: &str, after: &str) -> String {
-        self.start(names, Some(after), Start::Newest)
+        self.start(names, Some(after), Start::Latest)
     }
 
     /// Subscribes a new stream.
@@ -165,16 +177,16 @@ impl Case {
 }
 
 fn compacting(settings: Settings) -> Settings {
-    Settings { on_slow: OnSlow::Newest, ..settings }
+    Settings { on_slow: OnSlow::Latest, ..settings }
 }
 
 #[test]
 fn a_new_stream_is_sent_its_position_first_for_each_start() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a b a b a b"); // 1 and 2 are evicted
     for (names, start, sent) in [
-        ("a", Start::Newest, "@e-8"),
+        ("a", Start::Latest, "@e-8"),
         ("a", Start::Oldest, "@e-0-1, 3, 5, 7"),
         ("a", Start::Last(2), "@e-4, 5, 7"),
         ("a", Start::Last(0), "@e-8"),
@@ -214,20 +226,20 @@ fn one_id_resumes_any_set_of_channels() {
 fn resume_with_an_evicted_id_sends_one_gap_first_then_all_events_that_are_left() {
     let mut case = Case::new(settings());
     case.publish("a a a a a b b");
-    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-2 forgotten, 3, 4, 5");
+    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-2 evicted, 3, 4, 5");
     // An id from after the gap event gets no gap event again. One from between position and gap event does.
     assert_eq!(case.resume("a", "e-1-2"), "@e-1-2, 3, 4, 5");
-    assert_eq!(case.resume("a", "e-1-0"), "@e-1-0, gap e-1-2 forgotten, 3, 4, 5");
+    assert_eq!(case.resume("a", "e-1-0"), "@e-1-0, gap e-1-2 evicted, 3, 4, 5");
     assert_eq!(case.resume("a", "e-2"), "@e-2, 3, 4, 5");
     case.publish("a");
-    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-3 forgotten, 4, 5, 8");
+    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-3 evicted, 4, 5, 8");
     // Older events of other channels follow the gap event, each with a position that says what was reported.
     case.publish("a a");
     assert_eq!(case.resume("a b", "e-5"), "@e-5, 6, 7, 8, 9, 10");
-    assert_eq!(case.resume("a b", "e-4"), "@e-4-0, gap e-4-5 forgotten, 6, 7, 8, 9, 10");
+    assert_eq!(case.resume("a b", "e-4"), "@e-4-0, gap e-4-5 evicted, 6, 7, 8, 9, 10");
     case.publish("a a");
     let rest = "6, @e-6-9, 7, @e-7-9, 10, 11, 12";
-    assert_eq!(case.resume("a b", "e-5"), format!("@e-5-0, gap e-5-9 forgotten, {rest}"));
+    assert_eq!(case.resume("a b", "e-5"), format!("@e-5-0, gap e-5-9 evicted, {rest}"));
     assert_eq!(case.resume("a b", "e-6-9"), "@e-6-9, 7, @e-7-9, 10, 11, 12");
     assert_eq!(case.hub.counts().gaps, 5);
 }
@@ -259,7 +271,7 @@ fn an_invented_id_that_claims_a_reported_gap_suppresses_no_later_gap() {
     assert_eq!(case.resume("a", "e-1-18446744073709551615"), "@e-1-2, 3, 4, 5");
     case.publish("a a a a");
     assert_eq!(case.sent(), "gap e-5-6 slow, 7, 8, 9");
-    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-6 forgotten, 7, 8, 9");
+    assert_eq!(case.resume("a", "e-1-2"), "@e-1-0, gap e-1-6 evicted, 7, 8, 9");
 }
 
 #[test]
@@ -277,14 +289,14 @@ fn resume_of_a_removed_channel_sends_a_gap_for_its_expired_events() {
     case.hub.remove_stream(std::mem::take(&mut case.cursor));
     // The same after the channel was created again.
     case.publish("n/a");
-    assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 forgotten, 3");
+    assert_eq!(case.resume("n/a", "e-0"), "@e-0-0, gap e-0-1 evicted, 3");
     assert_eq!(case.resume("n/*", "e-2"), "@e-2, 3");
 }
 
 #[test]
 fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/*", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("n/*", None, Start::Latest), "@e-0");
     case.publish("n/a n/b");
     assert_eq!(case.sent(), "1, 2");
     case.publish("n/c");
@@ -298,12 +310,12 @@ fn a_lagging_stream_of_a_pattern_is_sent_a_gap_for_a_removed_channel() {
 #[test]
 fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
     let mut case = Case::new(settings());
-    for names in ["a", "*", "a b c"] {
-        case.start(names, None, Start::Newest);
-        case.publish("a b b b b b a");
+    for names in ["a", "n/*", "a b c"] {
+        case.start(names, None, Start::Latest);
+        case.publish("a b b b b b a x");
         let last = case.hub.last_seq;
         case.sent();
-        let position = in_words(vec![Notice::Position(case.hub.advance_to_position(&mut case.cursor))]);
+        let position = in_words(case.hub.quiet_block(&mut case.cursor).map(Notice::Position).into_iter().collect());
         assert_eq!(position, format!("@e-{last}"), "the position of a quiet stream is the last seq");
         case.now += NEVER;
         case.hub.evict(case.now);
@@ -318,12 +330,12 @@ fn resume_with_an_id_of_the_application_continues_after_its_event() {
     case.publish_as("b", "", Some("two"));
     case.publish_as("a", "", Some("two"));
     case.publish("b a");
-    assert_eq!(case.resume("a b", "one"), "@e-1, two, two, 4, 5");
-    assert_eq!(case.resume("a b", "two"), "@e-2, two, 4, 5", "the first of two events with the id counts");
+    assert_eq!(case.resume("a b", "one"), "@one, two, two, 4, 5");
+    assert_eq!(case.resume("a b", "two"), "@two, two, 4, 5", "the first of two events with the id counts");
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.resume("b", "two"), "@e-2-0, gap e-2-4 forgotten");
-    assert_eq!(case.resume("a", "one"), "@e-1-0, gap e-1-5 forgotten", "an id outlives its event");
+    assert_eq!(case.resume("b", "two"), "@two, gap e-2-4 evicted");
+    assert_eq!(case.resume("a", "one"), "@one, gap e-1-5 evicted", "an id outlives its event");
     assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
     assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
     assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
@@ -334,16 +346,16 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
     for (on_slow, sent) in [
         (OnSlow::Disconnect, "disconnected"),
         (OnSlow::Gap, "gap e-1-4 slow, 5, 6, 7"),
-        (OnSlow::Newest, "7"), // of a channel without keys
+        (OnSlow::Latest, "7"), // of a channel without keys
     ] {
         let mut case = Case::new(Settings { on_slow, ..settings() });
-        case.start("a", None, Start::Newest);
+        case.start("a", None, Start::Latest);
         case.publish("a");
         assert_eq!(case.sent(), "1");
         case.publish("a a a a a a");
         assert_eq!(case.sent(), sent);
         if on_slow == OnSlow::Disconnect {
-            assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-4 forgotten, 5, 6, 7");
+            assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-4 evicted, 5, 6, 7");
         }
         case.publish("a a a");
         assert_eq!(case.sent(), "8, 9, 10", "a stream that keeps up is sent everything");
@@ -351,7 +363,7 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
         let expected = match on_slow {
             OnSlow::Disconnect => (1, 0, 0, 1),
             OnSlow::Gap => (0, 1, 0, 1),
-            OnSlow::Newest => (0, 0, 1, 0),
+            OnSlow::Latest => (0, 0, 1, 0),
         };
         assert_eq!((disconnected, skipped, compacted, gaps), expected);
     }
@@ -360,7 +372,7 @@ fn a_lagging_stream_ends_or_is_sent_a_gap_or_the_latest_events_as_on_slow_says()
 #[test]
 fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and_key() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a b", None, Start::Newest);
+    case.start("a b", None, Start::Latest);
     for (channel, key) in [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), ("a", "x"), ("a", "x"), ("a", "x")] {
         case.publish_as(channel, key, None);
     }
@@ -372,7 +384,7 @@ fn a_lagging_stream_with_compaction_is_sent_the_latest_event_of_each_channel_and
 #[test]
 fn compaction_with_more_keys_than_retained_sends_a_gap() {
     let mut case = Case::new(compacting(settings()));
-    case.start("a", None, Start::Newest);
+    case.start("a", None, Start::Latest);
     for key in 1..=8 {
         case.publish_as("a", &key.to_string(), None);
     }
@@ -383,7 +395,7 @@ fn compaction_with_more_keys_than_retained_sends_a_gap() {
 #[test]
 fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
     case.publish("a b");
     case.unsubscribe(Some("b"));
     case.publish("a b");
@@ -391,14 +403,19 @@ fn unsubscribing_ends_new_events_and_subscribing_again_begins_with_a_position() 
     case.unsubscribe(None);
     assert_eq!((case.hub.counts().streams, case.cursor.is_idle()), (0, true));
     case.publish("a");
-    assert_eq!(case.subscribe("b", Some("e-3"), Start::Newest), "@e-3, 4");
+    assert_eq!(case.subscribe("b", Some("e-3"), Start::Latest), "@e-3, 4");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
 #[test]
 fn a_request_without_topics_subscribes_to_nothing() {
     let mut case = Case::new(settings());
-    let request = SubscribeRequest { topics: Vec::new(), after: Some(b"x"[..].into()), start: Start::Oldest };
+    let request = SubscribeRequest {
+        topics: Vec::new(),
+        after: Some(b"x"[..].into()),
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     let notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
     assert_eq!((in_words(notices), case.hub.counts().streams), (String::new(), 0));
 }
@@ -406,7 +423,7 @@ fn a_request_without_topics_subscribes_to_nothing() {
 #[test]
 fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     for key in ["k", "l", "l", "l", "l", "l"] {
         case.publish_as("a", key, None);
     }
@@ -417,7 +434,7 @@ fn a_lagging_stream_that_ends_is_sent_the_latest_event_of_each_key() {
 #[test]
 fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
     let mut case = Case::new(compacting(settings()));
-    assert_eq!(case.start("a b", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b", None, Start::Latest), "@e-0");
     case.publish_as("b", "k", None);
     case.publish("b b b"); // b compacts 1
     for key in ["1", "2", "3", "4", "5", "6", "7"] {
@@ -433,25 +450,25 @@ fn after_a_gap_a_stream_with_compaction_is_sent_the_latest_event_of_each_key() {
 fn all_requests_of_one_handler_begin_as_one_with_one_position_and_one_gap() {
     let mut case = Case::new(settings());
     case.publish("a b a b");
-    let newest = Start::Newest;
+    let latest = Start::Latest;
     for (requests, sent) in [
-        (&[("a", Some("e-0"), newest), ("b", Some("e-0"), newest)][..], "@e-0, 1, 2, 3, 4"),
+        (&[("a", Some("e-0"), latest), ("b", Some("e-0"), latest)][..], "@e-0, 1, 2, 3, 4"),
         // Each request has its own resume point, and the position is the earliest of them.
-        (&[("a", Some("e-2"), newest), ("b", Some("e-1"), newest)], "@e-1, 2, 3, 4"),
-        (&[("a", None, Start::Oldest), ("b", None, newest)], "@e-0, 1, 3"),
-        (&[("b", None, newest), ("a", None, Start::Last(1))], "@e-2, 3"),
+        (&[("a", Some("e-2"), latest), ("b", Some("e-1"), latest)], "@e-1, 2, 3, 4"),
+        (&[("a", None, Start::Oldest), ("b", None, latest)], "@e-0, 1, 3"),
+        (&[("b", None, latest), ("a", None, Start::Last(1))], "@e-2, 3"),
         // The first request counts for a channel of two requests.
-        (&[("a", None, newest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
-        (&[("a", None, Start::Oldest), ("*", None, newest)], "@e-0, 1, 3"),
+        (&[("a", None, latest), ("*", None, Start::Oldest)], "@e-0, 2, 4"),
+        (&[("a", None, Start::Oldest), ("*", None, latest)], "@e-0, 1, 3"),
         // Two requests with a gap get one gap event.
-        (&[("a", Some("x"), newest), ("b", Some("x"), newest)], "@e-4-0, gap e-4 unknown"),
+        (&[("a", Some("x"), latest), ("b", Some("x"), latest)], "@e-4-0, gap e-4 unknown"),
     ] {
         assert_eq!(case.subscribe_all(requests), sent, "{requests:?}");
     }
     case.publish("a a a b");
     assert_eq!(case.sent(), "5, 6, 7, 8");
-    let both = [("b", Some("e-2"), newest), ("a", Some("e-2"), newest)];
-    assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 forgotten, 4, 5, 6, 7, 8");
+    let both = [("b", Some("e-2"), latest), ("a", Some("e-2"), latest)];
+    assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 evicted, 4, 5, 6, 7, 8");
     assert_eq!(case.hub.counts().streams, 1);
 }
 
@@ -460,12 +477,12 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
     let mut case = Case::new(settings());
     case.publish_as("a", "", Some("one"));
     case.publish("b a");
-    let newest = Start::Newest;
+    let latest = Start::Latest;
     for requests in [
-        [("a", Some("one"), newest), ("b", Some("one"), newest)],
-        [("b", Some("one"), newest), ("a", Some("one"), newest)],
+        [("a", Some("one"), latest), ("b", Some("one"), latest)],
+        [("b", Some("one"), latest), ("a", Some("one"), latest)],
     ] {
-        assert_eq!(case.subscribe_all(&requests), "@e-1, 2, 3");
+        assert_eq!(case.subscribe_all(&requests), "@one, 2, 3");
     }
 }
 
@@ -473,7 +490,12 @@ fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_re
 fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
     let mut case = Case::new(settings());
     case.publish("a b");
-    let request = |names: &str| SubscribeRequest { topics: topics(names), after: None, start: Start::Oldest };
+    let request = |names: &str| SubscribeRequest {
+        topics: topics(names),
+        after: None,
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     case.hub.subscribe(STREAM, &mut case.cursor, &request("a c"), case.now);
     case.hub.subscribe(STREAM, &mut case.cursor, &request("b"), case.now);
     case.unsubscribe(Some("a c"));
@@ -489,42 +511,43 @@ fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
 #[test]
 fn a_later_pattern_does_not_send_a_channel_again_that_is_subscribed_by_name() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("n/a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("n/a", None, Start::Latest), "@e-0");
     case.publish("n/a n/b n/a n/a n/a n/a");
     assert_eq!(case.sent(), "gap e-0-3 slow, 4, 5, 6");
-    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Newest), "@e-1, 2, @e-6");
-    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.subscribe("n/*", Some("e-1"), Start::Latest), "@e-1, 2, @e-6");
+    assert_eq!(case.subscribe("n/b", Some("e-0"), Start::Latest), "");
     case.publish("n/b n/a");
     assert_eq!(case.sent(), "7, 8");
     // The pattern first, then the name.
-    assert_eq!(case.start("n/*", Some("e-6"), Start::Newest), "@e-6, 7, 8");
-    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Newest), "");
+    assert_eq!(case.start("n/*", Some("e-6"), Start::Latest), "@e-6, 7, 8");
+    assert_eq!(case.subscribe("n/a", Some("e-0"), Start::Latest), "");
 }
 
 #[test]
 fn a_later_subscription_rewinds_with_a_position_before_and_after() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a b a");
     assert_eq!(case.sent(), "1, 3, 5");
-    assert_eq!(case.subscribe("b", Some("e-1"), Start::Newest), "@e-1, 2, 4, @e-5");
+    assert_eq!(case.subscribe("b", Some("e-1"), Start::Latest), "@e-1, 2, 4, @e-5");
     // A client that resumes in between gets the rest, and some events twice rather than never.
     assert_eq!(case.resume("a b", "e-2"), "@e-2, 3, 4, 5");
     // A gap event replaces the first position.
     case.publish("c c c c");
-    assert_eq!(case.subscribe("c", Some("e-5"), Start::Newest), "gap e-5-6 forgotten, 7, 8, 9");
+    assert_eq!(case.subscribe("c", Some("e-5"), Start::Latest), "gap e-5-6 evicted, 7, 8, 9");
     case.now += NEVER;
     case.hub.evict(case.now);
-    assert_eq!(case.subscribe("d", Some("e-3"), Start::Newest), "");
+    assert_eq!(case.subscribe("d", Some("e-3"), Start::Latest), "");
 }
 
 #[test]
 fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b a");
     // The stream has been sent nothing yet. b begins after 3, so none of its earlier events is sent.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
+    let request =
+        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("b a");
     assert_eq!(case.sent(), "1, 3, 4, 5");
@@ -534,10 +557,11 @@ fn a_later_subscription_of_a_stream_with_a_backlog_begins_after_the_last_event()
 #[test]
 fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscription() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
     case.publish("a b b b b");
     // b has evicted 2, which was published before the later subscription.
-    let request = SubscribeRequest { topics: topics("b"), after: None, start: Start::Newest };
+    let request =
+        SubscribeRequest { topics: topics("b"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     assert_eq!(case.sent(), "1");
     case.publish("b b b b");
@@ -547,7 +571,7 @@ fn a_stream_with_a_backlog_is_sent_no_gap_for_events_from_before_a_later_subscri
 #[test]
 fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("a b n/*", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("a b n/*", None, Start::Latest), "@e-0");
     case.publish("a b n/1 a");
     case.unsubscribe(Some("a n/*"));
     case.publish("a b n/1 n/2");
@@ -555,11 +579,12 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
     assert_eq!(case.sent(), "1, 2, 3, 4, 6");
     // If it subscribes again before these are sent, it misses only the events published in between.
     case.publish("b a"); // 9, 10
-    assert_eq!(case.subscribe("a", None, Start::Newest), "9");
+    assert_eq!(case.subscribe("a", None, Start::Latest), "9");
     case.publish("a");
     case.unsubscribe(Some("a"));
     case.publish("a");
-    let request = SubscribeRequest { topics: topics("a"), after: None, start: Start::Newest };
+    let request =
+        SubscribeRequest { topics: topics("a"), after: None, start: Start::Latest, first_block: Default::default() };
     assert_eq!(in_words(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now)), "");
     case.publish("a");
     assert_eq!(case.sent(), "11, 13");
@@ -576,7 +601,7 @@ fn a_stream_that_unsubscribes_with_a_backlog_is_sent_the_events_published_before
 #[test]
 fn a_reused_channel_slot_sends_nothing_to_a_stream_that_unsubscribed_from_the_earlier_channel() {
     let mut case = Case::new(settings());
-    assert_eq!(case.start("secret", None, Start::Newest), "@e-0");
+    assert_eq!(case.start("secret", None, Start::Latest), "@e-0");
     case.publish("secret");
     case.unsubscribe(None);
     case.now += NEVER;
@@ -591,7 +616,7 @@ fn a_reused_channel_slot_sends_nothing_to_a_stream_that_unsubscribed_from_the_ea
 fn replayed_events_are_counted_as_delivered() {
     let mut case = Case::new(settings());
     case.publish("b a a a a a");
-    assert_eq!(case.start("a b", Some("e-0"), Start::Newest), "@e-0-0, gap e-0-3 forgotten, 1, @e-1-3, 4, 5, 6");
+    assert_eq!(case.start("a b", Some("e-0"), Start::Latest), "@e-0-0, gap e-0-3 evicted, 1, @e-1-3, 4, 5, 6");
     assert_eq!(case.hub.counts().delivered, 4);
     case.publish("b b");
     assert_eq!(case.last_sent(), "7, 8");
@@ -605,5 +630,100 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
     assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-3, 1, 2, 4, 5, 6", "a new client receives no gap event");
     case.publish("b b b b");
     // Its connection breaks after the first event. It has not received 2, which is evicted by now.
-    assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 forgotten, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
+    assert_eq!(case.resume("a b", "e-1"), "@e-1-0, gap e-1-7 evicted, 4, @e-4-7, 5, @e-5-7, 6, @e-6-7, 8, 9, 10");
+}
+
+/// Returns notices as the bytes of their blocks.
+fn bytes_of(notices: Vec<Notice>) -> String {
+    let text = |notice: Notice| match notice {
+        Notice::Position(block) | Notice::Gap(block) => String::from_utf8(block).expect("text"),
+        Notice::Event(_) => panic!("not a block of the hub"),
+    };
+    notices.into_iter().map(text).collect()
+}
+
+fn first_block(settings: Settings, after: Option<&str>, first_block: FirstBlock) -> String {
+    let mut case = Case::new(settings);
+    case.publish_as("a", "", Some("mine"));
+    case.publish("a a a a");
+    let after = after.map(|id| id.as_bytes().into());
+    let request = SubscribeRequest { topics: topics("a"), after, start: Start::Latest, first_block };
+    let mut notices = case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    notices.extend(case.hub.begin(&mut case.cursor));
+    bytes_of(notices)
+}
+
+#[test]
+fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
+    use PositionStyle::{Event, Id, None as Silent};
+    for (position, retry, keeps_id, expected) in [
+        (Event, None, false, "event: position\ndata: \nid: e-5\n\n"),
+        (Event, Some(70), false, "event: position\nretry: 70\ndata: \nid: e-5\n\n"),
+        (Event, Some(70), true, "event: position\nretry: 70\ndata: \n\n"),
+        (Event, None, true, ""),
+        (Id, None, false, "id: e-5\n\n"),
+        (Id, Some(70), false, "retry: 70\nid: e-5\n\n"),
+        (Id, Some(70), true, "retry: 70\n\n"),
+        (Id, None, true, ""),
+        (Silent, None, false, ""),
+        (Silent, Some(70), false, "retry: 70\n\n"),
+    ] {
+        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id });
+        assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");
+    }
+}
+
+#[test]
+fn a_gap_event_has_the_data_of_the_application_for_its_reason_and_the_id_last() {
+    let data = GapData { evicted: "one\ntwo".into(), unknown: "what?".into(), slow: "slow".into() };
+    let own = Settings { gap_data: Some(Box::new(data)), gap_event: "message".into(), ..settings() };
+    let silent = FirstBlock { position: PositionStyle::None, ..FirstBlock::default() };
+    let evicted = first_block(own.clone(), Some("mine"), silent);
+    assert_eq!(evicted, "event: message\ndata: one\ndata: two\nid: e-1-2\n\n");
+    assert_eq!(first_block(own, Some("?"), silent), "event: message\ndata: what?\nid: e-5\n\n");
+    let standard = first_block(settings(), Some("mine"), silent);
+    assert_eq!(standard, "event: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-2\n\n");
+}
+
+#[test]
+fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the_hub() {
+    let mut case = Case::new(settings());
+    let quiet = |case: &mut Case| case.hub.quiet_block(&mut case.cursor).map(|block| words(&block));
+    assert_eq!(case.start("a", None, Start::Latest), "@e-0");
+    assert_eq!(quiet(&mut case), None, "the first block was the position");
+    case.publish("a");
+    assert_eq!(quiet(&mut case), None, "the stream is still to be sent an event");
+    assert_eq!((case.sent(), quiet(&mut case)), ("1".into(), None), "the id of the event is the position");
+    case.publish("b");
+    assert_eq!(quiet(&mut case).as_deref(), Some("@e-2"));
+    assert_eq!(quiet(&mut case), None, "a position is sent once");
+    case.publish_as("a", "", Some("mine"));
+    case.publish("b");
+    assert_eq!((case.sent(), quiet(&mut case)), ("mine".into(), None), "an id of the application stays");
+    case.publish("a b");
+    assert_eq!((case.sent(), quiet(&mut case)), ("5".into(), Some("@e-6".into())));
+    case.hub.record_custom_id(&mut case.cursor);
+    case.publish("b");
+    assert_eq!(quiet(&mut case), None, "an id that was pushed to the stream stays");
+}
+
+#[test]
+fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
+    let mut case = Case::new(settings());
+    let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![Notice::Position(block)]);
+    case.start("a", None, Start::Latest);
+    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \n\n"));
+    case.publish("b");
+    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \nid: e-1\n\n"));
+}
+
+#[test]
+fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
+    let mut case = Case::new(settings());
+    case.publish_as("b", "", Some("mine"));
+    case.publish("b a a a a");
+    // The client knows the gap of `a` through 3: it is repeated only after an id of the application.
+    assert_eq!(case.resume("a b", "e-0"), "@e-0-0, gap e-0-3 evicted, mine, 2, @e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "e-2-3"), "@e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "mine"), "@mine, gap e-1-3 evicted, 2, @e-2-3, 4, 5, 6");
 }

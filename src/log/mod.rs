@@ -38,6 +38,8 @@ pub struct LogEntry {
     pub event: Shared,
     /// The key for compaction. Events without a key share the empty one.
     pub key: Box<[u8]>,
+    /// Whether the application gave the event its id.
+    pub has_custom_id: bool,
 }
 
 impl LogEntry {

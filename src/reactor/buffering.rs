@@ -2,13 +2,16 @@
 
 use super::{Answer, Io, Reactor, StreamId};
 use crate::hub::Notice;
-use crate::stream::{Lost, Stream};
+use crate::stream::{Framing, LineEnd, Lost, Settings, Stream};
 use bytes::Bytes;
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
     /// Buffers an event for one stream. The event is lost if the stream is ending.
-    pub(super) fn push(&mut self, id: StreamId, event: Bytes, now: Instant) {
+    pub(super) fn push(&mut self, id: StreamId, event: Bytes, has_id: bool, now: Instant) {
+        if has_id {
+            self.record_custom_id(id);
+        }
         if self.record(id).map_or(false, |record| record.stream.ending().is_none()) {
             self.send_rest_before_push(id, now);
         }
@@ -47,12 +50,15 @@ impl<I: Io> Reactor<I> {
 /// Buffers the notices of a hub for one stream.
 pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.buffered_bytes();
-    let framing = stream.settings().framing;
+    let Settings { framing, line_end, .. } = *stream.settings();
     for notice in notices {
         match notice {
-            Notice::Position(block) => stream.push_non_event(framing.frame(&block)),
-            Notice::Gap(block) => stream.push_undroppable(framing.frame(&block)),
-            Notice::Event(event) => stream.push_undroppable(event.from(framing, 0)),
+            Notice::Position(block) => stream.push_non_event(framing.frame(&line_end.convert(&block))),
+            Notice::Gap(block) => stream.push_undroppable(framing.frame(&line_end.convert(&block))),
+            Notice::Event(event) => stream.push_undroppable(match line_end {
+                LineEnd::Lf => event.from(framing, 0),
+                LineEnd::CrLf => framing.frame(&line_end.convert(event.bytes(Framing::Plain))),
+            }),
         }
     }
     let bytes = stream.buffered_bytes() - before;

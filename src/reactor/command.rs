@@ -49,6 +49,8 @@ pub enum Command {
         stream: StreamId,
         /// The event's bytes, framed.
         event: Bytes,
+        /// Whether the event has an id.
+        has_id: bool,
     },
     /// Ends a stream. The first end of a stream counts.
     End {

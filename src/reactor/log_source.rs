@@ -5,12 +5,14 @@
 //! 1. [`catch_up`](LogSource::catch_up) checks whether the log has evicted events which the stream was still to be sent.
 //! 2. [`gather`](LogSource::gather) puts the next events into the blocks of one write.
 //! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
+//!
+//! A log's blocks end their lines in LF. A stream whose lines end in CRLF is sent copies of them, through its own buffer.
 
 use super::buffering::buffer_notices;
 use super::hubs::Hubs;
 use super::subscriptions::Subscription;
 use super::{Answer, StreamId};
-use crate::event::Framing;
+use crate::event::{Framing, LineEnd};
 use crate::hub::{Cursor, Gathered, Hub};
 use crate::stream::Stream;
 use std::io::IoSlice;
@@ -48,6 +50,8 @@ pub(super) struct LogSource<'a> {
 impl<'a> LogSource<'a> {
     /// The most bytes of the log in one write, about: the kernel copies them.
     const MAX_LOG_BYTES: usize = 256 << 10;
+    /// The most bytes of the log, about, that are copied into the buffer of a stream at once.
+    const MAX_COPIED_BYTES: usize = 48 << 10;
 
     pub(super) fn new(hubs: &'a mut Hubs, subscription: &'a mut Option<Box<Subscription>>) -> Self {
         let hub = subscription.as_ref().and_then(|subscription| hubs.get_mut(subscription.hub));
@@ -91,8 +95,13 @@ impl<'a> LogSource<'a> {
         if cursor.replays_through_buffer() && !has_buffered {
             notices.extend(hub.replay_into_buffer(cursor));
         }
+        let copies = stream.settings().line_end == LineEnd::CrLf && !cursor.replays_through_buffer();
+        if copies && !has_buffered && notices.is_empty() {
+            let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
+            notices = hub.copy_into_buffer(cursor, most_bytes);
+        }
         buffer_notices(stream, notices, id, answers);
-        if cursor.replays_through_buffer() {
+        if cursor.replays_through_buffer() || (copies && hub.has_backlog(cursor)) {
             return LogState::Later;
         }
         self.drop_if_finished();

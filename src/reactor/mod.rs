@@ -148,7 +148,7 @@ impl<I: Io> Reactor<I> {
                     self.attach(stream, socket, now);
                 }
             }
-            Command::Push { stream, event } => self.push(stream, event, now),
+            Command::Push { stream, event, has_id } => self.push(stream, event, has_id, now),
             Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::ReleaseState { .. } => {} // for the event loop

@@ -44,14 +44,14 @@ impl<I: Io> Reactor<I> {
     const ENDS_PER_TURN: usize = 64;
 
     /// Sends a client a random reconnection time between one and two times the stream's
-    /// [`retry`](crate::stream::Settings::retry).
+    /// [`retry`](crate::stream::Settings::retry), and its position if that has advanced.
     pub(super) fn send_retry(&mut self, id: StreamId) {
+        self.begin(id); // the first block of a stream comes first
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
-            let retry = format!("retry: {}\r\n\r\n", fastrand::u64(least..=2 * least));
-            let mut block = self.advance_to_position(id).unwrap_or_default();
-            block.extend_from_slice(retry.as_bytes());
-            self.buffer_non_event(id, settings.framing.frame(&block));
+            let retry = fastrand::u64(least..=2 * least);
+            let block = self.last_block(id, retry).unwrap_or_else(|| format!("retry: {retry}\n\n").into_bytes());
+            self.buffer_non_event(id, settings.framing.frame(&settings.line_end.convert(&block)));
         }
     }
 

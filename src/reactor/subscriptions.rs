@@ -7,7 +7,7 @@ use super::buffering::{buffer_notices, is_full};
 use super::hubs::Hubs;
 use super::stream_record::StreamRecord;
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{Cursor, SubscribeRequest, Topic};
+use crate::hub::{Cursor, Hub, SubscribeRequest, Topic};
 use crate::stream::Reason;
 use std::time::{Duration, Instant};
 
@@ -286,11 +286,28 @@ impl<I: Io> Reactor<I> {
         self.remove_topics(id, None);
     }
 
-    /// Returns the position of a stream that has been sent everything, as a block with nothing but an id.
-    pub(super) fn advance_to_position(&mut self, id: StreamId) -> Option<Vec<u8>> {
+    /// Returns the position of a quiet stream as a block, if it has advanced.
+    pub(super) fn quiet_block(&mut self, id: StreamId) -> Option<Vec<u8>> {
+        let (hub, cursor) = self.hub_and_cursor(id)?;
+        hub.quiet_block(cursor)
+    }
+
+    /// Returns the last block of a stream of a hub, with a reconnection time in milliseconds.
+    pub(super) fn last_block(&mut self, id: StreamId, retry: u64) -> Option<Vec<u8>> {
+        let (hub, cursor) = self.hub_and_cursor(id)?;
+        hub.last_block(cursor, retry)
+    }
+
+    /// Records that the application pushes an id to the stream itself.
+    pub(super) fn record_custom_id(&mut self, id: StreamId) {
+        if let Some((hub, cursor)) = self.hub_and_cursor(id) {
+            hub.record_custom_id(cursor);
+        }
+    }
+
+    fn hub_and_cursor(&mut self, id: StreamId) -> Option<(&mut Hub, &mut Cursor)> {
         let (record, hubs, _) = self.record_and_hubs(id)?;
-        let subscription = record.subscription.as_mut()?;
-        let hub = hubs.get_mut(subscription.hub)?;
-        hub.is_up_to_date(&subscription.cursor).then(|| hub.advance_to_position(&mut subscription.cursor))
+        let Subscription { hub, cursor } = record.subscription.as_deref_mut()?;
+        Some((hubs.get_mut(*hub)?, cursor))
     }
 }

@@ -17,7 +17,7 @@ mod world;
 
 use super::sending::MAX_BLOCKS;
 use super::*;
-use crate::stream::{Framing, Lost};
+use crate::stream::{Framing, LineEnd, Lost};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::time::Duration;

@@ -182,13 +182,14 @@ mod tests {
     use crate::hub::Publication;
     use crate::reactor::{Ending, StreamInit};
     use crate::runtime::stream_state::StreamState;
-    use crate::stream::{Framing, Reason, Settings};
+    use crate::stream::{Framing, LineEnd, Reason, Settings};
     use bytes::Bytes;
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::Ordering;
 
     const SETTINGS: Settings = Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: None,
         timeout: Duration::from_secs(60),
         max_buffered: 1000,
@@ -233,7 +234,7 @@ mod tests {
         event_loop.reactor.flush(Instant::now());
         event_loop.apply_answers();
         let unseen = open(&handle);
-        handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event") }, 5, None);
+        handle.send(Command::Push { stream: unseen.0, event: Bytes::from_static(b"event"), has_id: false }, 5, None);
         for (_, state, _) in [&held, &unseen] {
             assert_eq!(state.report_end_or_reason(), None);
         }
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!((handle.stats().lost, handle.stats().buffered), (1, 0));
         // Threads that checked before the reactor died send these.
         handle.publish(Command::Publish { hub: 0, publication: publication() });
-        handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event") }, 5, None);
+        handle.send(Command::Push { stream: before.0, event: Bytes::from_static(b"event"), has_id: false }, 5, None);
         let after = open(&handle);
         assert_eq!((handle.stats().lost, handle.stats().buffered), (3, 0));
         assert_eq!([&before, &after].map(|(_, state, _)| state.reason()), [Some(Reason::Error); 2]);

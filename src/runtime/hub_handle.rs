@@ -67,9 +67,9 @@ impl HubHandle {
         Self(Arc::new(Inner { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
     }
 
-    /// Returns the name of the event that reports a gap.
-    pub fn gap_event(&self) -> &str {
-        &self.0.settings.gap_event
+    /// Returns the hub's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.

@@ -353,7 +353,7 @@ mod tests {
         for dies in [false, true] {
             let (handle, queue) = handle();
             let large = ReactorHandle::MAX_QUEUED_BYTES as usize * 2 / 3;
-            let push = || Command::Push { stream: handle.new_stream(), event: bytes::Bytes::new() };
+            let push = || Command::Push { stream: handle.new_stream(), event: bytes::Bytes::new(), has_id: false };
             std::thread::scope(|scope| {
                 scope.spawn(|| (0..3).for_each(|_| handle.send(push(), large, None)));
                 // The third command is counted first, and then its sender waits.

@@ -9,7 +9,7 @@ use super::spawned;
 use super::stream_state::StreamState;
 use crate::hub::{SubscribeRequest, Topic};
 use crate::reactor::{Command, Ending, HubId, StreamId, StreamInit};
-use crate::stream::{Reason, Settings};
+use crate::stream::{LineEnd, Reason, Settings};
 use crate::sys::{descriptor, socket};
 use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -81,6 +81,8 @@ pub struct StreamHandle {
     /// Whether the stream's handler runs, on a server where one handler runs at a time.
     in_handler: bool,
     subscribe_mode: SubscribeMode,
+    /// Whether an event with an id was pushed. A later subscription does not replace that id.
+    has_pushed_id: bool,
     ends_with_handle: bool,
     /// Whether this process has made its parent's stream its own.
     is_adopted: bool,
@@ -117,6 +119,7 @@ impl StreamHandle {
             waits: opening.waits,
             in_handler: opening.ends_with_handle,
             subscribe_mode: SubscribeMode::AtOnce,
+            has_pushed_id: false,
             ends_with_handle: opening.ends_with_handle,
             is_adopted: false,
             must_wake: false,
@@ -194,6 +197,15 @@ impl StreamHandle {
 
     /// Pushes an event. In a forked child this first makes the stream the child's.
     pub fn push(&mut self, event: &[u8]) -> Pushed {
+        self.push_event(event, false)
+    }
+
+    /// Pushes an event that has an id, as [`push`](Self::push) does. No position of a hub replaces that id.
+    pub fn push_with_id(&mut self, event: &[u8]) -> Pushed {
+        self.push_event(event, true)
+    }
+
+    fn push_event(&mut self, event: &[u8], has_id: bool) -> Pushed {
         if !self.is_open() || (self.generation != generation() && !self.adopt()) {
             return Pushed::Ended;
         }
@@ -213,7 +225,8 @@ impl StreamHandle {
         let event = self.settings.framing.frame(event);
         let bytes = event.len();
         self.state.add_buffered(bytes);
-        let push = Command::Push { stream: self.stream, event };
+        self.has_pushed_id |= has_id;
+        let push = Command::Push { stream: self.stream, event, has_id };
         if self.is_opening && self.state.buffered_bytes() < MAX_SOON_BYTES {
             self.must_wake = false;
             self.reactor.send_soon(push, bytes, None);
@@ -257,7 +270,7 @@ impl StreamHandle {
         &mut self,
         reactor: &Arc<ReactorHandle>,
         hub: HubId,
-        request: SubscribeRequest,
+        mut request: SubscribeRequest,
         max_topics: usize,
     ) -> Result<bool, Error> {
         if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
@@ -269,6 +282,7 @@ impl StreamHandle {
         if !self.state.add_topics(request.topics.len(), max_topics) {
             return Err(Error::TooManyTopics { max: max_topics });
         }
+        request.first_block.keeps_id |= self.has_pushed_id;
         let request = Box::new(request);
         let holds = self.subscribe_mode != SubscribeMode::AtOnce;
         if holds {
@@ -307,6 +321,11 @@ impl StreamHandle {
             }
             self.reactor.send(Command::Unsubscribe { stream: self.stream, topics }, 0, None);
         }
+    }
+
+    /// Returns the line end of the stream. Pushed events are encoded with it.
+    pub fn line_end(&self) -> LineEnd {
+        self.settings.line_end
     }
 
     /// Returns true if the stream belongs to a hub. The hub must be able to resume from every id that its client
@@ -496,6 +515,7 @@ impl Clone for StreamHandle {
             waits: self.waits,
             in_handler: false, // a handler runs in one thread
             subscribe_mode: SubscribeMode::AtOnce,
+            has_pushed_id: self.has_pushed_id,
             ends_with_handle: self.ends_with_handle,
             is_adopted: self.is_adopted,
             must_wake: false,

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-pub use crate::event::Framing;
+pub use crate::event::{Framing, LineEnd};
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -81,6 +81,8 @@ impl Reason {
 pub struct Settings {
     /// How blocks are framed.
     pub framing: Framing,
+    /// The line end of everything that the stream is sent. Blocks that the application pushes come encoded with it.
+    pub line_end: LineEnd,
     /// The quiet time after which a keepalive is sent. `None` sends no keepalives.
     pub keepalive: Option<Duration>,
     /// How long a client may take nothing of its buffer, and how long a stream may wait for its socket.

@@ -10,6 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn settings(max_buffered: usize, drop_oldest: bool) -> Arc<Settings> {
     Arc::new(Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: Some(KEEPALIVE),
         timeout: TIMEOUT,
         max_buffered,
@@ -329,8 +330,10 @@ fn a_chunked_block_is_one_chunk() {
         assert_eq!(framed.len(), block.len() + format!("{size:x}").len() + 4);
         assert_eq!(Framing::Plain.frame(&block), block);
     }
-    let all = [Framing::Chunked.frame(b"data: 1\n\n"), Framing::Chunked.keepalive(), Framing::Chunked.end()].concat();
-    assert_eq!(unchunk(&all), (vec![b"data: 1\n\n".to_vec(), b":\r\n\r\n".to_vec()], true));
+    let all =
+        [Framing::Chunked.frame(b"data: 1\n\n"), Framing::Chunked.keepalive(LineEnd::CrLf), Framing::Chunked.end()]
+            .concat();
+    assert_eq!(unchunk(&all), (vec![b"data: 1\n\n".to_vec(), b":\r\n".to_vec()], true));
 }
 
 #[test]
@@ -338,5 +341,8 @@ fn an_empty_block_is_framed_as_nothing() {
     for framing in [Framing::Plain, Framing::Chunked] {
         assert_eq!(framing.frame(b""), Bytes::new());
     }
-    assert_eq!((Framing::Plain.end().len(), Framing::Plain.keepalive()), (0, Bytes::from_static(b":\r\n\r\n")));
+    assert_eq!(
+        (Framing::Plain.end().len(), Framing::Plain.keepalive(LineEnd::CrLf)),
+        (0, Bytes::from_static(b":\r\n"))
+    );
 }

@@ -120,6 +120,15 @@ fn measure(fields: &mut [RawField], strings: Strings, report: &mut Report) -> Re
     Ok(status)
 }
 
+/// `esx_line_end`
+pub(super) fn line_end(number: c_int) -> LineEnd {
+    if number == 0 {
+        LineEnd::Lf
+    } else {
+        LineEnd::CrLf
+    }
+}
+
 /// Writes the block that [`esx_measure`] has measured.
 #[no_mangle]
 unsafe extern "C" fn esx_encode(
@@ -137,7 +146,7 @@ unsafe extern "C" fn esx_encode(
         out.write_bytes(0, out_len);
         (slice::from_raw_parts(fields, len), slice::from_raw_parts_mut(out.cast(), out_len), &mut *report)
     };
-    let line_end = if line_end == 0 { LineEnd::Lf } else { LineEnd::CrLf };
+    let line_end = self::line_end(line_end);
     guard::run::<FieldError>(report, |report| {
         report.set_size(encode(accepted(fields), line_end, out));
         Ok(OK)

@@ -1,5 +1,8 @@
 /* Snapshots of the arguments of the functions that encode an event. For the parameter `copies` see snapshot.h. */
 
+/* The variants of EventSource::XS::_push_bytes: for a stream with subscriptions, and with lines that end in LF. */
+enum esx_push { ESX_PUSH_IN_HUB = 1, ESX_PUSH_LF = 2 };
+
 /* The names that a hash of fields may have: the fields, in the order in which format_event sends them, and options. A key
  * is not sent; only a published event may have one. */
 enum esx_key { KEY_COMMENT, KEY_EVENT, KEY_ID, KEY_RETRY, KEY_DATA, KEY_JSON, KEY_BYTES, GIVEN_KEY, KEYS };

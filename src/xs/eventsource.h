@@ -80,10 +80,13 @@ typedef struct {
     size_t max_buffered, max_streams;
     int socket;
     uint32_t interpreter;
-    uint8_t is_chunked, drops_oldest, waits, ends_with_handle, may_wait;
+    uint8_t is_chunked, line_end, drops_oldest, waits, ends_with_handle, may_wait;
 } esx_opening;
 
 enum esx_pushed { ESX_TAKEN, ESX_FULL, ESX_ENDED };
+
+/* Whether an event that is pushed has an id. */
+enum esx_has_id { ESX_NO_ID, ESX_HAS_ID, ESX_ID_UNKNOWN };
 
 enum { ESX_REASONS = 6 };
 
@@ -102,7 +105,8 @@ void *esx_stream_clone(const void *stream);
 void esx_stream_drop(void *stream);
 int esx_stream_attach(void *stream, int socket);
 int esx_stream_take_over(void *stream, int number);
-int esx_stream_push(void *stream, const char *event, size_t len);
+int esx_stream_push(void *stream, const char *event, size_t len, int has_id);
+int esx_has_id_line(const char *event, size_t len);
 void esx_stream_wait(void *stream, size_t len, uint32_t milliseconds);
 void esx_stream_wait_for_end(void *stream, uint32_t milliseconds);
 void esx_stream_close(void *stream, uint32_t reason);
@@ -111,6 +115,7 @@ void esx_stream_release(void *stream);
 void esx_stream_enter_handler(void *stream);
 void esx_stream_leave_handler(void *stream);
 int esx_stream_is_subscribed(void *stream);
+int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_is_attached(void *stream);
 int esx_stream_ends_with_handle(void *stream);
@@ -144,22 +149,28 @@ size_t esx_default_max_streams(void);
 int esx_is_short(void);
 
 /* The treatment of a slow client whose next events were evicted, and the beginning of a stream. See src/hub. */
-enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_NEWEST };
-enum esx_start_at { ESX_START_NEWEST, ESX_START_OLDEST, ESX_START_LAST };
+enum esx_on_slow { ESX_DISCONNECT, ESX_GAP, ESX_LATEST };
+enum esx_start_at { ESX_START_LATEST, ESX_START_OLDEST, ESX_START_LAST };
 
-/* The settings of a hub: the bounds of each channel's log and of all logs, and others. Times are in seconds. */
-typedef struct {
-    const char *gap_event;
-    size_t gap_event_len;
-    size_t events, bytes, events_in_total, bytes_in_total, max_topics;
-    double seconds;
-    uint8_t on_slow, opaque_ids;
-} esx_hub_settings;
+/* How a stream is sent its position. */
+enum esx_position { ESX_POSITION_EVENT, ESX_POSITION_ID, ESX_POSITION_NONE };
+
+/* The reasons of gaps. */
+enum esx_gap { ESX_GAP_EVICTED, ESX_GAP_UNKNOWN, ESX_GAP_SLOW, ESX_GAPS };
 
 typedef struct {
     const char *text;
     size_t len;
 } esx_text;
+
+/* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
+ * seconds. The texts of gap_data are NULL if the application gives none. */
+typedef struct {
+    esx_text gap_event, gap_data[ESX_GAPS], position_event;
+    size_t events, bytes, events_in_total, bytes_in_total, max_topics;
+    double seconds;
+    uint8_t on_slow, opaque_ids, refuses_position_event;
+} esx_hub_settings;
 
 /* An event to publish. The key may be empty. */
 typedef struct {
@@ -174,13 +185,15 @@ typedef struct {
     uint8_t is_pattern;
 } esx_topic;
 
-/* A subscription and its beginning. The text of `after` is NULL if the client sent no last event id. */
+/* A subscription, its beginning, and the first block of its stream. The text of `after` is NULL if the client sent no last
+ * event id. `retry` is in milliseconds. */
 typedef struct {
     const esx_topic *topics;
     size_t len;
     esx_text after;
     size_t last;
-    uint8_t start;
+    uint64_t retry;
+    uint8_t start, position, has_retry, keeps_id;
 } esx_request;
 
 typedef struct {

@@ -80,6 +80,8 @@ _push_bytes(SV *characters, ...)
     dXSTARG;
   ALIAS:
     _push_bytes_in_hub = 1
+    _push_bytes_lf = 2
+    _push_bytes_lf_in_hub = 3
   PPCODE:
     copies = SvROK(characters) || SvGMAGICAL(characters) || esx_is_debugging; /* the test for truth may run Perl code */
     if (copies)
@@ -88,12 +90,10 @@ _push_bytes(SV *characters, ...)
     for (; copies < 2; copies++)
         if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
-    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
+    ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ix & ESX_PUSH_LF ? ESX_LF : ESX_CRLF, NULL);
 #ifdef __linux__
-    if (ix)
+    if (ix & ESX_PUSH_IN_HUB)
         esx_check_ids(aTHX_ &block);
-#else
-    PERL_UNUSED_VAR(ix);
 #endif
     XSRETURN(1);
 
@@ -351,7 +351,7 @@ push(SV *self, ...)
   PREINIT:
     esx_block block;
     SV *stream, *writer_stream, *bytes;
-    int strings, copies;
+    int strings, ignored, copies, line_end, has_id;
     dXSTARG;
   PPCODE:
     stream = esx_native_stream(aTHX_ self, &strings);
@@ -361,7 +361,8 @@ push(SV *self, ...)
         self = sv_2mortal(newRV_inc(SvRV(self))); /* the writer may release both */
         writer_stream = sv_2mortal(newRV_inc(SvRV(writer_stream)));
         bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
-        switch (esx_writer_write(aTHX_ writer_stream, bytes, &error)) {
+        has_id = esx_block_has_id(&block) ? ESX_HAS_ID : ESX_NO_ID;
+        switch (esx_writer_write(aTHX_ writer_stream, bytes, has_id, &error)) {
         case ESX_WRITTEN:
             XSRETURN_YES;
         case ESX_DIED:
@@ -382,12 +383,14 @@ push(SV *self, ...)
         if (esx_snapshot_push(aTHX_ &block, copies, ax, items, strings))
             break;
     }
-    bytes = esx_block_encode(aTHX_ &block, TARG, strings, ESX_CRLF, NULL);
     if (copies) /* Perl code may have replaced the stream while the arguments were read */
-        stream = esx_native_stream(aTHX_ self, &strings);
-    if (stream && esx_block_has_id(&block) && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
+        stream = esx_native_stream(aTHX_ self, &ignored);
+    line_end = stream ? esx_stream_line_end(esx_stream_of(aTHX_ stream)) : ESX_CRLF;
+    bytes = esx_block_encode(aTHX_ &block, TARG, strings, line_end, NULL);
+    has_id = esx_block_has_id(&block) ? ESX_HAS_ID : ESX_NO_ID;
+    if (stream && has_id && esx_stream_is_subscribed(esx_stream_of(aTHX_ stream)))
         esx_check_ids(aTHX_ &block);
-    if (stream && esx_stream_write(aTHX_ stream, bytes, &self))
+    if (stream && esx_stream_write(aTHX_ stream, bytes, has_id, &self))
         XSRETURN_YES;
     PL_stack_base[ax] = self;
     XSRETURN(esx_call_again(aTHX_ "Plack::App::EventSource::Connection::_not_taken", ax, 1));
@@ -400,7 +403,9 @@ write(SV *self, SV *bytes)
     SV *error;
     int written;
   PPCODE:
-    written = SvGMAGICAL(self) || !esx_is_plain(bytes) ? ESX_NOT_TRIED : esx_writer_write(aTHX_ self, bytes, &error);
+    written = SvGMAGICAL(self) || !esx_is_plain(bytes)
+        ? ESX_NOT_TRIED
+        : esx_writer_write(aTHX_ self, bytes, ESX_ID_UNKNOWN, &error);
     if (written == ESX_WRITTEN)
         XSRETURN_YES;
     if (written == ESX_NOT_TRIED)
@@ -604,6 +609,13 @@ drop(SV *self)
     esx_stream_release(esx_stream_of(aTHX_ self));
 
 bool
+is_lf(SV *self)
+  CODE:
+    RETVAL = esx_stream_line_end(esx_stream_of(aTHX_ self)) == ESX_LF;
+  OUTPUT:
+    RETVAL
+
+bool
 is_subscribed(SV *self)
   CODE:
     RETVAL = esx_stream_is_subscribed(esx_stream_of(aTHX_ self)) > 0;
@@ -649,7 +661,7 @@ write(SV *self, SV *bytes)
         self = esx_snapshot(aTHX_ self);
     }
     bytes = esx_bytes(aTHX_ bytes);
-    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, &self));
+    ST(0) = boolSV(esx_stream_write(aTHX_ self, bytes, ESX_ID_UNKNOWN, &self));
     XSRETURN(1);
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub
@@ -661,15 +673,13 @@ _attach(SV *self, SV *settings)
     esx_report report;
     MAGIC *magic;
     HV *hash;
-    SV *gap_event;
+    AV *gap_data;
     void *hub;
-    STRLEN len;
+    int reason;
   CODE:
     settings = esx_keep_alive(aTHX_ settings);
     self = esx_snapshot(aTHX_ self);
     hash = esx_settings(aTHX_ settings);
-    gap_event = esx_string(aTHX_ esx_setting(aTHX_ hash, "gap_event"));
-    sv_utf8_upgrade(gap_event);
     raw.events = esx_setting_uv(aTHX_ hash, "events");
     raw.bytes = esx_setting_uv(aTHX_ hash, "bytes");
     raw.events_in_total = esx_setting_uv(aTHX_ hash, "events_in_total");
@@ -678,8 +688,17 @@ _attach(SV *self, SV *settings)
     raw.max_topics = esx_setting_uv(aTHX_ hash, "max_topics");
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
-    raw.gap_event = SvPV_nomg_const(gap_event, len);
-    raw.gap_event_len = len;
+    raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
+    raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
+    raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
+    gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
+    for (reason = 0; reason < ESX_GAPS; reason++) {
+        SV **data = gap_data ? av_fetch(gap_data, reason, 0) : NULL;
+        raw.gap_data[reason].text = NULL;
+        raw.gap_data[reason].len = 0;
+        if (data)
+            raw.gap_data[reason] = esx_text_of(aTHX_ esx_string(aTHX_ *data));
+    }
     if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
         esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: a hub is an object that is a hash");
     if (esx_handle_magic(aTHX_ self, &esx_hub_table))
@@ -711,11 +730,13 @@ publish(SV *self, SV *channel, SV *event)
     XSRETURN(1);
 
 bool
-_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
+_subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last, SV *first_block)
   PREINIT:
     esx_request request;
     esx_report report;
     AV *array;
+    HV *hash;
+    SV *retry;
     int is_subscribed;
   CODE:
     esx_keep_args_alive(aTHX_ ax, 0, items);
@@ -728,6 +749,12 @@ _subscribe(SV *self, SV *stream, SV *names, SV *after, SV *start, SV *last)
     after = esx_read(aTHX_ after);
     if (SvOK(after))
         after = esx_string(aTHX_ after);
+    hash = esx_settings(aTHX_ first_block);
+    retry = esx_setting(aTHX_ hash, "retry");
+    request.has_retry = cBOOL(SvOK(retry));
+    request.retry = request.has_retry ? (uint64_t)SvUV(retry) : 0;
+    request.position = (uint8_t)esx_setting_uv(aTHX_ hash, "position");
+    request.keeps_id = esx_setting_is(aTHX_ hash, "keeps_id");
     request.start = (uint8_t)SvUV(start);
     request.last = SvUV(last);
     request.topics = esx_topics_of(aTHX_ array, &request.len);

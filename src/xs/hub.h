@@ -31,6 +31,14 @@ esx_text_of(pTHX_ SV *sv)
     return text;
 }
 
+/* Reads one setting that is a string. */
+static esx_text
+esx_setting_text(pTHX_ HV *settings, const char *name)
+{
+    SV *value = esx_setting(aTHX_ settings, name);
+    return esx_text_of(aTHX_ esx_string(aTHX_ value));
+}
+
 /* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not
  * overloaded, such as a pattern instead of a name. */
 static bool
@@ -195,7 +203,7 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
     (void)hv_stores(history, "bytes", newSVuv((UV)counts->bytes));
     (void)hv_stores(slow, "disconnect", newSVuv((UV)counts->disconnected));
     (void)hv_stores(slow, "gap", newSVuv((UV)counts->skipped));
-    (void)hv_stores(slow, "newest", newSVuv((UV)counts->compacted));
+    (void)hv_stores(slow, "latest", newSVuv((UV)counts->compacted));
     (void)hv_stores(hash, "history", newRV_noinc((SV *)history));
     (void)hv_stores(hash, "slow", newRV_noinc((SV *)slow));
     return newRV_noinc((SV *)hash);

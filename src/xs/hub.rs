@@ -4,7 +4,10 @@ use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
 use super::stream::seconds;
 use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
-use crate::hub::{check_fields, check_id, Counts, OnSlow, Refusal, Settings, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    check_fields, check_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings, Start,
+    SubscribeRequest, Topic,
+};
 use crate::log::Bounds;
 use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
 use crate::ErrorCode;
@@ -37,6 +40,8 @@ impl RawText {
 #[repr(C)]
 struct RawSettings {
     gap_event: RawText,
+    gap_data: [RawText; 3],
+    position_event: RawText,
     events: usize,
     bytes: usize,
     events_in_total: usize,
@@ -45,6 +50,7 @@ struct RawSettings {
     seconds: f64,
     on_slow: u8,
     opaque_ids: u8,
+    refuses_position_event: u8,
 }
 
 /// `esx_publication`
@@ -70,13 +76,19 @@ struct RawRequest {
     len: usize,
     after: RawText,
     last: usize,
+    retry: u64,
     start: u8,
+    position: u8,
+    has_retry: u8,
+    keeps_id: u8,
 }
 
 #[no_mangle]
 unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -> *mut HubHandle {
-    // SAFETY: both are on the stack of C. The settings have values, and the event's name is a scalar's buffer.
-    let (raw, gap_event, report) = unsafe { (&*raw, (*raw).gap_event.bytes().unwrap_or_default(), &mut *report) };
+    // SAFETY: both are on the stack of C, and the settings have values.
+    let (raw, report) = unsafe { (&*raw, &mut *report) };
+    // SAFETY: the texts are scalars' buffers, which live until the XSUB returns, or null.
+    let text = |raw: RawText| unsafe { raw.bytes() }.map(|text| String::from_utf8_lossy(text).into());
     let mut hub = std::ptr::null_mut();
     guard::run(report, |_| {
         let settings = Settings {
@@ -85,9 +97,15 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             on_slow: match raw.on_slow {
                 0 => OnSlow::Disconnect,
                 1 => OnSlow::Gap,
-                _ => OnSlow::Newest,
+                _ => OnSlow::Latest,
             },
-            gap_event: String::from_utf8_lossy(gap_event).into(),
+            gap_event: text(raw.gap_event).unwrap_or_default(),
+            gap_data: match raw.gap_data.map(text) {
+                [Some(evicted), Some(unknown), Some(slow)] => Some(Box::new(GapData { evicted, unknown, slow })),
+                _ => None,
+            },
+            position_event: text(raw.position_event).unwrap_or_default(),
+            refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
         };
         hub = Box::into_raw(Box::new(HubHandle::new(settings, raw.max_topics)));
@@ -177,10 +195,13 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Encodes the event. The hub's id comes before the fields, unless these contain an id.
+/// Encodes the event. Its id is the last field: that of the hub, unless the fields contain an id. A client that takes an id
+/// when its line arrives then has received the rest of the event.
 fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
     let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
-    let all = id.into_iter().chain(accepted(fields));
+    let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
+    let others = accepted(fields).filter(move |field| !is_id(field));
+    let all = others.chain(accepted(fields).filter(is_id)).chain(id);
     let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
     Shared::write(room, |out| encode(all, LineEnd::Lf, out))
 }
@@ -202,7 +223,7 @@ unsafe extern "C" fn esx_hub_publish(
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
-        check_fields(accepted(fields), hub.gap_event())?;
+        check_fields(accepted(fields), hub.settings())?;
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let write = |made: &str| encode_with_id(fields, made, id.is_some());
@@ -259,11 +280,21 @@ unsafe extern "C" fn esx_hub_subscribe(
     let mut is_subscribed = false;
     let status = guard::run(report, |_| {
         let start = match raw.start {
-            0 => Start::Newest,
+            0 => Start::Latest,
             1 => Start::Oldest,
             _ => Start::Last(raw.last),
         };
-        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after: after.map(Into::into), start })?;
+        let first_block = FirstBlock {
+            position: match raw.position {
+                0 => PositionStyle::Event,
+                1 => PositionStyle::Id,
+                _ => PositionStyle::None,
+            },
+            retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
+            keeps_id: raw.keeps_id != 0,
+        };
+        let after = after.map(Into::into);
+        is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
         Ok::<_, runtime::Error>(OK)
     });
     if status == OK {

@@ -52,6 +52,7 @@ esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *
     opening->max_buffered = esx_setting_uv(aTHX_ hash, "max_buffered");
     opening->max_streams = esx_setting_uv(aTHX_ hash, "max_streams");
     opening->drops_oldest = esx_setting_is(aTHX_ hash, "drops_oldest");
+    opening->line_end = esx_setting_is(aTHX_ hash, "is_lf") ? ESX_LF : ESX_CRLF;
     opening->waits = esx_setting_is(aTHX_ hash, "waits") && !loop;
     opening->ends_with_handle = !loop;
     opening->may_wait = loop && esx_setting_is(aTHX_ hash, "may_wait");
@@ -131,14 +132,14 @@ esx_run_callbacks(pTHX)
  * caller's variables, so from the first wait on this works on copies: of the stream, of the bytes, and of the object that
  * the caller uses afterwards. */
 static bool
-esx_stream_write(pTHX_ SV *self, SV *bytes, SV **caller)
+esx_stream_write(pTHX_ SV *self, SV *bytes, int has_id, SV **caller)
 {
     bool is_copied = FALSE;
     for (;;) {
         STRLEN len;
         void *stream = esx_stream_of(aTHX_ self);
         const char *text = SvPV_nomg_const(bytes, len);
-        const int pushed = esx_stream_push(stream, text, len);
+        const int pushed = esx_stream_push(stream, text, len, has_id);
         if (pushed != ESX_FULL)
             return pushed == ESX_TAKEN;
         if (!is_copied) {
@@ -208,9 +209,10 @@ esx_count(pTHX_ HV *counts, const char *name, UV more)
 enum esx_written { ESX_NOT_TRIED, ESX_WRITTEN, ESX_DIED };
 
 /* Hands an event to the server's writer, as EventSource::Stream::Writer::_send does, if nothing about the stream is special:
- * otherwise this does nothing, and _send has to be called. An exception of the writer is put into *error. */
+ * otherwise this does nothing, and _send has to be called. An id is recorded, so that no position of a hub replaces it.
+ * An exception of the writer is put into *error. */
 static int
-esx_writer_write(pTHX_ SV *self, SV *bytes, SV **error)
+esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
 {
     static const char *const special[] = {"reason", "relay_stream", "child_writer"};
     HV *stream;
@@ -235,6 +237,10 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, SV **error)
     quiet = hv_fetchs(stream, "quiet", 1);
     if (quiet)
         sv_setiv(*quiet, 0);
+    if (has_id == ESX_ID_UNKNOWN && SvPOK(bytes))
+        has_id = esx_has_id_line(SvPVX_const(bytes), SvCUR(bytes)) ? ESX_HAS_ID : ESX_NO_ID;
+    if (has_id != ESX_NO_ID)
+        (void)hv_stores(stream, "has_pushed_id", newSViv(1));
     writer = sv_2mortal(newRV_inc(SvRV(writer))); /* it may be released while it runs */
     bytes = sv_mortalcopy(bytes);
 
@@ -260,7 +266,8 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, SV **error)
     return written;
 }
 
-/* Returns the stream of a plain connection if it is on the server's writer and no stream is between, otherwise NULL. */
+/* Returns the stream of a plain connection if it is on the server's writer, no stream is between, and its lines end in CRLF;
+ * otherwise NULL. */
 static SV *
 esx_writer_stream(pTHX_ SV *self, int *strings)
 {
@@ -272,6 +279,7 @@ esx_writer_stream(pTHX_ SV *self, int *strings)
     stream = esx_member(aTHX_ hash, "stream");
     if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
         || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "relay_stream", 12)
+        || hv_exists((HV *)SvRV(stream), "is_lf", 5)
         || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
         return NULL;
     characters = hv_fetchs(hash, "characters", 0);

@@ -1,8 +1,9 @@
 //! The handle behind an EventSource::Stream::Native, and the operations on descriptors that a takeover needs.
 
 use super::guard::{self, Failure, Report, OK};
+use crate::event::has_id_line;
 use crate::runtime::{self, descriptor_reserve, Capture, Obstacle, OpenOptions, Pushed, Stats, StreamHandle};
-use crate::stream::{Framing, Reason, Settings};
+use crate::stream::{Framing, LineEnd, Reason, Settings};
 use crate::sys::{descriptor, signal};
 use crate::ErrorCode;
 use rustix::fd::OwnedFd;
@@ -26,6 +27,7 @@ struct RawOpening {
     socket: c_int,
     interpreter: u32,
     is_chunked: u8,
+    line_end: u8,
     drops_oldest: u8,
     waits: u8,
     ends_with_handle: u8,
@@ -48,6 +50,8 @@ mod pushed {
     pub(super) const TAKEN: c_int = 0;
     pub(super) const FULL: c_int = 1;
     pub(super) const ENDED: c_int = 2;
+    /// `ESX_ID_UNKNOWN`
+    pub(super) const ID_UNKNOWN: c_int = 2;
 }
 
 /// Converts Perl's seconds. A value that is not a time becomes a very long one.
@@ -60,6 +64,7 @@ impl RawOpening {
     fn settings(&self) -> Settings {
         Settings {
             framing: if self.is_chunked != 0 { Framing::Chunked } else { Framing::Plain },
+            line_end: super::encode::line_end(self.line_end.into()),
             keepalive: Some(self.keepalive).filter(|quiet| *quiet > 0.0).map(seconds),
             timeout: seconds(self.timeout),
             max_buffered: self.max_buffered,
@@ -242,14 +247,32 @@ unsafe extern "C" fn esx_stream_take_over(handle: *mut StreamHandle, number: c_i
     })
 }
 
+/// Returns 1 if a line of a block is an `id`.
 #[no_mangle]
-unsafe extern "C" fn esx_stream_push(handle: *mut StreamHandle, event: *const c_char, len: usize) -> c_int {
+unsafe extern "C" fn esx_has_id_line(event: *const c_char, len: usize) -> c_int {
+    // SAFETY: the bytes are a scalar's buffer, which lives until the XSUB returns.
+    let event = unsafe { slice::from_raw_parts(event.cast(), len) };
+    guard::run_or(0, || has_id_line(event).into())
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_stream_push(
+    handle: *mut StreamHandle,
+    event: *const c_char,
+    len: usize,
+    has_id: c_int,
+) -> c_int {
     // SAFETY: see `borrow`; the event is a scalar's buffer, which lives until the XSUB returns.
     let (handle, event) = unsafe { (borrow(handle), slice::from_raw_parts(event.cast(), len)) };
-    guard::run_or(pushed::ENDED, || match handle.push(event) {
-        Pushed::Taken => pushed::TAKEN,
-        Pushed::Full => pushed::FULL,
-        Pushed::Ended => pushed::ENDED,
+    guard::run_or(pushed::ENDED, || {
+        // An id of the application matters only to a stream of a hub.
+        let has_id =
+            if has_id == pushed::ID_UNKNOWN { handle.is_subscribed() && has_id_line(event) } else { has_id != 0 };
+        match if has_id { handle.push_with_id(event) } else { handle.push(event) } {
+            Pushed::Taken => pushed::TAKEN,
+            Pushed::Full => pushed::FULL,
+            Pushed::Ended => pushed::ENDED,
+        }
     })
 }
 
@@ -307,6 +330,13 @@ unsafe extern "C" fn esx_stream_leave_handler(handle: *mut StreamHandle) {
 unsafe extern "C" fn esx_stream_is_subscribed(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     unsafe { borrow(handle) }.is_subscribed().into()
+}
+
+/// Returns the line end with which events for the stream are encoded.
+#[no_mangle]
+unsafe extern "C" fn esx_stream_line_end(handle: *mut StreamHandle) -> c_int {
+    // SAFETY: see `borrow`.
+    (unsafe { borrow(handle) }.line_end() == LineEnd::CrLf).into()
 }
 
 #[no_mangle]

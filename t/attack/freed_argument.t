@@ -129,7 +129,7 @@ each_way(
         ok $held{victim}->publish(news => $$param), 'the event is published';
         is $else->stats->{published}, 0, 'the other hub publishes nothing';
         unlike received($other, $other_client), qr/secret/, 'the client of the other hub receives nothing';
-        ok $its_client->read_until(qr/^data: secret\n\n/m), 'the intended client receives the event';
+        ok $its_client->read_until(qr/^data: secret\r\n/m), 'the intended client receives the event';
         $victim->close;
     }
 );
@@ -202,8 +202,9 @@ for my $change (sort keys %CHANGE) {
             my %expected = (subscribe => "of $first\n", unsubscribe => '');
             $hub->subscribe($conn, 'last');
             $hub->publish(last => 'end');
-            ok $client->read_until(qr/^data: end\n\n/m), 'the stream goes on';
-            is join('', $client->body =~ /^data: (of .*\n)/mg), $expected{$way}, 'the pattern counts as it was read';
+            ok $client->read_until(qr/^data: end\r\n/m), 'the stream goes on';
+            is join('', $client->body =~ tr/\r//dr =~ /^data: (of .*\n)/mg), $expected{$way},
+                'the pattern counts as it was read';
             $stream->close;
         };
     }

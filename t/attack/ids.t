@@ -198,7 +198,7 @@ sub test_server {
         is tried($server, $row->[1], name => 's', data => 'pushed'), 'taken', "push accepts $row->[0]";
     }
     $server->ask('/event', channel => 'a', data => 'end');
-    ok $stream->read_until(qr/^data: end\n/m), 'the stream stays open';
+    ok $stream->read_until(qr/^data: end\r?\n/m), 'the stream stays open';
     my @pushed = map { {id => utf8_of($_->[1]), data => 'pushed'} } @TAKEN;
     is_deeply [grep { $_->{data} ne 'end' } events($stream->text)], [@sent, @pushed],
         'the stream has every accepted event with its id, and nothing else';

@@ -35,7 +35,7 @@ subtest 'the first id of an epoch gives what start oldest gives, and a gap' => s
     is_deeply $oldest, [(map { "open $_" } 8 .. 12), 'end'], 'start oldest gives the history';
     my $fresh    = hub();
     my $invented = received($fresh, last_event_id => $fresh->epoch . '-0');
-    is_deeply $invented, ['{"reason":"forgotten"}', @$oldest], 'the id gives the same after a gap';
+    is_deeply $invented, ['{"reason":"evicted"}', @$oldest], 'the id gives the same after a gap';
 };
 
 subtest 'an invented id never gives more than the history' => sub {

@@ -90,7 +90,7 @@ sub stats {
 sub dispatched {
     my $client = shift;
     my $parser = EventSource::Parser->new;
-    return [map { delete $_->{id}; $_ } $parser->feed($client->body)];
+    return [map { delete $_->{id}; $_ } grep { $_->{event} ne 'position' } $parser->feed($client->body)];
 }
 
 sub refusals {

@@ -124,7 +124,7 @@ on_each_server(
         publish($server, 21, 50, 50);
         $cable->release;
         receives_ok(50, 'the page reconnects and receives what is left');
-        my @expected = (1 .. 20, 'forgotten', 41 .. 50);
+        my @expected = (1 .. 20, 'evicted', 41 .. 50);
         is_deeply [received()], \@expected, 'the gap event precedes the remaining numbers';
         $cable->cut;
         publish($server, 51, 60, 50);
@@ -145,8 +145,8 @@ on_each_server(
         is_deeply [violations(received())], [], 'each number was received once or is missing after a gap event';
         my @gaps = grep { !/\A[0-9]+\z/ } received();
         is scalar @gaps, 1 + @where, 'the page has received a gap event for each loss';
-        is_deeply [grep { !/\A(?:forgotten|unknown)\z/ } @gaps], [],
-            'the reason of a gap is "forgotten", or "unknown" after a cut in between';
+        is_deeply [grep { !/\A(?:evicted|unknown)\z/ } @gaps], [],
+            'the reason of a gap is "evicted", or "unknown" after a cut in between';
     }
 );
 

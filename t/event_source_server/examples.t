@@ -57,12 +57,13 @@ my $TIME = qr/\w+ \w+ +[0-9]+ [0-9:]+ [0-9]+/;
 
 # The events that a client of each example receives.
 my %RECEIVED = (
-    'A clock'                 => qr/^event: tick\ndata: $TIME\n\n.*^event: tick\ndata: $TIME\n\n/ms,
-    'A clock with keepalives' => qr/^event: tick\ndata: $TIME\n\nid: \S+\n\n.*^event: tick\ndata: $TIME\n\n/ms,
-    'JSON'                    => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\n\n/m,
-    'A bridge'                => qr/(?:^event: hello\ndata: message of hello\n\n.*){2}/ms,
-    'The lines of a program'  => qr/^data: first\n\n.*^data: second\n\n.*^data: third\n\n/ms,
-    'A response of your own'  => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
+    'A clock'                 => qr/^event: tick\ndata: $TIME\nid: \S+\n\n.*^event: tick\ndata: $TIME\nid: \S+\n\n/ms,
+    'A clock with keepalives' =>
+        qr/^event: tick\ndata: $TIME\nid: \S+\n\n:\n.*^event: tick\ndata: $TIME\nid: \S+\n\n/ms,
+    'JSON'                   => qr/^event: message\ndata: \{.*"(?:pid|date)":.*\}\nid: \S+\n\n/m,
+    'A bridge'               => qr/(?:^event: hello\ndata: message of hello\nid: \S+\n\n.*){2}/ms,
+    'The lines of a program' => qr/^data: first\nid: \S+\n\n.*^data: second\nid: \S+\n\n.*^data: third\nid: \S+\n\n/ms,
+    'A response of your own' => qr/(?:^event: tick\ndata: $TIME\n\n.*){2}/ms,
 );
 
 my %code = examples();

@@ -50,8 +50,8 @@ sub has_ok {
     return ok($client->read_until(qr/\Q$text\E/), $what) || diag $client->body;
 }
 
-# The data of all events of a body.
-sub data { return [$_[0]->body =~ /^data: (.*)$/mg] }
+# The data of all events of a body. A position is no event of the application.
+sub data { return [$_[0]->body =~ s/^event: position\ndata: \n//mgr =~ /^data: (.*)$/mg] }
 
 # The last id of a body.
 sub last_id { return ($_[0]->body =~ /^id: (\S+)$/mg)[-1] }
@@ -60,14 +60,14 @@ my @TESTS = (
     'two clients receive the same events' => sub {
         my @clients = (stream('plain'), stream('plain'));
         my $id      = ask('/emit/plain?tick=one');
-        has_ok($_, "id: $id\nevent: tick\ndata: one\n\n", 'a client receives the event with its id') for @clients;
+        has_ok($_, "event: tick\ndata: one\nid: $id\n\n", 'a client receives the event with its id') for @clients;
         is $clients[0]->header('Content-Type'), 'text/event-stream; charset=utf-8',
             "the content type is that of the Raku module";
         is $clients[0]->header('Cache-Control'),     'must-revalidate, no-cache', 'the response is not to be cached';
         is $clients[0]->header('X-Accel-Buffering'), 'no', 'the header tells nginx not to buffer';
         $clients[0]->leave;
         ask('/emit/plain?tick=two');
-        has_ok($clients[1], "data: two\n\n", 'a client receives events after another has left');
+        has_ok($clients[1], "data: two\nid: ", 'a client receives events after another has left');
         is_deeply data($clients[1]), ['one', 'two'], 'each event is received once';
         $clients[1]->leave;
     },
@@ -75,17 +75,17 @@ my @TESTS = (
     'a client that reconnects receives what it has missed' => sub {
         my $client = stream('plain');
         ask('/emit/plain?tick=seen');
-        has_ok($client, "data: seen\n\n", 'the client receives an event before it leaves');
+        has_ok($client, "data: seen\nid: ", 'the client receives an event before it leaves');
         my $seen = last_id($client);
         $client->leave;
         ask('/emit/plain?tick=missed');
         $client = stream('plain', $seen);
         ask('/emit/plain?tick=new');
-        has_ok($client, "data: new\n\n", 'the reconnected client receives the new event');
+        has_ok($client, "data: new\nid: ", 'the reconnected client receives the new event');
         is_deeply data($client), ['missed', 'new'], 'the missed event precedes the new one';
         $client->leave;
         $client = Testing::Client->get($server->port, "/plain?lastEventId=$seen");
-        has_ok($client, "data: new\n\n", 'the query parameter lastEventId resumes too');
+        has_ok($client, "data: new\nid: ", 'the query parameter lastEventId resumes too');
         is_deeply data($client), ['missed', 'new'], 'the query parameter replays the missed event first';
         $client->leave;
         $client = stream('plain', 'of-another-life');
@@ -93,7 +93,7 @@ my @TESTS = (
         $client->leave;
         my $first = stream('plain');
         ask('/emit/plain?tick=last');
-        has_ok($first, "data: last\n\n", 'a client without a Last-Event-ID receives the next event');
+        has_ok($first, "data: last\nid: ", 'a client without a Last-Event-ID receives the next event');
         is_deeply data($first), ['last'], 'a client without a Last-Event-ID receives no earlier event';
         $first->leave;
     },
@@ -104,10 +104,10 @@ my @TESTS = (
         has_ok($first, "event: begun\n", "the first client receives the supply's first event");
         my $second = stream('code');
         ask('/supplies/code?tick=one');
-        has_ok($_, "data: one\n\n", 'each client receives what the supply emits') for $first, $second;
+        has_ok($_, "data: one\nid: ", 'each client receives what the supply emits') for $first, $second;
         is ask('/runs/code'), 1, 'the supply has started once';
         ask('/emit/code?tick=own');
-        has_ok($_, "data: own\n\n", 'each client receives what is emitted to the server itself') for $first, $second;
+        has_ok($_, "data: own\nid: ", 'each client receives what is emitted to the server itself') for $first, $second;
         is_deeply data($second), ['one', 'own'], 'the second client receives no earlier event';
         $_->leave for $first, $second;
     },
@@ -119,7 +119,7 @@ my @TESTS = (
         ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Server: the supply died: oops$/m }),
             "the failure is in the server's log";
         my $again = stream('dies');
-        has_ok($again, "event: begun\ndata: 2\n\n", 'the supply starts again with the next client');
+        has_ok($again, "event: begun\ndata: 2\nid: ", 'the supply starts again with the next client');
         my $other = stream('dies');
         is ask('/quit/dies?later'), 'quit', 'the supply fails during another request';
         ok $_->read_all, 'each stream ends when the supply fails later' for $again, $other;
@@ -130,11 +130,11 @@ my @TESTS = (
 
     'a server that only its stream holds lives as long as the stream' => sub {
         my $client = stream('own');
-        has_ok($client, "event: begun\ndata: 1\n\n", "the stream receives the supply's event");
+        has_ok($client, "event: begun\ndata: 1\nid: ", "the stream receives the supply's event");
         ask('/supplies/own?tick=two');
-        has_ok($client, "data: two\n\n", 'the supply still emits to the stream');
+        has_ok($client, "data: two\nid: ", 'the supply still emits to the stream');
         my $other = stream('own');
-        has_ok($other, "event: begun\ndata: 2\n\n", 'another request has a server of its own');
+        has_ok($other, "event: begun\ndata: 2\nid: ", 'another request has a server of its own');
         $other->leave;
         ok wait_until($DEADLINE, sub { ask('/supplies/own?tick=late') eq 'none' }),
             'the server is freed when its stream ends';
@@ -144,17 +144,16 @@ my @TESTS = (
     'a quiet stream receives keepalives that are no events' => sub {
         my $client = stream('kept');
         my $begun  = length $client->body;
-        ok $client->read_until(qr/\A.{$begun}[^\n]+\n\n[^\n]+\n\n/s),
-            'two blocks are received while nothing is emitted';
-        is_deeply data($client), [], 'the blocks have no data';
+        ok $client->read_until(qr/\A.{$begun}:\n:\n/s), 'two comments are received while nothing is emitted';
+        is_deeply data($client), [], 'the comments have no data';
         $client->leave;
     },
 
     'a server whose supply is another server passes its events' => sub {
         my $client = stream('second');
         ask('/emit/plain?tick=through');
-        has_ok($client, "event: tick\n",     "the event's type is passed");
-        has_ok($client, "data: through\n\n", "the event's data is passed");
+        has_ok($client, "event: tick\n",       "the event's type is passed");
+        has_ok($client, "data: through\nid: ", "the event's data is passed");
         $client->leave;
     },
 
@@ -162,9 +161,9 @@ my @TESTS = (
         ask('/emit/shared?tick=one');
         ask('/publish/other?aside');
         my $client = stream('shared');
-        has_ok($client, "data: one\n\n", 'start replays the last event of the channel');
+        has_ok($client, "data: one\nid: ", 'start replays the last event of the channel');
         ask('/publish/shared?two');
-        has_ok($client, "data: two\n\n", 'an event that was published to the channel is received');
+        has_ok($client, "data: two\nid: ", 'an event that was published to the channel is received');
         is_deeply data($client), ['one', 'two'], 'nothing of another channel is received';
         ask('/stop/shared');
         ok $client->read_all, 'the stream ends when the server is stopped';
@@ -198,7 +197,7 @@ my @TESTS = (
 my @BY_LOOP = (
     'an iterator is read to its end' => sub {
         my @clients = (stream('iterator'), stream('iterator'));
-        has_ok($clients[0], "data: 10000\n\n", 'the client receives the last value');
+        has_ok($clients[0], "data: 10000\nid: ", 'the client receives the last value');
         is_deeply data($clients[0]), [1 .. 10_000], 'the first client receives all values';
         $_->leave for @clients;
     },
@@ -208,18 +207,18 @@ my @BY_LOOP = (
         my $client = stream('lines');
         open my $to, '+<', $fifo or die "$fifo: $!";
         syswrite $to, "one\ntw";
-        has_ok($client, "data: one\n\n", 'the client receives a complete line');
+        has_ok($client, "data: one\nid: ", 'the client receives a complete line');
         ask('/emit/lines?between=them');
-        has_ok($client, "data: them\n\n", 'the client receives an event emitted between two lines');
+        has_ok($client, "data: them\nid: ", 'the client receives an event emitted between two lines');
         syswrite $to, "o\n";
-        has_ok($client, "data: two\n\n", 'a line that was written in pieces is one event');
+        has_ok($client, "data: two\nid: ", 'a line that was written in pieces is one event');
         $client->leave;
     },
 
     "a stream on the server's writer receives the events" => sub {
         my @clients = (stream('writer'), stream('writer'));
         ask('/many/writer?100');
-        has_ok($_, "data: 100\n\n", 'the client receives the last event') for @clients;
+        has_ok($_, "data: 100\nid: ", 'the client receives the last event') for @clients;
         is_deeply data($_), [1 .. 100], 'the client receives all events' for @clients;
         ask('/stop/writer');
         ok $_->read_all, 'the stream ends when the server is stopped' for @clients;
@@ -243,7 +242,7 @@ my @WITHOUT_LOOP = (
     "a stream on the server's writer receives the events" => sub {
         my $client = Testing::Client->get($server->port, '/served');
         has_ok($client, "event: begun\n", "the client receives the first event's type");
-        has_ok($client, "data: 1\n\n",    "the client receives the first event's data");
+        has_ok($client, "data: 1\nid: ",  "the client receives the first event's data");
         $client->leave;
         is ask('/runs/served'), 1, 'the worker answers after the client has left';
     },

@@ -30,14 +30,14 @@ subtest 'a hot deployment' => sub {
     my $client = get($server, '/events', cookie => $cookie);
     ok $client->read_until(qr/^id: /m), 'a stream is open';
     my $id = publish($server, $cookie, 'one');
-    ok $client->read_until(qr/^data: one\n\n/m),        'it receives an event';
+    ok $client->read_until(qr/^data: one\n/m),          'it receives an event';
     ok wait_until($DEADLINE, sub { $server->manager }), 'the manager has written its process id';
     my $manager = $server->manager;
     like $server->deploy, qr/Starting hot deployment/, 'hypnotoad is started once more';
     ok wait_until($DEADLINE, sub { $server->manager && $server->manager != $manager }), 'a new manager takes over';
     ok $client->read_all($DEADLINE), 'the stream of the old worker ends';
     ok $client->complete,            'with its last chunk';
-    like $client->body, qr/^retry: [0-9]+\r?\n\r?\n\z/m, 'after a retry of its own';
+    like $client->body, qr{^event: position\nretry: [0-9]+\ndata: \n(?:id: \S+\n)?\n\z}m, 'after a retry of its own';
     my $again = get($server, '/events', cookie => $cookie, id => $id);
     wait_for_events($again, 1);
     is_deeply [map { "$_->{event} $_->{data}" } events($again->text)], ['gap {"reason":"unknown"}'],

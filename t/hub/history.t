@@ -48,7 +48,7 @@ for my $row (@BOUNDS) {
         cmp_ok $stats->{history}{bytes}, '>=', length join('', @$kept), 'stats counts the retained bytes';
         is $stats->{history}{bytes}, 0, 'stats counts no byte if no event is retained' if !@$kept;
         is $stats->{channels}, @$kept ? 1 : 0, 'stats counts the channel if it has retained events';
-        my @gap = @$kept < @$published ? 'forgotten' : ();
+        my @gap = @$kept < @$published ? 'evicted' : ();
         is_deeply [left($hub, $hub->epoch . '-0', 'a')], [@gap, @$kept],
             @gap
             ? 'a client that missed evicted events receives a gap'
@@ -65,7 +65,7 @@ subtest 'total_history bounds all channels together' => sub {
         'the oldest events of all channels are evicted first';
     is_deeply [left($hub, $hub->epoch . '-5', 'c2', 'c3', 'c4')], [2, 2, 3, 3, 4],
         'a client of other channels receives their events without a gap';
-    is_deeply [left($hub, $hub->epoch . '-3', 'c2', 'c1')], ['forgotten', 1, 2, 2],
+    is_deeply [left($hub, $hub->epoch . '-3', 'c2', 'c1')], ['evicted', 1, 2, 2],
         'a client of the channel with evicted events receives a gap';
     is $hub->stats->{history}{events}, 6, 'stats counts as many events as total_history allows';
 };
@@ -76,7 +76,7 @@ subtest 'a client that keeps up receives every event, however short the history 
         my $subscriber = Testing::Subscriber->open($hub, 'a');
         for my $number (1 .. 50) {
             $hub->publish(a => $number);
-            $subscriber->client->read_until(qr/^data: $number\n\n/m) or last;
+            $subscriber->client->read_until(qr/^data: $number\nid: .+\n\n/m) or last;
         }
         is_deeply [$subscriber->data(50)], [1 .. 50], join ' ', @$history;
 
@@ -119,15 +119,15 @@ subtest 'events expire' => sub {
     is $hub->stats->{channels}, 1, 'a channel without subscribers vanishes with its last event';
     $hub->unsubscribe($subscriber->conn);
     is $hub->stats->{channels}, 0, 'a channel without events vanishes with its last subscriber';
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten'],
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['evicted'],
         'a client receives a gap for a channel that has vanished';
-    is_deeply [left($hub, $hub->epoch . '-0', EventSource::Hub->pattern('b*'))], ['forgotten'],
+    is_deeply [left($hub, $hub->epoch . '-0', EventSource::Hub->pattern('b*'))], ['evicted'],
         'a client receives a gap for a vanished channel by a pattern';
     is_deeply [left($hub, $last, 'a', 'b')], [], 'a client with the newest id receives no gap for vanished channels';
     is_deeply [left($hub, $hub->epoch . '-0', 'never')], [],
         'a client receives no gap for a channel that never existed';
     $hub->publish(a => 'new');
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 'new'],
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['evicted', 'new'],
         'a client receives a gap for a channel that has vanished and appeared again';
     is_deeply [left($hub, $last, 'a')], ['new'], 'a client that missed nothing of such a channel receives no gap';
 };
@@ -158,17 +158,17 @@ subtest 'many channels' => sub {
     $hub->publish("c$_" => $_) for 1 .. 20_000;
     is_deeply [@{$hub->stats}{qw(channels)}, $hub->stats->{history}{events}], [100, 100],
         'the number of channels is bounded by the number of retained events';
-    is_deeply [left($hub, $hub->epoch . '-0', 'c1')], ['forgotten'],
+    is_deeply [left($hub, $hub->epoch . '-0', 'c1')], ['evicted'],
         'a client that missed an evicted event of a vanished channel receives a gap';
     is_deeply [left($hub, $hub->epoch . '-1', 'c1')], [],
         'a client that missed no event of a vanished channel receives no gap';
 };
 
-subtest 'on_slow newest retains events per key for slow streams only' => sub {
-    my $hub = EventSource::Hub->new(on_slow => 'newest', history => {events => 2});
+subtest 'on_slow latest retains events per key for slow streams only' => sub {
+    my $hub = EventSource::Hub->new(on_slow => 'latest', history => {events => 2});
     $hub->publish(a => {key => $_ % 3, data => $_}) for 1 .. 10;
     is_deeply [left($hub, undef, 'a')], [9, 10], 'a new stream receives only events of the history';
-    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['forgotten', 9, 10],
+    is_deeply [left($hub, $hub->epoch . '-0', 'a')], ['evicted', 9, 10],
         'a stream that resumes receives a gap and only events of the history';
 };
 

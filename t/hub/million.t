@@ -79,7 +79,7 @@ note sprintf '%d events to %d clients, %d times back, %d times amid something, i
 
 my $stats = decode_json($http->get($server->url('/stats'))->{content});
 is $stats->{hub}{published}, $EVENTS, 'the hub counts all published events';
-is_deeply $stats->{hub}{slow}, {disconnect => 0, gap => 0, newest => 0}, 'the hub counts no slow stream';
+is_deeply $stats->{hub}{slow}, {disconnect => 0, gap => 0, latest => 0}, 'the hub counts no slow stream';
 cmp_ok $stats->{hub}{history}{events}, '<=', $HISTORY, 'the hub retains no more events than its history allows';
 $load->stop;
 

@@ -71,7 +71,7 @@ my @REFUSED = (
         'a word as seconds of total_history' => made(total_history => {seconds => 'x'}),
         'seconds of total_history must be a number'
     ],
-    ['an unknown policy of on_slow' => made(on_slow    => 'block'),  "on_slow must be 'disconnect', 'gap' or 'newest'"],
+    ['an unknown policy of on_slow' => made(on_slow    => 'block'),  "on_slow must be 'disconnect', 'gap' or 'latest'"],
     ['a max_topics of 0'            => made(max_topics => 0),        'max_topics must be a whole number from 1'],
     ['a fraction of max_topics'     => made(max_topics => 1.5),      'max_topics must be a whole number from 1'],
     ['a max_topics with a line break' => made(max_topics => "5\n"),  'max_topics must be a whole number from 1'],
@@ -83,7 +83,7 @@ my @REFUSED = (
         'a show_channel with a line break at its end' => made(show_channel => "data\n"),
         "show_channel must be 'event' or 'data'"
     ],
-    ['an unknown start'           => made(start => 'now'),  "start must be 'newest', 'oldest' or a number of events"],
+    ['an unknown start'           => made(start => 'now'),  "start must be 'latest', 'oldest' or a number of events"],
     ['a positive start'           => made(start => 10),     'start must be'],
     ['a start of -0'              => made(start => '-0'),   'start must be'],
     ['a start with a line break'  => made(start => "-1\n"), 'start must be'],

@@ -53,7 +53,7 @@ sub publish_all {
     for my $portion (0 .. $COUNT / 20 - 1) {
         my $last = 20 * $portion + 20;
         $server->publish(channel => 'a', count => 20, from => 20 * $portion + 1, bytes => $BYTES, %query);
-        $reader->read_until(qr/^data: $last\..*\n\n/m, $DEADLINE)
+        $reader->read_until(qr/^data: $last\..*\nid: .+\n\n/m, $DEADLINE)
             or return fail "portion $portion came to the one who reads";
         push @{$reader->{numbers}}, numbers(blocks($reader->text));
         $reader->{body} = '';
@@ -103,7 +103,7 @@ subtest "on_slow 'disconnect'" => sub {
             cmp_ok @first + 0, '<', $COUNT, 'the slow client has not received all events';
             is scalar gaps(@blocks), 0, 'the stream that ends has no gap';
             my $back = $server->stream($path, channels => 'a', id => $blocks[-1]{id});
-            $back->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE);
+            $back->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE);
             @blocks = blocks($back->text);
             is scalar gaps(@blocks), 1, 'the slow client receives a gap when it reconnects';
             is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
@@ -122,7 +122,7 @@ subtest "on_slow 'gap'" => sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -150,15 +150,15 @@ subtest "on_slow 'gap'" => sub {
     ) for @WAYS;
 };
 
-subtest "on_slow 'newest'" => sub {
+subtest "on_slow 'latest'" => sub {
     with_slow_reader(
         $_,
-        {on_slow => 'newest'},
+        {on_slow => 'latest'},
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader, keys => 5);
             is $server->stats->{streams}, 2, 'both streams stay open';
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @blocks  = blocks($slow->text);
             my @numbers = numbers(@blocks);
@@ -167,7 +167,7 @@ subtest "on_slow 'newest'" => sub {
                 'the last events of the slow client are the newest of each of five keys';
             cmp_ok most_left_out(@numbers), '>', 50, 'older events of the keys are left out';
             is scalar gaps(@blocks), 0, 'the slow client receives no gap';
-            cmp_ok $server->stats->{slow}{newest}, '>=', 1, 'the hub counts the overtaken stream';
+            cmp_ok $server->stats->{slow}{latest}, '>=', 1, 'the hub counts the overtaken stream';
             $server->publish(channel => 'a', from => $COUNT + 1, count => 3);
             my $next = $COUNT + 3;
             ok $slow->read_until(qr/^data: $next\./m, $DEADLINE), 'the slow client receives the next events';
@@ -177,14 +177,14 @@ subtest "on_slow 'newest'" => sub {
     ) for @WAYS;
 };
 
-subtest 'on_slow newest keeps the newest event of a channel without keys' => sub {
+subtest 'on_slow latest keeps the latest event of a channel without keys' => sub {
     with_slow_reader(
         $WAYS[0],
-        {on_slow => 'newest'},
+        {on_slow => 'latest'},
         sub {
             my ($server, $slow, $reader) = @_;
             publish_all($server, $reader);
-            ok $slow->read_until(qr/^data: $COUNT\..*\n\n/m, $DEADLINE),
+            ok $slow->read_until(qr/^data: $COUNT\..*\nid: .+\n\n/m, $DEADLINE),
                 'the slow client receives the newest event when it reads';
             my @numbers = numbers(blocks($slow->text));
             is $numbers[-1], $COUNT, 'the newest event is the last one of the slow client';

@@ -45,20 +45,21 @@ subtest 'threads publish to one hub' => sub {
 };
 
 subtest 'a thread subscribes' => sub {
-    my ($stream, $client) = Testing::StreamPair->open;
+    my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf');
     my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
     my $made = EventSource::Hub->new(show_channel => 'event');
     threads->create(sub { $made->subscribe($conn, 'b'); $made->publish(b => 'x'); return })->join;
-    ok $client->read_until(qr/event: b\ndata: x\n\n/), 'a stream that a thread has subscribed receives an event';
+    ok $client->read_until(qr/event: b\ndata: x\nid: .+\n\n/),
+        'a stream that a thread has subscribed receives an event';
     is $made->publish(b => 'y'), $made->epoch . '-2', 'the hub publishes after a thread has ended';
-    ok $client->read_until(qr/data: y\n\n/),
+    ok $client->read_until(qr/data: y\nid: .+\n\n/),
         'a stream that a thread has subscribed receives events after the thread has ended';
 };
 
 # On a server that blocks, a stream ends with its connection, unless a hub holds it.
 for my $who ('thread', 'main thread') {
     subtest "the hub holds a stream that the $who has subscribed" => sub {
-        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, on_full => 'block');
+        my ($stream, $client) = Testing::StreamPair->open(is_loop => 0, line_end => 'lf', on_full => 'block');
         my $conn = Plack::App::EventSource::Connection->new(stream => $stream);
         undef $stream;
         my $made   = EventSource::Hub->new;
@@ -76,7 +77,7 @@ for my $who ('thread', 'main thread') {
         $told->enqueue(1);
         $thread->join;
         $made->publish(a => 'x');
-        ok $client->read_until(qr/data: x\n\n/), 'the stream is open when no thread holds its connection';
+        ok $client->read_until(qr/data: x\nid: .+\n\n/), 'the stream is open when no thread holds its connection';
         is $made->subscribers('a'), 1, 'the stream is still subscribed';
     };
 }

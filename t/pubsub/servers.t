@@ -63,7 +63,7 @@ sub stats { return JSON::PP::decode_json(asked($_[0], GET => '/stats')->body) }
 
 # The events of a subscriber, each as its lines, without the blocks that have no data.
 sub events {
-    return [grep { /^data:/m } split /\n\n/, $_[0]->text];
+    return [grep { /^data:/m && !/^event: position$/m } split /\n\n/, $_[0]->text];
 }
 
 sub on_server {

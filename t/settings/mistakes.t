@@ -84,7 +84,7 @@ my @MISTAKES = (
     [
         [start => 'first'],
         'start',
-        q(start must be 'newest', 'oldest' or a number of events, such as -10),
+        q(start must be 'latest', 'oldest' or a number of events, such as -10),
         grep { $_ ne 'Plack::App::EventSource->new' } @WITH_SERVER
     ],
     [[handler_cb => 'main'],   'handler_cb', 'handler_cb must be a code reference',     'Plack::App::EventSource->new'],
@@ -282,7 +282,7 @@ my @BEGINNERS = (
         'history_size',
         qr/unknown setting 'history_size'; did you mean history\?/
     ],
-    [sub { EventSource::Hub->new(on_slow   => 'drop') }, 'on_slow', q(on_slow must be 'disconnect', 'gap' or 'newest')],
+    [sub { EventSource::Hub->new(on_slow   => 'drop') }, 'on_slow', q(on_slow must be 'disconnect', 'gap' or 'latest')],
     [sub { EventSource::Hub->new(gap_event => []) },     'gap_event', "gap_event $STRING ARRAY"],
     [sub { EventSource::Hub->new(gap_event => "a\nb") }, 'gap_event', 'gap_event must be one line that is not empty'],
     [sub { EventSource::Hub->new(show_channel => 1) },   'show_channel', q(show_channel must be 'event' or 'data')],

@@ -526,7 +526,7 @@ subtest "invalid arguments croak at the caller's line" => sub {
         [get => ['x'], 'a path must begin with /'],
         [
             get => ['/', what => 1],
-            q(unknown option 'what' (known: content, cut_after, form, headers, http, json, last_event_id, timeout))
+            q(unknown option 'what' (known: content, cut_after, form, headers, http, json, last_event_id, position_event, timeout))
         ],
         [get  => ['/', timeout => 0],               'timeout must be a number of seconds above 0'],
         [get  => ['/', http => 2],                  'http must be 1.0 or 1.1'],

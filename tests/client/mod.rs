@@ -5,7 +5,7 @@
 pub mod child;
 
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
-use eventsource_xs::stream::{Framing, Settings};
+use eventsource_xs::stream::{Framing, LineEnd, Settings};
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -27,6 +27,7 @@ pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
 pub fn settings() -> Settings {
     Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: None,
         timeout: DEADLINE * 2,
         max_buffered: 100_000,

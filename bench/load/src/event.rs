@@ -65,6 +65,8 @@ pub struct Reader {
     id: Option<u64>,
     times: Option<(u64, u64)>,
     has_data: bool,
+    /// Whether the block is a position of a hub, which is no event of the benchmark.
+    is_position: bool,
 }
 
 /// The error of an event that is not one of the benchmark's.
@@ -109,9 +111,14 @@ impl Reader {
             let value = value.strip_prefix(b" ").unwrap_or(value);
             let last = value.rsplit(|&byte| byte == b'-').next(); // a hub's: EPOCH-NUMBER
             self.id = last.and_then(number);
+        } else if line == b"event: position" {
+            self.is_position = true;
         } else if line.is_empty() && self.has_data {
             let (id, times) = (self.id.take(), self.times.take());
             self.has_data = false;
+            if std::mem::take(&mut self.is_position) {
+                return None;
+            }
             return Some(
                 id.zip(times).map(|(id, (due_ns, pushed_ns))| Event { id, due_ns, pushed_ns }).ok_or(Malformed),
             );
@@ -158,6 +165,7 @@ mod tests {
         let mut bytes = b": a comment\r\n\r\n".to_vec();
         one.write(20, &mut bytes);
         bytes.extend_from_slice(b"id: 9\nretry: 5\n\n"); // no data, no event
+        bytes.extend_from_slice(b"event: position\ndata: \nid: epoch-1\n\n");
         bytes.extend_from_slice(b"id: epoch-2\ndata: 7 8 \n\n");
         for cut in 0..=bytes.len() {
             assert_eq!(events(&[&bytes[..cut], &bytes[cut..]]), [Ok(one), Ok(two)], "cut at {cut}");

@@ -70,6 +70,7 @@ struct Block {
     id: Option<Vec<u8>>,
     number: Option<Option<u64>>,
     is_gap: bool,
+    is_position: bool,
     has_line: bool,
 }
 
@@ -113,6 +114,8 @@ impl Progress {
             self.block.number = Some(number(value));
         } else if line == b"event: gap" {
             self.block.is_gap = true;
+        } else if line == b"event: position" {
+            self.block.is_position = true;
         }
     }
 
@@ -123,6 +126,7 @@ impl Progress {
         }
         match block.number {
             None => {}
+            Some(_) if block.is_position => {}
             Some(_) if block.is_gap => counts.told += 1,
             Some(None) => counts.malformed += 1,
             Some(Some(number)) if number <= self.last => counts.twice += 1,

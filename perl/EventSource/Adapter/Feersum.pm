@@ -82,6 +82,7 @@ sub take_over {
     my $writer = $class->server_writer($given);
     return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
+
     # Feersum decides as takes_chunks does, and its status line says the same.
     my ($stream, $obstacle) =
         EventSource::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));

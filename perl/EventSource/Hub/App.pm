@@ -11,7 +11,7 @@ use EventSource::Hub;
 use EventSource::LastEventID;
 use EventSource::Response;
 use EventSource::Settings;
-use Plack::Util::Accessor qw(channels hub start);
+use Plack::Util::Accessor qw(channels hub position start);
 
 # An error reports the line of the application. These packages create this one for it.
 our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
@@ -24,6 +24,7 @@ my $CHANNELS = 'eventsource.hub.channels';    # in the PSGI environment
 
 sub check {
     my ($class, %setting) = @_;
+    EventSource::Hub->check_position($setting{position});
     EventSource::Hub->check_start($setting{start});
     $class->new(%setting);
     return;
@@ -33,8 +34,14 @@ sub check {
 sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
+    EventSource::Hub->check_position($self->position);
     return $self->SUPER::check_attributes;
 }
+
+sub line_end { return 'lf' }
+
+# The hub sends the reconnection time, with the position.
+sub opening { return $_[0]->preamble_line }
 
 sub prepare_app {
     my $self = shift;
@@ -47,10 +54,15 @@ sub prepare_app {
 sub run_handler {
     my ($self, $stream, $env) = @_;
     my $channels = delete $env->{$CHANNELS};
-    my $option   = {after => EventSource::LastEventID->of($env), start => $self->start};
-    my $process  = $$;
-    my $handled  = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
-    my $error    = $@;
+    my $option   = {
+        after    => EventSource::LastEventID->of($env),
+        position => $self->position,
+        retry    => $self->random_retry,
+        start    => $self->start,
+    };
+    my $process = $$;
+    my $handled = eval { $self->hub->serve_stream($stream, @$channels, $option); 1 };
+    my $error   = $@;
     $self->end_with_error($stream, $env, 'the hub failed', $error, $process) if !$handled;
     $stream->leave_handler;
     $self->after_handler($stream, $env);
@@ -149,9 +161,15 @@ no channel, such as a reference to an array of names; its line is the one that c
 
 The L<EventSource::Hub>, which is required.
 
+=head2 position
+
+    position => 'event'
+
+The form in which the streams receive their position; see L<EventSource::Hub/position>. By default that of the hub.
+
 =head2 start
 
-    start => 'newest'
+    start => 'latest'
 
 The position at which a stream begins if its client sends no id; see L<EventSource::Hub/start>. By default that of the
 hub.
@@ -164,9 +182,10 @@ hub.
 
 Throw an L<EventSource::Error> with the code C<invalid> if a setting of streams, C<start> among them, has a wrong value.
 
-=head2 check_attributes, prepare_app, run_handler, stream_response
+=head2 check_attributes, line_end, opening, prepare_app, run_handler, stream_response
 
-See L<Plack::App::EventSource> and L<Plack::Component>.
+See L<Plack::App::EventSource> and L<Plack::Component>. The lines of these streams end in LF, and the C<retry> is part of
+the first block that the hub sends.
 
 =head1 SEE ALSO
 

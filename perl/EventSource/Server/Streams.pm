@@ -23,6 +23,11 @@ sub new {
 
 # Public methods
 
+sub line_end { return 'lf' }
+
+# The hub sends the reconnection time, with the position.
+sub opening { return $_[0]->preamble_line }
+
 sub response_headers { return $_[0]->server->headers }
 
 sub stream_response {
@@ -70,6 +75,10 @@ The L<EventSource::Server>, which is required. It is not kept alive: its owner m
     my $streams = EventSource::Server::Streams->new(%attributes);
 
 Create an application.
+
+=head2 line_end, opening
+
+See L<EventSource::Hub::App>.
 
 =head2 response_headers
 

@@ -144,6 +144,7 @@ sub native_settings {
         drops_oldest => $setting{on_full} eq 'drop_oldest',
         waits        => $setting{on_full} eq 'block',
         may_wait     => $setting{has_handler},
+        is_lf        => ($setting{line_end} || '') eq 'lf',
     };
 }
 
@@ -370,6 +371,12 @@ Return true if the stream has got its descriptor.
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
 
+=head2 is_lf
+
+    my $is_lf = $stream->is_lf;
+
+Return true if the lines of the stream end in LF, false if they end in CRLF (L<Plack::App::EventSource/line_end>).
+
 =head2 is_native
 
 Return true.
@@ -446,6 +453,14 @@ Open the stream of a response whose server has written its head and C<$probe> to
 C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
 takes chunks. Returns C<undef> and the obstacle if something filters the body, or if the
 system refuses.
+
+=head2 open_without_socket
+
+    my ($stream, $error) = EventSource::Stream::Native->open_without_socket(\%settings, $opening, $is_chunked);
+
+Open a stream under an event loop before the server has sent its head. What is pushed is buffered until the stream is
+attached to its socket. C<$opening> are the first bytes of the body. Returns C<undef> and the error as text if the system
+refuses.
 
 =head2 try_open
 

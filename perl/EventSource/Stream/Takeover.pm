@@ -25,7 +25,7 @@ my $IS_FILTERED = "the response's body is filtered";
 my $MAX_HEAD = 32_768;
 
 # A comment that shows what the server does to the body. It has letters of both cases, because a filter may change one.
-my $PROBE = ": Probe\n\n";
+my %PROBE = (crlf => ": Probe\r\n", lf => ": Probe\n");
 
 # Public methods
 
@@ -47,9 +47,10 @@ sub begin {
     }
     elsif (!$known) { $obstacle = $OBSTACLE->new(filter => "the response's writer is not known") }
     else {
-        _write($writer, $PROBE);
+        my $probe = $PROBE{$setting->{line_end} || 'crlf'};
+        _write($writer, $probe);
         my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
-        ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $PROBE, $setting, $opening, @client);
+        ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $probe, $setting, $opening, @client);
         $obstacle = $OBSTACLE->new(filter => $obstacle) if defined $obstacle && $obstacle eq $IS_FILTERED;
     }
     if ($stream) {

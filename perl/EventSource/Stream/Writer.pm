@@ -56,6 +56,7 @@ sub new {
         on_close    => [],
         settings    => \%setting,
         reason      => undef,
+        ($setting{line_end} || '') eq 'lf' ? (is_lf => 1) : (),
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
@@ -171,6 +172,10 @@ sub is_full {
     return $poll->poll(0) == 0;
 }
 
+sub has_pushed_id { return !!$_[0]{has_pushed_id} }
+
+sub is_lf { return !!$_[0]{is_lf} }
+
 sub is_native { return !!0 }
 
 sub is_open {
@@ -205,7 +210,7 @@ sub refuse {
     my $retry = $self->{settings}{retry};
     my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
     $COUNTED{refused}++;
-    $self->_send('retry: ' . ($least + int rand $least + 1) . "\r\n\r\n");
+    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
     $self->end('server');
     return;
 }
@@ -293,7 +298,7 @@ sub _keep_alive {
     my $tick = sub {
         return if !$self;
         my $was_quiet = $self->{quiet};
-        $self->_send(":\r\n\r\n") if $was_quiet;
+        $self->_send(':' . $self->_line_break) if $was_quiet;
         $self->{quiet} = !$was_quiet;
     };
     $seconds /= 2;    # quiet for two ticks
@@ -301,6 +306,8 @@ sub _keep_alive {
     $self->{keepalive} = $loop->every($seconds, $tick);
     return;
 }
+
+sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
 # Makes a pipe. Each forked child holds the write end until it ends or calls exec; end of file on the read end means that no
 # child holds the stream.
@@ -354,6 +361,7 @@ sub _watch {
 sub _write_otherwise {
     my ($self, $bytes) = @_;
     return $self->{relay_stream}->write($bytes) if $self->{relay_stream};
+    $self->{has_pushed_id} ||= $bytes =~ /^id:/m;    # a hub's position must not replace it
     $self->_send($bytes) or return !!0;
     $COUNTED{events}++;
     $COUNTED{bytes} += length $bytes;
@@ -409,7 +417,7 @@ close such streams after a time.
 
 Make a stream from the writer that a PSGI responder has returned, and the request's environment. Settings: C<opening>,
 bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
-as many later; none by default.
+as many later; none by default; C<line_end>, C<crlf> by default.
 
 =head2 check_open
 
@@ -475,6 +483,17 @@ Return true if a write waits for a slow client: unless the server says C<psgi.no
     my $full = $stream->is_full;
 
 Return true if the client's socket takes no bytes now. False if the server shows no socket.
+
+=head2 has_pushed_id
+
+    my $has_pushed_id = $stream->has_pushed_id;
+
+Return true if an event with an id was written before the stream had a relay. A hub sends such a stream no position
+(L<EventSource::Hub/position>).
+
+=head2 is_lf
+
+As L<EventSource::Stream::Native/is_lf>.
 
 =head2 is_native
 

@@ -26,8 +26,8 @@ my @ATTRIBUTES;
 
 BEGIN {
     @ATTRIBUTES = qw(
-        characters fallback handler_cb headers keepalive linger max_buffered max_streams methods native on_gone on_full
-        origins preamble retry timeout
+        characters fallback handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
+        on_full origins preamble retry timeout
     );
 }
 
@@ -36,7 +36,7 @@ use Plack::Util::Accessor @ATTRIBUTES;
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
 # The attributes that EventSource::Stream takes.
-my @STREAM_SETTINGS = qw(fallback keepalive linger max_buffered max_streams native on_full retry timeout);
+my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, unless its
 # class has accessors of its own.
@@ -113,6 +113,23 @@ sub end_with_error {
     return;
 }
 
+# The bytes before the first event.
+sub opening {
+    my $self  = shift;
+    my $retry = $self->random_retry;
+    return $self->preamble_line if !defined $retry;
+    my $end = $self->_line_break;
+    return $self->preamble_line . "retry: $retry$end$end";
+}
+
+# A comment for proxies and polyfills that hold back the first bytes.
+sub preamble_line {
+    my $self     = shift;
+    my $preamble = $self->preamble or return '';
+    my $end      = $self->_line_break;
+    return ':' . ' ' x ($preamble - 1 - length $end) . $end;
+}
+
 # If the application calls to_app, an exception reports that line. A component that Plack calls as code is prepared at a
 # request.
 sub prepare_app {
@@ -127,6 +144,15 @@ sub prepare_app {
         }
     );
     return;
+}
+
+# A random reconnection time, so that clients whose streams end together do not reconnect together.
+sub random_retry {
+    my $self  = shift;
+    my $retry = $self->retry;
+    return undef if !defined $retry;
+    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    return $least + int rand $most - $least + 1;
 }
 
 # The headers are the same until an attribute changes. Each response has an array of its own.
@@ -190,7 +216,7 @@ sub stream_response {
     return sub {
         my $respond = shift;
         my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->_opening, $settings);
+            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->opening, $settings);
         if ($must_be_native && defined $obstacle) {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
@@ -274,11 +300,10 @@ sub _is_finished {
     return defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
 }
 
-# A random reconnection time, so that clients whose streams end together do not reconnect together.
-sub _jittered {
-    my $retry = shift;
-    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
-    return $least + int rand $most - $least + 1;
+# The end of each line of the stream.
+sub _line_break {
+    my $line_end = shift->line_end;
+    return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
 # The settings of a stream if there is nothing to check: the attributes are those of the request before.
@@ -296,17 +321,6 @@ sub _methods {
 }
 
 sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allowed']] }
-
-# The bytes before the first event: a comment for proxies and polyfills that hold back the first bytes, and the
-# reconnection time.
-sub _opening {
-    my $self = shift;
-    my ($preamble, $retry, $opening) = ($self->preamble, $self->retry, '');
-    return '' if !$preamble && !defined $retry;
-    $opening .= ':' . ' ' x ($preamble - 3) . "\r\n"       if $preamble;
-    $opening .= 'retry: ' . _jittered($retry) . "\r\n\r\n" if defined $retry;
-    return $opening;
-}
 
 # The response to a request that has no stream; undef if it is to have one. The body of the request is complete then.
 # HEAD is a 405, as in the original.
@@ -335,7 +349,7 @@ sub _stream_settings {
     $self->check_attributes;
     my %settings;
     @settings{@STREAM_SETTINGS} = @values;
-    my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
+    my $settings   = EventSource::Stream->settings(%settings, has_handler => 1);
     my $must_check = $others || !$self->{handler_cb} || $settings->{native} eq '1';
     $self->{_stream_settings} =
         {settings => $settings, values => _copies(@values), unchecked_in => $must_check ? '' : $class};
@@ -463,6 +477,14 @@ The number of quiet seconds after which a comment is sent (WHATWG HTML, section 
 none; 15 by default. The comment keeps proxies from ending the stream, and finds clients that have disconnected without
 closing their connection. On a native stream, a comment is sent after that many quiet seconds, up to 1/16 later; on the
 server's writer under an event loop up to 1/2 later. On the writer of a server that blocks, none is sent.
+
+=head2 line_end
+
+    line_end => 'crlf'
+
+The end of each line of a stream: C<crlf>, the default and that of the original, or C<lf>. If a handler subscribes its
+connection to an L<EventSource::Hub>, C<lf> saves the copies of the hub's events that CRLF needs
+(L<EventSource::Hub/On the wire>).
 
 =head2 linger
 
@@ -681,6 +703,15 @@ Throw C<invalid> if an attribute has a wrong value.
 End a stream with the reason C<error>, and print the exception to C<psgi.errors>, with the text before it. C<$process>
 is the number of the process in which the handler began (C<$$>): in any other process, a child of it, rethrow the
 exception instead.
+
+=head2 opening, preamble_line, random_retry
+
+    my $bytes        = $component->opening;
+    my $bytes        = $component->preamble_line;
+    my $milliseconds = $component->random_retry;
+
+Return the bytes that a stream is sent first; their first part, the comment of L</preamble>, or an empty string; and a
+random reconnection time within L</retry>, or C<undef> if none is set.
 
 =head2 response_headers
 

@@ -294,6 +294,12 @@ sub _is_event_stream {
     return $head && $head->code == 200 && $head->content_type eq 'text/event-stream';
 }
 
+# A hub's position is an event without data, which tells the client an id and nothing else.
+sub _is_position {
+    my ($self, $event) = @_;
+    return defined $self->{position_event} && $event->{event} eq $self->{position_event} && $event->{data} eq '';
+}
+
 sub _no_event_reason {
     my $self = shift;
     return 'No event received: the response is not an event stream.' if !$self->_is_event_stream;
@@ -322,7 +328,8 @@ sub _take {
     while ($bytes =~ /\G([^\r\n]*(?:\r\n?|\n)|[^\r\n]+)/g) {
         my $piece  = $1;
         my $before = $self->{parser}->last_event_id;
-        push @{$self->{events}}, map { {event => $_, before => $before} } $self->{parser}->feed($piece);
+        my @events = grep { !$self->_is_position($_) } $self->{parser}->feed($piece);
+        push @{$self->{events}}, map { {event => $_, before => $before} } @events;
         $self->{line} .= $piece;
         next if $piece !~ /[\r\n]\z/;
         push @{$self->{comments}}, $1 if $self->{line} =~ /\A:([^\r\n]*)/;
@@ -476,7 +483,8 @@ Return true if the response has not ended yet. Does not wait.
 
     my $id = $stream->last_event_id;
 
-Return the last event ID, set by the last event that was taken or by a block without data after it; empty if there is
+Return the last event ID, set by the last event that was taken, or by a position or a block
+without data after it; empty if there is
 none. Events that were not taken do not count.
 
 =head2 next_comment
@@ -541,7 +549,7 @@ Return the status of the response, 200 for a stream.
     );
 
 Connect to a server and wait for the head of the response. C<request> returns the bytes of the request, which
-C<< $server->begin >> sends. C<last_event_id> and C<cut_after> are optional.
+C<< $server->begin >> sends. C<last_event_id>, C<position_event> and C<cut_after> are optional.
 
 =head2 attach
 

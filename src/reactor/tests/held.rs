@@ -8,7 +8,8 @@ use crate::hub::{Start, SubscribeRequest, Topic};
 fn subscribe_held(world: &mut World, stream: usize, channel: &str) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel(channel.as_bytes().into())];
-    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+    let request =
+        Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: true });
 }
 
@@ -27,7 +28,7 @@ fn a_held_stream_is_sent_nothing_before_its_handler_returns() {
     world.apply(Command::BeginSubscription { stream: world.records[stream].id });
     publish(&mut world, 3..=3);
     world.run_until_idle();
-    assert_eq!(take_received(&mut world, stream), "id: e-0\n\n1.2.3.");
+    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.2.3.");
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn a_held_stream_begins_after_five_seconds() {
     world.advance(Duration::from_millis(2400));
     assert_eq!(take_received(&mut world, stream), "");
     world.advance(Duration::from_millis(200));
-    assert_eq!(take_received(&mut world, stream), "id: e-0\n\n1.");
+    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.");
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_held_stream_begins_before_the_log_evicts_what_it_is_owed() {
         world.run_until_idle();
         assert_eq!(
             take_received(&mut world, stream),
-            format!("id: e-0\n\n{}", numbers(1..=most + 5)),
+            format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=most + 5)),
             "history {history}"
         );
         assert_eq!(world.records[stream].ended, None);
@@ -74,6 +75,6 @@ fn a_held_stream_that_ends_is_sent_what_it_subscribed_to() {
     publish(&mut world, 1..=2);
     world.end(stream, Reason::Application, Ending::Flush);
     world.run_until_idle();
-    assert_eq!(take_received(&mut world, stream), "id: e-0\n\n1.2.");
+    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: e-0\n\n1.2.");
     assert_eq!(world.records[stream].ended, Some(Reason::Application));
 }

@@ -2,7 +2,7 @@
 
 use super::hub_naive::{matches, Naive, ResumePoint, EPOCH};
 use super::*;
-use crate::hub::{OnSlow, SubscribeRequest, Topic};
+use crate::hub::{FirstBlock, OnSlow, PositionStyle, SubscribeRequest, Topic};
 use crate::parse::{Event, Parser};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -74,6 +74,8 @@ pub(super) struct Connection {
     body: BodyDecoder,
     /// The first block, as far as it was received.
     first: Option<String>,
+    /// What the first block is to be.
+    pub(super) first_block: FirstBlock,
     /// The number of bytes that were received.
     bytes: usize,
     pub(super) is_subscribed: bool,
@@ -131,6 +133,7 @@ impl Connection {
                 Framing::Chunked => BodyDecoder::Size(String::new()),
             },
             first: Some(String::new()),
+            first_block: FirstBlock::default(),
             bytes: 0,
             is_subscribed: false,
             is_cut: false,
@@ -289,7 +292,7 @@ impl Connection {
 
     /// Returns true if an owed event need not arrive.
     fn is_excused(&self, seq: u64, terms: &Terms, naive: &Naive) -> bool {
-        let conflates = naive.settings.on_slow == OnSlow::Newest && naive.has_evicted(seq, self.caught_up);
+        let conflates = naive.settings.on_slow == OnSlow::Latest && naive.has_evicted(seq, self.caught_up);
         if conflates && naive.is_superseded(seq) {
             return true;
         }
@@ -332,15 +335,26 @@ impl Connection {
     fn check_first(&mut self, byte: u8) {
         let is_whole = self.first.as_mut().map_or(false, |first| {
             first.push(byte.into());
-            if first == ":\r\n\r\n" {
+            if first == ":\n" || first == ":\r\n" {
                 first.clear();
             }
             first.ends_with("\n\n") || first.ends_with("\r\n\r\n")
         });
         if is_whole {
             let first = self.first.take().unwrap_or_default();
-            let is_refused = first.starts_with("retry: ") || self.topics.is_empty();
-            assert!(is_refused || first.starts_with("id: ") && first.matches('\n').count() == 2, "{first:?}");
+            let FirstBlock { position, retry, keeps_id } = self.first_block;
+            let retry = retry.map(|retry| format!("retry: {retry}"));
+            let lines: Vec<&str> = first.lines().filter(|line| !line.is_empty()).collect();
+            let (event, data) = match position {
+                PositionStyle::Event if retry.is_some() || !keeps_id => (Some("event: position"), Some("data: ")),
+                _ => (None, None),
+            };
+            let expected: Vec<&str> = [event, retry.as_deref(), data].into_iter().flatten().collect();
+            let is_refused = (lines.len() == 1 && lines[0].starts_with("retry: ")) || self.topics.is_empty();
+            let has_id = position != PositionStyle::None && !keeps_id;
+            let (fields, id) = lines.split_at(lines.len() - usize::from(has_id));
+            let is_first = fields == expected && id.iter().all(|id| id.starts_with("id: "));
+            assert!(is_refused || (expected.is_empty() && !has_id) || is_first, "{first:?} {:?}", self.first_block);
         }
     }
 }
@@ -415,11 +429,15 @@ impl EventSource {
         if let Some(event) = self.parser.next_event() {
             self.receive_event(connection, &event, naive);
         } else if before.map_or(false, |before| before != self.parser.last_event_id()) {
-            let (seq, told) = position(self.parser.last_event_id());
-            assert!(seq <= naive.newest());
-            assert!(told <= Some(self.known_gap), "the id claims a gap through {told:?} that was not reported");
-            connection.reach(seq, naive);
+            self.receive_position(connection, naive);
         }
+    }
+
+    fn receive_position(&mut self, connection: &mut Connection, naive: &Naive) {
+        let (seq, told) = position(self.parser.last_event_id());
+        assert!(seq <= naive.newest());
+        assert!(told <= Some(self.known_gap), "the id claims a gap through {told:?} that was not reported");
+        connection.reach(seq, naive);
     }
 
     fn receive_event(&mut self, connection: &mut Connection, event: &Event, naive: &Naive) {
@@ -427,6 +445,15 @@ impl EventSource {
             self.gaps += 1;
             Self::receive_gap(connection, event, naive);
             self.known_gap = self.known_gap.max(connection.gaps.last().copied().unwrap_or(0));
+            return;
+        }
+        if event.event == "position" {
+            assert_eq!((&*event.data, &*event.last_event_id), ("", self.parser.last_event_id()));
+            let is_of_hub = event.last_event_id.starts_with(&format!("{EPOCH}-"));
+            // A block with an id of the application repeats the one with which the client resumes.
+            if is_of_hub {
+                self.receive_position(connection, naive);
+            }
             return;
         }
         let number = |text: &str| text.split(' ').next().and_then(|number| number.parse().ok());
@@ -465,8 +492,8 @@ impl EventSource {
             };
             // With compaction, a slow client may have begun with a log that had evicted something. The hub does not know
             // whether later evictions are older than its beginning, and reports a gap in any case.
-            let is_newest = naive.settings.on_slow == OnSlow::Newest;
-            let is_unsure = is_newest && !connection.keeps_up && connection.began_with_loss;
+            let compacts = naive.settings.on_slow == OnSlow::Latest;
+            let is_unsure = compacts && !connection.keeps_up && connection.began_with_loss;
             let news = connection.owed.range(..=told).any(is_missed);
             assert!(news || is_unsure, "a gap that reports nothing new: {gap:?}");
         }

@@ -98,7 +98,7 @@ impl Run {
         let ended = self.world.records.iter().filter(|record| record.ended == Some(Reason::Slow)).count();
         assert_eq!(counts.disconnected, ended as u64);
         assert!(on_slow == OnSlow::Disconnect || ended == 0);
-        assert!(on_slow == OnSlow::Newest || counts.compacted == 0);
+        assert!(on_slow == OnSlow::Latest || counts.compacted == 0);
         assert!(counts.skipped <= counts.gaps);
     }
 

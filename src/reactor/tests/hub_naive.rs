@@ -148,7 +148,7 @@ impl Naive {
 
     pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
         match request.start {
-            Start::Newest => self.newest(),
+            Start::Latest => self.newest(),
             Start::Oldest => 0,
             Start::Last(count) => {
                 let held = self.after(&request.topics, 0, true);
@@ -210,7 +210,7 @@ impl Naive {
     }
 
     fn drop_from_log(&mut self, channel: &str, seq: u64) {
-        if self.settings.on_slow != OnSlow::Newest || self.is_superseded(seq) {
+        if self.settings.on_slow != OnSlow::Latest || self.is_superseded(seq) {
             return self.change(seq, State::Evicted);
         }
         self.change(seq, State::Compacted);

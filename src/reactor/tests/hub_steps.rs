@@ -4,7 +4,9 @@ use super::hub_client::{Connection, EventSource, HEAD};
 use super::hub_naive::{Naive, EPOCH};
 use super::*;
 use crate::event::Shared;
-use crate::hub::{Epoch, OnSlow, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    Epoch, FirstBlock, OnSlow, PositionStyle, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic,
+};
 use crate::log::Bounds;
 use fastrand::Rng;
 
@@ -56,7 +58,7 @@ fn topics(rng: &mut Rng) -> Vec<Topic> {
 }
 
 fn event(seq: u64, id: &str, bytes: usize) -> Shared {
-    let text = format!("id: {id}\ndata: {seq} {}\n\n", "x".repeat(bytes));
+    let text = format!("data: {seq} {}\nid: {id}\n\n", "x".repeat(bytes));
     Shared::write(text.len(), |out| {
         out.copy_from_slice(text.as_bytes());
         text.len()
@@ -69,8 +71,11 @@ impl Run {
         let hub = HubSettings {
             history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
             total_history: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
-            on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest]),
+            on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]),
             gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
             opaque_ids: false,
         };
         let is_changing = rng.bool();
@@ -104,7 +109,8 @@ impl Run {
         let stream = world.open(Settings { keepalive: None, ..settings() }, "");
         world.records[stream].is_subscribed = true;
         let topics = vec![Topic::Pattern((*b"**").into())];
-        let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+        let request =
+            Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
         world.apply(Command::Subscribe { hub: OTHER_HUB, stream: world.records[stream].id, request, holds: false });
         stream
     }
@@ -233,7 +239,8 @@ impl Run {
         // Full buffers are tested in `subscriptions`. Here only the hub ends streams as slow.
         let drop_oldest = !self.is_changing && self.rng.bool();
         let max_buffered = if drop_oldest { 60 } else { usize::MAX };
-        let settings = Settings { framing, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
+        let line_end = any(&mut self.rng, &[LineEnd::Lf, LineEnd::Lf, LineEnd::CrLf]);
+        let settings = Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, ..settings() };
         let client = (self.rng.u8(..10) > 0).then(|| self.world.new_client());
         let stream = self.world.open_as(settings, HEAD, client, false);
         self.world.records[stream].is_subscribed = true;
@@ -250,6 +257,12 @@ impl Run {
         let after = invented.or(id).map(|id| id.into_bytes().into());
         let mut connection = Connection::new(stream, framing);
         connection.keeps_up = client.is_some();
+        let first_block = FirstBlock {
+            position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),
+            retry: any(&mut self.rng, &[None, Some(1234)]),
+            keeps_id: self.rng.u8(..10) == 0,
+        };
+        connection.first_block = first_block;
         self.sources[source].connection = Some(connection);
         if is_slow {
             self.script_socket(stream);
@@ -258,7 +271,7 @@ impl Run {
         let again = if self.is_changing { any(&mut self.rng, &[0, 0, 0, 1, 2]) } else { 0 };
         for number in 0..=again {
             let topics = topics(&mut self.rng);
-            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start }, again > 0);
+            self.subscribe(source, SubscribeRequest { topics, after: after.clone(), start, first_block }, again > 0);
             match self.rng.u8(..8) {
                 _ if number == again => {}
                 0 => self.publish(),
@@ -301,7 +314,7 @@ impl Run {
     pub(super) fn start(&mut self) -> Start {
         any(
             &mut self.rng,
-            &[Start::Newest, Start::Newest, Start::Oldest, Start::Last(0), Start::Last(1), Start::Last(5)],
+            &[Start::Latest, Start::Latest, Start::Oldest, Start::Last(0), Start::Last(1), Start::Last(5)],
         )
     }
 
@@ -381,7 +394,12 @@ impl Run {
             _ => None,
         };
         let after = after.map(|id| id.into_bytes().into());
-        let request = SubscribeRequest { topics: topics(&mut self.rng), after, start: self.start() };
+        let request = SubscribeRequest {
+            topics: topics(&mut self.rng),
+            after,
+            start: self.start(),
+            first_block: Default::default(),
+        };
         self.subscribe(source, request, false);
     }
 
@@ -391,7 +409,12 @@ impl Run {
         let is_subscribed = connections.find(of_stream).map_or(false, |connection| !connection.topics.is_empty());
         if is_subscribed && self.has_subscription(stream) {
             self.flush(OTHER_HUB);
-            let request = SubscribeRequest { topics: topics(&mut self.rng), after: None, start: Start::Oldest };
+            let request = SubscribeRequest {
+                topics: topics(&mut self.rng),
+                after: None,
+                start: Start::Oldest,
+                first_block: Default::default(),
+            };
             let stream = self.world.records[stream].id;
             self.world.apply(Command::Subscribe { hub: OTHER_HUB, stream, request: Box::new(request), holds: false });
         }

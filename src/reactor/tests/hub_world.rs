@@ -16,7 +16,16 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let mut world = World::new();
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let total_history = Bounds { events: 10 * events, ..history };
-    let settings = hub::Settings { history, total_history, on_slow, gap_event: "gap".into(), opaque_ids: false };
+    let settings = hub::Settings {
+        history,
+        total_history,
+        on_slow,
+        gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
+        opaque_ids: false,
+    };
     world.apply(Command::CreateHub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
     world
 }
@@ -29,6 +38,9 @@ pub(super) fn another_hub(world: &mut World) -> HubId {
         total_history: history,
         on_slow: OnSlow::Gap,
         gap_event: "gap".into(),
+        gap_data: None,
+        position_event: "position".into(),
+        refuses_position_event: true,
         opaque_ids: false,
     };
     world.apply(Command::CreateHub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
@@ -54,7 +66,8 @@ pub(super) fn publish_to(world: &mut World, channel: &str, seqs: std::ops::Range
 pub(super) fn subscribe(world: &mut World, stream: usize) {
     world.records[stream].is_subscribed = true;
     let topics = vec![Topic::Channel((*b"c").into())];
-    let request = Box::new(SubscribeRequest { topics, after: None, start: Start::Newest });
+    let request =
+        Box::new(SubscribeRequest { topics, after: None, start: Start::Latest, first_block: Default::default() });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
 }
 
@@ -80,4 +93,17 @@ pub(super) fn counts(world: &mut World) -> hub::Counts {
     world.apply(Command::Count { hub: HUB, request_id: 1, channel: (*b"c").into() });
     world.run_until_idle();
     world.counts.expect("the reactor has answered")
+}
+
+/// Publishes events with data.
+pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        let text = format!("data: {seq}\n\n");
+        let event = Shared::write(text.len(), |out| {
+            out.copy_from_slice(text.as_bytes());
+            text.len()
+        });
+        let publication = Publication { seq, channel: (*b"c").into(), event, key: (*b"").into(), id: None };
+        world.apply(Command::Publish { hub: HUB, publication: Box::new(publication) });
+    }
 }

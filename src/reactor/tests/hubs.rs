@@ -20,9 +20,11 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
     world.advance(Duration::from_secs(6));
     assert_eq!(ended(&world), 10);
     for (number, stream) in streams.iter().enumerate() {
-        let events = if number < 5 { "1.id: e-1" } else { "1.2.id: e-2" };
+        let events = if number < 5 { "1." } else { "1.2." };
         let text = take_received(&mut world, *stream);
-        assert!(text.starts_with(&format!("{events}\n\nretry: ")) && text.ends_with("\r\n\r\n"), "{text:?}");
+        // The id of the last event is the position, so the last block has none.
+        let start = format!("{events}event: position\nretry: ");
+        assert!(text.starts_with(&start) && text.ends_with("\ndata: \n\n"), "{text:?}");
         assert_eq!(world.records[*stream].ended, Some(Reason::Server));
     }
     subscribe(&mut world, other);
@@ -84,7 +86,12 @@ fn a_drain_does_not_end_a_stream_that_has_moved_to_another_hub() {
     world.apply(Command::Drain { hub: HUB, within: Duration::from_secs(10) });
     let id = world.records[moved].id;
     world.apply(Command::Unsubscribe { stream: id, topics: None });
-    let request = SubscribeRequest { topics: vec![Topic::Channel((*b"c").into())], after: None, start: Start::Newest };
+    let request = SubscribeRequest {
+        topics: vec![Topic::Channel((*b"c").into())],
+        after: None,
+        start: Start::Latest,
+        first_block: Default::default(),
+    };
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     world.advance(Duration::from_secs(11));
     assert_eq!([stream, moved].map(|stream| world.records[stream].ended), [Some(Reason::Server), None]);
@@ -99,6 +106,9 @@ fn a_closed_hub_without_streams_is_dropped_at_once() {
             total_history: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
             on_slow: OnSlow::Gap,
             gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
             opaque_ids: false,
         };
         world.apply(Command::CreateHub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
@@ -115,7 +125,7 @@ fn a_closed_hub_remains_until_its_last_stream_is_sent_everything() {
     publish(&mut world, 1..=3);
     world.apply(Command::CloseHub { hub: HUB });
     world.run_until_idle();
-    assert!(take_received(&mut world, quick).starts_with("retry: "));
+    assert!(take_received(&mut world, quick).starts_with("event: position\nretry: "));
     assert_eq!((world.records[quick].ended, world.reactor.hubs.len()), (Some(Reason::Application), 1));
     let late = world.open(settings(), "");
     subscribe(&mut world, late);

@@ -279,7 +279,7 @@ impl Pushed {
 
     /// Returns what follows a comment, a retry or the last chunk at the beginning of `text`.
     fn strip_non_event<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
-        if let Some(rest) = text.strip_prefix(&*self.framing.keepalive()) {
+        if let Some(rest) = text.strip_prefix(&*self.framing.keepalive(LineEnd::Lf)) {
             return Some(rest);
         }
         if self.framing == Framing::Chunked && text == b"0\r\n\r\n" {
@@ -306,7 +306,7 @@ impl Pushed {
                 },
             )
             .collect();
-        self.framing.keepalive().starts_with(text)
+        self.framing.keepalive(LineEnd::Lf).starts_with(text)
             || self.framing.end().starts_with(text)
             || retry.as_bytes().starts_with(&digits_are_zero)
     }
@@ -314,8 +314,8 @@ impl Pushed {
     /// Returns the bytes before and after the four digits of a retry.
     fn retry(&self) -> (&str, &str) {
         match self.framing {
-            Framing::Plain => ("retry: ", "\r\n\r\n"),
-            Framing::Chunked => ("f\r\nretry: ", "\r\n\r\n\r\n"),
+            Framing::Plain => ("retry: ", "\n\n"),
+            Framing::Chunked => ("d\r\nretry: ", "\n\n\r\n"),
         }
     }
 }

@@ -9,9 +9,9 @@ fn a_quiet_stream_is_sent_a_keepalive_at_each_interval() {
     world.advance(Duration::from_secs(14));
     assert_eq!(world.received(stream), "head");
     world.advance(Duration::from_secs(2));
-    assert_eq!(world.received(stream), "head:\r\n\r\n");
+    assert_eq!(world.received(stream), "head:\n");
     world.advance(Duration::from_secs(160));
-    assert_eq!(world.received(stream).matches(":\r\n\r\n").count(), 11);
+    assert_eq!(world.received(stream).matches(":\n").count(), 11);
 }
 
 #[test]
@@ -48,10 +48,7 @@ fn quiet_streams_wake_the_reactor_together() {
         world.run_until_idle();
         wake_ups += 1;
     }
-    assert!(
-        streams.iter().all(|stream| world.received(*stream) == "head:\r\n\r\n"),
-        "each stream is sent its keepalive"
-    );
+    assert!(streams.iter().all(|stream| world.received(*stream) == "head:\n"), "each stream is sent its keepalive");
     assert!(wake_ups <= 24, "{wake_ups} wake-ups for streams that were opened within five seconds");
 }
 
@@ -208,7 +205,7 @@ fn a_keepalive_is_at_most_a_sixteenth_late() {
         world.advance(quiet - Duration::from_millis(1));
         assert_eq!(world.received(stream), "");
         world.advance(quiet / 16 + Duration::from_millis(3));
-        assert_eq!(world.received(stream), ":\r\n\r\n", "{seconds}");
+        assert_eq!(world.received(stream), ":\n", "{seconds}");
     }
 }
 

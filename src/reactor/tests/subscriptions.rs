@@ -21,7 +21,7 @@ fn a_client_that_keeps_up_misses_nothing_however_short_the_log_is() {
         publish(&mut world, burst + 1..=2 * burst);
         world.run_until_idle();
         assert_eq!(world.records[stream].ended, None, "{history} {burst}");
-        assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=2 * burst)));
+        assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=2 * burst)));
     }
 }
 
@@ -35,8 +35,8 @@ fn a_new_subscriber_does_not_make_others_miss_events() {
     subscribe(&mut world, other);
     publish(&mut world, 11..=20);
     world.run_until_idle();
-    assert_eq!(world.received(stream), format!("id: e-0\n\n{}", numbers(1..=20)));
-    assert_eq!(world.received(other), format!("id: e-10\n\n{}", numbers(11..=20)));
+    assert_eq!(world.received(stream), format!("event: position\ndata: \nid: e-0\n\n{}", numbers(1..=20)));
+    assert_eq!(world.received(other), format!("event: position\ndata: \nid: e-10\n\n{}", numbers(11..=20)));
 }
 
 #[test]
@@ -103,17 +103,24 @@ fn a_quiet_subscribed_stream_is_sent_its_position_as_keepalive() {
     let mut world = with_history(10);
     let [stream, idle] = [(); 2].map(|()| subscriber(&mut world, settings()));
     world.apply(Command::Unsubscribe { stream: world.records[idle].id, topics: None });
-    publish(&mut world, 1..=7);
+    publish(&mut world, 1..=6);
+    publish_to(&mut world, "other", 7..=7);
     world.advance(Duration::from_secs(17));
-    assert_eq!(take_received(&mut world, stream), format!("{}id: e-7\n\n", numbers(1..=7)));
-    assert_eq!(take_received(&mut world, idle), ":\r\n\r\n", "a stream without a subscription is sent a comment");
+    let position = "event: position\ndata: \nid: e-7\n\n";
+    assert_eq!(take_received(&mut world, stream), format!("{}{position}", numbers(1..=6)));
+    assert_eq!(take_received(&mut world, idle), ":\n", "a stream without a subscription is sent a comment");
+    world.advance(Duration::from_secs(16));
+    assert_eq!(take_received(&mut world, stream), ":\n", "a position is not sent twice");
+    publish(&mut world, 8..=8);
+    world.advance(Duration::from_secs(16));
+    assert_eq!(take_received(&mut world, stream), "8.:\n", "the id of the last event is the position");
 }
 
 #[test]
 fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable() {
     for (on_slow, then) in [
-        (OnSlow::Gap, "event: gap\nid: e-10-15\ndata: {\"reason\":\"slow\"}\n\n16.17.18."),
-        (OnSlow::Newest, "18."),
+        (OnSlow::Gap, "event: gap\ndata: {\"reason\":\"slow\"}\nid: e-10-15\n\n16.17.18."),
+        (OnSlow::Latest, "18."),
         (OnSlow::Disconnect, ""),
     ] {
         let mut world = with_policy(3, on_slow);
@@ -140,7 +147,7 @@ fn a_stream_overtaken_while_blocked_receives_the_gap_when_its_socket_is_writable
         let hub::Counts { disconnected, skipped, compacted, gaps, streams, .. } = counts(&mut world);
         let expected = match on_slow {
             OnSlow::Gap => (0, 1, 0, 1, 1),
-            OnSlow::Newest => (0, 0, 1, 0, 1),
+            OnSlow::Latest => (0, 0, 1, 0, 1),
             OnSlow::Disconnect => (1, 0, 0, 0, 0),
         };
         assert_eq!((disconnected, skipped, compacted, gaps, streams), expected, "{on_slow:?}");
@@ -152,7 +159,12 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     let mut world = with_history(10);
     let other = another_hub(&mut world);
     let stream = subscriber(&mut world, settings());
-    let request = SubscribeRequest { topics: vec![Topic::Pattern((*b"**").into())], after: None, start: Start::Oldest };
+    let request = SubscribeRequest {
+        topics: vec![Topic::Pattern((*b"**").into())],
+        after: None,
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
     let id = world.records[stream].id;
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request.clone()), holds: false });
     publish(&mut world, 1..=1);
@@ -163,7 +175,7 @@ fn a_stream_subscribes_to_another_hub_only_after_leaving_the_first() {
     world.apply(Command::Subscribe { hub: other, stream: id, request: Box::new(request), holds: false });
     publish(&mut world, 2..=2);
     world.run_until_idle();
-    assert_eq!(take_received(&mut world, stream), "id: f-0\n\n");
+    assert_eq!(take_received(&mut world, stream), "event: position\ndata: \nid: f-0\n\n");
 }
 
 #[test]
@@ -204,7 +216,7 @@ fn closed_streams_are_removed_from_subscriber_lists_without_a_publication() {
 
 #[test]
 fn a_stream_overtaken_many_times_has_a_bounded_buffer() {
-    for on_slow in [OnSlow::Gap, OnSlow::Newest] {
+    for on_slow in [OnSlow::Gap, OnSlow::Latest] {
         let mut world = with_policy(3, on_slow);
         let stream = subscriber(&mut world, settings());
         world.client(stream).default_send = Some(Err(libc::EAGAIN));
@@ -239,7 +251,12 @@ fn subscribing_many_times_without_reading_has_a_bounded_buffer() {
         for burst in 0..1000 {
             publish(&mut world, 5 * burst + 1..=5 * burst + 5);
             world.run_until_idle();
-            let request = Box::new(SubscribeRequest { topics: other(), after: None, start: Start::Newest });
+            let request = Box::new(SubscribeRequest {
+                topics: other(),
+                after: None,
+                start: Start::Latest,
+                first_block: Default::default(),
+            });
             world.apply(Command::Subscribe { hub: HUB, stream: id, request, holds: false });
             world.apply(Command::Unsubscribe { stream: id, topics: Some(other().into()) });
             let record = &world.records[stream];
@@ -259,7 +276,12 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.records[stream].is_subscribed = true;
     world.client(stream).default_send = Some(Err(libc::EAGAIN));
     let topics = ["quiet", "busy"].map(|name| Topic::Channel(name.as_bytes().into())).into();
-    let request = Box::new(SubscribeRequest { topics, after: Some((*b"e-1").into()), start: Start::Newest });
+    let request = Box::new(SubscribeRequest {
+        topics,
+        after: Some((*b"e-1").into()),
+        start: Start::Latest,
+        first_block: Default::default(),
+    });
     world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
     world.run_until_idle();
     let record = &world.records[stream];
@@ -267,8 +289,8 @@ fn a_resuming_client_that_does_not_read_has_a_bounded_buffer() {
     world.client(stream).default_send = None;
     world.writable(stream);
     world.run_until_idle();
-    let before: String = (2..=1000).map(|seq| format!("{seq}.id: e-{seq}-1500\n\n")).collect();
-    let first = "id: e-1-0\n\nevent: gap\nid: e-1-1500\ndata: {\"reason\":\"forgotten\"}\n\n";
+    let before: String = (2..=1000).map(|seq| format!("{seq}.event: position\ndata: \nid: e-{seq}-1500\n\n")).collect();
+    let first = "event: position\ndata: \nid: e-1-0\n\nevent: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-1500\n\n";
     let came = take_received(&mut world, stream);
     let expected = format!("{first}{before}{}", numbers(1501..=2500));
     assert!(came == expected, "{came}");
@@ -287,7 +309,7 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
             world.apply(Command::Unsubscribe { stream: world.records[stream].id, topics: None });
         }),
     ];
-    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Newest] {
+    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest] {
         for (what, act) in acts {
             for after in [None, Some(b"e-1".as_slice())] {
                 let mut world = with_policy(1000, on_slow);
@@ -298,7 +320,12 @@ fn a_client_that_never_reads_has_a_bounded_buffer_however_its_stream_ends() {
                 world.records[stream].is_subscribed = true;
                 world.client(stream).default_send = Some(Err(libc::EAGAIN));
                 let topics = vec![Topic::Pattern((*b"**").into())];
-                let request = Box::new(SubscribeRequest { topics, after: after.map(Into::into), start: Start::Oldest });
+                let request = Box::new(SubscribeRequest {
+                    topics,
+                    after: after.map(Into::into),
+                    start: Start::Oldest,
+                    first_block: Default::default(),
+                });
                 world.apply(Command::Subscribe { hub: HUB, stream: world.records[stream].id, request, holds: false });
                 world.run_until_idle();
                 act(&mut world, stream);
@@ -330,5 +357,35 @@ fn a_push_after_unsubscribing_comes_after_earlier_publications() {
         }
         assert_eq!(take_received(&mut world, stream), "1.2.3.pushed", "slow: {is_slow}");
         assert_eq!(counts(&mut world).streams, 0);
+    }
+}
+
+#[test]
+fn a_stream_with_crlf_is_sent_copies_of_events_whole_and_in_order() {
+    for framing in [Framing::Plain, Framing::Chunked] {
+        let mut world = with_history(10_000);
+        let crlf = Settings { framing, line_end: LineEnd::CrLf, ..settings() };
+        let stream = world.open(crlf, "");
+        subscribe(&mut world, stream);
+        publish_lines(&mut world, 1..=3000);
+        world.run_until_idle();
+        let expected: String = (1..=3000)
+            .map(|seq| format!("data: {seq}\r\n\r\n"))
+            .map(|event| String::from_utf8(framing.frame(event.as_bytes()).to_vec()).expect("text"))
+            .collect();
+        let text = take_received(&mut world, stream);
+        assert!(text.ends_with(&expected) && !text.replace("\r\n", "").contains('\n'), "{framing:?}");
+        // A client that does not read costs no more than one batch.
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        publish_lines(&mut world, 3001..=9000);
+        world.run_until_idle();
+        let record = &world.records[stream];
+        assert!(record.added_bytes - record.sent.bytes < 100_000, "{record:?}");
+        world.client(stream).default_send = None;
+        world.writable(stream);
+        world.run_until_idle();
+        let text = take_received(&mut world, stream);
+        assert_eq!(text.matches("data: ").count(), 6000);
+        assert_eq!(counts(&mut world).delivered, 9000);
     }
 }

@@ -157,6 +157,7 @@ pub(crate) struct World {
 pub(crate) fn settings() -> Settings {
     Settings {
         framing: Framing::Plain,
+        line_end: LineEnd::Lf,
         keepalive: Some(Duration::from_secs(15)),
         timeout: Duration::from_secs(60),
         max_buffered: 1000,
@@ -233,7 +234,7 @@ impl World {
         let record = &mut self.records[stream];
         record.pushed_bytes += event.len();
         record.pushed_events += 1;
-        let push = Command::Push { stream: record.id, event: Bytes::copy_from_slice(event) };
+        let push = Command::Push { stream: record.id, event: Bytes::copy_from_slice(event), has_id: false };
         self.reactor.apply(push, None, self.now);
     }
 

@@ -207,16 +207,18 @@ sub _read_witnesses {
     return;
 }
 
-# Checks the received events: they are numbered without a gap. A block that has only an id is a position.
+# Checks the received events: they are numbered without a gap. Comments and positions may come between them.
 sub _check_events {
     my ($self, $witness) = @_;
     while ($witness->{client}{body} =~ s/\A(.*?)\r?\n\r?\n//s) {
-        my $block = $1;
-        next if $block =~ /\A(?::.*|retry: [0-9]+)?\z/;
-        my ($epoch, $data) = $block =~ /\Aid: ([^-\r\n]+)-[0-9]+(?:\r?\ndata: ([^\r\n]*))?\z/;
+        my $block = $1 =~ tr/\r//dr;
+        $block =~ s/^:.*\n?//mg;
+        next if $block =~ /\A(?:retry: [0-9]+)?\z/ || $block =~ /\Aevent: position\nretry: [0-9]+\ndata: \z/;
+        my ($position, $data, $epoch) =
+            $block =~ /\A(?:(event: position\n)(?:retry: [0-9]+\n)?)?data: (.*)\nid: ([^-\n]+)-[0-9]+\z/;
         $self->_fails("a well-behaved client received: $block") if !defined $epoch;
         $witness->{epoch} = $epoch                              if defined $epoch;
-        next                                                    if !defined $data;
+        next                                                    if !defined $epoch || $position;
         my ($number) = $data =~ /\A([0-9]+)\./;
         my $whole = numbered($number // 0, length $data)->{data} eq $data;
         $self->_fails("a well-behaved client received a broken event: $data") if !$whole;

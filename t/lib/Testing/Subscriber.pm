@@ -21,7 +21,8 @@ my $DEADLINE = 10;    # seconds; for what should happen at once
 
 # Public functions and methods
 
-# The complete blocks of a text, each a hash of its fields as bytes; the lines of data are one, with breaks.
+# The complete blocks of a text, each a hash of its fields as bytes; the lines of data are one, with breaks. A position has
+# neither event nor data here.
 sub blocks {
     my $text = shift;
     my @blocks;
@@ -32,12 +33,13 @@ sub blocks {
             next if $name eq '';
             $block{$name} = $name eq 'data' && defined $block{data} ? "$block{data}\n$value" : $value;
         }
+        delete @block{qw(event data)} if ($block{event} || '') eq 'position' && $block{data} eq '';
         push @blocks, \%block if %block;
     }
     return @blocks;
 }
 
-# The blocks that are events, gaps included: those with data.
+# The blocks that are events, gaps included, positions not: those with data.
 sub events {
     return grep { defined $_->{data} } blocks(@_);
 }
@@ -79,7 +81,7 @@ sub open {
     my $id     = delete $option{last_event_id};
     pop @channels             if ref $channels[-1] eq 'HASH';
     push @channels, {%option} if %option;
-    my ($stream, $client) = Testing::StreamPair->open(%$given);
+    my ($stream, $client) = Testing::StreamPair->open(line_end => 'lf', %$given);
     my $conn =
         Plack::App::EventSource::Connection->new(stream => $stream, (defined $id ? (last_event_id => $id) : ()));
     my $self = bless {conn => $conn, client => $client}, $class;

@@ -30,9 +30,6 @@ sub new {
     return bless {%attribute}, $class;
 }
 
-# Makes a connection of a hash of attributes with a stream. The hash becomes the object.
-sub of_stream { return bless $_[1], $_[0] }
-
 sub closed {
     my ($class, $stream, $attributes) = @_;
     return bless {$attributes ? %$attributes : (), stream => $stream, is_handle => 1}, $class;
@@ -96,6 +93,9 @@ sub on_close {
     $stream->on_close($callback, $self, %attributes ? \%attributes : ());
     return $self;
 }
+
+# The hash becomes the object.
+sub of_stream { return bless $_[1], $_[0] }
 
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
@@ -163,12 +163,14 @@ sub _not_taken {
 sub _push_otherwise {
     my $self = shift;
     return $self->{push_cb}->(@_) if $self->{push_cb};
-    my $stream = $self->{stream};
+    my $stream    = $self->{stream};
+    my $is_lf     = $stream->can('is_lf')         && $stream->is_lf;
+    my $is_in_hub = $stream->can('is_subscribed') && $stream->is_subscribed;
     my $bytes =
-           $stream->can('is_subscribed')
-        && $stream->is_subscribed
-        ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
-        : EventSource::XS::_push_bytes($self->{characters}, @_);
+          $is_lf && $is_in_hub ? EventSource::XS::_push_bytes_lf_in_hub($self->{characters}, @_)
+        : $is_lf               ? EventSource::XS::_push_bytes_lf($self->{characters}, @_)
+        : $is_in_hub           ? EventSource::XS::_push_bytes_in_hub($self->{characters}, @_)
+        :                        EventSource::XS::_push_bytes($self->{characters}, @_);
     local $EventSource::XS::is_pushing = 1;    # the writer may run handlers of signals
     return $stream->write($bytes) ? !!1 : $self->_not_taken;
 }
@@ -317,6 +319,13 @@ received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the q
 C<lastEventId> or C<evs_last_event_id>. C<undef> if it sent none. The client may send any string, of which at most 1,025
 bytes are returned (L<EventSource::LastEventID>).
 
+=head2 of_stream
+
+    my $conn = Plack::App::EventSource::Connection->of_stream({stream => $stream, last_event_id => 17});
+
+Make a connection of a hash of attributes with a stream, without checks. The hash becomes the object. For the modules of this
+distribution.
+
 =head2 on_close
 
     $conn->on_close(sub { my ($conn, $reason) = @_; ... });
@@ -376,7 +385,7 @@ referenced array. A reference to a hash has fields, which are sent in the order 
 C<retry>; those that are undefined are left out. C<data> is a string, or a reference to an array of strings; C<json>
 takes its place, and C<bytes> holds for the strings of its hash, as in L<EventSource::XS/format_event>. A message that is
 undefined is empty data, a hash without any field a blank line. Each line of data becomes a C<data:> line; lines end in
-CRLF. For characters and bytes see L<Plack::App::EventSource/characters>.
+CRLF, or as L<Plack::App::EventSource/line_end> says. For characters and bytes see L<Plack::App::EventSource/characters>.
 
 An unknown field is ignored, with a warning that names the nearest known one, once for each line of the application. So is
 a push warned of that looks like names and values without a hash: C<< push(data => $text) >> sends two lines of data.

@@ -16,8 +16,8 @@ use EventSource::XS ();
 use JSON::MaybeXS   ();
 use Plack::App::EventSource::PubSub::Post;
 use Plack::Util::Accessor qw(
-    authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins prefix preamble retry start
-    timeout
+    authorize fallback headers http_host hub keepalive linger max_body max_streams native nodes origins position prefix
+    preamble retry start timeout
 );
 use overload     ();
 use Scalar::Util qw(blessed);
@@ -27,7 +27,7 @@ our @CARP_NOT = qw(EventSource::Hub Plack::Component);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native preamble retry start timeout);
+my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(authorize http_host hub max_body nodes origins prefix));
 
 my $MAX_NAME_BYTES   = 1024;                            # bytes in UTF-8, as for a hub's channels
@@ -143,6 +143,8 @@ sub _publish {
     my ($self, $env, $channel) = @_;
     my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $self->max_body // $MAX_BODY);
     return _text(@$refusal) if $refusal;
+    return _text(400, "event must not be the name of the hub's event for gaps: choose another, or set gap_event")
+        if defined $event->{event} && $self->hub->can('gap_event') && $event->{event} eq $self->hub->gap_event;
     local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
     my $id = eval { $self->hub->publish($channel, $event) };
     return EventSource::Response->of(200, 'application/json', $JSON->encode({id => "$id"})) if defined $id;
@@ -393,9 +395,10 @@ occurs twice, or has a wrong value (a line break in C<event>); C<json> is more t
 that the JSON module could only encode as text that is not JSON; C<id> is one that a client cannot send back
 (L<EventSource::Hub/Order, resume, gaps>), or begins as the hub's own ids do.
 
-A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own event for gaps
-(L<EventSource::Hub/gap_event>), cannot be C<error> or C<open>, for which an EventSource dispatches events of its own,
-and cannot have control characters. C<retry> is at most 86,400,000 milliseconds, a day.
+A publisher must not be able to do more than publish. So C<event> cannot be the type of the hub's own events for gaps
+and positions (L<EventSource::Hub/gap_event>, L<EventSource::Hub/position_event>), cannot be C<error> or C<open>, for
+which an EventSource dispatches events of its own, and cannot have control characters. C<retry> is at most 86,400,000
+milliseconds, a day.
 
 =item 411 Length Required
 
@@ -501,7 +504,7 @@ It has less than 1,024 bytes in UTF-8, and counts towards the 1,024 bytes of a n
 
 More headers of the streams, none by default; see L<Plack::App::EventSource/headers>.
 
-=head2 fallback, keepalive, linger, max_streams, native, preamble, retry, start, timeout
+=head2 fallback, keepalive, linger, max_streams, native, position, preamble, retry, start, timeout
 
 The settings of the streams; see L<EventSource::Hub>. By default those of the hub.
 
@@ -538,7 +541,7 @@ Data is what was published. In Prosody it is the item as XML, except for items i
 
 =item *
 
-Streams have ids, a history, keepalives and a first block without data, so a client resumes where it was. In Prosody a
+Streams have ids, a history, keepalives and a position as their first block, so a client resumes where it was. In Prosody a
 client that reconnects misses the events in between.
 
 =item *

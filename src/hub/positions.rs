@@ -1,0 +1,114 @@
+//! The blocks of the hub itself: positions and `gap` events.
+//!
+//! A block has its fields in the order event, retry, data, id. Some clients take an id when its line arrives (the standard:
+//! at the blank line), so the id is last: such a client never resumes after an event that it has received in part.
+//!
+//! # Positions
+//!
+//! A stream begins with its position, so that a client which receives no event can resume too. A quiet stream is sent its
+//! position if that has advanced since the last id that the client was sent ([`LastId`]). An id of the application is not
+//! replaced by a position: the client may resume at another hub, which knows that id, but not this hub's position.
+
+use super::event_id::Position;
+use super::{Cursor, Gap, Hub, Notice, PositionStyle};
+use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
+
+/// The last id that the client of a stream was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastId {
+    /// The sequence number that it stands for.
+    pub(super) seq: u64,
+    /// Whether the application gave it.
+    pub(super) is_custom: bool,
+}
+
+impl LastId {
+    /// Returns the id of the hub for a sequence number.
+    pub(super) fn at(seq: u64) -> Self {
+        Self { seq, is_custom: false }
+    }
+}
+
+/// Encodes fields, the id last. Returns none if there is no field.
+fn block(event: Option<&str>, retry: Option<u64>, data: Option<&str>, id: Option<&str>) -> Option<Vec<u8>> {
+    let retry = retry.map(|retry| retry.to_string());
+    let event = event.and_then(|name| EventName::new(Text::from(name)).ok()).map(Field::Event);
+    let retry = retry.as_deref().and_then(|retry| Retry::new(Text::from(retry)).ok()).map(Field::Retry);
+    let data = data.map(|data| Field::Data(Text::from(data)));
+    let id = id.and_then(|id| EventId::new(Text::from(id)).ok()).map(Field::Id);
+    let fields: Vec<Field<'_>> = [event, retry, data, id].into_iter().flatten().collect();
+    (!fields.is_empty()).then(|| encode_to_vec(&fields, LineEnd::Lf))
+}
+
+impl Hub {
+    /// Returns a block with an id and a reconnection time, as far as there are any and the style allows.
+    pub(super) fn position_block(&self, style: PositionStyle, id: Option<&str>, retry: Option<u64>) -> Option<Vec<u8>> {
+        match style {
+            PositionStyle::Event if id.is_none() && retry.is_none() => None,
+            PositionStyle::Event => block(Some(&self.settings.position_event), retry, Some(""), id),
+            PositionStyle::Id => block(None, retry, None, id),
+            PositionStyle::None => block(None, retry, None, None),
+        }
+    }
+
+    /// Returns a position as a notice, and records that the client is sent it. None if the stream is sent no positions.
+    pub(super) fn position_notice(&self, cursor: &mut Cursor, position: Position) -> Option<Notice> {
+        let block = self.position_block(cursor.position, Some(&self.epoch.id(position)), None)?;
+        cursor.last_id = LastId::at(position.seq);
+        Some(Notice::Position(block))
+    }
+
+    /// Returns a `gap` event with a position as its id, and counts it.
+    pub(super) fn gap_notice(&mut self, cursor: &mut Cursor, here: Position, gap: Gap) -> Notice {
+        self.counts.gaps += 1;
+        cursor.last_id = LastId::at(here.seq);
+        let standard = format!("{{\"reason\":\"{}\"}}", gap.name());
+        let data = match (&self.settings.gap_data, gap) {
+            (None, _) => &*standard,
+            (Some(data), Gap::Evicted) => &data.evicted,
+            (Some(data), Gap::Unknown) => &data.unknown,
+            (Some(data), Gap::Slow) => &data.slow,
+        };
+        let id = self.epoch.id(here);
+        Notice::Gap(block(Some(&self.settings.gap_event), None, Some(data), Some(&id)).unwrap_or_default())
+    }
+
+    /// Records that the application has pushed an id to the stream itself. No position replaces it.
+    pub fn record_custom_id(&self, cursor: &mut Cursor) {
+        cursor.last_id.is_custom = true;
+    }
+
+    /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
+    /// whatever its topics are.
+    pub fn is_up_to_date(&self, cursor: &Cursor) -> bool {
+        !cursor.is_held()
+            && !cursor.replays_through_buffer()
+            && self.backlog(cursor).next().is_none()
+            && !self.is_lagging(cursor)
+    }
+
+    /// Returns the id of the position of a quiet stream, which is sent next. None if the client needs no other id than the
+    /// one that it has, or if the stream is still to be sent something.
+    fn advance_to_position(&mut self, cursor: &mut Cursor) -> Option<String> {
+        let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom;
+        if is_silent || cursor.last_id.seq >= self.last_seq || !self.is_up_to_date(cursor) {
+            return None;
+        }
+        self.advance(cursor, self.last_seq);
+        cursor.last_id = LastId::at(self.last_seq);
+        Some(self.epoch.event_id(self.last_seq))
+    }
+
+    /// Returns the position of a quiet stream as a block, if it has advanced since the last id that the client was sent.
+    pub fn quiet_block(&mut self, cursor: &mut Cursor) -> Option<Vec<u8>> {
+        let id = self.advance_to_position(cursor)?;
+        self.position_block(cursor.position, Some(&id), None)
+    }
+
+    /// Returns the last block of a stream that ends: a reconnection time in milliseconds, and the position if it has
+    /// advanced.
+    pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
+        let id = self.advance_to_position(cursor);
+        self.position_block(cursor.position, id.as_deref(), Some(retry))
+    }
+}
