@@ -30,6 +30,13 @@ sub has_section {
     return scalar grep { /^=head1 \Q$section\E$/ } <$from>;
 }
 
+for my $file (grep { m{^perl/.*\.pod$} } distribution_files()) {
+    subtest $file => sub {
+        Test::Pod::pod_file_ok($file);
+        ok has_section($file, $_), "has the section $_" for qw(NAME DESCRIPTION);
+    };
+}
+
 for my $file (grep { m{^perl/.*\.pm$} } distribution_files()) {
     my $module = $file =~ s{^perl/|\.pm$}{}gr =~ s{/}{::}gr;
     subtest $module => sub {

@@ -343,7 +343,7 @@ server, as that of a middleware that filters the body.
 
     my $inner = EventSource::Adapter->server_writer($writer);
 
-Return the server's own writer inside the writers of frameworks (L</wrapper_classes>), or the writer itself.
+Return the server's own writer inside the writers of frameworks (L</wrapper_classes, inner_writer>), or the writer itself.
 
 =head2 is_read_failure
 

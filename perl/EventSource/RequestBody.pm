@@ -173,7 +173,7 @@ other exception is thrown again.
 
 =head1 SEE ALSO
 
-L<Plack::App::EventSource/methods>, L<EventSource::Adapter/read_failures>
+L<Plack::App::EventSource/methods>, L<EventSource::Adapter/send_timeouts, read_failures>
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -375,11 +375,13 @@ impl StreamHandle {
         }
     }
 
-    /// Waits until everything is sent, at most for the timeout. Returns true if it is.
-    pub fn wait_until_sent(&self, timeout: Duration) -> bool {
+    /// Waits until everything is sent, at most for the timeout. Returns true if it is. A head that waits for the first push
+    /// waits no longer.
+    pub fn wait_until_sent(&mut self, timeout: Duration) -> bool {
         if self.generation != generation() {
             return false;
         }
+        self.wake_if_due();
         let is_sent = || self.state.buffered_bytes() == 0 && self.state.is_attached();
         self.reactor.wait(timeout, || is_sent() || !self.is_open());
         is_sent() && self.is_open()

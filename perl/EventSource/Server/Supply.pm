@@ -131,10 +131,10 @@ L<EventSource::Server/out_supply> returns such an object. It holds its server.
 
     my $tap = $supply->tap(sub { my $bytes = shift; ... }, done => sub { ... }, quit => sub { my $reason = shift; ... });
 
-Call the code with each encoded event from now on (L<EventSource::XS/format_event>), and with a comment at each interval
-of L<EventSource::Server/keepalive>. C<done> is called when the server is stopped, or at once if it is stopped already;
-C<quit> is called when its supply fails. Both are optional, and one of them is the last call. The first tap starts the
-server's supply. If a callback dies, a warning says so, and the tap stays open.
+Call the code with each encoded event from now on (L<EventSource::XS/format_event>), and with a comment at each interval of
+L<EventSource::Server/keepalive, keepalive_interval>. C<done> is called when the server is stopped, or at once if it is
+stopped already; C<quit> is called when its supply fails. Both are optional, and one of them is the last call. The first tap
+starts the server's supply. If a callback dies, a warning says so, and the tap stays open.
 
 Returns the tap, which need not be kept. C<< $tap->close >> ends it without calling anything. Croaks if a callback is not
 code or has an unknown name.

@@ -2,9 +2,10 @@ package Testing::Node;
 use strict;
 use warnings;
 
-# Runs the programs in t/node, with which tests compare: by node, with the packages of package-lock.json.
+# Packages from npm, in the versions of a package-lock.json, and the programs in t/node, with which tests compare.
 #
 #   my $seen = parse_elsewhere("data: 1\n\n")->[0]{events};
+#   needs(packages_missing('examples/cookbook', 'htmx.org'));
 
 use Testing::Developer qw(has_command);
 use Exporter           qw(import);
@@ -12,19 +13,23 @@ use File::Temp         ();
 use JSON::MaybeXS      qw(decode_json);
 use MIME::Base64       qw(encode_base64);
 
-our @EXPORT_OK = qw(node_missing parse_elsewhere);
+our @EXPORT_OK = qw(node_missing packages_missing parse_elsewhere);
 
 my @PACKAGES = qw(event-source-polyfill eventsource-parser eventsource-polyfill);
 
-# Why node cannot be used here; undef if it can. Fetches the packages if that has not been done, so this is only for
-# those who work on this project: an installation asks no one for anything.
-sub node_missing {
+# Why node cannot be used here; undef if it can.
+sub node_missing { return packages_missing('t/node', @PACKAGES) }
+
+# Why the packages of a folder cannot be used here; undef if they can. Fetches them if that has not been done, so this is only
+# for those who work on this project: an installation asks no one for anything.
+sub packages_missing {
+    my ($folder, @packages) = @_;
     for my $program (qw(node npm)) {
         return "$program is not installed" if !has_command($program);
     }
-    return undef if @PACKAGES == grep { -e "t/node/node_modules/$_/package.json" } @PACKAGES;
-    my $said = qx{npm ci --prefix t/node --no-audit --no-fund 2>&1};
-    return $? ? "npm cannot fetch the packages of t/node: $said" : undef;
+    return undef if @packages == grep { -e "$folder/node_modules/$_/package.json" } @packages;
+    my $said = qx{npm ci --prefix $folder --no-audit --no-fund 2>&1};
+    return $? ? "npm cannot fetch the packages of $folder: $said" : undef;
 }
 
 # Returns the result of npm's eventsource-parser for each block: [{events, comments, retries, strange}, ...].

@@ -1,0 +1,87 @@
+# OpenAI's SDK for Python understands the streams of an application without a reconnection time: of handlers, and of a
+# hub without positions.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use JSON::PP ();
+use Test::More;
+use Testing::Client;
+use Testing::Clients::Install;
+use Testing::CuttingProxy;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Program;
+use Testing::Server;
+
+binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+only_developers();
+my $trouble = Testing::Clients::Install->missing('python');
+plan skip_all => $trouble if defined $trouble;
+
+my $DEADLINE = 30;                    # seconds
+my $JSON     = JSON::PP->new->utf8;
+
+# The lines that a run of the SDK has printed.
+sub lines {
+    return map { /\A\{/ ? $JSON->decode($_) : () } split /\n/, $_[0]->log;
+}
+
+sub start_sdk {
+    my ($proxy, $app) = @_;
+    my $sdk = Testing::Program->new('openai_chat.py');
+    return $sdk->run({}, Testing::Clients::Install->path('python'),
+        't/clients/openai_chat.py', $proxy->url(openai => "/stream/$app"));
+}
+
+for my $name (qw(Starman Twiggy)) {
+    subtest $name => sub {
+        Testing::Server->require_or_skip_all($name);
+        my %start  = Testing::Server->single_process($name);
+        my $server = Testing::Server->start($name, 't/clients/openai.psgi', %start);
+        my $proxy  = Testing::CuttingProxy->start($server->port, 'openai');
+        my $ask    = sub {
+            my $client = Testing::Client->get($server->port, '/continue', headers => [Connection => 'close']);
+            return $client->read_all;
+        };
+
+        for my $app (qw(plain hub)) {
+            my $seen = $proxy->state('openai')->{reads};
+            my $sdk  = start_sdk($proxy, $app);
+            ok wait_until($DEADLINE, sub { lines($sdk) }), 'the first chunk arrives before the stream goes on'
+                if $app eq 'plain';
+            ok wait_until($DEADLINE, sub { $proxy->state('openai')->{reads} >= $seen + 5 }),
+                "$app: keepalives are sent";
+            ok $ask->(),                                       'the stream goes on';
+            ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'the SDK ends';
+            my @lines = lines($sdk);
+            is_deeply pop @lines, {state => 'end'}, 'it takes [DONE] for the end';
+            is_deeply [map { $_->{content} } @lines],
+                ["Count to five.\n", 'one, ', "two,\nthree, ", '☺, ', 'five', undef],
+                'each chunk arrives once, exactly, and a keepalive is no chunk';
+            is + ($lines[-1] // {})->{finish}, 'stop', 'the last chunk has its reason';
+        }
+
+        $proxy->plan(openai => [-1, 'close'], [-21, 'reset']);
+        my $sdk = start_sdk($proxy, 'plain');
+        ok wait_until($DEADLINE, sub { lines($sdk) }),
+            'after two cuts before the end of the head the SDK has asked again';
+        is $proxy->state('openai')->{left}, 0, 'and both were made';
+        $proxy->hold('openai');
+        ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'a cut within the stream ends the SDK';
+        is((lines($sdk))[-1]{state}, 'error', 'with an error: it does not take the cut for the end');
+        $proxy->release('openai');
+        $ask->();
+
+        $sdk = start_sdk($proxy, 'retry');
+        ok wait_until($DEADLINE, sub { $sdk->has_ended }), 'a stream that begins with a reconnection time ends the SDK';
+        is_deeply [map { $_->{error} } lines($sdk)], ['JSONDecodeError'],
+            'because it takes the block without data for a chunk';
+        $ask->();
+    };
+}
+
+done_testing;

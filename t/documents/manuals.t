@@ -1,0 +1,71 @@
+# The manuals: the files that they quote are as they are in examples/, the files that they name exist, and each link leads to a
+# section that exists.
+
+use strict;
+use warnings;
+
+use File::Find qw(find);
+use Test::More;
+
+sub slurp {
+    my $path = shift;
+    open my $file, '<:encoding(UTF-8)', $path or die "$path: $!";
+    local $/ = undef;
+    return scalar <$file>;
+}
+
+# The formatting codes of a heading or a link as plain text.
+sub plain {
+    my $text = shift;
+    $text         =~ s/E<sol>/\//g;
+    1 while $text =~ s/[A-Z]<<?\s?([^<>]*?)\s?>?>/$1/;
+    return $text  =~ s/\s+/ /gr;
+}
+
+my %pod;    # by the module's name
+find({no_chdir => 1, wanted => sub { $pod{name_of($_)} = slurp($_) if /[.]p(?:m|od)\z/ }}, 'perl');
+
+sub name_of { return shift =~ s{\Aperl/|[.]p(?:m|od)\z}{}gr =~ s{/}{::}gr }
+
+# The headings and items of a module.
+sub sections {
+    my $module = shift;
+    return map { (plain($_) => 1, plain($_) =~ s/ .*//sr => 1) } $pod{$module} =~ /^=(?:head\d|item) (.+)$/mg;
+}
+
+subtest 'a manual shows the files of examples/ as they are' => sub {
+    my $said = qx{$^X script/quote --check 2>&1};
+    is "$?: $said", '0: ', 'script/quote would change nothing';
+    my %quotes = map {
+        my $module = $_;
+        map { ($_ => $module) } $pod{$module} =~ /^=for quote (\S+)$/mg
+    } keys %pod;
+    ok -e, "$_ exists, which $quotes{$_} quotes" for sort keys %quotes;
+    my @unquoted = grep { !$quotes{$_} && !/package|node_modules/ && -f }
+        map { glob "examples/$_/*" } qw(cookbook deployment migration);
+    is_deeply \@unquoted, [], 'each recipe is quoted';
+};
+
+subtest 'each file that a manual names exists' => sub {
+    for my $module (sort keys %pod) {
+        for my $path ($pod{$module} =~ m{F<((?:bench|examples|script|t)/[\w./-]+)>|\b(script/\w+)}g) {
+            ok -e $path, "$module: $path" if defined $path && $path !~ /NAME/;
+        }
+    }
+};
+
+subtest 'each link leads to a section' => sub {
+    for my $module (sort keys %pod) {
+        my %missing;
+        for my $link ($pod{$module} =~ /L<([^<>|]*(?:[A-Z]<[^<>]*>[^<>|]*)*)>/g) {
+            my ($to, $section) = $link =~ m{\A([\w:]*)(?:/(.+))?\z}s or next;
+            $to = $module if $to eq '';
+            next if !$pod{$to};    # a module of others
+            my %is_section = sections($to);
+            $missing{$link} = 1 if defined $section && !$is_section{plain($section =~ s/\A"|"\z//gr)};
+        }
+        is_deeply [sort keys %missing], [], "the links of $module";
+    }
+};
+
+done_testing;

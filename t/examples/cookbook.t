@@ -1,0 +1,225 @@
+# Each recipe of EventSource::Cookbook runs on Starman with one worker, and on Twiggy where nothing blocks. A client receives
+# what the recipe promises.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Encode       qw(decode_utf8 encode_utf8);
+use File::Temp   ();
+use JSON::PP     qw(decode_json);
+use MIME::Base64 qw(encode_base64);
+use Test::EventSource;
+use Test::More;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Program;
+use Testing::Server;
+
+binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+only_developers();
+
+my $DEADLINE = 10;         # seconds; for what should happen at once
+our $where = 'Starman';    ## no critic (ProhibitPackageVars)
+
+# A recipe on a server of its own.
+sub start {
+    my ($name, %env) = @_;
+    my @single = Testing::Server->single_process($where);
+    return Testing::Server->start($where, "examples/cookbook/$name.psgi", @single, env => \%env);
+}
+
+# A subtest on each of some servers.
+sub recipe {
+    my ($name, $code, @servers) = @_;
+    for my $server (@servers) {
+        subtest "$name on $server" => sub {
+            Testing::Server->require_or_skip_all($server);
+            local $where = $server;
+            $code->();
+        };
+    }
+    return;
+}
+
+sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => $DEADLINE) }
+
+# Tests the next event. A position is not for the page.
+sub next_is {
+    my ($stream, $type, $data, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $event;
+    do { $event = $stream->next_event } while $event && $event->{event} eq 'position';
+    return is_deeply [$event ? @$event{qw(event data)} : ()], [$type, $data], $name;
+}
+
+sub next_json_is {
+    my ($stream, $type, $json, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $event;
+    do { $event = $stream->next_event } while $event && $event->{event} eq 'position';
+    return is_deeply [$event ? ($event->{event}, decode_json(encode_utf8($event->{data}))) : ()], [$type, $json], $name;
+}
+
+recipe tokens => sub {
+    my $folder = File::Temp->newdir;
+    my %file   = map { ("MODEL_$_" => "$folder/$_") } qw(GO STOPPED);
+    my $model  = Testing::Server->start('Starman', 't/examples/model.psgi', workers => 2, env => \%file);
+    my $server = start('tokens', MODEL_URL => $model->url('/v1/chat/completions'));
+    my $es     = client_of($server);
+
+    my $stream = $es->stream('POST', '/answer', form => [question => 'grün ist schön ☺']);
+    next_is($stream, 'token', 'grün ', 'the client receives the first token before the model has the second');
+    my $other = $es->get('/answer?question=endless');
+    next_is($other, 'token', 'on and ', 'the one worker answers another client meanwhile');
+    open my $go, '>', $file{MODEL_GO} or die $!;
+    next_is($stream, 'token', $_, "then the token $_") for 'ist ', 'schön ', '☺';
+    next_is($stream, 'finish', 'complete', 'then the end');
+    $stream->ends_ok;
+    is $es->get('/answer', last_event_id => $stream->last_event_id)->status, 204, 'a client that returns is sent away';
+
+    $other->close;
+    ok wait_until($DEADLINE, sub { -e $file{MODEL_STOPPED} }), 'the model is disconnected with the client';
+    next_is($es->get('/answer', last_event_id => 1),
+        'finish', 'interrupted', 'the model is not asked again if the connection is lost');
+
+    $model->stop;
+    next_is($es->get('/answer?question=hello'), 'finish', 'failed', 'a model that is down is reported');
+    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'no child is left' or diag join ' ', $server->pids;
+    },
+    'Starman',
+    'Twiggy';
+
+recipe progress => sub {
+    my $server  = start('progress');
+    my $es      = client_of($server);
+    my @streams = map { $es->get('/job') } 1 .. 5;
+    next_is($streams[4], 'finish', 'busy', 'a fifth job is refused');
+    $streams[0]->close;
+    for my $step (1 .. 20) { next_is($streams[1], 'progress', $step / 20, "step $step is reported") }
+    next_is($streams[1], 'finish', 'done', 'then the end');
+    $streams[1]->ends_ok;
+    next_is($es->get('/job', last_event_id => 3), 'finish', 'interrupted', 'a job that was cut is not begun again');
+    $_->close for @streams;
+    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'the children end with their clients';
+    },
+    'Starman', 'Twiggy';
+
+recipe chat => sub {
+    my $server = start('chat');
+    my $es     = client_of($server);
+    my ($ada, $carl, $elsewhere) = map { $es->get("/events/$_") } qw(perl perl rust);
+    my %hello = (name => 'Ada', text => "héllo\nall");
+    is $es->post('/say/perl', json => \%hello)->code, 204, 'a message is accepted';
+    next_json_is($_, 'said', \%hello, 'a client in the room receives it') for $ada, $carl;
+    $carl->close;
+    $es->post('/say/perl', json => {%hello, text => $_}) for 'two', 'three';
+    $carl->reconnect;
+    next_json_is($carl, 'said', {%hello, text => $_}, "a client that was away receives $_") for 'two', 'three';
+    next_json_is($es->get('/events/perl'), 'said', \%hello, 'a client that enters receives what was said before');
+    $es->post('/say/rust', json => {%hello, text => 'crab'});
+    next_json_is($elsewhere, 'said', {%hello, text => 'crab'}, 'another room has its own messages only');
+    is $es->post('/say/perl',  form => [%hello])->code,        415, 'a form is refused';
+    is $es->post('/say/perl',  json => {name => 'Ada'})->code, 400, 'so is a message without text';
+    is $es->post('/say/a%2Fb', json => \%hello)->code,         404, 'so is an invalid room';
+    is $es->get('/events/')->status, 404, 'no room is no stream';
+    },
+    'Starman', 'Twiggy';
+
+recipe jobs => sub {
+    my $server = start('jobs', JOB_SECRET => 'hush');
+    my $es     = client_of($server);
+    my $stream = $es->get('/jobs/7');
+    my $job    = Testing::Program->start(['examples/cookbook/job', $server->url('/jobs/7')], JOB_SECRET => 'hush');
+    for my $which ('early', 'late') {
+        my $client = $which eq 'early' ? $stream : $es->get('/jobs/7');
+        next_json_is($client, 'progress', {step   => $_, of => 5}, "the $which client is sent step $_") for 1 .. 5;
+        next_json_is($client, 'end',      {result => 'done'},      "the $which client is sent the end");
+    }
+    ok wait_until($DEADLINE, sub { $job->has_ended }), 'the job ends';
+    is $job->log, '', 'every report of the job was accepted';
+    is $es->post('/jobs/7', content => 'x', headers => ['X-Job-Secret' => $_])->code, 403, "'$_' is not the secret"
+        for '', 'hus', 'hushh';
+    },
+    'Starman', 'Twiggy';
+
+recipe notifications => sub {
+    my $server = start('notifications', map { (uc "${_}_PASSWORD" => "$_ pass") } qw(ada carl staff));
+    my $es     = client_of($server);
+    my $as     = sub { [Authorization => 'Basic ' . encode_base64("$_[0]:$_[0] pass", '')] };
+    my %stream = map { ($_ => $es->get('/events', headers => $as->($_))) } qw(ada carl);
+    my $notify =
+        sub { $es->post('/notify', form => [to => $_[0], text => $_[1]], headers => $as->($_[2] || 'staff'))->code };
+    is $notify->(ada       => 'für Ada'), 204, 'staff notifies one user';
+    is $notify->(everybody => 'for all'), 204, 'staff notifies everybody';
+    next_is($stream{ada}, 'notification', $_, "ada is notified: $_") for 'für Ada', 'for all';
+    next_is($stream{carl}, 'notification', 'for all', 'carl is notified of what is for all only');
+    is $notify->(carl => 'spam', 'ada'), 403, 'a user cannot notify';
+    is $es->get('/events')->status,      401, 'without a login there is no stream';
+    is $es->get('/events', headers => [Authorization => 'Basic ' . encode_base64('ada:guess', '')])->status, 401,
+        'nor with a wrong password';
+    is $es->get('/events', headers => $as->('staff'))->status, 403, 'the response of the callback is sent';
+    },
+    'Starman', 'Twiggy';
+
+recipe log_tail => sub {
+    my $log = File::Temp->new;
+    $log->autoflush;
+    print {$log} "before\n";
+    my $server  = start('log_tail', LOG_FILE => $log->filename);
+    my $es      = client_of($server);
+    my @streams = map { $es->get('/') } 1, 2;
+    ok $es->wait_for(sub { $_->fill; length $_->last_event_id }), 'each client is sent its position' for @streams;
+    print {$log} "one\nhal";
+    next_is($_, 'message', 'one', 'both clients of the one worker receive a line') for @streams;
+    print {$log} "f\nthree\n";
+    next_is($streams[0], 'message', $_, "the line $_ is one event") for 'half', 'three';
+    $streams[1]->close;
+    $streams[1]->reconnect;
+    next_is($streams[1], 'message', $_, "a client that reconnects receives $_") for 'half', 'three';
+    next_is($es->get('/', last_event_id => 0), 'message', 'before', 'position 0 is the whole file');
+    $_->close for @streams;
+    ok wait_until($DEADLINE, sub { $server->pids <= 2 }), 'the children end when their clients have left'
+        or diag join ' ', $server->pids;
+    },
+    'Starman';
+
+# What a figure becomes: the type and the data of the event.
+my %FRAGMENT = (
+    htmx  => sub { ('message', qq{<dd id="$_[0]" hx-swap-oob="true">$_[1]</dd>}) },
+    turbo => sub {
+        ('message', qq{<turbo-stream action="update" target="$_[0]"><template>$_[1]</template></turbo-stream>})
+    },
+    datastar => sub {
+        ('datastar-patch-elements', join "\n", map { "elements $_" } split /\n/, qq{<dd id="$_[0]">$_[1]</dd>})
+    },
+);
+for my $library (sort keys %FRAGMENT) {
+    recipe "dashboard_$library" => sub {
+        my $server = start("dashboard_$library");
+        my $es     = client_of($server);
+        like $es->request(GET => '/')->content, qr{<script.*\Q$library\E.*/events\b}s,
+            'the page loads the library and opens the stream';
+        is $es->post('/set', form => [name => 'load', value => $_])->code, 204, "the load is $_" for 1, 2;
+        my $stream = $es->get('/events');
+        next_is($stream, $FRAGMENT{$library}->(load => 2), 'a new page receives the latest value');
+        $es->post('/set', form => [name => 'users', value => "<i>\n7"]);
+        next_is($stream, $FRAGMENT{$library}->(users => "&lt;i&gt;\n7"), 'text of others is escaped');
+        is $es->post('/set', form => [name => 'other', value => 1])->code, 400, 'an unknown figure is refused';
+        },
+        'Starman', 'Twiggy';
+}
+
+for my $server (undef, 'Starman') {
+    subtest 'testing, ' . ($server // 'in process') => sub {
+        Testing::Server->require_or_skip_all($server) if $server;
+        local $ENV{SERVER} = $server // '';
+        my $test = Testing::Program->start(['examples/cookbook/testing.t']);
+        ok wait_until(30, sub { $test->has_ended }), 'the test ends';
+        is $test->stop, 0, 'it passes' or diag $test->log;
+    };
+}
+
+done_testing;

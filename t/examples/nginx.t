@@ -1,0 +1,12 @@
+# Streams behind nginx, with the configuration of EventSource::Deployment.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::ProxyCases qw(proxy_ok);
+
+proxy_ok('nginx', has_timeout => 1);
+
+done_testing;

@@ -1,0 +1,121 @@
+# EventSource::Troubleshooting: the mistakes have the symptoms that it describes, the remedies work, and it lists each message
+# and each reason that appears.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use JSON::PP qw(decode_json);
+use Test::EventSource;
+use Test::More;
+use Testing::Deadline qw(wait_until);
+use Testing::Server;
+use Testing::SourceTree qw(slurp);
+
+Testing::Server->require_or_skip_all('Starman');
+
+my $DEADLINE = 10;                                           # seconds; for what should happen at once
+my @COMPRESS = (headers => ['Accept-Encoding' => 'gzip']);
+
+my $pod    = slurp('perl/EventSource/Troubleshooting.pod');
+my $server = start(workers => 20);
+
+# A server that says which streams are native.
+sub start {
+    my @more = @_;
+    return Testing::Server->start(
+        'Starman', 't/examples/symptoms.psgi',
+        Testing::Server->single_process('Starman'),
+        env => {EVENTSOURCE_XS_DEBUG => 1},
+        @more
+    );
+}
+
+sub client_of { return Test::EventSource->new(url => shift->url(''), timeout => $DEADLINE) }
+
+# What the server says of the stream of a path.
+sub said_of {
+    my $path = shift;
+    my $what;
+    wait_until($DEADLINE, sub { ($what) = $server->log =~ m{^EventSource::XS: /\Q$path\E: (.*)$}m });
+    return $what;
+}
+
+subtest 'not native' => sub {
+    my $es      = client_of($server);
+    my %options = (deflated => \@COMPRESS, excluded => \@COMPRESS);
+    my @streams = map { $es->get("/$_", @{$options{$_} || []}) } qw(ordinary off deflated excluded filtered timed);
+    is said_of($_), 'native stream', "the stream of /$_ is native" for qw(ordinary excluded);
+    my ($what) = $pod =~ /^ {4}EventSource::XS: (a stream is not native, and holds this worker):/m;
+    ok wait_until(
+        $DEADLINE, sub { $server->log =~ /^EventSource::XS: \Q$what\E: the response's writer is not known; /m }
+        ),
+        'the log says so once, as the manual quotes it';
+    for my $path (qw(off deflated filtered timed)) {
+        my ($reason) = (said_of($path) // '') =~ /\Aon the server's writer: (.+)\z/;
+        ok $reason,                           "the stream of /$path is not native";
+        ok $pod =~ /^=item C<\Q$reason\E>$/m, "the manual lists: $reason";
+    }
+};
+
+subtest 'the client reconnects again and again' => sub {
+    my $es     = client_of($server);
+    my $stream = $es->get('/released');
+    $stream->like_event('hello', 'the handler pushes');
+    $stream->ends_ok;
+    my $single = start();
+    my $of_one = client_of($single);
+    my $first  = $of_one->get('/full');
+    my $second = $of_one->get('/full');
+    is $second->status, 200, 'a client beyond max_streams receives 200';
+    $second->ends_ok;
+    like $second->raw, qr/^retry: [0-9]+/m, 'and a reconnection time';
+};
+
+subtest 'a gap at every reconnect' => sub {
+    my $single = start();
+    my $es     = client_of($single);
+    my $post   = sub { is $es->post("/$_[0]")->code, 204, "/$_[0] publishes" };
+    $post->('once');
+    my $stream = $es->get('/ordinary');
+    ok $stream->next_event, 'the client receives an event';
+    $stream->close;
+    $post->('once') for 1, 2;
+    $stream->reconnect;
+    reason_is($stream, 'evicted', 'two events in a history of one');
+    $stream->close;
+    $single->restart;
+    $stream->reconnect;
+    reason_is($stream, 'unknown', 'the server was restarted');
+};
+
+# The next event is a gap, and the manual lists its reason.
+sub reason_is {
+    my ($stream, $reason, $name) = @_;
+    my $event;
+    do { $event = $stream->next_event } while $event && $event->{event} ne 'gap';
+    is_deeply decode_json($event->{data}), {reason => $reason}, $name;
+    ok $pod =~ /^=item C<\Q$event->{data}\E>$/m, "the manual lists: $event->{data}";
+    return;
+}
+
+subtest 'mojibake' => sub {
+    my $single = start();
+    my $es     = client_of($single);
+    for my $case (
+        [twice   => qr/gr\xc3\x83\xc2\xbcn/, 'bytes that are published as characters are encoded twice'],
+        [json    => qr/gr\xc3\x83\xc2\xbcn/, 'so is the result of encode_json'],
+        [once    => qr/gr\xc3\xbcn/,         'bytes that are published as bytes are encoded once'],
+        [decoded => qr/gr\xc3\xbcn/,         'so is a structure'],
+    ) {
+        my ($path, $pattern, $name) = @$case;
+        $es->post("/$path");
+        my $stream = $es->get('/ordinary');
+        $stream->next_event;
+        like $stream->raw, $pattern, $name;
+    }
+    my ($warning) = $pod =~ /^ {4}EventSource::XS: (data looks like bytes .*)$/m;
+    ok $single->log =~ /\Q$warning\E/, 'the log warns of it, as the manual quotes it';
+};
+
+done_testing;

@@ -1,0 +1,152 @@
+package Testing::Proxy;
+use strict;
+use warnings;
+
+# A real reverse proxy with TLS in front of a Server, configured by a copy of its file in examples/deployment: with another
+# port, a certificate for the test, and timeouts of one second. It ends with the object.
+#
+#   my $proxy  = Testing::Proxy->start('HAProxy', $server);
+#   my $client = $proxy->curl('/held?name=a', '--http2');     # a Testing::Program; its log is the response with its head
+
+use parent 'Testing::Daemon';
+use Carp               qw(croak);
+use Testing::Developer qw(has_command);
+use Testing::Program;
+use Testing::SourceTree qw(slurp);
+
+# Debian installs nginx and HAProxy in this folder, which is not in a user's PATH.
+$ENV{PATH} .= ':/usr/sbin';
+
+my $HOST = 'events.example.org';
+
+# The program of each proxy, its file, how the file becomes that of the test, and the command line.
+my %PROXY = (
+    nginx => {
+        program => 'nginx',
+        file    => 'nginx.conf',
+        edit    => \&_edit_nginx,
+        command => sub { ('nginx', '-e', 'stderr', '-p', $_[0]->folder, '-c', $_[1]) },
+    },
+    HAProxy => {
+        program => 'haproxy',
+        file    => 'haproxy.cfg',
+        edit    => \&_edit_haproxy,
+        command => sub { ('haproxy', '-db', '-f', $_[1]) },
+    },
+    Caddy => {
+        program => 'caddy',
+        file    => 'Caddyfile',
+        edit    => \&_edit_caddy,
+        command => sub { (qw(caddy run --adapter caddyfile --config), $_[1]) },
+    },
+);
+
+# Public methods
+
+# Starts curl for a path. It ends with its object, as a client that disconnects.
+sub curl {
+    my ($self, $path, @options) = @_;
+    my @to = ('--connect-to', "$HOST:443:127.0.0.1:" . $self->port, '--cacert', $self->_path('crt'));
+    return Testing::Program->new('curl')->run({}, qw(curl --silent --show-error --no-buffer --include --compressed),
+        @to, @options, "https://$HOST$path");
+}
+
+# Why a proxy cannot run here; undef if it can.
+sub missing {
+    my ($class, $name) = @_;
+    for my $program ($PROXY{$name}{program}, qw(curl openssl)) {
+        return "there is no $program here" if !has_command($program);
+    }
+    return;
+}
+
+sub start {
+    my ($class, $name, $server) = @_;
+    my $how  = $PROXY{$name} or croak "Proxy: there is no proxy '$name'";
+    my $self = $class->new($name);
+    $self->_certify;
+    my $text = slurp("examples/deployment/$how->{file}");
+    $text =~ s/\b127[.]0[.]0[.]1:5000\b/'127.0.0.1:' . $server->port/e or croak "Proxy: $how->{file} has no port 5000";
+    my $file = $self->_write($how->{file}, $how->{edit}->($self, $text));
+    my %home = (HOME => $self->folder, XDG_DATA_HOME => $self->folder, XDG_CONFIG_HOME => $self->folder);
+    return $self->run(\%home, $how->{command}->($self, $file));
+}
+
+# Private functions and methods
+
+# Makes the files of a certificate, of its key, and of both.
+sub _certify {
+    my $self    = shift;
+    my @command = (
+        qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost),
+        '-addext', "subjectAltName=DNS:$HOST", '-out', $self->_path('crt'), '-keyout', $self->_path('key')
+    );
+    my $openssl = Testing::Program->new('openssl')->run({}, @command);
+    waitpid $openssl->pid, 0;
+    croak 'Proxy: openssl: ' . $openssl->log if $?;
+    $self->_write("$HOST.pem", slurp($self->_path('crt')) . slurp($self->_path('key')));
+    return;
+}
+
+# Replaces each pattern of a file, which has to be there.
+sub _edit {
+    my ($text, @edits) = @_;
+    while (my ($pattern, $new) = splice @edits, 0, 2) {
+        $text =~ s/$pattern/$new/g or croak "Proxy: the file has no $pattern";
+    }
+    return $text;
+}
+
+# Caddy obtains no certificate, and leaves the folders of the machine alone.
+sub _edit_caddy {
+    my ($self, $text) = @_;
+    my ($crt, $key)   = map { $self->_path($_) } qw(crt key);
+    my $port   = $self->port;
+    my $global = "{\n\tadmin off\n\tauto_https off\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n";
+    return $global
+        . _edit(
+        $text,
+        qr/^\Q$HOST\E \{$/m => "https://$HOST:$port {\n\tbind 127.0.0.1\n\ttls $crt $key",
+        qr{/events\*}       => '/held*'
+        );
+}
+
+# HAProxy refuses to start if the limit of descriptors is less than its connections need.
+sub _edit_haproxy {
+    my ($self, $text) = @_;
+    my $pem = $self->_path('pem');
+    return _edit(
+        $text,
+        qr/(?<=timeout client |timeout server )60s/ => '1s',
+        qr/maxconn \d+/                             => 'maxconn 100',
+        qr/bind :443 /                              => 'bind 127.0.0.1:' . $self->port . ' ',
+        qr{/etc/ssl/\Q$HOST\E[.]pem}                => $pem
+    );
+}
+
+# All that nginx writes is in the folder. It is one process, because the workers of root are another user's.
+sub _edit_nginx {
+    my ($self, $text) = @_;
+    my $folder = $self->folder;
+    my $site   = _edit(
+        $text,
+        qr/(?<=_timeout )60s/ => '1s',
+        qr/listen 443 /       => 'listen 127.0.0.1:' . $self->port . ' ',
+        qr{/etc/ssl/}         => "$folder/"
+    );
+    my $places = join ' ', map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
+    return "daemon off; master_process off; pid $folder/pid; events {} http { access_log off; $places\n$site}\n";
+}
+
+sub _path { return $_[0]->folder . "/$HOST.$_[1]" }
+
+sub _write {
+    my ($self, $name, $text) = @_;
+    my $path = $self->folder . "/$name";
+    open my $file, '>', $path or croak "Proxy: $path: $!";
+    print {$file} $text;
+    close $file or croak "Proxy: $path: $!";
+    return $path;
+}
+
+1;

@@ -1,0 +1,84 @@
+package Testing::ProxyCases;
+use strict;
+use warnings;
+
+# What a proxy with a configuration of EventSource::Deployment must do, over HTTP/1.1 and HTTP/2 with TLS: an event arrives at
+# once, keepalives hold a quiet stream open, and the application sees that a client has disconnected.
+#
+# The test's copy of the configuration has timeouts of one second. That they take effect is seen on a stream without keepalive.
+
+use Exporter qw(import);
+use Test::More;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use Testing::Proxy;
+use Testing::Server;
+use Testing::StreamServer qw(path);
+
+our @EXPORT_OK = qw(proxy_ok);
+
+my $DEADLINE = 10;     # seconds; for what should happen at once
+my $OFTEN    = 0.3;    # seconds; the keepalive of the streams
+
+# Public functions
+
+# Runs all cases. Option: has_timeout, whether the proxy ends a quiet stream.
+sub proxy_ok {
+    my ($name, %option) = @_;
+    only_developers();
+    Testing::Server->require_or_skip_all('Starman');
+    needs(Testing::Proxy->missing($name));
+    my $server = Testing::StreamServer->start('Starman');
+    my $proxy  = Testing::Proxy->start($name, $server);
+    my $quiet  = $option{has_timeout} && $proxy->curl(path('/held', name => 'quiet', keepalive => 0), '--http2');
+    _streams_ok($server, $proxy, $_) for '1.1', '2';
+    _many_ok($server, $proxy);
+    ok wait_until($DEADLINE, sub { $quiet->has_ended }), 'the proxy ends a stream without keepalive' if $quiet;
+    return;
+}
+
+# Private functions
+
+sub _log_ok {
+    my ($client, $pattern, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok wait_until($DEADLINE, sub { $client->log =~ $pattern }), $name or diag $client->log;
+    return;
+}
+
+# Two streams of this process, one over each version of HTTP.
+sub _streams_ok {
+    my ($server, $proxy, $version) = @_;
+    my $client = $proxy->curl(path('/held', name => $version, keepalive => $OFTEN), "--http$version");
+    _log_ok($client, qr{\AHTTP/\Q$version\E 200}, "the response is HTTP/$version");
+    _log_ok($client, qr/^event: held\r?\n/m,      'what the handler pushes arrives while the stream is open');
+    _log_ok($client, qr/(?:^:\r?\n.*?){5}/ms,     'five keepalives, in more time than the timeout of the proxy');
+    $server->push(name => $version);
+    _log_ok($client, qr/^id: 1\r?$/m, 'an event after them arrives while the stream is open');
+    ok !$client->has_ended, 'the stream is open';
+    $client->stop;
+    $server->ended_ok($version, 'client', 'the application sees that the client has disconnected');
+    return;
+}
+
+# One connection of HTTP/2 for more streams than a browser opens over HTTP/1.1.
+sub _many_ok {
+    my ($server, $proxy) = @_;
+    my @names  = map { "many$_" } 1 .. 10;
+    my $client = $proxy->curl(path('/held', name => 'many[1-10]', keepalive => $OFTEN),
+        qw(--http2 --parallel --parallel-max 10));
+    my $held;
+    wait_until(
+        $DEADLINE,
+        sub {
+            $held = $server->stats->{held};
+            10 == grep { $held->{$_} } @names;
+        }
+    );
+    is scalar(grep { $held->{$_} } @names), 10, 'ten streams are open over HTTP/2';
+    $client->stop;
+    $server->ended_ok($_, 'client', "$_ ends with its client") for @names;
+    return;
+}
+
+1;
