@@ -7,7 +7,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use B ();
 use EventSource::Error;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Takeover;
@@ -18,6 +17,9 @@ my $OBSTACLE = 'EventSource::Stream::Obstacle';
 
 # The class of the objects that Plack::Util::inline_object makes. Most servers make their writer that way.
 my $INLINE_OBJECT = 'Plack::Util::Prototype';
+
+# Classes of handles that cannot be encrypted. A handle that becomes encrypted changes its class.
+my %IS_PLAIN;
 
 # The adapters of this interpreter.
 my @ADAPTERS;
@@ -65,7 +67,7 @@ sub of_writer {
     $writer = $class->server_writer($writer);
     my $kind = blessed $writer or return undef;
     return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
-    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{B::svref_2object($writer->{write})->STASH->NAME} : undef;
+    return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
 }
 
 sub register {
@@ -152,7 +154,7 @@ sub obstacle {
     my ($class, $env) = @_;
     my $io = $env->{'psgix.io'};
     return _no_socket()                                               if !defined $io;
-    return $OBSTACLE->new(encrypted => 'the connection is encrypted') if _is_tls($io);
+    return $OBSTACLE->new(encrypted => 'the connection is encrypted') if !$IS_PLAIN{ref $io} && _is_tls($io);
     my $number = eval { fileno $io };
     return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
     return $OBSTACLE->new(
@@ -211,7 +213,10 @@ sub _is_tls {
     my $io    = shift;
     my $class = blessed $io or return !!0;
     return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
-    return $io->can('NS_proto') && ($io->NS_proto || '') =~ /SSL/;
+    my $protocol = $io->can('NS_proto');
+    return ($io->$protocol || '') =~ /SSL/ if $protocol;
+    $IS_PLAIN{$class} = 1;
+    return !!0;
 }
 
 # Loads each module of the folder EventSource/Adapter, so that a new server needs no list. All are loaded with this

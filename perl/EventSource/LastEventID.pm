@@ -20,8 +20,12 @@ my $MAX_ID    = 1_024;                                                 # bytes; 
 sub of {
     my ($class, $env) = @_;
     my $id = $env->{HTTP_LAST_EVENT_ID};
-    $id = _in_query($env->{QUERY_STRING}) if !defined $id || !length $id;
-    return undef if !defined $id;
+    if (!defined $id || !length $id) {
+        my $query = $env->{QUERY_STRING};
+        return undef if !defined $query || !length $query;
+        $id = _in_query($query);
+        return undef if !defined $id;
+    }
     $id = _bounded($id);
     utf8::decode($id);
     return $id;
@@ -40,7 +44,6 @@ sub _bounded {
 # unknown.
 sub _in_query {
     my $query = shift;
-    return if !defined $query || !length $query;
     my @pairs = split /[&;] ?/, substr($query, 0, $MAX_QUERY + 1), -1;
     $pairs[-1] .= 'x' x ($MAX_ID + 1) if length $query > $MAX_QUERY;
     my %value;

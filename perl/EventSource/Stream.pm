@@ -123,7 +123,7 @@ sub _log {
 sub _obstacle {
     my ($adapter, $env) = @_;
     return EventSource::Stream::Obstacle->new(system => 'there are no native streams on this system', 'run it on Linux')
-        if !EventSource::XS->can('_next_end');
+        if !defined &EventSource::XS::_next_end;
     return 'the response to a HEAD has no body' if ($env->{REQUEST_METHOD} || '') eq 'HEAD';
     return $adapter->obstacle($env);
 }

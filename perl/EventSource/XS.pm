@@ -80,10 +80,11 @@ sub CLONE {
 # Public methods
 
 sub dispatch {
-    EventSource::Stream::Native->collect if $INC{'EventSource/Stream/Native.pm'};
+    EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
-    _forget_others()                     if $process != $$;
     $is_asked = 0;
+    return 0         if !@LATER;
+    _forget_others() if $process != $$;
     my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
     _count(-@callbacks);
     local $@;

@@ -45,6 +45,25 @@ format_event(...)
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 
+# True if reading the value behind a reference runs magic. Does not run it.
+bool
+_has_get_magic(SV *reference)
+  CODE:
+    RETVAL = SvROK(reference) && SvGMAGICAL(SvRV(reference));
+  OUTPUT:
+    RETVAL
+
+# The package in which a sub is compiled. The argument is a reference to code.
+SV *
+_package_of(SV *code)
+  PREINIT:
+    HV *package;
+  CODE:
+    package = SvROK(code) && SvTYPE(SvRV(code)) == SVt_PVCV ? CvSTASH((CV *)SvRV(code)) : NULL;
+    RETVAL = package && HvNAME(package) ? newSVhek(HvNAME_HEK(package)) : newSVpvs("");
+  OUTPUT:
+    RETVAL
+
 # Two references to arrays. See esx_are_same.
 bool
 _are_same(SV *one, SV *other)
@@ -218,6 +237,14 @@ _next_end(UV interpreter)
     EXTEND(SP, 2);
     mPUSHs(esx_stream_name_sv(aTHX_ name));
     mPUSHs(esx_reason_sv(aTHX_ reason));
+
+# True if an interpreter of this process has ends to take.
+bool
+_has_ends()
+  CODE:
+    RETVAL = esx_has_ends() != 0;
+  OUTPUT:
+    RETVAL
 
 void
 _finish()

@@ -475,6 +475,11 @@ extern "C" fn esx_has_callbacks() -> c_int {
 }
 
 #[no_mangle]
+extern "C" fn esx_has_ends() -> c_int {
+    runtime::has_ends().into()
+}
+
+#[no_mangle]
 extern "C" fn esx_count_callbacks(added: isize) {
     runtime::count_callbacks(added);
 }

@@ -7,7 +7,6 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::Adapter';
-use B ();
 use EventSource::Stream::Native;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
@@ -83,14 +82,10 @@ sub take_over {
     my $writer = $class->server_writer($given);
     return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
-    my ($stream, $obstacle) = EventSource::Stream::Native->try_open(
-        -1, '',
-        native_settings => $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting),
-        linger          => $setting->{linger},
-        opening         => $opening,
-        is_loop         => 1,
-        is_chunked      => $class->takes_chunks($env)    # Feersum decides so too, and its status line says the same
-    );
+
+    # Feersum decides as takes_chunks does, and its status line says the same.
+    my ($stream, $obstacle) =
+        EventSource::Stream::Native->open_without_socket($setting, $opening, $class->takes_chunks($env));
     return (undef, $obstacle, $given) if !$stream;
     my $address = refaddr $stream;
     $HEADLESS{$address} = [$writer, $stream, EV::now() + $setting->{timeout}];
@@ -181,7 +176,7 @@ sub _hang_up {
 # The flag says that the value still has its magic, without running it.
 sub _is_unfetched {
     my $env = shift;
-    return !!(B::svref_2object(\$env->{'psgix.io'})->FLAGS & B::SVs_GMG());
+    return EventSource::XS::_has_get_magic(\$env->{'psgix.io'});
 }
 
 1;

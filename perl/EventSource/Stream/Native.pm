@@ -158,6 +158,16 @@ sub open_captured {
     return $self;
 }
 
+# Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
+sub open_without_socket {
+    my ($class, $setting, $opening, $is_chunked) = @_;
+    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
+    return (undef, "EventSource::Stream::Native: $error") if !$self;
+    EventSource::XS::_linger($setting->{linger});
+    return $self;
+}
+
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
 sub try_open {
     my ($class, undef, $head, %setting) = @_;
@@ -196,7 +206,7 @@ sub wait {
 # The handler has returned. If it has closed the stream, the callbacks can mostly run now.
 sub wait_for_end_briefly {
     my $self = shift;
-    $self->_wait_for_end($END_TIMEOUT) if $ON_CLOSE{$self->_name} && !$self->is_open;
+    $self->_wait_for_end($END_TIMEOUT) if !$self->is_open && $ON_CLOSE{$self->_name};
     return;
 }
 
@@ -443,6 +453,14 @@ Open the stream of a response whose server has written its head and C<$probe> to
 C<$opening> are the first bytes of the body. C<$is_loop> is true under an event loop, and C<$takes_chunks> if the client
 takes chunks. Returns C<undef> and the obstacle if something filters the body, or if the
 system refuses.
+
+=head2 open_without_socket
+
+    my ($stream, $error) = EventSource::Stream::Native->open_without_socket(\%settings, $opening, $is_chunked);
+
+Open a stream under an event loop before the server has sent its head. What is pushed is buffered until the stream is
+attached to its socket. C<$opening> are the first bytes of the body. Returns C<undef> and the error as text if the system
+refuses.
 
 =head2 try_open
 

@@ -15,6 +15,9 @@ use EventSource::XS ();
 my $OBSTACLE    = 'EventSource::Stream::Obstacle';
 my $HEAD_REMEDY = 'let middleware leave the head alone, and a proxy terminate TLS';
 
+# The class of the objects that Plack::Util::inline_object makes. Calling its code is quicker than its methods.
+my $INLINE_OBJECT = 'Plack::Util::Prototype';
+
 # What the library says if the probe has come back changed.
 my $IS_FILTERED = "the response's body is filtered";
 
@@ -51,8 +54,9 @@ sub begin {
         $obstacle = $OBSTACLE->new(filter => $obstacle) if defined $obstacle && $obstacle eq $IS_FILTERED;
     }
     if ($stream) {
+        my $close = ref $writer eq $INLINE_OBJECT && $writer->{close};
         local $@;
-        eval { $writer->close };
+        eval { $close ? $close->() : $writer->close };
         return $stream;
     }
     $self->_restore;
@@ -69,8 +73,9 @@ sub _is_large {
 
 sub _write {
     my ($writer, $bytes) = @_;
+    my $write = ref $writer eq $INLINE_OBJECT && $writer->{write};
     local $| = 1;    ## no critic (RequireLocalizedPunctuationVars) some writers buffer otherwise
-    $writer->write($bytes);
+    $write ? $write->($bytes) : $writer->write($bytes);
     return;
 }
 

@@ -75,8 +75,9 @@ sub after_handler {
 sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
-    return $self->_refusal($env) || $self->stream_response($env) if !defined $self->origins;
-    my $access = EventSource::Origins->access('Plack::App::EventSource', $self->origins, $env)
+    my $origins = $self->origins;
+    return $self->_refusal($env) || $self->stream_response($env) if !defined $origins;
+    my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
         or return EventSource::Response->text(500, 'Internal server error');
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
     return EventSource::Response->completed($response, cors => $access->{headers});
@@ -116,15 +117,17 @@ sub end_with_error {
 sub opening {
     my $self  = shift;
     my $retry = $self->random_retry;
-    my $end   = $self->_line_break;
-    return $self->preamble_line . (defined $retry ? "retry: $retry$end$end" : '');
+    return $self->preamble_line if !defined $retry;
+    my $end = $self->_line_break;
+    return $self->preamble_line . "retry: $retry$end$end";
 }
 
 # A comment for proxies and polyfills that hold back the first bytes.
 sub preamble_line {
-    my $self = shift;
-    my $end  = $self->_line_break;
-    return $self->preamble ? ':' . ' ' x ($self->preamble - 1 - length $end) . $end : '';
+    my $self     = shift;
+    my $preamble = $self->preamble or return '';
+    my $end      = $self->_line_break;
+    return ':' . ' ' x ($preamble - 1 - length $end) . $end;
 }
 
 # If the application calls to_app, an exception reports that line. A component that Plack calls as code is prepared at a
@@ -152,9 +155,13 @@ sub random_retry {
     return $least + int rand $most - $least + 1;
 }
 
+# The headers are the same until an attribute changes. Each response has an array of its own.
 sub response_headers {
-    my $self    = shift;
-    my $headers = $self->headers || [];
+    my $self  = shift;
+    my @given = ($self->headers, $self->methods);
+    my $known = $self->{_response_headers};
+    return [@{$known->{headers}}] if $known && EventSource::XS::_are_same(\@given, $known->{given});
+    my $headers = $given[0] || [];
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
         'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
@@ -162,6 +169,7 @@ sub response_headers {
     );
     my $has_buffering = @$headers && grep { !($_ % 2) && lc $headers->[$_] eq 'x-accel-buffering' } 0 .. $#$headers;
     push @own, 'X-Accel-Buffering' => 'no' if !$has_buffering;
+    $self->{_response_headers} = {headers => [@own, @$headers], given => _copies(@given)};
     return [@own, @$headers];
 }
 
@@ -169,14 +177,16 @@ sub run_handler {
     my ($self, $stream, $env) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
-    my $unwind     = $self->on_gone && $stream->is_blocking ? $$ : 0;
     my $process    = $$;
+    my $unwind     = $self->on_gone && $stream->is_blocking ? $process : 0;
     my $id         = EventSource::LastEventID->of($env);
-    my $connection = Plack::App::EventSource::Connection->new(
-        stream => $stream,
-        ($self->characters ? (characters    => 1)        : ()),
-        (defined $id       ? (last_event_id => $id)      : ()),
-        ($unwind           ? (unwind        => \$unwind) : ()),
+    my $connection = Plack::App::EventSource::Connection->of_stream(
+        {
+            stream => $stream,
+            ($self->characters ? (characters    => 1)        : ()),
+            (defined $id       ? (last_event_id => $id)      : ()),
+            ($unwind           ? (unwind        => \$unwind) : ()),
+        }
     );
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
@@ -193,14 +203,14 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $settings;
+    my $settings = $self->_known_settings;
     $self->check_at_request(
         sub {
             $settings = $self->_stream_settings;
             $self->_check_handler;
             $self->_check_native($env) if $settings->{native} eq '1';
         }
-    );
+    ) if !$settings;
     return $self->_finished if _is_finished($env);
     my $must_be_native = $settings->{native} eq '1';
     return sub {
@@ -272,6 +282,11 @@ sub _check_native {
     return;
 }
 
+# Copies of attributes, to compare with at the next request.
+sub _copies {
+    return [map { ref eq 'ARRAY' ? [@$_] : $_ } @_];
+}
+
 # The response to the client of a finished stream. It stops reconnecting (WHATWG HTML, section 9.2.3).
 sub _finished {
     my $self    = shift;
@@ -291,6 +306,14 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
+# The settings of a stream if there is nothing to check: the attributes are those of the request before.
+sub _known_settings {
+    my $self  = shift;
+    my $known = $self->{_stream_settings};
+    return undef if !$known || $known->{unchecked_in} ne ref $self;
+    return EventSource::XS::_are_same([@$self{@CHECKED}], $known->{values}) ? $known->{settings} : undef;
+}
+
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
 sub _methods {
     my $methods = shift->methods;
@@ -303,7 +326,9 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 # HEAD is a 405, as in the original.
 sub _refusal {
     my ($self, $env, $access) = @_;
-    my ($method, @methods) = ($env->{REQUEST_METHOD}, $self->_methods);
+    my $method = $env->{REQUEST_METHOD};
+    return undef if !$access && $method eq 'GET' && !defined $self->methods;
+    my @methods = $self->_methods;
     return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
     return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
     my $refusal = $access && EventSource::Origins->refusal($access, $method);
@@ -324,8 +349,10 @@ sub _stream_settings {
     $self->check_attributes;
     my %settings;
     @settings{@STREAM_SETTINGS} = @values;
-    my $settings = EventSource::Stream->settings(%settings, has_handler => 1);
-    $self->{_stream_settings} = {settings => $settings, values => [map { ref eq 'ARRAY' ? [@$_] : $_ } @values]};
+    my $settings   = EventSource::Stream->settings(%settings, has_handler => 1);
+    my $must_check = $others || !$self->{handler_cb} || $settings->{native} eq '1';
+    $self->{_stream_settings} =
+        {settings => $settings, values => _copies(@values), unchecked_in => $must_check ? '' : $class};
     return $settings;
 }
 

@@ -181,6 +181,12 @@ sub get {
 # True if a stream is the last response on its client's connection.
 sub ends_connection { return $_[0]->is_native && !$_[0]{nginx} }
 
+# True if the server has an ability.
+sub has {
+    my ($self, $need) = @_;
+    return !defined $self->_cannot($need);
+}
+
 # True if a stream is native when no middleware filters its body.
 sub is_native { return $_[0]{native} && !$_[0]{never_native} }
 

@@ -94,6 +94,9 @@ sub on_close {
     return $self;
 }
 
+# The hash becomes the object.
+sub of_stream { return bless $_[1], $_[0] }
+
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
 
@@ -315,6 +318,13 @@ Return the C<Last-Event-ID> that the client sent, as characters: after a reconne
 received (WHATWG HTML, section 9.2.4). Polyfills send it as a parameter of the query instead: C<last_event_id>,
 C<lastEventId> or C<evs_last_event_id>. C<undef> if it sent none. The client may send any string, of which at most 1,025
 bytes are returned (L<EventSource::LastEventID>).
+
+=head2 of_stream
+
+    my $conn = Plack::App::EventSource::Connection->of_stream({stream => $stream, last_event_id => 17});
+
+Make a connection of a hash of attributes with a stream, without checks. The hash becomes the object. For the modules of this
+distribution.
 
 =head2 on_close
 
