@@ -321,7 +321,9 @@ impl<'a> Server<'a> {
         match request {
             Request::Publish(publish) => self.publish(worker, &publish, now),
             Request::Open(open) => self.open(worker, &open)?,
-            Request::Push { stream, event } => self.with_stream(worker, stream, |stream| stream.push(event)),
+            Request::Push { stream, event, has_id } => {
+                self.with_stream(worker, stream, |stream| stream.push(event, has_id));
+            }
             Request::Subscribe { request, stream, subscription } => {
                 let id = worker.streams.get(&stream).copied();
                 if let (Some(served), Some(stream)) = (&self.hub, id.and_then(|id| self.streams.get_mut(id))) {

@@ -55,13 +55,14 @@ impl Stream {
     }
 
     /// Pushes an event. Its opener is told when the stream has made progress.
-    pub fn push(&mut self, event: &[u8]) {
+    pub fn push(&mut self, event: &[u8], has_id: bool) {
         self.pushed += event.len() as u64;
         if !std::mem::replace(&mut self.is_watched, true) {
             self.handle.watch_progress();
         }
         // A stream that has ended reports its end.
-        let (Pushed::Taken | Pushed::Full | Pushed::Ended) = self.handle.push(event);
+        let pushed = if has_id { self.handle.push_with_id(event) } else { self.handle.push(event) };
+        let (Pushed::Taken | Pushed::Full | Pushed::Ended) = pushed;
     }
 
     /// Returns the state, for the opener. Watches the stream further while anything is buffered.

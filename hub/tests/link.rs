@@ -120,7 +120,7 @@ fn the_queue_is_bounded_while_the_hub_takes_nothing_and_sent_when_it_does() {
     self::publish(&mut link, 1, "last");
     assert!(id_of(&mut link, 1).ends_with(&format!("-{}", count + 1)));
     let long = vec![b'x'; MAX_FRAME_BYTES];
-    let too_long = link.queue(&Request::Push { stream: 1, event: &long }, None);
+    let too_long = link.queue(&Request::Push { stream: 1, event: &long, has_id: false }, None);
     assert!(matches!(too_long, Err((NotQueued::TooLong(_), None))));
 }
 

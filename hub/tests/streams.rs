@@ -58,7 +58,7 @@ fn a_stream_keeps_its_framing() {
     let (socket, mut client) = tcp();
     let settings = Settings { framing: Framing::Chunked, ..stream_settings() };
     worker.open(Open { stream: 9, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
-    worker.send(&Request::Push { stream: 9, event: b"data: x\n\n" }, None).expect("a connection");
+    worker.send(&Request::Push { stream: 9, event: b"data: x\n\n", has_id: false }, None).expect("a connection");
     worker.send(&Request::End { stream: 9, reason: Reason::Application, discards: false }, None).expect("a connection");
     drop(socket);
     assert_eq!(read_to_end(&mut client), "9\r\ndata: x\n\n\r\n0\r\n\r\n");
@@ -91,7 +91,7 @@ fn the_opener_is_told_what_the_client_has_taken() {
     let mut worker = scene.client_with(settings());
     let mut client = open(&mut worker, 1, "head\n");
     let push = |worker: &mut Client, event: &[u8]| {
-        worker.send(&Request::Push { stream: 1, event }, None).expect("a connection");
+        worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
     };
     push(&mut worker, b"data: x\n\n");
     let taken = Report::State { stream: 1, pushed: 9, buffered: 0, is_stalled: false };
@@ -128,7 +128,7 @@ fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
     let _client = open(&mut worker, 1, "");
     let event = vec![b'y'; 500_000];
     for _ in 0..100 {
-        worker.send(&Request::Push { stream: 1, event: &event }, None).expect("a connection");
+        worker.send(&Request::Push { stream: 1, event: &event, has_id: false }, None).expect("a connection");
     }
     report_with(&mut worker, |report| *report == Report::Ended { stream: 1, reason: Reason::Slow });
 }

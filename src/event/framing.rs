@@ -28,6 +28,15 @@ impl Framing {
         }
     }
 
+    /// Returns a block without its framing. What is no framed block stays as it is.
+    pub fn unframe(self, framed: &[u8]) -> &[u8] {
+        let start = match self {
+            Self::Plain => return framed,
+            Self::Chunked => framed.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+        };
+        framed.get(start..framed.len().saturating_sub(2)).unwrap_or(framed)
+    }
+
     /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5). It has no blank line, for which
     /// some clients report an empty event.
     pub fn keepalive(self, line_end: LineEnd) -> Bytes {
@@ -134,6 +143,7 @@ mod tests {
             });
             for framing in [Framing::Plain, Framing::Chunked] {
                 assert_eq!(shared.bytes(framing), framing.frame(&block), "{len} bytes");
+                assert_eq!(framing.unframe(&framing.frame(&block)), block, "{len} bytes");
                 assert_eq!(shared.from(framing, 1), framing.frame(&block).slice(1..));
             }
         }

@@ -31,11 +31,42 @@ impl Error {
         Self::Unavailable(format!("{what} {}: {error}", path.display()))
     }
 
+    /// Returns the argument that is at fault, if it is one that the library knows.
+    pub fn field(&self) -> Option<&'static str> {
+        const KNOWN: [&str; 16] = [
+            "channel",
+            "channels",
+            "comment",
+            "data",
+            "event",
+            "gap_data",
+            "gap_event",
+            "id",
+            "key",
+            "name",
+            "on_slow",
+            "once",
+            "opaque_ids",
+            "position_event",
+            "retry",
+            "socket",
+        ];
+        match self {
+            Self::Refused(failure) => {
+                let given = failure.field.as_deref()?;
+                KNOWN.iter().copied().find(|known| *known == given)
+            }
+            Self::Invalid { field, .. } => Some(field),
+            Self::Unavailable(_) | Self::Unknown | Self::Timeout => None,
+        }
+    }
+
     /// Returns the kind of failure.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Unavailable(_) | Self::Unknown => ErrorCode::Unavailable,
-            Self::Timeout => ErrorCode::Timeout,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+            // A publish that was not answered in time was perhaps carried out, too.
+            Self::Unknown | Self::Timeout => ErrorCode::Unknown,
             Self::Refused(failure) => failure.code,
             Self::Invalid { .. } => ErrorCode::Invalid,
         }

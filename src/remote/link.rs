@@ -123,10 +123,16 @@ impl Link {
         if let Err(error) = request.encode(&mut bytes) {
             return Err((NotQueued::TooLong(error), socket));
         }
+        self.queue_frame(bytes, socket);
+        Ok(())
+    }
+
+    /// Queues a request that is encoded already, with the socket of an [`Open`](Request::Open). The queue may exceed its
+    /// bound: the caller looks at [`queued_bytes`](Self::queued_bytes) if the request may be refused.
+    pub fn queue_frame(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
         self.queued_bytes += bytes.len();
         self.waiting.push_back(Piece { bytes, socket });
         self.spend_credits();
-        Ok(())
     }
 
     /// Has requests sent for which there are credits.

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
 use super::reactor_handle::ReactorHandle;
-use super::registration::Registrations;
+use super::registration::{Registrations, Remotes};
 use super::stats::Stats;
 use super::stream_state::StreamState;
 use super::sync::lock;
@@ -35,6 +35,7 @@ pub(super) struct Process {
     handler_stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
     is_shutting_down: bool,
     pub(super) registrations: Registrations,
+    pub(super) remotes: Remotes,
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
@@ -42,6 +43,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     handler_stream: None,
     is_shutting_down: false,
     registrations: Registrations::new(),
+    remotes: Remotes::new(),
 });
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
@@ -155,6 +157,7 @@ impl Process {
             std::mem::forget(self.started.take());
             std::mem::forget(self.handler_stream.take());
             self.registrations.leave_to_parent();
+            self.remotes.leave_to_parent();
             self.is_shutting_down = false;
         }
     }

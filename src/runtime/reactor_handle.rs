@@ -1,6 +1,7 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::end_queue::EndQueues;
+use super::links::LinkCommand;
 use super::notifier::Notifier;
 use super::progress::Progress;
 use super::stats::{Counts, Stats};
@@ -26,11 +27,13 @@ pub(super) struct QueuedCommand {
     pub(super) attachment: Option<Box<Attachment>>,
 }
 
-/// The socket and the state of a stream, for the commands that give them to the reactor.
+/// What goes beside a command.
 #[derive(Debug)]
-pub(super) struct Attachment {
-    pub(super) socket: Option<OwnedFd>,
-    pub(super) state: Arc<StreamState>,
+pub(super) enum Attachment {
+    /// The socket and the state of a stream, for the commands that give them to the reactor.
+    Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
+    /// What [`Command::Linked`] is about.
+    Link(LinkCommand),
 }
 
 /// The slots of a reactor's streams.
@@ -260,11 +263,15 @@ impl ReactorHandle {
             Command::Publish { .. } => self.count_lost(1, 0), // no stream has buffered its bytes
             _ => self.count_lost(0, command.bytes()),
         }
-        if let Some(Attachment { state, .. }) = attachment.as_deref() {
-            state.clear_socket();
-            if let Command::Open { .. } = command {
-                self.end_with_error(state);
+        match attachment.as_deref() {
+            Some(Attachment::Stream { state, .. }) => {
+                state.clear_socket();
+                if let Command::Open { .. } = command {
+                    self.end_with_error(state);
+                }
             }
+            Some(Attachment::Link(command)) => command.fail(),
+            None => {}
         }
     }
 
@@ -410,7 +417,7 @@ mod tests {
         handle.mark_dead();
         let state = Arc::new(StreamState::new(handle.new_stream(), 0, 0));
         state.set_socket(7, 0);
-        let attachment = Attachment { socket: None, state: Arc::clone(&state) };
+        let attachment = Attachment::Stream { socket: None, state: Arc::clone(&state) };
         handle.send(Command::Attach { stream: handle.new_stream() }, 0, Some(Box::new(attachment)));
         assert_eq!(state.take_socket(), None);
     }

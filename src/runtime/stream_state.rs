@@ -47,6 +47,9 @@ const ENDS_PROCESS: u32 = 0x1000;
 /// The next progress is to be reported.
 const WATCHED: u32 = 0x2000;
 
+/// The stream was handed over to the process of a hub, which has its socket.
+const HANDED_OVER: u32 = 0x4000;
+
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
 }
@@ -94,7 +97,8 @@ impl StreamState {
     /// Returns true if the buffered bytes wait for the client. Otherwise the reactor may not have tried to send them
     /// yet.
     pub(super) fn is_blocked_by_client(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
+        let flags = self.flags.load(Ordering::Acquire);
+        flags & STALLED != 0 || !self.has_socket() && flags & HANDED_OVER == 0
     }
 
     pub(super) fn set_stalled(&self, is_stalled: bool) {
@@ -163,6 +167,17 @@ impl StreamState {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
         self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
+    }
+
+    /// Called when the socket is given to the process of a hub, which reports the stream's state.
+    pub(super) fn hand_over(&self) {
+        self.flags.fetch_or(HANDED_OVER, Ordering::AcqRel);
+        self.set_stalled(false);
+        self.clear_socket();
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & HANDED_OVER != 0
     }
 
     /// Returns true if the stream has a socket that is open.

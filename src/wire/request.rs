@@ -27,6 +27,8 @@ pub enum Request<'a> {
         stream: u64,
         /// The event, not framed.
         event: &'a [u8],
+        /// Whether the event has an id.
+        has_id: bool,
     },
     /// Subscribes a stream to topics. The answer is [`Done`](super::Answer::Done) or [`Refused`](super::Answer::Refused).
     Subscribe {
@@ -152,9 +154,10 @@ impl<'a> Request<'a> {
         match self {
             Self::Publish(publish) => publish.write(writer),
             Self::Open(open) => open.write(writer),
-            Self::Push { stream, event } => {
+            Self::Push { stream, event, has_id } => {
                 writer.u64(*stream);
                 writer.bytes(event);
+                writer.bool(*has_id);
             }
             Self::Subscribe { request, stream, subscription } => {
                 let SubscribeRequest { topics, after, start, first_block } = subscription;
@@ -200,7 +203,7 @@ impl<'a> Request<'a> {
         Ok(match kind {
             PUBLISH => Self::Publish(Publish::read(reader)?),
             OPEN => Self::Open(Open::read(reader)?),
-            PUSH => Self::Push { stream: reader.u64()?, event: reader.bytes()? },
+            PUSH => Self::Push { stream: reader.u64()?, event: reader.bytes()?, has_id: reader.bool()? },
             SUBSCRIBE => Self::Subscribe {
                 request: reader.u64()?,
                 stream: reader.u64()?,

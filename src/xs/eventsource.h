@@ -36,6 +36,7 @@ typedef struct {
 /* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
 enum esx_code {
     ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
+    ESX_CODE_UNKNOWN,
     ESX_CODES
 };
 
