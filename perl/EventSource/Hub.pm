@@ -45,8 +45,16 @@ my @POSITION    = qw(event id none);
 my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
-    gap_data gap_event history max_topics on_slow opaque_ids per_process position_event show_channel total_history
+    gap_data gap_event grace history idle_exit max_topics name on_slow opaque_ids per_process position_event
+    publish_timeout show_channel socket spawn total_history
 );
+
+# The settings of a hub in a process of its own, and the defaults of those that are seconds.
+my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
+my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
+
+# The program of that process, beside the native library.
+my $PROGRAM = 'eventsource-hub';
 my @APP_OPTIONS     = qw(channels methods origins);
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
@@ -65,7 +73,7 @@ sub new {
     my $self   = bless {
         gap_event   => $native{gap_event},
         max_topics  => $native{max_topics},
-        per_process => $given{per_process},
+        per_process => $given{per_process} || defined $given{name},
     }, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
@@ -219,6 +227,7 @@ sub _native_settings {
         gap_data               => _gap_data($given{gap_data}, $gap_event),
         gap_event              => $gap_event,
         max_topics             => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        _of_process(%given),
         on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
         position_event         => $position_event,
@@ -226,11 +235,52 @@ sub _native_settings {
     );
 }
 
+# What the native hub needs to reach a process of its own. All texts are empty if it has none.
+sub _of_process {
+    my %given  = @_;
+    my %native = (%PROCESS_SECONDS, name => '', program => '', socket => '');
+    if (!defined $given{name}) {
+        for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
+            $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");
+        }
+        return %native;
+    }
+    $native{name} = $SETTINGS->string(name => $given{name});
+    $SETTINGS->refuse(name => 'name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _')
+        if $native{name} !~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
+    for my $setting (sort keys %PROCESS_SECONDS) {
+        my $seconds = $SETTINGS->seconds($setting, $given{$setting});
+        $native{$setting} = $seconds if defined $seconds;
+    }
+    if (defined $given{socket}) {
+        $native{socket} = $SETTINGS->string(socket => $given{socket});
+        $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
+            if $native{socket} !~ m{\A/[^\0]+\z};
+    }
+    $native{program} = _program() if !defined $given{spawn} || $given{spawn};
+    return %native;
+}
+
 sub _position_of {
     my $position = shift;
     return 0 if !defined $position;
     my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
     return $number;
+}
+
+# The path of the program, which is installed beside the native library if it could be built.
+sub _program {
+    for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
+        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
+        require File::Spec;
+        return File::Spec->rel2abs($program) if -x $program;
+    }
+    return EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'name',
+        message => "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
+            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
+    );
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.

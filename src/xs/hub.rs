@@ -9,10 +9,15 @@ use crate::hub::{
     SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
-use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
+use crate::remote::{self, Place};
+use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, StreamHandle};
+use crate::wire::{FieldList, HubSettings, Name};
 use crate::ErrorCode;
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::slice;
 
 /// `esx_text`
@@ -51,6 +56,12 @@ struct RawSettings {
     on_slow: u8,
     opaque_ids: u8,
     refuses_position_event: u8,
+    name: RawText,
+    socket: RawText,
+    program: RawText,
+    idle_exit: f64,
+    grace: f64,
+    publish_timeout: f64,
 }
 
 /// `esx_publication`
@@ -108,10 +119,27 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
         };
-        hub = Box::into_raw(Box::new(HubHandle::new(settings, raw.max_topics)));
+        // SAFETY: as for `text`.
+        let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
+        let name: Box<str> = text(raw.name).unwrap_or_default();
+        let made = if name.is_empty() {
+            HubHandle::new(settings, raw.max_topics)
+        } else {
+            let place = Name::new(&name).map_err(remote::Error::from);
+            let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
+            let start = remote::Start { program: path(raw.program), timeout: seconds(raw.publish_timeout) };
+            let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
+            let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace };
+            HubHandle::remote(RemoteHub { place, start, settings })
+        };
+        hub = Box::into_raw(Box::new(made));
         Ok::<_, runtime::Error>(OK)
     });
     hub
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 /// Copies the handle for a new ithread, whose copy of the object is the same hub.
@@ -215,13 +243,19 @@ unsafe extern "C" fn esx_hub_publish(
         check_fields(accepted(fields), hub.settings())?;
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
-        let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
-        let mut len = 0;
-        let published = hub.publish(meta, write, |made| {
-            len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
+        let (mut len, write_id) = (0, |made: &str| {
+            let len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
+            len
         });
+        let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
+        let published = if hub.is_remote() {
+            let published = hub.publish_fields(meta.channel, meta.key, &FieldList::of(accepted(fields)));
+            published.map(|made| len = write_id(made.as_deref().unwrap_or_default()))
+        } else {
+            hub.publish(meta, write, |made| len = write_id(made))
+        };
         report.set_size(len);
         match published {
             Err(runtime::Error::ShuttingDown) => Ok(ENDING), // all streams have ended: the callback of one may publish
