@@ -8,7 +8,7 @@ use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_table::StreamTable;
 use super::waker::Rest;
-use crate::reactor::{Command, Reactor, Ready, StreamId};
+use crate::reactor::{Answer, Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
 use crossbeam_channel::Receiver;
 use std::io;
@@ -188,6 +188,9 @@ impl EventLoop {
     fn apply_answers(&mut self) {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
+            if let Answer::Closed { stream } = &answer {
+                self.links.closed(*stream);
+            }
             self.streams.apply(answer);
             has_changed = true;
         }

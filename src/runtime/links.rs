@@ -13,7 +13,6 @@ use crate::remote::Link;
 use crate::stream::Reason;
 use crate::wire::{self, Open, Request};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -162,6 +161,11 @@ impl Links {
             return context.handle.notify_all();
         }
         if !self.remotes.contains_key(&number) {
+            // What the reactor has sent of the stream's buffer is subtracted before the rest is.
+            for answer in context.reactor.take_answers() {
+                context.streams.apply(answer);
+            }
+            context.handle.notify_all();
             let Detached { socket, settings, unsent } = match context.reactor.detach(stream) {
                 Some(detached) => detached,
                 None => {
@@ -177,6 +181,7 @@ impl Links {
                 state.subtract_buffered(unsent.len());
                 state.hand_over();
             }
+            add(&context.handle.counts.handed_over, 1);
             let remote = Remote { link: connection.number, framing: settings.framing, pushed: 0, accounted: 0 };
             self.remotes.insert(number, remote);
             if !is_encoded {
@@ -188,6 +193,13 @@ impl Links {
             linked.link.queue_frame(opening, Some(socket));
         }
         linked.link.queue_frame(frame, None);
+    }
+
+    /// Called when a stream is closed, which may have waited for its socket.
+    pub(super) fn closed(&mut self, stream: StreamId) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(&stream.into());
+        }
     }
 
     /// Hands a stream over that waited for its socket.
@@ -302,6 +314,7 @@ impl Links {
     /// Reports the end of a stream that was handed over.
     fn end(&mut self, stream: u64, reason: Reason, context: &mut Context<'_>) {
         self.remotes.remove(&stream);
+        add(&context.handle.counts.returned, 1);
         context.streams.apply(Answer::Ended { stream: stream.into(), reason });
         context.streams.apply(Answer::Closed { stream: stream.into() });
         context.handle.notify_all();
@@ -369,5 +382,5 @@ fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {
 
 /// Counts bytes as sent that another process has to send.
 fn count_as_sent(context: &mut Context<'_>, bytes: usize) {
-    context.handle.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    add(&context.handle.counts.bytes, bytes as u64);
 }

@@ -291,9 +291,9 @@ impl ReactorHandle {
         }
     }
 
-    /// Returns true if at least `max_streams` streams are open.
+    /// Returns true if at least `max_streams` streams are open here, and not in processes of hubs.
     pub(super) fn is_full(&self, max_streams: usize) -> bool {
-        self.counts.stats().open >= max_streams as u64
+        self.counts.stats().open.saturating_sub(self.counts.elsewhere()) >= max_streams as u64
     }
 
     pub(super) fn count_opened(&self) {
