@@ -583,7 +583,7 @@ it, so C<systemctl restart> of a service ends it, too.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the
-others is refused: its calls throw C<invalid>.
+others is refused: its calls throw C<state>.
 
 Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, and
 C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the event was perhaps published.
@@ -823,7 +823,7 @@ perhaps published. When the process is ending, after this distribution's C<END>
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
-In a spawned handler it throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
+In a spawned handler a hub without a L</name> throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
 of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).

@@ -46,8 +46,13 @@ impl RemoteHub {
             }
         }
         // Without the lock, which a fork takes: connecting may start a process.
-        let client = Client::connect(&self.start, &self.place, Some(self.settings.clone()))?;
-        let link = Link::new(client).map_err(|_| RemoteError::Unknown)?;
+        let client = Client::connect(&self.start, &self.place, Some(self.settings.clone()));
+        let client = client.map_err(|error| match error {
+            // Nothing was asked for yet.
+            RemoteError::Unknown | RemoteError::Timeout => self.absent(),
+            error => error.into(),
+        })?;
+        let link = Link::new(client).map_err(|_| self.absent())?;
         let mut process = lock_process();
         let reactor = process.reactor_or_start()?;
         if let Some(registration) = process.remotes.get(key) {
@@ -82,6 +87,10 @@ impl RemoteHub {
             }
         }
         Err(self.lost())
+    }
+
+    fn absent(&self) -> Error {
+        RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name())).into()
     }
 
     fn lost(&self) -> Error {

@@ -22,6 +22,7 @@ my $hub = EventSource::Hub->new(
     socket    => $ENV{HUB_SOCKET},
     idle_exit => 1,
     grace     => 60,
+    defined $ENV{HUB_NATIVE} ? (native => $ENV{HUB_NATIVE}) : (),
 );
 my $held;
 
