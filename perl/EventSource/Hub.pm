@@ -54,7 +54,7 @@ my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 
 # The program of that process, beside the native library.
-my $PROGRAM = 'eventsource-hub';
+my $PROGRAM         = 'eventsource-hub';
 my @APP_OPTIONS     = qw(channels methods origins);
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
@@ -224,9 +224,9 @@ sub _native_settings {
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_data               => _gap_data($given{gap_data}, $gap_event),
-        gap_event              => $gap_event,
-        max_topics             => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        gap_data   => _gap_data($given{gap_data}, $gap_event),
+        gap_event  => $gap_event,
+        max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
         _of_process(%given),
         on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
@@ -278,7 +278,8 @@ sub _program {
     return EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'name',
-        message => "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
+        message =>
+            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
             . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
     );
 }

@@ -82,9 +82,9 @@ impl Connection {
         let is_lost = self.is_lost() || reactor.is_dead(); // before the outcome is taken: it may have come before the loss
         match lock(&self.outcomes).remove(&request).flatten() {
             Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
-            Some(Outcome::Full) => {
-                Err(Error::Unavailable("too many requests wait for the hub's process; it does not take them".to_owned()))
-            }
+            Some(Outcome::Full) => Err(Error::Unavailable(
+                "too many requests wait for the hub's process; it does not take them".to_owned(),
+            )),
             Some(outcome) => Ok(outcome),
             None if is_lost => Err(Error::Unknown),
             None => Err(Error::Timeout),

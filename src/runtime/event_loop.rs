@@ -126,7 +126,7 @@ impl EventLoop {
             let (attached, state) = match *attachment {
                 Attachment::Stream { socket, state } => (socket, state),
                 Attachment::Link(command) => {
-                    return self.with_links(now, |links, context| links.apply(command, context));
+                    return self.with_links(now, |links, context| links.apply(*command, context));
                 }
             };
             socket = attached;

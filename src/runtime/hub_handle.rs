@@ -98,12 +98,7 @@ impl HubHandle {
     /// # Errors
     ///
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub fn publish_fields(
-        &self,
-        channel: &[u8],
-        key: &[u8],
-        fields: &FieldList,
-    ) -> Result<Option<Box<str>>, Error> {
+    pub fn publish_fields(&self, channel: &[u8], key: &[u8], fields: &FieldList) -> Result<Option<Box<str>>, Error> {
         let publish = |remote: &RemoteHub| remote.publish(self.0.key, channel, key, fields);
         self.0.remote.as_ref().map(publish).transpose()
     }

@@ -20,7 +20,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) enum LinkCommand {
     /// Goes on with a connection that was just made.
-    Connect(Link, Arc<Connection>),
+    Connect(Box<Link>, Arc<Connection>),
     /// Sends a request.
     Send {
         connection: Arc<Connection>,
@@ -29,7 +29,13 @@ pub(super) enum LinkCommand {
         frame: Vec<u8>,
     },
     /// Hands a stream over, unless that was done, and subscribes it.
-    Subscribe { connection: Arc<Connection>, request: u64, stream: StreamId, subscription: SubscribeRequest, holds: bool },
+    Subscribe {
+        connection: Arc<Connection>,
+        request: u64,
+        stream: StreamId,
+        subscription: SubscribeRequest,
+        holds: bool,
+    },
     /// Closes the connection as soon as it has no streams.
     Close(Arc<Connection>),
 }
@@ -101,7 +107,7 @@ impl Links {
     /// Carries a command out.
     pub(super) fn apply(&mut self, command: LinkCommand, context: &mut Context<'_>) {
         match command {
-            LinkCommand::Connect(link, connection) => self.connect(link, connection, context),
+            LinkCommand::Connect(link, connection) => self.connect(*link, connection, context),
             LinkCommand::Send { connection, request, frame } => match self.links.get_mut(&connection.number) {
                 Some(linked) if linked.link.queued_bytes() >= MAX_QUEUED_BYTES => {
                     connection.complete(request, Outcome::Full);
@@ -149,10 +155,9 @@ impl Links {
         holds: bool,
         context: &mut Context<'_>,
     ) {
-        let linked = match self.links.get_mut(&connection.number) {
-            Some(linked) => linked,
-            None => return unsent(connection, request, context),
-        };
+        if !self.links.contains_key(&connection.number) {
+            return unsent(connection, request, context);
+        }
         let number = u64::from(stream);
         let mut frame = Vec::new();
         if (Request::Subscribe { request, stream: number, subscription }).encode(&mut frame).is_err() {
@@ -160,39 +165,55 @@ impl Links {
             connection.complete(request, Outcome::Refused(failure));
             return context.handle.notify_all();
         }
-        if !self.remotes.contains_key(&number) {
-            // What the reactor has sent of the stream's buffer is subtracted before the rest is.
-            for answer in context.reactor.take_answers() {
-                context.streams.apply(answer);
-            }
-            context.handle.notify_all();
-            let Detached { socket, settings, unsent } = match context.reactor.detach(stream) {
-                Some(detached) => detached,
-                None => {
-                    connection.complete(request, Outcome::Done); // it has ended, which is reported
-                    return context.handle.notify_all();
-                }
-            };
-            let mut opening = Vec::new();
-            let open = Open { stream: number, settings, unsent: &unsent, holds };
-            let is_encoded = Request::Open(open).encode(&mut opening).is_ok();
-            count_as_sent(context, unsent.len());
-            if let Some(state) = context.streams.get(stream) {
-                state.subtract_buffered(unsent.len());
-                state.hand_over();
-            }
-            add(&context.handle.counts.handed_over, 1);
-            let remote = Remote { link: connection.number, framing: settings.framing, pushed: 0, accounted: 0 };
-            self.remotes.insert(number, remote);
-            if !is_encoded {
-                // More is buffered than a message may have. Its client reconnects.
-                drop(socket);
-                connection.complete(request, Outcome::Done);
-                return self.end(number, Reason::Slow, context);
-            }
-            linked.link.queue_frame(opening, Some(socket));
+        if !self.remotes.contains_key(&number) && !self.hand_over(connection, stream, holds, context) {
+            connection.complete(request, Outcome::Done); // it has ended, which is reported
+            return context.handle.notify_all();
         }
-        linked.link.queue_frame(frame, None);
+        if let Some(linked) = self.links.get_mut(&connection.number) {
+            linked.link.queue_frame(frame, None);
+        }
+    }
+
+    /// Hands a stream over. Returns false if it has ended.
+    fn hand_over(
+        &mut self,
+        connection: &Connection,
+        stream: StreamId,
+        holds: bool,
+        context: &mut Context<'_>,
+    ) -> bool {
+        // What the reactor has sent of the stream's buffer is subtracted before the rest is.
+        for answer in context.reactor.take_answers() {
+            if let Answer::Closed { stream } = &answer {
+                self.waiting.remove(&u64::from(*stream));
+            }
+            context.streams.apply(answer);
+        }
+        context.handle.notify_all();
+        let (linked, detached) = match (self.links.get_mut(&connection.number), context.reactor.detach(stream)) {
+            (Some(linked), Some(detached)) => (linked, detached),
+            _ => return false,
+        };
+        let Detached { socket, settings, unsent } = detached;
+        let number = u64::from(stream);
+        let mut opening = Vec::new();
+        let is_encoded =
+            Request::Open(Open { stream: number, settings, unsent: &unsent, holds }).encode(&mut opening).is_ok();
+        count_as_sent(context, unsent.len());
+        if let Some(state) = context.streams.get(stream) {
+            state.subtract_buffered(unsent.len());
+            state.hand_over();
+        }
+        add(&context.handle.counts.handed_over, 1);
+        let remote = Remote { link: connection.number, framing: settings.framing, pushed: 0, accounted: 0 };
+        self.remotes.insert(number, remote);
+        if is_encoded {
+            linked.link.queue_frame(opening, Some(socket));
+        } else {
+            drop(socket); // more is buffered than a message may have; the client reconnects
+            self.end(number, Reason::Slow, context);
+        }
+        is_encoded
     }
 
     /// Called when a stream is closed, which may have waited for its socket.
@@ -352,9 +373,7 @@ impl Links {
                 let is_asked = linked.link.wants_to_write();
                 if is_asked != std::mem::replace(&mut linked.is_writable_asked, is_asked) {
                     let epoll = &context.reactor.io().epoll;
-                    return epoll
-                        .ask_writable(linked.link.socket(), u64::from(*number), is_asked)
-                        .map_err(|_| Lost);
+                    return epoll.ask_writable(linked.link.socket(), u64::from(*number), is_asked).map_err(|_| Lost);
                 }
                 Ok(())
             });

@@ -33,7 +33,7 @@ pub(super) enum Attachment {
     /// The socket and the state of a stream, for the commands that give them to the reactor.
     Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
     /// What [`Command::Linked`] is about.
-    Link(LinkCommand),
+    Link(Box<LinkCommand>),
 }
 
 /// The slots of a reactor's streams.

@@ -62,7 +62,7 @@ impl RemoteHub {
         // Numbers begin with 1: 0 is the waker's.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         let connection = Arc::new(Connection::new(number, &link));
-        send(&reactor, LinkCommand::Connect(link, Arc::clone(&connection)));
+        send(&reactor, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
         let hub = reactor.new_hub();
         let registration = RemoteRegistration { reactor, hub, connection };
         let both = found(&registration);
@@ -187,5 +187,5 @@ impl RemoteHub {
 
 /// Sends a command to the event loop.
 pub(super) fn send(reactor: &ReactorHandle, command: LinkCommand) {
-    reactor.send(Command::Linked, 0, Some(Box::new(Attachment::Link(command))));
+    reactor.send(Command::Linked, 0, Some(Box::new(Attachment::Link(Box::new(command)))));
 }

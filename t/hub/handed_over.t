@@ -10,15 +10,15 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use EventSource::XS qw(format_event);
-use File::Temp ();
-use POSIX      ();
-use Scalar::Util qw(blessed);
+use EventSource::XS     qw(format_event);
+use File::Temp          ();
+use POSIX               ();
+use Scalar::Util        qw(blessed);
 use Testing::Subscriber qw(blocks);
 
 my $DEADLINE = 20;    # seconds
 
-my $folder = File::Temp->newdir;
+my $folder  = File::Temp->newdir;
 my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
 
 eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "the program of a hub's process is not built here";
@@ -33,7 +33,9 @@ sub error_of {
     return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
 }
 
-sub data_of { return map { $_->{data} // () } blocks($_[0]->text) }
+sub data_of {
+    return map { $_->{data} // () } blocks($_[0]->text);
+}
 
 for my $is_chunked (0, 1) {
     subtest 'what is buffered, pushed and published arrives in order, chunked: ' . $is_chunked => sub {
@@ -53,8 +55,8 @@ for my $is_chunked (0, 1) {
         my $reason;
         $conn->on_close(sub { $reason = $_[1] });
         $conn->close;
-        ok $client->read_all, 'the response ends';
-        ok $client->complete, 'as a whole';
+        ok $client->read_all,                                                         'the response ends';
+        ok $client->complete,                                                         'as a whole';
         ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'on_close is called';
         is $reason, 'application', 'with the reason';
     };
@@ -82,7 +84,8 @@ subtest 'exceptions' => sub {
     is error_of(sub { $other->subscribe($here->{conn}, 'news') }), 'state', 'a stream has one hub';
     my $differs = EventSource::Hub->new(%PROCESS, gap_event => 'hole');
     is error_of(sub { $differs->publish(news => 'x') }), 'state gap_event', 'the hub has other settings';
-    my $alone = EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
+    my $alone =
+        EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
     is error_of(sub { $alone->publish(news => 'x') }), 'unavailable', 'there is no process, and none is started';
     is error_of(sub { $hub->publish(news => {id => "a\nb", data => 1}) }), 'invalid id', 'a field is wrong';
     is error_of(sub { $hub->publish(news => {id => $hub->epoch . '-1', data => 1}) }), 'invalid id',
@@ -103,7 +106,8 @@ subtest 'a forked child has a connection of its own' => sub {
     waitpid $pid, 0;
     $hub->publish(news => 'of the parent');
     ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream goes on';
-    is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'], 'with the events of both';
+    is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
+        'with the events of both';
     $here->client->leave;
 };
 
@@ -113,8 +117,8 @@ subtest 'a stream outlives the object of its hub' => sub {
     undef $second;
     $hub->publish(news => 'afterwards');
     ok $here->client->read_until(qr/^data: afterwards\n/m, $DEADLINE), 'it receives events';
-    ok $here->{conn}->push('pushed'), 'a push is accepted';
-    ok $here->client->read_until(qr/^data: pushed\n/m, $DEADLINE), 'and arrives';
+    ok $here->{conn}->push('pushed'),                                  'a push is accepted';
+    ok $here->client->read_until(qr/^data: pushed\n/m, $DEADLINE),     'and arrives';
     $here->{conn}->close;
     ok $here->client->read_all, 'it can be closed';
 };

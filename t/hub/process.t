@@ -54,7 +54,9 @@ sub open_stream {
     return $client;
 }
 
-sub data_of { return map { $_->{data} // () } blocks($_[0]->text) }
+sub data_of {
+    return map { $_->{data} // () } blocks($_[0]->text);
+}
 
 # Reads until a client has received an event with that data.
 sub has {
@@ -88,8 +90,11 @@ wait_until(
 is scalar keys %publisher, $WORKERS, 'all workers have published';
 
 my $script = 'my $hub = EventSource::Hub->new(name => "test", socket => shift); print $hub->publish(news => "script")';
-my $pid    = IPC::Open2::open2(my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub', -e => $script,
-    $env{HUB_SOCKET});
+my $pid    = IPC::Open2::open2(
+    my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub',
+    -e => $script,
+    $env{HUB_SOCKET}
+);
 my $id = readline $out;
 waitpid $pid, 0;
 push @published, {id => $id, data => 'script'};
@@ -100,7 +105,7 @@ for my $client (@readers) {
     my @got = map { {id => $_->{id}, data => $_->{data}} } grep { defined $_->{data} } blocks($client->text);
     is_deeply \@got, \@published, 'a reader receives every event once, in the order of the hub';
 }
-is +(ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all';
+is + (ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all';
 
 subtest 'a stream goes on when the worker that has accepted it is killed' => sub {
     my ($worker)  = sort { $a <=> $b } keys %readers;
@@ -130,10 +135,11 @@ subtest 'what a worker pushes and closes reaches the stream in order' => sub {
     ask('/publish?between');
     ok has($client, 'third'),   'the client receives the push';
     ok has($client, 'between'), 'and the event of the hub';
-    is_deeply [grep { /\A(?:first|second)\z/ } data_of($client)], [qw(first second)], 'the pushes of the handler are in order';
-    ok $later->('/drop'),    'the worker closes the stream';
-    ok $client->read_all,    'the response ends';
-    ok $client->complete,    'as a whole';
+    is_deeply [grep { /\A(?:first|second)\z/ } data_of($client)], [qw(first second)],
+        'the pushes of the handler are in order';
+    ok $later->('/drop'), 'the worker closes the stream';
+    ok $client->read_all, 'the response ends';
+    ok $client->complete, 'as a whole';
     ok wait_until($DEADLINE, sub { ask('/stats'); journal() =~ /^$worker application$/m }), 'on_close is called there';
 };
 
@@ -141,19 +147,26 @@ subtest 'a client that leaves ends its stream in the worker' => sub {
     my $client = open_stream('/handler');
     my $worker = $client->header('X-Worker');
     $client->leave;
-    ok wait_until($DEADLINE, sub { ask('/stats'); journal() =~ /^$worker client$/m }), 'on_close is called with the reason';
+    ok wait_until($DEADLINE, sub { ask('/stats'); journal() =~ /^$worker client$/m }),
+        'on_close is called with the reason';
 };
 
 subtest 'the process of the hub is killed' => sub {
-    my $hub   = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
-    my $epoch = $hub->epoch;
+    my $hub      = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
+    my $epoch    = $hub->epoch;
     my ($killed) = grep { ($_->{command} // '') =~ /\Q$env{HUB_SOCKET}\E/ } processes();
     kill KILL => $killed->{pid};
     $_->read_all($DEADLINE) for @readers;
     is scalar(grep { !$_->ended } @readers), 0, 'its streams end';
     my $published;
-    ok wait_until($DEADLINE, sub { eval { $published = $hub->publish(news => 'anew'); 1 } }), 'another one is started';
-    isnt +(split /-/, $published // '')[0], $epoch, 'with a new epoch';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $published = $hub->publish(news => 'anew'); 1 }
+        }
+        ),
+        'another one is started';
+    isnt + (split /-/, $published // '')[0], $epoch, 'with a new epoch';
     my $client = open_stream('/hub');
     $hub->publish(news => 'again');
     ok has($client, 'again'), 'workers connect anew';
@@ -166,7 +179,7 @@ sub processes {
     for my $file (glob '/proc/[0-9]*/cmdline') {
         open my $in, '<', $file or next;
         my $command = do { local $/; readline $in };
-        my ($pid) = $file =~ m{/([0-9]+)/};
+        my ($pid)   = $file =~ m{/([0-9]+)/};
         push @found, {pid => $pid, command => $command} if defined $command && $command =~ /eventsource-hub\0run/;
     }
     return @found;
@@ -174,7 +187,12 @@ sub processes {
 
 $_->leave for @readers;
 $server->stop;
-ok wait_until($DEADLINE, sub { !grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes() }),
+ok wait_until(
+    $DEADLINE,
+    sub {
+        !grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
+    }
+    ),
     'the process of the hub ends when nobody needs it';
 
 done_testing;
