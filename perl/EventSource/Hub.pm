@@ -491,10 +491,10 @@ A hub with a L</name> lives in a process of its own, which all processes of this
 publishes reaches all streams. A worker hands the streams that subscribe to it over to that process. They stay open when
 the worker ends, is recycled or is killed.
 
-Without a name a hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server with several
-workers, an event that is published in one worker reaches only the streams of that worker. The hub warns of this once
-(L</per_process>). The streams of a hub belong to its process: if a child pushes to one or closes it, nothing changes,
-and the methods return what they return for a stream that has ended.
+Without a name a hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server
+with several workers, an event that is published in one worker reaches only the streams of that worker. The hub warns
+of this once (L</per_process>). The streams of a hub belong to its process: if a child pushes to one or closes it,
+nothing changes, and the methods return what they return for a stream that has ended.
 
 =head2 Which streams
 
@@ -824,8 +824,8 @@ perhaps published. When the process is ending, after this distribution's C<END>
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
-In a spawned handler a hub without a L</name> throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
-of the worker would receive the event.
+In a spawned handler a hub without a L</name> throws C<state>, as the other methods do
+(L<Plack::App::EventSource::Connection/spawn>): no stream of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 

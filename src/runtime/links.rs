@@ -175,13 +175,7 @@ impl Links {
     }
 
     /// Hands a stream over. Returns false if it has ended.
-    fn hand_over(
-        &mut self,
-        connection: &Connection,
-        stream: StreamId,
-        holds: bool,
-        context: &mut Context<'_>,
-    ) -> bool {
+    fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) -> bool {
         // What the reactor has sent of the stream's buffer is subtracted before the rest is.
         for answer in context.reactor.take_answers() {
             if let Answer::Closed { stream } = &answer {

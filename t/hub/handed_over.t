@@ -33,6 +33,9 @@ sub error_of {
     return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
 }
 
+# How many sockets this process holds.
+sub sockets { return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*" }
+
 sub data_of {
     return map { $_->{data} // () } blocks($_[0]->text);
 }
@@ -99,11 +102,13 @@ subtest 'a forked child has a connection of its own' => sub {
     my $here = Testing::Subscriber->open($hub, 'news');
     my $pid  = fork;
     if (!$pid) {
+        my $before = sockets();
         $hub->publish(news => 'of the child');
         $here->{conn}->push('never');
-        POSIX::_exit(0);
+        POSIX::_exit($before == sockets() ? 0 : 1);
     }
     waitpid $pid, 0;
+    is $?, 0, 'it closes its copy of the parent\'s connection';
     $hub->publish(news => 'of the parent');
     ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream goes on';
     is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
