@@ -137,8 +137,8 @@ sub _look_at_cache {
     my ($first, $second) = @$self{qw(stream second)};
     return if !$second || grep { ($_->{end} || '') ne 'complete' && ($_->{end} || '') ne 'closed' } $first, $second;
     return if !$first->body->events || _text($first) ne _text($second);
-    $self->{other} = $self->_ask(query => 'eventsource_doctor=' . int(rand 1e9));
-    $self->{is_same_twice} = 1;
+    my $other = $self->_ask(query => 'eventsource_doctor=' . int rand 1e9);
+    $self->{repetition} = _text($other) eq _text($first) ? 'all' : 'copy';
     return;
 }
 
@@ -146,7 +146,7 @@ sub _look_at_cache {
 # later events of the stream.
 sub _look_at_resume {
     my $self = shift;
-    return if $self->{method} ne 'GET' || !@{$self->{stream}->body->{blocks}};
+    return if $self->{method} ne 'GET' || ($self->{repetition} || '') eq 'copy';
     my @ids = $self->{stream}->body->ids or return;
     my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
     my %resume = (last => $ids[-1], from => $ids[-1], expected => []);
@@ -179,7 +179,6 @@ sub _look_at_resume {
         $resume{is_stripped} = $has_missed->($by_query->body) && !@again ? 1 : 0;
     }
     else {
-        my $is_any = sub { scalar @{$_[0]->{blocks}} && $_[0]->{last_at} };
         my $unknown = $self->_ask_after($UNKNOWN_ID, 'id', $is_told);
         $resume{unknown} = $is_told->($unknown->body) ? 'gap' : $unknown->body->events ? 'events' : 'nothing';
         if ($resume{unknown} ne 'gap' && !$resume{is_wanted}) {
@@ -279,7 +278,9 @@ sub _observe_probe {
     };
     my $is_over = sub { $arrived->() || $probe->{failure} || !$stream->is_open };
     EventSource::Doctor::Connection->wait_for($self->{seconds}, $is_over, $stream, $second || ());
-    my $event = $arrived->();
+    my $event     = $arrived->();
+    my $has_ended = sub { $probe->has_ended };
+    EventSource::Doctor::Connection->wait_for($PATIENCE, $has_ended, $stream, $second || ());
     $probe->finish;
     return if $probe->{failure};
     my $taken = $event ? $event->{at} - (defined $sent_at ? $sent_at : $event->{at}) : undef;

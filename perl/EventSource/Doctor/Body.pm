@@ -24,15 +24,15 @@ sub new {
 
 # Public methods
 
-# The blocks that a browser dispatches.
-sub events { return grep { defined $_->{data} } @{$_[0]{blocks}} }
+# The blocks that tell something. One with empty data is a position.
+sub events { return grep { length($_->{data} // '') } @{$_[0]{blocks}} }
 
 sub feed {
     my ($self, $at, $bytes) = @_;
     return if !length $bytes;
     $self->{has_bom} = $bytes =~ /\A\xEF\xBB\xBF/ ? 1 : 0 if !$self->{bytes};
     $self->{bytes} += length $bytes;
-    $self->{last_at} = $at;
+    $self->{first_at} = $at if !defined $self->{first_at};
     $self->{rest} .= $bytes;
     $self->{rest} =~ s/\A\xEF\xBB\xBF// if $self->{bytes} == length $bytes;
 
@@ -56,27 +56,40 @@ sub ids {
 # What only shows that the stream lives, by time of arrival: comments, and blocks that dispatch nothing.
 sub keepalives {
     my $self = shift;
-    my @times = (@{$self->{comments}}, map { $_->{at} } grep { !defined $_->{data} && $_->{lines} } @{$self->{blocks}});
+    my @times = (@{$self->{comments}}, map { $_->{at} } grep { !length($_->{data} // '') } @{$self->{blocks}});
     @times = sort { $a <=> $b } @times;
     return @times;
 }
 
-# The largest number of keepalives that have arrived at once.
-sub largest_burst {
+# The numbers of keepalives that have arrived at once, for each time that there were several. The first bytes of a stream may
+# have a preamble and a position, so they count from three on.
+sub bursts {
     my $self = shift;
-    my ($largest, $count, $before) = (0, 0, undef);
+    my ($first, @clusters);
+    my $before;
     for my $at ($self->keepalives) {
-        $count   = defined $before && $at - $before < $TOGETHER ? $count + 1 : 1;
-        $before  = $at;
-        $largest = $count if $count > $largest;
+        if   (defined $before && $at - $before < $TOGETHER) { $clusters[-1]++ }
+        else                                                { push @clusters, 1 }
+        $first  = $at if !defined $first;
+        $before = $at;
     }
-    return $largest;
+    shift @clusters if @clusters && $clusters[0] < 3 && $first - $self->{first_at} < $TOGETHER;
+    return grep { $_ > 1 } @clusters;
 }
 
 # True if the stream has begun a block and not ended it.
 sub is_in_block { return !!($_[0]{block} || length $_[0]{rest}) }
 
 # Private methods
+
+# A comment of several lines is one; a server that repeats its comment has sent another.
+sub _comment {
+    my ($self, $at, $line) = @_;
+    my $before = $self->{comment};
+    push @{$self->{comments}}, $at if !$before || $before->{at} != $at || $before->{line} eq $line;
+    $self->{comment} = {at => $at, line => $line};
+    return;
+}
 
 sub _field {
     my ($self, $block, $name, $value) = @_;
@@ -99,6 +112,7 @@ sub _field {
 sub _line {
     my ($self, $at, $line) = @_;
     if (!length $line) {
+        delete $self->{comment};
         my $block = delete $self->{block};
         return if !$block || !$block->{lines};
         $block->{at} = $at;
@@ -107,7 +121,8 @@ sub _line {
         return;
     }
     $self->_look_at_text($line);
-    if ($line =~ /\A:/) { push @{$self->{comments}}, $at; return }
+    return $self->_comment($at, $line) if $line =~ /\A:/;
+    delete $self->{comment};
     my ($name, $value) = split /:/, $line, 2;
     $value = '' if !defined $value;
     $value =~ s/\A //;
@@ -159,9 +174,13 @@ are not UTF-8, and when each block has arrived. L<EventSource::Doctor> uses it.
 
 Return the body of a response that has not begun.
 
+=head2 bursts
+
+Return a number for each time that several keepalives have arrived within 0.05 seconds: how many.
+
 =head2 events
 
-Return the blocks with data: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>, C<id> and C<retry>, in
+Return the blocks with data that is not empty: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>, C<id> and C<retry>, in
 bytes.
 
 =head2 feed
@@ -180,11 +199,8 @@ Return true if a block has begun that has not ended.
 
 =head2 keepalives
 
-Return the times in seconds at which comments and blocks without data have arrived.
-
-=head2 largest_burst
-
-Return the largest number of keepalives that have arrived within 0.05 seconds.
+Return the times in seconds at which comments and blocks without data, or with empty data, have
+arrived.
 
 =head1 SEE ALSO
 

@@ -62,10 +62,7 @@ my %LINES = (
         Apache  => ['ProxyTimeout %1$d', 'Timeout %1$d'],
     },
     type => {
-        nginx => [
-            '# remove proxy_hide_header Content-Type, and add_header Content-Type;',
-            q{# otherwise: proxy_hide_header Content-Type; add_header Content-Type text/event-stream;},
-        ],
+        nginx   => ['proxy_hide_header Content-Type;', 'add_header Content-Type text/event-stream;'],
         HAProxy => ['http-response set-header Content-Type text/event-stream'],
         Caddy   => ['header Content-Type text/event-stream'],
         Apache  => ['Header set Content-Type text/event-stream'],

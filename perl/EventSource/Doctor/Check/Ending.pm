@@ -7,10 +7,9 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Doctor::Finding;
+use List::Util qw(max);
 
 my $FINDING = 'EventSource::Doctor::Finding';
-
-use List::Util qw(max);
 
 my $LONG       = 30;     # seconds of silence that some proxies do not allow
 my $SHOULD     = 60;     # seconds; the usual timeout of a proxy
@@ -73,7 +72,8 @@ sub _ended {
 sub _keepalive {
     my ($seen, $stream) = @_;
     my $body    = $stream->body;
-    my @times   = $body->keepalives;
+    my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
+    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;    # not a preamble
     my $watched = ($stream->{ended_at} || $stream->{left_at} || $stream->seconds) - $stream->{head_at};
     my $silence = max(0, _silences($stream));
     my %said = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
@@ -92,7 +92,7 @@ sub _keepalive {
         remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.', %said
     ) if $silence > $LONG;
     return $FINDING->ok('keepalive',
-        sprintf('The longest silence was %.1f s, with %d keepalives in %.0f s.', $silence, scalar @times, $watched), %said)
+        sprintf('The longest silence in %.0f s was %.1f s; keepalives: %d.', $watched, $silence, scalar @times), %said)
         if @times;
     return $FINDING->ok('keepalive',
         sprintf('No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',

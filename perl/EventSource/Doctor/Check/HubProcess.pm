@@ -7,10 +7,9 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Doctor::Finding;
+use EventSource::Doctor::Probe;
 
 my $FINDING = 'EventSource::Doctor::Finding';
-
-use EventSource::Doctor::Probe;
 
 # Public methods
 
@@ -76,7 +75,7 @@ sub _output {
 # The processes at the other ends of the hub's connections, as `ss` of iproute2 lists them.
 sub _peers {
     my $hub   = shift;
-    my @rows  = map { [split] } split /\n/, _output(qw(ss -xpH));
+    my @rows  = map { [split ' ', $_, 9] } split /\n/, _output(qw(ss -xpH));
     my %is_peer = map { ($_->[7] => 1) } grep { @$_ > 8 && $_->[8] =~ /\bpid=$hub,/ } @rows;
     my %pids;
     for my $row (grep { @$_ > 8 && $is_peer{$_->[5]} } @rows) {
