@@ -131,14 +131,15 @@ sub _ask_after {
     );
 }
 
-# A response that ended and comes again with the same bytes, but not for another URL, is a copy.
+# If two requests get the same events, and another URL does not, then the second response is a copy.
 sub _look_at_cache {
     my $self = shift;
-    my ($first, $second) = @$self{qw(stream second)};
-    return if !$second || grep { ($_->{end} || '') ne 'complete' && ($_->{end} || '') ne 'closed' } $first, $second;
-    return if !$first->body->events || _text($first) ne _text($second);
+    return if $self->{method} ne 'GET' || !_is_whole($self->{stream}) || !$self->{stream}->body->events;
+    my @twice = map { $self->_ask } 1, 2;
+    return if grep { !_is_whole($_) } @twice;
+    return if _text($twice[0]) ne _text($twice[1]);
     my $other = $self->_ask(query => 'eventsource_doctor=' . int rand 1e9);
-    $self->{repetition} = _text($other) eq _text($first) ? 'all' : 'copy';
+    $self->{repetition} = _text($other) eq _text($twice[0]) ? 'all' : 'copy';
     return;
 }
 
@@ -321,6 +322,12 @@ sub _has_token {
     my $text = join "\n", map { defined $event->{$_} ? $event->{$_} : '' } qw(event data id);
     return 1 if index($text, $token) >= 0;
     return $is_old && length($event->{id} // '') && !$is_old->{$event->{id}} && ($event->{event} || '') ne 'gap';
+}
+
+# True if a response has ended by itself, as far as its framing tells.
+sub _is_whole {
+    my $end = $_[0]{end};
+    return defined $end && ($end eq 'complete' || $end eq 'closed');
 }
 
 # The events of a response as one string.

@@ -1,6 +1,6 @@
 # The application behind t/doctor: a good stream, and streams that are wrong in one way each.
 #
-#   /hub       a stream of the channel news; the query keepalive=SECONDS sets its keepalive
+#   /hub       a stream of the channel news; the query may have keepalive=SECONDS or preamble=BYTES
 #   /publish   publishes the query to that channel
 #   /count     a response that ends, with another event each time
 #   /same      a response that ends, with the same event each time
@@ -30,15 +30,15 @@ my %app;
 
 sub stream {
     my $env = shift;
-    my ($keepalive) = $env->{QUERY_STRING} =~ /keepalive=([0-9.]+)/;
-    $keepalive = $KEEPALIVE if !defined $keepalive;
-    $app{$keepalive} ||= $hub->to_app(
+    my %setting = (keepalive => $KEEPALIVE, $env->{QUERY_STRING} =~ /(keepalive|preamble)=([0-9.]+)/);
+    my $app     = $app{join ' ', %setting} ||= $hub->to_app(
         channels  => sub { return 'news' },
-        keepalive => $keepalive,
+        %setting,
         origins   => ['http://page.example'],
         retry     => 2000,
+        defined $ENV{DOCTOR_NATIVE} ? (native => $ENV{DOCTOR_NATIVE}, fallback => 'quiet') : (),
     );
-    return $app{$keepalive}->($env);
+    return $app->($env);
 }
 
 sub text { return [200, ['Content-Type' => 'text/plain'], [@_]] }
@@ -53,7 +53,7 @@ builder {
     mount '/slow'    => sub { sleep 1.2; return [200, [@STREAM], ["data: late\n\n"]] };
     mount '/raw'     => sub {
         my $env  = shift;
-        my $case = $raw->{$env->{QUERY_STRING}};
-        return [200, [@STREAM, @{$case->{headers} || []}], [decode_base64($case->{body})]];
+        my $case = $raw->{$env->{QUERY_STRING} =~ s/&.*//sr};
+        return [200, [%{{@STREAM, @{$case->{headers}}}}], [decode_base64($case->{body})]];
     };
 };

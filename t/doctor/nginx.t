@@ -13,10 +13,20 @@ mistakes_ok(
     'nginx',
     {
         name     => 'buffering, although the application forbids it',
-        lines    => ['proxy_buffering on;', 'proxy_ignore_headers X-Accel-Buffering;'],
+        lines    => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
         check    => 'buffering',
         verdict  => 'wrong',
         sentence => qr/not even the head.*withholds/,
+    },
+    {
+        name      => 'buffering of all but the first bytes, with a probe',
+        lines     => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
+        path      => '/hub?preamble=40000',
+        arguments => ['--trigger', q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}
+            . q{"/publish?$ENV{EVENTSOURCE_DOCTOR_PROBE}")->read_until(qr/./)'}],
+        check    => 'buffering',
+        verdict  => 'wrong',
+        sentence => qr/The probe (?:has not arrived|arrived [0-9.]+ s after)/,
     },
     {
         name     => 'gzip',

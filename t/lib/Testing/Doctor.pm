@@ -76,10 +76,11 @@ sub start {
     return $class->start_plain('--json', @arguments);
 }
 
-# Starts it with the given arguments only.
+# Starts it with the given arguments only. A hash in front of them is for the environment.
 sub start_plain {
     my ($class, @arguments) = @_;
-    return $class->new('eventsource doctor')->run({}, @COMMAND, @arguments);
+    my ($environment) = grep { ref } @arguments;
+    return $class->new('eventsource doctor')->run($environment || {}, @COMMAND, grep { !ref } @arguments);
 }
 
 1;
