@@ -25,8 +25,8 @@ my @CHECKS = map { "EventSource::Doctor::Check::$_" }
     qw(Response Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess);
 
 my $MAX_REDIRECTS = 10;
-my $PATIENCE      = 5;      # seconds for an answer beside the examined stream, at most
-my $MOMENT        = 0.5;    # seconds after which the head of a quiet stream counts as all
+my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most
+my $MOMENT        = 0.5;                            # seconds after which the head of a quiet stream counts as all
 my $UNKNOWN_ID    = 'eventsource-doctor-unknown';
 
 # What a browser sends with EventSource. The decoder knows these encodings.
@@ -81,13 +81,15 @@ sub is_silent {
 sub is_streaming { return !!($_[0]{stream} && ($_[0]{stream}->status || 0) == 200) }
 
 sub measurements {
-    my $self   = shift;
-    my $stream = $self->{stream} or return {};
-    my $body   = $stream->body;
+    my $self    = shift;
+    my $stream  = $self->{stream} or return {};
+    my $body    = $stream->body;
     my ($event) = $body->events;
-    my $seconds = sub { return map { ($_ => defined $stream->{$_} ? 0 + sprintf '%.3f', $stream->{$_} : undef) } @_ };
+    my $seconds = sub {
+        return map { ($_ => defined $stream->{$_} ? 0 + sprintf '%.3f', $stream->{$_} : undef) } @_;
+    };
     my @keepalives = map { 0 + sprintf '%.3f', $_ } $body->keepalives;
-    my %at = $seconds->(qw(connected_at tls_at sent_at first_at head_at body_at ended_at));
+    my %at         = $seconds->(qw(connected_at tls_at sent_at first_at head_at body_at ended_at));
     return {
         %at,
         address        => $stream->{peer},
@@ -95,15 +97,16 @@ sub measurements {
         http           => $stream->{version},
         alpn           => $self->{alpn},
         headers        => [map { [@$_] } @{$stream->{headers}}],
-        first_event_at => $event ? 0 + sprintf '%.3f', $event->{at} : undef,
-        end            => $stream->{end},
-        bytes          => $stream->{read},
-        events         => scalar(() = $body->events),
-        ids            => scalar(() = $body->ids),
-        keepalives_at  => \@keepalives,
-        retry          => defined $body->{retry} ? 0 + $body->{retry} : undef,
-        redirects      => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
-        probe_seconds  => $self->{probe_seconds},
+        first_event_at => $event ? 0 + sprintf '%.3f',
+        $event->{at} : undef,
+        end           => $stream->{end},
+        bytes         => $stream->{read},
+        events        => scalar(() = $body->events),
+        ids           => scalar(() = $body->ids),
+        keepalives_at => \@keepalives,
+        retry         => defined $body->{retry} ? 0 + $body->{retry} : undef,
+        redirects     => [map { "$_->{status} $_->{to}" } @{$self->{hops}}],
+        probe_seconds => $self->{probe_seconds},
     };
 }
 
@@ -114,7 +117,7 @@ sub measurements {
 sub _ask {
     my ($self, %option) = @_;
     my $connection = $self->_request(%option);
-    my $until      = $option{until} || sub { 0 };
+    my $until      = $option{until}    || sub { 0 };
     my $patience   = $option{patience} || $self->{patience};
     my $is_done    = sub { !$connection->is_open || $until->($connection) };
     EventSource::Doctor::Connection->wait_for($patience, $is_done, $connection);
@@ -126,7 +129,7 @@ sub _ask {
 sub _ask_after {
     my ($self, $id, $how, $is_enough) = @_;
     return $self->_ask(
-        $how => $id,
+        $how  => $id,
         until => sub { $is_enough->($_[0]->body) }
     );
 }
@@ -148,9 +151,9 @@ sub _look_at_cache {
 sub _look_at_resume {
     my $self = shift;
     return if $self->{method} ne 'GET' || ($self->{repetition} || '') eq 'copy';
-    my @ids = $self->{stream}->body->ids or return;
+    my @ids        = $self->{stream}->body->ids or return;
     my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
-    my %resume = (last => $ids[-1], from => $ids[-1], expected => []);
+    my %resume     = (last => $ids[-1], from => $ids[-1], expected => []);
     if ($self->{probe}->is_possible && !$self->{probe}{failure}) {
         my $token = $self->{probe}->send_and_wait;
         $resume{token} = $token if !$self->{probe}{failure};
@@ -159,7 +162,7 @@ sub _look_at_resume {
         $resume{from}     = $dispatched[0]{id};
         $resume{expected} = [grep { $_ ne $resume{from} } map { $_->{id} } @dispatched];
     }
-    my %is_old = map { ($_ => 1) } @ids;
+    my %is_old     = map { ($_ => 1) } @ids;
     my $has_missed = sub {
         my $body = shift;
         my %got  = map { ($_->{id} => 1) } grep { length($_->{id} // '') } $body->events;
@@ -169,14 +172,16 @@ sub _look_at_resume {
     $resume{by_header}  = $self->_ask_after($resume{from}, 'id', $has_missed);
     $resume{is_resumed} = $has_missed->($resume{by_header}->body) ? 1 : 0;
     my %before = map { ($_ => 1) } $resume{from};
-    $resume{repeated} = [grep { $before{$_} } map { $_->{id} // '' } $resume{by_header}->body->events];
+    $resume{repeated}  = [grep { $before{$_} } map { $_->{id} // '' } $resume{by_header}->body->events];
     $resume{is_wanted} = $resume{token} || @{$resume{expected}} ? 1 : 0;
-    my $is_told = sub { scalar grep { ($_->{event} || '') eq 'gap' } $_[0]->events };
+    my $is_told = sub {
+        scalar grep { ($_->{event} || '') eq 'gap' } $_[0]->events;
+    };
     $resume{is_told} = $is_told->($resume{by_header}->body) ? 1 : 0;
 
     if ($resume{is_wanted} && !$resume{is_resumed} && !$resume{is_told} || @{$resume{repeated}}) {
         my $by_query = $self->_ask_after($resume{from}, 'query_id', $has_missed);
-        my @again = grep { $before{$_->{id} // ''} } $by_query->body->events;
+        my @again    = grep { $before{$_->{id} // ''} } $by_query->body->events;
         $resume{is_stripped} = $has_missed->($by_query->body) && !@again ? 1 : 0;
     }
     else {
@@ -200,7 +205,7 @@ sub _look_at_server {
     $self->{preflight} = $self->_ask(
         method  => 'OPTIONS',
         headers => [
-            [Origin => $self->{origin}],
+            [Origin                           => $self->{origin}],
             ['Access-Control-Request-Method'  => $self->{method}],
             ['Access-Control-Request-Headers' => $wanted],
         ],
@@ -231,7 +236,7 @@ sub _connection {
 sub _headers {
     my ($self, %option) = @_;
     my @own = @{$option{headers} || []};
-    push @own, ['Accept-Encoding' => 'identity'] if $option{is_plain};
+    push @own, ['Accept-Encoding' => 'identity']  if $option{is_plain};
     push @own, ['Last-Event-ID'   => $option{id}] if defined $option{id};
     if (($option{method} || '') ne 'OPTIONS') {
         push @own, @{$self->{headers}};
@@ -246,10 +251,10 @@ sub _headers {
 
 # Reads the stream for the time that the user has set, with a second client beside it, and the probe.
 sub _observe {
-    my $self   = shift;
-    my $stream = $self->{stream};
-    my $ends   = $stream->seconds + $self->{seconds};
-    my $second = $self->{second} = $self->{method} eq 'GET' ? $self->_request(is_plain => 1) : undef;
+    my $self    = shift;
+    my $stream  = $self->{stream};
+    my $ends    = $stream->seconds + $self->{seconds};
+    my $second  = $self->{second} = $self->{method} eq 'GET' ? $self->_request(is_plain => 1) : undef;
     my $is_over = sub { !$stream->is_open && (!$second || !$second->is_open) };
     if ($self->{probe}->is_possible) {
         my $has_begun = sub { $is_over->() || defined $stream->{body_at} };
@@ -333,7 +338,10 @@ sub _is_whole {
 # The events of a response as one string.
 sub _text {
     my $connection = shift;
-    return join "\0", map { my $event = $_; map { $event->{$_} // '' } qw(id event data) } $connection->body->events;
+    return join "\0", map {
+        my $event = $_;
+        map { $event->{$_} // '' } qw(id event data)
+    } $connection->body->events;
 }
 
 1;

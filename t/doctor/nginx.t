@@ -22,8 +22,11 @@ mistakes_ok(
         name      => 'buffering of all but the first bytes, with a probe',
         lines     => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
         path      => '/hub?preamble=40000',
-        arguments => ['--trigger', q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}
-            . q{"/publish?$ENV{EVENTSOURCE_DOCTOR_PROBE}")->read_until(qr/./)'}],
+        arguments => [
+            '--trigger',
+            q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}
+                . q{"/publish?$ENV{EVENTSOURCE_DOCTOR_PROBE}")->read_until(qr/./)'}
+        ],
         check    => 'buffering',
         verdict  => 'wrong',
         sentence => qr/The probe (?:has not arrived|arrived [0-9.]+ s after)/,
@@ -75,7 +78,8 @@ mistakes_ok(
     {
         name  => 'a cached response',
         lines => [
-            'proxy_cache cache;', 'proxy_cache_valid 200 1m;',
+            'proxy_cache cache;',
+            'proxy_cache_valid 200 1m;',
             'proxy_ignore_headers Cache-Control Expires X-Accel-Buffering;'
         ],
         path     => '/count',

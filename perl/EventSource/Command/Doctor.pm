@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use EventSource::Doctor;
 use EventSource::Doctor::Report;
 use Getopt::Long ();
+use POSIX        ();
 use URI;
 
 my %EXIT = (fine => 0, wrong => 1, usage => 2, unreachable => 3);
@@ -39,8 +40,8 @@ USAGE
 # Public methods
 
 sub run {
-    my ($class, @arguments) = @_;
-    my ($option, $trouble) = _options(@arguments);
+    my ($class,  @arguments) = @_;
+    my ($option, $trouble)   = _options(@arguments);
     if ($option->{help}) {
         print $USAGE;
         return $EXIT{fine};
@@ -50,13 +51,13 @@ sub run {
         return $EXIT{usage};
     }
     my $is_json = delete $option->{json};
-    print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n" if !$is_json && -t STDERR;
+    print STDERR "Reading $option->{url} for $option->{seconds} seconds ...\n" if !$is_json && POSIX::isatty(2);
     my $doctor  = EventSource::Doctor->new(%$option);
     my @found   = $doctor->examine;
     my $report  = EventSource::Doctor::Report->new($doctor, @found);
     my $failure = $doctor->failure;
-    print $is_json ? $report->json : $failure ? _unreachable($failure) : $report->text;
-    return $failure ? $EXIT{unreachable} : $report->count('wrong') ? $EXIT{wrong} : $EXIT{fine};
+    print $is_json  ? $report->json      : $failure                ? _unreachable($failure) : $report->text;
+    return $failure ? $EXIT{unreachable} : $report->count('wrong') ? $EXIT{wrong}           : $EXIT{fine};
 }
 
 # Private functions
@@ -68,12 +69,14 @@ my %CHECK = (
             ? ()
             : 'must be a number of seconds above 0, at most 86400';
     },
-    method  => sub { return $_[0] =~ /\A[A-Za-z]+\z/ ? () : 'must be a method of HTTP, such as POST' },
+    method  => sub { return $_[0] =~ /\A[A-Za-z]+\z/ ? ()                 : 'must be a method of HTTP, such as POST' },
     cookie  => sub { return $_[0] =~ /[\r\n\0]/      ? 'must be one line' : () },
-    channel => sub { return length $_[0]             ? () : 'must not be empty' },
+    channel => sub { return length $_[0]                                    ? () : 'must not be empty' },
     hub     => sub { return $_[0] =~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/ ? () : 'must be the name of a hub' },
     origin  => sub {
-        return $_[0] =~ m{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z} ? () : 'must be an origin, such as https://example.org';
+        return $_[0] =~ m{\A(?:[a-z][a-z0-9+.-]*://[^\s/]+|null)\z}
+            ? ()
+            : 'must be an origin, such as https://example.org';
     },
     workers => sub { return $_[0] =~ /\A[0-9]+(?:,[0-9]+)*\z/ ? () : 'must be process ids, such as 4711,4712' },
 );
@@ -89,14 +92,15 @@ sub _options {
         local $SIG{__WARN__} = sub { $trouble = lcfirst shift if !defined $trouble };
         $parser->getoptionsfromarray(\@arguments, \%option, @names, 'header=s@', qw(insecure json help));
     }
-    chomp $trouble                        if defined $trouble;
-    return (\%option, $trouble)           if defined $trouble || $option{help};
-    return (\%option, 'which URL?')       if !@arguments;
-    return (\%option, 'only one URL')     if @arguments > 1;
+    chomp $trouble if defined $trouble;
+    return (\%option, $trouble)       if defined $trouble || $option{help};
+    return (\%option, 'which URL?')   if !@arguments;
+    return (\%option, 'only one URL') if @arguments > 1;
     my $url = URI->new($arguments[0]);
     return (\%option, "the URL must begin with http:// or https://, not '$arguments[0]'")
         if ($url->scheme || '') !~ /\Ahttps?\z/ || !length($url->host || '');
     $option{url} = $arguments[0] =~ s/#.*//sr;
+
     for my $name (grep { defined $option{$_} } sort keys %CHECK) {
         my ($wrong) = $CHECK{$name}->($option{$name});
         return (\%option, "--$name $wrong") if defined $wrong;
@@ -106,7 +110,7 @@ sub _options {
 
 sub _read_data {
     my $option = shift;
-    return if !defined $option->{data};
+    return                     if !defined $option->{data};
     $option->{method} = 'POST' if !defined $option->{method};
     if ($option->{data} =~ /\A\@(.+)\z/s) {
         my $path = $1;
@@ -144,11 +148,13 @@ sub _unreachable {
     my $sentence = ucfirst $failure->{sentence};
     $sentence .= '.' if $sentence !~ /[.]\z/;
     my $remedy =
-          $failure->{where} eq 'connect' ? 'Check the host, the port, and that the server runs; a firewall may be between.'
-        : $failure->{where} eq 'head'    ? 'Check that the port speaks HTTP/1.1; for TLS write https://.'
-        : $sentence =~ /certificate|verify/i ? 'Let the server send a valid certificate with its chain; --insecure takes any.'
-        : $sentence =~ /needs the module/    ? undef
-        :                                      'Check that the port speaks TLS; without TLS write http://.';
+        $failure->{where} eq 'connect'
+        ? 'Check the host, the port, and that the server runs; a firewall may be between.'
+        : $failure->{where} eq 'head' ? 'Check that the port speaks HTTP/1.1; for TLS write https://.'
+        : $sentence =~ /certificate|verify/i
+        ? 'Let the server send a valid certificate with its chain; --insecure takes any.'
+        : $sentence =~ /needs the module/ ? undef
+        :                                   'Check that the port speaks TLS; without TLS write http://.';
     return "$sentence\n" . (defined $remedy ? "Remedy: $remedy\n" : '');
 }
 

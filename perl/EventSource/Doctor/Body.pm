@@ -25,11 +25,13 @@ sub new {
 # Public methods
 
 # The blocks that tell something. One with empty data is a position.
-sub events { return grep { length($_->{data} // '') } @{$_[0]{blocks}} }
+sub events {
+    return grep { length($_->{data} // '') } @{$_[0]{blocks}};
+}
 
 sub feed {
     my ($self, $at, $bytes) = @_;
-    return if !length $bytes;
+    return                                                if !length $bytes;
     $self->{has_bom} = $bytes =~ /\A\xEF\xBB\xBF/ ? 1 : 0 if !$self->{bytes};
     $self->{bytes} += length $bytes;
     $self->{first_at} = $at if !defined $self->{first_at};
@@ -55,7 +57,7 @@ sub ids {
 
 # What only shows that the stream lives, by time of arrival: comments, and blocks that dispatch nothing.
 sub keepalives {
-    my $self = shift;
+    my $self  = shift;
     my @times = (@{$self->{comments}}, map { $_->{at} } grep { !length($_->{data} // '') } @{$self->{blocks}});
     @times = sort { $a <=> $b } @times;
     return @times;
@@ -103,8 +105,8 @@ sub _field {
         return;
     }
     push @{$self->{bad_retry}}, $value if $name eq 'retry' && $value !~ /\A[0-9]+\z/;
-    $self->{has_nul_id} = 1            if $name eq 'id'    && $value =~ /\0/;
-    $self->{retry}      = $value       if $name eq 'retry' && $value =~ /\A[0-9]{1,15}\z/;
+    $self->{has_nul_id} = 1      if $name eq 'id'    && $value =~ /\0/;
+    $self->{retry}      = $value if $name eq 'retry' && $value =~ /\A[0-9]{1,15}\z/;
     $block->{$name}     = $value;
     return;
 }
@@ -142,7 +144,8 @@ sub _look_at_text {
     }
     $self->{doubled} = substr $text, $-[0] < 10 ? 0 : $-[0] - 10, 30
         if !defined $self->{doubled}
-        && $text =~ /[\x{C2}\x{C3}][\x{80}-\x{BF}]|\x{E2}(?:\x{20AC}|\x{80})[\x{80}-\x{BF}\x{2018}-\x{201E}\x{2122}\x{153}]/;
+        && $text =~
+        /[\x{C2}\x{C3}][\x{80}-\x{BF}]|\x{E2}(?:\x{20AC}|\x{80})[\x{80}-\x{BF}\x{2018}-\x{201E}\x{2122}\x{153}]/;
     return;
 }
 

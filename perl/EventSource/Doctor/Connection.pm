@@ -12,16 +12,17 @@ use IO::Select ();
 use IO::Socket::INET;
 use Time::HiRes qw(time);
 
-my $CONNECT_WITHIN = 10;         # seconds
-my $MAX_HEAD       = 65_536;     # bytes
-my $MAX_TURNS      = 64;         # reads of one connection in a row
-my $READ           = 65_536;     # bytes
-my $LONGEST_WAIT   = 0.5;        # seconds between two looks at the condition
+my $CONNECT_WITHIN = 10;        # seconds
+my $MAX_HEAD       = 65_536;    # bytes
+my $MAX_TURNS      = 64;        # reads of one connection in a row
+my $READ           = 65_536;    # bytes
+my $LONGEST_WAIT   = 0.5;       # seconds between two looks at the condition
 
 sub new {
     my ($class, %option) = @_;
     my %response = (raw => '', pieces => [], headers => [], read => 0, head_raw => '');
-    return bless {method => 'GET', headers_sent => [], %option, %response, body => EventSource::Doctor::Body->new}, $class;
+    return bless {method => 'GET', headers_sent => [], %option, %response, body => EventSource::Doctor::Body->new},
+        $class;
 }
 
 # Public methods
@@ -71,6 +72,7 @@ sub request {
     push @head, 'Content-Length: ' . length $body if length $body || $self->{method} =~ /\A(?:POST|PUT|PATCH)\z/;
     my $bytes = join("\r\n", @head, '', '') . $body;
     local $SIG{PIPE} = 'IGNORE';
+
     while (length $bytes) {
         my $sent = syswrite $self->{socket}, $bytes;
         return $self->_fail('send', "the request could not be sent: $!") if !defined $sent;
@@ -131,7 +133,9 @@ sub _fail {
     return $self;
 }
 
-sub _has_tls { return scalar eval { require IO::Socket::SSL; 1 } }
+sub _has_tls {
+    return scalar eval { require IO::Socket::SSL; 1 }
+}
 
 sub _host {
     my $url = shift->{url};
@@ -151,7 +155,7 @@ sub _read {
     my $self = shift;
     for (1 .. $MAX_TURNS) {
         my $socket = $self->{socket} or return;
-        my $count = sysread($socket, my $bytes, $READ);
+        my $count  = sysread($socket, my $bytes, $READ);
         if ($count) {
             $self->{last_at} = time - $self->{began};
             $self->{read} += $count;
@@ -161,9 +165,9 @@ sub _read {
         }
         return if !defined $count && ($!{EAGAIN} || $!{EWOULDBLOCK} || $!{EINTR});
         return $self->_end(
-             !defined $self->{status}                                 ? 'none'
+              !defined $self->{status}                                  ? 'none'
             : !defined $count || $self->{is_chunked} || $self->{length} ? 'cut'
-            :                                                            'closed'
+            :                                                             'closed'
         );
     }
     return;
@@ -173,8 +177,8 @@ sub _start_tls {
     my $self = shift;
     my $host = $self->{url}->host;
     my %tls  = (SSL_hostname => $host, SSL_verifycn_name => $host, SSL_verifycn_scheme => 'http');
-    $tls{SSL_verify_mode} = 0 if $self->{insecure};
-    $tls{SSL_hostname} = '' if $host =~ /\A[0-9.]+\z|:/;
+    $tls{SSL_verify_mode}    = 0                             if $self->{insecure};
+    $tls{SSL_hostname}       = ''                            if $host =~ /\A[0-9.]+\z|:/;
     $tls{SSL_alpn_protocols} = $self->{alpn} || ['http/1.1'] if IO::Socket::SSL->can_alpn;
     IO::Socket::SSL->start_SSL($self->{socket}, %tls, Timeout => $CONNECT_WITHIN)
         or return !$self->_fail('tls', 'TLS has failed: ' . IO::Socket::SSL::errstr());
@@ -201,7 +205,7 @@ sub _take_chunks {
     while ($self->{raw} =~ /\A([0-9a-fA-F]+)[^\r\n]*\r\n/) {
         my ($start, $size) = ($+[0], hex $1);
         return ($bytes, !!1) if !$size;
-        last if length $self->{raw} < $start + $size + 2;
+        last                 if length $self->{raw} < $start + $size + 2;
         $bytes .= substr $self->{raw}, $start, $size;
         substr $self->{raw}, 0, $start + $size + 2, '';
     }
@@ -217,7 +221,7 @@ sub _take_head {
         return $self->_fail('head', "this is no response of HTTP: $first") && 0
             if $first !~ m{\AHTTP/([0-9.]+) ([0-9]{3})(?: (.*))?\z};
         @$self{qw(version status reason head_at)} = ($1, $2, $3, $self->{last_at});
-        $self->{headers} = [map { /\A([^:]+?)[ \t]*:[ \t]*(.*?)[ \t]*\z/ ? [$1, $2] : () } @lines];
+        $self->{headers}    = [map { /\A([^:]+?)[ \t]*:[ \t]*(.*?)[ \t]*\z/ ? [$1, $2] : () } @lines];
         $self->{is_chunked} = lc($self->header('Transfer-Encoding') || '') =~ /\bchunked\z/;
         $self->{length}     = $self->header('Content-Length') if !$self->{is_chunked};
         my $has_no_body = $self->{method} eq 'HEAD' || $self->{status} == 204 || $self->{status} == 304;
@@ -253,7 +257,8 @@ sub _decompress {
 
 sub _tls_is_missing {
     my $self = shift;
-    return !$self->_fail('tls', 'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)');
+    return !$self->_fail('tls',
+        'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)');
 }
 
 1;

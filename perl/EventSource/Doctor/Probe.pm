@@ -12,8 +12,8 @@ use File::Temp      ();
 use POSIX           qw(WNOHANG);
 use Time::HiRes     qw(sleep time);
 
-my $WITHIN   = 30;      # seconds that a command may take
-my $LOOK     = 0.01;    # seconds
+my $WITHIN   = 30;                           # seconds that a command may take
+my $LOOK     = 0.01;                         # seconds
 my $PROGRAM  = 'eventsource-hub';
 my $TYPE     = 'eventsource-doctor';
 my $VARIABLE = 'EVENTSOURCE_DOCTOR_PROBE';
@@ -29,8 +29,8 @@ sub new {
 
 # Starts the command, and returns the token that the event may contain.
 sub begin {
-    my $self  = shift;
-    my $token = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
+    my $self    = shift;
+    my $token   = sprintf 'probe-%d-%d-%06d', $$, ++$number, rand 1_000_000;
     my @command = defined $self->{trigger} ? ('/bin/sh', '-c', $self->{trigger}) : $self->_publish($token);
     return $token if !@command;
     $self->{output} = File::Temp->new;
@@ -110,7 +110,10 @@ sub _publish {
         return;
     }
     my @socket = defined $self->{socket} ? ('--socket', $self->{socket}) : ();
-    return ($program, 'publish', '--no-start', '--name', $self->{hub}, @socket, '--event', $TYPE, $self->{channel}, $token);
+    return (
+        $program, 'publish', '--no-start', '--name',         $self->{hub},
+        @socket,  '--event', $TYPE,        $self->{channel}, $token
+    );
 }
 
 1;

@@ -12,10 +12,7 @@ my $TYPES = 'text/html text/plain text/css application/javascript application/js
 # %s is what the check knows: seconds, an origin, a header.
 my %LINES = (
     buffering => {
-        nginx => [
-            'proxy_buffering off;',
-            '# and take X-Accel-Buffering out of proxy_ignore_headers, if it is there',
-        ],
+        nginx => ['proxy_buffering off;', '# and take X-Accel-Buffering out of proxy_ignore_headers, if it is there',],
         HAProxy => ['option http-no-delay', '# and remove http-response wait-for-body'],
         Caddy   => ['reverse_proxy 127.0.0.1:5000 { flush_interval -1 }'],
         Apache  => ['ProxyPass "/events" "http://127.0.0.1:5000/events" flushpackets=on'],
@@ -32,7 +29,7 @@ my %LINES = (
         Apache  => ['SetEnvIf Request_URI "^/events" no-gzip'],
     },
     framing => {
-        nginx => ['proxy_http_version 1.1;', q{proxy_set_header Connection '';}, 'chunked_transfer_encoding on;'],
+        nginx  => ['proxy_http_version 1.1;', q{proxy_set_header Connection '';}, 'chunked_transfer_encoding on;'],
         Apache => ['# remove SetEnv downgrade-1.0 and SetEnv force-response-1.0'],
     },
     http2 => {
@@ -51,13 +48,14 @@ my %LINES = (
     },
     origin => {
         nginx   => [q{add_header Access-Control-Allow-Origin '%s' always;}, 'add_header Vary Origin always;'],
-        HAProxy => ['http-response set-header Access-Control-Allow-Origin "%s"', 'http-response add-header Vary Origin'],
-        Caddy   => ['header Access-Control-Allow-Origin "%s"', 'header +Vary Origin'],
-        Apache  => ['Header always set Access-Control-Allow-Origin "%s"', 'Header always merge Vary Origin'],
+        HAProxy =>
+            ['http-response set-header Access-Control-Allow-Origin "%s"', 'http-response add-header Vary Origin'],
+        Caddy  => ['header Access-Control-Allow-Origin "%s"',            'header +Vary Origin'],
+        Apache => ['Header always set Access-Control-Allow-Origin "%s"', 'Header always merge Vary Origin'],
     },
     timeout => {
         nginx   => ['proxy_read_timeout %1$ds;', 'send_timeout %1$ds;'],
-        HAProxy => ['timeout server %1$ds', 'timeout client %1$ds'],
+        HAProxy => ['timeout server %1$ds',      'timeout client %1$ds'],
         Caddy   => ['reverse_proxy 127.0.0.1:5000 { transport http { read_timeout %1$ds } }'],
         Apache  => ['ProxyTimeout %1$d', 'Timeout %1$d'],
     },

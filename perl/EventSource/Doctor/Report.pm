@@ -49,8 +49,8 @@ sub summary {
     my $url  = $self->{doctor}{url};
     my ($wrong, $warnings, $ok) = map { $self->count($_) } @VERDICTS;
     my @parts = (
-        $wrong    ? _number($wrong, 'thing is wrong', 'things are wrong') : 'nothing is wrong',
-        $warnings ? _number($warnings, 'warning',     'warnings')          : (),
+        $wrong    ? _number($wrong,    'thing is wrong', 'things are wrong') : 'nothing is wrong',
+        $warnings ? _number($warnings, 'warning',        'warnings')         : (),
         _number($ok, 'check is fine', 'checks are fine'),
     );
     return "$url: " . join(', ', @parts) . '.';
@@ -95,8 +95,8 @@ sub _paragraph {
 
 sub _wrapped {
     my ($first, $text) = @_;
-    local $Text::Wrap::columns = $WIDTH;
-    local $Text::Wrap::huge    = 'overflow';
+    local $Text::Wrap::columns  = $WIDTH;
+    local $Text::Wrap::huge     = 'overflow';
     local $Text::Wrap::unexpand = 0;
     $text =~ s/[\x00-\x1F\x7F-\x9F]/?/g;
     return Text::Wrap::wrap($first, $INDENT, $text) . "\n";

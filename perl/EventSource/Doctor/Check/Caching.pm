@@ -29,7 +29,8 @@ sub _accel {
     return $FINDING->ok('x_accel_buffering', 'X-Accel-Buffering is no, so nginx does not buffer the stream.')
         if defined $value && lc $value eq 'no';
     return $FINDING->wrong(
-        'x_accel_buffering', "X-Accel-Buffering is $value, so nginx buffers the stream.",
+        'x_accel_buffering',
+        "X-Accel-Buffering is $value, so nginx buffers the stream.",
         remedy => 'Send X-Accel-Buffering: no.'
     ) if defined $value;
     return if ($stream->header('Server') || '') =~ /nginx/i;
@@ -47,12 +48,17 @@ sub _cached {
         "A cache has answered: the response has $name: " . $stream->header($name) . '.', %mend)
         if $name;
     my $repetition = $seen->{repetition} or return;
-    return $FINDING->wrong('cached', 'Two requests got the same events and the same end, and a third with another query got'
-            . ' others: a cache has answered.', %mend)
-        if $repetition eq 'copy';
+    return $FINDING->wrong(
+        'cached',
+        'Two requests got the same events and the same end, and a third with another query got'
+            . ' others: a cache has answered.',
+        %mend
+    ) if $repetition eq 'copy';
     return $FINDING->warning(
-        'cached', 'Each request gets the same events, and then the end.',
-        remedy => 'Begin after the Last-Event-ID of the client, so that a client that reconnects receives no event twice.'
+        'cached',
+        'Each request gets the same events, and then the end.',
+        remedy =>
+            'Begin after the Last-Event-ID of the client, so that a client that reconnects receives no event twice.'
     );
 }
 
@@ -60,14 +66,16 @@ sub _control {
     my $stream  = shift;
     my $control = $stream->header('Cache-Control');
     my %mend    = (remedy => $NO_CACHE, measured => {cache_control => $control});
-    return $FINDING->warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.', %mend)
+    return $FINDING->warning('cache_control', 'The response has no Cache-Control, so a cache on the way may keep it.',
+        %mend)
         if !defined $control;
     my $has_no = $control =~ /\bno-(?:cache|store)\b|\bprivate\b/i;
     my ($age) = $control =~ /\bmax-age\s*=\s*"?([0-9]+)/i;
     return $FINDING->wrong('cache_control', "Cache-Control is $control, so caches may keep the response.", %mend)
         if !$has_no && ($age || $control =~ /\bpublic\b/i);
     if (!$has_no && !defined $age) {
-        my $vary = ($stream->header('Vary') || '') =~ /Last-Event-ID|\*/i ? '' : ' and it does not vary by Last-Event-ID';
+        my $vary =
+            ($stream->header('Vary') || '') =~ /Last-Event-ID|\*/i ? '' : ' and it does not vary by Last-Event-ID';
         return $FINDING->warning('cache_control',
             "Cache-Control is $control, which does not forbid caches to keep the response$vary.", %mend);
     }
@@ -78,7 +86,7 @@ sub _control {
 sub _is_hit {
     my ($name, $value) = @_;
     return !!0 if !defined $value;
-    return $value =~ /\A[1-9]/ if $name eq 'Age';
+    return $value =~ /\A[1-9]/         if $name eq 'Age';
     return $value =~ /\A[0-9]+ [0-9]+/ if $name eq 'X-Varnish';
     return $value =~ /\bhit\b/i;
 }

@@ -10,7 +10,8 @@ use EventSource::Doctor::Finding;
 
 my $FINDING = 'EventSource::Doctor::Finding';
 
-my $REMEDY = 'Compress no text/event-stream, neither in the proxy nor in middleware of the application: a compressor withholds'
+my $REMEDY =
+      'Compress no text/event-stream, neither in the proxy nor in middleware of the application: a compressor withholds'
     . ' bytes, and costs memory for each stream.';
 
 # Public methods
@@ -20,7 +21,7 @@ sub findings {
     return if !$seen->is_streaming;
     my ($asked, $unasked) = map { $_ ? _encoding($_) : undef } @$seen{qw(stream second)};
     my %said = (measured => {asked => $asked, unasked => $unasked});
-    my %mend = (remedy => $REMEDY, proxies => ['compression'], %said);
+    my %mend = (remedy   => $REMEDY, proxies => ['compression'], %said);
     return $FINDING->wrong('compression',
         "The response is compressed ($unasked) for a client that has asked for no compression.", %mend)
         if defined $unasked;
@@ -28,13 +29,17 @@ sub findings {
     my $stream = $seen->{stream};
     my $second = $seen->{second};
     my $body   = $second ? $second->body : undef;
-    my $gets_less = $second && scalar(() = $body->events, $body->keepalives) > 2
+    my $gets_less =
+           $second
+        && scalar(()  = $body->events,         $body->keepalives) > 2
         && !scalar(() = $stream->body->events, $stream->body->keepalives);
-    return $FINDING->wrong('compression',
+    return $FINDING->wrong(
+        'compression',
         "The response is compressed ($asked), and the compressor withholds what a client without compression receives.",
-        %mend)
-        if $gets_less;
-    my $vary = ($stream->header('Vary') || '') =~ /Accept-Encoding|\*/i ? '' : ' It has no Vary: Accept-Encoding either.';
+        %mend
+    ) if $gets_less;
+    my $vary =
+        ($stream->header('Vary') || '') =~ /Accept-Encoding|\*/i ? '' : ' It has no Vary: Accept-Encoding either.';
     return $FINDING->warning('compression', "The response is compressed ($asked).$vary", %mend);
 }
 

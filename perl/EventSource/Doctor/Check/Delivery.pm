@@ -14,7 +14,8 @@ my $FINDING = 'EventSource::Doctor::Finding';
 my $AT_ONCE = 1;    # seconds; what takes longer was withheld
 
 my %UNBUFFERED = (
-    remedy => 'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.',
+    remedy =>
+        'Turn the buffering of responses off in the proxy, and in the application middleware that collects a body.',
     proxies => ['buffering'],
 );
 
@@ -24,8 +25,8 @@ sub findings {
     my ($class, $seen) = @_;
     my $stream = $seen->{stream} or return;
     return _no_head($seen, $stream) if $seen->is_silent || $seen->{beside};
-    return _no_answer($stream) if !$stream->has_head && !$stream->failure;
-    return if !$seen->is_streaming;
+    return _no_answer($stream)      if !$stream->has_head && !$stream->failure;
+    return                          if !$seen->is_streaming;
     return (_head($stream), _buffering($seen, $stream), _second($seen));
 }
 
@@ -34,13 +35,14 @@ sub findings {
 # Three judgements, the surest first: the probe; keepalives, which the server sends at intervals, in one piece; nothing.
 sub _buffering {
     my ($seen, $stream) = @_;
-    my $body  = $stream->body;
+    my $body   = $stream->body;
     my @bursts = $body->bursts;
     my $burst  = max(0, @bursts);
-    return _probed($seen)    if $seen->{is_probed};
-    return _unprobed($seen)  if $seen->{probe}{failure};
+    return _probed($seen)   if $seen->{is_probed};
+    return _unprobed($seen) if $seen->{probe}{failure};
     return $FINDING->wrong(
-        'buffering', "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
+        'buffering',
+        "$burst keepalives arrived at once, though a server sends them one after the other: something on the"
             . ' way withholds bytes and passes them on in bursts.',
         %UNBUFFERED,
         measured => {burst => $burst}
@@ -49,10 +51,15 @@ sub _buffering {
         return if defined $stream->{end};    # the check of the end explains it
         return $FINDING->warning(
             'buffering',
-            sprintf('The head came after %.2f s, but no byte of the body within %d s. Either the stream is quiet and has no'
-                    . ' keepalive, or something on the way withholds its bytes.', $stream->{head_at}, $seen->{seconds}),
-            remedy => 'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
-                . ' position at the beginning, and keepalives. ' . $UNBUFFERED{remedy},
+            sprintf(
+                'The head came after %.2f s, but no byte of the body within %d s. Either the stream is quiet and has no'
+                    . ' keepalive, or something on the way withholds its bytes.',
+                $stream->{head_at}, $seen->{seconds}
+            ),
+            remedy =>
+                'Give the doctor --trigger or --hub and --channel, so that it can cause an event. Send a comment or a'
+                . ' position at the beginning, and keepalives. '
+                . $UNBUFFERED{remedy},
             proxies => ['buffering']
         );
     }
@@ -68,8 +75,10 @@ sub _head {
     my $stream  = shift;
     my $seconds = $stream->{head_at} - ($stream->{sent_at} || 0);
     my %said    = (measured => {seconds => 0 + sprintf '%.3f', $seconds});
-    return $FINDING->ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said) if $seconds < $AT_ONCE;
-    my $sentence = sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
+    return $FINDING->ok('head', sprintf('The head came %.2f s after the request.', $seconds), %said)
+        if $seconds < $AT_ONCE;
+    my $sentence =
+        sprintf 'The head came %.1f s after the request. Until then a browser does not know that the stream is'
         . ' open. The application, or something on the way, waits for the first bytes of the body.', $seconds;
     my $remedy = 'Let the application send its head at once, with a first comment or position. ' . $UNBUFFERED{remedy};
     return $FINDING->wrong('head', $sentence, %said, remedy => $remedy, proxies => ['buffering']);
@@ -78,7 +87,8 @@ sub _head {
 sub _no_answer {
     my $stream = shift;
     return $FINDING->wrong(
-        'head', sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
+        'head',
+        sprintf('The connection was closed after %.1f s without an answer.', $stream->{ended_at} || 0),
         remedy => 'Look into the logs of the proxy and the application: the worker may have died, or the port may speak'
             . ' another protocol, such as TLS.'
     );
@@ -86,18 +96,21 @@ sub _no_answer {
 
 sub _no_head {
     my ($seen, $stream) = @_;
-    my $beside = $seen->{beside} && $seen->{beside}->has_head;
+    my $beside   = $seen->{beside} && $seen->{beside}->has_head;
     my $sentence = sprintf 'No byte came within %d s, not even the head.', $seen->{seconds};
     return $FINDING->wrong(
-        'buffering', "$sentence Another request was answered at once, so the server is not busy: something on the way"
+        'buffering',
+        "$sentence Another request was answered at once, so the server is not busy: something on the way"
             . ' withholds the response, or the application sends no head before its first event.',
         %UNBUFFERED
     ) if $beside;
     return $FINDING->wrong(
-        'head', "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
+        'head',
+        "$sentence Another request was not answered either: the workers of the server are busy, perhaps with other"
             . ' streams.',
         remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
-            . ' EventSource::Troubleshooting. ' . $UNBUFFERED{remedy},
+            . ' EventSource::Troubleshooting. '
+            . $UNBUFFERED{remedy},
         proxies => ['buffering']
     );
 }
@@ -106,19 +119,20 @@ sub _probed {
     my $seen    = shift;
     my $seconds = $seen->{probe_seconds};
     return $FINDING->wrong(
-        'buffering', "The probe has not arrived within $seen->{seconds} s: something on the way withholds it, or it was"
+        'buffering',
+        "The probe has not arrived within $seen->{seconds} s: something on the way withholds it, or it was"
             . ' published to another hub or channel than this stream reads.',
-        remedy => "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
+        remedy =>
+            "$UNBUFFERED{remedy} If that changes nothing, check that --trigger, or --hub and --channel, reach this"
             . ' stream.',
         proxies => ['buffering']
     ) if !defined $seconds;
     my %said = (measured => {seconds => $seconds});
     return $FINDING->ok('buffering', sprintf('The probe arrived %.2f s after it was published.', $seconds), %said)
         if $seconds < $AT_ONCE;
-    return $FINDING->wrong(
-        'buffering', sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
-        %UNBUFFERED, %said
-    );
+    return $FINDING->wrong('buffering',
+        sprintf('The probe arrived %.1f s after it was published: something on the way withholds bytes.', $seconds),
+        %UNBUFFERED, %said);
 }
 
 # A stream whose application waits for others shows with a second client only.
@@ -131,7 +145,8 @@ sub _second {
         if defined $late && $late < $AT_ONCE;
     my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
     return $FINDING->wrong(
-        'second_client', "A second client $what while the first stream was open: the first occupies the only worker, or a"
+        'second_client',
+        "A second client $what while the first stream was open: the first occupies the only worker, or a"
             . ' cache makes the second wait for the first.',
         remedy => 'Give the server more workers, or streams that occupy none: see "NOT NATIVE" in'
             . ' EventSource::Troubleshooting. Let no proxy cache streams, or lock a cache for them.',
@@ -142,7 +157,8 @@ sub _second {
 sub _unprobed {
     my $seen = shift;
     return $FINDING->warning(
-        'buffering', "The probe could not be sent: $seen->{probe}{failure}.",
+        'buffering',
+        "The probe could not be sent: $seen->{probe}{failure}.",
         remedy => 'Try the command of --trigger by itself, or check --hub, --channel and --socket.'
     );
 }

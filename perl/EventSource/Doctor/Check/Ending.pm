@@ -39,23 +39,34 @@ sub findings {
 sub _end {
     my ($seen, $stream) = @_;
     my $end = $stream->{end};
-    return $FINDING->ok('end', sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
+    return $FINDING->ok('end',
+        sprintf('The stream was open for %.0f s, until the doctor left.', $stream->{left_at} || 0))
         if !defined $end || !defined $stream->{ended_at};
     my $age  = $stream->{ended_at} - $stream->{head_at};
     my $idle = $stream->{ended_at} - _last_at($stream);
     my %said = (measured => {seconds => 0 + sprintf('%.3f', $age), silent => 0 + sprintf('%.3f', $idle), end => $end});
     return _ended($seen, $stream, $age, %said) if $end eq 'complete';
-    return _timed_out($stream, $idle, %said) if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
+    return _timed_out($stream, $idle, %said)   if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
     return $FINDING->warning(
-        'end', sprintf('The connection was closed after %.1f s, and the response has no framing that tells whether it was'
-                . ' complete.', $age),
-        remedy => _remedy_of_end(), %said
+        'end',
+        sprintf(
+            'The connection was closed after %.1f s, and the response has no framing that tells whether it was'
+                . ' complete.',
+            $age
+        ),
+        remedy => _remedy_of_end(),
+        %said
     ) if $end eq 'closed';
     return $FINDING->wrong(
-        'end', sprintf('The stream was cut after %.1f s, in the middle of the response, though bytes came until then: the'
-                . ' worker was ended, or a proxy limits how long a response may take.', $age),
+        'end',
+        sprintf(
+            'The stream was cut after %.1f s, in the middle of the response, though bytes came until then: the'
+                . ' worker was ended, or a proxy limits how long a response may take.',
+            $age
+        ),
         remedy => 'Look whether the application ends its workers (a limit of requests), and whether the proxy, a load'
-            . ' balancer or a function platform limits the length of a response in time.', %said
+            . ' balancer or a function platform limits the length of a response in time.',
+        %said
     );
 }
 
@@ -65,7 +76,8 @@ sub _ended {
     return $FINDING->ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
     return $FINDING->warning(
         'end', "$sentence: the application has ended it. A browser connects again, and again.",
-        remedy => _remedy_of_end(), %said
+        remedy => _remedy_of_end(),
+        %said
     );
 }
 
@@ -73,15 +85,20 @@ sub _keepalive {
     my ($seen, $stream) = @_;
     my $body    = $stream->body;
     my $began   = defined $stream->{body_at} ? $stream->{body_at} : 0;
-    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;    # not a preamble
+    my @times   = grep { $_ - $began >= $SHORT } $body->keepalives;                                     # not a preamble
     my $watched = ($stream->{ended_at} || $stream->{left_at} || $stream->seconds) - $stream->{head_at};
     my $silence = max(0, _silences($stream));
-    my %said = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
-    my $ends = defined $stream->{ended_at} ? ' before its end' : '';
+    my %said    = (measured => {keepalives => scalar @times, longest_silence => 0 + sprintf '%.3f', $silence});
+    my $ends    = defined $stream->{ended_at} ? ' before its end' : '';
+
     if ($silence >= $LONG_WATCH && $silence > 0.9 * $watched) {
         return $FINDING->warning(
-            'keepalive', sprintf('Nothing came for %.0f s%s. A proxy with a shorter timeout cuts the stream; usual ones are'
-                    . ' 30 to 60 s.', $silence, $ends),
+            'keepalive',
+            sprintf(
+                'Nothing came for %.0f s%s. A proxy with a shorter timeout cuts the stream; usual ones are'
+                    . ' 30 to 60 s.',
+                $silence, $ends
+            ),
             remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive. Watch longer with'
                 . ' --seconds to see a slower one.',
             %said
@@ -89,14 +106,20 @@ sub _keepalive {
     }
     return $FINDING->warning(
         'keepalive', sprintf('The longest silence was %.0f s, which some proxies do not allow.', $silence),
-        remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.', %said
+        remedy => 'Send a comment (a line with a colon) after 15 quiet seconds: set keepalive to 15.',
+        %said
     ) if $silence > $LONG;
     return $FINDING->ok('keepalive',
         sprintf('The longest silence in %.0f s was %.1f s; keepalives: %d.', $watched, $silence, scalar @times), %said)
         if @times;
-    return $FINDING->ok('keepalive',
-        sprintf('No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',
-            $watched, $silence), %said);
+    return $FINDING->ok(
+        'keepalive',
+        sprintf(
+            'No keepalive came in %.0f s, with a longest silence of %.1f s; watch longer with --seconds to see one.',
+            $watched, $silence
+        ),
+        %said
+    );
 }
 
 sub _last_at {
@@ -105,7 +128,8 @@ sub _last_at {
 }
 
 sub _remedy_of_end {
-    return 'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
+    return
+        'Keep the stream open: an application must keep its connection, and a worker must not be recycled. "THE CLIENT'
         . ' RECONNECTS AGAIN AND AGAIN" in EventSource::Troubleshooting lists the causes.';
 }
 
@@ -127,11 +151,19 @@ sub _timed_out {
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
     my $needed  = max($SHOULD, 4 * int(1 + max(0, _silences($stream))));
     return $FINDING->wrong(
-        'timeout', sprintf('The stream was cut after %.1f s of silence: a proxy has a timeout that is shorter than the'
-                . ' silences of the stream.%s', $idle, $named),
-        remedy => sprintf('Raise the timeout of the proxy to %d s, beyond the keepalive of the stream, or set a keepalive that is'
-            . ' shorter than %.1f s.', $needed, $idle),
-        proxies => [timeout => $needed], %said
+        'timeout',
+        sprintf(
+            'The stream was cut after %.1f s of silence: a proxy has a timeout that is shorter than the'
+                . ' silences of the stream.%s',
+            $idle, $named
+        ),
+        remedy => sprintf(
+            'Raise the timeout of the proxy to %d s, beyond the keepalive of the stream, or set a keepalive that is'
+                . ' shorter than %.1f s.',
+            $needed, $idle
+        ),
+        proxies => [timeout => $needed],
+        %said
     );
 }
 

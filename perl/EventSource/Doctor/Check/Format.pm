@@ -28,19 +28,23 @@ sub _blocks {
     my ($stream, $body) = @_;
     my @findings;
     if ($body->is_in_block) {
-        push @findings, $FINDING->wrong(
-            'unfinished', 'The last event of the stream has no blank line at its end, so a client never dispatches it.',
+        push @findings,
+            $FINDING->wrong(
+            'unfinished',
+            'The last event of the stream has no blank line at its end, so a client never dispatches it.',
             remedy => 'End each event with a blank line, and write it as a whole.'
-        );
+            );
     }
     elsif (@{$body->{comments}} && !@{$body->{blocks}}) {
         push @findings, $FINDING->ok('format', 'The stream had comments only; its format could not be judged.');
     }
     if ($body->{nameless}) {
-        push @findings, $FINDING->warning(
-            'no_data', "$body->{nameless} events have a type and no data, so a browser does not dispatch them.",
+        push @findings,
+            $FINDING->warning(
+            'no_data',
+            "$body->{nameless} events have a type and no data, so a browser does not dispatch them.",
             remedy => 'Give each event data, such as {}.'
-        );
+            );
     }
     return @findings;
 }
@@ -58,15 +62,20 @@ sub _fields {
             : $html           ? 'The body looks like a page'
             :                   "The stream has the unknown field '" . substr($names[0], 0, 40) . "'";
         my $verdict = defined $spaced || defined $cased || $html ? 'wrong' : 'warning';
-        push @findings, $FINDING->$verdict(
-            'fields', "$why, so clients ignore the line.",
-            remedy => 'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
-        );
+        push @findings,
+            $FINDING->$verdict(
+            'fields',
+            "$why, so clients ignore the line.",
+            remedy =>
+                'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
+            );
     }
-    push @findings, $FINDING->wrong(
-        'bad_retry', "The reconnection time '$body->{bad_retry}[0]' is no whole number, so clients ignore it.",
+    push @findings,
+        $FINDING->wrong(
+        'bad_retry',
+        "The reconnection time '$body->{bad_retry}[0]' is no whole number, so clients ignore it.",
         remedy => 'Write retry in milliseconds, with digits only.'
-    ) if @{$body->{bad_retry}};
+        ) if @{$body->{bad_retry}};
     push @findings, $FINDING->wrong('nul', 'An id has a NUL, so clients ignore it.', remedy => 'Use other ids.')
         if $body->{has_nul_id};
     return @findings;
@@ -76,33 +85,44 @@ sub _lines {
     my $body = shift;
     my @ends = sort keys %{$body->{line_ends}};
     my @findings;
-    push @findings, $FINDING->warning(
-        'line_ends', "The lines end in different ways (@ends); some clients take only the first that they see.",
+    push @findings,
+        $FINDING->warning(
+        'line_ends',
+        "The lines end in different ways (@ends); some clients take only the first that they see.",
         remedy => 'End all lines of a stream with LF, or all with CRLF.'
-    ) if @ends > 1;
-    push @findings, $FINDING->warning(
-        'line_ends', 'The lines end with a lone CR, which many clients do not know.',
+        ) if @ends > 1;
+    push @findings,
+        $FINDING->warning(
+        'line_ends',
+        'The lines end with a lone CR, which many clients do not know.',
         remedy => 'End lines with LF or CRLF.'
-    ) if @ends == 1 && $ends[0] eq 'CR';
-    push @findings, $FINDING->warning(
-        'bom', 'The stream begins with a byte order mark. Browsers skip it; other clients take it for a part of the first field.',
+        ) if @ends == 1 && $ends[0] eq 'CR';
+    push @findings,
+        $FINDING->warning(
+        'bom',
+        'The stream begins with a byte order mark. Browsers skip it; other clients take it for a part of the first field.',
         remedy => 'Send no byte order mark.'
-    ) if $body->{has_bom};
+        ) if $body->{has_bom};
     return @findings;
 }
 
 sub _text {
     my $body = shift;
     my @findings;
-    push @findings, $FINDING->wrong(
-        'utf8', 'The stream has bytes that are not UTF-8: ' . join(' ', map { sprintf '%02x', ord } split //, substr $body->{invalid}, 0, 8)
+    push @findings,
+        $FINDING->wrong(
+        'utf8',
+        'The stream has bytes that are not UTF-8: '
+            . join(' ', map { sprintf '%02x', ord } split //, substr $body->{invalid}, 0, 8)
             . '. Clients show a replacement character.',
         remedy => 'Encode all text as UTF-8.'
-    ) if defined $body->{invalid};
-    push @findings, $FINDING->wrong(
-        'encoded_twice', "The text looks as if it was encoded in UTF-8 twice: $body->{doubled}",
+        ) if defined $body->{invalid};
+    push @findings,
+        $FINDING->wrong(
+        'encoded_twice',
+        "The text looks as if it was encoded in UTF-8 twice: $body->{doubled}",
         remedy => 'Encode text once: see "MOJIBAKE" in EventSource::Troubleshooting.'
-    ) if defined $body->{doubled};
+        ) if defined $body->{doubled};
     return @findings;
 }
 

@@ -18,26 +18,34 @@ sub findings {
     return if !defined $seen->{hub};
     my $stats = $seen->{hub_stats} ||= _stats($seen);
     return $FINDING->warning(
-        'hub_process', "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
+        'hub_process',
+        "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
         remedy => 'Start its workers, or check --hub and --socket; run the doctor as the user of the hub.'
     ) if defined $stats->{failure};
     my $hub     = $stats->{pid};
     my @workers = $seen->{workers} ? @{$seen->{workers}} : $stats->{workers} ? @{$stats->{workers}} : _peers($hub);
     my $cgroup  = _cgroup($hub);
     my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
-    return $FINDING->warning('hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
-        remedy => 'Name them with --workers PID,PID.', %said)
-        if !@workers || !defined $cgroup;
+    return $FINDING->warning(
+        'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
+        remedy => 'Name them with --workers PID,PID.',
+        %said
+    ) if !@workers || !defined $cgroup;
     my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
     return $FINDING->ok('hub_process',
-        "The hub $seen->{hub} (process $hub) is in another cgroup than its workers, so it outlives their service.", %said)
+        "The hub $seen->{hub} (process $hub) is in another cgroup than its workers, so it outlives their service.",
+        %said)
         if !defined $same;
     my ($unit) = $cgroup =~ m{([^/]+\.service)};
-    return $FINDING->ok('hub_process', "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
-            . " $cgroup, which is no service of systemd.", %said)
-        if !defined $unit;
+    return $FINDING->ok(
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
+            . " $cgroup, which is no service of systemd.",
+        %said
+    ) if !defined $unit;
     return $FINDING->wrong(
-        'hub_process', "The hub $seen->{hub} (process $hub) and its worker $same are both in $unit: a restart of $unit by systemd"
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are both in $unit: a restart of $unit by systemd"
             . ' kills the hub, its history and all streams.',
         remedy => 'Run the hub in a service of its own, with the shipped units eventsource-hub@.socket and'
             . " eventsource-hub\@.service: systemctl enable --now eventsource-hub\@$seen->{hub}.socket",
@@ -51,7 +59,7 @@ sub findings {
 sub _cgroup {
     my $pid = shift;
     open my $file, '<', "/proc/$pid/cgroup" or return undef;
-    my @lines = readline $file;
+    my @lines     = readline $file;
     my ($systemd) = map { /\A[0-9]+:name=systemd:(.*)/ ? $1 : () } @lines;
     my ($unified) = map { /\A0::(.*)/                  ? $1 : () } @lines;
     return defined $systemd ? $systemd : $unified;
@@ -59,7 +67,7 @@ sub _cgroup {
 
 sub _output {
     my @command = @_;
-    my $pid = open my $from, '-|';
+    my $pid     = open my $from, '-|';
     return '' if !defined $pid;
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
@@ -74,8 +82,8 @@ sub _output {
 
 # The processes at the other ends of the hub's connections, as `ss` of iproute2 lists them.
 sub _peers {
-    my $hub   = shift;
-    my @rows  = map { [split ' ', $_, 9] } split /\n/, _output(qw(ss -xpH));
+    my $hub     = shift;
+    my @rows    = map { [split ' ', $_, 9] } split /\n/, _output(qw(ss -xpH));
     my %is_peer = map { ($_->[7] => 1) } grep { @$_ > 8 && $_->[8] =~ /\bpid=$hub,/ } @rows;
     my %pids;
     for my $row (grep { @$_ > 8 && $is_peer{$_->[5]} } @rows) {
@@ -89,8 +97,9 @@ sub _peers {
 sub _stats {
     my $seen    = shift;
     my $program = EventSource::Doctor::Probe->program or return {failure => 'its program is not built here'};
-    my @command = ($program, 'stats', '--name', $seen->{hub}, defined $seen->{socket} ? ('--socket', $seen->{socket}) : ());
-    my $text    = _output(@command, '--json');
+    my @command =
+        ($program, 'stats', '--name', $seen->{hub}, defined $seen->{socket} ? ('--socket', $seen->{socket}) : ());
+    my $text = _output(@command, '--json');
     if ($text =~ /\A\s*\{/) {
         my $stats = eval { require JSON::MaybeXS; JSON::MaybeXS::decode_json($text) };
         return {pid => $stats->{pid}, ref $stats->{workers} eq 'ARRAY' ? (workers => $stats->{workers}) : ()}

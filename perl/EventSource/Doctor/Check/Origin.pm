@@ -24,9 +24,9 @@ sub findings {
 sub _forbids {
     my ($seen, $response) = @_;
     my $allowed = $response->header('Access-Control-Allow-Origin');
-    return 'has no Access-Control-Allow-Origin' if !defined $allowed;
+    return 'has no Access-Control-Allow-Origin'        if !defined $allowed;
     return "has Access-Control-Allow-Origin: $allowed" if $allowed ne '*' && $allowed ne $seen->{origin};
-    return if !defined $seen->{cookie};
+    return                                             if !defined $seen->{cookie};
     return 'has Access-Control-Allow-Origin: *, which is not enough for a page that sends cookies' if $allowed eq '*';
     return 'has no Access-Control-Allow-Credentials: true, which a page that sends cookies needs'
         if ($response->header('Access-Control-Allow-Credentials') || '') ne 'true';
@@ -36,17 +36,19 @@ sub _forbids {
 sub _origin {
     my ($seen, $stream) = @_;
     my $allowed = $stream->header('Access-Control-Allow-Origin');
-    my %mend = (
-        remedy => "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the"
+    my %mend    = (
+        remedy =>
+            "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the"
             . ' proxy.',
         proxies  => [origin => $seen->{origin}],
         measured => {allowed => $allowed},
     );
     my $trouble = _forbids($seen, $stream);
-    return $FINDING->wrong('origin',
-        "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend) if defined $trouble;
+    return $FINDING->wrong('origin', "A page of $seen->{origin} may not read the stream: the response $trouble.", %mend)
+        if defined $trouble;
     return $FINDING->warning(
-        'origin', "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
+        'origin',
+        "Pages of $seen->{origin} may read the stream, but the response has no Vary: Origin: a cache may give it to"
             . ' pages of other origins.',
         remedy => 'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
     ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
@@ -57,14 +59,16 @@ sub _origin {
 sub _preflight {
     my $seen     = shift;
     my $response = $seen->{preflight} or return;
-    my %mend = (
-        remedy => 'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
+    my %mend     = (
+        remedy =>
+            'Answer OPTIONS with 204, Access-Control-Allow-Origin, Access-Control-Allow-Headers: Last-Event-ID, and'
             . ' Access-Control-Allow-Methods.',
         measured => {status => $response->status},
     );
     my $is_needed = @{$seen->{headers}} || $seen->{method} ne 'GET';
     my $verdict   = $is_needed ? 'wrong' : 'warning';
-    my $who = $is_needed ? 'this request needs it in a browser' : 'client libraries that use fetch send it when they resume';
+    my $who =
+        $is_needed ? 'this request needs it in a browser' : 'client libraries that use fetch send it when they resume';
     my $status  = $response->status;
     my $trouble = !defined $status ? 'was not answered' : $status !~ /\A2/ ? "got the status $status" : undef;
     $trouble = _forbids($seen, $response) if !defined $trouble;

@@ -33,12 +33,14 @@ my %STATUS = (
         'Use --method with one that the header Allow names; a browser always uses GET.'
     ],
     406 => ['means that the server does not offer text/event-stream here', 'Let the server accept that type.'],
-    407 => ['comes from a proxy that asks for a login', 'Give the doctor --header "Proxy-Authorization: ...".'],
+    407 => ['comes from a proxy that asks for a login',        'Give the doctor --header "Proxy-Authorization: ...".'],
     413 => ['means that the data of the request is too large', 'Send less with --data, or raise the limit.'],
     415 => ['means that the server does not take this type of data', 'Give --header "Content-Type: ...".'],
-    429 => ['means that the client has asked too often', 'Wait, and raise the reconnection time (retry) of the stream.'],
+    429 =>
+        ['means that the client has asked too often', 'Wait, and raise the reconnection time (retry) of the stream.'],
     502 => ['comes from a proxy that has no valid answer of the application', 'Look whether the application runs.'],
-    503 => ['means that the server is overloaded or stopped', 'Look whether the application runs, and has free workers.'],
+    503 =>
+        ['means that the server is overloaded or stopped', 'Look whether the application runs, and has free workers.'],
     504 => [
         'comes from a proxy that has waited too long for the head of the response',
         'The application must send the head at once; if it does, something between withholds it, such as http-response'
@@ -50,7 +52,7 @@ my %STATUS = (
 
 sub findings {
     my ($class, $seen) = @_;
-    my $stream = $seen->{stream} or return;
+    my $stream   = $seen->{stream} or return;
     my @findings = map { _redirect($_) } @{$seen->{hops}};
     if ($seen->{is_endless}) {
         push @findings, $FINDING->wrong('redirect', 'The redirects do not end.', remedy => 'Remove the loop.');
@@ -67,11 +69,13 @@ sub _redirect {
     my $hop = shift;
     my $how = "$hop->{from} redirects to $hop->{to} with the status $hop->{status}.";
     return $FINDING->wrong(
-        'redirect', "$how The connection is not encrypted from there on.",
+        'redirect',
+        "$how The connection is not encrypted from there on.",
         remedy => 'Redirect to https, or let the page use the final URL.'
     ) if $hop->{from} =~ /\Ahttps:/ && $hop->{to} !~ /\Ahttps:/;
     return $FINDING->warning(
-        'redirect', "$how Each reconnection takes this way again.",
+        'redirect',
+        "$how Each reconnection takes this way again.",
         remedy => "Let the page use $hop->{to}."
     );
 }
@@ -102,7 +106,8 @@ sub _type {
         proxies  => ['type'],
         measured => {type => $type}
     );
-    return $FINDING->wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend) if !defined $type;
+    return $FINDING->wrong('type', 'The response has no Content-Type, so a browser refuses it.', %mend)
+        if !defined $type;
     my ($essence, $rest) = $type =~ /\A\s*([^;\s]*)\s*(.*)\z/s;
     if (lc $essence ne 'text/event-stream' || $type =~ /,/) {
         my $why = lc $essence eq 'text/html' ? ' It is a page, such as a login or an error.' : '';

@@ -15,9 +15,10 @@ my $LONG_RETRY  = 60_000;       # milliseconds
 my $NEVER       = 3_600_000;    # milliseconds
 
 my %UNKNOWN = (
-    events  => 'An id that the server does not know is answered with events, without a gap event.',
-    gap     => 'An id that the server does not know is answered with a gap event, so a client can load its state again.',
-    nothing => 'An id that the server does not know is answered without a gap event: a client cannot know that it has missed'
+    events => 'An id that the server does not know is answered with events, without a gap event.',
+    gap    => 'An id that the server does not know is answered with a gap event, so a client can load its state again.',
+    nothing =>
+        'An id that the server does not know is answered without a gap event: a client cannot know that it has missed'
         . ' events.',
 );
 
@@ -36,7 +37,8 @@ sub _ids {
     my $body = $seen->{stream}->body;
     return if $body->ids || !$body->events;
     return $FINDING->warning(
-        'ids', 'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
+        'ids',
+        'The events have no id, so a client that reconnects cannot say what it has received, and loses what was sent'
             . ' meanwhile.',
         remedy => 'Give each event an id, and begin after the Last-Event-ID of the request; EventSource::Hub does both.'
     );
@@ -47,16 +49,19 @@ sub _resume {
     my $resume = $seen->{resume} or return;
     my $status = $resume->{by_header}->status;
     return $FINDING->wrong(
-        'resume', 'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
+        'resume',
+        'A request with Last-Event-ID ' . (defined $status ? "got the status $status." : 'was not answered.'),
         remedy => 'Answer it as one without; look into the logs of the proxy and the application.'
     ) if ($status || 0) != 200;
     return $FINDING->wrong(
         'last_event_id', 'The server resumes after an id in the query, but not after the same id in the header'
             . ' Last-Event-ID: a proxy removes the header.',
-        remedy => 'Let the proxy pass Last-Event-ID on.', proxies => ['last_event_id']
+        remedy  => 'Let the proxy pass Last-Event-ID on.',
+        proxies => ['last_event_id']
     ) if $resume->{is_stripped};
     my %mend = (
-        remedy => 'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
+        remedy =>
+            'Begin after the Last-Event-ID of the request (EventSource::Hub does), and let the proxy pass that header on.',
         proxies => ['last_event_id'],
     );
     return $FINDING->wrong('resume',
@@ -65,10 +70,12 @@ sub _resume {
     return $FINDING->ok('resume', 'A client that reconnects is told of a gap: the history is shorter than its absence.')
         if $resume->{is_told};
     return $FINDING->wrong('resume',
-        "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.", %mend)
+        "A client that reconnects with the id $resume->{from} does not receive the events that were sent after it.",
+        %mend)
         if $resume->{is_wanted} && !$resume->{is_resumed};
     my $unknown = $UNKNOWN{$resume->{unknown} || ''};
-    my $sentence = $resume->{is_wanted}
+    my $sentence =
+        $resume->{is_wanted}
         ? "A client that reconnects with the id $resume->{from} receives what it has missed, once."
         : "A client that reconnects with the id $resume->{from} receives nothing twice; there was no event to miss.";
     return $FINDING->ok('resume', join ' ', $sentence, defined $unknown ? $unknown : ());
@@ -77,15 +84,19 @@ sub _resume {
 sub _retry {
     my $body  = shift;
     my $retry = $body->{retry};
-    return $FINDING->ok('retry', 'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
+    return $FINDING->ok('retry',
+        'The stream sets no reconnection time, so each client uses its own (browsers: 3 to 5 s).')
         if !defined $retry;
     my %mend = (remedy => 'Set retry to some thousand milliseconds.', measured => {milliseconds => 0 + $retry});
-    return $FINDING->wrong('retry', "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
+    return $FINDING->wrong('retry',
+        "The reconnection time is $retry ms: clients do not come back for an hour or more.", %mend)
         if $retry >= $NEVER;
-    return $FINDING->warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.", %mend)
+    return $FINDING->warning('retry', "The reconnection time is $retry ms: clients are away for long after each cut.",
+        %mend)
         if $retry > $LONG_RETRY;
-    return $FINDING->warning('retry', "The reconnection time is $retry ms: after a restart all clients come back at once, again"
-            . ' and again.', %mend)
+    return $FINDING->warning('retry',
+        "The reconnection time is $retry ms: after a restart all clients come back at once, again" . ' and again.',
+        %mend)
         if $retry < $SHORT_RETRY;
     return $FINDING->ok('retry', "The reconnection time is $retry ms.", measured => $mend{measured});
 }
