@@ -58,8 +58,9 @@ builder {
     mount '/to'     => sub { my $env = shift; return [302, [Location => $env->{QUERY_STRING}], []] };
     mount '/slow'   => sub { sleep 1.2; return [200, [@STREAM], ["data: late\n\n"]] };
     mount '/raw'    => sub {
-        my $env  = shift;
-        my $case = $raw->{$env->{QUERY_STRING} =~ s/&.*//sr};
-        return [200, [%{{@STREAM, @{$case->{headers}}}}], [decode_base64($case->{body})]];
+        my $env     = shift;
+        my $case    = $raw->{$env->{QUERY_STRING} =~ s/&.*//sr};
+        my %headers = (@STREAM, @{$case->{headers}});
+        return [200, [%headers], [decode_base64($case->{body})]];
     };
 };

@@ -181,9 +181,10 @@ On the command line:
 
 =head1 DESCRIPTION
 
-The command opens the stream of any server as a browser would, through all proxies in front of it. It reads the stream for
-some seconds, opens a second one beside it, disconnects, and resumes with the last event ID. Then it says what is wrong, each
-time with a remedy, and with the lines of configuration for nginx, HAProxy, Caddy and Apache where one of them can be the cause.
+The command opens the stream of any server as a browser would, through all proxies in front of it. It reads the stream
+for some seconds, opens a second one beside it, disconnects, and resumes with the last event ID. Then it says what is
+wrong, each time with a remedy, and with the lines of configuration for nginx, HAProxy, Caddy and Apache where one of
+them can be the cause.
 
 A stream that withholds events looks like a quiet one. So let the doctor cause an event, with C<--trigger> or C<--hub>.
 
@@ -196,20 +197,20 @@ find out which of several proxies is at fault, examine the application first, th
 
 =item C<--seconds N>
 
-How long to read the stream: a number above 0, at most 86,400, by default 20. Choose more than the keepalive, and more than the
-timeout of the proxy, to see a stream that is cut: 70 for the usual 60 seconds.
+How long to read the stream: a number above 0, at most 86,400, by default 20. Choose more than the keepalive, and more
+than the timeout of the proxy, to see a stream that is cut: 70 for the usual 60 seconds.
 
 =item C<--trigger COMMAND>
 
-A command for F</bin/sh> that causes one event on the stream. It runs twice, at most 30 seconds each time: once for the time until
-the event arrives, and once while the doctor is away, for the resume. It finds a token in the variable
+A command for F</bin/sh> that causes one event on the stream. It runs twice, at most 30 seconds each time: once for the
+time until the event arrives, and once while the doctor is away, for the resume. It finds a token in the variable
 C<EVENTSOURCE_DOCTOR_PROBE>; put it into the event, and other events are not taken for it.
 
 =item C<--hub NAME>, C<--channel CHANNEL>, C<--socket PATH>
 
-Publish that event to a channel of a hub that has a process of its own on this machine (L<EventSource::Hub/name>). Its type is
-C<eventsource-doctor>. The socket is needed only if it is not in the folder of this user. C<--hub> without C<--channel>
-publishes nothing, and only checks the process.
+Publish that event to a channel of a hub that has a process of its own on this machine (L<EventSource::Hub/name>). Its
+type is C<eventsource-doctor>. The socket is needed only if it is not in the folder of this user. C<--hub> without
+C<--channel> publishes nothing, and only checks the process.
 
 =item C<--workers PID,PID>
 
@@ -218,8 +219,8 @@ The workers of that hub, if the doctor cannot find them.
 =item C<--method METHOD>, C<--data TEXT>, C<--data @FILE>
 
 The method, by default C<GET>, and the body of the request. With C<--data> the method is C<POST> and the type
-C<application/json>, unless given otherwise. A request with another method than C<GET> is made once: there is no second client
-and no resume.
+C<application/json>, unless given otherwise. A request with another method than C<GET> is made once: there is no second
+client and no resume.
 
 =item C<--header 'NAME: VALUE'>, C<--cookie COOKIE>
 
@@ -251,8 +252,8 @@ The response has the status 200 and the type C<text/event-stream>, without redir
 
 =item C<head>, C<buffering>, C<second_client>
 
-The head comes within a second. The event of C<--trigger> or C<--hub> arrives within a second; without one, keepalives do not
-arrive in bursts. A second client is answered while the first stream is open.
+The head comes within a second. The event of C<--trigger> or C<--hub> arrives within a second; without one, keepalives
+do not arrive in bursts. A second client is answered while the first stream is open.
 
 =item C<keepalive>, C<end>, C<timeout>
 
@@ -269,8 +270,9 @@ No cache has answered, none may, and nginx is told not to buffer.
 
 =item C<ids>, C<resume>, C<last_event_id>, C<retry>
 
-Events have ids. A client that reconnects with one of them receives what it has missed, once, or is told of a gap. If a server
-resumes by a query parameter but not by the header, a proxy removes C<Last-Event-ID>. The reconnection time is not extreme.
+Events have ids. A client that reconnects with one of them receives what it has missed, once, or is told of a gap. If a
+server resumes by a query parameter but not by the header, a proxy removes C<Last-Event-ID>. The reconnection time is
+not extreme.
 
 =item C<version>, C<http2>, C<framing>
 
@@ -287,8 +289,8 @@ The bytes of the stream are as WHATWG HTML, section 9.2.5, describes them.
 
 =item C<hub_process>
 
-With C<--hub>: the process of the hub is in another cgroup than its workers. Otherwise a restart of their service by systemd kills
-the hub, its history and all streams. Linux.
+With C<--hub>: the process of the hub is in another cgroup than its workers. Otherwise a restart of their service by
+systemd kills the hub, its history and all streams. Linux.
 
 =back
 
@@ -316,17 +318,17 @@ There is no connection, TLS has failed, or the answer is no HTTP.
 
 =head1 JSON
 
-One object: C<url> (after redirects), C<seconds>, C<summary> (a sentence), C<wrong>, C<warning> and C<ok> (numbers of findings),
-C<failure> (only with the exit code 3: C<where> and C<sentence>), C<findings> and C<measurements>.
+One object: C<url> (after redirects), C<seconds>, C<summary> (a sentence), C<wrong>, C<warning> and C<ok> (numbers of
+findings), C<failure> (only with the exit code 3: C<where> and C<sentence>), C<findings> and C<measurements>.
 
-A finding has C<check>, C<verdict>, C<sentence>, C<remedy> (a string or null), C<configuration> (an array of lines by the name of
-the proxy) and C<measured> (an object, which may be empty).
+A finding has C<check>, C<verdict>, C<sentence>, C<remedy> (a string or null), C<configuration> (an array of lines by
+the name of the proxy) and C<measured> (an object, which may be empty).
 
-The measurements are in seconds since the request began, or null: C<connected_at>, C<tls_at>, C<sent_at>, C<first_at> (the first
-byte), C<head_at>, C<body_at> (its first byte), C<first_event_at>, C<ended_at>, C<keepalives_at> (an array); C<probe_seconds> from
-the publication to the arrival; C<retry> in milliseconds. C<end> is C<complete>, C<cut>, C<closed> (the framing does not tell) or
-null. Further: C<address>, C<status>, C<http>, C<alpn>, C<headers> (pairs), C<redirects>, C<bytes>, and the numbers C<events> and
-C<ids>.
+The measurements are in seconds since the request began, or null: C<connected_at>, C<tls_at>, C<sent_at>, C<first_at>
+(the first byte), C<head_at>, C<body_at> (its first byte), C<first_event_at>, C<ended_at>, C<keepalives_at> (an array);
+C<probe_seconds> from the publication to the arrival; C<retry> in milliseconds. C<end> is C<complete>, C<cut>, C<closed>
+(the framing does not tell) or null. Further: C<address>, C<status>, C<http>, C<alpn>, C<headers> (pairs), C<redirects>,
+C<bytes>, and the numbers C<events> and C<ids>.
 
 =head1 METHODS
 

@@ -168,8 +168,8 @@ EventSource::Doctor::Body - An event stream as it is written, with times
 
 =head1 DESCRIPTION
 
-Reads an event stream line by line, and keeps what L<EventSource::Parser> hides: comments, line ends, unknown fields, bytes that
-are not UTF-8, and when each block has arrived. L<EventSource::Doctor> uses it.
+Reads an event stream line by line, and keeps what L<EventSource::Parser> hides: comments, line ends, unknown fields,
+bytes that are not UTF-8, and when each block has arrived. L<EventSource::Doctor> uses it.
 
 =head1 METHODS
 
@@ -183,8 +183,8 @@ Return a number for each time that several keepalives have arrived within 0.05 s
 
 =head2 events
 
-Return the blocks with data that is not empty: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>, C<id> and C<retry>, in
-bytes.
+Return the blocks with data that is not empty: references to hashes with C<at> (seconds), C<data>, and perhaps C<event>,
+C<id> and C<retry>, in bytes.
 
 =head2 feed
 

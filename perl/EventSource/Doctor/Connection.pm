@@ -10,7 +10,7 @@ our $VERSION = '0.100';
 use EventSource::Doctor::Body;
 use IO::Select ();
 use IO::Socket::INET;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 my $CONNECT_WITHIN = 10;        # seconds
 my $MAX_HEAD       = 65_536;    # bytes
@@ -101,7 +101,7 @@ sub wait_for {
         if (!@ready) {
             my %is_ready = map { ($_ => 1) } IO::Select->new(map { $_->{socket} } @open)->can_read(@open ? $wait : 0);
             @ready = grep { $is_ready{$_->{socket}} } @open;
-            select undef, undef, undef, $wait if !@open;
+            sleep $wait if !@open;
         }
         $_->_read for @ready;
     }
@@ -291,8 +291,8 @@ at once. L<EventSource::Doctor> uses it; it is no client for applications.
     my $connection = EventSource::Doctor::Connection->new(url => $uri, %options);
 
 Return a connection that is not open yet. C<url> is an object of L<URI> with the scheme C<http> or C<https>. Options:
-C<method> (by default C<GET>), C<headers_sent> (an array of pairs C<[name, value]>, by default empty), C<content> (the bytes of
-the request's body, by default none), C<insecure> (true: certificates are not checked).
+C<method> (by default C<GET>), C<headers_sent> (an array of pairs C<[name, value]>, by default empty), C<content> (the
+bytes of the request's body, by default none), C<insecure> (true: certificates are not checked).
 
 =head2 alpn
 

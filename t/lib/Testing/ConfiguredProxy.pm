@@ -16,8 +16,8 @@ $ENV{PATH} .= ':/usr/sbin';
 
 # The program, the text of its configuration, and the command line.
 my %PROXY = (
-    nginx   => ['nginx',   \&_nginx,   sub { ('nginx', '-e', 'stderr', '-p', $_[0]->folder, '-c', $_[1]) }],
-    HAProxy => ['haproxy', \&_haproxy, sub { ('haproxy', '-db', '-f', $_[1]) }],
+    nginx   => ['nginx',   \&_nginx,   sub { ('nginx',   '-e',  'stderr', '-p', $_[0]->folder, '-c', $_[1]) }],
+    HAProxy => ['haproxy', \&_haproxy, sub { ('haproxy', '-db', '-f',     $_[1]) }],
 );
 
 # Public methods
@@ -66,7 +66,7 @@ sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 sub _haproxy {
     my ($self, $server, @directives) = @_;
-    my ($port, $to, $lines) = ($self->port, $server->port, join "\n    ", @directives);
+    my ($port, $to,     $lines)      = ($self->port, $server->port, join "\n    ", @directives);
     return <<"HAPROXY";
 global
     maxconn 100
@@ -84,9 +84,9 @@ HAPROXY
 
 # All that it writes is in the folder. It is one process, because the workers of root are another user's.
 sub _nginx {
-    my ($self, $server, @directives) = @_;
-    my ($folder, $port, $to) = ($self->folder, $self->port, $server->port);
-    my $places = join ' ', map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
+    my ($self,   $server, @directives) = @_;
+    my ($folder, $port,   $to)         = ($self->folder, $self->port, $server->port);
+    my $places = join ' ',              map { "${_}_temp_path $folder/$_;" } qw(client_body fastcgi proxy scgi uwsgi);
     my $lines  = join "\n            ", @directives;
     return <<"NGINX";
 daemon off;

@@ -61,7 +61,7 @@ sub _run {
     my ($name, $server, $case) = @_;
     my $proxy  = Testing::ConfiguredProxy->start($name, $server, @{$case->{lines} || []});
     my $url    = $proxy->url($case->{path} || '/hub');
-    my @given  = @{$case->{arguments} || []};
+    my @given  = @{$case->{arguments}      || []};
     my $doctor = Testing::Doctor->start({DOCTOR_PORT => $server->port}, '--seconds', $SECONDS, @given, $url);
     return {case => $case, proxy => $proxy, doctor => $doctor};
 }

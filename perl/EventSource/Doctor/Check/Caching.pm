@@ -114,8 +114,8 @@ EventSource::Doctor::Check::Caching - Whether a cache may keep the response
 
     my @findings = EventSource::Doctor::Check::Caching->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<cached>, C<cache_control> and C<x_accel_buffering>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<cached>,
+C<cache_control> and C<x_accel_buffering>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

@@ -73,8 +73,8 @@ EventSource::Doctor::Check::Compression - Whether something compresses the strea
 
     my @findings = EventSource::Doctor::Check::Compression->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<compression>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>:
+C<compression>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

@@ -186,8 +186,8 @@ EventSource::Doctor::Check::Delivery - Whether bytes arrive when they are sent
 
     my @findings = EventSource::Doctor::Check::Delivery->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<head>, C<buffering> and C<second_client>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<head>,
+C<buffering> and C<second_client>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

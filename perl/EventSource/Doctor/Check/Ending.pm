@@ -190,8 +190,8 @@ EventSource::Doctor::Check::Ending - Keepalives, cuts and ends
 
     my @findings = EventSource::Doctor::Check::Ending->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<keepalive>, and C<end> or C<timeout>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>:
+C<keepalive>, and C<end> or C<timeout>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

@@ -149,8 +149,9 @@ EventSource::Doctor::Check::Format - Line ends, fields and encoding
 
     my @findings = EventSource::Doctor::Check::Format->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<format> if all is right; otherwise C<utf8>, C<encoded_twice>, C<line_ends>, C<bom>, C<fields>, C<bad_retry>, C<nul>, C<unfinished>, C<no_data>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<format>
+if all is right; otherwise C<utf8>, C<encoded_twice>, C<line_ends>, C<bom>, C<fields>, C<bad_retry>, C<nul>,
+C<unfinished>, C<no_data>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

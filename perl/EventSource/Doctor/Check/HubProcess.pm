@@ -90,7 +90,8 @@ sub _peers {
         $pids{$1} = 1 while $row->[8] =~ /\bpid=([0-9]+),/g;
     }
     delete $pids{$hub};
-    return sort { $a <=> $b } keys %pids;
+    my @pids = sort { $a <=> $b } keys %pids;
+    return @pids;
 }
 
 # What the hub's process says of itself: pid, perhaps workers (process ids), or failure.
@@ -134,8 +135,8 @@ EventSource::Doctor::Check::HubProcess - Whether the hub's process outlives its 
 
     my @findings = EventSource::Doctor::Check::HubProcess->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<hub_process>, with the option C<hub>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>:
+C<hub_process>, with the option C<hub>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

@@ -103,8 +103,8 @@ EventSource::Doctor::Check::Origin - Whether pages of another origin may read th
 
     my @findings = EventSource::Doctor::Check::Origin->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<origin> and C<preflight>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<origin>
+and C<preflight>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

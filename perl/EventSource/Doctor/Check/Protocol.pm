@@ -54,7 +54,8 @@ sub _version {
         proxies => ['http2'],
         %said
     );
-    my @version = ($stream->{version} || '') eq '1.0'
+    my @version =
+        ($stream->{version} || '') eq '1.0'
         ? $FINDING->warning(
         'version', 'The response is HTTP/1.0, without chunks and without kept connections.',
         remedy  => 'Let the server, or the proxy in front of it, speak HTTP/1.1.',
@@ -100,8 +101,8 @@ EventSource::Doctor::Check::Protocol - The version of HTTP and the framing
 
     my @findings = EventSource::Doctor::Check::Protocol->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<version>, C<http2> and C<framing>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<version>,
+C<http2> and C<framing>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

@@ -142,8 +142,8 @@ EventSource::Doctor::Check::Response - Redirects, status and type
 
     my @findings = EventSource::Doctor::Check::Response->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<redirect>, C<status> and C<type>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>:
+C<redirect>, C<status> and C<type>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 

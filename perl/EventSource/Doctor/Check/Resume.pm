@@ -124,8 +124,8 @@ EventSource::Doctor::Check::Resume - Whether a client that reconnects receives w
 
     my @findings = EventSource::Doctor::Check::Resume->findings($doctor);
 
-Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<ids>, C<resume> or C<last_event_id>, and C<retry>. Return
-nothing of what it has not seen.
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>: C<ids>,
+C<resume> or C<last_event_id>, and C<retry>. Return nothing of what it has not seen.
 
 =head1 SEE ALSO
 
