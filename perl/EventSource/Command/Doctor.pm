@@ -173,13 +173,11 @@ EventSource::Command::Doctor - Say what is wrong with an event stream, and how t
 
     my $exit_code = EventSource::Command::Doctor->run('--seconds', 2, 'http://127.0.0.1:1/events');
 
-On the command line:
+=head1 DESCRIPTION
 
     eventsource doctor https://events.example.org/events
     eventsource doctor --hub shop --channel news https://events.example.org/events
     eventsource doctor --trigger './publish-one' --seconds 60 https://events.example.org/events
-
-=head1 DESCRIPTION
 
 The command opens the stream of any server as a browser would, through all proxies in front of it. It reads the stream
 for some seconds, opens a second one beside it, disconnects, and resumes with the last event ID. Then it says what is
@@ -298,19 +296,19 @@ systemd kills the hub, its history and all streams. Linux.
 
 =over
 
-=item 0
+=item C<0>
 
 Nothing is wrong. There may be warnings.
 
-=item 1
+=item C<1>
 
 Something is wrong.
 
-=item 2
+=item C<2>
 
 The command line has a mistake. The usage is printed to the standard error.
 
-=item 3
+=item C<3>
 
 There is no connection, TLS has failed, or the answer is no HTTP.
 
