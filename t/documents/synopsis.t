@@ -7,6 +7,7 @@ use File::Find qw(find);
 use lib 't/lib';
 use HTTP::Request::Common qw(GET);
 use Plack::Test;
+use SelectSaver ();
 use Test::More;
 use Testing::Developer qw(has_module);
 
@@ -31,11 +32,12 @@ sub run {
     my $package = 'Example' . ++$number;
     my $printed = '';
     my ($value, $exception);
-    my $run = sub {
+    my $selected = SelectSaver->new;    # a new socket selects, for good, the handle that is STDOUT below
+    my $run      = sub {
         open my $out, '>', \$printed or die $!;
         local *STDOUT = $out;
         my $all = "package $package; use strict; use warnings;\n#line 1 \"$file\"\n$code";
-        $value     = eval $all;    ## no critic (ProhibitStringyEval)
+        $value     = eval $all;         ## no critic (ProhibitStringyEval)
         $exception = $@;
     };
     if ($code =~ /^done_testing;$/m) { subtest $name => $run }
