@@ -40,9 +40,12 @@ my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_str
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, unless its
 # class has accessors of its own.
-my @CHECKED  = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
+my @CHECKED  = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble));
 my %ACCESSOR = map { ($_ => __PACKAGE__->can($_)) } @CHECKED;
 my %HAS_OTHER_ACCESSORS;
+
+# The methods that make the head and the first bytes. If a class has its own, they are called for each stream.
+my @BEGINNING = qw(_line_break opening preamble_line random_retry response_headers);
 
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
@@ -177,20 +180,25 @@ sub run_handler {
     my ($self, $stream, $env) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
-    my $process    = $$;
-    my $unwind     = $self->on_gone && $stream->is_blocking ? $process : 0;
-    my $id         = EventSource::LastEventID->of($env);
+    my $process = $$;
+    my $known   = $self->{_stream_settings};
+    my ($on_gone, $characters, $handler) =
+          $known && $known->{unchecked_in} eq ref $self
+        ? @$self{qw(on_gone characters handler_cb)}
+        : ($self->on_gone, $self->characters, $self->handler_cb);
+    my $unwind     = $on_gone && $stream->is_blocking ? $process                            : 0;
+    my $id         = _may_have_id($env)               ? EventSource::LastEventID->of($env) : undef;
     my $connection = Plack::App::EventSource::Connection->of_stream(
         {
             stream => $stream,
-            ($self->characters ? (characters    => 1)        : ()),
-            (defined $id       ? (last_event_id => $id)      : ()),
-            ($unwind           ? (unwind        => \$unwind) : ()),
+            ($characters ? (characters    => 1)        : ()),
+            (defined $id ? (last_event_id => $id)      : ()),
+            ($unwind     ? (unwind        => \$unwind) : ()),
         }
     );
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
-    my $handled   = eval { $self->handler_cb->($connection, $env); 1 };
+    my $handled   = eval { $handler->($connection, $env); 1 };
     my $exception = $@;
     $unwind = 0;
     $stream->leave_handler;
@@ -203,7 +211,8 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $settings = $self->_known_settings;
+    my $known    = $self->_known_settings;
+    my $settings = $known && $known->{settings};
     $self->check_at_request(
         sub {
             $settings = $self->_stream_settings;
@@ -211,12 +220,14 @@ sub stream_response {
             $self->_check_native($env) if $settings->{native} eq '1';
         }
     ) if !$settings;
-    return $self->_finished if _is_finished($env);
+    return $self->_finished if _may_have_id($env) && _is_finished($env);
     my $must_be_native = $settings->{native} eq '1';
     return sub {
         my $respond = shift;
-        my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->opening, $settings);
+        my ($headers, $opening) = $known ? @$known{qw(headers opening)} : ();
+        $headers = $headers ? [@$headers] : $self->response_headers;
+        $opening = $self->opening if !defined $opening;
+        my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, [200, $headers], $opening, $settings);
         if ($must_be_native && defined $obstacle) {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
@@ -306,12 +317,18 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
-# The settings of a stream if there is nothing to check: the attributes are those of the request before.
+# What is known of a stream before it begins, if there is nothing to check: the attributes are those of the request before.
 sub _known_settings {
     my $self  = shift;
     my $known = $self->{_stream_settings};
     return undef if !$known || $known->{unchecked_in} ne ref $self;
-    return EventSource::XS::_are_same([@$self{@CHECKED}], $known->{values}) ? $known->{settings} : undef;
+    return EventSource::XS::_are_same([@$self{@CHECKED}], $known->{values}) ? $known : undef;
+}
+
+# False if the client has sent no last event ID.
+sub _may_have_id {
+    my $env = shift;
+    return length($env->{HTTP_LAST_EVENT_ID}) || length $env->{QUERY_STRING};
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
@@ -351,8 +368,14 @@ sub _stream_settings {
     @settings{@STREAM_SETTINGS} = @values;
     my $settings   = EventSource::Stream->settings(%settings, has_handler => 1);
     my $must_check = $others || !$self->{handler_cb} || $settings->{native} eq '1';
-    $self->{_stream_settings} =
-        {settings => $settings, values => _copies(@values), unchecked_in => $must_check ? '' : $class};
+    my $is_own     = $must_check || grep { $class->can($_) != __PACKAGE__->can($_) } @BEGINNING;
+    $self->{_stream_settings} = {
+        settings     => $settings,
+        values       => _copies(@values),
+        unchecked_in => $must_check ? '' : $class,
+        headers      => $is_own                                ? undef : $self->response_headers,
+        opening      => $is_own || defined $settings->{retry} ? undef : $self->opening,
+    };
     return $settings;
 }
 
