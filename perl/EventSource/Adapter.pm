@@ -26,7 +26,7 @@ my @ADAPTERS;
 
 # The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
 # can use its copy.
-my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE);
+my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
 
 # Detection
 
@@ -68,6 +68,11 @@ sub of_writer {
     my $kind = blessed $writer or return undef;
     return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
     return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
+}
+
+sub plain {
+    _index() if !$is_indexed;
+    return \%PLAIN;
 }
 
 sub register {
@@ -195,7 +200,13 @@ sub _index {
     %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
     %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
-    $is_indexed   = 1;
+    my @plain = grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
+    %PLAIN = (
+        handles  => \%IS_PLAIN,
+        classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { $_->can('take_over') == \&take_over } @plain},
+        packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
+    );
+    $is_indexed = 1;
     return;
 }
 
@@ -358,6 +369,14 @@ Return true if some server throws this exception when the body of a request does
 Return true if the writer of some server throws this exception when the client reads nothing for too long. The stream
 then ends as if the client had disconnected, though the socket does not show that. The writer may be behind a filter of
 the body, so this checks the exceptions of all servers.
+
+=head2 plain
+
+    my $plain = EventSource::Adapter->plain;
+
+Return what a takeover without special cases needs to recognise, as sets of names: C<handles>, classes of C<psgix.io> that
+L</obstacle> has accepted; C<classes> and C<packages>, those of L</writer_classes, writer_packages> of adapters
+that inherit C<takes_chunks> and C<sends_head_late>. For L<EventSource::Stream::Takeover>.
 
 =head2 register
 

@@ -186,6 +186,14 @@ esx_settings(pTHX_ SV *settings)
     return hash;
 }
 
+/* Returns a setting that is a number or a string, which can be read at once without running Perl code; otherwise NULL. */
+static SV *
+esx_plain_setting(pTHX_ HV *settings, const char *name)
+{
+    SV **value = hv_fetch(settings, name, (I32)strlen(name), 0);
+    return value && !SvGMAGICAL(*value) && !SvROK(*value) ? *value : NULL;
+}
+
 /* Reads one setting. The value is copied, so that nothing frees it meanwhile. These are functions because perl's macros may
  * evaluate their argument more than once. */
 static SV *
@@ -198,21 +206,27 @@ esx_setting(pTHX_ HV *settings, const char *name)
 static NV
 esx_setting_nv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return SvNV(value);
 }
 
 static UV
 esx_setting_uv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return SvUV(value);
 }
 
 static bool
 esx_setting_is(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return cBOOL(SvTRUE(value));
 }
 

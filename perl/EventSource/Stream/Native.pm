@@ -96,6 +96,8 @@ sub hand_over {
     return;
 }
 
+sub interpreter { return $interpreter }
+
 sub is_native { return !!1 }
 
 sub needs_serving { return !!0 }
@@ -358,6 +360,13 @@ In a child: leave the callbacks of L</on_close> to the parent.
 
 Give the stream to a forked child: here it has ended, and the connection stays open. Its callbacks run when another
 native stream of this process, C<$leash>, has ended, with the reason that the code returns.
+
+=head2 interpreter
+
+    my $interpreter = EventSource::Stream::Native->interpreter;
+
+Return a reference to the number of the perl interpreter that the reactor reports ends to. A new thread has a number of its
+own.
 
 =head2 is_attached
 
