@@ -243,7 +243,8 @@ esx_plain_descriptor(pTHX_ HV *request, HV *known)
     if (!handle || SvGMAGICAL(*handle) || !SvROK(*handle))
         return -1;
     glob = SvRV(*handle);
-    if (!SvOBJECT(glob) || !isGV_with_GP(glob) || SvRMAGICAL(glob) || !esx_has_class(aTHX_ known, "handles", SvSTASH(glob)))
+    if (!isGV_with_GP(glob) || SvRMAGICAL(glob)
+        || (SvOBJECT(glob) && !esx_has_class(aTHX_ known, "handles", SvSTASH(glob))))
         return -1;
     io = GvIO((GV *)glob);
     return io && !SvRMAGICAL((SV *)io) && IoIFP(io) ? PerlIO_fileno(IoIFP(io)) : -1;

@@ -23,6 +23,9 @@ my $IS_FILTERED = "the response's body is filtered";
 
 my $INTERPRETER = EventSource::Stream::Native->interpreter;
 
+# What EventSource::Adapter->plain returns: always the same hash.
+my $plain;
+
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
 
@@ -46,15 +49,16 @@ sub begin {
 # others to begin or to _go_on.
 sub begin_plainly {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
-    my $native = $setting->{native_settings} ||= EventSource::Stream::Native->native_settings(%$setting);
-    my ($stream, $self, $writer, $why) = _begin_plainly(
-        $env, $respond, $response, $native, $opening, $PROBE{$setting->{line_end} || 'crlf'},
-        $$INTERPRETER, EventSource::Adapter->plain
-    );
-    if ($stream) {
+    my $native = $setting->{native_settings};
+    if (!$native) {
+        $native = $setting->{native_settings} = EventSource::Stream::Native->native_settings(%$setting);
         EventSource::XS::_linger($setting->{linger});
-        return $stream;
     }
+    $plain ||= EventSource::Adapter->plain;
+    my $probe = $PROBE{$setting->{line_end} || 'crlf'};
+    my ($stream, $self, $writer, $why) =
+        _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
+    return $stream if $stream;
     return                                                                             if !$self;
     return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if !defined $why;
     $self->_restore;
