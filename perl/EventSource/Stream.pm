@@ -64,17 +64,12 @@ sub open {
     my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter = EventSource::Adapter->of_env($env);
-    my ($stream, $obstacle, @writer) =
+    my @begun =
         $setting->{native} && $TAKES_PLAINLY && $adapter eq 'EventSource::Adapter'
         ? EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, $setting, $opening)
         : ();
-    if (!$stream && !@writer) {
-        $obstacle = $adapter->prepare_env($env);
-        $obstacle = 'native is 0'             if !$setting->{native};
-        $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
-        ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening)
-            if !defined $obstacle;
-    }
+    @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
+    my ($stream, $obstacle, @writer) = @begun;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     return $stream                                                              if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
@@ -93,6 +88,16 @@ sub settings {
 }
 
 # Private methods and functions
+
+# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
+sub _begin {
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my $obstacle = $adapter->prepare_env($env);
+    $obstacle = 'native is 0'             if !$setting->{native};
+    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
+    return (undef, $obstacle) if defined $obstacle;
+    return $adapter->take_over($env, $respond, $response, $setting, $opening);
+}
 
 # Responds to a client that has disconnected. A complete response ends the request on every server.
 sub _end_at_once {

@@ -436,8 +436,8 @@ _capture(SV *class, SV *number)
     XSRETURN(1);
 
 # The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
-# special. Returns nothing if this has not begun; the stream; or what begin needs to go on: undef, the takeover, the writer,
-# and the message if the stream was refused.
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
+# refused. The takeover is undef if it could not begin.
 void
 _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
   PREINIT:
@@ -460,8 +460,11 @@ _begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *
     opening.head = SvPVX_const(probe);
     opening.head_len = SvCUR(probe);
     stream = esx_capture_begin(number, TRUE, &report);
-    if (!stream)
-        XSRETURN(0);
+    if (!stream) {
+        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
+        ST(3) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(4);
+    }
     /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
     ENTER;
     capture = esx_new_capture_object(aTHX_ gv_stashpvs("EventSource::Stream::Takeover", GV_ADD), stream);

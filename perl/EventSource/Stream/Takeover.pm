@@ -26,6 +26,9 @@ my $INTERPRETER = EventSource::Stream::Native->interpreter;
 # What EventSource::Adapter->plain returns: always the same hash.
 my $plain;
 
+# What the library says of a descriptor that descriptor_obstacle of the adapter has more to say about.
+my $NO_CONNECTION = "the server's socket is not a connection";
+
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
 
@@ -58,9 +61,10 @@ sub begin_plainly {
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
     my ($stream, $self, $writer, $why) =
         _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
-    return $stream if $stream;
-    return                                                                             if !$self;
-    return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if !defined $why;
+    return $stream                                                                     if $stream;
+    return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if $self && !defined $why;
+    return                                                                             if !defined $why;
+    return $why eq $NO_CONNECTION ? () : (undef, $why)                                 if !$self;
     $self->_restore;
     return (undef, _obstacle_to_open($why), $writer);
 }
