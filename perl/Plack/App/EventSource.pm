@@ -68,9 +68,9 @@ sub new {
 # Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
 sub after_handler {
     my ($self, $stream, $env) = @_;
-    return if !$stream->is_blocking;
-    $stream->wait_for_end_briefly;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_native && $stream->is_open;
+    return                        if !$stream->is_blocking;
+    $stream->wait_for_end_briefly if !$stream->is_open;
+    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_open && $stream->is_native;
     EventSource::XS->dispatch;
     return;
 }
@@ -79,7 +79,10 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     my $origins = $self->origins;
-    return $self->_refusal($env) || $self->stream_response($env) if !defined $origins;
+    if (!defined $origins) {
+        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $self->methods;
+        return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
+    }
     my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
         or return EventSource::Response->text(500, 'Internal server error');
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
@@ -344,7 +347,6 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 sub _refusal {
     my ($self, $env, $access) = @_;
     my $method = $env->{REQUEST_METHOD};
-    return undef if !$access && $method eq 'GET' && !defined $self->methods;
     my @methods = $self->_methods;
     return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
     return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
