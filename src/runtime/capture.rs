@@ -5,7 +5,6 @@
 //! server has its socket again and the client what was captured.
 
 use super::forks::generation;
-use super::spare_pair::Pair;
 use super::stream_handle::{OpenOptions, StreamHandle};
 use crate::event::Framing;
 use crate::sys::{descriptor, socket};
@@ -26,8 +25,8 @@ pub struct Capture {
     number: RawFd,
     /// The client's connection, until a stream or the server has it.
     client: Option<OwnedFd>,
-    /// The socketpair, until the stream has begun.
-    pair: Option<Pair>,
+    /// The other end of the socketpair.
+    ours: OwnedFd,
     captured: Vec<u8>,
     generation: u32,
 }
@@ -69,12 +68,12 @@ impl Capture {
         if !must_be_connection && descriptor::has_left(number) {
             return Err(Obstacle { what: "the client has disconnected", cause: None });
         }
-        let pair = Pair::take().map_err(Obstacle::new("there is no socketpair"))?;
+        let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;
         let client =
             descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
-        descriptor::replace(number, pair.theirs.as_raw_fd())
+        descriptor::replace(number, theirs.as_raw_fd())
             .map_err(Obstacle::new("the server's socket cannot be replaced"))?;
-        Ok(Self { number, client: Some(client), pair: Some(pair), captured: Vec::new(), generation: generation() })
+        Ok(Self { number, client: Some(client), ours, captured: Vec::new(), generation: generation() })
     }
 
     /// Returns true if the server has written a whole head with status 200, and nothing else.
@@ -109,15 +108,10 @@ impl Capture {
         let head = head.of_stream(stream.settings.framing, opening);
         descriptor::silence(self.number).map_err(Obstacle::new("the server cannot be silenced"))?;
         let stream = OpenOptions { head: &head, socket: self.client.take(), ..stream };
-        let handle = StreamHandle::open(stream).map_err(|(error, client)| {
+        StreamHandle::open(stream).map_err(|(error, client)| {
             self.client = client;
             Obstacle { what: "EventSource::Stream::Native", cause: Some(error.to_string()) }
-        })?;
-        // The server has `/dev/null`, so nobody writes to the pair any more.
-        if let Some(pair) = self.pair.take() {
-            pair.keep();
-        }
-        Ok(handle)
+        })
     }
 
     /// Gives the server its socket back, and sends the client what was captured. A forked child sends nothing, because
@@ -135,12 +129,8 @@ impl Capture {
 
     /// Reads what the server has written since the last call.
     fn read(&mut self) {
-        let ours = match &self.pair {
-            Some(pair) => pair.ours.as_fd(),
-            None => return,
-        };
         let mut piece = [0; 4096];
-        while let Ok(count) = socket::receive(ours, &mut piece) {
+        while let Ok(count) = socket::receive(self.ours.as_fd(), &mut piece) {
             self.captured.extend_from_slice(&piece[..count]);
             if count < piece.len() {
                 break; // the kernel fills the buffer as far as it can

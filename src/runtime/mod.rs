@@ -20,7 +20,6 @@
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
-//! - `spare_pair`: a socketpair that waits for the next takeover
 //! - `capture`: the takeover of a response from its server
 //! - `hub_handle`: a hub as the application holds it
 
@@ -39,7 +38,6 @@ mod process;
 mod reactor_handle;
 mod registration;
 mod sockets;
-mod spare_pair;
 mod spawned;
 mod stats;
 mod stream_handle;
