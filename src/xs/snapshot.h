@@ -473,3 +473,21 @@ esx_are_same(pTHX_ SV *one, SV *other, int depth)
     }
     return SvTYPE(one) == SVt_PVCV && one == other;
 }
+
+/* Returns true if the members of an object with these names are the same as these values. */
+static bool
+esx_has_members(pTHX_ SV *object, AV *names, AV *values)
+{
+    HV *hash;
+    SSize_t at;
+    if (!names || !values || !SvROK(object) || SvTYPE(SvRV(object)) != SVt_PVHV || SvRMAGICAL(SvRV(object)))
+        return FALSE;
+    hash = (HV *)SvRV(object);
+    for (at = av_len(names); at >= 0; at--) {
+        SV **name = av_fetch(names, at, 0), **value = av_fetch(values, at, 0);
+        HE *member = name ? hv_fetch_ent(hash, *name, 0, 0) : NULL;
+        if (!name || !esx_are_same(aTHX_ member ? HeVAL(member) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1))
+            return FALSE;
+    }
+    return TRUE;
+}

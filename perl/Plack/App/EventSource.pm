@@ -325,7 +325,7 @@ sub _known_settings {
     my $self  = shift;
     my $known = $self->{_stream_settings};
     return undef if !$known || $known->{unchecked_in} ne ref $self;
-    return EventSource::XS::_are_same([@$self{@CHECKED}], $known->{values}) ? $known : undef;
+    return EventSource::XS::_has_members($self, \@CHECKED, $known->{values}) ? $known : undef;
 }
 
 # False if the client has sent no last event ID.
