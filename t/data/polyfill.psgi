@@ -1,10 +1,11 @@
-# A page with an EventSource polyfill, and the hub that it subscribes to. /publish publishes numbers, /cut breaks all
-# connections, /seen returns the ids with which clients have reconnected.
+# A page with an EventSource polyfill, and the hub that it subscribes to. /publish publishes numbers, /cut breaks the
+# connections of /events and ends the streams of /ending, /seen returns the ids with which clients have reconnected.
 
 use strict;
 use warnings;
 
 use EventSource::Hub;
+use Plack::App::EventSource;
 use Plack::Builder;
 
 # Internet Explorer 8 and 9 have XDomainRequest instead of an XMLHttpRequest that streams. It cannot set headers.
@@ -22,13 +23,13 @@ self.XDomainRequest = function () {
 Object.defineProperty(XMLHttpRequest.prototype, 'responseType', {value: undefined});
 JS
 
-# The file, the code to run before it, and the name of its EventSource.
+# The file, the code to run before it, the name of its EventSource, and the path of its stream. amvtek's reconnects when a
+# response ends, and gives up for good when a connection breaks.
+my @AMVTEK = ('eventsource-polyfill/dist/eventsource.js', "self._eventSourceImportPrefix = 'Poly';", 'PolyEventSource');
 my %POLYFILL = (
-    yaffle => ['event-source-polyfill/src/eventsource.js', '', 'EventSourcePolyfill'],
-    old    =>
-        ['eventsource-polyfill/dist/eventsource.js', "$OLD self._eventSourceImportPrefix = 'Poly';", 'PolyEventSource'],
-    amvtek =>
-        ['eventsource-polyfill/dist/eventsource.js', "self._eventSourceImportPrefix = 'Poly';", 'PolyEventSource'],
+    yaffle => ['event-source-polyfill/src/eventsource.js', '',                'EventSourcePolyfill', '/events'],
+    old    => [$AMVTEK[0],                                 "$OLD $AMVTEK[1]", $AMVTEK[2],            '/ending'],
+    amvtek => [@AMVTEK,                                    '/ending'],
 );
 
 my $PAGE = <<'HTML';
@@ -40,7 +41,7 @@ my $PAGE = <<'HTML';
 <script>
 const events = [];
 let errors = 0;
-const source = new %s('/events');
+const source = new %s('%s');
 source.onerror = () => errors++;
 source.addEventListener('message', ({data, lastEventId}) => events.push({data, lastEventId}));
 source.addEventListener('gap', ({data}) => events.push({gap: data}));
@@ -48,11 +49,27 @@ source.addEventListener('gap', ({data}) => events.push({gap: data}));
 HTML
 
 my $hub = EventSource::Hub->new(retry => 50);
-my @open;       # a duplicate handle of each stream's connection
+my @open;    # a duplicate handle of each stream's connection
+my @connections;
 my @queries;    # the queries of the clients
 my $number = 0;
 
 my $events = $hub->to_app(channels => sub { 'news' });
+my $ending = Plack::App::EventSource->new(
+    retry      => 50,
+    handler_cb => sub {
+        my $connection = shift;
+        push @connections, $connection;
+        $hub->subscribe($connection, 'news');
+    },
+)->to_app;
+
+sub note_query {
+    my $env = shift;
+    push @queries,
+        "$env->{QUERY_STRING} " . (defined $env->{HTTP_LAST_EVENT_ID} ? "with $env->{HTTP_LAST_EVENT_ID}" : 'without');
+    return;
+}
 
 sub text {
     my ($type, $text) = @_;
@@ -67,17 +84,25 @@ builder {
         my $env = shift;
         open my $handle, '+<&', $env->{'psgix.io'} or die "psgix.io: $!\n";
         push @open, $handle;
-        push @queries, "$env->{QUERY_STRING} "
-            . (defined $env->{HTTP_LAST_EVENT_ID} ? "with $env->{HTTP_LAST_EVENT_ID}" : 'without');
+        note_query($env);
         return $events->($env);
     };
-    mount '/cut' => sub { shutdown $_, 2 for @open; @open = (); return text('text/plain', 'cut') };
+    mount '/ending' => sub {
+        my $env = shift;
+        note_query($env);
+        return $ending->($env);
+    };
+    mount '/cut' => sub {
+        shutdown $_, 2 for splice @open;
+        $_->close for splice @connections;
+        return text('text/plain', 'cut');
+    };
     mount '/publish' =>
         sub { $hub->publish(news => 'number ' . ++$number) for 1 .. 5; return text('text/plain', $number) };
     mount '/seen' => sub { return text('text/plain', join "\n", @queries) };
     mount '/page' => sub {
         my $name = substr $_[0]{PATH_INFO}, 1;
-        return text('text/html', sprintf $PAGE, $POLYFILL{$name}[1], $name, $POLYFILL{$name}[2]);
+        return text('text/html', sprintf $PAGE, $POLYFILL{$name}[1], $name, @{$POLYFILL{$name}}[2, 3]);
     };
     mount '/source' => sub {
         my $name = substr $_[0]{PATH_INFO}, 1;

@@ -43,7 +43,7 @@ for my $name (sort keys %PARAMETER) {
             $browser->wait_for('events.length >= ' . (10 * $round - 5), "round $round: published events arrive");
             ask($server, '/cut');
             ask($server, '/publish');
-            $browser->wait_for('events.length >= ' . 10 * $round, 'the events published after a cut arrive');
+            $browser->wait_for('events.length >= ' . 10 * $round, 'the events published after a cut or an end arrive');
         }
         my @events = @{$browser->evaluate('events')};
         is_deeply [map { $_->{data} // $_ } @events], [map { "number $_" } 1 .. 30],

@@ -47,8 +47,13 @@ sub needs_module {
     return needs(has_module($module) ? undef : "there is no $module here");
 }
 
+# Ends the test file. The tests before it run everywhere.
 sub only_developers {
     return if $ENV{EVENTSOURCE_XS_FULL} || -e '.git';
+    if (Test::More->builder->current_test) {
+        Test::More::done_testing();
+        exit 0;
+    }
     return Test::More::plan(skip_all => 'for developers; runs with EVENTSOURCE_XS_FULL=1');
 }
 

@@ -19,11 +19,11 @@ sub numbered {
     return {id => $number, data => _data($number, $bytes)};
 }
 
-# Returns the numbers of the events in a text; dies if the text has anything else.
+# Returns the numbers of the events in a text; dies if the text has anything else but comments.
 sub numbers {
     my $text = shift;
     my @numbers;
-    while ($text =~ /\G(?:id: ([0-9]+)\r\ndata: ([^\r\n]*)\r\n)?\r\n/gc) {
+    while ($text =~ /\G(?::[^\r\n]*\r\n|(?:id: ([0-9]+)\r\ndata: ([^\r\n]*)\r\n)?\r\n)/gc) {
         next                                          if !defined $1;
         croak "NumberedEvents: event $1 is not whole" if $2 ne _data($1, length $2);
         push @numbers, $1;
