@@ -200,7 +200,8 @@ sub _index {
     %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
     %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
-    my @plain = grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
+    my @plain =
+        grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
     %PLAIN = (
         handles  => \%IS_PLAIN,
         classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { $_->can('take_over') == \&take_over } @plain},

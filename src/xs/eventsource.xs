@@ -10,6 +10,10 @@
 #  define sv_copypv_nomg(to, from) sv_copypv(to, from)
 #endif
 
+#ifndef HvNAMEUTF8
+#  define HvNAMEUTF8(stash) 0
+#endif
+
 #include "eventsource.h"
 #include "error.h"
 #include "snapshot.h"

@@ -61,10 +61,10 @@ sub begin_plainly {
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
     my ($stream, $self, $writer, $why) =
         _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
-    return $stream                                                                     if $stream;
+    return $stream                                                                  if $stream;
     return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if $self && !defined $why;
-    return                                                                             if !defined $why;
-    return $why eq $NO_CONNECTION ? () : (undef, $why)                                 if !$self;
+    return                                                                          if !defined $why;
+    return $why eq $NO_CONNECTION ? () : (undef, $why)                              if !$self;
     $self->_restore;
     return (undef, _obstacle_to_open($why), $writer);
 }

@@ -68,8 +68,8 @@ sub new {
 # Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
 sub after_handler {
     my ($self, $stream, $env) = @_;
-    return                        if !$stream->is_blocking;
-    $stream->wait_for_end_briefly if !$stream->is_open;
+    return                                                if !$stream->is_blocking;
+    $stream->wait_for_end_briefly                         if !$stream->is_open;
     EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_open && $stream->is_native;
     EventSource::XS->dispatch;
     return;
@@ -189,7 +189,7 @@ sub run_handler {
           $known && $known->{unchecked_in} eq ref $self
         ? @$self{qw(on_gone characters handler_cb)}
         : ($self->on_gone, $self->characters, $self->handler_cb);
-    my $unwind     = $on_gone && $stream->is_blocking ? $process                            : 0;
+    my $unwind     = $on_gone && $stream->is_blocking ? $process                           : 0;
     my $id         = _may_have_id($env)               ? EventSource::LastEventID->of($env) : undef;
     my $connection = Plack::App::EventSource::Connection->of_stream(
         {
@@ -346,7 +346,7 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 # HEAD is a 405, as in the original.
 sub _refusal {
     my ($self, $env, $access) = @_;
-    my $method = $env->{REQUEST_METHOD};
+    my $method  = $env->{REQUEST_METHOD};
     my @methods = $self->_methods;
     return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
     return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
@@ -369,13 +369,13 @@ sub _stream_settings {
     my %settings;
     @settings{@STREAM_SETTINGS} = @values;
     my $settings   = EventSource::Stream->settings(%settings, has_handler => 1);
-    my $must_check = $others || !$self->{handler_cb} || $settings->{native} eq '1';
+    my $must_check = $others     || !$self->{handler_cb} || $settings->{native} eq '1';
     my $is_own     = $must_check || grep { $class->can($_) != __PACKAGE__->can($_) } @BEGINNING;
     $self->{_stream_settings} = {
         settings     => $settings,
         values       => _copies(@values),
-        unchecked_in => $must_check ? '' : $class,
-        headers      => $is_own                                ? undef : $self->response_headers,
+        unchecked_in => $must_check                           ? ''    : $class,
+        headers      => $is_own                               ? undef : $self->response_headers,
         opening      => $is_own || defined $settings->{retry} ? undef : $self->opening,
     };
     return $settings;
