@@ -376,7 +376,7 @@ the body, so this checks the exceptions of all servers.
     my $plain = EventSource::Adapter->plain;
 
 Return what a takeover without special cases needs to recognise, as sets of names: C<handles>, classes of C<psgix.io> that
-L</obstacle> has accepted; C<classes> and C<packages>, those of L</writer_classes, writer_packages> of adapters
+L</obstacle> has accepted; C<classes> and C<packages>, those of L</writer_classes> and L</writer_packages> of adapters
 that inherit C<takes_chunks> and C<sends_head_late>. For L<EventSource::Stream::Takeover>.
 
 =head2 register
