@@ -20,16 +20,7 @@ const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 fn settings(on_slow: OnSlow, events: usize) -> Settings {
     let history = Bounds { events, bytes: usize::MAX, age: NEVER };
     let total_history = Bounds { events: usize::MAX, ..history };
-    Settings {
-        history,
-        total_history,
-        on_slow,
-        gap_event: "gap".into(),
-        gap_data: None,
-        position_event: "position".into(),
-        refuses_position_event: true,
-        opaque_ids: false,
-    }
+    Settings { on_slow, ..Settings::new(history, total_history) }
 }
 
 fn publication(seq: u64, channel: usize, key: usize) -> Publication {

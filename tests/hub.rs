@@ -27,19 +27,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn hub(events: usize) -> HubHandle {
     let bounds = Bounds { events, bytes: 1 << 30, age: Duration::from_secs(3_600) };
-    HubHandle::new(
-        HubSettings {
-            history: bounds,
-            total_history: bounds,
-            on_slow: OnSlow::Disconnect,
-            gap_event: "gap".into(),
-            gap_data: None,
-            position_event: "position".into(),
-            refuses_position_event: true,
-            opaque_ids: false,
-        },
-        1000,
-    )
+    HubHandle::new(HubSettings { on_slow: OnSlow::Disconnect, ..HubSettings::new(bounds, bounds) }, 1000)
 }
 
 /// Publishes an event, and returns its id.

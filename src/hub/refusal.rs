@@ -141,16 +141,7 @@ mod tests {
 
     fn settings() -> Settings {
         let bounds = Bounds { events: 1, bytes: 1, age: Duration::ZERO };
-        Settings {
-            history: bounds,
-            total_history: bounds,
-            on_slow: OnSlow::Gap,
-            gap_event: "gap".into(),
-            gap_data: None,
-            position_event: "position".into(),
-            refuses_position_event: true,
-            opaque_ids: false,
-        }
+        Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, bounds) }
     }
 
     #[test]

@@ -23,6 +23,22 @@ pub struct Settings {
     pub opaque_ids: bool,
 }
 
+impl Settings {
+    /// Returns settings with that retention, and the defaults of the others.
+    pub fn new(history: Bounds, total_history: Bounds) -> Self {
+        Self {
+            history,
+            total_history,
+            on_slow: OnSlow::Disconnect,
+            gap_event: "gap".into(),
+            gap_data: None,
+            position_event: "position".into(),
+            refuses_position_event: true,
+            opaque_ids: false,
+        }
+    }
+}
+
 /// The data of the `gap` event for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapData {

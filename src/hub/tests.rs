@@ -15,16 +15,7 @@ const NEVER: Duration = Duration::from_secs(1_000_000);
 
 fn settings() -> Settings {
     let bounds = Bounds { events: 3, bytes: 1_000_000, age: NEVER };
-    Settings {
-        history: bounds,
-        total_history: Bounds { events: 1000, ..bounds },
-        on_slow: OnSlow::Gap,
-        gap_event: "gap".into(),
-        gap_data: None,
-        position_event: "position".into(),
-        refuses_position_event: true,
-        opaque_ids: false,
-    }
+    Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, Bounds { events: 1000, ..bounds }) }
 }
 
 /// A hub with one stream, and a clock that tests advance.

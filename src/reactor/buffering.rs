@@ -2,7 +2,7 @@
 
 use super::{Answer, Io, Reactor, StreamId};
 use crate::hub::Notice;
-use crate::stream::{Framing, LineEnd, Lost, Settings, Stream};
+use crate::stream::{Framing, LineEnd, Lost, Stream};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -50,14 +50,14 @@ impl<I: Io> Reactor<I> {
 /// Buffers the notices of a hub for one stream.
 pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: StreamId, answers: &mut Vec<Answer>) {
     let before = stream.buffered_bytes();
-    let Settings { framing, line_end, .. } = *stream.settings();
+    let settings = *stream.settings();
     for notice in notices {
         match notice {
-            Notice::Position(block) => stream.push_non_event(framing.frame(&line_end.convert(&block))),
-            Notice::Gap(block) => stream.push_undroppable(framing.frame(&line_end.convert(&block))),
-            Notice::Event(event) => stream.push_undroppable(match line_end {
-                LineEnd::Lf => event.from(framing, 0),
-                LineEnd::CrLf => framing.frame(&line_end.convert(event.bytes(Framing::Plain))),
+            Notice::Position(block) => stream.push_non_event(settings.frame(&block)),
+            Notice::Gap(block) => stream.push_undroppable(settings.frame(&block)),
+            Notice::Event(event) => stream.push_undroppable(match settings.line_end {
+                LineEnd::Lf => event.from(settings.framing, 0),
+                LineEnd::CrLf => settings.frame(event.bytes(Framing::Plain)),
             }),
         }
     }

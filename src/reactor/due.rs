@@ -3,7 +3,7 @@
 use super::shutdown::Spread;
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
-use crate::stream::{Due, Reason, Settings};
+use crate::stream::{Due, Reason};
 use std::time::Instant;
 
 impl<I: Io> Reactor<I> {
@@ -56,7 +56,7 @@ impl<I: Io> Reactor<I> {
 
     /// Sends a keepalive, or ends the stream of a client that has timed out.
     fn handle_due_stream(&mut self, id: StreamId, now: Instant) {
-        let (due, Settings { framing, line_end, .. }) = match self.record(id) {
+        let (due, settings) = match self.record(id) {
             Some(record) if record.socket.is_some() && !record.has_ended => {
                 (record.stream.due(now), *record.stream.settings())
             }
@@ -66,8 +66,8 @@ impl<I: Io> Reactor<I> {
             Due::Nothing => {}
             Due::Timeout => self.end_at_once(id, Reason::Timeout),
             Due::Keepalive => {
-                let position = self.quiet_block(id).map(|position| framing.frame(&line_end.convert(&position)));
-                self.buffer_non_event(id, position.unwrap_or_else(|| framing.keepalive(line_end)));
+                let position = self.quiet_block(id).map(|position| settings.frame(&position));
+                self.buffer_non_event(id, position.unwrap_or_else(|| settings.framing.keepalive(settings.line_end)));
             }
         }
     }

@@ -51,7 +51,7 @@ impl<I: Io> Reactor<I> {
             let least = settings.retry.as_millis().clamp(1, u128::from(u32::MAX)) as u64;
             let retry = fastrand::u64(least..=2 * least);
             let block = self.last_block(id, retry).unwrap_or_else(|| format!("retry: {retry}\n\n").into_bytes());
-            self.buffer_non_event(id, settings.framing.frame(&settings.line_end.convert(&block)));
+            self.buffer_non_event(id, settings.frame(&block));
         }
     }
 

@@ -95,6 +95,13 @@ pub struct Settings {
     pub retry: Duration,
 }
 
+impl Settings {
+    /// Frames a block whose lines end in LF, with the line end of the stream.
+    pub fn frame(&self, block: &[u8]) -> Bytes {
+        self.framing.frame(&self.line_end.convert(block))
+    }
+}
+
 /// The events and bytes that a stream has discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {

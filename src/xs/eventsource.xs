@@ -64,7 +64,7 @@ _package_of(SV *code)
     HV *package;
   CODE:
     package = SvROK(code) && SvTYPE(SvRV(code)) == SVt_PVCV ? CvSTASH((CV *)SvRV(code)) : NULL;
-    RETVAL = package && HvNAME(package) ? newSVhek(HvNAME_HEK(package)) : newSVpvs("");
+    RETVAL = package && HvNAME_HEK(package) ? newSVhek(HvNAME_HEK(package)) : newSVpvs("");
   OUTPUT:
     RETVAL
 

@@ -10,7 +10,7 @@ use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
@@ -184,11 +184,8 @@ my @CHECKS = (
 );
 
 for my $name (@SERVERS) {
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $name => sub {
+        needs(Testing::Server->missing($name));
         my $run = start($name);
         for (@CHECKS) {
             my ($sentence, $check, $only) = @$_;

@@ -14,7 +14,7 @@ use Plack::Middleware::EventSource;
 use POSIX              ();
 use Time::HiRes        ();
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Testing::StreamPair;
@@ -197,11 +197,8 @@ my @SERVERS = (
 );
 for (@SERVERS) {
     my ($name, $signal, %option) = @$_;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest "$name $signal" => sub {
+        needs(Testing::Server->missing($name));
         my %env = (CALLBACKS_MIDDLEWARE => 1, CALLBACKS_SIGNAL => $signal);
         my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);
         for my $round (1 .. 3) {

@@ -6,7 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Test::More;
@@ -78,11 +78,8 @@ sub program_holds_nothing {
 for (@SERVERS) {
     my ($title, $kind, %option) = @$_;
     my ($name) = $title =~ /\A([\w:]+)/;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $title => sub {
+        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         if ($kind eq 'blocks') {
             for (@ENDS) {

@@ -5,7 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Test::More;
@@ -182,11 +182,8 @@ my @CONTRACT = (
 
 for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $name => sub {
+        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         for (@CONTRACT) {
             my ($sentence, $check, $where) = @$_;

@@ -6,7 +6,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Server;
 use Testing::ServerWithJournal;
 use Test::More;
@@ -70,11 +70,8 @@ sub clients_reconnect {
 
 for (@ENDS) {
     my ($name, $how, %option) = @$_;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest "$name: $how" => sub {
+        needs(Testing::Server->missing($name));
         my $run = Testing::ServerWithJournal->start($name, %option);
         clients_reconnect($run, $how);
         $run->server->stop;

@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use EventSource::Stream::WorkerRecycling;
 use Testing::Server;
 use Testing::ServerWithJournal;
@@ -38,11 +38,8 @@ sub warned {
 
 for (@SERVERS) {
     my ($name, $option, $default, $low, $high) = @$_;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $name => sub {
+        needs(Testing::Server->missing($name));
         is warned($name), defined $default ? "$name|$default|$option" : '', "$name warns of its default limit";
         is warned($name, @$low),  "$name|9999|$option", "$name warns of a limit of 9999 requests";
         is warned($name, @$high), '',                   "$name does not warn of a limit of 10000 requests";

@@ -8,7 +8,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there is no native writer on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(only_developers);
+use Testing::Developer qw(needs only_developers);
 use Testing::Process   qw(is_running zombies_of);
 use Testing::Server;
 use Testing::ServerWithJournal;
@@ -211,11 +211,8 @@ my @CHECKS = (
 
 for (@SERVERS) {
     my ($name, $kind, %option) = @$_;
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $name => sub {
+        needs(Testing::Server->missing($name));
         my %env = (CALLBACKS_WRITER => 1);
         $path = $kind eq 'late' ? '/later' : '/spawn';
         my $run = Testing::ServerWithJournal->start($name, psgi => 't/data/callbacks.psgi', env => \%env, %option);

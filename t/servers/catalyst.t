@@ -7,7 +7,7 @@ use warnings;
 use lib 't/lib';
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs_module only_developers);
+use Testing::Developer qw(needs needs_module only_developers);
 use Testing::Server;
 use Test::More;
 
@@ -56,11 +56,8 @@ sub is_held {
 }
 
 for my $name (sort keys %IS_LOOP) {
-    if (my $missing = Testing::Server->missing($name)) {
-    SKIP: { skip $missing, 1 if !$ENV{EVENTSOURCE_XS_FULL}; fail $missing }
-        next;
-    }
     subtest $name => sub {
+        needs(Testing::Server->missing($name));
         my $server = Testing::Server->start($name, $PSGI, workers => $name eq 'Feersum' ? undef : 1);
         is_whole($server, '/stream/one',    'native', $_) for '1.0', '1.1';
         is_whole($server, '/stream/writer', 'writer', $_) for '1.0', '1.1';

@@ -68,16 +68,10 @@ fn event(seq: u64, id: &str, bytes: usize) -> Shared {
 impl Run {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let hub = HubSettings {
-            history: bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false),
-            total_history: bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true),
-            on_slow: any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]),
-            gap_event: "gap".into(),
-            gap_data: None,
-            position_event: "position".into(),
-            refuses_position_event: true,
-            opaque_ids: false,
-        };
+        let history = bounds(&mut rng, &[0, 1, 2, 3, 5, 20, usize::MAX], &[0, 1, 200, 10_000, usize::MAX], false);
+        let total_history = bounds(&mut rng, &[0, 4, 10, 100, 100, usize::MAX], &[0, 1, 500, 10_000, usize::MAX], true);
+        let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
+        let hub = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
         let is_changing = rng.bool();
         let mut world = World::new();
         for name in [HUB, OTHER_HUB] {

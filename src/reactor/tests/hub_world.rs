@@ -16,16 +16,7 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let mut world = World::new();
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let total_history = Bounds { events: 10 * events, ..history };
-    let settings = hub::Settings {
-        history,
-        total_history,
-        on_slow,
-        gap_event: "gap".into(),
-        gap_data: None,
-        position_event: "position".into(),
-        refuses_position_event: true,
-        opaque_ids: false,
-    };
+    let settings = hub::Settings { on_slow, ..hub::Settings::new(history, total_history) };
     world.apply(Command::CreateHub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
     world
 }
@@ -33,16 +24,7 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
 /// Creates a second hub.
 pub(super) fn another_hub(world: &mut World) -> HubId {
     let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
-    let other = hub::Settings {
-        history,
-        total_history: history,
-        on_slow: OnSlow::Gap,
-        gap_event: "gap".into(),
-        gap_data: None,
-        position_event: "position".into(),
-        refuses_position_event: true,
-        opaque_ids: false,
-    };
+    let other = hub::Settings { on_slow: OnSlow::Gap, ..hub::Settings::new(history, history) };
     world.apply(Command::CreateHub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
     HUB + 1
 }

@@ -102,14 +102,11 @@ fn a_closed_hub_without_streams_is_dropped_at_once() {
     let mut world = with_history(10);
     for hub in 1..1000 {
         let settings = hub::Settings {
-            history: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
-            total_history: Bounds { events: 1, bytes: 1, age: Duration::ZERO },
             on_slow: OnSlow::Gap,
-            gap_event: "gap".into(),
-            gap_data: None,
-            position_event: "position".into(),
-            refuses_position_event: true,
-            opaque_ids: false,
+            ..hub::Settings::new(
+                Bounds { events: 1, bytes: 1, age: Duration::ZERO },
+                Bounds { events: 1, bytes: 1, age: Duration::ZERO },
+            )
         };
         world.apply(Command::CreateHub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
         world.apply(Command::CloseHub { hub });
