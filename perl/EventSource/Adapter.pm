@@ -220,14 +220,15 @@ sub _index_by {
 }
 
 # The class decides, not psgi.url_scheme: a middleware may take that from a header of the client. The second test is for
-# servers that stand on Net::Server.
+# servers that stand on Net::Server. A class that names its protocol without an object has the same for all its objects.
 sub _is_tls {
     my $io    = shift;
     my $class = blessed $io or return !!0;
     return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
     my $protocol = $io->can('NS_proto');
-    return ($io->$protocol || '') =~ /SSL/ if $protocol;
-    $IS_PLAIN{$class} = 1;
+    return !!1 if $protocol && ($io->$protocol || '') =~ /SSL/;
+    local $@;
+    $IS_PLAIN{$class} = 1 if !$protocol || defined eval { $class->$protocol };
     return !!0;
 }
 

@@ -45,6 +45,8 @@ my %CASE = (
     'a tied handle'                  => {io       => sub { my $io = shift; tie *$io, 'Tied', fileno $io; $io }},
     'a class that may encrypt'       => {io       => sub { bless shift, 'My::SSL' }},
     'an ordinary class'              => {io       => sub { bless shift, 'IO::Handle' }},
+    'a class with a protocol'        => {io       => sub { bless shift, 'My::TCP' }},
+    'an object with a protocol'      => {io       => sub { my $io = shift; ${*$io}{protocol} = 'SSL'; bless $io, 'My::Proto' }},
 );
 
 package Overloaded {
@@ -63,6 +65,17 @@ package Twiggy::Writer {
 }
 
 package My::SSL { our @ISA = 'IO::Handle' }
+
+# Classes like those of Net::Server, which name their protocol.
+package My::TCP {
+    our @ISA = 'IO::Handle';
+    sub NS_proto { return 'TCP' }
+}
+
+package My::Proto {
+    our @ISA = 'IO::Handle';
+    sub NS_proto { my $self = shift; return ${*$self}{protocol} }
+}
 
 package Tied {
     sub TIEHANDLE { return bless [$_[1]], $_[0] }
@@ -160,6 +173,10 @@ for my $name (sort keys %CASE) {
     is "$begun $finished", '1 0', 'without the native call there are steps';
     seen({}, 1);
     is "$begun $finished", '1 1', 'a plain response needs no steps';
+    seen($CASE{'a class with a protocol'}, 1);
+    is "$begun $finished", '1 2', 'nor does one of a class that names a protocol for all its objects';
+    seen({io => sub { my $io = shift; ${*$io}{protocol} = 'TCP'; bless $io, 'My::Proto' }}, 1);
+    is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
 }
 
 done_testing;

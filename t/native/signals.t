@@ -144,38 +144,77 @@ subtest 'children are reaped by a CHLD handler' => sub {
     is_deeply [sort { $a <=> $b } values %status], [1 .. 20], 'every child has its own exit status';
 };
 
-# A responder like that of a server that writes to the socket itself.
+# A responder like that of a server that writes to the socket itself. It says where it is by calling the code.
 {
 
     package HTTP::Server::PSGI;    ## no critic (Modules::ProhibitMultiplePackages)
 
     sub main::responder {
-        my $io = shift;
+        my ($io, $reaches) = @_;
         return sub {
+            $reaches->('before the head');
             syswrite $io, "HTTP/1.1 200 OK\r\nX-One: 1\r\n\r\n";
-            return Plack::Util::inline_object(write => sub { syswrite $io, $_[0] }, close => sub { close $io });
+            $reaches->('after the head');
+            my $write = sub {
+                $reaches->('before the probe');
+                syswrite $io, $_[0];
+                $reaches->('after the probe');
+            };
+            return Plack::Util::inline_object(write => $write, close => sub { close $io });
         };
     }
 }
 
-subtest 'a signal handler that dies during takeover ends the stream' => sub {
-    my ($number, $client) = Testing::StreamPair->connect;
-    open my $io, '+<&=', $number or die "fdopen: $!";
-    my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
-    local $SIG{ALRM} = sub { die "alarm\n" };
-    my $is_open = !!1;
-    {
-        # The stream has just begun; no one holds it yet.
-        no warnings 'redefine';
-        local *EventSource::XS::_linger = sub { kill ALRM => $$; return };
-        $is_open = eval { EventSource::Stream->open($env, responder($io), [200, []], ''); 1 };
+# The functions that begin and end a takeover, in its two ways.
+my %WAY = ('in steps' => ['_capture', '_open'], 'in one call' => ['_begin_plainly', '_begin_plainly']);
+
+# The moments of a takeover, and what the client receives if a signal handler dies there. A server that has sent nothing
+# yet answers; otherwise the response ends.
+my @MOMENTS = (
+    ['before the capture', 500, 'an answer'],
+    ['before the head',    500, 'an answer'],
+    ['after the head',     200, ''],
+    ['before the probe',   200, ''],
+    ['after the probe',    200, ": Probe\r\n"],
+    ['after the opening',  200, ''],
+);
+
+# Calls a function of EventSource::Stream::Takeover, and code before or after it.
+sub around {
+    my ($name, $before, $after) = @_;
+    my $function = EventSource::Stream::Takeover->can($name);
+    return sub { $before->(); my @got = $function->(@_); $after->(); return @got };
+}
+
+for my $way (sort keys %WAY) {
+    for (@MOMENTS) {
+        my ($moment, $status, $body) = @$_;
+        subtest "a signal handler that dies during a takeover $way, $moment" => sub {
+            my ($number, $client) = Testing::StreamPair->connect;
+            open my $io, '+<&=', $number or die "fdopen: $!";
+            my $env     = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
+            my $reaches = sub { kill ALRM => $$ if $_[0] eq $moment };
+            local $SIG{ALRM} = sub { die "alarm\n" };
+            local $EventSource::Stream::TAKES_PLAINLY = $way eq 'in one call';
+            my $returned;
+            {
+                my ($first, $last) = map { "EventSource::Stream::Takeover::$_" } @{$WAY{$way}};
+                no strict 'refs';
+                no warnings 'redefine';
+                local *$first = around($WAY{$way}[0], sub { $reaches->('before the capture') }, sub { });
+                local *$last  = around($WAY{$way}[1], sub { }, sub { $reaches->('after the opening') });
+                $returned = eval { EventSource::Stream->open($env, responder($io, $reaches), [200, []], ''); 1 };
+            }
+            is $returned, undef,     'opening the stream dies';
+            is $@,        "alarm\n", 'opening the stream dies of the exception of the handler';
+            syswrite $io, "HTTP/1.0 500 Error\r\n\r\nan answer" if $status == 500;
+            close $io;
+            ok $client->read_all, 'the response ends';
+            is $client->status, $status, "the status is $status";
+            is $client->body,   $body,   'the body has nothing else';
+            is_deeply [$client->header('X-One')], [$status == 200 ? '1' : ()], 'the head is sent at most once';
+        };
     }
-    is $is_open, undef,     'opening the stream dies';
-    is $@,       "alarm\n", 'opening the stream dies of the exception of the handler';
-    close $io;
-    ok $client->read_all, 'the response ends';
-    is $client->body,            '',  'the body is empty';
-    is $client->header('X-One'), '1', 'the head is sent once';
-};
+}
 
 done_testing;
