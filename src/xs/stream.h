@@ -411,48 +411,44 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
     return written;
 }
 
+/* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or if
+ * reading its members could run Perl code. */
+static HV *
+esx_plain_connection(pTHX_ SV *self, int *strings)
+{
+    HV *hash;
+    SV **characters;
+    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
+        return NULL;
+    hash = (HV *)SvRV(self);
+    characters = hv_fetchs(hash, "characters", 0);
+    if (hv_exists(hash, "push_cb", 7) || (characters && (SvGMAGICAL(*characters) || SvROK(*characters))))
+        return NULL;
+    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
+    return hash;
+}
+
 /* Returns the stream of a plain connection if it is on the server's writer, no stream is between, and its lines end in CRLF;
  * otherwise NULL. */
 static SV *
 esx_writer_stream(pTHX_ SV *self, int *strings)
 {
-    HV *hash;
-    SV *stream, **characters;
-    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
-        return NULL;
-    hash = (HV *)SvRV(self);
-    stream = esx_member(aTHX_ hash, "stream");
+    HV *hash = esx_plain_connection(aTHX_ self, strings);
+    SV *stream = hash ? esx_member(aTHX_ hash, "stream") : NULL;
     if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
-        || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "relay_stream", 12)
-        || hv_exists((HV *)SvRV(stream), "is_lf", 5)
+        || hv_exists((HV *)SvRV(stream), "relay_stream", 12) || hv_exists((HV *)SvRV(stream), "is_lf", 5)
         || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
         return NULL;
-    characters = hv_fetchs(hash, "characters", 0);
-    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
-        return NULL;
-    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
     return stream;
 }
 
-/* Returns the native stream of a plain connection and sets the meaning of its strings. Returns NULL if the connection has no
- * native stream or has a push_cb, or if reading its members could run Perl code. */
+/* Returns the native stream of a plain connection, or NULL if it has none. */
 static SV *
 esx_native_stream(pTHX_ SV *self, int *strings)
 {
-    HV *hash;
-    SV **stream, **characters;
-    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
-        return NULL;
-    hash = (HV *)SvRV(self);
-    stream = hv_fetchs(hash, "stream", 0);
-    if (!stream || SvGMAGICAL(*stream) || !esx_handle_magic(aTHX_ *stream, &esx_stream_table)
-        || hv_exists(hash, "push_cb", 7))
-        return NULL;
-    characters = hv_fetchs(hash, "characters", 0);
-    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
-        return NULL;
-    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
-    return *stream;
+    HV *hash = esx_plain_connection(aTHX_ self, strings);
+    SV **stream = hash ? hv_fetchs(hash, "stream", 0) : NULL;
+    return stream && !SvGMAGICAL(*stream) && esx_handle_magic(aTHX_ *stream, &esx_stream_table) ? *stream : NULL;
 }
 
 /* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */

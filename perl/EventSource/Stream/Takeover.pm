@@ -52,11 +52,7 @@ sub begin {
 # others to begin or to _go_on.
 sub begin_plainly {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
-    my $native = $setting->{native_settings};
-    if (!$native) {
-        $native = $setting->{native_settings} = EventSource::Stream::Native->native_settings(%$setting);
-        EventSource::XS::_linger($setting->{linger});
-    }
+    my $native = $setting->{native_settings} || EventSource::Stream::Native->shared_settings($setting);
     $plain ||= EventSource::Adapter->plain;
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
     my ($stream, $self, $writer, $why) =

@@ -67,9 +67,9 @@ sub new {
 # Ends a request on a server that blocks. If the handler has closed the stream, its callbacks can mostly run now.
 sub after_handler {
     my ($self, $stream, $env) = @_;
-    return                                                if !$stream->is_blocking;
-    $stream->wait_for_end_briefly                         if !$stream->is_open;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_open && $stream->is_native;
+    return if !$stream->is_blocking;
+    if    (!$stream->is_open)   { $stream->wait_for_end_briefly }
+    elsif ($stream->is_native) { EventSource::Stream::WorkerRecycling->warn_once($env) }
     EventSource::XS->dispatch;
     return;
 }
