@@ -71,8 +71,8 @@ sub open {
     @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
     my ($stream, $obstacle, @writer) = @begun;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    EventSource::Adapter->after_takeover($env) if $stream && !$env->{'psgi.nonblocking'};
-    return $stream                             if $stream;
+    EventSource::Adapter->after_takeover($env)                       if $stream && !$env->{'psgi.nonblocking'};
+    return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};

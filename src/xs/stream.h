@@ -411,8 +411,8 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
     return written;
 }
 
-/* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or if
- * reading its members could run Perl code. */
+/* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or
+ * if reading its members could run Perl code. */
 static HV *
 esx_plain_connection(pTHX_ SV *self, int *strings)
 {

@@ -18,7 +18,7 @@ require Starman::Server;
 
 # Runs an application, and returns the client and what Starman knows about it then.
 sub dispatched {
-    my ($app, $shows) = @_;
+    my ($app,    $shows)  = @_;
     my ($number, $client) = Testing::StreamPair->connect;
     open my $io, '+<&=', $number or die "fdopen: $!";
     my $env = {
@@ -49,10 +49,10 @@ sub same_descriptor {
 
 # The first server of a process is the one that is known, so each case has a process of its own.
 my %CASE = (
-    'a native stream'                 => [stream(),            0, qr/data: native/],
-    "a stream on the server's writer" => [stream(native => 0), 1, qr/data: writer/],
+    'a native stream'                 => [stream(),                        0, qr/data: native/],
+    "a stream on the server's writer" => [stream(native => 0),             1, qr/data: writer/],
     'an ordinary response'            => [sub { [200, [], ['ordinary']] }, 1, qr/ordinary/],
-    'another handle of the client'    => [stream(), 1, qr/data: native/, \&same_descriptor],
+    'another handle of the client'    => [stream(),                        1, qr/data: native/, \&same_descriptor],
 );
 
 for my $name (sort keys %CASE) {

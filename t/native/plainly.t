@@ -43,10 +43,10 @@ my %CASE = (
     'a closed handle'                => {io       => sub { my $io = shift; close $io; $io }},
     'a file'                         => {io       => sub { open my $file, '+<', '/dev/null' or die; $file }},
     'a tied handle'                  => {io       => sub { my $io = shift; tie *$io, 'Tied', fileno $io; $io }},
-    'a class that may encrypt'       => {io       => sub { bless shift, 'My::SSL' }},
-    'an ordinary class'              => {io       => sub { bless shift, 'IO::Handle' }},
-    'a class with a protocol'        => {io       => sub { bless shift, 'My::TCP' }},
-    'an object with a protocol'      => {io       => sub { my $io = shift; ${*$io}{protocol} = 'SSL'; bless $io, 'My::Proto' }},
+    'a class that may encrypt'  => {io => sub { bless shift,                                          'My::SSL' }},
+    'an ordinary class'         => {io => sub { bless shift,                                          'IO::Handle' }},
+    'a class with a protocol'   => {io => sub { bless shift,                                          'My::TCP' }},
+    'an object with a protocol' => {io => sub { my $io = shift; ${*$io}{protocol} = 'SSL'; bless $io, 'My::Proto' }},
 );
 
 package Overloaded {

@@ -165,9 +165,6 @@ subtest 'children are reaped by a CHLD handler' => sub {
     }
 }
 
-# The functions that begin and end a takeover, in its two ways.
-my %WAY = ('in steps' => ['_capture', '_open'], 'in one call' => ['_begin_plainly', '_begin_plainly']);
-
 # The moments of a takeover, and what the client receives if a signal handler dies there. A server that has sent nothing
 # yet answers; otherwise the response ends.
 my @MOMENTS = (
@@ -181,10 +178,34 @@ my @MOMENTS = (
 
 # Calls a function of EventSource::Stream::Takeover, and code before or after it.
 sub around {
-    my ($name, $before, $after) = @_;
+    my ($name, %code) = @_;
     my $function = EventSource::Stream::Takeover->can($name);
-    return sub { $before->(); my @got = $function->(@_); $after->(); return @got };
+    return sub {
+        $code{before}->('before the capture') if $code{before};
+        my @got = $function->(@_);
+        $code{after}->('after the opening') if $code{after};
+        return @got;
+    };
 }
+
+# The two ways of a takeover. Each calls the code while the functions that begin and end the takeover say so.
+my %WAY = (
+    'in steps' => sub {
+        my ($reaches, $code) = @_;
+        no warnings 'redefine';
+        local $EventSource::Stream::TAKES_PLAINLY      = !!0;
+        local *EventSource::Stream::Takeover::_capture = around(_capture => before => $reaches);
+        local *EventSource::Stream::Takeover::_open    = around(_open    => after  => $reaches);
+        $code->();
+    },
+    'in one call' => sub {
+        my ($reaches, $code) = @_;
+        no warnings 'redefine';
+        local *EventSource::Stream::Takeover::_begin_plainly =
+            around(_begin_plainly => before => $reaches, after => $reaches);
+        $code->();
+    },
+);
 
 for my $way (sort keys %WAY) {
     for (@MOMENTS) {
@@ -195,16 +216,8 @@ for my $way (sort keys %WAY) {
             my $env     = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
             my $reaches = sub { kill ALRM => $$ if $_[0] eq $moment };
             local $SIG{ALRM} = sub { die "alarm\n" };
-            local $EventSource::Stream::TAKES_PLAINLY = $way eq 'in one call';
-            my $returned;
-            {
-                my ($first, $last) = map { "EventSource::Stream::Takeover::$_" } @{$WAY{$way}};
-                no strict 'refs';
-                no warnings 'redefine';
-                local *$first = around($WAY{$way}[0], sub { $reaches->('before the capture') }, sub { });
-                local *$last  = around($WAY{$way}[1], sub { }, sub { $reaches->('after the opening') });
-                $returned = eval { EventSource::Stream->open($env, responder($io, $reaches), [200, []], ''); 1 };
-            }
+            my $open     = sub { EventSource::Stream->open($env, responder($io, $reaches), [200, []], '') };
+            my $returned = eval { $WAY{$way}->($reaches, $open); 1 };
             is $returned, undef,     'opening the stream dies';
             is $@,        "alarm\n", 'opening the stream dies of the exception of the handler';
             syswrite $io, "HTTP/1.0 500 Error\r\n\r\nan answer" if $status == 500;

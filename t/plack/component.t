@@ -131,13 +131,13 @@ subtest 'the methods of a subclass for the beginning are called for each stream'
         package My::Beginning;
         our @ISA = ('Plack::App::EventSource');
         our ($openings, $heads) = (0, 0);
-        sub opening { return ':' . ++$openings . "\r\n" }
+        sub opening          { return ':' . ++$openings . "\r\n" }
         sub response_headers { return [@{$_[0]->SUPER::response_headers}, 'X-Head' => ++$heads] }
     }
     my $app = My::Beginning->new(handler_cb => sub { $_[0]->push('x') })->to_app;
     for my $count (1 .. 3) {
-        is content_of($app), ":$count\r\ndata: x\r\n\r\n", "opening is called for stream $count";
-        is $My::Beginning::heads, $count, "response_headers is called for stream $count";
+        is content_of($app),      ":$count\r\ndata: x\r\n\r\n", "opening is called for stream $count";
+        is $My::Beginning::heads, $count,                       "response_headers is called for stream $count";
     }
 };
 

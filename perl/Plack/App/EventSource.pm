@@ -68,7 +68,7 @@ sub new {
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
-    if    (!$stream->is_open)   { $stream->wait_for_end_briefly }
+    if    (!$stream->is_open)  { $stream->wait_for_end_briefly }
     elsif ($stream->is_native) { EventSource::Stream::WorkerRecycling->warn_once($env) }
     EventSource::XS->dispatch;
     return;
@@ -224,7 +224,7 @@ sub stream_response {
     return $self->_finished if _may_have_id($env) && _is_finished($env);
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
-        my $respond = shift;
+        my $respond  = shift;
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
         $opening = $self->opening if !defined $opening;
         my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $response, $opening, $settings);
@@ -305,11 +305,11 @@ sub _checked_beginning {
         own_values => _copies(map { scalar $self->$_ } @own),
     );
     $self->check_attributes;
-    my %given = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
+    my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
     my $settings = $known{settings} = EventSource::Stream->settings(%given, has_handler => 1);
     $known{must_check} = !$self->handler_cb || $settings->{native} eq '1';
-    $known{headers}    = $self->response_headers if !_has_own($class, 'response_headers');
-    $known{opening}    = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
+    $known{headers} = $self->response_headers if !_has_own($class, 'response_headers');
+    $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
     return $self->{_beginning} = \%known;
 }
 
