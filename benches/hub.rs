@@ -145,6 +145,8 @@ impl Io for Sink {
 
     fn shutdown(&mut self, _: &()) {}
 
+    fn unregister(&mut self, (): &()) {}
+
     fn close(&mut self, (): ()) {}
 }
 

@@ -18,4 +18,19 @@ pub enum ErrorCode {
     Timeout,
     /// A defect of this crate.
     Internal,
+    /// The connection to a hub's process broke before the answer: the call has perhaps had its effect.
+    Unknown,
+}
+
+impl ErrorCode {
+    /// All kinds in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Invalid,
+        Self::State,
+        Self::Unsupported,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Internal,
+        Self::Unknown,
+    ];
 }

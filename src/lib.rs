@@ -12,14 +12,16 @@
 //! - [`hub`]: channels, the order of their events, and the cursor of each subscribed stream
 //! - [`reactor`]: the I/O engine: sends to many clients, and sees which of them disconnect
 //! - [`parse`]: the way back, from bytes to events, incrementally
+//! - [`wire`]: the messages between a worker and the process of its hub
 //! - `sys`: system calls (Linux)
 //! - [`runtime`]: the reactor in a process: its thread, forks, the handles of streams and hubs (Linux)
+//! - [`remote`]: a hub in a process of its own: where it is, its start, a connection to it (Linux)
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
-//! `event`, `log`, `stream`, `hub`, `reactor` and `parse` make no system call and read no clock. Only `sys` makes system
-//! calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds without
-//! a perl (`--no-default-features`). On systems other than Linux there is no `runtime`: Perl sends each stream through its
-//! PSGI server.
+//! `event`, `log`, `stream`, `hub`, `reactor`, `parse` and `wire` make no system call and read no clock. Only `sys` makes
+//! system calls, only `xs` knows Perl, and only these two contain `unsafe` code. Without the feature `xs` the crate builds
+//! without a perl (`--no-default-features`). On systems other than Linux there is no `runtime` and no `remote`: Perl sends
+//! each stream through its PSGI server.
 //!
 //! ```
 //! use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Text};
@@ -48,6 +50,8 @@ pub mod log;
 pub mod parse;
 pub mod reactor;
 #[cfg(target_os = "linux")]
+pub mod remote;
+#[cfg(target_os = "linux")]
 pub mod runtime;
 pub mod stream;
 #[cfg(target_os = "linux")]
@@ -57,6 +61,7 @@ mod sys;
 
 #[cfg(test)]
 mod cases;
+pub mod wire;
 #[cfg(feature = "xs")]
 #[allow(unsafe_code)]
 mod xs;

@@ -25,12 +25,14 @@ my %MAY_USE = (
     hub     => [qw(event log stream)],
     sys     => [],
     reactor => [qw(event log stream hub)],
-    runtime => [qw(event log stream hub reactor sys)],
-    xs      => [qw(event parse log stream hub reactor runtime sys)],
+    wire    => [qw(event log stream hub)],
+    remote  => [qw(event log stream hub wire sys)],
+    runtime => [qw(event log stream hub reactor wire remote sys)],
+    xs      => [qw(event parse log stream hub reactor wire remote runtime sys)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(event parse log stream hub reactor);
+my @PURE = qw(event parse log stream hub reactor wire);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{

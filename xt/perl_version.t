@@ -25,7 +25,7 @@ sub code_of {
     return $document->serialize;
 }
 
-for my $file (grep { m{^perl/.*\.pm$|^Makefile\.PL$|^script/build-library$} } distribution_files()) {
+for my $file (grep { m{^perl/.*\.pm$|^Makefile\.PL$|^script/build-(?:hub|library)$} } distribution_files()) {
     my $needed = Perl::MinimumVersion->new($file)->minimum_version;
     cmp_ok $needed, '<=', $OLDEST, "$file runs on $OLDEST";
     my $code = code_of($file);

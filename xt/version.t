@@ -19,6 +19,12 @@ my ($crate) = slurp('Cargo.toml') =~ /^version = "([^"]+)"/m;
 is $crate =~ s/\.\d+\z//r, $version, 'Cargo.toml has the version, with a third part of its own';
 
 SKIP: {
+    skip 'the tarball has no hub process', 1 if !-e 'hub/Cargo.toml';
+    my ($program) = slurp('hub/Cargo.toml') =~ /^version = "([^"]+)"/m;
+    is $program, $crate, 'the program of a hub process has the version of the crate';
+}
+
+SKIP: {
     skip 'the tarball has no Changes', 1 if !-e 'Changes';
     like slurp('Changes'), qr/^(?:#+ *|v?)?\[?\Q$version\E\b/m, 'Changes has an entry for the version';
 }

@@ -121,6 +121,11 @@ An answer did not come in time.
 
 A defect of this distribution. Please report it.
 
+=item C<unknown>
+
+The connection to the process of a hub (L<EventSource::Hub/name>) broke, or was silent for too long, before the answer:
+the event was perhaps published.
+
 =back
 
 =head2 field

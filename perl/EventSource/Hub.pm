@@ -45,8 +45,16 @@ my @POSITION    = qw(event id none);
 my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
-    gap_data gap_event history max_topics on_slow opaque_ids per_process position_event show_channel total_history
+    gap_data gap_event grace history idle_exit max_topics name on_slow opaque_ids per_process position_event
+    publish_timeout show_channel socket spawn total_history
 );
+
+# The settings of a hub in a process of its own, and the defaults of those that are seconds.
+my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
+my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
+
+# The program of that process, beside the native library.
+my $PROGRAM         = 'eventsource-hub';
 my @APP_OPTIONS     = qw(channels methods origins);
 my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
@@ -65,7 +73,7 @@ sub new {
     my $self   = bless {
         gap_event   => $native{gap_event},
         max_topics  => $native{max_topics},
-        per_process => $given{per_process},
+        per_process => $given{per_process} || defined $given{name},
     }, $class;
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
@@ -216,9 +224,10 @@ sub _native_settings {
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
         _retention(%given),
-        gap_data               => _gap_data($given{gap_data}, $gap_event),
-        gap_event              => $gap_event,
-        max_topics             => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        gap_data   => _gap_data($given{gap_data}, $gap_event),
+        gap_event  => $gap_event,
+        max_topics => defined $given{max_topics} ? $given{max_topics} : $MAX_TOPICS,
+        _of_process(%given),
         on_slow                => $on_slow,
         opaque_ids             => $given{opaque_ids} ? 1 : 0,
         position_event         => $position_event,
@@ -226,11 +235,53 @@ sub _native_settings {
     );
 }
 
+# What the native hub needs to reach a process of its own. All texts are empty if it has none.
+sub _of_process {
+    my %given  = @_;
+    my %native = (%PROCESS_SECONDS, name => '', program => '', socket => '');
+    if (!defined $given{name}) {
+        for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
+            $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");
+        }
+        return %native;
+    }
+    $native{name} = $SETTINGS->string(name => $given{name});
+    $SETTINGS->refuse(name => 'name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _')
+        if $native{name} !~ /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\z/;
+    for my $setting (sort keys %PROCESS_SECONDS) {
+        my $seconds = $SETTINGS->seconds($setting, $given{$setting}, is_above_zero => $setting eq 'publish_timeout');
+        $native{$setting} = $seconds if defined $seconds;
+    }
+    if (defined $given{socket}) {
+        $native{socket} = $SETTINGS->string(socket => $given{socket});
+        $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
+            if $native{socket} !~ m{\A/[^\0]+\z};
+    }
+    $native{program} = _program() if !defined $given{spawn} || $given{spawn};
+    return %native;
+}
+
 sub _position_of {
     my $position = shift;
     return 0 if !defined $position;
     my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
     return $number;
+}
+
+# The path of the program, which is installed beside the native library if it could be built.
+sub _program {
+    for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
+        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
+        require File::Spec;
+        return File::Spec->rel2abs($program) if -x $program;
+    }
+    return EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'name',
+        message =>
+            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
+            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
+    );
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
@@ -436,10 +487,14 @@ the position of the stream has advanced since the last id that the client receiv
 
 =head2 Processes
 
-A hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server with several
-workers, an event that is published in one worker reaches only the streams of that worker. The hub warns of this once
-(L</per_process>). The streams of a hub belong to its process: if a child pushes to one or closes it, nothing changes,
-and the methods return what they return for a stream that has ended.
+A hub with a L</name> lives in a process of its own, which all processes of this user on this machine share: whatever
+publishes reaches all streams. A worker hands the streams that subscribe to it over to that process. They stay open when
+the worker ends, is recycled or is killed.
+
+Without a name a hub lives in one process. A forked child has a hub of its own, with an epoch of its own. On a server
+with several workers, an event that is published in one worker reaches only the streams of that worker. The hub warns
+of this once (L</per_process>). The streams of a hub belong to its process: if a child pushes to one or closes it,
+nothing changes, and the methods return what they return for a stream that has ended.
 
 =head2 Which streams
 
@@ -475,6 +530,14 @@ The type of the event that reports a gap: one line that is not empty; C<gap> by 
 that type, because their readers could not tell them from the hub's own, unless there is L</gap_data>. The method of this
 name returns the type.
 
+=head2 grace
+
+    grace => 30
+
+For a hub with a L</name>: how many seconds (from 0, fractions allowed) its streams stay open when the last worker has
+gone; 30 by default. Then each client is sent a C<retry> and its stream ends. The newest worker's value counts, for
+L</idle_exit> too.
+
 =head2 history
 
     history => {events => 1000, bytes => 1_048_576, seconds => 3600}
@@ -484,12 +547,47 @@ number of seconds (from 0, fractions allowed). These are the defaults. A single 
 history bounds what can be replayed and how far a slow client may lag. A client that keeps up is sent everything,
 whatever the history. An event that expires is evicted a sixteenth of its time later at the latest.
 
+=head2 idle_exit
+
+    idle_exit => 60
+
+For a hub with a L</name>: after how many seconds (from 0, fractions allowed) without worker and stream its process ends,
+and with it the history; 60 by default.
+
 =head2 max_topics
 
     max_topics => 1000
 
 The maximum number of channels and patterns of one stream: a whole number from 1 to 999,999,999,999,999; 1,000 by
 default. A subscription to more throws an exception.
+
+=head2 name
+
+    name => 'shop'
+
+Give the hub a process of its own, which all processes of this user on this machine reach by this name: 1 to 64 ASCII
+letters, digits, C<_>, C<-> and C<.>, beginning with a letter, a digit or C<_>. By default a hub has no name and lives in
+the process that has created it. A fork, a worker of the server, a job of cron and a script all use the same hub:
+
+    my $hub = EventSource::Hub->new(name => 'shop');
+    $hub->publish(news => 'sold out');    # in any process
+
+The first call that needs the hub connects to its process, and starts it if none runs (L</spawn>). L</publish> then
+waits until that process has the event, for some tens of microseconds. A stream that is subscribed is handed over to that
+process, which holds its socket from then on: pushes and C<close> of the worker are forwarded in order, and C<on_close> is
+called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. If the process
+of the hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
+another one, with another epoch, so that clients are told of a gap.
+
+The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
+it, so C<systemctl restart> of a service ends it, too.
+
+Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
+count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the
+others is refused: its calls throw C<state>.
+
+Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, and
+C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the event was perhaps published.
 
 =head2 on_slow
 
@@ -570,6 +668,12 @@ misses no event.
 The type of the events that carry a position: one line that is not empty, not that of L</gap_event>; C<position> by
 default. L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>.
 
+=head2 publish_timeout
+
+    publish_timeout => 5
+
+For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process; 5 by default.
+
 =head2 show_channel
 
     show_channel => 'event'
@@ -577,6 +681,23 @@ default. L</publish> refuses events of that type, unless L</position> of the hub
 Include the name of the channel in each event. With C<event>, the name is the type of events that have no type. With
 C<data>, the data becomes JSON: an object with C<channel>, and with C<data>, which is the event's data or its C<json>.
 Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
+
+=head2 socket
+
+    socket => '/run/shop/hub.sock'
+
+For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name
+the same one. By default it is F<NAME.sock> in the first of these folders that belongs to this user alone:
+F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>, F</run/eventsource/UID>, F</tmp/eventsource-UID>. A
+service with C<PrivateTmp> needs a path outside of F</tmp>.
+
+=head2 spawn
+
+    spawn => 1
+
+For a hub with a L</name>: start its process if none runs. True by default. If false, a call waits for it as long as
+L</publish_timeout> says, and throws C<unavailable> then. The program, C<eventsource-hub>, is installed beside the native
+library if there is cargo 1.85 or newer when this distribution is built.
 
 =head2 start
 
@@ -607,9 +728,10 @@ setting.
     my $hub = EventSource::Hub->new(%attributes);
     my $hub = EventSource::Hub->new(\%attributes);
 
-Create a hub. Its streams end when the object is destroyed.
+Create a hub. Its streams end when the object is destroyed, unless it has a L</name>: then only its connection ends.
 
-Throws C<invalid> if an attribute is unknown or has a wrong value, and C<unsupported> if the system is not Linux.
+Throws C<invalid> if an attribute is unknown or has a wrong value, C<unsupported> if the system is not Linux, or if the
+program for L</name> is not installed, and C<unavailable> if there is no folder for its L</socket>.
 
 =head2 check_position
 
@@ -697,12 +819,13 @@ or there is neither data nor a hash.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread. When the process is ending, after this distribution's C<END>
+It throws C<unavailable> if the system cannot run the thread. A hub with a L</name> may throw C<unknown>: then the event was
+perhaps published. When the process is ending, after this distribution's C<END>
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
-In a spawned handler it throws C<state>, as the other methods do (L<Plack::App::EventSource::Connection/spawn>): no stream
-of the worker would receive the event.
+In a spawned handler a hub without a L</name> throws C<state>, as the other methods do
+(L<Plack::App::EventSource::Connection/spawn>): no stream of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
 

@@ -1,6 +1,6 @@
 //! The framing of a response's bytes: none, or the chunks of HTTP/1.1.
 
-use super::LineEnd;
+use super::{encode, EventId, Field, LineEnd, BLANK_SIZE_BOUND};
 use bytes::Bytes;
 use std::io::Write;
 
@@ -26,6 +26,15 @@ impl Framing {
             }
             _ => Bytes::copy_from_slice(block),
         }
+    }
+
+    /// Returns a block without its framing. What is no framed block stays as it is.
+    pub fn unframe(self, framed: &[u8]) -> &[u8] {
+        let start = match self {
+            Self::Plain => return framed,
+            Self::Chunked => framed.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+        };
+        framed.get(start..framed.len().saturating_sub(2)).unwrap_or(framed)
     }
 
     /// Returns a framed keepalive: a comment, which clients ignore (WHATWG HTML 9.2.5). It has no blank line, for which
@@ -77,6 +86,17 @@ impl Shared {
         Self { chunk: Bytes::from(chunk).slice(start..), before: before as u8 }
     }
 
+    /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
+    /// when its line arrives then has received the rest of the event.
+    pub fn with_id_last<'a>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'a>>) -> Self {
+        let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
+        let own = fields.clone().filter(is_id);
+        let id = id.filter(|_| own.clone().next().is_none()).map(Field::Id);
+        let all = fields.filter(move |field| !is_id(field)).chain(own).chain(id);
+        let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
+        Self::write(room, |out| encode(all, LineEnd::Lf, out))
+    }
+
     /// Returns the framed block.
     pub fn bytes(&self, framing: Framing) -> &[u8] {
         match framing {
@@ -123,6 +143,7 @@ mod tests {
             });
             for framing in [Framing::Plain, Framing::Chunked] {
                 assert_eq!(shared.bytes(framing), framing.frame(&block), "{len} bytes");
+                assert_eq!(framing.unframe(&framing.frame(&block)), block, "{len} bytes");
                 assert_eq!(shared.from(framing, 1), framing.frame(&block).slice(1..));
             }
         }

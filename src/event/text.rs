@@ -1,6 +1,7 @@
 //! A caller's string: its bytes and their encoding.
 
 use super::breaks::is_break;
+use std::borrow::Cow;
 
 /// A string as the caller stores it.
 ///
@@ -44,6 +45,14 @@ impl<'a> Text<'a> {
     pub fn trim_line_breaks(self) -> Self {
         let end = self.bytes.iter().rposition(|byte| !is_break(*byte)).map_or(0, |last| last + 1);
         Self { bytes: &self.bytes[..end], ..self }
+    }
+
+    /// Returns the bytes as they are sent, line breaks included.
+    pub fn to_utf8(self) -> Cow<'a, [u8]> {
+        match self.encoding {
+            Encoding::Verbatim => self.bytes.into(),
+            Encoding::Latin1 => self.bytes.iter().copied().map(char::from).collect::<String>().into_bytes().into(),
+        }
     }
 
     /// Returns true if each byte is sent as it is.

@@ -7,7 +7,18 @@ use crate::stream::after;
 use std::time::{Duration, Instant};
 
 impl Hub {
-    /// Returns true if something was published since the last [`evict`](Self::evict).
+    /// Sets the retention. The next [`evict`](Self::evict) applies it to all logs.
+    pub fn set_retention(&mut self, history: Bounds, total_history: Bounds) {
+        self.settings.history = history;
+        self.settings.total_history = total_history;
+        for (at, channel) in &mut self.channels {
+            if !std::mem::replace(&mut channel.has_grown, true) {
+                self.grown.push(at);
+            }
+        }
+    }
+
+    /// Returns true if something was published, or the retention set, since the last [`evict`](Self::evict).
     pub fn has_grown(&self) -> bool {
         !self.grown.is_empty()
     }

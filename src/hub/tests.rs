@@ -194,6 +194,21 @@ fn a_new_stream_is_sent_its_position_first_for_each_start() {
 }
 
 #[test]
+fn another_retention_applies_to_every_log() {
+    let mut case = Case::new(settings());
+    case.publish("a b a b a b");
+    let Settings { history, total_history, .. } = settings();
+    case.hub.set_retention(Bounds { events: 1, ..history }, total_history);
+    assert!(case.hub.has_evictions_due(case.now));
+    case.hub.evict(case.now);
+    assert_eq!(case.start("a b", None, Start::Oldest), "@e-0-4, 5, 6");
+    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
+    case.hub.set_retention(history, total_history);
+    case.publish("a a");
+    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-3, 5, 7, 8");
+}
+
+#[test]
 fn one_id_resumes_any_set_of_channels() {
     let mut case = Case::new(settings());
     case.publish("a b a n/1 n/2 b");

@@ -3,6 +3,7 @@
 //! Both are plain data, so that the reactor could run in another process.
 
 use crate::hub;
+use crate::log::Bounds;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
@@ -76,6 +77,13 @@ pub enum Command {
         /// The hub's settings.
         settings: Box<hub::Settings>,
     },
+    /// Sets the retention of a hub.
+    SetRetention {
+        /// The hub.
+        hub: HubId,
+        /// The retention of each channel's log, and of all logs together.
+        bounds: Box<(Bounds, Bounds)>,
+    },
     /// Publishes one event to the subscribers of its channel.
     Publish {
         /// The hub.
@@ -129,6 +137,9 @@ pub enum Command {
         /// The hub.
         hub: HubId,
     },
+    /// Has something to do with the connection to a hub in a process of its own. The reactor ignores this command; its event
+    /// loop has the connection, and finds beside the command what is to be done.
+    Linked,
     /// Shuts down with the process: sends each client a reconnection time of its own, and ends the streams one by one.
     /// [`Answer::ShutdownComplete`] follows.
     ShutDown {

@@ -2,6 +2,7 @@
 
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::{Epoch, Hub, Publication, Settings};
+use crate::log::Bounds;
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,6 +23,13 @@ pub(super) struct Hubs(BTreeMap<HubId, HubState>);
 impl Hubs {
     pub(super) fn create(&mut self, id: HubId, epoch: Epoch, settings: Settings) {
         self.0.insert(id, HubState { hub: Hub::new(epoch, settings), is_draining: false, is_closed: false });
+    }
+
+    /// Sets the retention of a hub. The next flush evicts what exceeds it.
+    pub(super) fn set_retention(&mut self, id: HubId, (history, total_history): (Bounds, Bounds)) {
+        if let Some(hub) = self.get_mut(id) {
+            hub.set_retention(history, total_history);
+        }
     }
 
     pub(super) fn get(&self, id: HubId) -> Option<&Hub> {

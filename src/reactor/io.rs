@@ -42,6 +42,9 @@ pub trait Io {
     /// Shuts the socket down for sending, in every process that holds it.
     fn shutdown(&mut self, socket: &Self::Socket);
 
+    /// Unregisters the socket. It stays open.
+    fn unregister(&mut self, socket: &Self::Socket);
+
     /// Unregisters and closes the socket.
     fn close(&mut self, socket: Self::Socket);
 }

@@ -15,6 +15,7 @@
 //! - `sending`: one gathered write to one stream
 //! - `log_source`: the part of that write that comes from the log
 //! - `reading`: what clients send, and that they leave
+//! - `detaching`: giving a stream to another process
 //! - `ending`: the end of one stream
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when
@@ -37,6 +38,7 @@
 
 mod buffering;
 mod command;
+mod detaching;
 mod due;
 mod ending;
 mod flushing;
@@ -56,6 +58,7 @@ mod timers;
 mod tests;
 
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
+pub use detaching::Detached;
 pub use io::{Io, Ready};
 
 use crate::stream::{Reason, Settings};
@@ -151,8 +154,9 @@ impl<I: Io> Reactor<I> {
             Command::Push { stream, event, has_id } => self.push(stream, event, has_id, now),
             Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
-            Command::ReleaseState { .. } => {} // for the event loop
+            Command::ReleaseState { .. } | Command::Linked => {} // for the event loop
             Command::CreateHub { hub, epoch, settings } => self.hubs.create(hub, epoch, *settings),
+            Command::SetRetention { hub, bounds } => self.hubs.set_retention(hub, *bounds),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
             Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::BeginSubscription { stream } => self.begin(stream),

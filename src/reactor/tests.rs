@@ -1,5 +1,6 @@
 //! Tests of the reactor with scripted clients and a scripted clock: no sockets, no waiting.
 
+mod detaching;
 mod ending;
 mod held;
 mod hub_client;

@@ -2,12 +2,13 @@
 
 use super::end_signal::EndSignal;
 use super::forks::lock_turn;
+use super::links::{Context, Links};
 use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKEN};
 use super::sockets::Sockets;
 use super::stats::add;
 use super::stream_table::StreamTable;
 use super::waker::Rest;
-use crate::reactor::{Command, Reactor, Ready, StreamId};
+use crate::reactor::{Answer, Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
 use crossbeam_channel::Receiver;
 use std::io;
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How many commands are taken before the reactor sends what they ask for.
 const MAX_COMMANDS: usize = 512;
 
+/// The serial number in what epoll reports of a connection to a hub's process. No stream has it.
+const NO_STREAM: u32 = 0;
+
 /// How long the reactor naps between streams that are opened one after the other.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -27,6 +31,7 @@ pub(super) struct EventLoop {
     handle: Arc<ReactorHandle>,
     queue: Receiver<QueuedCommand>,
     streams: StreamTable,
+    links: Links,
     ready: Vec<(StreamId, Ready)>,
     /// The last turn that has opened a stream.
     opened: Option<Instant>,
@@ -46,7 +51,8 @@ impl EventLoop {
         let reactor = Reactor::new(Sockets::new(epoll), Instant::now());
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
-        Ok(Self { reactor, handle, queue, streams, ready: Vec::new(), opened: None, rest: Rest::Sleep, end_signal })
+        let (links, ready) = (Links::default(), Vec::new());
+        Ok(Self { reactor, handle, queue, streams, links, ready, opened: None, rest: Rest::Sleep, end_signal })
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -63,12 +69,20 @@ impl EventLoop {
         loop {
             let turn = lock_turn();
             let now = Instant::now();
-            for (stream, ready) in self.ready.drain(..) {
-                self.reactor.handle_readiness(stream, ready, now);
+            let mut all = std::mem::take(&mut self.ready);
+            for (stream, ready) in all.drain(..) {
+                match stream.serial {
+                    NO_STREAM => self.with_links(now, |links, context| {
+                        links.handle_readiness(stream.slot, ready, context);
+                    }),
+                    _ => self.reactor.handle_readiness(stream, ready, now),
+                }
             }
+            self.ready = all;
             self.take_commands(now);
             self.reactor.run_due(now);
             self.reactor.flush(now);
+            self.with_links(now, Links::flush);
             self.apply_answers();
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
@@ -100,10 +114,21 @@ impl EventLoop {
         }
     }
 
+    fn with_links(&mut self, now: Instant, function: impl FnOnce(&mut Links, &mut Context<'_>)) {
+        let Self { reactor, streams, links, handle, .. } = self;
+        function(links, &mut Context { reactor, streams, handle, now });
+    }
+
     fn take_command(&mut self, QueuedCommand { command, attachment }: QueuedCommand, now: Instant) {
         let mut socket = None;
+        let mut has_come = None;
         if let Some(attachment) = attachment {
-            let Attachment { socket: attached, state } = *attachment;
+            let (attached, state) = match *attachment {
+                Attachment::Stream { socket, state } => (socket, state),
+                Attachment::Link(command) => {
+                    return self.with_links(now, |links, context| links.apply(*command, context));
+                }
+            };
             socket = attached;
             self.opened = Some(now);
             match command {
@@ -111,13 +136,23 @@ impl EventLoop {
                 // The stream has ended before its socket came. The reactor closes the socket, and its number may be
                 // reused.
                 Command::Attach { stream } if self.streams.get(stream).is_none() => state.clear_socket(),
+                Command::Attach { stream } => has_come = Some(stream),
                 _ => {}
             }
         }
         if let Command::ReleaseState { stream } = command {
             self.streams.release(stream);
         }
-        self.reactor.apply(command, socket, now);
+        let mut is_forwarded = false;
+        if !self.links.is_empty() {
+            self.with_links(now, |links, context| is_forwarded = links.forward(&command, context));
+        }
+        if !is_forwarded {
+            self.reactor.apply(command, socket, now);
+        }
+        if let Some(stream) = has_come {
+            self.with_links(now, |links, context| links.attached(stream, context));
+        }
     }
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
@@ -153,6 +188,9 @@ impl EventLoop {
     fn apply_answers(&mut self) {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
+            if let Answer::Closed { stream } = &answer {
+                self.links.closed(*stream);
+            }
             self.streams.apply(answer);
             has_changed = true;
         }
@@ -202,7 +240,7 @@ mod tests {
         let stream = handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
         let head = Bytes::from_static(b"head");
-        let attachment = Attachment { socket: Some(socket.into()), state: Arc::clone(&state) };
+        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
         handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head, is_inherited: false });
         handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));

@@ -4,17 +4,22 @@
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
 use super::error::Error;
+use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
+use super::remote_hub::{send, RemoteHub};
 use super::spawned;
 use super::stream_handle::StreamHandle;
+use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
+use crate::log::Bounds;
 use crate::reactor::Command;
 use crate::sys::random;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use crate::wire::FieldList;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
@@ -29,8 +34,12 @@ pub struct HubHandle(Arc<Inner>);
 struct Inner {
     key: u64,
     settings: Settings,
+    /// The retention, if it was changed: of each channel's log, and of all logs together.
+    retention: Mutex<Option<(Bounds, Bounds)>>,
     /// How many channels and patterns a stream may be subscribed to.
-    max_topics: usize,
+    max_topics: AtomicUsize,
+    /// The process of the hub, if it has one of its own.
+    remote: Option<RemoteHub>,
 }
 
 /// The fields of a publication other than the event's bytes.
@@ -63,13 +72,53 @@ fn new_cipher_key() -> Result<[u8; 16], Error> {
 impl HubHandle {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
+        Self::make(settings, max_topics, None)
+    }
+
+    /// Creates a hub in a process of its own. The first call that needs it connects, and starts that process if need be.
+    pub fn remote(hub: RemoteHub) -> Self {
+        Self::make(hub.settings.hub.clone(), hub.settings.max_topics, Some(hub))
+    }
+
+    fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Inner { key: KEYS.fetch_add(1, Ordering::Relaxed), settings, max_topics }))
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
+        Self(Arc::new(Inner { key, settings, retention, max_topics, remote }))
+    }
+
+    /// Returns true if the hub has a process of its own: publish with [`publish_fields`](Self::publish_fields).
+    pub fn is_remote(&self) -> bool {
+        self.0.remote.is_some()
+    }
+
+    /// Publishes an event to a hub in a process of its own, and waits until it has been. Returns the event's id in the
+    /// hub's order; nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::ShuttingDown`].
+    pub fn publish_fields(&self, channel: &[u8], key: &[u8], fields: &FieldList) -> Result<Option<Box<str>>, Error> {
+        let publish = |remote: &RemoteHub| remote.publish(self.0.key, channel, key, fields);
+        self.0.remote.as_ref().map(publish).transpose()
     }
 
     /// Returns the hub's settings.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Changes the settings that a hub may change while it has streams: how much is retained of each channel and of all, and
+    /// how many topics a stream may be subscribed to from here on.
+    pub fn set_bounds(&self, history: Bounds, total_history: Bounds, max_topics: usize) {
+        self.0.max_topics.store(max_topics, Ordering::Relaxed);
+        let mut process = lock_process();
+        *lock(&self.0.retention) = Some((history, total_history));
+        if let Some(index) = process.registrations.index_of(self.0.key) {
+            let HubRegistration { reactor, hub, .. } = process.registrations.at(index);
+            let bounds = Box::new((history, total_history));
+            reactor.send(Command::SetRetention { hub: *hub, bounds }, 0, None);
+        }
     }
 
     /// Returns the hub's registration in this process. Registers the hub first if need be.
@@ -94,6 +143,9 @@ impl HubHandle {
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
         reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
+        if let Some(bounds) = *lock(&self.0.retention) {
+            reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
+        }
         Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
     }
 
@@ -138,15 +190,20 @@ impl HubHandle {
     ///
     /// [`Error::System`], [`Error::ShuttingDown`], [`Error::OtherHub`] or [`Error::TooManyTopics`].
     pub fn subscribe(&self, stream: &mut StreamHandle, request: SubscribeRequest) -> Result<bool, Error> {
+        if let Some(remote) = &self.0.remote {
+            return remote.subscribe(self.0.key, stream, request);
+        }
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
-        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics)
+        stream.subscribe(&registration.reactor, registration.hub, request, self.0.max_topics.load(Ordering::Relaxed))
     }
 
     /// Unsubscribes a stream from topics; without topics, from all.
     pub fn unsubscribe(&self, stream: &mut StreamHandle, topics: Option<Box<[Topic]>>) {
         let mut process = lock_process();
-        if let Some(index) = process.registrations.index_of(self.0.key) {
+        if let Some(registration) = process.remotes.get(self.0.key) {
+            stream.unsubscribe(registration.hub, topics);
+        } else if let Some(index) = process.registrations.index_of(self.0.key) {
             stream.unsubscribe(process.registrations.at(index).hub, topics);
         }
     }
@@ -157,6 +214,9 @@ impl HubHandle {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn epoch(&self) -> Result<Box<str>, Error> {
+        if let Some(remote) = &self.0.remote {
+            return remote.epoch(self.0.key);
+        }
         Ok(self.registration_or_create(&mut lock_process())?.epoch.as_str().into())
     }
 
@@ -166,6 +226,9 @@ impl HubHandle {
     ///
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
+        if let Some(remote) = &self.0.remote {
+            return remote.counts_and_subscribers(self.0.key, channel);
+        }
         let (reactor, hub) = {
             let mut process = lock_process();
             let registration = self.registration_or_create(&mut process)?;
@@ -181,6 +244,9 @@ impl HubHandle {
     ///
     /// [`Error::System`] or [`Error::ShuttingDown`].
     pub fn drain(&self, within: Duration) -> Result<(), Error> {
+        if let Some(remote) = &self.0.remote {
+            return remote.drain(self.0.key, within);
+        }
         let mut process = lock_process();
         let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
@@ -192,6 +258,9 @@ impl Drop for Inner {
     // A fork copies the number of copies, but not the registration: a child's hub is its own.
     fn drop(&mut self) {
         let mut process = lock_process();
+        if let Some(registration) = process.remotes.remove(self.key) {
+            send(&registration.reactor, LinkCommand::Close(registration.connection));
+        }
         if let Some(registration) = process.registrations.remove(self.key) {
             registration.reactor.send(Command::CloseHub { hub: registration.hub }, 0, None);
         }

@@ -8,6 +8,7 @@
 //! - [`notifier`]: wakes threads that wait for the reactor
 //! - `stats`: the counters of a reactor
 //! - `end_queue`: the ends of streams that interpreters have yet to take
+//! - `progress`: the streams that have made progress, for the process of a hub
 //! - `end_signal`: the signal that tells an idle interpreter of ended streams
 //! - `stream_state`: the state of one stream, which producers read without asking the reactor
 //! - `reactor_handle`: the queue of commands to the reactor, and what threads share with the reactor
@@ -15,12 +16,15 @@
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
+//! - `connection`: the connection to the process of a hub, as threads see it that wait for answers
 //! - `sockets`: the reactor's calls on real sockets
+//! - `links`: the event loop's connections to processes of hubs, and the streams that were handed over
 //! - `event_loop`: the reactor's thread: takes commands, waits for sockets, applies the answers
 //! - `registration`: the hubs that a process uses
 //! - `process`: the reactor of this process: its start, forks, the shutdown at exit
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
+//! - `remote_hub`: a hub in a process of its own
 //! - `hub_handle`: a hub as the application holds it
 
 pub mod descriptor_reserve;
@@ -28,15 +32,19 @@ pub mod notifier;
 pub mod waker;
 
 mod capture;
+mod connection;
 mod end_queue;
 mod end_signal;
 mod error;
 mod event_loop;
 mod forks;
 mod hub_handle;
+mod links;
 mod process;
+mod progress;
 mod reactor_handle;
 mod registration;
+mod remote_hub;
 mod sockets;
 mod spawned;
 mod stats;
@@ -51,5 +59,7 @@ pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
+pub use process::{progress_descriptor, take_progress};
+pub use remote_hub::RemoteHub;
 pub use stats::{Counts, Stats};
 pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

@@ -8,13 +8,14 @@ use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
 use super::reactor_handle::ReactorHandle;
-use super::registration::Registrations;
+use super::registration::{Registrations, Remotes};
 use super::stats::Stats;
 use super::stream_state::StreamState;
 use super::sync::lock;
 use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::sys::thread;
+use rustix::fd::OwnedFd;
 use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ pub(super) struct Process {
     handler_stream: Option<(Arc<ReactorHandle>, Arc<StreamState>)>,
     is_shutting_down: bool,
     pub(super) registrations: Registrations,
+    pub(super) remotes: Remotes,
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
@@ -41,6 +43,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     handler_stream: None,
     is_shutting_down: false,
     registrations: Registrations::new(),
+    remotes: Remotes::new(),
 });
 /// How long the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
 static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
@@ -154,6 +157,7 @@ impl Process {
             std::mem::forget(self.started.take());
             std::mem::forget(self.handler_stream.take());
             self.registrations.leave_to_parent();
+            self.remotes.leave_to_parent();
             self.is_shutting_down = false;
         }
     }
@@ -223,6 +227,21 @@ pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
 pub fn notify_descriptor(interpreter: u32) -> io::Result<i32> {
     let running = last_reactor().filter(|reactor| !reactor.is_dead());
     running.map_or_else(reactor_or_start, Ok)?.ends.descriptor(interpreter)
+}
+
+/// Takes the streams whose progress was [watched](super::StreamHandle::watch_progress), and that have made some.
+pub fn take_progress() -> Vec<StreamId> {
+    last_reactor().map_or_else(Vec::new, |reactor| reactor.progress.take())
+}
+
+/// Returns a descriptor that is readable while [`take_progress`] has a stream to return.
+///
+/// # Errors
+///
+/// As for a new stream, if no reactor runs yet.
+pub fn progress_descriptor() -> io::Result<OwnedFd> {
+    let running = last_reactor().filter(|reactor| !reactor.is_dead());
+    running.map_or_else(reactor_or_start, Ok)?.progress.descriptor()
 }
 
 /// Removes an interpreter that has ended with its thread. Ends of streams are no longer reported to it.

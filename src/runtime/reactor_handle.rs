@@ -1,7 +1,9 @@
 //! The queue of commands to the reactor, and what threads share with the reactor.
 
 use super::end_queue::EndQueues;
+use super::links::LinkCommand;
 use super::notifier::Notifier;
+use super::progress::Progress;
 use super::stats::{Counts, Stats};
 use super::stream_state::StreamState;
 use super::sync::lock;
@@ -25,11 +27,13 @@ pub(super) struct QueuedCommand {
     pub(super) attachment: Option<Box<Attachment>>,
 }
 
-/// The socket and the state of a stream, for the commands that give them to the reactor.
+/// What goes beside a command.
 #[derive(Debug)]
-pub(super) struct Attachment {
-    pub(super) socket: Option<OwnedFd>,
-    pub(super) state: Arc<StreamState>,
+pub(super) enum Attachment {
+    /// The socket and the state of a stream, for the commands that give them to the reactor.
+    Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
+    /// What [`Command::Linked`] is about.
+    Link(Box<LinkCommand>),
 }
 
 /// The slots of a reactor's streams.
@@ -70,6 +74,8 @@ pub(super) struct ReactorHandle {
     notifier: Notifier,
     /// The ends of streams that interpreters have yet to take.
     pub(super) ends: Arc<EndQueues>,
+    /// The streams whose progress another process is to be told of.
+    pub(super) progress: Arc<Progress>,
     /// The counters of the reactors before this one. A thread may still count what it sent to a dead one.
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
@@ -102,6 +108,7 @@ impl ReactorHandle {
             is_shut_down: AtomicBool::new(false),
             notifier: Notifier::default(),
             ends: Arc::default(),
+            progress: Arc::default(),
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
@@ -115,6 +122,7 @@ impl ReactorHandle {
     /// counters. No hub gets a number that a hub of the dead reactor has, because that hub's handle may still exist.
     pub(super) fn replace(&mut self, dead: &Self) {
         self.ends = Arc::clone(&dead.ends);
+        self.progress = Arc::clone(&dead.progress);
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));
@@ -255,11 +263,15 @@ impl ReactorHandle {
             Command::Publish { .. } => self.count_lost(1, 0), // no stream has buffered its bytes
             _ => self.count_lost(0, command.bytes()),
         }
-        if let Some(Attachment { state, .. }) = attachment.as_deref() {
-            state.clear_socket();
-            if let Command::Open { .. } = command {
-                self.end_with_error(state);
+        match attachment.as_deref() {
+            Some(Attachment::Stream { state, .. }) => {
+                state.clear_socket();
+                if let Command::Open { .. } = command {
+                    self.end_with_error(state);
+                }
             }
+            Some(Attachment::Link(command)) => command.fail(),
+            None => {}
         }
     }
 
@@ -279,9 +291,9 @@ impl ReactorHandle {
         }
     }
 
-    /// Returns true if at least `max_streams` streams are open.
+    /// Returns true if at least `max_streams` streams are open here, and not in processes of hubs.
     pub(super) fn is_full(&self, max_streams: usize) -> bool {
-        self.counts.stats().open >= max_streams as u64
+        self.counts.stats().open.saturating_sub(self.counts.elsewhere()) >= max_streams as u64
     }
 
     pub(super) fn count_opened(&self) {
@@ -405,7 +417,7 @@ mod tests {
         handle.mark_dead();
         let state = Arc::new(StreamState::new(handle.new_stream(), 0, 0));
         state.set_socket(7, 0);
-        let attachment = Attachment { socket: None, state: Arc::clone(&state) };
+        let attachment = Attachment::Stream { socket: None, state: Arc::clone(&state) };
         handle.send(Command::Attach { stream: handle.new_stream() }, 0, Some(Box::new(attachment)));
         assert_eq!(state.take_socket(), None);
     }

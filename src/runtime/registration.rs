@@ -1,5 +1,6 @@
 //! The hubs that a process uses: the reactor of each, and the sequence number of its last event.
 
+use super::connection::Connection;
 use super::reactor_handle::ReactorHandle;
 use crate::hub::Epoch;
 use crate::reactor::HubId;
@@ -13,6 +14,49 @@ pub(super) struct HubRegistration {
     pub(super) epoch: Epoch,
     /// The sequence number of the last event.
     pub(super) last_seq: u64,
+}
+
+/// The connection of this process to a hub in a process of its own.
+pub(super) struct RemoteRegistration {
+    pub(super) reactor: Arc<ReactorHandle>,
+    /// The number that tells its streams from those of other hubs.
+    pub(super) hub: HubId,
+    pub(super) connection: Arc<Connection>,
+}
+
+/// The connections of a process, each with the key that all copies of a hub share.
+pub(super) struct Remotes(Vec<(u64, RemoteRegistration)>);
+
+impl Remotes {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns the connection to a hub, unless it was lost.
+    pub(super) fn get(&self, hub_key: u64) -> Option<&RemoteRegistration> {
+        let (_, registration) = self.0.iter().find(|(key, _)| *key == hub_key)?;
+        let is_lost = registration.reactor.is_dead() || registration.connection.is_lost();
+        Some(registration).filter(|_| !is_lost)
+    }
+
+    /// Adds a connection, in the place of one that was lost.
+    pub(super) fn insert(&mut self, hub_key: u64, registration: RemoteRegistration) {
+        self.remove(hub_key);
+        self.0.push((hub_key, registration));
+    }
+
+    /// Removes the connection to a hub, even if it was lost.
+    pub(super) fn remove(&mut self, hub_key: u64) -> Option<RemoteRegistration> {
+        let index = self.0.iter().position(|(key, _)| *key == hub_key)?;
+        Some(self.0.swap_remove(index).1)
+    }
+
+    /// In a child, closes its copies of the sockets, and leaks the rest, as [`Registrations::leave_to_parent`] does.
+    pub(super) fn leave_to_parent(&mut self) {
+        let left = std::mem::take(&mut self.0);
+        left.iter().for_each(|(_, registration)| registration.connection.close_copy());
+        std::mem::forget(left);
+    }
 }
 
 /// The registrations of a process, each with the key that all copies of a hub share.

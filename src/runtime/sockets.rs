@@ -48,6 +48,10 @@ impl Io for Sockets {
         !descriptor_reserve::is_short()
     }
 
+    fn unregister(&mut self, socket: &OwnedFd) {
+        self.epoll.remove(socket.as_fd());
+    }
+
     fn close(&mut self, socket: OwnedFd) {
         // Closing alone would leave the socket in the epoll set if a forked child holds a copy of the descriptor.
         self.epoll.remove(socket.as_fd());

@@ -11,6 +11,10 @@ pub struct Counts {
     /// Streams whose sockets are closed. An ended stream may linger before that.
     pub(super) closed: AtomicU64,
     pub(super) ended: [AtomicU64; 6],
+    /// Streams that were handed over to processes of hubs, which have their sockets.
+    pub(super) handed_over: AtomicU64,
+    /// Those of them that have ended.
+    pub(super) returned: AtomicU64,
     pub(super) events: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) lost: AtomicU64,
@@ -61,7 +65,13 @@ impl Counts {
     /// Returns how many sockets the reactor holds or is about to get.
     pub(super) fn sockets(&self) -> usize {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        read(&self.opened).saturating_sub(read(&self.closed)) as usize
+        read(&self.opened).saturating_sub(read(&self.closed)).saturating_sub(self.elsewhere()) as usize
+    }
+
+    /// Returns how many open streams have their sockets in other processes.
+    pub(super) fn elsewhere(&self) -> u64 {
+        let returned = self.returned.load(Ordering::Relaxed);
+        self.handed_over.load(Ordering::Relaxed).saturating_sub(returned)
     }
 
     /// Reads the counters.

@@ -173,7 +173,7 @@ impl StreamHandle {
         let bytes = head.len();
         let init = Box::new(StreamInit { settings: *self.settings, head, is_inherited });
         self.reactor.count_opened();
-        let attachment = Attachment { socket, state: Arc::clone(&self.state) };
+        let attachment = Attachment::Stream { socket, state: Arc::clone(&self.state) };
         self.reactor.queue_up(Command::Open { stream: self.stream, init }, bytes, Some(Box::new(attachment)));
         if !self.must_wake {
             self.reactor.wake_soon();
@@ -190,7 +190,7 @@ impl StreamHandle {
     /// Gives the stream its socket.
     pub fn attach(&mut self, socket: OwnedFd) {
         self.configure(&socket);
-        let attachment = Attachment { socket: Some(socket), state: Arc::clone(&self.state) };
+        let attachment = Attachment::Stream { socket: Some(socket), state: Arc::clone(&self.state) };
         self.reactor.send_soon(Command::Attach { stream: self.stream }, 0, Some(Box::new(attachment)));
         self.wait_if_short();
     }
@@ -292,6 +292,37 @@ impl StreamHandle {
         Ok(true)
     }
 
+    /// Checks that the stream may be subscribed to a hub in a process of its own. From here on it belongs to the hub. Returns
+    /// the subscription and whether it is held; nothing if the stream has ended or belongs to another process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherHub`].
+    pub(super) fn prepare_remote(
+        &mut self,
+        reactor: &Arc<ReactorHandle>,
+        hub: HubId,
+        mut subscription: SubscribeRequest,
+    ) -> Result<Option<(SubscribeRequest, bool)>, Error> {
+        if !self.is_open() || self.generation != generation() || !Arc::ptr_eq(&self.reactor, reactor) {
+            return Ok(None);
+        }
+        if !self.state.set_hub(hub) {
+            return Err(Error::OtherHub);
+        }
+        subscription.first_block.keeps_id |= self.has_pushed_id;
+        let holds = self.subscribe_mode != SubscribeMode::AtOnce;
+        if holds {
+            self.subscribe_mode = SubscribeMode::Held;
+        }
+        Ok(Some((subscription, holds)))
+    }
+
+    /// Returns the id by which the reactor knows the stream.
+    pub(super) fn reactor_id(&self) -> StreamId {
+        self.stream
+    }
+
     /// Called when a handler begins to run. All subscriptions before it returns or pushes are one request.
     pub fn enter_handler(&mut self) {
         self.subscribe_mode = SubscribeMode::Hold;
@@ -316,7 +347,8 @@ impl StreamHandle {
     /// application again.
     pub(super) fn unsubscribe(&mut self, hub: HubId, topics: Option<Box<[Topic]>>) {
         if self.state.belongs_to(hub) && self.generation == generation() {
-            if topics.is_none() {
+            // A stream that was handed over to a hub's process stays there.
+            if topics.is_none() && !self.state.is_handed_over() {
                 self.state.clear_hub();
             }
             self.reactor.send(Command::Unsubscribe { stream: self.stream, topics }, 0, None);
@@ -349,6 +381,14 @@ impl StreamHandle {
             if self.is_adopted {
                 self.wait_for_end(REACTOR_TIMEOUT);
             }
+        }
+    }
+
+    /// Ends the stream after its buffer is sent and its client is sent a reconnection time. The reason is
+    /// [`Reason::Server`].
+    pub fn end_with_retry(&self) {
+        if self.generation == generation() && self.state.close() {
+            self.reactor.send(Command::Refuse { stream: self.stream }, 0, None);
         }
     }
 
@@ -444,6 +484,17 @@ impl StreamHandle {
             return 0;
         }
         self.state.buffered_bytes()
+    }
+
+    /// Returns true if the client's socket takes no more bytes for now.
+    pub fn is_stalled(&self) -> bool {
+        self.state.is_stalled()
+    }
+
+    /// Has [`take_progress`](super::take_progress) return the stream when some of its buffer was sent, or when its client
+    /// takes nothing more. Progress from before this call is not reported: read the state after it.
+    pub fn watch_progress(&self) {
+        self.state.watch();
     }
 
     /// Returns the id with which [`take_ended`](super::take_ended) reports the end.

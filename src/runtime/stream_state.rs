@@ -44,6 +44,11 @@ const STALLED: u32 = 0x400;
 const ATTACHED: u32 = 0x800;
 /// The process ends with the stream.
 const ENDS_PROCESS: u32 = 0x1000;
+/// The next progress is to be reported.
+const WATCHED: u32 = 0x2000;
+
+/// The stream was handed over to the process of a hub, which has its socket.
+const HANDED_OVER: u32 = 0x4000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
     Reason::ALL.get(((flags & REASON) as usize).wrapping_sub(1)).copied()
@@ -92,7 +97,8 @@ impl StreamState {
     /// Returns true if the buffered bytes wait for the client. Otherwise the reactor may not have tried to send them
     /// yet.
     pub(super) fn is_blocked_by_client(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & STALLED != 0 || !self.has_socket()
+        let flags = self.flags.load(Ordering::Acquire);
+        flags & STALLED != 0 || !self.has_socket() && flags & HANDED_OVER == 0
     }
 
     pub(super) fn set_stalled(&self, is_stalled: bool) {
@@ -101,6 +107,22 @@ impl StreamState {
         } else if self.flags.load(Ordering::Relaxed) & STALLED != 0 {
             self.flags.fetch_and(!STALLED, Ordering::AcqRel);
         }
+    }
+
+    /// Returns true if the client's socket takes no more bytes for now.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & STALLED != 0
+    }
+
+    /// Asks for a report of the next progress.
+    pub(super) fn watch(&self) {
+        self.flags.fetch_or(WATCHED, Ordering::AcqRel);
+    }
+
+    /// Returns true if progress is to be reported, and takes note that it is.
+    pub(super) fn take_watch(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & WATCHED != 0
+            && self.flags.fetch_and(!WATCHED, Ordering::AcqRel) & WATCHED != 0
     }
 
     /// Returns true if the stream accepts events.
@@ -145,6 +167,17 @@ impl StreamState {
         self.cookie.store(cookie, Ordering::Relaxed);
         self.descriptor.store(number, Ordering::Release);
         self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
+    }
+
+    /// Called when the socket is given to the process of a hub, which reports the stream's state.
+    pub(super) fn hand_over(&self) {
+        self.flags.fetch_or(HANDED_OVER, Ordering::AcqRel);
+        self.set_stalled(false);
+        self.clear_socket();
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & HANDED_OVER != 0
     }
 
     /// Returns true if the stream has a socket that is open.

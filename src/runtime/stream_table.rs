@@ -81,6 +81,13 @@ impl StreamTable {
             state.add_buffered(log_bytes);
             state.subtract_buffered(bytes);
             state.set_stalled(false);
+            self.report_progress(state);
+        }
+    }
+
+    fn report_progress(&self, state: &StreamState) {
+        if state.take_watch() {
+            self.handle.progress.push(state.id);
         }
     }
 
@@ -93,6 +100,7 @@ impl StreamTable {
     fn apply_stalled(&self, stream: StreamId) {
         if let Some(state) = self.get(stream) {
             state.set_stalled(true);
+            self.report_progress(state);
         }
     }
 
@@ -105,6 +113,7 @@ impl StreamTable {
         add(&self.handle.counts.lost_bytes, lost.bytes as u64);
         if let Some(state) = self.get(stream) {
             state.subtract_buffered(lost.bytes);
+            self.report_progress(state);
         }
     }
 

@@ -275,6 +275,14 @@ impl Stream {
         blocks.iter_mut().zip(buffered).map(|(slice, block)| *slice = IoSlice::new(&block.bytes)).count()
     }
 
+    /// Returns a copy of the buffer: what the client is still to be sent.
+    pub fn unsent(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.buffered_bytes);
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        std::iter::once(&self.front).chain(rest).for_each(|block| bytes.extend_from_slice(&block.bytes));
+        bytes
+    }
+
     /// Removes from the buffer what the kernel has taken. Returns how many events were sent to their end. `bytes` may
     /// exceed the buffer: the rest came from the log.
     pub fn advance(&mut self, bytes: usize, now: Instant) -> usize {

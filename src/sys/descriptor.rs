@@ -60,7 +60,7 @@ static NULL: AtomicI32 = AtomicI32::new(-1);
 ///
 /// # Errors
 ///
-/// As [`replace`], or if `/dev/null` cannot be opened.
+/// As `replace`, or if `/dev/null` cannot be opened.
 pub fn silence(number: RawFd) -> io::Result<()> {
     let kept = NULL.load(Ordering::Relaxed);
     if borrow(kept).map_or(false, is_null) {
@@ -95,6 +95,17 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
         return Err(Errno::BADF.into());
     }
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
+}
+
+/// Has the next `exec` close a descriptor.
+///
+/// # Errors
+///
+/// If the descriptor is not open.
+pub fn set_close_at_exec(number: RawFd) -> io::Result<()> {
+    let descriptor = borrow(number)?;
+    let flags = calls::fcntl_getfd(descriptor)?;
+    Ok(calls::fcntl_setfd(descriptor, flags | FdFlags::CLOEXEC)?)
 }
 
 /// Gives up ownership and returns the number, which stays open.

@@ -65,6 +65,18 @@ impl Epoll {
         Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), Self::flags(writable))?)
     }
 
+    /// Sets which readiness of a socket is reported. That its peer has closed its side is always reported.
+    ///
+    /// # Errors
+    ///
+    /// If the socket is not in the set.
+    pub fn ask(&self, socket: BorrowedFd<'_>, number: u64, readable: bool, writable: bool) -> io::Result<()> {
+        let mut flags = EventFlags::RDHUP;
+        flags.set(EventFlags::IN, readable);
+        flags.set(EventFlags::OUT, writable);
+        Ok(epoll::modify(&self.0, socket, EventData::new_u64(number), flags)?)
+    }
+
     /// Removes a socket. Closing the socket does not remove it if another process holds the same socket.
     pub fn remove(&self, socket: BorrowedFd<'_>) {
         // Fails only if the socket is not in the set.

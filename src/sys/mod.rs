@@ -1,17 +1,21 @@
-//! Safe wrappers of the system calls that the reactor and the takeover of a response need. No other module makes system
-//! calls.
+//! Safe wrappers of the system calls that the reactor, the takeover of a response and the process of a hub need. No other
+//! module makes system calls.
 //!
 //! - [`socket`]: sends to, drains and ends a client's connection, without blocking
 //! - [`descriptor`]: duplicates, replaces and counts descriptors
 //! - [`epoll`]: readiness of many sockets; an eventfd that wakes a sleeping thread
 //! - [`random`]: random bytes
+//! - [`local`]: Unix sockets between processes of one user, with descriptors; locks of files
+//! - [`daemon`]: what a process that stands on its own needs
 //! - [`signal`]: signals that this library sends to its own process
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
 //! `rustix` makes the calls. `libc` makes those that `rustix` lacks, such as `pthread_sigmask` and `pthread_atfork`.
 
+pub mod daemon;
 pub mod descriptor;
 pub mod epoll;
+pub mod local;
 pub mod random;
 pub mod signal;
 pub mod socket;

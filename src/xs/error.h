@@ -10,7 +10,8 @@
 #endif
 
 static const char *const esx_code_names[ESX_CODES] = {
-    "invalid", "state", "unsupported", "unavailable", "timeout", "internal"
+    "invalid", "state", "unsupported", "unavailable", "timeout", "internal",
+    "unknown"
 };
 
 /* The statement that called into this distribution. XSUBs leave no frame that Carp could see, so this walks perl's own. */

@@ -36,6 +36,7 @@ typedef struct {
 /* The kind of an error: the codes of EventSource::Error, in the order of esx_code_names in error.h. */
 enum esx_code {
     ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
+    ESX_CODE_UNKNOWN,
     ESX_CODES
 };
 
@@ -164,12 +165,15 @@ typedef struct {
 } esx_text;
 
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
- * seconds. The texts of gap_data are NULL if the application gives none. */
+ * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
+ * and program are empty if there is none. */
 typedef struct {
     esx_text gap_event, gap_data[ESX_GAPS], position_event;
     size_t events, bytes, events_in_total, bytes_in_total, max_topics;
     double seconds;
     uint8_t on_slow, opaque_ids, refuses_position_event;
+    esx_text name, socket, program;
+    double idle_exit, grace, publish_timeout;
 } esx_hub_settings;
 
 /* An event to publish. The key may be empty. */

@@ -759,6 +759,12 @@ _attach(SV *self, SV *settings)
     raw.on_slow = (uint8_t)esx_setting_uv(aTHX_ hash, "on_slow");
     raw.opaque_ids = (uint8_t)esx_setting_uv(aTHX_ hash, "opaque_ids");
     raw.refuses_position_event = esx_setting_is(aTHX_ hash, "refuses_position_event");
+    raw.name = esx_setting_text(aTHX_ hash, "name");
+    raw.socket = esx_setting_text(aTHX_ hash, "socket");
+    raw.program = esx_setting_text(aTHX_ hash, "program");
+    raw.idle_exit = esx_setting_nv(aTHX_ hash, "idle_exit");
+    raw.grace = esx_setting_nv(aTHX_ hash, "grace");
+    raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));

@@ -3,16 +3,21 @@
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
 use super::stream::seconds;
-use crate::event::{encode, encode_to_vec, EventId, Field, LineEnd, Shared, Text, BLANK_SIZE_BOUND};
+use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use crate::hub::{
     check_fields, check_id, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Refusal, Settings, Start,
     SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
-use crate::runtime::{self, HubHandle, PublishMeta, StreamHandle};
+use crate::remote::{self, Place};
+use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, StreamHandle};
+use crate::wire::{FieldList, HubSettings, Name};
 use crate::ErrorCode;
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::raw::{c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::slice;
 
 /// `esx_text`
@@ -51,6 +56,12 @@ struct RawSettings {
     on_slow: u8,
     opaque_ids: u8,
     refuses_position_event: u8,
+    name: RawText,
+    socket: RawText,
+    program: RawText,
+    idle_exit: f64,
+    grace: f64,
+    publish_timeout: f64,
 }
 
 /// `esx_publication`
@@ -108,10 +119,27 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             refuses_position_event: raw.refuses_position_event != 0,
             opaque_ids: raw.opaque_ids != 0,
         };
-        hub = Box::into_raw(Box::new(HubHandle::new(settings, raw.max_topics)));
+        // SAFETY: as for `text`.
+        let path = |raw: RawText| unsafe { raw.bytes() }.filter(|path| !path.is_empty()).map(path_of);
+        let name: Box<str> = text(raw.name).unwrap_or_default();
+        let made = if name.is_empty() {
+            HubHandle::new(settings, raw.max_topics)
+        } else {
+            let place = Name::new(&name).map_err(remote::Error::from);
+            let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
+            let start = remote::Start { program: path(raw.program), timeout: seconds(raw.publish_timeout) };
+            let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
+            let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace };
+            HubHandle::remote(RemoteHub { place, start, settings })
+        };
+        hub = Box::into_raw(Box::new(made));
         Ok::<_, runtime::Error>(OK)
     });
     hub
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 /// Copies the handle for a new ithread, whose copy of the object is the same hub.
@@ -195,17 +223,6 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
     guard::run(report, |_| given_ids(fields).try_for_each(|id| check_id(&id)).map(|()| OK))
 }
 
-/// Encodes the event. Its id is the last field: that of the hub, unless the fields contain an id. A client that takes an id
-/// when its line arrives then has received the rest of the event.
-fn encode_with_id(fields: &[RawField], id: &str, has_id: bool) -> Shared {
-    let id = EventId::new(Text::from(id)).ok().filter(|_| !has_id).map(Field::Id);
-    let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
-    let others = accepted(fields).filter(move |field| !is_id(field));
-    let all = others.chain(accepted(fields).filter(is_id)).chain(id);
-    let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
-    Shared::write(room, |out| encode(all, LineEnd::Lf, out))
-}
-
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
 /// Writes nothing if the fields contain an id. Returns `ENDING` if the process ends.
 #[no_mangle]
@@ -226,13 +243,19 @@ unsafe extern "C" fn esx_hub_publish(
         check_fields(accepted(fields), hub.settings())?;
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
-        let write = |made: &str| encode_with_id(fields, made, id.is_some());
-        let mut len = 0;
-        let published = hub.publish(meta, write, |made| {
-            len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
+        let (mut len, write_id) = (0, |made: &str| {
+            let len = if id.is_some() { 0 } else { made.len().min(ID_MAX) };
             // SAFETY: C's buffer has room for ID_MAX bytes.
             unsafe { out.copy_from_nonoverlapping(made.as_ptr().cast(), len) };
+            len
         });
+        let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
+        let published = if hub.is_remote() {
+            let published = hub.publish_fields(meta.channel, meta.key, &FieldList::of(accepted(fields)));
+            published.map(|made| len = write_id(made.as_deref().unwrap_or_default()))
+        } else {
+            hub.publish(meta, write, |made| len = write_id(made))
+        };
         report.set_size(len);
         match published {
             Err(runtime::Error::ShuttingDown) => Ok(ENDING), // all streams have ended: the callback of one may publish

@@ -282,6 +282,31 @@ my @BEGINNERS = (
         'history_size',
         qr/unknown setting 'history_size'; did you mean history\?/
     ],
+    [
+        sub { EventSource::Hub->new(name => 'my shop') },
+        'name',
+        qr/\Aname must be 1 to 64 letters, digits, _, - and [.],/
+    ],
+    [sub { EventSource::Hub->new(name => []) }, 'name', "name $STRING ARRAY"],
+    [
+        sub { EventSource::Hub->new(grace => 5) },
+        'grace', 'grace is for a hub in a process of its own: give it a name, too'
+    ],
+    [sub { EventSource::Hub->new(name => 'a', grace => 'long') }, 'grace', 'grace must be a number of seconds'],
+    [
+        sub { EventSource::Hub->new(name => 'a', publish_timeout => 0) },
+        'publish_timeout',
+        'publish_timeout must be a number of seconds above 0'
+    ],
+    [
+        sub { EventSource::Hub->new(name => 'a', socket => 'hub.sock') },
+        'socket',
+        'socket must be an absolute path without a NUL, such as /run/shop/hub.sock'
+    ],
+    [
+        sub { EventSource::Hub->new(name => 'a', socket => '/tmp/' . 'x' x 110, spawn => 0) },
+        'socket', qr/\Asocket has at most 107 bytes/
+    ],
     [sub { EventSource::Hub->new(on_slow   => 'drop') }, 'on_slow', q(on_slow must be 'disconnect', 'gap' or 'latest')],
     [sub { EventSource::Hub->new(gap_event => []) },     'gap_event', "gap_event $STRING ARRAY"],
     [sub { EventSource::Hub->new(gap_event => "a\nb") }, 'gap_event', 'gap_event must be one line that is not empty'],

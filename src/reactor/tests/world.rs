@@ -113,6 +113,8 @@ impl Io for Script {
         self.open(socket).is_shut_down = true;
     }
 
+    fn unregister(&mut self, _: &Socket) {}
+
     fn close(&mut self, socket: Socket) {
         self.open(&socket).is_closed = true;
     }

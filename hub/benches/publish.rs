@@ -1,0 +1,120 @@
+//! How fast a hub's process publishes: with an answer to each event, and without answers.
+//!
+//! `cargo bench --manifest-path hub/Cargo.toml`
+
+use eventsource_xs::event::{Field, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::remote::{Client, Place, Publication, Start};
+use eventsource_xs::stream::{Framing, Settings};
+use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const ANSWERED: usize = 20_000;
+const UNANSWERED: usize = 2_000_000;
+const STREAMS: u64 = 5_000;
+
+fn main() {
+    let folder = std::env::temp_dir().join(format!("eventsource-bench-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a new folder");
+    let place = Place::new(Name::new("bench").expect("a name"), Some(&folder.join("s"))).expect("a place");
+    let program = Some(Path::new(env!("CARGO_BIN_EXE_eventsource-hub")).to_owned());
+    let start = Start { program, timeout: Duration::from_secs(60) };
+    let begun = Instant::now();
+    let mut client = Client::connect(&start, &place, Some(HubSettings::default())).expect("a hub");
+    println!("start of a process: {:?}", begun.elapsed());
+    let text = "x".repeat(100);
+    let publication = Publication {
+        channel: b"news",
+        fields: FieldList::of([Field::Data(Text::from(&*text))]),
+        ..Publication::default()
+    };
+    answered(&mut client, &publication);
+    unanswered(&mut client, &publication);
+    handed_over(&mut client);
+    client.stop().expect("an end");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn answered(client: &mut Client, publication: &Publication<'_>) {
+    let mut times: Vec<Duration> = (0..ANSWERED)
+        .map(|_| {
+            let begun = Instant::now();
+            client.publish(publication).expect("an id");
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let at = |per_mille: usize| times[times.len() * per_mille / 1000];
+    println!("publish with its answer: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
+}
+
+fn unanswered(client: &mut Client, publication: &Publication<'_>) {
+    let before = client.count(b"").expect("counts").hub.published;
+    let begun = Instant::now();
+    for _ in 0..UNANSWERED {
+        client.publish_unanswered(publication).expect("a connection");
+    }
+    client.flush().expect("a connection");
+    let sent = begun.elapsed();
+    let counted = client.count(b"").expect("counts");
+    let all = begun.elapsed();
+    assert_eq!(counted.hub.published - before, UNANSWERED as u64);
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / UNANSWERED as f64;
+    println!(
+        "publish without answers: {:.2} µs each to send, {:.2} µs each until all are published",
+        each(sent),
+        each(all)
+    );
+}
+
+fn handed_over(client: &mut Client) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let settings = Settings {
+        framing: Framing::Plain,
+        line_end: LineEnd::Lf,
+        keepalive: None,
+        timeout: Duration::from_secs(60),
+        max_buffered: 1 << 20,
+        drop_oldest: false,
+        retry: Duration::from_secs(1),
+    };
+    let connect = |_| (TcpStream::connect(address).expect("a connection"), listener.accept().expect("a connection").0);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+    let mut sockets: Vec<(TcpStream, TcpStream)> = (0..STREAMS).map(connect).collect();
+    let begun = Instant::now();
+    for (number, (_, socket)) in (1..).zip(&sockets) {
+        client
+            .open(Open { stream: number, settings, unsent: b"", holds: false }, socket.as_fd())
+            .expect("a connection");
+        let topics = vec![Topic::Channel(b"live"[..].into())];
+        let subscription =
+            SubscribeRequest { topics, after: None, start: From::Latest, first_block: FirstBlock::default() };
+        let request = eventsource_xs::wire::Request::Subscribe { request: 0, stream: number, subscription };
+        client.send(&request, None).expect("a connection");
+    }
+    assert_eq!(client.count(b"live").expect("counts").subscribers, STREAMS);
+    println!("hand over and subscribe: {:.1} µs a stream", begun.elapsed().as_secs_f64() * 1e6 / STREAMS as f64);
+    let begun = Instant::now();
+    let publication = Publication {
+        channel: b"live",
+        fields: FieldList::of([Field::Data(Text::from("to all"))]),
+        ..Publication::default()
+    };
+    client.publish(&publication).expect("an id");
+    for (socket, _) in &mut sockets {
+        let mut text = Vec::new();
+        let mut bytes = [0; 1000];
+        while !(text.ends_with(b"\n\n") && text.windows(6).any(|part| part == b"to all")) {
+            let count = socket.read(&mut bytes).expect("a connection");
+            text.extend_from_slice(&bytes[..count]);
+        }
+    }
+    println!("one event to {STREAMS} streams: {:?}", begun.elapsed());
+}

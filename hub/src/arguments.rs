@@ -1,0 +1,182 @@
+//! The command line.
+
+use eventsource_xs::remote::{Place, Start};
+use eventsource_xs::wire::{HubSettings, Name};
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub const USAGE: &str = "\
+usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
+       eventsource-hub publish [--name NAME] [--event TYPE] [--key KEY] [--once KEY] CHANNEL DATA
+       eventsource-hub stats   [--name NAME] [CHANNEL]
+       eventsource-hub stop    [--name NAME]
+       eventsource-hub list
+
+  --name NAME          the hub (default: default)
+  --socket PATH        its socket, in another place than the folder of this user
+  --timeout SECONDS    how long a command waits for the hub (default: 5)
+  --no-start           publish: fail if the hub has no process, instead of starting one
+  --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
+  --grace SECONDS      run: end the streams so long after the last worker (default: 30)";
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serves a hub.
+    Run,
+    /// Starts `run` with the inherited socket and lock, in a session of its own, and ends.
+    Start,
+    List,
+    Stop,
+    Publish {
+        channel: String,
+        data: String,
+    },
+    Stats {
+        channel: String,
+    },
+}
+
+/// The command and its options.
+#[derive(Debug)]
+pub struct Arguments {
+    pub command: Command,
+    pub name: Name,
+    pub socket: Option<PathBuf>,
+    pub event: Option<String>,
+    pub key: String,
+    pub once: String,
+    pub timeout: Duration,
+    pub may_start: bool,
+    /// Whether the socket is the standard input and the lock the standard output.
+    pub is_inherited: bool,
+    pub idle_exit: Option<Duration>,
+    pub grace: Option<Duration>,
+}
+
+impl Arguments {
+    /// Reads the command line, without the program's name. Fails with a message for the user.
+    pub fn parse(given: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut given =
+            given.map(|word| word.into_string().map_err(|word| format!("not UTF-8: {}", word.to_string_lossy())));
+        let command = given.next().ok_or("which command?")??;
+        let mut parsed = Self {
+            command: Command::Run,
+            name: Name::new("default").map_err(|error| error.to_string())?,
+            socket: None,
+            event: None,
+            key: String::new(),
+            once: String::new(),
+            timeout: Duration::from_secs(5),
+            may_start: true,
+            is_inherited: false,
+            idle_exit: None,
+            grace: None,
+        };
+        let mut words = Vec::new();
+        while let Some(word) = given.next() {
+            let word = word?;
+            let mut value = || given.next().ok_or(format!("{word} needs a value"))?;
+            match &*word {
+                "--name" => parsed.name = Name::new(&value()?).map_err(|error| error.to_string())?,
+                "--socket" => parsed.socket = Some(value()?.into()),
+                "--event" => parsed.event = Some(value()?),
+                "--key" => parsed.key = value()?,
+                "--once" => parsed.once = value()?,
+                "--timeout" => parsed.timeout = seconds(&word, &value()?)?,
+                "--idle-exit" => parsed.idle_exit = Some(seconds(&word, &value()?)?),
+                "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
+                "--no-start" => parsed.may_start = false,
+                "--inherited" => parsed.is_inherited = true,
+                "--" => {
+                    for word in given.by_ref() {
+                        words.push(word?);
+                    }
+                }
+                _ if word.starts_with("--") => return Err(format!("unknown option {word}")),
+                _ => words.push(word),
+            }
+        }
+        parsed.command = command_of(&command, words)?;
+        Ok(parsed)
+    }
+
+    /// Returns where the hub is.
+    pub fn place(&self) -> Result<Place, Box<dyn Error>> {
+        Ok(Place::new(self.name.clone(), self.socket.as_deref())?)
+    }
+
+    /// Returns how a command connects to the hub.
+    pub fn start(&self, may_start: bool) -> Result<Start, Box<dyn Error>> {
+        let program = if may_start && self.may_start { Some(std::env::current_exe()?) } else { None };
+        Ok(Start { program, timeout: self.timeout })
+    }
+
+    /// Returns settings with those that the command line sets.
+    pub fn settings(&self, settings: HubSettings) -> HubSettings {
+        HubSettings {
+            idle_exit: self.idle_exit.unwrap_or(settings.idle_exit),
+            grace: self.grace.unwrap_or(settings.grace),
+            ..settings
+        }
+    }
+}
+
+fn command_of(command: &str, words: Vec<String>) -> Result<Command, String> {
+    let count = words.len();
+    let mut words = words.into_iter();
+    let mut next = || words.next().unwrap_or_default();
+    match (command, count) {
+        ("run", 0) => Ok(Command::Run),
+        ("start", 0) => Ok(Command::Start),
+        ("list", 0) => Ok(Command::List),
+        ("stop", 0) => Ok(Command::Stop),
+        ("stats", 0 | 1) => Ok(Command::Stats { channel: next() }),
+        ("publish", 2) => Ok(Command::Publish { channel: next(), data: next() }),
+        ("publish", _) => Err("publish needs a channel and the data".to_owned()),
+        ("run" | "start" | "list" | "stop" | "stats", _) => Err(format!("too many words after {command}")),
+        _ => Err(format!("unknown command {command}")),
+    }
+}
+
+fn seconds(option: &str, value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{option} must be a number of seconds, not {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_may_stand_before_and_after_words() {
+        let parsed = parse("publish --name shop news --once k -- --data").expect("a command");
+        assert_eq!(parsed.command, Command::Publish { channel: "news".into(), data: "--data".into() });
+        assert_eq!((parsed.name.as_str(), &*parsed.once), ("shop", "k"));
+        let parsed = parse("run --idle-exit 0.5 --grace 2").expect("a command");
+        let settings = parsed.settings(HubSettings::default());
+        assert_eq!((settings.idle_exit, settings.grace), (Duration::from_millis(500), Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_wrong_line_says_what_is_wrong() {
+        for (line, message) in [
+            ("", "which command?"),
+            ("jump", "unknown command jump"),
+            ("publish a", "publish needs a channel and the data"),
+            ("list all", "too many words after list"),
+            ("run --name", "--name needs a value"),
+            ("run --fast", "unknown option --fast"),
+            ("run --grace -1", "--grace must be a number of seconds, not -1"),
+        ] {
+            assert_eq!(parse(line).expect_err(line), message);
+        }
+        assert!(parse("run --name a/b").expect_err("no name").starts_with("name must be"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Commands that connect to a hub.
+
+use crate::arguments::Arguments;
+use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::remote::{place, Client, Place, Publication, Start};
+use eventsource_xs::wire::FieldList;
+use std::error::Error;
+use std::time::Duration;
+
+/// How long `list` waits for each process.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Prints the hubs of this user that have a process: name, process id, workers, open streams.
+pub fn list() -> Result<(), Box<dyn Error>> {
+    for name in place::names()? {
+        let place = Place::new(name, None)?;
+        let start = Start { program: None, timeout: LIST_TIMEOUT };
+        // Only asks those that listen: a process that was killed has left its socket.
+        if std::os::unix::net::UnixStream::connect(place.socket()).is_err() {
+            continue;
+        }
+        let line = Client::connect(&start, &place, None)
+            .and_then(|mut client| client.count(b"").map(|counted| (client.welcome().pid, counted)));
+        match line {
+            Ok((pid, counted)) => {
+                let workers = counted.workers - 1; // this command
+                println!("{}\tpid {pid}\t{workers} workers\t{} streams", place.name(), counted.open);
+            }
+            Err(error) => println!("{}\t{error}", place.name()),
+        }
+    }
+    Ok(())
+}
+
+/// Ends the process of a hub.
+pub fn stop(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    Ok(Client::connect(&arguments.start(false)?, &arguments.place()?, None)?.stop()?)
+}
+
+/// Publishes an event, and prints its id.
+pub fn publish(arguments: &Arguments, channel: &str, data: &str) -> Result<(), Box<dyn Error>> {
+    let name = arguments.event.as_deref().map(|name| EventName::new(Text::from(name))).transpose()?;
+    let fields = name.map(Field::Event).into_iter().chain([Field::Data(Text::from(data))]);
+    let publication = Publication {
+        channel: channel.as_bytes(),
+        key: arguments.key.as_bytes(),
+        once: arguments.once.as_bytes(),
+        fields: FieldList::of(fields),
+    };
+    let mut client = Client::connect(&arguments.start(true)?, &arguments.place()?, None)?;
+    println!("{}", client.publish(&publication)?);
+    Ok(())
+}
+
+/// Prints the counters of a hub and its process, and the number of a channel's subscribers.
+pub fn stats(arguments: &Arguments, channel: &str) -> Result<(), Box<dyn Error>> {
+    let mut client = Client::connect(&arguments.start(false)?, &arguments.place()?, None)?;
+    let counted = client.count(channel.as_bytes())?;
+    println!("pid {}\nepoch {}", client.welcome().pid, client.welcome().epoch);
+    let hub = counted.hub;
+    for (name, number) in [
+        ("workers", counted.workers - 1), // without this command
+        ("open", counted.open),
+        ("buffered", counted.buffered),
+        ("cut_off", counted.cut_off),
+        ("streams", hub.streams),
+        ("channels", hub.channels),
+        ("patterns", hub.patterns),
+        ("published", hub.published),
+        ("delivered", hub.delivered),
+        ("events", hub.events),
+        ("bytes", hub.bytes),
+        ("resumed", hub.resumed),
+        ("gaps", hub.gaps),
+        ("disconnected", hub.disconnected),
+        ("skipped", hub.skipped),
+        ("compacted", hub.compacted),
+    ] {
+        println!("{name} {number}");
+    }
+    if !channel.is_empty() {
+        println!("subscribers {}", counted.subscribers);
+    }
+    Ok(())
+}

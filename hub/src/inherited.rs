@@ -1,0 +1,124 @@
+//! The socket and the lock that a starter or systemd hands over.
+
+use crate::arguments::Arguments;
+use eventsource_xs::remote::calls::{
+    adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock,
+};
+use eventsource_xs::remote::{start, Place};
+use rustix::net::sockopt::socket_acceptconn;
+use std::error::Error;
+use std::fs::{File, Metadata};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The first descriptor that systemd hands over (`sd_listen_fds`).
+const FIRST_OF_SYSTEMD: i32 = 3;
+
+/// What a process owns that serves a hub.
+#[derive(Debug)]
+pub struct Seat {
+    pub listener: UnixListener,
+    /// Locked as long as the process lives.
+    lock: File,
+    lock_path: PathBuf,
+    /// Whether the socket's file is removed at the end. systemd's stays: it starts the process again.
+    pub removes_socket: bool,
+}
+
+/// Starts `run` in a session of its own, with the socket and the lock of this process and no other descriptor.
+pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    begin_session()?;
+    close_at_exec()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["run", "--inherited", "--name", arguments.name.as_str()]);
+    if let Some(socket) = &arguments.socket {
+        command.arg("--socket").arg(socket);
+    }
+    command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    command.spawn()?;
+    Ok(())
+}
+
+impl Seat {
+    /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system.
+    pub fn take(arguments: &Arguments, place: &Place) -> Result<Self, Box<dyn Error>> {
+        if arguments.is_inherited {
+            let (listener, lock) = (duplicate(0)?, duplicate(1)?);
+            check_listens(&listener)?;
+            silence(0)?;
+            silence(1)?;
+            let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
+            return Ok(Self { listener, lock, lock_path, removes_socket: true });
+        }
+        let lock = File::options().create(true).append(true).mode(0o600).open(place.lock())?;
+        if !try_lock(&lock)? {
+            return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
+        }
+        let of_systemd = socket_of_systemd()?;
+        let removes_socket = of_systemd.is_none();
+        let listener = match of_systemd {
+            Some(socket) => socket,
+            None => start::bind(place.socket())?,
+        };
+        Ok(Self { listener, lock, lock_path: place.lock().to_owned(), removes_socket })
+    }
+
+    /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
+    /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
+    pub fn is_held(&self) -> bool {
+        let number = |data: Metadata| (data.dev(), data.ino());
+        match (self.lock.metadata(), std::fs::metadata(&self.lock_path)) {
+            (Ok(own), Ok(there)) => number(own) == number(there),
+            _ => false,
+        }
+    }
+}
+
+/// Returns the socket that systemd hands to this process, if it does.
+fn socket_of_systemd() -> Result<Option<UnixListener>, Box<dyn Error>> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(None);
+    }
+    if number("LISTEN_FDS") != Some(1) {
+        return Err("systemd must hand over one socket".into());
+    }
+    set_close_at_exec(FIRST_OF_SYSTEMD)?;
+    let listener = adopt(FIRST_OF_SYSTEMD)?;
+    check_listens(&listener)?;
+    Ok(Some(listener.into()))
+}
+
+/// Checks that a socket that was handed over listens.
+fn check_listens(socket: &OwnedFd) -> Result<(), Box<dyn Error>> {
+    match socket_acceptconn(socket) {
+        Ok(true) => Ok(()),
+        _ => Err("what was handed over is no socket that listens".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_not_held_when_its_file_was_removed_or_replaced() {
+        let folder = std::env::temp_dir().join(format!("eventsource-seat-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let socket = folder.join("s").into_os_string();
+        let words = ["run".into(), "--socket".into(), socket];
+        let arguments = Arguments::parse(words.into_iter()).expect("a command");
+        let place = arguments.place().expect("a place");
+        let seat = Seat::take(&arguments, &place).expect("a free place");
+        assert!(Seat::take(&arguments, &place).is_err());
+        assert!(seat.is_held());
+        std::fs::remove_file(place.lock()).expect("its owner may");
+        assert!(!seat.is_held());
+        let next = Seat::take(&arguments, &place).expect("a free place");
+        assert!(next.is_held() && !seat.is_held());
+        std::fs::remove_dir_all(&folder).expect("its owner may");
+    }
+}

@@ -1,0 +1,111 @@
+//! When the process has nothing to do any more.
+
+use std::time::{Duration, Instant};
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The last worker has been away for too long: the streams end.
+    EndStreams,
+    /// There was no worker and no stream for too long: the process ends.
+    Exit,
+}
+
+/// The clocks of the process.
+#[derive(Debug)]
+pub struct Lifetime {
+    pub idle_exit: Duration,
+    pub grace: Duration,
+    /// Since when there is no worker.
+    without_worker: Option<Instant>,
+    /// Since when there is neither worker nor stream.
+    idle: Option<Instant>,
+    /// Whether the streams were ended since the last worker has left.
+    has_ended_streams: bool,
+}
+
+impl Lifetime {
+    pub fn new(idle_exit: Duration, grace: Duration, now: Instant) -> Self {
+        Self { idle_exit, grace, without_worker: Some(now), idle: Some(now), has_ended_streams: false }
+    }
+
+    /// Takes note of what there is. Returns what is due.
+    pub fn update(&mut self, workers: usize, streams: usize, now: Instant) -> Option<Due> {
+        if workers > 0 {
+            (self.without_worker, self.has_ended_streams) = (None, false);
+        } else {
+            self.without_worker.get_or_insert(now);
+        }
+        if workers + streams > 0 {
+            self.idle = None;
+        } else {
+            self.idle.get_or_insert(now);
+        }
+        let is_over = |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
+        if is_over(self.idle, self.idle_exit) {
+            Some(Due::Exit)
+        } else if streams > 0 && !self.has_ended_streams && is_over(self.without_worker, self.grace) {
+            self.has_ended_streams = true;
+            Some(Due::EndStreams)
+        } else {
+            None
+        }
+    }
+
+    /// Returns how long until something may be due. A time beyond any clock counts as none.
+    pub fn next_due(&self, now: Instant) -> Option<Duration> {
+        let of_streams = self.without_worker.filter(|_| self.idle.is_none() && !self.has_ended_streams);
+        let until = |since: Instant, time| Some(since.checked_add(time)?.saturating_duration_since(now));
+        let idle = self.idle.and_then(|since| until(since, self.idle_exit));
+        let grace = of_streams.and_then(|since| until(since, self.grace));
+        idle.into_iter().chain(grace).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn streams_end_a_while_after_the_last_worker_and_the_process_after_the_last_stream() {
+        let start = Instant::now();
+        let at = |seconds| start + SECOND * seconds;
+        let mut lifetime = Lifetime::new(SECOND * 10, SECOND * 3, start);
+        for (seconds, workers, streams, due) in [
+            (9, 0, 0, None),
+            (9, 1, 0, None),
+            (30, 1, 2, None),
+            (31, 0, 2, None),
+            (33, 0, 2, None),
+            (34, 0, 2, Some(Due::EndStreams)),
+            (35, 0, 2, None),
+            (36, 0, 0, None),
+            (45, 0, 0, None),
+            (46, 0, 0, Some(Due::Exit)),
+        ] {
+            assert_eq!(lifetime.update(workers, streams, at(seconds)), due, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_comes_back_within_the_grace_keeps_the_streams() {
+        let start = Instant::now();
+        let mut lifetime = Lifetime::new(SECOND, SECOND, start);
+        for (workers, seconds) in [(1, 0), (0, 10), (1, 10), (0, 20)] {
+            assert_eq!(lifetime.update(workers, 1, start + SECOND * seconds), None);
+        }
+        assert_eq!(lifetime.next_due(start + SECOND * 20), Some(SECOND));
+    }
+
+    #[test]
+    fn without_end_nothing_is_ever_due() {
+        let start = Instant::now();
+        let mut lifetime = Lifetime::new(Duration::MAX, Duration::MAX, start);
+        for streams in [0, 1] {
+            assert_eq!(lifetime.update(0, streams, start + SECOND * 1_000_000), None);
+            assert_eq!(lifetime.next_due(start), None);
+        }
+    }
+}

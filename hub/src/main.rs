@@ -1,0 +1,52 @@
+//! `eventsource-hub`: the process of a hub, and commands for it.
+//!
+//! - `arguments`: the command line
+//! - `commands`: commands that connect to a hub
+//! - `inherited`: the socket and the lock that a starter or systemd hands over
+//! - `lifetime`: when the process has nothing to do any more
+//! - `once`: the keys that publishers give their events
+//! - `worker`: the connection of one worker
+//! - `streams`: the streams that workers have handed over
+//! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
+//!
+//! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl
+//! does, and sends the answers. It never waits for a worker or a client.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod inherited;
+mod lifetime;
+mod once;
+mod server;
+mod streams;
+mod worker;
+
+use arguments::{Arguments, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("eventsource-hub: {message}\n{}", arguments::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let result = match &arguments.command {
+        Command::Run => server::run(&arguments),
+        Command::Start => inherited::detach(&arguments),
+        Command::List => commands::list(),
+        Command::Stop => commands::stop(&arguments),
+        Command::Publish { channel, data } => commands::publish(&arguments, channel, data),
+        Command::Stats { channel } => commands::stats(&arguments, channel),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("eventsource-hub: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

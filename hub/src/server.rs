@@ -1,0 +1,574 @@
+//! The loop that serves workers.
+
+use crate::arguments::Arguments;
+use crate::inherited::Seat;
+use crate::lifetime::{Due, Lifetime};
+use crate::once::{OnceKeys, MAX_KEY_BYTES};
+use crate::streams::{Opener, Stream, Streams};
+use crate::worker::{End, Worker};
+use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
+use eventsource_xs::hub::{check_fields, check_id, Refusal};
+use eventsource_xs::remote::calls::{duplicate, own_user, peer_user, termination_signals, Epoll, Readiness};
+use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{
+    Answer, Counted, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Welcome, WINDOW_BYTES,
+};
+use eventsource_xs::ErrorCode;
+use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const ENDS: u64 = 2;
+const PROGRESS: u64 = 3;
+const FIRST_WORKER: u64 = 16;
+
+/// The most connections.
+const MAX_WORKERS: usize = 4096;
+/// How long no connection is accepted when this process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often workers are looked at that may have had their time.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often the process looks whether its lock is in its place.
+const LOCK_CHECK: Duration = Duration::from_secs(30);
+/// How long the end of the process waits until what is buffered for clients is sent.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves a hub until nobody needs it or the process is asked to end.
+pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let place = arguments.place()?;
+    let seat = Seat::take(arguments, &place)?;
+    let signals = termination_signals()?;
+    raise_descriptor_limit();
+    let mut server = Server::new(arguments, seat, &signals)?;
+    while !server.is_ending {
+        server.turn()?;
+    }
+    server.shut_down(place.socket().to_owned());
+    Ok(())
+}
+
+/// Allows this process all descriptors that it may have: it holds the streams of all workers.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The hub, from its first worker on.
+struct Served {
+    handle: HubHandle,
+    settings: HubSettings,
+    /// Whether a worker has given the settings.
+    has_settings: bool,
+    once: OnceKeys,
+}
+
+struct Server<'a> {
+    arguments: &'a Arguments,
+    epoll: Epoll,
+    seat: Seat,
+    /// What is readable while the reactor has ends and progress to report.
+    _reports: [OwnedFd; 2],
+    hub: Option<Served>,
+    workers: HashMap<u64, Worker>,
+    next_token: u64,
+    streams: Streams,
+    lifetime: Lifetime,
+    ready: Vec<(u64, Readiness)>,
+    /// The workers that have answers to be sent.
+    answered: Vec<u64>,
+    /// When workers are looked at that may have had their time.
+    sweep: Option<Instant>,
+    /// When the process looks next whether its lock is in its place.
+    lock_check: Instant,
+    /// Since when no connection is accepted.
+    accept_pause: Option<Instant>,
+    cut_off: u64,
+    is_ending: bool,
+}
+
+impl<'a> Server<'a> {
+    fn new(arguments: &'a Arguments, seat: Seat, signals: &OwnedFd) -> Result<Self, Box<dyn Error>> {
+        let epoll = Epoll::new()?;
+        seat.listener.set_nonblocking(true)?;
+        epoll.add(seat.listener.as_fd(), LISTENER)?;
+        epoll.add(signals.as_fd(), SIGNALS)?;
+        let reports = [duplicate(runtime::notify_descriptor(0)?)?, runtime::progress_descriptor()?];
+        epoll.add(reports[0].as_fd(), ENDS)?;
+        epoll.add(reports[1].as_fd(), PROGRESS)?;
+        runtime::linger(LINGER);
+        let settings = arguments.settings(HubSettings::default());
+        Ok(Self {
+            arguments,
+            epoll,
+            seat,
+            _reports: reports,
+            hub: None,
+            workers: HashMap::new(),
+            next_token: FIRST_WORKER,
+            streams: Streams::default(),
+            lifetime: Lifetime::new(settings.idle_exit, settings.grace, Instant::now()),
+            ready: Vec::new(),
+            answered: Vec::new(),
+            sweep: None,
+            lock_check: Instant::now() + LOCK_CHECK,
+            accept_pause: None,
+            cut_off: 0,
+            is_ending: false,
+        })
+    }
+
+    /// Waits for readiness and timers, and does what is due.
+    fn turn(&mut self) -> Result<(), Box<dyn Error>> {
+        let now = Instant::now();
+        let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
+        let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
+        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check))]
+            .into_iter()
+            .flatten()
+            .min();
+        let mut ready = std::mem::take(&mut self.ready);
+        self.epoll.wait(timeout, |token, readiness| ready.push((token, readiness)))?;
+        let now = Instant::now();
+        for (token, readiness) in ready.drain(..) {
+            match token {
+                LISTENER => self.accept(now),
+                SIGNALS => self.is_ending = true,
+                ENDS => self.report_ends(),
+                PROGRESS => self.report_progress(),
+                _ => self.serve(token, readiness, now),
+            }
+        }
+        self.ready = ready;
+        self.run_timers(now)?;
+        self.flush_answers(now);
+        Ok(())
+    }
+
+    fn run_timers(&mut self, now: Instant) -> Result<(), Box<dyn Error>> {
+        if self.accept_pause.is_some_and(|since| now >= since + ACCEPT_PAUSE) {
+            self.accept_pause = None;
+            self.epoll.add(self.seat.listener.as_fd(), LISTENER)?;
+        }
+        if self.sweep.is_some_and(|at| now >= at) {
+            self.sweep_workers(now);
+        }
+        if now >= self.lock_check {
+            self.lock_check = now + LOCK_CHECK;
+            if !self.seat.is_held() {
+                eprintln!(
+                    "eventsource-hub: the file of its lock was removed, so that another process may serve the hub"
+                );
+                (self.seat.removes_socket, self.is_ending) = (false, true);
+            }
+        }
+        match self.lifetime.update(self.workers.len(), self.streams.len(), now) {
+            Some(Due::EndStreams) => self.streams.end_all_with_retry(),
+            Some(Due::Exit) => self.is_ending = true,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn sweep_workers(&mut self, now: Instant) {
+        let overdue: Vec<(u64, End)> =
+            self.workers.iter().filter_map(|(token, worker)| Some((*token, worker.overdue(now)?))).collect();
+        for (token, end) in overdue {
+            if let Some(worker) = self.workers.remove(&token) {
+                self.end_worker(worker, end);
+            }
+        }
+        self.sweep = self.workers.values().any(Worker::may_be_overdue).then(|| now + SWEEP);
+    }
+
+    fn accept(&mut self, now: Instant) {
+        loop {
+            match accept_with(&self.seat.listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => self.add_worker(socket, now),
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
+                Err(_) => {
+                    self.epoll.remove(self.seat.listener.as_fd());
+                    self.accept_pause = Some(now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds a connection of this user. Others are closed.
+    fn add_worker(&mut self, socket: OwnedFd, now: Instant) {
+        let is_own = peer_user(socket.as_fd()).is_ok_and(|user| user == own_user());
+        let token = self.next_token;
+        if is_own && self.workers.len() < MAX_WORKERS && self.epoll.add(socket.as_fd(), token).is_ok() {
+            self.next_token += 1;
+            self.workers.insert(token, Worker::new(socket, token, now));
+            self.sweep.get_or_insert(now + SWEEP);
+        }
+    }
+
+    /// Serves a worker whose connection is ready.
+    fn serve(&mut self, token: u64, readiness: Readiness, now: Instant) {
+        let Some(mut worker) = self.workers.remove(&token) else { return };
+        if readiness.hung_up && !worker.is_readable() {
+            worker.stop_answering();
+        }
+        let served = match worker.is_readable() && (readiness.readable || readiness.hung_up) {
+            true => self.read_requests(&mut worker, now),
+            false => Ok(()),
+        };
+        match served.and_then(|()| worker.flush(&self.epoll, now)) {
+            Ok(()) => self.keep(worker, now),
+            Err(end) => {
+                let _ = worker.flush(&self.epoll, now); // the reason of a rejection
+                self.end_worker(worker, end);
+            }
+        }
+    }
+
+    /// Puts a worker back that was served.
+    fn keep(&mut self, worker: Worker, now: Instant) {
+        if worker.may_be_overdue() {
+            self.sweep.get_or_insert(now + SWEEP);
+        }
+        self.workers.insert(worker.token(), worker);
+    }
+
+    /// Reads once, and carries out what has arrived completely.
+    fn read_requests(&mut self, worker: &mut Worker, now: Instant) -> Result<(), End> {
+        worker.read()?;
+        let mut inbox = std::mem::take(&mut worker.inbox);
+        let carried_out = loop {
+            match inbox.next_frame() {
+                Ok(None) => break Ok(()),
+                Ok(Some(frame)) => match self.carry_out(worker, frame, now) {
+                    Ok(()) => {}
+                    Err(end) => break Err(end),
+                },
+                Err(_) => break Err(End::Malformed),
+            }
+        };
+        worker.inbox = inbox;
+        carried_out?;
+        worker.check_descriptors()
+    }
+
+    fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+        let bytes = frame.wire_bytes();
+        if !worker.is_greeted {
+            return self.greet(worker, frame);
+        }
+        if !worker.credits.spend(bytes) {
+            return Err(End::Flood);
+        }
+        self.request(worker, Request::decode(frame).map_err(|_| End::Malformed)?, now)?;
+        if let Some(bytes) = worker.credits.handle(bytes) {
+            worker.answer(&Answer::Credits { bytes });
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>) -> Result<(), End> {
+        let welcomed = Hello::decode(frame).and_then(|hello| self.welcome(hello));
+        match welcomed {
+            Ok(welcome) => {
+                worker.is_greeted = true;
+                worker.answer(&Answer::Welcome(Box::new(welcome)));
+                Ok(())
+            }
+            Err(failure) => {
+                worker.answer(&Answer::Rejected(failure));
+                Err(End::Rejected)
+            }
+        }
+    }
+
+    /// Checks a greeting. The first one creates the hub.
+    fn welcome(&mut self, hello: Hello) -> Result<Welcome, Failure> {
+        let name = &self.arguments.name;
+        if hello.name != *name {
+            let message = format!("this is the process of the hub {name}, not of {}", hello.name);
+            return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
+        }
+        // Nobody has read what commands have published before the first worker: the hub begins anew with its settings.
+        let is_unread = |served: &Served| !served.has_settings && self.streams.len() == 0;
+        if hello.settings.is_some() && self.hub.as_ref().is_some_and(is_unread) {
+            self.hub = None;
+        }
+        if let (Some(served), Some(settings)) = (&mut self.hub, &hello.settings) {
+            check_settings(&served.settings, settings)?;
+            served.adopt(settings);
+        }
+        if let Some(settings) = &hello.settings {
+            let settings = self.arguments.settings(settings.clone());
+            (self.lifetime.idle_exit, self.lifetime.grace) = (settings.idle_exit, settings.grace);
+        }
+        let served = self.hub.get_or_insert_with(|| Served::new(self.arguments, hello.settings));
+        let epoch = served.handle.epoch().map_err(|error| failure_of(&error))?;
+        let settings =
+            HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
+        Ok(Welcome { name: Name::clone(name), pid: std::process::id(), epoch, settings, credits: WINDOW_BYTES })
+    }
+
+    fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
+        match request {
+            Request::Publish(publish) => self.publish(worker, &publish, now),
+            Request::Open(open) => self.open(worker, &open)?,
+            Request::Push { stream, event, has_id } => {
+                self.with_stream(worker, stream, |stream| stream.push(event, has_id));
+            }
+            Request::Subscribe { request, stream, subscription } => {
+                let id = worker.streams.get(&stream).copied();
+                if let (Some(served), Some(stream)) = (&self.hub, id.and_then(|id| self.streams.get_mut(id))) {
+                    if let Err(error) = served.handle.subscribe(&mut stream.handle, subscription) {
+                        refuse(worker, request, failure_of(&error));
+                        return Ok(());
+                    }
+                }
+                done(worker, request); // also if the stream has ended; that is reported
+            }
+            Request::Unsubscribe { stream, topics } => {
+                let id = worker.streams.get(&stream).copied();
+                if let (Some(served), Some(stream)) = (&self.hub, id.and_then(|id| self.streams.get_mut(id))) {
+                    served.handle.unsubscribe(&mut stream.handle, topics);
+                }
+            }
+            Request::Begin { stream } => self.with_stream(worker, stream, |stream| stream.handle.leave_handler()),
+            Request::End { stream, reason, discards } => {
+                self.with_stream(worker, stream, |stream| stream.end(reason, discards));
+            }
+            Request::Release { stream } => {
+                self.with_stream(worker, stream, Stream::release);
+                worker.streams.remove(&stream);
+            }
+            Request::Count { request, channel } => self.count(worker, request, channel),
+            Request::Drain { within } => {
+                if let Some(served) = &self.hub {
+                    let _ = served.handle.drain(within); // fails only while the process ends, which drains, too
+                }
+            }
+            Request::Stop => self.is_ending = true,
+        }
+        Ok(())
+    }
+
+    /// Calls a function with a stream of a worker, unless it has ended.
+    fn with_stream(&mut self, worker: &Worker, number: u64, function: impl FnOnce(&mut Stream)) {
+        let id = worker.streams.get(&number);
+        if let Some(stream) = id.and_then(|id| self.streams.get_mut(*id)) {
+            function(stream);
+        }
+    }
+
+    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, now: Instant) {
+        let Some(served) = &mut self.hub else { return };
+        match served.publish(publish, now) {
+            Ok(id) if publish.request > 0 => worker.answer(&Answer::Published { request: publish.request, id: &id }),
+            Ok(_) => {}
+            Err(failure) => refuse(worker, publish.request, failure),
+        }
+    }
+
+    /// Takes over a stream. Its socket is closed if that fails, and the worker is told of its end.
+    fn open(&mut self, worker: &mut Worker, open: &Open<'_>) -> Result<(), End> {
+        let socket = worker.descriptors.pop_front().ok_or(End::Descriptors)?;
+        if worker.streams.contains_key(&open.stream) {
+            return Err(End::Malformed);
+        }
+        let opener = Opener { worker: worker.token(), number: open.stream };
+        let opened = socket.filter(is_connection).ok_or(Reason::Error);
+        match opened.and_then(|socket| Stream::open(open, socket, opener)) {
+            Ok(stream) => drop(worker.streams.insert(open.stream, self.streams.insert(stream))),
+            Err(reason) => worker.answer(&Answer::Ended { stream: open.stream, reason }),
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, worker: &mut Worker, request: u64, channel: &[u8]) {
+        let Some(served) = &self.hub else { return };
+        match served.handle.counts_and_subscribers(channel) {
+            Ok((hub, subscribers)) => {
+                let stats = runtime::stats();
+                worker.answer(&Answer::Counted(Box::new(Counted {
+                    request,
+                    hub,
+                    subscribers: subscribers as u64,
+                    workers: self.workers.len() as u64 + 1, // the one that is served is not among them
+                    open: stats.open,
+                    buffered: stats.buffered,
+                    cut_off: self.cut_off,
+                })));
+            }
+            Err(error) => refuse(worker, request, failure_of(&error)),
+        }
+    }
+
+    /// Leaves a worker's streams to themselves, and closes its connection.
+    fn end_worker(&mut self, worker: Worker, end: End) {
+        if end.is_cut_off() {
+            self.cut_off += 1;
+            eprintln!("eventsource-hub: cut a worker off: {end}");
+        }
+        for id in worker.streams.values() {
+            if let Some(stream) = self.streams.get_mut(*id) {
+                stream.release();
+            }
+        }
+    }
+
+    /// Tells openers which of their streams have ended.
+    fn report_ends(&mut self) {
+        while let Some((id, reason)) = runtime::take_ended(0) {
+            let opener = self.streams.remove(id).and_then(|stream| stream.opener);
+            if let Some(Opener { worker, number }) = opener {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.streams.remove(&number);
+                    worker.answer(&Answer::Ended { stream: number, reason });
+                    self.answered.push(worker.token());
+                }
+            }
+        }
+    }
+
+    /// Tells openers what the clients of their streams have taken.
+    fn report_progress(&mut self) {
+        for id in runtime::take_progress() {
+            let Some(stream) = self.streams.get_mut(id.into()) else { continue };
+            let Some(Opener { worker, number }) = stream.opener else { continue };
+            if let Some(worker) = self.workers.get_mut(&worker) {
+                worker.answer(&stream.state(number));
+                self.answered.push(worker.token());
+            }
+        }
+    }
+
+    fn flush_answers(&mut self, now: Instant) {
+        let mut answered = std::mem::take(&mut self.answered);
+        answered.sort_unstable();
+        answered.dedup();
+        for token in answered.drain(..) {
+            let Some(mut worker) = self.workers.remove(&token) else { continue };
+            match worker.flush(&self.epoll, now) {
+                Ok(()) => self.keep(worker, now),
+                Err(end) => self.end_worker(worker, end),
+            }
+        }
+        self.answered = answered;
+    }
+
+    /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
+    fn shut_down(mut self, socket: PathBuf) {
+        if self.seat.removes_socket {
+            let _ = fs::remove_file(socket);
+        }
+        runtime::shutdown();
+        self.report_ends();
+        self.flush_answers(Instant::now());
+    }
+}
+
+impl Served {
+    fn new(arguments: &Arguments, settings: Option<HubSettings>) -> Self {
+        let has_settings = settings.is_some();
+        let settings = arguments.settings(settings.unwrap_or_default());
+        let HubSettings { hub, max_topics, .. } = &settings;
+        let handle = HubHandle::new(hub.clone(), *max_topics);
+        let once = OnceKeys::new(hub.total_history.events, hub.history.age);
+        Self { handle, settings, has_settings, once }
+    }
+
+    /// Takes over the settings that may change: the newest count.
+    fn adopt(&mut self, given: &HubSettings) {
+        let (history, total_history) = (given.hub.history, given.hub.total_history);
+        let own = &mut self.settings;
+        if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
+            (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
+            self.once.set_bounds(total_history.events, history.age);
+            self.handle.set_bounds(history, total_history, given.max_topics);
+        }
+    }
+
+    /// Publishes an event, and returns its id in the hub's order.
+    fn publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<String, Failure> {
+        let Publish { channel, key, once, fields, .. } = *publish;
+        if once.len() > MAX_KEY_BYTES {
+            let message = format!("once has at most {MAX_KEY_BYTES} bytes");
+            return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
+        }
+        if let Some(id) = self.once.id_of(once, now) {
+            return Ok(id.to_owned());
+        }
+        let given = fields.iter().find(|field| matches!(field, Field::Id(_))).map(|id| sent_id(&id));
+        given.as_deref().map_or(Ok(()), check_id).map_err(refusal)?;
+        check_fields(fields.iter(), self.handle.settings()).map_err(refusal)?;
+        let encode = |made: &str| Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok());
+        let mut published = String::new();
+        let meta = PublishMeta { channel, key, id: given.as_deref() };
+        self.handle.publish(meta, encode, |id| published.push_str(id)).map_err(|error| failure_of(&error))?;
+        if !once.is_empty() {
+            self.once.insert(once, &published, now);
+        }
+        Ok(published)
+    }
+}
+
+/// Returns the id as it is sent.
+fn sent_id(id: &Field<'_>) -> Vec<u8> {
+    let line = encode_to_vec(&[*id], LineEnd::Lf);
+    line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
+}
+
+/// Checks that a worker's settings fit the hub: clients and logs depend on these.
+fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failure> {
+    let differs = [
+        ("gap_event", served.hub.gap_event != given.hub.gap_event),
+        ("gap_data", served.hub.gap_data != given.hub.gap_data),
+        ("position_event", served.hub.position_event != given.hub.position_event),
+        ("position_event", served.hub.refuses_position_event != given.hub.refuses_position_event),
+        ("opaque_ids", served.hub.opaque_ids != given.hub.opaque_ids),
+        ("on_slow", served.hub.on_slow != given.hub.on_slow),
+    ];
+    match differs.iter().find(|(_, differs)| *differs) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let message = format!(
+                "{field} differs from that of the hub's process: give all workers the same settings, \
+                 or stop the hub (eventsource-hub stop)"
+            );
+            Err(Failure::new(ErrorCode::State, Some(field), &message))
+        }
+    }
+}
+
+/// Returns true if the descriptor is a connected stream socket.
+fn is_connection(socket: &OwnedFd) -> bool {
+    socket_type(socket) == Ok(SocketType::STREAM) && getpeername(socket).is_ok()
+}
+
+fn refusal(refusal: Refusal) -> Failure {
+    Failure::new(ErrorCode::Invalid, Some(refusal.field().name()), &refusal.to_string())
+}
+
+fn failure_of(error: &runtime::Error) -> Failure {
+    Failure::new(error.code(), error.field(), &error.to_string())
+}
+
+/// Refuses a request, unless no answer is wanted.
+fn refuse(worker: &mut Worker, request: u64, failure: Failure) {
+    if request > 0 {
+        worker.answer(&Answer::Refused { request, failure });
+    }
+}
+
+fn done(worker: &mut Worker, request: u64) {
+    if request > 0 {
+        worker.answer(&Answer::Done { request });
+    }
+}

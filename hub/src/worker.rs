@@ -1,0 +1,275 @@
+//! The connection of one worker: what it may send, and what it is still to be sent.
+
+use eventsource_xs::remote::calls::{receive, send, Epoll, Wait};
+use eventsource_xs::wire::{Answer, Credits, FrameBuffer, WINDOW_BYTES};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How many bytes are read at once. Then other workers have their turn.
+const READ_BYTES: usize = 64 << 10;
+/// With so many unsent bytes of answers the worker's requests are not read until it has read some.
+const SLOW_BYTES: usize = 1 << 20;
+/// With so many unsent bytes of answers the worker is cut off: so much it has not asked for.
+const MOST_BYTES: usize = 16 << 20;
+/// How long a worker may take none of its answers.
+const STUCK: Duration = Duration::from_secs(30);
+/// How long a worker may take to greet.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Why a worker's connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The worker has closed it.
+    Closed,
+    /// The worker was rejected.
+    Rejected,
+    /// What has arrived is no message, or not one that may come now.
+    Malformed,
+    /// The worker has sent more than its credits allow.
+    Flood,
+    /// The worker has sent descriptors without streams, or a stream without a descriptor.
+    Descriptors,
+    /// The worker does not read its answers.
+    Stuck,
+    /// The worker does not greet.
+    Silent,
+}
+
+impl End {
+    /// Returns true if the worker has broken the rules.
+    pub fn is_cut_off(self) -> bool {
+        !matches!(self, Self::Closed | Self::Rejected)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Closed => "it has closed its connection",
+            Self::Rejected => "it was rejected",
+            Self::Malformed => "its messages are malformed",
+            Self::Flood => "it has sent more than its credits allow",
+            Self::Descriptors => "its descriptors do not belong to streams",
+            Self::Stuck => "it does not read its answers",
+            Self::Silent => "it does not greet",
+        })
+    }
+}
+
+/// The connection of one worker.
+#[derive(Debug)]
+pub struct Worker {
+    socket: OwnedFd,
+    token: u64,
+    pub inbox: FrameBuffer,
+    /// Descriptors that have arrived, in their order; `None` for one that this process could not take.
+    pub descriptors: VecDeque<Option<OwnedFd>>,
+    outbox: Vec<u8>,
+    /// How many bytes of the outbox were sent.
+    sent: usize,
+    pub credits: Credits,
+    pub is_greeted: bool,
+    /// The streams that the worker holds: their ids in the library by their numbers.
+    pub streams: HashMap<u64, u64>,
+    connected: Instant,
+    stuck_since: Option<Instant>,
+    /// What the epoll set reports: readable, writable.
+    asked: (bool, bool),
+    /// Whether the worker reads no answers any more.
+    is_deaf: bool,
+}
+
+impl Worker {
+    pub fn new(socket: OwnedFd, token: u64, now: Instant) -> Self {
+        Self {
+            socket,
+            token,
+            inbox: FrameBuffer::default(),
+            descriptors: VecDeque::new(),
+            outbox: Vec::new(),
+            sent: 0,
+            credits: Credits::new(WINDOW_BYTES),
+            is_greeted: false,
+            streams: HashMap::new(),
+            connected: now,
+            stuck_since: None,
+            asked: (true, false),
+            is_deaf: false,
+        }
+    }
+
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    fn unsent(&self) -> usize {
+        self.outbox.len() - self.sent
+    }
+
+    /// Returns true if the worker's requests are to be read.
+    pub fn is_readable(&self) -> bool {
+        self.is_deaf || self.unsent() < SLOW_BYTES
+    }
+
+    /// Reads what has arrived into the inbox. Fails if the connection has ended.
+    pub fn read(&mut self) -> Result<(), End> {
+        let room = self.inbox.room(READ_BYTES);
+        match receive(self.socket.as_fd(), room, &mut self.descriptors, Wait::Never) {
+            Ok(0) => Err(End::Closed),
+            Ok(count) => {
+                self.inbox.filled(count);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(End::Closed),
+        }
+    }
+
+    /// Checks that each descriptor belongs to a stream: at most one, whose message has not arrived completely.
+    pub fn check_descriptors(&self) -> Result<(), End> {
+        match self.descriptors.len() <= usize::from(!self.inbox.is_empty()) {
+            true => Ok(()),
+            false => Err(End::Descriptors),
+        }
+    }
+
+    /// Queues an answer.
+    pub fn answer(&mut self, answer: &Answer<'_>) {
+        if !self.is_deaf {
+            // No answer is as long as a frame may be: the longest text in one comes from this program.
+            let _ = answer.encode(&mut self.outbox);
+        }
+    }
+
+    /// Sends what the kernel takes. Fails if the connection has ended, or if the worker has too much to read.
+    pub fn flush(&mut self, epoll: &Epoll, now: Instant) -> Result<(), End> {
+        while self.unsent() > 0 {
+            match send(self.socket.as_fd(), &self.outbox[self.sent..], None, Wait::Never) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.stuck_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stuck_since.get_or_insert(now);
+                    break;
+                }
+                // What it has sent before is still read.
+                Err(_) => self.stop_answering(),
+            }
+        }
+        self.outbox.drain(..self.sent);
+        self.sent = 0;
+        if self.outbox.is_empty() && self.outbox.capacity() > SLOW_BYTES {
+            self.outbox = Vec::new();
+        }
+        if self.unsent() > MOST_BYTES {
+            return Err(End::Stuck);
+        }
+        let asked = (self.is_readable(), self.unsent() > 0);
+        if asked != std::mem::replace(&mut self.asked, asked) {
+            epoll.ask(self.socket.as_fd(), self.token, asked.0, asked.1).map_err(|_| End::Closed)?;
+        }
+        Ok(())
+    }
+
+    /// Called when the worker has closed its side: it reads no answers any more.
+    pub fn stop_answering(&mut self) {
+        self.is_deaf = true;
+        self.outbox.clear();
+        self.sent = 0;
+        self.stuck_since = None;
+    }
+
+    /// Returns why the worker has had its time, if it has.
+    pub fn overdue(&self, now: Instant) -> Option<End> {
+        if !self.is_greeted && now.duration_since(self.connected) >= GREETING {
+            return Some(End::Silent);
+        }
+        self.stuck_since.filter(|since| now.duration_since(*since) >= STUCK).map(|_| End::Stuck)
+    }
+
+    /// Returns true if [`overdue`](Self::overdue) may have something to return later.
+    pub fn may_be_overdue(&self) -> bool {
+        !self.is_greeted || self.stuck_since.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_xs::wire::Failure;
+    use eventsource_xs::ErrorCode;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    /// A worker, its other end and the epoll set that it is in.
+    fn worker(now: Instant) -> (Worker, UnixStream, Epoll) {
+        let (socket, other) = UnixStream::pair().expect("a pair of sockets");
+        let epoll = Epoll::new().expect("a descriptor");
+        epoll.add(socket.as_fd(), 7).expect("a socket");
+        (Worker::new(socket.into(), 7, now), other, epoll)
+    }
+
+    fn answer_bytes(worker: &mut Worker, bytes: usize) {
+        let failure = Failure::new(ErrorCode::Internal, None, &"x".repeat(bytes));
+        worker.answer(&Answer::Refused { request: 1, failure });
+    }
+
+    #[test]
+    fn a_worker_that_does_not_greet_has_its_time() {
+        let now = Instant::now();
+        let (mut worker, ..) = worker(now);
+        assert_eq!(worker.overdue(now), None);
+        assert_eq!(worker.overdue(now + GREETING), Some(End::Silent));
+        worker.is_greeted = true;
+        assert_eq!((worker.overdue(now + GREETING), worker.may_be_overdue()), (None, false));
+    }
+
+    #[test]
+    fn a_worker_that_takes_no_answers_is_not_read_and_is_cut_off_in_time() {
+        let now = Instant::now();
+        let (mut worker, mut other, epoll) = worker(now);
+        worker.is_greeted = true;
+        answer_bytes(&mut worker, SLOW_BYTES * 2);
+        worker.flush(&epoll, now).expect("a connection");
+        assert_eq!((worker.is_readable(), worker.overdue(now), worker.asked), (false, None, (false, true)));
+        assert_eq!(worker.overdue(now + STUCK), Some(End::Stuck));
+        // It takes some of them: its time begins anew.
+        while worker.overdue(now + STUCK).is_some() {
+            assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
+            worker.flush(&epoll, now + STUCK).expect("a connection");
+        }
+        assert!(!worker.outbox.is_empty());
+        while !worker.outbox.is_empty() {
+            assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
+            worker.flush(&epoll, now).expect("a connection");
+        }
+        assert_eq!((worker.is_readable(), worker.may_be_overdue(), worker.asked), (true, false, (true, false)));
+    }
+
+    #[test]
+    fn a_worker_with_too_many_answers_is_cut_off_at_once() {
+        let now = Instant::now();
+        let (mut worker, _other, epoll) = worker(now);
+        for _ in 0..MOST_BYTES / SLOW_BYTES {
+            answer_bytes(&mut worker, SLOW_BYTES);
+            worker.flush(&epoll, now).expect("a connection");
+        }
+        answer_bytes(&mut worker, SLOW_BYTES);
+        assert_eq!(worker.flush(&epoll, now), Err(End::Stuck));
+    }
+
+    #[test]
+    fn what_a_worker_has_sent_before_it_left_is_read() {
+        let now = Instant::now();
+        let (mut worker, other, epoll) = worker(now);
+        answer_bytes(&mut worker, SLOW_BYTES * 2);
+        drop(other);
+        worker.flush(&epoll, now).expect("it is still read");
+        assert!(worker.is_readable() && worker.outbox.is_empty());
+        assert_eq!(worker.read(), Err(End::Closed));
+    }
+}

@@ -1,0 +1,299 @@
+//! The process of a hub: who starts it, when it ends, who may connect.
+
+mod support;
+
+use eventsource_xs::remote::{start, Client, Error, Start};
+use eventsource_xs::wire::{Hello, HubSettings, Name};
+use eventsource_xs::ErrorCode;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::{
+    event, eventually, gone, kill, open, read_to_end, read_until, settings, terminate, topics, Scene, PROGRAM,
+};
+
+#[test]
+fn twenty_starters_at_once_get_one_hub() {
+    let scene = Scene::new();
+    let commands: Vec<_> = (0..20)
+        .map(|_| scene.command(&["publish", "news", "hello"]).stdout(Stdio::piped()).spawn().expect("the program"))
+        .collect();
+    let mut epochs: Vec<String> = commands
+        .into_iter()
+        .map(|command| {
+            let output = command.wait_with_output().expect("it ends");
+            assert!(output.status.success());
+            let id = String::from_utf8(output.stdout).expect("an id");
+            id.split('-').next().expect("an epoch").to_owned()
+        })
+        .collect();
+    epochs.dedup();
+    assert_eq!(epochs.len(), 1, "{epochs:?}");
+    assert_eq!(scene.client().count(b"news").expect("counts").hub.published, 20);
+}
+
+#[test]
+fn a_killed_hub_is_replaced_by_one_with_another_epoch() {
+    let scene = Scene::new();
+    let first = scene.client().welcome().clone();
+    kill(first.pid);
+    let second = scene.client().welcome().clone();
+    assert_ne!((first.pid, &first.epoch), (second.pid, &second.epoch));
+}
+
+#[test]
+fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
+    let scene = Scene::new();
+    let (mut reader, writer) = UnixStream::pair().expect("descriptors");
+    let inherited = OwnedFd::from(writer.try_clone().expect("a descriptor"));
+    // The shell passes the socket on to the starter, as a server passes what it has opened to its workers.
+    let script = format!("exec 9>&1 >/dev/null; exec {PROGRAM} publish --name shop --socket \"$0\" news hello");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(scene.place.socket()).stdout(inherited);
+    assert!(shell.status().expect("a shell").success());
+    drop((shell, writer));
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).expect("the end: the hub does not hold the socket");
+    let pid = scene.pid().expect("a hub");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+    let (parent, session) = (fields[1].parse::<u32>().expect("a number"), fields[3].parse::<u32>().expect("a number"));
+    assert!(parent != std::process::id() && session != std::process::id());
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("a folder"), std::path::Path::new("/"));
+}
+
+#[test]
+fn a_hub_without_worker_and_stream_ends_after_a_while() {
+    let scene = Scene::new();
+    let worker = scene.client_with(HubSettings { idle_exit: Duration::from_millis(50), ..settings() });
+    let pid = worker.welcome().pid;
+    drop(worker);
+    gone(pid);
+    assert!(!scene.place.socket().exists());
+    assert_ne!(scene.client().welcome().pid, pid);
+}
+
+#[test]
+fn stop_ends_the_hub_and_its_streams_with_a_reconnection_time() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let pid = worker.welcome().pid;
+    let mut client = open(&mut worker, 1, "head\n");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    gone(pid);
+    let text = read_to_end(&mut client);
+    assert!(text.starts_with("head\n") && text.contains("retry: "), "{text}");
+    assert!(!scene.place.socket().exists());
+    assert!(!scene.command(&["stop"]).stderr(Stdio::null()).status().expect("the program").success());
+}
+
+#[test]
+fn a_signal_ends_the_hub_and_its_streams_with_a_reconnection_time() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    terminate(worker.welcome().pid);
+    gone(worker.welcome().pid);
+    assert!(read_to_end(&mut client).contains("retry: "));
+    assert!(matches!(worker.next_report(), Ok(Some(report)) if format!("{report:?}").contains("Server")));
+}
+
+#[test]
+fn a_hub_does_not_ignore_the_signals_that_its_starter_ignores() {
+    let scene = Scene::new();
+    let script =
+        format!("trap '' TERM INT HUP CHLD; exec {PROGRAM} publish --name shop --socket \"$0\" news hello >/dev/null");
+    let status = Command::new("sh").args(["-c", &script]).arg(scene.place.socket()).status();
+    assert!(status.expect("a shell").success());
+    let pid = scene.pid().expect("a hub");
+    terminate(pid);
+    gone(pid);
+}
+
+#[test]
+fn a_hub_that_may_not_be_started_is_unavailable() {
+    let scene = Scene::new();
+    let start = Start { program: None, timeout: Duration::from_millis(10) };
+    let error = Client::connect(&start, &scene.place, None).expect_err("no hub");
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert!(error.to_string().starts_with("no process serves the hub shop"), "{error}");
+    let start = Start { program: Some("/nowhere/eventsource-hub".into()), ..start };
+    let error = Client::connect(&start, &scene.place, None).expect_err("no program");
+    assert!(error.to_string().starts_with("cannot start /nowhere/eventsource-hub"), "{error}");
+    scene.client(); // the failed attempt has left nothing in the way
+}
+
+#[test]
+fn a_second_process_for_the_same_hub_is_refused() {
+    let scene = Scene::new();
+    let pid = scene.client().welcome().pid;
+    let output = scene.command(&["run"]).output().expect("the program");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("has a process already"), "{message}");
+    assert_eq!(scene.client().welcome().pid, pid);
+}
+
+#[test]
+fn a_handed_over_descriptor_that_does_not_listen_is_refused() {
+    let scene = Scene::new();
+    let output = scene.command(&["run", "--inherited"]).stdin(Stdio::null()).output().expect("the program");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("no socket that listens"), "{message}");
+}
+
+#[test]
+fn a_socket_of_systemd_is_served_and_stays() {
+    let scene = Scene::new();
+    let listener = start::bind(scene.place.socket()).expect("a socket");
+    let script =
+        format!("exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} run --name shop --socket \"$0\"");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
+    let mut hub = shell.spawn().expect("a shell");
+    drop(shell); // with its copy of the socket
+    let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
+    assert_eq!(client.welcome().pid, hub.id());
+    client.stop().expect("an end");
+    assert!(hub.wait().expect("it ends").success());
+    assert!(scene.place.socket().exists());
+}
+
+#[test]
+fn a_worker_of_another_version_is_told_so() {
+    let scene = Scene::new();
+    scene.client();
+    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    let mut hello = Vec::new();
+    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    hello[13] ^= 0x40; // the version, after the length, the kind and the magic
+    socket.write_all(&hello).expect("a connection");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("an answer, and the end");
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("speaks version 1 of the protocol, the worker version 65"), "{text}");
+    assert_eq!(scene.client().count(b"").expect("counts").cut_off, 0);
+}
+
+#[test]
+fn a_worker_with_other_settings_is_told_which() {
+    let scene = Scene::new();
+    scene.client().publish(&event("news", "before any worker")).expect("an id");
+    let worker = scene.client_with(settings());
+    let mut other = settings();
+    other.hub.gap_event = "missed".into();
+    match Client::connect(&Scene::start(), &scene.place, Some(other)) {
+        Err(Error::Refused(failure)) => {
+            assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::State, Some("gap_event")));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(scene.client_with(settings()).welcome(), worker.welcome());
+}
+
+#[test]
+fn the_newest_bounds_count_for_all_workers() {
+    let scene = Scene::new();
+    let mut first = scene.client_with(settings());
+    for number in 0..5 {
+        first.publish(&event("news", &number.to_string())).expect("an id");
+    }
+    let mut newer = settings();
+    (newer.hub.history.events, newer.max_topics) = (2, 1);
+    let mut second = scene.client_with(newer.clone());
+    assert_eq!(second.welcome().settings, newer);
+    assert_eq!(second.welcome().epoch, first.welcome().epoch);
+    assert_eq!(second.count(b"").expect("counts").hub.events, 2);
+    let _client = open(&mut first, 1, "");
+    first.subscribe(1, topics("a", None)).expect("a stream");
+    assert!(first.subscribe(1, topics("b", None)).is_err());
+}
+
+#[test]
+fn a_process_of_another_user_is_refused_on_both_sides() {
+    let is_root = rustix::process::geteuid().is_root();
+    let setpriv = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(arguments);
+        command
+    };
+    if !is_root || !setpriv(&["true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: only root can act as another user, with setpriv");
+        return;
+    }
+    let scene = Scene::new();
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o777)).expect("the owner may");
+    let program = scene.folder.join("eventsource-hub");
+    fs::copy(PROGRAM, &program).expect("a copy that everyone can run");
+    let (program, socket) = (program.to_str().expect("text"), scene.place.socket().to_str().expect("text"));
+
+    // Their command, our hub. The kernel lets them connect, so that the hub itself has to refuse.
+    let pid = scene.client().welcome().pid;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).expect("the owner may");
+    let publish =
+        setpriv(&[program, "publish", "--name", "shop", "--socket", socket, "--no-start", "news", "x"]).output();
+    let output = publish.expect("setpriv");
+    assert!(!output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to another user"), "{output:?}");
+    assert_eq!(scene.client().count(b"news").expect("counts").hub.published, 0);
+    kill(pid);
+
+    // Our command, their hub.
+    let _ = fs::remove_file(socket);
+    let _ = fs::remove_file(scene.place.lock());
+    let mut theirs = setpriv(&[program, "run", "--name", "shop", "--socket", socket]).spawn().expect("setpriv");
+    eventually("they listen", || UnixStream::connect(socket).is_ok());
+    let error = Client::connect(&Scene::start(), &scene.place, None).expect_err("their hub");
+    assert!(error.to_string().ends_with("belongs to another user"), "{error}");
+    // Without the check of the client, the check of the hub closes the connection.
+    let mut connected = UnixStream::connect(socket).expect("they listen");
+    assert_eq!(read_to_end(&mut connected), "");
+    kill(theirs.id());
+    theirs.wait().expect("it has ended");
+}
+
+#[test]
+fn the_commands_print_what_they_found() {
+    let scene = Scene::new();
+    let output = |words: &[&str]| {
+        let output = scene.command(words).output().expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let first = output(&["publish", "--once", "k", "--event", "note", "news", "hello"]);
+    assert_eq!(output(&["publish", "--once", "k", "news", "hello"]), first);
+    let mut worker = scene.client_with(settings());
+    worker.publish(&event("news", "hello")).expect("an id");
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    read_until(&mut client, "\n\n");
+    let stats = output(&["stats", "news"]);
+    for line in ["workers 1\n", "open 1\n", "published 1\n", "subscribers 1\n"] {
+        assert!(stats.contains(line), "{line}{stats}");
+    }
+}
+
+#[test]
+fn hubs_of_a_user_are_found_by_their_names() {
+    let scene = Scene::new();
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o700)).expect("the owner may");
+    let output = |words: &[&str]| {
+        let command = Command::new(PROGRAM).args(words).env("XDG_RUNTIME_DIR", &scene.folder).output();
+        let output = command.expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!(output(&["list"]), "");
+    output(&["publish", "--name", "shop", "news", "hello"]);
+    let stats = output(&["stats", "--name", "shop"]);
+    let pid = stats.lines().find_map(|line| line.strip_prefix("pid ")).expect("a process id");
+    assert_eq!(output(&["list"]), format!("shop\tpid {pid}\t0 workers\t0 streams\n"));
+    output(&["stop", "--name", "shop"]);
+    gone(pid.parse().expect("a number"));
+    assert_eq!(output(&["list"]), "");
+}

@@ -1,0 +1,225 @@
+//! Streams that are handed over: what their clients are sent, what their openers are told, and what outlives an opener.
+
+mod support;
+
+use eventsource_xs::event::Framing;
+use eventsource_xs::remote::client::Report;
+use eventsource_xs::remote::Client;
+use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{HubSettings, Open, Request};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use support::{
+    event, eventually, open, read_event, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene,
+    DEADLINE,
+};
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+
+/// Returns the next report that a condition holds for.
+fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
+    loop {
+        let report = worker.next_report().expect("a connection").expect("a report");
+        if is_wanted(&report) {
+            return report;
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_sent_what_was_buffered_then_events_and_resumes() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut client = open(&mut worker, 1, HEAD);
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    worker.publish(&event("sport", "of another channel")).expect("an id");
+    let last = worker.publish(&event("news", "two")).expect("an id");
+    let text = read_event(&mut client, "two");
+    assert!(text.starts_with(HEAD), "{text}");
+    assert!(text[HEAD.len()..].starts_with("event: position\ndata: \nid: "), "{text}");
+    assert!(text.ends_with(&format!("\n\ndata: one\nid: {first}\n\ndata: two\nid: {last}\n\n")), "{text}");
+
+    // Another worker, the same hub.
+    let mut other = scene.client_with(settings());
+    let mut client = open(&mut other, 1, "");
+    other.subscribe(1, topics("news", Some(&first))).expect("a stream");
+    assert!(read_event(&mut client, "two").ends_with(&format!("data: two\nid: {last}\n\n")));
+    assert_eq!(other.count(b"news").expect("counts").hub.resumed, 1);
+}
+
+#[test]
+fn a_stream_keeps_its_framing() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let (socket, mut client) = tcp();
+    let settings = Settings { framing: Framing::Chunked, ..stream_settings() };
+    worker.open(Open { stream: 9, settings, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+    worker.send(&Request::Push { stream: 9, event: b"data: x\n\n", has_id: false }, None).expect("a connection");
+    worker.send(&Request::End { stream: 9, reason: Reason::Application, discards: false }, None).expect("a connection");
+    drop(socket);
+    assert_eq!(read_to_end(&mut client), "9\r\ndata: x\n\n\r\n0\r\n\r\n");
+    report_with(&mut worker, |report| *report == Report::Ended { stream: 9, reason: Reason::Application });
+}
+
+#[test]
+fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    worker.publish(&event("a", "before")).expect("an id");
+    let (socket, mut client) = tcp();
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: true };
+    worker.open(opening, socket.as_fd()).expect("a connection");
+    let epoch = worker.welcome().epoch.clone();
+    for channel in ["a", "b"] {
+        worker.subscribe(1, topics(channel, Some(&format!("{epoch}-0")))).expect("a stream");
+        worker.publish(&event(channel, channel)).expect("an id");
+    }
+    worker.send(&Request::Begin { stream: 1 }, None).expect("a connection");
+    let text = read_event(&mut client, "b");
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
+    let data: Vec<_> = data.collect();
+    assert_eq!(data, ["before", "a", "b"], "{text}");
+}
+
+#[test]
+fn the_opener_is_told_what_the_client_has_taken() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut client = open(&mut worker, 1, "head\n");
+    let push = |worker: &mut Client, event: &[u8]| {
+        worker.send(&Request::Push { stream: 1, event, has_id: false }, None).expect("a connection");
+    };
+    push(&mut worker, b"data: x\n\n");
+    let taken = Report::State { stream: 1, pushed: 9, buffered: 0, is_stalled: false };
+    report_with(&mut worker, |report| *report == taken);
+    assert_eq!(read_until(&mut client, "x\n\n"), "head\ndata: x\n\n");
+
+    // More than the kernel takes from a client that does not read.
+    let event = [&b"data: "[..], &[b'y'; 100_000], b"\n\n"].concat();
+    let mut pushed = 9;
+    let buffered = loop {
+        push(&mut worker, &event);
+        pushed += event.len() as u64;
+        let is_taken = |report: &Report| matches!(report, Report::State { pushed: known, .. } if *known == pushed);
+        // The client takes each event, or it is stalled.
+        let state = report_with(&mut worker, |report| {
+            is_taken(report)
+                && matches!(report, Report::State { buffered: 0, .. } | Report::State { is_stalled: true, .. })
+        });
+        if let Report::State { buffered: more @ 1.., .. } = state {
+            break more;
+        }
+    };
+    assert!(buffered < 1 << 20, "{buffered}");
+    // It reads on.
+    let mut rest = vec![0; pushed as usize - 9];
+    client.read_exact(&mut rest).expect("all that was pushed");
+    report_with(&mut worker, |report| matches!(report, Report::State { buffered: 0, is_stalled: false, .. }));
+}
+
+#[test]
+fn a_push_beyond_the_limit_ends_the_stream_as_slow() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let _client = open(&mut worker, 1, "");
+    let event = vec![b'y'; 500_000];
+    for _ in 0..100 {
+        worker.send(&Request::Push { stream: 1, event: &event, has_id: false }, None).expect("a connection");
+    }
+    report_with(&mut worker, |report| *report == Report::Ended { stream: 1, reason: Reason::Slow });
+}
+
+#[test]
+fn the_opener_is_told_that_a_client_has_disconnected() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let client = open(&mut worker, 7, "head");
+    worker.subscribe(7, topics("news", None)).expect("a stream");
+    drop(client);
+    report_with(&mut worker, |report| *report == Report::Ended { stream: 7, reason: Reason::Client });
+    // A request about a stream that has ended meanwhile is no mistake.
+    worker.subscribe(7, topics("sport", None)).expect("no stream");
+    assert_eq!(worker.count(b"news").expect("counts").open, 0);
+}
+
+#[test]
+fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let (mut subscribed, mut other) = (open(&mut worker, 1, ""), open(&mut worker, 2, "head"));
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    for stream in [1, 2] {
+        worker.send(&Request::Release { stream }, None).expect("a connection");
+    }
+    worker.publish(&event("news", "hello")).expect("an id");
+    read_event(&mut subscribed, "hello");
+    assert_eq!(read_to_end(&mut other), "head");
+}
+
+#[test]
+fn more_topics_than_a_stream_may_have_are_refused() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(HubSettings { max_topics: 1, ..settings() });
+    let _client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let error = worker.subscribe(1, topics("sport", None)).expect_err("too many");
+    assert!(error.to_string().contains("at most 1 channels and patterns"), "{error}");
+}
+
+/// The process of a worker, which the test below kills: accepts a connection, hands it over, and waits.
+#[test]
+fn worker_process() {
+    let Ok(folder) = std::env::var("HUB_TEST_WORKER") else { return };
+    let place = eventsource_xs::remote::Place::new(
+        eventsource_xs::wire::Name::new("shop").expect("a name"),
+        Some(&std::path::Path::new(&folder).join("s")),
+    );
+    let mut worker = Client::connect(&Scene::start(), &place.expect("a place"), Some(settings())).expect("a hub");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("port {}", listener.local_addr().expect("an address").port());
+    let (socket, _) = listener.accept().expect("a client");
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: HEAD.as_bytes(), holds: false };
+    worker.open(opening, socket.as_fd()).expect("a connection");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    println!("ready");
+    std::thread::sleep(DEADLINE * 10);
+}
+
+#[test]
+fn a_stream_outlives_its_worker_that_is_killed_and_ends_after_the_grace() {
+    let scene = Scene::new();
+    let mut process = Command::new(std::env::current_exe().expect("this program"))
+        .args(["worker_process", "--exact", "--nocapture"])
+        .env("HUB_TEST_WORKER", &scene.folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program");
+    let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    let port = lines.find_map(|line| line.split("port ").nth(1)?.parse::<u16>().ok()).expect("a port");
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("a worker");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("a connection");
+    lines.find(|line| line == "ready").expect("a stream");
+    process.kill().expect("a process");
+    process.wait().expect("it has ended");
+
+    let mut other = scene.client();
+    other.publish(&event("news", "after the kill")).expect("an id");
+    let text = read_event(&mut client, "after the kill");
+    assert!(text.starts_with(HEAD), "{text}");
+    eventually("the hub has seen that the worker is gone", || other.count(b"").expect("counts").workers == 1);
+
+    // The last worker leaves.
+    let mut last = scene.client_with(HubSettings { grace: Duration::from_millis(50), ..settings() });
+    last.publish(&event("news", "the last")).expect("an id");
+    drop((other, last));
+    let text = read_to_end(&mut client);
+    assert!(text.contains("data: the last\n") && text.contains("retry: "), "{text}");
+    client.shutdown(Shutdown::Both).ok();
+    let mut later = scene.client();
+    assert_eq!(later.count(b"").expect("counts").hub.published, 2); // the hub itself goes on
+}

@@ -1,0 +1,188 @@
+//! A hub's process in a folder of its own, clients of its streams, and waits for conditions.
+
+#![allow(dead_code)] // no file of tests uses all of it
+
+use eventsource_xs::event::{Field, Framing, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::remote::{Client, Place, Publication, Start};
+use eventsource_xs::stream::Settings;
+use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
+use rustix::process::{kill_process, test_kill_process, Pid, Signal};
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
+
+/// Longer than any step takes, also on a slow machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until a condition is true. Fails if it is not true before the deadline.
+pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {expected}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A folder with the socket of a hub. When the test ends, so do the processes that have served the hub.
+pub struct Scene {
+    pub folder: PathBuf,
+    pub place: Place,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("eventsource-hub-{}-{number}", std::process::id()));
+        fs::create_dir(&folder).expect("a new folder");
+        let place = Place::new(Name::new("shop").expect("a name"), Some(&folder.join("s"))).expect("a place");
+        Self { folder, place }
+    }
+
+    /// How clients connect: they start the program.
+    pub fn start() -> Start {
+        Start { program: Some(Path::new(PROGRAM).to_owned()), timeout: DEADLINE }
+    }
+
+    /// Connects, and takes the hub as it is.
+    pub fn client(&self) -> Client {
+        Client::connect(&Self::start(), &self.place, None).expect("a hub")
+    }
+
+    pub fn client_with(&self, settings: HubSettings) -> Client {
+        Client::connect(&Self::start(), &self.place, Some(settings)).expect("a hub")
+    }
+
+    /// Prepares a command for this scene's hub.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(&words[..1]).args(["--name", "shop", "--socket"]).arg(self.place.socket()).args(&words[1..]);
+        command
+    }
+
+    /// The process that serves the hub, if one does.
+    pub fn pid(&self) -> Option<u32> {
+        UnixStream::connect(self.place.socket()).ok()?;
+        let start = Start { program: None, timeout: DEADLINE };
+        Client::connect(&start, &self.place, None).ok().map(|client| client.welcome().pid)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            kill(pid);
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn pid_of(number: u32) -> Pid {
+    Pid::from_raw(number as i32).expect("a process id")
+}
+
+pub fn kill(number: u32) {
+    kill_process(pid_of(number), Signal::KILL).expect("the process exists");
+    gone(number);
+}
+
+pub fn terminate(number: u32) {
+    kill_process(pid_of(number), Signal::TERM).expect("the process exists");
+}
+
+/// Waits until a process has ended. One that nobody waits for counts, if its threads have ended too: these hold its sockets.
+pub fn gone(number: u32) {
+    eventually("the process has ended", || {
+        let state = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let threads = fs::read_dir(format!("/proc/{number}/task")).map_or(0, Iterator::count);
+        test_kill_process(pid_of(number)).is_err() || (state.contains(") Z ") && threads <= 1)
+    });
+}
+
+/// Settings with which nothing ends by itself during a test.
+pub fn settings() -> HubSettings {
+    HubSettings { idle_exit: DEADLINE * 2, grace: DEADLINE * 2, ..HubSettings::default() }
+}
+
+pub fn stream_settings() -> Settings {
+    Settings {
+        framing: Framing::Plain,
+        line_end: LineEnd::Lf,
+        keepalive: None,
+        timeout: DEADLINE * 2,
+        max_buffered: 1 << 20,
+        drop_oldest: false,
+        retry: Duration::from_secs(3),
+    }
+}
+
+pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a> {
+    Publication {
+        channel: channel.as_bytes(),
+        fields: FieldList::of([Field::Data(Text::from(data))]),
+        ..Publication::default()
+    }
+}
+
+pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
+    SubscribeRequest {
+        topics: vec![Topic::Channel(channel.as_bytes().into())],
+        after: after.map(|id| id.as_bytes().into()),
+        start: From::Latest,
+        first_block: FirstBlock::default(),
+    }
+}
+
+/// Connects a client over TCP. Returns the server's socket and the client's.
+pub fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    (listener.accept().expect("a connection").0, client)
+}
+
+/// Hands a new stream over, and returns its client. The worker keeps no copy of the socket.
+pub fn open(worker: &mut Client, stream: u64, head: &str) -> TcpStream {
+    let (socket, client) = tcp();
+    let open = Open { stream, settings: stream_settings(), unsent: head.as_bytes(), holds: false };
+    worker.open(open, socket.as_fd()).expect("a connection");
+    client
+}
+
+/// Reads until the text ends with `end`.
+pub fn read_until(client: &mut impl Read, end: &str) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(end.as_bytes()) {
+        match client.read(&mut byte) {
+            Ok(1) => text.push(byte[0]),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&text)),
+        }
+    }
+    String::from_utf8(text).expect("text")
+}
+
+/// Reads until the end of the event with this data.
+pub fn read_event(client: &mut impl Read, data: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(&format!("data: {data}\n")) {
+        text.push_str(&read_until(client, "\n\n"));
+    }
+    text
+}
+
+/// Reads until the connection ends.
+pub fn read_to_end(client: &mut impl Read) -> String {
+    let mut text = String::new();
+    client.read_to_string(&mut text).expect("text");
+    text
+}

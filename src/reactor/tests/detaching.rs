@@ -1,0 +1,45 @@
+//! Tests of giving a stream to another process.
+
+use super::*;
+
+#[test]
+fn a_detached_stream_takes_its_socket_and_what_is_unsent() {
+    let mut world = World::new();
+    let stream = world.open(settings(), "head|");
+    world.client(stream).sends.push_back(Ok(3));
+    world.client(stream).default_send = Some(Err(libc::EAGAIN));
+    world.push(stream, b"event");
+    world.reactor.flush(world.now);
+    let id = world.records[stream].id;
+    let sent = world.received(stream);
+    let detached = world.reactor.detach(id).expect("the stream is open");
+    assert_eq!(Some(detached.socket.0), world.records[stream].client);
+    assert_eq!(sent + std::str::from_utf8(&detached.unsent).expect("text"), "head|event");
+    assert_eq!(detached.settings, settings());
+    assert_eq!(world.reactor.open_streams, 0);
+    assert!(world.reactor.detach(id).is_none());
+    // What is due for the stream, and commands for it, find nothing.
+    let _ = world.reactor.take_answers();
+    world.now += Duration::from_secs(100);
+    world.reactor.run_due(world.now);
+    world.reactor.flush(world.now);
+    world.end(stream, Reason::Application, Ending::Flush);
+    assert_eq!(world.reactor.take_answers().count(), 0);
+}
+
+#[test]
+fn a_stream_that_ends_or_has_no_socket_or_has_topics_is_not_detached() {
+    let mut world = World::new();
+    let (waiting, ending) = (world.open_without_socket(settings(), "head"), world.open(settings(), "head"));
+    world.client(ending).default_send = Some(Err(libc::EAGAIN));
+    world.end(ending, Reason::Application, Ending::Flush);
+    for (stream, awaits) in [(waiting, true), (ending, false)] {
+        let id = world.records[stream].id;
+        assert!(world.reactor.detach(id).is_none());
+        assert_eq!(world.reactor.awaits_socket(id), awaits);
+    }
+    world.attach(waiting);
+    let id = world.records[waiting].id;
+    assert!(!world.reactor.awaits_socket(id));
+    assert!(world.reactor.detach(id).is_some());
+}

@@ -1,0 +1,359 @@
+//! A connection to a hub that waits for its answers, for commands and jobs.
+
+use super::error::Error;
+use super::place::Place;
+use super::start::Start;
+use crate::hub::SubscribeRequest;
+use crate::stream::Reason;
+use crate::sys::local::{send, Wait};
+use crate::wire::{
+    Answer, Counted, Credits, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request, Welcome,
+};
+use rustix::fd::{AsFd, BorrowedFd};
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How many bytes of unanswered requests are collected before they are sent.
+const BATCH_BYTES: usize = 32 << 10;
+
+/// How many bytes are read at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// An event to publish.
+#[derive(Clone, Debug, Default)]
+pub struct Publication<'a> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The key for compaction. Empty if the event has none.
+    pub key: &'a [u8],
+    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
+    pub once: &'a [u8],
+    /// The event's fields.
+    pub fields: FieldList,
+}
+
+/// News about a stream that this connection has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The state of the stream has changed: see [`Answer::State`].
+    State {
+        /// The stream.
+        stream: u64,
+        /// How many pushed bytes the stream has got.
+        pushed: u64,
+        /// How many bytes are buffered.
+        buffered: u64,
+        /// Whether the client's socket takes nothing for now.
+        is_stalled: bool,
+    },
+    /// The stream has ended.
+    Ended {
+        /// The stream.
+        stream: u64,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A connection to a hub. Each call waits for its answer.
+#[derive(Debug)]
+pub struct Client {
+    socket: UnixStream,
+    welcome: Welcome,
+    inbox: FrameBuffer,
+    outbox: Vec<u8>,
+    credits: Credits,
+    last_request: u64,
+    reports: VecDeque<Report>,
+    timeout: Duration,
+}
+
+/// An answer that waiting code looks for.
+enum Awaited {
+    Published(String),
+    Done,
+    Counted(Box<Counted>),
+    Refused(crate::wire::Failure),
+}
+
+impl Client {
+    /// Connects to a hub, and starts its process if need be. Without settings the hub is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
+    pub fn connect(start: &Start, place: &Place, settings: Option<HubSettings>) -> Result<Self, Error> {
+        let deadline = Instant::now() + start.timeout;
+        let hello = Hello { name: place.name().clone(), settings };
+        loop {
+            let socket = start.connect_until(place, deadline)?;
+            match greet(socket, &hello, start.timeout)? {
+                Some((socket, welcome, inbox)) => return Ok(Self::new(socket, welcome, inbox, start.timeout)),
+                // The process was ending when this one connected.
+                None if Instant::now() < deadline => {}
+                None => return Err(Error::Unavailable(format!("the process of the hub {} ends", place.name()))),
+            }
+        }
+    }
+
+    fn new(socket: UnixStream, welcome: Welcome, inbox: FrameBuffer, timeout: Duration) -> Self {
+        let credits = Credits::new(welcome.credits);
+        let (outbox, reports) = (Vec::new(), VecDeque::new());
+        Self { socket, welcome, inbox, outbox, credits, last_request: 0, reports, timeout }
+    }
+
+    /// Returns the parts of a connection without requests that are not sent or answered.
+    pub(super) fn into_parts(self) -> Option<(UnixStream, Welcome, FrameBuffer, Credits)> {
+        let is_unused = self.last_request == 0 && self.outbox.is_empty() && self.reports.is_empty();
+        is_unused.then_some((self.socket, self.welcome, self.inbox, self.credits))
+    }
+
+    /// Returns what the hub's process has said about itself.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Publishes an event, and returns its id in the hub's order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if the event was not published, [`Error::Unknown`] or [`Error::Timeout`] if that is not known,
+    /// [`Error::Refused`] if the hub has refused it.
+    pub fn publish(&mut self, publication: &Publication<'_>) -> Result<String, Error> {
+        let request = self.next_request();
+        self.send(&publish_request(request, publication), None)?;
+        match self.answer_to(request)? {
+            Awaited::Published(id) => Ok(id),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Publishes an event without waiting for an answer, and so without knowing its id. The event may be sent with later
+    /// ones, at the latest by [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn publish_unanswered(&mut self, publication: &Publication<'_>) -> Result<(), Error> {
+        self.queue(&publish_request(0, publication))?;
+        if self.outbox.len() >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over a stream with its socket, which may be closed then.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn open(&mut self, open: Open<'_>, socket: BorrowedFd<'_>) -> Result<(), Error> {
+        self.send(&Request::Open(open), Some(socket))
+    }
+
+    /// Subscribes a stream of this connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn subscribe(&mut self, stream: u64, subscription: SubscribeRequest) -> Result<(), Error> {
+        let request = self.next_request();
+        self.send(&Request::Subscribe { request, stream, subscription }, None)?;
+        self.answer_to(request).map(|_| ())
+    }
+
+    /// Returns the counters of the hub and its process, and the number of a channel's subscribers.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn count(&mut self, channel: &[u8]) -> Result<Counted, Error> {
+        let request = self.next_request();
+        self.send(&Request::Count { request, channel }, None)?;
+        match self.answer_to(request)? {
+            Awaited::Counted(counted) => Ok(*counted),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Ends the hub's process, and waits until it has ended its connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Error::Timeout`].
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.send(&Request::Stop, None)?;
+        loop {
+            match self.read_answer() {
+                Ok(_) => {}
+                Err(Error::Unknown) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the next news about a stream of this connection; none if there is none within the timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] or [`Error::Unknown`] if the connection has ended.
+    pub fn next_report(&mut self) -> Result<Option<Report>, Error> {
+        loop {
+            if let Some(report) = self.reports.pop_front() {
+                return Ok(Some(report));
+            }
+            match self.read_answer() {
+                Ok(_) => {}
+                Err(Error::Timeout) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a request, and what was collected before. With the socket of a stream it is an [`Open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if the connection has ended, [`Error::Timeout`] if the hub's process takes nothing,
+    /// [`Error::Invalid`] if the request is too long.
+    pub fn send(&mut self, request: &Request<'_>, socket: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        if socket.is_some() {
+            self.flush()?; // so that the descriptor is beside the first byte of its request
+        }
+        self.queue(request)?;
+        self.write_out(socket)
+    }
+
+    /// Sends what was collected.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.write_out(None)
+    }
+
+    fn next_request(&mut self) -> u64 {
+        self.last_request += 1;
+        self.last_request
+    }
+
+    /// Collects a request. Waits for credits first.
+    fn queue(&mut self, request: &Request<'_>) -> Result<(), Error> {
+        if !self.credits.may_send() {
+            self.flush()?;
+            while !self.credits.may_send() {
+                self.read_answer()?;
+            }
+        }
+        let before = self.outbox.len();
+        request.encode(&mut self.outbox)?;
+        let _ = self.credits.spend(self.outbox.len() - before);
+        Ok(())
+    }
+
+    fn write_out(&mut self, mut descriptor: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        let mut sent = 0;
+        while sent < self.outbox.len() {
+            sent += send(self.socket.as_fd(), &self.outbox[sent..], descriptor.take(), Wait::Forever)
+                .map_err(|error| self.lost(&error))?;
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+
+    fn lost(&self, error: &io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout,
+            _ => Error::Unavailable(format!("lost the process of the hub {}: {error}", self.welcome.name)),
+        }
+    }
+
+    fn answer_to(&mut self, request: u64) -> Result<Awaited, Error> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.read_answer()? {
+                Some((answered, Awaited::Refused(failure))) if answered == request => {
+                    return Err(Error::Refused(failure))
+                }
+                Some((answered, answer)) if answered == request => return Ok(answer),
+                _ if Instant::now() >= deadline => return Err(Error::Timeout),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads one answer. Returns it if it answers a request; takes note of it otherwise.
+    fn read_answer(&mut self) -> Result<Option<(u64, Awaited)>, Error> {
+        read_frame(&mut self.socket, &mut self.inbox)?;
+        let frame = self.inbox.next_frame()?.ok_or(Error::Unknown)?;
+        Ok(match Answer::decode(frame)? {
+            Answer::Published { request, id } => Some((request, Awaited::Published(id.to_owned()))),
+            Answer::Done { request } => Some((request, Awaited::Done)),
+            Answer::Counted(counted) => Some((counted.request, Awaited::Counted(counted))),
+            Answer::Refused { request, failure } => Some((request, Awaited::Refused(failure))),
+            Answer::Rejected(failure) => return Err(Error::Refused(failure)),
+            Answer::Credits { bytes } => {
+                self.credits.add(bytes);
+                None
+            }
+            Answer::State { stream, pushed, buffered, is_stalled } => {
+                self.reports.push_back(Report::State { stream, pushed, buffered, is_stalled });
+                None
+            }
+            Answer::Ended { stream, reason } => {
+                self.reports.push_back(Report::Ended { stream, reason });
+                None
+            }
+            Answer::Welcome(_) => None,
+        })
+    }
+}
+
+fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
+    let Publication { channel, key, once, fields } = publication;
+    Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+}
+
+type Greeted = (UnixStream, Welcome, FrameBuffer);
+
+/// Greets the hub's process. Returns nothing if it ends without an answer.
+fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the process of the hub: {error}"));
+    socket.set_read_timeout(Some(timeout)).map_err(failed)?;
+    socket.set_write_timeout(Some(timeout)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    hello.encode(&mut bytes)?;
+    let mut inbox = FrameBuffer::default();
+    if send(socket.as_fd(), &bytes, None, Wait::Forever).map_or(true, |count| count < bytes.len()) {
+        return Ok(None);
+    }
+    match read_frame(&mut socket, &mut inbox) {
+        Err(Error::Unknown) => return Ok(None),
+        other => other?,
+    }
+    let frame = inbox.next_frame()?.ok_or(Error::Unknown)?;
+    match Answer::decode(frame)? {
+        Answer::Welcome(welcome) => Ok(Some((socket, *welcome, inbox))),
+        Answer::Rejected(failure) => Err(Error::Refused(failure)),
+        _ => Err(Error::Unknown),
+    }
+}
+
+/// Reads until the inbox has a complete frame.
+fn read_frame(socket: &mut UnixStream, inbox: &mut FrameBuffer) -> Result<(), Error> {
+    while !inbox.has_frame()? {
+        match socket.read(inbox.room(READ_BYTES)) {
+            Ok(0) => return Err(Error::Unknown),
+            Ok(count) => inbox.filled(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Err(Error::Timeout)
+            }
+            Err(_) => return Err(Error::Unknown),
+        }
+    }
+    Ok(())
+}

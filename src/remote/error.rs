@@ -1,0 +1,105 @@
+//! Why a call to a hub's process failed.
+
+use crate::wire::{Failure, Malformed, NameError, TooLong};
+use crate::ErrorCode;
+use std::fmt;
+use std::io;
+
+/// Why a call to a hub's process failed.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no connection to the hub's process. Nothing was done.
+    Unavailable(String),
+    /// The connection broke before the answer: the request was perhaps carried out.
+    Unknown,
+    /// The hub's process did not answer in time: the request was perhaps carried out.
+    Timeout,
+    /// The hub's process has refused the request.
+    Refused(Failure),
+    /// An argument is wrong.
+    Invalid {
+        /// The argument.
+        field: &'static str,
+        /// What is wrong, and the remedy.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Says what could not be done with a path.
+    pub(super) fn at(path: &std::path::Path, what: &str, error: &io::Error) -> Self {
+        Self::Unavailable(format!("{what} {}: {error}", path.display()))
+    }
+
+    /// Returns the argument that is at fault, if it is one that the library knows.
+    pub fn field(&self) -> Option<&'static str> {
+        const KNOWN: [&str; 16] = [
+            "channel",
+            "channels",
+            "comment",
+            "data",
+            "event",
+            "gap_data",
+            "gap_event",
+            "id",
+            "key",
+            "name",
+            "on_slow",
+            "once",
+            "opaque_ids",
+            "position_event",
+            "retry",
+            "socket",
+        ];
+        match self {
+            Self::Refused(failure) => {
+                let given = failure.field.as_deref()?;
+                KNOWN.iter().copied().find(|known| *known == given)
+            }
+            Self::Invalid { field, .. } => Some(field),
+            Self::Unavailable(_) | Self::Unknown | Self::Timeout => None,
+        }
+    }
+
+    /// Returns the kind of failure.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+            // A publish that was not answered in time was perhaps carried out, too.
+            Self::Unknown | Self::Timeout => ErrorCode::Unknown,
+            Self::Refused(failure) => failure.code,
+            Self::Invalid { .. } => ErrorCode::Invalid,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(message) | Self::Invalid { message, .. } => out.write_str(message),
+            Self::Unknown => out.write_str("the connection to the hub's process broke before its answer"),
+            Self::Timeout => out.write_str("the hub's process does not answer"),
+            Self::Refused(failure) => failure.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        Self::Invalid { field: "name", message: error.to_string() }
+    }
+}
+
+impl From<TooLong> for Error {
+    fn from(error: TooLong) -> Self {
+        Self::Invalid { field: "data", message: error.to_string() }
+    }
+}
+
+impl From<Malformed> for Error {
+    fn from(_: Malformed) -> Self {
+        Self::Unknown
+    }
+}

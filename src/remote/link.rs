@@ -1,0 +1,209 @@
+//! A connection to a hub that never waits, for an event loop: what a worker's reactor needs.
+//!
+//! Requests are queued, and sent when the kernel and the [credits](Credits) allow it. The queue is bounded, so that a caller
+//! knows when to slow its producers down. The event loop watches the [socket](Link::socket): it calls [`Link::read`] when the
+//! socket is readable, and [`Link::flush`] when it takes bytes again, for as long as [`Link::wants_to_write`].
+
+use super::client::Client;
+use crate::sys::local::{receive, send, Wait};
+use crate::wire::{Answer, Credits, FrameBuffer, Request, TooLong, Welcome};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
+
+/// How many bytes of requests are queued.
+pub const MAX_QUEUED_BYTES: usize = 8 << 20;
+
+/// How many bytes are sent or read at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Why a request was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotQueued {
+    /// The queue is full. It may have room after the next [`Link::read`] or [`Link::flush`].
+    Full,
+    /// The request is longer than any can be.
+    TooLong(TooLong),
+}
+
+impl fmt::Display for NotQueued {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => out.write_str("the hub's process takes no more requests now"),
+            Self::TooLong(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for NotQueued {}
+
+/// The connection has ended, or the hub's process has sent what is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+impl fmt::Display for Lost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the connection to the hub's process has ended")
+    }
+}
+
+impl std::error::Error for Lost {}
+
+/// Requests in a row, and the socket that is sent beside their first byte.
+#[derive(Debug, Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    socket: Option<OwnedFd>,
+}
+
+/// A connection that never waits.
+#[derive(Debug)]
+pub struct Link {
+    socket: UnixStream,
+    welcome: Welcome,
+    inbox: FrameBuffer,
+    credits: Credits,
+    /// What may be sent.
+    pieces: VecDeque<Piece>,
+    /// How many bytes of the first piece were sent.
+    sent: usize,
+    /// Requests without credits, each by itself.
+    waiting: VecDeque<Piece>,
+    queued_bytes: usize,
+}
+
+impl Link {
+    /// Goes on with a connection that was just made.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has requests that are not sent or answered.
+    pub fn new(client: Client) -> Result<Self, Lost> {
+        let (socket, welcome, inbox, credits) = client.into_parts().ok_or(Lost)?;
+        let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0 })
+    }
+
+    /// Returns what the hub's process has said about itself.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Returns the socket, to be watched.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Returns true if a flush would send something as soon as the socket takes it.
+    pub fn wants_to_write(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Returns how many bytes are queued.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Queues a request. The socket of an [`Open`](Request::Open) comes with it. [`flush`](Self::flush) sends it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotQueued`], with the socket. A single request may be larger than the queue.
+    pub fn queue(
+        &mut self,
+        request: &Request<'_>,
+        socket: Option<OwnedFd>,
+    ) -> Result<(), (NotQueued, Option<OwnedFd>)> {
+        if self.queued_bytes >= MAX_QUEUED_BYTES {
+            return Err((NotQueued::Full, socket));
+        }
+        let mut bytes = Vec::new();
+        if let Err(error) = request.encode(&mut bytes) {
+            return Err((NotQueued::TooLong(error), socket));
+        }
+        self.queue_frame(bytes, socket);
+        Ok(())
+    }
+
+    /// Queues a request that is encoded already, with the socket of an [`Open`](Request::Open). The queue may exceed its
+    /// bound: the caller looks at [`queued_bytes`](Self::queued_bytes) if the request may be refused.
+    pub fn queue_frame(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
+        self.queued_bytes += bytes.len();
+        self.waiting.push_back(Piece { bytes, socket });
+        self.spend_credits();
+    }
+
+    /// Has requests sent for which there are credits.
+    fn spend_credits(&mut self) {
+        while self.credits.may_send() {
+            let Piece { bytes, socket } = match self.waiting.pop_front() {
+                Some(piece) => piece,
+                None => return,
+            };
+            let _ = self.credits.spend(bytes.len());
+            match self.pieces.back_mut() {
+                // The bytes of a piece before its socket would be sent beside it, so only the first request has one.
+                Some(last) if socket.is_none() && last.bytes.len() < PIECE_BYTES => {
+                    last.bytes.extend_from_slice(&bytes);
+                }
+                _ => self.pieces.push_back(Piece { bytes, socket }),
+            }
+        }
+    }
+
+    /// Sends what the kernel takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] if the connection has ended. [`unsent_sockets`](Self::unsent_sockets) returns what it has not taken.
+    pub fn flush(&mut self) -> Result<(), Lost> {
+        while let Some(piece) = self.pieces.front_mut() {
+            let socket = piece.socket.as_ref().map(OwnedFd::as_fd);
+            match send(self.socket.as_fd(), &piece.bytes[self.sent..], socket, Wait::Never) {
+                Ok(count) => {
+                    piece.socket = None;
+                    self.sent += count;
+                    self.queued_bytes -= count;
+                    if self.sent == piece.bytes.len() {
+                        self.pieces.pop_front();
+                        self.sent = 0;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Lost),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once, and calls a function with each answer that has arrived completely. Credits are taken note of here.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] if the connection has ended.
+    pub fn read(&mut self, mut with_answer: impl FnMut(Answer<'_>)) -> Result<(), Lost> {
+        // The hub's process sends no descriptors; one that it sent would be closed here.
+        match receive(self.socket.as_fd(), self.inbox.room(PIECE_BYTES), &mut VecDeque::new(), Wait::Never) {
+            Ok(0) => return Err(Lost),
+            Ok(count) => self.inbox.filled(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Lost),
+        }
+        while let Some(frame) = self.inbox.next_frame().map_err(|_| Lost)? {
+            match Answer::decode(frame).map_err(|_| Lost)? {
+                Answer::Credits { bytes } => self.credits.add(bytes),
+                answer => with_answer(answer),
+            }
+        }
+        self.spend_credits();
+        Ok(())
+    }
+
+    /// Returns the sockets that were not sent, in the order of their requests, so that their streams can go on here.
+    pub fn unsent_sockets(self) -> Vec<OwnedFd> {
+        let pieces = self.pieces.into_iter().chain(self.waiting);
+        pieces.filter_map(|piece| piece.socket).collect()
+    }
+}

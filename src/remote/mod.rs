@@ -1,0 +1,29 @@
+//! A hub in a process of its own, as other processes see it (Linux).
+//!
+//! - [`place`]: where the sockets of a user's hubs are
+//! - [`start`]: connects to a hub, and starts its process if none runs
+//! - [`client`]: a connection to a hub that waits for its answers, for commands and jobs
+//! - [`link`]: a connection that never waits, for event loops
+//! - [`calls`]: the system calls that the program of the hub's process makes
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod error;
+pub mod link;
+pub mod place;
+pub mod start;
+
+/// System calls for the program of the hub's process, which has no `unsafe` code of its own.
+pub mod calls {
+    pub use crate::sys::daemon::{begin_session, close_at_exec, termination_signals};
+    pub use crate::sys::descriptor::{adopt, duplicate, set_close_at_exec, silence};
+    pub use crate::sys::epoll::{Epoll, Readiness};
+    pub use crate::sys::local::{own_user, peer_user, receive, send, try_lock, Wait};
+}
+
+pub use client::{Client, Publication};
+pub use error::Error;
+pub use link::Link;
+pub use place::Place;
+pub use start::Start;

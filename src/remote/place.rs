@@ -1,0 +1,162 @@
+//! Where the sockets of a user's hubs are.
+//!
+//! All processes of a user have to find the same folder, whatever their environment: a job of cron and a shell must meet. The
+//! folder is the first of these that can be had:
+//!
+//! 1. `$XDG_RUNTIME_DIR/eventsource`, if that is a folder of this user
+//! 2. `/run/user/UID/eventsource`, if there is such a folder: the same one, for processes without that variable
+//! 3. `/run/eventsource/UID`
+//! 4. `/tmp/eventsource-UID`
+//!
+//! It belongs to the user and no one else may enter it, so no other user can offer a socket in it. `/tmp` is everyone's: a
+//! folder or a link that someone else has made there is refused, never used.
+
+use super::error::Error;
+use crate::sys::local::own_user;
+use crate::wire::Name;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a socket's path.
+const MAX_PATH_BYTES: usize = 107;
+
+/// Where a hub's process is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    name: Name,
+    socket: PathBuf,
+    lock: PathBuf,
+}
+
+impl Place {
+    /// Returns the place of a hub: in the folder of this user, or at a path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if there is no folder for this user alone, [`Error::Invalid`] if the path is too long.
+    pub fn new(name: Name, socket: Option<&Path>) -> Result<Self, Error> {
+        let socket = match socket {
+            Some(path) => path.to_owned(),
+            None => folder()?.join(format!("{name}.sock")),
+        };
+        if socket.as_os_str().len() > MAX_PATH_BYTES {
+            let message = format!("socket has at most {MAX_PATH_BYTES} bytes: {}", socket.display());
+            return Err(Error::Invalid { field: "socket", message });
+        }
+        let mut lock = socket.clone().into_os_string();
+        lock.push(".lock");
+        Ok(Self { name, socket, lock: lock.into() })
+    }
+
+    /// Returns the hub's name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Returns the path of the socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Returns the path of the file that the hub's process keeps locked.
+    pub fn lock(&self) -> &Path {
+        &self.lock
+    }
+}
+
+/// Returns the names of the sockets in the folder of this user. A hub that was killed has left its socket.
+///
+/// # Errors
+///
+/// As [`folder`].
+pub fn names() -> Result<Vec<Name>, Error> {
+    let folder = folder()?;
+    let entries = fs::read_dir(&folder).map_err(|error| Error::at(&folder, "cannot read", &error))?;
+    let name = |entry: fs::DirEntry| Name::new(entry.file_name().to_str()?.strip_suffix(".sock")?).ok();
+    let mut names: Vec<Name> = entries.filter_map(|entry| name(entry.ok()?)).collect();
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    Ok(names)
+}
+
+/// Returns the folder of this user's hubs. Creates it if need be.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if no folder is this user's alone.
+pub fn folder() -> Result<PathBuf, Error> {
+    let user = own_user();
+    let of_variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let of_session = Some(PathBuf::from(format!("/run/user/{user}")));
+    let runtime = [of_variable, of_session].iter().flatten().find(|path| check_folder(path, user).is_ok()).cloned();
+    let system = PathBuf::from(format!("/run/eventsource/{user}"));
+    let candidates = [runtime.map(|runtime| runtime.join("eventsource")), Some(system)];
+    for path in candidates.iter().flatten() {
+        if make_folder(path, user).is_ok() {
+            return Ok(path.clone());
+        }
+    }
+    let path = PathBuf::from(format!("/tmp/eventsource-{user}"));
+    make_folder(&path, user).map_err(|error| Error::at(&path, "no folder for sockets", &error))?;
+    Ok(path)
+}
+
+/// Makes a folder, unless it exists, and checks it.
+fn make_folder(path: &Path, user: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    check_folder(path, user)
+}
+
+/// Checks that a folder is no link, and that only this user may enter it.
+fn check_folder(path: &Path, user: u32) -> io::Result<()> {
+    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() {
+        return refuse("it is no folder");
+    }
+    if found.uid() != user {
+        return refuse("it belongs to another user");
+    }
+    if found.mode() & 0o077 != 0 {
+        return refuse("other users may enter it; chmod 700");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{symlink, PermissionsExt};
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_folder_that_others_may_enter_or_that_is_a_link_is_refused() {
+        let user = own_user();
+        let folder = std::env::temp_dir().join(format!("eventsource-place-{}", std::process::id()));
+        make_folder(&folder, user).expect("a new folder");
+        make_folder(&folder, user).expect("the same folder");
+        assert!(make_folder(&folder, user + 1).is_err());
+        let link = folder.join("link");
+        symlink(&folder, &link).expect("a link");
+        assert!(make_folder(&link, user).is_err());
+        let file = folder.join("file");
+        fs::write(&file, "").expect("a file");
+        assert!(make_folder(&file, user).is_err());
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).expect("its owner may");
+        assert!(make_folder(&folder, user).is_err());
+        fs::remove_dir_all(&folder).expect("its owner may");
+    }
+
+    #[test]
+    fn a_socket_is_beside_its_lock() {
+        let name = || Name::new("shop").expect("a name");
+        let place = Place::new(name(), Some(Path::new("/run/shop"))).expect("a place");
+        assert_eq!((place.socket(), place.lock()), (Path::new("/run/shop"), Path::new("/run/shop.lock")));
+        let long = "/x".repeat(60);
+        assert!(matches!(Place::new(name(), Some(Path::new(&long))), Err(Error::Invalid { field: "socket", .. })));
+    }
+}

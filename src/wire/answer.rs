@@ -1,0 +1,293 @@
+//! What the hub process sends.
+
+use super::codec::{Malformed, Reader, Writer};
+use super::frame::{write_frame, Frame, TooLong};
+use super::hello::Welcome;
+use super::request::read_reason;
+use crate::hub::Counts;
+use crate::stream::Reason;
+use crate::ErrorCode;
+use std::fmt;
+
+/// A message of the hub process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// Refuses a worker; the connection ends. The message is the same in all versions.
+    Rejected(Failure),
+    /// Accepts a worker.
+    Welcome(Box<Welcome>),
+    /// An event was published.
+    Published {
+        /// The request.
+        request: u64,
+        /// The event's id in the order of the hub.
+        id: &'a str,
+    },
+    /// A request was refused, and nothing was done.
+    Refused {
+        /// The request.
+        request: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A request was carried out.
+    Done {
+        /// The request.
+        request: u64,
+    },
+    /// The state of a stream has changed. The worker knows from it how many bytes are buffered: `buffered`, and what it has
+    /// pushed after the first `pushed` bytes.
+    State {
+        /// The stream.
+        stream: u64,
+        /// How many bytes of [`Push`](super::Request::Push) the stream has got so far.
+        pushed: u64,
+        /// How many bytes are buffered.
+        buffered: u64,
+        /// Whether the client's socket takes nothing for now.
+        is_stalled: bool,
+    },
+    /// A stream has ended. This is the last answer about it.
+    Ended {
+        /// The stream.
+        stream: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// The answer to [`Count`](super::Request::Count).
+    Counted(Box<Counted>),
+    /// The worker may send more.
+    Credits {
+        /// How many bytes more.
+        bytes: u64,
+    },
+}
+
+/// The counters of a hub and of its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The request.
+    pub request: u64,
+    /// The hub's counters.
+    pub hub: Counts,
+    /// How many streams are subscribed to the channel.
+    pub subscribers: u64,
+    /// How many workers are connected, commands among them.
+    pub workers: u64,
+    /// How many streams are open.
+    pub open: u64,
+    /// How many bytes are buffered for these streams.
+    pub buffered: u64,
+    /// How many workers were cut off because they broke the rules of the protocol.
+    pub cut_off: u64,
+}
+
+/// Why something was refused, as EventSource::Error says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of error.
+    pub code: ErrorCode,
+    /// The argument that is at fault, if it is one.
+    pub field: Option<Box<str>>,
+    /// The reason and the remedy.
+    pub message: Box<str>,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub fn new(code: ErrorCode, field: Option<&str>, message: &str) -> Self {
+        Self { code, field: field.map(Into::into), message: message.into() }
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u8(self.code as u8);
+        writer.option(self.field.as_deref().map(str::as_bytes), Writer::bytes);
+        writer.bytes(self.message.as_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let code = usize::from(reader.u8()?);
+        Ok(Self {
+            code: ErrorCode::ALL.get(code).copied().ok_or(Malformed)?,
+            field: reader.option(Reader::str)?.map(Into::into),
+            message: reader.str()?.into(),
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+const REJECTED: u8 = 0;
+const WELCOME: u8 = 1;
+const PUBLISHED: u8 = 2;
+const REFUSED: u8 = 3;
+const DONE: u8 = 4;
+const STATE: u8 = 5;
+const ENDED: u8 = 6;
+const COUNTED: u8 = 7;
+const CREDITS: u8 = 8;
+
+impl<'a> Answer<'a> {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Rejected(_) => REJECTED,
+            Self::Welcome(_) => WELCOME,
+            Self::Published { .. } => PUBLISHED,
+            Self::Refused { .. } => REFUSED,
+            Self::Done { .. } => DONE,
+            Self::State { .. } => STATE,
+            Self::Ended { .. } => ENDED,
+            Self::Counted(_) => COUNTED,
+            Self::Credits { .. } => CREDITS,
+        }
+    }
+
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`]; then nothing is appended.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_frame(out, self.kind(), |writer| self.write(writer))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::Rejected(failure) => failure.write(writer),
+            Self::Welcome(welcome) => welcome.write(writer),
+            Self::Published { request, id } => {
+                writer.u64(*request);
+                writer.bytes(id.as_bytes());
+            }
+            Self::Refused { request, failure } => {
+                writer.u64(*request);
+                failure.write(writer);
+            }
+            Self::Done { request } => writer.u64(*request),
+            Self::State { stream, pushed, buffered, is_stalled } => {
+                writer.u64(*stream);
+                writer.u64(*pushed);
+                writer.u64(*buffered);
+                writer.bool(*is_stalled);
+            }
+            Self::Ended { stream, reason } => {
+                writer.u64(*stream);
+                writer.u8(*reason as u8);
+            }
+            Self::Counted(counted) => counted.write(writer),
+            Self::Credits { bytes } => writer.u64(*bytes),
+        }
+    }
+
+    /// Decodes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the frame is no message of a hub process.
+    pub fn decode(frame: Frame<'a>) -> Result<Self, Malformed> {
+        let mut reader = Reader(frame.message);
+        let answer = Self::read(frame.kind, &mut reader)?;
+        reader.end()?;
+        Ok(answer)
+    }
+
+    fn read(kind: u8, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match kind {
+            REJECTED => Self::Rejected(Failure::read(reader)?),
+            WELCOME => Self::Welcome(Box::new(Welcome::read(reader)?)),
+            PUBLISHED => Self::Published { request: reader.u64()?, id: reader.str()? },
+            REFUSED => Self::Refused { request: reader.u64()?, failure: Failure::read(reader)? },
+            DONE => Self::Done { request: reader.u64()? },
+            STATE => Self::State {
+                stream: reader.u64()?,
+                pushed: reader.u64()?,
+                buffered: reader.u64()?,
+                is_stalled: reader.bool()?,
+            },
+            ENDED => Self::Ended { stream: reader.u64()?, reason: read_reason(reader)? },
+            COUNTED => Self::Counted(Box::new(Counted::read(reader)?)),
+            CREDITS => Self::Credits { bytes: reader.u64()? },
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+impl Counted {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.request);
+        write_counts(writer, &self.hub);
+        for number in [self.subscribers, self.workers, self.open, self.buffered, self.cut_off] {
+            writer.u64(number);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            request: reader.u64()?,
+            hub: read_counts(reader)?,
+            subscribers: reader.u64()?,
+            workers: reader.u64()?,
+            open: reader.u64()?,
+            buffered: reader.u64()?,
+            cut_off: reader.u64()?,
+        })
+    }
+}
+
+fn write_counts(writer: &mut Writer<'_>, counts: &Counts) {
+    // Named one by one, so that a new counter is not forgotten here.
+    let Counts {
+        streams,
+        channels,
+        patterns,
+        published,
+        delivered,
+        events,
+        bytes,
+        resumed,
+        gaps,
+        disconnected,
+        skipped,
+        compacted,
+    } = counts;
+    let numbers = [
+        streams,
+        channels,
+        patterns,
+        published,
+        delivered,
+        events,
+        bytes,
+        resumed,
+        gaps,
+        disconnected,
+        skipped,
+        compacted,
+    ];
+    for number in numbers {
+        writer.u64(*number);
+    }
+}
+
+fn read_counts(reader: &mut Reader<'_>) -> Result<Counts, Malformed> {
+    Ok(Counts {
+        streams: reader.u64()?,
+        channels: reader.u64()?,
+        patterns: reader.u64()?,
+        published: reader.u64()?,
+        delivered: reader.u64()?,
+        events: reader.u64()?,
+        bytes: reader.u64()?,
+        resumed: reader.u64()?,
+        gaps: reader.u64()?,
+        disconnected: reader.u64()?,
+        skipped: reader.u64()?,
+        compacted: reader.u64()?,
+    })
+}

@@ -1,0 +1,87 @@
+//! The fields of an event, without the id that its hub gives it.
+
+use super::codec::{Malformed, Reader, Writer};
+use crate::event::{EventId, EventName, Field, FieldError, Retry, Text};
+
+/// The fields of an event as they are in a message: any sequence of them, each valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields<'a>(&'a [u8]);
+
+/// Fields, to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldList(Vec<u8>);
+
+const EVENT: u8 = 1;
+const ID: u8 = 2;
+const RETRY: u8 = 3;
+const DATA: u8 = 4;
+const COMMENT: u8 = 5;
+const BLANK: u8 = 6;
+
+impl FieldList {
+    /// Encodes fields.
+    pub fn of<'a>(fields: impl IntoIterator<Item = Field<'a>>) -> Self {
+        let mut list = Self::default();
+        for field in fields {
+            list.push(field);
+        }
+        list
+    }
+
+    fn push(&mut self, field: Field<'_>) {
+        let (kind, text) = match field {
+            Field::Event(name) => (EVENT, name.text()),
+            Field::Id(id) => (ID, id.text()),
+            Field::Retry(retry) => (RETRY, retry.text()),
+            Field::Data(text) => (DATA, text),
+            Field::Comment(text) => (COMMENT, text),
+            Field::Blank => (BLANK, Text::from("")),
+        };
+        let mut writer = Writer(&mut self.0);
+        writer.u8(kind);
+        writer.bytes(&text.to_utf8());
+    }
+
+    /// Returns the fields.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields(&self.0)
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn write(self, writer: &mut Writer<'_>) {
+        writer.bytes(self.0);
+    }
+
+    /// Takes fields, and checks all of them.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let fields = Self(reader.bytes()?);
+        let mut rest = Reader(fields.0);
+        while !rest.0.is_empty() {
+            read_field(&mut rest)?;
+        }
+        Ok(fields)
+    }
+
+    /// Returns the fields in their order.
+    pub fn iter(self) -> impl Iterator<Item = Field<'a>> + Clone {
+        let mut rest = Reader(self.0);
+        // The fields were checked when they were read, so the iterator ends where they end.
+        std::iter::from_fn(move || read_field(&mut rest).ok())
+    }
+}
+
+fn read_field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, Malformed> {
+    let refused = |_: FieldError| Malformed;
+    let kind = reader.u8()?;
+    let text = Text::from(reader.str()?);
+    match kind {
+        EVENT => EventName::new(text).map(Field::Event).map_err(refused),
+        ID => EventId::new(text).map(Field::Id).map_err(refused),
+        RETRY => Retry::new(text).map(Field::Retry).map_err(refused),
+        DATA => Ok(Field::Data(text)),
+        COMMENT => Ok(Field::Comment(text)),
+        BLANK if text.bytes().is_empty() => Ok(Field::Blank),
+        _ => Err(Malformed),
+    }
+}

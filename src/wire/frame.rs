@@ -1,0 +1,149 @@
+//! Frames in a sequence of bytes that is cut anywhere.
+
+use super::codec::{Malformed, Writer};
+use std::fmt;
+
+/// The most bytes of a frame after its length. An event that is longer is refused by its publisher.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// The bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
+
+/// The room that an empty buffer keeps.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// A message is longer than [`MAX_FRAME_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// The length of the message.
+    pub bytes: usize,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a message to the hub's process has at most {MAX_FRAME_BYTES} bytes, this one has {}", self.bytes)
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// One frame: the kind of its message, and the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The kind of the message.
+    pub kind: u8,
+    /// The message.
+    pub message: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Returns the bytes that the frame had on the wire: what [`Credits`](super::Credits) count.
+    pub fn wire_bytes(&self) -> usize {
+        LENGTH_BYTES + 1 + self.message.len()
+    }
+}
+
+/// Appends a frame. `write` writes the message. Appends nothing if it is too long.
+pub(super) fn write_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    out.push(kind);
+    write(&mut Writer(out));
+    let bytes = out.len() - start - LENGTH_BYTES;
+    if bytes > MAX_FRAME_BYTES {
+        out.truncate(start);
+        return Err(TooLong { bytes });
+    }
+    out[start..start + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
+    Ok(())
+}
+
+/// The bytes that have arrived, and are no complete frame yet or were not taken yet.
+///
+/// The buffer grows as bytes arrive, not by the length that a frame says it has.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    /// Bytes that have arrived are in `start..end`.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl FrameBuffer {
+    /// Returns room for at least `least` bytes, to read into. [`filled`](Self::filled) says how many were read.
+    pub fn room(&mut self, least: usize) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.bytes.len() > KEPT_BYTES.max(least) {
+                self.bytes = Vec::new();
+            }
+        }
+        if self.bytes.len() - self.end < least && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.bytes.len() - self.end < least {
+            // At least doubled, so that the bytes of a long frame are copied once on average.
+            self.bytes.resize((self.end + least).max(self.bytes.len() * 2), 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Says that the first `count` bytes of the [`room`](Self::room) were read.
+    pub fn filled(&mut self, count: usize) {
+        self.end = self.bytes.len().min(self.end + count);
+    }
+
+    /// Appends bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
+    /// Returns the length of the next frame, once its first bytes have arrived.
+    fn next_length(&self) -> Result<Option<usize>, Malformed> {
+        let length = match self.bytes[self.start..self.end].get(..LENGTH_BYTES) {
+            Some(length) => length.try_into().map(u32::from_le_bytes).map_err(|_| Malformed)? as usize,
+            None => return Ok(None),
+        };
+        if length == 0 || length > MAX_FRAME_BYTES {
+            return Err(Malformed);
+        }
+        Ok(Some(length))
+    }
+
+    /// Returns true if [`next_frame`](Self::next_frame) has a frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_frame`](Self::next_frame).
+    pub fn has_frame(&self) -> Result<bool, Malformed> {
+        Ok(self.next_length()?.map_or(false, |length| self.len() >= LENGTH_BYTES + length))
+    }
+
+    /// Takes the next frame; none if it is not complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if a frame is empty or too long. What follows it cannot be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
+        let length = match self.next_length()? {
+            Some(length) if self.len() >= LENGTH_BYTES + length => length,
+            _ => return Ok(None),
+        };
+        let start = self.start + LENGTH_BYTES;
+        self.start = start + length;
+        let frame = &self.bytes[start..start + length];
+        Ok(Some(Frame { kind: frame[0], message: &frame[1..] }))
+    }
+
+    /// Returns how many bytes have arrived and were not taken.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Returns true if no bytes have arrived that were not taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,162 @@
+//! The first message of each side, and the name of a hub.
+
+use super::answer::Failure;
+use super::codec::{Malformed, Reader, Writer};
+use super::frame::{write_frame, Frame, TooLong};
+use super::settings::HubSettings;
+use crate::ErrorCode;
+use std::fmt;
+
+/// The version of the messages. Processes of different versions do not work together: hub process and library are installed
+/// together.
+pub const VERSION: u16 = 1;
+
+/// The first bytes of each worker's connection.
+const MAGIC: &[u8; 8] = b"ES-hub\r\n";
+
+/// The kind of a [`Hello`], in all versions.
+const HELLO: u8 = 0;
+
+/// The name of a hub, which is the name of files.
+///
+/// One to 64 ASCII letters, digits, `_`, `-` and `.`, beginning with a letter, a digit or `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(Box<str>);
+
+/// A text is no [`Name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameError;
+
+impl fmt::Display for NameError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("name must be 1 to 64 letters, digits, _, - and ., beginning with a letter, a digit or _")
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl Name {
+    const MAX_BYTES: usize = 64;
+
+    /// Takes a name.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] if the text is no name.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let may_follow = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let may_begin = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let is_name = text.bytes().all(may_follow) && text.as_bytes().first().map_or(false, may_begin);
+        if is_name && text.len() <= Self::MAX_BYTES {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError)
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::new(reader.str()?).map_err(|_| Malformed)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// The first message of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The hub that the worker looks for.
+    pub name: Name,
+    /// The hub's settings; `None` if the worker takes the hub as it is.
+    pub settings: Option<HubSettings>,
+}
+
+impl Hello {
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`], because of the name of the `gap` event.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_frame(out, HELLO, |writer| {
+            writer.0.extend_from_slice(MAGIC);
+            writer.u16(VERSION);
+            writer.bytes(self.name.as_str().as_bytes());
+            writer.option(self.settings.as_ref(), |writer, settings| settings.write(writer));
+        })
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is no hello,
+    /// [`ErrorCode::Unsupported`] if it has another version.
+    pub fn decode(frame: Frame<'_>) -> Result<Self, Failure> {
+        let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is no hello of a worker");
+        let rest = frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == HELLO);
+        let mut reader = Reader(rest.ok_or(Malformed).map_err(malformed)?);
+        let version = reader.u16().map_err(malformed)?;
+        if version != VERSION {
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                None,
+                &format!(
+                    "this hub's process speaks version {VERSION} of the protocol, the worker version {version}: \
+                     stop the hub (eventsource-hub stop), and the newest installed one is started"
+                ),
+            ));
+        }
+        Self::read(reader).map_err(malformed)
+    }
+
+    fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let name = Name::read(&mut reader)?;
+        let settings = reader.option(HubSettings::read)?;
+        reader.end()?;
+        Ok(Self { name, settings })
+    }
+}
+
+/// The first message of a hub process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The hub's name.
+    pub name: Name,
+    /// The id of the process.
+    pub pid: u32,
+    /// The epoch, with which the hub's ids begin.
+    pub epoch: Box<str>,
+    /// The settings that the hub has.
+    pub settings: HubSettings,
+    /// How many bytes the worker may send before it gets more [`Credits`](super::Answer::Credits).
+    pub credits: u64,
+}
+
+impl Welcome {
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(self.name.as_str().as_bytes());
+        writer.u32(self.pid);
+        writer.bytes(self.epoch.as_bytes());
+        self.settings.write(writer);
+        writer.u64(self.credits);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            name: Name::read(reader)?,
+            pid: reader.u32()?,
+            epoch: reader.str()?.into(),
+            settings: HubSettings::read(reader)?,
+            credits: reader.u64()?,
+        })
+    }
+}

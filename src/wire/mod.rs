@@ -1,0 +1,68 @@
+//! The messages between a worker and the process of its hub.
+//!
+//! Both sides use this module: it only encodes and decodes, and makes no system call. The messages travel over a Unix
+//! stream socket, so bytes arrive whole and in order, and both processes belong to the same user of the same machine. The
+//! decoder trusts nothing all the same: any bytes give a message or [`Malformed`], never a panic, and never more memory than
+//! the bytes that have arrived, times a small constant.
+//!
+//! # A connection
+//!
+//! ```text
+//! worker                                    hub process
+//! Hello (version, name, settings)     ->
+//!                                     <-    Welcome (name, pid, epoch, settings, credits), or Rejected, and the end
+//! Publish, Open, Push, Subscribe, ... ->
+//!                                     <-    Published, Refused, State, Ended, Credits, ...
+//! ```
+//!
+//! # Frames
+//!
+//! A frame is its length as four bytes, the kind of its message as one byte, and the message. The length counts the kind and
+//! the message. All numbers are little-endian; a text or a list has its length first. A frame has at most
+//! [`MAX_FRAME_BYTES`] bytes. The frames `Hello` and `Rejected` have the same layout in all versions, so that processes of
+//! different versions can tell each other so.
+//!
+//! # Descriptors
+//!
+//! The socket of a stream travels with the first byte of its [`Open`](Request::Open), as a control message
+//! (`SCM_RIGHTS`). The receiver keeps descriptors in the order of their arrival; each `Open` takes the next one. The kernel
+//! never gives a receiver the bytes of an `Open` before its descriptor, because a read ends with the message that carried one.
+//!
+//! # Credits
+//!
+//! A worker may have sent at most [`WINDOW_BYTES`] bytes more than the hub process has handled, and the frame that exceeds
+//! them. [`Credits`] counts that on both sides. So a worker knows without a system call whether a publish would wait. A hub in
+//! memory handles each request as it reads it, so its workers get their credits back at once; what slows these down is the
+//! kernel, when they send faster than they are read.
+//!
+//! # Files
+//!
+//! - `codec`: numbers, texts and lists
+//! - `frame`: frames in a sequence of bytes that is cut anywhere
+//! - `fields`: the fields of an event
+//! - `settings`: the settings of hubs and streams
+//! - `hello`: the first message of each side
+//! - `request`: what a worker sends; `answer`: what the hub process sends
+//! - `credits`: how much a worker may send
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod codec;
+mod credits;
+mod fields;
+mod frame;
+mod hello;
+mod request;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Answer, Counted, Failure};
+pub use codec::Malformed;
+pub use credits::{Credits, WINDOW_BYTES};
+pub use fields::{FieldList, Fields};
+pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
+pub use hello::{Hello, Name, NameError, Welcome, VERSION};
+pub use request::{Open, Publish, Request, MAX_TOPICS};
+pub use settings::HubSettings;

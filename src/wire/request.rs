@@ -1,0 +1,332 @@
+//! What a worker sends.
+
+use super::codec::{Malformed, Reader, Writer};
+use super::fields::Fields;
+use super::frame::{write_frame, Frame, TooLong};
+use super::settings::{read_stream, write_stream};
+use crate::hub::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::stream::{Reason, Settings};
+use std::time::Duration;
+
+/// The most topics of one message.
+pub const MAX_TOPICS: usize = 65_536;
+
+/// A message of a worker.
+///
+/// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
+/// number is the worker's own, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Publishes an event. The answer is [`Published`](super::Answer::Published) or [`Refused`](super::Answer::Refused).
+    Publish(Publish<'a>),
+    /// Hands over a stream, with its socket.
+    Open(Open<'a>),
+    /// Pushes one event to a stream of this worker.
+    Push {
+        /// The stream.
+        stream: u64,
+        /// The event, not framed.
+        event: &'a [u8],
+        /// Whether the event has an id.
+        has_id: bool,
+    },
+    /// Subscribes a stream to topics. The answer is [`Done`](super::Answer::Done) or [`Refused`](super::Answer::Refused).
+    Subscribe {
+        /// The request; 0 if no answer is wanted.
+        request: u64,
+        /// The stream.
+        stream: u64,
+        /// The topics, and where the stream begins.
+        subscription: SubscribeRequest,
+    },
+    /// Unsubscribes a stream.
+    Unsubscribe {
+        /// The stream.
+        stream: u64,
+        /// The topics; all, if `None`.
+        topics: Option<Box<[Topic]>>,
+    },
+    /// Makes a stream's held subscriptions effective.
+    Begin {
+        /// The stream.
+        stream: u64,
+    },
+    /// Ends a stream.
+    End {
+        /// The stream.
+        stream: u64,
+        /// Why.
+        reason: Reason,
+        /// Whether the buffer is lost instead of being sent.
+        discards: bool,
+    },
+    /// Leaves a stream to the hub's process: the worker holds it no longer, and gets no answers about it. The stream ends if
+    /// it has no subscription.
+    Release {
+        /// The stream.
+        stream: u64,
+    },
+    /// Asks for counters. The answer is [`Counted`](super::Answer::Counted) or [`Refused`](super::Answer::Refused).
+    Count {
+        /// The request.
+        request: u64,
+        /// The channel whose subscribers are counted.
+        channel: &'a [u8],
+    },
+    /// Drains the hub: ends its streams within a time, and streams that subscribe later at once.
+    Drain {
+        /// The time.
+        within: Duration,
+    },
+    /// Ends the hub's process: its streams end, and each client is sent a reconnection time.
+    Stop,
+}
+
+/// An event to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// The request; 0 if no answer is wanted.
+    pub request: u64,
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The key for compaction. Empty if the event has none.
+    pub key: &'a [u8],
+    /// The key that the publisher gives the event: a second publish with it returns the id of the first one. Empty if the
+    /// event has none.
+    pub once: &'a [u8],
+    /// The event's fields. With an id among them, the event has that id for its clients.
+    pub fields: Fields<'a>,
+}
+
+/// A stream that is handed over: its passport. The socket travels beside the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// The stream's number.
+    pub stream: u64,
+    /// The stream's settings.
+    pub settings: Settings,
+    /// The bytes that the client is still to be sent before anything else, framed: the head of the response, and what else
+    /// was buffered.
+    pub unsent: &'a [u8],
+    /// Whether subscriptions are held until [`Request::Begin`].
+    pub holds: bool,
+}
+
+const PUBLISH: u8 = 1;
+const OPEN: u8 = 2;
+const PUSH: u8 = 3;
+const SUBSCRIBE: u8 = 4;
+const UNSUBSCRIBE: u8 = 5;
+const BEGIN: u8 = 6;
+const END: u8 = 7;
+const RELEASE: u8 = 8;
+const COUNT: u8 = 9;
+const DRAIN: u8 = 10;
+const STOP: u8 = 11;
+
+impl<'a> Request<'a> {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Publish(_) => PUBLISH,
+            Self::Open(_) => OPEN,
+            Self::Push { .. } => PUSH,
+            Self::Subscribe { .. } => SUBSCRIBE,
+            Self::Unsubscribe { .. } => UNSUBSCRIBE,
+            Self::Begin { .. } => BEGIN,
+            Self::End { .. } => END,
+            Self::Release { .. } => RELEASE,
+            Self::Count { .. } => COUNT,
+            Self::Drain { .. } => DRAIN,
+            Self::Stop => STOP,
+        }
+    }
+
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`]; then nothing is appended.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_frame(out, self.kind(), |writer| self.write(writer))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::Publish(publish) => publish.write(writer),
+            Self::Open(open) => open.write(writer),
+            Self::Push { stream, event, has_id } => {
+                writer.u64(*stream);
+                writer.bytes(event);
+                writer.bool(*has_id);
+            }
+            Self::Subscribe { request, stream, subscription } => {
+                let SubscribeRequest { topics, after, start, first_block } = subscription;
+                writer.u64(*request);
+                writer.u64(*stream);
+                write_topics(writer, topics);
+                writer.option(after.as_deref(), Writer::bytes);
+                write_start(writer, *start);
+                write_first_block(writer, *first_block);
+            }
+            Self::Unsubscribe { stream, topics } => {
+                writer.u64(*stream);
+                writer.option(topics.as_deref(), write_topics);
+            }
+            Self::Begin { stream } | Self::Release { stream } => writer.u64(*stream),
+            Self::End { stream, reason, discards } => {
+                writer.u64(*stream);
+                writer.u8(*reason as u8);
+                writer.bool(*discards);
+            }
+            Self::Count { request, channel } => {
+                writer.u64(*request);
+                writer.bytes(channel);
+            }
+            Self::Drain { within } => writer.duration(*within),
+            Self::Stop => {}
+        }
+    }
+
+    /// Decodes a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the frame is no message of a worker.
+    pub fn decode(frame: Frame<'a>) -> Result<Self, Malformed> {
+        let mut reader = Reader(frame.message);
+        let request = Self::read(frame.kind, &mut reader)?;
+        reader.end()?;
+        Ok(request)
+    }
+
+    fn read(kind: u8, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match kind {
+            PUBLISH => Self::Publish(Publish::read(reader)?),
+            OPEN => Self::Open(Open::read(reader)?),
+            PUSH => Self::Push { stream: reader.u64()?, event: reader.bytes()?, has_id: reader.bool()? },
+            SUBSCRIBE => Self::Subscribe {
+                request: reader.u64()?,
+                stream: reader.u64()?,
+                subscription: SubscribeRequest {
+                    topics: read_topics(reader)?,
+                    after: reader.option(Reader::bytes)?.map(Into::into),
+                    start: read_start(reader)?,
+                    first_block: read_first_block(reader)?,
+                },
+            },
+            UNSUBSCRIBE => {
+                Self::Unsubscribe { stream: reader.u64()?, topics: reader.option(read_topics)?.map(Into::into) }
+            }
+            BEGIN => Self::Begin { stream: reader.u64()? },
+            END => Self::End { stream: reader.u64()?, reason: read_reason(reader)?, discards: reader.bool()? },
+            RELEASE => Self::Release { stream: reader.u64()? },
+            COUNT => Self::Count { request: reader.u64()?, channel: reader.bytes()? },
+            DRAIN => Self::Drain { within: reader.duration()? },
+            STOP => Self::Stop,
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+impl<'a> Publish<'a> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.request);
+        writer.bytes(self.channel);
+        writer.bytes(self.key);
+        writer.bytes(self.once);
+        self.fields.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            request: reader.u64()?,
+            channel: reader.bytes()?,
+            key: reader.bytes()?,
+            once: reader.bytes()?,
+            fields: Fields::read(reader)?,
+        })
+    }
+}
+
+impl<'a> Open<'a> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.stream);
+        write_stream(writer, &self.settings);
+        writer.bytes(self.unsent);
+        writer.bool(self.holds);
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            stream: reader.u64()?,
+            settings: read_stream(reader)?,
+            unsent: reader.bytes()?,
+            holds: reader.bool()?,
+        })
+    }
+}
+
+fn write_topics(writer: &mut Writer<'_>, topics: &[Topic]) {
+    writer.u32(topics.len().try_into().unwrap_or(u32::MAX));
+    for topic in topics {
+        let (is_pattern, name) = match topic {
+            Topic::Channel(name) => (false, name),
+            Topic::Pattern(name) => (true, name),
+        };
+        writer.bool(is_pattern);
+        writer.bytes(name);
+    }
+}
+
+fn read_topics(reader: &mut Reader<'_>) -> Result<Vec<Topic>, Malformed> {
+    let count = reader.u32()? as usize;
+    if count > MAX_TOPICS {
+        return Err(Malformed);
+    }
+    let topic = |_| {
+        let is_pattern = reader.bool()?;
+        let name = reader.bytes()?.into();
+        Ok(if is_pattern { Topic::Pattern(name) } else { Topic::Channel(name) })
+    };
+    (0..count).map(topic).collect()
+}
+
+fn write_start(writer: &mut Writer<'_>, start: Start) {
+    match start {
+        Start::Latest => writer.u8(0),
+        Start::Oldest => writer.u8(1),
+        Start::Last(count) => {
+            writer.u8(2);
+            writer.size(count);
+        }
+    }
+}
+
+fn read_start(reader: &mut Reader<'_>) -> Result<Start, Malformed> {
+    match reader.u8()? {
+        0 => Ok(Start::Latest),
+        1 => Ok(Start::Oldest),
+        2 => reader.size().map(Start::Last),
+        _ => Err(Malformed),
+    }
+}
+
+fn write_first_block(writer: &mut Writer<'_>, FirstBlock { position, retry, keeps_id }: FirstBlock) {
+    writer.u8(position as u8);
+    writer.option(retry, Writer::u64);
+    writer.bool(keeps_id);
+}
+
+fn read_first_block(reader: &mut Reader<'_>) -> Result<FirstBlock, Malformed> {
+    let styles = [PositionStyle::Event, PositionStyle::Id, PositionStyle::None];
+    let style = reader.u8()?;
+    Ok(FirstBlock {
+        position: styles.iter().copied().find(|known| *known as u8 == style).ok_or(Malformed)?,
+        retry: reader.option(Reader::u64)?,
+        keeps_id: reader.bool()?,
+    })
+}
+
+pub(super) fn read_reason(reader: &mut Reader<'_>) -> Result<Reason, Malformed> {
+    Reason::ALL.get(usize::from(reader.u8()?)).copied().ok_or(Malformed)
+}

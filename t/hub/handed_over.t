@@ -1,0 +1,133 @@
+# Streams of this process that are handed over to the process of a hub: what was buffered, what is pushed later, their ends;
+# and the exceptions of such a hub.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use EventSource::XS     qw(format_event);
+use File::Temp          ();
+use POSIX               ();
+use Scalar::Util        qw(blessed);
+use Testing::Subscriber qw(blocks);
+
+my $DEADLINE = 20;    # seconds
+
+my $folder  = File::Temp->newdir;
+my %PROCESS = (name => 'test', socket => "$folder/hub.sock", idle_exit => 1);
+
+eval { EventSource::Hub->new(%PROCESS); 1 } or plan skip_all => "the program of a hub's process is not built here";
+
+my $hub = EventSource::Hub->new(%PROCESS);
+
+# The code and the field of the exception of a call.
+sub error_of {
+    my $call = shift;
+    return 'no exception' if eval { $call->(); 1 };
+    my $error = $@;
+    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
+}
+
+# How many sockets this process holds.
+sub sockets { return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*" }
+
+sub data_of {
+    return map { $_->{data} // () } blocks($_[0]->text);
+}
+
+for my $is_chunked (0, 1) {
+    subtest 'what is buffered, pushed and published arrives in order, chunked: ' . $is_chunked => sub {
+        my ($stream, $client) =
+            Testing::StreamPair->open(line_end => 'lf', is_chunked => $is_chunked, max_buffered => 64 << 20);
+        my $conn  = Plack::App::EventSource::Connection->new(stream => $stream);
+        my $large = 'x' x 50_000;
+        $conn->push("before-$_ $large") for 1 .. 100;    # more than the kernel takes
+        ok $hub->subscribe($conn, 'news'), 'it is subscribed';
+        $conn->push("after-$_") for 1 .. 100;
+        $hub->publish(news => 'end');
+        ok $client->read_until(qr/^data: end\n/m, $DEADLINE), 'the event of the hub arrives' or return;
+        is_deeply [map { s/ .*//r } grep { /^before/ } data_of($client)], [map { "before-$_" } 1 .. 100],
+            'what was buffered arrives';
+        ok $client->read_until(qr/^data: after-100\n/m, $DEADLINE), 'what was pushed arrives';
+        is_deeply [grep { /^after/ } data_of($client)], [map { "after-$_" } 1 .. 100], 'in order';
+        my $reason;
+        $conn->on_close(sub { $reason = $_[1] });
+        $conn->close;
+        ok $client->read_all,                                                         'the response ends';
+        ok $client->complete,                                                         'as a whole';
+        ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'on_close is called';
+        is $reason, 'application', 'with the reason';
+    };
+}
+
+subtest 'a slow client is seen here' => sub {
+    my $subscriber = Testing::Subscriber->open($hub, 'news');
+    my $conn       = $subscriber->{conn};
+    my $reason;
+    $conn->on_close(sub { $reason = $_[1] });
+    my ($pushed, $is_open) = (0, 1);
+    while ($is_open && $pushed < 10_000) {
+        $is_open = $conn->push('x' x 10_000);
+        $pushed++;
+    }
+    ok !$is_open, 'a push to a full buffer fails';
+    cmp_ok $pushed, '>', 100, 'after the buffer is full';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'the stream ends';
+    is $reason, 'slow', 'with the reason';
+};
+
+subtest 'exceptions' => sub {
+    my $other = EventSource::Hub->new(per_process => 1);
+    my $here  = Testing::Subscriber->open($hub, 'news');
+    is error_of(sub { $other->subscribe($here->{conn}, 'news') }), 'state', 'a stream has one hub';
+    my $differs = EventSource::Hub->new(%PROCESS, gap_event => 'hole');
+    is error_of(sub { $differs->publish(news => 'x') }), 'state gap_event', 'the hub has other settings';
+    my $alone =
+        EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
+    is error_of(sub { $alone->publish(news => 'x') }), 'unavailable', 'there is no process, and none is started';
+    is error_of(sub { $hub->publish(news => {id => "a\nb", data => 1}) }), 'invalid id', 'a field is wrong';
+    is error_of(sub { $hub->publish(news => {id => $hub->epoch . '-1', data => 1}) }), 'invalid id',
+        "an id is like the hub's own";
+    is error_of(sub { $hub->publish(news => 'x' x (17 << 20)) }), 'invalid data', 'an event is too long';
+    like $hub->publish(news => 'x'), qr/-/, 'the hub serves on';
+    $here->client->leave;
+};
+
+subtest 'a forked child has a connection of its own' => sub {
+    my $here = Testing::Subscriber->open($hub, 'news');
+    my $pid  = fork;
+    if (!$pid) {
+        my $before = sockets();
+        $hub->publish(news => 'of the child');
+        $here->{conn}->push('never');
+        POSIX::_exit($before == sockets() ? 0 : 1);
+    }
+    waitpid $pid, 0;
+    is $?, 0, 'it closes its copy of the parent\'s connection';
+    $hub->publish(news => 'of the parent');
+    ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream goes on';
+    is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],
+        'with the events of both';
+    $here->client->leave;
+};
+
+subtest 'a stream outlives the object of its hub' => sub {
+    my $second = EventSource::Hub->new(%PROCESS);
+    my $here   = Testing::Subscriber->open($second, 'news');
+    undef $second;
+    $hub->publish(news => 'afterwards');
+    ok $here->client->read_until(qr/^data: afterwards\n/m, $DEADLINE), 'it receives events';
+    ok $here->{conn}->push('pushed'),                                  'a push is accepted';
+    ok $here->client->read_until(qr/^data: pushed\n/m, $DEADLINE),     'and arrives';
+    $here->{conn}->close;
+    ok $here->client->read_all, 'it can be closed';
+};
+
+is(EventSource::XS->stats->{buffered}, 0, 'nothing is counted as buffered here');
+
+done_testing;

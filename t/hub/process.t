@@ -1,0 +1,198 @@
+# A hub in a process of its own, on a server with four workers: every stream receives what any worker or other process
+# publishes, and streams outlive the worker that has accepted them.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Testing::Client;
+use Testing::Server;
+use Testing::Subscriber qw(blocks wait_for_events);
+use File::Temp          ();
+use IPC::Open2          ();
+
+Testing::Server->require_or_skip_all('Starman');
+
+my $DEADLINE = 20;    # seconds
+my $WORKERS  = 4;
+
+my $folder = File::Temp->newdir;
+my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
+
+eval { EventSource::Hub->new(name => 'probe', socket => "$folder/probe.sock"); 1 }
+    or plan skip_all => "the program of a hub's process is not built here";
+
+my $server = Testing::Server->start(
+    'Starman', 't/data/hub_process.psgi',
+    workers => $WORKERS,
+    args    => ['--max-requests', 1_000_000],
+    env     => \%env
+);
+
+sub ask {
+    my $path   = shift;
+    my $client = Testing::Client->get($server->port, $path, headers => [Connection => 'close']);
+    $client->read_all;
+    return ($client->body, $client->header('X-Worker'));
+}
+
+sub journal {
+    open my $lines, '<', $env{JOURNAL} or return '';
+    local $/;
+    return scalar readline $lines;
+}
+
+sub open_stream {
+    my $path   = shift;
+    my $client = Testing::Client->get($server->port, $path);
+    $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE) or diag 'no position: ' . ($client->body // '');
+    return $client;
+}
+
+sub data_of {
+    return map { $_->{data} // () } blocks($_[0]->text);
+}
+
+# Reads until a client has received an event with that data.
+sub has {
+    my ($client, $data) = @_;
+    return $client->read_until(qr/^data: \Q$data\E\r?$/m, $DEADLINE);
+}
+
+my %readers;    # by worker
+wait_until(
+    $DEADLINE,
+    sub {
+        my $client = open_stream('/hub');
+        push @{$readers{$client->header('X-Worker')}}, $client;
+        return keys %readers == $WORKERS;
+    }
+);
+is scalar keys %readers, $WORKERS, 'there are streams on all workers';
+my @readers = map { @$_ } values %readers;
+
+my (%publisher, @published);
+wait_until(
+    $DEADLINE,
+    sub {
+        my $data = 'event-' . @published;
+        my ($id, $worker) = ask("/publish?$data");
+        push @published, {id => $id, data => $data};
+        $publisher{$worker}++;
+        return keys %publisher == $WORKERS;
+    }
+);
+is scalar keys %publisher, $WORKERS, 'all workers have published';
+
+my $script = 'my $hub = EventSource::Hub->new(name => "test", socket => shift); print $hub->publish(news => "script")';
+my $pid    = IPC::Open2::open2(
+    my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub',
+    -e => $script,
+    $env{HUB_SOCKET}
+);
+my $id = readline $out;
+waitpid $pid, 0;
+push @published, {id => $id, data => 'script'};
+like $id, qr/\A[0-9a-v]{8}-[0-9]+\z/, 'a script outside of the server publishes';
+
+for my $client (@readers) {
+    has($client, 'script');
+    my @got = map { {id => $_->{id}, data => $_->{data}} } grep { defined $_->{data} } blocks($client->text);
+    is_deeply \@got, \@published, 'a reader receives every event once, in the order of the hub';
+}
+is + (ask('/stats'))[0], scalar @readers, 'each worker counts the streams of all';
+
+subtest 'a stream goes on when the worker that has accepted it is killed' => sub {
+    my ($worker)  = sort { $a <=> $b } keys %readers;
+    my @orphans   = @{$readers{$worker}};
+    my ($handled) = open_stream('/handler');
+    kill KILL => $worker;
+    ok wait_until($DEADLINE, sub { !kill 0 => $worker }), 'the worker has ended';
+    my ($after) = ask('/publish?after');
+    for my $client (@orphans) {
+        ok has($client, 'after'), 'a stream of the killed worker receives an event';
+        is scalar(grep { $_ eq 'after' } data_of($client)), 1, 'once';
+        ok !$client->ended, 'and is open';
+    }
+    ok has($handled, 'after'), 'a stream of another worker receives it too' if $handled->header('X-Worker') != $worker;
+    $handled->leave;
+};
+
+subtest 'what a worker pushes and closes reaches the stream in order' => sub {
+    my $client = open_stream('/handler');
+    my $worker = $client->header('X-Worker');
+    has($client, 'second');
+    my $later = sub {
+        my $path = shift;
+        return wait_until($DEADLINE, sub { (ask($path))[1] == $worker });
+    };
+    ok $later->('/later'), 'the worker pushes';
+    ask('/publish?between');
+    ok has($client, 'third'),   'the client receives the push';
+    ok has($client, 'between'), 'and the event of the hub';
+    is_deeply [grep { /\A(?:first|second)\z/ } data_of($client)], [qw(first second)],
+        'the pushes of the handler are in order';
+    ok $later->('/drop'), 'the worker closes the stream';
+    ok $client->read_all, 'the response ends';
+    ok $client->complete, 'as a whole';
+    ok wait_until($DEADLINE, sub { ask('/stats'); journal() =~ /^$worker application$/m }), 'on_close is called there';
+};
+
+subtest 'a client that leaves ends its stream in the worker' => sub {
+    my $client = open_stream('/handler');
+    my $worker = $client->header('X-Worker');
+    $client->leave;
+    ok wait_until($DEADLINE, sub { ask('/stats'); journal() =~ /^$worker client$/m }),
+        'on_close is called with the reason';
+};
+
+subtest 'the process of the hub is killed' => sub {
+    my $hub      = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
+    my $epoch    = $hub->epoch;
+    my ($killed) = grep { ($_->{command} // '') =~ /\Q$env{HUB_SOCKET}\E/ } processes();
+    kill KILL => $killed->{pid};
+    $_->read_all($DEADLINE) for @readers;
+    is scalar(grep { !$_->ended } @readers), 0, 'its streams end';
+    my $published;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $published = $hub->publish(news => 'anew'); 1 }
+        }
+        ),
+        'another one is started';
+    isnt + (split /-/, $published // '')[0], $epoch, 'with a new epoch';
+    my $client = open_stream('/hub');
+    $hub->publish(news => 'again');
+    ok has($client, 'again'), 'workers connect anew';
+    $client->leave;
+};
+
+# The processes of this user, as the kernel lists them.
+sub processes {
+    my @found;
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        my ($pid)   = $file =~ m{/([0-9]+)/};
+        push @found, {pid => $pid, command => $command} if defined $command && $command =~ /eventsource-hub\0run/;
+    }
+    return @found;
+}
+
+$_->leave for @readers;
+$server->stop;
+ok wait_until(
+    $DEADLINE,
+    sub {
+        !grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
+    }
+    ),
+    'the process of the hub ends when nobody needs it';
+
+done_testing;
