@@ -96,7 +96,7 @@ typedef struct {
 } esx_counts;
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
-void *esx_capture_begin(int number, esx_report *report);
+void *esx_capture_begin(int number, int must_be_connection, esx_report *report);
 void *esx_capture_clone(const void *capture);
 void esx_capture_drop(void *capture);
 int esx_capture_has_head(void *capture);

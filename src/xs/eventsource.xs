@@ -10,6 +10,10 @@
 #  define sv_copypv_nomg(to, from) sv_copypv(to, from)
 #endif
 
+#ifndef HvNAMEUTF8
+#  define HvNAMEUTF8(stash) 0
+#endif
+
 #include "eventsource.h"
 #include "error.h"
 #include "snapshot.h"
@@ -69,6 +73,15 @@ bool
 _are_same(SV *one, SV *other)
   CODE:
     RETVAL = esx_are_same(aTHX_ one, other, 2);
+  OUTPUT:
+    RETVAL
+
+# True if the members of an object that is a hash, in the order of an array of their names, are the same as the values of
+# another array. See esx_are_same.
+bool
+_has_members(SV *object, SV *names, SV *values)
+  CODE:
+    RETVAL = esx_has_members(aTHX_ object, esx_plain_array(names), esx_plain_array(values));
   OUTPUT:
     RETVAL
 
@@ -426,14 +439,71 @@ _capture(SV *class, SV *number)
     esx_keep_args_alive(aTHX_ ax, 0, items);
     descriptor = (int)SvIV(number);
     stash = esx_stash(aTHX_ class);
-    capture = esx_capture_begin(descriptor, &report);
+    capture = esx_capture_begin(descriptor, FALSE, &report);
     if (!capture) {
         ST(0) = &PL_sv_undef;
         ST(1) = sv_2mortal(newSVpv(report.message, 0));
         XSRETURN(2);
     }
-    ST(0) = esx_capture_object(aTHX_ stash, capture);
+    ST(0) = sv_2mortal(esx_new_capture_object(aTHX_ stash, capture));
     XSRETURN(1);
+
+# The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
+# refused. The takeover is undef if it could not begin.
+void
+_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *request, *writers;
+    SV *capture, *writer;
+    void *stream;
+    int number, results;
+  PPCODE:
+    request = esx_plain_hash(env);
+    writers = esx_plain_hash(known);
+    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
+        || (number = esx_plain_descriptor(aTHX_ request, writers)) < 0)
+        XSRETURN(0);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, esx_of_request(aTHX_ request, "psgi.nonblocking"),
+        boolSV(esx_is_text(esx_of_request(aTHX_ request, "SERVER_PROTOCOL"), "HTTP/1.1")));
+    opening.socket = -1;
+    opening.head = SvPVX_const(probe);
+    opening.head_len = SvCUR(probe);
+    stream = esx_capture_begin(number, TRUE, &report);
+    if (!stream) {
+        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
+        ST(3) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(4);
+    }
+    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
+    ENTER;
+    capture = esx_new_capture_object(aTHX_ gv_stashpvs("EventSource::Stream::Takeover", GV_ADD), stream);
+    SAVEFREESV(capture);
+    writer = esx_respond(aTHX_ respond, response);
+    results = 3;
+    stream = NULL;
+    if (esx_is_plain_writer(aTHX_ writer, writers) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
+        esx_call_writer(aTHX_ writer, "write", probe, 0);
+        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
+        results = 4;
+    }
+    if (stream) {
+        ST(0) = esx_stream_object(aTHX_ gv_stashpvs("EventSource::Stream::Native", GV_ADD), stream);
+        esx_call_writer(aTHX_ writer, "close", NULL, G_EVAL);
+        results = 1;
+    }
+    else {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_2mortal(SvREFCNT_inc_simple_NN(capture));
+        ST(2) = writer;
+        if (results > 3)
+            ST(3) = sv_2mortal(newSVpv(report.message, 0));
+    }
+    LEAVE;
+    XSRETURN(results);
 
 bool
 _has_head(SV *self)

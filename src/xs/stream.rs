@@ -137,12 +137,12 @@ impl Failure for Obstacle {}
 
 /// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]
-unsafe extern "C" fn esx_capture_begin(number: c_int, report: *mut Report) -> *mut Capture {
+unsafe extern "C" fn esx_capture_begin(number: c_int, must_be_connection: c_int, report: *mut Report) -> *mut Capture {
     // SAFETY: the report is on the stack of C.
     let report = unsafe { &mut *report };
     let mut capture = std::ptr::null_mut();
     guard::run(report, |_| {
-        capture = Box::into_raw(Box::new(Capture::begin(number)?));
+        capture = Box::into_raw(Box::new(Capture::begin(number, must_be_connection != 0)?));
         Ok::<_, Obstacle>(OK)
     });
     capture

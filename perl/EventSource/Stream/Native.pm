@@ -96,6 +96,8 @@ sub hand_over {
     return;
 }
 
+sub interpreter { return $interpreter }
+
 sub is_native { return !!1 }
 
 sub needs_serving { return !!0 }
@@ -151,21 +153,24 @@ sub native_settings {
 # Opens the stream of a response that EventSource::Stream::Takeover has captured.
 sub open_captured {
     my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
-    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
-    my ($self, $obstacle) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
-    return (undef, $obstacle) if !$self;
-    EventSource::XS::_linger($setting->{linger});
-    return $self;
+    my $native = $class->shared_settings($setting);
+    return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
 }
 
 # Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
 sub open_without_socket {
     my ($class, $setting, $opening, $is_chunked) = @_;
-    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my $native = $class->shared_settings($setting);
     my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
-    return (undef, "EventSource::Stream::Native: $error") if !$self;
+    return $self ? $self : (undef, "EventSource::Stream::Native: $error");
+}
+
+# Makes the settings for the library at the first stream of an application, and keeps them with the others.
+sub shared_settings {
+    my ($class, $setting) = @_;
+    return $setting->{native_settings} if $setting->{native_settings};
     EventSource::XS::_linger($setting->{linger});
-    return $self;
+    return $setting->{native_settings} = $class->native_settings(%$setting);
 }
 
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
@@ -359,6 +364,13 @@ In a child: leave the callbacks of L</on_close> to the parent.
 Give the stream to a forked child: here it has ended, and the connection stays open. Its callbacks run when another
 native stream of this process, C<$leash>, has ended, with the reason that the code returns.
 
+=head2 interpreter
+
+    my $interpreter = EventSource::Stream::Native->interpreter;
+
+Return a reference to the number of the perl interpreter that the reactor reports ends to. A new thread has a number of its
+own.
+
 =head2 is_attached
 
     my $is_attached = $stream->is_attached;
@@ -461,6 +473,13 @@ system refuses.
 Open a stream under an event loop before the server has sent its head. What is pushed is buffered until the stream is
 attached to its socket. C<$opening> are the first bytes of the body. Returns C<undef> and the error as text if the system
 refuses.
+
+=head2 shared_settings
+
+    my $native = EventSource::Stream::Native->shared_settings(\%settings);
+
+Return L</native_settings>, which it makes once and keeps in C<%settings>. From then on the end of the process waits as
+long as C<linger> says.
 
 =head2 try_open
 
