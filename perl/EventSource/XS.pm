@@ -53,6 +53,9 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my @LATER;
 my $process = $$;
 
+# The process that has told of a loss.
+my $has_told = 0;
+
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
@@ -82,6 +85,7 @@ sub CLONE {
 sub dispatch {
     EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
+    _tell_losses()                       if defined &_take_losses;
     $is_asked = 0;
     return 0         if !@LATER;
     _forget_others() if $process != $$;
@@ -230,6 +234,16 @@ sub _run_callbacks {
     return;
 }
 
+# Warns once in a process of what was accepted for the process of a hub and is lost. EventSource::Hub describes it.
+sub _tell_losses {
+    my ($count, $cause) = _take_losses() or return;
+    return if $has_told == $$;
+    $has_told = $$;
+    warn "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
+        . " only counted (EventSource::XS->stats->{lost})\n";
+    return;
+}
+
 sub _signal_number {
     my $name    = shift;
     my @names   = split ' ', $Config{sig_name};
@@ -248,7 +262,7 @@ sub _unknown_field {
 sub _usage {
     my ($package, $name, $parameters) = @_;
     my ($class) = $package =~ /(\w+)\z/;
-    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } split /, /, $parameters;
+    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } grep { !/=/ } split /, /, $parameters;
     my $call  = @given && $given[0] eq '$self'  ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name"  : $name;
     my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
     return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;

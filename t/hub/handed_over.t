@@ -86,7 +86,7 @@ subtest 'exceptions' => sub {
     my $here  = Testing::Subscriber->open($hub, 'news');
     is error_of(sub { $other->subscribe($here->{conn}, 'news') }), 'state', 'a stream has one hub';
     my $differs = EventSource::Hub->new(%PROCESS, gap_event => 'hole');
-    is error_of(sub { $differs->publish(news => 'x') }), 'state gap_event', 'the hub has other settings';
+    is error_of(sub { $differs->publish(news => 'x') }), 'refused gap_event', 'the hub has other settings';
     my $alone =
         EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
     is error_of(sub { $alone->publish(news => 'x') }), 'unavailable', 'there is no process, and none is started';

@@ -67,7 +67,8 @@ sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
     $stream->wait_for_end_briefly;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_native && $stream->is_open;
+    EventSource::Stream::WorkerRecycling->warn_once($env)
+        if $stream->is_native && $stream->is_open && !$stream->is_handed_over;
     EventSource::XS->dispatch;
     return;
 }
