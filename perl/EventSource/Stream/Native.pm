@@ -372,6 +372,12 @@ Return true if the stream has got its descriptor.
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
 
+=head2 is_handed_over
+
+    my $outlives = $stream->is_handed_over;
+
+Return true if the stream lives in the process of a hub (L<EventSource::Hub/name>), and so outlives this one.
+
 =head2 is_lf
 
     my $is_lf = $stream->is_lf;
