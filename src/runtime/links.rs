@@ -79,6 +79,8 @@ struct Connected {
 struct Remote {
     link: u32,
     framing: Framing,
+    /// Whether the stream drops events if too many are buffered.
+    drops: bool,
     /// How many bytes were pushed, without framing.
     pushed: u64,
     /// How many of the buffered bytes that its state counts came from here.
@@ -259,7 +261,8 @@ impl Links {
         let mut opening = Vec::new();
         let is_encoded =
             Request::Open(Open { stream: number, settings, unsent: &unsent, holds }).encode(&mut opening).is_ok();
-        let remote = Remote { link: connection.number, framing: settings.framing, pushed: 0, accounted: 0 };
+        let Settings { framing, drop_oldest: drops, .. } = settings;
+        let remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
         self.remotes.insert(number, remote);
         let linked = match self.links.get_mut(&connection.number) {
             Some(linked) => linked,
@@ -343,7 +346,8 @@ impl Links {
             Command::Push { event, has_id, .. } => {
                 let block = remote.framing.unframe(event);
                 count_as_sent(context, event.len());
-                if linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
+                // Other streams are bounded by what their producers see as buffered.
+                if remote.drops && linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
                     context.handle.count_lost(1, 0);
                     if let Some(state) = context.streams.get(stream.into()) {
                         state.subtract_buffered(event.len());
