@@ -88,6 +88,14 @@ impl Link {
         Ok(Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 })
     }
 
+    /// Begins with a socket and what its other side would have said.
+    #[cfg(test)]
+    pub(crate) fn over(socket: UnixStream, welcome: Welcome) -> Self {
+        let (inbox, credits) = (FrameBuffer::default(), Credits::new(welcome.credits));
+        let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
+        Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
+    }
+
     /// Returns what the hub's process has said about itself.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome

@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     Refused(Failure),
     /// The request was not sent, because the connection had ended.
     Unsent,
+    /// The connection ended after the request was sent.
+    Lost,
 }
 
 /// A connection, as threads and the event loop share it.
@@ -141,17 +143,19 @@ impl Connection {
     /// Waits until it is known what became of a request. Returns [`Outcome::Unsent`] if the caller should connect anew.
     pub(super) fn wait(&self, reactor: &ReactorHandle, request: u64, timeout: Duration) -> Result<Outcome, Error> {
         let is_known = || matches!(lock(&self.outcomes).get(&request), Some(Some(_)));
-        reactor.wait(timeout, || is_known() || self.is_lost() || reactor.is_dead());
-        let is_lost = self.is_lost() || reactor.is_dead(); // before the outcome is taken: it may have come before the loss
+        // The event loop completes every request, also those of a lost connection, unless it dies.
+        reactor.wait(timeout, || is_known() || reactor.is_dead());
+        let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
         match lock(&self.outcomes).remove(&request).flatten() {
             Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
+            Some(Outcome::Lost) => Err(Error::Unknown),
             Some(outcome) => Ok(outcome),
-            None if is_lost => Err(Error::Unknown),
+            None if is_dead => Err(Error::Unknown),
             None => Err(Error::Timeout),
         }
     }
 
-    /// Has requests without an outcome fail.
+    /// Has later calls connect anew.
     pub(super) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
     }

@@ -14,9 +14,12 @@ use crate::remote::Link;
 use crate::stream::{Reason, Settings};
 use crate::wire::{self, FrameBuffer, Open, Request};
 use rustix::fd::OwnedFd;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
+
+#[cfg(test)]
+mod tests;
 
 /// What is to be done with a connection.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ struct Connected {
     /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
+    /// These requests, and those that were sent and have no answer.
+    awaited: HashSet<u64>,
     /// The subscriptions that no thread waits for: their streams by the numbers of the requests.
     subscribing: HashMap<u64, u64>,
     /// Whether it is watched for room.
@@ -129,7 +134,10 @@ impl Connected {
         match request {
             0 => {}
             UNAWAITED => self.connection.count_unanswered(),
-            _ => self.unsent.push_back((request, self.link.accepted_bytes())),
+            _ => {
+                self.unsent.push_back((request, self.link.accepted_bytes()));
+                self.awaited.insert(request);
+            }
         }
     }
 
@@ -192,8 +200,15 @@ impl Links {
             connection.lose();
             return context.handle.notify_all();
         }
-        let (unsent, subscribing) = (VecDeque::new(), HashMap::new());
-        let linked = Connected { link, connection, unsent, subscribing, is_writable_asked: false, is_closing: false };
+        let linked = Connected {
+            link,
+            connection,
+            unsent: VecDeque::new(),
+            awaited: HashSet::new(),
+            subscribing: HashMap::new(),
+            is_writable_asked: false,
+            is_closing: false,
+        };
         self.links.insert(number, linked);
         self.read(number, context); // what has come with the welcome
     }
@@ -388,7 +403,7 @@ impl Links {
             Some(linked) => linked,
             None => return,
         };
-        let Connected { link, connection, subscribing, .. } = linked;
+        let Connected { link, connection, subscribing, awaited, .. } = linked;
         let remotes = &mut self.remotes;
         let (mut ended, mut refused) = (Vec::new(), Vec::new());
         let mut complete = |request: u64, outcome: Outcome| match request {
@@ -400,7 +415,10 @@ impl Links {
             }
             _ => match (subscribing.remove(&request), outcome) {
                 (Some(stream), Outcome::Refused(failure)) => refused.push((Some(stream), failure)),
-                (_, outcome) => drop(connection.complete(request, outcome)),
+                (_, outcome) => {
+                    awaited.remove(&request);
+                    connection.complete(request, outcome);
+                }
             },
         };
         let read = link.read(|answer| match answer {
@@ -461,14 +479,18 @@ impl Links {
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            let Connected { link, connection, unsent, .. } = linked;
+            let Connected { link, connection, unsent, awaited: mut sent, .. } = linked;
             lose_events(connection.take_unanswered(), context);
             // Nothing of these was carried out: their callers connect anew.
             let mut awaited = Vec::new();
             for (request, _) in unsent {
+                sent.remove(&request);
                 if connection.complete(request, Outcome::Unsent) {
                     awaited.push(request);
                 }
+            }
+            for request in sent {
+                connection.complete(request, Outcome::Lost);
             }
             self.park(number, link, &awaited, context);
             connection.lose();
