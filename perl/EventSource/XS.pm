@@ -85,7 +85,7 @@ sub CLONE {
 sub dispatch {
     EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
-    _tell_losses()                       if defined &_take_losses;
+    __PACKAGE__->tell_losses;
     $is_asked = 0;
     return 0         if !@LATER;
     _forget_others() if $process != $$;
@@ -166,6 +166,17 @@ sub stats {
     return $stats;
 }
 
+# What was accepted for the process of a hub and is lost is told once in a process.
+sub tell_losses {
+    my $class = shift;
+    my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
+    return if !$count || $has_told == $$;
+    $has_told = $$;
+    warn "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
+        . " only counted (EventSource::XS->stats->{lost})\n";
+    return;
+}
+
 # Private functions
 
 # Throws an exception unless the process may be sent a signal as a notification.
@@ -231,16 +242,6 @@ sub _run_callbacks {
     return if $is_pushing || $is_dispatching || ${^GLOBAL_PHASE} eq 'DESTRUCT';
     local ($!, $?, $@);
     eval { __PACKAGE__->dispatch; 1 } or warn "EventSource::XS: a callback died: $@";
-    return;
-}
-
-# Warns once in a process of what was accepted for the process of a hub and is lost. EventSource::Hub describes it.
-sub _tell_losses {
-    my ($count, $cause) = _take_losses() or return;
-    return if $has_told == $$;
-    $has_told = $$;
-    warn "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
-        . " only counted (EventSource::XS->stats->{lost})\n";
     return;
 }
 
@@ -555,6 +556,13 @@ The longest delay so far, in seconds. A delay is the time for which a client too
 for which the native thread was busy without a break.
 
 =back
+
+=head2 tell_losses
+
+    EventSource::XS->tell_losses;
+
+Warn of events that a hub in a process of its own has perhaps not got (L<EventSource::Hub/publish>), unless this process has
+warned already. L</dispatch> and the end of the process call it.
 
 =head1 WHEN CALLBACKS RUN
 

@@ -59,7 +59,7 @@ END {
     EventSource::Stream::Writer->finish if $INC{'EventSource/Stream/Writer.pm'};
     __PACKAGE__->collect                if EventSource::XS->can('_next_end');
     EventSource::XS->dispatch           if EventSource::XS->has_later_here;
-    EventSource::XS::_tell_losses()     if EventSource::XS->can('_take_losses');
+    EventSource::XS->tell_losses;
 }
 
 # Public methods

@@ -109,7 +109,7 @@ impl Scene {
 
     fn publish_as(&self, connection: &Arc<Connection>, request: u64, bytes: usize) {
         let text = "x".repeat(bytes);
-        let fields = FieldList::of([Field::Data(Text::from(&*text))].into_iter());
+        let fields = FieldList::of([Field::Data(Text::from(&*text))]);
         let mut frame = Vec::new();
         let publish = Publish { request, channel: b"news", key: b"", once: b"", fields: fields.fields() };
         Request::Publish(publish).encode(&mut frame).expect("a short request");
