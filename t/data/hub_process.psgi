@@ -63,6 +63,6 @@ builder {
         my $id  = eval { $hub->publish(news => $env->{QUERY_STRING}) };
         return answer(defined $id ? $id : ref $@ ? $@->code : $@);
     };
-    mount '/stats'   => sub { return answer($hub->subscribers('news')) };
-    mount '/drop'    => sub { $held->close if $held; undef $held; return answer('closed') };
+    mount '/stats' => sub { return answer($hub->subscribers('news')) };
+    mount '/drop'  => sub { $held->close if $held; undef $held; return answer('closed') };
 };

@@ -10,14 +10,14 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use File::Temp     ();
-use IPC::Open3     ();
-use POSIX          ();
-use Scalar::Util   qw(blessed);
-use Symbol         ();
+use File::Temp   ();
+use IPC::Open3   ();
+use POSIX        ();
+use Scalar::Util qw(blessed);
+use Symbol       ();
 use Testing::Subscriber;
 
-my $DEADLINE = 20;    # seconds
+my $DEADLINE = 20;                                  # seconds
 my $folder   = File::Temp::tempdir(CLEANUP => 1);
 my $count    = 0;
 
@@ -81,7 +81,11 @@ sub kill_while_waiting {
 # Runs a script in another perl. Returns what it prints as errors.
 sub run_script {
     my ($script, @arguments) = @_;
-    my $pid = IPC::Open3::open3(my $in, my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub', -e => $script, @arguments);
+    my $pid = IPC::Open3::open3(
+        my $in, my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub',
+        -e => $script,
+        @arguments
+    );
     close $in;
     my $said = do { local $/; readline $out };
     waitpid $pid, 0;
@@ -107,7 +111,13 @@ subtest 'a process that takes no requests' => sub {
     is lost(),                                    0,      'nothing is lost';
     kill CONT => $pid;
     my $last;
-    ok wait_until($DEADLINE, sub { eval { $last = $hub->publish(a => 'last', {once => 'last'}) } }), 'it goes on';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $last = $hub->publish(a => 'last', {once => 'last'}) }
+        }
+        ),
+        'it goes on';
     my ($epoch) = split /-/, $first;
     is $last, "$epoch-" . ($accepted + 3), 'and has got each event that was accepted, in order';
     is_deeply \@warnings, [], 'there is nothing to warn of';
@@ -124,11 +134,13 @@ subtest 'a process that is killed' => sub {
     like $next, qr/-1\z/, 'the next call starts a process, and is its first event';
     isnt + (split /-/, $next)[0], (split /-/, $id)[0], 'with another epoch';
     isnt pid_of($hub), $pid, 'it is another process';
+
     for (1 .. 10) {
         kill KILL => pid_of($hub);
         my $done = eval { $hub->publish(a => 'x') };
         my $code = defined $done ? '' : ref $@ ? $@->code : $@;
-        like $done // $code, qr/-1\z|\Aunknown\z/, 'a publish after a kill is the first event of the next process, or unknown';
+        like $done // $code, qr/-1\z|\Aunknown\z/,
+            'a publish after a kill is the first event of the next process, or unknown';
     }
 };
 
@@ -143,7 +155,8 @@ subtest 'what is published without waiting is counted if it is lost' => sub {
     ok wait_until($DEADLINE, sub { lost() - $before == 5 }), 'each of them counts as lost' or diag lost() - $before;
     $hub->publish(a => 'x');
     is scalar @warnings, 1, 'it is told once';
-    like $warnings[0], qr/\AEventSource::Hub: 5 events or subscriptions .* are lost: the connection .* broke/, 'with the reason';
+    like $warnings[0], qr/\AEventSource::Hub: 5 events or subscriptions .* are lost: the connection .* broke/,
+        'with the reason';
     my $epoch = $hub->epoch;
     ok $hub->publish(a => {id => "$epoch-1", data => 'x'}, {wait => 0}), 'an event that the process refuses';
     $hub->stats;
@@ -156,13 +169,14 @@ subtest 'a script that ends' => sub {
     my $number = ++$count;
     my $hub    = EventSource::Hub->new(process($number));
     my $script = 'my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => $_, {wait => 0}) for 1 .. 1000';
-    is run_script($script, process($number)), '', 'it says nothing';
-    is $hub->stats->{published}, 1_000, 'what it has published arrives';
+    is run_script($script, process($number)),                 '',    'it says nothing';
+    is $hub->stats->{published},                              1_000, 'what it has published arrives';
     is run_script($script =~ s/\Amy/our/r, process($number)), '', 'so does it with a hub that global destruction frees';
-    is $hub->stats->{published}, 2_000, 'and its events arrive';
+    is $hub->stats->{published},                              2_000, 'and its events arrive';
     my $pid = pid_of($hub);
     stop($pid);
-    like run_script('my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => 1)', process($number, publish_timeout => 0.1)),
+    like run_script('my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => 1)',
+        process($number, publish_timeout => 0.1)),
         qr/\AEventSource::Hub: .* does not answer at -e line 1/, 'a script that cannot reach it says so';
     kill CONT => $pid;
     my $stops = 'my $hub = EventSource::Hub->new(@ARGV); my $pid = $hub->stats->{process}{pid}; kill STOP => $pid;'
@@ -183,7 +197,13 @@ subtest 'a subscription right after a kill' => sub {
             is $@->code, 'unknown', 'it is unknown whether the stream was subscribed';
             next;
         }
-        ok wait_until($DEADLINE, sub { eval { $hub->publish(a => $round) } }), 'the hub publishes';
+        ok wait_until(
+            $DEADLINE,
+            sub {
+                eval { $hub->publish(a => $round) }
+            }
+            ),
+            'the hub publishes';
         next if $subscriber->client->ended;
         is_deeply [$subscriber->data(1)], [$round], 'the stream receives an event of the next process';
         $subscriber->client->leave;
@@ -198,11 +218,11 @@ subtest 'streams of a process that is killed' => sub {
     my $id = $hub->publish(a => 'x');
     is_deeply [$subscriber->data(1)], ['x'], 'a stream receives an event';
     kill KILL => pid_of($hub);
-    ok $subscriber->client->read_all, 'it ends with the process';
+    ok $subscriber->client->read_all,                                             'it ends with the process';
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'on_close is called';
     is $reason, 'error', 'with the reason';
-    ok !$subscriber->conn->is_open,    'the connection is not open';
-    ok !$subscriber->conn->push('x'),  'and takes nothing';
+    ok !$subscriber->conn->is_open,   'the connection is not open';
+    ok !$subscriber->conn->push('x'), 'and takes nothing';
     is $subscriber->conn->buffered, 0, 'nothing is buffered' if $subscriber->conn->can('buffered');
     my $again = Testing::Subscriber->open($hub, 'a', {last_event_id => $id});
     is + ($again->blocks_at(1))[-1]{data}, '{"reason":"unknown"}', 'the client that comes back is told of a gap';
@@ -224,7 +244,13 @@ subtest 'objects of one hub' => sub {
     $two->publish(b => 'both');
     is_deeply [$subscriber->data(1)], ['both'], 'each can subscribe the same stream, and goes on without the other';
     kill KILL => pid_of($two);
-    ok wait_until($DEADLINE, sub { eval { $two->publish(b => 'y') } }), 'the hub is there again';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $two->publish(b => 'y') }
+        }
+        ),
+        'the hub is there again';
     is $two->stats->{process}{workers}, 1, 'one connection is made after a loss';
 };
 
