@@ -35,8 +35,8 @@ impl RemoteRegistration {
     }
 }
 
-/// The connections of a process, for each hub object: with the key that all of its copies share, and with its place and settings.
-/// Objects for which these are equal share a connection.
+/// The connections of a process, for each hub object: with the key that all of its copies share, and with its place and
+/// settings. Objects for which these are equal share a connection.
 pub(super) struct Remotes {
     used: Vec<(u64, RemoteHub, RemoteRegistration)>,
     /// The connections that no object uses any more, and that have requests to send: how long the end of the process waits.

@@ -238,8 +238,8 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a hub in a process of its own. Returns
-/// `ENDING` if the process ends.
+/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a hub in a process of its own.
+/// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut HubHandle,
@@ -381,8 +381,8 @@ fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts) {
     (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process)
 }
 
-/// Writes the hub's counts, and those of its process if it has one of its own, and stores the number of the channel's subscribers as the report's size. Returns
-/// `ENDING` if the process ends.
+/// Writes the hub's counts, and those of its process if it has one of its own, and stores the number of the channel's
+/// subscribers as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut HubHandle,

@@ -34,7 +34,9 @@ sub error_of {
 }
 
 # How many sockets this process holds.
-sub sockets { return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*" }
+sub sockets {
+    return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*";
+}
 
 sub data_of {
     return map { $_->{data} // () } blocks($_[0]->text);
@@ -84,7 +86,7 @@ subtest 'a slow client is seen here' => sub {
 subtest 'the state of a stream' => sub {
     my $here = Testing::Subscriber->open($hub, 'news', {stream => {max_buffered => 64 << 20}});
     my $conn = $here->{conn};
-    ok $conn->is_open && $conn->is_native, 'it is open and native';
+    ok $conn->is_open && $conn->is_native,                  'it is open and native';
     ok wait_until($DEADLINE, sub { $conn->buffered == 0 }), 'nothing is buffered after the position';
     my $bytes = 0;
     while ($bytes < 16 << 20) {
@@ -92,9 +94,9 @@ subtest 'the state of a stream' => sub {
         $bytes += 100_000;
     }
     cmp_ok $conn->buffered, '>', 1 << 20, 'what its client does not read is buffered';
-    ok $hub->publish(news => 'last'), 'an event is published';
-    ok $here->client->read_until(qr/^data: last\n/m, $DEADLINE),  'the client reads everything';
-    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }), 'then nothing is buffered';
+    ok $hub->publish(news => 'last'),                            'an event is published';
+    ok $here->client->read_until(qr/^data: last\n/m, $DEADLINE), 'the client reads everything';
+    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }),      'then nothing is buffered';
     is scalar(grep { length == 100_000 } data_of($here->client)), $bytes / 100_000, 'and nothing is missing';
     my @reasons;
     $conn->on_close(sub { push @reasons, $_[1] });
@@ -109,7 +111,14 @@ subtest 'the state of a stream' => sub {
 
 # On Feersum and Twiggy a handler may run before its stream has got its socket.
 sub without_socket {
-    my %setting = (keepalive => 0, timeout => 60, linger => 2, max_buffered => 1_000_000, on_full => 'disconnect', line_end => 'lf');
+    my %setting = (
+        keepalive    => 0,
+        timeout      => 60,
+        linger       => 2,
+        max_buffered => 1_000_000,
+        on_full      => 'disconnect',
+        line_end     => 'lf'
+    );
     my ($number, $client) = Testing::StreamPair->connect;
     my $head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
     POSIX::write($number, $head, length $head);
@@ -123,7 +132,8 @@ subtest 'a stream that gets its socket later' => sub {
     ok $hub->subscribe($conn, 'news'), 'it is subscribed';
     $conn->push('after');
     ok $stream->_attach($number), 'it gets its socket';
-    ok wait_until($DEADLINE, sub { $hub->publish(news => 'now'); $client->read_until(qr/^data: now\n/m, 0.1) }), 'events of the hub arrive';
+    ok wait_until($DEADLINE, sub { $hub->publish(news => 'now'); $client->read_until(qr/^data: now\n/m, 0.1) }),
+        'events of the hub arrive';
     is_deeply [grep { /before|after/ } data_of($client)], [qw(before after)], 'after what was pushed';
     $conn->close;
     ok $client->read_all, 'it can be closed';
@@ -138,7 +148,7 @@ subtest 'a stream that gets its socket later and is refused then' => sub {
     $conn->on_close(sub { $reason = $_[1] });
     ok $small->subscribe($conn, 'a', 'b'), 'two topics are accepted';
     ok $small->subscribe($conn, 'c', 'd'), 'so are two more, before the process of the hub is asked';
-    ok $stream->_attach($number), 'it gets its socket';
+    ok $stream->_attach($number),          'it gets its socket';
     ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'it ends';
     is $reason, 'error', 'with the reason';
     ok $client->read_all, 'its client sees that';

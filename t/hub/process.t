@@ -194,11 +194,12 @@ subtest 'the process of the hub is killed while all workers publish' => sub {
         $reader->read_all($DEADLINE);
         $reader->ended or return fail "round $round: a stream ends with its process";
         my $again = Testing::Client->get($server->port, '/hub', headers => ['Last-Event-ID' => $last]);
-        $again->read_until(qr/^event: gap\r?\n/m, $DEADLINE) or return fail "round $round: the client that resumes is told of a gap";
+        $again->read_until(qr/^event: gap\r?\n/m, $DEADLINE)
+            or return fail "round $round: the client that resumes is told of a gap";
         is scalar serving(), 1, "round $round: one process serves the hub";
         $again->leave;
     }
-    is_deeply [grep { $ids{$_} > 1 } keys %ids], [], 'each id was returned once';
+    is_deeply [grep { $ids{$_} > 1 } keys %ids],     [], 'each id was returned once';
     is_deeply [grep { !/\Aunknown\z/ } keys %codes], [], 'a publish returns an id, or throws unknown';
     cmp_ok scalar(keys %ids), '>=', 10 * $WORKERS, 'those after the kill return ids of the next process';
 };

@@ -21,8 +21,8 @@ subtest 'once' => sub {
     my $subscriber = Testing::Subscriber->open($hub, 'a', 'b');
     my $id         = $hub->publish(a => 'first', {once => 'k☺'});
     is $hub->publish(a => 'again', {once => 'k☺'}), $id, 'a repeated publish returns the id of the first one';
-    is $hub->publish(b => 'elsewhere', {once => 'k☺', wait => 1}), $id, 'also for another channel';
-    isnt $hub->publish(a => 'other', {once => 'l'}), $id, 'another key is another event';
+    is $hub->publish(b => 'elsewhere', {once => 'k☺', wait => 1}),          $id,     'also for another channel';
+    isnt $hub->publish(a => 'other', {once => 'l'}),                        $id,     'another key is another event';
     is $hub->publish(a => {data => 'own', id => 'own-1'}, {once => 'own'}), 'own-1', 'with an id of the application';
     is $hub->publish(a => {data => 'own', id => 'own-1'}, {once => 'own'}), 'own-1', 'it is returned again';
     $hub->publish(a => 'plain', {once => undef}) for 1, 2;
@@ -42,7 +42,7 @@ subtest 'a key of once is remembered within the history' => sub {
 subtest 'wait => 0' => sub {
     my $hub        = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($hub, 'a');
-    is_deeply [$hub->publish(a => 1, {wait => 0})], [!!1], 'it returns true';
+    is_deeply [$hub->publish(a => 1,                      {wait => 0})], [!!1], 'it returns true';
     is_deeply [$hub->publish(a => {data => 2, id => '0'}, {wait => 0})], [!!1], 'also for an event with an id';
     ok $hub->publish(a => $_, {wait => 0}), "event $_" for 3 .. 100;
     is $hub->publish(a => 101), $hub->epoch . '-101', 'a later call that waits comes after all of them';
@@ -50,8 +50,8 @@ subtest 'wait => 0' => sub {
     ok $hub->publish(a => 'x', {wait => 0, once => 'k'}), 'with once' for 1, 2;
     is $hub->stats->{published}, 102, 'it is published once';
     is $hub->publish(a => 'x', {wait => undef}), $hub->epoch . '-103', 'wait => undef waits';
-    is $hub->publish(a => 'x', undef), $hub->epoch . '-104', 'so does undef instead of options';
-    is $hub->publish(a => 'x', {}), $hub->epoch . '-105', 'and no option';
+    is $hub->publish(a => 'x', undef),           $hub->epoch . '-104', 'so does undef instead of options';
+    is $hub->publish(a => 'x', {}),              $hub->epoch . '-105', 'and no option';
 };
 
 subtest 'options with show_channel' => sub {
@@ -59,8 +59,8 @@ subtest 'options with show_channel' => sub {
     my $subscriber = Testing::Subscriber->open($hub, 'a');
     my $id         = $hub->publish(a => 'x', {once => 'k'});
     is $hub->publish(a => 'y', {once => 'k'}), $id, 'once is passed on';
-    is_deeply [$hub->publish(a => 'z', {wait => 0})], [!!1], 'wait is passed on';
-    is_deeply [$subscriber->data(2)], ['x', 'z'], 'two events arrive';
+    is_deeply [$hub->publish(a => 'z', {wait => 0})], [!!1],      'wait is passed on';
+    is_deeply [$subscriber->data(2)],                 ['x', 'z'], 'two events arrive';
 };
 
 {
@@ -78,9 +78,14 @@ subtest 'values of options' => sub {
     my $said = Says->new('k');
     my $id   = $hub->publish(a => 'x', {once => $said});
     is $hub->publish(a => 'y', {once => 'k'}), $id, 'an object is its string';
-    is $said->{asked}, 1, 'which is asked for once';
+    is $said->{asked},                         1,   'which is asked for once';
     is_deeply [$hub->publish(a => 'z', {wait => bless {}, 'False'})], [!!1], 'an object that is false does not wait';
-    is $hub->publish(a => 'z', {once => "\xE9"}), $hub->publish(a => 'z', {once => do { my $c = "\xE9"; utf8::upgrade($c); $c }}),
+    is $hub->publish(a => 'z', {once => "\xE9"}), $hub->publish(
+        a => 'z',
+        {
+            once => do { my $c = "\xE9"; utf8::upgrade($c); $c }
+        }
+        ),
         'a key is its characters';
     my $code = sub { my %option = (once => 'k', wait => 1); return $hub->publish(a => 'z', \%option) };
     is $code->(), $id, 'a hash that goes out of scope';
@@ -89,14 +94,13 @@ subtest 'values of options' => sub {
 subtest 'mistakes' => sub {
     my $hub = EventSource::Hub->new;
     for my $row (
-        ['options that are no hash'  => 'invalid', 'options', 'now'],
-        ['options in an array'       => 'invalid', 'options', [wait => 0]],
-        ['an unknown option'         => 'invalid', 'waits',   {waits => 0}],
-        ['a reference as once'       => 'invalid', 'once',    {once => []}],
-        ['an empty once'             => 'invalid', 'once',    {once => ''}],
-        ['a once that is too long'   => 'invalid', 'once',    {once => '☺' x 86}],
-        )
-    {
+        ['options that are no hash' => 'invalid', 'options', 'now'],
+        ['options in an array'      => 'invalid', 'options', [wait => 0]],
+        ['an unknown option'        => 'invalid', 'waits',   {waits => 0}],
+        ['a reference as once'      => 'invalid', 'once',    {once  => []}],
+        ['an empty once'            => 'invalid', 'once',    {once  => ''}],
+        ['a once that is too long'  => 'invalid', 'once',    {once  => '☺' x 86}],
+    ) {
         my ($what, $code, $field, $options) = @$row;
         error_ok($what, $code, $field, sub { $hub->publish(a => 'x', $options) });
     }

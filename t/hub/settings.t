@@ -245,6 +245,7 @@ subtest 'a stream is subscribed to channels of one hub' => sub {
     $one->publish(a => 'x');
     is_deeply [$subscriber->data(1)], ['x'], 'the stream receives an event of its hub';
     $one->unsubscribe($subscriber->conn);
+
     if (Testing::NamedHubs->is_on) {
         ok !eval { $other->subscribe($subscriber->conn, 'a'); 1 }, 'a stream stays in the process of its hub';
         return;

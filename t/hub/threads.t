@@ -12,7 +12,7 @@ use lib 't/lib';
 use EventSource::XS;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Testing::Deadline   qw(wait_until);
+use Testing::Deadline qw(wait_until);
 use Testing::NamedHubs;
 use Testing::Subscriber qw(events);
 use Thread::Queue;

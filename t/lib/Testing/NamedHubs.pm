@@ -27,9 +27,10 @@ sub import {
     plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
     require EventSource::Hub;
     $folder = File::Temp::tempdir(CLEANUP => 1);    # an object would remove it at the end of a thread
-    eval { EventSource::Hub->new(_process(0)); 1 } or plan skip_all => "the program of a hub's process is not built here";
+    eval { EventSource::Hub->new(_process(0)); 1 }
+        or plan skip_all => "the program of a hub's process is not built here";
     my $new = EventSource::Hub->can('new');
-    no warnings 'redefine';    ## no critic (TestingAndDebugging::ProhibitNoWarnings)
+    no warnings 'redefine';                         ## no critic (TestingAndDebugging::ProhibitNoWarnings)
     *EventSource::Hub::new = sub { @_ = (shift, $class->settings(@_)); goto &$new };    # the caller is the test
     defined(do "./$file") or die $@ || "$file: $!\n";
     return;
