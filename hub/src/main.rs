@@ -4,7 +4,6 @@
 //! - `commands`: commands that connect to a hub
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
 //! - `lifetime`: when the process has nothing to do any more
-//! - `once`: the keys that publishers give their events
 //! - `worker`: the connection of one worker
 //! - `streams`: the streams that workers have handed over
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
@@ -18,7 +17,6 @@ mod arguments;
 mod commands;
 mod inherited;
 mod lifetime;
-mod once;
 mod server;
 mod streams;
 mod worker;

@@ -3,11 +3,10 @@
 use crate::arguments::Arguments;
 use crate::inherited::Seat;
 use crate::lifetime::{Due, Lifetime};
-use crate::once::{OnceKeys, MAX_KEY_BYTES};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use eventsource_xs::hub::{check_fields, check_id, Refusal};
+use eventsource_xs::hub::{check_fields, check_id, OnceKeys, Refusal, MAX_ONCE_BYTES};
 use eventsource_xs::remote::calls::{duplicate, own_user, peer_user, termination_signals, Epoll, Readiness};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::stream::Reason;
@@ -498,8 +497,8 @@ impl Served {
     /// Publishes an event, and returns its id in the hub's order.
     fn publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<String, Failure> {
         let Publish { channel, key, once, fields, .. } = *publish;
-        if once.len() > MAX_KEY_BYTES {
-            let message = format!("once has at most {MAX_KEY_BYTES} bytes");
+        if once.len() > MAX_ONCE_BYTES {
+            let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
         }
         if let Some(id) = self.once.id_of(once, now) {
@@ -542,7 +541,7 @@ fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failu
                 "{field} differs from that of the hub's process: give all workers the same settings, \
                  or stop the hub (eventsource-hub stop)"
             );
-            Err(Failure::new(ErrorCode::State, Some(field), &message))
+            Err(Failure::new(ErrorCode::Refused, Some(field), &message))
         }
     }
 }

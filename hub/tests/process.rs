@@ -189,7 +189,7 @@ fn a_worker_with_other_settings_is_told_which() {
     other.hub.gap_event = "missed".into();
     match Client::connect(&Scene::start(), &scene.place, Some(other)) {
         Err(Error::Refused(failure)) => {
-            assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::State, Some("gap_event")));
+            assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("gap_event")));
         }
         other => panic!("{other:?}"),
     }

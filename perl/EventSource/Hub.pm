@@ -584,10 +584,17 @@ it, so C<systemctl restart> of a service ends it, too.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the
-others is refused: its calls throw C<state>.
+others is refused: its calls throw C<refused>.
 
-Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, and
-C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the event was perhaps published.
+Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
+and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect
+(L</publish>). If the connection breaks before a call was sent, the call connects anew, and starts the process again if need
+be, until its time is over. A stream whose socket was not sent yet stays in the worker until then.
+
+All objects with the same name, socket and settings share the connection of a process.
+
+On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. If the process of the hub refuses it later,
+the stream ends with the reason C<error>, and the process is warned once, as of lost events (L</publish>).
 
 =head2 on_slow
 
@@ -672,7 +679,8 @@ default. L</publish> refuses events of that type, unless L</position> of the hub
 
     publish_timeout => 5
 
-For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process; 5 by default.
+For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process, while that is started,
+too; 5 by default.
 
 =head2 show_channel
 
@@ -785,15 +793,42 @@ Throws C<invalid> unless the argument is a string that is not empty, of at most 
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $type, data => $data, key => $key});
+    my $id = $hub->publish($channel, $event, {wait => 1, once => $key});
 
 Publish an event to a channel, and return its id. The name of a channel is any string that is not empty, of at most
 1,024 bytes in UTF-8. The event is its data (a string or a reference to an array of strings) or a reference to a hash of
 the fields that L<EventSource::XS/format_event> takes. The field C<key>, a string of at most 1,024 bytes in UTF-8, says
 for C<< on_slow => 'latest' >> which events replace each other: those with the same key.
 
+The options are a reference to a hash:
+
+=over
+
+=item wait
+
+If it is false, return true instead of the id, and do not wait for the process of a hub with a L</name>: the event is sent
+to it later, in order with all others of this process. True by default. A hub without a name never waits for its events to be
+published, so C<wait> makes no difference there but for what is returned.
+
+=item once
+
+A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
+published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
+most 1,048,576), each for the C<seconds> of L</history>. So a publisher that does not know whether its event was published
+(C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>, and
+a process of a hub that is started anew remembers none.
+
+=back
+
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
-If it throws an exception, nothing was published. It throws what C<format_event> throws, and C<invalid> if
+With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks before that process has
+answered for it, or if that process refuses it. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
+they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or L<EventSource::XS/dispatch> is
+called next, or at the end of the process. A process that ends waits up to L</publish_timeout> for these answers; one that is
+ended by C<POSIX::_exit> or a signal does not.
+
+If it throws an exception other than C<unknown>, nothing was published. It throws what C<format_event> throws, and C<invalid> if
 
 =over
 
@@ -815,12 +850,40 @@ C<retry> is more than 86,400,000 milliseconds, a day,
 
 =item *
 
-or there is neither data nor a hash.
+there is neither data nor a hash,
+
+=item *
+
+or an option is unknown or has a wrong value.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread. A hub with a L</name> may throw C<unknown>: then the event was
-perhaps published. When the process is ending, after this distribution's C<END>
+It throws C<unavailable> if the system cannot run the thread. A hub with a L</name> may also throw (L<EventSource::Error/code>)
+
+=over
+
+=item C<unavailable>
+
+Its process cannot be reached or started within L</publish_timeout>. The event was not published.
+
+=item C<full>
+
+More than 8 MiB of requests of this process wait for that process, which does not take them. With C<< wait => 0 >> it is
+thrown at once, otherwise after L</publish_timeout>. The event was not published.
+
+=item C<refused>
+
+That process has other settings than this hub (L</name>); L<EventSource::Error/field> names one of them. The event was not
+published.
+
+=item C<unknown>
+
+The connection broke, or no answer came within L</publish_timeout>: the event was perhaps published. Publish it again with
+the same C<once>.
+
+=back
+
+When the process is ending, after this distribution's C<END>
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
@@ -872,6 +935,12 @@ A hash: C<events> and C<bytes> that are retained, keys and names included.
 =item resumed, gaps
 
 The streams that began with an id of the client; the C<gap> events that were sent.
+
+=item process
+
+Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that are
+connected, C<open> its open streams, C<buffered> the bytes that are buffered for them, C<cut_off> the connections that it has
+ended because they broke the rules of the protocol.
 
 =item slow
 
@@ -963,7 +1032,7 @@ the callback returns something that is neither a list of channels nor a response
 
 Unsubscribe a stream from channels and patterns. Events that were published to them before are still sent. Without any
 channel, the stream is unsubscribed from all of them, and the hub no longer holds it: on a server that blocks it ends
-with its connection.
+with its connection. The process of a hub with a L</name> keeps the stream until it ends: no other hub can have it.
 
 Throws C<invalid> if the connection or a channel is wrong.
 

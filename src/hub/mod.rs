@@ -114,6 +114,7 @@ mod missed;
 #[cfg(test)]
 mod model;
 mod notice;
+mod once;
 mod pattern_evictions;
 mod positions;
 mod publishing;
@@ -139,6 +140,7 @@ pub use epoch::Epoch;
 pub use event_id::Gap;
 pub use lagging::Lagging;
 pub use notice::Notice;
+pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, Refusal};
 pub use replay::BacklogExceeded;

@@ -8,19 +8,19 @@ use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
-use super::remote_hub::{send, RemoteHub};
+use super::remote_hub::{send, RemoteHub, RemotePublish};
 use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
-use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
+use crate::hub::{Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use crate::reactor::Command;
 use crate::sys::random;
-use crate::wire::FieldList;
+use crate::wire::Counted;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,15 +92,27 @@ impl HubHandle {
         self.0.remote.is_some()
     }
 
-    /// Publishes an event to a hub in a process of its own, and waits until it has been. Returns the event's id in the
-    /// hub's order; nothing if the hub has no process of its own.
+    /// Publishes an event to a hub in a process of its own. Returns the event's id in the hub's order if the call waits for
+    /// it; nothing otherwise, and nothing if the hub has no process of its own.
     ///
     /// # Errors
     ///
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub fn publish_fields(&self, channel: &[u8], key: &[u8], fields: &FieldList) -> Result<Option<Box<str>>, Error> {
-        let publish = |remote: &RemoteHub| remote.publish(self.0.key, channel, key, fields);
-        self.0.remote.as_ref().map(publish).transpose()
+    pub fn publish_fields(&self, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
+        match &self.0.remote {
+            Some(remote) => remote.publish(self.0.key, publish),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the counters of a hub in a process of its own and of that process, the number of a channel's subscribers, and
+    /// the process; nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_fields`](Self::publish_fields).
+    pub fn counted_remotely(&self, channel: &[u8]) -> Result<Option<(Counted, u32)>, Error> {
+        self.0.remote.as_ref().map(|remote| remote.counted(self.0.key, channel)).transpose()
     }
 
     /// Returns the hub's settings.
@@ -115,7 +127,8 @@ impl HubHandle {
         let mut process = lock_process();
         *lock(&self.0.retention) = Some((history, total_history));
         if let Some(index) = process.registrations.index_of(self.0.key) {
-            let HubRegistration { reactor, hub, .. } = process.registrations.at(index);
+            let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
+            once.set_bounds(total_history.events, history.age);
             let bounds = Box::new((history, total_history));
             reactor.send(Command::SetRetention { hub: *hub, bounds }, 0, None);
         }
@@ -146,7 +159,10 @@ impl HubHandle {
         if let Some(bounds) = *lock(&self.0.retention) {
             reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
         }
-        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
+        let (history, total) =
+            (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
+        let once = OnceKeys::new(total.events, history.age);
+        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0, once })
     }
 
     /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
@@ -161,9 +177,31 @@ impl HubHandle {
         encode: impl FnOnce(&str) -> Shared,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
+        self.publish_once(meta, b"", encode, published)
+    }
+
+    /// Publishes an event as [`publish`](Self::publish) does, unless one with the same key `once` was published within the
+    /// bounds of the history. Then `published` is called with the id of that one. An event without a key is published.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_once(
+        &self,
+        meta: PublishMeta<'_>,
+        once: &[u8],
+        encode: impl FnOnce(&str) -> Shared,
+        published: impl FnOnce(&str),
+    ) -> Result<(), Error> {
         let mut process = lock_process();
         process.check_shutdown()?;
         let registration = self.registration_or_create(&mut process)?;
+        if !once.is_empty() {
+            if let Some(id) = registration.once.id_of(once, Instant::now()) {
+                published(id);
+                return Ok(());
+            }
+        }
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
@@ -180,6 +218,9 @@ impl HubHandle {
         });
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
+        if !once.is_empty() {
+            registration.once.insert(once, &id, Instant::now());
+        }
         published(&id);
         Ok(())
     }
@@ -227,7 +268,8 @@ impl HubHandle {
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         if let Some(remote) = &self.0.remote {
-            return remote.counts_and_subscribers(self.0.key, channel);
+            let (counted, _) = remote.counted(self.0.key, channel)?;
+            return Ok((counted.hub, usize::try_from(counted.subscribers).unwrap_or(usize::MAX)));
         }
         let (reactor, hub) = {
             let mut process = lock_process();

@@ -7,6 +7,7 @@ use super::end_queue;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
+use super::losses;
 use super::reactor_handle::ReactorHandle;
 use super::registration::{Registrations, Remotes};
 use super::stats::Stats;
@@ -78,6 +79,7 @@ extern "C" fn after_fork() {
 extern "C" fn after_fork_in_child() {
     enter_child();
     end_queue::enter_child();
+    losses::enter_child();
     after_fork();
 }
 
@@ -192,10 +194,19 @@ fn shut_down(mut process: MutexGuard<'_, Process>) {
         _ => return,
     };
     process.is_shutting_down = true;
+    let connections = process.remotes.connections();
     drop(process);
     let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
     reactor.send(Command::ShutDown { within }, 0, None);
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
+    // What this process has published and pushed reaches the processes of its hubs. The commands for that came before.
+    for (connection, timeout) in connections {
+        if !reactor.wait(timeout, || connection.is_settled() || reactor.is_dead()) {
+            let events = connection.take_unanswered();
+            reactor.count_lost(events as usize, 0);
+            losses::record(events, "the hub's process did not take them before this process ended");
+        }
+    }
 }
 
 /// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a

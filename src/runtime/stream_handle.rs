@@ -467,6 +467,11 @@ impl StreamHandle {
         self.state.is_open() && !self.reactor.is_dead()
     }
 
+    /// Returns true if the stream lives in the process of a hub, and so outlives this one.
+    pub fn is_handed_over(&self) -> bool {
+        self.state.is_handed_over()
+    }
+
     /// Returns true if the stream has got its socket.
     pub fn is_attached(&self) -> bool {
         self.state.is_attached()

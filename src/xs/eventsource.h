@@ -37,6 +37,8 @@ typedef struct {
 enum esx_code {
     ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
     ESX_CODE_UNKNOWN,
+    ESX_CODE_FULL,
+    ESX_CODE_REFUSED,
     ESX_CODES
 };
 
@@ -119,6 +121,7 @@ int esx_stream_is_subscribed(void *stream);
 int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_is_attached(void *stream);
+int esx_stream_is_handed_over(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
@@ -127,6 +130,7 @@ void esx_stream_hand_over(void *stream);
 void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
+uint64_t esx_take_losses(char *cause, size_t room, size_t *len);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
@@ -176,11 +180,12 @@ typedef struct {
     double idle_exit, grace, publish_timeout;
 } esx_hub_settings;
 
-/* An event to publish. The key may be empty. */
+/* An event to publish. The keys may be empty. */
 typedef struct {
-    esx_text channel, key;
+    esx_text channel, key, once;
     const esx_field *fields;
     size_t len;
+    uint8_t waits;
 } esx_publication;
 
 /* A channel or a pattern of a subscription. */
@@ -204,6 +209,11 @@ typedef struct {
     uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
 } esx_hub_counts;
 
+/* The counts of a hub's own process; the pid is 0 if it has none. */
+typedef struct {
+    uint64_t pid, workers, open, buffered, cut_off;
+} esx_process_counts;
+
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
@@ -215,7 +225,7 @@ int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
 int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
-int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_report *report);
+int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_report *report);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 
 void esx_start(void);

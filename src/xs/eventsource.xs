@@ -251,6 +251,21 @@ _next_end(UV interpreter)
     mPUSHs(esx_stream_name_sv(aTHX_ name));
     mPUSHs(esx_reason_sv(aTHX_ reason));
 
+# Takes what was lost on its way to the processes of hubs: how many events and streams, and the cause of the first.
+void
+_take_losses()
+  PREINIT:
+    char cause[512];
+    size_t len = 0;
+    uint64_t count;
+  PPCODE:
+    count = esx_take_losses(cause, sizeof cause, &len);
+    if (!count)
+        XSRETURN(0);
+    EXTEND(SP, 2);
+    mPUSHu((UV)count);
+    mPUSHs(newSVpvn_utf8(cause, len, TRUE));
+
 # True if an interpreter of this process has ends to take.
 bool
 _has_ends()
@@ -699,6 +714,14 @@ is_attached(SV *self)
   OUTPUT:
     RETVAL
 
+# True if the stream lives in the process of a hub, and so outlives this one.
+bool
+is_handed_over(SV *self)
+  CODE:
+    RETVAL = esx_stream_is_handed_over(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
 bool
 is_blocking(SV *self)
   CODE:
@@ -786,22 +809,25 @@ _attach(SV *self, SV *settings)
     magic->mg_ptr = hub;
 
 void
-publish(SV *self, SV *channel, SV *event)
+publish(SV *self, SV *channel, SV *event, SV *options = NULL)
   PREINIT:
     esx_block block;
-    SV *key;
+    SV *key, *once = NULL;
     int strings, copies;
+    bool waits = TRUE;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging; copies < 2; copies++)
+    for (copies = esx_is_debugging || options; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
+    if (options)
+        esx_snapshot_publish_options(aTHX_ ST(3), &once, &waits);
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
-    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, once, waits, TARG);
     esx_run_callbacks(aTHX);
     XSRETURN(1);
 
@@ -880,16 +906,17 @@ stats(SV *self)
   PREINIT:
     static const esx_text nothing = {"", 0};
     esx_hub_counts counts;
+    esx_process_counts process;
     esx_report report;
     int status;
   CODE:
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &process, &report);
     if (status == ESX_ENDING)
         esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
     if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     esx_run_callbacks(aTHX);
-    RETVAL = esx_hub_counts_sv(aTHX_ &counts);
+    RETVAL = esx_hub_counts_sv(aTHX_ &counts, &process);
   OUTPUT:
     RETVAL
 
@@ -897,6 +924,7 @@ UV
 subscribers(SV *self, SV *channel)
   PREINIT:
     esx_hub_counts counts;
+    esx_process_counts process;
     esx_report report;
     esx_text name;
     int status;
@@ -905,7 +933,7 @@ subscribers(SV *self, SV *channel)
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &process, &report);
     if (status == ESX_ENDING)
         report.size = 0;
     else if (status != ESX_OK)

@@ -10,8 +10,8 @@ use crate::hub::{
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
-use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, StreamHandle};
-use crate::wire::{FieldList, HubSettings, Name};
+use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
+use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
 use std::fmt;
@@ -69,8 +69,22 @@ struct RawSettings {
 struct RawPublication {
     channel: RawText,
     key: RawText,
+    once: RawText,
     fields: *const RawField,
     len: usize,
+    waits: u8,
+}
+
+/// `esx_process_counts`
+#[repr(C)]
+#[derive(Default)]
+struct ProcessCounts {
+    /// 0 if the hub has no process of its own.
+    pid: u64,
+    workers: u64,
+    open: u64,
+    buffered: u64,
+    cut_off: u64,
 }
 
 /// `esx_topic`
@@ -224,7 +238,8 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id. Returns `ENDING` if the process ends.
+/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a hub in a process of its own.
+/// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut HubHandle,
@@ -236,11 +251,14 @@ unsafe extern "C" fn esx_hub_publish(
     // are scalars' buffers, which live until the XSUB returns.
     let (hub, fields, report) = unsafe { (&*hub, slice::from_raw_parts((*raw).fields, (*raw).len), &mut *report) };
     // SAFETY: as above.
-    let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
+    let (channel, key, once) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes(), (*raw).once.bytes()) };
+    // SAFETY: as above.
+    let waits = unsafe { (*raw).waits } != 0;
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
         check_fields(accepted(fields), hub.settings())?;
+        let once = once.unwrap_or_default();
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let (mut len, write_id) = (0, |made: &str| {
@@ -251,10 +269,12 @@ unsafe extern "C" fn esx_hub_publish(
         });
         let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
         let published = if hub.is_remote() {
-            let published = hub.publish_fields(meta.channel, meta.key, &FieldList::of(accepted(fields)));
+            let fields = &FieldList::of(accepted(fields));
+            let PublishMeta { channel, key, .. } = meta;
+            let published = hub.publish_fields(&RemotePublish { channel, key, once, fields, waits });
             published.map(|made| len = write_id(made.as_deref().unwrap_or_default()))
         } else {
-            hub.publish(meta, write, |made| len = write_id(made))
+            hub.publish_once(meta, once, write, |made| len = write_id(made))
         };
         report.set_size(len);
         match published {
@@ -355,24 +375,41 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report
     })
 }
 
-/// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size. Returns
-/// `ENDING` if the process ends.
+fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts) {
+    let Counted { hub, subscribers, workers, open, buffered, cut_off, .. } = *counted;
+    let process = ProcessCounts { pid: pid.into(), workers, open, buffered, cut_off };
+    (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process)
+}
+
+/// Writes the hub's counts, and those of its process if it has one of its own, and stores the number of the channel's
+/// subscribers as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut HubHandle,
     channel: RawText,
     counts: *mut Counts,
+    process: *mut ProcessCounts,
     report: *mut Report,
 ) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, subscribers) = match hub.counts_and_subscribers(channel) {
+        let asked = match hub.counted_remotely(channel) {
+            Ok(Some((counted, pid))) => Ok(of_process(&counted, pid)),
+            Ok(None) => {
+                hub.counts_and_subscribers(channel).map(|(counts, all)| (counts, all, ProcessCounts::default()))
+            }
+            Err(error) => Err(error),
+        };
+        let (counted, subscribers, counted_process) = match asked {
             Err(runtime::Error::ShuttingDown) => return Ok(ENDING), // all streams have ended
             result => result?,
         };
-        // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
-        unsafe { counts.write(counted) };
+        // SAFETY: both are structs on the stack of C, perhaps without a value yet.
+        unsafe {
+            counts.write(counted);
+            process.write(counted_process);
+        }
         report.set_size(subscribers);
         Ok::<_, runtime::Error>(OK)
     })

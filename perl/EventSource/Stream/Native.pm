@@ -59,6 +59,7 @@ END {
     EventSource::Stream::Writer->finish if $INC{'EventSource/Stream/Writer.pm'};
     __PACKAGE__->collect                if EventSource::XS->can('_next_end');
     EventSource::XS->dispatch           if EventSource::XS->has_later_here;
+    EventSource::XS->tell_losses;
 }
 
 # Public methods
@@ -382,6 +383,12 @@ Return true if the stream has got its descriptor.
     my $blocks = $stream->is_blocking;
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
+
+=head2 is_handed_over
+
+    my $outlives = $stream->is_handed_over;
+
+Return true if the stream lives in the process of a hub (L<EventSource::Hub/name>), and so outlives this one.
 
 =head2 is_lf
 

@@ -66,7 +66,8 @@ requests, the ordinary requests of a busy site end all streams every few seconds
 it is seldom intended.
 
 So L<Plack::App::EventSource> warns once in each process, on C<psgi.errors>, when a native stream outlives its
-handler on a server that blocks and the number is below 10,000. The warning is one line:
+handler on a server that blocks and the number is below 10,000. It does not warn of a stream that lives in the process of a hub
+(L<EventSource::Hub/name>), which outlives the worker. The warning is one line:
 
     EventSource::XS: Starman ends a worker and its event streams after 1000 requests; give it a larger
     --max-requests, such as 1000000
