@@ -105,6 +105,7 @@ sub run {
     local $SIG{PIPE} = 'IGNORE';
     binmode $_ for *STDIN, *STDOUT;
     binmode STDERR, ':encoding(UTF-8)';
+    STDERR->autoflush(1);
     my $name = shift @arguments;
     my $code = eval { $class->_dispatch($name, @arguments) };
     my $error = $@;

@@ -135,7 +135,7 @@ sub _read_stream {
         $poll->poll($wait > 0 ? $wait : 0);
         die bless {}, 'EventSource::Command::Closed' if $poll->events(*STDOUT{IO}) & POLLERR;
         next if !($poll->events($stream) & (POLLIN | POLLERR | POLLHUP));
-        my $count = sysread $stream, my $bytes, $READ_BYTES;
+        my $count = sysread $stream, (my $bytes), $READ_BYTES;
         next if !defined $count && $!{EINTR};
         return $has_read if !$count;
         $has_read = 1;
