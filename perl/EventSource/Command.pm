@@ -33,7 +33,9 @@ my $JSON = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1);
 sub complain {
     my ($class, $name, $text) = @_;
     $text =~ s/\s*\n\s*/ /g;
-    CORE::print {*STDERR} "eventsource $name: $text\n";
+    my $line = join(' ', 'eventsource', length $name ? $name : ()) . ": $text\n";
+    utf8::encode($line);
+    CORE::print {*STDERR} $line;
     return;
 }
 
@@ -104,8 +106,6 @@ sub run {
     my ($class, @arguments) = @_;
     local $SIG{PIPE} = 'IGNORE';
     binmode $_ for *STDIN, *STDOUT;
-    binmode STDERR, ':encoding(UTF-8)';
-    STDERR->autoflush(1);
     my $name = shift @arguments;
     my $code = eval { $class->_dispatch($name, @arguments) };
     my $error = $@;

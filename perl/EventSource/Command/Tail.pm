@@ -189,7 +189,7 @@ EventSource::Command::Tail - The command eventsource tail
 
     use EventSource::Command::Tail;
 
-    my $exit_code = EventSource::Command::Tail->run('--hub', 'shop', '--count', 1, 'news');
+    my $exit_code = EventSource::Command::Tail->run('--hub', 'shop', '--last', 1, '--count', 1, 'news');
 
 =head1 METHODS
 

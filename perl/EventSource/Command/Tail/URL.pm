@@ -103,9 +103,12 @@ EventSource::Command::Tail::URL - The command eventsource tail, for the stream o
 
 =head1 SYNOPSIS
 
+    use EventSource::Command::Tail::Output;
     use EventSource::Command::Tail::URL;
+    use EventSource::Parser;
 
-    EventSource::Command::Tail::URL->new(option => {}, parser => $parser, output => $output)->follow($url);
+    my $output = EventSource::Command::Tail::Output->new({});
+    my $source = EventSource::Command::Tail::URL->new(option => {}, parser => EventSource::Parser->new, output => $output);
 
 =head1 METHODS
 
