@@ -112,7 +112,7 @@ EventSource::Command::Hub - The command eventsource hub
 
     use EventSource::Command::Hub;
 
-    my $exit_code = EventSource::Command::Hub->run('list', '--json');
+    my $exit_code = EventSource::Command::Hub->run('start', 'shop');
 
 =head1 METHODS
 
