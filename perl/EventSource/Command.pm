@@ -7,11 +7,11 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Getopt::Long qw(GetOptionsFromArray);
+use Getopt::Long  qw(GetOptionsFromArray);
 use IO::Handle    ();
 use JSON::MaybeXS ();
-use List::Util   qw(first);
-use Scalar::Util qw(blessed);
+use List::Util    qw(first);
+use Scalar::Util  qw(blessed);
 
 # In the order of the help.
 my @COMMANDS = (
@@ -51,9 +51,10 @@ sub connect {
 
 sub exit_code {
     my ($class, $error) = @_;
-    return $USAGE if blessed $error && $error->isa('EventSource::Command::Usage');
+    return $USAGE  if blessed $error && $error->isa('EventSource::Command::Usage');
     return $FAILED if !blessed $error || !$error->isa('EventSource::Error');
-    return $USAGE if $error->code eq 'invalid' && ($error->field || '') =~ /\A(?:name|pattern|seconds|socket|start|timeout)\z/;
+    return $USAGE
+        if $error->code eq 'invalid' && ($error->field || '') =~ /\A(?:name|pattern|seconds|socket|start|timeout)\z/;
     return $EXIT_CODE{$error->code} || $FAILED;
 }
 
@@ -80,7 +81,7 @@ sub options {
     Getopt::Long::Configure(qw(default bundling no_ignore_case permute));
     GetOptionsFromArray($arguments, \%option, 'help|h|?', @specification);
     $class->usage(join ' ', map { s/\s+\z//r } @problems) if @problems;
-    return \%option if !$option{help};
+    return \%option                                       if !$option{help};
     $class->print_help($name);
     return;
 }
@@ -106,8 +107,8 @@ sub run {
     my ($class, @arguments) = @_;
     local $SIG{PIPE} = 'IGNORE';
     binmode $_ for *STDIN, *STDOUT;
-    my $name = shift @arguments;
-    my $code = eval { $class->_dispatch($name, @arguments) };
+    my $name  = shift @arguments;
+    my $code  = eval { $class->_dispatch($name, @arguments) };
     my $error = $@;
     return $code if defined $code;
     return 0 if blessed $error && $error->isa('EventSource::Command::Closed');
@@ -150,7 +151,7 @@ sub usage {
 
 sub _dispatch {
     my ($class, $name, @arguments) = @_;
-    $class->usage('which command?') if !defined $name;
+    $class->usage('which command?')  if !defined $name;
     return $class->_help(@arguments) if $name =~ /\A(?:help|-h|-\?|--help)\z/;
     if ($name eq '--version') {
         $class->print("eventsource $VERSION\n");

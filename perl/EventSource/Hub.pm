@@ -53,8 +53,8 @@ my @HUB_SETTINGS = qw(
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-my @APP_OPTIONS     = qw(channels methods origins);
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @APP_OPTIONS      = qw(channels methods origins);
+my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;

@@ -642,7 +642,9 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
 /// Returns notices as the bytes of their blocks.
 fn bytes_of(notices: Vec<Notice>) -> String {
     let text = |notice: Notice| match notice {
-        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => String::from_utf8(block).expect("text"),
+        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => {
+            String::from_utf8(block).expect("text")
+        }
         Notice::Event(_) => panic!("not a block of the hub"),
     };
     notices.into_iter().map(text).collect()

@@ -7,7 +7,8 @@ use crate::hub::{ChannelPage, SubscribeRequest};
 use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
-    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request, Welcome,
+    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
+    Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;

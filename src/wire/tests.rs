@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{self, ChannelCounts, ChannelPage, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    self, ChannelCounts, ChannelPage, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest,
+    Topic,
+};
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
 use crate::ErrorCode;

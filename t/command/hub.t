@@ -23,8 +23,9 @@ subtest 'start, list and stop' => sub {
     my @lines = map { [split /\t/] } split /\n/, $shell->run(qw(hub list))->{out};
     is_deeply [map { [@$_[0, 1, 3, 4, 5]] } @lines], [['other', $other, 0, 0, 0], ['test', $pid, 0, 0, 0]], 'the list';
     my $worker = $shell->connect('test');
-    my ($hub)  = map { $json->decode($_) } (split /\n/, $shell->run(qw(hub list --json))->{out})[1];
-    is_deeply [@$hub{qw(name pid workers streams channels)}], ['test', $pid, [$$], 0, 0], 'as an object, with the workers';
+    my ($hub) = map { $json->decode($_) } (split /\n/, $shell->run(qw(hub list --json))->{out})[1];
+    is_deeply [@$hub{qw(name pid workers streams channels)}], ['test', $pid, [$$], 0, 0],
+        'as an object, with the workers';
     ok defined $hub->{$_}, $_ for qw(version age);
     is $shell->run(qw(hub stop other))->{code}, 0, 'stop';
     unlike $shell->run(qw(hub list))->{out}, qr/other/, 'it is not listed any more';
@@ -80,7 +81,7 @@ subtest 'drain ends streams' => sub {
     my $tail = $shell->start(qw(tail --hub test --raw news));
     my $hub  = $shell->connect('test');
     ok wait_until($DEADLINE, sub { $hub->stats->{open} == 1 }), 'a stream';
-    is $shell->run(qw(hub drain test))->{code}, 2, 'drain needs a time';
+    is $shell->run(qw(hub drain test))->{code},            2, 'drain needs a time';
     is $shell->run(qw(hub drain test --within 0))->{code}, 0, 'drain';
     ok wait_until($DEADLINE, sub { $tail->log =~ /^retry: [0-9]+$/m }), 'the client is told when to come back';
 };

@@ -12,7 +12,7 @@ use IPC::Open2        qw(open2);
 use JSON::PP          ();
 use Testing::Deadline qw(wait_until);
 
-my $DEADLINE = 20;    # seconds
+my $DEADLINE = 20;                       # seconds
 my $ID       = qr/[0-9a-v]{8}-[0-9]+/;
 
 my $shell = Testing::CommandLine->new;
@@ -77,21 +77,25 @@ LINES
     my $done = publish(\$lines, qw(--json-lines json));
     is_deeply [@$done{qw(code err)}], [0, ''], 'done';
     my @events = events_of('json');
-    is $events[0]{event},                      'a',               'the type';
-    is_deeply $json->decode(do { utf8::encode(my $data = $events[1]{data}); $data }), {b => [1, 'ü']}, 'json is data';
+    is $events[0]{event}, 'a', 'the type';
+    is_deeply $json->decode(
+        do { utf8::encode(my $data = $events[1]{data}); $data }
+        ),
+        {b => [1, 'ü']}, 'json is data';
     is $events[1]{id}, 'own', 'an id';
 };
 
 subtest 'a line that is wrong or refused is reported, and the others are published' => sub {
-    my $lines = join "\n", '{"data":"1"}', 'no', '[]', '{"dat":1}', '{"data":"2","event":"gap"}', '{"data":"3","id":"a\\nb"}',
+    my $lines = join "\n", '{"data":"1"}', 'no', '[]', '{"dat":1}', '{"data":"2","event":"gap"}',
+        '{"data":"3","id":"a\\nb"}',
         '{"data":"4","channel":"other"}', '';
     my $done = publish(\$lines, qw(--json-lines mixed));
     is $done->{code}, 5, 'exit code 5';
     my %message = $done->{err} =~ /^eventsource publish: line ([0-9]+): (.*)$/mg;
-    like $message{2}, qr/not JSON/,                  'no JSON';
-    like $message{3}, qr/not a JSON object/,         'no object';
-    like $message{4}, qr/unknown field 'dat'/,       'an unknown field';
-    like $message{5}, qr/name of the hub's event/,   'an event that the hub refuses';
+    like $message{2}, qr/not JSON/,                   'no JSON';
+    like $message{3}, qr/not a JSON object/,          'no object';
+    like $message{4}, qr/unknown field 'dat'/,        'an unknown field';
+    like $message{5}, qr/name of the hub's event/,    'an event that the hub refuses';
     like $message{6}, qr/id must not contain a line/, 'a field that is wrong';
     is_deeply [data_of('mixed'), data_of('other')], [1, 4], 'the others are published';
 };
@@ -103,7 +107,7 @@ subtest 'an event with the same --once is published once' => sub {
 };
 
 subtest 'forms of the output' => sub {
-    is publish(qw(quiet --quiet x))->{out}, '', '--quiet prints nothing';
+    is publish(qw(quiet --quiet x))->{out},   '', '--quiet prints nothing';
     is publish(qw(quiet --no-wait x))->{out}, '', '--no-wait neither';
     my $object = $json->decode(publish(qw(quiet --objects x))->{out});
     is $object->{channel}, 'quiet', 'an object has the channel';
@@ -113,15 +117,15 @@ subtest 'forms of the output' => sub {
 
 subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
     for my $case (
-        [qr/which channel/              => []],
-        [qr/no data/                    => ['news']],
-        [qr/--id is for one event/      => [qw(news --id 1 a b)]],
-        [qr/not both/                   => [qw(news --lines --json-lines)]],
-        [qr/standard input, not from/   => [qw(news --lines x)]],
-        [qr/the data is not JSON/       => [qw(news --json), '{']],
-        [qr/the data is not UTF-8/      => ['news', "\xFF"]],
-        [qr/Unknown option: evnt/       => [qw(news x --evnt a)]],
-        [qr/must have at most 1024/     => ['n' x 1025, 'x']],
+        [qr/which channel/            => []],
+        [qr/no data/                  => ['news']],
+        [qr/--id is for one event/    => [qw(news --id 1 a b)]],
+        [qr/not both/                 => [qw(news --lines --json-lines)]],
+        [qr/standard input, not from/ => [qw(news --lines x)]],
+        [qr/the data is not JSON/     => [qw(news --json), '{']],
+        [qr/the data is not UTF-8/    => ['news',          "\xFF"]],
+        [qr/Unknown option: evnt/     => [qw(news x --evnt a)]],
+        [qr/must have at most 1024/   => ['n' x 1025, 'x']],
     ) {
         my ($message, $arguments) = @$case;
         my $done = publish(@$arguments);
@@ -153,8 +157,8 @@ subtest 'ten thousand lines are published in their order' => sub {
 subtest 'the process of the hub is killed' => sub {
     local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
     my $errors = File::Temp->new;
-    open my $saved, '>&', \*STDERR or die "$!\n";
-    open STDERR, '>', $errors->filename or die "$!\n";
+    open my $saved, '>&', \*STDERR          or die "$!\n";
+    open STDERR,    '>',  $errors->filename or die "$!\n";
     my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines killed));
     open STDERR, '>&', $saved or die "$!\n";
     $in->autoflush(1);
@@ -162,10 +166,16 @@ subtest 'the process of the hub is killed' => sub {
     like scalar(readline $out), qr/\A$ID\n\z/, 'a line is published';
     my $hub = $shell->connect('test');
     kill KILL => $hub->pid;
-    ok wait_until($DEADLINE, sub { !eval { $hub->stats } }), 'the process is killed';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            !eval { $hub->stats }
+        }
+        ),
+        'the process is killed';
     print {$in} "second\n";
     waitpid $pid, 0;
-    ok +($? >> 8) == 3 || ($? >> 8) == 4, 'exit code 3 or 4' or diag $?;
+    ok + ($? >> 8) == 3 || ($? >> 8) == 4, 'exit code 3 or 4' or diag $?;
 };
 
 done_testing;

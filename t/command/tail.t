@@ -47,7 +47,7 @@ sub ends {
     return is $tail->stop, 0, 'with 0';
 }
 
-publish('a',   1 .. 3);
+publish('a', 1 .. 3);
 publish('b/x', "tab\tand\nline\\", 'ü');
 $shell->run(qw(publish --hub test --event order a 4));
 publish("odd%\nname", 'odd');
@@ -55,7 +55,8 @@ publish("odd%\nname", 'odd');
 subtest 'all channels, or some, from the start or the last ones' => sub {
     my @lines = split /\n/, tail(qw(--from-start --count 7))->{out};
     my @all   = map { [split /\t/] } @lines;
-    is_deeply [map { $_->[4] } @all], [1 .. 3, 'tab\\tand\\nline\\\\', do { my $u = 'ü'; utf8::encode($u); $u }, 4, 'odd'],
+    is_deeply [map { $_->[4] } @all],
+        [1 .. 3, 'tab\\tand\\nline\\\\', do { my $u = 'ü'; utf8::encode($u); $u }, 4, 'odd'],
         'all events in their order';
     is_deeply [map { $_->[1] } @all], [qw(a a a b/x b/x a), 'odd%\\nname'], 'with their channels';
     like $all[0][0], qr/\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[.][0-9]{3}Z\z/, 'and the time';
@@ -63,15 +64,16 @@ subtest 'all channels, or some, from the start or the last ones' => sub {
     my @ids = map { $_->[3] } @all;
 
     my @cases = (
-        [[qw(a)]                       => '1 2 3 4'],
-        [['b/*']                       => "tab\tand\nline\\ ü"],
-        [['--channel', "odd%\nname"]   => 'odd'],
-        [['a', '--last', 2]            => '3 4', 'last'],
-        [['--after', $ids[4]]          => '4 odd', 'after'],
-        [[qw(--event order)]           => '4'],
-        [[qw(--match ^[13]$)]          => '1 3'],
+        [[qw(a)]                     => '1 2 3 4'],
+        [['b/*']                     => "tab\tand\nline\\ ü"],
+        [['--channel', "odd%\nname"] => 'odd'],
+        [['a', '--last', 2] => '3 4', 'last'],
+        [['--after', $ids[4]] => '4 odd', 'after'],
+        [[qw(--event order)]            => '4'],
+        [[qw(--match ^[13]$)]           => '1 3'],
         [[qw(--match ^[13]$ --count 1)] => '1'],
     );
+
     for my $case (@cases) {
         my ($arguments, $expected, $has_start) = @$case;
         my $done = tail(@$arguments, $has_start ? () : '--from-start', qw(--data --timeout 0.5));
@@ -82,10 +84,11 @@ subtest 'all channels, or some, from the start or the last ones' => sub {
 
 subtest 'forms' => sub {
     my ($event) = map { $json->decode($_) } tail(qw(b/x --last 1 --json --count 1))->{out};
-    like delete $event->{time}, qr/Z\z/,   'the time';
+    like delete $event->{time}, qr/Z\z/,  'the time';
     like delete $event->{id},   qr/-5\z/, 'the id';
     is_deeply $event, {channel => 'b/x', event => 'message', data => 'ü'}, 'channel, type and data';
-    like tail(qw(a --last 1 --raw --timeout 0.5))->{out}, qr/^event: order\ndata: 4\nid: .*-6\n\n/m, '--raw has the bytes';
+    like tail(qw(a --last 1 --raw --timeout 0.5))->{out}, qr/^event: order\ndata: 4\nid: .*-6\n\n/m,
+        '--raw has the bytes';
 };
 
 subtest 'too few events within the time end with 1' => sub {
@@ -168,8 +171,8 @@ APP
     close $app;
     my $server = Testing::Server->start('HTTP::Server::PSGI', $app->filename);
     my $done   = $shell->run(qw(tail --data --count 5), $server->url('/'));
-    is $done->{out}, join('', map { "number $_\n" } 1 .. 5), 'it connects again and resumes';
-    is $done->{code}, 0, 'exit code 0';
+    is $done->{out},  join('', map { "number $_\n" } 1 .. 5), 'it connects again and resumes';
+    is $done->{code}, 0,                                      'exit code 0';
     is $shell->run(qw(tail --after 7 --data --count 1), $server->url('/'))->{out}, "number 8\n", '--after';
     $done = $shell->run('tail', $server->url('/none'));
     is $done->{code}, 5, 'a response that is no stream: 5';

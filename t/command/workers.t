@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Testing::CommandLine;
-use JSON::PP          ();
+use JSON::PP ();
 use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Server;

@@ -65,14 +65,18 @@ sub _list {
             $COMMAND->complain('hub', "$name: " . $COMMAND->message_of($@));
             next;
         }
-        my %hub = ((map { $_ => $stats->{$_} } qw(age channels pid version workers)), name => $name, streams => $stats->{open});
+        my %hub = (
+            (map { $_ => $stats->{$_} } qw(age channels pid version workers)),
+            name    => $name,
+            streams => $stats->{open}
+        );
         $COMMAND->print($option->{json} ? $COMMAND->json(\%hub) . "\n" : _line(%hub));
     }
     return 0;
 }
 
 sub _line {
-    my %hub = @_;
+    my %hub     = @_;
     my $workers = @{$hub{workers}};
     return $COMMAND->line(@hub{qw(name pid version)}, $workers, @hub{qw(streams channels)}, int $hub{age});
 }

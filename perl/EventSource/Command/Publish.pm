@@ -44,11 +44,12 @@ sub _check_arguments {
     my $option   = $self->{option};
     my $is_lines = $option->{'json-lines'} || $option->{lines};
     $COMMAND->usage('--lines or --json-lines, not both') if $option->{'json-lines'} && $option->{lines};
-    $COMMAND->usage('which channel?') if !@$arguments && !$option->{'json-lines'};
+    $COMMAND->usage('which channel?')                    if !@$arguments            && !$option->{'json-lines'};
     $self->{channel} = $COMMAND->text('the channel', shift @$arguments) if @$arguments;
     $COMMAND->usage("with --lines and --json-lines the data comes from the standard input, not from '$arguments->[0]'")
         if $is_lines && "@$arguments" !~ /\A-?\z/;
     $COMMAND->usage('no data: give it as an argument, or - for the standard input') if !$is_lines && !@$arguments;
+
     for my $name (grep { defined $option->{$_} } qw(id once)) {
         $COMMAND->usage("--$name is for one event") if $is_lines || @$arguments > 1;
     }
@@ -94,9 +95,9 @@ sub _publish_lines {
     my ($rest, $number) = ('', 0);
     while (1) {
         my $count = sysread STDIN, $rest, $READ_BYTES, length $rest;
-        next if !defined $count && $!{EINTR};
+        next                                       if !defined $count && $!{EINTR};
         die "cannot read the standard input: $!\n" if !defined $count;
-        $rest .= "\n" if !$count && length $rest;
+        $rest .= "\n"                              if !$count && length $rest;
         my $whole = rindex($rest, "\n") + 1;
         for my $line (split /\n/, substr $rest, 0, $whole, '') {
             $self->_publish_line($line =~ s/\r\z//r, ++$number);
@@ -110,7 +111,8 @@ sub _publish_lines {
 sub _publish_line {
     my ($self, $line, $number) = @_;
     return if $self->{option}{'json-lines'} && $line =~ /\A\s*\z/;
-    my $event = eval { $self->{option}{'json-lines'} ? $self->_event_of_json($line) : $self->_event($line, 'the line') };
+    my $event =
+        eval { $self->{option}{'json-lines'} ? $self->_event_of_json($line) : $self->_event($line, 'the line') };
     if ($event && eval { $self->_publish({%$event, line => $number}); 1 }) {
         return;
     }
@@ -123,12 +125,12 @@ sub _publish_line {
 sub _event_of_json {
     my ($self, $line) = @_;
     my $event = eval { $JSON->decode($line) };
-    $COMMAND->usage('not JSON: ' . _why($@)) if !defined $event && $@;
+    $COMMAND->usage('not JSON: ' . _why($@))                                        if !defined $event && $@;
     $COMMAND->usage('not a JSON object, such as {"channel":"news","data":"hello"}') if ref $event ne 'HASH';
     my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
     $COMMAND->usage("unknown field '$unknown' (known: " . join(', ', sort keys %IS_FIELD) . ')') if defined $unknown;
     delete $event->{$_} for grep { $_ ne 'json' && !defined $event->{$_} } keys %$event;
-    $event->{channel} = $self->{channel} if !defined $event->{channel};
+    $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
     $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
     return $event;
 }
@@ -156,7 +158,11 @@ sub _collect {
             die $@ if $COMMAND->exit_code($@) != 4 && $COMMAND->exit_code($@) != 3;
             EventSource::Error->throw(
                 code    => 'unknown',
-                message => 'the hub has not answered: ' . @begun . ' event' . (@begun > 1 ? 's were' : ' was') . ' perhaps published'
+                message => 'the hub has not answered: '
+                    . @begun
+                    . ' event'
+                    . (@begun > 1 ? 's were' : ' was')
+                    . ' perhaps published'
             );
         }
         for my $answer (@answers) {

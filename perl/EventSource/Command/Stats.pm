@@ -12,7 +12,8 @@ my $COMMAND = 'EventSource::Command';
 
 sub run {
     my ($class, @arguments) = @_;
-    my $option = $COMMAND->options('stats', \@arguments, qw(hub=s socket=s timeout=f channel=s json watch=f)) or return 0;
+    my $option = $COMMAND->options('stats', \@arguments, qw(hub=s socket=s timeout=f channel=s json watch=f))
+        or return 0;
     $COMMAND->usage("what is '$arguments[0]'?")       if @arguments;
     $COMMAND->usage('--watch takes seconds, above 0') if defined $option->{watch} && $option->{watch} <= 0;
     my $channel = defined $option->{channel} ? $COMMAND->text('--channel', $option->{channel}) : undef;
@@ -25,7 +26,7 @@ sub run {
         $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : _text($stats));
         last if !$option->{watch} || $is_over;
         select undef, undef, undef, $option->{watch};
-        last if $is_over;
+        last                  if $is_over;
         $COMMAND->print("\n") if !$option->{json};
     }
     return 0;

@@ -11,10 +11,10 @@ use EventSource::Command;
 use EventSource::Command::Tail::Output;
 use EventSource::Hub::Pattern;
 use EventSource::Parser;
-use IO::Poll     qw(POLLERR POLLHUP POLLIN);
-use List::Util   qw(min);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
-use Time::HiRes  qw(sleep time);
+use IO::Poll    qw(POLLERR POLLHUP POLLIN);
+use List::Util  qw(min);
+use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Time::HiRes qw(sleep time);
 
 my $COMMAND = 'EventSource::Command';
 
@@ -60,10 +60,11 @@ sub _follow_hub {
     my $option = $self->{option};
     my $given  = grep { $option->{$_} } qw(last from-start after);
     $COMMAND->usage('one of --last, --from-start, --after') if $given > 1;
-    my $start = $option->{last} ? -$option->{last} : $option->{'from-start'} ? 'oldest' : 'latest';
-    my $after = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
+    my $start  = $option->{last} ? -$option->{last} : $option->{'from-start'} ? 'oldest' : 'latest';
+    my $after  = defined $option->{after} ? $COMMAND->text('--after', $option->{after}) : '';
     my $stream = $self->_connect($start, $after);
     my $pause  = $FIRST_PAUSE;
+
     while (!$self->_is_over) {
         if ($self->_read_stream($stream)) {
             $pause = $FIRST_PAUSE;
@@ -93,7 +94,7 @@ sub _connect {
     my ($stream, $handed);
     socketpair $stream, $handed, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "no pair of sockets: $!\n";
     $hub->follow($handed, @{$self->{topics}}, {start => $start, after => $after});
-    $self->{hub} = $hub;    # the stream lives as long as this connection
+    $self->{hub} = $hub;                      # the stream lives as long as this connection
     @$self{qw(rest channel)} = ('', undef);
     return $stream;
 }
@@ -127,7 +128,7 @@ sub _is_over {
 sub _read_stream {
     my ($self, $stream) = @_;
     my $poll = IO::Poll->new;
-    $poll->mask($stream => POLLIN);
+    $poll->mask($stream     => POLLIN);
     $poll->mask(*STDOUT{IO} => POLLERR);
     my $has_read;
     while (!$self->_is_over) {
@@ -136,7 +137,7 @@ sub _read_stream {
         die bless {}, 'EventSource::Command::Closed' if $poll->events(*STDOUT{IO}) & POLLERR;
         next if !($poll->events($stream) & (POLLIN | POLLERR | POLLHUP));
         my $count = sysread $stream, (my $bytes), $READ_BYTES;
-        next if !defined $count && $!{EINTR};
+        next             if !defined $count && $!{EINTR};
         return $has_read if !$count;
         $has_read = 1;
         $self->_feed($bytes);

@@ -11,22 +11,22 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub::Pattern;
 use EventSource::Settings;
-use EventSource::XS    ();
-use File::Spec         ();
-use JSON::MaybeXS      ();
-use Scalar::Util       qw(blessed);
+use EventSource::XS ();
+use File::Spec      ();
+use JSON::MaybeXS   ();
+use Scalar::Util    qw(blessed);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
-my $JSON     = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
 
 # The program of a hub's process, beside the native library.
 my $PROGRAM = 'eventsource-hub';
 
-my $MAX_BYTES   = 1024;                                            # of the name of a channel and of a key, in UTF-8
-my @FIELDS      = qw(data event id json key once retry);
-my @COUNTS      = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
-my @OF_PROCESS  = qw(subscribers connections open buffered cut_off);
-my @OF_CHANNEL  = qw(subscribers events bytes);
+my $MAX_BYTES  = 1024;                                    # of the name of a channel and of a key, in UTF-8
+my @FIELDS     = qw(data event id json key once retry);
+my @COUNTS     = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
+my @OF_PROCESS = qw(subscribers connections open buffered cut_off);
+my @OF_CHANNEL = qw(subscribers events bytes);
 
 # Public methods
 
@@ -74,8 +74,8 @@ sub connect {
     my $timeout = defined $given{timeout} ? $given{timeout} : 5;
     my %native  = (
         name    => $SETTINGS->string(name => $given{name}),
-        program => $spawns ? $class->program : '',
-        socket  => defined $socket ? $socket : '',
+        program => $spawns         ? $class->program : '',
+        socket  => defined $socket ? $socket         : '',
         timeout => $timeout,
     );
     my $self = bless {process => $$}, $class;
@@ -98,12 +98,13 @@ sub follow {
     my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
     $SETTINGS->known(\%option, [qw(after start)], 'option %s');
     $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
-    my $start = defined $option{start} ? $option{start} : 'latest';
-    my $last  = $start =~ /\A-([1-9][0-9]{0,8})\z/ ? $1 : 0;
+    my $start = defined $option{start}             ? $option{start} : 'latest';
+    my $last  = $start =~ /\A-([1-9][0-9]{0,8})\z/ ? $1             : 0;
     $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10")
         if !$last && $start ne 'latest' && $start ne 'oldest';
     my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
-    my @named = map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @topics;
+    my @named =
+        map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @topics;
     $self->_ask('follow', fileno $socket, $last ? 'last' : $start, $last, $after, @named);
     return;
 }
@@ -140,7 +141,8 @@ sub publish {
     my ($self, $channel, $event) = @_;
     $self->begin_publish($channel, $event);
     my ($answer) = reverse $self->answers;
-    EventSource::Error->throw(code => 'invalid', message => __PACKAGE__ . ": $answer->{error}") if !defined $answer->{id};
+    EventSource::Error->throw(code => 'invalid', message => __PACKAGE__ . ": $answer->{error}")
+        if !defined $answer->{id};
     return $answer->{id};
 }
 
@@ -203,7 +205,8 @@ sub _name {
 # A string of at most so many bytes.
 sub _short {
     my ($field, $what, $value) = @_;
-    $SETTINGS->refuse($field, "$what must be a string that is not empty") if !defined $value || ref $value || !length $value;
+    $SETTINGS->refuse($field, "$what must be a string that is not empty")
+        if !defined $value || ref $value || !length $value;
     utf8::encode(my $bytes = $value);
     $SETTINGS->refuse($field, "$what must have at most $MAX_BYTES bytes in UTF-8") if length $bytes > $MAX_BYTES;
     return $value;

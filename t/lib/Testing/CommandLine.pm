@@ -12,8 +12,8 @@ use warnings;
 
 use EventSource::Hub::Process;
 use EventSource::XS;
-use File::Temp ();
-use IPC::Open3 qw(open3);
+use File::Temp   ();
+use IPC::Open3   qw(open3);
 use Scalar::Util qw(weaken);
 use Test::More;
 use Testing::Program;

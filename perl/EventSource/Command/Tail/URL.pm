@@ -27,13 +27,14 @@ sub new {
 # Public methods
 
 sub follow {
-    my ($self, $url, @others) = @_;
+    my ($self,   $url,    @others) = @_;
     my ($option, $parser, $output) = @$self{qw(option parser output)};
     $COMMAND->usage("a URL is followed alone, without '$others[0]'") if @others;
     my ($of_hub) = grep { defined $option->{$_} } qw(hub socket spawn channel last from-start);
     $COMMAND->usage("--$of_hub is for hubs, not for a URL") if defined $of_hub;
     my $after   = $option->{after};
     my $is_over = 0;
+
     # HTTP::Tiny waits in read; only an exception ends that, which it makes a response.
     my $end = sub { $is_over = 1; die "over\n" };
     local @SIG{qw(INT TERM ALRM)} = ($end) x 3;
@@ -41,10 +42,10 @@ sub follow {
     my $http = HTTP::Tiny->new(agent => "eventsource/$VERSION", timeout => $QUIET, keep_alive => 0);
 
     while (!$is_over) {
-        my $id       = $parser->last_event_id;
-        $id          = $COMMAND->text('--after', $after) if !length $id && defined $after;
+        my $id = $parser->last_event_id;
+        $id = $COMMAND->text('--after', $after) if !length $id && defined $after;
         utf8::encode($id);
-        my %headers  = (Accept => 'text/event-stream', 'Cache-Control' => 'no-store');
+        my %headers = (Accept => 'text/event-stream', 'Cache-Control' => 'no-store');
         $headers{'Last-Event-ID'} = $id if length $id;
         my ($closed, $has_opened);
         my $on_bytes = sub {
@@ -54,8 +55,8 @@ sub follow {
         };
         my $response = eval { $http->get($url, {headers => \%headers, data_callback => $on_bytes}) } || {status => 599};
         $self->{has_opened} ||= $has_opened;
-        die $closed if defined $closed;
-        last if $is_over || $response->{status} == 204;
+        die $closed               if defined $closed;
+        last                      if $is_over || $response->{status} == 204;
         $self->_refuse($response) if !$response->{success} && ($response->{status} != 599 || !$self->{has_opened});
         $parser->finish;
         $COMMAND->complain('tail', 'the stream has ended; connecting again');
@@ -78,7 +79,8 @@ sub _check {
 sub _refuse {
     my ($self, $response) = @_;
     my $is_status = $response->{status} != 599;
-    my $text      = $is_status ? "HTTP status $response->{status} $response->{reason}" : $response->{content} || 'no connection';
+    my $text =
+        $is_status ? "HTTP status $response->{status} $response->{reason}" : $response->{content} || 'no connection';
     $text =~ s/\n.*//s;
     EventSource::Error->throw(code => $is_status ? 'invalid' : 'unavailable', message => $text);
     return;
