@@ -203,8 +203,8 @@ EventSource::Command - The command line eventsource
 
 =head1 DESCRIPTION
 
-This module finds the command, a module below C<EventSource::Command>, and turns what went wrong into one line on standard error
-and an exit code. L<eventsource> has the manual of all commands.
+This module finds the command, a module below C<EventSource::Command>, and turns what went wrong into one line on
+standard error and an exit code. L<eventsource> has the manual of all commands.
 
 A command is a class with the method C<run>, which takes the arguments after its name and returns the exit code. It uses the
 methods below.
@@ -228,7 +228,8 @@ Print a line to standard error.
     my $hub = EventSource::Command->connect($options, spawn => 0);
 
 Connect to the hub of the options C<hub>, C<socket>, C<spawn> and C<timeout>, or of the environment variable
-C<EVENTSOURCE_HUB>; return an L<EventSource::Hub::Process>. The rest are defaults for it, and errors are those of its C<connect>.
+C<EVENTSOURCE_HUB>; return an L<EventSource::Hub::Process>. The rest are defaults for it, and errors are those of its
+C<connect>.
 
 =head2 exit_code, message_of
 
@@ -254,8 +255,8 @@ Encode a structure, with sorted keys, in one line without a line feed.
 
     my $options = EventSource::Command->options($command, \@arguments, @specification) or return 0;
 
-Take the options, as L<Getopt::Long> describes them, off the arguments and return a reference to a hash. Returns nothing after it has
-printed the help.
+Take the options, as L<Getopt::Long> describes them, off the arguments and return a reference to a hash. Returns nothing
+after it has printed the help.
 
 =head2 print, print_help
 

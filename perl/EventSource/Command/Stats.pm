@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Command;
+use Time::HiRes qw(sleep);
 
 my $COMMAND = 'EventSource::Command';
 
@@ -25,7 +26,7 @@ sub run {
         my $stats = $hub->stats($channel);
         $COMMAND->print($option->{json} ? $COMMAND->json($stats) . "\n" : _text($stats));
         last if !$option->{watch} || $is_over;
-        select undef, undef, undef, $option->{watch};
+        sleep $option->{watch};
         last                  if $is_over;
         $COMMAND->print("\n") if !$option->{json};
     }

@@ -260,8 +260,8 @@ A connection belongs to the process and the thread that has made it. A forked ch
 =head1 METHODS
 
 All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All methods of an
-object throw C<unavailable> if the connection had broken before the call, and nothing was done; C<unknown> if it broke before
-the answer, or no answer came in time; and C<state> in a forked child or another thread.
+object throw C<unavailable> if the connection had broken before the call, and nothing was done; C<unknown> if it broke
+before the answer, or no answer came in time; and C<state> in a forked child or another thread.
 
 =head2 connect
 
@@ -305,8 +305,8 @@ may be missing or be there twice.
 
     $hub->drain(30);
 
-End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and streams that
-come later at once. Returns when that has begun.
+End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and
+streams that come later at once. Returns when that has begun.
 
 =head2 epoch, gap_event, pid, position_event
 

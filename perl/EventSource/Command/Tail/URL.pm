@@ -124,7 +124,8 @@ Take the options of the command, an L<EventSource::Parser> and an L<EventSource:
 
     $source->follow($url);
 
-Read the stream until the output is complete, the time of the option C<timeout> is over, or the process gets the signal INT or TERM.
+Read the stream until the output is complete, the time of the option C<timeout> is over, or the process gets the signal
+INT or TERM.
 
 =head1 SEE ALSO
 
