@@ -562,7 +562,7 @@ fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failu
         Some((field, _)) => {
             let message = format!(
                 "{field} differs from that of the hub's process: give all workers the same settings, \
-                 or stop the hub (eventsource-hub stop)"
+                 or stop the hub (eventsource hub stop NAME)"
             );
             Err(Failure::new(ErrorCode::State, Some(field), &message))
         }
