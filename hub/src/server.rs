@@ -11,7 +11,7 @@ use eventsource_xs::remote::calls::{duplicate, own_user, peer_user, termination_
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Welcome, WINDOW_BYTES,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Welcome, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -83,6 +83,8 @@ struct Server<'a> {
     ready: Vec<(u64, Readiness)>,
     /// The workers that have answers to be sent.
     answered: Vec<u64>,
+    /// When the process has begun.
+    started: Instant,
     /// When workers are looked at that may have had their time.
     sweep: Option<Instant>,
     /// When the process looks next whether its lock is in its place.
@@ -116,6 +118,7 @@ impl<'a> Server<'a> {
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, Instant::now()),
             ready: Vec::new(),
             answered: Vec::new(),
+            started: Instant::now(),
             sweep: None,
             lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
@@ -354,6 +357,8 @@ impl<'a> Server<'a> {
                 }
             }
             Request::Stop => self.is_ending = true,
+            Request::Channels { request, pattern, from } => self.list_channels(worker, request, pattern, from),
+            Request::Describe { request } => self.describe(worker, request, now),
         }
         Ok(())
     }
@@ -407,6 +412,23 @@ impl<'a> Server<'a> {
             }
             Err(error) => refuse(worker, request, failure_of(&error)),
         }
+    }
+
+    fn list_channels(&mut self, worker: &mut Worker, request: u64, pattern: &[u8], from: u64) {
+        let Some(served) = &self.hub else { return };
+        match served.handle.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
+            Ok(page) => worker.answer(&Answer::Channels { request, page }),
+            Err(error) => refuse(worker, request, failure_of(&error)),
+        }
+    }
+
+    fn describe(&mut self, worker: &mut Worker, request: u64, now: Instant) {
+        let others = self.workers.values().filter_map(Worker::process);
+        let mut workers: Vec<u32> = others.chain(worker.process()).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        let (version, age) = (env!("CARGO_PKG_VERSION").into(), now.duration_since(self.started));
+        worker.answer(&Answer::Described(Box::new(Described { request, version, age, workers })));
     }
 
     /// Leaves a worker's streams to themselves, and closes its connection.
@@ -539,7 +561,7 @@ fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failu
         Some((field, _)) => {
             let message = format!(
                 "{field} differs from that of the hub's process: give all workers the same settings, \
-                 or stop the hub (eventsource-hub stop)"
+                 or stop the hub (eventsource hub stop NAME)"
             );
             Err(Failure::new(ErrorCode::Refused, Some(field), &message))
         }

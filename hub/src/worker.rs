@@ -1,6 +1,6 @@
 //! The connection of one worker: what it may send, and what it is still to be sent.
 
-use eventsource_xs::remote::calls::{receive, send, Epoll, Wait};
+use eventsource_xs::remote::calls::{peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::wire::{Answer, Credits, FrameBuffer, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -103,6 +103,11 @@ impl Worker {
 
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Returns the process that has connected, if this process can know it.
+    pub fn process(&self) -> Option<u32> {
+        peer_process(self.socket.as_fd()).ok()
     }
 
     fn unsent(&self) -> usize {

@@ -157,7 +157,7 @@ fn a_socket_of_systemd_is_served_and_stays() {
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
     drop(shell); // with its copy of the socket
-    let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
+    let mut client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
     client.stop().expect("an end");
     assert!(hub.wait().expect("it ends").success());

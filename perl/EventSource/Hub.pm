@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub::ChannelNames;
 use EventSource::Hub::Pattern;
+use EventSource::Hub::Process;
 use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::Relay;
@@ -52,11 +53,8 @@ my @HUB_SETTINGS = qw(
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-
-# The program of that process, beside the native library.
-my $PROGRAM         = 'eventsource-hub';
-my @APP_OPTIONS     = qw(channels methods origins);
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @APP_OPTIONS      = qw(channels methods origins);
+my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -257,7 +255,7 @@ sub _of_process {
         $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
             if $native{socket} !~ m{\A/[^\0]+\z};
     }
-    $native{program} = _program() if !defined $given{spawn} || $given{spawn};
+    $native{program} = EventSource::Hub::Process->program if !defined $given{spawn} || $given{spawn};
     return %native;
 }
 
@@ -266,22 +264,6 @@ sub _position_of {
     return 0 if !defined $position;
     my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
     return $number;
-}
-
-# The path of the program, which is installed beside the native library if it could be built.
-sub _program {
-    for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
-        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
-        require File::Spec;
-        return File::Spec->rel2abs($program) if -x $program;
-    }
-    return EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'name',
-        message =>
-            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
-            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
-    );
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.

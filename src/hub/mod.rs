@@ -134,7 +134,7 @@ mod tombstones;
 mod topics;
 mod unsubscribing;
 
-pub use counts::Counts;
+pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event_id::Gap;

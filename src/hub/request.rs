@@ -22,6 +22,8 @@ pub struct FirstBlock {
     pub retry: Option<u64>,
     /// Whether the client has an id of the application that this hub does not know. No position replaces it.
     pub keeps_id: bool,
+    /// Whether each event comes after a comment that [names](super::Hub::copy_into_buffer) its channel.
+    pub names_channels: bool,
 }
 
 /// How a stream is sent its position.

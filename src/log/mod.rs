@@ -40,6 +40,8 @@ pub struct LogEntry {
     pub key: Box<[u8]>,
     /// Whether the application gave the event its id.
     pub has_custom_id: bool,
+    /// The slot of the log's channel in its hub. The log only keeps it.
+    pub channel: u32,
 }
 
 impl LogEntry {

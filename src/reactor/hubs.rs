@@ -123,6 +123,12 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Counted { request_id, counts, subscribers });
     }
 
+    /// Answers with a part of the list of the hub's channels.
+    pub(super) fn list_channels(&mut self, id: HubId, request_id: u64, pattern: Option<&[u8]>, from: u64) {
+        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from));
+        self.answers.push(Answer::Channels { request_id, page });
+    }
+
     /// Returns the streams that have a subscription to a hub.
     pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
         let records = self.records.iter().enumerate();

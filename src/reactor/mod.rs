@@ -162,6 +162,9 @@ impl<I: Io> Reactor<I> {
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
+            Command::ListChannels { hub, request_id, pattern, from } => {
+                self.list_channels(hub, request_id, pattern.as_deref(), from);
+            }
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),

@@ -19,7 +19,7 @@ pub mod calls {
     pub use crate::sys::daemon::{begin_session, close_at_exec, termination_signals};
     pub use crate::sys::descriptor::{adopt, duplicate, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};
-    pub use crate::sys::local::{own_user, peer_user, receive, send, try_lock, Wait};
+    pub use crate::sys::local::{own_user, peer_process, peer_user, receive, send, try_lock, Wait};
 }
 
 pub use client::{Client, Publication};

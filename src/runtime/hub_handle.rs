@@ -13,7 +13,7 @@ use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
-use crate::hub::{Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
+use crate::hub::{ChannelPage, Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
 use crate::log::Bounds;
 use crate::reactor::Command;
 use crate::sys::random;
@@ -277,6 +277,21 @@ impl HubHandle {
             (Arc::clone(&registration.reactor), registration.hub)
         };
         reactor.counts_and_subscribers(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+    }
+
+    /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
+    /// list begins at 0, and continues where each part says.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
+        let (reactor, hub) = {
+            let mut process = lock_process();
+            let registration = self.registration_or_create(&mut process)?;
+            (Arc::clone(&registration.reactor), registration.hub)
+        };
+        reactor.channel_page(hub, pattern, from, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.

@@ -439,6 +439,7 @@ impl Links {
             }
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
+            wire::Answer::Channels { .. } | wire::Answer::Described(_) => {} // only commands ask for these
         });
         for (stream, failure) in refused {
             match stream {

@@ -82,6 +82,8 @@ pub(super) struct ReactorHandle {
     hubs: AtomicU32,
     /// The requests for counts that threads wait for, by id, with their answers once these have arrived.
     count_requests: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
+    /// The same for requests for a part of the list of channels.
+    page_requests: Mutex<HashMap<u64, Option<hub::ChannelPage>>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -113,6 +115,7 @@ impl ReactorHandle {
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
             count_requests: Mutex::default(),
+            page_requests: Mutex::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })
@@ -212,6 +215,29 @@ impl ReactorHandle {
     pub(super) fn answer(&self, request_id: u64, counts: hub::Counts, subscribers: usize) {
         if let Some(answer) = lock(&self.count_requests).get_mut(&request_id) {
             *answer = Some((counts, subscribers));
+        }
+    }
+
+    /// Asks for a part of the list of a hub's channels. Returns nothing if the reactor does not answer in time.
+    pub(super) fn channel_page(
+        &self,
+        hub: HubId,
+        pattern: Option<&[u8]>,
+        from: u64,
+        timeout: Duration,
+    ) -> Option<hub::ChannelPage> {
+        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
+        lock(&self.page_requests).insert(request_id, None);
+        self.send(Command::ListChannels { hub, request_id, pattern: pattern.map(Into::into), from }, 0, None);
+        let is_answered = || matches!(lock(&self.page_requests).get(&request_id), Some(Some(_)));
+        self.wait(timeout, || is_answered() || self.is_dead());
+        lock(&self.page_requests).remove(&request_id).flatten()
+    }
+
+    /// Stores a part of a list of channels, unless the thread that asked no longer waits.
+    pub(super) fn answer_page(&self, request_id: u64, page: hub::ChannelPage) {
+        if let Some(answer) = lock(&self.page_requests).get_mut(&request_id) {
+            *answer = Some(page);
         }
     }
 

@@ -57,6 +57,7 @@ impl StreamTable {
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
             Answer::Counted { request_id, counts, subscribers } => self.handle.answer(request_id, *counts, subscribers),
+            Answer::Channels { request_id, page } => self.handle.answer_page(request_id, page),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }

@@ -58,7 +58,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Counted, Failure};
+pub use answer::{Answer, Counted, Described, Failure};
 pub use codec::Malformed;
 pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};

@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{self, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    self, ChannelCounts, ChannelPage, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest,
+    Topic,
+};
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
 use crate::ErrorCode;
@@ -125,8 +128,9 @@ fn topics() -> impl Strategy<Value = Vec<Topic>> {
 fn subscription() -> impl Strategy<Value = SubscribeRequest> {
     let start = prop_oneof![Just(Start::Latest), Just(Start::Oldest), any::<usize>().prop_map(Start::Last)];
     let style = prop_oneof![Just(PositionStyle::Event), Just(PositionStyle::Id), Just(PositionStyle::None)];
-    let first_block = (style, option::of(any::<u64>()), any::<bool>())
-        .prop_map(|(position, retry, keeps_id)| FirstBlock { position, retry, keeps_id });
+    let first_block = (style, option::of(any::<u64>()), any::<bool>(), any::<bool>()).prop_map(
+        |(position, retry, keeps_id, names_channels)| FirstBlock { position, retry, keeps_id, names_channels },
+    );
     (topics(), option::of(bytes()), start, first_block).prop_map(|(topics, after, start, first_block)| {
         SubscribeRequest { topics, after: after.map(Into::into), start, first_block }
     })
@@ -162,6 +166,8 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         (number(), bytes()).prop_map(|(request, channel)| Request::Count { request, channel }),
         duration().prop_map(|within| Request::Drain { within }),
         Just(Request::Stop),
+        (number(), bytes(), number()).prop_map(|(request, pattern, from)| Request::Channels { request, pattern, from }),
+        number().prop_map(|request| Request::Describe { request }),
     ]
 }
 
@@ -195,6 +201,13 @@ fn counted() -> impl Strategy<Value = Counted> {
     })
 }
 
+fn page() -> impl Strategy<Value = ChannelPage> {
+    let channel = (bytes(), any::<[u64; 3]>(), text()).prop_map(|(name, [subscribers, events, bytes], last_id)| {
+        ChannelCounts { name: name.into(), subscribers, events, bytes, last_id: last_id.into() }
+    });
+    (vec(channel, 0..5), option::of(any::<u64>())).prop_map(|(channels, next)| ChannelPage { channels, next })
+}
+
 fn answer() -> impl Strategy<Value = Answer<'static>> {
     let number = any::<u64>;
     let welcome = (name(), any::<u32>(), text(), hub_settings(), number());
@@ -212,6 +225,10 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         (number(), reason()).prop_map(|(stream, reason)| Answer::Ended { stream, reason }),
         counted().prop_map(|counted| Answer::Counted(Box::new(counted))),
         number().prop_map(|bytes| Answer::Credits { bytes }),
+        (number(), page()).prop_map(|(request, page)| Answer::Channels { request, page }),
+        (number(), text(), duration(), vec(any::<u32>(), 0..5)).prop_map(|(request, version, age, workers)| {
+            Answer::Described(Box::new(Described { request, version: version.into(), age, workers }))
+        }),
     ]
 }
 

@@ -228,6 +228,17 @@ int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
 int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_report *report);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 
+/* A connection to the process of a hub. The program is empty if it is not to be started; an undefined argument of a call has no
+ * text. A result is valid until the next call. */
+enum { ESX_FOLDER_MAX = 4096 };
+
+void *esx_process_connect(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+void *esx_process_clone(const void *process);
+void esx_process_drop(void *process);
+int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
+esx_text esx_process_result(const void *process, size_t at);
+int esx_process_folder(char *folder, esx_report *report);
+
 void esx_start(void);
 
 #endif

@@ -22,6 +22,7 @@
 #ifdef __linux__
 #  include "stream.h"
 #  include "hub.h"
+#  include "process.h"
 #endif
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
@@ -954,5 +955,64 @@ _drain(SV *self, SV *seconds)
     number = SvNV(seconds);
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Process
+
+void
+_connect(SV *self, SV *settings)
+  PREINIT:
+    esx_text name, socket, program;
+    esx_report report;
+    MAGIC *magic;
+    HV *hash;
+    NV timeout;
+    void *process;
+  CODE:
+    settings = esx_keep_alive(aTHX_ settings);
+    self = esx_snapshot(aTHX_ self);
+    hash = esx_settings(aTHX_ settings);
+    name = esx_setting_text(aTHX_ hash, "name");
+    socket = esx_setting_text(aTHX_ hash, "socket");
+    program = esx_setting_text(aTHX_ hash, "program");
+    timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub::Process: a connection is an object that is a hash");
+    if (esx_handle_magic(aTHX_ self, &esx_process_table))
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub::Process: this is a connection already");
+    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_process_table);
+    process = esx_process_connect(name, socket, program, timeout, &report);
+    if (!process)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    magic->mg_ptr = process;
+
+void
+_call(SV *self, ...)
+  PREINIT:
+    const esx_text *texts;
+    esx_report report;
+    void *process;
+    size_t at;
+  PPCODE:
+    texts = esx_process_texts(aTHX_ ax, items);
+    process = esx_process_of(aTHX_ self);
+    if (esx_process_call(process, texts, (size_t)(items - 1), &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    EXTEND(SP, (SSize_t)report.size);
+    for (at = 0; at < report.size; at++) {
+        const esx_text result = esx_process_result(process, at);
+        mPUSHp(result.text, result.len);
+    }
+
+SV *
+_folder()
+  PREINIT:
+    char folder[ESX_FOLDER_MAX];
+    esx_report report;
+  CODE:
+    if (esx_process_folder(folder, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    RETVAL = newSVpvn(folder, report.size);
+  OUTPUT:
+    RETVAL
 
 #endif

@@ -23,16 +23,21 @@ use std::slice;
 /// `esx_text`
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct RawText {
+pub(super) struct RawText {
     text: *const c_char,
     len: usize,
 }
 
 impl RawText {
+    /// Points to bytes, for as long as they live.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { text: bytes.as_ptr().cast(), len: bytes.len() }
+    }
+
     /// # Safety
     ///
     /// `text..text + len` is readable for as long as the result is used, or `text` is null.
-    unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
+    pub(super) unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
         if self.text.is_null() {
             return None;
         }
@@ -152,7 +157,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     hub
 }
 
-fn path_of(bytes: &[u8]) -> PathBuf {
+pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
@@ -335,6 +340,7 @@ unsafe extern "C" fn esx_hub_subscribe(
             },
             retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
             keeps_id: raw.keeps_id != 0,
+            names_channels: false,
         };
         let after = after.map(Into::into);
         is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;

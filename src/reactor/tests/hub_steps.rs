@@ -255,6 +255,7 @@ impl Run {
             position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),
             retry: any(&mut self.rng, &[None, Some(1234)]),
             keeps_id: self.rng.u8(..10) == 0,
+            names_channels: false,
         };
         connection.first_block = first_block;
         self.sources[source].connection = Some(connection);
