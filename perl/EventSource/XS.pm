@@ -82,6 +82,7 @@ sub CLONE {
 sub dispatch {
     EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
+    EventSource::Hub::Lease->collect     if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;
     return 0         if !@LATER;
     _forget_others() if $process != $$;

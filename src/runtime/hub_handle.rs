@@ -4,6 +4,7 @@
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
 use super::error::Error;
+use super::lease_handle::LeaseHandle;
 use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
@@ -101,6 +102,16 @@ impl HubHandle {
     pub fn publish_fields(&self, channel: &[u8], key: &[u8], fields: &FieldList) -> Result<Option<Box<str>>, Error> {
         let publish = |remote: &RemoteHub| remote.publish(self.0.key, channel, key, fields);
         self.0.remote.as_ref().map(publish).transpose()
+    }
+
+    /// Asks for a lease of a hub in a process of its own. Returns nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::ShuttingDown`].
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, Error> {
+        let elect = |remote: &RemoteHub| remote.elect(self.0.key, name, interpreter);
+        self.0.remote.as_ref().map(elect).transpose()
     }
 
     /// Returns the hub's settings.

@@ -312,6 +312,10 @@ impl Links {
                 }
             }
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
+            wire::Answer::Elected { lease, is_held } => {
+                connection.leases.answer(lease, is_held);
+                connection.complete(lease, Outcome::Done);
+            }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
         });
         for (stream, reason) in ended {

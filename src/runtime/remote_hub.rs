@@ -34,7 +34,7 @@ type Connected = (Arc<ReactorHandle>, Arc<Connection>);
 
 impl RemoteHub {
     /// Returns the connection of this process. Connects if there is none.
-    fn connected(&self, key: u64) -> Result<Connected, Error> {
+    pub(super) fn connected(&self, key: u64) -> Result<Connected, Error> {
         let found = |registration: &RemoteRegistration| {
             (Arc::clone(&registration.reactor), Arc::clone(&registration.connection))
         };
@@ -93,7 +93,7 @@ impl RemoteHub {
         RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name())).into()
     }
 
-    fn lost(&self) -> Error {
+    pub(super) fn lost(&self) -> Error {
         RemoteError::Unavailable(format!("lost the process of the hub {}", self.place.name())).into()
     }
 

@@ -61,6 +61,13 @@ pub enum Answer<'a> {
         /// How many bytes more.
         bytes: u64,
     },
+    /// Whether the worker holds a lease that it has asked for. Sent once at first, and again when it gets the lease later.
+    Elected {
+        /// The lease.
+        lease: u64,
+        /// Whether this worker holds it; otherwise it waits for it.
+        is_held: bool,
+    },
 }
 
 /// The counters of a hub and of its process.
@@ -132,6 +139,7 @@ const STATE: u8 = 5;
 const ENDED: u8 = 6;
 const COUNTED: u8 = 7;
 const CREDITS: u8 = 8;
+const ELECTED: u8 = 14;
 
 impl<'a> Answer<'a> {
     fn kind(&self) -> u8 {
@@ -145,6 +153,7 @@ impl<'a> Answer<'a> {
             Self::Ended { .. } => ENDED,
             Self::Counted(_) => COUNTED,
             Self::Credits { .. } => CREDITS,
+            Self::Elected { .. } => ELECTED,
         }
     }
 
@@ -182,6 +191,10 @@ impl<'a> Answer<'a> {
             }
             Self::Counted(counted) => counted.write(writer),
             Self::Credits { bytes } => writer.u64(*bytes),
+            Self::Elected { lease, is_held } => {
+                writer.u64(*lease);
+                writer.bool(*is_held);
+            }
         }
     }
 
@@ -213,6 +226,7 @@ impl<'a> Answer<'a> {
             ENDED => Self::Ended { stream: reader.u64()?, reason: read_reason(reader)? },
             COUNTED => Self::Counted(Box::new(Counted::read(reader)?)),
             CREDITS => Self::Credits { bytes: reader.u64()? },
+            ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
             _ => return Err(Malformed),
         })
     }

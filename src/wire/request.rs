@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The most topics of one message.
 pub const MAX_TOPICS: usize = 65_536;
 
+/// The longest name of a lease.
+pub const MAX_LEASE_NAME_BYTES: usize = 1200;
+
 /// A message of a worker.
 ///
 /// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
@@ -80,6 +83,19 @@ pub enum Request<'a> {
     },
     /// Ends the hub's process: its streams end, and each client is sent a reconnection time.
     Stop,
+    /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The answer is
+    /// [`Elected`](super::Answer::Elected) or [`Refused`](super::Answer::Refused).
+    Elect {
+        /// The request, which is the lease's number from then on.
+        lease: u64,
+        /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
+        name: &'a [u8],
+    },
+    /// Gives a lease back, or no longer waits for it.
+    Resign {
+        /// The lease.
+        lease: u64,
+    },
 }
 
 /// An event to publish.
@@ -123,6 +139,8 @@ const RELEASE: u8 = 8;
 const COUNT: u8 = 9;
 const DRAIN: u8 = 10;
 const STOP: u8 = 11;
+const ELECT: u8 = 14;
+const RESIGN: u8 = 15;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
@@ -138,6 +156,8 @@ impl<'a> Request<'a> {
             Self::Count { .. } => COUNT,
             Self::Drain { .. } => DRAIN,
             Self::Stop => STOP,
+            Self::Elect { .. } => ELECT,
+            Self::Resign { .. } => RESIGN,
         }
     }
 
@@ -184,6 +204,11 @@ impl<'a> Request<'a> {
             }
             Self::Drain { within } => writer.duration(*within),
             Self::Stop => {}
+            Self::Elect { lease, name } => {
+                writer.u64(*lease);
+                writer.bytes(name);
+            }
+            Self::Resign { lease } => writer.u64(*lease),
         }
     }
 
@@ -223,6 +248,8 @@ impl<'a> Request<'a> {
             COUNT => Self::Count { request: reader.u64()?, channel: reader.bytes()? },
             DRAIN => Self::Drain { within: reader.duration()? },
             STOP => Self::Stop,
+            ELECT => Self::Elect { lease: reader.u64()?, name: reader.bytes()? },
+            RESIGN => Self::Resign { lease: reader.u64()? },
             _ => return Err(Malformed),
         })
     }

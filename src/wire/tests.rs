@@ -162,6 +162,8 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         (number(), bytes()).prop_map(|(request, channel)| Request::Count { request, channel }),
         duration().prop_map(|within| Request::Drain { within }),
         Just(Request::Stop),
+        (number(), bytes()).prop_map(|(lease, name)| Request::Elect { lease, name }),
+        number().prop_map(|lease| Request::Resign { lease }),
     ]
 }
 
@@ -212,6 +214,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         (number(), reason()).prop_map(|(stream, reason)| Answer::Ended { stream, reason }),
         counted().prop_map(|counted| Answer::Counted(Box::new(counted))),
         number().prop_map(|bytes| Answer::Credits { bytes }),
+        (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
     ]
 }
 
