@@ -141,9 +141,8 @@ If the hub's process is lost, the workers ask the next one. Until a worker has i
 workers may believe that they hold the lease for as long as that takes, mostly some milliseconds. So do what may not be done
 twice with a key that the receiver checks.
 
-A worker that was stopped (C<SIGSTOP>), or that is busy, keeps what it holds. A forked child does not inherit a lease. While
-a child lives that was forked by the holder and runs no other program, the connection of the holder may stay open with it:
-such a child gives the lease free with its first call of this distribution, or when it ends.
+A worker that was stopped (C<SIGSTOP>), or that is busy, keeps what it holds. A forked child does not inherit a lease: its
+copy of the object asks for nothing, and may be freed.
 
 =head1 METHODS
 
