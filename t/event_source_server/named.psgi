@@ -4,7 +4,7 @@
 #   /emit      emits an event with the data of the query
 #   /supplies  emits an event through the emitter of the supply, if this worker runs it
 #   /handle    a server whose supply is a filehandle
-#   /stop      stops the server in this worker
+#   /stop      stops the server if this is the worker of the query
 #
 # With NOTIFY an idle worker runs callbacks at a signal. Each response has the id of its process as X-Worker.
 
@@ -53,5 +53,5 @@ builder {
     mount '/handle'   => $handle;
     mount '/emit'     => sub { my $env = shift; return answer($es->emit($env->{QUERY_STRING})) };
     mount '/supplies' => sub { my $env = shift; return answer($emitter && $emitter->emit($env->{QUERY_STRING})) };
-    mount '/stop'     => sub { $es->stop; return answer('stopped') };
+    mount '/stop'     => sub { my $env = shift; $es->stop if $env->{QUERY_STRING} == $$; return answer('done') };
 };

@@ -190,7 +190,7 @@ on(
         my $next = (runs())[1];
         ok has($_, $next), 'each client receives its event, on the stream that it had' for @readers;
 
-        ok wait_until($DEADLINE, sub { (ask('/stop'))[1] == $next }), 'the server is stopped in the elected worker';
+        ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }), 'the server is stopped in the elected worker';
         ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
 
         is + (ask('/handle'))[0], 500, 'a filehandle is no supply on a server that blocks';
