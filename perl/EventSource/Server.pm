@@ -255,10 +255,10 @@ sub _reset_after_fork {
 sub _lease_changed {
     my $self  = shift;
     my $lease = $self->{lease} or return;
-    if ($lease->is_held) { $self->_run_supply(scalar EventSource::Loop->current(may_choose => 1)) }
+    if    ($lease->is_held) { $self->_run_supply(scalar EventSource::Loop->current(may_choose => 1)) }
     elsif ($self->{run}) {
         $self->{run}->close;
-        delete $self->{ $self->{source}->is_repeatable ? 'run' : 'lease' };
+        delete $self->{$self->{source}->is_repeatable ? 'run' : 'lease'};
     }
     return;
 }
@@ -272,7 +272,8 @@ sub _publish_of_supply {
         return $id if eval { $id = $self->_publish($fields); 1 };
         $error = $@;
     }
-    die $error if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
+    die $error
+        if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
     EventSource::Report->exception($self->{errors}, 'EventSource::Server: an event of the supply', $error);
     return undef;
 }

@@ -9,7 +9,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use File::Temp         ();
+use File::Temp ();
 use Testing::Client;
 use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs only_developers);
@@ -17,7 +17,7 @@ use Testing::Server;
 
 only_developers();
 
-my $DEADLINE = 20;    # seconds
+my $DEADLINE = 20;                                   # seconds
 my $WORKERS  = 4;
 my $PSGI     = 't/event_source_server/named.psgi';
 
@@ -98,7 +98,8 @@ sub pid_of_hub {
     for my $file (glob '/proc/[0-9]*/cmdline') {
         open my $in, '<', $file or next;
         my $command = do { local $/; readline $in };
-        return $file =~ m{/([0-9]+)/} ? $1 : undef if ($command // '') =~ /eventsource-hub\0run.*\0\Q$env{HUB_SOCKET}\E/;
+        return $file =~ m{/([0-9]+)/} ? $1 : undef
+            if ($command // '') =~ /eventsource-hub\0run.*\0\Q$env{HUB_SOCKET}\E/;
     }
     return;
 }
@@ -144,12 +145,12 @@ sub in_event_loops {
     ok has($_, 'own'), 'which each client receives' for @readers;
     is scalar(grep { $_ eq 'own' } data_of($_)), 1, 'once' for @readers;
 
-    ok kill_and_wait($elected),                            'the elected worker is killed';
+    ok kill_and_wait($elected),                           'the elected worker is killed';
     ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'another worker runs the supply';
     my $next = (runs())[1];
     isnt $next, $elected, 'one that lives';
     ok receives_ticks($_, $next, 5), "a client receives each of its events once" for @readers;
-    ok !$_->ended, 'on the stream that it had' for @readers;
+    ok !$_->ended,                   'on the stream that it had'                 for @readers;
 
     my $hub = pid_of_hub();
     ok kill_and_wait($hub), 'the process of the hub is killed';
@@ -160,7 +161,7 @@ sub in_event_loops {
     ok $after->read_until($of, $DEADLINE), 'a worker runs the supply after that';
     my ($third) = $after->text =~ $of;
     ok scalar(grep { $_ == $third } @alive), 'one that lives';
-    ok receives_ticks($after, $third, 10), 'each of its events comes once';
+    ok receives_ticks($after, $third, 10),   'each of its events comes once';
     is_deeply [grep { /-/ && !/\A$third-/ } data_of($after)], [], 'and none of another worker';
     $_->leave for @readers, $after;
 }
@@ -169,7 +170,8 @@ on('Feersum', 1, workers => $WORKERS, test => \&in_event_loops);
 on('Twiggy', $WORKERS, test => \&in_event_loops);
 
 on(
-    'Starman', 1,
+    'Starman',
+    1,
     workers => $WORKERS,
     args    => ['--max-requests', 1_000_000],
     test    => sub {
@@ -190,7 +192,8 @@ on(
         my $next = (runs())[1];
         ok has($_, $next), 'each client receives its event, on the stream that it had' for @readers;
 
-        ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }), 'the server is stopped in the elected worker';
+        ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }),
+            'the server is stopped in the elected worker';
         ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
 
         is + (ask('/handle'))[0], 500, 'a filehandle is no supply on a server that blocks';
@@ -203,12 +206,13 @@ on(
 );
 
 on(
-    'Starman', 1,
+    'Starman',
+    1,
     workers => $WORKERS,
     env     => {NOTIFY => 1},
     test    => sub {
         my $readers = streams_of_all_workers();
-        ok kill_and_wait((runs())[0]), 'the elected worker is killed';
+        ok kill_and_wait((runs())[0]),                        'the elected worker is killed';
         ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'a signal has an idle worker run the supply';
         $_->leave for map { @$_ } values %$readers;
     }

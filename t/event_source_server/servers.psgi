@@ -41,15 +41,16 @@ sub kind {
 my $hub = EventSource::Hub->new(kind('shared', per_process => 1));
 
 my %server = (
-    plain    => EventSource::Server->new(kind('plain', per_process => 1)),
-    lone     => EventSource::Server->new,
-    shared   => EventSource::Server->new(hub => $hub, channel => 'shared', start => -1),
-    kept     => EventSource::Server->new(kind('kept',   per_process => 1), keepalive => 1, keepalive_interval => 0.3),
-    writer   => EventSource::Server->new(kind('writer', per_process => 1), native    => 0),
-    code     => EventSource::Server->new(kind('code'),   supply => by_code('code')),
-    served   => EventSource::Server->new(kind('served'), supply => by_code('served'), native => 0),
-    dies     => EventSource::Server->new(kind('dies'), supply => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
-    iterator => EventSource::Server->new(kind('iterator'), supply => Numbers->new(10_000), history => {events => 20_000}),
+    plain  => EventSource::Server->new(kind('plain', per_process => 1)),
+    lone   => EventSource::Server->new,
+    shared => EventSource::Server->new(hub => $hub, channel => 'shared', start => -1),
+    kept   => EventSource::Server->new(kind('kept', per_process => 1), keepalive => 1, keepalive_interval => 0.3),
+    writer => EventSource::Server->new(kind('writer', per_process => 1), native => 0),
+    code   => EventSource::Server->new(kind('code'), supply => by_code('code')),
+    served => EventSource::Server->new(kind('served'), supply => by_code('served'), native => 0),
+    dies => EventSource::Server->new(kind('dies'), supply => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
+    iterator =>
+        EventSource::Server->new(kind('iterator'), supply => Numbers->new(10_000), history => {events => 20_000}),
     $lines ? (lines => EventSource::Server->new(kind('lines'), supply => $lines)) : (),
 );
 $server{second} = EventSource::Server->new(supply => $server{plain}->out_supply);

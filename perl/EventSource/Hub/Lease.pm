@@ -40,7 +40,8 @@ sub new {
         if !length $bytes || length $bytes > $MAX_NAME_BYTES;
     $SETTINGS->refuse(on_change => 'on_change must be a code reference')
         if !defined $SETTINGS->code(on_change => $given{on_change});
-    my $self = bless {hub => $hub, name => $name, on_change => $given{on_change}, process => $$, is_held => !!0}, $class;
+    my $self = bless {hub => $hub, name => $name, on_change => $given{on_change}, process => $$, is_held => !!0},
+        $class;
     weaken($LEASES{refaddr $self} = $self);
     EventSource::Stream::Native->watch;
     $self->_look;
@@ -92,7 +93,7 @@ sub _ask {
 # While it is not known who holds the lease, nothing changes: this worker may get it again.
 sub _look {
     my $self = shift;
-    return if $self->{process} != $$;
+    return      if $self->{process} != $$;
     $self->_ask if $self->_state == $LOST;
     my $state = $self->_state;
     return if $state == $LOST || $self->{is_held} == ($state == $HELD);

@@ -9,12 +9,12 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
-use Fcntl      qw(LOCK_EX LOCK_NB);
-use File::Path ();
-use File::Spec ();
-use File::Temp ();
-use POSIX      ();
-use Socket     qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Fcntl       qw(LOCK_EX LOCK_NB);
+use File::Path  ();
+use File::Spec  ();
+use File::Temp  ();
+use POSIX       ();
+use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
 our @CARP_NOT = qw(Test::EventSource);
@@ -56,9 +56,9 @@ sub begin {
 sub end {
     return if !defined $owner || $owner != $$;
     local $SIG{PIPE} = 'IGNORE';
-    syswrite $line, 'x';                     # if a child of the test holds the line too, closing it would not end it
+    syswrite $line, 'x';              # if a child of the test holds the line too, closing it would not end it
     shutdown $line, 1;
-    sysread $line, my $nothing, 1;           # until the keeper has ended: the application may reap the test's children
+    sysread $line, my $nothing, 1;    # until the keeper has ended: the application may reap the test's children
     waitpid $keeper, 0;
     undef $_ for $folder, $owner, $line, $keeper;
     delete $ENV{$VARIABLE};
