@@ -507,7 +507,9 @@ The L<EventSource::Hub> to use and the name of its channel to publish and subscr
 C<hub>. Clients, but not taps, also receive what others publish to that channel. By default each server has a hub of its
 own.
 
-=head2 gap_data, gap_event, grace, history, idle_exit, name, on_slow, per_process, position_event, publish_timeout, socket, spawn, total_history
+=head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
+
+=head2 grace, idle_exit, name, publish_timeout, socket, spawn
 
 Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. With C<name> the
 hub has a process of its own, for all workers: see L</Several workers>. Without it C<per_process> is true by default if
@@ -789,8 +791,8 @@ From the Raku module:
 
 =item *
 
-A supply runs once in a process, or once for all workers. In Raku an on-demand supply, such as an interval, runs once for each client: clients see
-different events, and the cost of an event is paid for each of them.
+A supply runs once in a process, or once for all workers. In Raku an on-demand supply, such as an interval, runs once for each
+client: clients see different events, and the cost of an event is paid for each of them.
 
 =item *
 

@@ -164,6 +164,7 @@ sub in_event_loops {
     ok receives_ticks($after, $third, 10),   'each of its events comes once';
     is_deeply [grep { /-/ && !/\A$third-/ } data_of($after)], [], 'and none of another worker';
     $_->leave for @readers, $after;
+    return;
 }
 
 on('Feersum', 1, workers => $WORKERS, test => \&in_event_loops);

@@ -103,7 +103,7 @@ subtest 'a holder that is killed while a child of its own lives' => sub {
     kill KILL => $pid;
     waitpid $pid, 0;
     ok becomes(sub { $lease->is_held }), 'the child does not keep the lease';
-    ok kill(KILL => $child), 'it lives';
+    ok kill(KILL => $child),             'it lives';
     told();
 };
 
@@ -130,9 +130,14 @@ subtest 'the process of the hub is killed' => sub {
     ok $pid, 'the process is found';
     my $epoch = $hub->epoch;
     kill KILL => $pid;
-    ok becomes(sub { (eval { $hub->epoch } // $epoch) ne $epoch }), 'there is another one';
+    ok becomes(
+        sub {
+            (eval { $hub->epoch } // $epoch) ne $epoch;
+        }
+        ),
+        'there is another one';
     my $news = lease('news');
-    ok becomes(sub { $news->is_held }), 'which has leases';
+    ok becomes(sub { $news->is_held }),                     'which has leases';
     ok becomes(sub { $lease->is_held != $other->is_held }), 'one holds the old one';
     told();
 };
@@ -140,21 +145,21 @@ subtest 'the process of the hub is killed' => sub {
 # The processes that have a file open.
 sub pids_with {
     my $path = shift;
-    my %pids = map { m{/proc/([0-9]+)/} && (readlink // '') eq $path ? ($1 => 1) : () } glob '/proc/[0-9]*/fd/*';
+    my %pids = map { m{/proc/([0-9]+)/} && (readlink($_) // '') eq $path ? ($1 => 1) : () } glob '/proc/[0-9]*/fd/*';
     return keys %pids;
 }
 
 subtest 'mistakes' => sub {
     my %right = (hub => $hub, name => 'x', on_change => sub { });
     for my $case (
-        ['no hub',              hub       => undef],
-        ['a hub without name',  hub       => EventSource::Hub->new],
-        ['no name',             name      => undef],
-        ['an empty name',       name      => ''],
-        ['a name of 1,201 bytes', name    => 'x' x 1201],
-        ['a reference',         name      => []],
-        ['no code',             on_change => 'x'],
-        ['no callback',         on_change => undef],
+        ['no hub',                hub       => undef],
+        ['a hub without name',    hub       => EventSource::Hub->new],
+        ['no name',               name      => undef],
+        ['an empty name',         name      => ''],
+        ['a name of 1,201 bytes', name      => 'x' x 1201],
+        ['a reference',           name      => []],
+        ['no code',               on_change => 'x'],
+        ['no callback',           on_change => undef],
     ) {
         my ($what, $name, $value) = @$case;
         error_ok($what, invalid => $name, sub { EventSource::Hub::Lease->new(%right, $name => $value) });

@@ -234,7 +234,7 @@ for my $name (qw(Starman Twiggy Feersum uWSGI)) {
         Testing::Server->require_or_skip_all($name);
         plan skip_all => "the program of a hub's process is not built here" if !eval { Test::EventSource->private_hub };
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
-        my $server  = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
         all_tests($server, $name);
         $server->stop;
     };
@@ -242,15 +242,15 @@ for my $name (qw(Starman Twiggy Feersum uWSGI)) {
 
 subtest 'several workers without a named hub do not publish' => sub {
     Testing::Server->require_or_skip_all('Starman');
-    my $server =
-        Testing::Server->start('Starman', 't/pubsub/pubsub.psgi', workers => 4, env => {PUBSUB_MISTAKE => 1});
+    my $server = Testing::Server->start('Starman', 't/pubsub/pubsub.psgi', workers => 4, env => {PUBSUB_MISTAKE => 1});
     is asked($server, POST => '/eventsource/news', 'x')->status, 403, 'a client that may not publish is a 403';
     my $refused = asked($server, POST => '/eventsource/news', 'x', @KEY);
     is $refused->status, 500, 'a publish is refused';
-    is $refused->body, 'Not published: it would reach only some subscribers. The log of the server says what to do'
-        . "\n",
+    is $refused->body,
+        'Not published: it would reach only some subscribers. The log of the server says what to do' . "\n",
         'the response says why';
-    my $said = qr/^Plack::App::EventSource::PubSub: publish: refused: this server has several processes.*name => .*per_process/m;
+    my $said =
+        qr/^Plack::App::EventSource::PubSub: publish: refused: this server has several processes.*name => .*per_process/m;
     ok wait_until($DEADLINE, sub { $server->log =~ $said }), 'the log says what to do';
     my $subscriber = subscriber($server, '/eventsource/news');
     ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Hub: this server has several.*name => 'shop'/m }),

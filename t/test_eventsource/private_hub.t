@@ -27,7 +27,8 @@ sub hubs_in {
     my @pids;
     for my $file (glob '/proc/[0-9]*/cmdline') {
         open my $in, '<', $file or next;
-        my $command = do { local $/; readline $in } // '';
+        my $command = do { local $/; readline $in }
+            // '';
         push @pids, $file =~ m{/([0-9]+)/} if $command =~ /eventsource-hub\0run.*\Q$folder\E/s;
     }
     return @pids;
@@ -53,7 +54,8 @@ subtest 'an application that names its hub is redirected' => sub {
     my $file = File::Temp->new(SUFFIX => '.psgi');
     print {$file} $APP;
     close $file;
-    my @places = (['in process'], grep { Test::EventSource->has_server($_->[0]) } ['Starman', workers => 2], ['Twiggy']);
+    my @places =
+        (['in process'], grep { Test::EventSource->has_server($_->[0]) } ['Starman', workers => 2], ['Twiggy']);
     for my $place (@places) {
         my ($server, @options) = @$place;
         @options = (server => $server, @options) if $server ne 'in process';
@@ -81,12 +83,12 @@ subtest 'tests do not meet' => sub {
         POSIX::_exit(0) if $line =~ /exit/;
     };
     for my $how (qw(end die kill exit)) {
-        my ($pid,   $out,       $in)    = start_test($other);
+        my ($pid, $out, $in) = start_test($other);
         my ($place, $published, $epoch) = split ' ', readline($out) // '';
-        isnt $place, $folder, "$how: the test has a folder of its own";
-        is $published, 1, "$how: and a hub of its own";
-        isnt $epoch, $hub->epoch, "$how: with an epoch of its own";
-        is scalar hubs_in($place), 1, "$how: which has a process";
+        isnt $place,               $folder,     "$how: the test has a folder of its own";
+        is $published,             1,           "$how: and a hub of its own";
+        isnt $epoch,               $hub->epoch, "$how: with an epoch of its own";
+        is scalar hubs_in($place), 1,           "$how: which has a process";
         my ($root) = $place =~ m{\A(.*)/};
         ok -S "$place/shop.sock" && -e "$place/shop.sock.lock", "$how: a socket and a lock";
         print {$in} "$how\n";
@@ -98,7 +100,8 @@ subtest 'tests do not meet' => sub {
 };
 
 subtest 'a hub does not come back after its test' => sub {
-    my ($pid, $out, $in) = start_test(q{
+    my ($pid, $out, $in) = start_test(
+        q{
         my $hub = Test::EventSource->private_hub;
         $hub->publish(news => 'x');
         my $child = fork;
@@ -111,7 +114,8 @@ subtest 'a hub does not come back after its test' => sub {
             print $is_published ? "published\n" : "refused: $@";
             POSIX::_exit(0);
         }
-    });
+    }
+    );
     my ($root) = (readline($out) // '') =~ m{\A(.*)/};
     like readline($out), qr/\Arefused: .*EVENTSOURCE_RUNTIME_DIR|\Arefused: .*cannot/,
         'a process that outlives the test cannot start it again';
@@ -120,8 +124,8 @@ subtest 'a hub does not come back after its test' => sub {
 };
 
 subtest 'mistakes' => sub {
-    error_ok('a socket', invalid => 'socket', sub { Test::EventSource->private_hub(socket => '/tmp/x') });
-    error_ok('an unknown setting', invalid => 'nmae', sub { Test::EventSource->private_hub(nmae => 'x') });
+    error_ok('a socket',           invalid => 'socket', sub { Test::EventSource->private_hub(socket => '/tmp/x') });
+    error_ok('an unknown setting', invalid => 'nmae',   sub { Test::EventSource->private_hub(nmae   => 'x') });
     eval { Test::EventSource->private_hub(nmae => 'x') };
     is "$@" =~ /(\S+) line/ ? $1 : '', __FILE__, 'the exception reports the line of the test';
     for my $case (['a folder of others', '/tmp'], ['a relative path', 'here'], ['no folder', "$folder/none"]) {

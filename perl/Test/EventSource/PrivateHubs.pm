@@ -114,7 +114,7 @@ sub _holders {
         my ($pid) = $link =~ m{/proc/([0-9]+)/};
         $holders{$pid} = 1 if $pid != $$ && (readlink($link) // '') eq $path;
     }
-    return sort { $a <=> $b } keys %holders;
+    return keys %holders;
 }
 
 sub _is_locked_within {

@@ -301,7 +301,8 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 
 A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes. C<GET /NODE> streams the
 events of the node. C<POST /NODE> publishes to it, if L</authorize> allows that. The process that holds the hub, or any
-process if the hub has a name, may also call C<< $hub->publish($node, ...) >>. The module is modelled on Prosody's mod_pubsub_eventsource; see
+process if the hub has a name, may also call C<< $hub->publish($node, ...) >>. The module is modelled on Prosody's
+mod_pubsub_eventsource; see
 L</DIFFERENCES>.
 
     const source = new EventSource('/eventsource/news');
