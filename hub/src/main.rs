@@ -3,6 +3,7 @@
 //! - `arguments`: the command line
 //! - `commands`: commands that connect to a hub
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
+//! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
 //! - `worker`: the connection of one worker
 //! - `streams`: the streams that workers have handed over
@@ -16,6 +17,7 @@
 mod arguments;
 mod commands;
 mod inherited;
+mod leases;
 mod lifetime;
 mod server;
 mod streams;

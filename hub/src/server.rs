@@ -2,6 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::inherited::Seat;
+use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
@@ -79,6 +80,7 @@ struct Server<'a> {
     workers: HashMap<u64, Worker>,
     next_token: u64,
     streams: Streams,
+    leases: Leases,
     lifetime: Lifetime,
     ready: Vec<(u64, Readiness)>,
     /// The workers that have answers to be sent.
@@ -115,6 +117,7 @@ impl<'a> Server<'a> {
             workers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
+            leases: Leases::default(),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, Instant::now()),
             ready: Vec::new(),
             answered: Vec::new(),
@@ -359,6 +362,15 @@ impl<'a> Server<'a> {
             Request::Stop => self.is_ending = true,
             Request::Channels { request, pattern, from } => self.list_channels(worker, request, pattern, from),
             Request::Describe { request } => self.describe(worker, request, now),
+            Request::Elect { lease, name } => self.elect(worker, lease, name)?,
+            Request::Resign { lease } => {
+                let next = self.leases.resign(Candidate { worker: worker.token(), lease });
+                if next.is_some_and(|next| next.worker == worker.token()) {
+                    next.into_iter().for_each(|next| worker.answer(&elected(next, true)));
+                } else {
+                    self.report_elected(next);
+                }
+            }
         }
         Ok(())
     }
@@ -431,7 +443,29 @@ impl<'a> Server<'a> {
         worker.answer(&Answer::Described(Box::new(Described { request, version, age, workers })));
     }
 
-    /// Leaves a worker's streams to themselves, and closes its connection.
+    fn elect(&mut self, worker: &mut Worker, lease: u64, name: &[u8]) -> Result<(), End> {
+        let candidate = Candidate { worker: worker.token(), lease };
+        if self.leases.contains(candidate) {
+            return Err(End::Malformed);
+        }
+        match self.leases.elect(candidate, name) {
+            Ok(is_held) => worker.answer(&elected(candidate, is_held)),
+            Err(failure) => refuse(worker, lease, failure),
+        }
+        Ok(())
+    }
+
+    /// Tells workers that they hold a lease now.
+    fn report_elected(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
+        for candidate in candidates {
+            if let Some(worker) = self.workers.get_mut(&candidate.worker) {
+                worker.answer(&elected(candidate, true));
+                self.answered.push(worker.token());
+            }
+        }
+    }
+
+    /// Leaves a worker's streams to themselves, gives its leases to others, and closes its connection.
     fn end_worker(&mut self, worker: Worker, end: End) {
         if end.is_cut_off() {
             self.cut_off += 1;
@@ -442,6 +476,8 @@ impl<'a> Server<'a> {
                 stream.release();
             }
         }
+        let next = self.leases.leave(worker.token());
+        self.report_elected(next);
     }
 
     /// Tells openers which of their streams have ended.
@@ -471,17 +507,19 @@ impl<'a> Server<'a> {
     }
 
     fn flush_answers(&mut self, now: Instant) {
-        let mut answered = std::mem::take(&mut self.answered);
-        answered.sort_unstable();
-        answered.dedup();
-        for token in answered.drain(..) {
-            let Some(mut worker) = self.workers.remove(&token) else { continue };
-            match worker.flush(&self.epoll, now) {
-                Ok(()) => self.keep(worker, now),
-                Err(end) => self.end_worker(worker, end),
+        // The end of a worker may give another one a lease.
+        while !self.answered.is_empty() {
+            let mut answered = std::mem::take(&mut self.answered);
+            answered.sort_unstable();
+            answered.dedup();
+            for token in answered {
+                let Some(mut worker) = self.workers.remove(&token) else { continue };
+                match worker.flush(&self.epoll, now) {
+                    Ok(()) => self.keep(worker, now),
+                    Err(end) => self.end_worker(worker, end),
+                }
             }
         }
-        self.answered = answered;
     }
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
@@ -586,6 +624,10 @@ fn refuse(worker: &mut Worker, request: u64, failure: Failure) {
     if request > 0 {
         worker.answer(&Answer::Refused { request, failure });
     }
+}
+
+fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
+    Answer::Elected { lease: candidate.lease, is_held }
 }
 
 fn done(worker: &mut Worker, request: u64) {

@@ -116,6 +116,9 @@ sub pattern {
     return EventSource::Hub::Pattern->new($pattern);
 }
 
+# Where each process has a hub of its own, an event reaches only its own streams.
+sub reaches_one_process { return !$_[0]{per_process} }
+
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
@@ -330,11 +333,12 @@ sub _topics {
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
 sub _warn_of_several_processes {
     my $self = shift;
-    return if $self->{per_process};
-    $self->{per_process} = 1;
+    return if $self->{has_warned} || !$self->reaches_one_process;
+    $self->{has_warned} = 1;
     warn
         'EventSource::Hub: this server has several processes. An event reaches only the streams of the process that publishes'
-        . " it. Set per_process => 1 if that is intended.\n";
+        . " it. Give the hub a name (name => 'shop'): then it has a process of its own, which all of them share. Or set"
+        . " per_process => 1 if that is intended.\n";
     return;
 }
 
@@ -873,6 +877,13 @@ In a spawned handler a hub without a L</name> throws C<state>, as the other meth
 (L<Plack::App::EventSource::Connection/spawn>): no stream of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
+
+=head2 reaches_one_process
+
+    my $is_mistaken = $hub->reaches_one_process;
+
+Return true if an event reaches only the streams of the process that publishes it, and the application has not said that
+this is intended: if the hub has neither a L</name> nor L</per_process>. On a server of one process that is right.
 
 =head2 serve
 

@@ -415,7 +415,7 @@ impl Client {
                 self.reports.push_back(Report::Ended { stream, reason });
                 None
             }
-            Answer::Welcome(_) => None,
+            Answer::Welcome(_) | Answer::Elected { .. } => None,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The connection to the process of a hub, as threads see it that wait for answers.
 
+use super::leases::Leases;
 use super::reactor_handle::ReactorHandle;
 use super::sync::lock;
 use crate::remote::link::MAX_QUEUED_BYTES;
@@ -54,6 +55,7 @@ pub(super) struct Connection {
     outcomes: Mutex<HashMap<u64, Option<Outcome>>>,
     /// The number of the socket's descriptor, and the socket's cookie.
     socket: (c_int, u64),
+    pub(super) leases: Leases,
 }
 
 impl Connection {
@@ -69,6 +71,7 @@ impl Connection {
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
             socket: (link.socket().as_raw_fd(), socket::cookie(link.socket())),
+            leases: Leases::default(),
         }
     }
 
@@ -158,6 +161,7 @@ impl Connection {
     /// Has later calls connect anew.
     pub(super) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
+        self.leases.lose();
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -4,6 +4,7 @@
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
 use super::error::Error;
+use super::lease_handle::LeaseHandle;
 use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
@@ -113,6 +114,16 @@ impl HubHandle {
     /// As [`publish_fields`](Self::publish_fields).
     pub fn counted_remotely(&self, channel: &[u8]) -> Result<Option<(Counted, u32)>, Error> {
         self.0.remote.as_ref().map(|remote| remote.counted(self.0.key, channel)).transpose()
+    }
+
+    /// Asks for a lease of a hub in a process of its own. Returns nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::ShuttingDown`].
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, Error> {
+        let elect = |remote: &RemoteHub| remote.elect(self.0.key, name, interpreter);
+        self.0.remote.as_ref().map(elect).transpose()
     }
 
     /// Returns the hub's settings.

@@ -438,6 +438,10 @@ impl Links {
                 }
             }
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
+            wire::Answer::Elected { lease, is_held } => {
+                connection.leases.answer(lease, is_held);
+                connection.complete(lease, Outcome::Done);
+            }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
             wire::Answer::Channels { .. } | wire::Answer::Described(_) => {} // only commands ask for these
         });

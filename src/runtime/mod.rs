@@ -17,6 +17,7 @@
 //! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
 //! - `losses`: what was lost on the way to processes of hubs, until the application is told
+//! - `leases`: what a worker knows of its leases of a hub
 //! - `connection`: the connection to the process of a hub, as threads see it that wait for answers
 //! - `sockets`: the reactor's calls on real sockets
 //! - `links`: the event loop's connections to processes of hubs, and the streams that were handed over
@@ -26,6 +27,7 @@
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
 //! - `remote_hub`: a hub in a process of its own
+//! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `hub_handle`: a hub as the application holds it
 
 pub mod descriptor_reserve;
@@ -40,6 +42,8 @@ mod error;
 mod event_loop;
 mod forks;
 mod hub_handle;
+mod lease_handle;
+mod leases;
 mod links;
 mod losses;
 mod process;
@@ -61,6 +65,8 @@ pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
 pub use losses::{has_losses, take_losses};
+pub use lease_handle::LeaseHandle;
+pub use leases::LeaseState;
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use process::{progress_descriptor, take_progress};
 pub use remote_hub::{RemoteHub, RemotePublish};

@@ -81,6 +81,9 @@ extern "C" fn after_fork_in_child() {
     end_queue::enter_child();
     losses::enter_child();
     after_fork();
+    // Closes the copies of connections to hubs at once: otherwise the hub would not see the end of the parent, which may hold
+    // a lease, before the end of a child that makes no call.
+    drop(lock_process());
 }
 
 /// Has the C library call the functions above around each fork, and [`at_exit`]. Does so once.

@@ -60,7 +60,7 @@ impl RemoteHub {
     }
 
     /// Returns the connection of this process. Connects until the deadline if there is none.
-    fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
+    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
         {
             let mut process = lock_process();
             process.check_shutdown()?;
@@ -124,7 +124,7 @@ impl RemoteHub {
         RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name())).into()
     }
 
-    fn lost(&self) -> Error {
+    pub(super) fn lost(&self) -> Error {
         RemoteError::Unavailable(format!("lost the process of the hub {}", self.place.name())).into()
     }
 

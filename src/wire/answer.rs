@@ -71,6 +71,13 @@ pub enum Answer<'a> {
     },
     /// The answer to [`Describe`](super::Request::Describe).
     Described(Box<Described>),
+    /// Whether the worker holds a lease that it has asked for. Sent once at first, and again when it gets the lease later.
+    Elected {
+        /// The lease.
+        lease: u64,
+        /// Whether this worker holds it; otherwise it waits for it.
+        is_held: bool,
+    },
 }
 
 /// What the process of a hub is.
@@ -157,6 +164,7 @@ const COUNTED: u8 = 7;
 const CREDITS: u8 = 8;
 const CHANNELS: u8 = 20;
 const DESCRIBED: u8 = 21;
+const ELECTED: u8 = 14;
 
 impl<'a> Answer<'a> {
     fn kind(&self) -> u8 {
@@ -172,6 +180,7 @@ impl<'a> Answer<'a> {
             Self::Credits { .. } => CREDITS,
             Self::Channels { .. } => CHANNELS,
             Self::Described(_) => DESCRIBED,
+            Self::Elected { .. } => ELECTED,
         }
     }
 
@@ -214,6 +223,10 @@ impl<'a> Answer<'a> {
                 write_page(writer, page);
             }
             Self::Described(described) => described.write(writer),
+            Self::Elected { lease, is_held } => {
+                writer.u64(*lease);
+                writer.bool(*is_held);
+            }
         }
     }
 
@@ -247,6 +260,7 @@ impl<'a> Answer<'a> {
             CREDITS => Self::Credits { bytes: reader.u64()? },
             CHANNELS => Self::Channels { request: reader.u64()?, page: read_page(reader)? },
             DESCRIBED => Self::Described(Box::new(Described::read(reader)?)),
+            ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
             _ => return Err(Malformed),
         })
     }

@@ -64,5 +64,5 @@ pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Welcome, VERSION};
-pub use request::{Open, Publish, Request, MAX_TOPICS};
+pub use request::{Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::HubSettings;

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The most topics of one message.
 pub const MAX_TOPICS: usize = 65_536;
 
+/// The longest name of a lease.
+pub const MAX_LEASE_NAME_BYTES: usize = 1200;
+
 /// A message of a worker.
 ///
 /// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
@@ -95,6 +98,19 @@ pub enum Request<'a> {
         /// The request.
         request: u64,
     },
+    /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The answer is
+    /// [`Elected`](super::Answer::Elected) or [`Refused`](super::Answer::Refused).
+    Elect {
+        /// The request, which is the lease's number from then on.
+        lease: u64,
+        /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
+        name: &'a [u8],
+    },
+    /// Gives a lease back, or no longer waits for it.
+    Resign {
+        /// The lease.
+        lease: u64,
+    },
 }
 
 /// An event to publish.
@@ -140,6 +156,8 @@ const DRAIN: u8 = 10;
 const STOP: u8 = 11;
 const CHANNELS: u8 = 20;
 const DESCRIBE: u8 = 21;
+const ELECT: u8 = 14;
+const RESIGN: u8 = 15;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
@@ -157,6 +175,8 @@ impl<'a> Request<'a> {
             Self::Stop => STOP,
             Self::Channels { .. } => CHANNELS,
             Self::Describe { .. } => DESCRIBE,
+            Self::Elect { .. } => ELECT,
+            Self::Resign { .. } => RESIGN,
         }
     }
 
@@ -209,6 +229,11 @@ impl<'a> Request<'a> {
                 writer.u64(*from);
             }
             Self::Describe { request } => writer.u64(*request),
+            Self::Elect { lease, name } => {
+                writer.u64(*lease);
+                writer.bytes(name);
+            }
+            Self::Resign { lease } => writer.u64(*lease),
         }
     }
 
@@ -250,6 +275,8 @@ impl<'a> Request<'a> {
             STOP => Self::Stop,
             CHANNELS => Self::Channels { request: reader.u64()?, pattern: reader.bytes()?, from: reader.u64()? },
             DESCRIBE => Self::Describe { request: reader.u64()? },
+            ELECT => Self::Elect { lease: reader.u64()?, name: reader.bytes()? },
+            RESIGN => Self::Resign { lease: reader.u64()? },
             _ => return Err(Malformed),
         })
     }

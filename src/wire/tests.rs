@@ -168,6 +168,8 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         Just(Request::Stop),
         (number(), bytes(), number()).prop_map(|(request, pattern, from)| Request::Channels { request, pattern, from }),
         number().prop_map(|request| Request::Describe { request }),
+        (number(), bytes()).prop_map(|(lease, name)| Request::Elect { lease, name }),
+        number().prop_map(|lease| Request::Resign { lease }),
     ]
 }
 
@@ -229,6 +231,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         (number(), text(), duration(), vec(any::<u32>(), 0..5)).prop_map(|(request, version, age, workers)| {
             Answer::Described(Box::new(Described { request, version: version.into(), age, workers }))
         }),
+        (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
     ]
 }
 

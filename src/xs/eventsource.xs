@@ -956,6 +956,38 @@ _drain(SV *self, SV *seconds)
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
 
+# True if the hub has a process of its own.
+bool
+_has_process(SV *self)
+  CODE:
+    RETVAL = esx_hub_has_process(esx_hub_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+# Asks for a lease, which the given object is from then on. An interpreter is told of changes as of the ends of streams.
+void
+_elect(SV *self, SV *object, SV *name, UV interpreter)
+  PREINIT:
+    esx_report report;
+    esx_text text;
+    MAGIC *magic;
+    void *lease;
+  CODE:
+    name = esx_keep_alive(aTHX_ name);
+    self = esx_snapshot(aTHX_ self);
+    object = esx_snapshot(aTHX_ object);
+    text = esx_text_of(aTHX_ esx_string(aTHX_ name));
+    if (!SvROK(object) || !SvOBJECT(SvRV(object)) || SvTYPE(SvRV(object)) < SVt_PVMG
+        || esx_handle_magic(aTHX_ object, &esx_lease_table))
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _elect takes a new object");
+    if (!esx_hub_has_process(esx_hub_of(aTHX_ self)))
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: only a hub with a name has leases");
+    magic = esx_handle_attach(aTHX_ SvRV(object), &esx_lease_table);
+    lease = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
+    if (!lease)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    magic->mg_ptr = lease;
+
 MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Process
 
 void
@@ -1012,6 +1044,19 @@ _folder()
     if (esx_process_folder(folder, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
     RETVAL = newSVpvn(folder, report.size);
+  OUTPUT:
+    RETVAL
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Lease::Native
+
+# The number of what is known of the lease: 0 while another worker holds it, 1 if this one does, 2 if it is to be asked for.
+int
+_state(SV *self)
+  PREINIT:
+    MAGIC *magic;
+  CODE:
+    magic = esx_handle_magic(aTHX_ self, &esx_lease_table);
+    RETVAL = magic && magic->mg_ptr ? esx_lease_state(magic->mg_ptr) : 2;
   OUTPUT:
     RETVAL
 

@@ -1,6 +1,7 @@
 /* Hubs: objects with a publisher behind them. handle.h describes such objects. */
 
 ESX_HANDLE(hub)
+ESX_HANDLE(lease)
 
 /* The longest name of a channel, in bytes of UTF-8, and the longest id. */
 enum { ESX_NAME_MAX = 1024 };

@@ -10,7 +10,7 @@ use crate::hub::{
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
-use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
+use crate::runtime::{self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
 use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
@@ -19,6 +19,7 @@ use std::os::raw::{c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::slice;
+use std::sync::Arc;
 
 /// `esx_text`
 #[derive(Clone, Copy)]
@@ -426,4 +427,55 @@ unsafe extern "C" fn esx_hub_drain(hub: *mut HubHandle, time: f64, report: *mut 
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
+}
+
+/// Returns 1 if the hub has a process of its own.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_has_process(hub: *mut HubHandle) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let hub = unsafe { &*hub };
+    guard::run_or(0, || hub.is_remote().into())
+}
+
+/// Asks for a lease of a hub that has a process of its own. Returns a handle; or null, with a report of the error.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_elect(
+    hub: *mut HubHandle,
+    name: RawText,
+    interpreter: u32,
+    report: *mut Report,
+) -> *mut Arc<LeaseHandle> {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, name, report) = unsafe { (&*hub, name.bytes().unwrap_or_default(), &mut *report) };
+    let mut lease = std::ptr::null_mut();
+    guard::run(report, |_| {
+        if let Some(elected) = hub.elect(name, interpreter)? {
+            lease = Box::into_raw(Box::new(Arc::new(elected)));
+        }
+        Ok::<_, runtime::Error>(OK)
+    });
+    lease
+}
+
+/// Returns the number of what is known of a lease.
+#[no_mangle]
+unsafe extern "C" fn esx_lease_state(lease: *mut Arc<LeaseHandle>) -> c_int {
+    // SAFETY: C found `lease` in the magic of a live object, where only `esx_hub_elect` and `esx_lease_clone` put one.
+    let lease = unsafe { &*lease };
+    guard::run_or(LeaseState::Lost as c_int, || lease.state() as c_int)
+}
+
+/// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
+#[no_mangle]
+unsafe extern "C" fn esx_lease_clone(lease: *const Arc<LeaseHandle>) -> *mut Arc<LeaseHandle> {
+    // SAFETY: as in `esx_lease_state`.
+    let lease = unsafe { &*lease };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(Arc::clone(lease))))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_lease_drop(lease: *mut Arc<LeaseHandle>) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let lease = unsafe { Box::from_raw(lease) };
+    guard::run_or((), || drop(lease));
 }

@@ -90,7 +90,7 @@ sub hand_over {
         my $name = $leash->_name;
         $ON_CLOSE{$name}  = delete $ON_CLOSE{$self->_name} || [$self];
         $REASON_OF{$name} = $reason;
-        _watch()               if $watched != $$;
+        $self->watch;
         _queue($name, 'error') if defined $leash->_want_end;
     }
     $self->_hand_over;
@@ -122,7 +122,7 @@ sub on_close {
         my $class   = ref $holder;
         push @$waiting, $callback, $holder, $same ? [$class, $same] : ($KIND{$class} ||= [$class]);
         weaken $waiting->[-2] if $holder;
-        _watch()              if !$self->is_blocking && $watched != $$;
+        $self->watch          if !$self->is_blocking;
     }
     return;
 }
@@ -216,6 +216,13 @@ sub wait_for_end_briefly {
     return;
 }
 
+# Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
+# descriptor, the next stream tries again.
+sub watch {
+    _watch() if $watched != $$;
+    return;
+}
+
 # Private functions
 
 # The smaller of two numbers of seconds, which must not be negative.
@@ -245,8 +252,6 @@ sub _stand_in_for_holder {
     return $class ? $class->closed($stream, $same) : $stream;
 }
 
-# Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
-# descriptor, the next stream tries again.
 sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };
@@ -507,6 +512,12 @@ Wait as L<Plack::App::EventSource::Connection/wait> does.
 
 Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
 L<EventSource::XS/dispatch> may run them now.
+
+=head2 watch
+
+    EventSource::Stream::Native->watch;
+
+Have the event loop call L<EventSource::XS/dispatch> when streams have ended. Does nothing if there is no event loop yet.
 
 =head2 write
 

@@ -6,7 +6,7 @@ use super::super::remote_hub::send;
 use super::super::stream_state::StreamState;
 use super::*;
 use crate::event::{Field, Text};
-use crate::hub::{FirstBlock, PositionStyle, Start, Topic};
+use crate::hub::{FirstBlock, Start, Topic};
 use crate::reactor::StreamInit;
 use crate::stream::{Framing, LineEnd};
 use crate::sys::local::{receive, Wait};
@@ -140,7 +140,7 @@ impl Scene {
 
     fn subscribe(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
         let request = connection.begin();
-        let first_block = FirstBlock { position: PositionStyle::Event, retry: None, keeps_id: false };
+        let first_block = FirstBlock::default();
         let topics = vec![Topic::Channel(b"news"[..].into())];
         let subscription = SubscribeRequest { topics, after: None, start: Start::Latest, first_block };
         let connection = Arc::clone(connection);
