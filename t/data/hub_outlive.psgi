@@ -24,6 +24,7 @@ my $hub = EventSource::Hub->new(
     name   => 'test',
     socket => $ENV{HUB_SOCKET},
     spawn  => $ENV{HUB_SPAWN},
+    history => {events => 100_000, bytes => 1 << 26},
     defined $ENV{HUB_SECONDS} ? (idle_exit => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
 );
 my @held;

@@ -29,6 +29,9 @@ my $DEADLINE = 20;                                                  # seconds
 my $WORKERS  = 2;
 my $PAUSE    = 0.002;                                               # seconds between two events
 my $PUSHES   = 150;                                                 # as in the application
+# As in the application. A client that is not read while its worker ends is not to be a slow one.
+my %HISTORY = (history => {events => 100_000, bytes => 1 << 26});
+
 my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my $PSGI     = 't/data/hub_outlive.psgi';
 
@@ -40,7 +43,7 @@ sub publish {
     my $is_asked;
     local $SIG{TERM} = sub { $is_asked = 1 };
     local $| = 1;
-    my $hub = EventSource::Hub->new(name => 'test', socket => $socket, spawn => 0);
+    my $hub = EventSource::Hub->new(name => 'test', socket => $socket, spawn => 0, %HISTORY);
     while (!$is_asked) {
         my $id = $hub->publish(news => $number);
         print "$number $id\n";
@@ -288,7 +291,7 @@ sub _server_starts_anew {
 sub end {
     my $self = shift;
     $_->{client}->leave for @{$self->{clients}};
-    my $hub  = EventSource::Hub->new(name => 'test', socket => $self->{socket}, spawn => 0);
+    my $hub  = EventSource::Hub->new(name => 'test', socket => $self->{socket}, spawn => 0, %HISTORY);
     my $left = sub { $hub->subscribers('news') };
     ok wait_until($DEADLINE, sub { !$left->() }), 'the streams end when their clients leave' or diag $left->();
     $self->{server}->stop;
