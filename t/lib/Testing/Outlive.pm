@@ -109,6 +109,9 @@ sub start {
     return $self;
 }
 
+# Returns the hub, as a process outside of the server has it.
+sub hub { return EventSource::Hub->new(name => 'test', socket => $_[0]{socket}, spawn => 0, %HISTORY) }
+
 # Requests a path, and returns the body and the id of the worker; undef if the worker has ended meanwhile.
 sub ask {
     my ($self, $path) = @_;
@@ -291,7 +294,7 @@ sub _server_starts_anew {
 sub end {
     my $self = shift;
     $_->{client}->leave for @{$self->{clients}};
-    my $hub  = EventSource::Hub->new(name => 'test', socket => $self->{socket}, spawn => 0, %HISTORY);
+    my $hub  = $self->hub;
     my $left = sub { $hub->subscribers('news') };
     ok wait_until($DEADLINE, sub { !$left->() }), 'the streams end when their clients leave' or diag $left->();
     $self->{server}->stop;
