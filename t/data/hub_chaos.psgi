@@ -12,11 +12,11 @@ use Plack::Builder;
 use POSIX ();
 
 my $hub = EventSource::Hub->new(
-    name      => 'chaos',
-    socket    => $ENV{HUB_SOCKET},
-    history   => {events => 1_000_000, bytes => 1 << 28},
-    idle_exit => 2,
-    native    => 1,
+    name          => 'chaos',
+    socket        => $ENV{HUB_SOCKET},
+    history       => {events => 1_000_000, bytes => 1 << 28},
+    idle_exit     => 2,
+    native        => 1,
     total_history => {events => 1_000_000, bytes => 1 << 28},
 );
 

@@ -21,9 +21,9 @@ my $PUSHES = 150;
 my $WORDS  = 'x' x 20_000;
 
 my $hub = EventSource::Hub->new(
-    name   => 'test',
-    socket => $ENV{HUB_SOCKET},
-    spawn  => $ENV{HUB_SPAWN},
+    name    => 'test',
+    socket  => $ENV{HUB_SOCKET},
+    spawn   => $ENV{HUB_SPAWN},
     history => {events => 100_000, bytes => 1 << 26},
     defined $ENV{HUB_SECONDS} ? (idle_exit => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
 );
@@ -60,7 +60,12 @@ sub filter {
     my $app = shift;
     return sub {
         my $env = shift;
-        return Plack::Util::response_cb($app->($env), sub { return sub { $_[0] } });
+        return Plack::Util::response_cb(
+            $app->($env),
+            sub {
+                return sub { $_[0] }
+            }
+        );
     };
 }
 

@@ -6,6 +6,4 @@ use warnings;
 use lib 't/lib';
 use Testing::Outlive;
 
-Testing::Outlive->run(
-    'HTTP::Server::PSGI', single => 1
-);
+Testing::Outlive->run('HTTP::Server::PSGI', single => 1);

@@ -65,8 +65,8 @@ sub _resumes {
         my $worker = $stream->{worker};
         if   ($is_alone) { $self->{server}->restart('KILL') }
         else             { kill $signal => $worker }
-        ok wait_until($DEADLINE, sub { !is_running($worker) }),    "$signal: the worker has ended";
-        ok $stream->{client}->read_all($DEADLINE),                 "$signal: the stream has ended";
+        ok wait_until($DEADLINE, sub { !is_running($worker) }),       "$signal: the worker has ended";
+        ok $stream->{client}->read_all($DEADLINE),                    "$signal: the stream has ended";
         ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), "$signal: the hub keeps nothing of it";
         $publish->() for 1 .. 3;
         $stream = $self->open($path, %tls, headers => ['Last-Event-ID' => $got[-1][0]]);

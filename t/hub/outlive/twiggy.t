@@ -6,6 +6,4 @@ use warnings;
 use lib 't/lib';
 use Testing::Outlive;
 
-Testing::Outlive->run(
-    'Twiggy', single => 1
-);
+Testing::Outlive->run('Twiggy', single => 1);

@@ -2,15 +2,15 @@ package Testing::HubChaos;
 use strict;
 use warnings;
 
-# A hub in a process of its own while everything around it dies: four workers of Starman that are replaced after 20 requests, kill
-# -9 of workers and of the hub's process, HUP. Workers, forked jobs and commands publish numbers, and clients disconnect and
-# reconnect with their last id. Books are kept of each number and each client.
+# A hub in a process of its own while everything around it dies: four workers of Starman that are replaced after 20 requests,
+# kill -9 of workers and of the hub's process, HUP. Workers, forked jobs and commands publish numbers, and clients disconnect
+# and reconnect with their last id. Books are kept of each number and each client.
 #
 #   my $run = Testing::HubChaos->new(seconds => 5, clients => 50, seed => 1);
 #   print "$_\n" for $run->figures, $run->wrong;
 #
-# A number whose publish has returned an id is received once by each client, or the client was told of a gap or has come to a new
-# epoch. A number whose publish has failed with `unknown` may be received once; any other failed one never.
+# A number whose publish has returned an id is received once by each client, or the client was told of a gap or has come to a
+# new epoch. A number whose publish has failed with `unknown` may be received once; any other failed one never.
 
 use Errno             qw(EAGAIN EINPROGRESS EINTR);
 use File::Temp        ();
@@ -21,9 +21,9 @@ use Testing::Deadline qw(wait_until);
 use Testing::Server;
 use Time::HiRes qw(sleep time);
 
-my $DEADLINE = 30;       # seconds
+my $DEADLINE = 30;                                                # seconds
 my $WORKERS  = 4;
-my $TURN     = 0.01;     # seconds between two actions
+my $TURN     = 0.01;                                              # seconds between two actions
 my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 
 # How often an action is chosen, of 10,000. Otherwise a client disconnects or a number is published.
@@ -36,8 +36,10 @@ my @WAYS  = qw(publish publish publish job job command);
 sub figures {
     my $self  = shift;
     my %done  = %{$self->{done}};
-    my %count = map { my $state = $_; ($state => scalar grep { $_->{state} eq $state } values %{$self->{numbers}}) }
-        qw(published unknown failed);
+    my %count = map {
+        my $state = $_;
+        ($state => scalar grep { $_->{state} eq $state } values %{$self->{numbers}})
+    } qw(published unknown failed);
     my $received = 0;
     $received += @{$_->{got}} for @{$self->{clients}};
     return (
@@ -157,10 +159,11 @@ sub _publish {
     my ($self, $way) = @_;
     my $number = ++$self->{last};
     $self->{numbers}{$number} = {state => 'asked'};
-    my $request = $way eq 'command'
+    my $request =
+          $way eq 'command'
         ? $self->_command(publish => '--no-start', 'numbers', $number)
         : $self->_connect("GET /$way?$number HTTP/1.0\r\n\r\n");
-    if   ($request) { $request->{number}                = $number }
+    if   ($request) { $request->{number}               = $number }
     else            { $self->{numbers}{$number}{state} = 'failed' }
     $self->{done}{$way}++ if $request && $way ne 'command';
     return $number;
@@ -193,10 +196,10 @@ sub _turn {
     }
     my $until = time + $seconds;
     do {
-        my @unsent  = map { $_->{socket} } grep { !$_->{sent} } values %{$self->{requests}};
-        my $left    = $until - time;
-        my ($ready, $writable) =
-            IO::Select->select($self->{select}, @unsent ? IO::Select->new(@unsent) : undef, undef, $left > 0 ? $left : 0);
+        my @unsent = map { $_->{socket} } grep { !$_->{sent} } values %{$self->{requests}};
+        my $left   = $until - time;
+        my ($ready, $writable) = IO::Select->select($self->{select}, @unsent ? IO::Select->new(@unsent) : undef,
+            undef, $left > 0 ? $left : 0);
         for my $socket (@{$writable || []}) {
             my $watched = $self->{requests}{fileno $socket} or next;
             local $SIG{PIPE} = 'IGNORE';
@@ -215,8 +218,8 @@ sub _turn {
 sub _read {
     my ($self, $watched) = @_;
     my $count = sysread $watched->{socket}, $watched->{text}, 65_536, length $watched->{text};
-    return if !defined $count && ($! == EAGAIN || $! == EINTR);
-    $self->_parse($watched)  if $watched->{client};
+    return                  if !defined $count && ($! == EAGAIN || $! == EINTR);
+    $self->_parse($watched) if $watched->{client};
     $self->_ended($watched) if !$count;
     return;
 }
@@ -244,7 +247,7 @@ sub _ended {
     my $entry  = $self->{numbers}{$number};
     my ($id)   = $watched->{text} =~ /(?:\A|\r\n\r\n)([0-9a-v]+-[0-9]+)\s*\z/;
     my ($code) = $watched->{text} =~ /\r\n\r\nerror (.*)\z/s;
-    if    (defined $id)                                                   { @$entry{qw(state id)} = ('published', $id) }
+    if    (defined $id) { @$entry{qw(state id)} = ('published', $id) }
     elsif (defined $code && $code =~ /\A(?:unavailable|refused|full|unsent)\z/) { $entry->{state} = 'failed' }
     elsif (defined $code && $code ne 'unknown') { $self->_fails("the publish of $number has failed with $code") }
     else                                        { $entry->{state} = 'unknown' }
@@ -319,7 +322,7 @@ sub _finish {
         $last = $number if $self->{numbers}{$number}{state} eq 'published';
     }
     return $self->_fails('nothing can be published at the end') if !defined $last;
-    my $id     = $self->{numbers}{$last}{id};
+    my $id = $self->{numbers}{$last}{id};
     my ($epoch, $seq) = split /-/, $id;
     my @behind = @{$self->{clients}};
     my $asked  = sub {
@@ -329,7 +332,8 @@ sub _finish {
         $self->_turn(0.05);
         @behind = grep { ($_->{epoch} // '') ne $epoch || $_->{through}{$epoch} < $seq } @{$self->{clients}};
     }
-    $self->_fails(scalar @behind . ' clients have not come to the end, ' . ($behind[0]{id} // 'nothing') . " instead of $id")
+    $self->_fails(
+        scalar @behind . ' clients have not come to the end, ' . ($behind[0]{id} // 'nothing') . " instead of $id")
         if @behind;
     $self->_fails('publishers are not answered') if $asked->();
     return;
@@ -368,7 +372,7 @@ sub _check_rest {
     my $stats = sub { return scalar `$PROGRAM stats --name chaos --socket $self->{socket} 2>&1` };
     my $text;
     wait_until($DEADLINE, sub { ($text = $stats->()) =~ /^open:? 0$/m }) or $self->_fails("streams are left: $text");
-    my @hubs = $self->_hubs;
+    my @hubs        = $self->_hubs;
     my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
     $self->{done}{'descriptors of the hub'} = $descriptors;
     $self->_fails("the hub's process has $descriptors descriptors") if $descriptors > 20 + $WORKERS;
@@ -377,8 +381,11 @@ sub _check_rest {
     $self->_fails("the hub's process does not end") if !wait_until($DEADLINE, sub { !$self->_hubs });
     my @files = map { s{.*/}{}r } grep { !/[.]lock\z/ } glob "$self->{folder}/*";
     $self->_fails("files are left: @files") if @files;
-    $self->_fails('the server printed: ' . join ' ', grep { /panicked|uninitialized|Can't/ } split /\n/, $self->{server}->log)
-        if $self->{server}->log =~ /panicked|uninitialized|Can't/;
+    $self->_fails(
+        'the server printed: ' . join ' ',
+        grep { /panicked|uninitialized|Can't/ } split /\n/,
+        $self->{server}->log
+    ) if $self->{server}->log =~ /panicked|uninitialized|Can't/;
     return;
 }
 

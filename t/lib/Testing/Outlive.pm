@@ -5,7 +5,7 @@ use warnings;
 # Streams that outlive the workers of a server: each way in which workers end, while another process publishes numbered events.
 # Every stream receives all of them, once and in order, and what its worker has pushed; its connection stays.
 #
-#   Testing::Outlive->run('Starman', recycle => [qw(--max-requests 12)], endless => [qw(--max-requests 1000000)], reload => 'HUP');
+#   Testing::Outlive->run('Starman', recycle => [qw(--max-requests 9)], endless => [qw(--max-requests 99999)], reload => 'HUP');
 #
 # endless and recycle are arguments for workers that are never replaced, and that are replaced after some requests; reload, the
 # signal with which the master starts its workers anew. A server of one process, single => 1, is only ended and started.
@@ -25,15 +25,16 @@ use Testing::Server;
 use Testing::Subscriber qw(blocks);
 use Time::HiRes         qw(sleep);
 
-my $DEADLINE = 20;                                                  # seconds
+my $DEADLINE = 20;       # seconds
 my $WORKERS  = 2;
-my $PAUSE    = 0.002;                                               # seconds between two events
-my $PUSHES   = 150;                                                 # as in the application
+my $PAUSE    = 0.002;    # seconds between two events
+my $PUSHES   = 150;      # as in the application
+
 # As in the application. A client that is not read while its worker ends is not to be a slow one.
 my %HISTORY = (history => {events => 100_000, bytes => 1 << 26});
 
-my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
-my $PSGI     = 't/data/hub_outlive.psgi';
+my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $PSGI    = 't/data/hub_outlive.psgi';
 
 # Public functions and methods
 
@@ -102,7 +103,7 @@ sub start {
     $self->{server} = Testing::Server->start(
         $name, $PSGI,
         workers => $option{single} ? 1 : $option{workers} || $WORKERS,
-        args    => $option{endless} || [],
+        args    => $option{endless}                       || [],
         env     => \%env,
         %{$option{start} || {}},
     );
@@ -115,7 +116,7 @@ sub hub { return EventSource::Hub->new(name => 'test', socket => $_[0]{socket}, 
 # Requests a path, and returns the body and the id of the worker; undef if the worker has ended meanwhile.
 sub ask {
     my ($self, $path) = @_;
-    my $client = eval { Testing::Client->get($self->{server}->port, $path, headers => [Connection => 'close']) };
+    my $client      = eval { Testing::Client->get($self->{server}->port, $path, headers => [Connection => 'close']) };
     my $is_answered = $client && eval { $client->read_all($DEADLINE) && $client->complete };
     my @answer      = $is_answered ? ($client->body, $client->header('X-Worker')) : ();
     $client->leave if $client;
@@ -137,7 +138,8 @@ sub open {
     my $client = Testing::Client->get($self->{server}->port, $path, %option);
     my $stream = {client => $client, path => $path};
     $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE)
-        or croak "no position at $path: ", join ' ', map { $_ // () } $client->status, $client->body, $self->{server}->log;
+        or croak "no position at $path: ", join ' ', map { $_ // () } $client->status, $client->body,
+        $self->{server}->log;
     $stream->{worker} = $client->header('X-Worker');
     push @{$self->{clients}}, $stream;
     return $stream;
@@ -188,15 +190,18 @@ sub check_streams {
                 map { "@$_" }
                 @$_
         } \@got, \@expected;
-        $wrong{'has not the last event'}++              if !$has_last;
-        $wrong{'has ended'}++                           if $client->ended;
+        $wrong{'has not the last event'}++ if !$has_last;
+        $wrong{'has ended'}++              if $client->ended;
+
         if ($got_text ne $expected_text) {
             my ($at) = grep { "@{$got[$_] || []}" ne "@{$expected[$_] || []}" } 0 .. $#expected;
-            my @near = map { join ' ', map { "@{$_ || []}" } @$_[$at - 1 .. $at + 1] } \@got, \@expected;
+            my @near = map {
+                join ' ', map { "@{$_ || []}" } @$_[$at - 1 .. $at + 1]
+            } \@got, \@expected;
             diag "$stream->{path} of worker $stream->{worker}: $near[0] instead of $near[1]";
             $wrong{'has lost, repeated or changed order'}++;
         }
-        $wrong{'has a gap'}++                           if $client->text =~ /^event: gap/m;
+        $wrong{'has a gap'}++ if $client->text =~ /^event: gap/m;
     }
     my $count = @{$self->{clients}};
     is_deeply \%wrong, {}, "$what: $count streams have all events once and in order, and are open";
@@ -265,7 +270,13 @@ sub _workers_are_replaced {
         ),
         'many workers have come';
     my @old = map { $_->{worker} } @{$self->{clients}};
-    ok wait_until($DEADLINE, sub { $self->ask('/plain'); !grep { is_running($_) } @old }),
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            $self->ask('/plain');
+            !grep { is_running($_) } @old;
+        }
+        ),
         'the workers that have accepted the streams have gone';
     ok $self->let_publish, 'events are published';
     $self->check_streams('workers that are replaced');
