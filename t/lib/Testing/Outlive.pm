@@ -196,7 +196,9 @@ sub check_streams {
         if ($got_text ne $expected_text) {
             my ($at) = grep { "@{$got[$_] || []}" ne "@{$expected[$_] || []}" } 0 .. $#expected;
             my @near = map {
-                join ' ', map { "@{$_ || []}" } @$_[$at - 1 .. $at + 1]
+                join ' ',
+                    map { "@{$_ || []}" }
+                    @$_[$at - 1 .. $at + 1]
             } \@got, \@expected;
             diag "$stream->{path} of worker $stream->{worker}: $near[0] instead of $near[1]";
             $wrong{'has lost, repeated or changed order'}++;
