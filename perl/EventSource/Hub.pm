@@ -561,8 +561,10 @@ the process that has created it. A fork, a worker of the server, a job of cron a
 The first call that needs the hub connects to its process, and starts it if none runs (L</spawn>). L</publish> then
 waits until that process has the event, for some tens of microseconds. A stream that is subscribed is handed over to that
 process, which holds its socket from then on: pushes and C<close> of the worker are forwarded in order, and C<on_close> is
-called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. If the process
-of the hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
+called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. A worker that
+exits sends what was pushed before; of a worker that is killed the last pushes may be missing. A stream that goes through
+the server's writer (L</Which streams>) ends with its worker, and its client resumes without loss. If the process of the
+hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
 another one, with another epoch, so that clients are told of a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started

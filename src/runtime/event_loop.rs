@@ -37,6 +37,8 @@ pub(super) struct EventLoop {
     opened: Option<Instant>,
     rest: Rest,
     end_signal: EndSignal,
+    /// Whether all streams have ended at the shutdown, and only the connections to hubs' processes have something to send.
+    is_ending: bool,
 }
 
 impl EventLoop {
@@ -52,7 +54,8 @@ impl EventLoop {
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
         let (links, ready) = (Links::default(), Vec::new());
-        Ok(Self { reactor, handle, queue, streams, links, ready, opened: None, rest: Rest::Sleep, end_signal })
+        let (opened, rest, is_ending) = (None, Rest::Sleep, false);
+        Ok(Self { reactor, handle, queue, streams, links, ready, opened, rest, end_signal, is_ending })
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -188,11 +191,20 @@ impl EventLoop {
     fn apply_answers(&mut self) {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
-            if let Answer::Closed { stream } = &answer {
-                self.links.closed(*stream);
+            has_changed = true;
+            match &answer {
+                Answer::Closed { stream } => self.links.closed(*stream),
+                // A stream that was handed over is sent what was pushed before, too. Who waits for this has a timeout.
+                Answer::ShutdownComplete => {
+                    self.is_ending = true;
+                    continue;
+                }
+                _ => {}
             }
             self.streams.apply(answer);
-            has_changed = true;
+        }
+        if self.is_ending && !self.links.have_queued() {
+            self.handle.complete_shutdown();
         }
         if has_changed {
             self.handle.notify_all();

@@ -157,6 +157,11 @@ impl Links {
         self.links.is_empty() && self.remotes.is_empty() && self.waiting.is_empty() && self.parked.is_empty()
     }
 
+    /// Returns true if there is something that a hub's process is still to be sent.
+    pub(super) fn have_queued(&self) -> bool {
+        self.links.values().any(|linked| linked.link.queued_bytes() > 0)
+    }
+
     /// Carries a command out.
     pub(super) fn apply(&mut self, command: LinkCommand, context: &mut Context<'_>) {
         match command {
