@@ -1,5 +1,6 @@
 //! The keys that publishers give their events, so that a repeated publish is none.
 
+use eventsource_xs::saved;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 pub const MAX_KEY_BYTES: usize = 256;
 
 /// The keys of the last events, within the bounds of the hub's history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OnceKeys {
     ids: HashMap<Box<[u8]>, Box<str>>,
     by_age: VecDeque<(Instant, Box<[u8]>)>,
@@ -50,6 +51,8 @@ impl OnceKeys {
         }
     }
 }
+
+saved!(OnceKeys { ids, by_age, max_keys, max_age });
 
 #[cfg(test)]
 mod tests {

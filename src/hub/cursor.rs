@@ -82,3 +82,5 @@ impl Cursor {
         }
     }
 }
+
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id });

@@ -55,3 +55,6 @@ pub enum Start {
     /// With that many of the last events that the logs hold.
     Last(usize),
 }
+
+saved!(FirstBlock { position, retry, keeps_id });
+saved!(PositionStyle: Event, Id, None);

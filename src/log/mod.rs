@@ -175,3 +175,7 @@ impl Log {
         self.first().is_none()
     }
 }
+
+saved!(Bounds { events, bytes, age });
+saved!(LogEntry { seq, at, event, key, has_custom_id });
+saved!(Log { entries, bytes, evicted_through, compacted });

@@ -7,12 +7,14 @@ use crate::hub::SubscribeRequest;
 use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
-    Answer, Counted, Credits, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request, Welcome,
+    Answer, Counted, Credits, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request, Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
@@ -307,7 +309,7 @@ impl Client {
                 self.reports.push_back(Report::Ended { stream, reason });
                 None
             }
-            Answer::Welcome(_) => None,
+            Answer::Welcome(_) | Answer::Upgraded => None,
         })
     }
 }
@@ -315,6 +317,30 @@ impl Client {
 fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
     let Publication { channel, key, once, fields } = publication;
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+}
+
+/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path that
+/// the process has been started from. Returns when the new program has taken over.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is, [`Error::Unknown`] or
+/// [`Error::Timeout`] if that is not known.
+pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
+    let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
+    socket.set_read_timeout(Some(start.timeout)).map_err(failed)?;
+    socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
+    socket.write_all(&bytes).map_err(failed)?;
+    let mut inbox = FrameBuffer::default();
+    read_frame(&mut socket, &mut inbox)?;
+    match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
+        Answer::Upgraded => Ok(()),
+        Answer::Rejected(failure) => Err(Error::Refused(failure)),
+        _ => Err(Error::Unknown),
+    }
 }
 
 type Greeted = (UnixStream, Welcome, FrameBuffer);

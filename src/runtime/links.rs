@@ -312,7 +312,10 @@ impl Links {
                 }
             }
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
-            wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
+            wire::Answer::Credits { .. }
+            | wire::Answer::Rejected(_)
+            | wire::Answer::Welcome(_)
+            | wire::Answer::Upgraded => {}
         });
         for (stream, reason) in ended {
             if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {

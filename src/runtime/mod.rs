@@ -26,9 +26,11 @@
 //! - `capture`: the takeover of a response from its server
 //! - `remote_hub`: a hub in a process of its own
 //! - `hub_handle`: a hub as the application holds it
+//! - [`upgrade`]: a new program goes on with the streams and hubs of this process
 
 pub mod descriptor_reserve;
 pub mod notifier;
+pub mod upgrade;
 pub mod waker;
 
 mod capture;

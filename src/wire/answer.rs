@@ -61,6 +61,8 @@ pub enum Answer<'a> {
         /// How many bytes more.
         bytes: u64,
     },
+    /// The process goes on as the program that was asked for. The layout is the same in all versions.
+    Upgraded,
 }
 
 /// The counters of a hub and of its process.
@@ -132,6 +134,7 @@ const STATE: u8 = 5;
 const ENDED: u8 = 6;
 const COUNTED: u8 = 7;
 const CREDITS: u8 = 8;
+const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
     fn kind(&self) -> u8 {
@@ -145,6 +148,7 @@ impl<'a> Answer<'a> {
             Self::Ended { .. } => ENDED,
             Self::Counted(_) => COUNTED,
             Self::Credits { .. } => CREDITS,
+            Self::Upgraded => UPGRADED,
         }
     }
 
@@ -182,6 +186,7 @@ impl<'a> Answer<'a> {
             }
             Self::Counted(counted) => counted.write(writer),
             Self::Credits { bytes } => writer.u64(*bytes),
+            Self::Upgraded => {}
         }
     }
 
@@ -213,6 +218,7 @@ impl<'a> Answer<'a> {
             ENDED => Self::Ended { stream: reader.u64()?, reason: read_reason(reader)? },
             COUNTED => Self::Counted(Box::new(Counted::read(reader)?)),
             CREDITS => Self::Credits { bytes: reader.u64()? },
+            UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),
         })
     }
