@@ -1,9 +1,7 @@
 //! The socket and the lock that a starter or systemd hands over.
 
 use crate::arguments::Arguments;
-use eventsource_xs::remote::calls::{
-    adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock,
-};
+use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
 use eventsource_xs::remote::{start, Place};
 use eventsource_xs::saved;
 use rustix::net::sockopt::socket_acceptconn;
@@ -11,7 +9,7 @@ use std::error::Error;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -79,10 +77,9 @@ impl Seat {
             let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
             return Ok(Self { listener, lock, lock_path, removes_socket: true });
         }
-        let lock = File::options().create(true).append(true).mode(0o600).open(place.lock())?;
-        if !try_lock(&lock)? {
+        let Some(lock) = start::lock(place)? else {
             return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
-        }
+        };
         let of_systemd = socket_of_systemd()?;
         let removes_socket = of_systemd.is_none();
         let listener = match of_systemd {

@@ -9,7 +9,7 @@ use crate::upgrade;
 use crate::worker::{End, SavedWorker, Worker};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use eventsource_xs::hub::{check_fields, check_id, Refusal};
-use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness};
+use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::remote::Place;
 use eventsource_xs::runtime::upgrade::SavedHubHandle;
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
@@ -42,6 +42,9 @@ const FIRST_WORKER: u64 = 16;
 
 /// The most connections.
 const MAX_WORKERS: usize = 4096;
+/// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
+/// that workers hand over.
+const OWN_DESCRIPTORS: usize = 20;
 /// How long no connection is accepted when this process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often workers are looked at that may have had their time.
@@ -70,6 +73,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Returns how many descriptors this process may have.
+fn descriptor_limit() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// The hub, from its first worker on.
@@ -241,15 +249,38 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Adds a connection of this user. Others are closed.
+    /// Adds a connection of this user. Others are told why not, and closed.
     fn add_worker(&mut self, socket: OwnedFd, now: Instant) {
-        let is_own = peer_user(socket.as_fd()).is_ok_and(|user| user == own_user());
         let token = self.next_token;
-        if is_own && self.workers.len() < MAX_WORKERS && self.epoll.add(socket.as_fd(), token).is_ok() {
+        let is_added = match self.obstacle(&socket) {
+            None => self.epoll.add(socket.as_fd(), token).is_ok(),
+            Some(failure) => {
+                let mut bytes = Vec::new();
+                let _ = Answer::Rejected(failure).encode(&mut bytes); // it is short
+                let _ = calls::send(socket.as_fd(), &bytes, None, Wait::Never); // it has left
+                false
+            }
+        };
+        if is_added {
             self.next_token += 1;
             self.workers.insert(token, Worker::new(socket, token, now));
             self.sweep.get_or_insert(now + SWEEP);
         }
+    }
+
+    /// Returns why a connection is not served.
+    fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
+        if !peer_user(socket.as_fd()).is_ok_and(|user| user == own_user()) {
+            let message = format!("this is the process of the hub {} of another user", self.arguments.name);
+            return Some(Failure::new(ErrorCode::Unavailable, None, &message));
+        }
+        // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
+        let used = self.workers.len() + self.streams.len() + OWN_DESCRIPTORS;
+        if self.workers.len() >= MAX_WORKERS || used >= descriptor_limit() {
+            let message = "the hub's process has as many connections as it may have: raise its limit of descriptors";
+            return Some(Failure::new(ErrorCode::Unavailable, None, message));
+        }
+        None
     }
 
     /// Serves a worker whose connection is ready.

@@ -353,9 +353,8 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     let mut bytes = Vec::new();
     hello.encode(&mut bytes)?;
     let mut inbox = FrameBuffer::default();
-    if send(socket.as_fd(), &bytes, None, Wait::Forever).map_or(true, |count| count < bytes.len()) {
-        return Ok(None);
-    }
+    // A process that serves no more workers may have closed the connection already, and said why.
+    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     match read_frame(&mut socket, &mut inbox) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,
