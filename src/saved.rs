@@ -78,7 +78,7 @@ impl<'a> Restorer<'a> {
     /// # Errors
     ///
     /// [`Malformed`] if the bytes are no value of this type.
-    pub fn next<T: Saved>(&mut self) -> Result<T, Malformed> {
+    pub fn take<T: Saved>(&mut self) -> Result<T, Malformed> {
         T::restore(self)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Restorer<'a> {
     /// # Errors
     ///
     /// [`Malformed`] if there are fewer.
-    pub fn next_bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub fn take_bytes(&mut self) -> Result<&'a [u8], Malformed> {
         self.reader.bytes()
     }
 
@@ -98,7 +98,7 @@ impl<'a> Restorer<'a> {
     /// [`Malformed`] if a value is.
     pub fn collect<T: Saved, C: FromIterator<T>>(&mut self) -> Result<C, Malformed> {
         let count = self.reader.size()?;
-        (0..count).map(|_| self.next()).collect()
+        (0..count).map(|_| self.take()).collect()
     }
 
     /// Checks that nothing is left.
@@ -136,7 +136,7 @@ macro_rules! saved {
             }
 
             fn restore(from: &mut $crate::saved::Restorer<'_>) -> Result<Self, $crate::saved::Malformed> {
-                Ok(Self { $($field: from.next()?),+ })
+                Ok(Self { $($field: from.take()?),+ })
             }
         }
     };
@@ -147,7 +147,7 @@ macro_rules! saved {
             }
 
             fn restore(from: &mut $crate::saved::Restorer<'_>) -> Result<Self, $crate::saved::Malformed> {
-                let number: u8 = from.next()?;
+                let number: u8 = from.take()?;
                 $(if number == Self::$variant as u8 {
                     return Ok(Self::$variant);
                 })+
@@ -179,7 +179,7 @@ impl Saved for i32 {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(from.next::<u32>()? as Self)
+        Ok(from.take::<u32>()? as Self)
     }
 }
 
@@ -189,7 +189,7 @@ impl Saved for i64 {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok(from.next::<u64>()? as Self)
+        Ok(from.take::<u64>()? as Self)
     }
 }
 
@@ -212,7 +212,7 @@ impl Saved for Instant {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (is_later, distance): (bool, Duration) = from.next()?;
+        let (is_later, distance): (bool, Duration) = from.take()?;
         let at = if is_later { from.now.checked_add(distance) } else { from.now.checked_sub(distance) };
         at.ok_or(Malformed)
     }
@@ -226,7 +226,7 @@ macro_rules! saved_bytes {
             }
 
             fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-                from.next_bytes().map(Into::into)
+                from.take_bytes().map(Into::into)
             }
         }
     )+};
@@ -240,7 +240,7 @@ impl Saved for bytes::Bytes {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next_bytes().map(Self::copy_from_slice)
+        from.take_bytes().map(Self::copy_from_slice)
     }
 }
 
@@ -261,7 +261,7 @@ impl Saved for [u8; 16] {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         use std::convert::TryInto;
-        from.next_bytes()?.try_into().map_err(|_| Malformed)
+        from.take_bytes()?.try_into().map_err(|_| Malformed)
     }
 }
 
@@ -274,8 +274,8 @@ impl<T: Saved> Saved for Option<T> {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        match from.next()? {
-            true => from.next().map(Some),
+        match from.take()? {
+            true => from.take().map(Some),
             false => Ok(None),
         }
     }
@@ -287,7 +287,7 @@ impl<T: Saved> Saved for Box<T> {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next().map(Box::new)
+        from.take().map(Box::new)
     }
 }
 
@@ -298,7 +298,7 @@ impl<A: Saved, B: Saved> Saved for (A, B) {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        Ok((from.next()?, from.next()?))
+        Ok((from.take()?, from.take()?))
     }
 }
 
@@ -353,16 +353,16 @@ mod tests {
         saver.add(&HashMap::from([(7u64, Box::<[u8]>::from(&b"seven"[..]))]));
         let bytes = saver.into_bytes();
         let mut restorer = Restorer::new(&bytes, later);
-        assert_eq!(restorer.next(), Ok((-1, Some(Box::<str>::from("text")))));
+        assert_eq!(restorer.take(), Ok((-1, Some(Box::<str>::from("text")))));
         let times = vec![later - Duration::from_secs(1), later, later + Duration::from_secs(2)];
-        assert_eq!(restorer.next(), Ok(times));
-        assert_eq!(restorer.next(), Ok(HashMap::from([(7u64, Box::<[u8]>::from(&b"seven"[..]))])));
+        assert_eq!(restorer.take(), Ok(times));
+        assert_eq!(restorer.take(), Ok(HashMap::from([(7u64, Box::<[u8]>::from(&b"seven"[..]))])));
         assert_eq!(restorer.end(), Ok(()));
         for len in 0..bytes.len() {
             let mut cut = Restorer::new(&bytes[..len], later);
-            let all = cut.next::<(i32, Option<Box<str>>)>().and_then(|_| {
-                cut.next::<Vec<Instant>>()?;
-                cut.next::<HashMap<u64, Box<[u8]>>>()
+            let all = cut.take::<(i32, Option<Box<str>>)>().and_then(|_| {
+                cut.take::<Vec<Instant>>()?;
+                cut.take::<HashMap<u64, Box<[u8]>>>()
             });
             assert_eq!(all, Err(Malformed), "{len} bytes");
         }

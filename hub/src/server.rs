@@ -688,8 +688,8 @@ impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.
     pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::upgrade::State, Self), Malformed> {
         let mut restorer = upgrade::read_state(bytes, now)?;
-        let mut reactor = Restorer::new(restorer.next_bytes()?, now);
-        let both = (reactor.next()?, restorer.next()?);
+        let mut reactor = Restorer::new(restorer.take_bytes()?, now);
+        let both = (reactor.take()?, restorer.take()?);
         reactor.end()?;
         restorer.end()?;
         Ok(both)

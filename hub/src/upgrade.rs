@@ -56,7 +56,7 @@ pub fn begin_state(now: Instant) -> Saver {
 /// Reads the beginning of a state.
 pub fn read_state(bytes: &[u8], now: Instant) -> Result<Restorer<'_>, Malformed> {
     let mut restorer = Restorer::new(bytes, now);
-    match restorer.next::<u32>()? {
+    match restorer.take::<u32>()? {
         VERSION => Ok(restorer),
         _ => Err(Malformed),
     }

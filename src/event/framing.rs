@@ -130,7 +130,7 @@ impl Saved for Shared {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let block = from.next_bytes()?;
+        let block = from.take_bytes()?;
         let copy = |out: &mut [u8]| {
             out.copy_from_slice(block);
             block.len()

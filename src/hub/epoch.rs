@@ -66,8 +66,8 @@ impl Saved for Epoch {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let text: Box<str> = from.next()?;
-        Ok(Self::new(&text, from.next()?))
+        let text: Box<str> = from.take()?;
+        Ok(Self::new(&text, from.take()?))
     }
 }
 

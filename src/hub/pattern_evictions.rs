@@ -57,7 +57,7 @@ impl Saved for Evictions {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next().map(Self)
+        from.take().map(Self)
     }
 }
 

@@ -52,7 +52,7 @@ impl Saved for TopicId {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        let (is_pattern, at) = from.next()?;
+        let (is_pattern, at) = from.take()?;
         Ok(if is_pattern { Self::Pattern(at) } else { Self::Channel(at) })
     }
 }
@@ -64,6 +64,6 @@ impl Saved for Topics {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next::<Vec<TopicId>>().map(Into::into)
+        from.take::<Vec<TopicId>>().map(Into::into)
     }
 }

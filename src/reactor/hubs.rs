@@ -144,6 +144,6 @@ impl Saved for Hubs {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next().map(Self)
+        from.take().map(Self)
     }
 }

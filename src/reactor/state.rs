@@ -33,18 +33,18 @@ impl Saved for StreamRecord<i32> {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            stream: from.next::<Stream>()?,
-            subscription: from.next::<Option<Box<Subscription>>>()?,
-            socket: Some(from.next()?).filter(|number| *number != NO_SOCKET),
-            serial: from.next()?,
+            stream: from.take::<Stream>()?,
+            subscription: from.take::<Option<Box<Subscription>>>()?,
+            socket: Some(from.take()?).filter(|number| *number != NO_SOCKET),
+            serial: from.take()?,
             is_queued: false,
             is_blocked: false,
-            has_ended: from.next()?,
-            is_handed_over: from.next()?,
-            owes_final_chunk: from.next()?,
-            input_bytes: from.next()?,
-            deadline: from.next()?,
-            deadline_kind: from.next()?,
+            has_ended: from.take()?,
+            is_handed_over: from.take()?,
+            owes_final_chunk: from.take()?,
+            input_bytes: from.take()?,
+            deadline: from.take()?,
+            deadline_kind: from.take()?,
             timer: None,
         })
     }

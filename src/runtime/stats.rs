@@ -204,7 +204,7 @@ impl Saved for Counts {
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         let counts = Self::default();
         for counter in counts.all() {
-            counter.store(from.next()?, Ordering::Relaxed);
+            counter.store(from.take()?, Ordering::Relaxed);
         }
         Ok(counts)
     }

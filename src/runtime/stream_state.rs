@@ -264,15 +264,15 @@ impl Saved for StreamState {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            buffered_bytes: AtomicUsize::new(from.next()?),
-            flags: AtomicU32::new(from.next()?),
+            buffered_bytes: AtomicUsize::new(from.take()?),
+            flags: AtomicU32::new(from.take()?),
             descriptor: AtomicI32::new(-1),
             cookie: AtomicU64::new(0),
-            handles: AtomicU32::new(from.next()?),
-            hub: AtomicU64::new(from.next()?),
-            topics: AtomicUsize::new(from.next()?),
-            interpreter: from.next()?,
-            id: from.next()?,
+            handles: AtomicU32::new(from.take()?),
+            hub: AtomicU64::new(from.take()?),
+            topics: AtomicUsize::new(from.take()?),
+            interpreter: from.take()?,
+            id: from.take()?,
         })
     }
 }

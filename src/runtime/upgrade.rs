@@ -126,7 +126,7 @@ impl Saved for SavedHubHandle {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next().map(Self)
+        from.take().map(Self)
     }
 }
 
@@ -136,6 +136,6 @@ impl Saved for SavedStreamHandle {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next().map(Self)
+        from.take().map(Self)
     }
 }

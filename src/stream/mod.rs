@@ -365,7 +365,7 @@ impl Saved for StreamId {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        from.next::<u64>().map(Into::into)
+        from.take::<u64>().map(Into::into)
     }
 }
 
@@ -389,14 +389,14 @@ impl Saved for Stream {
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            settings: Arc::new(from.next()?),
-            front: from.next()?,
-            is_begun: from.next()?,
-            rest: from.next()?,
-            buffered_bytes: from.next()?,
-            since: from.next()?,
-            is_stalled: from.next()?,
-            ending: from.next()?,
+            settings: Arc::new(from.take()?),
+            front: from.take()?,
+            is_begun: from.take()?,
+            rest: from.take()?,
+            buffered_bytes: from.take()?,
+            since: from.take()?,
+            is_stalled: from.take()?,
+            ending: from.take()?,
         })
     }
 }

@@ -314,7 +314,7 @@ impl World {
         self.reactor.save(|socket| socket.0 as i32, &mut saver);
         let bytes = saver.into_bytes();
         let mut restorer = Restorer::new(&bytes, self.now);
-        let state = restorer.next().expect("what was saved");
+        let state = restorer.take().expect("what was saved");
         assert_eq!(restorer.end(), Ok(()));
         let mut script = std::mem::take(self.reactor.io());
         for client in &mut script.clients {
