@@ -6,7 +6,7 @@
 //!
 //! The modules, in dependency order: each uses only modules before it, and `parse` only [`event`].
 //!
-//! - [`saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
+//! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`log`]: the retained events of one channel, within bounds
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end

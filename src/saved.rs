@@ -124,7 +124,7 @@ pub trait Saved: Sized {
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed>;
 }
 
-/// Implements [`Saved`](crate::saved::Saved) for a struct by all of its fields, or for an enum without fields by all of its
+/// Implements [`Saved`] for a struct by all of its fields, or for an enum without fields by all of its
 /// variants.
 #[macro_export]
 macro_rules! saved {
