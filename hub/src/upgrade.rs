@@ -21,8 +21,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the other program may take to check a state.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other program may take to say which states it reads, and to read one. The wire thread waits.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 const CHECK_PAUSE: Duration = Duration::from_millis(1);
 /// The most bytes that are kept of what a program says about itself.
 const MAX_SAID_BYTES: u64 = 1000;
@@ -78,7 +79,8 @@ pub fn check(program: &Path, state: Option<&File>) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(["check-state", &VERSION.to_string()]);
     command.stdin(state.map_or_else(|| Ok(Stdio::null()), copy)?).stdout(copy(&said)?).stderr(copy(&said)?);
-    let is_done = wait(&mut command.spawn().map_err(failed)?).map_err(failed)?;
+    let timeout = if state.is_some() { CHECK_TIMEOUT } else { CLAIM_TIMEOUT };
+    let is_done = wait(&mut command.spawn().map_err(failed)?, timeout).map_err(failed)?;
     if let Some(mut state) = state {
         state.rewind().map_err(failed)?;
     }
@@ -93,8 +95,8 @@ pub fn check(program: &Path, state: Option<&File>) -> Result<(), String> {
 }
 
 /// Waits until a program has ended. Returns true if it has succeeded. One that takes too long is killed.
-fn wait(child: &mut Child) -> io::Result<bool> {
-    let deadline = Instant::now() + CHECK_TIMEOUT;
+fn wait(child: &mut Child, timeout: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + timeout;
     loop {
         match child.try_wait()? {
             Some(status) => return Ok(status.success()),

@@ -360,6 +360,7 @@ fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
         (scene.place.lock().to_owned(), "cannot run"),
         (script(&scene, "other", "echo this program reads states of version 9, not 1; exit 1"), "states of version 9"),
         (script(&scene, "fails", &format!("{claim}; exit 1")), "cannot go on here"),
+        (script(&scene, "hangs", "exec sleep 60"), "timed out"),
         // It reads the version, but not the state.
         (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is no program of a hub"),
         // It has gone when the process is to go on as it: nothing but the `exec` fails.

@@ -23,6 +23,9 @@ const BATCH_BYTES: usize = 32 << 10;
 /// How many bytes are read at once.
 const READ_BYTES: usize = 16 << 10;
 
+/// How much longer than any other answer an upgrade may take: the new program reads the state twice.
+const UPGRADE_TIME: Duration = Duration::from_secs(45);
+
 /// An event to publish.
 #[derive(Clone, Debug, Default)]
 pub struct Publication<'a> {
@@ -329,7 +332,7 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
     let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
-    socket.set_read_timeout(Some(start.timeout)).map_err(failed)?;
+    socket.set_read_timeout(Some(start.timeout.saturating_add(UPGRADE_TIME))).map_err(failed)?;
     socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
