@@ -260,7 +260,6 @@ impl Saved for [u8; 16] {
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
-        use std::convert::TryInto;
         from.take_bytes()?.try_into().map_err(|_| Malformed)
     }
 }

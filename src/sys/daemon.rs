@@ -2,7 +2,6 @@
 
 use super::descriptor;
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::convert::TryInto;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
