@@ -10,16 +10,16 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
-use Fcntl        qw(F_SETFD);
-use File::Copy   qw(copy);
-use File::Temp   ();
+use Fcntl      qw(F_SETFD);
+use File::Copy qw(copy);
+use File::Temp ();
 use IO::Socket::UNIX;
 use POSIX              ();
 use Testing::Developer qw(has_command);
 use Testing::Program;
 use Testing::SourceTree qw(slurp);
 
-my $DEADLINE = 20;                               # seconds; for what should happen at once
+my $DEADLINE = 20;                                 # seconds; for what should happen at once
 my $UNITS    = 'examples/deployment/systemd';
 my $PATH     = '/usr/local/bin/eventsource-hub';
 
@@ -41,7 +41,8 @@ sub install {
 sub command {
     my ($unit, $name) = @_;
     my ($line) = slurp("$UNITS/$unit/eventsource-hub\@.service") =~ /^\Q$name\E=(.+)$/m;
-    s/%i/shop/g, s{%t/eventsource|/run/eventsource-hub}{$folder}, s{\A\Q$PATH\E\z}{$installed} for my @words = split ' ', $line;
+    s/%i/shop/g, s{%t/eventsource|/run/eventsource-hub}{$folder}, s{\A\Q$PATH\E\z}{$installed}
+        for my @words = split ' ', $line;
     return @words;
 }
 
@@ -57,7 +58,8 @@ for my $unit ('system', 'user') {
             close $copy or die $!;
         }
         local $ENV{XDG_RUNTIME_DIR} = "$folder";
-        my $said = qx{systemd-analyze --$unit verify $copies/eventsource-hub\@.socket $copies/eventsource-hub\@.service 2>&1};
+        my $said =
+            qx{systemd-analyze --$unit verify $copies/eventsource-hub\@.socket $copies/eventsource-hub\@.service 2>&1};
         is "$?: $said", '0: ', 'they are verified without a word';
     };
 
@@ -65,8 +67,10 @@ for my $unit ('system', 'user') {
         my $socket   = "$folder/shop.sock";
         my $listener = IO::Socket::UNIX->new(Local => $socket, Listen => 10) or die "$socket: $!";
         my $service  = Testing::Program->new('eventsource-hub');
+
         # sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID the process that is to have it.
-        my $start = 'use POSIX; POSIX::dup2(shift, 3) // die $!; $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; exec @ARGV';
+        my $start =
+            'use POSIX; POSIX::dup2(shift, 3) // die $!; $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; exec @ARGV';
         fcntl $listener, F_SETFD, 0;
         $service->run({}, $^X, '-e', $start, fileno $listener, command($unit, 'ExecStart'));
         close $listener;
@@ -77,8 +81,8 @@ for my $unit ('system', 'user') {
 
         install();
         like readlink "/proc/$pid/exe", qr/ \(deleted\)\z/, 'another program has been installed';
-        is system(command($unit, 'ExecReload')), 0, 'a reload succeeds';
-        is readlink "/proc/$pid/exe", $installed, 'the same process is the new program';
+        is system(command($unit, 'ExecReload')), 0,          'a reload succeeds';
+        is readlink "/proc/$pid/exe",            $installed, 'the same process is the new program';
         my $second = $hub->publish(news => 'after');
         s/-.*// for my @epochs = ($first, $second);
         is $epochs[0], $epochs[1], 'the worker goes on with the same hub';
@@ -93,7 +97,7 @@ for my $unit ('system', 'user') {
         my $said   = qx{@reload 2>&1};
         isnt $?, 0, 'a reload with a program that cannot go on fails';
         like $said, qr/\Q$start_of_broken\E is no program of a hub that can go on here/, 'and says why';
-        like $hub->publish(news => 'as before'), qr/-3\z/, 'the hub serves as before';
+        like $hub->publish(news => 'as before'), qr/-3\z/,                               'the hub serves as before';
 
         kill TERM => $pid;
         ok wait_until($DEADLINE, sub { $service->has_ended }), 'the service stops';
