@@ -322,13 +322,13 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
 }
 
-/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path that
-/// the process has been started from. Returns when the new program has taken over.
+/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path
+/// that the process has been started from. Returns when the new program has taken over.
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is, [`Error::Unknown`] or
-/// [`Error::Timeout`] if that is not known.
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is,
+/// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
     let mut socket = Start { program: None, ..start.clone() }.connect(place)?;

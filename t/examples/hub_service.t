@@ -41,8 +41,10 @@ sub install {
 sub command {
     my ($unit, $name) = @_;
     my ($line) = slurp("$UNITS/$unit/eventsource-hub\@.service") =~ /^\Q$name\E=(.+)$/m;
-    s/%i/shop/g, s{%t/eventsource|/run/eventsource-hub}{$folder}, s{\A\Q$PATH\E\z}{$installed}
-        for my @words = split ' ', $line;
+    my @words  = split ' ', $line;
+    s/%i/shop/g                                     for @words;
+    s{%t/eventsource|/run/eventsource-hub}{$folder} for @words;
+    s{\A\Q$PATH\E\z}{$installed}                    for @words;
     return @words;
 }
 
