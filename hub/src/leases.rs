@@ -1,5 +1,6 @@
 //! The leases: of all workers that ask for the same name, one holds the lease, and the others wait in their order.
 
+use eventsource_xs::saved;
 use eventsource_xs::wire::{Failure, MAX_LEASE_NAME_BYTES};
 use eventsource_xs::ErrorCode;
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +16,7 @@ pub struct Candidate {
 }
 
 /// The leases by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Leases {
     /// The first candidate of each queue holds the lease. No queue is empty.
     queues: HashMap<Box<[u8]>, VecDeque<Candidate>>,
@@ -23,6 +24,9 @@ pub struct Leases {
     /// How many candidates each worker has.
     counts: HashMap<u64, usize>,
 }
+
+saved!(Candidate { worker, lease });
+saved!(Leases { queues, names, counts });
 
 impl Leases {
     /// Adds a candidate, who is new. Returns whether it holds the lease.

@@ -568,7 +568,9 @@ hub ends, its streams end with the reason C<error> or C<server>, its history is 
 another one, with another epoch, so that clients are told of a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
-it, so C<systemctl restart> of a service ends it, too.
+it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
+(L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource-hub upgrade NAME> has it
+go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the

@@ -111,3 +111,18 @@ impl Hub {
         self.counts.disconnected += 1;
     }
 }
+
+saved!(Counts {
+    streams,
+    channels,
+    patterns,
+    published,
+    delivered,
+    events,
+    bytes,
+    resumed,
+    gaps,
+    disconnected,
+    skipped,
+    compacted,
+});

@@ -89,3 +89,5 @@ impl Cursor {
         }
     }
 }
+
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels });

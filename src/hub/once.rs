@@ -10,7 +10,7 @@ pub const MAX_ONCE_BYTES: usize = 256;
 const MAX_KEYS: usize = 1 << 20;
 
 /// The keys of the last events, within the bounds of the hub's history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OnceKeys {
     ids: HashMap<Box<[u8]>, Box<str>>,
     by_age: VecDeque<(Instant, Box<[u8]>)>,
@@ -54,6 +54,8 @@ impl OnceKeys {
         }
     }
 }
+
+saved!(OnceKeys { ids, by_age, max_keys, max_age });
 
 #[cfg(test)]
 mod tests {

@@ -57,3 +57,6 @@ pub enum Start {
     /// With that many of the last events that the logs hold.
     Last(usize),
 }
+
+saved!(FirstBlock { position, retry, keeps_id, names_channels });
+saved!(PositionStyle: Event, Id, None);

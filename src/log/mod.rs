@@ -177,3 +177,7 @@ impl Log {
         self.first().is_none()
     }
 }
+
+saved!(Bounds { events, bytes, age });
+saved!(LogEntry { seq, at, event, key, has_custom_id, channel });
+saved!(Log { entries, bytes, evicted_through, compacted });

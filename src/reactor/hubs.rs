@@ -3,6 +3,7 @@
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::{Epoch, Hub, Publication, Settings};
 use crate::log::Bounds;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -138,5 +139,17 @@ impl<I: Io> Reactor<I> {
             Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         streams.collect()
+    }
+}
+
+saved!(HubState { hub, is_draining, is_closed });
+
+impl Saved for Hubs {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
     }
 }

@@ -16,6 +16,7 @@
 //! - `log_source`: the part of that write that comes from the log
 //! - `reading`: what clients send, and that they leave
 //! - `detaching`: giving a stream to another process
+//! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when
@@ -50,6 +51,7 @@ mod reading;
 mod sending;
 mod shutdown;
 mod socket_errors;
+mod state;
 mod stream_record;
 mod subscriptions;
 mod timers;
@@ -60,6 +62,7 @@ mod tests;
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
 pub use detaching::Detached;
 pub use io::{Io, Ready};
+pub use state::ReactorState;
 
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;

@@ -8,12 +8,14 @@ use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
     Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
-    Welcome,
+    Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
@@ -25,6 +27,9 @@ pub const MAX_PENDING: usize = 256;
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 16 << 10;
+
+/// How much longer than any other answer an upgrade may take: the new program reads the state twice.
+const UPGRADE_TIME: Duration = Duration::from_secs(45);
 
 /// An event to publish.
 #[derive(Clone, Debug, Default)]
@@ -415,7 +420,7 @@ impl Client {
                 self.reports.push_back(Report::Ended { stream, reason });
                 None
             }
-            Answer::Welcome(_) | Answer::Elected { .. } => None,
+            Answer::Welcome(_) | Answer::Elected { .. } | Answer::Upgraded => None,
         })
     }
 }
@@ -423,6 +428,30 @@ impl Client {
 fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
     let Publication { channel, key, once, fields } = publication;
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+}
+
+/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path
+/// that the process has been started from. Returns when the new program has taken over.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is,
+/// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
+pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
+    let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
+    socket.set_read_timeout(Some(start.timeout.saturating_add(UPGRADE_TIME))).map_err(failed)?;
+    socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
+    socket.write_all(&bytes).map_err(failed)?;
+    let mut inbox = FrameBuffer::default();
+    read_frame(&mut socket, &mut inbox)?;
+    match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
+        Answer::Upgraded => Ok(()),
+        Answer::Rejected(failure) => Err(Error::Refused(failure)),
+        _ => Err(Error::Unknown),
+    }
 }
 
 type Greeted = (UnixStream, Welcome, FrameBuffer);
@@ -435,9 +464,8 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     let mut bytes = Vec::new();
     hello.encode(&mut bytes)?;
     let mut inbox = FrameBuffer::default();
-    if send(socket.as_fd(), &bytes, None, Wait::Forever).map_or(true, |count| count < bytes.len()) {
-        return Ok(None);
-    }
+    // A process that serves no more workers may have closed the connection already, and said why.
+    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     match read_frame(&mut socket, &mut inbox) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,

@@ -16,7 +16,7 @@ use super::sync::lock;
 use crate::event::Shared;
 use crate::hub::{ChannelPage, Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
 use crate::log::Bounds;
-use crate::reactor::Command;
+use crate::reactor::{Command, HubId};
 use crate::sys::random;
 use crate::wire::Counted;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -319,6 +319,48 @@ impl HubHandle {
         let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
         Ok(())
+    }
+}
+
+/// A hub, with which a new program goes on.
+#[derive(Debug)]
+pub(super) struct SavedHub {
+    settings: Settings,
+    retention: Option<(Bounds, Bounds)>,
+    max_topics: usize,
+    hub: HubId,
+    epoch: Epoch,
+    last_seq: u64,
+    once: OnceKeys,
+}
+
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once });
+
+impl HubHandle {
+    /// Returns what a new program needs to go on with the hub; nothing if the reactor does not have it.
+    pub(super) fn saved(&self) -> Option<SavedHub> {
+        let mut process = lock_process();
+        let index = process.registrations.index_of(self.0.key)?;
+        let HubRegistration { hub, epoch, last_seq, once, .. } = process.registrations.at(index);
+        Some(SavedHub {
+            settings: self.0.settings.clone(),
+            retention: *lock(&self.0.retention),
+            max_topics: self.0.max_topics.load(Ordering::Relaxed),
+            hub: *hub,
+            epoch: epoch.clone(),
+            last_seq: *last_seq,
+            once: once.clone(),
+        })
+    }
+
+    /// Goes on with a hub of a restored reactor.
+    pub(super) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
+        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once } = saved;
+        let handle = Self::new(settings, max_topics);
+        *lock(&handle.0.retention) = retention;
+        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once };
+        lock_process().registrations.insert(handle.0.key, registration);
+        handle
     }
 }
 

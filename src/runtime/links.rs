@@ -448,7 +448,7 @@ impl Links {
                 connection.complete(lease, Outcome::Done);
             }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
-            wire::Answer::Channels { .. } | wire::Answer::Described(_) => {} // only commands ask for these
+            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {} // only commands ask for these
         });
         for (stream, failure) in refused {
             match stream {

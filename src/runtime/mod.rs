@@ -29,9 +29,11 @@
 //! - `remote_hub`: a hub in a process of its own
 //! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `hub_handle`: a hub as the application holds it
+//! - [`upgrade`]: a new program goes on with the streams and hubs of this process
 
 pub mod descriptor_reserve;
 pub mod notifier;
+pub mod upgrade;
 pub mod waker;
 
 mod capture;
@@ -64,9 +66,9 @@ pub use end_queue::{count_callbacks, has_callbacks, has_ends};
 pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
-pub use losses::{has_losses, take_losses};
 pub use lease_handle::LeaseHandle;
 pub use leases::LeaseState;
+pub use losses::{has_losses, take_losses};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use process::{progress_descriptor, take_progress};
 pub use remote_hub::{RemoteHub, RemotePublish};

@@ -128,18 +128,29 @@ impl Process {
     }
 
     /// Returns the reactor, unless it has died.
-    fn running(&self) -> Option<&Arc<ReactorHandle>> {
+    pub(super) fn running(&self) -> Option<&Arc<ReactorHandle>> {
         self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
     }
 
     fn start(&mut self) -> io::Result<Arc<ReactorHandle>> {
+        self.start_with(|_| {}, |_| {})
+    }
+
+    /// Starts a reactor. The functions change its two sides before its thread begins.
+    pub(super) fn start_with(
+        &mut self,
+        change_handle: impl FnOnce(&mut ReactorHandle),
+        change_loop: impl FnOnce(&mut EventLoop),
+    ) -> io::Result<Arc<ReactorHandle>> {
         register_handlers()?;
         let mut handle = ReactorHandle::new()?;
         if let Some((_, dead)) = &self.started {
             handle.replace(dead);
         }
+        change_handle(&mut handle);
         let handle = Arc::new(handle);
-        let event_loop = EventLoop::new(Arc::clone(&handle))?;
+        let mut event_loop = EventLoop::new(Arc::clone(&handle))?;
+        change_loop(&mut event_loop);
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));
         Ok(handle)

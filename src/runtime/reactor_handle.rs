@@ -34,10 +34,32 @@ pub(super) enum Attachment {
     Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
     /// What [`Command::Linked`] is about.
     Link(Box<LinkCommand>),
+    /// Has the reactor stop at the end of its turn. It comes beside a [`Command::Linked`].
+    Pause(Pause),
 }
 
+/// A request to stop at the end of a turn.
+#[derive(Debug)]
+pub(super) struct Pause {
+    /// Takes what the reactor holds, saved, and the numbers of its descriptors.
+    pub(super) saved: Sender<(Vec<u8>, Vec<i32>)>,
+    /// The reactor goes on when the other end is dropped.
+    pub(super) resumed: Receiver<()>,
+}
+
+/// The numbers that the next streams and hubs get.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    slots: Slots,
+    last_serial: u32,
+    hubs: HubId,
+}
+
+saved!(Slots { free, used });
+saved!(Numbers { slots, last_serial, hubs });
+
 /// The slots of a reactor's streams.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Slots {
     free: Vec<u32>,
     used: u32,
@@ -129,6 +151,30 @@ impl ReactorHandle {
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));
+    }
+
+    /// Returns the numbers that the next streams and hubs get.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers {
+            slots: lock(&self.slots).clone(),
+            last_serial: SERIALS.load(Ordering::Relaxed),
+            hubs: self.hubs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the counters of this reactor and of those before it, as those of one.
+    pub(super) fn total(&self) -> Counts {
+        let total = self.counts.copy();
+        self.past.iter().for_each(|dead| total.add_dead(dead));
+        total
+    }
+
+    /// Continues the counters and the numbers of another program's reactor.
+    pub(super) fn restore(&mut self, counts: Counts, numbers: Numbers) {
+        self.counts = Arc::new(counts);
+        self.slots = Mutex::new(numbers.slots);
+        self.hubs = AtomicU32::new(numbers.hubs);
+        SERIALS.store(numbers.last_serial, Ordering::Relaxed);
     }
 
     /// Returns the receiving end of the queue, for the reactor.
@@ -297,7 +343,7 @@ impl ReactorHandle {
                 }
             }
             Some(Attachment::Link(command)) => command.fail(),
-            None => {}
+            Some(Attachment::Pause(_)) | None => {}
         }
     }
 

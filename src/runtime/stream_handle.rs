@@ -559,6 +559,62 @@ impl StreamHandle {
     }
 }
 
+/// A stream's handle, with which a new program goes on.
+#[derive(Debug)]
+pub(super) struct SavedStream {
+    stream: StreamId,
+    settings: Settings,
+    subscribe_mode: SubscribeMode,
+    has_pushed_id: bool,
+    is_opening: bool,
+    is_released: bool,
+}
+
+saved!(SubscribeMode: AtOnce, Hold, Held);
+saved!(SavedStream { stream, settings, subscribe_mode, has_pushed_id, is_opening, is_released });
+
+impl SavedStream {
+    pub(super) fn id(&self) -> StreamId {
+        self.stream
+    }
+}
+
+impl StreamHandle {
+    /// Returns what a new program needs to go on with the stream. That of a handle that waits for its handler's pushes
+    /// (`waits`, `may_wait`) or ends with its handle is not saved: a process of a hub has none.
+    pub(super) fn saved(&self) -> SavedStream {
+        SavedStream {
+            stream: self.stream,
+            settings: *self.settings,
+            subscribe_mode: self.subscribe_mode,
+            has_pushed_id: self.has_pushed_id,
+            is_opening: self.is_opening,
+            is_released: self.is_released,
+        }
+    }
+
+    /// Goes on with a stream of a restored reactor.
+    pub(super) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
+        Self {
+            state,
+            stream: saved.stream,
+            settings: reactor.share_settings(saved.settings),
+            waits: false,
+            in_handler: false,
+            subscribe_mode: saved.subscribe_mode,
+            has_pushed_id: saved.has_pushed_id,
+            ends_with_handle: false,
+            is_adopted: false,
+            must_wake: false,
+            is_opening: saved.is_opening,
+            is_released: saved.is_released,
+            generation: generation(),
+            forks: fork_count(),
+            reactor,
+        }
+    }
+}
+
 /// Copies a handle for a new ithread, which gets a copy of every object.
 impl Clone for StreamHandle {
     fn clone(&self) -> Self {

@@ -46,6 +46,14 @@ impl StreamTable {
         self.states.iter().flatten().map(|(_, state)| state)
     }
 
+    /// All states with the ids by which the reactor knows the streams.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, &Arc<StreamState>)> {
+        let states = (0..).zip(&self.states);
+        states.filter_map(|(slot, state)| {
+            state.as_ref().map(|(serial, state)| (StreamId { slot, serial: *serial }, state))
+        })
+    }
+
     /// Applies one answer of the reactor.
     pub(super) fn apply(&mut self, answer: Answer) {
         match answer {

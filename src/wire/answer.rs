@@ -78,6 +78,8 @@ pub enum Answer<'a> {
         /// Whether this worker holds it; otherwise it waits for it.
         is_held: bool,
     },
+    /// The process goes on as the program that was asked for. The layout is the same in all versions.
+    Upgraded,
 }
 
 /// What the process of a hub is.
@@ -165,6 +167,7 @@ const CREDITS: u8 = 8;
 const CHANNELS: u8 = 20;
 const DESCRIBED: u8 = 21;
 const ELECTED: u8 = 14;
+const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
     fn kind(&self) -> u8 {
@@ -181,6 +184,7 @@ impl<'a> Answer<'a> {
             Self::Channels { .. } => CHANNELS,
             Self::Described(_) => DESCRIBED,
             Self::Elected { .. } => ELECTED,
+            Self::Upgraded => UPGRADED,
         }
     }
 
@@ -227,6 +231,7 @@ impl<'a> Answer<'a> {
                 writer.u64(*lease);
                 writer.bool(*is_held);
             }
+            Self::Upgraded => {}
         }
     }
 
@@ -261,6 +266,7 @@ impl<'a> Answer<'a> {
             CHANNELS => Self::Channels { request: reader.u64()?, page: read_page(reader)? },
             DESCRIBED => Self::Described(Box::new(Described::read(reader)?)),
             ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
+            UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),
         })
     }

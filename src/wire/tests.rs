@@ -232,6 +232,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
             Answer::Described(Box::new(Described { request, version: version.into(), age, workers }))
         }),
         (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
+        Just(Answer::Upgraded),
     ]
 }
 
@@ -309,7 +310,8 @@ proptest! {
         };
         prop_assert!(!is_request(0) && is_request(1));
         prop_assert!(request == Request::Stop || !is_request(2));
-        prop_assert!(!is_answer(0) && is_answer(1) && !is_answer(2));
+        prop_assert!(!is_answer(0) && is_answer(1));
+        prop_assert!(answer == Answer::Upgraded || !is_answer(2));
     }
 
     #[test]
@@ -407,4 +409,19 @@ fn a_name_is_a_name_of_a_file_in_its_folder() {
     for name in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "é", "a\0", &"n".repeat(65)] {
         assert_eq!(Name::new(name), Err(NameError), "{name:?}");
     }
+}
+
+#[test]
+fn an_upgrade_and_its_answer_have_the_same_layout_in_all_versions() {
+    let mut bytes = Vec::new();
+    Upgrade { program: Some(b"/x") }.encode(&mut bytes).expect("a short path");
+    Upgrade { program: None }.encode(&mut bytes).expect("no path");
+    Answer::Upgraded.encode(&mut bytes).expect("a short message");
+    let expected = [&b"\x10\0\0\0\xffES-hub\r\n\x01\x02\0\0\0/x"[..], b"\x0a\0\0\0\xffES-hub\r\n\0", b"\x01\0\0\0\xff"];
+    assert_eq!(bytes, expected.concat());
+    let mut decoded = Vec::new();
+    frames(&bytes, &[3, 9], |frame| {
+        decoded.push(Upgrade::decode(frame).map(|upgrade| upgrade.program.map(<[u8]>::to_vec)));
+    });
+    assert_eq!(decoded, [Some(Some(b"/x".to_vec())), Some(None), None]);
 }

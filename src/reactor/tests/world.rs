@@ -2,6 +2,7 @@
 //! sent, lost or still buffered.
 
 use super::*;
+use crate::saved::{Restorer, Saver};
 use std::collections::VecDeque;
 
 /// A client: the scripted results of its socket's calls, and what it has received.
@@ -301,6 +302,27 @@ impl World {
             assert!(self.reactor.next_due() != before, "fire has done what was due");
         }
         self.now = until;
+    }
+
+    /// Goes on with another reactor, as a new program does after a turn: nothing but what was saved and the sockets stays.
+    pub(crate) fn upgrade(&mut self) {
+        self.turn();
+        if self.reactor.is_shutting_down {
+            return; // a process that ends is not upgraded
+        }
+        let mut saver = Saver::new(self.now);
+        self.reactor.save(|socket| socket.0 as i32, &mut saver);
+        let bytes = saver.into_bytes();
+        let mut restorer = Restorer::new(&bytes, self.now);
+        let state = restorer.take().expect("what was saved");
+        assert_eq!(restorer.end(), Ok(()));
+        let mut script = std::mem::take(self.reactor.io());
+        for client in &mut script.clients {
+            (client.is_registered, client.is_watched) = (false, false);
+        }
+        self.reactor = Reactor::new(script, self.now);
+        self.reactor.restore(state, |number| Some(Socket(number as usize)), self.now);
+        self.record_answers();
     }
 
     /// Takes the answers, and checks the records.
