@@ -20,11 +20,15 @@ pub enum ErrorCode {
     Internal,
     /// The connection to a hub's process broke before the answer: the call has perhaps had its effect.
     Unknown,
+    /// Too much waits for a hub's process: the call had no effect.
+    Full,
+    /// A hub's process refuses this one: it has other settings.
+    Refused,
 }
 
 impl ErrorCode {
     /// All kinds in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Invalid,
         Self::State,
         Self::Unsupported,
@@ -32,5 +36,7 @@ impl ErrorCode {
         Self::Timeout,
         Self::Internal,
         Self::Unknown,
+        Self::Full,
+        Self::Refused,
     ];
 }

@@ -6,6 +6,7 @@
 //!
 //! The modules, in dependency order: each uses only modules before it, and `parse` only [`event`].
 //!
+//! - [`mod@saved`]: the state that a new program continues with: values as bytes, and back; `codec` has their layout
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`log`]: the retained events of one channel, within bounds
 //! - [`stream`]: one client's open response: its buffer, its timeouts, its end
@@ -43,7 +44,11 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
 
+mod codec;
 mod error_code;
+#[macro_use]
+pub mod saved;
+
 pub mod event;
 pub mod hub;
 pub mod log;

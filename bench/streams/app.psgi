@@ -9,7 +9,8 @@
 #
 # An event's id is a number that grows by one with each round. Its data begins with two times in nanoseconds of
 # CLOCK_MONOTONIC: when the round was due, and when this push began. BENCH_NATIVE is the attribute native of
-# Plack::App::EventSource if it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub.
+# Plack::App::EventSource if it has one; 0 is the server's own writer. With BENCH_HUB the streams are those of a hub,
+# and with BENCH_HUB_SOCKET, its socket, the hub has a process of its own.
 
 use strict;
 use warnings;
@@ -25,7 +26,8 @@ my $hub;
 if ($ENV{BENCH_HUB}) {
     require EventSource::Hub;
     my $history = {events => 100_000, bytes => 100_000_000};
-    $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1);
+    my %process = $ENV{BENCH_HUB_SOCKET} ? (name => 'bench', socket => $ENV{BENCH_HUB_SOCKET}) : ();
+    $hub = EventSource::Hub->new(history => $history, total_history => $history, per_process => 1, %process);
 }
 
 my %held;    # connections by address

@@ -1,5 +1,7 @@
 # The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
-# missed. script/demo starts it. Any PSGI server can run it, with one process, since a hub lives in one process:
+# missed. script/demo starts it, with several workers and with LIVE_HUB: the socket of a hub in a process of its own, in a
+# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the process of the hub.
+# Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
 #
 #   plackup examples/live/app.psgi
 #   plackup -s Starman --workers 1 --max-requests 1000000 examples/live/app.psgi
@@ -10,9 +12,12 @@ use strict;
 use warnings;
 
 use EventSource::Hub;
+use Fcntl          qw(LOCK_EX SEEK_SET);
 use File::Basename qw(dirname);
 use File::Spec;
+use lib File::Spec->catdir(dirname(__FILE__), 'lib');
 use JSON::MaybeXS qw(decode_json encode_json);
+use Live::Processes;
 use Plack::App::EventSource;
 use Plack::App::File;
 use Plack::Builder;
@@ -21,6 +26,7 @@ use Time::HiRes qw(time);
 
 my $PUBLIC = File::Spec->catdir(dirname(__FILE__), 'public');
 my $SECRET = $ENV{LIVE_SECRET};
+my $SOCKET = $ENV{LIVE_HUB};
 
 # The type of an event is its channel's name. A new window begins with the whole history.
 my $hub = EventSource::Hub->new(
@@ -28,29 +34,21 @@ my $hub = EventSource::Hub->new(
     retry        => [1000, 2000],
     show_channel => 'event',
     start        => 'oldest',
+    defined $SOCKET ? (name => 'live', socket => $SOCKET, idle_exit => 5, grace => 10) : (),
 );
 
 # The crowd's streams. Most applications need no more than this.
 my $events = $hub->to_app(channels => sub { return qw(notes figures) });
 
-# The windows' streams have the same channels. Their connections are kept, so that a window can have its own dropped.
-my %windows;
+# The windows' streams have the same channels. `here` comes first: events that were published until now are replayed; later
+# ones are new.
 my $window = Plack::App::EventSource->new(
     retry      => [1000, 2000],
     handler_cb => sub {
         my ($connection, $env) = @_;
         my $query = Plack::Request->new($env)->query_parameters;
-        my $name  = $query->get('name') // '';
-        $windows{$name} = $connection;
-        $connection->on_close(
-            sub {
-                my $closed = shift;
-                delete $windows{$name} if ($windows{$name} // 0) == $closed;
-            }
-        );
-
-        # Events that were published until now are replayed; later ones are new.
-        $connection->push({event => 'here', data => encode_json({published => $hub->stats->{published}, pid => $$})});
+        my $here  = {published => $hub->stats->{published}, pid => $$, has_process => defined $SOCKET ? 1 : 0};
+        $connection->push({event => 'here', data => encode_json($here)});
         $hub->serve(
             $connection,
             qw(notes figures),
@@ -59,14 +57,48 @@ my $window = Plack::App::EventSource->new(
     },
 );
 
-my %number;    # the number of each channel's last event
-
+# The events of each channel are numbered, so that the crowd can tell whether one is missing. A number counts when its event
+# is published.
 sub publish {
     my ($channel, $data) = @_;
-    return $hub->publish($channel, {json => {%$data, number => ++$number{$channel}, time => time}});
+    return in_turn(
+        sub {
+            my $last  = shift;
+            my $event = {json => {%$data, number => 1 + ($last->{$channel} // 0), time => time}};
+            my $id    = eval { $hub->publish($channel, $event) } // publish_again($@, $channel, $event);
+            $last->{$channel}++;
+            return $id;
+        }
+    );
 }
 
-# An application that passes the JSON of a POST to an action and answers with what the action returns.
+# Publishes an event again if the process of the hub has ended before it has answered: its history has ended with it.
+sub publish_again {
+    my ($error, $channel, $event) = @_;
+    die $error if !ref $error || $error->code ne 'unknown';
+    return $hub->publish($channel, $event);
+}
+
+my %last;    # the number of each channel's last event, if there is one process
+
+# Calls the code with the numbers of the last events. Several processes share them in a file, and take turns: so the order
+# of the numbers is that of the hub, and no process is killed in between.
+sub in_turn {
+    my $code = shift;
+    return $code->(\%last) if !defined $SOCKET;
+    open my $file, '+>>', "$SOCKET.numbers" or die "$SOCKET.numbers: $!\n";
+    flock $file, LOCK_EX;
+    seek $file, 0, SEEK_SET;
+    my $last   = decode_json(readline($file) // '{}');
+    my $result = $code->($last);
+    truncate $file, 0;
+    print {$file} encode_json($last);
+    close $file or die "$SOCKET.numbers: $!\n";
+    return $result;
+}
+
+# An application that passes the JSON of a POST to an action and answers with what the action returns: a hash, and perhaps
+# what is to be done when the answer has been sent.
 sub posted {
     my $action = shift;
     return sub {
@@ -75,9 +107,12 @@ sub posted {
         return refusal(403, 'Only from the page itself') if is_foreign($request);
         my $sent = eval { decode_json($request->raw_body) };
         return refusal(400, 'Not a JSON object') if ref $sent ne 'HASH';
-        my $answer = $action->($sent, $request) or return refusal(403, 'Forbidden');
-        my $bytes  = encode_json($answer);
-        return [200, ['Content-Type' => 'application/json', 'Content-Length' => length $bytes], [$bytes]];
+        my ($answer, $afterwards) = $action->($sent, $request);
+        return refusal(403, 'Forbidden') if !$answer;
+        my $bytes    = encode_json($answer);
+        my $response = [200, ['Content-Type' => 'application/json', 'Content-Length' => length $bytes], [$bytes]];
+        return $response if !$afterwards;
+        return sub { my $respond = shift; $respond->($response); $afterwards->(); return };
     };
 }
 
@@ -100,14 +135,37 @@ sub note {
     return {id => publish('notes', {from => $from, text => $text})};
 }
 
-# Ends the stream of a window, after telling it when to reconnect.
-sub drop {
-    my $sent       = shift;
-    my $connection = delete $windows{$sent->{name} // ''} or return {dropped => 0};
-    my ($seconds)  = ($sent->{seconds} // 0) =~ /\A([0-9]{1,2})\z/;
-    $connection->push({retry => 1000 * $seconds}) if $seconds;
-    $connection->close;
-    return {dropped => 1};
+# What the buttons of a window do. Each returns what it does, the process to signal, and the signal.
+my %ACT = (
+    worker => sub {
+        my ($env, $pid) = @_;
+        my @workers  = map  { Live::Processes::workers($_) } grep { defined } Live::Processes::server($env);
+        my ($worker) = sort { ($b eq $pid) <=> ($a eq $pid) } @workers;
+        return ('kill -9 of worker', $worker, 'KILL');
+    },
+    deploy => sub {
+        my $server = Live::Processes::server(shift);
+        return ('deploy: HUP to', $server, 'HUP');
+    },
+    hub => sub {
+        my ($hub) = Live::Processes::hub($SOCKET);
+        return ('kill -9 of the hub process', $hub, 'KILL');
+    },
+);
+
+# Signals a process of the demonstration, which may be this one, when all windows have been told.
+sub act {
+    my ($sent, $request) = @_;
+    my $act = defined $SOCKET && $ACT{$sent->{what} // ''} or return;
+    my ($what, $pid, $signal) = $act->($request->env, $sent->{pid} // '');
+    return {} if !$pid;
+    note({from => $sent->{from}, text => "$what $pid"});
+    return (
+        {pid => $pid},
+        sub {
+            in_turn(sub { return kill $signal => $pid });
+        }
+    );
 }
 
 # Publishes the statistics of the crowd and of the hub. Only the crowd knows the secret.
@@ -115,7 +173,18 @@ sub figures {
     my ($crowd, $request) = @_;
     my $secret = $request->header('X-Secret') // '';
     return if !defined $SECRET || $secret ne $SECRET;
-    return {id => publish('figures', {crowd => $crowd, hub => $hub->stats})};
+    my %figures = (crowd => $crowd, hub => $hub->stats, pid => $$, processes => scalar processes($request->env));
+    return {id => publish('figures', \%figures)};
+}
+
+# The ids of the processes, if the hub has one of its own.
+sub processes {
+    my $env = shift;
+    return if !defined $SOCKET;
+    my $server  = Live::Processes::server($env);
+    my ($hub)   = map { 0 + $_ } Live::Processes::hub($SOCKET);
+    my @workers = map { 0 + $_ } defined $server ? Live::Processes::workers($server) : ();
+    return {hub => $hub, workers => \@workers};
 }
 
 builder {
@@ -123,7 +192,7 @@ builder {
     mount '/events'  => $events;
     mount '/window'  => $window->to_app;
     mount '/notes'   => posted(\&note);
-    mount '/drop'    => posted(\&drop);
+    mount '/act'     => posted(\&act);
     mount '/figures' => posted(\&figures);
     mount '/'        => Plack::App::File->new(file => "$PUBLIC/index.html")->to_app;
 };

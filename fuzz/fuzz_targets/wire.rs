@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use eventsource_xs::wire::{Answer, Frame, FrameBuffer, Hello, Request};
+use eventsource_xs::wire::{Answer, Frame, FrameBuffer, Hello, Request, Upgrade};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -26,7 +26,8 @@ fn check(frame: Frame<'_>) -> (String, String, String) {
         answer.encode(&mut encoded).expect("it has come in a frame");
         assert_eq!((encoded[4], &encoded[5..]), (frame.kind, frame.message));
     }
-    (format!("{request:?}"), format!("{answer:?}"), format!("{:?}", Hello::decode(frame)))
+    let first = (Hello::decode(frame), Upgrade::decode(frame));
+    (format!("{request:?}"), format!("{answer:?}"), format!("{first:?}"))
 }
 
 fn outcome_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<(String, String, String)>, bool) {

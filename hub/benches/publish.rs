@@ -1,4 +1,4 @@
-//! How fast a hub's process publishes: with an answer to each event, and without answers.
+//! How fast a hub's process publishes: with an answer to each event, and without answers, from one process and from four.
 //!
 //! `cargo bench --manifest-path hub/Cargo.toml`
 
@@ -7,17 +7,25 @@ use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::{Framing, Settings};
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const ANSWERED: usize = 20_000;
 const UNANSWERED: usize = 2_000_000;
 const STREAMS: u64 = 5_000;
+const PUBLISHERS: usize = 4;
+
+/// The environment variable that makes this program one of several publishers: the socket of the hub.
+const PUBLISHER: &str = "EVENTSOURCE_BENCH_PUBLISHER";
 
 fn main() {
+    if let Some(socket) = std::env::var_os(PUBLISHER) {
+        return be_publisher(Path::new(&socket));
+    }
     let folder = std::env::temp_dir().join(format!("eventsource-bench-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a new folder");
     let place = Place::new(Name::new("bench").expect("a name"), Some(&folder.join("s"))).expect("a place");
@@ -34,6 +42,7 @@ fn main() {
     };
     answered(&mut client, &publication);
     unanswered(&mut client, &publication);
+    from_several_processes(&mut client, &place);
     handed_over(&mut client);
     client.stop().expect("an end");
     let _ = std::fs::remove_dir_all(&folder);
@@ -69,6 +78,51 @@ fn unanswered(client: &mut Client, publication: &Publication<'_>) {
         each(sent),
         each(all)
     );
+}
+
+/// Publishes without answers until standard input ends. Says when it has connected.
+fn be_publisher(socket: &Path) {
+    let place = Place::new(Name::new("bench").expect("a name"), Some(socket)).expect("a place");
+    let start = Start { program: None, timeout: Duration::from_secs(60) };
+    let mut client = Client::connect(&start, &place, None).expect("a hub");
+    let text = "x".repeat(100);
+    let publication = Publication {
+        channel: b"news",
+        fields: FieldList::of([Field::Data(Text::from(&*text))]),
+        ..Publication::default()
+    };
+    println!("connected");
+    std::io::stdin().read_exact(&mut [0]).expect("the start");
+    for _ in 0..UNANSWERED / PUBLISHERS {
+        client.publish_unanswered(&publication).expect("a connection");
+    }
+    client.flush().expect("a connection");
+    client.count(b"").expect("counts"); // everything before it is published
+}
+
+fn from_several_processes(client: &mut Client, place: &Place) {
+    let before = client.count(b"").expect("counts").hub.published;
+    let program = std::env::current_exe().expect("this program");
+    let start = |_| {
+        let mut command = Command::new(&program);
+        command.env(PUBLISHER, place.socket()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
+        let mut said = [0; 10];
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut said).expect("a connection");
+        child
+    };
+    let mut children: Vec<Child> = (0..PUBLISHERS).map(start).collect();
+    let begun = Instant::now();
+    for child in &mut children {
+        child.stdin.as_mut().expect("a pipe").write_all(b"\n").expect("a pipe");
+    }
+    for mut child in children {
+        assert!(child.wait().expect("an end").success());
+    }
+    let took = begun.elapsed().as_secs_f64();
+    let published = client.count(b"").expect("counts").hub.published - before;
+    assert_eq!(published, UNANSWERED as u64);
+    println!("publish without answers from {PUBLISHERS} processes: {:.0} a second in all", published as f64 / took);
 }
 
 fn handed_over(client: &mut Client) {

@@ -12,12 +12,14 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
        eventsource-hub publish [--name NAME] [--event TYPE] [--key KEY] [--once KEY] CHANNEL DATA
        eventsource-hub stats   [--name NAME] [CHANNEL]
        eventsource-hub stop    [--name NAME]
+       eventsource-hub upgrade [--program PATH] [NAME]
        eventsource-hub list
 
   --name NAME          the hub (default: default)
   --socket PATH        its socket, in another place than the folder of this user
   --timeout SECONDS    how long a command waits for the hub (default: 5)
   --no-start           publish: fail if the hub has no process, instead of starting one
+  --program PATH       upgrade: go on as this program (default: the one that this command is)
   --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
   --grace SECONDS      run: end the streams so long after the last worker (default: 30)";
 
@@ -30,6 +32,12 @@ pub enum Command {
     Start,
     List,
     Stop,
+    /// Has the process of a hub go on as another program.
+    Upgrade,
+    /// Checks that this program reads the state of another one, on the standard input.
+    CheckState {
+        version: u32,
+    },
     Publish {
         channel: String,
         data: String,
@@ -52,6 +60,10 @@ pub struct Arguments {
     pub may_start: bool,
     /// Whether the socket is the standard input and the lock the standard output.
     pub is_inherited: bool,
+    /// The program of an upgrade.
+    pub program: Option<PathBuf>,
+    /// The descriptor of the state with which `run` goes on.
+    pub state: Option<i32>,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,
 }
@@ -72,6 +84,8 @@ impl Arguments {
             timeout: Duration::from_secs(5),
             may_start: true,
             is_inherited: false,
+            program: None,
+            state: None,
             idle_exit: None,
             grace: None,
         };
@@ -90,6 +104,8 @@ impl Arguments {
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
                 "--no-start" => parsed.may_start = false,
                 "--inherited" => parsed.is_inherited = true,
+                "--program" => parsed.program = Some(value()?.into()),
+                "--state" => parsed.state = Some(value()?.parse().map_err(|_| "--state must be a number")?),
                 "--" => {
                     for word in given.by_ref() {
                         words.push(word?);
@@ -98,6 +114,9 @@ impl Arguments {
                 _ if word.starts_with("--") => return Err(format!("unknown option {word}")),
                 _ => words.push(word),
             }
+        }
+        if command == "upgrade" && words.len() == 1 {
+            parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
         parsed.command = command_of(&command, words)?;
         Ok(parsed)
@@ -133,10 +152,17 @@ fn command_of(command: &str, words: Vec<String>) -> Result<Command, String> {
         ("start", 0) => Ok(Command::Start),
         ("list", 0) => Ok(Command::List),
         ("stop", 0) => Ok(Command::Stop),
+        ("upgrade", 0) => Ok(Command::Upgrade),
+        ("check-state", 1) => {
+            let version = next().parse().map_err(|_| "check-state needs a version".to_owned())?;
+            Ok(Command::CheckState { version })
+        }
         ("stats", 0 | 1) => Ok(Command::Stats { channel: next() }),
         ("publish", 2) => Ok(Command::Publish { channel: next(), data: next() }),
         ("publish", _) => Err("publish needs a channel and the data".to_owned()),
-        ("run" | "start" | "list" | "stop" | "stats", _) => Err(format!("too many words after {command}")),
+        ("run" | "start" | "list" | "stop" | "stats" | "upgrade" | "check-state", _) => {
+            Err(format!("too many words after {command}"))
+        }
         _ => Err(format!("unknown command {command}")),
     }
 }
@@ -177,6 +203,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).expect_err(line), message);
         }
+        assert_eq!(parse("upgrade shop --program /x").expect("a command").name.as_str(), "shop");
         assert!(parse("run --name a/b").expect_err("no name").starts_with("name must be"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::remote::{place, Client, Place, Publication, Start};
+use eventsource_xs::remote::{self, place, Client, Place, Publication, Start};
 use eventsource_xs::wire::FieldList;
 use std::error::Error;
 use std::time::Duration;
@@ -35,6 +35,15 @@ pub fn list() -> Result<(), Box<dyn Error>> {
 /// Ends the process of a hub.
 pub fn stop(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(Client::connect(&arguments.start(false)?, &arguments.place()?, None)?.stop()?)
+}
+
+/// Has the process of a hub go on as another program: without a name of one, as the program that this command is.
+pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let program = match &arguments.program {
+        Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,
+        None => std::env::current_exe()?,
+    };
+    Ok(remote::upgrade(&arguments.start(false)?, &arguments.place()?, Some(&program))?)
 }
 
 /// Publishes an event, and prints its id.

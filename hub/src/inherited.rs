@@ -1,15 +1,15 @@
 //! The socket and the lock that a starter or systemd hands over.
 
 use crate::arguments::Arguments;
-use eventsource_xs::remote::calls::{
-    adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence, try_lock,
-};
+use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
 use eventsource_xs::remote::{start, Place};
+use eventsource_xs::saved;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
 use std::fs::{File, Metadata};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -42,7 +42,31 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What a new program goes on with: the numbers of the descriptors.
+#[derive(Debug)]
+pub struct SavedSeat {
+    pub listener: i32,
+    pub lock: i32,
+    removes_socket: bool,
+}
+
+saved!(SavedSeat { listener, lock, removes_socket });
+
 impl Seat {
+    pub fn saved(&self) -> SavedSeat {
+        let (listener, lock) = (self.listener.as_raw_fd(), self.lock.as_raw_fd());
+        SavedSeat { listener, lock, removes_socket: self.removes_socket }
+    }
+
+    pub fn restore(saved: &SavedSeat, place: &Place) -> io::Result<Self> {
+        Ok(Self {
+            listener: take_kept(saved.listener)?.into(),
+            lock: take_kept(saved.lock)?.into(),
+            lock_path: place.lock().to_owned(),
+            removes_socket: saved.removes_socket,
+        })
+    }
+
     /// Takes the socket and the lock from the starter, the socket from systemd, or both from the file system.
     pub fn take(arguments: &Arguments, place: &Place) -> Result<Self, Box<dyn Error>> {
         if arguments.is_inherited {
@@ -53,10 +77,9 @@ impl Seat {
             let (listener, lock, lock_path) = (listener.into(), lock.into(), place.lock().to_owned());
             return Ok(Self { listener, lock, lock_path, removes_socket: true });
         }
-        let lock = File::options().create(true).append(true).mode(0o600).open(place.lock())?;
-        if !try_lock(&lock)? {
+        let Some(lock) = start::lock(place)? else {
             return Err(format!("the hub {} has a process already ({})", place.name(), place.lock().display()).into());
-        }
+        };
         let of_systemd = socket_of_systemd()?;
         let removes_socket = of_systemd.is_none();
         let listener = match of_systemd {
@@ -75,6 +98,12 @@ impl Seat {
             _ => false,
         }
     }
+}
+
+/// Takes a descriptor that the program before this one has kept.
+pub fn take_kept(number: i32) -> io::Result<OwnedFd> {
+    set_close_at_exec(number)?;
+    adopt(number)
 }
 
 /// Returns the socket that systemd hands to this process, if it does.

@@ -1,5 +1,6 @@
 //! When the process has nothing to do any more.
 
+use eventsource_xs::saved;
 use std::time::{Duration, Instant};
 
 /// What is due.
@@ -12,7 +13,7 @@ pub enum Due {
 }
 
 /// The clocks of the process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lifetime {
     pub idle_exit: Duration,
     pub grace: Duration,
@@ -61,6 +62,8 @@ impl Lifetime {
         idle.into_iter().chain(grace).min()
     }
 }
+
+saved!(Lifetime { idle_exit, grace, without_worker, idle, has_ended_streams });
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,11 @@
 //! - `arguments`: the command line
 //! - `commands`: commands that connect to a hub
 //! - `inherited`: the socket and the lock that a starter or systemd hands over
+//! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
-//! - `once`: the keys that publishers give their events
 //! - `worker`: the connection of one worker
 //! - `streams`: the streams that workers have handed over
+//! - `upgrade`: going on as another program
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
 //!
 //! The wire thread is the main thread. It decodes the workers' requests, calls the library's handles, as its boundary to Perl
@@ -17,10 +18,11 @@
 mod arguments;
 mod commands;
 mod inherited;
+mod leases;
 mod lifetime;
-mod once;
 mod server;
 mod streams;
+mod upgrade;
 mod worker;
 
 use arguments::{Arguments, Command};
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         Command::Start => inherited::detach(&arguments),
         Command::List => commands::list(),
         Command::Stop => commands::stop(&arguments),
+        Command::Upgrade => commands::upgrade(&arguments),
+        Command::CheckState { version } => upgrade::check_state(*version),
         Command::Publish { channel, data } => commands::publish(&arguments, channel, data),
         Command::Stats { channel } => commands::stats(&arguments, channel),
     };

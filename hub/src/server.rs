@@ -1,18 +1,23 @@
-//! The loop that serves workers.
+//! The loop that serves workers. `upgrading` is about going on as another program.
+
+mod upgrading;
+
+pub use upgrading::SavedServer;
 
 use crate::arguments::Arguments;
-use crate::inherited::Seat;
+use crate::inherited::{take_kept, Seat};
+use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
-use crate::once::{OnceKeys, MAX_KEY_BYTES};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use eventsource_xs::hub::{check_fields, check_id, Refusal};
-use eventsource_xs::remote::calls::{duplicate, own_user, peer_user, termination_signals, Epoll, Readiness};
+use eventsource_xs::hub::{check_fields, check_id, Refusal, MAX_ONCE_BYTES};
+use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Welcome, WINDOW_BYTES,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
+    WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -23,6 +28,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use upgrading::{own_program, Upgrading};
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -32,6 +38,9 @@ const FIRST_WORKER: u64 = 16;
 
 /// The most connections.
 const MAX_WORKERS: usize = 4096;
+/// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
+/// that workers hand over.
+const OWN_DESCRIPTORS: usize = 20;
 /// How long no connection is accepted when this process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often workers are looked at that may have had their time.
@@ -44,10 +53,11 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let place = arguments.place()?;
-    let seat = Seat::take(arguments, &place)?;
-    let signals = termination_signals()?;
     raise_descriptor_limit();
-    let mut server = Server::new(arguments, seat, &signals)?;
+    let mut server = match arguments.state {
+        Some(number) => Server::restore(arguments, &place, &take_kept(number)?.into())?,
+        None => Server::new(arguments, Seat::take(arguments, &place)?)?,
+    };
     while !server.is_ending {
         server.turn()?;
     }
@@ -61,29 +71,39 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// Returns how many descriptors this process may have.
+fn descriptor_limit() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
 /// The hub, from its first worker on.
 struct Served {
     handle: HubHandle,
     settings: HubSettings,
     /// Whether a worker has given the settings.
     has_settings: bool,
-    once: OnceKeys,
 }
 
 struct Server<'a> {
     arguments: &'a Arguments,
+    /// The path that this program has been started from.
+    program: PathBuf,
     epoll: Epoll,
     seat: Seat,
+    signals: OwnedFd,
     /// What is readable while the reactor has ends and progress to report.
     _reports: [OwnedFd; 2],
     hub: Option<Served>,
     workers: HashMap<u64, Worker>,
     next_token: u64,
     streams: Streams,
+    leases: Leases,
     lifetime: Lifetime,
     ready: Vec<(u64, Readiness)>,
     /// The workers that have answers to be sent.
     answered: Vec<u64>,
+    /// When the process has begun.
+    started: Instant,
     /// When workers are looked at that may have had their time.
     sweep: Option<Instant>,
     /// When the process looks next whether its lock is in its place.
@@ -92,10 +112,12 @@ struct Server<'a> {
     accept_pause: Option<Instant>,
     cut_off: u64,
     is_ending: bool,
+    upgrading: Option<Upgrading>,
 }
 
 impl<'a> Server<'a> {
-    fn new(arguments: &'a Arguments, seat: Seat, signals: &OwnedFd) -> Result<Self, Box<dyn Error>> {
+    fn new(arguments: &'a Arguments, seat: Seat) -> Result<Self, Box<dyn Error>> {
+        let signals = calls::signals()?;
         let epoll = Epoll::new()?;
         seat.listener.set_nonblocking(true)?;
         epoll.add(seat.listener.as_fd(), LISTENER)?;
@@ -107,21 +129,26 @@ impl<'a> Server<'a> {
         let settings = arguments.settings(HubSettings::default());
         Ok(Self {
             arguments,
+            program: own_program()?,
             epoll,
             seat,
+            signals,
             _reports: reports,
             hub: None,
             workers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
+            leases: Leases::default(),
             lifetime: Lifetime::new(settings.idle_exit, settings.grace, Instant::now()),
             ready: Vec::new(),
             answered: Vec::new(),
+            started: Instant::now(),
             sweep: None,
             lock_check: Instant::now() + LOCK_CHECK,
             accept_pause: None,
             cut_off: 0,
             is_ending: false,
+            upgrading: None,
         })
     }
 
@@ -140,7 +167,7 @@ impl<'a> Server<'a> {
         for (token, readiness) in ready.drain(..) {
             match token {
                 LISTENER => self.accept(now),
-                SIGNALS => self.is_ending = true,
+                SIGNALS => self.take_signals(),
                 ENDS => self.report_ends(),
                 PROGRESS => self.report_progress(),
                 _ => self.serve(token, readiness, now),
@@ -149,7 +176,19 @@ impl<'a> Server<'a> {
         self.ready = ready;
         self.run_timers(now)?;
         self.flush_answers(now);
+        if let Some(upgrading) = self.upgrading.take().filter(|_| !self.is_ending) {
+            self.upgrade(&upgrading);
+        }
         Ok(())
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(asked) = calls::next_signal(self.signals.as_fd()) {
+            match asked {
+                Asked::End => self.is_ending = true,
+                Asked::Upgrade => self.upgrading = Some(Upgrading { asker: None, program: self.program.clone() }),
+            }
+        }
     }
 
     fn run_timers(&mut self, now: Instant) -> Result<(), Box<dyn Error>> {
@@ -203,15 +242,38 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Adds a connection of this user. Others are closed.
+    /// Adds a connection of this user. Others are told why not, and closed.
     fn add_worker(&mut self, socket: OwnedFd, now: Instant) {
-        let is_own = peer_user(socket.as_fd()).is_ok_and(|user| user == own_user());
         let token = self.next_token;
-        if is_own && self.workers.len() < MAX_WORKERS && self.epoll.add(socket.as_fd(), token).is_ok() {
+        let is_added = match self.obstacle(&socket) {
+            None => self.epoll.add(socket.as_fd(), token).is_ok(),
+            Some(failure) => {
+                let mut bytes = Vec::new();
+                let _ = Answer::Rejected(failure).encode(&mut bytes); // it is short
+                let _ = calls::send(socket.as_fd(), &bytes, None, Wait::Never); // it has left
+                false
+            }
+        };
+        if is_added {
             self.next_token += 1;
             self.workers.insert(token, Worker::new(socket, token, now));
             self.sweep.get_or_insert(now + SWEEP);
         }
+    }
+
+    /// Returns why a connection is not served.
+    fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
+        if !peer_user(socket.as_fd()).is_ok_and(|user| user == own_user()) {
+            let message = format!("this is the process of the hub {} of another user", self.arguments.name);
+            return Some(Failure::new(ErrorCode::Unavailable, None, &message));
+        }
+        // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
+        let used = self.workers.len() + self.streams.len() + OWN_DESCRIPTORS;
+        if self.workers.len() >= MAX_WORKERS || used >= descriptor_limit() {
+            let message = "the hub's process has as many connections as it may have: raise its limit of descriptors";
+            return Some(Failure::new(ErrorCode::Unavailable, None, message));
+        }
+        None
     }
 
     /// Serves a worker whose connection is ready.
@@ -263,7 +325,10 @@ impl<'a> Server<'a> {
     fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let bytes = frame.wire_bytes();
         if !worker.is_greeted {
-            return self.greet(worker, frame);
+            return match Upgrade::decode(frame) {
+                Some(upgrade) => self.ask_for_upgrade(worker, upgrade),
+                None => self.greet(worker, frame),
+            };
         }
         if !worker.credits.spend(bytes) {
             return Err(End::Flood);
@@ -319,7 +384,7 @@ impl<'a> Server<'a> {
 
     fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
         match request {
-            Request::Publish(publish) => self.publish(worker, &publish, now),
+            Request::Publish(publish) => self.publish(worker, &publish),
             Request::Open(open) => self.open(worker, &open)?,
             Request::Push { stream, event, has_id } => {
                 self.with_stream(worker, stream, |stream| stream.push(event, has_id));
@@ -355,6 +420,17 @@ impl<'a> Server<'a> {
                 }
             }
             Request::Stop => self.is_ending = true,
+            Request::Channels { request, pattern, from } => self.list_channels(worker, request, pattern, from),
+            Request::Describe { request } => self.describe(worker, request, now),
+            Request::Elect { lease, name } => self.elect(worker, lease, name)?,
+            Request::Resign { lease } => {
+                let next = self.leases.resign(Candidate { worker: worker.token(), lease });
+                if next.is_some_and(|next| next.worker == worker.token()) {
+                    next.into_iter().for_each(|next| worker.answer(&elected(next, true)));
+                } else {
+                    self.report_elected(next);
+                }
+            }
         }
         Ok(())
     }
@@ -367,9 +443,9 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, now: Instant) {
+    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>) {
         let Some(served) = &mut self.hub else { return };
-        match served.publish(publish, now) {
+        match served.publish(publish) {
             Ok(id) if publish.request > 0 => worker.answer(&Answer::Published { request: publish.request, id: &id }),
             Ok(_) => {}
             Err(failure) => refuse(worker, publish.request, failure),
@@ -410,7 +486,46 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Leaves a worker's streams to themselves, and closes its connection.
+    fn list_channels(&mut self, worker: &mut Worker, request: u64, pattern: &[u8], from: u64) {
+        let Some(served) = &self.hub else { return };
+        match served.handle.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
+            Ok(page) => worker.answer(&Answer::Channels { request, page }),
+            Err(error) => refuse(worker, request, failure_of(&error)),
+        }
+    }
+
+    fn describe(&mut self, worker: &mut Worker, request: u64, now: Instant) {
+        let others = self.workers.values().filter_map(Worker::process);
+        let mut workers: Vec<u32> = others.chain(worker.process()).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        let (version, age) = (env!("CARGO_PKG_VERSION").into(), now.duration_since(self.started));
+        worker.answer(&Answer::Described(Box::new(Described { request, version, age, workers })));
+    }
+
+    fn elect(&mut self, worker: &mut Worker, lease: u64, name: &[u8]) -> Result<(), End> {
+        let candidate = Candidate { worker: worker.token(), lease };
+        if self.leases.contains(candidate) {
+            return Err(End::Malformed);
+        }
+        match self.leases.elect(candidate, name) {
+            Ok(is_held) => worker.answer(&elected(candidate, is_held)),
+            Err(failure) => refuse(worker, lease, failure),
+        }
+        Ok(())
+    }
+
+    /// Tells workers that they hold a lease now.
+    fn report_elected(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
+        for candidate in candidates {
+            if let Some(worker) = self.workers.get_mut(&candidate.worker) {
+                worker.answer(&elected(candidate, true));
+                self.answered.push(worker.token());
+            }
+        }
+    }
+
+    /// Leaves a worker's streams to themselves, gives its leases to others, and closes its connection.
     fn end_worker(&mut self, worker: Worker, end: End) {
         if end.is_cut_off() {
             self.cut_off += 1;
@@ -421,6 +536,8 @@ impl<'a> Server<'a> {
                 stream.release();
             }
         }
+        let next = self.leases.leave(worker.token());
+        self.report_elected(next);
     }
 
     /// Tells openers which of their streams have ended.
@@ -450,17 +567,19 @@ impl<'a> Server<'a> {
     }
 
     fn flush_answers(&mut self, now: Instant) {
-        let mut answered = std::mem::take(&mut self.answered);
-        answered.sort_unstable();
-        answered.dedup();
-        for token in answered.drain(..) {
-            let Some(mut worker) = self.workers.remove(&token) else { continue };
-            match worker.flush(&self.epoll, now) {
-                Ok(()) => self.keep(worker, now),
-                Err(end) => self.end_worker(worker, end),
+        // The end of a worker may give another one a lease.
+        while !self.answered.is_empty() {
+            let mut answered = std::mem::take(&mut self.answered);
+            answered.sort_unstable();
+            answered.dedup();
+            for token in answered {
+                let Some(mut worker) = self.workers.remove(&token) else { continue };
+                match worker.flush(&self.epoll, now) {
+                    Ok(()) => self.keep(worker, now),
+                    Err(end) => self.end_worker(worker, end),
+                }
             }
         }
-        self.answered = answered;
     }
 
     /// Ends the streams, tells their openers, and gives the socket up. The lock is free when the process has ended.
@@ -480,8 +599,7 @@ impl Served {
         let settings = arguments.settings(settings.unwrap_or_default());
         let HubSettings { hub, max_topics, .. } = &settings;
         let handle = HubHandle::new(hub.clone(), *max_topics);
-        let once = OnceKeys::new(hub.total_history.events, hub.history.age);
-        Self { handle, settings, has_settings, once }
+        Self { handle, settings, has_settings }
     }
 
     /// Takes over the settings that may change: the newest count.
@@ -490,20 +608,16 @@ impl Served {
         let own = &mut self.settings;
         if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
             (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
-            self.once.set_bounds(total_history.events, history.age);
             self.handle.set_bounds(history, total_history, given.max_topics);
         }
     }
 
     /// Publishes an event, and returns its id in the hub's order.
-    fn publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<String, Failure> {
+    fn publish(&self, publish: &Publish<'_>) -> Result<String, Failure> {
         let Publish { channel, key, once, fields, .. } = *publish;
-        if once.len() > MAX_KEY_BYTES {
-            let message = format!("once has at most {MAX_KEY_BYTES} bytes");
+        if once.len() > MAX_ONCE_BYTES {
+            let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
             return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
-        }
-        if let Some(id) = self.once.id_of(once, now) {
-            return Ok(id.to_owned());
         }
         let given = fields.iter().find(|field| matches!(field, Field::Id(_))).map(|id| sent_id(&id));
         given.as_deref().map_or(Ok(()), check_id).map_err(refusal)?;
@@ -511,10 +625,8 @@ impl Served {
         let encode = |made: &str| Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok());
         let mut published = String::new();
         let meta = PublishMeta { channel, key, id: given.as_deref() };
-        self.handle.publish(meta, encode, |id| published.push_str(id)).map_err(|error| failure_of(&error))?;
-        if !once.is_empty() {
-            self.once.insert(once, &published, now);
-        }
+        let published_id = |id: &str| published.push_str(id);
+        self.handle.publish_once(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
         Ok(published)
     }
 }
@@ -540,9 +652,9 @@ fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failu
         Some((field, _)) => {
             let message = format!(
                 "{field} differs from that of the hub's process: give all workers the same settings, \
-                 or stop the hub (eventsource-hub stop)"
+                 or stop the hub (eventsource hub stop NAME)"
             );
-            Err(Failure::new(ErrorCode::State, Some(field), &message))
+            Err(Failure::new(ErrorCode::Refused, Some(field), &message))
         }
     }
 }
@@ -565,6 +677,10 @@ fn refuse(worker: &mut Worker, request: u64, failure: Failure) {
     if request > 0 {
         worker.answer(&Answer::Refused { request, failure });
     }
+}
+
+fn elected(candidate: Candidate, is_held: bool) -> Answer<'static> {
+    Answer::Elected { lease: candidate.lease, is_held }
 }
 
 fn done(worker: &mut Worker, request: u64) {

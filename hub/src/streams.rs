@@ -1,7 +1,9 @@
 //! The streams that workers have handed over.
 
 use eventsource_xs::reactor::Ending;
+use eventsource_xs::runtime::upgrade::{Restored, SavedStreamHandle};
 use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};
 use eventsource_xs::wire::{Answer, Open};
 use std::collections::HashMap;
@@ -118,5 +120,45 @@ impl Streams {
         for stream in self.0.values() {
             stream.handle.end_with_retry();
         }
+    }
+}
+
+/// What a new program goes on with.
+#[derive(Debug)]
+pub struct SavedStream {
+    handle: SavedStreamHandle,
+    opener: Option<Opener>,
+    pushed: u64,
+    is_watched: bool,
+}
+
+saved!(Opener { worker, number });
+saved!(SavedStream { handle, opener, pushed, is_watched });
+
+impl Streams {
+    pub fn saved(&self) -> Vec<SavedStream> {
+        let saved = |stream: &Stream| SavedStream {
+            handle: SavedStreamHandle::of(&stream.handle),
+            opener: stream.opener,
+            pushed: stream.pushed,
+            is_watched: stream.is_watched,
+        };
+        self.0.values().map(saved).collect()
+    }
+
+    /// Goes on with the streams of another program.
+    pub fn restore(saved: Vec<SavedStream>, restored: &Restored) -> Self {
+        let stream = |saved: SavedStream| {
+            let handle = restored.stream(&saved.handle)?;
+            let SavedStream { opener, pushed, is_watched, .. } = saved;
+            Some((handle.id().into(), Stream { handle, opener, pushed, is_watched }))
+        };
+        Self(saved.into_iter().filter_map(stream).collect())
+    }
+
+    /// Returns the answers that openers wait for: what has been taken while nobody was watching.
+    pub fn owed_states(&mut self) -> Vec<(u64, Answer<'static>)> {
+        let owed = self.0.values_mut().filter(|stream| stream.is_watched);
+        owed.filter_map(|stream| stream.opener.map(|opener| (opener.worker, stream.state(opener.number)))).collect()
     }
 }

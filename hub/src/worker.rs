@@ -1,11 +1,13 @@
 //! The connection of one worker: what it may send, and what it is still to be sent.
 
-use eventsource_xs::remote::calls::{receive, send, Epoll, Wait};
+use crate::inherited::take_kept;
+use eventsource_xs::remote::calls::{peer_process, receive, send, Epoll, Wait};
+use eventsource_xs::saved;
 use eventsource_xs::wire::{Answer, Credits, FrameBuffer, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How many bytes are read at once. Then other workers have their turn.
@@ -105,6 +107,11 @@ impl Worker {
         self.token
     }
 
+    /// Returns the process that has connected, if this process can know it.
+    pub fn process(&self) -> Option<u32> {
+        peer_process(self.socket.as_fd()).ok()
+    }
+
     fn unsent(&self) -> usize {
         self.outbox.len() - self.sent
     }
@@ -194,6 +201,82 @@ impl Worker {
     /// Returns true if [`overdue`](Self::overdue) may have something to return later.
     pub fn may_be_overdue(&self) -> bool {
         !self.is_greeted || self.stuck_since.is_some()
+    }
+}
+
+/// What a new program goes on with: the sockets are numbers of descriptors.
+#[derive(Debug)]
+pub struct SavedWorker {
+    socket: i32,
+    token: u64,
+    inbox: Box<[u8]>,
+    descriptors: VecDeque<Option<i32>>,
+    outbox: Box<[u8]>,
+    credits: Credits,
+    pub is_greeted: bool,
+    streams: HashMap<u64, u64>,
+    connected: Instant,
+    stuck_since: Option<Instant>,
+    is_deaf: bool,
+}
+
+saved!(SavedWorker {
+    socket,
+    token,
+    inbox,
+    descriptors,
+    outbox,
+    credits,
+    is_greeted,
+    streams,
+    connected,
+    stuck_since,
+    is_deaf,
+});
+
+impl SavedWorker {
+    /// Returns the numbers of all descriptors.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
+        self.descriptors.iter().flatten().copied().chain([self.socket])
+    }
+}
+
+impl Worker {
+    pub fn saved(&self) -> SavedWorker {
+        let number = |descriptor: &Option<OwnedFd>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
+        SavedWorker {
+            socket: self.socket.as_raw_fd(),
+            token: self.token,
+            inbox: self.inbox.bytes().into(),
+            descriptors: self.descriptors.iter().map(number).collect(),
+            outbox: self.outbox[self.sent..].into(),
+            credits: self.credits,
+            is_greeted: self.is_greeted,
+            streams: self.streams.clone(),
+            connected: self.connected,
+            stuck_since: self.stuck_since,
+            is_deaf: self.is_deaf,
+        }
+    }
+
+    /// Goes on with a connection, which is added to the epoll set.
+    pub fn restore(saved: SavedWorker, epoll: &Epoll) -> io::Result<Self> {
+        let socket = take_kept(saved.socket)?;
+        epoll.add(socket.as_fd(), saved.token)?;
+        let mut inbox = FrameBuffer::default();
+        inbox.feed(&saved.inbox);
+        let descriptor = |number: Option<i32>| number.and_then(|number| take_kept(number).ok());
+        Ok(Self {
+            inbox,
+            descriptors: saved.descriptors.into_iter().map(descriptor).collect(),
+            outbox: saved.outbox.into(),
+            credits: saved.credits,
+            is_greeted: saved.is_greeted,
+            streams: saved.streams,
+            stuck_since: saved.stuck_since,
+            is_deaf: saved.is_deaf,
+            ..Self::new(socket, saved.token, saved.connected)
+        })
     }
 }
 

@@ -2,14 +2,17 @@
 
 mod support;
 
-use eventsource_xs::remote::{start, Client, Error, Start};
-use eventsource_xs::wire::{Hello, HubSettings, Name};
+use eventsource_xs::remote::client::Report;
+use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{Hello, HubSettings, Name, Request};
 use eventsource_xs::ErrorCode;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
@@ -157,8 +160,10 @@ fn a_socket_of_systemd_is_served_and_stays() {
     shell.args(["-c", &script]).arg(scene.place.socket()).stdin(OwnedFd::from(listener));
     let mut hub = shell.spawn().expect("a shell");
     drop(shell); // with its copy of the socket
-    let client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
+    let mut client = Client::connect(&Start { program: None, ..Scene::start() }, &scene.place, None).expect("a hub");
     assert_eq!(client.welcome().pid, hub.id());
+    // What ExecReload does; LISTEN_PID still names the process.
+    upgrade(&Scene::start(), &scene.place, Some(std::path::Path::new(PROGRAM))).expect("an upgrade");
     client.stop().expect("an end");
     assert!(hub.wait().expect("it ends").success());
     assert!(scene.place.socket().exists());
@@ -177,6 +182,7 @@ fn a_worker_of_another_version_is_told_so() {
     socket.read_to_end(&mut answer).expect("an answer, and the end");
     let text = String::from_utf8_lossy(&answer);
     assert!(text.contains("speaks version 1 of the protocol, the worker version 65"), "{text}");
+    assert!(text.contains("eventsource-hub upgrade"), "{text}");
     assert_eq!(scene.client().count(b"").expect("counts").cut_off, 0);
 }
 
@@ -189,7 +195,7 @@ fn a_worker_with_other_settings_is_told_which() {
     other.hub.gap_event = "missed".into();
     match Client::connect(&Scene::start(), &scene.place, Some(other)) {
         Err(Error::Refused(failure)) => {
-            assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::State, Some("gap_event")));
+            assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Refused, Some("gap_event")));
         }
         other => panic!("{other:?}"),
     }
@@ -239,7 +245,9 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
         setpriv(&[program, "publish", "--name", "shop", "--socket", socket, "--no-start", "news", "x"]).output();
     let output = publish.expect("setpriv");
     assert!(!output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to another user"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the hub shop of another user"), "{output:?}");
+    let output = setpriv(&[program, "upgrade", "shop", "--socket", socket]).output().expect("setpriv");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the hub shop of another user"), "{output:?}");
     assert_eq!(scene.client().count(b"news").expect("counts").hub.published, 0);
     kill(pid);
 
@@ -252,7 +260,9 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     assert!(error.to_string().ends_with("belongs to another user"), "{error}");
     // Without the check of the client, the check of the hub closes the connection.
     let mut connected = UnixStream::connect(socket).expect("they listen");
-    assert_eq!(read_to_end(&mut connected), "");
+    let mut answer = Vec::new();
+    connected.read_to_end(&mut answer).expect("an answer, and the end");
+    assert!(String::from_utf8_lossy(&answer).contains("the hub shop of another user"), "{answer:?}");
     kill(theirs.id());
     theirs.wait().expect("it has ended");
 }
@@ -296,4 +306,128 @@ fn hubs_of_a_user_are_found_by_their_names() {
     output(&["stop", "--name", "shop"]);
     gone(pid.parse().expect("a number"));
     assert_eq!(output(&["list"]), "");
+}
+
+#[test]
+fn a_hub_without_descriptors_refuses_streams_and_workers_and_serves_those_that_it_has() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n 128; exec {PROGRAM} run --name shop --socket \"$0\"")]);
+    let mut hub = command.arg(scene.place.socket()).spawn().expect("a shell");
+    eventually("the hub listens", || UnixStream::connect(scene.place.socket()).is_ok());
+    let mut worker = scene.client_with(settings());
+    let mut clients = Vec::new();
+    let mut refused = loop {
+        let number = clients.len() as u64 + 1;
+        assert!(number < 128, "it takes every stream");
+        let mut client = open(&mut worker, number, "head\n");
+        worker.send(&Request::Push { stream: number, event: b"data: x\n\n", has_id: false }, None).expect("sent");
+        let report = worker.next_report().expect("a connection").expect("a report");
+        match report {
+            Report::State { .. } => drop(read_until(&mut client, "x\n\n")),
+            Report::Ended { reason, .. } => {
+                assert_eq!(reason, Reason::Server);
+                break client;
+            }
+        }
+        clients.push(client);
+    };
+    let text = read_to_end(&mut refused);
+    assert!(text.starts_with("head\n") && text.contains("retry: "), "{text}");
+    assert!(clients.len() > 50, "{}", clients.len());
+
+    let start = Start { program: None, ..Scene::start() };
+    let mut others = Vec::new();
+    let message = loop {
+        match Client::connect(&start, &scene.place, None) {
+            Ok(other) => others.push(other),
+            Err(error) => break error.to_string(),
+        }
+        assert!(others.len() < 128, "it takes every worker");
+    };
+    assert!(message.contains("raise its limit of descriptors") && !others.is_empty(), "{message}");
+    // A socket is still taken, to be refused.
+    let mut refused = open(&mut worker, 1000, "");
+    assert!(read_to_end(&mut refused).contains("retry: "));
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    worker.publish(&event("news", "hello")).expect("an id");
+    support::read_event(&mut clients[0], "hello");
+    drop(others);
+    eventually("there is room again", || Client::connect(&start, &scene.place, None).is_ok());
+    worker.stop().expect("an end");
+    assert!(hub.wait().expect("it ends").success());
+}
+
+/// Returns what a command says that fails.
+fn failure(command: &mut Command) -> String {
+    let output = command.output().expect("the program");
+    assert!(!output.status.success(), "{command:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_folder_that_is_missing_says_which() {
+    let scene = Scene::new();
+    let socket = scene.folder.join("missing/s");
+    for words in [["run"].as_slice(), &["publish", "news", "hello"], &["stats"]] {
+        let mut command = Command::new(PROGRAM);
+        command.args(&words[..1]).args(["--timeout", "0.01", "--socket"]).arg(&socket).args(&words[1..]);
+        let message = failure(&mut command);
+        assert!(message.contains(socket.to_str().expect("text")), "{message}");
+        let is_clear = message.contains("No such file or directory") || message.contains("nobody listens on");
+        assert!(is_clear, "{message}");
+    }
+}
+
+/// Whether this process may do everything. The tests that need that say so if they do nothing.
+fn is_root(test: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped, because it needs root: {test}");
+    }
+    is_root
+}
+
+#[test]
+fn a_folder_without_room_or_that_cannot_be_written_says_so() {
+    if !is_root("a file system of its own") {
+        return;
+    }
+    let scene = Scene::new();
+    for (options, message) in [
+        ("nr_inodes=1", "cannot open FOLDER/s.lock: No space left on device"),
+        ("nr_inodes=2", "cannot listen on FOLDER/s: No space left on device"),
+        ("ro", "cannot open FOLDER/s.lock: Read-only file system"),
+    ] {
+        for words in ["run --name shop", "publish --name shop news hello"] {
+            let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec {PROGRAM} {words} --socket \"$0/s\"");
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-c", &script]).arg(&scene.folder);
+            let said = failure(&mut command);
+            if said.contains("unshare") || said.contains("mount") {
+                return eprintln!("skipped, because nothing can be mounted here: {said}");
+            }
+            let expected = message.replace("FOLDER", scene.folder.to_str().expect("text"));
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_in_tmp_that_someone_else_has_made_is_refused() {
+    /// A user that nobody is.
+    const STRANGER: u32 = 54_321;
+    if !is_root("processes of two users") {
+        return;
+    }
+    let scene = Scene::new();
+    fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    let program = scene.folder.join("eventsource-hub");
+    fs::copy(PROGRAM, &program).expect("a copy that everyone can run");
+    let folder = format!("/tmp/eventsource-{STRANGER}");
+    fs::create_dir(&folder).expect("a new folder");
+    let output = Command::new(&program).arg("list").env_remove("XDG_RUNTIME_DIR").uid(STRANGER).output();
+    fs::remove_dir(&folder).expect("its owner may");
+    let said = String::from_utf8(output.expect("the program").stderr).expect("text");
+    assert!(said.contains(&format!("no folder for sockets {folder}: it belongs to another user")), "{said}");
 }

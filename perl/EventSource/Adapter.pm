@@ -11,7 +11,7 @@ use EventSource::Error;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Takeover;
 use EventSource::XS ();
-use Scalar::Util    qw(blessed);
+use Scalar::Util    qw(blessed weaken);
 
 my $OBSTACLE = 'EventSource::Stream::Obstacle';
 
@@ -26,7 +26,10 @@ my @ADAPTERS;
 
 # The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
 # can use its copy.
-my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE);
+my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
+
+# The server that serves in this process, from the first takeover on: its adapter and its object.
+my ($process, $serving, $server) = (0);
 
 # Detection
 
@@ -49,6 +52,18 @@ sub of {
     return $class->of_writer($writer) || $adapter;
 }
 
+# Looks for a known server among the callers. Perl shows the arguments of a sub to package DB. Only the invocant is
+# read, which the server holds while its method runs.
+sub of_caller {
+    my $depth = 0;
+    _index() if !$is_indexed;
+    while (my $sub = (caller $depth)[3]) {
+        return ($BY_SUB{$sub}, _invocant($depth)) if $BY_SUB{$sub};
+        $depth++;
+    }
+    return;
+}
+
 sub of_env {
     my ($class, $env) = @_;
     _index() if !$is_indexed;
@@ -68,6 +83,11 @@ sub of_writer {
     my $kind = blessed $writer or return undef;
     return $BY_WRITER{$kind} if $kind ne $INLINE_OBJECT;
     return ref $writer->{write} eq 'CODE' ? $BY_PACKAGE{EventSource::XS::_package_of($writer->{write})} : undef;
+}
+
+sub plain {
+    _index() if !$is_indexed;
+    return \%PLAIN;
 }
 
 sub register {
@@ -140,6 +160,20 @@ sub watch { return !!0 }
 
 # Takeover
 
+# The server of a process is looked for once.
+sub after_takeover {
+    my ($class, $env) = @_;
+    if ($process != $$) {
+        $process = $$;
+        ($serving, $server) = $class->of_caller;
+        weaken $server if ref $server;
+    }
+    return if !$server;
+    local $@;
+    eval { $serving->end_keep_alive($server, $env) };
+    return;
+}
+
 # The client may disconnect between the two calls, so the disconnect is checked second.
 sub descriptor_obstacle {
     my ($class, $number) = @_;
@@ -149,6 +183,8 @@ sub descriptor_obstacle {
         'let the server listen on TCP or on a Unix socket'
     );
 }
+
+sub end_keep_alive { return }
 
 sub obstacle {
     my ($class, $env) = @_;
@@ -195,7 +231,14 @@ sub _index {
     %BY_SUB       = _index_by(sub { return defined $_[0]->serving_sub ? $_[0]->serving_sub : () });
     %SEND_TIMEOUT = _index_by(sub { $_[0]->send_timeouts });
     @READ_FAILURE = map { $_->read_failures } @ADAPTERS;
-    $is_indexed   = 1;
+    my @plain =
+        grep { $_->can('takes_chunks') == \&takes_chunks && $_->can('sends_head_late') == \&sends_head_late } @ADAPTERS;
+    %PLAIN = (
+        handles  => \%IS_PLAIN,
+        classes  => {map { ($_ => 1) } map { $_->writer_classes } grep { $_->can('take_over') == \&take_over } @plain},
+        packages => {map { ($_ => 1) } map { $_->writer_packages } @plain},
+    );
+    $is_indexed = 1;
     return;
 }
 
@@ -207,15 +250,25 @@ sub _index_by {
     } @ADAPTERS;
 }
 
+# The invocant of the sub that is so many frames above the caller.
+sub _invocant {
+    my $depth = shift;
+
+    package DB;    ## no critic (Modules::ProhibitMultiplePackages)
+    my @frame = caller $depth + 1;
+    return $DB::args[0];
+}
+
 # The class decides, not psgi.url_scheme: a middleware may take that from a header of the client. The second test is for
-# servers that stand on Net::Server.
+# servers that stand on Net::Server. A class that names its protocol without an object has the same for all its objects.
 sub _is_tls {
     my $io    = shift;
     my $class = blessed $io or return !!0;
     return !!1 if $class =~ /SSL/ || $io->isa('IO::Socket::SSL');
     my $protocol = $io->can('NS_proto');
-    return ($io->$protocol || '') =~ /SSL/ if $protocol;
-    $IS_PLAIN{$class} = 1;
+    return !!1 if $protocol && ($io->$protocol || '') =~ /SSL/;
+    local $@;
+    $IS_PLAIN{$class} = 1 if !$protocol || defined eval { $class->$protocol };
     return !!0;
 }
 
@@ -313,11 +366,25 @@ handle is flushed.
 
 =head1 METHODS THAT FIND AN ADAPTER
 
+=head2 after_takeover
+
+    EventSource::Adapter->after_takeover($env);
+
+Call L</end_keep_alive> of the server that serves this request, which blocks and has lost its client to a native stream.
+It must be among the callers.
+
 =head2 of
 
     my $adapter = EventSource::Adapter->of($env, $writer);
 
 Find the adapter by the environment, or else by the writer. Returns C<EventSource::Adapter> if the server is not known.
+
+=head2 of_caller
+
+    my ($adapter, $server) = EventSource::Adapter->of_caller;
+
+Find the adapter by its L</serving_sub>, which is among the callers, and the object that the sub was called on. Returns
+nothing if there is none.
 
 =head2 of_env
 
@@ -359,6 +426,14 @@ Return true if the writer of some server throws this exception when the client r
 then ends as if the client had disconnected, though the socket does not show that. The writer may be behind a filter of
 the body, so this checks the exceptions of all servers.
 
+=head2 plain
+
+    my $plain = EventSource::Adapter->plain;
+
+Return what a takeover without special cases needs to recognise, as sets of names: C<handles>, classes of C<psgix.io> that
+L</obstacle> has accepted; C<classes> and C<packages>, those of L</writer_classes> and L</writer_packages> of adapters
+that inherit C<takes_chunks> and C<sends_head_late>. For L<EventSource::Stream::Takeover>.
+
 =head2 register
 
     EventSource::Adapter->register('My::Adapter');
@@ -392,8 +467,8 @@ under Feersum that changes it.
 
     my $sub = $adapter->serving_sub;
 
-Return the full name of the server's method that calls the application, if L</requests_per_worker> needs the server
-object; otherwise C<undef>.
+Return the full name of the server's method that calls the application, if L</requests_per_worker> or L</end_keep_alive>
+needs the server object; otherwise C<undef>.
 
 =head2 writer_classes
 
@@ -470,6 +545,15 @@ offers no way; then the stream watches L</client_socket>.
 
 Return why the reactor cannot use a descriptor, an L<EventSource::Stream::Obstacle>, or C<undef>. This is a helper for
 L</obstacle>. A client that has disconnected is no obstacle. Needs Linux.
+
+=head2 end_keep_alive
+
+    $adapter->end_keep_alive($server, $env);
+
+Have the server wait for no further request on the connection of this request, which has been taken over. C<$server> is
+the object that L</serving_sub> was called on for the first takeover of this process; the method must check that it
+serves this request. Exceptions are dropped. It does nothing by default: a server then finds that F</dev/null> is no
+connection.
 
 =head2 obstacle
 

@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub::ChannelNames;
 use EventSource::Hub::Pattern;
+use EventSource::Hub::Process;
 use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::Relay;
@@ -52,11 +53,8 @@ my @HUB_SETTINGS = qw(
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
 my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
-
-# The program of that process, beside the native library.
-my $PROGRAM         = 'eventsource-hub';
-my @APP_OPTIONS     = qw(channels methods origins);
-my @STREAM_SETTINGS = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
+my @APP_OPTIONS      = qw(channels methods origins);
+my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
 
 sub new {
     my ($class, @given) = @_;
@@ -117,6 +115,9 @@ sub pattern {
     my ($class, $pattern) = @_;
     return EventSource::Hub::Pattern->new($pattern);
 }
+
+# Where each process has a hub of its own, an event reaches only its own streams.
+sub reaches_one_process { return !$_[0]{per_process} }
 
 sub serve {
     my ($self, $connection, @topics) = @_;
@@ -257,7 +258,7 @@ sub _of_process {
         $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
             if $native{socket} !~ m{\A/[^\0]+\z};
     }
-    $native{program} = _program() if !defined $given{spawn} || $given{spawn};
+    $native{program} = EventSource::Hub::Process->program if !defined $given{spawn} || $given{spawn};
     return %native;
 }
 
@@ -266,22 +267,6 @@ sub _position_of {
     return 0 if !defined $position;
     my ($number) = grep { $POSITION[$_] eq $position } 0 .. $#POSITION;
     return $number;
-}
-
-# The path of the program, which is installed beside the native library if it could be built.
-sub _program {
-    for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
-        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
-        require File::Spec;
-        return File::Spec->rel2abs($program) if -x $program;
-    }
-    return EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'name',
-        message =>
-            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
-            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
-    );
 }
 
 # The bounds of each channel's log and of all logs together, by the names that the native hub has for them.
@@ -348,11 +333,12 @@ sub _topics {
 # Each process has a hub of its own, so an event that is published in one process reaches no stream of another.
 sub _warn_of_several_processes {
     my $self = shift;
-    return if $self->{per_process};
-    $self->{per_process} = 1;
+    return if $self->{has_warned} || !$self->reaches_one_process;
+    $self->{has_warned} = 1;
     warn
         'EventSource::Hub: this server has several processes. An event reaches only the streams of the process that publishes'
-        . " it. Set per_process => 1 if that is intended.\n";
+        . " it. Give the hub a name (name => 'shop'): then it has a process of its own, which all of them share. Or set"
+        . " per_process => 1 if that is intended.\n";
     return;
 }
 
@@ -575,19 +561,30 @@ the process that has created it. A fork, a worker of the server, a job of cron a
 The first call that needs the hub connects to its process, and starts it if none runs (L</spawn>). L</publish> then
 waits until that process has the event, for some tens of microseconds. A stream that is subscribed is handed over to that
 process, which holds its socket from then on: pushes and C<close> of the worker are forwarded in order, and C<on_close> is
-called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. If the process
-of the hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
+called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. A worker that
+exits sends what was pushed before; of a worker that is killed the last pushes may be missing. A stream that goes through
+the server's writer (L</Which streams>) ends with its worker, and its client resumes without loss. If the process of the
+hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
 another one, with another epoch, so that clients are told of a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
-it, so C<systemctl restart> of a service ends it, too.
+it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
+(L<EventSource::Deployment/The process of a hub>). After an upgrade of this distribution, C<eventsource-hub upgrade NAME> has it
+go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
 count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the
-others is refused: its calls throw C<state>.
+others is refused: its calls throw C<refused>.
 
-Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, and
-C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the event was perhaps published.
+Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
+and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect
+(L</publish>). If the connection breaks before a call was sent, the call connects anew, and starts the process again if need
+be, until its time is over. A stream whose socket was not sent yet stays in the worker until then.
+
+All objects with the same name, socket and settings share the connection of a process.
+
+On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. If the process of the hub refuses it later,
+the stream ends with the reason C<error>, and the process is warned once, as of lost events (L</publish>).
 
 =head2 on_slow
 
@@ -672,7 +669,8 @@ default. L</publish> refuses events of that type, unless L</position> of the hub
 
     publish_timeout => 5
 
-For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process; 5 by default.
+For a hub with a L</name>: how many seconds (above 0, fractions allowed) a call waits for its process, while that is started,
+too; 5 by default.
 
 =head2 show_channel
 
@@ -785,15 +783,42 @@ Throws C<invalid> unless the argument is a string that is not empty, of at most 
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $type, data => $data, key => $key});
+    my $id = $hub->publish($channel, $event, {wait => 1, once => $key});
 
 Publish an event to a channel, and return its id. The name of a channel is any string that is not empty, of at most
 1,024 bytes in UTF-8. The event is its data (a string or a reference to an array of strings) or a reference to a hash of
 the fields that L<EventSource::XS/format_event> takes. The field C<key>, a string of at most 1,024 bytes in UTF-8, says
 for C<< on_slow => 'latest' >> which events replace each other: those with the same key.
 
+The options are a reference to a hash:
+
+=over
+
+=item wait
+
+If it is false, return true instead of the id, and do not wait for the process of a hub with a L</name>: the event is sent
+to it later, in order with all others of this process. True by default. A hub without a name never waits for its events to be
+published, so C<wait> makes no difference there but for what is returned.
+
+=item once
+
+A string of 1 to 256 bytes in UTF-8. If an event was published with the same C<once> before, to any channel, nothing is
+published, and the id of that event is returned. The hub remembers as many of these keys as L</total_history> has events (at
+most 1,048,576), each for the C<seconds> of L</history>. So a publisher that does not know whether its event was published
+(C<unknown>) can publish it again. The keys are those of one epoch: a child has a hub of its own if there is no L</name>, and
+a process of a hub that is started anew remembers none.
+
+=back
+
 It does not wait for clients. If more than 64 MiB are on their way to the native thread, it waits for that thread.
 
-If it throws an exception, nothing was published. It throws what C<format_event> throws, and C<invalid> if
+With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks before that process has
+answered for it, or if that process refuses it. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
+they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or L<EventSource::XS/dispatch> is
+called next, or at the end of the process. A process that ends waits up to L</publish_timeout> for these answers; one that is
+ended by C<POSIX::_exit> or a signal does not.
+
+If it throws an exception other than C<unknown>, nothing was published. It throws what C<format_event> throws, and C<invalid> if
 
 =over
 
@@ -815,12 +840,40 @@ C<retry> is more than 86,400,000 milliseconds, a day,
 
 =item *
 
-or there is neither data nor a hash.
+there is neither data nor a hash,
+
+=item *
+
+or an option is unknown or has a wrong value.
 
 =back
 
-It throws C<unavailable> if the system cannot run the thread. A hub with a L</name> may throw C<unknown>: then the event was
-perhaps published. When the process is ending, after this distribution's C<END>
+It throws C<unavailable> if the system cannot run the thread. A hub with a L</name> may also throw (L<EventSource::Error/code>)
+
+=over
+
+=item C<unavailable>
+
+Its process cannot be reached or started within L</publish_timeout>. The event was not published.
+
+=item C<full>
+
+More than 8 MiB of requests of this process wait for that process, which does not take them. With C<< wait => 0 >> it is
+thrown at once, otherwise after L</publish_timeout>. The event was not published.
+
+=item C<refused>
+
+That process has other settings than this hub (L</name>); L<EventSource::Error/field> names one of them. The event was not
+published.
+
+=item C<unknown>
+
+The connection broke, or no answer came within L</publish_timeout>: the event was perhaps published. Publish it again with
+the same C<once>.
+
+=back
+
+When the process is ending, after this distribution's C<END>
 block, all streams have ended: C<publish> then returns C<undef> and does nothing, so that a callback of
 L<Plack::App::EventSource::Connection/on_close> may publish at any time.
 
@@ -828,6 +881,13 @@ In a spawned handler a hub without a L</name> throws C<state>, as the other meth
 (L<Plack::App::EventSource::Connection/spawn>): no stream of the worker would receive the event.
 
 At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN CALLBACKS RUN>).
+
+=head2 reaches_one_process
+
+    my $is_mistaken = $hub->reaches_one_process;
+
+Return true if an event reaches only the streams of the process that publishes it, and the application has not said that
+this is intended: if the hub has neither a L</name> nor L</per_process>. On a server of one process that is right.
 
 =head2 serve
 
@@ -872,6 +932,12 @@ A hash: C<events> and C<bytes> that are retained, keys and names included.
 =item resumed, gaps
 
 The streams that began with an id of the client; the C<gap> events that were sent.
+
+=item process
+
+Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that are
+connected, C<open> its open streams, C<buffered> the bytes that are buffered for them, C<cut_off> the connections that it has
+ended because they broke the rules of the protocol.
 
 =item slow
 
@@ -963,7 +1029,7 @@ the callback returns something that is neither a list of channels nor a response
 
 Unsubscribe a stream from channels and patterns. Events that were published to them before are still sent. Without any
 channel, the stream is unsubscribed from all of them, and the hub no longer holds it: on a server that blocks it ends
-with its connection.
+with its connection. The process of a hub with a L</name> keeps the stream until it ends: no other hub can have it.
 
 Throws C<invalid> if the connection or a channel is wrong.
 

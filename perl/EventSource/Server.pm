@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::Hub;
+use EventSource::Hub::Lease;
 use EventSource::LastEventID;
 use EventSource::Loop;
 use EventSource::Report;
@@ -28,13 +29,19 @@ our @CARP_NOT = qw(EventSource::Hub EventSource::Stream Plack::App::EventSource 
 
 my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
-my @HUB_OPTIONS    = qw(gap_data gap_event history on_slow per_process position_event total_history);
+my @HUB_OPTIONS = qw(
+    gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket spawn
+    total_history
+);
 my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
 my @OPTIONS =
     (@HUB_OPTIONS, @STREAM_OPTIONS, qw(channel headers hub keepalive keepalive_interval position start supply));
 
 # The names of the Raku module's code and of its documentation.
 my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
+
+# Seconds between two looks whether a stream has its socket.
+my $ATTACH_INTERVAL = 0.005;
 
 # The channel's name in a server's own hub.
 my $CHANNEL = 'events';
@@ -98,6 +105,7 @@ sub stop {
     my $self = shift;
     return if $self->{is_stopped};
     $self->{is_stopped} = 1;
+    delete $self->{lease};
     my $run = delete $self->{run};
     $run->close if $run;
     $self->_end_taps('done');
@@ -176,6 +184,7 @@ sub _check_supply {
     my $kind   = $self->{source}->kind eq 'handle' ? 'a filehandle' : 'an iterator';
     my $remedy = 'Use a server that has one (psgi.nonblocking), or read the supply in code: '
         . 'supply => sub { my $emitter = shift; $emitter->emit($_) for ... }';
+    $remedy .= ', or in a process of its own that publishes to the hub' if $self->{hub}->_has_process;
     EventSource::Error->throw(
         code    => 'unsupported',
         field   => 'supply',
@@ -238,25 +247,86 @@ sub _reset_after_fork {
     return if $self->{process} == $$;
     $self->{process} = $$;
     $self->{streams} = {};
-    delete @$self{qw(keepalive run)};
+    delete @$self{qw(keepalive lease run start)};
     return;
 }
 
-# Starts the supply, unless it has started in this process. A failure during the start is reported to the request's
+# The process of a hub has elected this worker to run the supply, or, after that process was lost, another one.
+sub _lease_changed {
+    my $self  = shift;
+    my $lease = $self->{lease} or return;
+    if    ($lease->is_held) { $self->_run_supply(scalar EventSource::Loop->current(may_choose => 1)) }
+    elsif ($self->{run}) {
+        $self->{run}->close;
+        delete $self->{$self->{source}->is_repeatable ? 'run' : 'lease'};
+    }
+    return;
+}
+
+# Publishes an event of the supply. The caller is mostly an event loop, which cannot handle that the hub's process was lost.
+sub _publish_of_supply {
+    my ($self, $fields) = @_;
+    my ($id, $error);
+    {
+        local $@;
+        return $id if eval { $id = $self->_publish($fields); 1 };
+        $error = $@;
+    }
+    die $error
+        if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
+    EventSource::Report->exception($self->{errors}, 'EventSource::Server: an event of the supply', $error);
+    return undef;
+}
+
+# Runs the supply, unless it has been run in this process. A failure during the start is reported to the request's
 # psgi.errors if an environment is given.
-sub _start_supply {
+sub _run_supply {
     my ($self, $loop, $env) = @_;
-    $self->_reset_after_fork;
-    return if !$self->{source} || $self->{run};
+    return if $self->{run};
     weaken(my $server = $self);
     my $run = $self->{run} = EventSource::Server::Emitter->new(
-        on_event => sub { $server && $server->_publish($_[0]) },
+        on_event => sub { $server && $server->_publish_of_supply($_[0]) },
         on_done  => sub { },
         on_quit  => sub { $server && $server->_supply_failed(@_) },
     );
     local $self->{errors} = $env && $env->{'psgi.errors'};
     local $@;
     eval { $self->{source}->begin($run, $loop); 1 } or $run->quit($@);
+    return;
+}
+
+# Has the supply run: in this process; or once for all workers, if the hub has a process of its own, which elects one.
+sub _start_supply {
+    my ($self, $loop, $env) = @_;
+    $self->_reset_after_fork;
+    return if !$self->{source} || $self->{run};
+    if ($self->{hub}->_has_process) {
+        weaken(my $server = $self);
+        $self->{lease} ||= EventSource::Hub::Lease->new(
+            hub       => $self->{hub},
+            name      => "EventSource::Server/$self->{channel}",
+            on_change => sub { $server->_lease_changed if $server },
+        );
+        return if !$self->{lease}->is_held;
+    }
+    $self->_run_supply($loop, $env);
+    return;
+}
+
+# Has the supply run when a stream can receive its first event. Where the server sends the head, a stream gets its socket
+# after that; only then is it handed to the process of a hub.
+sub _start_supply_for {
+    my ($self, $stream, $env) = @_;
+    my $loop = EventSource::Loop->current(may_choose => 1);
+    return if $self->{start};
+    return $self->_start_supply($loop, $env)
+        if !$loop || !$self->{hub}->_has_process || !$stream->is_native || !$stream->is_open || $stream->is_attached;
+    weaken $self;
+    my $again = sub {
+        return if !$self || $self->{is_stopped} || !delete $self->{start};
+        $self->_start_supply_for($stream);
+    };
+    $self->{start} = $loop->after($ATTACH_INTERVAL, $again);
     return;
 }
 
@@ -290,7 +360,7 @@ sub _subscribe_client {
         start    => $self->{option}{start},
     };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
+    $self->_start_supply_for($stream, $env);
     EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
     return;
 }
@@ -299,6 +369,7 @@ sub _supply_failed {
     my ($self, $run, $reason) = @_;
     EventSource::Report->exception($self->{errors}, 'EventSource::Server: the supply died', $reason);
     delete $self->{run} if $self->{source}->is_repeatable;
+    delete $self->{lease};
     $self->_end_taps(quit => $reason);
     $self->_end_streams('error');
     return;
@@ -376,7 +447,8 @@ Attributes are passed to L</new>. All are optional.
 
     supply => $code | $object | $iterator | $filehandle
 
-The source of events. It starts with the first client or the first L<tap|/out_supply>, once in each process. Each event
+The source of events. It starts with the first client or the first L<tap|/out_supply>, once in each process, or once for all
+workers if the hub has a L<name|/Several workers>. Each event
 is one value of a kind that L</emit> accepts: a string, a hash, or C<< [$type => $data] >>. There is no supply by default.
 
 =over
@@ -424,7 +496,8 @@ read by its descriptor: data that Perl has buffered already is not read. The han
 Iterators and filehandles are read by the event loop: AnyEvent, EV, Mojo::IOLoop or IO::Async. On a server that blocks,
 they would occupy the worker, so a request there croaks. If such a supply is short and never blocks, read it in code and
 emit its values. Where no event loop is loaded, C<tap> reads the supply to its end before it returns. If several processes
-inherit one handle, each line is read by one of them; to avoid that, open it in code.
+inherit one handle, each line is read by one of them; to avoid that, open it in code, or give the server a
+L<name|/Several workers>.
 
 =head2 channel, hub
 
@@ -436,9 +509,12 @@ own.
 
 =head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
 
-Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. C<per_process> is
-true by default if there is a supply, since each process runs the supply. Without a supply, on a server of several
-processes, an emitted event reaches only the clients of its own process; a warning says so once.
+=head2 grace, idle_exit, name, publish_timeout, socket, spawn
+
+Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. With C<name> the
+hub has a process of its own, for all workers: see L</Several workers>. Without it C<per_process> is true by default if
+there is a supply, since each process runs the supply. With neither, on a server of several processes, an emitted event
+reaches only the clients of its own process; a warning says so once.
 
 =head2 headers
 
@@ -575,6 +651,30 @@ tap. An iterator and a filehandle do not: what they have supplied cannot be read
 
 A supply that is done ends no stream: events can still be emitted to the server.
 
+=head2 Several workers
+
+    my $es = EventSource::Server->new(name => 'ticker', supply => $code);
+
+Without a C<name>, each worker has a hub of its own and runs the supply for its clients. With a C<name>, or with a L</hub>
+that has one, all workers share one hub: each event reaches the clients of all workers, whoever emits it, and the supply
+runs once for all. The workers that have had a client or a tap elect one that runs it (L<EventSource::Hub::Lease>, with
+the name C<EventSource::Server/CHANNEL>). If that worker ends or is killed, or its server is stopped, another one starts its
+supply; what the killed one would have emitted meanwhile is missing. Servers of different supplies need different names or
+channels.
+
+After the hub's process was killed the workers elect anew. If the same worker is elected, its supply goes on; otherwise it
+is ended there and starts in another worker. For some milliseconds both may emit. If a supply that cannot start again (an
+iterator, a filehandle) has lost the election, its worker stands for no other one.
+
+While the hub's process cannot be reached, events of the supply are lost, each with a warning; the methods of the emitter
+return C<undef> then. L</emit> of the server throws what L<EventSource::Hub/publish> throws. A supply that is done is not
+started again as long as its worker lives. L<Taps|/out_supply> receive what is emitted in their own process, so that of the
+supply only if it runs there.
+
+On a server that blocks, only code and objects with C<tap> can be a supply, as without a name: an iterator or a filehandle
+would occupy the elected worker. A worker learns at its next request that it is elected, or, with
+L<Plack::Middleware::EventSource/notify_signal>, usually within a second.
+
 =head1 METHODS FOR TAPS
 
 =head2 add_tap, remove_tap
@@ -691,8 +791,8 @@ From the Raku module:
 
 =item *
 
-A supply runs once in a process. In Raku an on-demand supply, such as an interval, runs once for each client: clients see
-different events, and the cost of an event is paid for each of them.
+A supply runs once in a process, or once for all workers. In Raku an on-demand supply, such as an interval, runs once for each
+client: clients see different events, and the cost of an event is paid for each of them.
 
 =item *
 

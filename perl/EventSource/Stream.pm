@@ -32,6 +32,9 @@ my %DEFAULT = (
 # The statuses of responses without a body.
 my %HAS_NO_BODY = map { ($_ => 1) } 204, 205, 304;
 
+# False to have every takeover made step by step, as a test does to compare.
+our $TAKES_PLAINLY = !!EventSource::XS->can('_next_end');    ## no critic (ProhibitPackageVars)
+
 # True if a server has said that it has several processes.
 my $is_multiprocess = 0;
 
@@ -60,15 +63,16 @@ sub open {
     my ($class, $env, $respond, $response, $opening, @given) = @_;
     my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
-    my $adapter  = EventSource::Adapter->of_env($env);
-    my $obstacle = $adapter->prepare_env($env);
-    $obstacle = 'native is 0'             if !$setting->{native};
-    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
-    my ($stream, @writer);
-    ($stream, $obstacle, @writer) = $adapter->take_over($env, $respond, $response, $setting, $opening)
-        if !defined $obstacle;
+    my $adapter = EventSource::Adapter->of_env($env);
+    my @begun =
+        $setting->{native} && $TAKES_PLAINLY && $adapter eq 'EventSource::Adapter'
+        ? EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, $setting, $opening)
+        : ();
+    @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
+    my ($stream, $obstacle, @writer) = @begun;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    return $stream                                                              if $stream;
+    EventSource::Adapter->after_takeover($env)                       if $stream && !$env->{'psgi.nonblocking'};
+    return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
@@ -85,6 +89,16 @@ sub settings {
 }
 
 # Private methods and functions
+
+# Takes the response over, unless something is in the way. Returns what take_over of the adapter returns.
+sub _begin {
+    my ($adapter, $env, $respond, $response, $setting, $opening) = @_;
+    my $obstacle = $adapter->prepare_env($env);
+    $obstacle = 'native is 0'             if !$setting->{native};
+    $obstacle = _obstacle($adapter, $env) if !defined $obstacle;
+    return (undef, $obstacle) if defined $obstacle;
+    return $adapter->take_over($env, $respond, $response, $setting, $opening);
+}
 
 # Responds to a client that has disconnected. A complete response ends the request on every server.
 sub _end_at_once {

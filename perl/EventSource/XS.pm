@@ -53,6 +53,9 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my @LATER;
 my $process = $$;
 
+# The process that has told of a loss.
+my $has_told = 0;
+
 # True if an event loop has been asked to call dispatch.
 my $is_asked = 0;
 
@@ -82,6 +85,8 @@ sub CLONE {
 sub dispatch {
     EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
+    __PACKAGE__->tell_losses;
+    EventSource::Hub::Lease->collect     if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;
     return 0         if !@LATER;
     _forget_others() if $process != $$;
@@ -160,6 +165,18 @@ sub stats {
     $stats->{$_}         += $others->{$_}         || 0 for qw(opened refused events bytes);
     $stats->{closed}{$_} += $others->{closed}{$_} || 0 for @REASONS;
     return $stats;
+}
+
+# What was accepted for the process of a hub and is lost is told once in a process.
+sub tell_losses {
+    my $class = shift;
+    my ($count, $cause) = $class->can('_take_losses') ? _take_losses() : ();
+    return if !$count || $has_told == $$;
+    $has_told = $$;
+    warn
+        "EventSource::Hub: $count events or subscriptions for a hub in a process of its own are lost: $cause; later losses are"
+        . " only counted (EventSource::XS->stats->{lost})\n";
+    return;
 }
 
 # Private functions
@@ -248,7 +265,7 @@ sub _unknown_field {
 sub _usage {
     my ($package, $name, $parameters) = @_;
     my ($class) = $package =~ /(\w+)\z/;
-    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } split /, /, $parameters;
+    my @given   = map { $_ eq '...' ? '@messages' : "\$$_" } grep { !/=/ } split /, /, $parameters;
     my $call  = @given && $given[0] eq '$self'  ? (shift(@given), $INVOCANT{$class} || '$self')[1] . "->$name"  : $name;
     my $event = grep({ $_ eq '$event' } @given) ? ', where $event is a string, or a hash such as {data => ...}' : '';
     return "$package: usage: $call" . (@given || $call eq $name ? '(' . join(', ', @given) . ')' : '') . $event;
@@ -524,7 +541,8 @@ Streams on the server's writer: events that were written to it, and their bytes.
 
 Accepted events that were not handed to the kernel whole. A native stream loses events if it ends before they are sent, or
 drops them with C<< on_full => 'drop_oldest' >>. A published event is lost if the native thread dies of an internal error
-before the event has reached its hub.
+before the event has reached its hub. An event that was published with C<< wait => 0 >> to a hub in a process of its own is
+lost if that process was not known to have it when the connection broke, or has refused it (L<EventSource::Hub/publish>).
 
 =item buffered
 
@@ -540,6 +558,13 @@ The longest delay so far, in seconds. A delay is the time for which a client too
 for which the native thread was busy without a break.
 
 =back
+
+=head2 tell_losses
+
+    EventSource::XS->tell_losses;
+
+Warn of events that a hub in a process of its own has perhaps not got (L<EventSource::Hub/publish>), unless this process has
+warned already. L</dispatch> and the end of the process call it.
 
 =head1 WHEN CALLBACKS RUN
 

@@ -16,15 +16,20 @@ use Plack::Util           ();
 use Scalar::Util          qw(blessed);
 use Test::EventSource::InProcess;
 use Test::EventSource::Loop;
+use Test::EventSource::PrivateHubs;
 use Test::EventSource::Remote;
 use Test::EventSource::Server;
 use Test::EventSource::Stream;
 
 our @EXPORT_OK = qw(ends_ok like_event no_event);
 
+# An error of a private hub's settings reports the line of the test.
+our @CARP_NOT = qw(EventSource::Hub);
+
 my $SETTINGS = EventSource::Settings->new('Test::EventSource');
 
-my $TIMEOUT = 5;    # seconds
+my $TIMEOUT   = 5;    # seconds
+my $IDLE_EXIT = 5;    # seconds, of private hubs
 
 my @OPTIONS         = qw(app env headers server server_args timeout url workers);
 my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id position_event timeout);
@@ -67,6 +72,15 @@ sub pid { return $_[0]{server}->pid }
 sub post {
     my ($self, $path, @options) = @_;
     return $self->request('POST', $path, @options);
+}
+
+sub private_hub {
+    my ($class, @settings) = @_;
+    my %setting = (name => 'test', idle_exit => $IDLE_EXIT, $SETTINGS->parse('private_hub takes settings', @settings));
+    $SETTINGS->refuse(socket => 'socket of a private hub is chosen here') if defined $setting{socket};
+    Test::EventSource::PrivateHubs->begin;
+    require EventSource::Hub;
+    return EventSource::Hub->new(%setting);
 }
 
 sub request {
@@ -420,6 +434,16 @@ Return the server's process id: in process, that of the test; C<undef> for a C<u
 
 Call L</request> with the method C<POST>.
 
+=head2 private_hub
+
+    my $hub = Test::EventSource->private_hub(%settings);
+
+Return an L<EventSource::Hub> with a process of its own that only this test uses. The settings are those of
+L<EventSource::Hub/new>, without C<socket>. The defaults are C<< name => 'test' >> and C<< idle_exit => 5 >>. See
+L</PRIVATE HUBS>.
+
+Throws what L<EventSource::Hub/new> throws, and C<unavailable> if there is no folder or process for the hub.
+
 =head2 request
 
     my $response = $es->request('DELETE', '/channel', headers => ['X-Token' => 'x']);
@@ -510,6 +534,30 @@ A native stream notices at once that the test has disconnected. A stream on the 
 middleware that filters the body) notices it at its next push, and sends no keepalives.
 
 =back
+
+=head1 PRIVATE HUBS
+
+An application with C<< EventSource::Hub->new(name => 'shop') >> shares its hub with all processes of the user: two tests
+that run at the same time would receive each other's events. Call L</private_hub> before the application is loaded:
+
+    my $hub = Test::EventSource->private_hub(name => 'shop');
+    my $es  = Test::EventSource->new(app => 'shop.psgi', server => 'Starman', workers => 4);
+
+    my $stream = $es->get('/events');
+    $hub->publish(news => 'hello');
+    $stream->like_event('hello');
+
+From then on every hub with a name is in a folder of this test: in this process, and in those that it starts. The application
+is not changed. The variable C<EVENTSOURCE_RUNTIME_DIR> of the environment does it: it names an absolute folder that
+belongs to this user alone (mode 0700), in which the sockets of hubs are. Processes that were started before, hubs that
+were created before, and hubs with a C<socket> of their own are not redirected.
+
+The hub is the application's if both have the same name. Then both need the same settings of the kinds that a hub does not
+change (C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow>); of the others the newest count, so give
+private_hub the application's C<history>, too, if that matters.
+
+When the test ends, also if it dies or is killed, a small process stops these hubs, waits for their end and removes the
+folder. A hub whose stopper was killed, too, ends after its C<idle_exit>.
 
 =head1 REAL SERVERS
 

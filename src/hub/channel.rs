@@ -158,3 +158,6 @@ impl Hub {
         self.channels_of(topics).map(move |at| &self.channels[at].log)
     }
 }
+
+saved!(Channel { name, serial, evicted_at, log, subscribers, patterns, has_grown });
+saved!(Pattern { glob, channels, subscribers, evictions, discarded_through });

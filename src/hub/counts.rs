@@ -1,6 +1,8 @@
 //! The counters of a hub.
 
+use super::glob::Glob;
 use super::Hub;
+use std::sync::Arc;
 
 /// The counters of a hub. Their order is the one of the C struct `esx_hub_counts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +34,73 @@ pub struct Counts {
     pub compacted: u64,
 }
 
+/// The counters of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelCounts {
+    /// The channel's name.
+    pub name: Arc<[u8]>,
+    /// The subscriptions to it, by its name and by patterns.
+    pub subscribers: u64,
+    /// The entries of its log.
+    pub events: u64,
+    /// The bytes of these entries.
+    pub bytes: u64,
+    /// The id of its last entry in the order of the hub. Empty if there is none.
+    pub last_id: Box<str>,
+}
+
+/// A part of the list of channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelPage {
+    /// Some channels, in no order.
+    pub channels: Vec<ChannelCounts>,
+    /// Where the list continues, if there may be more.
+    pub next: Option<u64>,
+}
+
+impl ChannelPage {
+    /// The most channels that one call looks at.
+    const MOST_SLOTS: usize = if cfg!(test) { 3 } else { 4096 };
+    /// The bytes of names after which a call ends.
+    const MOST_BYTES: usize = 256 << 10;
+}
+
 impl Hub {
+    /// Returns a part of the list of channels whose names match a pattern, or of all. It takes little time however many
+    /// channels there are, so a channel that is created or removed between two calls may be missing.
+    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> ChannelPage {
+        let glob = pattern.map(Glob::new);
+        let mut page = ChannelPage::default();
+        let mut bytes = 0;
+        let (mut at, slots) = (usize::try_from(from).unwrap_or(usize::MAX), self.channels.capacity());
+        let until = at.saturating_add(ChannelPage::MOST_SLOTS).min(slots);
+        while at < until && bytes < ChannelPage::MOST_BYTES {
+            if let Some(channel) = self.channels.get(at) {
+                if glob.as_ref().map_or(true, |glob| glob.matches(&channel.name)) {
+                    bytes += channel.name.len();
+                    page.channels.push(self.channel_counts(at));
+                }
+            }
+            at += 1;
+        }
+        page.next = Some(at as u64).filter(|_| at < slots);
+        page
+    }
+
+    fn channel_counts(&self, at: usize) -> ChannelCounts {
+        let channel = &self.channels[at];
+        let by_pattern = channel.patterns.iter().map(|pattern| self.patterns[*pattern].subscribers.len());
+        let (events, bytes) = channel.log.held();
+        let last = channel.log.after(0).next_back();
+        ChannelCounts {
+            name: Arc::clone(&channel.name),
+            subscribers: (channel.subscribers.len() + by_pattern.sum::<usize>()) as u64,
+            events: events as u64,
+            bytes: bytes as u64,
+            last_id: last.map_or_else(Box::default, |entry| self.epoch.event_id(entry.seq).into()),
+        }
+    }
+
     /// Returns the counters.
     pub fn counts(&self) -> Counts {
         Counts { channels: self.channels.len() as u64, patterns: self.patterns.len() as u64, ..self.counts }
@@ -43,3 +111,18 @@ impl Hub {
         self.counts.disconnected += 1;
     }
 }
+
+saved!(Counts {
+    streams,
+    channels,
+    patterns,
+    published,
+    delivered,
+    events,
+    bytes,
+    resumed,
+    gaps,
+    disconnected,
+    skipped,
+    compacted,
+});

@@ -24,12 +24,19 @@ pub struct Cursor {
     pub(super) position: PositionStyle,
     /// The last id that the client was sent.
     pub(super) last_id: LastId,
+    /// Whether each event comes after a comment that names its channel.
+    pub(super) names_channels: bool,
 }
 
 impl Cursor {
     /// Returns true if the stream is not subscribed and has nothing left to be sent.
     pub fn is_idle(&self) -> bool {
         self.topics.is_empty() && self.parts.is_none()
+    }
+
+    /// Returns true if each event comes after a comment that names its channel.
+    pub fn names_channels(&self) -> bool {
+        self.names_channels
     }
 
     /// Returns the number of channels and patterns that the stream is subscribed to.
@@ -82,3 +89,5 @@ impl Cursor {
         }
     }
 }
+
+saved!(Cursor { seq, topics, parts, is_compacted, position, last_id, names_channels });

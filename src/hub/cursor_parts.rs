@@ -186,3 +186,19 @@ impl Parts {
         self.boundary(seq).is_none() && self.unsubscribed.is_empty() && self.list.iter().all(is_reached)
     }
 }
+
+saved!(Parts {
+    list,
+    unsubscribed,
+    unsubscribed_patterns,
+    resume_points,
+    first_block,
+    reported_through,
+    serials,
+    rewound_from,
+});
+saved!(Part { topics, serial, extent });
+saved!(Extent { after, baseline, uncompacted_through });
+saved!(Baseline { through, clock });
+saved!(UnsubscribedChannel { channel, channel_serial, until, last_part, extent });
+saved!(UnsubscribedPattern { glob, through, last_part });

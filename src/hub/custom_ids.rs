@@ -64,6 +64,8 @@ impl CustomIds {
     }
 }
 
+saved!(CustomIds { known, order, bytes });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The ids of a hub's events: `EPOCH-SEQ`, or `EPOCH-CIPHERTEXT` if ids are opaque.
 
 use super::event_id::Position;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::Aes128;
 use std::fmt;
@@ -12,6 +13,8 @@ pub struct Epoch {
     text: Box<str>,
     /// The cipher of opaque ids. It is boxed because a key schedule is large.
     cipher: Option<Box<Aes128>>,
+    /// The key of the cipher, with which a new program goes on.
+    key: Option<[u8; 16]>,
 }
 
 /// The digits of an opaque id, of five bits each.
@@ -22,7 +25,7 @@ const LENGTH: usize = 26;
 impl Epoch {
     /// Creates an epoch. Its ids show sequence numbers, or are enciphered with a secret key.
     pub fn new(text: &str, key: Option<[u8; 16]>) -> Self {
-        Self { text: text.into(), cipher: key.map(|key| Box::new(Aes128::new(&key.into()))) }
+        Self { text: text.into(), cipher: key.map(|key| Box::new(Aes128::new(&key.into()))), key }
     }
 
     /// Returns the text that ids begin with.
@@ -53,6 +56,18 @@ impl Epoch {
             Some(cipher) => decipher(cipher, id.strip_prefix(self.text.as_bytes())?.strip_prefix(b"-")?),
             None => Position::parse(id, &self.text),
         }
+    }
+}
+
+impl Saved for Epoch {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.text);
+        to.add(&self.key);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let text: Box<str> = from.take()?;
+        Ok(Self::new(&text, from.take()?))
     }
 }
 

@@ -63,6 +63,8 @@ impl Gap {
     }
 }
 
+saved!(Gap: Evicted, Unknown, Slow);
+
 #[cfg(test)]
 mod tests {
     use super::*;

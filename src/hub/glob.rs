@@ -57,6 +57,8 @@ impl Glob {
     }
 }
 
+saved!(Glob { text, literal });
+
 #[cfg(test)]
 mod tests {
     use super::*;

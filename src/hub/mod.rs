@@ -114,6 +114,7 @@ mod missed;
 #[cfg(test)]
 mod model;
 mod notice;
+mod once;
 mod pattern_evictions;
 mod positions;
 mod publishing;
@@ -133,12 +134,13 @@ mod tombstones;
 mod topics;
 mod unsubscribing;
 
-pub use counts::Counts;
+pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event_id::Gap;
 pub use lagging::Lagging;
 pub use notice::Notice;
+pub use once::{OnceKeys, MAX_ONCE_BYTES};
 pub use publishing::Publication;
 pub use refusal::{check_fields, check_id, Refusal};
 pub use replay::BacklogExceeded;
@@ -146,6 +148,7 @@ pub use request::{FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
 pub use sending::{Gathered, Sent};
 pub use settings::{GapData, OnSlow, Settings};
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
 use recent_channels::RecentChannels;
@@ -211,5 +214,84 @@ impl Hub {
             grown: Vec::new(),
             counts: Counts::default(),
         }
+    }
+}
+
+/// Values at stable indexes, which they keep.
+struct Slots<'a, T>(&'a Slab<T>);
+
+impl<T: Saved> Slots<'_, T> {
+    fn save(&self, to: &mut Saver) {
+        to.add_count(self.0.len());
+        for (at, value) in self.0 {
+            to.add(&at);
+            to.add(value);
+        }
+    }
+}
+
+impl Saved for Hub {
+    fn save(&self, to: &mut Saver) {
+        let Self {
+            epoch,
+            settings,
+            last_seq,
+            offered_through,
+            channels,
+            channel_by_name,
+            patterns,
+            pattern_by_text,
+            first_seqs,
+            tombstones,
+            custom_ids,
+            recent,
+            evicted_through,
+            eviction_clock,
+            channels_created,
+            to_notify,
+            grown,
+            counts,
+        } = self;
+        to.add(epoch);
+        to.add(settings);
+        to.add(last_seq);
+        to.add(offered_through);
+        Slots(channels).save(to);
+        to.add(channel_by_name);
+        Slots(patterns).save(to);
+        to.add(pattern_by_text);
+        to.add(first_seqs);
+        to.add(tombstones);
+        to.add(custom_ids);
+        to.add(recent);
+        to.add(evicted_through);
+        to.add(eviction_clock);
+        to.add(channels_created);
+        to.add(to_notify);
+        to.add(grown);
+        to.add(counts);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            epoch: from.take()?,
+            settings: from.take()?,
+            last_seq: from.take()?,
+            offered_through: from.take()?,
+            channels: from.collect::<(usize, Channel), _>()?,
+            channel_by_name: from.take()?,
+            patterns: from.collect::<(usize, Pattern), _>()?,
+            pattern_by_text: from.take()?,
+            first_seqs: from.take()?,
+            tombstones: from.take()?,
+            custom_ids: from.take()?,
+            recent: from.take()?,
+            evicted_through: from.take()?,
+            eviction_clock: from.take()?,
+            channels_created: from.take()?,
+            to_notify: from.take()?,
+            grown: from.take()?,
+            counts: from.take()?,
+        })
     }
 }

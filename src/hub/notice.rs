@@ -7,6 +7,8 @@ use crate::event::Shared;
 pub enum Notice {
     /// The stream's position, a reconnection time, or both in one block.
     Position(Vec<u8>),
+    /// A comment that names the channel of the next event.
+    Channel(Vec<u8>),
     /// A `gap` event.
     Gap(Vec<u8>),
     /// An event of a log, followed by a position or [moved](super::Hub::take_backlog) into the buffer.
@@ -17,7 +19,7 @@ impl Notice {
     /// Returns about how many bytes the block has: its framing is not counted.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Position(block) | Self::Gap(block) => block.len(),
+            Self::Position(block) | Self::Channel(block) | Self::Gap(block) => block.len(),
             Self::Event(event) => event.len(),
         }
     }

@@ -3,6 +3,7 @@
 //! The hub's eviction clock counts evictions, and so orders them in time: "evicted since the client began" is an
 //! eviction at a later time on the clock. Sequence numbers cannot tell that, because an old entry may be evicted late.
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::collections::VecDeque;
 
 /// The evictions of the channels that a pattern matches: each one's time on the eviction clock, and the sequence
@@ -47,6 +48,16 @@ impl Evictions {
     pub(super) fn through_since(&self, clock: u64) -> u64 {
         let first = self.0.partition_point(|(at, _)| *at <= clock);
         self.0.get(first).map_or(0, |(_, seq)| *seq)
+    }
+}
+
+impl Saved for Evictions {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
     }
 }
 

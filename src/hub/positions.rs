@@ -112,3 +112,5 @@ impl Hub {
         self.position_block(cursor.position, id.as_deref(), Some(retry))
     }
 }
+
+saved!(LastId { seq, is_custom });

@@ -50,7 +50,7 @@ impl Hub {
         }
         self.recent.push(seq, at);
         self.queue_subscribers_of(at);
-        self.append(at, LogEntry { seq, at: now, event, key, has_custom_id });
+        self.append(at, LogEntry { seq, at: now, event, key, has_custom_id, channel: at as u32 });
     }
 
     fn append(&mut self, at: usize, entry: LogEntry) {

@@ -68,3 +68,5 @@ impl<'a> Iterator for RecentEntries<'a> {
         }
     }
 }
+
+saved!(RecentChannels { channels, first_seq });

@@ -8,6 +8,7 @@
 use super::event_id::Position;
 use super::positions::LastId;
 use super::{Cursor, Hub, Notice};
+use crate::log::LogEntry;
 use std::fmt;
 
 /// The error of a backlog that cannot be moved into a stream's own buffer: it is too large, or the stream is
@@ -73,6 +74,7 @@ impl Hub {
             bytes += entry.event.len() + OVERHEAD;
             replayed.events += 1;
             replayed.last_id = entry.last_id();
+            replayed.notices.extend(self.channel_notice(cursor, entry));
             replayed.notices.push(Notice::Event(entry.event.clone()));
             if last <= reported && !entry.has_custom_id {
                 let id = self.epoch.id(Position { seq: last, reported: Some(reported) });
@@ -83,23 +85,41 @@ impl Hub {
     }
 
     /// Returns the next events of a stream as notices, about `most_bytes`, and advances its cursor: a stream whose lines end
-    /// in CRLF is not sent the blocks of the log itself.
+    /// in CRLF is not sent the blocks of the log itself, nor is one whose events come with the names of their channels: then
+    /// the line `:channel NAME` is before each event. An event's own comments begin with a blank, so they are never taken
+    /// for it. In the name each control character and `%` is a `%` and two hexadecimal digits.
     pub fn copy_into_buffer(&mut self, cursor: &mut Cursor, most_bytes: usize) -> Vec<Notice> {
-        let (mut notices, mut bytes) = (Vec::new(), 0);
+        let (mut notices, mut bytes, mut events) = (Vec::new(), 0, 0);
         let (mut seq, mut last_id) = (self.last_seq, cursor.last_id);
         for entry in self.backlog(cursor) {
             last_id = entry.last_id();
             bytes += entry.event.len();
+            events += 1;
+            notices.extend(self.channel_notice(cursor, entry));
             notices.push(Notice::Event(entry.event.clone()));
             if bytes >= most_bytes {
                 seq = entry.seq;
                 break;
             }
         }
-        self.counts.delivered += notices.len() as u64;
+        self.counts.delivered += events;
         cursor.last_id = last_id;
         self.advance(cursor, seq);
         notices
+    }
+
+    /// Returns the comment that names an entry's channel, if the stream is sent such comments.
+    fn channel_notice(&self, cursor: &Cursor, entry: &LogEntry) -> Option<Notice> {
+        let channel = self.channels.get(entry.channel as usize).filter(|_| cursor.names_channels)?;
+        let mut line = b":channel ".to_vec();
+        for byte in channel.name.iter() {
+            match byte {
+                0..=31 | 127 | b'%' => line.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        Some(Notice::Channel(line))
     }
 
     /// Returns true if a stream is still to be sent events.

@@ -22,6 +22,8 @@ pub struct FirstBlock {
     pub retry: Option<u64>,
     /// Whether the client has an id of the application that this hub does not know. No position replaces it.
     pub keeps_id: bool,
+    /// Whether each event comes after a comment that [names](super::Hub::copy_into_buffer) its channel.
+    pub names_channels: bool,
 }
 
 /// How a stream is sent its position.
@@ -55,3 +57,6 @@ pub enum Start {
     /// With that many of the last events that the logs hold.
     Last(usize),
 }
+
+saved!(FirstBlock { position, retry, keeps_id, names_channels });
+saved!(PositionStyle: Event, Id, None);

@@ -94,3 +94,5 @@ impl Hub {
         *last.select_nth_unstable(first).1 - 1
     }
 }
+
+saved!(ResumePoint { seq, reported_through, gap, unknown_id, is_start, custom_id });

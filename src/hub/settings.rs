@@ -61,3 +61,16 @@ pub enum OnSlow {
     /// there.
     Latest,
 }
+
+saved!(OnSlow: Disconnect, Gap, Latest);
+saved!(GapData { evicted, unknown, slow });
+saved!(Settings {
+    history,
+    total_history,
+    on_slow,
+    gap_event,
+    gap_data,
+    position_event,
+    refuses_position_event,
+    opaque_ids,
+});

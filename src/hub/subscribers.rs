@@ -119,6 +119,8 @@ impl Hub {
     }
 }
 
+saved!(SubscriberList { streams, count, is_queued });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,7 @@ impl Hub {
         let point = self.resume_point(request, cursor, &added);
         if is_first {
             cursor.position = request.first_block.position;
+            cursor.names_channels = request.first_block.names_channels;
         }
         let parts = cursor.parts.get_or_insert_with(Box::default);
         if is_first {
@@ -111,7 +112,7 @@ impl Hub {
     /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
     /// resumes after an id of the application is sent that id again.
     fn first_notice(&self, cursor: &mut Cursor, position: Position, points: &[ResumePoint]) -> Option<Notice> {
-        let FirstBlock { position: style, retry, keeps_id } = cursor.ensure_parts().first_block;
+        let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
         cursor.last_id = LastId { seq: position.seq, is_custom: keeps_id || custom.is_some() };

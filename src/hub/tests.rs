@@ -47,7 +47,7 @@ fn words(block: &[u8]) -> String {
 
 fn in_words(notices: Vec<Notice>) -> String {
     let word = |notice: Notice| match notice {
-        Notice::Position(block) | Notice::Gap(block) => words(&block),
+        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => words(&block),
         Notice::Event(event) => words(event.bytes(Framing::Plain)),
     };
     notices.into_iter().map(word).collect::<Vec<_>>().join(", ")
@@ -642,7 +642,9 @@ fn resume_after_starting_with_the_oldest_sends_a_gap_if_more_was_evicted_meanwhi
 /// Returns notices as the bytes of their blocks.
 fn bytes_of(notices: Vec<Notice>) -> String {
     let text = |notice: Notice| match notice {
-        Notice::Position(block) | Notice::Gap(block) => String::from_utf8(block).expect("text"),
+        Notice::Position(block) | Notice::Channel(block) | Notice::Gap(block) => {
+            String::from_utf8(block).expect("text")
+        }
         Notice::Event(_) => panic!("not a block of the hub"),
     };
     notices.into_iter().map(text).collect()
@@ -674,9 +676,55 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
         (Silent, None, false, ""),
         (Silent, Some(70), false, "retry: 70\n\n"),
     ] {
-        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id });
+        let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id, names_channels: false });
         assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");
     }
+}
+
+#[test]
+fn a_list_of_channels_has_each_of_them_once_however_many_parts_it_has() {
+    let mut case = Case::new(settings());
+    case.publish("a b/1 b/2 b/3 c b/4 b/5 b/1");
+    case.subscribe("b/1 b/*", None, Start::Latest);
+    let list = |pattern: Option<&[u8]>| {
+        let (mut from, mut channels, mut parts) = (Some(0), Vec::new(), 0);
+        while let Some(at) = from {
+            let page = case.hub.channel_page(pattern, at);
+            assert!(page.channels.len() <= 3 && page.next.map_or(true, |next| next > at), "{page:?}");
+            channels.extend(page.channels);
+            (from, parts) = (page.next, parts + 1);
+        }
+        let name = |channel: &ChannelCounts| String::from_utf8_lossy(&channel.name).into_owned();
+        channels.sort_by_key(name);
+        let line = |channel: &ChannelCounts| {
+            format!("{} {} {} {}", name(channel), channel.subscribers, channel.events, channel.last_id)
+        };
+        (channels.iter().map(line).collect::<Vec<_>>().join(", "), parts)
+    };
+    let (all, parts) = list(None);
+    assert_eq!(all, "a 0 1 e-1, b/1 2 2 e-8, b/2 1 1 e-3, b/3 1 1 e-4, b/4 1 1 e-6, b/5 1 1 e-7, c 0 1 e-5");
+    assert!(parts > 1);
+    assert_eq!(list(Some(b"b/4")).0, "b/4 1 1 e-6");
+    assert_eq!(case.hub.channel_page(None, u64::MAX), ChannelPage::default());
+}
+
+#[test]
+fn a_stream_with_names_is_sent_a_comment_with_the_channel_before_each_event() {
+    let mut case = Case::new(settings());
+    case.publish("a b/1");
+    let first_block = FirstBlock { names_channels: true, ..FirstBlock::default() };
+    let request = SubscribeRequest { topics: topics("a b/*"), after: None, start: Start::Oldest, first_block };
+    case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now);
+    case.hub.begin(&mut case.cursor);
+    case.publish("b/1");
+    case.publish_as("b/x%\ny", "", None);
+    let notices = case.hub.copy_into_buffer(&mut case.cursor, usize::MAX);
+    let names = notices.iter().filter_map(|notice| match notice {
+        Notice::Channel(line) => Some(String::from_utf8_lossy(line).into_owned()),
+        _ => None,
+    });
+    assert_eq!(names.collect::<String>(), ":channel a\n:channel b/1\n:channel b/1\n:channel b/x%25%0Ay\n");
+    assert_eq!((notices.len(), case.hub.counts().delivered), (8, 4));
 }
 
 #[test]

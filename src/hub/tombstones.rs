@@ -94,6 +94,10 @@ impl Tombstones {
     }
 }
 
+saved!(Tombstones { by_name, order, removals, bytes, merged });
+saved!(Evicted { through, clock });
+saved!(Tombstone { evicted, removal });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -111,3 +111,5 @@ impl CompactedLog {
         (self.entries.len(), self.bytes)
     }
 }
+
+saved!(CompactedLog { latest, entries, superseded, bytes, discarded_through });

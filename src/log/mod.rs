@@ -40,6 +40,8 @@ pub struct LogEntry {
     pub key: Box<[u8]>,
     /// Whether the application gave the event its id.
     pub has_custom_id: bool,
+    /// The slot of the log's channel in its hub. The log only keeps it.
+    pub channel: u32,
 }
 
 impl LogEntry {
@@ -175,3 +177,7 @@ impl Log {
         self.first().is_none()
     }
 }
+
+saved!(Bounds { events, bytes, age });
+saved!(LogEntry { seq, at, event, key, has_custom_id, channel });
+saved!(Log { entries, bytes, evicted_through, compacted });

@@ -6,7 +6,7 @@ fn entry(seq: u64, at: Instant, key: &str) -> LogEntry {
         out.copy_from_slice(text.as_bytes());
         text.len()
     });
-    LogEntry { seq, at, event, key: key.as_bytes().into(), has_custom_id: false }
+    LogEntry { seq, at, event, key: key.as_bytes().into(), has_custom_id: false, channel: 0 }
 }
 
 fn seqs<'a>(entries: impl Iterator<Item = &'a LogEntry>) -> Vec<u64> {

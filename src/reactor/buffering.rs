@@ -53,7 +53,7 @@ pub(super) fn buffer_notices(stream: &mut Stream, notices: Vec<Notice>, id: Stre
     let settings = *stream.settings();
     for notice in notices {
         match notice {
-            Notice::Position(block) => stream.push_non_event(settings.frame(&block)),
+            Notice::Position(block) | Notice::Channel(block) => stream.push_non_event(settings.frame(&block)),
             Notice::Gap(block) => stream.push_undroppable(settings.frame(&block)),
             Notice::Event(event) => stream.push_undroppable(match settings.line_end {
                 LineEnd::Lf => event.from(settings.framing, 0),

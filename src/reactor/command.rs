@@ -123,6 +123,17 @@ pub enum Command {
         /// The channel whose subscribers are counted.
         channel: Box<[u8]>,
     },
+    /// Asks for a part of the list of a hub's channels. [`Answer::Channels`] follows.
+    ListChannels {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+        /// The pattern that their names match; all channels, if `None`.
+        pattern: Option<Box<[u8]>>,
+        /// Where the list continues: 0, or what the last page says.
+        from: u64,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {
@@ -230,6 +241,13 @@ pub enum Answer {
         counts: Box<hub::Counts>,
         /// How many streams are subscribed to the channel.
         subscribers: usize,
+    },
+    /// A part of the list of a hub's channels.
+    Channels {
+        /// The request.
+        request_id: u64,
+        /// The part.
+        page: hub::ChannelPage,
     },
     /// A stream has fewer topics than its handle has counted: it has left some, or had some of the requested ones already.
     TopicsRemoved {

@@ -3,6 +3,7 @@
 use super::{Answer, HubId, Io, Reactor};
 use crate::hub::{Epoch, Hub, Publication, Settings};
 use crate::log::Bounds;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -123,6 +124,12 @@ impl<I: Io> Reactor<I> {
         self.answers.push(Answer::Counted { request_id, counts, subscribers });
     }
 
+    /// Answers with a part of the list of the hub's channels.
+    pub(super) fn list_channels(&mut self, id: HubId, request_id: u64, pattern: Option<&[u8]>, from: u64) {
+        let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from));
+        self.answers.push(Answer::Channels { request_id, page });
+    }
+
     /// Returns the streams that have a subscription to a hub.
     pub(super) fn streams_of(&self, id: HubId) -> Vec<StreamId> {
         let records = self.records.iter().enumerate();
@@ -132,5 +139,17 @@ impl<I: Io> Reactor<I> {
             Some(StreamId { slot: slot as u32, serial: record.serial })
         });
         streams.collect()
+    }
+}
+
+saved!(HubState { hub, is_draining, is_closed });
+
+impl Saved for Hubs {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
     }
 }

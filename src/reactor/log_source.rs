@@ -6,7 +6,8 @@
 //! 2. [`gather`](LogSource::gather) puts the next events into the blocks of one write.
 //! 3. [`advance`](LogSource::advance) moves the cursor past what the kernel has taken.
 //!
-//! A log's blocks end their lines in LF. A stream whose lines end in CRLF is sent copies of them, through its own buffer.
+//! A log's blocks end their lines in LF. A stream whose lines end in CRLF, or whose events come with the names of their
+//! channels, is sent copies of them, through its own buffer.
 
 use super::buffering::buffer_notices;
 use super::hubs::Hubs;
@@ -95,7 +96,8 @@ impl<'a> LogSource<'a> {
         if cursor.replays_through_buffer() && !has_buffered {
             notices.extend(hub.replay_into_buffer(cursor));
         }
-        let copies = stream.settings().line_end == LineEnd::CrLf && !cursor.replays_through_buffer();
+        let is_copied = stream.settings().line_end == LineEnd::CrLf || cursor.names_channels();
+        let copies = is_copied && !cursor.replays_through_buffer();
         if copies && !has_buffered && notices.is_empty() {
             let most_bytes = Self::MAX_COPIED_BYTES.min(stream.settings().max_buffered);
             notices = hub.copy_into_buffer(cursor, most_bytes);

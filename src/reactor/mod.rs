@@ -16,6 +16,7 @@
 //! - `log_source`: the part of that write that comes from the log
 //! - `reading`: what clients send, and that they leave
 //! - `detaching`: giving a stream to another process
+//! - `state`: what the reactor of a new program continues with
 //! - `ending`: the end of one stream
 //! - `shutdown`: the end of many: draining a hub, shutting down
 //! - `due`: what is due; `timers`: when
@@ -50,6 +51,7 @@ mod reading;
 mod sending;
 mod shutdown;
 mod socket_errors;
+mod state;
 mod stream_record;
 mod subscriptions;
 mod timers;
@@ -60,6 +62,7 @@ mod tests;
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
 pub use detaching::Detached;
 pub use io::{Io, Ready};
+pub use state::ReactorState;
 
 use crate::stream::{Reason, Settings};
 use hubs::Hubs;
@@ -162,6 +165,9 @@ impl<I: Io> Reactor<I> {
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
             Command::Count { hub, request_id, channel } => self.count(hub, request_id, &channel, now),
+            Command::ListChannels { hub, request_id, pattern, from } => {
+                self.list_channels(hub, request_id, pattern.as_deref(), from);
+            }
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),

@@ -42,7 +42,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Shares the settings with the stream that was opened last, if they are equal.
-    fn share(&mut self, settings: Settings) -> Arc<Settings> {
+    pub(super) fn share(&mut self, settings: Settings) -> Arc<Settings> {
         match &self.last_settings {
             Some(shared) if **shared == settings => Arc::clone(shared),
             _ => Arc::clone(self.last_settings.insert(Arc::new(settings))),

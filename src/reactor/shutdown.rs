@@ -130,3 +130,5 @@ impl<I: Io> Reactor<I> {
         }
     }
 }
+
+saved!(Spread { queue, until });

@@ -123,7 +123,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush.
-    fn queue_by_position(&mut self, id: StreamId) {
+    pub(super) fn queue_by_position(&mut self, id: StreamId) {
         let subscription = match self.records.get(id.slot as usize) {
             Some(Some(record)) => record.subscription.as_deref(),
             _ => None,
@@ -311,3 +311,5 @@ impl<I: Io> Reactor<I> {
         Some((hubs.get_mut(*hub)?, cursor))
     }
 }
+
+saved!(Subscription { hub, cursor });

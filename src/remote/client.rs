@@ -3,23 +3,33 @@
 use super::error::Error;
 use super::place::Place;
 use super::start::Start;
-use crate::hub::SubscribeRequest;
+use crate::hub::{ChannelPage, SubscribeRequest};
 use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
-    Answer, Counted, Credits, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request, Welcome,
+    Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
+    Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many bytes of unanswered requests are collected before they are sent.
 const BATCH_BYTES: usize = 32 << 10;
 
+/// How many publishes are begun before any is answered. Their answers fit a socket's buffer, so neither side waits for the
+/// other to read.
+pub const MAX_PENDING: usize = 256;
+
 /// How many bytes are read at once.
 const READ_BYTES: usize = 16 << 10;
+
+/// How much longer than any other answer an upgrade may take: the new program reads the state twice.
+const UPGRADE_TIME: Duration = Duration::from_secs(45);
 
 /// An event to publish.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +77,10 @@ pub struct Client {
     credits: Credits,
     last_request: u64,
     reports: VecDeque<Report>,
+    /// The publishes that are not answered yet.
+    pending: VecDeque<u64>,
+    /// The answers to others, in their order.
+    answered: Vec<Result<String, Failure>>,
     timeout: Duration,
 }
 
@@ -75,7 +89,9 @@ enum Awaited {
     Published(String),
     Done,
     Counted(Box<Counted>),
-    Refused(crate::wire::Failure),
+    Channels(ChannelPage),
+    Described(Box<Described>),
+    Refused(Failure),
 }
 
 impl Client {
@@ -100,8 +116,8 @@ impl Client {
 
     fn new(socket: UnixStream, welcome: Welcome, inbox: FrameBuffer, timeout: Duration) -> Self {
         let credits = Credits::new(welcome.credits);
-        let (outbox, reports) = (Vec::new(), VecDeque::new());
-        Self { socket, welcome, inbox, outbox, credits, last_request: 0, reports, timeout }
+        let (outbox, reports, pending, answered) = Default::default();
+        Self { socket, welcome, inbox, outbox, credits, last_request: 0, reports, pending, answered, timeout }
     }
 
     /// Returns the parts of a connection without requests that are not sent or answered.
@@ -178,12 +194,107 @@ impl Client {
         }
     }
 
+    /// Returns a part of the list of channels: those whose names match the pattern, or all if it is empty. The list begins at
+    /// 0, and continues where each part says.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn channels(&mut self, pattern: &[u8], from: u64) -> Result<ChannelPage, Error> {
+        let request = self.next_request();
+        self.send(&Request::Channels { request, pattern, from }, None)?;
+        match self.answer_to(request)? {
+            Awaited::Channels(page) => Ok(page),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Returns what the hub's process is.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn describe(&mut self) -> Result<Described, Error> {
+        let request = self.next_request();
+        self.send(&Request::Describe { request }, None)?;
+        match self.answer_to(request)? {
+            Awaited::Described(described) => Ok(*described),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Drains the hub, and waits until that has begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn drain(&mut self, within: Duration) -> Result<(), Error> {
+        self.send(&Request::Drain { within }, None)?;
+        self.describe().map(|_| ()) // requests are carried out in their order
+    }
+
+    /// Begins to publish an event; the request may be sent with later ones. [`answers`](Self::answers) sends what is left and
+    /// returns what became of it. At most [`MAX_PENDING`] are sent before any is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). Events that were begun before are then perhaps published.
+    pub fn begin_publish(&mut self, publication: &Publication<'_>) -> Result<(), Error> {
+        while self.pending.len() >= MAX_PENDING {
+            self.flush()?;
+            self.take_answer()?;
+        }
+        let request = self.next_request();
+        self.queue(&publish_request(request, publication))?;
+        self.pending.push_back(request);
+        if self.outbox.len() >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the ids of the events that were begun, or why the hub has refused them, in their order. Waits for the answers.
+    /// After an error, the answers that came before it are returned first, and the error by the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] or [`Error::Timeout`]: the events that are not answered were perhaps published.
+    pub fn answers(&mut self) -> Result<Vec<Result<String, Failure>>, Error> {
+        let collected = self.flush().and_then(|()| {
+            while !self.pending.is_empty() {
+                self.take_answer()?;
+            }
+            Ok(())
+        });
+        match collected {
+            Err(error) if self.answered.is_empty() => Err(error),
+            _ => Ok(std::mem::take(&mut self.answered)),
+        }
+    }
+
+    /// Takes the answer to the oldest of the events that were begun: the hub answers in their order.
+    fn take_answer(&mut self) -> Result<(), Error> {
+        let request = match self.pending.front() {
+            Some(request) => *request,
+            None => return Ok(()),
+        };
+        let answer = match self.answer_to(request) {
+            Ok(Awaited::Published(id)) => Ok(id),
+            Err(Error::Refused(failure)) => Err(failure),
+            Ok(_) => return Err(Error::Unknown),
+            Err(error) => return Err(error),
+        };
+        self.pending.pop_front();
+        self.answered.push(answer);
+        Ok(())
+    }
+
     /// Ends the hub's process, and waits until it has ended its connections.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send), and [`Error::Timeout`].
-    pub fn stop(mut self) -> Result<(), Error> {
+    pub fn stop(&mut self) -> Result<(), Error> {
         self.send(&Request::Stop, None)?;
         loop {
             match self.read_answer() {
@@ -293,6 +404,8 @@ impl Client {
             Answer::Published { request, id } => Some((request, Awaited::Published(id.to_owned()))),
             Answer::Done { request } => Some((request, Awaited::Done)),
             Answer::Counted(counted) => Some((counted.request, Awaited::Counted(counted))),
+            Answer::Channels { request, page } => Some((request, Awaited::Channels(page))),
+            Answer::Described(described) => Some((described.request, Awaited::Described(described))),
             Answer::Refused { request, failure } => Some((request, Awaited::Refused(failure))),
             Answer::Rejected(failure) => return Err(Error::Refused(failure)),
             Answer::Credits { bytes } => {
@@ -307,7 +420,7 @@ impl Client {
                 self.reports.push_back(Report::Ended { stream, reason });
                 None
             }
-            Answer::Welcome(_) => None,
+            Answer::Welcome(_) | Answer::Elected { .. } | Answer::Upgraded => None,
         })
     }
 }
@@ -315,6 +428,30 @@ impl Client {
 fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Request<'a> {
     let Publication { channel, key, once, fields } = publication;
     Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+}
+
+/// Has the process of a hub go on as another program, whichever version it has. Without a program it is the one at the path
+/// that the process has been started from. Returns when the new program has taken over.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if no process serves the hub, [`Error::Refused`] if the process goes on as it is,
+/// [`Error::Unknown`] or [`Error::Timeout`] if that is not known.
+pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
+    let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
+    socket.set_read_timeout(Some(start.timeout.saturating_add(UPGRADE_TIME))).map_err(failed)?;
+    socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
+    socket.write_all(&bytes).map_err(failed)?;
+    let mut inbox = FrameBuffer::default();
+    read_frame(&mut socket, &mut inbox)?;
+    match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
+        Answer::Upgraded => Ok(()),
+        Answer::Rejected(failure) => Err(Error::Refused(failure)),
+        _ => Err(Error::Unknown),
+    }
 }
 
 type Greeted = (UnixStream, Welcome, FrameBuffer);
@@ -327,9 +464,8 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     let mut bytes = Vec::new();
     hello.encode(&mut bytes)?;
     let mut inbox = FrameBuffer::default();
-    if send(socket.as_fd(), &bytes, None, Wait::Forever).map_or(true, |count| count < bytes.len()) {
-        return Ok(None);
-    }
+    // A process that serves no more workers may have closed the connection already, and said why.
+    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     match read_frame(&mut socket, &mut inbox) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,

@@ -14,6 +14,8 @@ pub enum Error {
     Unknown,
     /// The hub's process did not answer in time: the request was perhaps carried out.
     Timeout,
+    /// Too many requests wait to be sent: nothing was done.
+    Full,
     /// The hub's process has refused the request.
     Refused(Failure),
     /// An argument is wrong.
@@ -57,7 +59,7 @@ impl Error {
                 KNOWN.iter().copied().find(|known| *known == given)
             }
             Self::Invalid { field, .. } => Some(field),
-            Self::Unavailable(_) | Self::Unknown | Self::Timeout => None,
+            Self::Unavailable(_) | Self::Unknown | Self::Timeout | Self::Full => None,
         }
     }
 
@@ -67,6 +69,7 @@ impl Error {
             Self::Unavailable(_) => ErrorCode::Unavailable,
             // A publish that was not answered in time was perhaps carried out, too.
             Self::Unknown | Self::Timeout => ErrorCode::Unknown,
+            Self::Full => ErrorCode::Full,
             Self::Refused(failure) => failure.code,
             Self::Invalid { .. } => ErrorCode::Invalid,
         }
@@ -79,6 +82,7 @@ impl fmt::Display for Error {
             Self::Unavailable(message) | Self::Invalid { message, .. } => out.write_str(message),
             Self::Unknown => out.write_str("the connection to the hub's process broke before its answer"),
             Self::Timeout => out.write_str("the hub's process does not answer"),
+            Self::Full => out.write_str("too many requests wait for the hub's process, which does not take them"),
             Self::Refused(failure) => failure.fmt(out),
         }
     }

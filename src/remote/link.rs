@@ -72,6 +72,8 @@ pub struct Link {
     /// Requests without credits, each by itself.
     waiting: VecDeque<Piece>,
     queued_bytes: usize,
+    /// The bytes of all requests that were queued.
+    accepted_bytes: u64,
 }
 
 impl Link {
@@ -83,7 +85,15 @@ impl Link {
     pub fn new(client: Client) -> Result<Self, Lost> {
         let (socket, welcome, inbox, credits) = client.into_parts().ok_or(Lost)?;
         let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
-        Ok(Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0 })
+        Ok(Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 })
+    }
+
+    /// Begins with a socket and what its other side would have said.
+    #[cfg(test)]
+    pub(crate) fn over(socket: UnixStream, welcome: Welcome) -> Self {
+        let (inbox, credits) = (FrameBuffer::default(), Credits::new(welcome.credits));
+        let (pieces, waiting) = (VecDeque::new(), VecDeque::new());
+        Self { socket, welcome, inbox, credits, pieces, sent: 0, waiting, queued_bytes: 0, accepted_bytes: 0 }
     }
 
     /// Returns what the hub's process has said about itself.
@@ -131,6 +141,7 @@ impl Link {
     /// bound: the caller looks at [`queued_bytes`](Self::queued_bytes) if the request may be refused.
     pub fn queue_frame(&mut self, bytes: Vec<u8>, socket: Option<OwnedFd>) {
         self.queued_bytes += bytes.len();
+        self.accepted_bytes += bytes.len() as u64;
         self.waiting.push_back(Piece { bytes, socket });
         self.spend_credits();
     }
@@ -199,6 +210,23 @@ impl Link {
         }
         self.spend_credits();
         Ok(())
+    }
+
+    /// Returns how many bytes of requests were queued so far. A request that is queued now ends there.
+    pub fn accepted_bytes(&self) -> u64 {
+        self.accepted_bytes
+    }
+
+    /// Returns how many of these bytes the kernel has taken, in their order.
+    pub fn sent_bytes(&self) -> u64 {
+        self.accepted_bytes - self.queued_bytes as u64
+    }
+
+    /// Returns the requests of which no byte was sent, from the first one with a socket on, in their order: each element is one
+    /// or more requests, and the socket of the first.
+    pub fn unsent(self) -> Vec<(Vec<u8>, Option<OwnedFd>)> {
+        let pieces = self.pieces.into_iter().chain(self.waiting).skip_while(|piece| piece.socket.is_none());
+        pieces.map(|Piece { bytes, socket }| (bytes, socket)).collect()
     }
 
     /// Returns the sockets that were not sent, in the order of their requests, so that their streams can go on here.

@@ -1,7 +1,8 @@
 //! Where the sockets of a user's hubs are.
 //!
 //! All processes of a user have to find the same folder, whatever their environment: a job of cron and a shell must meet. The
-//! folder is the first of these that can be had:
+//! folder is `$EVENTSOURCE_RUNTIME_DIR`, if that is set, and nothing else: so tests have hubs of their own. Otherwise it is the
+//! first of these that can be had:
 //!
 //! 1. `$XDG_RUNTIME_DIR/eventsource`, if that is a folder of this user
 //! 2. `/run/user/UID/eventsource`, if there is such a folder: the same one, for processes without that variable
@@ -18,6 +19,9 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// The variable of the environment that gives the folder.
+const VARIABLE: &str = "EVENTSOURCE_RUNTIME_DIR";
 
 /// The most bytes of a socket's path.
 const MAX_PATH_BYTES: usize = 107;
@@ -87,6 +91,9 @@ pub fn names() -> Result<Vec<Name>, Error> {
 /// [`Error::Unavailable`] if no folder is this user's alone.
 pub fn folder() -> Result<PathBuf, Error> {
     let user = own_user();
+    if let Some(given) = std::env::var_os(VARIABLE).filter(|given| !given.is_empty()) {
+        return given_folder(PathBuf::from(given), user);
+    }
     let of_variable = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     let of_session = Some(PathBuf::from(format!("/run/user/{user}")));
     let runtime = [of_variable, of_session].iter().flatten().find(|path| check_folder(path, user).is_ok()).cloned();
@@ -100,6 +107,18 @@ pub fn folder() -> Result<PathBuf, Error> {
     let path = PathBuf::from(format!("/tmp/eventsource-{user}"));
     make_folder(&path, user).map_err(|error| Error::at(&path, "no folder for sockets", &error))?;
     Ok(path)
+}
+
+/// Returns the folder that the environment gives. It is never made: a test that has removed it has ended.
+fn given_folder(path: PathBuf, user: u32) -> Result<PathBuf, Error> {
+    let refused = |why: &str| Err(Error::Unavailable(format!("{VARIABLE}, {}: {why}", path.display())));
+    if !path.is_absolute() {
+        return refused("it is no absolute path");
+    }
+    match check_folder(&path, user) {
+        Ok(()) => Ok(path),
+        Err(error) => refused(&error.to_string()),
+    }
 }
 
 /// Makes a folder, unless it exists, and checks it.
@@ -149,6 +168,20 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o750)).expect("its owner may");
         assert!(make_folder(&folder, user).is_err());
         fs::remove_dir_all(&folder).expect("its owner may");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn a_folder_that_is_given_is_used_or_refused_but_never_made() {
+        let user = own_user();
+        let folder = std::env::temp_dir().join(format!("eventsource-given-{}", std::process::id()));
+        let given = |path: &Path| given_folder(path.to_owned(), user);
+        assert!(given(&folder).is_err());
+        make_folder(&folder, user).expect("a new folder");
+        assert_eq!(given(&folder).expect("a folder"), folder);
+        fs::remove_dir(&folder).expect("its owner may");
+        let error = given(Path::new("relative")).expect_err("no absolute path").to_string();
+        assert!(error.contains("EVENTSOURCE_RUNTIME_DIR, relative: it is no absolute path"), "{error}");
     }
 
     #[test]

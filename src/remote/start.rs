@@ -31,6 +31,9 @@ pub struct Start {
     pub timeout: Duration,
 }
 
+/// The user that may do everything.
+const ROOT: u32 = 0;
+
 /// The pauses between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -78,21 +81,20 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | NotFound | WouldBlock)
 }
 
+/// Checks that a socket is of this user, or of root: the service manager of the system listens for the services of all users.
 fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream, Error> {
     match peer_user(socket.as_fd()) {
-        Ok(user) if user == own_user() => Ok(socket),
+        Ok(user) if user == own_user() || user == ROOT => Ok(socket),
         _ => Err(Error::Unavailable(format!("{} belongs to another user", place.socket().display()))),
     }
 }
 
 /// Starts the program, unless another process does or has done so. Returns true if it was started.
 fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
-    let path = place.lock();
-    let lock = File::options().create(true).append(true).mode(0o600).open(path);
-    let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
-    if !try_lock(&lock).map_err(|error| Error::at(path, "cannot lock", &error))? {
-        return Ok(false);
-    }
+    let lock = match lock(place)? {
+        Some(lock) => lock,
+        None => return Ok(false),
+    };
     // Nobody else binds while this process has the lock, but the process that had it before may have bound.
     match UnixStream::connect(place.socket()) {
         Err(error) if is_absent(&error) && error.kind() != io::ErrorKind::WouldBlock => {}
@@ -104,6 +106,19 @@ fn start_if_free(program: &Path, place: &Place) -> Result<bool, Error> {
         Error::at(program, "cannot start", &error)
     })?;
     Ok(true)
+}
+
+/// Takes the lock of a hub's process; nothing if another process has it.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if its file cannot be made.
+pub fn lock(place: &Place) -> Result<Option<File>, Error> {
+    let path = place.lock();
+    let lock = File::options().create(true).append(true).mode(0o600).open(path);
+    let lock = lock.map_err(|error| Error::at(path, "cannot open", &error))?;
+    let is_locked = try_lock(&lock).map_err(|error| Error::at(path, "cannot lock", &error))?;
+    Ok(Some(lock).filter(|_| is_locked))
 }
 
 /// Binds a socket in the place of one that a killed process has left.

@@ -58,9 +58,14 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// If the client is known to have left, or if there is no descriptor. The server's descriptor is unchanged then.
-    pub fn begin(number: RawFd) -> Result<Self, Obstacle> {
-        if descriptor::has_left(number) {
+    /// If the client is known to have left, or if there is no descriptor. If `must_be_connection`, also if the descriptor
+    /// is no connection. The server's descriptor is unchanged then.
+    pub fn begin(number: RawFd, must_be_connection: bool) -> Result<Self, Obstacle> {
+        if must_be_connection && !descriptor::is_connection(number) {
+            return Err(Obstacle { what: "the server's socket is not a connection", cause: None });
+        }
+        // A connection has a peer, so its client has not left.
+        if !must_be_connection && descriptor::has_left(number) {
             return Err(Obstacle { what: "the client has disconnected", cause: None });
         }
         let (theirs, ours) = socket::pair().map_err(Obstacle::new("there is no socketpair"))?;

@@ -1,16 +1,21 @@
 //! The connection to the process of a hub, as threads see it that wait for answers.
 
+use super::leases::Leases;
 use super::reactor_handle::ReactorHandle;
 use super::sync::lock;
+use crate::remote::link::MAX_QUEUED_BYTES;
 use crate::remote::{Error, Link};
 use crate::sys::{descriptor, socket};
 use crate::wire::{Counted, Failure};
 use rustix::fd::AsRawFd;
 use std::collections::HashMap;
 use std::os::raw::c_int;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
+
+/// The number of all requests whose outcome nobody waits for, and that are counted until the hub's process answers them.
+pub(super) const UNAWAITED: u64 = u64::MAX;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -23,10 +28,10 @@ pub(super) enum Outcome {
     Counted(Box<Counted>),
     /// The request was refused.
     Refused(Failure),
-    /// The request was not sent, because too many are queued.
-    Full,
     /// The request was not sent, because the connection had ended.
     Unsent,
+    /// The connection ended after the request was sent.
+    Lost,
 }
 
 /// A connection, as threads and the event loop share it.
@@ -36,12 +41,21 @@ pub(super) struct Connection {
     pub(super) number: u32,
     /// The epoch, with which the hub's ids begin.
     pub(super) epoch: Box<str>,
+    /// The process of the hub.
+    pub(super) pid: u32,
     is_lost: AtomicBool,
+    /// The bytes of requests that the event loop has not taken yet.
+    coming_bytes: AtomicUsize,
+    /// The bytes of requests that the event loop has and the kernel has not.
+    queued_bytes: AtomicUsize,
+    /// The requests with the number [`UNAWAITED`] that were not answered. Only the event loop writes it.
+    unanswered: AtomicU64,
     last_request: AtomicU64,
     /// The requests that are waited for.
     outcomes: Mutex<HashMap<u64, Option<Outcome>>>,
     /// The number of the socket's descriptor, and the socket's cookie.
     socket: (c_int, u64),
+    pub(super) leases: Leases,
 }
 
 impl Connection {
@@ -49,18 +63,74 @@ impl Connection {
         Self {
             number,
             epoch: link.welcome().epoch.clone(),
+            pid: link.welcome().pid,
             is_lost: AtomicBool::new(false),
+            coming_bytes: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            unanswered: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
             outcomes: Mutex::default(),
             socket: (link.socket().as_raw_fd(), socket::cookie(link.socket())),
+            leases: Leases::default(),
         }
     }
 
     /// Returns the number of a new request, whose outcome is kept until it is [waited](Self::wait) for.
     pub(super) fn begin(&self) -> u64 {
-        let request = self.last_request.fetch_add(1, Ordering::Relaxed) + 1;
+        let request = self.next_request();
         lock(&self.outcomes).insert(request, None);
         request
+    }
+
+    /// Returns the number of a new request whose outcome no thread waits for.
+    pub(super) fn next_request(&self) -> u64 {
+        self.last_request.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns true if the queue of requests has room.
+    pub(super) fn has_room(&self) -> bool {
+        let queued = self.queued_bytes.load(Ordering::Acquire);
+        queued.saturating_add(self.coming_bytes.load(Ordering::Acquire)) < MAX_QUEUED_BYTES
+    }
+
+    /// Says that a request is on its way to the event loop.
+    pub(super) fn add_coming(&self, bytes: usize) {
+        self.coming_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Called by the event loop when it has taken a request, with the length of its queue then.
+    pub(super) fn subtract_coming(&self, bytes: usize, queued_bytes: usize) {
+        self.set_queued(queued_bytes);
+        self.coming_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Sets how many bytes the event loop has queued. Returns true if the queue has room again.
+    pub(super) fn set_queued(&self, bytes: usize) -> bool {
+        let before = self.queued_bytes.swap(bytes, Ordering::AcqRel);
+        before >= MAX_QUEUED_BYTES && bytes < MAX_QUEUED_BYTES
+    }
+
+    pub(super) fn count_unanswered(&self) {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts an answer to one of the [unawaited](UNAWAITED) requests.
+    pub(super) fn count_answered(&self) {
+        let one_less = |count: u64| count.checked_sub(1);
+        let _ = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+        // an answer too much is ignored
+    }
+
+    /// Takes the number of unawaited requests without an answer.
+    pub(super) fn take_unanswered(&self) -> u64 {
+        self.unanswered.swap(0, Ordering::AcqRel)
+    }
+
+    /// Returns true if all requests were sent and the unawaited ones answered, or if they never will be.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_empty = |bytes: &AtomicUsize| bytes.load(Ordering::Acquire) == 0;
+        let has_none = || is_empty(&self.coming_bytes) && is_empty(&self.queued_bytes);
+        self.is_lost() || has_none() && self.unanswered.load(Ordering::Acquire) == 0
     }
 
     /// Takes back a request that was not made.
@@ -68,32 +138,30 @@ impl Connection {
         lock(&self.outcomes).remove(&request);
     }
 
-    /// Stores what became of a request, unless nobody waits for it any more.
-    pub(super) fn complete(&self, request: u64, outcome: Outcome) {
-        if let Some(slot) = lock(&self.outcomes).get_mut(&request) {
-            slot.get_or_insert(outcome);
-        }
+    /// Stores what became of a request, unless nobody waits for it any more. Returns true if somebody does.
+    pub(super) fn complete(&self, request: u64, outcome: Outcome) -> bool {
+        lock(&self.outcomes).get_mut(&request).map(|slot| slot.get_or_insert(outcome)).is_some()
     }
 
     /// Waits until it is known what became of a request. Returns [`Outcome::Unsent`] if the caller should connect anew.
     pub(super) fn wait(&self, reactor: &ReactorHandle, request: u64, timeout: Duration) -> Result<Outcome, Error> {
         let is_known = || matches!(lock(&self.outcomes).get(&request), Some(Some(_)));
-        reactor.wait(timeout, || is_known() || self.is_lost() || reactor.is_dead());
-        let is_lost = self.is_lost() || reactor.is_dead(); // before the outcome is taken: it may have come before the loss
+        // The event loop completes every request, also those of a lost connection, unless it dies.
+        reactor.wait(timeout, || is_known() || reactor.is_dead());
+        let is_dead = reactor.is_dead(); // before the outcome is taken: it may have come before the death
         match lock(&self.outcomes).remove(&request).flatten() {
             Some(Outcome::Refused(failure)) => Err(Error::Refused(failure)),
-            Some(Outcome::Full) => Err(Error::Unavailable(
-                "too many requests wait for the hub's process; it does not take them".to_owned(),
-            )),
+            Some(Outcome::Lost) => Err(Error::Unknown),
             Some(outcome) => Ok(outcome),
-            None if is_lost => Err(Error::Unknown),
+            None if is_dead => Err(Error::Unknown),
             None => Err(Error::Timeout),
         }
     }
 
-    /// Has requests without an outcome fail.
+    /// Has later calls connect anew.
     pub(super) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
+        self.leases.lose();
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -3,14 +3,19 @@
 use super::end_signal::EndSignal;
 use super::forks::lock_turn;
 use super::links::{Context, Links};
-use super::reactor_handle::{Attachment, QueuedCommand, ReactorHandle, WAKER_TOKEN};
+use super::reactor_handle::{Attachment, Pause, QueuedCommand, ReactorHandle, WAKER_TOKEN};
 use super::sockets::Sockets;
 use super::stats::add;
+use super::stream_state::StreamState;
 use super::stream_table::StreamTable;
 use super::waker::Rest;
-use crate::reactor::{Answer, Command, Reactor, Ready, StreamId};
+use crate::reactor::{Answer, Command, Reactor, ReactorState, Ready, StreamId};
+use crate::saved::Saver;
 use crate::sys::epoll::Epoll;
+use crate::sys::{descriptor, socket};
 use crossbeam_channel::Receiver;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::cell::RefCell;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -37,6 +42,9 @@ pub(super) struct EventLoop {
     opened: Option<Instant>,
     rest: Rest,
     end_signal: EndSignal,
+    /// Whether all streams have ended at the shutdown, and only the connections to hubs' processes have something to send.
+    is_ending: bool,
+    pause: Option<Pause>,
 }
 
 impl EventLoop {
@@ -52,7 +60,49 @@ impl EventLoop {
         let (queue, streams) = (handle.queue(), StreamTable::new(Arc::clone(&handle)));
         let end_signal = EndSignal::new();
         let (links, ready) = (Links::default(), Vec::new());
-        Ok(Self { reactor, handle, queue, streams, links, ready, opened: None, rest: Rest::Sleep, end_signal })
+        let (opened, rest) = (None, Rest::Sleep);
+        let (is_ending, pause) = (false, None);
+        Ok(Self { reactor, handle, queue, streams, links, ready, opened, rest, end_signal, is_ending, pause })
+    }
+
+    /// Continues with what another program's reactor held.
+    pub(super) fn restore(&mut self, streams: Vec<(StreamId, Arc<StreamState>)>, reactor: ReactorState) {
+        for (stream, state) in streams {
+            self.streams.insert(stream, state);
+        }
+        let adopt = |number| {
+            descriptor::set_close_at_exec(number).ok()?;
+            descriptor::adopt(number).ok()
+        };
+        self.reactor.restore(reactor, adopt, Instant::now());
+        // The reactor's thread has not begun: nobody else reads the states yet.
+        for (stream, state) in self.streams.streams() {
+            if let Some(socket) = self.reactor.socket(stream) {
+                state.set_socket(socket.as_raw_fd(), socket::cookie(socket.as_fd()));
+            }
+        }
+    }
+
+    /// Saves what the reactor holds, and waits until it is to go on.
+    fn pause(&mut self, pause: Pause, now: Instant) {
+        let mut saver = Saver::new(now);
+        saver.add(&self.handle.numbers());
+        saver.add(&self.handle.total());
+        let streams: Vec<_> = self.streams.streams().collect();
+        saver.add_count(streams.len());
+        for (stream, state) in streams {
+            saver.add(&stream);
+            saver.add(&**state);
+        }
+        let descriptors = RefCell::new(Vec::new());
+        let number = |socket: &OwnedFd| {
+            descriptors.borrow_mut().push(socket.as_raw_fd());
+            socket.as_raw_fd()
+        };
+        self.reactor.save(number, &mut saver);
+        if pause.saved.send((saver.into_bytes(), descriptors.into_inner())).is_ok() {
+            let _ = pause.resumed.recv(); // fails when the other end is dropped
+        }
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.
@@ -87,6 +137,9 @@ impl EventLoop {
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
             drop(turn);
+            if let Some(pause) = self.pause.take() {
+                self.pause(pause, now);
+            }
             if self.wait(now).is_err() {
                 return;
             }
@@ -127,6 +180,10 @@ impl EventLoop {
                 Attachment::Stream { socket, state } => (socket, state),
                 Attachment::Link(command) => {
                     return self.with_links(now, |links, context| links.apply(*command, context));
+                }
+                Attachment::Pause(pause) => {
+                    self.pause = Some(pause);
+                    return;
                 }
             };
             socket = attached;
@@ -188,11 +245,20 @@ impl EventLoop {
     fn apply_answers(&mut self) {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
-            if let Answer::Closed { stream } = &answer {
-                self.links.closed(*stream);
+            has_changed = true;
+            match &answer {
+                Answer::Closed { stream } => self.links.closed(*stream),
+                // A stream that was handed over is sent what was pushed before, too. Who waits for this has a timeout.
+                Answer::ShutdownComplete => {
+                    self.is_ending = true;
+                    continue;
+                }
+                _ => {}
             }
             self.streams.apply(answer);
-            has_changed = true;
+        }
+        if self.is_ending && !self.links.have_queued() {
+            self.handle.complete_shutdown();
         }
         if has_changed {
             self.handle.notify_all();

@@ -4,23 +4,24 @@
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
 
 use super::error::Error;
+use super::lease_handle::LeaseHandle;
 use super::links::LinkCommand;
 use super::process::{lock_process, Process};
 use super::reactor_handle::ReactorHandle;
 use super::registration::HubRegistration;
-use super::remote_hub::{send, RemoteHub};
+use super::remote_hub::{send, RemoteHub, RemotePublish};
 use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
-use crate::hub::{Counts, Epoch, Publication, Settings, SubscribeRequest, Topic};
+use crate::hub::{ChannelPage, Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
 use crate::log::Bounds;
-use crate::reactor::Command;
+use crate::reactor::{Command, HubId};
 use crate::sys::random;
-use crate::wire::FieldList;
+use crate::wire::Counted;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,15 +93,37 @@ impl HubHandle {
         self.0.remote.is_some()
     }
 
-    /// Publishes an event to a hub in a process of its own, and waits until it has been. Returns the event's id in the
-    /// hub's order; nothing if the hub has no process of its own.
+    /// Publishes an event to a hub in a process of its own. Returns the event's id in the hub's order if the call waits for
+    /// it; nothing otherwise, and nothing if the hub has no process of its own.
     ///
     /// # Errors
     ///
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub fn publish_fields(&self, channel: &[u8], key: &[u8], fields: &FieldList) -> Result<Option<Box<str>>, Error> {
-        let publish = |remote: &RemoteHub| remote.publish(self.0.key, channel, key, fields);
-        self.0.remote.as_ref().map(publish).transpose()
+    pub fn publish_fields(&self, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
+        match &self.0.remote {
+            Some(remote) => remote.publish(self.0.key, publish),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the counters of a hub in a process of its own and of that process, the number of a channel's subscribers, and
+    /// the process; nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_fields`](Self::publish_fields).
+    pub fn counted_remotely(&self, channel: &[u8]) -> Result<Option<(Counted, u32)>, Error> {
+        self.0.remote.as_ref().map(|remote| remote.counted(self.0.key, channel)).transpose()
+    }
+
+    /// Asks for a lease of a hub in a process of its own. Returns nothing if the hub has no process of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::ShuttingDown`].
+    pub fn elect(&self, name: &[u8], interpreter: u32) -> Result<Option<LeaseHandle>, Error> {
+        let elect = |remote: &RemoteHub| remote.elect(self.0.key, name, interpreter);
+        self.0.remote.as_ref().map(elect).transpose()
     }
 
     /// Returns the hub's settings.
@@ -115,7 +138,8 @@ impl HubHandle {
         let mut process = lock_process();
         *lock(&self.0.retention) = Some((history, total_history));
         if let Some(index) = process.registrations.index_of(self.0.key) {
-            let HubRegistration { reactor, hub, .. } = process.registrations.at(index);
+            let HubRegistration { reactor, hub, once, .. } = process.registrations.at(index);
+            once.set_bounds(total_history.events, history.age);
             let bounds = Box::new((history, total_history));
             reactor.send(Command::SetRetention { hub: *hub, bounds }, 0, None);
         }
@@ -146,7 +170,10 @@ impl HubHandle {
         if let Some(bounds) = *lock(&self.0.retention) {
             reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
         }
-        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0 })
+        let (history, total) =
+            (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
+        let once = OnceKeys::new(total.events, history.age);
+        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0, once })
     }
 
     /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
@@ -161,9 +188,31 @@ impl HubHandle {
         encode: impl FnOnce(&str) -> Shared,
         published: impl FnOnce(&str),
     ) -> Result<(), Error> {
+        self.publish_once(meta, b"", encode, published)
+    }
+
+    /// Publishes an event as [`publish`](Self::publish) does, unless one with the same key `once` was published within the
+    /// bounds of the history. Then `published` is called with the id of that one. An event without a key is published.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_once(
+        &self,
+        meta: PublishMeta<'_>,
+        once: &[u8],
+        encode: impl FnOnce(&str) -> Shared,
+        published: impl FnOnce(&str),
+    ) -> Result<(), Error> {
         let mut process = lock_process();
         process.check_shutdown()?;
         let registration = self.registration_or_create(&mut process)?;
+        if !once.is_empty() {
+            if let Some(id) = registration.once.id_of(once, Instant::now()) {
+                published(id);
+                return Ok(());
+            }
+        }
         if meta.id.map_or(false, |id| registration.epoch.is_like(id)) {
             return Err(Error::ReservedId);
         }
@@ -180,6 +229,9 @@ impl HubHandle {
         });
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
+        if !once.is_empty() {
+            registration.once.insert(once, &id, Instant::now());
+        }
         published(&id);
         Ok(())
     }
@@ -227,7 +279,8 @@ impl HubHandle {
     /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::Timeout`].
     pub fn counts_and_subscribers(&self, channel: &[u8]) -> Result<(Counts, usize), Error> {
         if let Some(remote) = &self.0.remote {
-            return remote.counts_and_subscribers(self.0.key, channel);
+            let (counted, _) = remote.counted(self.0.key, channel)?;
+            return Ok((counted.hub, usize::try_from(counted.subscribers).unwrap_or(usize::MAX)));
         }
         let (reactor, hub) = {
             let mut process = lock_process();
@@ -235,6 +288,21 @@ impl HubHandle {
             (Arc::clone(&registration.reactor), registration.hub)
         };
         reactor.counts_and_subscribers(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+    }
+
+    /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
+    /// list begins at 0, and continues where each part says.
+    ///
+    /// # Errors
+    ///
+    /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
+    pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
+        let (reactor, hub) = {
+            let mut process = lock_process();
+            let registration = self.registration_or_create(&mut process)?;
+            (Arc::clone(&registration.reactor), registration.hub)
+        };
+        reactor.channel_page(hub, pattern, from, ANSWER_TIMEOUT).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
@@ -251,6 +319,48 @@ impl HubHandle {
         let registration = self.registration_or_create(&mut process)?;
         registration.reactor.send(Command::Drain { hub: registration.hub, within }, 0, None);
         Ok(())
+    }
+}
+
+/// A hub, with which a new program goes on.
+#[derive(Debug)]
+pub(super) struct SavedHub {
+    settings: Settings,
+    retention: Option<(Bounds, Bounds)>,
+    max_topics: usize,
+    hub: HubId,
+    epoch: Epoch,
+    last_seq: u64,
+    once: OnceKeys,
+}
+
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once });
+
+impl HubHandle {
+    /// Returns what a new program needs to go on with the hub; nothing if the reactor does not have it.
+    pub(super) fn saved(&self) -> Option<SavedHub> {
+        let mut process = lock_process();
+        let index = process.registrations.index_of(self.0.key)?;
+        let HubRegistration { hub, epoch, last_seq, once, .. } = process.registrations.at(index);
+        Some(SavedHub {
+            settings: self.0.settings.clone(),
+            retention: *lock(&self.0.retention),
+            max_topics: self.0.max_topics.load(Ordering::Relaxed),
+            hub: *hub,
+            epoch: epoch.clone(),
+            last_seq: *last_seq,
+            once: once.clone(),
+        })
+    }
+
+    /// Goes on with a hub of a restored reactor.
+    pub(super) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
+        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once } = saved;
+        let handle = Self::new(settings, max_topics);
+        *lock(&handle.0.retention) = retention;
+        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once };
+        lock_process().registrations.insert(handle.0.key, registration);
+        handle
     }
 }
 

@@ -1,6 +1,7 @@
 //! The event loop's connections to processes of hubs, and the streams that were handed over.
 
-use super::connection::{Connection, Outcome};
+use super::connection::{Connection, Outcome, UNAWAITED};
+use super::losses;
 use super::reactor_handle::ReactorHandle;
 use super::sockets::Sockets;
 use super::stats::add;
@@ -10,11 +11,15 @@ use crate::hub::SubscribeRequest;
 use crate::reactor::{Answer, Command, Detached, Ending, Reactor, Ready, StreamId};
 use crate::remote::link::{Lost, MAX_QUEUED_BYTES};
 use crate::remote::Link;
-use crate::stream::Reason;
-use crate::wire::{self, Open, Request};
-use std::collections::HashMap;
+use crate::stream::{Reason, Settings};
+use crate::wire::{self, FrameBuffer, Open, Request};
+use rustix::fd::OwnedFd;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
+
+#[cfg(test)]
+mod tests;
 
 /// What is to be done with a connection.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub(super) enum LinkCommand {
     /// Sends a request.
     Send {
         connection: Arc<Connection>,
-        /// The request's number; 0 if nobody waits for its outcome.
+        /// The request's number; 0 if it is not answered, [`UNAWAITED`] if no thread waits for its outcome.
         request: u64,
         frame: Vec<u8>,
     },
@@ -36,6 +41,8 @@ pub(super) enum LinkCommand {
         subscription: SubscribeRequest,
         holds: bool,
     },
+    /// Ends a stream that a lost connection has given back, and that is not handed over anew.
+    Abandon(StreamId),
     /// Closes the connection as soon as it has no streams.
     Close(Arc<Connection>),
 }
@@ -45,9 +52,11 @@ impl LinkCommand {
     pub(super) fn fail(&self) {
         match self {
             Self::Connect(_, connection) | Self::Close(connection) => connection.lose(),
+            Self::Send { request: UNAWAITED, .. } => losses::record(1, "the native thread has ended"),
             Self::Send { connection, request, .. } | Self::Subscribe { connection, request, .. } => {
                 connection.complete(*request, Outcome::Unsent);
             }
+            Self::Abandon(_) => {}
         }
     }
 }
@@ -57,6 +66,13 @@ impl LinkCommand {
 struct Connected {
     link: Link,
     connection: Arc<Connection>,
+    /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
+    /// of the link.
+    unsent: VecDeque<(u64, u64)>,
+    /// These requests, and those that were sent and have no answer.
+    awaited: HashSet<u64>,
+    /// The subscriptions that no thread waits for: their streams by the numbers of the requests.
+    subscribing: HashMap<u64, u64>,
     /// Whether it is watched for room.
     is_writable_asked: bool,
     /// Whether nobody uses it but its streams.
@@ -68,6 +84,8 @@ struct Connected {
 struct Remote {
     link: u32,
     framing: Framing,
+    /// Whether the stream drops events if too many are buffered.
+    drops: bool,
     /// How many bytes were pushed, without framing.
     pushed: u64,
     /// How many of the buffered bytes that its state counts came from here.
@@ -80,6 +98,16 @@ struct Waiting {
     connection: Arc<Connection>,
     subscription: SubscribeRequest,
     holds: bool,
+}
+
+/// A stream whose connection was lost before its socket was sent. A thread waits for its subscription, and makes it again.
+#[derive(Debug)]
+struct Parked {
+    socket: OwnedFd,
+    settings: Settings,
+    unsent: Vec<u8>,
+    /// The end that was asked for.
+    end: Option<(Reason, bool)>,
 }
 
 /// What the commands work on.
@@ -96,12 +124,42 @@ pub(super) struct Links {
     links: HashMap<u32, Connected>,
     remotes: HashMap<u64, Remote>,
     waiting: HashMap<u64, Vec<Waiting>>,
+    parked: HashMap<u64, Parked>,
+}
+
+impl Connected {
+    /// Queues a request. Keeps it in mind if a thread waits for it.
+    fn queue(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
+        self.link.queue_frame(frame, socket);
+        match request {
+            0 => {}
+            UNAWAITED => self.connection.count_unanswered(),
+            _ => {
+                self.unsent.push_back((request, self.link.accepted_bytes()));
+                self.awaited.insert(request);
+            }
+        }
+    }
+
+    /// Forgets the requests that the kernel has taken. Returns true if the queue has room again.
+    fn note_sent(&mut self) -> bool {
+        let sent = self.link.sent_bytes();
+        while self.unsent.front().map_or(false, |(_, end)| *end <= sent) {
+            self.unsent.pop_front();
+        }
+        self.connection.set_queued(self.link.queued_bytes())
+    }
 }
 
 impl Links {
     /// Returns true if there is nothing that a command could be about.
     pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.remotes.is_empty() && self.waiting.is_empty()
+        self.links.is_empty() && self.remotes.is_empty() && self.waiting.is_empty() && self.parked.is_empty()
+    }
+
+    /// Returns true if there is something that a hub's process is still to be sent.
+    pub(super) fn have_queued(&self) -> bool {
+        self.links.values().any(|linked| linked.link.queued_bytes() > 0)
     }
 
     /// Carries a command out.
@@ -109,11 +167,12 @@ impl Links {
         match command {
             LinkCommand::Connect(link, connection) => self.connect(*link, connection, context),
             LinkCommand::Send { connection, request, frame } => match self.links.get_mut(&connection.number) {
-                Some(linked) if linked.link.queued_bytes() >= MAX_QUEUED_BYTES => {
-                    connection.complete(request, Outcome::Full);
-                    context.handle.notify_all();
+                Some(linked) => {
+                    let bytes = frame.len();
+                    linked.queue(request, frame, None);
+                    connection.subtract_coming(bytes, linked.link.queued_bytes());
                 }
-                Some(linked) => linked.link.queue_frame(frame, None),
+                None if request == UNAWAITED => lose_events(1, context),
                 None => unsent(&connection, request, context),
             },
             LinkCommand::Subscribe { connection, request, stream, subscription, holds } => {
@@ -124,6 +183,11 @@ impl Links {
                     context.handle.notify_all();
                 } else {
                     self.subscribe(&connection, request, stream, subscription, holds, context);
+                }
+            }
+            LinkCommand::Abandon(stream) => {
+                if self.parked.remove(&u64::from(stream)).is_some() {
+                    self.end(stream.into(), Reason::Error, context);
                 }
             }
             LinkCommand::Close(connection) => {
@@ -141,7 +205,16 @@ impl Links {
             connection.lose();
             return context.handle.notify_all();
         }
-        self.links.insert(number, Connected { link, connection, is_writable_asked: false, is_closing: false });
+        let linked = Connected {
+            link,
+            connection,
+            unsent: VecDeque::new(),
+            awaited: HashSet::new(),
+            subscribing: HashMap::new(),
+            is_writable_asked: false,
+            is_closing: false,
+        };
+        self.links.insert(number, linked);
         self.read(number, context); // what has come with the welcome
     }
 
@@ -165,12 +238,16 @@ impl Links {
             connection.complete(request, Outcome::Refused(failure));
             return context.handle.notify_all();
         }
-        if !self.remotes.contains_key(&number) && !self.hand_over(connection, stream, holds, context) {
+        let is_there = match self.remotes.get(&number) {
+            Some(remote) => remote.link == connection.number, // otherwise its connection is lost
+            None => self.hand_over(connection, stream, holds, context),
+        };
+        if !is_there {
             connection.complete(request, Outcome::Done); // it has ended, which is reported
             return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
-            linked.link.queue_frame(frame, None);
+            linked.queue(request, frame, None);
         }
     }
 
@@ -184,25 +261,40 @@ impl Links {
             context.streams.apply(answer);
         }
         context.handle.notify_all();
-        let (linked, detached) = match (self.links.get_mut(&connection.number), context.reactor.detach(stream)) {
-            (Some(linked), Some(detached)) => (linked, detached),
-            _ => return false,
-        };
-        let Detached { socket, settings, unsent } = detached;
         let number = u64::from(stream);
+        let (parked, holds) = match self.parked.remove(&number) {
+            Some(parked) => (parked, holds),
+            None => match context.reactor.detach(stream) {
+                Some(Detached { socket, settings, unsent }) => {
+                    count_as_sent(context, unsent.len());
+                    if let Some(state) = context.streams.get(stream) {
+                        state.subtract_buffered(unsent.len());
+                        state.hand_over();
+                    }
+                    add(&context.handle.counts.handed_over, 1);
+                    (Parked { socket, settings, unsent, end: None }, holds)
+                }
+                None => return false,
+            },
+        };
+        let Parked { socket, settings, unsent, end } = parked;
         let mut opening = Vec::new();
         let is_encoded =
             Request::Open(Open { stream: number, settings, unsent: &unsent, holds }).encode(&mut opening).is_ok();
-        count_as_sent(context, unsent.len());
-        if let Some(state) = context.streams.get(stream) {
-            state.subtract_buffered(unsent.len());
-            state.hand_over();
-        }
-        add(&context.handle.counts.handed_over, 1);
-        let remote = Remote { link: connection.number, framing: settings.framing, pushed: 0, accounted: 0 };
+        let Settings { framing, drop_oldest: drops, .. } = settings;
+        let remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
         self.remotes.insert(number, remote);
+        let linked = match self.links.get_mut(&connection.number) {
+            Some(linked) => linked,
+            None => return false, // the caller has looked
+        };
         if is_encoded {
-            linked.link.queue_frame(opening, Some(socket));
+            linked.queue(0, opening, Some(socket));
+            if let Some((reason, discards)) = end {
+                let mut frame = Vec::new();
+                let _ = Request::End { stream: number, reason, discards }.encode(&mut frame); // it is short
+                linked.queue(0, frame, None);
+            }
         } else {
             drop(socket); // more is buffered than a message may have; the client reconnects
             self.end(number, Reason::Slow, context);
@@ -224,7 +316,11 @@ impl Links {
                 let end = Command::End { stream, reason: Reason::Error, ending: Ending::Discard };
                 return context.reactor.apply(end, None, context.now);
             }
-            self.subscribe(&connection, 0, stream, subscription, holds, context);
+            let request = connection.next_request();
+            if let Some(linked) = self.links.get_mut(&connection.number) {
+                linked.subscribing.insert(request, stream.into());
+            }
+            self.subscribe(&connection, request, stream, subscription, holds, context);
         }
     }
 
@@ -242,6 +338,23 @@ impl Links {
             waiting.iter_mut().for_each(|waiting| waiting.holds = false);
             return true;
         }
+        if let Some(parked) = self.parked.get_mut(&stream) {
+            return match command {
+                Command::Push { event, .. } => {
+                    count_as_sent(context, event.len());
+                    if let Some(state) = context.streams.get(stream.into()) {
+                        state.subtract_buffered(event.len());
+                    }
+                    parked.unsent.extend_from_slice(event);
+                    true
+                }
+                Command::End { reason, ending, .. } => {
+                    parked.end.get_or_insert((*reason, *ending == Ending::Discard));
+                    true
+                }
+                _ => true,
+            };
+        }
         let (remote, linked) = match self.remotes.get_mut(&stream) {
             Some(remote) => match self.links.get_mut(&remote.link) {
                 Some(linked) => (remote, linked),
@@ -253,7 +366,8 @@ impl Links {
             Command::Push { event, has_id, .. } => {
                 let block = remote.framing.unframe(event);
                 count_as_sent(context, event.len());
-                if linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
+                // Other streams are bounded by what their producers see as buffered.
+                if remote.drops && linked.link.queued_bytes() >= MAX_QUEUED_BYTES {
                     context.handle.count_lost(1, 0);
                     if let Some(state) = context.streams.get(stream.into()) {
                         state.subtract_buffered(event.len());
@@ -278,7 +392,7 @@ impl Links {
             let end = Request::End { stream, reason: Reason::Slow, discards: true };
             let _ = end.encode(&mut frame); // it is short
         }
-        linked.link.queue_frame(frame, None);
+        linked.queue(0, frame, None);
         true
     }
 
@@ -294,13 +408,30 @@ impl Links {
             Some(linked) => linked,
             None => return,
         };
-        let (remotes, connection) = (&mut self.remotes, &linked.connection);
-        let mut ended = Vec::new();
-        let read = linked.link.read(|answer| match answer {
-            wire::Answer::Published { request, id } => connection.complete(request, Outcome::Published(id.into())),
-            wire::Answer::Done { request } => connection.complete(request, Outcome::Done),
-            wire::Answer::Counted(counted) => connection.complete(counted.request, Outcome::Counted(counted)),
-            wire::Answer::Refused { request, failure } => connection.complete(request, Outcome::Refused(failure)),
+        let Connected { link, connection, subscribing, awaited, .. } = linked;
+        let remotes = &mut self.remotes;
+        let (mut ended, mut refused) = (Vec::new(), Vec::new());
+        let mut complete = |request: u64, outcome: Outcome| match request {
+            UNAWAITED => {
+                connection.count_answered();
+                if let Outcome::Refused(failure) = outcome {
+                    refused.push((None, failure));
+                }
+            }
+            _ => match (subscribing.remove(&request), outcome) {
+                (Some(stream), Outcome::Refused(failure)) => refused.push((Some(stream), failure)),
+                (_, outcome) => {
+                    awaited.remove(&request);
+                    connection.complete(request, outcome);
+                }
+            },
+        };
+        let read = link.read(|answer| match answer {
+            wire::Answer::Published { request: UNAWAITED, .. } => connection.count_answered(),
+            wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
+            wire::Answer::Done { request } => complete(request, Outcome::Done),
+            wire::Answer::Counted(counted) => complete(counted.request, Outcome::Counted(counted)),
+            wire::Answer::Refused { request, failure } => complete(request, Outcome::Refused(failure)),
             wire::Answer::State { stream, pushed, buffered, is_stalled } => {
                 let remote = remotes.get_mut(&stream).filter(|remote| remote.link == number);
                 if let (Some(remote), Some(state)) = (remote, context.streams.get(stream.into())) {
@@ -312,8 +443,27 @@ impl Links {
                 }
             }
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
+            wire::Answer::Elected { lease, is_held } => {
+                connection.leases.answer(lease, is_held);
+                connection.complete(lease, Outcome::Done);
+            }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
+            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {} // only commands ask for these
         });
+        for (stream, failure) in refused {
+            match stream {
+                // The handler has returned: nobody but the log and the client can be told.
+                Some(stream) => {
+                    losses::record(1, &format!("a stream was not subscribed: {failure}"));
+                    let end = Command::End { stream: stream.into(), reason: Reason::Error, ending: Ending::Discard };
+                    self.forward(&end, context);
+                }
+                None => {
+                    context.handle.count_lost(1, 0);
+                    losses::record(1, &failure.to_string());
+                }
+            }
+        }
         for (stream, reason) in ended {
             if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
                 self.end(stream, reason, context);
@@ -339,7 +489,21 @@ impl Links {
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            linked.connection.lose();
+            let Connected { link, connection, unsent, awaited: mut sent, .. } = linked;
+            lose_events(connection.take_unanswered(), context);
+            // Nothing of these was carried out: their callers connect anew.
+            let mut awaited = Vec::new();
+            for (request, _) in unsent {
+                sent.remove(&request);
+                if connection.complete(request, Outcome::Unsent) {
+                    awaited.push(request);
+                }
+            }
+            for request in sent {
+                connection.complete(request, Outcome::Lost);
+            }
+            self.park(number, link, &awaited, context);
+            connection.lose();
         }
         let of_link = self.remotes.iter().filter(|(_, remote)| remote.link == number);
         let streams: Vec<u64> = of_link.map(|(stream, _)| *stream).collect();
@@ -349,12 +513,55 @@ impl Links {
         context.handle.notify_all();
     }
 
-    fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
-        let is_closing = self.links.get(&number).map_or(false, |linked| linked.is_closing);
-        if is_closing && !self.remotes.values().any(|remote| remote.link == number) {
-            if let Some(linked) = self.links.get_mut(&number) {
-                let _ = linked.link.flush();
+    /// Keeps the streams whose sockets were not sent, if a thread waits for their subscriptions.
+    fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
+        let mut opened: HashMap<u64, Parked> = HashMap::new();
+        let mut subscribed = Vec::new();
+        for (bytes, mut socket) in link.unsent() {
+            let mut requests = FrameBuffer::default();
+            requests.feed(&bytes);
+            while let Ok(Some(frame)) = requests.next_frame() {
+                match Request::decode(frame) {
+                    Ok(Request::Open(Open { stream, settings, unsent, .. })) => {
+                        if let Some(socket) = socket.take() {
+                            let unsent = unsent.to_vec();
+                            opened.insert(stream, Parked { socket, settings, unsent, end: None });
+                        }
+                    }
+                    Ok(Request::Push { stream, event, .. }) => {
+                        if let Some(parked) = opened.get_mut(&stream) {
+                            parked.unsent.extend_from_slice(&parked.settings.framing.frame(event));
+                        }
+                    }
+                    Ok(Request::End { stream, reason, discards }) => {
+                        if let Some(parked) = opened.get_mut(&stream) {
+                            parked.end.get_or_insert((reason, discards));
+                        }
+                    }
+                    Ok(Request::Subscribe { request, stream, .. }) if awaited.contains(&request) => {
+                        subscribed.push(stream);
+                    }
+                    _ => {}
+                }
             }
+        }
+        for stream in subscribed {
+            let is_of_link = self.remotes.get(&stream).map_or(false, |remote| remote.link == number);
+            if let (true, Some(parked)) = (is_of_link, opened.remove(&stream)) {
+                let accounted = self.remotes.remove(&stream).map_or(0, |remote| remote.accounted);
+                if let Some(state) = context.streams.get(stream.into()) {
+                    state.subtract_buffered(accounted);
+                }
+                self.parked.insert(stream, parked);
+            }
+        }
+    }
+
+    fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
+        let is_unused = self.links.get(&number).map_or(false, |linked| {
+            linked.is_closing && linked.link.queued_bytes() == 0 && linked.connection.is_settled()
+        });
+        if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
             self.lose(number, context);
         }
     }
@@ -364,6 +571,9 @@ impl Links {
         let mut lost = Vec::new();
         for (number, linked) in &mut self.links {
             let flushed = linked.link.flush().and_then(|()| {
+                if linked.note_sent() {
+                    context.handle.notify_all();
+                }
                 let is_asked = linked.link.wants_to_write();
                 if is_asked != std::mem::replace(&mut linked.is_writable_asked, is_asked) {
                     let epoll = &context.reactor.io().epoll;
@@ -379,6 +589,11 @@ impl Links {
             self.read(number, context); // the answers that came before the end
             self.lose(number, context);
         }
+        let closing: Vec<u32> =
+            self.links.iter().filter(|(_, linked)| linked.is_closing).map(|(number, _)| *number).collect();
+        for number in closing {
+            self.close_if_unused(number, context);
+        }
     }
 }
 
@@ -386,6 +601,12 @@ impl Drop for Links {
     fn drop(&mut self) {
         self.links.values().for_each(|linked| linked.connection.lose());
     }
+}
+
+/// Counts events that were published to the process of a hub, and that it has perhaps not got.
+fn lose_events(count: u64, context: &mut Context<'_>) {
+    context.handle.count_lost(count as usize, 0);
+    losses::record(count, "the connection to the hub's process broke");
 }
 
 fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {

@@ -16,6 +16,8 @@
 //! - [`descriptor_reserve`]: the descriptors that stay free for the application
 //! - `spawned`: the end of a process that only serves one client
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
+//! - `losses`: what was lost on the way to processes of hubs, until the application is told
+//! - `leases`: what a worker knows of its leases of a hub
 //! - `connection`: the connection to the process of a hub, as threads see it that wait for answers
 //! - `sockets`: the reactor's calls on real sockets
 //! - `links`: the event loop's connections to processes of hubs, and the streams that were handed over
@@ -25,10 +27,13 @@
 //! - `stream_handle`: a stream as the application holds it
 //! - `capture`: the takeover of a response from its server
 //! - `remote_hub`: a hub in a process of its own
+//! - `lease_handle`: a lease of such a hub, as the application holds it
 //! - `hub_handle`: a hub as the application holds it
+//! - [`upgrade`]: a new program goes on with the streams and hubs of this process
 
 pub mod descriptor_reserve;
 pub mod notifier;
+pub mod upgrade;
 pub mod waker;
 
 mod capture;
@@ -39,7 +44,10 @@ mod error;
 mod event_loop;
 mod forks;
 mod hub_handle;
+mod lease_handle;
+mod leases;
 mod links;
+mod losses;
 mod process;
 mod progress;
 mod reactor_handle;
@@ -58,8 +66,11 @@ pub use end_queue::{count_callbacks, has_callbacks, has_ends};
 pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};
+pub use lease_handle::LeaseHandle;
+pub use leases::LeaseState;
+pub use losses::{has_losses, take_losses};
 pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use process::{progress_descriptor, take_progress};
-pub use remote_hub::RemoteHub;
+pub use remote_hub::{RemoteHub, RemotePublish};
 pub use stats::{Counts, Stats};
 pub use stream_handle::{OpenOptions, Pushed, StreamHandle};

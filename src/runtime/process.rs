@@ -7,6 +7,7 @@ use super::end_queue;
 use super::error::Error;
 use super::event_loop::EventLoop;
 use super::forks::{begin_fork, end_fork, enter_child, generation, TurnGuard};
+use super::losses;
 use super::reactor_handle::ReactorHandle;
 use super::registration::{Registrations, Remotes};
 use super::stats::Stats;
@@ -78,7 +79,11 @@ extern "C" fn after_fork() {
 extern "C" fn after_fork_in_child() {
     enter_child();
     end_queue::enter_child();
+    losses::enter_child();
     after_fork();
+    // Closes the copies of connections to hubs at once: otherwise the hub would not see the end of the parent, which may hold
+    // a lease, before the end of a child that makes no call.
+    drop(lock_process());
 }
 
 /// Has the C library call the functions above around each fork, and [`at_exit`]. Does so once.
@@ -123,18 +128,29 @@ impl Process {
     }
 
     /// Returns the reactor, unless it has died.
-    fn running(&self) -> Option<&Arc<ReactorHandle>> {
+    pub(super) fn running(&self) -> Option<&Arc<ReactorHandle>> {
         self.started.as_ref().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_dead())
     }
 
     fn start(&mut self) -> io::Result<Arc<ReactorHandle>> {
+        self.start_with(|_| {}, |_| {})
+    }
+
+    /// Starts a reactor. The functions change its two sides before its thread begins.
+    pub(super) fn start_with(
+        &mut self,
+        change_handle: impl FnOnce(&mut ReactorHandle),
+        change_loop: impl FnOnce(&mut EventLoop),
+    ) -> io::Result<Arc<ReactorHandle>> {
         register_handlers()?;
         let mut handle = ReactorHandle::new()?;
         if let Some((_, dead)) = &self.started {
             handle.replace(dead);
         }
+        change_handle(&mut handle);
         let handle = Arc::new(handle);
-        let event_loop = EventLoop::new(Arc::clone(&handle))?;
+        let mut event_loop = EventLoop::new(Arc::clone(&handle))?;
+        change_loop(&mut event_loop);
         thread::spawn("eventsource-xs", move || event_loop.run())?;
         self.started = Some((generation(), Arc::clone(&handle)));
         Ok(handle)
@@ -192,10 +208,19 @@ fn shut_down(mut process: MutexGuard<'_, Process>) {
         _ => return,
     };
     process.is_shutting_down = true;
+    let connections = process.remotes.connections();
     drop(process);
     let within = Duration::from_millis(SHUTDOWN_TIME.load(Ordering::Acquire));
     reactor.send(Command::ShutDown { within }, 0, None);
     reactor.wait_for_shutdown(within.saturating_add(SHUTDOWN_GRACE));
+    // What this process has published and pushed reaches the processes of its hubs. The commands for that came before.
+    for (connection, timeout) in connections {
+        if !reactor.wait(timeout, || connection.is_settled() || reactor.is_dead()) {
+            let events = connection.take_unanswered();
+            reactor.count_lost(events as usize, 0);
+            losses::record(events, "the hub's process did not take them before this process ended");
+        }
+    }
 }
 
 /// Shuts down in processes whose perl ends without running END: uWSGI just exits, even from a signal handler. If a

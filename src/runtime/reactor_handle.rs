@@ -34,10 +34,32 @@ pub(super) enum Attachment {
     Stream { socket: Option<OwnedFd>, state: Arc<StreamState> },
     /// What [`Command::Linked`] is about.
     Link(Box<LinkCommand>),
+    /// Has the reactor stop at the end of its turn. It comes beside a [`Command::Linked`].
+    Pause(Pause),
 }
 
+/// A request to stop at the end of a turn.
+#[derive(Debug)]
+pub(super) struct Pause {
+    /// Takes what the reactor holds, saved, and the numbers of its descriptors.
+    pub(super) saved: Sender<(Vec<u8>, Vec<i32>)>,
+    /// The reactor goes on when the other end is dropped.
+    pub(super) resumed: Receiver<()>,
+}
+
+/// The numbers that the next streams and hubs get.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    slots: Slots,
+    last_serial: u32,
+    hubs: HubId,
+}
+
+saved!(Slots { free, used });
+saved!(Numbers { slots, last_serial, hubs });
+
 /// The slots of a reactor's streams.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Slots {
     free: Vec<u32>,
     used: u32,
@@ -82,6 +104,8 @@ pub(super) struct ReactorHandle {
     hubs: AtomicU32,
     /// The requests for counts that threads wait for, by id, with their answers once these have arrived.
     count_requests: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
+    /// The same for requests for a part of the list of channels.
+    page_requests: Mutex<HashMap<u64, Option<hub::ChannelPage>>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -113,6 +137,7 @@ impl ReactorHandle {
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
             count_requests: Mutex::default(),
+            page_requests: Mutex::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })
@@ -126,6 +151,30 @@ impl ReactorHandle {
         self.hubs = AtomicU32::new(dead.hubs.load(Ordering::Relaxed));
         self.past = dead.past.clone();
         self.past.push(Arc::clone(&dead.counts));
+    }
+
+    /// Returns the numbers that the next streams and hubs get.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers {
+            slots: lock(&self.slots).clone(),
+            last_serial: SERIALS.load(Ordering::Relaxed),
+            hubs: self.hubs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the counters of this reactor and of those before it, as those of one.
+    pub(super) fn total(&self) -> Counts {
+        let total = self.counts.copy();
+        self.past.iter().for_each(|dead| total.add_dead(dead));
+        total
+    }
+
+    /// Continues the counters and the numbers of another program's reactor.
+    pub(super) fn restore(&mut self, counts: Counts, numbers: Numbers) {
+        self.counts = Arc::new(counts);
+        self.slots = Mutex::new(numbers.slots);
+        self.hubs = AtomicU32::new(numbers.hubs);
+        SERIALS.store(numbers.last_serial, Ordering::Relaxed);
     }
 
     /// Returns the receiving end of the queue, for the reactor.
@@ -215,6 +264,29 @@ impl ReactorHandle {
         }
     }
 
+    /// Asks for a part of the list of a hub's channels. Returns nothing if the reactor does not answer in time.
+    pub(super) fn channel_page(
+        &self,
+        hub: HubId,
+        pattern: Option<&[u8]>,
+        from: u64,
+        timeout: Duration,
+    ) -> Option<hub::ChannelPage> {
+        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
+        lock(&self.page_requests).insert(request_id, None);
+        self.send(Command::ListChannels { hub, request_id, pattern: pattern.map(Into::into), from }, 0, None);
+        let is_answered = || matches!(lock(&self.page_requests).get(&request_id), Some(Some(_)));
+        self.wait(timeout, || is_answered() || self.is_dead());
+        lock(&self.page_requests).remove(&request_id).flatten()
+    }
+
+    /// Stores a part of a list of channels, unless the thread that asked no longer waits.
+    pub(super) fn answer_page(&self, request_id: u64, page: hub::ChannelPage) {
+        if let Some(answer) = lock(&self.page_requests).get_mut(&request_id) {
+            *answer = Some(page);
+        }
+    }
+
     /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
     /// each change.
     pub(super) fn wait(&self, timeout: Duration, condition: impl Fn() -> bool) -> bool {
@@ -271,7 +343,7 @@ impl ReactorHandle {
                 }
             }
             Some(Attachment::Link(command)) => command.fail(),
-            None => {}
+            Some(Attachment::Pause(_)) | None => {}
         }
     }
 

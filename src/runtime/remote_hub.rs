@@ -3,20 +3,21 @@
 //! Each process has a connection of its own, which its event loop serves. The first call that needs one connects, and starts
 //! the hub's process if need be; so does the first call after the connection was lost.
 
-use super::connection::{Connection, Outcome};
+use super::connection::{Connection, Outcome, UNAWAITED};
 use super::error::Error;
 use super::links::LinkCommand;
 use super::process::lock_process;
 use super::reactor_handle::{Attachment, ReactorHandle};
 use super::registration::RemoteRegistration;
 use super::stream_handle::StreamHandle;
-use crate::hub::{Counts, SubscribeRequest};
-use crate::reactor::Command;
+use crate::hub::SubscribeRequest;
+use crate::reactor::{Command, StreamId};
 use crate::remote::{Client, Error as RemoteError, Link, Place, Start};
-use crate::wire::{FieldList, HubSettings, Publish, Request};
+use crate::stream::after;
+use crate::wire::{Counted, FieldList, HubSettings, Publish, Request};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a hub's process is, and how it is reached.
 #[derive(Clone, Debug)]
@@ -29,24 +30,48 @@ pub struct RemoteHub {
     pub settings: HubSettings,
 }
 
-/// What a call works with.
-type Connected = (Arc<ReactorHandle>, Arc<Connection>);
+/// What became of a request, and the connection that it was made with.
+type Asked = (Outcome, Arc<Connection>);
+
+/// An event to publish.
+#[derive(Clone, Copy, Debug)]
+pub struct RemotePublish<'a> {
+    /// The channel's name.
+    pub channel: &'a [u8],
+    /// The key for compaction. Empty if the event has none.
+    pub key: &'a [u8],
+    /// The key with which a repeated publish returns the first one's id. Empty if the event has none.
+    pub once: &'a [u8],
+    /// The event's fields.
+    pub fields: &'a FieldList,
+    /// Whether the call waits until the event is published.
+    pub waits: bool,
+}
+
+/// How long an attempt to connect may take at least: a call that is late tries once.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 impl RemoteHub {
-    /// Returns the connection of this process. Connects if there is none.
-    fn connected(&self, key: u64) -> Result<Connected, Error> {
-        let found = |registration: &RemoteRegistration| {
-            (Arc::clone(&registration.reactor), Arc::clone(&registration.connection))
-        };
+    /// Returns true if another object of a hub can use the same connection.
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        self.place.socket() == other.place.socket()
+            && self.place.name() == other.place.name()
+            && self.settings == other.settings
+    }
+
+    /// Returns the connection of this process. Connects until the deadline if there is none.
+    pub(super) fn connected(&self, key: u64, deadline: Instant) -> Result<RemoteRegistration, Error> {
         {
-            let process = lock_process();
+            let mut process = lock_process();
             process.check_shutdown()?;
-            if let Some(registration) = process.remotes.get(key) {
-                return Ok(found(registration));
+            if let Some(registration) = process.remotes.get_or_share(key, self) {
+                return Ok(registration);
             }
         }
         // Without the lock, which a fork takes: connecting may start a process.
-        let client = Client::connect(&self.start, &self.place, Some(self.settings.clone()));
+        let timeout = deadline.saturating_duration_since(Instant::now()).max(SHORTEST_TIMEOUT);
+        let start = Start { timeout, ..self.start.clone() };
+        let client = Client::connect(&start, &self.place, Some(self.settings.clone()));
         let client = client.map_err(|error| match error {
             // Nothing was asked for yet.
             RemoteError::Unknown | RemoteError::Timeout => self.absent(),
@@ -55,79 +80,99 @@ impl RemoteHub {
         let link = Link::new(client).map_err(|_| self.absent())?;
         let mut process = lock_process();
         let reactor = process.reactor_or_start()?;
-        if let Some(registration) = process.remotes.get(key) {
-            return Ok(found(registration)); // another thread was faster
+        if let Some(registration) = process.remotes.get_or_share(key, self) {
+            return Ok(registration); // another thread was faster
         }
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
         // Numbers begin with 1: 0 is the waker's.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         let connection = Arc::new(Connection::new(number, &link));
         send(&reactor, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
-        let hub = reactor.new_hub();
+        let hub = process.remotes.last_number(self, &reactor).unwrap_or_else(|| reactor.new_hub());
         let registration = RemoteRegistration { reactor, hub, connection };
-        let both = found(&registration);
-        process.remotes.insert(key, registration);
-        Ok(both)
+        process.remotes.insert(key, self.clone(), registration.clone());
+        Ok(registration)
     }
 
-    /// Makes a request and waits for what becomes of it. Connects anew, once, if it could not be sent.
-    fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Outcome, Error> {
-        for _ in 0..2 {
-            let (reactor, connection) = self.connected(key)?;
+    /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
+    fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Asked, Error> {
+        let deadline = after(Instant::now(), self.start.timeout);
+        loop {
+            let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
+            let left = || deadline.saturating_duration_since(Instant::now());
+            let may_queue = || connection.has_room() || connection.is_lost() || reactor.is_dead();
+            if !reactor.wait(left(), may_queue) {
+                return Err(RemoteError::Full.into());
+            }
             let mut frame = Vec::new();
             let request = connection.begin();
             if let Err(error) = encode(request, &mut frame) {
                 connection.forget(request);
                 return Err(error.into());
             }
+            connection.add_coming(frame.len());
             send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request, frame });
-            match connection.wait(&reactor, request, self.start.timeout)? {
-                Outcome::Unsent => {}
-                outcome => return Ok(outcome),
+            match connection.wait(&reactor, request, left())? {
+                Outcome::Unsent if left() > Duration::ZERO => {}
+                Outcome::Unsent => return Err(self.lost()),
+                outcome => return Ok((outcome, connection)),
             }
         }
-        Err(self.lost())
     }
 
     fn absent(&self) -> Error {
         RemoteError::Unavailable(format!("the process of the hub {} does not answer", self.place.name())).into()
     }
 
-    fn lost(&self) -> Error {
+    pub(super) fn lost(&self) -> Error {
         RemoteError::Unavailable(format!("lost the process of the hub {}", self.place.name())).into()
     }
 
-    /// Publishes an event. Returns its id in the hub's order.
+    /// Publishes an event. Returns its id in the hub's order if the call waits.
     ///
     /// # Errors
     ///
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
-    pub(super) fn publish(
-        &self,
-        hub_key: u64,
-        channel: &[u8],
-        key: &[u8],
-        fields: &FieldList,
-    ) -> Result<Box<str>, Error> {
-        let outcome = self.ask(hub_key, |request, frame| {
-            let publish = Publish { request, channel, key, once: b"", fields: fields.fields() };
-            Ok(Request::Publish(publish).encode(frame)?)
-        })?;
-        match outcome {
-            Outcome::Published(id) => Ok(id),
+    pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
+        let RemotePublish { channel, key, once, fields, waits } = *publish;
+        let encode = |request, frame: &mut Vec<u8>| {
+            Ok(Request::Publish(Publish { request, channel, key, once, fields: fields.fields() }).encode(frame)?)
+        };
+        if !waits {
+            return self.send_unawaited(hub_key, encode).map(|()| None);
+        }
+        match self.ask(hub_key, encode)? {
+            (Outcome::Published(id), _) => Ok(Some(id)),
             _ => Err(RemoteError::Unknown.into()),
         }
     }
 
-    /// Returns the hub's counters and the number of a channel's subscribers.
+    /// Queues a request whose outcome is counted.
+    fn send_unawaited(
+        &self,
+        key: u64,
+        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
+    ) -> Result<(), Error> {
+        let RemoteRegistration { reactor, connection, .. } =
+            self.connected(key, after(Instant::now(), self.start.timeout))?;
+        if !connection.has_room() {
+            return Err(RemoteError::Full.into());
+        }
+        let mut frame = Vec::new();
+        encode(UNAWAITED, &mut frame)?;
+        connection.add_coming(frame.len());
+        send(&reactor, LinkCommand::Send { connection, request: UNAWAITED, frame });
+        Ok(())
+    }
+
+    /// Returns the counters of the hub and its process, the number of a channel's subscribers, and the process.
     ///
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
-    pub(super) fn counts_and_subscribers(&self, key: u64, channel: &[u8]) -> Result<(Counts, usize), Error> {
-        let outcome = self.ask(key, |request, frame| Ok(Request::Count { request, channel }.encode(frame)?))?;
-        match outcome {
-            Outcome::Counted(counted) => Ok((counted.hub, usize::try_from(counted.subscribers).unwrap_or(usize::MAX))),
+    pub(super) fn counted(&self, key: u64, channel: &[u8]) -> Result<(Counted, u32), Error> {
+        match self.ask(key, |request, frame| Ok(Request::Count { request, channel }.encode(frame)?))? {
+            (Outcome::Counted(counted), connection) => Ok((*counted, connection.pid)),
             _ => Err(RemoteError::Unknown.into()),
         }
     }
@@ -143,22 +188,41 @@ impl RemoteHub {
         stream: &mut StreamHandle,
         subscription: SubscribeRequest,
     ) -> Result<bool, Error> {
-        let (reactor, connection) = self.connected(key)?;
-        let hub = match lock_process().remotes.get(key) {
-            Some(registration) if Arc::ptr_eq(&registration.connection, &connection) => registration.hub,
-            _ => return Err(self.lost()),
+        let deadline = after(Instant::now(), self.start.timeout);
+        // A connection may be lost before the socket was sent. Then the stream waits here for the next one.
+        let mut parked = None;
+        let abandon = |parked: &Option<Arc<ReactorHandle>>, stream: StreamId| {
+            parked.iter().for_each(|reactor| send(reactor, LinkCommand::Abandon(stream)));
         };
-        let (subscription, holds) = match stream.prepare_remote(&reactor, hub, subscription)? {
-            Some(prepared) => prepared,
-            None => return Ok(false),
-        };
-        let request = connection.begin();
-        let (stream, shared) = (stream.reactor_id(), Arc::clone(&connection));
-        let command = LinkCommand::Subscribe { connection: shared, request, stream, subscription, holds };
-        send(&reactor, command);
-        match connection.wait(&reactor, request, self.start.timeout)? {
-            Outcome::Unsent => Err(self.lost()),
-            _ => Ok(true),
+        loop {
+            let RemoteRegistration { reactor, hub, connection } = match self.connected(key, deadline) {
+                Ok(registration) => registration,
+                Err(error) => {
+                    abandon(&parked, stream.reactor_id());
+                    return Err(error);
+                }
+            };
+            let prepared = stream.prepare_remote(&reactor, hub, subscription.clone());
+            let (subscription, holds) = match prepared {
+                Ok(Some(prepared)) => prepared,
+                other => {
+                    abandon(&parked, stream.reactor_id());
+                    return other.map(|_| false);
+                }
+            };
+            let request = connection.begin();
+            let (id, shared) = (stream.reactor_id(), Arc::clone(&connection));
+            let command = LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds };
+            send(&reactor, command);
+            let left = deadline.saturating_duration_since(Instant::now());
+            match connection.wait(&reactor, request, left)? {
+                Outcome::Unsent => parked = Some(reactor),
+                _ => return Ok(true),
+            }
+            if Instant::now() >= deadline {
+                abandon(&parked, id);
+                return Err(self.lost());
+            }
         }
     }
 
@@ -168,7 +232,7 @@ impl RemoteHub {
     ///
     /// As [`publish`](Self::publish).
     pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
-        Ok(self.connected(key)?.1.epoch.clone())
+        Ok(self.connected(key, after(Instant::now(), self.start.timeout))?.connection.epoch.clone())
     }
 
     /// Drains the hub.
@@ -177,9 +241,11 @@ impl RemoteHub {
     ///
     /// As [`publish`](Self::publish).
     pub(super) fn drain(&self, key: u64, within: Duration) -> Result<(), Error> {
-        let (reactor, connection) = self.connected(key)?;
+        let deadline = after(Instant::now(), self.start.timeout);
+        let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
         let mut frame = Vec::new();
         Request::Drain { within }.encode(&mut frame).map_err(RemoteError::from)?;
+        connection.add_coming(frame.len());
         send(&reactor, LinkCommand::Send { connection, request: 0, frame });
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The counters of a reactor. The manual of EventSource::XS describes each.
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::Reason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -105,6 +106,29 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// Adds the counters of a reactor that has died, with its open streams as ended.
+    pub(super) fn add_dead(&self, dead: &Self) {
+        for (counter, more) in self.all().into_iter().zip(dead.all()) {
+            counter.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let Stats { open, buffered, .. } = dead.stats();
+        self.ended[Reason::Error as usize].fetch_add(open, Ordering::Relaxed);
+        self.lost_bytes.fetch_add(buffered, Ordering::Relaxed);
+        let sockets = dead.opened.load(Ordering::Relaxed).saturating_sub(dead.closed.load(Ordering::Relaxed));
+        self.closed.fetch_add(sockets, Ordering::Relaxed);
+    }
+
+    /// Returns a copy.
+    pub(super) fn copy(&self) -> Self {
+        let copy = Self::default();
+        for (to, from) in copy.all().into_iter().zip(self.all()) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        copy
+    }
+}
+
 impl Stats {
     /// Counts the open streams of a dead reactor as ended, also those whose end is not counted yet.
     pub(super) fn of_dead(mut self) -> Self {
@@ -129,5 +153,59 @@ impl Stats {
             wakeups: self.wakeups + other.wakeups,
             longest_delay_ns: self.longest_delay_ns.max(other.longest_delay_ns),
         }
+    }
+}
+
+impl Counts {
+    /// All counters, so that a new program goes on counting. Named one by one, so that a new one is not forgotten here.
+    fn all(&self) -> Vec<&AtomicU64> {
+        let Self {
+            opened,
+            refused,
+            closed,
+            ended,
+            handed_over,
+            returned,
+            events,
+            bytes,
+            lost,
+            wakeups,
+            longest_delay_ns,
+            accepted,
+            published_bytes,
+            lost_bytes,
+            consumed,
+        } = self;
+        let others = [
+            opened,
+            refused,
+            closed,
+            handed_over,
+            returned,
+            events,
+            bytes,
+            lost,
+            wakeups,
+            longest_delay_ns,
+            accepted,
+            published_bytes,
+            lost_bytes,
+            consumed,
+        ];
+        others.iter().copied().chain(ended).collect()
+    }
+}
+
+impl Saved for Counts {
+    fn save(&self, to: &mut Saver) {
+        self.all().into_iter().for_each(|counter| to.add(&counter.load(Ordering::Relaxed)));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let counts = Self::default();
+        for counter in counts.all() {
+            counter.store(from.take()?, Ordering::Relaxed);
+        }
+        Ok(counts)
     }
 }

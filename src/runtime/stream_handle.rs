@@ -467,6 +467,11 @@ impl StreamHandle {
         self.state.is_open() && !self.reactor.is_dead()
     }
 
+    /// Returns true if the stream lives in the process of a hub, and so outlives this one.
+    pub fn is_handed_over(&self) -> bool {
+        self.state.is_handed_over()
+    }
+
     /// Returns true if the stream has got its socket.
     pub fn is_attached(&self) -> bool {
         self.state.is_attached()
@@ -551,6 +556,62 @@ impl StreamHandle {
         self.send_open(Some(socket), Bytes::new(), true);
         self.set_handler_stream();
         true
+    }
+}
+
+/// A stream's handle, with which a new program goes on.
+#[derive(Debug)]
+pub(super) struct SavedStream {
+    stream: StreamId,
+    settings: Settings,
+    subscribe_mode: SubscribeMode,
+    has_pushed_id: bool,
+    is_opening: bool,
+    is_released: bool,
+}
+
+saved!(SubscribeMode: AtOnce, Hold, Held);
+saved!(SavedStream { stream, settings, subscribe_mode, has_pushed_id, is_opening, is_released });
+
+impl SavedStream {
+    pub(super) fn id(&self) -> StreamId {
+        self.stream
+    }
+}
+
+impl StreamHandle {
+    /// Returns what a new program needs to go on with the stream. That of a handle that waits for its handler's pushes
+    /// (`waits`, `may_wait`) or ends with its handle is not saved: a process of a hub has none.
+    pub(super) fn saved(&self) -> SavedStream {
+        SavedStream {
+            stream: self.stream,
+            settings: *self.settings,
+            subscribe_mode: self.subscribe_mode,
+            has_pushed_id: self.has_pushed_id,
+            is_opening: self.is_opening,
+            is_released: self.is_released,
+        }
+    }
+
+    /// Goes on with a stream of a restored reactor.
+    pub(super) fn restore(saved: &SavedStream, state: Arc<StreamState>, reactor: Arc<ReactorHandle>) -> Self {
+        Self {
+            state,
+            stream: saved.stream,
+            settings: reactor.share_settings(saved.settings),
+            waits: false,
+            in_handler: false,
+            subscribe_mode: saved.subscribe_mode,
+            has_pushed_id: saved.has_pushed_id,
+            ends_with_handle: false,
+            is_adopted: false,
+            must_wake: false,
+            is_opening: saved.is_opening,
+            is_released: saved.is_released,
+            generation: generation(),
+            forks: fork_count(),
+            reactor,
+        }
     }
 }
 

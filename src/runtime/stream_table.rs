@@ -46,6 +46,14 @@ impl StreamTable {
         self.states.iter().flatten().map(|(_, state)| state)
     }
 
+    /// All states with the ids by which the reactor knows the streams.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, &Arc<StreamState>)> {
+        let states = (0..).zip(&self.states);
+        states.filter_map(|(slot, state)| {
+            state.as_ref().map(|(serial, state)| (StreamId { slot, serial: *serial }, state))
+        })
+    }
+
     /// Applies one answer of the reactor.
     pub(super) fn apply(&mut self, answer: Answer) {
         match answer {
@@ -57,6 +65,7 @@ impl StreamTable {
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
             Answer::Counted { request_id, counts, subscribers } => self.handle.answer(request_id, *counts, subscribers),
+            Answer::Channels { request_id, page } => self.handle.answer_page(request_id, page),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }

@@ -10,6 +10,7 @@ mod tests;
 
 pub use crate::event::{Framing, LineEnd};
 
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -174,6 +175,11 @@ impl Stream {
     /// Returns the stream's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Shares the settings with another stream that has equal ones.
+    pub(crate) fn share_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
     }
 
     /// Buffers a framed event. Returns what was dropped to make room for it.
@@ -350,5 +356,47 @@ impl Stream {
             Some(at) if at <= now => Due::Keepalive,
             _ => Due::Nothing,
         }
+    }
+}
+
+impl Saved for StreamId {
+    fn save(&self, to: &mut Saver) {
+        to.add(&u64::from(*self));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take::<u64>().map(Into::into)
+    }
+}
+
+saved!(Reason: Client, Slow, Timeout, Error, Server, Application);
+saved!(LineEnd: Lf, CrLf);
+saved!(Settings { framing, line_end, keepalive, timeout, max_buffered, drop_oldest, retry });
+saved!(Block { bytes, is_event, may_drop });
+
+impl Saved for Stream {
+    fn save(&self, to: &mut Saver) {
+        let Self { settings, front, is_begun, rest, buffered_bytes, since, is_stalled, ending } = self;
+        to.add(&**settings);
+        to.add(front);
+        to.add(is_begun);
+        to.add(rest);
+        to.add(buffered_bytes);
+        to.add(since);
+        to.add(is_stalled);
+        to.add(ending);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            settings: Arc::new(from.take()?),
+            front: from.take()?,
+            is_begun: from.take()?,
+            rest: from.take()?,
+            buffered_bytes: from.take()?,
+            since: from.take()?,
+            is_stalled: from.take()?,
+            ending: from.take()?,
+        })
     }
 }

@@ -1,9 +1,13 @@
 //! What a process that stands on its own needs: a session, no inherited descriptors, signals as readiness.
 
 use super::descriptor;
-use rustix::fd::{FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Begins a session of this process's own: signals to the group or the terminal of its parent do not reach it any more.
 ///
@@ -31,24 +35,34 @@ pub fn close_at_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Blocks the signals that ask a process to end (INT, TERM, HUP), in this thread and in those that it starts. Returns a
-/// descriptor that is readable when one of them has come, even if the process that started this one ignores them.
+/// What a signal asks a process for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To end: INT, TERM, HUP.
+    End,
+    /// To go on as a new program: USR2.
+    Upgrade,
+}
+
+/// Blocks the signals of [`Asked`], in this thread and in those that it starts. Returns a descriptor that is readable when one
+/// of them has come, even if the process that started this one ignores them.
 ///
 /// # Errors
 ///
 /// If the limit of descriptors is reached.
-pub fn termination_signals() -> io::Result<OwnedFd> {
+pub fn signals() -> io::Result<OwnedFd> {
+    const ALL: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2];
     let mut signals = MaybeUninit::uninit();
     // SAFETY: the first call writes the set, before anything reads it. The default action is no function of this process, and
     // never runs, because the signals are blocked. `signalfd` returns a new descriptor, which nothing else
     // owns, or -1.
     unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for signal in ALL {
             libc::sigaddset(signals.as_mut_ptr(), signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for signal in ALL {
             libc::signal(signal, libc::SIG_DFL);
         }
         match libc::signalfd(-1, signals.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
@@ -56,4 +70,41 @@ pub fn termination_signals() -> io::Result<OwnedFd> {
             number => Ok(OwnedFd::from_raw_fd(number)),
         }
     }
+}
+
+/// Takes the next signal from the descriptor of [`signals`], if one has come.
+pub fn next_signal(signals: BorrowedFd<'_>) -> Option<Asked> {
+    let mut info = [0; std::mem::size_of::<libc::signalfd_siginfo>()];
+    let count = rustix::io::read(signals, &mut info).ok()?;
+    let number: [u8; 4] = info[..count].get(..4)?.try_into().ok()?; // ssi_signo comes first
+    Some(if u32::from_ne_bytes(number) == libc::SIGUSR2 as u32 { Asked::Upgrade } else { Asked::End })
+}
+
+/// Creates a file in memory. An `exec` closes it.
+///
+/// # Errors
+///
+/// If the limit of descriptors is reached.
+pub fn memory_file(name: &str) -> io::Result<File> {
+    Ok(File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?))
+}
+
+/// Has this process go on as another program. Returns only if that fails; then nothing has changed. (The standard library's
+/// `exec` changes what SIGPIPE does, also if it fails.)
+pub fn execute(program: &Path, arguments: &[OsString]) -> io::Error {
+    let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
+    let program = match text(program.as_os_str()) {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let arguments: io::Result<Vec<CString>> = arguments.iter().map(|argument| text(argument)).collect();
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => return error,
+    };
+    let pointers = std::iter::once(&program).chain(&arguments).map(|text| text.as_ptr());
+    let pointers: Vec<_> = pointers.chain([std::ptr::null()]).collect();
+    // SAFETY: the texts and the list outlive the call, and a null pointer ends the list.
+    unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
+    io::Error::last_os_error()
 }

@@ -97,6 +97,17 @@ pub fn inherit(number: RawFd, cookie: u64) -> io::Result<OwnedFd> {
     adopt(number) // the forking process owned it through this library, so nothing else in this process owns it
 }
 
+/// Has a descriptor outlive the next `exec`.
+///
+/// # Errors
+///
+/// If the descriptor is not open.
+pub fn keep_at_exec(number: RawFd) -> io::Result<()> {
+    let descriptor = borrow(number)?;
+    let flags = calls::fcntl_getfd(descriptor)?;
+    Ok(calls::fcntl_setfd(descriptor, flags - FdFlags::CLOEXEC)?)
+}
+
 /// Has the next `exec` close a descriptor.
 ///
 /// # Errors

@@ -90,6 +90,15 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
 }
 
+/// Returns the process that has made a connection.
+///
+/// # Errors
+///
+/// If the descriptor is no Unix socket.
+pub fn peer_process(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.pid.as_raw_nonzero().get() as u32)
+}
+
 /// Returns the user that this process acts for.
 pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

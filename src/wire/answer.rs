@@ -4,10 +4,11 @@ use super::codec::{Malformed, Reader, Writer};
 use super::frame::{write_frame, Frame, TooLong};
 use super::hello::Welcome;
 use super::request::read_reason;
-use crate::hub::Counts;
+use crate::hub::{ChannelCounts, ChannelPage, Counts};
 use crate::stream::Reason;
 use crate::ErrorCode;
 use std::fmt;
+use std::time::Duration;
 
 /// A message of the hub process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,37 @@ pub enum Answer<'a> {
         /// How many bytes more.
         bytes: u64,
     },
+    /// The answer to [`Channels`](super::Request::Channels).
+    Channels {
+        /// The request.
+        request: u64,
+        /// A part of the list.
+        page: ChannelPage,
+    },
+    /// The answer to [`Describe`](super::Request::Describe).
+    Described(Box<Described>),
+    /// Whether the worker holds a lease that it has asked for. Sent once at first, and again when it gets the lease later.
+    Elected {
+        /// The lease.
+        lease: u64,
+        /// Whether this worker holds it; otherwise it waits for it.
+        is_held: bool,
+    },
+    /// The process goes on as the program that was asked for. The layout is the same in all versions.
+    Upgraded,
+}
+
+/// What the process of a hub is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// The request.
+    pub request: u64,
+    /// The version of its program.
+    pub version: Box<str>,
+    /// How long it has run.
+    pub age: Duration,
+    /// The processes of the connected workers, commands among them, each once.
+    pub workers: Vec<u32>,
 }
 
 /// The counters of a hub and of its process.
@@ -132,6 +164,10 @@ const STATE: u8 = 5;
 const ENDED: u8 = 6;
 const COUNTED: u8 = 7;
 const CREDITS: u8 = 8;
+const CHANNELS: u8 = 20;
+const DESCRIBED: u8 = 21;
+const ELECTED: u8 = 14;
+const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
     fn kind(&self) -> u8 {
@@ -145,6 +181,10 @@ impl<'a> Answer<'a> {
             Self::Ended { .. } => ENDED,
             Self::Counted(_) => COUNTED,
             Self::Credits { .. } => CREDITS,
+            Self::Channels { .. } => CHANNELS,
+            Self::Described(_) => DESCRIBED,
+            Self::Elected { .. } => ELECTED,
+            Self::Upgraded => UPGRADED,
         }
     }
 
@@ -182,6 +222,16 @@ impl<'a> Answer<'a> {
             }
             Self::Counted(counted) => counted.write(writer),
             Self::Credits { bytes } => writer.u64(*bytes),
+            Self::Channels { request, page } => {
+                writer.u64(*request);
+                write_page(writer, page);
+            }
+            Self::Described(described) => described.write(writer),
+            Self::Elected { lease, is_held } => {
+                writer.u64(*lease);
+                writer.bool(*is_held);
+            }
+            Self::Upgraded => {}
         }
     }
 
@@ -213,6 +263,10 @@ impl<'a> Answer<'a> {
             ENDED => Self::Ended { stream: reader.u64()?, reason: read_reason(reader)? },
             COUNTED => Self::Counted(Box::new(Counted::read(reader)?)),
             CREDITS => Self::Credits { bytes: reader.u64()? },
+            CHANNELS => Self::Channels { request: reader.u64()?, page: read_page(reader)? },
+            DESCRIBED => Self::Described(Box::new(Described::read(reader)?)),
+            ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
+            UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),
         })
     }
@@ -238,6 +292,50 @@ impl Counted {
             cut_off: reader.u64()?,
         })
     }
+}
+
+impl Described {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.request);
+        writer.bytes(self.version.as_bytes());
+        writer.duration(self.age);
+        writer.u32(self.workers.len().try_into().unwrap_or(u32::MAX));
+        for worker in &self.workers {
+            writer.u32(*worker);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (request, version, age) = (reader.u64()?, reader.str()?.into(), reader.duration()?);
+        let workers = (0..reader.u32()?).map(|_| reader.u32()).collect::<Result<_, _>>()?;
+        Ok(Self { request, version, age, workers })
+    }
+}
+
+fn write_page(writer: &mut Writer<'_>, page: &ChannelPage) {
+    writer.option(page.next, Writer::u64);
+    writer.u32(page.channels.len().try_into().unwrap_or(u32::MAX));
+    for ChannelCounts { name, subscribers, events, bytes, last_id } in &page.channels {
+        writer.bytes(name);
+        for number in [subscribers, events, bytes] {
+            writer.u64(*number);
+        }
+        writer.bytes(last_id.as_bytes());
+    }
+}
+
+fn read_page(reader: &mut Reader<'_>) -> Result<ChannelPage, Malformed> {
+    let (next, count) = (reader.option(Reader::u64)?, reader.u32()?);
+    let channel = |_| {
+        Ok(ChannelCounts {
+            name: reader.bytes()?.into(),
+            subscribers: reader.u64()?,
+            events: reader.u64()?,
+            bytes: reader.u64()?,
+            last_id: reader.str()?.into(),
+        })
+    };
+    Ok(ChannelPage { channels: (0..count).map(channel).collect::<Result<_, _>>()?, next })
 }
 
 fn write_counts(writer: &mut Writer<'_>, counts: &Counts) {

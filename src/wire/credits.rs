@@ -50,6 +50,8 @@ impl Credits {
     }
 }
 
+saved!(Credits { left, handled });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,6 +137,11 @@ impl FrameBuffer {
         Ok(Some(Frame { kind: frame[0], message: &frame[1..] }))
     }
 
+    /// Returns the bytes that have arrived and were not taken.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
     /// Returns how many bytes have arrived and were not taken.
     pub fn len(&self) -> usize {
         self.end - self.start

@@ -64,6 +64,39 @@ impl Name {
     }
 }
 
+/// Asks the process of a hub to go on as another program, instead of a [`Hello`]. The answer is
+/// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which goes
+/// on then. The layout of all three is the same in all versions: a new version asks an old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgrade<'a> {
+    /// The path of the program; `None` stands for the path that the process has been started from.
+    pub program: Option<&'a [u8]>,
+}
+
+/// The kind of an [`Upgrade`], in all versions.
+const UPGRADE: u8 = 255;
+
+impl<'a> Upgrade<'a> {
+    /// Appends the message as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`], because of the path.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        write_frame(out, UPGRADE, |writer| {
+            writer.0.extend_from_slice(MAGIC);
+            writer.option(self.program, Writer::bytes);
+        })
+    }
+
+    /// Decodes the message; nothing if the frame is another one.
+    pub fn decode(frame: Frame<'a>) -> Option<Self> {
+        let mut reader = Reader(frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == UPGRADE)?);
+        let program = reader.option(Reader::bytes).ok()?;
+        reader.end().ok().map(|()| Self { program })
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
@@ -110,8 +143,12 @@ impl Hello {
                 ErrorCode::Unsupported,
                 None,
                 &format!(
-                    "this hub's process speaks version {VERSION} of the protocol, the worker version {version}: \
-                     stop the hub (eventsource-hub stop), and the newest installed one is started"
+                    "this hub's process speaks version {VERSION} of the protocol, the worker version {version}: {}",
+                    if version > VERSION {
+                        "have the process go on as the program that was installed with the worker (eventsource-hub upgrade NAME)"
+                    } else {
+                        "restart the worker, so that it loads the library that was installed with the hub's program"
+                    }
                 ),
             ));
         }

@@ -19,8 +19,8 @@
 //!
 //! A frame is its length as four bytes, the kind of its message as one byte, and the message. The length counts the kind and
 //! the message. All numbers are little-endian; a text or a list has its length first. A frame has at most
-//! [`MAX_FRAME_BYTES`] bytes. The frames `Hello` and `Rejected` have the same layout in all versions, so that processes of
-//! different versions can tell each other so.
+//! [`MAX_FRAME_BYTES`] bytes. The frames `Hello`, `Upgrade`, `Rejected` and `Upgraded` have the same layout in all versions, so
+//! that processes of different versions can tell each other so, and a new program can have an old one go on as itself.
 //!
 //! # Descriptors
 //!
@@ -37,7 +37,6 @@
 //!
 //! # Files
 //!
-//! - `codec`: numbers, texts and lists
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
 //! - `settings`: the settings of hubs and streams
@@ -48,7 +47,6 @@
 #![forbid(unsafe_code)]
 
 mod answer;
-mod codec;
 mod credits;
 mod fields;
 mod frame;
@@ -58,11 +56,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Counted, Failure};
-pub use codec::Malformed;
+use crate::codec;
+
+pub use crate::codec::Malformed;
+pub use answer::{Answer, Counted, Described, Failure};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
-pub use hello::{Hello, Name, NameError, Welcome, VERSION};
-pub use request::{Open, Publish, Request, MAX_TOPICS};
+pub use hello::{Hello, Name, NameError, Upgrade, Welcome, VERSION};
+pub use request::{Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::HubSettings;

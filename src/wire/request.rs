@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The most topics of one message.
 pub const MAX_TOPICS: usize = 65_536;
 
+/// The longest name of a lease.
+pub const MAX_LEASE_NAME_BYTES: usize = 1200;
+
 /// A message of a worker.
 ///
 /// Streams have numbers that their worker gives them, each once. A request with a number other than 0 is answered; the
@@ -80,6 +83,34 @@ pub enum Request<'a> {
     },
     /// Ends the hub's process: its streams end, and each client is sent a reconnection time.
     Stop,
+    /// Asks for a part of the list of channels. The answer is [`Channels`](super::Answer::Channels) or
+    /// [`Refused`](super::Answer::Refused).
+    Channels {
+        /// The request.
+        request: u64,
+        /// The pattern that their names match; empty for all channels.
+        pattern: &'a [u8],
+        /// Where the list continues: 0, or what the last answer says.
+        from: u64,
+    },
+    /// Asks what the hub's process is. The answer is [`Described`](super::Answer::Described).
+    Describe {
+        /// The request.
+        request: u64,
+    },
+    /// Asks for a lease: of all workers that ask for the same name, one holds it at a time. The answer is
+    /// [`Elected`](super::Answer::Elected) or [`Refused`](super::Answer::Refused).
+    Elect {
+        /// The request, which is the lease's number from then on.
+        lease: u64,
+        /// The lease's name: 1 to [`MAX_LEASE_NAME_BYTES`] bytes.
+        name: &'a [u8],
+    },
+    /// Gives a lease back, or no longer waits for it.
+    Resign {
+        /// The lease.
+        lease: u64,
+    },
 }
 
 /// An event to publish.
@@ -123,6 +154,10 @@ const RELEASE: u8 = 8;
 const COUNT: u8 = 9;
 const DRAIN: u8 = 10;
 const STOP: u8 = 11;
+const CHANNELS: u8 = 20;
+const DESCRIBE: u8 = 21;
+const ELECT: u8 = 14;
+const RESIGN: u8 = 15;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
@@ -138,6 +173,10 @@ impl<'a> Request<'a> {
             Self::Count { .. } => COUNT,
             Self::Drain { .. } => DRAIN,
             Self::Stop => STOP,
+            Self::Channels { .. } => CHANNELS,
+            Self::Describe { .. } => DESCRIBE,
+            Self::Elect { .. } => ELECT,
+            Self::Resign { .. } => RESIGN,
         }
     }
 
@@ -184,6 +223,17 @@ impl<'a> Request<'a> {
             }
             Self::Drain { within } => writer.duration(*within),
             Self::Stop => {}
+            Self::Channels { request, pattern, from } => {
+                writer.u64(*request);
+                writer.bytes(pattern);
+                writer.u64(*from);
+            }
+            Self::Describe { request } => writer.u64(*request),
+            Self::Elect { lease, name } => {
+                writer.u64(*lease);
+                writer.bytes(name);
+            }
+            Self::Resign { lease } => writer.u64(*lease),
         }
     }
 
@@ -223,6 +273,10 @@ impl<'a> Request<'a> {
             COUNT => Self::Count { request: reader.u64()?, channel: reader.bytes()? },
             DRAIN => Self::Drain { within: reader.duration()? },
             STOP => Self::Stop,
+            CHANNELS => Self::Channels { request: reader.u64()?, pattern: reader.bytes()?, from: reader.u64()? },
+            DESCRIBE => Self::Describe { request: reader.u64()? },
+            ELECT => Self::Elect { lease: reader.u64()?, name: reader.bytes()? },
+            RESIGN => Self::Resign { lease: reader.u64()? },
             _ => return Err(Malformed),
         })
     }
@@ -311,10 +365,11 @@ fn read_start(reader: &mut Reader<'_>) -> Result<Start, Malformed> {
     }
 }
 
-fn write_first_block(writer: &mut Writer<'_>, FirstBlock { position, retry, keeps_id }: FirstBlock) {
+fn write_first_block(writer: &mut Writer<'_>, FirstBlock { position, retry, keeps_id, names_channels }: FirstBlock) {
     writer.u8(position as u8);
     writer.option(retry, Writer::u64);
     writer.bool(keeps_id);
+    writer.bool(names_channels);
 }
 
 fn read_first_block(reader: &mut Reader<'_>) -> Result<FirstBlock, Malformed> {
@@ -324,6 +379,7 @@ fn read_first_block(reader: &mut Reader<'_>) -> Result<FirstBlock, Malformed> {
         position: styles.iter().copied().find(|known| *known as u8 == style).ok_or(Malformed)?,
         retry: reader.option(Reader::u64)?,
         keeps_id: reader.bool()?,
+        names_channels: reader.bool()?,
     })
 }
 

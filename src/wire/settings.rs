@@ -129,3 +129,5 @@ pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, M
         retry: reader.duration()?,
     })
 }
+
+saved!(HubSettings { hub, max_topics, idle_exit, grace });

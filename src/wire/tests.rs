@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::event::{encode_to_vec, EventId, EventName, Field, Framing, LineEnd, Retry, Text};
-use crate::hub::{self, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::hub::{
+    self, ChannelCounts, ChannelPage, Counts, FirstBlock, GapData, OnSlow, PositionStyle, Start, SubscribeRequest,
+    Topic,
+};
 use crate::log::Bounds;
 use crate::stream::{Reason, Settings};
 use crate::ErrorCode;
@@ -125,8 +128,9 @@ fn topics() -> impl Strategy<Value = Vec<Topic>> {
 fn subscription() -> impl Strategy<Value = SubscribeRequest> {
     let start = prop_oneof![Just(Start::Latest), Just(Start::Oldest), any::<usize>().prop_map(Start::Last)];
     let style = prop_oneof![Just(PositionStyle::Event), Just(PositionStyle::Id), Just(PositionStyle::None)];
-    let first_block = (style, option::of(any::<u64>()), any::<bool>())
-        .prop_map(|(position, retry, keeps_id)| FirstBlock { position, retry, keeps_id });
+    let first_block = (style, option::of(any::<u64>()), any::<bool>(), any::<bool>()).prop_map(
+        |(position, retry, keeps_id, names_channels)| FirstBlock { position, retry, keeps_id, names_channels },
+    );
     (topics(), option::of(bytes()), start, first_block).prop_map(|(topics, after, start, first_block)| {
         SubscribeRequest { topics, after: after.map(Into::into), start, first_block }
     })
@@ -162,6 +166,10 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         (number(), bytes()).prop_map(|(request, channel)| Request::Count { request, channel }),
         duration().prop_map(|within| Request::Drain { within }),
         Just(Request::Stop),
+        (number(), bytes(), number()).prop_map(|(request, pattern, from)| Request::Channels { request, pattern, from }),
+        number().prop_map(|request| Request::Describe { request }),
+        (number(), bytes()).prop_map(|(lease, name)| Request::Elect { lease, name }),
+        number().prop_map(|lease| Request::Resign { lease }),
     ]
 }
 
@@ -195,6 +203,13 @@ fn counted() -> impl Strategy<Value = Counted> {
     })
 }
 
+fn page() -> impl Strategy<Value = ChannelPage> {
+    let channel = (bytes(), any::<[u64; 3]>(), text()).prop_map(|(name, [subscribers, events, bytes], last_id)| {
+        ChannelCounts { name: name.into(), subscribers, events, bytes, last_id: last_id.into() }
+    });
+    (vec(channel, 0..5), option::of(any::<u64>())).prop_map(|(channels, next)| ChannelPage { channels, next })
+}
+
 fn answer() -> impl Strategy<Value = Answer<'static>> {
     let number = any::<u64>;
     let welcome = (name(), any::<u32>(), text(), hub_settings(), number());
@@ -212,6 +227,12 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         (number(), reason()).prop_map(|(stream, reason)| Answer::Ended { stream, reason }),
         counted().prop_map(|counted| Answer::Counted(Box::new(counted))),
         number().prop_map(|bytes| Answer::Credits { bytes }),
+        (number(), page()).prop_map(|(request, page)| Answer::Channels { request, page }),
+        (number(), text(), duration(), vec(any::<u32>(), 0..5)).prop_map(|(request, version, age, workers)| {
+            Answer::Described(Box::new(Described { request, version: version.into(), age, workers }))
+        }),
+        (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
+        Just(Answer::Upgraded),
     ]
 }
 
@@ -289,7 +310,8 @@ proptest! {
         };
         prop_assert!(!is_request(0) && is_request(1));
         prop_assert!(request == Request::Stop || !is_request(2));
-        prop_assert!(!is_answer(0) && is_answer(1) && !is_answer(2));
+        prop_assert!(!is_answer(0) && is_answer(1));
+        prop_assert!(answer == Answer::Upgraded || !is_answer(2));
     }
 
     #[test]
@@ -387,4 +409,19 @@ fn a_name_is_a_name_of_a_file_in_its_folder() {
     for name in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "é", "a\0", &"n".repeat(65)] {
         assert_eq!(Name::new(name), Err(NameError), "{name:?}");
     }
+}
+
+#[test]
+fn an_upgrade_and_its_answer_have_the_same_layout_in_all_versions() {
+    let mut bytes = Vec::new();
+    Upgrade { program: Some(b"/x") }.encode(&mut bytes).expect("a short path");
+    Upgrade { program: None }.encode(&mut bytes).expect("no path");
+    Answer::Upgraded.encode(&mut bytes).expect("a short message");
+    let expected = [&b"\x10\0\0\0\xffES-hub\r\n\x01\x02\0\0\0/x"[..], b"\x0a\0\0\0\xffES-hub\r\n\0", b"\x01\0\0\0\xff"];
+    assert_eq!(bytes, expected.concat());
+    let mut decoded = Vec::new();
+    frames(&bytes, &[3, 9], |frame| {
+        decoded.push(Upgrade::decode(frame).map(|upgrade| upgrade.program.map(<[u8]>::to_vec)));
+    });
+    assert_eq!(decoded, [Some(Some(b"/x".to_vec())), Some(None), None]);
 }

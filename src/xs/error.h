@@ -11,7 +11,7 @@
 
 static const char *const esx_code_names[ESX_CODES] = {
     "invalid", "state", "unsupported", "unavailable", "timeout", "internal",
-    "unknown"
+    "unknown", "full", "refused"
 };
 
 /* The statement that called into this distribution. XSUBs leave no frame that Carp could see, so this walks perl's own. */

@@ -37,6 +37,8 @@ typedef struct {
 enum esx_code {
     ESX_CODE_INVALID, ESX_CODE_STATE, ESX_CODE_UNSUPPORTED, ESX_CODE_UNAVAILABLE, ESX_CODE_TIMEOUT, ESX_CODE_INTERNAL,
     ESX_CODE_UNKNOWN,
+    ESX_CODE_FULL,
+    ESX_CODE_REFUSED,
     ESX_CODES
 };
 
@@ -96,7 +98,7 @@ typedef struct {
 } esx_counts;
 
 void *esx_stream_open(const esx_opening *opening, esx_report *report);
-void *esx_capture_begin(int number, esx_report *report);
+void *esx_capture_begin(int number, int must_be_connection, esx_report *report);
 void *esx_capture_clone(const void *capture);
 void esx_capture_drop(void *capture);
 int esx_capture_has_head(void *capture);
@@ -119,6 +121,7 @@ int esx_stream_is_subscribed(void *stream);
 int esx_stream_line_end(void *stream);
 int esx_stream_is_open(void *stream);
 int esx_stream_is_attached(void *stream);
+int esx_stream_is_handed_over(void *stream);
 int esx_stream_ends_with_handle(void *stream);
 size_t esx_stream_buffered(void *stream);
 uint64_t esx_stream_name(void *stream);
@@ -127,6 +130,7 @@ void esx_stream_hand_over(void *stream);
 void esx_stream_leave_other_clients(void *stream);
 void esx_stream_end_process_too(void *stream, double grace, int report);
 int esx_stream_wait_until_sent(void *stream, uint32_t milliseconds);
+uint64_t esx_take_losses(char *cause, size_t room, size_t *len);
 int esx_next_end(uint32_t interpreter, uint64_t *name);
 size_t esx_reason(uint32_t number, const char **word);
 uint32_t esx_new_interpreter(void);
@@ -176,11 +180,12 @@ typedef struct {
     double idle_exit, grace, publish_timeout;
 } esx_hub_settings;
 
-/* An event to publish. The key may be empty. */
+/* An event to publish. The keys may be empty. */
 typedef struct {
-    esx_text channel, key;
+    esx_text channel, key, once;
     const esx_field *fields;
     size_t len;
+    uint8_t waits;
 } esx_publication;
 
 /* A channel or a pattern of a subscription. */
@@ -204,6 +209,11 @@ typedef struct {
     uint64_t streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted;
 } esx_hub_counts;
 
+/* The counts of a hub's own process; the pid is 0 if it has none. */
+typedef struct {
+    uint64_t pid, workers, open, buffered, cut_off;
+} esx_process_counts;
+
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
@@ -215,8 +225,27 @@ int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
 int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
-int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_report *report);
+int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_report *report);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
+int esx_hub_has_process(void *hub);
+
+/* Leases: what one worker of a hub with a process of its own does for all. The states are 0 while another worker holds it, 1 if
+ * this one does, 2 if the connection was lost. */
+void *esx_hub_elect(void *hub, esx_text name, uint32_t interpreter, esx_report *report);
+int esx_lease_state(void *lease);
+void *esx_lease_clone(const void *lease);
+void esx_lease_drop(void *lease);
+
+/* A connection to the process of a hub. The program is empty if it is not to be started; an undefined argument of a call has no
+ * text. A result is valid until the next call. */
+enum { ESX_FOLDER_MAX = 4096 };
+
+void *esx_process_connect(esx_text name, esx_text socket, esx_text program, double timeout, esx_report *report);
+void *esx_process_clone(const void *process);
+void esx_process_drop(void *process);
+int esx_process_call(void *process, const esx_text *texts, size_t len, esx_report *report);
+esx_text esx_process_result(const void *process, size_t at);
+int esx_process_folder(char *folder, esx_report *report);
 
 void esx_start(void);
 

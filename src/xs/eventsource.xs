@@ -10,6 +10,10 @@
 #  define sv_copypv_nomg(to, from) sv_copypv(to, from)
 #endif
 
+#ifndef HvNAMEUTF8
+#  define HvNAMEUTF8(stash) 0
+#endif
+
 #include "eventsource.h"
 #include "error.h"
 #include "snapshot.h"
@@ -18,6 +22,7 @@
 #ifdef __linux__
 #  include "stream.h"
 #  include "hub.h"
+#  include "process.h"
 #endif
 
 MODULE = EventSource::XS    PACKAGE = EventSource::XS
@@ -69,6 +74,15 @@ bool
 _are_same(SV *one, SV *other)
   CODE:
     RETVAL = esx_are_same(aTHX_ one, other, 2);
+  OUTPUT:
+    RETVAL
+
+# True if the members of an object that is a hash, in the order of an array of their names, are the same as the values of
+# another array. See esx_are_same.
+bool
+_has_members(SV *object, SV *names, SV *values)
+  CODE:
+    RETVAL = esx_has_members(aTHX_ object, esx_plain_array(names), esx_plain_array(values));
   OUTPUT:
     RETVAL
 
@@ -237,6 +251,21 @@ _next_end(UV interpreter)
     EXTEND(SP, 2);
     mPUSHs(esx_stream_name_sv(aTHX_ name));
     mPUSHs(esx_reason_sv(aTHX_ reason));
+
+# Takes what was lost on its way to the processes of hubs: how many events and streams, and the cause of the first.
+void
+_take_losses()
+  PREINIT:
+    char cause[512];
+    size_t len = 0;
+    uint64_t count;
+  PPCODE:
+    count = esx_take_losses(cause, sizeof cause, &len);
+    if (!count)
+        XSRETURN(0);
+    EXTEND(SP, 2);
+    mPUSHu((UV)count);
+    mPUSHs(newSVpvn_utf8(cause, len, TRUE));
 
 # True if an interpreter of this process has ends to take.
 bool
@@ -426,14 +455,71 @@ _capture(SV *class, SV *number)
     esx_keep_args_alive(aTHX_ ax, 0, items);
     descriptor = (int)SvIV(number);
     stash = esx_stash(aTHX_ class);
-    capture = esx_capture_begin(descriptor, &report);
+    capture = esx_capture_begin(descriptor, FALSE, &report);
     if (!capture) {
         ST(0) = &PL_sv_undef;
         ST(1) = sv_2mortal(newSVpv(report.message, 0));
         XSRETURN(2);
     }
-    ST(0) = esx_capture_object(aTHX_ stash, capture);
+    ST(0) = sv_2mortal(esx_new_capture_object(aTHX_ stash, capture));
     XSRETURN(1);
+
+# The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
+# refused. The takeover is undef if it could not begin.
+void
+_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *request, *writers;
+    SV *capture, *writer;
+    void *stream;
+    int number, results;
+  PPCODE:
+    request = esx_plain_hash(env);
+    writers = esx_plain_hash(known);
+    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
+        || (number = esx_plain_descriptor(aTHX_ request, writers)) < 0)
+        XSRETURN(0);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, esx_of_request(aTHX_ request, "psgi.nonblocking"),
+        boolSV(esx_is_text(esx_of_request(aTHX_ request, "SERVER_PROTOCOL"), "HTTP/1.1")));
+    opening.socket = -1;
+    opening.head = SvPVX_const(probe);
+    opening.head_len = SvCUR(probe);
+    stream = esx_capture_begin(number, TRUE, &report);
+    if (!stream) {
+        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
+        ST(3) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(4);
+    }
+    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
+    ENTER;
+    capture = esx_new_capture_object(aTHX_ gv_stashpvs("EventSource::Stream::Takeover", GV_ADD), stream);
+    SAVEFREESV(capture);
+    writer = esx_respond(aTHX_ respond, response);
+    results = 3;
+    stream = NULL;
+    if (esx_is_plain_writer(aTHX_ writer, writers) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
+        esx_call_writer(aTHX_ writer, "write", probe, 0);
+        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
+        results = 4;
+    }
+    if (stream) {
+        ST(0) = esx_stream_object(aTHX_ gv_stashpvs("EventSource::Stream::Native", GV_ADD), stream);
+        esx_call_writer(aTHX_ writer, "close", NULL, G_EVAL);
+        results = 1;
+    }
+    else {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_2mortal(SvREFCNT_inc_simple_NN(capture));
+        ST(2) = writer;
+        if (results > 3)
+            ST(3) = sv_2mortal(newSVpv(report.message, 0));
+    }
+    LEAVE;
+    XSRETURN(results);
 
 bool
 _has_head(SV *self)
@@ -629,6 +715,14 @@ is_attached(SV *self)
   OUTPUT:
     RETVAL
 
+# True if the stream lives in the process of a hub, and so outlives this one.
+bool
+is_handed_over(SV *self)
+  CODE:
+    RETVAL = esx_stream_is_handed_over(esx_stream_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
 bool
 is_blocking(SV *self)
   CODE:
@@ -716,22 +810,25 @@ _attach(SV *self, SV *settings)
     magic->mg_ptr = hub;
 
 void
-publish(SV *self, SV *channel, SV *event)
+publish(SV *self, SV *channel, SV *event, SV *options = NULL)
   PREINIT:
     esx_block block;
-    SV *key;
+    SV *key, *once = NULL;
     int strings, copies;
+    bool waits = TRUE;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging; copies < 2; copies++)
+    for (copies = esx_is_debugging || options; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
+    if (options)
+        esx_snapshot_publish_options(aTHX_ ST(3), &once, &waits);
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
     PERL_UNUSED_VAR(self);
     PERL_UNUSED_VAR(event);
-    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, TARG);
+    ST(0) = esx_publish(aTHX_ esx_hub_of(aTHX_ ST(0)), &block, strings, channel, key, once, waits, TARG);
     esx_run_callbacks(aTHX);
     XSRETURN(1);
 
@@ -810,16 +907,17 @@ stats(SV *self)
   PREINIT:
     static const esx_text nothing = {"", 0};
     esx_hub_counts counts;
+    esx_process_counts process;
     esx_report report;
     int status;
   CODE:
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &process, &report);
     if (status == ESX_ENDING)
         esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
     if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     esx_run_callbacks(aTHX);
-    RETVAL = esx_hub_counts_sv(aTHX_ &counts);
+    RETVAL = esx_hub_counts_sv(aTHX_ &counts, &process);
   OUTPUT:
     RETVAL
 
@@ -827,6 +925,7 @@ UV
 subscribers(SV *self, SV *channel)
   PREINIT:
     esx_hub_counts counts;
+    esx_process_counts process;
     esx_report report;
     esx_text name;
     int status;
@@ -835,7 +934,7 @@ subscribers(SV *self, SV *channel)
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &process, &report);
     if (status == ESX_ENDING)
         report.size = 0;
     else if (status != ESX_OK)
@@ -856,5 +955,109 @@ _drain(SV *self, SV *seconds)
     number = SvNV(seconds);
     if (esx_hub_drain(esx_hub_of(aTHX_ self), number, &report) != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+
+# True if the hub has a process of its own.
+bool
+_has_process(SV *self)
+  CODE:
+    RETVAL = esx_hub_has_process(esx_hub_of(aTHX_ self)) > 0;
+  OUTPUT:
+    RETVAL
+
+# Asks for a lease, which the given object is from then on. An interpreter is told of changes as of the ends of streams.
+void
+_elect(SV *self, SV *object, SV *name, UV interpreter)
+  PREINIT:
+    esx_report report;
+    esx_text text;
+    MAGIC *magic;
+    void *lease;
+  CODE:
+    name = esx_keep_alive(aTHX_ name);
+    self = esx_snapshot(aTHX_ self);
+    object = esx_snapshot(aTHX_ object);
+    text = esx_text_of(aTHX_ esx_string(aTHX_ name));
+    if (!SvROK(object) || !SvOBJECT(SvRV(object)) || SvTYPE(SvRV(object)) < SVt_PVMG
+        || esx_handle_magic(aTHX_ object, &esx_lease_table))
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub: _elect takes a new object");
+    if (!esx_hub_has_process(esx_hub_of(aTHX_ self)))
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub: only a hub with a name has leases");
+    magic = esx_handle_attach(aTHX_ SvRV(object), &esx_lease_table);
+    lease = esx_hub_elect(esx_hub_of(aTHX_ self), text, (uint32_t)interpreter, &report);
+    if (!lease)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    magic->mg_ptr = lease;
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Process
+
+void
+_connect(SV *self, SV *settings)
+  PREINIT:
+    esx_text name, socket, program;
+    esx_report report;
+    MAGIC *magic;
+    HV *hash;
+    NV timeout;
+    void *process;
+  CODE:
+    settings = esx_keep_alive(aTHX_ settings);
+    self = esx_snapshot(aTHX_ self);
+    hash = esx_settings(aTHX_ settings);
+    name = esx_setting_text(aTHX_ hash, "name");
+    socket = esx_setting_text(aTHX_ hash, "socket");
+    program = esx_setting_text(aTHX_ hash, "program");
+    timeout = esx_setting_nv(aTHX_ hash, "timeout");
+    if (!SvROK(self) || !SvOBJECT(SvRV(self)) || SvTYPE(SvRV(self)) != SVt_PVHV)
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::Hub::Process: a connection is an object that is a hash");
+    if (esx_handle_magic(aTHX_ self, &esx_process_table))
+        esx_croakf(ESX_CODE_STATE, NULL, "EventSource::Hub::Process: this is a connection already");
+    magic = esx_handle_attach(aTHX_ SvRV(self), &esx_process_table);
+    process = esx_process_connect(name, socket, program, timeout, &report);
+    if (!process)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    magic->mg_ptr = process;
+
+void
+_call(SV *self, ...)
+  PREINIT:
+    const esx_text *texts;
+    esx_report report;
+    void *process;
+    size_t at;
+  PPCODE:
+    texts = esx_process_texts(aTHX_ ax, items);
+    process = esx_process_of(aTHX_ self);
+    if (esx_process_call(process, texts, (size_t)(items - 1), &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    EXTEND(SP, (SSize_t)report.size);
+    for (at = 0; at < report.size; at++) {
+        const esx_text result = esx_process_result(process, at);
+        mPUSHp(result.text, result.len);
+    }
+
+SV *
+_folder()
+  PREINIT:
+    char folder[ESX_FOLDER_MAX];
+    esx_report report;
+  CODE:
+    if (esx_process_folder(folder, &report) != ESX_OK)
+        esx_croak_report(aTHX_ &report, "EventSource::Hub::Process", NULL);
+    RETVAL = newSVpvn(folder, report.size);
+  OUTPUT:
+    RETVAL
+
+MODULE = EventSource::XS    PACKAGE = EventSource::Hub::Lease::Native
+
+# The number of what is known of the lease: 0 while another worker holds it, 1 if this one does, 2 if it is to be asked for.
+int
+_state(SV *self)
+  PREINIT:
+    MAGIC *magic;
+  CODE:
+    magic = esx_handle_magic(aTHX_ self, &esx_lease_table);
+    RETVAL = magic && magic->mg_ptr ? esx_lease_state(magic->mg_ptr) : 2;
+  OUTPUT:
+    RETVAL
 
 #endif

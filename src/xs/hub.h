@@ -1,9 +1,13 @@
 /* Hubs: objects with a publisher behind them. handle.h describes such objects. */
 
 ESX_HANDLE(hub)
+ESX_HANDLE(lease)
 
 /* The longest name of a channel, in bytes of UTF-8, and the longest id. */
 enum { ESX_NAME_MAX = 1024 };
+
+/* The longest key for publishing an event once. */
+enum { ESX_ONCE_MAX = 256 };
 
 static void *
 esx_hub_of(pTHX_ SV *self)
@@ -93,6 +97,40 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int
     return esx_event_add(aTHX_ block, given, strings);
 }
 
+/* Reads the options of EventSource::Hub::publish. The key `once` stays NULL if there is none. Its characters are copied. */
+static void
+esx_snapshot_publish_options(pTHX_ SV *options, SV **once, bool *waits)
+{
+    HV *hash;
+    HE *entry;
+    options = esx_read(aTHX_ options);
+    if (!SvOK(options))
+        return;
+    hash = esx_plain_hash(options);
+    if (!hash)
+        esx_croakf(ESX_CODE_INVALID, "options",
+            "EventSource::Hub: publish takes its options as a hash, such as {wait => 0, once => $key}");
+    esx_keep_alive(aTHX_ (SV *)hash);
+    hv_iterinit(hash);
+    while ((entry = hv_iternext(hash))) {
+        SV *name = esx_string(aTHX_ esx_read(aTHX_ hv_iterkeysv(entry)));
+        SV *value = esx_read(aTHX_ esx_keep_alive(aTHX_ hv_iterval(hash, entry)));
+        if (strEQ(SvPV_nolen_const(name), "wait")) {
+            if (SvOK(value))
+                *waits = cBOOL(SvTRUE(value));
+        }
+        else if (strEQ(SvPV_nolen_const(name), "once")) {
+            esx_snapshot_text(aTHX_ TRUE, "once", "once", &value);
+            if (SvOK(value))
+                *once = value;
+        }
+        else
+            esx_croak(aTHX_ ESX_CODE_INVALID, name,
+                sv_2mortal(Perl_newSVpvf(aTHX_ "EventSource::Hub: unknown option '%" SVf "' of publish; known: once, wait",
+                    SVfARG(name))));
+    }
+}
+
 static esx_text
 esx_channel_of(pTHX_ SV *name)
 {
@@ -107,9 +145,10 @@ esx_channel_of(pTHX_ SV *name)
     return text;
 }
 
-/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target; undef if the process ends. */
+/* Publishes a snapshot. Returns the event's id: the application's scalar, or the target. Returns true if the call does not wait
+ * for the id, and undef if the process ends. */
 static SV *
-esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *target)
+esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key, SV *once, bool waits, SV *target)
 {
     char id[ESX_ID_MAX];
     esx_publication publication;
@@ -130,6 +169,14 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
         publication.key = esx_text_of(aTHX_ key);
     if (publication.key.len > ESX_NAME_MAX)
         esx_croakf(ESX_CODE_INVALID, "key", "EventSource::Hub: key must have at most %d bytes in UTF-8", ESX_NAME_MAX);
+    publication.once.text = "";
+    publication.once.len = 0;
+    if (once) {
+        publication.once = esx_text_of(aTHX_ once);
+        if (!publication.once.len || publication.once.len > ESX_ONCE_MAX)
+            esx_croakf(ESX_CODE_INVALID, "once", "EventSource::Hub: once must have 1 to %d bytes in UTF-8", ESX_ONCE_MAX);
+    }
+    publication.waits = waits;
     publication.fields = block->fields;
     publication.len = block->len;
     status = esx_hub_publish(hub, &publication, id, &report);
@@ -137,6 +184,8 @@ esx_publish(pTHX_ void *hub, esx_block *block, int strings, SV *channel, SV *key
         return &PL_sv_undef;
     if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
+    if (!waits)
+        return &PL_sv_yes;
     if (given)
         return given;
     sv_setpvn(target, id, report.size);
@@ -189,7 +238,7 @@ esx_topics_of(pTHX_ AV *read, size_t *len)
 }
 
 static SV *
-esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
+esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *process)
 {
     HV *hash = newHV(), *history = newHV(), *slow = newHV();
     (void)hv_stores(hash, "streams", newSVuv((UV)counts->streams));
@@ -206,5 +255,14 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts)
     (void)hv_stores(slow, "latest", newSVuv((UV)counts->compacted));
     (void)hv_stores(hash, "history", newRV_noinc((SV *)history));
     (void)hv_stores(hash, "slow", newRV_noinc((SV *)slow));
+    if (process->pid) {
+        HV *own = newHV();
+        (void)hv_stores(own, "pid", newSVuv((UV)process->pid));
+        (void)hv_stores(own, "workers", newSVuv((UV)process->workers));
+        (void)hv_stores(own, "open", newSVuv((UV)process->open));
+        (void)hv_stores(own, "buffered", newSVuv((UV)process->buffered));
+        (void)hv_stores(own, "cut_off", newSVuv((UV)process->cut_off));
+        (void)hv_stores(hash, "process", newRV_noinc((SV *)own));
+    }
     return newRV_noinc((SV *)hash);
 }

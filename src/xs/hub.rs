@@ -10,8 +10,8 @@ use crate::hub::{
 };
 use crate::log::Bounds;
 use crate::remote::{self, Place};
-use crate::runtime::{self, HubHandle, PublishMeta, RemoteHub, StreamHandle};
-use crate::wire::{FieldList, HubSettings, Name};
+use crate::runtime::{self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
+use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,20 +19,26 @@ use std::os::raw::{c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::slice;
+use std::sync::Arc;
 
 /// `esx_text`
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct RawText {
+pub(super) struct RawText {
     text: *const c_char,
     len: usize,
 }
 
 impl RawText {
+    /// Points to bytes, for as long as they live.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { text: bytes.as_ptr().cast(), len: bytes.len() }
+    }
+
     /// # Safety
     ///
     /// `text..text + len` is readable for as long as the result is used, or `text` is null.
-    unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
+    pub(super) unsafe fn bytes<'a>(self) -> Option<&'a [u8]> {
         if self.text.is_null() {
             return None;
         }
@@ -69,8 +75,22 @@ struct RawSettings {
 struct RawPublication {
     channel: RawText,
     key: RawText,
+    once: RawText,
     fields: *const RawField,
     len: usize,
+    waits: u8,
+}
+
+/// `esx_process_counts`
+#[repr(C)]
+#[derive(Default)]
+struct ProcessCounts {
+    /// 0 if the hub has no process of its own.
+    pid: u64,
+    workers: u64,
+    open: u64,
+    buffered: u64,
+    cut_off: u64,
 }
 
 /// `esx_topic`
@@ -138,7 +158,7 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
     hub
 }
 
-fn path_of(bytes: &[u8]) -> PathBuf {
+pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
@@ -224,7 +244,8 @@ unsafe extern "C" fn esx_hub_check_ids(fields: *const RawField, len: usize, repo
 }
 
 /// Publishes the fields, which `esx_measure` has accepted. Writes the hub's id and stores its length as the report's size.
-/// Writes nothing if the fields contain an id. Returns `ENDING` if the process ends.
+/// Writes nothing if the fields contain an id, or if the call does not wait for the id of a hub in a process of its own.
+/// Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_publish(
     hub: *mut HubHandle,
@@ -236,11 +257,14 @@ unsafe extern "C" fn esx_hub_publish(
     // are scalars' buffers, which live until the XSUB returns.
     let (hub, fields, report) = unsafe { (&*hub, slice::from_raw_parts((*raw).fields, (*raw).len), &mut *report) };
     // SAFETY: as above.
-    let (channel, key) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes()) };
+    let (channel, key, once) = unsafe { ((*raw).channel.bytes(), (*raw).key.bytes(), (*raw).once.bytes()) };
+    // SAFETY: as above.
+    let waits = unsafe { (*raw).waits } != 0;
     guard::run(report, |report| {
         let id = given_ids(fields).next();
         id.as_deref().map_or(Ok(()), check_id)?;
         check_fields(accepted(fields), hub.settings())?;
+        let once = once.unwrap_or_default();
         let meta =
             PublishMeta { channel: channel.unwrap_or_default(), key: key.unwrap_or_default(), id: id.as_deref() };
         let (mut len, write_id) = (0, |made: &str| {
@@ -251,10 +275,12 @@ unsafe extern "C" fn esx_hub_publish(
         });
         let write = |made: &str| Shared::with_id_last(accepted(fields), EventId::new(Text::from(made)).ok());
         let published = if hub.is_remote() {
-            let published = hub.publish_fields(meta.channel, meta.key, &FieldList::of(accepted(fields)));
+            let fields = &FieldList::of(accepted(fields));
+            let PublishMeta { channel, key, .. } = meta;
+            let published = hub.publish_fields(&RemotePublish { channel, key, once, fields, waits });
             published.map(|made| len = write_id(made.as_deref().unwrap_or_default()))
         } else {
-            hub.publish(meta, write, |made| len = write_id(made))
+            hub.publish_once(meta, once, write, |made| len = write_id(made))
         };
         report.set_size(len);
         match published {
@@ -315,6 +341,7 @@ unsafe extern "C" fn esx_hub_subscribe(
             },
             retry: Some(raw.retry).filter(|_| raw.has_retry != 0),
             keeps_id: raw.keeps_id != 0,
+            names_channels: false,
         };
         let after = after.map(Into::into);
         is_subscribed = hub.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
@@ -355,24 +382,41 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report
     })
 }
 
-/// Writes the hub's counts, and stores the number of the channel's subscribers as the report's size. Returns
-/// `ENDING` if the process ends.
+fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts) {
+    let Counted { hub, subscribers, workers, open, buffered, cut_off, .. } = *counted;
+    let process = ProcessCounts { pid: pid.into(), workers, open, buffered, cut_off };
+    (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process)
+}
+
+/// Writes the hub's counts, and those of its process if it has one of its own, and stores the number of the channel's
+/// subscribers as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut HubHandle,
     channel: RawText,
     counts: *mut Counts,
+    process: *mut ProcessCounts,
     report: *mut Report,
 ) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
     let (hub, channel, report) = unsafe { (&*hub, channel.bytes().unwrap_or_default(), &mut *report) };
     guard::run(report, |report| {
-        let (counted, subscribers) = match hub.counts_and_subscribers(channel) {
+        let asked = match hub.counted_remotely(channel) {
+            Ok(Some((counted, pid))) => Ok(of_process(&counted, pid)),
+            Ok(None) => {
+                hub.counts_and_subscribers(channel).map(|(counts, all)| (counts, all, ProcessCounts::default()))
+            }
+            Err(error) => Err(error),
+        };
+        let (counted, subscribers, counted_process) = match asked {
             Err(runtime::Error::ShuttingDown) => return Ok(ENDING), // all streams have ended
             result => result?,
         };
-        // SAFETY: `counts` is a struct on the stack of C, perhaps without a value yet.
-        unsafe { counts.write(counted) };
+        // SAFETY: both are structs on the stack of C, perhaps without a value yet.
+        unsafe {
+            counts.write(counted);
+            process.write(counted_process);
+        }
         report.set_size(subscribers);
         Ok::<_, runtime::Error>(OK)
     })
@@ -383,4 +427,55 @@ unsafe extern "C" fn esx_hub_drain(hub: *mut HubHandle, time: f64, report: *mut 
     // SAFETY: as in `esx_hub_publish`.
     let (hub, report) = unsafe { (&*hub, &mut *report) };
     guard::run(report, |_| hub.drain(seconds(time)).map(|()| OK))
+}
+
+/// Returns 1 if the hub has a process of its own.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_has_process(hub: *mut HubHandle) -> c_int {
+    // SAFETY: as in `esx_hub_publish`.
+    let hub = unsafe { &*hub };
+    guard::run_or(0, || hub.is_remote().into())
+}
+
+/// Asks for a lease of a hub that has a process of its own. Returns a handle; or null, with a report of the error.
+#[no_mangle]
+unsafe extern "C" fn esx_hub_elect(
+    hub: *mut HubHandle,
+    name: RawText,
+    interpreter: u32,
+    report: *mut Report,
+) -> *mut Arc<LeaseHandle> {
+    // SAFETY: as in `esx_hub_publish`.
+    let (hub, name, report) = unsafe { (&*hub, name.bytes().unwrap_or_default(), &mut *report) };
+    let mut lease = std::ptr::null_mut();
+    guard::run(report, |_| {
+        if let Some(elected) = hub.elect(name, interpreter)? {
+            lease = Box::into_raw(Box::new(Arc::new(elected)));
+        }
+        Ok::<_, runtime::Error>(OK)
+    });
+    lease
+}
+
+/// Returns the number of what is known of a lease.
+#[no_mangle]
+unsafe extern "C" fn esx_lease_state(lease: *mut Arc<LeaseHandle>) -> c_int {
+    // SAFETY: C found `lease` in the magic of a live object, where only `esx_hub_elect` and `esx_lease_clone` put one.
+    let lease = unsafe { &*lease };
+    guard::run_or(LeaseState::Lost as c_int, || lease.state() as c_int)
+}
+
+/// Copies the handle for a new ithread. The lease is given back when the last copy is freed.
+#[no_mangle]
+unsafe extern "C" fn esx_lease_clone(lease: *const Arc<LeaseHandle>) -> *mut Arc<LeaseHandle> {
+    // SAFETY: as in `esx_lease_state`.
+    let lease = unsafe { &*lease };
+    guard::run_or(std::ptr::null_mut(), || Box::into_raw(Box::new(Arc::clone(lease))))
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_lease_drop(lease: *mut Arc<LeaseHandle>) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let lease = unsafe { Box::from_raw(lease) };
+    guard::run_or((), || drop(lease));
 }

@@ -11,6 +11,7 @@
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
+//! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
 //! The types and functions that C sees are declared in `eventsource.h`.
@@ -24,6 +25,8 @@ mod guard;
 mod hub;
 mod once;
 mod parser;
+#[cfg(target_os = "linux")]
+mod process;
 #[cfg(target_os = "linux")]
 mod stream;
 mod strings;

@@ -186,6 +186,14 @@ esx_settings(pTHX_ SV *settings)
     return hash;
 }
 
+/* Returns a setting that is a number or a string, which can be read at once without running Perl code; otherwise NULL. */
+static SV *
+esx_plain_setting(pTHX_ HV *settings, const char *name)
+{
+    SV **value = hv_fetch(settings, name, (I32)strlen(name), 0);
+    return value && !SvGMAGICAL(*value) && !SvROK(*value) ? *value : NULL;
+}
+
 /* Reads one setting. The value is copied, so that nothing frees it meanwhile. These are functions because perl's macros may
  * evaluate their argument more than once. */
 static SV *
@@ -198,21 +206,27 @@ esx_setting(pTHX_ HV *settings, const char *name)
 static NV
 esx_setting_nv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return SvNV(value);
 }
 
 static UV
 esx_setting_uv(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return SvUV(value);
 }
 
 static bool
 esx_setting_is(pTHX_ HV *settings, const char *name)
 {
-    SV *value = esx_setting(aTHX_ settings, name);
+    SV *value = esx_plain_setting(aTHX_ settings, name);
+    if (!value)
+        value = esx_setting(aTHX_ settings, name);
     return cBOOL(SvTRUE(value));
 }
 
@@ -458,4 +472,22 @@ esx_are_same(pTHX_ SV *one, SV *other, int depth)
         return TRUE;
     }
     return SvTYPE(one) == SVt_PVCV && one == other;
+}
+
+/* Returns true if the members of an object with these names are the same as these values. */
+static bool
+esx_has_members(pTHX_ SV *object, AV *names, AV *values)
+{
+    HV *hash;
+    SSize_t at;
+    if (!names || !values || !SvROK(object) || SvTYPE(SvRV(object)) != SVt_PVHV || SvRMAGICAL(SvRV(object)))
+        return FALSE;
+    hash = (HV *)SvRV(object);
+    for (at = av_len(names); at >= 0; at--) {
+        SV **name = av_fetch(names, at, 0), **value = av_fetch(values, at, 0);
+        HE *member = name ? hv_fetch_ent(hash, *name, 0, 0) : NULL;
+        if (!name || !esx_are_same(aTHX_ member ? HeVAL(member) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1))
+            return FALSE;
+    }
+    return TRUE;
 }

@@ -60,13 +60,13 @@ esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *
     opening->opening = SvPV_nomg_const(first, opening->opening_len);
 }
 
-/* Makes an object of a class around a capture. */
+/* Makes an object of a class around a capture. The caller owns the reference. */
 static SV *
-esx_capture_object(pTHX_ HV *class, void *capture)
+esx_new_capture_object(pTHX_ HV *class, void *capture)
 {
     SV *object = newSV_type(SVt_PVMG);
     esx_handle_attach(aTHX_ object, &esx_capture_table)->mg_ptr = capture;
-    return sv_bless(sv_2mortal(newRV_noinc(object)), class);
+    return sv_bless(newRV_noinc(object), class);
 }
 
 /* Makes an object of a class around a handle. */
@@ -175,6 +175,151 @@ esx_autoflush(pTHX)
         (void)PerlIO_flush(IoOFP(io));
 }
 
+/* Returns a member of a request's environment, or undef if there is none. */
+static SV *
+esx_of_request(pTHX_ HV *request, const char *name)
+{
+    SV **value = hv_fetch(request, name, (I32)strlen(name), 0);
+    return value ? *value : &PL_sv_undef;
+}
+
+static bool
+esx_is_text(SV *sv, const char *text)
+{
+    return esx_is_plain(sv) && SvCUR(sv) == strlen(text) && memEQ(SvPVX_const(sv), text, SvCUR(sv));
+}
+
+/* The most bytes of headers that a response may have, as in EventSource::Stream::Takeover. */
+enum { ESX_HEAD_MAX = 32768 };
+
+/* Returns true for a response with plain headers that are not too large. */
+static bool
+esx_is_small_head(pTHX_ SV *response)
+{
+    AV *array = esx_plain_array(response), *headers;
+    SV **second = array && !SvRMAGICAL(array) ? av_fetch(array, 1, 0) : NULL;
+    size_t bytes = 0;
+    SSize_t at;
+    if (!second || SvGMAGICAL(*second) || !(headers = esx_plain_array(*second)) || SvRMAGICAL(headers))
+        return FALSE;
+    for (at = av_len(headers); at >= 0; at--) {
+        SV **text = av_fetch(headers, at, 0);
+        if (!text || !esx_is_plain(*text))
+            return FALSE;
+        bytes += 4 + SvCUR(*text);
+    }
+    return bytes <= ESX_HEAD_MAX;
+}
+
+/* Returns true if a set has the name of an object's class. */
+static bool
+esx_has_class(pTHX_ HV *sets, const char *name, HV *class)
+{
+    SV **set = hv_fetch(sets, name, (I32)strlen(name), 0);
+    HV *hash = set ? esx_plain_hash(*set) : NULL;
+    const char *text = class ? HvNAME_get(class) : NULL;
+    return hash && text && hv_exists(hash, text, HvNAMEUTF8(class) ? -HvNAMELEN_get(class) : HvNAMELEN_get(class));
+}
+
+/* Returns the descriptor of psgix.io, or -1 if the request is one for the checks of EventSource::Adapter::obstacle: one to
+ * HEAD, or one with a handle of a class that has not passed them, or that is tied. */
+static int
+esx_plain_descriptor(pTHX_ HV *request, HV *known)
+{
+    static const char *const members[] = {"REQUEST_METHOD", "SERVER_PROTOCOL", "psgi.nonblocking"};
+    SV **handle, *glob;
+    IO *io;
+    size_t at;
+    if (SvRMAGICAL(request))
+        return -1;
+    for (at = 0; at < C_ARRAY_LENGTH(members); at++) {
+        SV *member = esx_of_request(aTHX_ request, members[at]);
+        if (SvGMAGICAL(member) || SvROK(member)) /* reading it could run Perl code */
+            return -1;
+    }
+    if (esx_is_text(esx_of_request(aTHX_ request, "REQUEST_METHOD"), "HEAD"))
+        return -1;
+    handle = hv_fetchs(request, "psgix.io", 0);
+    if (!handle || SvGMAGICAL(*handle) || !SvROK(*handle))
+        return -1;
+    glob = SvRV(*handle);
+    if (!isGV_with_GP(glob) || SvRMAGICAL(glob)
+        || (SvOBJECT(glob) && !esx_has_class(aTHX_ known, "handles", SvSTASH(glob))))
+        return -1;
+    io = GvIO((GV *)glob);
+    return io && !SvRMAGICAL((SV *)io) && IoIFP(io) ? PerlIO_fileno(IoIFP(io)) : -1;
+}
+
+/* Responds, and returns the writer. */
+static SV *
+esx_respond(pTHX_ SV *respond, SV *response)
+{
+    dSP;
+    SV *writer = &PL_sv_undef;
+    ENTER;
+    PUSHMARK(SP);
+    XPUSHs(response);
+    PUTBACK;
+    if (call_sv(respond, G_SCALAR) > 0) {
+        SPAGAIN;
+        writer = POPs;
+        PUTBACK;
+    }
+    writer = sv_mortalcopy(writer);
+    LEAVE;
+    return writer;
+}
+
+/* Returns the code of a member of a writer that Plack::Util::inline_object has made, or NULL. */
+static SV *
+esx_inline_code(pTHX_ SV *writer, const char *name)
+{
+    HV *hash = (HV *)SvRV(writer);
+    SV **code;
+    if (SvTYPE(hash) != SVt_PVHV || SvRMAGICAL(hash) || SvSTASH(hash) != gv_stashpvs("Plack::Util::Prototype", 0))
+        return NULL;
+    code = hv_fetch(hash, name, (I32)strlen(name), 0);
+    return code && !SvGMAGICAL(*code) && SvROK(*code) && SvTYPE(SvRV(*code)) == SVt_PVCV ? *code : NULL;
+}
+
+/* Returns true for the writer of a known server that writes at once, and whose adapter has nothing of its own to say about
+ * the takeover. */
+static bool
+esx_is_plain_writer(pTHX_ SV *writer, HV *known)
+{
+    SV *write;
+    if (!SvROK(writer) || !SvOBJECT(SvRV(writer)))
+        return FALSE;
+    write = esx_inline_code(aTHX_ writer, "write");
+    return write ? esx_has_class(aTHX_ known, "packages", CvSTASH((CV *)SvRV(write)))
+                 : esx_has_class(aTHX_ known, "classes", SvSTASH(SvRV(writer)));
+}
+
+/* Calls a method of a writer that esx_is_plain_writer knows, with $| set. With G_EVAL an exception is dropped. */
+static void
+esx_call_writer(pTHX_ SV *writer, const char *method, SV *argument, I32 flags)
+{
+    SV *code = esx_inline_code(aTHX_ writer, method);
+    dSP;
+    ENTER;
+    if (flags & G_EVAL)
+        save_scalar(PL_errgv);
+    else
+        esx_autoflush(aTHX);
+    PUSHMARK(SP);
+    EXTEND(SP, 2);
+    if (!code)
+        PUSHs(writer);
+    if (argument)
+        PUSHs(sv_mortalcopy(argument));
+    PUTBACK;
+    if (code)
+        call_sv(code, G_VOID | G_DISCARD | flags);
+    else
+        call_method(method, G_VOID | G_DISCARD | flags);
+    LEAVE;
+}
+
 /* Returns a plain member of a hash, or NULL if there is none or if reading it could run Perl code. */
 static SV *
 esx_member(pTHX_ HV *hash, const char *name)
@@ -266,48 +411,44 @@ esx_writer_write(pTHX_ SV *self, SV *bytes, int has_id, SV **error)
     return written;
 }
 
+/* Returns the hash of a plain connection and sets the meaning of its strings. Returns NULL if the connection has a push_cb, or
+ * if reading its members could run Perl code. */
+static HV *
+esx_plain_connection(pTHX_ SV *self, int *strings)
+{
+    HV *hash;
+    SV **characters;
+    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
+        return NULL;
+    hash = (HV *)SvRV(self);
+    characters = hv_fetchs(hash, "characters", 0);
+    if (hv_exists(hash, "push_cb", 7) || (characters && (SvGMAGICAL(*characters) || SvROK(*characters))))
+        return NULL;
+    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
+    return hash;
+}
+
 /* Returns the stream of a plain connection if it is on the server's writer, no stream is between, and its lines end in CRLF;
  * otherwise NULL. */
 static SV *
 esx_writer_stream(pTHX_ SV *self, int *strings)
 {
-    HV *hash;
-    SV *stream, **characters;
-    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
-        return NULL;
-    hash = (HV *)SvRV(self);
-    stream = esx_member(aTHX_ hash, "stream");
+    HV *hash = esx_plain_connection(aTHX_ self, strings);
+    SV *stream = hash ? esx_member(aTHX_ hash, "stream") : NULL;
     if (!stream || !SvROK(stream) || !SvOBJECT(SvRV(stream)) || SvTYPE(SvRV(stream)) != SVt_PVHV
-        || hv_exists(hash, "push_cb", 7) || hv_exists((HV *)SvRV(stream), "relay_stream", 12)
-        || hv_exists((HV *)SvRV(stream), "is_lf", 5)
+        || hv_exists((HV *)SvRV(stream), "relay_stream", 12) || hv_exists((HV *)SvRV(stream), "is_lf", 5)
         || SvSTASH(SvRV(stream)) != gv_stashpvs("EventSource::Stream::Writer", 0))
         return NULL;
-    characters = hv_fetchs(hash, "characters", 0);
-    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
-        return NULL;
-    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
     return stream;
 }
 
-/* Returns the native stream of a plain connection and sets the meaning of its strings. Returns NULL if the connection has no
- * native stream or has a push_cb, or if reading its members could run Perl code. */
+/* Returns the native stream of a plain connection, or NULL if it has none. */
 static SV *
 esx_native_stream(pTHX_ SV *self, int *strings)
 {
-    HV *hash;
-    SV **stream, **characters;
-    if (SvGMAGICAL(self) || !SvROK(self) || SvTYPE(SvRV(self)) != SVt_PVHV || SvRMAGICAL(SvRV(self)))
-        return NULL;
-    hash = (HV *)SvRV(self);
-    stream = hv_fetchs(hash, "stream", 0);
-    if (!stream || SvGMAGICAL(*stream) || !esx_handle_magic(aTHX_ *stream, &esx_stream_table)
-        || hv_exists(hash, "push_cb", 7))
-        return NULL;
-    characters = hv_fetchs(hash, "characters", 0);
-    if (characters && (SvGMAGICAL(*characters) || SvROK(*characters)))
-        return NULL;
-    *strings = characters && SvTRUE_nomg(*characters) ? ESX_CHARACTERS : ESX_EITHER;
-    return *stream;
+    HV *hash = esx_plain_connection(aTHX_ self, strings);
+    SV **stream = hash ? hv_fetchs(hash, "stream", 0) : NULL;
+    return stream && !SvGMAGICAL(*stream) && esx_handle_magic(aTHX_ *stream, &esx_stream_table) ? *stream : NULL;
 }
 
 /* Croaks if a measured block has an id that a stream with subscriptions must not be sent. */

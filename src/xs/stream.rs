@@ -137,12 +137,12 @@ impl Failure for Obstacle {}
 
 /// Puts one end of a socketpair in the place of the server's socket. Returns NULL if that fails.
 #[no_mangle]
-unsafe extern "C" fn esx_capture_begin(number: c_int, report: *mut Report) -> *mut Capture {
+unsafe extern "C" fn esx_capture_begin(number: c_int, must_be_connection: c_int, report: *mut Report) -> *mut Capture {
     // SAFETY: the report is on the stack of C.
     let report = unsafe { &mut *report };
     let mut capture = std::ptr::null_mut();
     guard::run(report, |_| {
-        capture = Box::into_raw(Box::new(Capture::begin(number)?));
+        capture = Box::into_raw(Box::new(Capture::begin(number, must_be_connection != 0)?));
         Ok::<_, Obstacle>(OK)
     });
     capture
@@ -352,6 +352,12 @@ unsafe extern "C" fn esx_stream_is_attached(handle: *mut StreamHandle) -> c_int 
 }
 
 #[no_mangle]
+unsafe extern "C" fn esx_stream_is_handed_over(handle: *mut StreamHandle) -> c_int {
+    // SAFETY: see `borrow`.
+    unsafe { borrow(handle) }.is_handed_over().into()
+}
+
+#[no_mangle]
 unsafe extern "C" fn esx_stream_ends_with_handle(handle: *mut StreamHandle) -> c_int {
     // SAFETY: see `borrow`.
     unsafe { borrow(handle) }.ends_with_handle().into()
@@ -471,7 +477,25 @@ extern "C" fn esx_notify_descriptor(interpreter: u32) -> c_int {
 /// Returns 1 if the process has ended streams to report or callbacks to run.
 #[no_mangle]
 extern "C" fn esx_has_callbacks() -> c_int {
-    runtime::has_callbacks().into()
+    (runtime::has_callbacks() || runtime::has_losses()).into()
+}
+
+/// Takes the losses that no interpreter has told of. Writes the cause, cut to the room, and returns how many there are.
+#[no_mangle]
+unsafe extern "C" fn esx_take_losses(cause: *mut c_char, room: usize, len: *mut usize) -> u64 {
+    guard::run_or(0, || {
+        if !runtime::has_losses() {
+            return 0;
+        }
+        let (count, text) = runtime::take_losses();
+        let bytes = text.len().min(room);
+        // SAFETY: `cause` is a buffer on the stack of C with that room, and `len` a variable there.
+        unsafe {
+            cause.copy_from_nonoverlapping(text.as_ptr().cast(), bytes);
+            len.write(bytes);
+        }
+        count
+    })
 }
 
 #[no_mangle]

@@ -1,14 +1,19 @@
-# The demonstration in two windows of real browsers: both receive what one publishes, and one that is dropped receives
-# what it has missed. A crowd of clients that reconnect all the time loses no event.
+# The demonstration in two windows of real browsers: both receive what one publishes, and one whose connection is cut receives
+# what it has missed. A crowd of clients that reconnect all the time loses no event. With a hub in a process of its own, each
+# button of the page is pressed that ends processes.
 
 use strict;
 use warnings;
 use utf8;
 
-use lib 't/lib';
+use lib qw(t/lib examples/live/lib);
+use EventSource::Hub;
+use Live::Processes;
 use Testing::Browser;
 use Testing::Client;
-use JSON::PP qw(encode_json);
+use File::Temp        ();
+use JSON::PP          qw(encode_json);
+use Testing::Deadline qw(wait_until);
 use Testing::Program;
 use Testing::Server;
 use Test::More;
@@ -97,9 +102,10 @@ for my $name (qw(Starman Starlet Twiggy Feersum)) {
                 if (states.push(state.dataset.state) === 1) fetch('notes', {method: 'POST', headers, body});
             }).observe(state, {attributes: true});"
         );
-        click($violet, 'drop');
+        click($violet, 'cut');
         all_receive_ok('missed');
-        $violet->wait_for("$STATE === 'open' && $OPENED === '2'", 'the window that was dropped has a new stream');
+        $violet->wait_for("$STATE === 'open' && $OPENED === '2'",
+            'the window whose connection was cut has a new stream');
         is $violet->evaluate('states[0]'), 'connecting', 'the window showed that it was not connected';
         $violet->wait_for("/^Disconnected for [0-9.]+ s, 1 note replayed\$/.test($BREAK)",
             'the window shows how long it was disconnected and how many notes were replayed');
@@ -124,9 +130,9 @@ for my $name (qw(Starman Starlet Twiggy Feersum)) {
         is status_of($server, '/figures', '{}'), 403, 'figures without the secret are refused';
         is status_of($server, '/notes', $note, Origin => 'http://example.com'), 403,
             'a note from a page of another site is refused';
-        is status_of($server, '/notes', 'x'),                 400, 'a note that is not JSON is refused';
-        is status_of($server, '/drop',  '{"name":"nobody"}'), 200, 'dropping an unknown window is answered with 200';
-        is status_of($server, '/notes', '{"text":null}'),     200, 'a note without text is accepted';
+        is status_of($server, '/notes', 'x'),              400, 'a note that is not JSON is refused';
+        is status_of($server, '/act',   '{"what":"hub"}'), 403, 'a hub in the server is not killed';
+        is status_of($server, '/notes', '{"text":null}'),  200, 'a note without text is accepted';
         is_deeply [map { $_->complaints } @browsers], [], 'the browsers report no error';
 
         a_new_process_ok($server) if $name eq 'Starman';
@@ -158,22 +164,99 @@ sub a_new_process_ok {
     return;
 }
 
-subtest 'a window that is dropped for ten seconds receives what it has missed' => sub {
+subtest 'Starman, with four workers and a hub in a process of its own' => sub {
+    Testing::Server->require_or_skip_all('Starman');
+    my $folder = File::Temp->newdir;
+    my $socket = "$folder/hub";
+    eval { EventSource::Hub->new(name => 'live', socket => $socket) }
+        or plan skip_all => "the program of a hub's process is not built here";
+    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket);
+    my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
+    my %option      = (workers => 4, args => \@arguments, env => \%environment);
+    my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
+    my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
+    $teal->open($server->url('/?as=Teal'));
+    $violet->open($server->url('/?as=Violet'));
+    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    write_note($teal, 'from one worker to all');
+    all_receive_ok('from one worker to all');
+    $_->wait_for(shown('workers') . ".split(' ').length === 4", 'a window shows the four workers')       for @browsers;
+    $_->wait_for(shown('hub') . ' > 1',                         'a window shows the process of the hub') for @browsers;
+    $teal->wait_for('+' . shown('streams') . " >= 2 + $SIZE / 3", 'the hub has the streams of all workers');
+    my $hub = $teal->evaluate(shown('hub'));
+    is_deeply [$hub], [Live::Processes::hub($socket)], 'it is the process that the kernel lists';
+    my ($epoch) = $teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/;
+
+    my $worker = $teal->evaluate(shown('worker'));
+    click($teal, 'kill-worker');
+    all_receive_ok("kill -9 of worker $worker");
+    $teal->wait_for(shown('worker-state') . " === 'has ended'", 'the worker that has opened the stream has ended');
+    write_note($violet, 'without that worker');
+    all_receive_ok('without that worker');
+    $teal->wait_for(shown('workers') . ".split(' ').length === 4", 'the server replaces the worker');
+
+    my @workers = split / /, $teal->evaluate(shown('workers'));
+    click($violet, 'deploy');
+    all_receive_ok("deploy: HUP to " . $server->pid);
+    $teal->wait_for(
+        "(ids => ids.length === 4 && !ids.some(id => [@{[join ',', @workers]}].includes(+id)))("
+            . shown('workers')
+            . ".split(' '))",
+        'all workers are replaced'
+    );
+    write_note($teal, 'by new workers');
+    all_receive_ok('by new workers');
+    is_deeply [map { $_->evaluate($OPENED) } @browsers], [1, 1], 'the windows have had one stream each all the time';
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'and were told of no gap';
+    is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
+        'the crowd has neither missed events nor duplicates nor gaps';
+    is $teal->evaluate(shown('hub')), $hub, 'the process of the hub is the same';
+
+    $teal->wait_for('+' . shown('returns') . " >= $SIZE", 'each client of the crowd has been connected');
+    click($teal, 'kill-hub');
+    $_->wait_for("$OPENED === '2' && $STATE === 'open'", 'a window reconnects when the hub is killed') for @browsers;
+    $_->wait_for(shown('told') . " === '1'",             'and is told of a gap')                       for @browsers;
+    write_note($violet, 'by another hub');
+    all_receive_ok('by another hub');
+    isnt + ($teal->evaluate(shown('last-event-id')) =~ /\A(\w+)-/)[0], $epoch, 'the hub has a new epoch';
+    $teal->wait_for(shown('hub') . " > 1 && " . shown('hub') . " !== '$hub'", 'the hub has a new process');
+    $teal->wait_for('+' . shown('gaps') . " >= $SIZE", 'each client of the crowd has received a gap event');
+    is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice)], [0, 0],
+        'the crowd has missed no event without a gap event';
+
+    is status_of($server, '/act', '{"what":"hub"}', Origin => 'http://example.com'), 403,
+        'a page of another site cannot kill the hub';
+    is status_of($server, '/act', '{"what":"all"}'), 403, 'an unknown act is refused';
+    my @before = Live::Processes::hub($socket);
+    is status_of($server, '/act', encode_json({what => 'worker', from => 'x', pid => $$})), 200,
+        'a process that is no worker is asked for';
+    $violet->wait_for("/^kill -9 of worker [0-9]+\$/.test($NOTES.at(-1)) && !$NOTES.at(-1).endsWith(' $$')",
+        'a worker is killed in its place');
+    is_deeply [Live::Processes::hub($socket)], \@before, 'the hub lives';
+    is $crowd->log,  '', 'the crowd has printed nothing';
+    is $crowd->stop, 0,  'the crowd exits with 0';
+    $_->open('about:blank') for @browsers;
+    $server->stop;
+    Live::Processes::end_hub($socket);
+    is_deeply [Live::Processes::hub($socket)], [], 'no process of a hub is left';
+};
+
+subtest 'a window whose connection is cut for ten seconds receives what it has missed' => sub {
     Testing::Server->require_or_skip_all('Twiggy');
     my $server = Testing::Server->start('Twiggy', 'examples/live/app.psgi');
     $_->open($server->url('/two.html')) for $teal;
     my $frame = sub { my ($at, $expression) = @_; return $expression =~ s/\bdocument\b/frames[$at].document/gr };
     $teal->wait_for($frame->($_, "$STATE === 'open'"), "the stream of frame $_ is open") for 0, 1;
-    $teal->evaluate($frame->(1,  "document.getElementById('drop-for-long').click()"));
-    $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'the dropped window is not connected');
+    $teal->evaluate($frame->(1,  "document.getElementById('cut-for-long').click()"));
+    $teal->wait_for($frame->(1,  "$STATE === 'connecting'"), 'the window is not connected');
     for my $text (qw(one two three)) {
         $teal->evaluate($frame->(0, "document.getElementById('note').value = '$text'"));
         $teal->evaluate($frame->(0, "document.querySelector('#write button').click()"));
         $teal->wait_for($frame->(0, "$NOTES.at(-1) === '$text'"), "the other window publishes and receives '$text'");
     }
-    is $teal->evaluate($frame->(1, $STATE)), 'connecting', 'the dropped window is still not connected';
-    $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'the dropped window has a new stream');
-    $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'the dropped window has all notes');
+    is $teal->evaluate($frame->(1, $STATE)), 'connecting', 'the window is still not connected';
+    $teal->wait_for($frame->(1, "$STATE === 'open'"),                 'the window has a new stream');
+    $teal->wait_for($frame->(1, "$NOTES.join() === 'one,two,three'"), 'the window has all notes');
     my ($seconds) = $teal->evaluate($frame->(1, $BREAK)) =~ /\ADisconnected for ([0-9.]+) s, 3 notes replayed\z/;
     cmp_ok $seconds, '>', 9.9, 'the window was disconnected for ten seconds';
     is $teal->evaluate($frame->(0, shown('about'))), 'no figures: they need script/demo',

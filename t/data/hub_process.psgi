@@ -4,6 +4,7 @@
 #   /handler   a stream whose handler pushes, subscribes and pushes; a line of JOURNAL says when it has ended
 #   /later     pushes one event to the stream of /handler in this worker
 #   /publish   publishes an event with the data of the query, and returns its id
+#   /try       publishes as /publish does, and returns the code of the exception if there is one
 #   /stats     the number of subscribers to news
 #   /drop      ends the stream of /handler in this worker
 #
@@ -57,6 +58,11 @@ builder {
     mount '/handler' => Plack::App::EventSource->new(handler_cb => \&handle)->to_app;
     mount '/later'   => sub { return answer($held ? $held->push({event => 'own', data => 'third'}) : 'none') };
     mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
-    mount '/stats'   => sub { return answer($hub->subscribers('news')) };
-    mount '/drop'    => sub { $held->close if $held; undef $held; return answer('closed') };
+    mount '/try'     => sub {
+        my $env = shift;
+        my $id  = eval { $hub->publish(news => $env->{QUERY_STRING}) };
+        return answer(defined $id ? $id : ref $@ ? $@->code : $@);
+    };
+    mount '/stats' => sub { return answer($hub->subscribers('news')) };
+    mount '/drop'  => sub { $held->close if $held; undef $held; return answer('closed') };
 };

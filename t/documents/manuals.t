@@ -42,7 +42,8 @@ subtest 'a manual shows the files of examples/ as they are' => sub {
     } keys %pod;
     ok -e, "$_ exists, which $quotes{$_} quotes" for sort keys %quotes;
     my @unquoted = grep { !$quotes{$_} && !/package|node_modules/ && -f }
-        map { glob "examples/$_/*" } qw(cookbook deployment migration);
+        map { glob "examples/$_/*" }
+        qw(cookbook deployment deployment/systemd/system deployment/systemd/user migration);
     is_deeply \@unquoted, [], 'each recipe is quoted';
 };
 

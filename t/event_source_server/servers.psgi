@@ -1,5 +1,5 @@
 # The application of t/event_source_server/servers.t: a server under each name, and paths that emit to it, stop it and
-# report its state. All run in one process.
+# report its state. All run in one process. With SERVER_HUB the hubs have processes of their own.
 
 use strict;
 use warnings;
@@ -32,19 +32,26 @@ sub by_code {
 my $lines;
 if ($ENV{SUPPLY_LINES}) { open $lines, '+<', $ENV{SUPPLY_LINES} or die "$ENV{SUPPLY_LINES}: $!" }
 
-my $hub = EventSource::Hub->new(per_process => 1);
+# The kind of the hub for a server: with SERVER_HUB it has a name.
+sub kind {
+    my ($name, @otherwise) = @_;
+    return $ENV{SERVER_HUB} ? (name => "$ENV{SERVER_HUB}-$name", idle_exit => 2) : @otherwise;
+}
+
+my $hub = EventSource::Hub->new(kind('shared', per_process => 1));
 
 my %server = (
-    plain    => EventSource::Server->new(per_process => 1),
-    lone     => EventSource::Server->new,
-    shared   => EventSource::Server->new(hub         => $hub, channel   => 'shared', start              => -1),
-    kept     => EventSource::Server->new(per_process => 1,    keepalive => 1,        keepalive_interval => 0.3),
-    writer   => EventSource::Server->new(per_process => 1,    native    => 0),
-    code     => EventSource::Server->new(supply      => by_code('code')),
-    served   => EventSource::Server->new(supply      => by_code('served'), native => 0),
-    dies     => EventSource::Server->new(supply      => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
-    iterator => EventSource::Server->new(supply      => Numbers->new(10_000), history => {events => 20_000}),
-    $lines ? (lines => EventSource::Server->new(supply => $lines)) : (),
+    plain  => EventSource::Server->new(kind('plain', per_process => 1)),
+    lone   => EventSource::Server->new,
+    shared => EventSource::Server->new(hub => $hub, channel => 'shared', start => -1),
+    kept   => EventSource::Server->new(kind('kept', per_process => 1), keepalive => 1, keepalive_interval => 0.3),
+    writer => EventSource::Server->new(kind('writer', per_process => 1), native => 0),
+    code   => EventSource::Server->new(kind('code'), supply => by_code('code')),
+    served => EventSource::Server->new(kind('served'), supply => by_code('served'), native => 0),
+    dies => EventSource::Server->new(kind('dies'), supply => by_code('dies', sub { die "oops\n" if $runs{dies} == 1 })),
+    iterator =>
+        EventSource::Server->new(kind('iterator'), supply => Numbers->new(10_000), history => {events => 20_000}),
+    $lines ? (lines => EventSource::Server->new(kind('lines'), supply => $lines)) : (),
 );
 $server{second} = EventSource::Server->new(supply => $server{plain}->out_supply);
 

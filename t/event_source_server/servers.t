@@ -11,6 +11,7 @@ use EventSource::XS;
 use File::Temp ();
 use POSIX      qw(mkfifo);
 use Testing::Server;
+use Test::EventSource;
 use Test::More;
 BEGIN { plan skip_all => 'native streams need Linux' if !EventSource::XS->can('_next_end') }
 
@@ -252,10 +253,17 @@ my $folder = File::Temp->newdir;
 my $fifo   = "$folder/lines";
 mkfifo($fifo, 0600) or die "$fifo: $!";
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum)) {
-    subtest $name => sub {
+# Each server; some a second time with hubs in processes of their own.
+my $has_program = eval { Test::EventSource->private_hub; 1 };
+my @servers     = map { [$_] } qw(HTTP::Server::PSGI Starman Starlet uWSGI Twiggy Feersum);
+push @servers, map { [$_, 'named'] } $has_program ? qw(Starman Twiggy Feersum) : ();
+
+for my $case (@servers) {
+    my ($name, $hub) = @$case;
+    subtest join(', ', @$case) => sub {
         needs(Testing::Server->missing($name));
-        $server = Testing::Server->start($name, $PSGI, @{$START{$name} || []}, env => {SUPPLY_LINES => $fifo});
+        my %env = (SUPPLY_LINES => $fifo, $hub ? (SERVER_HUB => "$hub-$name") : ());
+        $server = Testing::Server->start($name, $PSGI, @{$START{$name} || []}, env => \%env);
         my @tests = ($name =~ /Twiggy|Feersum/ ? @BY_LOOP : @WITHOUT_LOOP, @TESTS);
         while (my ($what, $test) = splice @tests, 0, 2) {
             subtest $what => sub { $test->($fifo) };

@@ -5,10 +5,12 @@ use strict;
 use warnings;
 use utf8;
 
-use lib 't/lib';
-use Encode       qw(decode_utf8 encode_utf8);
-use File::Temp   ();
-use JSON::PP     qw(decode_json);
+use lib qw(t/lib examples/live/lib);
+use EventSource::Hub;
+use Encode     qw(decode_utf8 encode_utf8);
+use File::Temp ();
+use JSON::PP   qw(decode_json);
+use Live::Processes;
 use MIME::Base64 qw(encode_base64);
 use Test::EventSource;
 use Test::More;
@@ -144,6 +146,38 @@ recipe jobs => sub {
         for '', 'hus', 'hushh';
     },
     'Starman', 'Twiggy';
+
+recipe shop => sub {
+    my $folder = File::Temp->newdir;
+    my %env    = (SHOP_SOCKET => "$folder/hub");
+    plan skip_all => "the program of a hub's process is not built here"
+        if !eval { EventSource::Hub->new(name => 'shop', socket => $env{SHOP_SOCKET}) };
+    my @arguments = qw(--max-requests 1000000);
+    my $server    = Testing::Server->start(
+        'Starman', 'examples/cookbook/shop.psgi',
+        workers => 4,
+        args    => \@arguments,
+        env     => \%env
+    );
+    my $es = client_of($server);
+    like $es->get('/')->header('Content-Type'), qr{\Atext/html}, 'there is a page';
+    my $restock = sub {
+        my $script = Testing::Program->start(['examples/cookbook/restock', @_], %env);
+        wait_until($DEADLINE, sub { $script->has_ended });
+        return $script->log;
+    };
+    my @streams = map { $es->get('/events') } 1 .. 8;
+    $es->wait_for(sub { $_->fill; length $_->last_event_id }) for @streams;
+    is $restock->('hammer', 12), '', 'a script publishes';
+    next_json_is($_, 'stock', {article => 'hammer', count => 12}, 'a client of any worker receives it')
+        for @streams, $es->get('/events');
+    is $restock->('hammer'), "usage: restock ARTICLE COUNT\n", 'the script says how it is used';
+    $server->stop;
+    Live::Processes::end_hub($env{SHOP_SOCKET});
+    like $restock->('hammer', 11), qr/\Anot published: EventSource::Hub: no process serves the hub shop/,
+        'without a server the script warns';
+    },
+    'Starman';
 
 recipe notifications => sub {
     my $server = start('notifications', map { (uc "${_}_PASSWORD" => "$_ pass") } qw(ada carl staff));

@@ -34,7 +34,9 @@ sub error_of {
 }
 
 # How many sockets this process holds.
-sub sockets { return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*" }
+sub sockets {
+    return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*";
+}
 
 sub data_of {
     return map { $_->{data} // () } blocks($_[0]->text);
@@ -81,12 +83,85 @@ subtest 'a slow client is seen here' => sub {
     is $reason, 'slow', 'with the reason';
 };
 
+subtest 'the state of a stream' => sub {
+    my $here = Testing::Subscriber->open($hub, 'news', {stream => {max_buffered => 64 << 20}});
+    my $conn = $here->{conn};
+    ok $conn->is_open && $conn->is_native,                  'it is open and native';
+    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }), 'nothing is buffered after the position';
+    my $bytes = 0;
+    while ($bytes < 16 << 20) {
+        $conn->push('x' x 100_000);
+        $bytes += 100_000;
+    }
+    cmp_ok $conn->buffered, '>', 1 << 20, 'what its client does not read is buffered';
+    ok $hub->publish(news => 'last'),                            'an event is published';
+    ok $here->client->read_until(qr/^data: last\n/m, $DEADLINE), 'the client reads everything';
+    ok wait_until($DEADLINE, sub { $conn->buffered == 0 }),      'then nothing is buffered';
+    is scalar(grep { length == 100_000 } data_of($here->client)), $bytes / 100_000, 'and nothing is missing';
+    my @reasons;
+    $conn->on_close(sub { push @reasons, $_[1] });
+    $here->client->leave;
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; @reasons }), 'on_close is called when the client leaves';
+    is_deeply \@reasons, ['client'], 'once, with the reason';
+    ok !$conn->is_open && !$conn->push('x'), 'it takes nothing more';
+    $conn->on_close(sub { push @reasons, "later $_[1]" });
+    EventSource::XS->dispatch;
+    is_deeply \@reasons, ['client', 'later client'], 'a callback that is set afterwards is called, too';
+};
+
+# On Feersum and Twiggy a handler may run before its stream has got its socket.
+sub without_socket {
+    my %setting = (
+        keepalive    => 0,
+        timeout      => 60,
+        linger       => 2,
+        max_buffered => 1_000_000,
+        on_full      => 'disconnect',
+        line_end     => 'lf'
+    );
+    my ($number, $client) = Testing::StreamPair->connect;
+    my $head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    POSIX::write($number, $head, length $head);
+    my $stream = EventSource::Stream::Native->open_without_socket(\%setting, '', 0);
+    return ($stream, Plack::App::EventSource::Connection->new(stream => $stream), $number, $client);
+}
+
+subtest 'a stream that gets its socket later' => sub {
+    my ($stream, $conn, $number, $client) = without_socket();
+    $conn->push('before');
+    ok $hub->subscribe($conn, 'news'), 'it is subscribed';
+    $conn->push('after');
+    ok $stream->_attach($number), 'it gets its socket';
+    ok wait_until($DEADLINE, sub { $hub->publish(news => 'now'); $client->read_until(qr/^data: now\n/m, 0.1) }),
+        'events of the hub arrive';
+    is_deeply [grep { /before|after/ } data_of($client)], [qw(before after)], 'after what was pushed';
+    $conn->close;
+    ok $client->read_all, 'it can be closed';
+};
+
+subtest 'a stream that gets its socket later and is refused then' => sub {
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    my $small = EventSource::Hub->new(%PROCESS, name => 'small', socket => "$folder/small.sock", max_topics => 3);
+    my ($stream, $conn, $number, $client) = without_socket();
+    my $reason;
+    $conn->on_close(sub { $reason = $_[1] });
+    ok $small->subscribe($conn, 'a', 'b'), 'two topics are accepted';
+    ok $small->subscribe($conn, 'c', 'd'), 'so are two more, before the process of the hub is asked';
+    ok $stream->_attach($number),          'it gets its socket';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'it ends';
+    is $reason, 'error', 'with the reason';
+    ok $client->read_all, 'its client sees that';
+    is scalar @warnings, 1, 'there is a warning';
+    like $warnings[0], qr/ a stream was not subscribed: a stream may have at most 3 channels/, 'with the cause';
+};
+
 subtest 'exceptions' => sub {
     my $other = EventSource::Hub->new(per_process => 1);
     my $here  = Testing::Subscriber->open($hub, 'news');
     is error_of(sub { $other->subscribe($here->{conn}, 'news') }), 'state', 'a stream has one hub';
     my $differs = EventSource::Hub->new(%PROCESS, gap_event => 'hole');
-    is error_of(sub { $differs->publish(news => 'x') }), 'state gap_event', 'the hub has other settings';
+    is error_of(sub { $differs->publish(news => 'x') }), 'refused gap_event', 'the hub has other settings';
     my $alone =
         EventSource::Hub->new(name => 'alone', socket => "$folder/alone.sock", spawn => 0, publish_timeout => 0.1);
     is error_of(sub { $alone->publish(news => 'x') }), 'unavailable', 'there is no process, and none is started';
@@ -99,16 +174,17 @@ subtest 'exceptions' => sub {
 };
 
 subtest 'a forked child has a connection of its own' => sub {
-    my $here = Testing::Subscriber->open($hub, 'news');
-    my $pid  = fork;
+    my $here   = Testing::Subscriber->open($hub, 'news');
+    my $before = sockets();
+    my $pid    = fork;
     if (!$pid) {
-        my $before = sockets();
+        my $at_first = sockets();
         $hub->publish(news => 'of the child');
         $here->{conn}->push('never');
-        POSIX::_exit($before == sockets() ? 0 : 1);
+        POSIX::_exit($at_first >= $before ? 1 : sockets() > $before ? 2 : 0);
     }
     waitpid $pid, 0;
-    is $?, 0, 'it closes its copy of the parent\'s connection';
+    is $? >> 8, 0, 'it closes its copies of the parent\'s connections at once, and makes one at its first call';
     $hub->publish(news => 'of the parent');
     ok $here->client->read_until(qr/^data: of the parent\n/m, $DEADLINE), 'the stream goes on';
     is_deeply [grep { /of the|never/ } data_of($here->client)], ['of the child', 'of the parent'],

@@ -173,6 +173,57 @@ subtest 'the process of the hub is killed' => sub {
     $client->leave;
 };
 
+subtest 'the process of the hub is killed while all workers publish' => sub {
+    my $hub = EventSource::Hub->new(name => 'test', socket => $env{HUB_SOCKET});
+    my (%ids, %codes);
+    for my $round (1 .. 10) {
+        my $reader   = open_stream('/hub');
+        my ($last)   = $reader->text =~ /^id: (\S+)/m;
+        my ($killed) = serving();
+        my $request  = sub {
+            return map { Testing::Client->get($server->port, "/try?$round-$_", headers => [Connection => 'close']) } @_;
+        };
+        my @publishers = $request->(1 .. 2 * $WORKERS);
+        kill KILL => $killed->{pid};
+        push @publishers, $request->(2 * $WORKERS + 1 .. 4 * $WORKERS);
+        for my $publisher (@publishers) {
+            $publisher->read_all($DEADLINE);
+            my $answer = $publisher->body // '';
+            $answer =~ /-/ ? $ids{$answer}++ : $codes{$answer}++;
+        }
+        $reader->read_all($DEADLINE);
+        $reader->ended or return fail "round $round: a stream ends with its process";
+        my $again = Testing::Client->get($server->port, '/hub', headers => ['Last-Event-ID' => $last]);
+        $again->read_until(qr/^event: gap\r?\n/m, $DEADLINE)
+            or return fail "round $round: the client that resumes is told of a gap";
+        is scalar serving(), 1, "round $round: one process serves the hub";
+        $again->leave;
+    }
+    is_deeply [grep { $ids{$_} > 1 } keys %ids],     [], 'each id was returned once';
+    is_deeply [grep { !/\Aunknown\z/ } keys %codes], [], 'a publish returns an id, or throws unknown';
+    cmp_ok scalar(keys %ids), '>=', 10 * $WORKERS, 'those after the kill return ids of the next process';
+};
+
+subtest 'recycled workers' => sub {
+    my $other = Testing::Server->start(
+        'Starman', 't/data/hub_process.psgi',
+        workers => 2,
+        env     => {%env, HUB_SOCKET => "$folder/other.sock"}
+    );
+    for my $path ('/hub', '/handler') {
+        my $client = Testing::Client->get($other->port, $path);
+        ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), "$path: a stream begins";
+        $client->leave;
+    }
+    unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn of ends that do not come';
+    $other->stop;
+};
+
+# The processes that serve the hub of this test.
+sub serving {
+    return grep { $_->{command} =~ /\Q$env{HUB_SOCKET}\E/ } processes();
+}
+
 # The processes of this user, as the kernel lists them.
 sub processes {
     my @found;

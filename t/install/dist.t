@@ -45,7 +45,7 @@ subtest 'the tarball has every file that is needed' => sub {
     ok $packed{$_}, "$_ is in the tarball"
         for qw(Cargo.lock Cargo.toml LICENSE MANIFEST META.json META.yml Makefile.PL SECURITY.md build.rs
         script/build-library);
-    ok $packed{$_}, "$_ is in the tarball" for grep { m{^(?:src|perl|t|benches|examples|script)/} } @ours;
+    ok $packed{$_}, "$_ is in the tarball" for grep { m{^(?:src|bin|perl|t|benches|examples|script)/} } @ours;
 };
 
 subtest 'the tarball has no other file' => sub {

@@ -74,6 +74,8 @@ subtest 'make install needs no cargo, stays in DESTDIR and what it installs work
     is $place, $Config{installsitearch}, "modules are installed in the architecture's site_perl";
     is_deeply [grep { /\.pm$/ } sort @files],
         [sort map { s{^perl/}{$place/}r } grep { m{^perl/.*\.pm$} } $tree->files], 'every module is installed';
+    ok scalar(grep { m{/bin/eventsource$} } @files),     'the command is installed';
+    ok scalar(grep { m{/man1/eventsource[.]1} } @files), 'and so is its manual';
     is_deeply [grep { m{/auto/.*/XS\.} } @files], ["$place/auto/EventSource/XS/XS.$Config{dlext}"],
         'the library is installed';
     is $tree->must($^X, "-I$root$place", '-e', $LOADS . '; print " from $INC{q(EventSource/XS.pm)}"'),

@@ -144,38 +144,90 @@ subtest 'children are reaped by a CHLD handler' => sub {
     is_deeply [sort { $a <=> $b } values %status], [1 .. 20], 'every child has its own exit status';
 };
 
-# A responder like that of a server that writes to the socket itself.
+# A responder like that of a server that writes to the socket itself. It says where it is by calling the code.
 {
 
     package HTTP::Server::PSGI;    ## no critic (Modules::ProhibitMultiplePackages)
 
     sub main::responder {
-        my $io = shift;
+        my ($io, $reaches) = @_;
         return sub {
+            $reaches->('before the head');
             syswrite $io, "HTTP/1.1 200 OK\r\nX-One: 1\r\n\r\n";
-            return Plack::Util::inline_object(write => sub { syswrite $io, $_[0] }, close => sub { close $io });
+            $reaches->('after the head');
+            my $write = sub {
+                $reaches->('before the probe');
+                syswrite $io, $_[0];
+                $reaches->('after the probe');
+            };
+            return Plack::Util::inline_object(write => $write, close => sub { close $io });
         };
     }
 }
 
-subtest 'a signal handler that dies during takeover ends the stream' => sub {
-    my ($number, $client) = Testing::StreamPair->connect;
-    open my $io, '+<&=', $number or die "fdopen: $!";
-    my $env = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
-    local $SIG{ALRM} = sub { die "alarm\n" };
-    my $is_open = !!1;
-    {
-        # The stream has just begun; no one holds it yet.
+# The moments of a takeover, and what the client receives if a signal handler dies there. A server that has sent nothing
+# yet answers; otherwise the response ends.
+my @MOMENTS = (
+    ['before the capture', 500, 'an answer'],
+    ['before the head',    500, 'an answer'],
+    ['after the head',     200, ''],
+    ['before the probe',   200, ''],
+    ['after the probe',    200, ": Probe\r\n"],
+    ['after the opening',  200, ''],
+);
+
+# Calls a function of EventSource::Stream::Takeover, and code before or after it.
+sub around {
+    my ($name, %code) = @_;
+    my $function = EventSource::Stream::Takeover->can($name);
+    return sub {
+        $code{before}->('before the capture') if $code{before};
+        my @got = $function->(@_);
+        $code{after}->('after the opening') if $code{after};
+        return @got;
+    };
+}
+
+# The two ways of a takeover. Each calls the code while the functions that begin and end the takeover say so.
+my %WAY = (
+    'in steps' => sub {
+        my ($reaches, $code) = @_;
         no warnings 'redefine';
-        local *EventSource::XS::_linger = sub { kill ALRM => $$; return };
-        $is_open = eval { EventSource::Stream->open($env, responder($io), [200, []], ''); 1 };
+        local $EventSource::Stream::TAKES_PLAINLY      = !!0;
+        local *EventSource::Stream::Takeover::_capture = around(_capture => before => $reaches);
+        local *EventSource::Stream::Takeover::_open    = around(_open    => after  => $reaches);
+        $code->();
+    },
+    'in one call' => sub {
+        my ($reaches, $code) = @_;
+        no warnings 'redefine';
+        local *EventSource::Stream::Takeover::_begin_plainly =
+            around(_begin_plainly => before => $reaches, after => $reaches);
+        $code->();
+    },
+);
+
+for my $way (sort keys %WAY) {
+    for (@MOMENTS) {
+        my ($moment, $status, $body) = @$_;
+        subtest "a signal handler that dies during a takeover $way, $moment" => sub {
+            my ($number, $client) = Testing::StreamPair->connect;
+            open my $io, '+<&=', $number or die "fdopen: $!";
+            my $env     = {REQUEST_METHOD => 'GET', 'psgix.io' => $io, 'psgi.errors' => \*STDERR};
+            my $reaches = sub { kill ALRM => $$ if $_[0] eq $moment };
+            local $SIG{ALRM} = sub { die "alarm\n" };
+            my $open     = sub { EventSource::Stream->open($env, responder($io, $reaches), [200, []], '') };
+            my $returned = eval { $WAY{$way}->($reaches, $open); 1 };
+            is $returned, undef,     'opening the stream dies';
+            is $@,        "alarm\n", 'opening the stream dies of the exception of the handler';
+            syswrite $io, "HTTP/1.0 500 Error\r\n\r\nan answer" if $status == 500;
+            close $io;
+            ok $client->read_all, 'the response ends';
+            is $client->status, $status, "the status is $status";
+            is $client->body,   $body,   'the body has nothing else';
+            is_deeply [$client->header('X-One')], [$status == 200 ? '1' : ()], 'the head is sent at most once';
+        };
     }
-    is $is_open, undef,     'opening the stream dies';
-    is $@,       "alarm\n", 'opening the stream dies of the exception of the handler';
-    close $io;
-    ok $client->read_all, 'the response ends';
-    is $client->body,            '',  'the body is empty';
-    is $client->header('X-One'), '1', 'the head is sent once';
-};
+}
 
 done_testing;

@@ -111,6 +111,34 @@ subtest 'the accessors of a subclass are called' => sub {
     is content_of($app), "retry: 3\r\n\r\ndata: x\r\n\r\n", 'the accessor has a retry';
     $My::Accessors::retry = 'x';
     ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'what the accessor returns is checked';
+    $My::Accessors::retry = undef;
+    is content_of($app), "data: x\r\n\r\n", 'the accessor has no retry again';
+};
+
+subtest 'an attribute of a subclass with another accessor is checked again when it has changed' => sub {
+    my $component = My::Accessors->new(handler_cb => sub { $_[0]->push('x') });
+    my $app       = $component->to_app;
+    is content_of($app), "data: x\r\n\r\n", 'there is no preamble';
+    $component->preamble(3);
+    is content_of($app), ":\r\ndata: x\r\n\r\n", 'a preamble is sent';
+    $component->preamble(1);
+    ok !eval { $app->({REQUEST_METHOD => 'GET'}); 1 }, 'a wrong preamble throws';
+};
+
+subtest 'the methods of a subclass for the beginning are called for each stream' => sub {
+    {
+
+        package My::Beginning;
+        our @ISA = ('Plack::App::EventSource');
+        our ($openings, $heads) = (0, 0);
+        sub opening          { return ':' . ++$openings . "\r\n" }
+        sub response_headers { return [@{$_[0]->SUPER::response_headers}, 'X-Head' => ++$heads] }
+    }
+    my $app = My::Beginning->new(handler_cb => sub { $_[0]->push('x') })->to_app;
+    for my $count (1 .. 3) {
+        is content_of($app),      ":$count\r\ndata: x\r\n\r\n", "opening is called for stream $count";
+        is $My::Beginning::heads, $count,                       "response_headers is called for stream $count";
+    }
 };
 
 subtest 'the shortest and the longest preamble are sent' => sub {

@@ -1,5 +1,6 @@
 # Nodes under a path and by host, paths that publish to them from Perl and that report the statistics of their hub, and an
-# empty page for a browser, all in one process.
+# empty page for a browser. All in one process; or, with the name of a hub in PUBSUB_HUB, in any number. With PUBSUB_MISTAKE the
+# hub has neither a name nor per_process.
 
 use strict;
 use warnings;
@@ -11,7 +12,8 @@ use Plack::Builder;
 
 my $PAGE = '<!doctype html><title>Page</title><link rel="icon" href="data:,">';
 
-my $hub = EventSource::Hub->new(per_process => 1, retry => 100);
+my @kind = $ENV{PUBSUB_HUB} ? (name => $ENV{PUBSUB_HUB}) : $ENV{PUBSUB_MISTAKE} ? () : (per_process => 1);
+my $hub  = EventSource::Hub->new(@kind, retry => 100);
 
 # A client with the key, in a header or in a cookie, may do everything.
 sub authorize {

@@ -9,6 +9,7 @@ use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use JSON::PP          ();
 use Testing::Server;
+use Test::EventSource;
 use Test::More;
 
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
@@ -211,19 +212,51 @@ sub a_node_without_subscribers_costs_nothing {
     return;
 }
 
-for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
-    on_server(
-        $name => sub {
-            my ($server) = @_;
-            my $id = subscribers_receive_the_events_of_their_node(@_);
-            a_subscriber_that_reconnects_receives_what_it_missed($server, $id);
-            names_are_literal(@_);
-            requests_are_refused(@_);
-            chunked_bodies(@_);
-            by_host(@_);
-            a_node_without_subscribers_costs_nothing(@_);
-        }
-    );
+sub all_tests {
+    my ($server) = @_;
+    my $id = subscribers_receive_the_events_of_their_node(@_);
+    a_subscriber_that_reconnects_receives_what_it_missed($server, $id);
+    names_are_literal(@_);
+    requests_are_refused(@_);
+    chunked_bodies(@_);
+    by_host(@_);
+    a_node_without_subscribers_costs_nothing(@_);
+    return;
 }
+
+for my $name (qw(HTTP::Server::PSGI Starman Starlet Twiggy Feersum uWSGI)) {
+    on_server($name => \&all_tests);
+}
+
+# The same with a hub in a process of its own, and with four workers where a server has workers: whichever publishes.
+for my $name (qw(Starman Twiggy Feersum uWSGI)) {
+    subtest "$name, with a named hub" => sub {
+        Testing::Server->require_or_skip_all($name);
+        plan skip_all => "the program of a hub's process is not built here" if !eval { Test::EventSource->private_hub };
+        my %workers = $name eq 'Twiggy' ? () : (workers => 4);
+        my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
+        all_tests($server, $name);
+        $server->stop;
+    };
+}
+
+subtest 'several workers without a named hub do not publish' => sub {
+    Testing::Server->require_or_skip_all('Starman');
+    my $server = Testing::Server->start('Starman', 't/pubsub/pubsub.psgi', workers => 4, env => {PUBSUB_MISTAKE => 1});
+    is asked($server, POST => '/eventsource/news', 'x')->status, 403, 'a client that may not publish is a 403';
+    my $refused = asked($server, POST => '/eventsource/news', 'x', @KEY);
+    is $refused->status, 500, 'a publish is refused';
+    is $refused->body,
+        'Not published: it would reach only some subscribers. The log of the server says what to do' . "\n",
+        'the response says why';
+    my $said =
+        qr/^Plack::App::EventSource::PubSub: publish: refused: this server has several processes.*name => .*per_process/m;
+    ok wait_until($DEADLINE, sub { $server->log =~ $said }), 'the log says what to do';
+    my $subscriber = subscriber($server, '/eventsource/news');
+    ok wait_until($DEADLINE, sub { $server->log =~ /^EventSource::Hub: this server has several.*name => 'shop'/m }),
+        'a stream is open all the same, with a warning that names the remedy';
+    $subscriber->leave;
+    $server->stop;
+};
 
 done_testing;

@@ -2,7 +2,7 @@ package Processes;
 use strict;
 use warnings;
 
-# CPU time and memory of processes.
+# CPU time and memory of processes, and the process of a hub.
 #
 #   my $seconds = cpu(@pids);
 #   my $bytes   = resident_bytes(@pids);
@@ -10,15 +10,32 @@ use warnings;
 use Carp        qw(croak);
 use Exporter    qw(import);
 use List::Util  qw(sum0);
-use Time::HiRes qw(clock_gettime);
+use Time::HiRes qw(clock_gettime sleep);
 
-our @EXPORT_OK = qw(cpu proportional_bytes resident_bytes);
+our @EXPORT_OK = qw(cpu end_hub hub proportional_bytes resident_bytes);
 
 # Public functions
 
 # Returns their CPU time in seconds: the sum of all threads, those that have ended included.
 sub cpu {
     return sum0 map { clock_gettime(-8 * ($_ + 1) + 2) } @_;    # clock_getcpuclockid(3) on Linux: (~pid << 3) | 2
+}
+
+# Ends the process of the hub with this socket, and waits for that.
+sub end_hub {
+    my $socket = shift;
+    while (my @pids = hub($socket)) {
+        kill KILL => @pids;
+        sleep 0.05;
+    }
+    return;
+}
+
+# Returns the ids of the processes of the hub with this socket.
+sub hub {
+    my $socket = shift;
+    return
+        grep { _command($_) =~ /eventsource-hub\0run\0.*\0\Q$socket\E\0/s } map { m{([0-9]+)\z} } glob '/proc/[0-9]*';
 }
 
 # Returns their memory in bytes. Memory that several processes share counts once.
@@ -32,6 +49,13 @@ sub resident_bytes {
 }
 
 # Private functions
+
+sub _command {
+    my $pid = shift;
+    open my $from, '<', "/proc/$pid/cmdline" or return '';
+    local $/;
+    return readline($from) // '';
+}
 
 sub _memory {
     my ($pid, $kind) = @_;

@@ -9,6 +9,7 @@ use warnings;
 #   $target->push(rounds => 10, interval => 0.1, bytes => 64);
 
 use Carp       qw(croak);
+use File::Temp ();
 use HTTP::Tiny ();
 use JSON::PP   qw(decode_json);
 use Load;
@@ -18,15 +19,17 @@ use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 my $TIMEOUT = 60;    # seconds, for what should be immediate
 
-# Each target: its server, none for the floor; the application's attribute native; true if it has a hub.
+# Each target: its server, none for the floor; the application's attribute native; true if it has a hub; true if that has a
+# process of its own.
 my @TARGETS = (
     ['floor'],
-    ['Starman hub'    => 'Starman', 'auto', 1],
-    ['Starman native' => 'Starman', 'auto'],
-    ['Twiggy native'  => 'Twiggy',  'auto'],
-    ['Feersum native' => 'Feersum', 'auto'],
-    ['Twiggy writer'  => 'Twiggy',  0],
-    ['Feersum writer' => 'Feersum', 0],
+    ['Starman hub'         => 'Starman', 'auto', 1],
+    ['Starman hub process' => 'Starman', 'auto', 1, 1],
+    ['Starman native'      => 'Starman', 'auto'],
+    ['Twiggy native'       => 'Twiggy',  'auto'],
+    ['Feersum native'      => 'Feersum', 'auto'],
+    ['Twiggy writer'       => 'Twiggy',  0],
+    ['Feersum writer'      => 'Feersum', 0],
 );
 my %TARGET = map { ($_->[0] => $_) } @TARGETS;
 
@@ -35,13 +38,22 @@ my %ARGUMENTS = (Starman => [qw(--max-requests 100000000)]);
 
 # Public methods
 
-# Returns the CPU time of the process in seconds, all threads included.
-sub cpu { return Processes::cpu($_[0]->pid) }
+# Returns the CPU time of the process in seconds, all threads included, and that of the hub's process.
+sub cpu {
+    my $self = shift;
+    return Processes::cpu($self->pid, $self->hub_pid // ());
+}
 
 # Returns the number of open streams.
 sub held {
     my $self = shift;
     return ($self->{floor} ? $self->{floor}->ask('held', $TIMEOUT) : $self->_get('/stats'))->{held};
+}
+
+# Returns the id of the hub's process; undef if it has none of its own.
+sub hub_pid {
+    my $self = shift;
+    return $self->{socket} && ($self->{hub_pid} //= (Processes::hub($self->{socket}))[0]);
 }
 
 # Returns why a target cannot be measured here; undef if it can.
@@ -112,7 +124,7 @@ sub resident_bytes { return Processes::resident_bytes($_[0]->pid) }
 
 sub start {
     my ($class, $name) = @_;
-    my (undef, $server, $native, $has_hub) = @{$TARGET{$name}};
+    my (undef, $server, $native, $has_hub, $has_process) = @{$TARGET{$name}};
     my $self = bless {name => $name, http => HTTP::Tiny->new(keep_alive => 0, timeout => $TIMEOUT)}, $class;
     if (!$server) {
         $self->{floor} = Load->start('floor', seconds => 3_600);
@@ -122,6 +134,10 @@ sub start {
     }
     my %option = (workers => $server eq 'Starman' ? 1 : undef, args => $ARGUMENTS{$server});
     my %env    = (BENCH_NATIVE => $native, BENCH_HUB => $has_hub || 0);
+    if ($has_process) {
+        $self->{folder} = File::Temp->newdir(TEMPLATE => 'bench-XXXXXX', TMPDIR => 1);
+        $self->{socket} = $env{BENCH_HUB_SOCKET} = "$self->{folder}/hub";
+    }
     $self->{server} = Testing::Server->start($server, 'bench/streams/app.psgi', %option, env => \%env);
     $self->{pid}    = $self->_get('/stats')->{pid};
     return $self;
@@ -130,6 +146,7 @@ sub start {
 sub stop {
     my $self = shift;
     $_->stop for grep { defined } @$self{qw(floor server)};
+    Processes::end_hub($self->{socket}) if $self->{socket};
     return;
 }
 

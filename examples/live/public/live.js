@@ -11,9 +11,10 @@ const several = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' :
 const milliseconds = number => `${number.toFixed(number < 10 ? 1 : 0)} ms`;
 const span = (className, text) => Object.assign(document.createElement('span'), {className, textContent: text});
 
-// This window: the author that other windows show, and the name by which the server knows its connection.
+const CUT_SECONDS = 2;
+
+// This window: the author that other windows show.
 const me = new URLSearchParams(location.search).get('as') ?? NAMES[Math.floor(Math.random() * NAMES.length)];
-const name = `${me}-${Math.random().toString(36).slice(2)}`;
 
 function setAuthor(item, author) {
   item.textContent = author;
@@ -26,6 +27,7 @@ let source;
 let last = ''; // the last event ID
 let opened = 0;
 let replayed = 0;
+let gaps = 0;
 let here = {published: 0};
 let absence; // the last time without a connection, and the row that shows it
 
@@ -33,15 +35,16 @@ let absence; // the last time without a connection, and the row that shows it
 const isReplayed = id => opened > 1 && +id.split('-')[1] <= here.published;
 
 function open() {
-  source = new EventSource(`window?${new URLSearchParams({name, last_event_id: last})}`);
+  source = new EventSource(`window?${new URLSearchParams({last_event_id: last})}`);
   source.onopen = streamOpened;
-  source.onerror = streamLost;
-  hear('here', data => { here = data; });
+  source.onerror = () => streamLost();
+  hear('here', data => { here = data; showWorker(); });
   hear('notes', addNote);
   hear('figures', drawFigures);
-  hear('gap', ({reason}) => addBreak(reason === 'unknown'
-    ? 'The server was restarted: notes may be missing'
-    : 'Notes are missing: the history no longer has them'));
+  hear('gap', ({reason}) => {
+    show('told', ++gaps);
+    addBreak(reason === 'unknown' ? 'The hub was restarted: notes may be missing' : 'Notes are missing: the history no longer has them');
+  });
   showState('connecting');
 }
 
@@ -69,13 +72,18 @@ function streamOpened() {
   }
 }
 
-function streamLost() {
+let reopening; // the timer of a stream that is to be opened anew
+
+function streamLost(seconds = 2) {
   if (!absence || absence.isOver) {
     absence = {since: performance.now(), notes: 0, row: addBreak('The connection has ended')};
     absence.clock = setInterval(() => show('countdown', `${Math.round((performance.now() - absence.since) / 1000)} s`), 250);
   }
   // A response that is not a stream ends an EventSource for good. A new one resumes at the last event ID.
-  if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000);
+  if (source.readyState === EventSource.CLOSED) {
+    clearTimeout(reopening);
+    reopening = setTimeout(open, seconds * 1000);
+  }
   showState('connecting', 'reconnecting');
 }
 
@@ -136,8 +144,14 @@ element('write').onsubmit = event => {
   pending = {text, since: performance.now()};
   ask('notes', {from: me, text});
 };
-element('drop').onclick = () => ask('drop', {name});
-element('drop-for-long').onclick = () => ask('drop', {name, seconds: 10});
+const cut = seconds => { source.close(); streamLost(seconds); };
+element('cut').onclick = () => cut(CUT_SECONDS);
+element('cut-for-long').onclick = () => cut(10);
+
+const act = what => ask('act', {what, from: me, pid: String(here.pid)});
+element('kill-worker').onclick = () => act('worker');
+element('deploy').onclick = () => act('deploy');
+element('kill-hub').onclick = () => act('hub');
 
 // Figures and charts.
 
@@ -198,6 +212,8 @@ function drawFigures(figures) {
     element(figure).className = crowd[figure] ? 'bad' : 'good';
   }
   show('gaps', count(hub.gaps));
+  processes = figures.processes;
+  showWorker();
   drawSeats(crowd.seats);
   if (before && time > before.time && hub.delivered >= before.hub.delivered) {
     const rate = (hub.delivered - before.hub.delivered) / (time - before.time);
@@ -208,9 +224,23 @@ function drawFigures(figures) {
   if (crowd.took) {
     charts.request.add(time, crowd.took * 1000);
     const slowest = Math.max(...charts.request.points.map(point => point.value));
-    charts.request.show(milliseconds(crowd.took * 1000), `process ${here.pid}; ${milliseconds(slowest)} at most`);
+    charts.request.show(milliseconds(crowd.took * 1000), `process ${figures.pid}; ${milliseconds(slowest)} at most`);
   }
   before = figures;
+}
+
+let processes; // the newest list of the server's processes
+
+// The worker that has opened this window's stream, and whether it still runs.
+function showWorker() {
+  element('processes').hidden = !here.has_process;
+  show('worker', here.pid);
+  if (!processes) return;
+  const {workers, hub} = processes;
+  const isOver = workers.length > 0 && !workers.includes(here.pid);
+  show('worker-state', isOver ? 'has ended' : '');
+  show('workers', workers.join(' '));
+  show('hub', hub ?? '–');
 }
 
 function drawSeats(seats) {

@@ -79,7 +79,7 @@ sub prepare_env {
 sub take_over {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $given  = $respond->($response);
-    my $writer = $class->server_writer($given);
+    my $writer = ref $given eq $WRITER ? $given : $class->server_writer($given);
     return (undef, $OBSTACLE->new(filter => "the response's body is filtered"), $given) if ref $writer ne $WRITER;
     return _ended($env, $writer, $setting) if EventSource::XS::_has_left($writer->fileno);
 

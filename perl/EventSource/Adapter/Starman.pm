@@ -7,12 +7,19 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'EventSource::Adapter';
+use Scalar::Util qw(refaddr);
 
 sub name            { return 'Starman' }
 sub writer_packages { return 'Starman::Server' }
 
 sub recycling_option { return '--max-requests' }
 sub serving_sub      { return 'Starman::Server::dispatch_request' }
+
+sub end_keep_alive {
+    my ($class, $server, $env) = @_;
+    $server->{client}{keepalive} = 0 if refaddr $server->{server}{client} == refaddr $env->{'psgix.io'};
+    return;
+}
 
 sub requests_per_worker {
     my ($class, $server) = @_;
@@ -41,6 +48,10 @@ the version of the client's request line, whatever that is. Under TLS C<psgix.io
 says so in its C<NS_proto>.
 
 A worker ends after C<--max-requests>, 1000 unless given.
+
+After a takeover the worker is told that the client does not keep the connection. Otherwise it would wait for another
+request on F</dev/null>, and find that this is no connection, which takes longer than all the rest of its own work after
+the response.
 
 See L<EventSource::Adapter> for the methods.
 

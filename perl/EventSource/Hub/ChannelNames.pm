@@ -35,15 +35,15 @@ sub enable {
 
 # The hub itself refuses a wrong channel and the fields that are passed on unchanged.
 sub publish {
-    my ($self, $channel, $event) = @_;
-    goto &EventSource::Hub::publish if @_ != 3 || !defined $event;
+    my ($self, $channel, $event, @options) = @_;
+    goto &EventSource::Hub::publish if @_ < 3 || @_ > 4 || !defined $event;
     my %event = ref $event eq 'HASH' ? %$event : (data => $event);
     $channel = "$channel" if ref $channel && overload::Overloaded($channel);
     my %shown =
           ref $channel                     ? ()
         : $self->{show_channel} eq 'event' ? _as_type($channel, \%event)
         :                                    _in_data($channel, \%event);
-    return $self->SUPER::publish($channel, {%event, %shown});
+    return $self->SUPER::publish($channel, {%event, %shown}, @options);
 }
 
 # Private functions
@@ -123,6 +123,7 @@ subclass.
 
     my $id = $hub->publish($channel, $data);
     my $id = $hub->publish($channel, {event => $event, data => $data, ...});
+    my $id = $hub->publish($channel, $event, {once => $key});
 
 Publish an event as L<EventSource::Hub/publish> does, with the name of its channel.
 

@@ -59,6 +59,7 @@ END {
     EventSource::Stream::Writer->finish if $INC{'EventSource/Stream/Writer.pm'};
     __PACKAGE__->collect                if EventSource::XS->can('_next_end');
     EventSource::XS->dispatch           if EventSource::XS->has_later_here;
+    EventSource::XS->tell_losses;
 }
 
 # Public methods
@@ -89,12 +90,14 @@ sub hand_over {
         my $name = $leash->_name;
         $ON_CLOSE{$name}  = delete $ON_CLOSE{$self->_name} || [$self];
         $REASON_OF{$name} = $reason;
-        _watch()               if $watched != $$;
+        $self->watch;
         _queue($name, 'error') if defined $leash->_want_end;
     }
     $self->_hand_over;
     return;
 }
+
+sub interpreter { return $interpreter }
 
 sub is_native { return !!1 }
 
@@ -119,7 +122,7 @@ sub on_close {
         my $class   = ref $holder;
         push @$waiting, $callback, $holder, $same ? [$class, $same] : ($KIND{$class} ||= [$class]);
         weaken $waiting->[-2] if $holder;
-        _watch()              if !$self->is_blocking && $watched != $$;
+        $self->watch          if !$self->is_blocking;
     }
     return;
 }
@@ -151,21 +154,24 @@ sub native_settings {
 # Opens the stream of a response that EventSource::Stream::Takeover has captured.
 sub open_captured {
     my ($class, $capture, $probe, $setting, $opening, $is_loop, $takes_chunks) = @_;
-    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
-    my ($self, $obstacle) = $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
-    return (undef, $obstacle) if !$self;
-    EventSource::XS::_linger($setting->{linger});
-    return $self;
+    my $native = $class->shared_settings($setting);
+    return $capture->_open($class, $$interpreter, $native, $opening, $is_loop, $takes_chunks, $probe);
 }
 
 # Opens the stream of a response whose head the server sends, in an event loop. Its socket is attached later.
 sub open_without_socket {
     my ($class, $setting, $opening, $is_chunked) = @_;
-    my $native = $setting->{native_settings} ||= $class->native_settings(%$setting);
+    my $native = $class->shared_settings($setting);
     my ($self, $error) = $class->_open(-1, '', $$interpreter, $native, $opening, 1, $is_chunked);
-    return (undef, "EventSource::Stream::Native: $error") if !$self;
+    return $self ? $self : (undef, "EventSource::Stream::Native: $error");
+}
+
+# Makes the settings for the library at the first stream of an application, and keeps them with the others.
+sub shared_settings {
+    my ($class, $setting) = @_;
+    return $setting->{native_settings} if $setting->{native_settings};
     EventSource::XS::_linger($setting->{linger});
-    return $self;
+    return $setting->{native_settings} = $class->native_settings(%$setting);
 }
 
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
@@ -210,6 +216,13 @@ sub wait_for_end_briefly {
     return;
 }
 
+# Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
+# descriptor, the next stream tries again.
+sub watch {
+    _watch() if $watched != $$;
+    return;
+}
+
 # Private functions
 
 # The smaller of two numbers of seconds, which must not be negative.
@@ -239,8 +252,6 @@ sub _stand_in_for_holder {
     return $class ? $class->closed($stream, $same) : $stream;
 }
 
-# Watches for ended streams in the event loop, which then calls dispatch. If there is no event loop yet, or no
-# descriptor, the next stream tries again.
 sub _watch {
     local $@;
     my $number = eval { EventSource::XS->notify_fd };
@@ -359,6 +370,13 @@ In a child: leave the callbacks of L</on_close> to the parent.
 Give the stream to a forked child: here it has ended, and the connection stays open. Its callbacks run when another
 native stream of this process, C<$leash>, has ended, with the reason that the code returns.
 
+=head2 interpreter
+
+    my $interpreter = EventSource::Stream::Native->interpreter;
+
+Return a reference to the number of the perl interpreter that the reactor reports ends to. A new thread has a number of its
+own.
+
 =head2 is_attached
 
     my $is_attached = $stream->is_attached;
@@ -370,6 +388,12 @@ Return true if the stream has got its descriptor.
     my $blocks = $stream->is_blocking;
 
 Return true if the stream was opened under a server that blocks, and so ends with its handle.
+
+=head2 is_handed_over
+
+    my $outlives = $stream->is_handed_over;
+
+Return true if the stream lives in the process of a hub (L<EventSource::Hub/name>), and so outlives this one.
 
 =head2 is_lf
 
@@ -462,6 +486,13 @@ Open a stream under an event loop before the server has sent its head. What is p
 attached to its socket. C<$opening> are the first bytes of the body. Returns C<undef> and the error as text if the system
 refuses.
 
+=head2 shared_settings
+
+    my $native = EventSource::Stream::Native->shared_settings(\%settings);
+
+Return L</native_settings>, which it makes once and keeps in C<%settings>. From then on the end of the process waits as
+long as C<linger> says.
+
 =head2 try_open
 
     my ($stream, $error) = EventSource::Stream::Native->try_open($number, $head, %settings);
@@ -481,6 +512,12 @@ Wait as L<Plack::App::EventSource::Connection/wait> does.
 
 Wait 100 milliseconds at most for the end of a stream that was closed and has callbacks, so that
 L<EventSource::XS/dispatch> may run them now.
+
+=head2 watch
+
+    EventSource::Stream::Native->watch;
+
+Have the event loop call L<EventSource::XS/dispatch> when streams have ended. Does nothing if there is no event loop yet.
 
 =head2 write
 

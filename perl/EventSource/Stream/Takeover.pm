@@ -21,6 +21,14 @@ my $INLINE_OBJECT = 'Plack::Util::Prototype';
 # What the library says if the probe has come back changed.
 my $IS_FILTERED = "the response's body is filtered";
 
+my $INTERPRETER = EventSource::Stream::Native->interpreter;
+
+# What EventSource::Adapter->plain returns: always the same hash.
+my $plain;
+
+# What the library says of a descriptor that descriptor_obstacle of the adapter has more to say about.
+my $NO_CONNECTION = "the server's socket is not a connection";
+
 # The most bytes of headers that a response may have. The socketpair holds several times as many.
 my $MAX_HEAD = 32_768;
 
@@ -37,10 +45,34 @@ sub begin {
         if _is_large($response->[1]);
     my ($self, $obstacle) = $class->_capture($adapter->descriptor($env));
     return (undef, $obstacle) if !$self;
-    my $writer = $respond->($response);
-    my $known  = $writer && EventSource::Adapter->of_writer($writer);
+    return $self->_go_on($respond->($response), $adapter, $env, $setting, $opening);
+}
+
+# Most responses have nothing special about them. _begin_plainly, in src/xs, takes them over in one step, and leaves all
+# others to begin or to _go_on.
+sub begin_plainly {
+    my ($class, $env, $respond, $response, $setting, $opening) = @_;
+    my $native = $setting->{native_settings} || EventSource::Stream::Native->shared_settings($setting);
+    $plain ||= EventSource::Adapter->plain;
+    my $probe = $PROBE{$setting->{line_end} || 'crlf'};
+    my ($stream, $self, $writer, $why) =
+        _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
+    return $stream                                                                  if $stream;
+    return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if $self && !defined $why;
+    return                                                                          if !defined $why;
+    return $why eq $NO_CONNECTION ? () : (undef, $why)                              if !$self;
+    $self->_restore;
+    return (undef, _obstacle_to_open($why), $writer);
+}
+
+# Private functions
+
+# The server has responded into the socketpair.
+sub _go_on {
+    my ($self, $writer, $adapter, $env, $setting, $opening) = @_;
+    my $known = $writer && EventSource::Adapter->of_writer($writer);
     _write($writer, '') if $writer && ($known || $adapter)->sends_head_late;
-    my $stream;
+    my ($stream, $obstacle);
 
     if (!$self->_has_head) {
         $obstacle = $OBSTACLE->new(head => "the response's head is not understood", $HEAD_REMEDY);
@@ -51,7 +83,7 @@ sub begin {
         _write($writer, $probe);
         my @client = ($env->{'psgi.nonblocking'}, $known->takes_chunks($env));
         ($stream, $obstacle) = EventSource::Stream::Native->open_captured($self, $probe, $setting, $opening, @client);
-        $obstacle = $OBSTACLE->new(filter => $obstacle) if defined $obstacle && $obstacle eq $IS_FILTERED;
+        $obstacle = _obstacle_to_open($obstacle) if !$stream;
     }
     if ($stream) {
         my $close = ref $writer eq $INLINE_OBJECT && $writer->{close};
@@ -63,12 +95,15 @@ sub begin {
     return (undef, $obstacle, $writer);
 }
 
-# Private functions
-
 sub _is_large {
     my $headers = shift;
     no warnings 'uninitialized';
     return 4 * @$headers + length(join '', @$headers) > $MAX_HEAD;
+}
+
+sub _obstacle_to_open {
+    my $why = shift;
+    return $why eq $IS_FILTERED ? $OBSTACLE->new(filter => $why) : $why;
 }
 
 sub _write {
@@ -154,6 +189,15 @@ Respond and take the response over. Returns the native stream; or C<undef> and t
 response, a third value follows: the server's writer, or C<undef> if a middleware has replaced the body. Rethrows an
 exception of the responder; then the server has its socket again. L<EventSource::Adapter/obstacle> must have returned
 C<undef>. Needs Linux.
+
+=head2 begin_plainly
+
+    my ($stream, $obstacle, @writer) =
+        EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, \%settings, $opening);
+
+Do what L</begin> does, in native code, if nothing about the request or the server is special
+(L<EventSource::Adapter/plain>). Returns nothing if it is; then nothing has happened. Only if L<EventSource::Adapter/of_env>
+returns C<EventSource::Adapter>. It does not need to be asked for an obstacle before.
 
 =head1 COPYRIGHT AND LICENSE
 

@@ -21,11 +21,9 @@ sub limit {
     my ($class, $env) = @_;
     local $@;
     my $adapter = EventSource::Adapter->of_env($env);
-    my $number;
-    if (defined $adapter->recycling_option) {
-        $number = eval { $adapter->requests_per_worker }
-    }
-    else { ($adapter, $number) = _limit_of_caller() }
+    my $server;
+    ($adapter, $server) = EventSource::Adapter->of_caller if !defined $adapter->recycling_option;
+    my $number = $adapter && eval { $adapter->requests_per_worker($server) };
     return $number ? ($adapter->name, $adapter->recycling_option, $number) : ();
 }
 
@@ -38,29 +36,6 @@ sub warn_once {
     $env->{'psgi.errors'}->print("EventSource::XS: $name ends a worker and its event streams after $number requests;"
             . " give it a larger $option, such as 1000000\n");
     return;
-}
-
-# Private functions
-
-# Looks for a known server among the callers. Perl shows the arguments of a sub to package DB. Only the invocant is
-# read, which the server holds while its method runs.
-sub _limit_of_caller {
-    my $depth = 0;
-    while (my $sub = (caller $depth)[3]) {
-        my $adapter = EventSource::Adapter->of_sub($sub);
-        return ($adapter, scalar eval { $adapter->requests_per_worker(_invocant($depth)) }) if $adapter;
-        $depth++;
-    }
-    return;
-}
-
-# The invocant of the sub that is so many frames above the caller.
-sub _invocant {
-    my $depth = shift;
-
-    package DB;    ## no critic (Modules::ProhibitMultiplePackages)
-    my @frame = caller $depth + 2;
-    return $DB::args[0];
 }
 
 1;
@@ -91,7 +66,8 @@ requests, the ordinary requests of a busy site end all streams every few seconds
 it is seldom intended.
 
 So L<Plack::App::EventSource> warns once in each process, on C<psgi.errors>, when a native stream outlives its
-handler on a server that blocks and the number is below 10,000. The warning is one line:
+handler on a server that blocks and the number is below 10,000. It does not warn of a stream that lives in the process of a hub
+(L<EventSource::Hub/name>), which outlives the worker. The warning is one line:
 
     EventSource::XS: Starman ends a worker and its event streams after 1000 requests; give it a larger
     --max-requests, such as 1000000

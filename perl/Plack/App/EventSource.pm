@@ -38,11 +38,13 @@ my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 # The attributes that EventSource::Stream takes.
 my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
-# The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, unless its
-# class has accessors of its own.
-my @CHECKED  = (@STREAM_SETTINGS, qw(handler_cb headers methods on_gone origins preamble));
-my %ACCESSOR = map { ($_ => __PACKAGE__->can($_)) } @CHECKED;
-my %HAS_OTHER_ACCESSORS;
+# The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
+# those that a class has accessors of its own for.
+my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble));
+my %OWN_ACCESSORS;
+
+# The methods that make the first bytes. If a class has its own, they are called for each stream.
+my @OPENING = qw(_line_break opening preamble_line random_retry);
 
 # The methods whose response may be a stream. HEAD has no body (RFC 9110, section 9.3.2), and OPTIONS is the browser's.
 my %IS_METHOD = map { ($_ => 1) } qw(DELETE GET PATCH POST PUT QUERY);
@@ -66,8 +68,8 @@ sub new {
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
-    $stream->wait_for_end_briefly;
-    EventSource::Stream::WorkerRecycling->warn_once($env) if $stream->is_native && $stream->is_open;
+    if (!$stream->is_open) { $stream->wait_for_end_briefly }
+    elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling->warn_once($env) }
     EventSource::XS->dispatch;
     return;
 }
@@ -76,7 +78,10 @@ sub call {
     my ($self, $env) = @_;
     EventSource::XS->dispatch;
     my $origins = $self->origins;
-    return $self->_refusal($env) || $self->stream_response($env) if !defined $origins;
+    if (!defined $origins) {
+        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $self->methods;
+        return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
+    }
     my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
         or return EventSource::Response->text(500, 'Internal server error');
     my $response = $self->_refusal($env, $access) || $self->stream_response($env);
@@ -177,20 +182,25 @@ sub run_handler {
     my ($self, $stream, $env) = @_;
 
     # A push may throw an EventSource::Gone while this call runs in this process.
-    my $process    = $$;
-    my $unwind     = $self->on_gone && $stream->is_blocking ? $process : 0;
-    my $id         = EventSource::LastEventID->of($env);
+    my $process = $$;
+    my $own     = $OWN_ACCESSORS{ref $self};
+    my ($on_gone, $characters, $handler) =
+          $own && !@$own
+        ? @$self{qw(on_gone characters handler_cb)}
+        : ($self->on_gone, $self->characters, $self->handler_cb);
+    my $unwind     = $on_gone && $stream->is_blocking ? $process                           : 0;
+    my $id         = _may_have_id($env)               ? EventSource::LastEventID->of($env) : undef;
     my $connection = Plack::App::EventSource::Connection->of_stream(
         {
             stream => $stream,
-            ($self->characters ? (characters    => 1)        : ()),
-            (defined $id       ? (last_event_id => $id)      : ()),
-            ($unwind           ? (unwind        => \$unwind) : ()),
+            ($characters ? (characters    => 1)        : ()),
+            (defined $id ? (last_event_id => $id)      : ()),
+            ($unwind     ? (unwind        => \$unwind) : ()),
         }
     );
     $stream->enter_handler;
     local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
-    my $handled   = eval { $self->handler_cb->($connection, $env); 1 };
+    my $handled   = eval { $handler->($connection, $env); 1 };
     my $exception = $@;
     $unwind = 0;
     $stream->leave_handler;
@@ -203,21 +213,22 @@ sub run_handler {
 
 sub stream_response {
     my ($self, $env) = @_;
-    my $settings = $self->_known_settings;
+    my $known = $self->_known_beginning;
     $self->check_at_request(
         sub {
-            $settings = $self->_stream_settings;
+            $known ||= $self->_checked_beginning;
             $self->_check_handler;
-            $self->_check_native($env) if $settings->{native} eq '1';
+            $self->_check_native($env) if $known->{settings}{native} eq '1';
         }
-    ) if !$settings;
-    return $self->_finished if _is_finished($env);
-    my $must_be_native = $settings->{native} eq '1';
+    ) if !$known || $known->{must_check};
+    return $self->_finished if _may_have_id($env) && _is_finished($env);
+    my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
-        my $respond = shift;
-        my ($stream, $obstacle) =
-            EventSource::Stream->open($env, $respond, [200, $self->response_headers], $self->opening, $settings);
-        if ($must_be_native && defined $obstacle) {
+        my $respond  = shift;
+        my $response = [200, $headers ? [@$headers] : $self->response_headers];
+        $opening = $self->opening if !defined $opening;
+        my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $response, $opening, $settings);
+        if (defined $obstacle && $settings->{native} eq '1') {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
         }
@@ -282,6 +293,26 @@ sub _check_native {
     return;
 }
 
+# Checks the attributes, which may change from one request to the next, and keeps what the streams begin with. What a class
+# has methods of its own for is not kept.
+sub _checked_beginning {
+    my $self  = shift;
+    my $class = ref $self;
+    my @own   = @{$OWN_ACCESSORS{$class} ||= [grep { _has_own($class, $_) } @CHECKED]};
+    my %known = (
+        class      => $class,
+        members    => _copies(@$self{@CHECKED}),
+        own_values => _copies(map { scalar $self->$_ } @own),
+    );
+    $self->check_attributes;
+    my %given    = map { ($_ => scalar $self->$_) } @STREAM_SETTINGS;
+    my $settings = $known{settings} = EventSource::Stream->settings(%given, has_handler => 1);
+    $known{must_check} = !$self->handler_cb || $settings->{native} eq '1';
+    $known{headers} = $self->response_headers if !_has_own($class, 'response_headers');
+    $known{opening} = $self->opening          if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
+    return $self->{_beginning} = \%known;
+}
+
 # Copies of attributes, to compare with at the next request.
 sub _copies {
     return [map { ref eq 'ARRAY' ? [@$_] : $_ } @_];
@@ -295,6 +326,12 @@ sub _finished {
     return [204, \@kept, []];
 }
 
+# True if a class has a method of its own instead of the one here.
+sub _has_own {
+    my ($class, $method) = @_;
+    return $class->can($method) != __PACKAGE__->can($method);
+}
+
 sub _is_finished {
     my $id = EventSource::LastEventID->of($_[0]);
     return defined $id && $id eq Plack::App::EventSource::Connection->finished_id;
@@ -306,12 +343,20 @@ sub _line_break {
     return defined $line_end && $line_end eq 'lf' ? "\n" : "\r\n";
 }
 
-# The settings of a stream if there is nothing to check: the attributes are those of the request before.
-sub _known_settings {
+# What the streams of this application begin with; undef if an attribute has changed since it was checked.
+sub _known_beginning {
     my $self  = shift;
-    my $known = $self->{_stream_settings};
-    return undef if !$known || $known->{unchecked_in} ne ref $self;
-    return EventSource::XS::_are_same([@$self{@CHECKED}], $known->{values}) ? $known->{settings} : undef;
+    my $known = $self->{_beginning};
+    return undef if !$known || $known->{class} ne ref $self;
+    return undef if !EventSource::XS::_has_members($self, \@CHECKED, $known->{members});
+    my @own = @{$OWN_ACCESSORS{$known->{class}}} or return $known;
+    return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
+}
+
+# False if the client has sent no last event ID.
+sub _may_have_id {
+    my $env = shift;
+    return length($env->{HTTP_LAST_EVENT_ID}) || length $env->{QUERY_STRING};
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.
@@ -326,8 +371,7 @@ sub _not_allowed { return [405, [Allow => join ', ', sort @_], ['Method not allo
 # HEAD is a 405, as in the original.
 sub _refusal {
     my ($self, $env, $access) = @_;
-    my $method = $env->{REQUEST_METHOD};
-    return undef if !$access && $method eq 'GET' && !defined $self->methods;
+    my $method  = $env->{REQUEST_METHOD};
     my @methods = $self->_methods;
     return EventSource::Origins->respond_to_options($access, @methods) if $access && $method eq 'OPTIONS';
     return _not_allowed(@methods, $access ? 'OPTIONS' : ())            if !grep { $_ eq $method } @methods;
@@ -335,25 +379,6 @@ sub _refusal {
     return $refusal if $refusal;
     my $unread = $method eq 'GET' ? undef : EventSource::RequestBody->buffer($env);
     return $unread ? EventSource::Response->text(@$unread) : undef;
-}
-
-# The settings of a stream. Attributes may change from one request to the next; they are checked when they have changed.
-sub _stream_settings {
-    my $self   = shift;
-    my $class  = ref $self;
-    my $others = $HAS_OTHER_ACCESSORS{$class};
-    $others = $HAS_OTHER_ACCESSORS{$class} = !!grep { $class->can($_) != $ACCESSOR{$_} } @CHECKED if !defined $others;
-    my @values = $others ? map({ scalar $self->$_ } @CHECKED) : @$self{@CHECKED};
-    my $known  = $self->{_stream_settings};
-    return $known->{settings} if $known && EventSource::XS::_are_same(\@values, $known->{values});
-    $self->check_attributes;
-    my %settings;
-    @settings{@STREAM_SETTINGS} = @values;
-    my $settings   = EventSource::Stream->settings(%settings, has_handler => 1);
-    my $must_check = $others || !$self->{handler_cb} || $settings->{native} eq '1';
-    $self->{_stream_settings} =
-        {settings => $settings, values => _copies(@values), unchecked_in => $must_check ? '' : $class};
-    return $settings;
 }
 
 # A subclass may have attributes of its own: those that it has a method for, and those that are like none of these.

@@ -342,7 +342,7 @@ impl Connection {
         });
         if is_whole {
             let first = self.first.take().unwrap_or_default();
-            let FirstBlock { position, retry, keeps_id } = self.first_block;
+            let FirstBlock { position, retry, keeps_id, .. } = self.first_block;
             let retry = retry.map(|retry| format!("retry: {retry}"));
             let lines: Vec<&str> = first.lines().filter(|line| !line.is_empty()).collect();
             let (event, data) = match position {

@@ -123,7 +123,11 @@ impl Run {
         let stream = self.sources[source].connection.as_ref().map(|connection| connection.stream);
         match (self.rng.usize(..100), stream) {
             (0..=29, _) => self.publish(),
-            (30..=49, _) => self.turn(),
+            (30..=48, _) => self.turn(),
+            (49, _) => {
+                self.turn();
+                self.world.upgrade();
+            }
             (50..=53, _) => {
                 let most = any(&mut self.rng, &[10, 1000, 30_000]);
                 let time = Duration::from_millis(self.rng.u64(..most));
@@ -255,6 +259,7 @@ impl Run {
             position: any(&mut self.rng, &[PositionStyle::Event, PositionStyle::Id, PositionStyle::None]),
             retry: any(&mut self.rng, &[None, Some(1234)]),
             keeps_id: self.rng.u8(..10) == 0,
+            names_channels: false,
         };
         connection.first_block = first_block;
         self.sources[source].connection = Some(connection);

@@ -39,6 +39,7 @@ enum Step {
         left: bool,
     },
     Turn,
+    Upgrade,
     Advance(u64),
     ShutDown(u64),
 }
@@ -91,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (stream(), read, proptest::bool::weighted(0.05))
             .prop_map(|(stream, result, left)| Step::Read { stream, result, left }),
         12 => Just(Step::Turn),
+        1 => Just(Step::Upgrade),
         3 => (0_u64..20_000).prop_map(Step::Advance),
         1 => (0_u64..5_000).prop_map(Step::ShutDown),
     ]
@@ -202,6 +204,7 @@ impl Run {
                 }
             }
             Step::Turn => self.world.turn(),
+            Step::Upgrade => self.world.upgrade(),
             Step::Advance(time) => self.world.advance(Duration::from_millis(*time)),
             Step::ShutDown(within) => self.world.apply(Command::ShutDown { within: Duration::from_millis(*within) }),
         }

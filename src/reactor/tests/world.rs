@@ -2,6 +2,7 @@
 //! sent, lost or still buffered.
 
 use super::*;
+use crate::saved::{Restorer, Saver};
 use std::collections::VecDeque;
 
 /// A client: the scripted results of its socket's calls, and what it has received.
@@ -303,6 +304,27 @@ impl World {
         self.now = until;
     }
 
+    /// Goes on with another reactor, as a new program does after a turn: nothing but what was saved and the sockets stays.
+    pub(crate) fn upgrade(&mut self) {
+        self.turn();
+        if self.reactor.is_shutting_down {
+            return; // a process that ends is not upgraded
+        }
+        let mut saver = Saver::new(self.now);
+        self.reactor.save(|socket| socket.0 as i32, &mut saver);
+        let bytes = saver.into_bytes();
+        let mut restorer = Restorer::new(&bytes, self.now);
+        let state = restorer.take().expect("what was saved");
+        assert_eq!(restorer.end(), Ok(()));
+        let mut script = std::mem::take(self.reactor.io());
+        for client in &mut script.clients {
+            (client.is_registered, client.is_watched) = (false, false);
+        }
+        self.reactor = Reactor::new(script, self.now);
+        self.reactor.restore(state, |number| Some(Socket(number as usize)), self.now);
+        self.record_answers();
+    }
+
     /// Takes the answers, and checks the records.
     fn record_answers(&mut self) {
         let answers: Vec<Answer> = self.reactor.take_answers().collect();
@@ -336,6 +358,7 @@ impl World {
                 }
                 Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
+                Answer::Channels { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::ShutdownComplete => self.shutdowns += 1,
             }

@@ -11,87 +11,44 @@ use warnings;
 #   $proxy->hold;                # cuts all connections and refuses new ones
 #   $proxy->release;
 
-use Carp       qw(croak);
+use parent 'Testing::ControlledProcess';
 use IO::Select ();
 use IO::Socket::INET;
-use POSIX        ();
-use Scalar::Util qw(weaken);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER);
+use Socket qw(SOL_SOCKET SO_LINGER);
 
-my $BYTES  = 65_536;
-my $WITHIN = 10;       # seconds, for an answer
-
-# The running proxies of this process, by pid.
-my %RUNNING;
-
-END {
-    $_->stop for grep { defined } values %RUNNING;
-}
+my $BYTES = 65_536;
 
 # Public methods
 
 # Cuts all connections now; with the argument 'reset' by RST.
-sub cut { my $self = shift; return $self->_ask(join ' ', 'cut', 0, @_) }
+sub cut { my $self = shift; return $self->ask(join ' ', 'cut', 0, @_) }
 
 # Cuts all connections after that many more bytes of the server; a second argument 'reset' as above.
-sub cut_after { my $self = shift; return $self->_ask(join ' ', 'cut', @_) }
+sub cut_after { my $self = shift; return $self->ask(join ' ', 'cut', @_) }
 
 # Returns how often open connections were cut.
-sub cuts { return $_[0]->_ask('cuts') }
+sub cuts { return $_[0]->ask('cuts') }
 
-sub hold { return $_[0]->_ask('hold') }
+sub hold { return $_[0]->ask('hold') }
 
 sub port { return $_[0]{port} }
 
-sub release { return $_[0]->_ask('release') }
+sub release { return $_[0]->ask('release') }
 
 # Starts a proxy to a server's port.
 sub start {
     my ($class, $port) = @_;
-    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, ReuseAddr => 1)
-        or croak "CuttableProxy: no free port: $!";
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "CuttableProxy: $!";
-    defined(my $pid = fork) or croak "CuttableProxy: fork: $!";
-    if (!$pid) {
-        close $ours;
-        eval { _proxy($listener, $theirs, $port); 1 } or print STDERR "CuttableProxy: $@";
-        POSIX::_exit(0);
-    }
-    $ours->autoflush(1);
-    my $self = bless {owner => $$, pid => $pid, control => $ours, port => $listener->sockport}, $class;
-    weaken($RUNNING{$pid} = $self);
-    return $self;
-}
-
-sub stop {
-    my $self = shift;
-    return if $self->{owner} != $$ || !delete $RUNNING{$self->{pid}};
-    local ($?, $!);
-    close $self->{control};    # the proxy's process ends when this is closed
-    waitpid $self->{pid}, 0;
-    return;
+    my $listener = $class->listener;
+    return $class->launch(sub { _proxy($listener, shift, $port) }, port => $listener->sockport);
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
-sub DESTROY { $_[0]->stop; return }
-
-# Private methods and functions
-
-sub _ask {
-    my ($self, $command) = @_;
-    print {$self->{control}} "$command\n"                or croak "CuttableProxy: $!";
-    IO::Select->new($self->{control})->can_read($WITHIN) or croak "CuttableProxy: no answer to $command";
-    my $answer = readline $self->{control};
-    croak 'CuttableProxy: the proxy has ended' if !defined $answer;
-    chomp $answer;
-    return $answer;
-}
+# Private functions
 
 # The proxy's main loop: copies bytes and obeys commands until the control socket is closed.
 sub _proxy {
     my ($listener, $control, $port) = @_;
-    $SIG{PIPE} = 'IGNORE';
     my %state = (
         port   => $port,
         select => IO::Select->new($listener, $control),

@@ -16,17 +16,15 @@ use warnings;
 # but one byte earlier: clients exist that take the id of an incomplete block. After a cut at 'id' the connection is closed
 # a moment later, so that the client has read everything before.
 
+use parent 'Testing::ControlledProcess';
 use Carp       qw(croak);
 use IO::Select ();
 use IO::Socket::INET;
-use JSON::PP     ();
-use POSIX        ();
-use Scalar::Util qw(weaken);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER);
-use Time::HiRes  qw(time);
+use JSON::PP    ();
+use Socket      qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes qw(time);
 
 my $BYTES  = 65_536;
-my $WITHIN = 10;                               # seconds, for an answer
 my $MOMENT = 1;                                # seconds
 my $TURN   = 0.1;                              # seconds that the main loop waits at most
 my $JSON   = JSON::PP->new->canonical->utf8;
@@ -35,13 +33,6 @@ my $JSON   = JSON::PP->new->canonical->utf8;
 my $STREAM = qr{^[A-Z]+ (/stream/\S*) HTTP/1[.][01]\r\n}m;
 my $ID     = qr/\ndata: ?[^ \r\n][^\r\n]*\r?\nid: ?[^\r\n]+\r?\n/;
 my $HEADER = qr/^last-event-id:[ \t]*([^\r\n]*)/mi;
-
-# The running proxies of this process, by pid.
-my %RUNNING;
-
-END {
-    $_->stop for grep { defined } values %RUNNING;
-}
 
 # Public methods
 
@@ -58,47 +49,22 @@ sub release { return $_[0]->_ask([release => $_[1]]) }
 # Starts a proxy for each name to the same port.
 sub start {
     my ($class, $port, @names) = @_;
-    my %listener = map { ($_ => _listener()) } @names;
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "CuttingProxy: $!";
-    defined(my $pid = fork) or croak "CuttingProxy: fork: $!";
-    if (!$pid) {
-        close $ours;
-        eval { _proxy($theirs, $port, \%listener); 1 } or print STDERR "CuttingProxy: $@";
-        POSIX::_exit(0);
-    }
-    $ours->autoflush(1);
-    my %ports = map { ($_ => $listener{$_}->sockport) } @names;
-    my $self  = bless {owner => $$, pid => $pid, control => $ours, ports => \%ports}, $class;
-    weaken($RUNNING{$pid} = $self);
-    return $self;
+    my %listener = map { ($_ => $class->listener) } @names;
+    my %ports    = map { ($_ => $listener{$_}->sockport) } @names;
+    return $class->launch(sub { _proxy(shift, $port, \%listener) }, ports => \%ports);
 }
 
 # Returns what a proxy has seen: ids, the last event ID of each request for a stream, null for none; cuts, how many were
 # made; left, how many are planned; reads, how often the server has sent something.
 sub state { return $_[0]->_ask([state => $_[1]]) }
 
-sub stop {
-    my $self = shift;
-    return if $self->{owner} != $$ || !delete $RUNNING{$self->{pid}};
-    local ($?, $!);
-    close $self->{control};    # the proxies' process ends when this is closed
-    waitpid $self->{pid}, 0;
-    return;
-}
-
 sub url { return 'http://127.0.0.1:' . $_[0]->port($_[1]) . $_[2] }
-
-sub DESTROY { $_[0]->stop; return }
 
 # Private methods and functions
 
 sub _ask {
     my ($self, $command) = @_;
-    print {$self->{control}} $JSON->encode($command), "\n" or croak "CuttingProxy: $!";
-    IO::Select->new($self->{control})->can_read($WITHIN) or croak "CuttingProxy: no answer to @$command";
-    my $answer = readline $self->{control};
-    croak 'CuttingProxy: the process has ended' if !defined $answer;
-    return $JSON->decode($answer);
+    return $JSON->decode($self->ask($JSON->encode($command)));
 }
 
 # The commands of the main process.
@@ -187,15 +153,9 @@ sub _end {
     return;
 }
 
-sub _listener {
-    return IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 128, ReuseAddr => 1)
-        || croak "CuttingProxy: no free port: $!";
-}
-
 # The main loop: copies bytes and obeys commands until the control socket is closed.
 sub _proxy {
     my ($control, $port, $listeners) = @_;
-    $SIG{PIPE} = 'IGNORE';
     my %proxy =
         map { ($_ => {listener => $listeners->{$_}, plan => [], cuts => 0, reads => 0, ids => []}) } keys %$listeners;
     my $self = bless {

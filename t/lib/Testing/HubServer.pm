@@ -13,6 +13,7 @@ use Carp qw(croak);
 use Testing::Client;
 use Testing::Deadline   qw(wait_until);
 use Exporter            qw(import);
+use Testing::NamedHubs  ();
 use Testing::Subscriber ();
 use JSON::PP            ();
 use Test::More;
@@ -49,6 +50,7 @@ sub start {
     my ($class, $name, %option) = @_;
     my $settings = delete $option{settings} || {};
     my $native   = delete $option{native};
+    $settings = {Testing::NamedHubs->settings(%$settings)} if Testing::NamedHubs->is_on;
     my %env = (HUB_SETTINGS => JSON::PP::encode_json({per_process => 1, %$settings}), %{delete $option{env} || {}});
     $env{HUB_NATIVE} = $native if defined $native;
     my %start = $class->single_process($name);

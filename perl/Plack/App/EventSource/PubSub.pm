@@ -37,6 +37,11 @@ my $CHANNEL          = 'eventsource.pubsub.channel';    # in the PSGI environmen
 
 my @METHODS = qw(GET HEAD POST);
 
+my $REACHES_ONE_PROCESS =
+    'refused: this server has several processes, and an event would reach only the subscribers of one. Give the hub a name'
+    . " (EventSource::Hub->new(name => 'shop')): then it has a process of its own, which all of them share. Or set"
+    . ' per_process => 1 on the hub if that is intended';
+
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 my $HOST    = qr/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/;
 
@@ -141,6 +146,10 @@ sub _node {
 
 sub _publish {
     my ($self, $env, $channel) = @_;
+    if ($env->{'psgi.multiprocess'} && $self->hub->can('reaches_one_process') && $self->hub->reaches_one_process) {
+        _report($env, 'publish', $REACHES_ONE_PROCESS);
+        return _text(500, 'Not published: it would reach only some subscribers. The log of the server says what to do');
+    }
     my ($event, $refusal) = Plack::App::EventSource::PubSub::Post->event_of($env, $self->max_body // $MAX_BODY);
     return _text(@$refusal) if $refusal;
     return _text(400, "event must not be the name of the hub's event for gaps: choose another, or set gap_event")
@@ -291,8 +300,9 @@ Plack::App::EventSource::PubSub - Subscribe and publish to nodes by their URLs
 =head1 DESCRIPTION
 
 A L<Plack::Component> that gives the channels of an L<EventSource::Hub> URLs, as nodes. C<GET /NODE> streams the
-events of the node. C<POST /NODE> publishes to it, if L</authorize> allows that. The process that holds the hub may
-also call C<< $hub->publish($node, ...) >>. The module is modelled on Prosody's mod_pubsub_eventsource; see
+events of the node. C<POST /NODE> publishes to it, if L</authorize> allows that. The process that holds the hub, or any
+process if the hub has a name, may also call C<< $hub->publish($node, ...) >>. The module is modelled on Prosody's
+mod_pubsub_eventsource; see
 L</DIFFERENCES>.
 
     const source = new EventSource('/eventsource/news');
@@ -414,7 +424,10 @@ The body has several parts (C<multipart/form-data>), is compressed, or has anoth
 
 =item 500 Internal Server Error
 
-The hub failed. C<psgi.errors> has the exception.
+The hub failed, and C<psgi.errors> has the exception; or the server says that it has several processes
+(C<psgi.multiprocess>; some servers always say so), and the hub has neither a L<name|EventSource::Hub/name> nor
+L<per_process|EventSource::Hub/per_process>. Then the event would reach only the subscribers of the worker that has the
+request. It is not published, and C<psgi.errors> says what to do.
 
 =back
 
@@ -450,7 +463,9 @@ every node, and none may publish.
 
     hub => $hub
 
-The L<EventSource::Hub>, which is required.
+The L<EventSource::Hub>, which is required. On a server with several workers give it a L<name|EventSource::Hub/name>: then
+what any worker publishes reaches the subscribers of all. Without a name, and without
+L<per_process|EventSource::Hub/per_process>, events cannot be published by HTTP there (L</POST>).
 
 =head2 http_host
 

@@ -4,10 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// The most bytes of a key.
-pub const MAX_KEY_BYTES: usize = 256;
+pub const MAX_ONCE_BYTES: usize = 256;
+
+/// The most keys that are remembered, whatever the bounds of the history.
+const MAX_KEYS: usize = 1 << 20;
 
 /// The keys of the last events, within the bounds of the hub's history.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OnceKeys {
     ids: HashMap<Box<[u8]>, Box<str>>,
     by_age: VecDeque<(Instant, Box<[u8]>)>,
@@ -16,13 +19,14 @@ pub struct OnceKeys {
 }
 
 impl OnceKeys {
+    /// Begins without keys.
     pub fn new(max_keys: usize, max_age: Duration) -> Self {
-        Self { ids: HashMap::new(), by_age: VecDeque::new(), max_keys, max_age }
+        Self { ids: HashMap::new(), by_age: VecDeque::new(), max_keys: max_keys.min(MAX_KEYS), max_age }
     }
 
     /// Sets how many keys are remembered, and for how long.
     pub fn set_bounds(&mut self, max_keys: usize, max_age: Duration) {
-        (self.max_keys, self.max_age) = (max_keys, max_age);
+        (self.max_keys, self.max_age) = (max_keys.min(MAX_KEYS), max_age);
     }
 
     /// Returns the id of the event that was published with a key.
@@ -50,6 +54,8 @@ impl OnceKeys {
         }
     }
 }
+
+saved!(OnceKeys { ids, by_age, max_keys, max_age });
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Numbers, texts and lists in a message.
+//! Numbers, texts and lists as bytes: in messages, and in the state that a new program continues with.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,45 +16,45 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// Appends values to a message.
-pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(super) fn u8(&mut self, number: u8) {
+    pub(crate) fn u8(&mut self, number: u8) {
         self.0.push(number);
     }
 
-    pub(super) fn bool(&mut self, value: bool) {
+    pub(crate) fn bool(&mut self, value: bool) {
         self.0.push(value.into());
     }
 
-    pub(super) fn u16(&mut self, number: u16) {
+    pub(crate) fn u16(&mut self, number: u16) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn u32(&mut self, number: u32) {
+    pub(crate) fn u32(&mut self, number: u32) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn u64(&mut self, number: u64) {
+    pub(crate) fn u64(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    pub(super) fn size(&mut self, size: usize) {
+    pub(crate) fn size(&mut self, size: usize) {
         self.u64(size as u64);
     }
 
-    pub(super) fn duration(&mut self, duration: Duration) {
+    pub(crate) fn duration(&mut self, duration: Duration) {
         self.u64(duration.as_secs());
         self.u32(duration.subsec_nanos());
     }
 
     /// Appends a text with its length. A text that is too long for the length is too long for a frame, too.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u32(bytes.len().try_into().unwrap_or(u32::MAX));
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+    pub(crate) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.bool(value.is_some());
         if let Some(value) = value {
             write(self, value);
@@ -64,7 +64,7 @@ impl Writer<'_> {
 
 /// Takes values from the front of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
@@ -80,11 +80,11 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| Malformed)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, Malformed> {
+    pub(crate) fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -92,24 +92,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Malformed> {
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// Takes a size. One that this machine cannot have is the largest that it can have.
-    pub(super) fn size(&mut self) -> Result<usize, Malformed> {
+    pub(crate) fn size(&mut self) -> Result<usize, Malformed> {
         Ok(usize::try_from(self.u64()?).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn duration(&mut self) -> Result<Duration, Malformed> {
+    pub(crate) fn duration(&mut self) -> Result<Duration, Malformed> {
         let (seconds, nanoseconds) = (self.u64()?, self.u32()?);
         if nanoseconds >= 1_000_000_000 {
             return Err(Malformed);
@@ -117,16 +117,16 @@ impl<'a> Reader<'a> {
         Ok(Duration::new(seconds, nanoseconds))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.u32()? as usize;
         self.take(len)
     }
 
-    pub(super) fn str(&mut self) -> Result<&'a str, Malformed> {
+    pub(crate) fn str(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
 
-    pub(super) fn option<T>(
+    pub(crate) fn option<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that the message has ended.
-    pub(super) fn end(self) -> Result<(), Malformed> {
+    pub(crate) fn end(self) -> Result<(), Malformed> {
         match self.0 {
             [] => Ok(()),
             _ => Err(Malformed),

@@ -1,0 +1,133 @@
+//! The leases: of all workers that ask for the same name, one holds the lease, and the others wait in their order.
+
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Failure, MAX_LEASE_NAME_BYTES};
+use eventsource_xs::ErrorCode;
+use std::collections::{HashMap, VecDeque};
+
+/// The most leases that one worker may hold or wait for.
+const MAX_OF_WORKER: usize = 256;
+
+/// A worker that has asked for a lease: its token, and the number that it has given the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    pub worker: u64,
+    pub lease: u64,
+}
+
+/// The leases by name.
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    /// The first candidate of each queue holds the lease. No queue is empty.
+    queues: HashMap<Box<[u8]>, VecDeque<Candidate>>,
+    names: HashMap<Candidate, Box<[u8]>>,
+    /// How many candidates each worker has.
+    counts: HashMap<u64, usize>,
+}
+
+saved!(Candidate { worker, lease });
+saved!(Leases { queues, names, counts });
+
+impl Leases {
+    /// Adds a candidate, who is new. Returns whether it holds the lease.
+    pub fn elect(&mut self, candidate: Candidate, name: &[u8]) -> Result<bool, Failure> {
+        if name.is_empty() || name.len() > MAX_LEASE_NAME_BYTES {
+            let message = format!("the name of a lease has 1 to {MAX_LEASE_NAME_BYTES} bytes");
+            return Err(Failure::new(ErrorCode::Invalid, Some("lease"), &message));
+        }
+        let count = self.counts.entry(candidate.worker).or_default();
+        if *count >= MAX_OF_WORKER {
+            let message = format!("a worker may ask for at most {MAX_OF_WORKER} leases");
+            return Err(Failure::new(ErrorCode::Unavailable, Some("lease"), &message));
+        }
+        *count += 1;
+        self.names.insert(candidate, name.into());
+        let queue = self.queues.entry(name.into()).or_default();
+        queue.push_back(candidate);
+        Ok(queue.len() == 1)
+    }
+
+    /// Returns true if a worker has asked for a lease with that number.
+    pub fn contains(&self, candidate: Candidate) -> bool {
+        self.names.contains_key(&candidate)
+    }
+
+    /// Removes a candidate. Returns the one that gets its lease.
+    pub fn resign(&mut self, candidate: Candidate) -> Option<Candidate> {
+        let name = self.names.remove(&candidate)?;
+        match self.counts.get_mut(&candidate.worker) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.counts.remove(&candidate.worker)),
+        }
+        let queue = self.queues.get_mut(&name)?;
+        let was_holder = queue.front() == Some(&candidate);
+        queue.retain(|other| *other != candidate);
+        let next = queue.front().copied();
+        if next.is_none() {
+            self.queues.remove(&name);
+        }
+        next.filter(|_| was_holder)
+    }
+
+    /// Removes all candidates of a worker. Returns those of other workers that get its leases.
+    pub fn leave(&mut self, worker: u64) -> Vec<Candidate> {
+        if !self.counts.contains_key(&worker) {
+            return Vec::new();
+        }
+        let own: Vec<Candidate> = self.names.keys().filter(|candidate| candidate.worker == worker).copied().collect();
+        let mut next: Vec<Candidate> = own.into_iter().filter_map(|candidate| self.resign(candidate)).collect();
+        next.retain(|candidate| candidate.worker != worker);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(worker: u64, lease: u64) -> Candidate {
+        Candidate { worker, lease }
+    }
+
+    #[test]
+    fn the_next_in_the_queue_gets_the_lease_when_its_holder_resigns_or_leaves() {
+        let mut leases = Leases::default();
+        let [first, second, third] = [candidate(1, 1), candidate(2, 1), candidate(3, 9)];
+        assert_eq!(leases.elect(first, b"a"), Ok(true));
+        assert_eq!(leases.elect(second, b"a"), Ok(false));
+        assert_eq!(leases.elect(third, b"a"), Ok(false));
+        assert_eq!(leases.elect(candidate(3, 10), b"b"), Ok(true));
+        assert_eq!(leases.resign(second), None); // it has only waited
+        assert_eq!(leases.leave(1), [third]);
+        assert_eq!(leases.elect(second, b"a"), Ok(false));
+        assert_eq!(leases.resign(third), Some(second));
+        assert_eq!(leases.leave(3), []);
+        assert_eq!(leases.resign(second), None);
+        assert!(leases.queues.is_empty() && leases.names.is_empty() && leases.counts.is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_leaves_gets_none_of_its_own_leases() {
+        let mut leases = Leases::default();
+        for lease in 1..4 {
+            assert_eq!(leases.elect(candidate(1, lease), b"a"), Ok(lease == 1));
+        }
+        assert_eq!(leases.elect(candidate(2, 1), b"a"), Ok(false));
+        assert_eq!(leases.leave(1), [candidate(2, 1)]);
+    }
+
+    #[test]
+    fn a_name_without_or_with_too_many_bytes_and_too_many_leases_are_refused() {
+        let mut leases = Leases::default();
+        for name in [&b""[..], &[b'x'; MAX_LEASE_NAME_BYTES + 1]] {
+            let failure = leases.elect(candidate(1, 1), name).expect_err("no name");
+            assert_eq!(failure.code, ErrorCode::Invalid);
+        }
+        for lease in 0..MAX_OF_WORKER as u64 {
+            assert!(leases.elect(candidate(1, lease), b"a").is_ok());
+        }
+        let failure = leases.elect(candidate(1, 1 << 20), b"a").expect_err("too many");
+        assert_eq!(failure.code, ErrorCode::Unavailable);
+        assert!(leases.elect(candidate(2, 1), b"a").is_ok());
+    }
+}

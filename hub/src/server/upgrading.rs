@@ -1,0 +1,199 @@
+//! Going on as another program: what is saved of the server, and how the server of the new program begins.
+
+use super::{Served, Server};
+use crate::arguments::Arguments;
+use crate::inherited::{SavedSeat, Seat};
+use crate::leases::Leases;
+use crate::lifetime::Lifetime;
+use crate::streams::{SavedStream, Streams};
+use crate::upgrade;
+use crate::worker::{End, SavedWorker, Worker};
+use eventsource_xs::remote::Place;
+use eventsource_xs::runtime;
+use eventsource_xs::runtime::upgrade::SavedHubHandle;
+use eventsource_xs::saved;
+use eventsource_xs::saved::{Malformed, Restorer};
+use eventsource_xs::wire::{Answer, Failure, HubSettings, Upgrade, VERSION};
+use eventsource_xs::ErrorCode;
+use std::convert::Infallible;
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// An upgrade that was asked for.
+pub(super) struct Upgrading {
+    /// The connection that is to be answered; none if a signal has asked.
+    pub(super) asker: Option<u64>,
+    pub(super) program: PathBuf,
+}
+
+impl<'a> Server<'a> {
+    /// Takes note of an upgrade, which follows when all workers have had their turn.
+    pub(super) fn ask_for_upgrade(&mut self, worker: &mut Worker, upgrade: Upgrade<'_>) -> Result<(), End> {
+        let program = upgrade.program.map_or(self.program.clone(), |path| OsStr::from_bytes(path).into());
+        let failure = if self.is_ending || self.upgrading.is_some() {
+            Failure::new(ErrorCode::Unavailable, None, "the process ends, or goes on as another program already")
+        } else if program.is_relative() {
+            Failure::new(ErrorCode::Invalid, Some("program"), "the path of the program must be absolute")
+        } else {
+            self.upgrading = Some(Upgrading { asker: Some(worker.token()), program });
+            return Ok(());
+        };
+        worker.answer(&Answer::Rejected(failure));
+        Err(End::Rejected)
+    }
+
+    /// Goes on as another program. Returns only if that fails; then the process goes on as it is, and whoever has asked is told
+    /// why.
+    pub(super) fn upgrade(&mut self, upgrading: &Upgrading) {
+        let Err(message) = self.try_upgrade(upgrading);
+        eprintln!("eventsource-hub: no upgrade: {message}");
+        if let Some(mut worker) = upgrading.asker.and_then(|token| self.workers.remove(&token)) {
+            worker.answer(&Answer::Rejected(Failure::new(ErrorCode::Unsupported, None, &message)));
+            let _ = worker.flush(&self.epoll, Instant::now());
+            self.end_worker(worker, End::Rejected);
+        }
+    }
+
+    fn try_upgrade(&mut self, Upgrading { asker, program }: &Upgrading) -> Result<Infallible, String> {
+        upgrade::check(program, None)?;
+        let paused = runtime::upgrade::pause().map_err(|error| error.to_string())?;
+        self.report_ends(); // from here on every stream here is one of the reactor, too
+        self.report_progress();
+        let now = Instant::now();
+        let saved = self.saved(*asker);
+        let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
+        let mut state = upgrade::begin_state(now);
+        state.add_bytes(&paused.state);
+        state.add(&saved);
+        let failed = |error: std::io::Error| format!("cannot save the state: {error}");
+        let state = upgrade::state_file(&state.into_bytes()).map_err(failed)?;
+        upgrade::check(program, Some(&state))?;
+        Err(upgrade::go_on(program, &state, &descriptors))
+    }
+
+    /// Returns what another program needs to go on, beside what the reactor holds.
+    fn saved(&self, asker: Option<u64>) -> SavedServer {
+        let hub = self.hub.as_ref().and_then(|served| {
+            Some(SavedServed {
+                handle: SavedHubHandle::of(&served.handle)?,
+                settings: served.settings.clone(),
+                has_settings: served.has_settings,
+            })
+        });
+        SavedServer {
+            protocol: VERSION,
+            asker,
+            seat: self.seat.saved(),
+            hub,
+            workers: self.workers.values().map(Worker::saved).collect(),
+            next_token: self.next_token,
+            streams: self.streams.saved(),
+            leases: self.leases.clone(),
+            lifetime: self.lifetime.clone(),
+            cut_off: self.cut_off,
+            started: self.started,
+        }
+    }
+
+    /// Goes on with the state of another program.
+    pub(super) fn restore(arguments: &'a Arguments, place: &Place, mut state: &File) -> Result<Self, Box<dyn Error>> {
+        let mut bytes = Vec::new();
+        state.read_to_end(&mut bytes)?;
+        let (reactor, saved) = SavedServer::read(&bytes, Instant::now())?;
+        drop(bytes);
+        let restored = runtime::upgrade::restore(reactor)?;
+        let mut server = Self::new(arguments, Seat::restore(&saved.seat, place)?)?;
+        server.hub = saved.hub.map(|hub| Served {
+            handle: restored.hub(hub.handle),
+            settings: hub.settings,
+            has_settings: hub.has_settings,
+        });
+        server.streams = Streams::restore(saved.streams, &restored);
+        (server.leases, server.started) = (saved.leases, saved.started);
+        (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
+        for worker in saved.workers {
+            let speaks_other_version = worker.is_greeted && saved.protocol != VERSION;
+            let worker = Worker::restore(worker, &server.epoll)?;
+            match speaks_other_version {
+                true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails
+                false => drop(server.workers.insert(worker.token(), worker)),
+            }
+        }
+        server.answer_after_upgrade(saved.asker);
+        Ok(server)
+    }
+
+    /// Sends what workers wait for after an upgrade.
+    fn answer_after_upgrade(&mut self, asker: Option<u64>) {
+        if let Some(worker) = asker.and_then(|token| self.workers.get_mut(&token)) {
+            worker.answer(&Answer::Upgraded);
+        }
+        for (token, answer) in self.streams.owed_states() {
+            if let Some(worker) = self.workers.get_mut(&token) {
+                worker.answer(&answer);
+            }
+        }
+        self.answered = self.workers.keys().copied().collect();
+        self.sweep = Some(Instant::now());
+        self.flush_answers(Instant::now());
+    }
+}
+
+/// What another program needs to go on, beside what the reactor holds.
+#[derive(Debug)]
+pub struct SavedServer {
+    /// The version of the protocol that the workers speak.
+    protocol: u16,
+    asker: Option<u64>,
+    seat: SavedSeat,
+    hub: Option<SavedServed>,
+    workers: Vec<SavedWorker>,
+    next_token: u64,
+    streams: Vec<SavedStream>,
+    leases: Leases,
+    lifetime: Lifetime,
+    cut_off: u64,
+    started: Instant,
+}
+
+saved!(SavedServer { protocol, asker, seat, hub, workers, next_token, streams, leases, lifetime, cut_off, started });
+
+/// What another program needs to go on with the hub.
+#[derive(Debug)]
+struct SavedServed {
+    handle: SavedHubHandle,
+    settings: HubSettings,
+    has_settings: bool,
+}
+
+saved!(SavedServed { handle, settings, has_settings });
+
+impl SavedServer {
+    /// Reads a state: what the reactor holds, and everything else.
+    pub fn read(bytes: &[u8], now: Instant) -> Result<(runtime::upgrade::State, Self), Malformed> {
+        let mut restorer = upgrade::read_state(bytes, now)?;
+        let mut reactor = Restorer::new(restorer.take_bytes()?, now);
+        let both = (reactor.take()?, restorer.take()?);
+        reactor.end()?;
+        restorer.end()?;
+        Ok(both)
+    }
+
+    /// Returns the numbers of all descriptors.
+    fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
+        let own = [self.seat.listener, self.seat.lock];
+        own.into_iter().chain(self.workers.iter().flat_map(SavedWorker::numbers))
+    }
+}
+
+/// Returns the path that this program has been started from, even if another file is there now.
+pub(super) fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let kept = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+    Ok(kept.map_or_else(|| path.clone(), PathBuf::from))
+}

@@ -1,0 +1,363 @@
+//! Attacks on the process of a hub: after each one its descriptors are closed, its memory is bounded, and other workers and
+//! streams are served as before.
+
+mod support;
+
+use eventsource_xs::event::Text;
+use eventsource_xs::hub::Topic;
+use eventsource_xs::remote::calls::{send, Wait};
+use eventsource_xs::remote::Client;
+use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request};
+use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use support::{event, eventually, open, read_event, settings, stream_settings, tcp, topics, Scene, DEADLINE};
+
+/// Memory of the process that no attack may make it use.
+const MOST_KILOBYTES: u64 = 256 << 10;
+
+/// A hub with a worker and a stream that obey.
+struct Witness {
+    scene: Scene,
+    worker: Client,
+    client: TcpStream,
+    pid: u32,
+    descriptors: usize,
+    count: u32,
+}
+
+impl Witness {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let mut worker = scene.client_with(settings());
+        let mut client = open(&mut worker, 1, "");
+        worker.subscribe(1, topics("news", None)).expect("a stream");
+        worker.publish(&event("news", "first")).expect("an id");
+        read_event(&mut client, "first");
+        let pid = worker.welcome().pid;
+        let descriptors = descriptors_of(pid);
+        Self { scene, worker, client, pid, descriptors, count: 0 }
+    }
+
+    /// Checks that an event reaches the stream, and that the process has not grown without bound.
+    fn is_served(&mut self, attack: &str) {
+        self.count += 1;
+        let data = format!("event {}", self.count);
+        self.worker.publish(&event("news", &data)).unwrap_or_else(|error| panic!("{attack}: {error}"));
+        read_event(&mut self.client, &data);
+        let kilobytes = kilobytes_of(self.pid);
+        assert!(kilobytes < MOST_KILOBYTES, "{attack}: {kilobytes} kB");
+    }
+
+    /// Checks that nothing is left of attackers that have gone.
+    fn is_as_before(&mut self, attack: &str) {
+        self.is_served(attack);
+        let (pid, before) = (self.pid, self.descriptors);
+        eventually(&format!("{attack}: all descriptors are closed"), || descriptors_of(pid) <= before);
+        let counted = self.worker.count(b"").expect("counts");
+        assert_eq!((counted.workers, counted.open), (1, 1), "{attack}");
+    }
+
+    fn cut_off(&mut self) -> u64 {
+        self.worker.count(b"").expect("counts").cut_off
+    }
+
+    /// Connects without the library's client.
+    fn connect(&self) -> UnixStream {
+        let socket = UnixStream::connect(self.scene.place.socket()).expect("a hub");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        socket.set_write_timeout(Some(DEADLINE)).expect("a timeout");
+        socket
+    }
+
+    fn connect_and_greet(&self) -> UnixStream {
+        let mut socket = self.connect();
+        socket.write_all(&hello()).expect("a connection");
+        let mut length = [0; 4];
+        socket.read_exact(&mut length).expect("an answer");
+        socket.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize]).expect("an answer");
+        socket
+    }
+}
+
+fn descriptors_of(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count()
+}
+
+fn kilobytes_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    kilobytes.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn hello() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut bytes).expect("a short message");
+    bytes
+}
+
+fn encoded(request: &Request<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    request.encode(&mut bytes).expect("a short message");
+    bytes
+}
+
+fn opening(stream: u64) -> Vec<u8> {
+    encoded(&Request::Open(Open { stream, settings: stream_settings(), unsent: b"head", holds: false }))
+}
+
+fn publication(request: u64, data: &str) -> Vec<u8> {
+    let fields = FieldList::of([eventsource_xs::event::Field::Data(Text::from(data))]);
+    let publish = Publish { request, channel: b"flood", key: b"", once: b"", fields: fields.fields() };
+    encoded(&Request::Publish(publish))
+}
+
+fn send_beside(worker: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) {
+    // The hub may have cut the worker off already.
+    let _ = send(worker.as_fd(), bytes, Some(descriptor), Wait::Forever);
+}
+
+/// Reads until the hub closes the connection.
+fn read_out(worker: &mut UnixStream) {
+    let _ = worker.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn any_byte_of_a_session_may_be_rubbish() {
+    let mut witness = Witness::new();
+    let subscribe = encoded(&Request::Subscribe { request: 2, stream: 7, subscription: topics("flood", None) });
+    let push = encoded(&Request::Push { stream: 7, event: b"data: x\n\n", has_id: false });
+    let after = [opening(7), subscribe, push, publication(3, "hello")].concat();
+    let session = [hello(), after].concat();
+    let (socket, _client) = tcp();
+    for at in 0..session.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut bytes = session.clone();
+            bytes[at] ^= change;
+            let worker = witness.connect();
+            // The socket travels with the first byte of the stream's opening, which may be anything by now.
+            let first = hello().len();
+            let _ = (&worker).write_all(&bytes[..first]);
+            send_beside(&worker, &bytes[first..], socket.as_fd());
+        }
+        if at % 32 == 0 {
+            witness.is_served("rubbish");
+        }
+    }
+    drop(socket);
+    witness.is_as_before("rubbish");
+    assert!(witness.cut_off() > 0);
+}
+
+#[test]
+fn a_session_may_break_at_any_byte_with_a_descriptor_on_its_way() {
+    let mut witness = Witness::new();
+    let bytes = opening(7);
+    for end in 1..=bytes.len() {
+        let worker = witness.connect_and_greet();
+        let (socket, _client) = tcp();
+        send_beside(&worker, &bytes[..end], socket.as_fd());
+    }
+    witness.is_as_before("broken off");
+}
+
+#[test]
+fn descriptors_of_all_kinds_are_closed() {
+    let mut witness = Witness::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    datagrams.connect(datagrams.local_addr().expect("an address")).expect("a peer");
+    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).expect("a descriptor");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let file: OwnedFd = fs::File::open("/dev/zero").expect("a file").into();
+    let folder: OwnedFd = fs::File::open("/").expect("a folder").into();
+    let kinds = [
+        ("a listening socket", listener.as_fd()),
+        ("a socket of datagrams", datagrams.as_fd()),
+        ("an epoll set", epoll.as_fd()),
+        ("a pipe", reader.as_fd()),
+        ("the other end of a pipe", writer.as_fd()),
+        ("a file", file.as_fd()),
+        ("a folder", folder.as_fd()),
+    ];
+    for (kind, descriptor) in kinds {
+        let worker = witness.connect_and_greet();
+        send_beside(&worker, &opening(1), descriptor);
+        let subscribe = encoded(&Request::Subscribe { request: 2, stream: 1, subscription: topics("news", None) });
+        let _ = (&worker).write_all(&subscribe);
+        witness.is_served(kind);
+        drop(worker);
+        witness.is_as_before(kind);
+    }
+}
+
+#[test]
+fn a_worker_that_hands_over_its_own_connection_does_not_live_for_ever() {
+    let mut witness = Witness::new();
+    for subscribes in [false, true] {
+        let worker = witness.connect_and_greet();
+        send_beside(&worker, &opening(1), worker.as_fd());
+        if subscribes {
+            let subscription = topics("news", None);
+            let _ = (&worker).write_all(&encoded(&Request::Subscribe { request: 2, stream: 1, subscription }));
+        }
+        witness.is_served("its own connection");
+        drop(worker);
+        witness.is_as_before("its own connection");
+    }
+}
+
+#[test]
+fn thousands_of_streams_whose_clients_are_dead_leave_nothing() {
+    let mut witness = Witness::new();
+    let mut worker = witness.connect_and_greet();
+    for number in 0..3000 {
+        let (socket, client) = tcp();
+        drop(client);
+        send_beside(&worker, &opening(number), socket.as_fd());
+    }
+    witness.is_served("dead clients");
+    worker.shutdown(std::net::Shutdown::Write).expect("a connection");
+    read_out(&mut worker);
+    witness.is_as_before("dead clients");
+}
+
+#[test]
+fn a_number_may_be_used_once_however_often_it_is_sent() {
+    let mut witness = Witness::new();
+    for _ in 0..200 {
+        let mut worker = witness.connect_and_greet();
+        let (socket, _client) = tcp();
+        (0..10).for_each(|_| send_beside(&worker, &opening(7), socket.as_fd()));
+        drop(socket);
+        read_out(&mut worker);
+    }
+    witness.is_as_before("one number");
+    assert_eq!(witness.cut_off(), 200);
+}
+
+/// Reads until the connection ends.
+fn read_lossy(connection: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).expect("an end");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn more_connections_than_it_takes_leave_room_for_workers() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("a limit");
+    if limit.maximum.is_some_and(|most| most < 10_000) {
+        return eprintln!("skipped: this user may not have so many descriptors");
+    }
+    let mut witness = Witness::new();
+    let mut connections = Vec::new();
+    for number in 0..4500 {
+        connections.push(witness.connect());
+        if number % 500 == 0 {
+            witness.is_served("many connections");
+        }
+    }
+    // Those beyond the bound are told why, and closed.
+    let told = read_lossy(connections.last_mut().expect("a connection"));
+    assert!(told.contains("as many connections as it may have"), "{told:?}");
+    drop(connections);
+    witness.is_as_before("many connections");
+    witness.scene.client().publish(&event("news", "of a new worker")).expect("an id");
+}
+
+#[test]
+fn workers_that_do_not_greet_are_cut_off_and_counted() {
+    let mut witness = Witness::new();
+    let mut silent: Vec<_> = (0..50).map(|_| witness.connect()).collect();
+    for (number, worker) in silent.iter_mut().enumerate() {
+        let _ = worker.write(&hello()[..number % hello().len()]);
+    }
+    witness.is_served("silent");
+    silent.iter_mut().for_each(read_out);
+    witness.is_as_before("silent");
+    assert_eq!(witness.cut_off(), 50);
+}
+
+#[test]
+fn huge_subscriptions_delay_nobody_for_long() {
+    let mut witness = Witness::new();
+    let pattern = format!("{}b", "*a".repeat(500));
+    let many = (0..50_000).map(|number| Topic::Channel(format!("channel {number}").into_bytes().into())).collect();
+    let patterns = (0..5_000).map(|number| Topic::Pattern(format!("{number}{pattern}").as_bytes().into()));
+    let star = Topic::Pattern(pattern.as_bytes().into());
+    for (name, topics_of) in [("many", many), ("patterns", patterns.collect()), ("stars", vec![star])] {
+        let worker = witness.connect_and_greet();
+        let (socket, _client) = tcp();
+        send_beside(&worker, &opening(1), socket.as_fd());
+        let subscription = eventsource_xs::hub::SubscribeRequest { topics: topics_of, ..topics("x", None) };
+        let mut bytes = Vec::new();
+        if (Request::Subscribe { request: 2, stream: 1, subscription }).encode(&mut bytes).is_ok() {
+            let _ = (&worker).write_all(&bytes);
+        }
+        // A channel that stars may match in many ways.
+        let _ = (&worker).write_all(&encoded(&Request::Publish(Publish {
+            request: 0,
+            channel: "a".repeat(1000).as_bytes(),
+            key: b"",
+            once: b"",
+            fields: FieldList::default().fields(),
+        })));
+        witness.is_served(name);
+        drop((worker, socket));
+        drop(_client);
+        witness.worker.publish(&event(&"a".repeat(1000), "again")).expect("an id");
+        witness.is_as_before(name);
+    }
+}
+
+#[test]
+fn a_flood_of_events_is_bounded_and_others_are_answered() {
+    let mut witness = Witness::new();
+    let data = "x".repeat(10_000);
+    let flood = publication(0, &data).repeat(100);
+    let mut workers: Vec<_> = (0..4).map(|_| witness.connect_and_greet()).collect();
+    for worker in &workers {
+        worker.set_nonblocking(true).expect("a socket");
+    }
+    let mut sent = 0;
+    while sent < 200 << 20 {
+        for worker in &mut workers {
+            // A part of a frame goes on where it has ended: what is malformed is cut off, which is right as well.
+            sent += worker.write(&flood).unwrap_or(64 << 10);
+        }
+        if sent % 7 == 0 {
+            witness.is_served("flood");
+        }
+    }
+    drop(workers);
+    witness.is_as_before("flood");
+}
+
+#[test]
+fn another_user_is_turned_away() {
+    if !getuid().is_root() {
+        return eprintln!("skipped: only root can be another user");
+    }
+    let mut witness = Witness::new();
+    let folder = &witness.scene.folder;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("its owner may");
+    fs::set_permissions(witness.scene.place.socket(), fs::Permissions::from_mode(0o777)).expect("its owner may");
+    // Without the library's client, which would turn away from the hub of another user by itself.
+    let script = "use IO::Socket::UNIX; my $hub = IO::Socket::UNIX->new(Peer => shift) or die $!; print <$hub>";
+    let output = std::process::Command::new("perl")
+        .args(["-e", script])
+        .arg(witness.scene.place.socket())
+        .uid(65_534)
+        .output()
+        .expect("perl");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("of another user"), "{told:?}: {output:?}");
+    witness.is_as_before("another user");
+    assert_eq!(witness.worker.count(b"").expect("counts").hub.published, 2);
+}

@@ -1,0 +1,504 @@
+//! A hub's process goes on as another program: what clients, publishers and workers see of it, which is nothing.
+
+mod support;
+
+use eventsource_xs::event::{Field, Text};
+use eventsource_xs::hub::OnSlow;
+use eventsource_xs::remote::client::Report;
+use eventsource_xs::remote::{upgrade, Client, Error, Publication};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request};
+use rustix::process::{kill_process, Pid, Signal};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::{
+    event, eventually, gone, open, read_event, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene,
+    PROGRAM,
+};
+
+/// Upgrades the hub to the same program.
+fn upgrade_to_itself(scene: &Scene) {
+    upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+}
+
+/// Returns what tells an upgraded process from the one before: the time of its `exec` is not to be had, but its name is.
+fn program_of(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/exe")).expect("a process")
+}
+
+/// Copies the program to another path in the folder of the test.
+fn copy_of_program(scene: &Scene, name: &str) -> PathBuf {
+    let path = scene.folder.join(name);
+    fs::copy(PROGRAM, &path).expect("a copy");
+    path
+}
+
+fn script(scene: &Scene, name: &str, lines: &str) -> PathBuf {
+    let path = scene.folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    path
+}
+
+/// The ids of events in what a client has received, those of positions excepted.
+fn event_ids(text: &str) -> Vec<&str> {
+    let blocks = text.split("\n\n").filter(|block| !block.starts_with("event: position"));
+    blocks.filter_map(|block| block.split("\nid: ").nth(1)).collect()
+}
+
+#[test]
+fn the_process_its_streams_and_its_connections_stay() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let before = worker.welcome().clone();
+    let mut client = open(&mut worker, 1, "head\n");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    read_event(&mut client, "one");
+    let copy = copy_of_program(&scene, "next");
+    assert!(scene
+        .command(&["upgrade", "--program", copy.to_str().expect("text")])
+        .status()
+        .expect("it runs")
+        .success());
+    assert_eq!(program_of(before.pid), copy);
+
+    let last = worker.publish(&event("news", "two")).expect("an id");
+    assert_eq!(read_event(&mut client, "two"), format!("data: two\nid: {last}\n\n"));
+    let after = scene.client().welcome().clone();
+    assert_eq!((after.pid, &after.epoch, &after.settings), (before.pid, &before.epoch, &before.settings));
+    let counted = worker.count(b"news").expect("counts");
+    let hub = counted.hub;
+    assert_eq!((hub.published, hub.streams, hub.events, counted.open, counted.subscribers), (2, 1, 2, 1, 1));
+    // A client resumes from before the upgrade.
+    let mut returning = open(&mut worker, 2, "");
+    worker.subscribe(2, topics("news", Some(&first))).expect("a stream");
+    assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
+    // The process still ends as it does without an upgrade: the lock and the socket are its own.
+    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    gone(before.pid);
+    assert!(read_to_end(&mut client).contains("retry: ") && !scene.place.socket().exists());
+}
+
+#[test]
+fn a_signal_upgrades_to_the_program_that_is_now_at_the_path() {
+    let scene = Scene::new();
+    let path = copy_of_program(&scene, "installed");
+    let start = eventsource_xs::remote::Start { program: Some(path.clone()), ..Scene::start() };
+    let mut worker = Client::connect(&start, &scene.place, Some(settings())).expect("a hub");
+    let pid = worker.welcome().pid;
+    fs::remove_file(&path).expect("its owner may");
+    assert!(program_of(pid).to_str().expect("text").ends_with(" (deleted)"));
+    copy_of_program(&scene, "installed"); // as an installation does
+    kill_process(Pid::from_raw(pid as i32).expect("a process"), Signal::USR2).expect("the process exists");
+    eventually("the process is the new program", || program_of(pid) == path);
+    worker.publish(&event("news", "hello")).expect("an id");
+    // Once more, and without a path in the request.
+    upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
+    upgrade(&Scene::start(), &scene.place, None).expect("an upgrade");
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 1);
+}
+
+/// Settings of a hub that evicts nothing during a test.
+fn settings_for_many() -> HubSettings {
+    let history = eventsource_xs::log::Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
+    let mut settings = settings();
+    (settings.hub.history, settings.hub.total_history) = (history, history);
+    settings
+}
+
+/// Publishes until it is told to end. Returns the ids that were acknowledged.
+fn publish_until(mut worker: Client, ends: &AtomicBool, name: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    while !ends.load(Ordering::Relaxed) {
+        ids.push(worker.publish(&event("news", &format!("{name} {}", ids.len()))).expect("an id"));
+    }
+    ids
+}
+
+#[test]
+fn each_event_that_is_published_meanwhile_is_delivered_once() {
+    let scene = Scene::new();
+    let settings = settings_for_many();
+    let mut worker = scene.client_with(settings.clone());
+    let mut clients: Vec<TcpStream> = (1..=20)
+        .map(|number| {
+            let client = open(&mut worker, number, "");
+            worker.subscribe(number, topics("news", None)).expect("a stream");
+            client
+        })
+        .collect();
+    let ends = AtomicBool::new(false);
+    let (mut ids, texts): (Vec<String>, Vec<String>) = std::thread::scope(|scope| {
+        let publishers: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                let client = scene.client_with(settings.clone());
+                let ends = &ends;
+                scope.spawn(move || publish_until(client, ends, name))
+            })
+            .into();
+        let readers: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| read_event(client, "the last"))).collect();
+        for _ in 0..5 {
+            upgrade_to_itself(&scene);
+        }
+        ends.store(true, Ordering::Relaxed);
+        let ids = publishers.into_iter().flat_map(|publisher| publisher.join().expect("ids")).collect();
+        worker.publish(&event("news", "the last")).expect("an id");
+        (ids, readers.into_iter().map(|reader| reader.join().expect("text")).collect())
+    });
+    assert!(ids.len() > 10, "{}", ids.len());
+    let number = |id: &str| id.rsplit('-').next().and_then(|seq| seq.parse::<u64>().ok()).expect("a number");
+    ids.sort_by_key(|id| number(id));
+    for text in texts {
+        let mut received = event_ids(&text);
+        received.pop(); // the last
+        assert_eq!(received, ids);
+    }
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_every_byte_once_whatever_was_sent_of_an_event() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings_for_many());
+    // Two sources: what is pushed to the stream itself, and what is published.
+    let (mut pushed, mut subscribed) = (open(&mut worker, 1, "head\n"), open(&mut worker, 2, ""));
+    worker.subscribe(2, topics("news", None)).expect("a stream");
+    let mut expected = String::from("head\n");
+    // More than the kernel takes from a client that does not read, and then some.
+    let mut more = 3;
+    let mut letters = ('a'..='z').cycle();
+    while more > 0 {
+        let data = format!("data: {}\n\n", letters.next().expect("a letter").to_string().repeat(100_000));
+        worker.send(&Request::Push { stream: 1, event: data.as_bytes(), has_id: false }, None).expect("a connection");
+        expected.push_str(&data);
+        let is_known = |report: &Report| {
+            let length = (expected.len() - "head\n".len()) as u64;
+            let Report::State { stream: 1, pushed, buffered, is_stalled } = *report else { return false };
+            pushed == length && (buffered == 0 || is_stalled)
+        };
+        // A stalled stream has no more to report.
+        if more < 3 || matches!(report_with(&mut worker, is_known), Report::State { buffered: 1.., .. }) {
+            more -= 1;
+        }
+    }
+    let large = |letter: char| letter.to_string().repeat(700_000);
+    for letter in 'a'..='z' {
+        worker.publish(&event("news", &large(letter))).expect("an id");
+    }
+    upgrade_to_itself(&scene);
+    // Some is read in between, so that another event is sent in part.
+    let mut some = vec![0; 150_001];
+    pushed.read_exact(&mut some).expect("bytes");
+    upgrade_to_itself(&scene);
+    assert!(worker.count(b"").expect("counts").buffered > 0);
+    let mut text = String::from_utf8(some).expect("text");
+    let mut rest = vec![0; expected.len() - text.len()];
+    pushed.read_exact(&mut rest).expect("bytes");
+    text.push_str(&String::from_utf8(rest).expect("text"));
+    assert!(text == expected, "{} bytes differ", text.len());
+    let text = read_all_through(&mut subscribed, &large('z'));
+    let letters: String = text.lines().filter_map(|line| line.strip_prefix("data: ")?.chars().next()).collect();
+    assert_eq!(letters, ('a'..='z').collect::<String>());
+    assert_eq!(event_ids(&text).len(), 26);
+    // The opener is told of the progress that it waits for.
+    let total = (expected.len() - "head\n".len()) as u64;
+    let all = Report::State { stream: 1, pushed: total, buffered: 0, is_stalled: false };
+    report_with(&mut worker, |report| *report == all);
+}
+
+/// Reads until the end of the event with this data, in large pieces.
+fn read_all_through(client: &mut TcpStream, data: &str) -> String {
+    let (mut text, mut piece) = (Vec::new(), vec![0; 1 << 20]);
+    let end = format!("data: {data}\nid: ");
+    loop {
+        let count = client.read(&mut piece).expect("bytes");
+        assert!(count > 0);
+        text.extend_from_slice(&piece[..count]);
+        let tail = &text[text.len().saturating_sub(end.len() + 100)..];
+        if tail.ends_with(b"\n\n") && tail.windows(end.len()).any(|part| part == end.as_bytes()) {
+            return String::from_utf8(text).expect("text");
+        }
+    }
+}
+
+/// Waits for a report.
+fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
+    loop {
+        let report = worker.next_report().expect("a connection").expect("a report");
+        if is_wanted(&report) {
+            return report;
+        }
+    }
+}
+
+#[test]
+fn requests_that_are_cut_anywhere_are_carried_out_once() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut bytes = Vec::new();
+    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut bytes).expect("a short message");
+    let hello = bytes.len();
+    for request in 1..=30 {
+        let data = format!("number {request}");
+        let fields = FieldList::of([Field::Data(Text::from(&*data))]);
+        let publish =
+            eventsource_xs::wire::Publish { request, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+        Request::Publish(publish).encode(&mut bytes).expect("a short message");
+    }
+    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    let mut at = 0;
+    // Cut within the hello, within a length, within a message.
+    for end in [3, hello - 1, hello + 2, hello + 4, hello + 5, hello + 30, bytes.len() - 1, bytes.len()] {
+        socket.write_all(&bytes[at..end]).expect("a connection");
+        upgrade_to_itself(&scene);
+        at = end;
+    }
+    eventually("all are published", || worker.count(b"").expect("counts").hub.published == 30);
+    let mut client = open(&mut worker, 1, "");
+    let epoch = worker.welcome().epoch.clone();
+    worker.subscribe(1, topics("news", Some(&format!("{epoch}-0")))).expect("a stream");
+    let text = read_event(&mut client, "number 30");
+    let numbers: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: number ")).collect();
+    assert_eq!(numbers, (1..=30).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    let mut answers = vec![0; 100_000];
+    socket.set_read_timeout(Some(support::DEADLINE)).expect("a timeout");
+    let mut text = String::new();
+    while !text.contains(&format!("{epoch}-30")) {
+        let count = socket.read(&mut answers).expect("an answer");
+        assert!(count > 0);
+        text.push_str(&String::from_utf8_lossy(&answers[..count]));
+    }
+    assert_eq!(text.matches(&format!("{epoch}-")).count(), 30);
+}
+
+#[test]
+fn a_descriptor_on_its_way_arrives() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let (socket, mut client) = tcp();
+    let mut hello = Vec::new();
+    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    let mut bytes = Vec::new();
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
+    Request::Open(opening).encode(&mut bytes).expect("a short message");
+    let subscription = topics("news", None);
+    Request::Subscribe { request: 0, stream: 1, subscription }.encode(&mut bytes).expect("a short message");
+    let mut raw = UnixStream::connect(scene.place.socket()).expect("a hub");
+    raw.write_all(&hello).expect("a connection");
+    // The descriptor comes with the first byte. The hub has it before the rest of the message.
+    let send = eventsource_xs::remote::calls::send;
+    let wait = eventsource_xs::remote::calls::Wait::Forever;
+    assert_eq!(send(raw.as_fd(), &bytes[..1], Some(socket.as_fd()), wait).expect("a connection"), 1);
+    drop(socket);
+    upgrade_to_itself(&scene);
+    raw.write_all(&bytes[1..20]).expect("a connection");
+    upgrade_to_itself(&scene);
+    raw.write_all(&bytes[20..]).expect("a connection");
+    eventually("it is subscribed", || worker.count(b"news").expect("counts").subscribers == 1);
+    worker.publish(&event("news", "hello")).expect("an id");
+    read_event(&mut client, "hello");
+    assert_eq!(worker.count(b"").expect("counts").cut_off, 0);
+}
+
+#[test]
+fn a_thousand_streams_go_on_and_some_end_meanwhile() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut clients: Vec<TcpStream> = (1..=1000)
+        .map(|number| {
+            let client = open(&mut worker, number, "");
+            worker.subscribe(number, topics(&format!("channel {}", number % 10), None)).expect("a stream");
+            client
+        })
+        .collect();
+    let left = clients.split_off(900);
+    drop(left);
+    upgrade_to_itself(&scene);
+    for channel in 0..10 {
+        worker.publish(&event(&format!("channel {channel}"), &format!("of {channel}"))).expect("an id");
+    }
+    for (number, client) in (1..).zip(&mut clients) {
+        read_event(client, &format!("of {}", number % 10));
+    }
+    let mut ended = 0;
+    while ended < 100 {
+        match worker.next_report().expect("a connection").expect("a report") {
+            Report::Ended { stream: 901.., reason: Reason::Client } => ended += 1,
+            Report::State { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let counted = worker.count(b"channel 3").expect("counts");
+    assert_eq!((counted.open, counted.subscribers, counted.hub.streams), (900, 90, 900));
+    // Slots of ended streams are used again.
+    let mut late = open(&mut worker, 5000, "");
+    worker.subscribe(5000, topics("channel 3", None)).expect("a stream");
+    worker.publish(&event("channel 3", "late")).expect("an id");
+    read_event(&mut late, "late");
+}
+
+#[test]
+fn a_program_that_cannot_go_on_leaves_everything_as_it_was() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let pid = worker.welcome().pid;
+    let claim = "echo eventsource-hub reads states of version $2";
+    let programs = [
+        (PathBuf::from("/nowhere/eventsource-hub"), "cannot run /nowhere/eventsource-hub"),
+        (PathBuf::from("/bin/true"), "is no program of a hub"),
+        (PathBuf::from("/bin/false"), "is no program of a hub"),
+        (scene.place.lock().to_owned(), "cannot run"),
+        (script(&scene, "other", "echo this program reads states of version 9, not 1; exit 1"), "states of version 9"),
+        (script(&scene, "fails", &format!("{claim}; exit 1")), "cannot go on here"),
+        (script(&scene, "hangs", "exec sleep 60"), "timed out"),
+        // It reads the version, but not the state.
+        (script(&scene, "half", &format!("test \"$(wc -c)\" = 0 && {claim}")), "is no program of a hub"),
+        // It has gone when the process is to go on as it: nothing but the `exec` fails.
+        (script(&scene, "vanishes", &format!("test \"$(wc -c)\" = 0 || rm \"$0\"; {claim}")), "No such file"),
+    ];
+    for (program, message) in programs {
+        let failed = upgrade(&Scene::start(), &scene.place, Some(&program)).expect_err("no upgrade");
+        assert!(matches!(failed, Error::Refused(_)) && failed.to_string().contains(message), "{failed}");
+        assert_eq!(program_of(pid), Path::new(PROGRAM));
+        let id = worker.publish(&event("news", message)).expect("an id");
+        assert!(read_event(&mut client, message).ends_with(&format!("id: {id}\n\n")));
+    }
+    let relative = upgrade(&Scene::start(), &scene.place, Some(Path::new("hub"))).expect_err("no upgrade");
+    assert!(relative.to_string().contains("must be absolute"), "{relative}");
+    // No descriptor is left open for a program that this one starts.
+    let flags = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("a process").filter_map(|entry| {
+        let entry = entry.ok()?;
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
+        Some((number, u32::from_str_radix(&flags, 8).ok()?))
+    });
+    let kept: Vec<_> = flags.filter(|(number, flags)| *number > 2 && flags & 0o2_000_000 == 0).collect();
+    assert_eq!(kept, []);
+    upgrade_to_itself(&scene);
+    worker.publish(&event("news", "after")).expect("an id");
+    read_event(&mut client, "after");
+}
+
+#[test]
+fn what_a_hub_remembers_stays() {
+    let scene = Scene::new();
+    let mut settings = HubSettings { max_topics: 2, ..settings() };
+    (settings.hub.on_slow, settings.hub.opaque_ids, settings.hub.history.events) = (OnSlow::Latest, true, 2);
+    let mut worker = scene.client_with(settings.clone());
+    let keyed = |key: &'static [u8], data: &str| Publication { key, ..event("prices", data) };
+    for (key, data) in [(b"a", "a1"), (b"b", "b1"), (b"a", "a2"), (b"c", "c1"), (b"c", "c2")] {
+        worker.publish(&keyed(key, data)).expect("an id");
+    }
+    let once = Publication { once: b"order 7", ..event("orders", "paid") };
+    let id = worker.publish(&once).expect("an id");
+    let own = FieldList::of([
+        Field::Data(Text::from("own")),
+        Field::Id(eventsource_xs::event::EventId::new(Text::from("mine")).expect("an id")),
+    ]);
+    worker.publish(&Publication { channel: b"orders", fields: own, ..Publication::default() }).expect("an id");
+    // A handler that has subscribed and not returned, and a pattern.
+    let (socket, mut held) = tcp();
+    let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: true };
+    worker.open(opening, socket.as_fd()).expect("a connection");
+    drop(socket);
+    worker.subscribe(1, topics("orders", Some(&id))).expect("a stream");
+    let mut by_pattern = open(&mut worker, 2, "");
+    let pattern = eventsource_xs::hub::Topic::Pattern(b"ord*"[..].into());
+    let subscription = eventsource_xs::hub::SubscribeRequest { topics: vec![pattern], ..topics("", None) };
+    worker.subscribe(2, subscription).expect("a stream");
+    upgrade_to_itself(&scene);
+
+    assert_eq!(worker.publish(&once).expect("an id"), id);
+    worker.subscribe(1, topics("prices", None)).expect("a stream");
+    worker.send(&Request::Begin { stream: 1 }, None).expect("a connection");
+    worker.publish(&event("orders", "sent")).expect("an id");
+    let data = |text: &str| {
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
+        data.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(data(&read_event(&mut held, "sent")), ["own", "sent"]);
+    assert_eq!(data(&read_event(&mut by_pattern, "sent")), ["sent"]);
+    let failed = worker.subscribe(1, topics("more", None)).expect_err("too many topics");
+    assert!(failed.to_string().contains("at most 2 channels"), "{failed}");
+    // An id of the application, and the compacted log.
+    let mut resumed = open(&mut worker, 3, "");
+    worker.subscribe(3, topics("orders", Some("mine"))).expect("a stream");
+    assert_eq!(data(&read_event(&mut resumed, "sent")), ["sent"]);
+    let mut all = open(&mut worker, 4, "");
+    let subscription =
+        eventsource_xs::hub::SubscribeRequest { start: eventsource_xs::hub::Start::Oldest, ..topics("prices", None) };
+    worker.subscribe(4, subscription).expect("a stream");
+    assert_eq!(data(&read_event(&mut all, "c2")).last().map(String::as_str), Some("c2"));
+    // Workers with other settings are still refused.
+    settings.hub.opaque_ids = false;
+    let refused = Client::connect(&Scene::start(), &scene.place, Some(settings)).expect_err("other settings");
+    assert!(refused.to_string().starts_with("opaque_ids differs"), "{refused}");
+}
+
+#[test]
+fn the_time_without_a_worker_goes_on() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(HubSettings {
+        idle_exit: Duration::from_millis(300),
+        grace: Duration::from_millis(100),
+        ..settings()
+    });
+    let pid = worker.welcome().pid;
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    upgrade_to_itself(&scene);
+    drop(worker);
+    assert!(read_until(&mut client, "\n\n").contains("event: position"));
+    assert!(read_to_end(&mut client).contains("retry: "));
+    drop(client);
+    gone(pid);
+    assert!(!scene.place.socket().exists());
+}
+
+#[test]
+fn keepalives_and_timeouts_of_streams_go_on() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let (socket, mut client) = tcp();
+    let quick = eventsource_xs::stream::Settings { keepalive: Some(Duration::from_millis(50)), ..stream_settings() };
+    worker.open(Open { stream: 1, settings: quick, unsent: b"", holds: false }, socket.as_fd()).expect("a connection");
+    drop(socket);
+    upgrade_to_itself(&scene);
+    read_until(&mut client, ":\n:\n");
+    // A stalled client has its time, from when it has stalled.
+    let (socket, client) = tcp();
+    let impatient = eventsource_xs::stream::Settings { timeout: Duration::from_millis(500), ..stream_settings() };
+    let unsent = vec![b'x'; 12 << 20];
+    worker.open(Open { stream: 2, settings: impatient, unsent: &unsent, holds: false }, socket.as_fd()).expect("sent");
+    drop(socket);
+    upgrade_to_itself(&scene);
+    loop {
+        match worker.next_report().expect("a connection").expect("a report") {
+            Report::Ended { stream: 2, reason } => break assert_eq!(reason, Reason::Timeout),
+            Report::State { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(client);
+}
+
+#[test]
+fn without_a_hub_there_is_nothing_to_upgrade() {
+    let scene = Scene::new();
+    let mut command: Command = scene.command(&["upgrade", "--timeout", "0.01"]);
+    let output = command.output().expect("the program");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("no process serves the hub shop"), "{message}");
+    assert!(!scene.place.socket().exists());
+}

@@ -1,0 +1,151 @@
+package EventSource::Doctor::Check::HubProcess;
+use strict;
+use warnings;
+
+# Whether a restart of the service by systemd would kill the hub's process together with its workers.
+
+our $VERSION = '0.100';
+
+use EventSource::Doctor::Finding;
+use EventSource::Doctor::Probe;
+
+my $FINDING = 'EventSource::Doctor::Finding';
+
+# Public methods
+
+sub findings {
+    my ($class, $seen) = @_;
+    return if !defined $seen->{hub};
+    my $stats = $seen->{hub_stats} ||= _stats($seen);
+    return $FINDING->warning(
+        'hub_process',
+        "The hub $seen->{hub} has no process that this user can ask: $stats->{failure}.",
+        remedy => 'Start its workers, or check --hub and --socket; run the doctor as the user of the hub.'
+    ) if defined $stats->{failure};
+    my $hub     = $stats->{pid};
+    my @workers = $seen->{workers} ? @{$seen->{workers}} : $stats->{workers} ? @{$stats->{workers}} : _peers($hub);
+    my $cgroup  = _cgroup($hub);
+    my %said    = (measured => {hub => 0 + $hub, workers => [map { 0 + $_ } @workers], cgroup => $cgroup});
+    return $FINDING->warning(
+        'hub_process', "The hub $seen->{hub} is the process $hub; its workers could not be found.",
+        remedy => 'Name them with --workers PID,PID.',
+        %said
+    ) if !@workers || !defined $cgroup;
+    my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
+    return $FINDING->ok('hub_process',
+        "The hub $seen->{hub} (process $hub) is in another cgroup than its workers, so it outlives their service.",
+        %said)
+        if !defined $same;
+    my ($unit) = $cgroup =~ m{([^/]+\.service)};
+    return $FINDING->ok(
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are in the same cgroup,"
+            . " $cgroup, which is no service of systemd.",
+        %said
+    ) if !defined $unit;
+    return $FINDING->wrong(
+        'hub_process',
+        "The hub $seen->{hub} (process $hub) and its worker $same are both in $unit: a restart of $unit by systemd"
+            . ' kills the hub, its history and all streams.',
+        remedy => 'Run the hub in a service of its own, with the shipped units eventsource-hub@.socket and'
+            . " eventsource-hub\@.service: systemctl enable --now eventsource-hub\@$seen->{hub}.socket",
+        %said
+    );
+}
+
+# Private functions
+
+# The cgroup as systemd sees it: of version 2, or of the hierarchy name=systemd.
+sub _cgroup {
+    my $pid = shift;
+    open my $file, '<', "/proc/$pid/cgroup" or return undef;
+    my @lines     = readline $file;
+    my ($systemd) = map { /\A[0-9]+:name=systemd:(.*)/ ? $1 : () } @lines;
+    my ($unified) = map { /\A0::(.*)/                  ? $1 : () } @lines;
+    return defined $systemd ? $systemd : $unified;
+}
+
+sub _output {
+    my @command = @_;
+    my $pid     = open my $from, '-|';
+    return '' if !defined $pid;
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        exec {$command[0]} @command or print "$command[0]: $!\n";
+        require POSIX;
+        POSIX::_exit(127);
+    }
+    my $text = do { local $/ = undef; readline $from };
+    close $from;
+    return defined $text ? $text : '';
+}
+
+# The processes at the other ends of the hub's connections, as `ss` of iproute2 lists them.
+sub _peers {
+    my $hub     = shift;
+    my @rows    = map { [split ' ', $_, 9] } split /\n/, _output(qw(ss -xpH));
+    my %is_peer = map { ($_->[7] => 1) } grep { @$_ > 8 && $_->[8] =~ /\bpid=$hub,/ } @rows;
+    my %pids;
+    for my $row (grep { @$_ > 8 && $is_peer{$_->[5]} } @rows) {
+        $pids{$1} = 1 while $row->[8] =~ /\bpid=([0-9]+),/g;
+    }
+    delete $pids{$hub};
+    my @pids = sort { $a <=> $b } keys %pids;
+    return @pids;
+}
+
+# What the hub's process says of itself: pid, perhaps workers (process ids), or failure.
+sub _stats {
+    my $seen    = shift;
+    my $program = EventSource::Doctor::Probe->program or return {failure => 'its program is not built here'};
+    my @command =
+        ($program, 'stats', '--name', $seen->{hub}, defined $seen->{socket} ? ('--socket', $seen->{socket}) : ());
+    my $text = _output(@command, '--json');
+    if ($text =~ /\A\s*\{/) {
+        my $stats = eval { require JSON::MaybeXS; JSON::MaybeXS::decode_json($text) };
+        return {pid => $stats->{pid}, ref $stats->{workers} eq 'ARRAY' ? (workers => $stats->{workers}) : ()}
+            if $stats && $stats->{pid};
+    }
+    $text = _output(@command);
+    return {pid => $1} if $text =~ /^pid ([0-9]+)$/m;
+    my ($first) = split /\n/, $text;
+    return {failure => defined $first ? $first : 'no answer'};
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Doctor::Check::HubProcess - Whether the hub's process outlives its workers
+
+=head1 SYNOPSIS
+
+    use EventSource::Doctor;
+    use EventSource::Doctor::Check::HubProcess;
+
+    my $doctor = EventSource::Doctor->new(url => 'http://127.0.0.1:1/events', seconds => 2);
+    print map { $_->sentence . "\n" } EventSource::Doctor::Check::HubProcess->findings($doctor);
+
+=head1 METHODS
+
+=head2 findings
+
+    my @findings = EventSource::Doctor::Check::HubProcess->findings($doctor);
+
+Judge what an L<EventSource::Doctor> has seen so far, and return objects of L<EventSource::Doctor::Finding>:
+C<hub_process>, with the option C<hub>. Return nothing of what it has not seen.
+
+=head1 SEE ALSO
+
+L<EventSource::Command::Doctor/CHECKS>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,103 @@
+package EventSource::Doctor::Finding;
+use strict;
+use warnings;
+
+# What one check has found: a verdict, a sentence, and a remedy with the lines of configuration that mend it.
+
+our $VERSION = '0.100';
+
+use EventSource::Doctor::Remedy;
+
+# Public methods
+
+sub check { return $_[0]{check} }
+
+sub configuration { return $_[0]{configuration} || {} }
+
+sub measured { return $_[0]{measured} || {} }
+
+sub ok { my ($class, @rest) = @_; return $class->_new('ok', @rest) }
+
+sub remedy { return $_[0]{remedy} }
+
+sub sentence { return $_[0]{sentence} }
+
+sub verdict { return $_[0]{verdict} }
+
+sub warning { my ($class, @rest) = @_; return $class->_new('warning', @rest) }
+
+sub wrong { my ($class, @rest) = @_; return $class->_new('wrong', @rest) }
+
+# Private methods
+
+sub _new {
+    my ($class, $verdict, $check, $sentence, %option) = @_;
+    my $by = delete $option{proxies};
+    $option{configuration} = EventSource::Doctor::Remedy->lines(@$by) if $by;
+    return bless {%option, verdict => $verdict, check => $check, sentence => $sentence}, $class;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Doctor::Finding - What one check of a stream has found
+
+=head1 SYNOPSIS
+
+    use EventSource::Doctor::Finding;
+
+    my $finding = EventSource::Doctor::Finding->wrong(
+        'buffering', 'The probe has not arrived.',
+        remedy  => 'Turn the buffering of responses off.',
+        proxies => ['buffering']
+    );
+    print $finding->sentence, ' ', $finding->remedy, "\n";
+
+=head1 METHODS
+
+=head2 ok, warning, wrong
+
+    my $finding = EventSource::Doctor::Finding->wrong($check, $sentence, %options);
+
+Return a finding with that verdict. Options: C<remedy> (a sentence), C<proxies> (the arguments of
+L<EventSource::Doctor::Remedy/lines>, in an array), C<measured> (a hash).
+
+=head2 check
+
+Return the name of what was checked, such as C<buffering>.
+
+=head2 configuration
+
+Return a hash: the lines of configuration, an array, by the name of the proxy.
+
+=head2 measured
+
+Return a hash of what was measured.
+
+=head2 remedy
+
+Return the remedy as a sentence; C<undef> if nothing is to be done.
+
+=head2 sentence
+
+Return the finding as a sentence.
+
+=head2 verdict
+
+Return C<ok>, C<warning> or C<wrong>.
+
+=head1 SEE ALSO
+
+L<EventSource::Doctor>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,194 @@
+package EventSource::Hub::Lease;
+use strict;
+use warnings;
+
+# What one worker does for all: of the workers that ask a hub in a process of its own for a lease, one holds it.
+
+our $VERSION = '0.100';
+
+use EventSource::Error;
+use EventSource::Loop;
+use EventSource::Settings;
+use EventSource::Stream::Native;
+use EventSource::XS ();
+use Scalar::Util    qw(blessed refaddr weaken);
+use Time::HiRes     qw(CLOCK_MONOTONIC clock_gettime);
+
+our @CARP_NOT = qw(EventSource::Server);
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+
+my $MAX_NAME_BYTES = 1200;    # in UTF-8
+my $RETRY          = 1;       # seconds between two attempts while the hub's process cannot be asked
+
+# The states of a native lease, in the order of src/xs/eventsource.h.
+my ($WAITING, $HELD, $LOST) = (0, 1, 2);
+
+# The leases of this process and thread by their addresses.
+my %LEASES;
+
+sub CLONE { %LEASES = (); return }
+
+sub new {
+    my ($class, %given) = @_;
+    my ($hub,   $name)  = @given{qw(hub name)};
+    $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub with a name')
+        if !blessed $hub || !$hub->isa('EventSource::Hub') || !$hub->_has_process;
+    $name = $SETTINGS->string(name => $name);
+    utf8::encode(my $bytes = defined $name ? $name : '');
+    $SETTINGS->refuse(name => "name must be a string of 1 to $MAX_NAME_BYTES bytes in UTF-8")
+        if !length $bytes || length $bytes > $MAX_NAME_BYTES;
+    $SETTINGS->refuse(on_change => 'on_change must be a code reference')
+        if !defined $SETTINGS->code(on_change => $given{on_change});
+    my $self = bless {hub => $hub, name => $name, on_change => $given{on_change}, process => $$, is_held => !!0},
+        $class;
+    weaken($LEASES{refaddr $self} = $self);
+    EventSource::Stream::Native->watch;
+    $self->_look;
+    return $self;
+}
+
+# Public methods
+
+sub collect {
+    $_->_look for grep { defined } values %LEASES;
+    return;
+}
+
+sub is_held { return $_[0]{is_held} }
+
+sub name { return $_[0]{name} }
+
+sub DESTROY {
+    my $self = shift;
+    delete $LEASES{refaddr $self};
+    return;
+}
+
+# Private methods
+
+# Asks the hub's process. If that fails, asks again later: a worker must not end because it cannot do more than others.
+sub _ask {
+    my $self = shift;
+    my $now  = clock_gettime(CLOCK_MONOTONIC);
+    return if $self->{next} && $now < $self->{next};
+    delete @$self{qw(native next timer)};
+    my $native = bless \(my $place = ''), __PACKAGE__ . '::Native';
+    local ($@, $SIG{__DIE__});
+    if (eval { $self->{hub}->_elect($native, $self->{name}, ${EventSource::Stream::Native->interpreter}); 1 }) {
+        $self->{native} = $native;
+        delete $self->{error};
+        return;
+    }
+    my $error = blessed $@ && $@->isa('EventSource::Error') ? $@->message : $@;
+    warn "EventSource::Hub::Lease: $error\n" if !defined $self->{error} || $self->{error} ne $error;
+    $self->{error} = $error;
+    $self->{next}  = $now + $RETRY;
+    my $loop = EventSource::Loop->current or return;    # without one, dispatch asks again
+    weaken $self;
+    $self->{timer} = $loop->after($RETRY, sub { EventSource::XS->dispatch if $self });
+    return;
+}
+
+# While it is not known who holds the lease, nothing changes: this worker may get it again.
+sub _look {
+    my $self = shift;
+    return      if $self->{process} != $$;
+    $self->_ask if $self->_state == $LOST;
+    my $state = $self->_state;
+    return if $state == $LOST || $self->{is_held} == ($state == $HELD);
+    $self->{is_held} = $state == $HELD;
+    weaken(my $lease = $self);
+    EventSource::XS->later_here(sub { $lease->{on_change}->($lease) if $lease });
+    return;
+}
+
+sub _state {
+    my $self = shift;
+    return $self->{native} ? $self->{native}->_state : $LOST;
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Hub::Lease - What one worker does for all
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub;
+    use EventSource::Hub::Lease;
+
+    my $hub   = EventSource::Hub->new(name => 'shop');
+    my $lease = EventSource::Hub::Lease->new(
+        hub       => $hub,
+        name      => 'prices',
+        on_change => sub {
+            my $lease = shift;
+            print $lease->is_held ? "this worker reads the prices\n" : "another worker reads the prices\n";
+        },
+    );
+
+=head1 DESCRIPTION
+
+The process of a hub with a L<name|EventSource::Hub/name> elects a worker: of all that ask for a lease of the same name, one
+holds it. When its holder ends, however it ends, or frees the object, the one that has waited longest gets it. So
+L<EventSource::Server> runs its supply once for all workers.
+
+If the hub's process is lost, the workers ask the next one. Until a worker has its answer, nothing changes for it: two
+workers may believe that they hold the lease for as long as that takes, mostly some milliseconds. So do what may not be done
+twice with a key that the receiver checks.
+
+A worker that was stopped (C<SIGSTOP>), or that is busy, keeps what it holds. A forked child does not inherit a lease: its
+copy of the object asks for nothing, and may be freed.
+
+=head1 METHODS
+
+=head2 new
+
+    my $lease = EventSource::Hub::Lease->new(hub => $hub, name => $name, on_change => $code);
+
+Ask for a lease, and wait for the answer, at most L<EventSource::Hub/publish_timeout>. C<name> is a string of 1 to 1,200
+bytes in UTF-8. Names are shared by all applications that use the hub; those of this distribution begin with
+C<EventSource::>. A worker may ask for at most 256 leases. All arguments are required.
+
+C<on_change> is called with the lease when L</is_held> has changed, also the first time that it is true. It is one of the
+callbacks that are described in L<EventSource::XS/WHEN CALLBACKS RUN>: an event loop runs it at once, a worker of a server
+that blocks at its next request, or at the signal of L<EventSource::XS/notify_signal>.
+
+If the hub's process cannot be asked, a warning says so, and it is asked again after a second.
+
+Throws C<invalid> if an argument is wrong.
+
+=head2 collect
+
+    EventSource::Hub::Lease->collect;
+
+Queue the callbacks of leases that have changed. L<EventSource::XS/dispatch> calls this.
+
+=head2 is_held
+
+    my $is_held = $lease->is_held;
+
+Return true if this worker holds the lease.
+
+=head2 name
+
+    my $name = $lease->name;
+
+Return the name.
+
+=head1 SEE ALSO
+
+L<EventSource::Hub>, L<EventSource::Server>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,377 @@
+package EventSource::Hub::Process;
+use strict;
+use warnings;
+
+# A connection to the process of a hub that takes the hub as it is: for commands and jobs, which have no settings for it and
+# no streams of clients. It waits for each answer and has no thread. The connection is native: _connect and _call are in
+# src/xs.
+
+our $VERSION = '0.100';
+
+use EventSource::Error;
+use EventSource::Hub::Pattern;
+use EventSource::Settings;
+use EventSource::XS ();
+use File::Spec      ();
+use JSON::MaybeXS   ();
+use Scalar::Util    qw(blessed);
+
+my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
+my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+
+# The program of a hub's process, beside the native library.
+my $PROGRAM = 'eventsource-hub';
+
+my $MAX_BYTES  = 1024;                                    # of the name of a channel and of a key, in UTF-8
+my @FIELDS     = qw(data event id json key once retry);
+my @COUNTS     = qw(streams channels patterns published delivered events bytes resumed gaps disconnect gap latest);
+my @OF_PROCESS = qw(subscribers connections open buffered cut_off);
+my @OF_CHANNEL = qw(subscribers events bytes);
+
+# Public methods
+
+sub answers {
+    my $self    = shift;
+    my @answers = $self->_ask('answers');
+    my @results;
+    while (my ($id, $error) = splice @answers, 0, 2) {
+        push @results, length $id ? {id => $id} : {error => _characters($error)};
+    }
+    return @results;
+}
+
+sub begin_publish {
+    my ($self, $channel, $event) = @_;
+    $self->_ask('publish', _publication($channel, $event));
+    return;
+}
+
+sub channels {
+    my ($self, $pattern, $code) = @_;
+    my $from = 0;
+    while (length $from) {
+        ($from, my @found) = $self->_ask('channels', $pattern, $from);
+        while (my ($name, @values) = splice @found, 0, 5) {
+            my %channel = (name => _characters($name), last_id => pop @values);
+            @channel{@OF_CHANNEL} = map { $_ + 0 } @values;
+            $code->(\%channel);
+        }
+    }
+    return;
+}
+
+sub connect {
+    my ($class, @given) = @_;
+    my %given = $SETTINGS->parse('connect takes settings', @given);
+    $class->_check_system;
+    $SETTINGS->known(\%given, [qw(name socket spawn timeout)]);
+    $SETTINGS->refuse(name => 'name must be given: that of the hub') if !defined $given{name};
+    $SETTINGS->seconds(timeout => $given{timeout}, is_above_zero => 1);
+    my $socket = $SETTINGS->string(socket => $given{socket});
+    $SETTINGS->refuse(socket => 'socket must be an absolute path without a NUL, such as /run/shop/hub.sock')
+        if defined $socket && $socket !~ m{\A/[^\0]+\z};
+    my $spawns  = !defined $given{spawn} || $given{spawn};
+    my $timeout = defined $given{timeout} ? $given{timeout} : 5;
+    my %native  = (
+        name    => $SETTINGS->string(name => $given{name}),
+        program => $spawns         ? $class->program : '',
+        socket  => defined $socket ? $socket         : '',
+        timeout => $timeout,
+    );
+    my $self = bless {process => $$}, $class;
+    $self->_connect(\%native);
+    @$self{qw(pid epoch gap_event position_event)} = map { _characters($_) } $self->_ask('welcome');
+    return $self;
+}
+
+sub drain {
+    my ($self, $seconds) = @_;
+    $SETTINGS->refuse(seconds => 'drain takes a number of seconds') if !$SETTINGS->is_seconds($seconds);
+    $self->_ask('drain', $seconds);
+    return;
+}
+
+sub epoch { return $_[0]{epoch} }
+
+sub follow {
+    my ($self, $socket, @topics) = @_;
+    my %option = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    $SETTINGS->known(\%option, [qw(after start)], 'option %s');
+    $SETTINGS->refuse(channels => 'there is no channel to follow') if !@topics;
+    my $start = defined $option{start}             ? $option{start} : 'latest';
+    my $last  = $start =~ /\A-([1-9][0-9]{0,8})\z/ ? $1             : 0;
+    $SETTINGS->refuse(start => "start must be 'latest', 'oldest' or a number of events, such as -10")
+        if !$last && $start ne 'latest' && $start ne 'oldest';
+    my $after = defined $option{after} && length $option{after} ? $option{after} : undef;
+    my @named =
+        map { blessed $_ && $_->isa('EventSource::Hub::Pattern') ? (pattern => $$_) : (channel => _name($_)) } @topics;
+    $self->_ask('follow', fileno $socket, $last ? 'last' : $start, $last, $after, @named);
+    return;
+}
+
+sub gap_event { return $_[0]{gap_event} }
+
+sub names {
+    my $class = shift;
+    $class->_check_system;
+    my $folder = _folder();
+    opendir my $entries, $folder or return;
+    return grep { _is_listening("$folder/$_.sock") } sort map { /\A(.+)[.]sock\z/ ? $1 : () } readdir $entries;
+}
+
+sub pid { return $_[0]{pid} + 0 }
+
+sub position_event { return $_[0]{position_event} }
+
+sub program {
+    for my $library (grep { m{/EventSource/XS/XS[.]} } map { defined ? $_ : () } @DynaLoader::dl_shared_objects) {
+        my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
+        return File::Spec->rel2abs($program) if -x $program;
+    }
+    return EventSource::Error->throw(
+        code    => 'unsupported',
+        field   => 'name',
+        message =>
+            "EventSource::Hub: the program $PROGRAM is not installed, because this distribution was built without cargo"
+            . ' 1.85 or newer; build it again with one, or start the program otherwise and set spawn => 0'
+    );
+}
+
+sub publish {
+    my ($self, $channel, $event) = @_;
+    $self->begin_publish($channel, $event);
+    my ($answer) = reverse $self->answers;
+    EventSource::Error->throw(code => 'invalid', message => __PACKAGE__ . ": $answer->{error}")
+        if !defined $answer->{id};
+    return $answer->{id};
+}
+
+sub stats {
+    my ($self, $channel) = @_;
+    my @numbers = map { $_ + 0 } $self->_ask('count', defined $channel ? _name($channel) : '');
+    my ($version, $age, @workers) = $self->_ask('describe');
+    my %stats;
+    @stats{@COUNTS, @OF_PROCESS} = @numbers;
+    delete $stats{connections};
+    delete $stats{subscribers} if !defined $channel;
+    $stats{history} = {map { $_ => delete $stats{$_} } qw(bytes events)};
+    $stats{slow}    = {map { $_ => delete $stats{$_} } qw(disconnect gap latest)};
+    $stats{workers} = [map { $_ + 0 } grep { $_ != $$ } @workers];
+    return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
+}
+
+sub stop {
+    my $self = shift;
+    $self->_ask('stop');
+    return;
+}
+
+# Private methods and functions
+
+sub _ask {
+    my ($self, @call) = @_;
+    EventSource::Error->throw(
+        code    => 'state',
+        message => __PACKAGE__ . ': this connection belongs to another process; connect in the forked child'
+    ) if $self->{process} != $$;
+    return $self->_call(@call);
+}
+
+sub _characters {
+    my $text = shift;
+    utf8::decode($text);
+    return $text;
+}
+
+sub _check_system {
+    my $class = shift;
+    EventSource::Error->throw(
+        code    => 'unsupported',
+        message => 'EventSource::Hub: there are no hubs on this system: they need Linux'
+    ) if !$class->can('_connect');
+    return;
+}
+
+# A process that was killed has left its socket.
+sub _is_listening {
+    require IO::Socket::UNIX;
+    return !!IO::Socket::UNIX->new(Peer => $_[0]);
+}
+
+sub _name {
+    return _short('channel', "a channel's name", @_);
+}
+
+# A string of at most so many bytes.
+sub _short {
+    my ($field, $what, $value) = @_;
+    $SETTINGS->refuse($field, "$what must be a string that is not empty")
+        if !defined $value || ref $value || !length $value;
+    utf8::encode(my $bytes = $value);
+    $SETTINGS->refuse($field, "$what must have at most $MAX_BYTES bytes in UTF-8") if length $bytes > $MAX_BYTES;
+    return $value;
+}
+
+# The arguments of the native call.
+sub _publication {
+    my ($channel, $event) = @_;
+    my %event = ref $event eq 'HASH' ? %$event : (data => $event);
+    $SETTINGS->known(\%event, \@FIELDS, 'field %s');
+    my $name = _name($channel);
+    my ($key, $once) = map { defined $event{$_} ? _short($_, $_, $event{$_}) : '' } qw(key once);
+    my $data = $event{data};
+    if (exists $event{json}) {
+        $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
+        $data = $JSON->encode($event{json});
+    }
+    for my $field (grep { ref $event{$_} } qw(data event id retry)) {
+        $SETTINGS->refuse($field, "$field must be a string, not a reference");
+    }
+    $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json')
+        if !grep { defined } $data, @event{qw(event id retry)};
+    return ($name, $key, $once, @event{qw(event id retry)}, $data);
+}
+
+1;
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+EventSource::Hub::Process - Publish to a hub's process, follow its channels and look at it, from a command or a job
+
+=head1 SYNOPSIS
+
+    use EventSource::Hub::Process;
+
+    my $hub = EventSource::Hub::Process->connect(name => 'shop');
+    my $id  = $hub->publish(news => {event => 'greeting', data => 'hello'});
+    print "published as $id to the process ", $hub->pid, "\n";
+
+=head1 DESCRIPTION
+
+A hub with a L<name|EventSource::Hub/name> lives in a process of its own. L<EventSource::Hub> is for the workers of an
+application: it gives the hub its settings and hands streams over. This class is for everything else: it takes the hub as
+it is, waits for each answer, and starts no thread. The command L<eventsource> is made of it.
+
+A connection belongs to the process and the thread that has made it. A forked child connects anew.
+
+=head1 METHODS
+
+All strings are characters. Wrong arguments throw an L<EventSource::Error> with the code C<invalid>. All methods of an
+object throw C<unavailable> if the connection had broken before the call, and nothing was done; C<unknown> if it broke
+before the answer, or no answer came in time; and C<state> in a forked child or another thread.
+
+=head2 connect
+
+    my $hub = EventSource::Hub::Process->connect(name => 'shop', timeout => 5, spawn => 1, socket => '/run/shop/hub.sock');
+
+Connect to the process of a hub. C<name> is the hub's name; C<socket> its socket, an absolute path of at most 107 bytes,
+if it is in another place than the folder of this user. C<spawn> says whether the process is started if none runs; true by
+default. C<timeout> is the number of seconds (above 0, fractions allowed, 5 by default) that the connection and each
+answer may take.
+
+Throws C<unavailable> if no process serves the hub within that time, C<unsupported> if the system is not Linux or the
+program is not installed, and C<invalid> or C<state> if the process refuses the connection.
+
+=head2 answers
+
+    my @answers = $hub->answers;
+
+Send the events that were begun (L</begin_publish>), wait for their answers, and return these in the order of the events.
+Each is a reference to a hash: of C<id>, the event's id in the order of the hub, or of C<error>, why the hub has refused
+it. If the connection breaks, the call returns the answers that have come; the next one throws C<unknown>, because the
+other events were perhaps published.
+
+=head2 begin_publish
+
+    $hub->begin_publish($channel, $event);
+
+Begin to publish an event, as L</publish> does, without waiting. Several events are sent at once, which makes publishing
+many of them several times faster. At most 256 are sent before their answers have come. Call L</answers> at the end.
+
+=head2 channels
+
+    $hub->channels('news/*', sub { my $channel = shift; print "$channel->{name}\n" });
+
+Call a function with each channel whose name matches a pattern (L<EventSource::Hub/pattern>), or with all if the pattern is
+C<undef>, in no order: a reference to a hash of C<name>, C<subscribers> (the subscriptions to it, by its name or by
+patterns), C<events> and C<bytes> of its history, and C<last_id>, the id of the last event in the order of the hub, empty
+if there is none. The list is asked for in parts, so it holds nobody up; a channel that appears or disappears meanwhile
+may be missing or be there twice.
+
+=head2 drain
+
+    $hub->drain(30);
+
+End the streams of the hub one after the other within a number of seconds, as L<EventSource::Hub/drain> does, and
+streams that come later at once. Returns when that has begun.
+
+=head2 epoch, gap_event, pid, position_event
+
+    my $epoch = $hub->epoch;
+
+Return the epoch, with which the hub's ids begin, the types of the hub's own events, and the number of its process.
+
+=head2 follow
+
+    $hub->follow($socket, 'news', EventSource::Hub->pattern('orders/*'), {after => $id, start => 'latest'});
+
+Hand one end of a pair of stream sockets to the process, which writes the events of channels and patterns to it; then close
+it here. The other end reads an event stream (L<EventSource::Parser>). Each event comes after a comment with its
+channel, C<:channel NAME>, in which each control character and C<%> is a C<%> and two hexadecimal digits. A position is a
+block with an id and without data. C<after> is the id after which the stream resumes; without it C<start> says where it
+begins: C<latest> (by default), C<oldest>, or a number of events, such as -10.
+
+The stream ends with the process, or when its reader is too slow (L<EventSource::Hub/on_slow>).
+
+=head2 names
+
+    my @names = EventSource::Hub::Process->names;
+
+Return the names of the hubs of this user that have a process, sorted: those whose sockets are in the folder of this user.
+
+=head2 program
+
+    my $path = EventSource::Hub::Process->program;
+
+Return the path of the program of a hub's process. Throws C<unsupported> if it is not installed.
+
+=head2 publish
+
+    my $id = $hub->publish($channel, $data);
+    my $id = $hub->publish($channel, {event => $type, data => $data, key => $key, once => $once});
+
+Publish an event, and return its id in the order of the hub, even if it has one of the application. The event is its data, a
+string, or a reference to a hash of C<event>, C<id>, C<retry> (milliseconds), C<data> or C<json> (any structure), C<key>
+(L<EventSource::Hub/publish>) and C<once>, a key of at most 256 bytes that makes a repeated publish return the first
+one's id, remembered for as long as the history. Throws C<invalid> if the hub refuses the event.
+
+=head2 stats
+
+    my $stats = $hub->stats;
+    my $stats = $hub->stats($channel);
+
+Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and besides: C<pid>, C<version> and C<age>
+(seconds) of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without
+this one, sorted, C<open>, the open streams, C<buffered>, the bytes that are buffered for them, C<cut_off>, how many
+workers were cut off because they broke the rules of the protocol, and, with a channel, C<subscribers>.
+
+=head2 stop
+
+    $hub->stop;
+
+End the process. Its streams end, and each client is sent a reconnection time. Returns when it has ended its connections.
+
+=head1 SEE ALSO
+
+L<eventsource>, L<EventSource::Hub>, L<EventSource::Error>
+
+=head1 COPYRIGHT AND LICENSE
+
+Copyright 2026 The EventSource-XS contributors.
+
+This library is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -1,0 +1,157 @@
+//! The state of a reactor, with which the reactor of a new program continues.
+
+use super::hubs::Hubs;
+use super::shutdown::Spread;
+use super::stream_record::{Deadline, StreamRecord};
+use super::subscriptions::Subscription;
+use super::{HubId, Io, Reactor, StreamId};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crate::stream::{Reason, Stream};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// The number of a stream's socket while the stream has none.
+const NO_SOCKET: i32 = -1;
+
+saved!(Deadline: Attach, Retry, Linger);
+
+/// What a reactor holds. The sockets are numbers of descriptors.
+#[derive(Debug)]
+pub struct ReactorState {
+    records: Vec<Option<StreamRecord<i32>>>,
+    hubs: Hubs,
+    held: VecDeque<(Instant, StreamId)>,
+    drains: Vec<(HubId, Spread)>,
+}
+
+saved!(ReactorState { records, hubs, held, drains });
+
+impl Saved for StreamRecord<i32> {
+    fn save(&self, to: &mut Saver) {
+        save_record(self, |number| *number, to);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            stream: from.take::<Stream>()?,
+            subscription: from.take::<Option<Box<Subscription>>>()?,
+            socket: Some(from.take()?).filter(|number| *number != NO_SOCKET),
+            serial: from.take()?,
+            is_queued: false,
+            is_blocked: false,
+            has_ended: from.take()?,
+            is_handed_over: from.take()?,
+            owes_final_chunk: from.take()?,
+            input_bytes: from.take()?,
+            deadline: from.take()?,
+            deadline_kind: from.take()?,
+            timer: None,
+        })
+    }
+}
+
+/// Saves a stream. What the queues and timers hold of it is not saved: the new reactor tries to send to each stream.
+fn save_record<S>(record: &StreamRecord<S>, number: impl Fn(&S) -> i32, to: &mut Saver) {
+    let StreamRecord {
+        stream,
+        subscription,
+        socket,
+        serial,
+        is_queued: _,
+        is_blocked: _,
+        has_ended,
+        is_handed_over,
+        owes_final_chunk,
+        input_bytes,
+        deadline,
+        deadline_kind,
+        timer: _,
+    } = record;
+    to.add(stream);
+    to.add(subscription);
+    to.add(&socket.as_ref().map_or(NO_SOCKET, number));
+    to.add(serial);
+    to.add(has_ended);
+    to.add(is_handed_over);
+    to.add(owes_final_chunk);
+    to.add(input_bytes);
+    to.add(deadline);
+    to.add(deadline_kind);
+}
+
+impl<I: Io> Reactor<I> {
+    /// Saves a [`ReactorState`]. Commands and answers are no part of it: the caller has executed and taken them. `number`
+    /// returns the number of a socket's descriptor.
+    pub fn save(&self, number: impl Fn(&I::Socket) -> i32, to: &mut Saver) {
+        to.add_count(self.records.len());
+        for record in &self.records {
+            to.add(&record.is_some());
+            if let Some(record) = record {
+                save_record(record, &number, to);
+            }
+        }
+        to.add(&self.hubs);
+        to.add(&self.held);
+        to.add(&self.drains);
+    }
+
+    /// Returns the socket of a stream.
+    pub fn socket(&mut self, id: StreamId) -> Option<&I::Socket> {
+        self.record(id).and_then(|record| record.socket.as_ref())
+    }
+
+    /// Continues with the streams and hubs of another reactor. `adopt` makes a socket of the number of its descriptor; a
+    /// stream whose socket it cannot make ends.
+    pub fn restore(&mut self, state: ReactorState, mut adopt: impl FnMut(i32) -> Option<I::Socket>, now: Instant) {
+        let ReactorState { records, hubs, held, drains } = state;
+        self.hubs = hubs;
+        self.held = held;
+        self.drains = drains;
+        self.records.resize_with(records.len(), || None);
+        for (slot, record) in records.into_iter().enumerate() {
+            if let Some(record) = record {
+                self.restore_record(slot as u32, record, &mut adopt, now);
+            }
+        }
+    }
+
+    fn restore_record(
+        &mut self,
+        slot: u32,
+        record: StreamRecord<i32>,
+        adopt: &mut impl FnMut(i32) -> Option<I::Socket>,
+        now: Instant,
+    ) {
+        let StreamRecord { mut stream, socket: number, .. } = record;
+        let settings = *stream.settings();
+        stream.share_settings(self.share(settings));
+        let id = StreamId { slot, serial: record.serial };
+        let socket = number.and_then(adopt);
+        let is_lost = number.is_some() && socket.is_none();
+        let is_registered = socket.as_ref().map_or(true, |socket| self.io.register(socket, id).is_ok());
+        self.open_streams += usize::from(!record.has_ended);
+        self.records[slot as usize] = Some(StreamRecord {
+            stream,
+            subscription: record.subscription,
+            socket,
+            serial: record.serial,
+            is_queued: false,
+            is_blocked: false,
+            has_ended: record.has_ended,
+            is_handed_over: record.is_handed_over,
+            owes_final_chunk: record.owes_final_chunk,
+            input_bytes: record.input_bytes,
+            deadline: record.deadline,
+            deadline_kind: record.deadline_kind,
+            timer: None,
+        });
+        if is_lost {
+            return self.end_at_once(id, Reason::Error);
+        }
+        if !is_registered {
+            self.end_with_retry(id, Reason::Error);
+        }
+        self.queue_by_position(id);
+        self.arm_timer(slot, now);
+    }
+}

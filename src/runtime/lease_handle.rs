@@ -1,0 +1,92 @@
+//! A lease of a hub in a process of its own, as the application holds it.
+
+use super::connection::{Connection, Outcome};
+use super::error::Error;
+use super::forks::generation;
+use super::leases::{Lease, LeaseState};
+use super::links::LinkCommand;
+use super::reactor_handle::ReactorHandle;
+use super::registration::RemoteRegistration;
+use super::remote_hub::{send, RemoteHub};
+use crate::remote::Error as RemoteError;
+use crate::stream::after;
+use crate::wire::Request;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A lease as the application holds it. Dropping it gives the lease back.
+#[derive(Debug)]
+pub struct LeaseHandle {
+    lease: Arc<Lease>,
+    generation: u32,
+    /// What gives it back.
+    owner: Option<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    reactor: Arc<ReactorHandle>,
+    connection: Arc<Connection>,
+    number: u64,
+}
+
+impl LeaseHandle {
+    /// Returns what is known of the lease.
+    pub fn state(&self) -> LeaseState {
+        if self.generation != generation() {
+            return LeaseState::Lost;
+        }
+        self.lease.state()
+    }
+}
+
+impl Drop for LeaseHandle {
+    fn drop(&mut self) {
+        let owner = self.owner.take();
+        if self.generation != generation() {
+            // A thread that does not exist in this child may have held the locks.
+            return std::mem::forget(owner);
+        }
+        if let Some(Owner { reactor, connection, number }) = owner {
+            connection.leases.remove(number);
+            let mut frame = Vec::new();
+            if !connection.is_lost() && (Request::Resign { lease: number }).encode(&mut frame).is_ok() {
+                connection.add_coming(frame.len());
+                send(&reactor, LinkCommand::Send { connection, request: 0, frame });
+            }
+        }
+    }
+}
+
+impl RemoteHub {
+    /// Asks for a lease, and waits for the first answer. An interpreter is told when that changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] or [`Error::ShuttingDown`].
+    pub(super) fn elect(&self, key: u64, name: &[u8], interpreter: u32) -> Result<LeaseHandle, Error> {
+        let deadline = after(Instant::now(), self.start.timeout);
+        loop {
+            let left = || deadline.saturating_duration_since(Instant::now());
+            let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
+            let number = connection.begin();
+            let mut frame = Vec::new();
+            if let Err(error) = (Request::Elect { lease: number, name }).encode(&mut frame) {
+                connection.forget(number);
+                return Err(RemoteError::from(error).into());
+            }
+            let lease = Arc::new(Lease::new(interpreter, Arc::clone(&reactor.ends)));
+            connection.leases.insert(number, Arc::clone(&lease));
+            let owner = Owner { reactor: Arc::clone(&reactor), connection: Arc::clone(&connection), number };
+            // From here on an error gives the lease back.
+            let handle = LeaseHandle { lease, generation: generation(), owner: Some(owner) };
+            connection.add_coming(frame.len());
+            send(&reactor, LinkCommand::Send { connection: Arc::clone(&connection), request: number, frame });
+            match connection.wait(&reactor, number, left())? {
+                Outcome::Unsent if left() > Duration::ZERO => {}
+                Outcome::Unsent => return Err(self.lost()),
+                _ => return Ok(handle),
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The event loop with connections whose other side, the process of a hub, is the test.
+
+use super::super::event_loop::EventLoop;
+use super::super::reactor_handle::Attachment;
+use super::super::remote_hub::send;
+use super::super::stream_state::StreamState;
+use super::*;
+use crate::event::{Field, Text};
+use crate::hub::{FirstBlock, Start, Topic};
+use crate::reactor::StreamInit;
+use crate::stream::{Framing, LineEnd};
+use crate::sys::local::{receive, Wait};
+use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Publish, Welcome, WINDOW_BYTES};
+use crate::{remote, ErrorCode};
+use bytes::Bytes;
+use rustix::fd::AsFd;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+const SETTINGS: Settings = Settings {
+    framing: Framing::Chunked,
+    line_end: LineEnd::Lf,
+    keepalive: None,
+    timeout: TIMEOUT,
+    max_buffered: 1000,
+    drop_oldest: false,
+    retry: Duration::ZERO,
+};
+
+/// The other side of a connection.
+struct HubSide {
+    socket: UnixStream,
+    inbox: FrameBuffer,
+    sockets: VecDeque<Option<OwnedFd>>,
+}
+
+impl HubSide {
+    /// Calls a function with the next request.
+    fn next<T>(&mut self, function: impl FnOnce(Request<'_>) -> T) -> T {
+        while !self.inbox.has_frame().expect("frames") {
+            let room = self.inbox.room(1 << 16);
+            let count = receive(self.socket.as_fd(), room, &mut self.sockets, Wait::Forever).expect("bytes");
+            assert!(count > 0, "the connection is open");
+            self.inbox.filled(count);
+        }
+        let frame = self.inbox.next_frame().expect("frames").expect("a frame");
+        function(Request::decode(frame).expect("a request"))
+    }
+
+    fn answer(&mut self, answer: &Answer<'_>) {
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes).expect("a short answer");
+        self.socket.write_all(&bytes).expect("a connection");
+    }
+
+    /// Takes a stream over, and accepts its subscription. Returns its socket and what it is to be sent first.
+    fn take_over(&mut self, expected: StreamId) -> (UnixStream, Vec<u8>) {
+        let unsent = self.next(|request| match request {
+            Request::Open(open) => {
+                assert_eq!(open.stream, u64::from(expected));
+                open.unsent.to_vec()
+            }
+            other => panic!("{other:?}"),
+        });
+        let request = self.next(|request| match request {
+            Request::Subscribe { request, stream, .. } => {
+                assert_eq!(stream, u64::from(expected));
+                request
+            }
+            other => panic!("{other:?}"),
+        });
+        self.answer(&Answer::Done { request });
+        let socket = self.sockets.pop_front().flatten().expect("a socket");
+        (socket.into(), unsent)
+    }
+}
+
+struct Scene {
+    handle: Arc<ReactorHandle>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let handle = Arc::new(ReactorHandle::new().expect("a descriptor"));
+        let event_loop = EventLoop::new(Arc::clone(&handle)).expect("a descriptor");
+        std::thread::spawn(|| event_loop.run());
+        Self { handle }
+    }
+
+    fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let name = Name::new("test").expect("a name");
+        let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings: HubSettings::default(), credits };
+        let link = Link::over(ours, welcome);
+        let connection = Arc::new(Connection::new(number, &link));
+        send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
+        (connection, HubSide { socket: theirs, inbox: FrameBuffer::default(), sockets: VecDeque::new() })
+    }
+
+    /// Queues an event of that many bytes. Returns the number of the request.
+    fn publish(&self, connection: &Arc<Connection>, bytes: usize) -> u64 {
+        let request = connection.begin();
+        self.publish_as(connection, request, bytes);
+        request
+    }
+
+    fn publish_as(&self, connection: &Arc<Connection>, request: u64, bytes: usize) {
+        let text = "x".repeat(bytes);
+        let fields = FieldList::of([Field::Data(Text::from(&*text))]);
+        let mut frame = Vec::new();
+        let publish = Publish { request, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+        Request::Publish(publish).encode(&mut frame).expect("a short request");
+        connection.add_coming(frame.len());
+        send(&self.handle, LinkCommand::Send { connection: Arc::clone(connection), request, frame });
+    }
+
+    fn wait(&self, connection: &Connection, request: u64) -> Result<Outcome, remote::Error> {
+        connection.wait(&self.handle, request, TIMEOUT)
+    }
+
+    fn eventually(&self, what: &str, condition: impl Fn() -> bool) {
+        assert!(self.handle.wait(TIMEOUT, condition), "{what}");
+    }
+
+    /// Opens a stream, which has sent its head.
+    fn open(&self) -> (StreamId, Arc<StreamState>, UnixStream) {
+        let (socket, mut client) = UnixStream::pair().expect("a pair of sockets");
+        let stream = self.handle.new_stream();
+        let state = Arc::new(StreamState::new(stream, 4, 7));
+        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
+        self.handle.count_opened();
+        let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
+        self.handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
+        client.read_exact(&mut [0; 4]).expect("the head");
+        (stream, state, client)
+    }
+
+    fn subscribe(&self, connection: &Arc<Connection>, stream: StreamId) -> u64 {
+        let request = connection.begin();
+        let first_block = FirstBlock::default();
+        let topics = vec![Topic::Channel(b"news"[..].into())];
+        let subscription = SubscribeRequest { topics, after: None, start: Start::Latest, first_block };
+        let connection = Arc::clone(connection);
+        send(&self.handle, LinkCommand::Subscribe { connection, request, stream, subscription, holds: false });
+        request
+    }
+
+    fn push(&self, stream: StreamId, state: &StreamState, text: &[u8]) {
+        let event = SETTINGS.framing.frame(text);
+        state.add_buffered(event.len());
+        let bytes = event.len();
+        self.handle.send(Command::Push { stream, event, has_id: false }, bytes, None);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_request_gets_its_own_answer() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
+    for request in requests {
+        hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == request), "{got:?}"));
+    }
+    let failure = Failure::new(ErrorCode::Invalid, Some("data"), "no");
+    hub.answer(&Answer::Refused { request: requests[1], failure });
+    hub.answer(&Answer::Published { request: requests[0], id: "epoch-1" });
+    assert!(matches!(scene.wait(&connection, requests[0]), Ok(Outcome::Published(id)) if &*id == "epoch-1"));
+    let refused = scene.wait(&connection, requests[1]);
+    assert!(matches!(refused, Err(remote::Error::Refused(_))), "{refused:?}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_broken_connection_leaves_unknown_what_was_sent_and_unsent_what_was_not() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let sent = scene.publish(&connection, 10);
+    hub.next(|_| {});
+    let in_part = scene.publish(&connection, 2 << 20); // more than the socket takes
+    let unsent = scene.publish(&connection, 10);
+    scene.eventually("they are queued", || connection.has_room() && !connection.is_settled());
+    drop(hub);
+    let outcome = scene.wait(&connection, sent);
+    assert!(matches!(outcome, Err(remote::Error::Unknown)), "{outcome:?}");
+    for request in [in_part, unsent] {
+        let outcome = scene.wait(&connection, request);
+        assert!(matches!(outcome, Ok(Outcome::Unsent)), "{outcome:?}");
+    }
+    let late = scene.publish(&connection, 10);
+    assert!(matches!(scene.wait(&connection, late), Ok(Outcome::Unsent)));
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn unawaited_events_that_are_refused_or_not_answered_count_as_lost() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    (0..4).for_each(|_| scene.publish_as(&connection, UNAWAITED, 10));
+    (0..4).for_each(|_| hub.next(|got| assert!(matches!(got, Request::Publish(Publish { request: UNAWAITED, .. })))));
+    assert!(!connection.is_settled());
+    hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+    let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
+    hub.answer(&Answer::Refused { request: UNAWAITED, failure });
+    scene.eventually("the refused one is lost", || scene.handle.stats().lost == 1);
+    drop(hub);
+    scene.eventually("so are those without an answer", || scene.handle.stats().lost == 3);
+    scene.publish_as(&connection, UNAWAITED, 10);
+    scene.eventually("and later ones", || scene.handle.stats().lost == 4);
+    assert!(connection.is_settled());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_full_queue_has_room_again_when_the_hub_reads() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, 1 << 30);
+    let mut count = 0;
+    while connection.has_room() {
+        scene.publish_as(&connection, UNAWAITED, 1 << 20);
+        count += 1;
+    }
+    assert!((8..20).contains(&count), "{count}");
+    for _ in 0..count {
+        hub.next(|_| {});
+        hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+    }
+    scene.eventually("there is room", || connection.has_room());
+    scene.eventually("all are answered", || connection.is_settled());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state, mut client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    let (mut socket, unsent) = hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert_eq!((unsent.len(), state.is_handed_over(), state.buffered_bytes()), (0, true, 0));
+    scene.push(stream, &state, b"event");
+    hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
+    assert!(state.buffered_bytes() > 0);
+    hub.answer(&Answer::State { stream: stream.into(), pushed: 5, buffered: 0, is_stalled: true });
+    scene.eventually("the state is known", || state.buffered_bytes() == 0 && state.is_stalled());
+    socket.write_all(b"of the hub").expect("a connection");
+    client.read_exact(&mut [0; 10]).expect("the bytes of the hub");
+    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
+    scene.eventually("the end is known", || state.reason() == Some(Reason::Client));
+}
+
+/// A stream whose socket waits for credits when the connection breaks.
+fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
+    let (connection, hub) = scene.connect(1, 1);
+    let first = scene.publish(&connection, 10); // spends the credits
+    let (stream, state, client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    scene.eventually("the stream was handed over", || state.is_handed_over());
+    scene.push(stream, &state, b"before");
+    drop(hub);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Unsent)));
+    assert!(scene.wait(&connection, first).is_err());
+    assert_eq!((state.reason(), state.is_open()), (None, true));
+    (stream, state, client)
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_whose_socket_was_not_sent_is_handed_over_anew() {
+    let scene = Scene::new();
+    let (stream, state, mut client) = park(&scene);
+    scene.push(stream, &state, b"after");
+    let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
+    let request = scene.subscribe(&connection, stream);
+    let (mut socket, unsent) = hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert_eq!(unsent, [&*SETTINGS.framing.frame(b"before"), &SETTINGS.framing.frame(b"after")].concat());
+    assert_eq!(state.buffered_bytes(), 0);
+    socket.write_all(b"alive").expect("a connection");
+    client.read_exact(&mut [0; 5]).expect("the bytes of the next hub");
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn an_abandoned_stream_ends_with_its_socket() {
+    let scene = Scene::new();
+    let (stream, state, mut client) = park(&scene);
+    send(&scene.handle, LinkCommand::Abandon(stream));
+    scene.eventually("it ends", || state.reason() == Some(Reason::Error));
+    assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0);
+    assert_eq!(scene.handle.stats().open, 0);
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    scene.publish_as(&connection, UNAWAITED, 10);
+    send(&scene.handle, LinkCommand::Close(Arc::clone(&connection)));
+    hub.next(|_| {});
+    assert!(!connection.is_lost());
+    hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+    scene.eventually("it is closed", || connection.is_lost());
+    assert_eq!(hub.socket.read(&mut [0; 1]).expect("an end"), 0);
+    assert_eq!(scene.handle.stats().lost, 0);
+}

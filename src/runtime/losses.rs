@@ -1,0 +1,88 @@
+//! What this process has accepted for processes of hubs and is lost, until an interpreter tells the application of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, TryLockError};
+
+/// Losses that no interpreter has taken yet.
+struct Losses {
+    /// How many. Calls that are made for each event read it without a lock.
+    count: AtomicU64,
+    /// The cause of the first of them. Its lock is only tried: a fork may have copied it while it was held.
+    cause: Mutex<String>,
+}
+
+static LOSSES: Losses = Losses::new();
+
+/// Returns true if [`take_losses`] has losses to return.
+pub fn has_losses() -> bool {
+    LOSSES.are_there()
+}
+
+/// Takes the losses: how many there were, and the cause of the first.
+pub fn take_losses() -> (u64, String) {
+    LOSSES.take()
+}
+
+/// Records losses. The caller counts events among the lost ones of its reactor.
+pub(super) fn record(count: u64, cause: &str) {
+    LOSSES.record(count, cause);
+}
+
+/// Called in a forked child: its parent tells of its own losses.
+pub(super) fn enter_child() {
+    LOSSES.enter_child();
+}
+
+impl Losses {
+    const fn new() -> Self {
+        Self { count: AtomicU64::new(0), cause: Mutex::new(String::new()) }
+    }
+
+    fn are_there(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn take(&self) -> (u64, String) {
+        (self.count.swap(0, Ordering::Relaxed), self.with_cause(std::mem::take).unwrap_or_default())
+    }
+
+    fn record(&self, count: u64, cause: &str) {
+        if count > 0 && self.count.fetch_add(count, Ordering::Relaxed) == 0 {
+            self.with_cause(|text| cause.clone_into(text));
+        }
+    }
+
+    fn enter_child(&self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
+
+    fn with_cause<T>(&self, function: impl FnOnce(&mut String) -> T) -> Option<T> {
+        match self.cause.try_lock() {
+            Ok(mut cause) => Some(function(&mut cause)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(function(&mut poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_summed_with_the_cause_of_the_first_and_taken_once() {
+        let losses = Losses::new();
+        losses.record(0, "none");
+        assert!(!losses.are_there());
+        losses.record(2, "first");
+        losses.record(3, "second");
+        assert!(losses.are_there());
+        assert_eq!(losses.take(), (5, "first".to_owned()));
+        assert_eq!(losses.take(), (0, String::new()));
+        losses.record(1, "of the parent");
+        losses.enter_child();
+        assert!(!losses.are_there());
+        losses.record(1, "own");
+        assert_eq!(losses.take(), (1, "own".to_owned()));
+    }
+}

@@ -1,0 +1,141 @@
+//! A new program goes on with the streams and hubs of this process, after an `exec` in place.
+//!
+//! [`pause`] stops the reactor at the end of a turn: every command that was queued is carried out, and every answer applied. It
+//! saves what the reactor holds; the handles of streams and hubs are saved beside it. Then the process has its descriptors
+//! outlive the `exec`. The new program restores the [`State`], and the handles from it.
+//!
+//! If the `exec` fails, the reactor goes on when [`Paused`] is dropped. Nothing has been changed.
+
+use super::error::Error;
+use super::hub_handle::{HubHandle, SavedHub};
+use super::process::lock_process;
+use super::reactor_handle::{Attachment, Numbers, Pause, ReactorHandle};
+use super::stats::Counts;
+use super::stream_handle::{SavedStream, StreamHandle};
+use super::stream_state::StreamState;
+use crate::reactor::{Command, ReactorState, StreamId};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
+use crossbeam_channel::{bounded, Sender};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the reactor may take to end its turn. It never waits for a client.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A reactor that has stopped, and goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused {
+    /// What the reactor holds.
+    pub state: Vec<u8>,
+    /// The numbers of the descriptors that the new program takes.
+    pub descriptors: Vec<i32>,
+    _resumes: Sender<()>,
+}
+
+/// Stops the reactor at the end of a turn. The caller opens no stream and publishes nothing meanwhile.
+///
+/// # Errors
+///
+/// [`Error::ShuttingDown`] or [`Error::Timeout`].
+pub fn pause() -> Result<Paused, Error> {
+    let reactor = {
+        let process = lock_process();
+        process.check_shutdown()?;
+        Arc::clone(process.running().ok_or(Error::Timeout)?)
+    };
+    let (saved, answer) = bounded(1);
+    let (resumes, resumed) = bounded(0);
+    let pause = Attachment::Pause(Pause { saved, resumed });
+    reactor.send(Command::Linked, 0, Some(Box::new(pause)));
+    let (state, descriptors) = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| Error::Timeout)?;
+    Ok(Paused { state, descriptors, _resumes: resumes })
+}
+
+/// What a reactor holds, read and checked.
+#[derive(Debug)]
+pub struct State {
+    numbers: Numbers,
+    counts: Counts,
+    streams: Vec<(StreamId, StreamState)>,
+    reactor: ReactorState,
+}
+
+saved!(State { numbers, counts, streams, reactor });
+
+/// A reactor that goes on with what another program has held, and the streams that have no handle yet.
+#[derive(Debug)]
+pub struct Restored {
+    reactor: Arc<ReactorHandle>,
+    states: HashMap<u64, Arc<StreamState>>,
+}
+
+/// Starts the reactor of this process with what another program has held. Takes over its descriptors. Nothing in this process
+/// has used streams or hubs before.
+///
+/// # Errors
+///
+/// [`Error::System`].
+pub fn restore(state: State) -> Result<Restored, Error> {
+    let State { numbers, counts, streams, reactor } = state;
+    let streams: Vec<_> = streams.into_iter().map(|(stream, state)| (stream, Arc::new(state))).collect();
+    let states = streams.iter().map(|(stream, state)| (u64::from(*stream), Arc::clone(state))).collect();
+    let change_handle = |handle: &mut ReactorHandle| handle.restore(counts, numbers);
+    let reactor = lock_process().start_with(change_handle, |event_loop| event_loop.restore(streams, reactor))?;
+    Ok(Restored { reactor, states })
+}
+
+impl Restored {
+    /// Goes on with a hub.
+    pub fn hub(&self, saved: SavedHubHandle) -> HubHandle {
+        HubHandle::restore(saved.0, &self.reactor)
+    }
+
+    /// Goes on with a stream; nothing if the reactor does not have it.
+    pub fn stream(&self, saved: &SavedStreamHandle) -> Option<StreamHandle> {
+        let state = self.states.get(&saved.0.id().into())?;
+        Some(StreamHandle::restore(&saved.0, Arc::clone(state), Arc::clone(&self.reactor)))
+    }
+}
+
+/// A hub's handle, with which a new program goes on.
+#[derive(Debug)]
+pub struct SavedHubHandle(SavedHub);
+
+/// A stream's handle, with which a new program goes on.
+#[derive(Debug)]
+pub struct SavedStreamHandle(SavedStream);
+
+impl SavedHubHandle {
+    /// Takes what is to be saved of a hub; nothing if the reactor does not have it.
+    pub fn of(hub: &HubHandle) -> Option<Self> {
+        hub.saved().map(Self)
+    }
+}
+
+impl SavedStreamHandle {
+    /// Takes what is to be saved of a stream.
+    pub fn of(stream: &StreamHandle) -> Self {
+        Self(stream.saved())
+    }
+}
+
+impl Saved for SavedHubHandle {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
+    }
+}
+
+impl Saved for SavedStreamHandle {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Self)
+    }
+}

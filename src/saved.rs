@@ -1,0 +1,369 @@
+//! The state with which a new program continues: values as bytes, and back.
+//!
+//! A hub's process is upgraded by an `exec` in place. What it holds is saved before and restored after it. Each type says
+//! beside its definition how it is saved; [`saved!`](crate::saved!) names all fields, so a new field is not forgotten.
+//! Saved are the values themselves, slots and serial numbers included, so nothing has to be translated.
+//!
+//! A point in time is saved as its distance from now, because no other program can make an [`Instant`] from a number.
+//! A descriptor is saved as its number, which survives an `exec`.
+//!
+//! Only a program of the same [`VERSION`] restores a state. **Increase it whenever a type is saved differently.** Frameworks
+//! for serialization were considered: none saves an [`Instant`], and a derived layout would change without notice.
+
+#![forbid(unsafe_code)]
+
+pub use crate::codec::Malformed;
+use crate::codec::{Reader, Writer};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The version of the layout of everything that is saved.
+pub const VERSION: u32 = 1;
+
+/// Takes values to save.
+#[derive(Debug)]
+pub struct Saver {
+    bytes: Vec<u8>,
+    now: Instant,
+}
+
+impl Saver {
+    /// Begins with nothing saved. Times are saved as distances from `now`.
+    pub fn new(now: Instant) -> Self {
+        Self { bytes: Vec::new(), now }
+    }
+
+    /// Saves a value.
+    pub fn add(&mut self, value: &impl Saved) {
+        value.save(self);
+    }
+
+    /// Saves bytes.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
+        self.writer().bytes(bytes);
+    }
+
+    /// Saves a number of values, before the values.
+    pub fn add_count(&mut self, count: usize) {
+        self.writer().size(count);
+    }
+
+    /// Returns everything that was saved.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    fn writer(&mut self) -> Writer<'_> {
+        Writer(&mut self.bytes)
+    }
+}
+
+/// Gives saved values back, in the same order.
+#[derive(Debug)]
+pub struct Restorer<'a> {
+    reader: Reader<'a>,
+    now: Instant,
+}
+
+impl<'a> Restorer<'a> {
+    /// Begins with the first value. Times are restored as distances from `now`.
+    pub fn new(bytes: &'a [u8], now: Instant) -> Self {
+        Self { reader: Reader(bytes), now }
+    }
+
+    /// Restores the next value.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the bytes are no value of this type.
+    pub fn take<T: Saved>(&mut self) -> Result<T, Malformed> {
+        T::restore(self)
+    }
+
+    /// Restores the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if there are fewer.
+    pub fn take_bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        self.reader.bytes()
+    }
+
+    /// Restores a collection whose values were saved one by one after their number.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if a value is.
+    pub fn collect<T: Saved, C: FromIterator<T>>(&mut self) -> Result<C, Malformed> {
+        let count = self.reader.size()?;
+        (0..count).map(|_| self.take()).collect()
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if something is.
+    pub fn end(self) -> Result<(), Malformed> {
+        self.reader.end()
+    }
+}
+
+/// A value that can be saved and restored.
+pub trait Saved: Sized {
+    /// Saves the value.
+    fn save(&self, to: &mut Saver);
+
+    /// Restores a value.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the bytes are no value of this type.
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed>;
+}
+
+/// Implements [`Saved`] for a struct by all of its fields, or for an enum without fields by all of its
+/// variants.
+#[macro_export]
+macro_rules! saved {
+    ($type:ident { $($field:ident),+ $(,)? }) => {
+        impl $crate::saved::Saved for $type {
+            fn save(&self, to: &mut $crate::saved::Saver) {
+                let Self { $($field),+ } = self;
+                $(to.add($field);)+
+            }
+
+            fn restore(from: &mut $crate::saved::Restorer<'_>) -> Result<Self, $crate::saved::Malformed> {
+                Ok(Self { $($field: from.take()?),+ })
+            }
+        }
+    };
+    ($type:ident: $($variant:ident),+ $(,)?) => {
+        impl $crate::saved::Saved for $type {
+            fn save(&self, to: &mut $crate::saved::Saver) {
+                to.add(&(*self as u8));
+            }
+
+            fn restore(from: &mut $crate::saved::Restorer<'_>) -> Result<Self, $crate::saved::Malformed> {
+                let number: u8 = from.take()?;
+                $(if number == Self::$variant as u8 {
+                    return Ok(Self::$variant);
+                })+
+                Err($crate::saved::Malformed)
+            }
+        }
+    };
+}
+
+macro_rules! saved_numbers {
+    ($($type:ident as $width:ident),+) => {$(
+        impl Saved for $type {
+            fn save(&self, to: &mut Saver) {
+                to.writer().$width((*self).into());
+            }
+
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                from.reader.$width()
+            }
+        }
+    )+};
+}
+
+saved_numbers!(u8 as u8, u16 as u16, u32 as u32, u64 as u64, usize as size, bool as bool);
+
+impl Saved for i32 {
+    fn save(&self, to: &mut Saver) {
+        to.add(&(*self as u32));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(from.take::<u32>()? as Self)
+    }
+}
+
+impl Saved for i64 {
+    fn save(&self, to: &mut Saver) {
+        to.add(&(*self as u64));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(from.take::<u64>()? as Self)
+    }
+}
+
+impl Saved for Duration {
+    fn save(&self, to: &mut Saver) {
+        to.writer().duration(*self);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.reader.duration()
+    }
+}
+
+impl Saved for Instant {
+    fn save(&self, to: &mut Saver) {
+        let is_later = *self > to.now;
+        let distance = if is_later { *self - to.now } else { to.now - *self };
+        to.add(&is_later);
+        to.add(&distance);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let (is_later, distance): (bool, Duration) = from.take()?;
+        let at = if is_later { from.now.checked_add(distance) } else { from.now.checked_sub(distance) };
+        at.ok_or(Malformed)
+    }
+}
+
+macro_rules! saved_bytes {
+    ($($type:ty),+) => {$(
+        impl Saved for $type {
+            fn save(&self, to: &mut Saver) {
+                to.add_bytes(self);
+            }
+
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                from.take_bytes().map(Into::into)
+            }
+        }
+    )+};
+}
+
+saved_bytes!(Box<[u8]>, Arc<[u8]>);
+
+impl Saved for bytes::Bytes {
+    fn save(&self, to: &mut Saver) {
+        to.add_bytes(self);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take_bytes().map(Self::copy_from_slice)
+    }
+}
+
+impl Saved for Box<str> {
+    fn save(&self, to: &mut Saver) {
+        to.add_bytes(self.as_bytes());
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.reader.str().map(Into::into)
+    }
+}
+
+impl Saved for [u8; 16] {
+    fn save(&self, to: &mut Saver) {
+        to.add_bytes(self);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take_bytes()?.try_into().map_err(|_| Malformed)
+    }
+}
+
+impl<T: Saved> Saved for Option<T> {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.is_some());
+        if let Some(value) = self {
+            to.add(value);
+        }
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        match from.take()? {
+            true => from.take().map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+impl<T: Saved> Saved for Box<T> {
+    fn save(&self, to: &mut Saver) {
+        to.add(&**self);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        from.take().map(Box::new)
+    }
+}
+
+impl<A: Saved, B: Saved> Saved for (A, B) {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.0);
+        to.add(&self.1);
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok((from.take()?, from.take()?))
+    }
+}
+
+macro_rules! saved_lists {
+    ($($type:ident where $($bound:path)*),+) => {$(
+        impl<T: Saved $(+ $bound)*> Saved for $type<T> {
+            fn save(&self, to: &mut Saver) {
+                to.add_count(self.len());
+                self.iter().for_each(|value| to.add(value));
+            }
+
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                from.collect()
+            }
+        }
+    )+};
+}
+
+saved_lists!(Vec where, VecDeque where, BTreeSet where Ord);
+
+macro_rules! saved_maps {
+    ($($type:ident where $($bound:path)*),+) => {$(
+        impl<K: Saved $(+ $bound)*, V: Saved> Saved for $type<K, V> {
+            fn save(&self, to: &mut Saver) {
+                to.add_count(self.len());
+                for (key, value) in self {
+                    to.add(key);
+                    to.add(value);
+                }
+            }
+
+            fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+                from.collect()
+            }
+        }
+    )+};
+}
+
+saved_maps!(HashMap where Eq Hash, BTreeMap where Ord);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_in_their_order_and_times_as_distances() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(100);
+        let mut saver = Saver::new(now);
+        saver.add(&(-1, Some(Box::<str>::from("text"))));
+        saver.add(&vec![now - Duration::from_secs(1), now, now + Duration::from_secs(2)]);
+        saver.add(&HashMap::from([(7u64, Box::<[u8]>::from(&b"seven"[..]))]));
+        let bytes = saver.into_bytes();
+        let mut restorer = Restorer::new(&bytes, later);
+        assert_eq!(restorer.take(), Ok((-1, Some(Box::<str>::from("text")))));
+        let times = vec![later - Duration::from_secs(1), later, later + Duration::from_secs(2)];
+        assert_eq!(restorer.take(), Ok(times));
+        assert_eq!(restorer.take(), Ok(HashMap::from([(7u64, Box::<[u8]>::from(&b"seven"[..]))])));
+        assert_eq!(restorer.end(), Ok(()));
+        for len in 0..bytes.len() {
+            let mut cut = Restorer::new(&bytes[..len], later);
+            let all = cut.take::<(i32, Option<Box<str>>)>().and_then(|_| {
+                cut.take::<Vec<Instant>>()?;
+                cut.take::<HashMap<u64, Box<[u8]>>>()
+            });
+            assert_eq!(all, Err(Malformed), "{len} bytes");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The handle behind an EventSource::Hub::Process: a connection to the process of a hub, for commands and jobs.
+//!
+//! A call has a name and texts, and returns texts, so that the boundary is one function for all of them. Both sides are in
+//! this distribution: `perl/EventSource/Hub/Process.pm` has the arguments and results of each call.
+
+use super::guard::{self, Failure, Report, OK};
+use super::hub::{path_of, RawText};
+use super::stream::seconds;
+use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
+use crate::hub::{Counts, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
+use crate::remote::{self, Client, Place, Publication};
+use crate::runtime;
+use crate::stream::Settings;
+use crate::wire::{Counted, FieldList, Name, Open, Request};
+use crate::ErrorCode;
+use rustix::fd::BorrowedFd;
+use std::fmt;
+use std::os::raw::{c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::slice;
+use std::time::Duration;
+
+/// A connection, and the results of its last call.
+struct HubProcess {
+    client: Client,
+    streams: u64,
+    results: Vec<Vec<u8>>,
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+enum Error {
+    Field(FieldError),
+    Remote(runtime::Error),
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+impl From<remote::Error> for Error {
+    fn from(error: remote::Error) -> Self {
+        Self::Remote(error.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(error) => error.fmt(out),
+            Self::Remote(error) => error.fmt(out),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Field(error) => Failure::code(error),
+            Self::Remote(error) => Failure::code(error),
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Field(error) => Failure::field(error),
+            Self::Remote(error) => Failure::field(error),
+        }
+    }
+}
+
+/// The arguments of a call, in their order.
+struct Arguments<'a>(slice::Iter<'a, Option<&'a [u8]>>);
+
+impl<'a> Arguments<'a> {
+    /// Returns the next one; none if it is undefined.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next().copied().flatten()
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        self.next().unwrap_or_default()
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        self.next().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    fn number<T: std::str::FromStr + Default>(&mut self) -> T {
+        self.text().and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+}
+
+impl HubProcess {
+    fn call(&mut self, name: &[u8], mut arguments: Arguments<'_>) -> Result<(), Error> {
+        match name {
+            b"welcome" => self.welcome(),
+            b"publish" => self.publish(arguments)?,
+            b"answers" => self.answers()?,
+            b"count" => self.count(arguments)?,
+            b"channels" => self.channels(arguments)?,
+            b"describe" => self.describe()?,
+            b"follow" => self.follow(arguments)?,
+            b"drain" => self.client.drain(seconds(arguments.number()))?,
+            b"stop" => self.client.stop()?,
+            _ => {
+                let message = "there is no such call".to_owned();
+                return Err(remote::Error::Invalid { field: "name", message }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, result: impl Into<Vec<u8>>) {
+        self.results.push(result.into());
+    }
+
+    fn welcome(&mut self) {
+        let welcome = self.client.welcome().clone();
+        self.push(welcome.pid.to_string());
+        self.push(&*welcome.epoch);
+        self.push(welcome.settings.hub.gap_event.as_bytes());
+        self.push(welcome.settings.hub.position_event.as_bytes());
+    }
+
+    fn publish(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let (channel, key, once) = (given.bytes(), given.bytes(), given.bytes());
+        let (event, id, retry, data) = (given.text(), given.text(), given.text(), given.text());
+        let mut fields = Vec::new();
+        if let Some(event) = event {
+            fields.push(Field::Event(EventName::new(Text::from(event))?));
+        }
+        if let Some(id) = id {
+            fields.push(Field::Id(EventId::new(Text::from(id))?));
+        }
+        if let Some(retry) = retry {
+            fields.push(Field::Retry(Retry::new(Text::from(retry))?));
+        }
+        fields.extend(data.map(|data| Field::Data(Text::from(data))));
+        self.client.begin_publish(&Publication { channel, key, once, fields: FieldList::of(fields) })?;
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<(), Error> {
+        for answer in self.client.answers()? {
+            match answer {
+                Ok(id) => {
+                    self.push(id);
+                    self.push("");
+                }
+                Err(failure) => {
+                    self.push("");
+                    self.push(&*failure.message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let counted = self.client.count(given.bytes())?;
+        let Counted { hub, subscribers, workers, open, buffered, cut_off, .. } = counted;
+        let Counts { streams, channels, patterns, published, delivered, events, bytes, .. } = hub;
+        let Counts { resumed, gaps, disconnected, skipped, compacted, .. } = hub;
+        let of_hub = [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps];
+        let others = [disconnected, skipped, compacted, subscribers, workers, open, buffered, cut_off];
+        for number in of_hub.iter().chain(&others) {
+            self.push(number.to_string());
+        }
+        Ok(())
+    }
+
+    fn channels(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let page = self.client.channels(given.bytes(), given.number())?;
+        self.push(page.next.map_or_else(String::new, |next| next.to_string()));
+        for channel in page.channels {
+            self.push(&*channel.name);
+            for number in [channel.subscribers, channel.events, channel.bytes] {
+                self.push(number.to_string());
+            }
+            self.push(&*channel.last_id);
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self) -> Result<(), Error> {
+        let described = self.client.describe()?;
+        self.push(&*described.version);
+        self.push(format!("{:.3}", described.age.as_secs_f64()));
+        for worker in described.workers {
+            self.push(worker.to_string());
+        }
+        Ok(())
+    }
+
+    /// Hands a stream over and subscribes it. The hub's process holds it from then on, for as long as this connection.
+    fn follow(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
+        let number: c_int = given.number();
+        let (start, last) = (given.bytes(), given.number());
+        let start = match start {
+            b"oldest" => Start::Oldest,
+            b"last" => Start::Last(last),
+            _ => Start::Latest,
+        };
+        let after = given.next().map(Into::into);
+        let mut topics = Vec::new();
+        while let Some(kind) = given.next() {
+            let name = given.bytes().into();
+            topics.push(if kind == b"pattern" { Topic::Pattern(name) } else { Topic::Channel(name) });
+        }
+        let settings = Settings {
+            framing: Framing::Plain,
+            line_end: LineEnd::Lf,
+            keepalive: None,
+            timeout: Duration::from_secs(3600),
+            max_buffered: 1 << 20,
+            drop_oldest: false,
+            retry: Duration::from_secs(2),
+        };
+        self.streams += 1;
+        let stream = self.streams;
+        // SAFETY: the caller, EventSource::Hub::Process, holds the file open until this call returns; it is duplicated.
+        let socket = unsafe { BorrowedFd::borrow_raw(number) };
+        self.client.open(Open { stream, settings, unsent: b"", holds: false }, socket)?;
+        let first_block =
+            FirstBlock { position: PositionStyle::Id, retry: None, keeps_id: false, names_channels: true };
+        self.client.subscribe(stream, SubscribeRequest { topics, after, start, first_block })?;
+        self.client.send(&Request::Release { stream }, None)?; // its end shows at the other end of the socket
+        Ok(())
+    }
+}
+
+/// Connects, and starts the process if need be: unless the path of its program is empty.
+#[no_mangle]
+unsafe extern "C" fn esx_process_connect(
+    name: RawText,
+    socket: RawText,
+    program: RawText,
+    timeout: f64,
+    report: *mut Report,
+) -> *mut HubProcess {
+    // SAFETY: the report is on the stack of C. The texts are scalars' buffers, which live until the XSUB returns.
+    let (report, [name, socket, program]) = unsafe { (&mut *report, [name.bytes(), socket.bytes(), program.bytes()]) };
+    let mut process = std::ptr::null_mut();
+    guard::run(report, |_| {
+        let path = |path: Option<&[u8]>| path.filter(|path| !path.is_empty()).map(path_of);
+        let name = Name::new(&String::from_utf8_lossy(name.unwrap_or_default())).map_err(remote::Error::from)?;
+        let place = Place::new(name, path(socket).as_deref())?;
+        let start = remote::Start { program: path(program), timeout: seconds(timeout) };
+        let client = Client::connect(&start, &place, None)?;
+        process = Box::into_raw(Box::new(HubProcess { client, streams: 0, results: Vec::new() }));
+        Ok::<_, Error>(OK)
+    });
+    process
+}
+
+/// A new ithread has no connection: both would read each other's answers.
+#[no_mangle]
+extern "C" fn esx_process_clone(_process: *const HubProcess) -> *mut HubProcess {
+    std::ptr::null_mut()
+}
+
+#[no_mangle]
+unsafe extern "C" fn esx_process_drop(process: *mut HubProcess) {
+    // SAFETY: called once, when the object that owns the handle is freed.
+    let process = unsafe { Box::from_raw(process) };
+    guard::run_or((), || drop(process));
+}
+
+/// Calls by name: the first of the texts. Stores the number of results as the report's size.
+#[no_mangle]
+unsafe extern "C" fn esx_process_call(
+    process: *mut HubProcess,
+    texts: *const RawText,
+    len: usize,
+    report: *mut Report,
+) -> c_int {
+    // SAFETY: C found `process` in the magic of a live object and keeps it alive; the texts are in a mortal's buffer, and what
+    // they point to are scalars' buffers. All live until the XSUB returns.
+    let (process, texts, report) = unsafe { (&mut *process, slice::from_raw_parts(texts, len), &mut *report) };
+    // SAFETY: as above.
+    let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| unsafe { text.bytes() }).collect();
+    guard::run(report, |report| {
+        process.results.clear();
+        let mut arguments = Arguments(texts.iter());
+        let name = arguments.bytes();
+        process.call(name, arguments)?;
+        report.set_size(process.results.len());
+        Ok::<_, Error>(OK)
+    })
+}
+
+/// Returns a result of the last call.
+#[no_mangle]
+unsafe extern "C" fn esx_process_result(process: *const HubProcess, at: usize) -> RawText {
+    // SAFETY: as in `esx_process_call`.
+    let process = unsafe { &*process };
+    let result: &[u8] = process.results.get(at).map_or(b"", |result| result);
+    RawText::of(result)
+}
+
+/// Writes the path of the folder with the sockets of this user's hubs, and stores its length as the report's size.
+#[no_mangle]
+unsafe extern "C" fn esx_process_folder(out: *mut c_char, report: *mut Report) -> c_int {
+    // SAFETY: the report is on the stack of C.
+    guard::run(unsafe { &mut *report }, |report| {
+        let folder = remote::place::folder()?;
+        let path = folder.as_os_str().as_bytes();
+        let len = path.len().min(FOLDER_MAX);
+        // SAFETY: C's buffer has room for FOLDER_MAX bytes.
+        unsafe { out.copy_from_nonoverlapping(path.as_ptr().cast(), len) };
+        report.set_size(len);
+        Ok::<_, Error>(OK)
+    })
+}
+
+/// `ESX_FOLDER_MAX`
+const FOLDER_MAX: usize = 4096;

@@ -1,0 +1,107 @@
+# eventsource stats, channels and hub, and the help.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use JSON::PP          ();
+use Testing::Deadline qw(wait_until);
+
+my $DEADLINE = 20;    # seconds
+
+my $shell = Testing::CommandLine->new;
+my $json  = JSON::PP->new->utf8;
+
+subtest 'start, list and stop' => sub {
+    is $shell->run(qw(hub list))->{out}, '', 'no hub';
+    my ($pid, $other) = map { $shell->run(qw(hub start), $_)->{out} =~ /\A([0-9]+)\n\z/ } qw(test other);
+    ok kill(0 => $pid), 'start prints the process';
+    is $shell->run(qw(hub start test))->{out}, "$pid\n", 'a second start starts nothing';
+    my @lines = map { [split /\t/] } split /\n/, $shell->run(qw(hub list))->{out};
+    is_deeply [map { [@$_[0, 1, 3, 4, 5]] } @lines], [['other', $other, 0, 0, 0], ['test', $pid, 0, 0, 0]], 'the list';
+    my $worker = $shell->connect('test');
+    my ($hub) = map { $json->decode($_) } (split /\n/, $shell->run(qw(hub list --json))->{out})[1];
+    is_deeply [@$hub{qw(name pid workers streams channels)}], ['test', $pid, [$$], 0, 0],
+        'as an object, with the workers';
+    ok defined $hub->{$_}, $_ for qw(version age);
+    is $shell->run(qw(hub stop other))->{code}, 0, 'stop';
+    unlike $shell->run(qw(hub list))->{out}, qr/other/, 'it is not listed any more';
+    is $shell->run(qw(hub stop other))->{code}, 3, 'a hub without a process cannot be stopped';
+};
+
+subtest 'run serves in the foreground until it is stopped' => sub {
+    my $run = $shell->start(qw(hub run front --idle-exit 60));
+    ok wait_until($DEADLINE, sub { $shell->run(qw(hub list))->{out} =~ /^front\t/m }), 'it serves' or diag $run->log;
+    is $shell->connect('front', spawn => 0)->pid, $run->pid, 'in the process of the command';
+    kill TERM => $run->pid;
+    ok wait_until($DEADLINE, sub { $run->has_ended }), 'TERM ends it';
+    is $run->stop, 0, 'with 0';
+};
+
+subtest 'stats' => sub {
+    my $worker = $shell->connect('test');
+    $worker->publish(news => "event $_") for 1 .. 3;
+    my $stats = $json->decode($shell->run(qw(stats --hub test --json --channel news))->{out});
+    is_deeply [@$stats{qw(pid epoch published subscribers workers)}], [$worker->pid, $worker->epoch, 3, 0, [$$]],
+        'an object has process, counts and workers';
+    is $stats->{history}{events}, 3, 'and the history';
+    my %text = $shell->run(qw(stats --hub test))->{out} =~ /^([a-z_.]+)\t(.*)$/mg;
+    is_deeply [@text{qw(published history.events slow.gap workers)}], [3, 3, 0, $$], 'lines have the same';
+    ok !exists $text{subscribers}, 'without subscribers if no channel is given';
+
+    my $watch = $shell->start(qw(stats --hub test --json --watch 0.01));
+    ok wait_until($DEADLINE, sub { ($watch->log =~ tr/\n//) > 3 }), '--watch prints again and again';
+    kill INT => $watch->pid;
+    ok wait_until($DEADLINE, sub { $watch->has_ended }), 'until a signal';
+    is $watch->stop, 0, 'with 0';
+};
+
+subtest 'channels' => sub {
+    my $worker = $shell->connect('test');
+    $worker->publish("list/$_"     => $_) for 1 .. 9000;    # the list comes in parts
+    $worker->publish("odd\n\tname" => 'ü');
+    my @lines = split /\n/, $shell->run(qw(channels --hub test))->{out};
+    is scalar @lines, 9002, 'all are listed';
+    my %seen;
+    ok !(grep { $seen{$_}++ } @lines), 'each once';
+    is_deeply [grep { /odd/ } map { (split /\t/)[0] } @lines], ['odd\\n\\tname'], 'a name is one field';
+    my @some = split /\n/, $shell->run('channels', '--hub', 'test', '--match', 'list/123*', '--json')->{out};
+    is scalar @some, 11, '--match selects';
+    my ($one) = grep { $_->{name} eq 'list/123' } map { $json->decode($_) } @some;
+    is_deeply [@$one{qw(events subscribers)}], [1, 0], 'with counts';
+    is $one->{last_id}, $worker->epoch . '-126', 'and the last id';
+    my $head = $shell->run('channels', '--hub', 'nobody', '--timeout', '0.2');
+    is $head->{code}, 3, 'no hub: 3';
+};
+
+subtest 'drain ends streams' => sub {
+    my $tail = $shell->start(qw(tail --hub test --raw news));
+    my $hub  = $shell->connect('test');
+    ok wait_until($DEADLINE, sub { $hub->stats->{open} == 1 }), 'a stream';
+    is $shell->run(qw(hub drain test))->{code},            2, 'drain needs a time';
+    is $shell->run(qw(hub drain test --within 0))->{code}, 0, 'drain';
+    ok wait_until($DEADLINE, sub { $tail->log =~ /^retry: [0-9]+$/m }), 'the client is told when to come back';
+};
+
+subtest 'help and version' => sub {
+    like $shell->run('--version')->{out}, qr/\Aeventsource [0-9.]+\n\z/, '--version';
+    like $shell->run('--help')->{out},    qr/Publish|publish.*tail/s,    '--help';
+    for my $command (qw(publish tail stats channels hub)) {
+        my $done = $shell->run($command, '--help');
+        is $done->{code}, 0, "$command --help";
+        like $done->{out}, qr/eventsource \Q$command\E/, 'has its examples';
+        my @others = grep { $_ ne $command } qw(publish tail stats channels hub);
+        unlike $done->{out}, qr/^\s*eventsource (?:@{[join '|', @others]}) --hub shop/m, 'and not those of others';
+    }
+    for my $case ([['fly'], qr/unknown command fly/], [[], qr/which command/], [['hub'], qr/run, start/]) {
+        my ($arguments, $message) = @$case;
+        my $done = $shell->run(@$arguments);
+        is $done->{code}, 2, "eventsource @$arguments";
+        like $done->{err}, $message, 'says what is wrong';
+    }
+};
+
+done_testing;

@@ -1,0 +1,181 @@
+# eventsource publish: events from arguments and standard input, ids, and what goes wrong.
+
+use strict;
+use warnings;
+use utf8;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use IO::Handle        ();
+use IPC::Open2        qw(open2);
+use JSON::PP          ();
+use Testing::Deadline qw(wait_until);
+
+my $DEADLINE = 20;                       # seconds
+my $ID       = qr/[0-9a-v]{8}-[0-9]+/;
+
+my $shell = Testing::CommandLine->new;
+my $json  = JSON::PP->new->utf8;
+
+sub publish { return $shell->run(ref $_[0] ? shift : (), 'publish', '--hub', 'test', @_) }
+
+# The events of a channel, as tail prints them.
+sub events_of {
+    my $channel = shift;
+    my $done    = $shell->run(qw(tail --hub test --from-start --json --timeout 0.5), $channel);
+    return map { $json->decode($_) } split /\n/, $done->{out};
+}
+
+sub data_of {
+    return map { $_->{data} } events_of(@_);
+}
+
+subtest 'each argument is an event, and each id a line' => sub {
+    my $done = publish('arguments', 'one', "two\nlines", 'drei ü');
+    is $done->{code}, 0,  'exit code 0';
+    is $done->{err},  '', 'no message';
+    like $done->{out}, qr/\A$ID\n$ID\n$ID\n\z/, 'three ids';
+    my @events = events_of('arguments');
+    is_deeply [map { $_->{data} } @events], ['one', "two\nlines", 'drei ü'], 'the data';
+    is join('', map { "$_->{id}\n" } @events), $done->{out}, 'the ids are those of the events';
+};
+
+subtest 'options are fields of the event' => sub {
+    is publish(qw(fields --event order --id mine --key k --retry 100 x))->{code}, 0, 'published';
+    my ($event) = events_of('fields');
+    is_deeply [@$event{qw(event id data channel)}], [qw(order mine x fields)], 'type, id, data and channel';
+};
+
+subtest 'standard input is the data of one event, or of one event a line' => sub {
+    publish(\"a\nb\n", 'input', '-');
+    is_deeply [data_of('input')], ["a\nb\n"], 'the whole input';
+    like publish(\"a\n\nb\r\nlast", qw(lines --lines))->{out}, qr/\A(?:$ID\n){4}\z/, 'four lines, one without its end';
+    is_deeply [data_of('lines')], ['a', '', 'b', 'last'], 'each is an event';
+};
+
+subtest 'a line is published when it comes, not at the end of the input' => sub {
+    local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
+    my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines prompt));
+    $in->autoflush(1);
+    for my $line (1 .. 3) {
+        print {$in} "line $line\n";
+        like scalar(readline $out), qr/\A$ID\n\z/, "line $line has its id while the input is open";
+    }
+    close $in;
+    waitpid $pid, 0;
+    is $?, 0, 'exit code 0';
+};
+
+subtest 'a line of --json-lines has the fields of an event' => sub {
+    my $lines = <<'LINES';
+{"channel":"json","event":"a","data":"plain"}
+
+{"json":{"b":[1,"ü"]},"id":"own","key":"k","retry":10}
+LINES
+    utf8::encode($lines);
+    my $done = publish(\$lines, qw(--json-lines json));
+    is_deeply [@$done{qw(code err)}], [0, ''], 'done';
+    my @events = events_of('json');
+    is $events[0]{event}, 'a', 'the type';
+    is_deeply $json->decode(
+        do { utf8::encode(my $data = $events[1]{data}); $data }
+        ),
+        {b => [1, 'ü']}, 'json is data';
+    is $events[1]{id}, 'own', 'an id';
+};
+
+subtest 'a line that is wrong or refused is reported, and the others are published' => sub {
+    my $lines = join "\n", '{"data":"1"}', 'no', '[]', '{"dat":1}', '{"data":"2","event":"gap"}',
+        '{"data":"3","id":"a\\nb"}',
+        '{"data":"4","channel":"other"}', '';
+    my $done = publish(\$lines, qw(--json-lines mixed));
+    is $done->{code}, 5, 'exit code 5';
+    my %message = $done->{err} =~ /^eventsource publish: line ([0-9]+): (.*)$/mg;
+    like $message{2}, qr/not JSON/,                   'no JSON';
+    like $message{3}, qr/not a JSON object/,          'no object';
+    like $message{4}, qr/unknown field 'dat'/,        'an unknown field';
+    like $message{5}, qr/name of the hub's event/,    'an event that the hub refuses';
+    like $message{6}, qr/id must not contain a line/, 'a field that is wrong';
+    is_deeply [data_of('mixed'), data_of('other')], [1, 4], 'the others are published';
+};
+
+subtest 'an event with the same --once is published once' => sub {
+    my @ids = map { publish(qw(once --once order-7 x))->{out} } 1 .. 2;
+    is $ids[1], $ids[0], 'the same id';
+    is_deeply [data_of('once')], ['x'], 'one event';
+};
+
+subtest 'forms of the output' => sub {
+    is publish(qw(quiet --quiet x))->{out},   '', '--quiet prints nothing';
+    is publish(qw(quiet --no-wait x))->{out}, '', '--no-wait neither';
+    my $object = $json->decode(publish(qw(quiet --objects x))->{out});
+    is $object->{channel}, 'quiet', 'an object has the channel';
+    like $object->{id}, qr/\A$ID\z/, 'and the id';
+    is_deeply [data_of('quiet')], [qw(x x x)], 'all are published';
+};
+
+subtest 'wrong arguments end with 2 and a line that says what to do' => sub {
+    for my $case (
+        [qr/which channel/            => []],
+        [qr/no data/                  => ['news']],
+        [qr/--id is for one event/    => [qw(news --id 1 a b)]],
+        [qr/not both/                 => [qw(news --lines --json-lines)]],
+        [qr/standard input, not from/ => [qw(news --lines x)]],
+        [qr/the data is not JSON/     => [qw(news --json), '{']],
+        [qr/the data is not UTF-8/    => ['news',          "\xFF"]],
+        [qr/Unknown option: evnt/     => [qw(news x --evnt a)]],
+        [qr/must have at most 1024/   => ['n' x 1025, 'x']],
+    ) {
+        my ($message, $arguments) = @$case;
+        my $done = publish(@$arguments);
+        my $code = "@$arguments" =~ /nnn/ ? 5 : 2;
+        is $done->{code}, $code, "$message: exit code $code";
+        like $done->{err}, qr/\Aeventsource publish: .*$message.*\n\z/, 'one line';
+    }
+};
+
+subtest 'without a process of the hub' => sub {
+    my $done = $shell->run(qw(publish --hub nobody --no-spawn --timeout 0.2 news x));
+    is $done->{code}, 3, 'exit code 3';
+    like $done->{err}, qr/\Aeventsource publish: no process serves the hub nobody/, 'the reason';
+    is $shell->run(qw(publish --hub a/b news x))->{code}, 2, 'a name that is none: 2';
+    is $shell->run(qw(publish news x))->{code},           2, 'no name: 2';
+    local $ENV{EVENTSOURCE_HUB} = 'test';
+    is $shell->run(qw(publish news x))->{code}, 0, 'EVENTSOURCE_HUB is the hub';
+};
+
+subtest 'ten thousand lines are published in their order' => sub {
+    my $lines = join '', map { qq({"data":"$_"}\n) } 1 .. 10_000;
+    my $done  = publish(\$lines, qw(many --json-lines));
+    my @seqs  = $done->{out} =~ /-([0-9]+)$/mg;
+    is scalar @seqs, 10_000, 'each has an id';
+    is_deeply \@seqs, [sort { $a <=> $b } @seqs], 'in the order of the lines';
+    is((data_of('many'))[-1], 10_000, 'the last one is the last event');
+};
+
+subtest 'the process of the hub is killed' => sub {
+    local $ENV{XDG_RUNTIME_DIR} = $shell->folder;
+    my $errors = File::Temp->new;
+    open my $saved, '>&', \*STDERR          or die "$!\n";
+    open STDERR,    '>',  $errors->filename or die "$!\n";
+    my $pid = open2(my $out, my $in, $^X, '-Mblib', 'bin/eventsource', qw(publish --hub test --lines killed));
+    open STDERR, '>&', $saved or die "$!\n";
+    $in->autoflush(1);
+    print {$in} "first\n";
+    like scalar(readline $out), qr/\A$ID\n\z/, 'a line is published';
+    my $hub = $shell->connect('test');
+    kill KILL => $hub->pid;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            !eval { $hub->stats }
+        }
+        ),
+        'the process is killed';
+    print {$in} "second\n";
+    waitpid $pid, 0;
+    ok + ($? >> 8) == 3 || ($? >> 8) == 4, 'exit code 3 or 4' or diag $?;
+};
+
+done_testing;

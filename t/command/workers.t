@@ -1,0 +1,69 @@
+# What commands publish reaches the streams of all workers of a server, and what workers publish reaches a tail.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use JSON::PP ();
+use Testing::Client;
+use Testing::Deadline qw(wait_until);
+use Testing::Server;
+
+Testing::Server->require_or_skip_all('Starman');
+
+my $DEADLINE = 20;    # seconds
+my $WORKERS  = 4;
+
+my $shell  = Testing::CommandLine->new;
+my $socket = $shell->folder . '/hub.sock';
+my @hub    = ('--hub', 'test', '--socket', $socket);
+my $server = Testing::Server->start(
+    'Starman', 't/data/hub_process.psgi',
+    workers => $WORKERS,
+    args    => ['--max-requests', 1_000_000],
+    env     => {HUB_SOCKET => $socket, JOURNAL => $shell->folder . '/journal'}
+);
+
+my (%reader, @all);
+ok wait_until(
+    $DEADLINE,
+    sub {
+        my $client = Testing::Client->get($server->port, '/hub');
+        $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE);
+        push @all, $client;
+        $reader{$client->header('X-Worker')} ||= $client;
+        return keys %reader == $WORKERS;
+    }
+    ),
+    'there are streams on all workers';
+
+subtest 'every stream receives what the command publishes, in its order' => sub {
+    my $lines = join '', map { qq({"channel":"news","data":"line $_"}\n) } 1 .. 500;
+    is $shell->run(\$lines, 'publish', @hub, '--json-lines', '--quiet')->{code}, 0, 'published';
+    for my $client (@all) {
+        $client->read_until(qr/^data: line 500\n/m, $DEADLINE);
+        my @seen = $client->text =~ /^data: line ([0-9]+)\r?$/mg;
+        is_deeply \@seen, [1 .. 500], 'a stream of worker ' . $client->header('X-Worker');
+    }
+};
+
+subtest 'stats has the workers' => sub {
+    my $stats = JSON::PP->new->utf8->decode($shell->run('stats', @hub, '--json', '--channel', 'news')->{out});
+    is_deeply [sort @{$stats->{workers}}], [sort keys %reader], 'their process ids';
+    is $stats->{subscribers}, @all, 'and the subscribers';
+};
+
+subtest 'a tail prints what a worker publishes' => sub {
+    my $tail = $shell->start('tail', @hub, '--last', 1, 'news');
+    ok wait_until($DEADLINE, sub { $tail->log =~ /line 500/ }), 'a tail follows';
+    my $client = Testing::Client->get($server->port, '/publish?of-a-worker', headers => [Connection => 'close']);
+    $client->read_all;
+    ok wait_until($DEADLINE, sub { $tail->log =~ /\tnews\tmessage\t\S+\tof-a-worker\n/ }), 'the event of a worker';
+};
+
+$_->leave for @all;
+$server->stop;
+$shell->run('hub', 'stop', 'test', '--socket', $socket);
+done_testing;

@@ -1,0 +1,66 @@
+# The application behind t/doctor: a good stream, and streams that are wrong in one way each.
+#
+#   /hub       a stream of the channel news; the query may have keepalive=SECONDS or preamble=BYTES
+#   /publish   publishes the query to that channel
+#   /count     a response that ends, with another event each time
+#   /same      a response that ends, with the same event each time
+#   /raw       a response with the bytes and headers of the environment, as JSON: DOCTOR_RAW
+#   /posted    a response to POST with an event that has the request's body, and then the end
+#   /status    a response with the status of the query
+#   /to        a redirect to the query
+#   /slow      a stream whose head comes late
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use EventSource::XS;
+use JSON::PP     ();
+use MIME::Base64 qw(decode_base64);
+use Plack::Builder;
+use Time::HiRes qw(sleep);
+
+my $KEEPALIVE = 0.5;    # seconds
+
+my $hub    = EventSource::Hub->new(per_process => 1);
+my $raw    = $ENV{DOCTOR_RAW} ? JSON::PP::decode_json($ENV{DOCTOR_RAW}) : {};
+my @STREAM = ('Content-Type' => 'text/event-stream', 'Cache-Control' => 'no-cache');
+my $count  = 0;
+
+my %app;
+
+sub stream {
+    my $env     = shift;
+    my %setting = (keepalive => $KEEPALIVE, $env->{QUERY_STRING} =~ /(keepalive|preamble)=([0-9.]+)/);
+    my $app     = $app{join ' ', %setting} ||= $hub->to_app(
+        channels => sub { return 'news' },
+        %setting,
+        origins => ['http://page.example'],
+        retry   => 2000,
+        defined $ENV{DOCTOR_NATIVE} ? (native => $ENV{DOCTOR_NATIVE}, fallback => 'quiet') : (),
+    );
+    return $app->($env);
+}
+
+sub text { return [200, ['Content-Type' => 'text/plain'], [@_]] }
+
+builder {
+    mount '/hub'     => \&stream;
+    mount '/publish' => sub { my $env = shift; return text($hub->publish(news => $env->{QUERY_STRING})) };
+    mount '/count'   => sub { $count++;        return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
+    mount '/same'    => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };
+    mount '/posted'  => sub {
+        my $env = shift;
+        $env->{'psgi.input'}->read(my $body, $env->{CONTENT_LENGTH});
+        return [$env->{REQUEST_METHOD} eq 'POST' ? 200 : 405, [@STREAM], ["data: $env->{CONTENT_TYPE} $body\n\n"]];
+    };
+    mount '/status' => sub { my $env = shift; return [$env->{QUERY_STRING}, [], []] };
+    mount '/to'     => sub { my $env = shift; return [302, [Location => $env->{QUERY_STRING}], []] };
+    mount '/slow'   => sub { sleep 1.2; return [200, [@STREAM], ["data: late\n\n"]] };
+    mount '/raw'    => sub {
+        my $env     = shift;
+        my $case    = $raw->{$env->{QUERY_STRING} =~ s/&.*//sr};
+        my %headers = (@STREAM, @{$case->{headers}});
+        return [200, [%headers], [decode_base64($case->{body})]];
+    };
+};

@@ -1,0 +1,56 @@
+# The application of script/soak hub: streams of a hub in a process of its own, and publishers in workers and in forked jobs.
+#
+#   /hub           a stream of the channel numbers
+#   /publish?7     publishes 7, and answers with the id, or with error and the code of the exception
+#   /job?7         the same in a forked process
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::Builder;
+use POSIX ();
+
+my $hub = EventSource::Hub->new(
+    name          => 'chaos',
+    socket        => $ENV{HUB_SOCKET},
+    history       => {events => 1_000_000, bytes => 1 << 28},
+    idle_exit     => 2,
+    native        => 1,
+    total_history => {events => 1_000_000, bytes => 1 << 28},
+);
+
+sub publish {
+    my $number = shift;
+    my $id     = eval { $hub->publish(numbers => $number) };
+    return $id if defined $id;
+    my $error = $@;
+    return 'error ' . (ref $error ? $error->code : $error);
+}
+
+# Publishes in a forked process, which reports through a pipe.
+sub publish_in_job {
+    my $number = shift;
+    pipe my $out, my $in or return 'error unsent';
+    my $pid = fork;
+    return 'error unsent' if !defined $pid;
+    if (!$pid) {
+        syswrite $in, publish($number);
+        POSIX::_exit(0);
+    }
+    close $in;
+    my $answer = readline $out;
+    waitpid $pid, 0;
+    return $answer // 'error unknown';
+}
+
+sub answer {
+    my $text = shift;
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+}
+
+builder {
+    mount '/hub'     => $hub->to_app(channels => sub { return 'numbers' });
+    mount '/publish' => sub { return answer(publish($_[0]{QUERY_STRING})) };
+    mount '/job'     => sub { return answer(publish_in_job($_[0]{QUERY_STRING})) };
+};

@@ -1,0 +1,85 @@
+# A hub in a process of its own, for workers that end in all ways.
+#
+#   /hub           a stream of the channel news
+#   /held          a stream whose handler pushes, subscribes and holds the connection
+#   /filtered      as /hub, behind a filter of the body: on the server's writer
+#   /plain         an ordinary response
+#   /die?PID,HOW   the worker with that id pushes to the streams that it holds, and ends: HOW is exit, SEGV or KILL
+#
+# Each response has the id of its process as X-Worker.
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use Plack::App::EventSource;
+use Plack::Builder;
+use Plack::Util ();
+
+# What a worker pushes before it exits: more than the connection to the hub's process takes at once.
+my $PUSHES = 150;
+my $WORDS  = 'x' x 20_000;
+
+my $hub = EventSource::Hub->new(
+    name    => 'test',
+    socket  => $ENV{HUB_SOCKET},
+    spawn   => $ENV{HUB_SPAWN},
+    history => {events => 100_000, bytes => 1 << 26},
+    defined $ENV{HUB_SECONDS} ? (idle_exit => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
+);
+my @held;
+
+sub hold {
+    my $conn = shift;
+    $conn->push('first');
+    $hub->subscribe($conn, 'news');
+    $conn->push({event => 'own', data => 'second'});
+    push @held, $conn;
+    return;
+}
+
+sub die_so {
+    my $env = shift;
+    my ($pid, $how) = split /,/, $env->{QUERY_STRING};
+    return answer('another') if $pid != $$;
+    for my $conn (@held) { $conn->push({event => 'own', data => "$_ $WORDS"}) for 1 .. $PUSHES }
+    exit if $how eq 'exit';
+
+    # The answer comes after the pushes: the hub's process has them.
+    $hub->subscribers('news');
+    kill $how => $$;
+    return answer('lives');
+}
+
+sub answer {
+    my $text = shift;
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+}
+
+sub filter {
+    my $app = shift;
+    return sub {
+        my $env = shift;
+        return Plack::Util::response_cb(
+            $app->($env),
+            sub {
+                return sub { $_[0] }
+            }
+        );
+    };
+}
+
+builder {
+    enable sub {
+        my $app = shift;
+        return sub {
+            my $env = shift;
+            return Plack::Util::response_cb($app->($env), sub { push @{$_[0][1]}, 'X-Worker', $$; return });
+        };
+    };
+    mount '/hub'      => $hub->to_app(channels => sub { return 'news' });
+    mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }));
+    mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
+    mount '/plain'    => sub { return answer('plain') };
+    mount '/die'      => \&die_so;
+};

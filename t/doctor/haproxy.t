@@ -1,0 +1,60 @@
+# The doctor behind a HAProxy that is configured wrongly.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::DoctorCases qw(mistakes_ok);
+
+my @ORIGIN = ('--origin', 'http://page.example');
+
+mistakes_ok(
+    'HAProxy',
+    {
+        name     => 'a timeout that is shorter than the keepalive',
+        lines    => ['timeout server 500ms'],
+        path     => '/hub?keepalive=30',
+        check    => 'timeout',
+        verdict  => 'wrong',
+        sentence => qr/cut after [0-9.]+ s of silence/,
+    },
+    {
+        name     => 'compression',
+        lines    => ['compression algo gzip', 'compression type text/event-stream'],
+        check    => 'compression',
+        verdict  => 'warning',
+        sentence => qr/compressed \(gzip\)/,
+    },
+    {
+        name     => 'the body is collected',
+        lines    => ['http-response wait-for-body time 1s at-least 4k'],
+        check    => 'status',
+        verdict  => 'wrong',
+        sentence => qr/504.*waited too long/,
+    },
+    {
+        name     => 'Last-Event-ID is removed',
+        lines    => ['http-request del-header Last-Event-ID'],
+        check    => 'last_event_id',
+        verdict  => 'wrong',
+        sentence => qr/a proxy removes the header/,
+    },
+    {
+        name     => 'another Content-Type',
+        lines    => ['http-response set-header Content-Type text/html'],
+        check    => 'type',
+        verdict  => 'wrong',
+        sentence => qr{text/html instead of text/event-stream.*a page},
+    },
+    {
+        name      => 'no CORS',
+        lines     => ['http-response del-header Access-Control-Allow-Origin'],
+        arguments => \@ORIGIN,
+        check     => 'origin',
+        verdict   => 'wrong',
+        sentence  => qr/no Access-Control-Allow-Origin/,
+    },
+);
+
+done_testing;

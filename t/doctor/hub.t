@@ -1,0 +1,113 @@
+# The doctor and a hub with a process of its own: it publishes the probe itself, and compares cgroups.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Doctor::Probe;
+use File::Temp ();
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command only_developers);
+use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Server;
+
+only_developers();
+Testing::Server->require_or_skip_all('Starman');
+plan skip_all => "the program of a hub's process is not built here" if !EventSource::Doctor::Probe->program;
+
+my $DEADLINE = 20;                         # seconds
+my $CGROUPS  = '/sys/fs/cgroup/systemd';
+
+my $folder = File::Temp->newdir;
+my %env    = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal");
+my $server = Testing::Server->start(
+    'Starman', 't/data/hub_process.psgi',
+    workers => 2,
+    args    => ['--max-requests', 1_000_000],
+    env     => \%env
+);
+my $stream = Testing::Client->get($server->port, '/hub');
+$stream->read_until(qr/^id: /m, $DEADLINE) or diag 'no position';
+my $worker = $stream->header('X-Worker');
+
+my $url     = $server->url('/hub');
+my @hub     = ('--hub',     'test', '--socket', $env{HUB_SOCKET});
+my @channel = ('--channel', 'news');
+
+sub hub_pid {
+    my $doctor = Testing::Doctor->start('--seconds', 0.5, @hub, '--workers', $worker, $url);
+    return $doctor->finding('hub_process')->{measured}{hub};
+}
+
+subtest 'the probe of a hub' => sub {
+    my $doctor = Testing::Doctor->start('--seconds', 2, @hub, @channel, '--workers', $worker, $url);
+    is_fine($doctor, 'a stream of the channel');
+    like $doctor->finding('buffering')->{sentence}, qr/The probe arrived/,        'the probe arrives';
+    like $doctor->finding('resume')->{sentence},    qr/what it has missed, once/, 'and the one while nobody listens';
+    my $other = Testing::Doctor->start('--seconds', 1, @hub, '--channel', 'other', '--workers', $worker, $url);
+    is_wrong($other, 'buffering', 'wrong', qr/has not arrived.*another hub or channel/, 'another channel');
+    my $none = Testing::Doctor->start('--seconds', 1, '--hub', 'nobody', '--socket', "$folder/none", @channel, $url);
+    is_wrong($none, 'hub_process', 'warning', qr/no process that this user can ask/, 'a hub without a process');
+    is_wrong($none, 'buffering',   'warning', qr/could not be sent/,                 'its probe');
+};
+
+subtest 'the workers of a hub' => sub {
+    plan skip_all => 'there is no ss here' if !has_command('ss');
+    my $doctor   = Testing::Doctor->start('--seconds', 0.5, @hub, $url);
+    my $measured = $doctor->finding('hub_process')->{measured};
+    ok scalar(grep { $_ == $worker } @{$measured->{workers}}),           'are found by their connections';
+    ok !scalar(grep { $_ == $measured->{hub} } @{$measured->{workers}}), 'without its own process';
+    is $doctor->exit_code, 0, 'exit code 0';
+};
+
+# Only root may make cgroups, and only where the hierarchy of systemd is mounted in this way.
+subtest 'the cgroup of a service' => sub {
+    my ($service, $own) = map { "$CGROUPS/eventsource-doctor-$$-$_.service" } qw(web hub);
+    mkdir $service or plan skip_all => "no cgroup can be made here: $!";
+    mkdir $own     or plan skip_all => "no cgroup can be made here: $!";
+    my $hub    = hub_pid();
+    my %before = map { ($_ => cgroup_of($_)) } $worker, $hub;
+    my $ok     = eval {
+        move($_, $service) for $worker, $hub;
+        my $together = Testing::Doctor->start('--seconds', 0.5, @hub, '--workers', $worker, $url);
+        my $finding =
+            is_wrong($together, 'hub_process', 'wrong', qr/both in eventsource-doctor-\S+-web[.]service/, 'together');
+        like $finding->{remedy}, qr/eventsource-hub\@test\.socket/, 'the remedy names the unit';
+        move($hub, $own);
+        my $apart = Testing::Doctor->start('--seconds', 0.5, @hub, '--workers', $worker, $url);
+        is_fine($apart, 'in services of their own');
+        like $apart->finding('hub_process')->{sentence}, qr/in another cgroup/, 'it says so';
+        1;
+    };
+    diag $@ if !$ok;
+    ok $ok, 'all was compared';
+    move($_, $before{$_}) for $worker, $hub;
+    ok wait_until($DEADLINE, sub { rmdir $_; !-e }), "$_ is removed" for $service, $own;
+};
+
+# The folder of the cgroup that a process is in.
+sub cgroup_of {
+    my $pid = shift;
+    open my $file, '<', "/proc/$pid/cgroup" or die "/proc/$pid/cgroup: $!\n";
+    my ($path) = map { /:name=systemd:(.*)/ ? $1 : () } readline $file;
+    return $CGROUPS . (defined $path ? $path : '/');
+}
+
+sub move {
+    my ($pid, $cgroup) = @_;
+    open my $procs, '>', "$cgroup/cgroup.procs" or die "$cgroup: $!\n";
+    print {$procs} "$pid\n";
+    close $procs or die "$cgroup: $!\n";
+    return;
+}
+
+$stream->leave;
+my $hub_pid = hub_pid();
+$server->stop;
+ok wait_until($DEADLINE, sub { !kill 0 => $hub_pid }), 'the process of the hub ends when nobody needs it';
+
+done_testing;

@@ -1,0 +1,93 @@
+# The doctor behind an nginx that is configured wrongly.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::DoctorCases qw(mistakes_ok);
+
+my @ORIGIN = ('--origin', 'http://page.example');
+
+mistakes_ok(
+    'nginx',
+    {
+        name     => 'buffering, although the application forbids it',
+        lines    => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
+        check    => 'buffering',
+        verdict  => 'wrong',
+        sentence => qr/not even the head.*withholds/,
+    },
+    {
+        name      => 'buffering of all but the first bytes, with a probe',
+        lines     => ['proxy_http_version 1.0;', 'proxy_ignore_headers X-Accel-Buffering;'],
+        path      => '/hub?preamble=40000',
+        arguments => [
+            '--trigger',
+            q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}
+                . q{"/publish?$ENV{EVENTSOURCE_DOCTOR_PROBE}")->read_until(qr/./)'}
+        ],
+        check    => 'buffering',
+        verdict  => 'wrong',
+        sentence => qr/The probe (?:has not arrived|arrived [0-9.]+ s after)/,
+    },
+    {
+        name     => 'gzip',
+        lines    => ['gzip on;', 'gzip_types text/event-stream;'],
+        check    => 'compression',
+        verdict  => 'warning',
+        sentence => qr/compressed \(gzip\)/,
+    },
+    {
+        name     => 'a timeout that is shorter than the keepalive',
+        lines    => ['proxy_read_timeout 500ms;'],
+        path     => '/hub?keepalive=30',
+        check    => 'timeout',
+        verdict  => 'wrong',
+        sentence => qr/cut after [0-9.]+ s of silence/,
+    },
+    {
+        name     => 'no chunks',
+        lines    => ['proxy_http_version 1.0;', 'chunked_transfer_encoding off;'],
+        check    => 'framing',
+        verdict  => 'warning',
+        sentence => qr/not chunked/,
+    },
+    {
+        name     => 'Last-Event-ID is removed',
+        lines    => [q{proxy_set_header Last-Event-ID '';}],
+        check    => 'last_event_id',
+        verdict  => 'wrong',
+        sentence => qr/a proxy removes the header/,
+    },
+    {
+        name     => 'another Content-Type',
+        lines    => ['proxy_hide_header Content-Type;', 'add_header Content-Type text/plain;'],
+        check    => 'type',
+        verdict  => 'wrong',
+        sentence => qr{text/plain instead of text/event-stream},
+    },
+    {
+        name      => 'no CORS',
+        lines     => ['proxy_hide_header Access-Control-Allow-Origin;'],
+        arguments => \@ORIGIN,
+        check     => 'origin',
+        verdict   => 'wrong',
+        sentence  => qr/no Access-Control-Allow-Origin/,
+    },
+    {
+        name  => 'a cached response',
+        lines => [
+            'proxy_cache cache;',
+            'proxy_cache_valid 200 1m;',
+            'proxy_ignore_headers Cache-Control Expires X-Accel-Buffering;'
+        ],
+        path     => '/count',
+        check    => 'cached',
+        verdict  => 'wrong',
+        sentence => qr/a cache has answered/,
+        except   => [qw(end)],
+    },
+);
+
+done_testing;

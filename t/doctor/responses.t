@@ -1,0 +1,99 @@
+# Responses that are no streams, and bodies that are written wrongly.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use JSON::PP     ();
+use MIME::Base64 qw(encode_base64);
+use Test::More;
+use Testing::Developer qw(only_developers);
+use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Server;
+
+only_developers();
+Testing::Server->require_or_skip_all('Starman');
+
+# A name, the body, the check, its verdict, its sentence, and more headers.
+my @BODY = (
+    ['two_ends',   "id: 1\r\ndata: a\n\n",                line_ends     => 'warning', qr/CRLF LF/],
+    ['cr',         "id: 1\rdata: a\r\rdata: b\r\r:\n",    line_ends     => 'warning', qr/CR LF/],
+    ['bom',        "\xEF\xBB\xBFid: 1\ndata: a\n\n",      bom           => 'warning', qr/byte order mark/],
+    ['latin1',     "id: 1\ndata: gr\xFC\xDFe\n\n",        utf8          => 'wrong',   qr/not UTF-8: fc df/],
+    ['twice',      "id: 1\ndata: gr\xC3\x83\xC2\xBC\n\n", encoded_twice => 'wrong',   qr/UTF-8 twice/],
+    ['unfinished', "id: 1\ndata: a\n\ndata: b\n",         unfinished    => 'wrong',   qr/no blank line/],
+    ['space',      "id: 1\n data: a\n\n",                 fields        => 'wrong',   qr/' data' has a space/],
+    ['case',       "id: 1\nData: a\n\n",                  fields    => 'wrong',   qr/'Data' is not written in lower/],
+    ['unknown',    "id: 1\ndata: a\nprio: 3\n\n",         fields    => 'warning', qr/unknown field 'prio'/],
+    ['page',       "<!doctype html>\n<p>Log in\n",        fields    => 'wrong',   qr/looks like a page/],
+    ['no_data',    "event: a\n\nid: 1\ndata: a\n\n",      no_data   => 'warning', qr/1 events have a type/],
+    ['no_ids',     "data: a\n\ndata: b\n\n",              ids       => 'warning', qr/no id/],
+    ['never',      "retry: 9000000\nid: 1\ndata: a\n\n",  retry     => 'wrong',   qr/an hour/],
+    ['at_once',    "retry: 0\nid: 1\ndata: a\n\n",        retry     => 'warning', qr/all clients/],
+    ['bad_retry',  "retry: 3s\nid: 1\ndata: a\n\n",       bad_retry => 'wrong',   qr/'3s' is no whole number/],
+    ['nul',        "id: 1\0\ndata: a\n\n",                nul       => 'wrong',   qr/NUL/],
+    [
+        'charset', "data: a\n\n",
+        type => 'wrong',
+        qr/always UTF-8/, ['Content-Type' => 'text/event-stream; charset=latin1']
+    ],
+    ['public', "data: a\n\n", cache_control => 'wrong', qr/caches may keep/, ['Cache-Control' => 'public, max-age=60']],
+    ['aged',   "data: a\n\n", cached            => 'wrong',   qr/A cache has answered/, [Age                 => 7]],
+    ['accel',  "data: a\n\n", x_accel_buffering => 'wrong',   qr/nginx buffers/,        ['X-Accel-Buffering' => 'yes']],
+    ['length', "data: a\n\n", framing           => 'warning', qr/Content-Length of 9/,  ['Content-Length'    => 9]],
+);
+
+# A status, and the sentence.
+my @STATUS = (
+    [204, qr/stop reconnecting for good/],
+    [401, qr/asks for a login/],
+    [403, qr/may not read/],
+    [404, qr/no stream at this path/],
+    [405, qr/does not take this method/],
+    [503, qr/overloaded or stopped/],
+    [418, qr/is no success/],
+);
+
+my %raw    = map { ($_->[0] => {body => encode_base64($_->[1]), headers => $_->[5] || []}) } @BODY;
+my $server = Testing::Server->start(
+    'Starman', 't/data/doctor.psgi',
+    workers => 2,
+    env     => {DOCTOR_RAW => JSON::PP::encode_json(\%raw)}
+);
+
+for my $case (@BODY) {
+    my ($name, undef, $check, $verdict, $sentence) = @$case;
+    is_wrong(Testing::Doctor->start('--seconds', 0.5, $server->url("/raw?$name")), $check, $verdict, $sentence, $name);
+}
+
+for my $case (@STATUS) {
+    my ($status, $sentence) = @$case;
+    is_wrong(Testing::Doctor->start('--seconds', 1, $server->url("/status?$status")),
+        'status', 'wrong', $sentence, "status $status");
+}
+
+my $hub = $server->url('/hub');
+is_wrong(
+    Testing::Doctor->start('--seconds', 1, $server->url("/to?$hub")),
+    'redirect', 'warning', qr/redirects to \Q$hub\E/,
+    'a redirect'
+);
+is_wrong(
+    Testing::Doctor->start('--seconds', 3, $server->url('/slow')),
+    'head', 'wrong', qr/The head came 1\.[0-9] s after/,
+    'a late head'
+);
+is_wrong(
+    Testing::Doctor->start('--seconds', 1, '--data', '{}', $hub),
+    'status', 'wrong', qr/405.*does not take this method/,
+    'a POST'
+);
+
+my $posted = Testing::Doctor->start('--seconds', 1, '--data', '{"a":1}', $server->url('/posted'));
+is_fine($posted, 'a POST with data');
+is $posted->report->{measurements}{events}, 1, 'the event that answers it is read';
+my @read = ('--method', 'PATCH', '--header', 'X-Name: value', '--cookie', 'a=b');
+is_wrong(Testing::Doctor->start('--seconds', 1, @read, $server->url('/posted')),
+    'status', 'wrong', qr/405/, 'another method');
+
+done_testing;

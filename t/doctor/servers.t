@@ -1,0 +1,57 @@
+# The doctor and the streams of this distribution, without a proxy: nothing is wrong, and no warning is given.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Developer qw(needs only_developers);
+use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Server;
+
+only_developers();
+
+# A command that publishes the doctor's token.
+my $TRIGGER = q{perl -MTesting::Client -e 'Testing::Client->get($ENV{DOCTOR_PORT},}
+    . q{"/publish?$ENV{EVENTSOURCE_DOCTOR_PROBE}")->read_until(qr/./)'};
+
+for my $name (qw(Starman Twiggy)) {
+    subtest $name => sub {
+        needs(Testing::Server->missing($name));
+        my $server = Testing::Server->start($name, 't/data/doctor.psgi', Testing::Server->single_process($name));
+        my $url    = $server->url('/hub');
+        my %env    = (DOCTOR_PORT => $server->port);
+        my $quiet  = Testing::Doctor->start('--seconds', 2,           $url);
+        my $probed = Testing::Doctor->start(\%env,       '--seconds', 2, '--trigger', $TRIGGER, $url);
+        my $page   = Testing::Doctor->start('--seconds', 1,           '--origin', 'http://page.example', $url);
+        is_fine($quiet,  'without a probe');
+        is_fine($probed, 'with a probe');
+        is_fine($page,   'for a page of another origin');
+        like $probed->finding('buffering')->{sentence}, qr/The probe arrived/, 'the probe arrives';
+        like $probed->finding('resume')->{sentence}, qr/receives what it has missed, once.*gap/,
+            'the event that was published meanwhile is sent';
+        like $quiet->finding('keepalive')->{sentence}, qr/keepalives: [1-9]/, 'keepalives are seen';
+        is $page->finding('preflight')->{verdict}, 'ok', 'the preflight is answered';
+
+        my $foreign = Testing::Doctor->start('--seconds', 1, '--origin', 'http://other.example', $url);
+        is_wrong($foreign, 'origin', 'wrong', qr/may not read/, 'another origin');
+        my $same = Testing::Doctor->start('--seconds', 1, $server->url('/same'));
+        is_wrong($same, 'resume', 'wrong',   qr/once more/,                               'the id is ignored');
+        is_wrong($same, 'end',    'warning', qr/the application has ended it|no framing/, 'the stream ends');
+        is_wrong($same, 'cached', 'warning', qr/the same events/,                         'the stream repeats itself');
+        my $unsent = Testing::Doctor->start('--seconds', 1, '--trigger', 'echo no way; exit 3', $url);
+        is_wrong($unsent, 'buffering', 'warning', qr/could not be sent.*no way/, 'the trigger fails');
+        my $unheard = Testing::Doctor->start('--seconds', 1, '--trigger', 'true', $url);
+        is_wrong($unheard, 'buffering', 'wrong', qr/has not arrived/, 'the trigger causes no event');
+    };
+}
+
+subtest 'one worker that a stream occupies' => sub {
+    needs(Testing::Server->missing('Starman'));
+    my %one    = Testing::Server->single_process('Starman');
+    my $server = Testing::Server->start('Starman',   't/data/doctor.psgi', %one, env => {DOCTOR_NATIVE => 0});
+    my $doctor = Testing::Doctor->start('--seconds', 1, $server->url('/hub'));
+    is_wrong($doctor, 'second_client', 'wrong', qr/was not answered/, 'a second client');
+};
+
+done_testing;

@@ -1,0 +1,226 @@
+# A supply that runs once for all workers: one of them is elected, and another one takes over when it is killed. Each client
+# of each worker receives each event once.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use File::Temp ();
+use Testing::Client;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs only_developers);
+use Testing::Server;
+
+only_developers();
+
+my $DEADLINE = 20;                                   # seconds
+my $WORKERS  = 4;
+my $PSGI     = 't/event_source_server/named.psgi';
+
+{
+    my $probe = File::Temp->newdir;
+    eval { EventSource::Hub->new(name => 'probe', socket => "$probe/probe.sock"); 1 }
+        or plan skip_all => "the program of a hub's process is not built here";
+}
+
+# The folder of a server, its processes, and the variables of their environment.
+my ($folder, @servers, %env);
+
+sub ask {
+    my ($path, $server) = @_;
+    my $client = Testing::Client->get(($server || $servers[0])->port, $path, headers => [Connection => 'close']);
+    $client->read_all;
+    return ($client->status == 200 ? $client->body : $client->status, $client->header('X-Worker'));
+}
+
+# The workers that have run the supply, in order.
+sub runs {
+    open my $lines, '<', $env{JOURNAL} or return;
+    chomp(my @runs = readline $lines);
+    return @runs;
+}
+
+sub open_stream {
+    my $server = shift || $servers[0];
+    my $client = Testing::Client->get($server->port, '/events');
+    $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE) or diag 'no position: ' . ($client->body // '');
+    return $client;
+}
+
+# Streams of all workers, by worker.
+sub streams_of_all_workers {
+    my %readers;
+    for my $server (@servers) {
+        my $workers = keys(%readers) + $WORKERS / @servers;
+        wait_until(
+            $DEADLINE,
+            sub {
+                my $client = open_stream($server);
+                push @{$readers{$client->header('X-Worker')}}, $client;
+                return keys %readers >= $workers;
+            }
+        );
+    }
+    is scalar keys %readers, $WORKERS, 'there are streams on all workers';
+    return \%readers;
+}
+
+sub data_of {
+    my $client = shift;
+    return grep { length } $client->text =~ /^data: (.*?)\r?$/mg;
+}
+
+sub has {
+    my ($client, $data) = @_;
+    return $client->read_until(qr/^data: \Q$data\E\r?$/m, $DEADLINE);
+}
+
+# The numbers of a worker's events that a client has received.
+sub ticks {
+    my ($client, $worker) = @_;
+    return map { /\A$worker-([0-9]+)\z/ ? $1 : () } data_of($client);
+}
+
+# Waits until a client has received that many more numbered events of a worker. Returns true if none is missing or doubled.
+sub receives_ticks {
+    my ($client, $worker, $count) = @_;
+    $client->read_until(qr/^data: $worker-[0-9]+\r?$/m, $DEADLINE) or return !!0;    # it may have begun late
+    my $last = (ticks($client, $worker))[-1];
+    $client->read_until(qr/^data: $worker-@{[$last + $count]}\r?$/m, $DEADLINE) or return !!0;
+    my @ticks = ticks($client, $worker);
+    return "@ticks" eq join ' ', $ticks[0] .. $ticks[-1];
+}
+
+sub pid_of_hub {
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        return $file =~ m{/([0-9]+)/} ? $1 : undef
+            if ($command // '') =~ /eventsource-hub\0run.*\0\Q$env{HUB_SOCKET}\E/;
+    }
+    return;
+}
+
+sub kill_and_wait {
+    my $pid = shift;
+    kill KILL => $pid;
+    return wait_until($DEADLINE, sub { !kill(0 => $pid) || state_of($pid) eq 'Z' });
+}
+
+sub state_of {
+    open my $stat, '<', "/proc/$_[0]/stat" or return 'Z';
+    return (readline($stat) // '') =~ /\) (\w)/ ? $1 : 'Z';
+}
+
+# Starts servers with that many workers altogether, runs a test, and checks that nothing is left.
+sub on {
+    my ($name, $count, %option) = @_;
+    my $test = delete $option{test};
+    my $what = join ', ', $name, $count == 1 ? "$WORKERS workers" : "$count servers", sort keys %{$option{env} || {}};
+    subtest $what => sub {
+        needs(Testing::Server->missing($name));
+        $folder  = File::Temp->newdir;
+        %env     = (HUB_SOCKET => "$folder/hub.sock", JOURNAL => "$folder/journal", %{delete $option{env} || {}});
+        @servers = map { Testing::Server->start($name, $PSGI, env => \%env, %option) } 1 .. $count;
+        $test->();
+        $_->stop for splice @servers;
+        ok wait_until($DEADLINE, sub { !pid_of_hub() }), 'the process of the hub ends';
+    };
+    return;
+}
+
+sub in_event_loops {
+    my $readers = streams_of_all_workers();
+    my @readers = map { @$_ } values %$readers;
+    my @runs    = runs();
+    is scalar @runs, 1, 'the supply runs once';
+    my $elected = $runs[0];
+    ok receives_ticks($_, $elected, 5), 'a client receives each event of the supply once' for @readers;
+
+    my ($id) = ask('/emit?own');
+    like $id, qr/-[0-9]+\z/, 'a worker emits an event of its own';
+    ok has($_, 'own'), 'which each client receives' for @readers;
+    is scalar(grep { $_ eq 'own' } data_of($_)), 1, 'once' for @readers;
+
+    ok kill_and_wait($elected),                           'the elected worker is killed';
+    ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'another worker runs the supply';
+    my $next = (runs())[1];
+    isnt $next, $elected, 'one that lives';
+    ok receives_ticks($_, $next, 5), "a client receives each of its events once" for @readers;
+    ok !$_->ended,                   'on the stream that it had'                 for @readers;
+
+    my $hub = pid_of_hub();
+    ok kill_and_wait($hub), 'the process of the hub is killed';
+    $_->read_all($DEADLINE) for @readers;
+    my @alive = grep { $_ != $elected } keys %$readers;
+    my $of    = qr/^data: ([0-9]+)-[0-9]+\r?$/m;
+    my $after;
+
+    # A stream that begins before its worker has noticed the loss ends, and the client reconnects.
+    my $is_running = sub { $after = open_stream($servers[-1]); return $after->read_until($of, 5) };
+    ok wait_until(2 * $DEADLINE, $is_running), 'a worker runs the supply after that';
+    my ($third) = $after->text =~ $of;
+    ok scalar(grep { $_ == $third } @alive), 'one that lives';
+    ok receives_ticks($after, $third, 10),   'each of its events comes once';
+    is_deeply [grep { /-/ && !/\A$third-/ } data_of($after)], [], 'and none of another worker';
+    $_->leave for @readers, $after;
+    return;
+}
+
+on('Feersum', 1, workers => $WORKERS, test => \&in_event_loops);
+on('Twiggy', $WORKERS, test => \&in_event_loops);
+
+on(
+    'Starman',
+    1,
+    workers => $WORKERS,
+    args    => ['--max-requests', 1_000_000],
+    test    => sub {
+        my $readers = streams_of_all_workers();
+        my @readers = map { @$_ } values %$readers;
+        my @runs    = runs();
+        is scalar @runs, 1, 'the supply runs once';
+        my $elected = $runs[0];
+        my $id      = 'none';
+        ok wait_until($DEADLINE, sub { ($id) = ask('/supplies?fed'); $id ne 'none' }),
+            'a request to the elected worker emits through its emitter';
+        ok has($_, 'fed'), 'each client receives the event' for @readers;
+        is scalar(grep { $_ eq 'fed' } data_of($_)), 1, 'once' for @readers;
+
+        ok kill_and_wait($elected), 'the elected worker is killed';
+        ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() == 2 }),
+            'another worker runs the supply at a request';
+        my $next = (runs())[1];
+        ok has($_, $next), 'each client receives its event, on the stream that it had' for @readers;
+
+        ok wait_until($DEADLINE, sub { (ask("/stop?$next"))[1] == $next }),
+            'the server is stopped in the elected worker';
+        ok wait_until($DEADLINE, sub { ask('/emit?still'); scalar runs() > 2 }), 'another worker runs the supply';
+
+        is + (ask('/handle'))[0], 500, 'a filehandle is no supply on a server that blocks';
+        ok wait_until($DEADLINE, sub { $servers[0]->log =~ /a filehandle as supply needs an event loop/ }),
+            'the log says why';
+        like $servers[0]->log, qr/or in a process of its own that publishes to the hub at \S+named[.]psgi line/,
+            'and what else can be done';
+        $_->leave for @readers;
+    }
+);
+
+on(
+    'Starman',
+    1,
+    workers => $WORKERS,
+    env     => {NOTIFY => 1},
+    test    => sub {
+        my $readers = streams_of_all_workers();
+        ok kill_and_wait((runs())[0]),                        'the elected worker is killed';
+        ok wait_until($DEADLINE, sub { scalar runs() == 2 }), 'a signal has an idle worker run the supply';
+        $_->leave for map { @$_ } values %$readers;
+    }
+);
+
+done_testing;

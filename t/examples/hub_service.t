@@ -1,0 +1,112 @@
+# The units of EventSource::Deployment for the process of a hub: systemd accepts them. Their commands serve a hub on a socket
+# that was listening before, and go on as a program that was installed meanwhile.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use Fcntl      qw(F_SETFD);
+use File::Copy qw(copy);
+use File::Temp ();
+use IO::Socket::UNIX;
+use POSIX              ();
+use Testing::Developer qw(has_command);
+use Testing::Program;
+use Testing::SourceTree qw(slurp);
+
+my $DEADLINE = 20;                                 # seconds; for what should happen at once
+my $UNITS    = 'examples/deployment/systemd';
+my $PATH     = '/usr/local/bin/eventsource-hub';
+
+my ($program) = grep { -x } map { "$_/auto/EventSource/XS/eventsource-hub" } @INC;
+plan skip_all => q{the program of a hub's process is not built here} if !$program;
+
+my $folder    = File::Temp->newdir;
+my $installed = "$folder/eventsource-hub";
+
+# As `make install` does: the file that a process runs stays, under no name.
+sub install {
+    unlink $installed;
+    copy($program, $installed) or die "$installed: $!";
+    chmod 0755, $installed;
+    return;
+}
+
+# The words of a command of a unit, for the hub `shop` in the folder of the test.
+sub command {
+    my ($unit, $name) = @_;
+    my ($line) = slurp("$UNITS/$unit/eventsource-hub\@.service") =~ /^\Q$name\E=(.+)$/m;
+    my @words  = split ' ', $line;
+    s/%i/shop/g                                     for @words;
+    s{%t/eventsource|/run/eventsource-hub}{$folder} for @words;
+    s{\A\Q$PATH\E\z}{$installed}                    for @words;
+    return @words;
+}
+
+install();
+
+for my $unit ('system', 'user') {
+    subtest "systemd accepts the units of a $unit" => sub {
+        plan skip_all => 'there is no systemd-analyze here' if !has_command('systemd-analyze');
+        my $copies = File::Temp->newdir;
+        for my $kind ('socket', 'service') {
+            open my $copy, '>', "$copies/eventsource-hub\@.$kind" or die $!;
+            print {$copy} slurp("$UNITS/$unit/eventsource-hub\@.$kind") =~ s/\Q$PATH\E/$installed/gr;
+            close $copy or die $!;
+        }
+        local $ENV{XDG_RUNTIME_DIR} = "$folder";
+        my $said =
+            qx{systemd-analyze --$unit verify $copies/eventsource-hub\@.socket $copies/eventsource-hub\@.service 2>&1};
+        is "$?: $said", '0: ', 'they are verified without a word';
+    };
+
+    subtest "the commands of the units of a $unit" => sub {
+        my $socket   = "$folder/shop.sock";
+        my $listener = IO::Socket::UNIX->new(Local => $socket, Listen => 10) or die "$socket: $!";
+        my $service  = Testing::Program->new('eventsource-hub');
+
+        # sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID the process that is to have it.
+        my $start =
+            'use POSIX; POSIX::dup2(shift, 3) // die $!; $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; exec @ARGV';
+        fcntl $listener, F_SETFD, 0;
+        $service->run({}, $^X, '-e', $start, fileno $listener, command($unit, 'ExecStart'));
+        close $listener;
+        my $hub   = EventSource::Hub->new(name => 'shop', socket => $socket, spawn => 0, publish_timeout => $DEADLINE);
+        my $first = $hub->publish(news => 'before');
+        my $pid   = $service->pid;
+        is readlink "/proc/$pid/exe", $installed, 'the process is the one that was started';
+
+        install();
+        like readlink "/proc/$pid/exe", qr/ \(deleted\)\z/, 'another program has been installed';
+        is system(command($unit, 'ExecReload')), 0,          'a reload succeeds';
+        is readlink "/proc/$pid/exe",            $installed, 'the same process is the new program';
+        my $second = $hub->publish(news => 'after');
+        s/-.*// for my @epochs = ($first, $second);
+        is $epochs[0], $epochs[1], 'the worker goes on with the same hub';
+        like $second, qr/-2\z/, 'its sequence goes on';
+
+        my $start_of_broken = "$folder/broken";
+        open my $broken, '>', $start_of_broken or die $!;
+        print {$broken} "#!/bin/sh\nexit 1\n";
+        close $broken or die $!;
+        chmod 0755, $start_of_broken;
+        my @reload = (command($unit, 'ExecReload'), '--program', $start_of_broken);
+        my $said   = qx{@reload 2>&1};
+        isnt $?, 0, 'a reload with a program that cannot go on fails';
+        like $said, qr/\Q$start_of_broken\E is no program of a hub that can go on here/, 'and says why';
+        like $hub->publish(news => 'as before'), qr/-3\z/,                               'the hub serves as before';
+
+        kill TERM => $pid;
+        ok wait_until($DEADLINE, sub { $service->has_ended }), 'the service stops';
+        is $service->stop, 0, 'with success';
+        ok -S $socket, 'and leaves its socket to systemd';
+        unlink $socket;
+    };
+}
+
+done_testing;

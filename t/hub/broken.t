@@ -1,0 +1,259 @@
+# A hub in a process of its own that does not take requests, is killed, or refuses: the codes of the exceptions, what is counted
+# as lost, and that no publish succeeds falsely.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use File::Temp   ();
+use IPC::Open3   ();
+use POSIX        ();
+use Scalar::Util qw(blessed);
+use Symbol       ();
+use Testing::Subscriber;
+
+my $DEADLINE = 20;                                  # seconds
+my $folder   = File::Temp::tempdir(CLEANUP => 1);
+my $count    = 0;
+
+sub process {
+    my $number = shift || ++$count;
+    return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
+}
+
+eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "the program of a hub's process is not built here";
+
+my @warnings;
+local $SIG{__WARN__} = sub { push @warnings, $_[0] };
+
+# The code and the field of the exception of a call.
+sub error_of {
+    my $call = shift;
+    return 'no exception' if eval { $call->(); 1 };
+    my $error = $@;
+    return blessed $error && $error->isa('EventSource::Error') ? join ' ', $error->code, $error->field // () : $error;
+}
+
+sub pid_of { return $_[0]->stats->{process}{pid} }
+
+sub lost { return EventSource::XS->stats->{lost} }
+
+# The state of a process, as the kernel names it: T if it is stopped, S if it sleeps.
+sub state_of {
+    my $pid = shift;
+    open my $stat, '<', "/proc/$pid/stat" or return '';
+    return readline($stat) =~ /.*\) ([A-Z]) / ? $1 : '';
+}
+
+sub stop {
+    my $pid = shift;
+    kill STOP => $pid;
+    return wait_until($DEADLINE, sub { state_of($pid) eq 'T' }) || diag "$pid does not stop";
+}
+
+# Kills a process when this one sleeps, as it does while it waits for an answer.
+sub kill_while_waiting {
+    my ($pid, $call) = @_;
+    my $parent = $$;
+    defined(my $child = fork) or die "fork: $!";
+    if (!$child) {
+        my $asleep = 0;
+        wait_until(
+            $DEADLINE,
+            sub {
+                $asleep = state_of($parent) eq 'S' ? $asleep + 1 : 0;
+                return $asleep > 5;
+            }
+        );
+        kill KILL => $pid;
+        POSIX::_exit(0);
+    }
+    my $error = error_of($call);
+    waitpid $child, 0;
+    return $error;
+}
+
+# Runs a script in another perl. Returns what it prints as errors.
+sub run_script {
+    my ($script, @arguments) = @_;
+    my $pid = IPC::Open3::open3(
+        my $in, my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub',
+        -e => $script,
+        @arguments
+    );
+    close $in;
+    my $said = do { local $/; readline $out };
+    waitpid $pid, 0;
+    return $said;
+}
+
+subtest 'a process that takes no requests' => sub {
+    my $number = ++$count;
+    my $hub    = EventSource::Hub->new(process($number, publish_timeout => 0.5));
+    my $first  = $hub->publish(a => 'first');
+    my $pid    = pid_of($hub);
+    stop($pid);
+    is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a call without an answer throws unknown';
+    my ($accepted, $error) = (0, '');
+    while ($accepted < 10_000) {
+        $error = error_of(sub { $hub->publish(a => 'x' x 100_000, {wait => 0}) });
+        last if $error ne 'no exception';
+        $accepted++;
+    }
+    is $error, 'full', 'a publish that does not wait throws full in the end';
+    cmp_ok $accepted, '>', 50, 'after megabytes';
+    is error_of(sub { $hub->publish(a => 'x') }), 'full', 'so does one that waits, after its time';
+    is lost(),                                    0,      'nothing is lost';
+    kill CONT => $pid;
+    my $last;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $last = $hub->publish(a => 'last', {once => 'last'}) }
+        }
+        ),
+        'it goes on';
+    my ($epoch) = split /-/, $first;
+    is $last, "$epoch-" . ($accepted + 3), 'and has got each event that was accepted, in order';
+    is_deeply \@warnings, [], 'there is nothing to warn of';
+};
+
+subtest 'a process that is killed' => sub {
+    my $hub = EventSource::Hub->new(process());
+    my $id  = $hub->publish(a => 'first');
+    my $pid = pid_of($hub);
+    stop($pid);
+    is kill_while_waiting($pid, sub { $hub->publish(a => 'x') }), 'unknown',
+        'a publish that waits for its answer throws unknown';
+    my $next = $hub->publish(a => 'x');
+    like $next, qr/-1\z/, 'the next call starts a process, and is its first event';
+    isnt + (split /-/, $next)[0], (split /-/, $id)[0], 'with another epoch';
+    isnt pid_of($hub), $pid, 'it is another process';
+
+    for (1 .. 10) {
+        kill KILL => pid_of($hub);
+        my $done = eval { $hub->publish(a => 'x') };
+        my $code = defined $done ? '' : ref $@ ? $@->code : $@;
+        like $done // $code, qr/-1\z|\Aunknown\z/,
+            'a publish after a kill is the first event of the next process, or unknown';
+    }
+};
+
+subtest 'what is published without waiting is counted if it is lost' => sub {
+    @warnings = ();
+    my $hub = EventSource::Hub->new(process());
+    $hub->epoch;
+    my ($before, $pid) = (lost(), pid_of($hub));
+    stop($pid);
+    ok $hub->publish(a => $_, {wait => 0}), 'an event is accepted' for 1 .. 5;
+    kill KILL => $pid;
+    ok wait_until($DEADLINE, sub { lost() - $before == 5 }), 'each of them counts as lost' or diag lost() - $before;
+    $hub->publish(a => 'x');
+    is scalar @warnings, 1, 'it is told once';
+    like $warnings[0], qr/\AEventSource::Hub: 5 events or subscriptions .* are lost: the connection .* broke/,
+        'with the reason';
+    my $epoch = $hub->epoch;
+    ok $hub->publish(a => {id => "$epoch-1", data => 'x'}, {wait => 0}), 'an event that the process refuses';
+    $hub->stats;
+    ok wait_until($DEADLINE, sub { lost() - $before == 6 }), 'counts as lost, too';
+    $hub->publish(a => 'x');
+    is scalar @warnings, 1, 'later losses are not told';
+};
+
+subtest 'a script that ends' => sub {
+    my $number = ++$count;
+    my $hub    = EventSource::Hub->new(process($number));
+    my $script = 'my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => $_, {wait => 0}) for 1 .. 1000';
+    is run_script($script, process($number)),                 '',    'it says nothing';
+    is $hub->stats->{published},                              1_000, 'what it has published arrives';
+    is run_script($script =~ s/\Amy/our/r, process($number)), '', 'so does it with a hub that global destruction frees';
+    is $hub->stats->{published},                              2_000, 'and its events arrive';
+    my $pid = pid_of($hub);
+    stop($pid);
+    like run_script('my $hub = EventSource::Hub->new(@ARGV); $hub->publish(a => 1)',
+        process($number, publish_timeout => 0.1)),
+        qr/\AEventSource::Hub: .* does not answer at -e line 1/, 'a script that cannot reach it says so';
+    kill CONT => $pid;
+    my $stops = 'my $hub = EventSource::Hub->new(@ARGV); my $pid = $hub->stats->{process}{pid}; kill STOP => $pid;'
+        . ' 1 until `cat /proc/$pid/stat` =~ /[)] T /; $hub->publish(a => $_, {wait => 0}) for 1 .. 3';
+    like run_script($stops, process($number, publish_timeout => 0.3)),
+        qr/\AEventSource::Hub: 3 events .* are lost: .* before this process ended/,
+        'a script says what it cannot bring to the process';
+    kill CONT => $pid;
+    ok wait_until($DEADLINE, sub { $hub->stats->{published} >= 2_000 }), 'the process goes on';
+};
+
+subtest 'a subscription right after a kill' => sub {
+    my $hub = EventSource::Hub->new(process());
+    for my $round (1 .. 20) {
+        kill KILL => pid_of($hub) if $round > 1;
+        my $subscriber = eval { Testing::Subscriber->open($hub, 'a') };
+        if (!$subscriber) {
+            is $@->code, 'unknown', 'it is unknown whether the stream was subscribed';
+            next;
+        }
+        ok wait_until(
+            $DEADLINE,
+            sub {
+                eval { $hub->publish(a => $round) }
+            }
+            ),
+            'the hub publishes';
+        next if $subscriber->client->ended;
+        is_deeply [$subscriber->data(1)], [$round], 'the stream receives an event of the next process';
+        $subscriber->client->leave;
+    }
+};
+
+subtest 'streams of a process that is killed' => sub {
+    my $hub        = EventSource::Hub->new(process());
+    my $subscriber = Testing::Subscriber->open($hub, 'a');
+    my $reason;
+    $subscriber->conn->on_close(sub { $reason = $_[1] });
+    my $id = $hub->publish(a => 'x');
+    is_deeply [$subscriber->data(1)], ['x'], 'a stream receives an event';
+    kill KILL => pid_of($hub);
+    ok $subscriber->client->read_all,                                             'it ends with the process';
+    ok wait_until($DEADLINE, sub { EventSource::XS->dispatch; defined $reason }), 'on_close is called';
+    is $reason, 'error', 'with the reason';
+    ok !$subscriber->conn->is_open,   'the connection is not open';
+    ok !$subscriber->conn->push('x'), 'and takes nothing';
+    is $subscriber->conn->buffered, 0, 'nothing is buffered' if $subscriber->conn->can('buffered');
+    my $again = Testing::Subscriber->open($hub, 'a', {last_event_id => $id});
+    is + ($again->blocks_at(1))[-1]{data}, '{"reason":"unknown"}', 'the client that comes back is told of a gap';
+};
+
+subtest 'objects of one hub' => sub {
+    my $number = ++$count;
+    my ($one, $two) = map { EventSource::Hub->new(process($number)) } 1, 2;
+    $_->publish(a => 'x') for $one, $two;
+    is $one->stats->{process}{workers}, 1, 'share a connection';
+    my $other = EventSource::Hub->new(process($number), history => {events => 10});
+    $other->publish(a => 'x');
+    is $one->stats->{process}{workers}, 2, 'unless their settings differ';
+    undef $other;
+    ok wait_until($DEADLINE, sub { $one->stats->{process}{workers} == 1 }), 'an unused connection is closed';
+    my $subscriber = Testing::Subscriber->open($one, 'a');
+    $two->subscribe($subscriber->conn, 'b');
+    undef $one;
+    $two->publish(b => 'both');
+    is_deeply [$subscriber->data(1)], ['both'], 'each can subscribe the same stream, and goes on without the other';
+    kill KILL => pid_of($two);
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $two->publish(b => 'y') }
+        }
+        ),
+        'the hub is there again';
+    is $two->stats->{process}{workers}, 1, 'one connection is made after a loss';
+};
+
+is_deeply [grep { !/are lost/ } @warnings], [], 'there is no other warning';
+
+done_testing;

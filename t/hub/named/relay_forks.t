@@ -1,0 +1,7 @@
+# t/hub/relay_forks.t, with hubs in processes of their own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/relay_forks.t';

@@ -1,0 +1,7 @@
+# t/hub/settings.t, with hubs in processes of their own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/settings.t';

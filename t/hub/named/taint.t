@@ -1,0 +1,8 @@
+#!perl -T
+# t/hub/taint.t, with hubs in processes of their own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/taint.t';

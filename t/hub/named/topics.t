@@ -1,0 +1,7 @@
+# t/hub/topics.t, with hubs in processes of their own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/topics.t';

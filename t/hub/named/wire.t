@@ -1,0 +1,7 @@
+# t/hub/wire.t, with hubs in processes of their own.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::NamedHubs 't/hub/wire.t';

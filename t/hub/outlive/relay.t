@@ -1,0 +1,81 @@
+# Streams on the server's writer end with their worker: those under TLS, and those behind a filter of the body. Their bytes go
+# through the worker, so that the process of the hub cannot send them. The clients resume without loss, the hub keeps nothing
+# of them, and the server answers.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Outlive;
+use Testing::Process qw(is_running);
+use Testing::Server;
+use Testing::Subscriber qw(events);
+use Test::More;
+
+my $DEADLINE = 20;    # seconds
+
+Testing::Outlive->require_or_skip_all('Starman');
+
+# Each row: the server, the path, whether it has TLS, and its arguments.
+my @RUNS = (
+    ['Starman', '/hub',      1, qw(--max-requests 1000000)],
+    ['Starman', '/filtered', 0, qw(--max-requests 1000000)],
+    ['Starlet', '/filtered', 0, qw(--max-reqs-per-child 1000000)],
+    ['uWSGI',   '/filtered', 0],
+    ['Twiggy',  '/filtered', 0],
+);
+
+for my $row (@RUNS) {
+    my ($name, $path, $is_tls, @args) = @$row;
+    subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
+        my $missing = Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef);
+        needs($missing);
+        my $is_alone = $name eq 'Twiggy';
+        my $self     = Testing::Outlive->start(
+            $name,
+            endless => \@args,
+            by_hand => 1,
+            single  => $is_alone,
+            workers => 3,
+            start   => {tls => $is_tls}
+        );
+        _resumes($self, $path, $is_alone);
+    };
+}
+
+sub _resumes {
+    my ($self, $path, $is_alone) = @_;
+    my %tls = $self->{server}->certificate ? (certificate => $self->{server}->certificate) : ();
+    my $hub = $self->hub;
+    my @published;
+    my $publish = sub { push @published, [$hub->publish(news => scalar @published), scalar @published]; return };
+    my @got;
+    my $read = sub {
+        my $client = shift;
+        my $has    = $client->read_until(qr/^id: \Q$published[-1][0]\E\r?\n\r?\n/m, $DEADLINE);
+        push @got, map { [@$_{qw(id data)}] } events($client->text);
+        return $has;
+    };
+    my $stream = $self->open($path, %tls);
+    for my $signal (qw(KILL SEGV)) {
+        $publish->() for 1 .. 3;
+        ok $read->($stream->{client}), "$signal: the stream has the events";
+        my $worker = $stream->{worker};
+        if   ($is_alone) { $self->{server}->restart('KILL') }
+        else             { kill $signal => $worker }
+        ok wait_until($DEADLINE, sub { !is_running($worker) }),       "$signal: the worker has ended";
+        ok $stream->{client}->read_all($DEADLINE),                    "$signal: the stream has ended";
+        ok wait_until($DEADLINE, sub { !$hub->subscribers('news') }), "$signal: the hub keeps nothing of it";
+        $publish->() for 1 .. 3;
+        $stream = $self->open($path, %tls, headers => ['Last-Event-ID' => $got[-1][0]]);
+    }
+    $publish->();
+    ok $read->($stream->{client}), 'the stream has the last event';
+    is_deeply \@got, \@published, 'the client has all events once and in order';
+    $self->end(%tls);
+    return;
+}
+
+done_testing;

@@ -1,0 +1,9 @@
+# Streams of a hub in a process of its own outlive the workers of Twiggy.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Outlive;
+
+Testing::Outlive->run('Twiggy', single => 1);

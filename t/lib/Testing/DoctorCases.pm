@@ -1,0 +1,69 @@
+package Testing::DoctorCases;
+use strict;
+use warnings;
+
+# A proxy that is configured wrongly: the doctor names the mistake and the remedy, and finds nothing wrong after the remedy
+# was applied: the lines that it has printed.
+#
+#   mistakes_ok('nginx', {name => ..., lines => [...], check => 'timeout', verdict => 'wrong', sentence => qr/.../});
+#
+# A case may also have: path, by default /hub; arguments, of the doctor; except, checks that are not ok even then
+
+use Exporter qw(import);
+use Test::More;
+use Testing::Client;
+use Testing::ConfiguredProxy;
+use Testing::Developer qw(needs only_developers);
+use Testing::Doctor    qw(is_fine is_wrong);
+use Testing::Server;
+
+our @EXPORT_OK = qw(mistakes_ok);
+
+my $SECONDS = 2;
+
+# Public functions
+
+sub mistakes_ok {
+    my ($name, @cases) = @_;
+    only_developers();
+    Testing::Server->require_or_skip_all('Starman');
+    needs(Testing::ConfiguredProxy->missing($name));
+    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', Testing::Server->single_process('Starman'));
+    _publish($server);
+    my $good = _run($name, $server, {});
+    my @runs = map { _run($name, $server, $_) } @cases;
+    is_fine($good->{doctor}, "$name without a mistake");
+    my @mended = map { _judge($name, $server, $_) } @runs;
+    is_fine($_->{doctor}, "$_->{case}{name}, mended", @{$_->{case}{except} || []}) for @mended;
+    return;
+}
+
+# Private functions
+
+# Checks what a run has found. Starts one with the remedy.
+sub _judge {
+    my ($name, $server, $run) = @_;
+    my $case    = $run->{case};
+    my $finding = is_wrong($run->{doctor}, @$case{qw(check verdict sentence name)});
+    my $lines   = $finding->{configuration}{$name};
+    ok $lines, "$case->{name}: the remedy has lines for $name";
+    my %mended = (%$case, lines => [Testing::ConfiguredProxy->mended($case->{lines}, $lines || [])]);
+    return _run($name, $server, \%mended);
+}
+
+sub _publish {
+    my $server = shift;
+    my $client = Testing::Client->get($server->port, '/publish?first', headers => [Connection => 'close']);
+    return $client->read_all;
+}
+
+sub _run {
+    my ($name, $server, $case) = @_;
+    my $proxy  = Testing::ConfiguredProxy->start($name, $server, @{$case->{lines} || []});
+    my $url    = $proxy->url($case->{path} || '/hub');
+    my @given  = @{$case->{arguments}      || []};
+    my $doctor = Testing::Doctor->start({DOCTOR_PORT => $server->port}, '--seconds', $SECONDS, @given, $url);
+    return {case => $case, proxy => $proxy, doctor => $doctor};
+}
+
+1;

@@ -1,0 +1,54 @@
+package Testing::NamedHubs;
+use strict;
+use warnings;
+
+# Runs a test of hubs a second time: each hub that it makes has a process of its own, as with a name. The settings that a test
+# gives come first, so a hub that has a name already keeps it.
+#
+#   use Testing::NamedHubs 't/hub/resume.t';
+#
+# A test says with is_on where its expectations differ. These have no twin in t/hub/named:
+#
+#   forks.t       each child has a hub of its own there; handed_over.t and process.t test forks with a name
+#   limits.t      max_streams counts the streams that this process holds
+#   memory.t      the memory that is measured is that of this process
+#   million.t, polyfill.t, servers.t: what they test does not depend on where the hub is; process.t has a server
+
+use EventSource::XS;
+use File::Temp ();
+use Test::More;
+
+my $folder;
+my $count = 0;
+
+sub import {
+    my ($class, $file) = @_;
+    return if !defined $file;
+    plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end');
+    require EventSource::Hub;
+    $folder = File::Temp::tempdir(CLEANUP => 1);    # an object would remove it at the end of a thread
+    eval { EventSource::Hub->new(_process(0)); 1 }
+        or plan skip_all => "the program of a hub's process is not built here";
+    my $new = EventSource::Hub->can('new');
+    no warnings 'redefine';                         ## no critic (TestingAndDebugging::ProhibitNoWarnings)
+    *EventSource::Hub::new = sub { @_ = (shift, $class->settings(@_)); goto &$new };    # the caller is the test
+    defined(do "./$file") or die $@ || "$file: $!\n";
+    return;
+}
+
+# True if each hub has a process of its own.
+sub is_on { return defined $folder }
+
+# The settings of a hub, with a process if they are complete.
+sub settings {
+    my ($class, @given) = @_;
+    @given = %{$given[0]} if @given == 1 && ref $given[0] eq 'HASH';
+    return @given % 2 ? @given : (_process(++$count), @given);
+}
+
+sub _process {
+    my $number = shift;
+    return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => 20);
+}
+
+1;

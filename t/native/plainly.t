@@ -1,0 +1,182 @@
+# The takeover in one native call does what the takeover step by step does: the client receives the same bytes, the server
+# has the same descriptor afterwards, and the caller gets the same obstacle or exception.
+
+use strict;
+use warnings;
+
+use EventSource::Stream;
+use EventSource::XS ();
+use IO::Handle;
+use Plack::Util;
+use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Test::More;
+use Time::HiRes qw(sleep);
+
+plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end');
+
+my @HEADERS = ('Content-Type' => 'text/event-stream', 'X-Test' => 'yes');
+
+# Servers by what they write, and other special cases. Each code gets the request's handle and changes what it likes.
+my %CASE = (
+    'a plain server'                 => {},
+    'HTTP/1.0'                       => {env      => {SERVER_PROTOCOL => 'HTTP/1.0'}},
+    'a server that writes chunks'    => {body     => sub { sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }},
+    'an event loop'                  => {env      => {'psgi.nonblocking' => 1}},
+    'a value with overloading'       => {env      => {'psgi.nonblocking' => bless [], 'Overloaded'}},
+    'an opening'                     => {opening  => ": opening\r\n"},
+    'lines that end in LF'           => {settings => [line_end => 'lf']},
+    'no request method'              => {env      => {REQUEST_METHOD => undef}},
+    'HEAD'                           => {env      => {REQUEST_METHOD => 'HEAD'}},
+    'a body that is filtered'        => {body     => sub { uc $_[0] }},
+    'a status of the server\'s own'  => {head     => sub { $_[0] =~ s/200 OK/404 Not Found/r }},
+    'half a head'                    => {head     => sub { substr $_[0], 0, 20 }},
+    'an unknown writer'              => {writer   => sub { my %code = @_; bless {%code}, 'Unknown::Writer' }},
+    'no writer'                      => {writer   => sub { undef }},
+    'a writer in a wrapped class'    => {writer   => sub { my %code = @_; bless {%code}, 'Twiggy::Writer' }},
+    'a large head'                   => {headers  => ['X-Large'     => 'x' x 40_000]},
+    'a header that is undefined'     => {headers  => ['X-Undefined' => undef]},
+    'a header that is an object'     => {headers  => ['X-Object'    => bless [], 'Overloaded']},
+    'a responder that dies'          => {dies     => 'respond'},
+    'a writer that dies'             => {dies     => 'write'},
+    'a writer that dies when closed' => {dies     => 'close'},
+    'no handle'                      => {io       => sub { undef }},
+    'a closed handle'                => {io       => sub { my $io = shift; close $io; $io }},
+    'a file'                         => {io       => sub { open my $file, '+<', '/dev/null' or die; $file }},
+    'a tied handle'                  => {io       => sub { my $io = shift; tie *$io, 'Tied', fileno $io; $io }},
+    'a class that may encrypt'  => {io => sub { bless shift,                                          'My::SSL' }},
+    'an ordinary class'         => {io => sub { bless shift,                                          'IO::Handle' }},
+    'a class with a protocol'   => {io => sub { bless shift,                                          'My::TCP' }},
+    'an object with a protocol' => {io => sub { my $io = shift; ${*$io}{protocol} = 'SSL'; bless $io, 'My::Proto' }},
+);
+
+package Overloaded {
+    use overload '""' => sub { 'text' }, 'bool' => sub { 1 }, fallback => 1;
+}
+
+package Unknown::Writer {
+    sub write { return $_[0]{write}->($_[1]) }
+    sub close { return $_[0]{close}->() }
+}
+
+package Twiggy::Writer {
+    no warnings 'redefine';
+    sub write { return $_[0]{write}->($_[1]) }
+    sub close { return $_[0]{close}->() }
+}
+
+package My::SSL { our @ISA = 'IO::Handle' }
+
+# Classes like those of Net::Server, which name their protocol.
+package My::TCP {
+    our @ISA = 'IO::Handle';
+    sub NS_proto { return 'TCP' }
+}
+
+package My::Proto {
+    our @ISA = 'IO::Handle';
+    sub NS_proto { my $self = shift; return ${*$self}{protocol} }
+}
+
+package Tied {
+    sub TIEHANDLE { return bless [$_[1]], $_[0] }
+    sub FILENO    { return $_[0][0] }
+}
+
+# The writer of a known server.
+package Starman::Server {
+
+    sub writer {
+        my %code = @_;
+        return Plack::Util::inline_object(write => sub { $code{write}->(@_) }, close => sub { $code{close}->() });
+    }
+}
+
+# Responds as the case says, and returns all that can be seen.
+sub seen {
+    my ($case, $plainly) = @_;
+    local $EventSource::Stream::TAKES_PLAINLY = $plainly;
+    socketpair my $server, my $client, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    my $number = fileno $server;
+    my $keep   = $server;
+    my $io     = $case->{io} ? $case->{io}->($server) : $server;
+    my $log    = '';
+    open my $errors, '>', \$log or die;
+    my %env = (
+        REQUEST_METHOD  => 'GET',
+        SERVER_PROTOCOL => 'HTTP/1.1',
+        'psgi.errors'   => $errors,
+        'psgix.io'      => $io,
+        %{$case->{env} || {}}
+    );
+    no warnings 'closed';
+    my $write = sub { defined syswrite $server, $_[0] or $case->{io} or die "write: $!\n" };
+    my $dies  = $case->{dies} || '';
+    my $is_probe;
+    my %code = (
+        write => sub { die "write\n" if $dies eq 'write'; $write->($case->{body} ? $case->{body}->($_[0]) : $_[0]) },
+        close => sub { die "close\n" if $dies eq 'close'; $write->('THE END') },
+    );
+    my $respond = sub {
+        my $response = shift;
+        die "respond\n" if $dies eq 'respond';
+        no warnings 'uninitialized';
+        my @lines = map { "$response->[1][2 * $_]: $response->[1][2 * $_ + 1]" } 0 .. $#{$response->[1]} / 2;
+        my $head  = join "\r\n", "HTTP/1.1 $response->[0] OK", @lines, '', '';
+        $write->($case->{head} ? $case->{head}->($head) : $head);
+        return ($case->{writer} || \&Starman::Server::writer)->(%code);
+    };
+    my $response = [200, [@HEADERS, @{$case->{headers} || []}]];
+    my @settings = (fallback => 'quiet', linger => 0, keepalive => 0, @{$case->{settings} || []});
+    my ($stream, $obstacle) =
+        eval { EventSource::Stream->open(\%env, $respond, $response, $case->{opening} || '', @settings); };
+    my $died = $@;
+    my $text = defined $number && -e "/proc/self/fd/$number" ? readlink "/proc/self/fd/$number" : 'none';
+    $stream->write("data: x\n\n") if $stream;
+    $stream->close                if $stream;
+    undef $stream;
+    undef $_ for $io, $server, $keep, $env{'psgix.io'};
+    undef $respond;
+    undef $_ for $write, %code;
+    $client->blocking(0);
+    my ($bytes, $until) = ('', time + 10);
+
+    while (time < $until) {
+        my $count = sysread $client, $bytes, 65_536, length $bytes;
+        last       if defined $count && !$count;
+        sleep 0.01 if !defined $count;
+    }
+    return {
+        bytes    => $bytes,
+        died     => $died,
+        obstacle => defined $obstacle ? "$obstacle" : undef,
+        left     => $text =~ s/\d+//gr
+    };
+}
+
+for my $name (sort keys %CASE) {
+    my $case = $CASE{$name};
+    my ($by_steps, $plainly, $again) = map { seen($case, $_) } 0, 1, 1;
+    is_deeply $plainly, $by_steps, "$name: as step by step" or diag explain $plainly, $by_steps;
+    is_deeply $again, $by_steps, "$name: again";
+}
+
+# The comparison means nothing if one of the two is never used.
+{
+    my ($begun, $finished) = (0, 0);
+    my $begin   = EventSource::Stream::Takeover->can('begin');
+    my $plainly = EventSource::Stream::Takeover->can('begin_plainly');
+    no warnings 'redefine';
+    local *EventSource::Stream::Takeover::begin = sub { $begun++; goto &$begin };
+    local *EventSource::Stream::Takeover::begin_plainly =
+        sub { my @got = $plainly->(@_); $finished++ if $got[0]; return @got };
+    seen({}, 0);
+    is "$begun $finished", '1 0', 'without the native call there are steps';
+    seen({}, 1);
+    is "$begun $finished", '1 1', 'a plain response needs no steps';
+    seen($CASE{'a class with a protocol'}, 1);
+    is "$begun $finished", '1 2', 'nor does one of a class that names a protocol for all its objects';
+    seen({io => sub { my $io = shift; ${*$io}{protocol} = 'TCP'; bless $io, 'My::Proto' }}, 1);
+    is "$begun $finished", '2 2', 'one whose object names a protocol has steps';
+}
+
+done_testing;
