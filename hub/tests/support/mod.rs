@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // no file of tests uses all of it
 
+pub mod wire;
+
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Client, Place, Publication, Start};

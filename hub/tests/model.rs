@@ -1,0 +1,436 @@
+//! A random model of workers, their wires, and the hub's process: what clients are sent is compared with what was published.
+//!
+//! The process and the workers' runtime are the real ones; only the wire between them is the test's. Each step is drawn at
+//! random: publish, push, subscribe, reconnect, cut a wire after any byte, have it pass single bytes, kill a worker or the
+//! process, upgrade the process. At the end every client has received each event of its channels once and in order, or was told of a gap.
+//!
+//! `EVENTSOURCE_XS_SEED=7 EVENTSOURCE_XS_STEPS=5000 cargo test --release --test model` draws other steps, or more.
+
+mod support;
+
+use eventsource_xs::event::{Field, Text};
+use eventsource_xs::hub::{FirstBlock, OnSlow, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::parse::Parser;
+use eventsource_xs::remote::Start;
+use eventsource_xs::runtime::{HubHandle, OpenOptions, Pushed, RemoteHub, RemotePublish, StreamHandle};
+use eventsource_xs::stream::Reason;
+use eventsource_xs::wire::{FieldList, HubSettings};
+use eventsource_xs::ErrorCode;
+use fastrand::Rng;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Duration;
+use support::wire::Wire;
+use support::{eventually, kill, settings, stream_settings, tcp, Scene};
+
+const CHANNELS: [&str; 3] = ["a", "b", "c"];
+const WORKERS: usize = 3;
+const CLIENTS: usize = 8;
+/// How long a call of a worker may take, also while no process serves the hub.
+const CALL: Duration = Duration::from_millis(100);
+
+/// An event's place: the hub's epoch, and its number there.
+type Place = (String, u64);
+
+/// What a publisher was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Published,
+    /// Nothing was published.
+    Unavailable,
+    /// Perhaps.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Published {
+    channel: &'static str,
+    outcome: Outcome,
+    /// Where it is in the hub's order: as the publisher was told, or as a client has first seen it.
+    place: Option<Place>,
+}
+
+/// What one client was sent, over all of its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Item {
+    /// It has connected, with the id that it has sent.
+    Connected {
+        after: String,
+    },
+    Position(String),
+    Gap {
+        id: String,
+        reason: String,
+    },
+    Event {
+        id: String,
+        data: String,
+    },
+    /// An event of its own, which is in no channel.
+    Push {
+        stream: u64,
+        number: u64,
+    },
+}
+
+struct Client {
+    channels: Vec<&'static str>,
+    connection: Option<(TcpStream, Parser)>,
+    last_id: String,
+    items: Vec<Item>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", self.channels)?;
+        self.items.iter().try_for_each(|item| write!(out, "\n  {item:?}"))
+    }
+}
+
+impl Client {
+    /// Reads what has arrived.
+    fn read(&mut self) {
+        let Some((socket, parser)) = &mut self.connection else { return };
+        let mut room = [0; 16 << 10];
+        loop {
+            match socket.read(&mut room) {
+                Ok(0) => break self.connection = None,
+                Ok(count) => {
+                    parser.feed(&room[..count]).expect("events");
+                    while let Some(event) = parser.next_event() {
+                        let id = event.last_event_id;
+                        if let Some(push) = event.data.strip_prefix("push ") {
+                            let numbers: Vec<u64> =
+                                push.split(' ').map(|word| word.parse().expect("a number")).collect();
+                            self.items.push(Item::Push { stream: numbers[0], number: numbers[1] });
+                            continue;
+                        }
+                        self.last_id.clone_from(&id);
+                        self.items.push(match &*event.event {
+                            "position" => Item::Position(id),
+                            "gap" => Item::Gap { id, reason: event.data },
+                            _ => Item::Event { id, data: event.data },
+                        });
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => break self.connection = None,
+            }
+        }
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Event { data, .. } if data == wanted))
+    }
+}
+
+/// A stream of a worker, and what was pushed to it.
+struct Stream {
+    handle: StreamHandle,
+    number: u64,
+    pushed: u64,
+}
+
+struct Worker {
+    wire: Wire,
+    hub: HubHandle,
+    streams: Vec<Stream>,
+}
+
+impl Worker {
+    fn new(wire: Wire, settings: HubSettings) -> Self {
+        let hub = Self::hub(&wire, settings);
+        Self { wire, hub, streams: Vec::new() }
+    }
+
+    fn hub(wire: &Wire, settings: HubSettings) -> HubHandle {
+        let start = Start { program: None, timeout: CALL };
+        HubHandle::remote(RemoteHub { place: wire.place.clone(), start, settings })
+    }
+}
+
+struct Model {
+    rng: Rng,
+    scene: Scene,
+    settings: HubSettings,
+    workers: Vec<Worker>,
+    clients: Vec<Client>,
+    published: BTreeMap<String, Published>,
+    streams: u64,
+    pushed: HashMap<u64, u64>,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let scene = Scene::new();
+        let mut settings = settings();
+        settings.hub.history.events = *rng.choice(&[0, 3, 20, 1000]).expect("one");
+        settings.hub.on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
+        drop(scene.client_with(settings.clone()));
+        let workers = (0..WORKERS).map(|number| Worker::new(Wire::new(&scene, number), settings.clone())).collect();
+        let clients = (0..CLIENTS)
+            .map(|_| Client {
+                channels: rng.choose_multiple(CHANNELS, 1 + rng.clone().usize(..CHANNELS.len())),
+                connection: None,
+                last_id: String::new(),
+                items: Vec::new(),
+            })
+            .collect();
+        let (published, pushed) = (BTreeMap::new(), HashMap::new());
+        Self { rng, scene, settings, workers, clients, published, streams: 0, pushed }
+    }
+
+    fn step(&mut self) {
+        let worker = self.rng.usize(..WORKERS);
+        let client = self.rng.usize(..CLIENTS);
+        match self.rng.u32(..100) {
+            0..40 => drop(self.publish(worker)),
+            40..55 => self.push(worker),
+            55..75 => self.connect(client, worker),
+            75..80 => self.clients[client].connection = None,
+            80..86 => {
+                let after = *self.rng.choice(&[0, 1, 20, 300, 2000]).expect("one");
+                let after = if after > 0 { self.rng.u16(1..=after) } else { 0 };
+                self.workers[worker].wire.cut(self.rng.bool(), after);
+            }
+            86..90 => self.workers[worker].wire.set_longest_piece(*self.rng.choice(&[1, 7, 100, 65_536]).expect("one")),
+            90..93 => self.kill_worker(worker),
+            93..95 => self.release(worker),
+            95 => {
+                if let Some(pid) = self.scene.pid() {
+                    kill(pid);
+                }
+            }
+            96 => self.upgrade(),
+            _ => drop(self.scene.client_with(self.settings.clone())), // starts the process if it does not run
+        }
+        self.clients.iter_mut().for_each(Client::read);
+    }
+
+    /// Has the process go on as another one of the same program.
+    fn upgrade(&mut self) {
+        if let Some(pid) = self.scene.pid() {
+            assert!(self.scene.command(&["upgrade"]).status().expect("the program").success());
+            assert_eq!(self.scene.pid(), Some(pid));
+        }
+    }
+
+    /// Publishes an event, and returns its data.
+    fn publish(&mut self, worker: usize) -> String {
+        let data = format!("event {}", self.published.len());
+        let channel = *self.rng.choice(&CHANNELS).expect("one");
+        self.publish_to(worker, channel, data.clone());
+        data
+    }
+
+    fn publish_to(&mut self, worker: usize, channel: &'static str, data: String) {
+        let fields = FieldList::of([Field::Data(Text::from(&*data))]);
+        let publish = RemotePublish { channel: channel.as_bytes(), key: b"", once: b"", fields: &fields, waits: true };
+        let (outcome, place) = match self.workers[worker].hub.publish_fields(&publish) {
+            Ok(id) => (Outcome::Published, Some(place(&id.expect("a hub of its own")))),
+            Err(error) => match error.code() {
+                ErrorCode::Unavailable => (Outcome::Unavailable, None),
+                ErrorCode::Unknown | ErrorCode::Timeout => (Outcome::Unknown, None),
+                other => panic!("{other:?}: {error}"),
+            },
+        };
+        self.published.insert(data, Published { channel, outcome, place });
+    }
+
+    /// Pushes an event to a stream of a worker.
+    fn push(&mut self, worker: usize) {
+        let streams = &mut self.workers[worker].streams;
+        let Some(at) = (!streams.is_empty()).then(|| self.rng.usize(..streams.len())) else { return };
+        let Stream { handle, number, pushed } = &mut streams[at];
+        let event = format!("data: push {number} {}\n\n", *pushed + 1);
+        if handle.push(event.as_bytes()) == Pushed::Taken {
+            *pushed += 1;
+            self.pushed.insert(*number, *pushed);
+        }
+    }
+
+    /// Connects a client to a worker. It resumes.
+    fn connect(&mut self, client: usize, worker: usize) {
+        let client = &mut self.clients[client];
+        client.read();
+        let (socket, own) = tcp();
+        own.set_nonblocking(true).expect("a socket");
+        let mut handle = StreamHandle::open(OpenOptions {
+            socket: Some(socket.into()),
+            head: b"",
+            settings: stream_settings(),
+            waits: false,
+            ends_with_handle: false,
+            interpreter: 0,
+            max_streams: 1000,
+            may_wait: self.rng.bool(),
+        })
+        .expect("a reactor");
+        self.streams += 1;
+        client.connection = Some((own, Parser::new()));
+        client.items.push(Item::Connected { after: client.last_id.clone() });
+        let topics = client.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
+        let after = Some(client.last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into);
+        let request = SubscribeRequest { topics, after, start: From::Latest, first_block: FirstBlock::default() };
+        match self.workers[worker].hub.subscribe(&mut handle, request) {
+            Ok(_) => handle.leave_handler(),
+            Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
+        }
+        self.workers[worker].streams.push(Stream { handle, number: self.streams, pushed: 0 });
+    }
+
+    /// Ends a worker: its connection and its handles.
+    fn kill_worker(&mut self, worker: usize) {
+        let worker = &mut self.workers[worker];
+        worker.wire.cut(true, 0);
+        worker.streams.drain(..).for_each(|mut stream| stream.handle.release());
+        worker.hub = Worker::hub(&worker.wire, self.settings.clone());
+    }
+
+    /// Has a worker forget a stream, as a handler does that returns.
+    fn release(&mut self, worker: usize) {
+        let streams = &mut self.workers[worker].streams;
+        if !streams.is_empty() {
+            let at = self.rng.usize(..streams.len());
+            streams.swap_remove(at).handle.release();
+        }
+    }
+
+    /// Heals what is broken, has all clients connect, and waits until each has received a last event of each channel.
+    fn settle(&mut self) {
+        self.workers.iter().for_each(|worker| worker.wire.heal());
+        drop(self.scene.client_with(self.settings.clone()));
+        for client in 0..CLIENTS {
+            self.clients[client].read();
+            if self.clients[client].connection.is_none() {
+                self.connect(client, 0);
+            }
+        }
+        for (number, channel) in CHANNELS.into_iter().enumerate() {
+            let data = format!("last of {channel}");
+            self.publish_to(number % WORKERS, channel, data.clone());
+            while self.published[&data].outcome != Outcome::Published {
+                self.publish_to(number % WORKERS, channel, data.clone());
+            }
+        }
+        for client in 0..CLIENTS {
+            for channel in self.clients[client].channels.clone() {
+                let data = format!("last of {channel}");
+                eventually(&format!("{data} for {:?}", self.clients[client]), || {
+                    self.clients[client].read();
+                    if self.clients[client].connection.is_none() {
+                        self.connect(client, 0);
+                    }
+                    self.clients[client].has(&data)
+                });
+            }
+        }
+    }
+
+    /// Compares what clients were sent with what was published.
+    fn check(&mut self) {
+        let mut places: BTreeMap<Place, (&'static str, String)> = BTreeMap::new();
+        for (data, Published { channel, outcome, place }) in &self.published {
+            if *outcome == Outcome::Published {
+                let place = place.clone().expect("an id");
+                assert!(places.insert(place, (channel, data.clone())).is_none(), "an id was given twice");
+            }
+        }
+        // Events of which the publisher does not know.
+        for client in &self.clients {
+            for item in &client.items {
+                let Item::Event { id, data } = item else { continue };
+                let Some(published) = self.published.get_mut(data) else { panic!("nobody has published {data:?}") };
+                assert_ne!(published.outcome, Outcome::Unavailable, "{data} was not published");
+                let seen = place(id);
+                let known = published.place.get_or_insert_with(|| seen.clone());
+                assert_eq!(*known, seen, "{data} was published twice");
+                let there = places.entry(seen).or_insert((published.channel, data.clone()));
+                assert_eq!(there.1, *data, "one id for two events");
+            }
+        }
+        for client in &self.clients {
+            check_client(client, &places);
+        }
+        for client in &self.clients {
+            let mut last = HashMap::new();
+            for item in &client.items {
+                let Item::Push { stream, number } = item else { continue };
+                let before = last.insert(*stream, *number).unwrap_or(0);
+                assert_eq!(*number, before + 1, "of the pushes to stream {stream}: {client:?}");
+                assert!(*number <= self.pushed[stream], "nobody has pushed that");
+            }
+        }
+    }
+}
+
+/// Checks that a client was sent each event of its channels once and in order, or was told of a gap.
+fn check_client(client: &Client, places: &BTreeMap<Place, (&'static str, String)>) {
+    let mut at: Option<Place> = None;
+    // What the client's last id says: it is still to be told of a gap, or it was, through that number.
+    let (mut owes_gap, mut told_through) = (false, 0);
+    for item in &client.items {
+        let (id, is_told) = match item {
+            Item::Connected { after } => {
+                at = (!after.is_empty()).then(|| place(after));
+                (owes_gap, told_through) = (reported(after) == Some(0), reported(after).unwrap_or(0));
+                continue;
+            }
+            Item::Push { .. } => continue,
+            Item::Position(id) => (id, reported(id) == Some(0)),
+            Item::Gap { id, .. } => (id, true),
+            Item::Event { id, .. } => (id, false),
+        };
+        let here = place(id);
+        if let (Some(before), false) = (&at, is_told) {
+            assert!(!owes_gap, "not told of a gap at {item:?}: {client:?}");
+            assert_eq!(before.0, here.0, "another epoch without a gap at {item:?}: {client:?}");
+            let is_event = matches!(item, Item::Event { .. });
+            assert!(before.1 < here.1 || !is_event && before.1 == here.1, "not in order at {item:?}: {client:?}");
+            let between = places.range(before.clone()..here.clone());
+            let is_missed = |place: &Place| *place != *before && place.1 > told_through;
+            let missed = between.filter(|(place, (channel, _))| is_missed(place) && client.channels.contains(channel));
+            assert_eq!(missed.collect::<Vec<_>>(), [], "missed at {item:?}: {client:?}");
+        }
+        if let Item::Event { data, .. } = item {
+            assert!(client.channels.contains(&places[&here].0), "an event of another channel: {data}");
+        }
+        owes_gap = is_told && matches!(item, Item::Position(_));
+        told_through = reported(id).unwrap_or(0);
+        at = Some(here);
+    }
+}
+
+/// Returns the place that an id stands for.
+fn place(id: &str) -> Place {
+    let mut parts = id.split('-');
+    let epoch = parts.next().expect("an epoch").to_owned();
+    (epoch, parts.next().and_then(|seq| seq.parse().ok()).unwrap_or_else(|| panic!("an id: {id:?}")))
+}
+
+/// Returns the number through which a gap needs not be told of to a client with that id; 0 if it is still to be told.
+fn reported(id: &str) -> Option<u64> {
+    id.split('-').nth(2).and_then(|number| number.parse().ok())
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn each_client_is_sent_each_event_once_or_told_of_a_gap() {
+    let steps = number("EVENTSOURCE_XS_STEPS", 1500);
+    let first = number("EVENTSOURCE_XS_SEED", 1);
+    for seed in first..first + steps.div_ceil(250) {
+        println!("seed {seed}");
+        let mut model = Model::new(seed);
+        for _ in 0..steps.min(250) {
+            model.step();
+        }
+        model.settle();
+        model.check();
+    }
+}
