@@ -45,6 +45,7 @@ sub restart {
     kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
     wait_until($STOP_WITHIN, sub { $self->has_ended && !$self->pids });
     $self->stop;
+    wait_until($STOP_WITHIN, sub { !$self->pids });    # its workers, which have just been killed, may still listen
     delete $self->{status};
     return $self->run(@{$self->{started}});
 }
