@@ -2,7 +2,8 @@
 //!
 //! The process and the workers' runtime are the real ones; only the wire between them is the test's. Each step is drawn at
 //! random: publish, push, subscribe, reconnect, cut a wire after any byte, have it pass single bytes, kill a worker or the
-//! process, upgrade the process. At the end every client has received each event of its channels once and in order, or was told of a gap.
+//! process, upgrade the process. At the end every client has received each event of its channels once and in order, or was
+//! told of a gap.
 //!
 //! `EVENTSOURCE_XS_SEED=7 EVENTSOURCE_XS_STEPS=5000 cargo test --release --test model` draws other steps, or more.
 

@@ -814,9 +814,9 @@ It does not wait for clients. If more than 64 MiB are on their way to the native
 
 With C<< wait => 0 >> the event is lost if the connection to the hub's process breaks before that process has
 answered for it, or if that process refuses it. Such events are counted (C<lost> of L<EventSource::XS/stats>), whether
-they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or L<EventSource::XS/dispatch> is
-called next, or at the end of the process. A process that ends waits up to L</publish_timeout> for these answers; one that is
-ended by C<POSIX::_exit> or a signal does not.
+they were published in the end or not. The first loss in a process is told by a warning, when a method of a hub or
+L<EventSource::XS/dispatch> is called next, or at the end of the process. A process that ends waits up to
+L</publish_timeout> for these answers; one that is ended by C<POSIX::_exit> or a signal does not.
 
 If it throws an exception other than C<unknown>, nothing was published. It throws what C<format_event> throws, and C<invalid> if
 

@@ -86,7 +86,7 @@ sub dispatch {
     EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     __PACKAGE__->tell_losses;
-    EventSource::Hub::Lease->collect     if $INC{'EventSource/Hub/Lease.pm'};
+    EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};
     $is_asked = 0;
     return 0         if !@LATER;
     _forget_others() if $process != $$;

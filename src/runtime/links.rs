@@ -448,7 +448,8 @@ impl Links {
                 connection.complete(lease, Outcome::Done);
             }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
-            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {} // only commands ask for these
+            // Only commands ask for these.
+            wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
         });
         for (stream, failure) in refused {
             match stream {

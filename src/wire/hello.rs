@@ -65,8 +65,8 @@ impl Name {
 }
 
 /// Asks the process of a hub to go on as another program, instead of a [`Hello`]. The answer is
-/// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which goes
-/// on then. The layout of all three is the same in all versions: a new version asks an old one.
+/// [`Upgraded`](super::Answer::Upgraded) by the new program, or [`Rejected`](super::Answer::Rejected) by the old one, which
+/// goes on then. The layout of all three is the same in all versions: a new version asks an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade<'a> {
     /// The path of the program; `None` stands for the path that the process has been started from.

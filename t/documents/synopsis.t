@@ -51,6 +51,7 @@ sub run {
 
 # The hubs with a process of their own that the examples use are those of this test.
 my $has_program = eval { Test::EventSource->private_hub; 1 };
+
 # The examples of commands find an event there.
 EventSource::Hub::Process->connect(name => 'shop')->publish(news => 'an event') if $has_program;
 

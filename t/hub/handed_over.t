@@ -35,7 +35,7 @@ sub error_of {
 
 # How many sockets this process holds.
 sub sockets {
-    return scalar grep { (readlink // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*";
+    return scalar grep { (readlink($_) // '') =~ /\Asocket:/ } glob "/proc/$$/fd/*";
 }
 
 sub data_of {

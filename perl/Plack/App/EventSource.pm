@@ -68,7 +68,7 @@ sub new {
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
-    if (!$stream->is_open) { $stream->wait_for_end_briefly }
+    if    (!$stream->is_open)                              { $stream->wait_for_end_briefly }
     elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling->warn_once($env) }
     EventSource::XS->dispatch;
     return;
