@@ -371,7 +371,7 @@ impl Run {
                 let client = self.world.records[stream].client.map(|_| self.world.client(stream));
                 let sent = client.map_or(0, |client| client.taken_bytes + client.received.len());
                 let from_byte = sent + buffered;
-                self.sources[source].join(&request, from_byte, &self.naive);
+                self.sources[source].join(&request, from_byte, is_first, &self.naive);
             } else {
                 self.sources[source].hold(&request, &self.naive);
                 self.sources[source].begin(&self.naive);
