@@ -10,6 +10,7 @@ use super::resume::ResumePoint;
 use super::tombstones::Evicted;
 use super::topics::{TopicId, Topics};
 use super::FirstBlock;
+use std::sync::Arc;
 
 /// The parts of a cursor.
 #[derive(Debug, Default)]
@@ -79,6 +80,8 @@ pub(super) struct UnsubscribedChannel {
     pub(super) channel: usize,
     /// Distinguishes the channel from a later one in the same slot.
     pub(super) channel_serial: u64,
+    /// The channel's name. The hub keeps only that of a removed channel.
+    pub(super) name: Arc<[u8]>,
     pub(super) until: u64,
     /// The serial of the last part that the cursor had then.
     pub(super) last_part: u64,
@@ -161,10 +164,12 @@ impl Parts {
         self.list.len() + self.unsubscribed.len() + self.unsubscribed_patterns.len() > Self::MOST
     }
 
-    /// Returns true if an unsubscribed pattern has settled a channel's events through a sequence number for a part.
+    /// Returns true if an unsubscribed pattern or channel has settled a channel's events through a sequence number for a part.
     pub(super) fn has_settled(&self, part: &Part, channel: &[u8], through: u64) -> bool {
-        let settles = |left: &UnsubscribedPattern| part.serial <= left.last_part && through <= left.through;
-        self.unsubscribed_patterns.iter().any(|left| settles(left) && left.glob.matches(channel))
+        let settles = |last_part: u64, until: u64| part.serial <= last_part && through <= until;
+        let mut patterns = self.unsubscribed_patterns.iter().filter(|left| settles(left.last_part, left.through));
+        let mut channels = self.unsubscribed.iter().filter(|left| settles(left.last_part, left.until));
+        patterns.any(|left| left.glob.matches(channel)) || channels.any(|left| *left.name == *channel)
     }
 
     /// Keeps the topics of each part for which a function returns true, and removes the parts without topics.
@@ -200,5 +205,5 @@ saved!(Parts {
 saved!(Part { topics, serial, extent });
 saved!(Extent { after, baseline, uncompacted_through });
 saved!(Baseline { through, clock });
-saved!(UnsubscribedChannel { channel, channel_serial, until, last_part, extent });
+saved!(UnsubscribedChannel { channel, name, channel_serial, until, last_part, extent });
 saved!(UnsubscribedPattern { glob, through, last_part });

@@ -66,9 +66,16 @@ impl Hub {
         if evicted <= after || parts.is_one() {
             return evicted;
         }
+        let serial = parts.list[number].serial;
         self.missed_by_channels(cursor, parts, number, after, &|range| {
             let evicted = self.channels[range.channel].log.evicted_through();
-            Some(evicted).filter(|evicted| *evicted > range.extent.after)
+            // What was settled before the stream unsubscribed, the part asks for again. The range begins only after that.
+            let asks_again = |left: &UnsubscribedChannel| {
+                left.channel == range.channel && left.last_part < serial && evicted <= left.extent.settled_through()
+            };
+            let is_missed =
+                evicted > range.extent.after || (evicted > after && parts.unsubscribed.iter().any(asks_again));
+            Some(evicted).filter(|_| is_missed)
         })
     }
 

@@ -122,9 +122,10 @@ impl Hub {
         Some(Notice::Channel(line))
     }
 
-    /// Returns true if a stream is still to be sent events.
-    pub fn has_backlog(&self, cursor: &Cursor) -> bool {
-        self.backlog(cursor).next().is_some()
+    /// Returns whether the next event of a stream was offered before to the streams that keep up. None if the stream has
+    /// no backlog.
+    pub fn was_next_offered_before(&self, cursor: &Cursor) -> Option<bool> {
+        self.backlog(cursor).next().map(|entry| entry.seq <= self.offered_through)
     }
 
     /// Takes all of the backlog of a stream that has unsubscribed from everything, if that is at most `most_bytes`. The

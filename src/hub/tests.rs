@@ -514,6 +514,59 @@ fn unsubscribing_before_the_stream_begins_sends_only_the_other_topics() {
     assert_eq!(case.hub.counts().streams, 0);
 }
 
+/// Registers subscriptions of a stream that is sent nothing yet. Returns the notices of those that begin at once.
+fn hold(case: &mut Case, requests: &[(&str, Option<&str>, Start)]) -> String {
+    let mut notices = Vec::new();
+    for (names, after, start) in requests {
+        let after = after.map(|id| id.as_bytes().into());
+        let request = SubscribeRequest { topics: topics(names), after, start: *start, first_block: Default::default() };
+        notices.extend(case.hub.subscribe(STREAM, &mut case.cursor, &request, case.now));
+    }
+    in_words(notices)
+}
+
+#[test]
+fn unsubscribing_before_the_stream_begins_hides_no_gap_of_a_later_topic() {
+    let mut case = Case::new(settings());
+    case.publish_as("x", "", Some("one"));
+    case.publish("n/a n/a n/a n/a n/a");
+    // The id is unknown to the first two requests, and known when the stream begins.
+    let after = Some("one");
+    hold(&mut case, &[("n/*", after, Start::Latest), ("n/a", after, Start::Latest)]);
+    case.unsubscribe(Some("n/*"));
+    hold(&mut case, &[("x", after, Start::Latest)]);
+    let notices = case.hub.begin(&mut case.cursor);
+    assert_eq!(case.check_with(notices), "@one, gap e-1-3 evicted, 4, 5, 6");
+}
+
+#[test]
+fn subscribing_again_with_an_old_id_sends_the_gap_again_even_if_the_backlog_was_not_sent() {
+    let mut case = Case::new(settings());
+    case.publish("a a a a a");
+    hold(&mut case, &[("a", Some("e-0"), Start::Latest)]);
+    let notices = case.hub.begin(&mut case.cursor);
+    assert_eq!(in_words(notices), "@e-0-0, gap e-0-2 evicted");
+    case.unsubscribe(None);
+    assert_eq!(hold(&mut case, &[("a", Some("e-0"), Start::Latest)]), "gap e-0-2 evicted");
+    assert_eq!(case.sent(), "3, 4, 5");
+}
+
+#[test]
+fn a_new_stream_that_unsubscribes_from_a_channel_is_sent_no_gap_for_events_from_before_it_began() {
+    let mut case = Case::new(settings());
+    case.publish("a a");
+    case.now += NEVER;
+    case.hub.evict(case.now);
+    // The pattern is second: the name decides about the channel, until the stream unsubscribes from it.
+    hold(&mut case, &[("a", None, Start::Oldest), ("*", None, Start::Oldest)]);
+    let notices = case.hub.begin(&mut case.cursor);
+    assert_eq!(in_words(notices), "@e-0-2");
+    case.unsubscribe(Some("a")); // the hub removes the channel
+    assert_eq!(case.sent(), "");
+    case.publish("a");
+    assert_eq!(case.sent(), "3");
+}
+
 #[test]
 fn a_later_pattern_does_not_send_a_channel_again_that_is_subscribed_by_name() {
     let mut case = Case::new(settings());

@@ -9,6 +9,7 @@ use super::topics::{TopicId, Topics};
 use super::{Cursor, Hub, Topic};
 use crate::stream::StreamId;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 impl Hub {
     /// Unsubscribes a stream from topics, or from all. The stream is still to be sent what was published before.
@@ -19,13 +20,16 @@ impl Hub {
         if left.is_empty() {
             return;
         }
-        let channels = if cursor.is_held() { Vec::new() } else { self.unsubscribed_channels(cursor, &kept) };
+        let is_held = cursor.is_held();
+        let channels = if is_held { Vec::new() } else { self.unsubscribed_channels(cursor, &kept) };
         if cursor.parts.is_some() || !channels.is_empty() {
             let seq = cursor.seq;
             let parts = cursor.ensure_parts();
             parts.unsubscribed.extend(channels);
             let left: HashSet<TopicId> = left.iter().copied().collect();
-            self.record_unsubscribed_patterns(parts, seq, &left);
+            if !is_held {
+                self.record_unsubscribed_patterns(parts, seq, &left); // a held subscription has settled nothing
+            }
             parts.retain_topics(|topic| !left.contains(topic));
         }
         self.unregister(stream, left);
@@ -72,8 +76,8 @@ impl Hub {
         let last = self.entries(range).and_then(|entries| entries.last()).map(|last| last.seq);
         let settled = extent.settled_through();
         let until = if is_of_others { last.unwrap_or(settled).max(settled) } else { last? };
-        let channel_serial = self.channels[channel].serial;
-        Some(UnsubscribedChannel { channel, channel_serial, until, last_part, extent })
+        let (channel_serial, name) = (self.channels[channel].serial, Arc::clone(&self.channels[channel].name));
+        Some(UnsubscribedChannel { channel, channel_serial, name, until, last_part, extent })
     }
 
     /// Records the patterns that a stream unsubscribes from, if they have settled events that its cursor has not

@@ -28,6 +28,11 @@ pub(super) enum LogState {
     /// The stream's own buffer has to be sent first: it holds notices, and events that need one. More of those are
     /// buffered only after that, so that a client that does not read costs no more memory.
     Later,
+    /// The stream's own buffer has to be sent first: it holds copies of entries. The next ones are copied only after that.
+    Copying {
+        /// Whether other streams have been sent the next entry before.
+        is_behind: bool,
+    },
     /// The stream has to end: the log has evicted entries that it was still to be sent.
     MustEnd,
 }
@@ -103,8 +108,11 @@ impl<'a> LogSource<'a> {
             notices = hub.copy_into_buffer(cursor, most_bytes);
         }
         buffer_notices(stream, notices, id, answers);
-        if cursor.replays_through_buffer() || (copies && hub.has_backlog(cursor)) {
+        if cursor.replays_through_buffer() {
             return LogState::Later;
+        }
+        if let Some(was_offered_before) = hub.was_next_offered_before(cursor).filter(|_| copies) {
+            return LogState::Copying { is_behind: was_offered_before };
         }
         self.drop_if_finished();
         LogState::Open

@@ -213,11 +213,12 @@ impl Batch {
         let gathered = log.gather(stream.settings().framing, log_blocks);
         let count = own + gathered.as_ref().map_or(0, |gathered| gathered.blocks);
         let is_log_end = gathered.as_ref().map_or(true, |gathered| gathered.is_end);
+        let is_buffer_first = matches!(state, LogState::Later | LogState::Copying { .. });
         Self {
             blocks: count,
             bytes: blocks[..count].iter().map(|block| block.len()).sum(),
-            is_last: state != LogState::Later && count < MAX_BLOCKS && is_log_end,
-            is_behind: state == LogState::Later
+            is_last: !is_buffer_first && count < MAX_BLOCKS && is_log_end,
+            is_behind: matches!(state, LogState::Later | LogState::Copying { is_behind: true })
                 || gathered.as_ref().map_or(false, |gathered| gathered.was_offered_before),
             gathered,
         }

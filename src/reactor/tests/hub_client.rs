@@ -39,6 +39,31 @@ impl BodyDecoder {
     }
 }
 
+/// Decides whether the current block has an id of its own: without one, a position event repeats the last id, and says nothing.
+#[derive(Default)]
+struct BlockDecoder {
+    line: String,
+    has_id: bool,
+    is_over: bool,
+}
+
+impl BlockDecoder {
+    fn take(&mut self, byte: u8) {
+        match byte {
+            b'\r' => {}
+            b'\n' => {
+                self.is_over = self.line.is_empty();
+                self.line.clear();
+            }
+            _ => {
+                self.has_id &= !std::mem::take(&mut self.is_over);
+                self.line.push(byte.into());
+                self.has_id |= self.line == "id:";
+            }
+        }
+    }
+}
+
 /// The terms on which an owed event need not arrive.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terms {
@@ -57,6 +82,8 @@ struct Join {
     at_byte: usize,
     owed: Vec<(u64, Terms)>,
     gaps_due: bool,
+    /// What the block at that byte is to be, if the stream had no subscription before: the hub then begins it anew.
+    first_block: Option<FirstBlock>,
 }
 
 /// A subscription that is held until its handler returns.
@@ -72,10 +99,14 @@ pub(super) struct Connection {
     pub(super) stream: usize,
     head_left: usize,
     body: BodyDecoder,
-    /// The first block, as far as it was received.
+    /// The first block, as far as it was received. None if it was received to its end.
     first: Option<String>,
     /// What the first block is to be.
     pub(super) first_block: FirstBlock,
+    /// The line and the block that are being received.
+    block: BlockDecoder,
+    /// The ids with which subscriptions resumed.
+    resumed_after: BTreeSet<String>,
     /// The number of bytes that were received.
     bytes: usize,
     pub(super) is_subscribed: bool,
@@ -134,6 +165,8 @@ impl Connection {
             },
             first: Some(String::new()),
             first_block: FirstBlock::default(),
+            block: BlockDecoder::default(),
+            resumed_after: BTreeSet::new(),
             bytes: 0,
             is_subscribed: false,
             is_cut: false,
@@ -188,10 +221,21 @@ impl Connection {
         (owed, is_missed)
     }
 
+    /// Remembers the id with which a request resumes.
+    fn remember(&mut self, request: &SubscribeRequest) {
+        let id = request.after.as_deref().map(|id| String::from_utf8_lossy(id).into_owned());
+        self.resumed_after.extend(id);
+    }
+
     /// Subscribes before the first event: in the handler.
     fn hold(&mut self, request: &SubscribeRequest, naive: &Naive) {
         let added = self.add(request);
+        self.remember(request);
         if !added.is_empty() {
+            if self.held.is_empty() {
+                self.first = Some(String::new());
+                self.first_block = request.first_block;
+            }
             let resume_point = naive.resume_point(request, &self.topics);
             let start = naive.start(&SubscribeRequest { topics: added.clone(), ..request.clone() });
             self.is_subscribed = true;
@@ -224,14 +268,15 @@ impl Connection {
         (first, least, told)
     }
 
-    /// Subscribes later, when `at_byte` bytes of the response are sent or buffered.
-    fn join(&mut self, request: &SubscribeRequest, at_byte: usize, naive: &Naive) {
+    /// Subscribes later, when `at_byte` bytes of the response are sent or buffered. `is_first` says whether the stream has no
+    /// subscription any more, because it has unsubscribed from everything and was sent all: the hub begins it anew.
+    fn join(&mut self, request: &SubscribeRequest, at_byte: usize, is_first: bool, naive: &Naive) {
         let known = self.topics.clone();
         let added = self.add(request);
         if added.is_empty() {
             return;
         }
-        self.is_subscribed = true;
+        self.remember(request);
         let resume_point = naive.resume_point(request, &self.topics);
         let start = || naive.start(&SubscribeRequest { topics: added.clone(), ..request.clone() });
         let seq = resume_point.map_or_else(start, |resume_point| resume_point.seq);
@@ -240,7 +285,8 @@ impl Connection {
         self.began_with_loss |= resume_point.is_none() && owed.iter().any(|(_, terms)| terms.floor > 0);
         let is_forced =
             request.after.is_some() && resume_point.map_or(true, |resume_point| resume_point.known_gap == Some(0));
-        self.joins.push_back(Join { at_byte, owed, gaps_due: is_forced && !is_missed });
+        let first_block = Some(request.first_block).filter(|_| is_first);
+        self.joins.push_back(Join { at_byte, owed, gaps_due: is_forced && !is_missed, first_block });
     }
 
     /// Makes the later subscriptions effective whose byte is reached. Returns the events that they are owed.
@@ -252,6 +298,10 @@ impl Connection {
             let join = join.expect("a first join");
             self.gaps_due += usize::from(join.gaps_due);
             self.steps_back_allowed += 1;
+            if let Some(first_block) = join.first_block {
+                self.first = Some(String::new());
+                self.first_block = first_block;
+            }
             all.extend(join.owed.iter().map(|(seq, _)| *seq));
             for (seq, terms) in join.owed {
                 if self.owed.contains_key(&seq) {
@@ -272,6 +322,9 @@ impl Connection {
         self.held.retain(|held| !held.added.is_empty());
         if was_held {
             self.owed.clear();
+        }
+        if was_held && !self.is_held() {
+            self.first = None; // the subscriptions have not taken effect: there is no first block
         }
     }
 
@@ -350,7 +403,7 @@ impl Connection {
                 _ => (None, None),
             };
             let expected: Vec<&str> = [event, retry.as_deref(), data].into_iter().flatten().collect();
-            let is_refused = (lines.len() == 1 && lines[0].starts_with("retry: ")) || self.topics.is_empty();
+            let is_refused = lines.len() == 1 && lines[0].starts_with("retry: ");
             let has_id = position != PositionStyle::None && !keeps_id;
             let (fields, id) = lines.split_at(lines.len() - usize::from(has_id));
             let is_first = fields == expected && id.iter().all(|id| id.starts_with("id: "));
@@ -393,9 +446,9 @@ impl EventSource {
     }
 
     /// Subscribes later.
-    pub(super) fn join(&mut self, request: &SubscribeRequest, at_byte: usize, naive: &Naive) {
+    pub(super) fn join(&mut self, request: &SubscribeRequest, at_byte: usize, is_first: bool, naive: &Naive) {
         let connection = self.connection.as_mut().expect("a connected source");
-        connection.join(request, at_byte, naive);
+        connection.join(request, at_byte, is_first, naive);
         let says = naive.resume_point(request, &connection.topics).and_then(|resume_point| resume_point.known_gap);
         let nothing = request.after.as_ref().map_or(naive.newest(), |_| 0);
         self.known_gap = self.known_gap.max(nothing).max(says.unwrap_or(0).min(naive.newest()));
@@ -414,6 +467,7 @@ impl EventSource {
             }
             if let Some(byte) = connection.body.take(*byte) {
                 connection.check_first(byte);
+                connection.block.take(byte);
                 self.receive_byte(&mut connection, byte, naive);
             }
         }
@@ -434,6 +488,11 @@ impl EventSource {
     }
 
     fn receive_position(&mut self, connection: &mut Connection, naive: &Naive) {
+        let id = self.parser.last_event_id();
+        if !id.starts_with(&format!("{EPOCH}-")) {
+            // A block with an id of the application repeats the one with which the client resumes.
+            return assert!(connection.resumed_after.contains(id), "{id:?} is not the id of a request");
+        }
         let (seq, told) = position(self.parser.last_event_id());
         assert!(seq <= naive.newest());
         assert!(told <= Some(self.known_gap), "the id claims a gap through {told:?} that was not reported");
@@ -449,9 +508,7 @@ impl EventSource {
         }
         if event.event == "position" {
             assert_eq!((&*event.data, &*event.last_event_id), ("", self.parser.last_event_id()));
-            let is_of_hub = event.last_event_id.starts_with(&format!("{EPOCH}-"));
-            // A block with an id of the application repeats the one with which the client resumes.
-            if is_of_hub {
+            if connection.block.has_id {
                 self.receive_position(connection, naive);
             }
             return;

@@ -197,7 +197,12 @@ impl Run {
     pub(super) fn turn(&mut self) {
         // In the order of the reactor: first what is due, then sending.
         self.begin_held();
-        self.naive.expire(self.world.now);
+        let events = self.events_in_logs();
+        self.world.reactor.run_due(self.world.now);
+        // A busy reactor expires entries only after it has evicted others, of which it compacts some. Each order is right.
+        if self.events_in_logs() < events {
+            self.naive.expire(self.world.now);
+        }
         self.world.turn();
         self.update_held();
         self.naive.evict(self.world.now);
@@ -208,6 +213,11 @@ impl Run {
                 self.read(source);
             }
         }
+    }
+
+    /// Returns the number of events that the hub holds.
+    fn events_in_logs(&mut self) -> u64 {
+        self.world.reactor.hubs.get_mut(HUB).map_or(0, |hub| hub.counts().events)
     }
 
     pub(super) fn run_until_idle(&mut self) {
@@ -376,7 +386,7 @@ impl Run {
                 let client = self.world.records[stream].client.map(|_| self.world.client(stream));
                 let sent = client.map_or(0, |client| client.taken_bytes + client.received.len());
                 let from_byte = sent + buffered;
-                self.sources[source].join(&request, from_byte, &self.naive);
+                self.sources[source].join(&request, from_byte, is_first, &self.naive);
             } else {
                 self.sources[source].hold(&request, &self.naive);
                 self.sources[source].begin(&self.naive);

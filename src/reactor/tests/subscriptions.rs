@@ -26,6 +26,27 @@ fn a_client_that_keeps_up_misses_nothing_however_short_the_log_is() {
 }
 
 #[test]
+fn a_client_with_crlf_that_keeps_up_misses_nothing_however_short_the_log_is() {
+    // Each copied batch is one event, so that there are more batches than calls for lagging streams in a turn.
+    let crlf = Settings { line_end: LineEnd::CrLf, max_buffered: 1, ..settings() };
+    for on_slow in [OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest] {
+        let mut world = with_policy(1, on_slow);
+        let stream = world.open(crlf, "");
+        subscribe(&mut world, stream);
+        let event = |seq| format!("data: {seq}\r\n\r\n");
+        for burst in [1..=3000, 3001..=6000] {
+            publish_lines(&mut world, burst.clone());
+            world.run_until_idle();
+            let expected: String = burst.map(event).collect();
+            assert!(take_received(&mut world, stream).ends_with(&expected), "{on_slow:?}");
+        }
+        assert_eq!(world.records[stream].ended, None, "{on_slow:?}");
+        let counts = counts(&mut world);
+        assert_eq!((counts.gaps, counts.compacted, counts.delivered), (0, 0, 6000), "{on_slow:?}");
+    }
+}
+
+#[test]
 fn a_new_subscriber_does_not_make_others_miss_events() {
     let mut world = with_history(3);
     let stream = world.open(settings(), "");
