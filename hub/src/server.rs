@@ -319,12 +319,14 @@ impl<'a> Server<'a> {
         };
         worker.inbox = inbox;
         carried_out?;
+        worker.check_greeting(worker.inbox.len())?;
         worker.check_descriptors()
     }
 
     fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let bytes = frame.wire_bytes();
         if !worker.is_greeted {
+            worker.check_greeting(bytes)?;
             return match Upgrade::decode(frame) {
                 Some(upgrade) => self.ask_for_upgrade(worker, upgrade),
                 None => self.greet(worker, frame),

@@ -7,7 +7,9 @@ use eventsource_xs::event::Text;
 use eventsource_xs::hub::Topic;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
-use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request};
+use eventsource_xs::wire::{
+    FieldList, Hello, HubSettings, Name, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
+};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
 use std::io::{Read, Write};
@@ -282,6 +284,41 @@ fn workers_that_do_not_greet_are_cut_off_and_counted() {
     silent.iter_mut().for_each(read_out);
     witness.is_as_before("silent");
     assert_eq!(witness.cut_off(), 50);
+}
+
+#[test]
+fn nothing_but_a_short_greeting_is_kept_of_connections_that_have_not_greeted() {
+    const CONNECTIONS: u64 = 200;
+    let mut witness = Witness::new();
+    let length = u32::try_from(MAX_FRAME_BYTES).expect("a length").to_le_bytes();
+    let bytes = [&length[..], &vec![0; 1 << 20]].concat();
+    for _ in 0..CONNECTIONS {
+        let mut worker = witness.connect();
+        let _ = worker.write_all(&bytes); // the hub may have cut it off already
+        read_out(&mut worker);
+    }
+    witness.is_as_before("long greetings");
+    assert_eq!(witness.cut_off(), CONNECTIONS);
+    // As much as a greeting may have is kept, until it is time.
+    let silent: Vec<_> = (0..CONNECTIONS).map(|_| witness.connect()).collect();
+    for mut worker in &silent {
+        worker.write_all(&bytes[..MAX_GREETING_BYTES]).expect("a connection");
+    }
+    witness.is_served("greetings in part");
+    assert_eq!(witness.cut_off(), CONNECTIONS);
+    drop(silent);
+    witness.is_as_before("greetings in part");
+}
+
+#[test]
+fn a_worker_with_settings_that_are_too_long_is_told_so() {
+    let scene = Scene::new();
+    let settings = HubSettings {
+        hub: eventsource_xs::hub::Settings { gap_event: "x".repeat(MAX_GREETING_BYTES).into(), ..settings().hub },
+        ..settings()
+    };
+    let error = Client::connect(&Scene::start(), &scene.place, Some(settings)).expect_err("too long");
+    assert!(error.to_string().contains("gap_event and position_event are too long"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
     Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
-    Upgrade, Welcome,
+    TooLong, Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
@@ -462,7 +462,13 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
-    hello.encode(&mut bytes)?;
+    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
+        field: "gap_data",
+        message: format!(
+            "gap_data, for all its reasons, gap_event and position_event are too long for a hub with a name: \
+             its settings have {bytes} bytes, and may have {most}"
+        ),
+    })?;
     let mut inbox = FrameBuffer::default();
     // A process that serves no more workers may have closed the connection already, and said why.
     let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);

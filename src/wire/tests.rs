@@ -374,7 +374,7 @@ fn a_message_beyond_the_limit_is_not_encoded() {
     let event = vec![b'x'; MAX_FRAME_BYTES];
     let mut out = b"before".to_vec();
     let refused = Request::Push { stream: 1, event: &event, has_id: false }.encode(&mut out);
-    assert_eq!(refused, Err(TooLong { bytes: MAX_FRAME_BYTES + 14 }));
+    assert_eq!(refused, Err(TooLong { bytes: MAX_FRAME_BYTES + 14, most: MAX_FRAME_BYTES }));
     assert_eq!(out, b"before");
 }
 
