@@ -230,6 +230,45 @@ fn thousands_of_streams_whose_clients_are_dead_leave_nothing() {
 }
 
 #[test]
+fn sockets_that_come_later_are_taken_once_and_only_if_they_are_connections() {
+    let mut witness = Witness::new();
+    let waiting = encoded(&Request::OpenWithoutSocket(Open {
+        stream: 7,
+        settings: stream_settings(),
+        unsent: b"head",
+        holds: false,
+    }));
+    let attach = encoded(&Request::Attach { stream: 7 });
+    let file: OwnedFd = fs::File::open("/dev/zero").expect("a file").into();
+    let (socket, _client) = tcp();
+    // Each is cut off: two sockets, none, and a socket where it does not belong.
+    for attacks in [[&waiting, &attach, &attach], [&waiting, &waiting, &waiting]] {
+        let mut worker = witness.connect_and_greet();
+        attacks.iter().for_each(|bytes| send_beside(&worker, bytes, socket.as_fd()));
+        read_out(&mut worker);
+        witness.is_as_before("a socket too much");
+    }
+    let mut worker = witness.connect_and_greet();
+    let _ = worker.write_all(&[&waiting[..], &attach].concat());
+    read_out(&mut worker);
+    witness.is_as_before("no socket");
+    assert_eq!(witness.cut_off(), 3);
+    // Streams that wait, for sockets that never come, or that are none, or whose stream is unknown.
+    let worker = witness.connect_and_greet();
+    let _ = (&worker).write_all(&waiting);
+    send_beside(&worker, &attach, file.as_fd());
+    send_beside(&worker, &encoded(&Request::Attach { stream: 8 }), socket.as_fd());
+    for stream in 10..3000 {
+        let open = Open { stream, settings: stream_settings(), unsent: b"head", holds: false };
+        let _ = (&worker).write_all(&encoded(&Request::OpenWithoutSocket(open)));
+    }
+    witness.is_served("streams without sockets");
+    drop(worker);
+    witness.is_as_before("streams without sockets");
+    assert_eq!(witness.cut_off(), 3);
+}
+
+#[test]
 fn a_number_may_be_used_once_however_often_it_is_sent() {
     let mut witness = Witness::new();
     for _ in 0..200 {

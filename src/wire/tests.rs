@@ -148,6 +148,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         }),
         (number(), stream_settings(), bytes(), any::<bool>())
             .prop_map(|(stream, settings, unsent, holds)| Request::Open(Open { stream, settings, unsent, holds })),
+        any::<u64>().prop_map(|stream| Request::Attach { stream }),
         (number(), bytes(), any::<bool>()).prop_map(|(stream, event, has_id)| Request::Push { stream, event, has_id }),
         (number(), number(), subscription()).prop_map(|(request, stream, subscription)| Request::Subscribe {
             request,
