@@ -583,8 +583,8 @@ be, until its time is over. A stream whose socket was not sent yet stays in the 
 
 All objects with the same name, socket and settings share the connection of a process.
 
-On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. If the process of the hub refuses it later,
-the stream ends with the reason C<error>, and the process is warned once, as of lost events (L</publish>).
+On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. It is subscribed all the same: its client
+receives what is published from then on.
 
 =head2 on_slow
 
