@@ -189,16 +189,18 @@ impl EventLoop {
             self.opened = Some(now);
             match command {
                 Command::Open { stream, .. } => self.streams.insert(stream, state),
-                // The stream has ended before its socket came. The reactor closes the socket, and its number may be
-                // reused.
-                Command::Attach { stream } if self.streams.get(stream).is_none() => state.clear_socket(),
-                Command::Attach { stream } if !self.links.is_empty() => {
-                    let come = socket.take();
-                    self.with_links(|links, context| {
-                        socket = come.and_then(|come| links.attach(stream, come, context));
-                    });
+                Command::Attach { stream } => {
+                    if !self.links.is_empty() {
+                        let come = socket.take();
+                        socket = come.and_then(|come| self.links.attach(stream, come));
+                    }
+                    // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
+                    // and its number may be reused.
+                    if socket.is_none() || self.streams.get(stream).is_none() {
+                        state.clear_socket();
+                    }
                     if socket.is_none() {
-                        return; // another process has the stream
+                        return;
                     }
                 }
                 _ => {}

@@ -289,7 +289,7 @@ impl Links {
     }
 
     /// Takes the socket of a stream that was handed over without it. Returns it if the stream is the reactor's.
-    pub(super) fn attach(&mut self, stream: StreamId, socket: OwnedFd, context: &mut Context<'_>) -> Option<OwnedFd> {
+    pub(super) fn attach(&mut self, stream: StreamId, socket: OwnedFd) -> Option<OwnedFd> {
         let number = u64::from(stream);
         if let Some(parked) = self.parked.get_mut(&number) {
             parked.socket = Some(socket);
@@ -299,9 +299,6 @@ impl Links {
             Some(Some(linked)) => linked,
             _ => return Some(socket),
         };
-        if let Some(state) = context.streams.get(stream) {
-            state.clear_socket();
-        }
         let mut frame = Vec::new();
         let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
         linked.queue(0, frame, Some(socket));
