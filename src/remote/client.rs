@@ -12,7 +12,7 @@ use crate::wire::{
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -444,7 +444,8 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
     socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
-    socket.write_all(&bytes).map_err(failed)?;
+    // A process that refuses this connection may have closed it already, and said why.
+    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     let mut inbox = FrameBuffer::default();
     read_frame(&mut socket, &mut inbox)?;
     match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
