@@ -1,15 +1,18 @@
 //! The streams that workers have handed over.
 
+use crate::worker::End;
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::upgrade::{Restored, SavedStreamHandle};
 use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};
-use eventsource_xs::wire::{Answer, Open};
+use eventsource_xs::wire::{Answer, Open, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// How many bytes may be pushed to a stream that has no socket yet.
+const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
 /// The shortest time between two keepalives.
 const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 
@@ -33,17 +36,18 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream that a worker hands over. Fails with the reason of its end.
-    pub fn open(open: &Open<'_>, socket: OwnedFd, opener: Opener) -> Result<Self, Reason> {
+    /// Opens a stream that a worker hands over. Without its socket it is refused if there are `most` streams. Fails with the
+    /// reason of its end.
+    pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
-            socket: Some(socket),
+            max_streams: if socket.is_some() { usize::MAX } else { most },
+            socket,
             head: open.unsent,
             settings: Settings { keepalive, ..open.settings },
             waits: false,
             ends_with_handle: false,
             interpreter: 0,
-            max_streams: usize::MAX,
             may_wait: false,
         };
         let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;
@@ -56,11 +60,28 @@ impl Stream {
         }
     }
 
+    /// Gives a stream its socket. Without one, the stream ends.
+    pub fn attach(&mut self, socket: Option<OwnedFd>) -> Result<(), End> {
+        if self.handle.is_attached() {
+            return Err(End::Descriptors);
+        }
+        match socket {
+            Some(socket) => self.handle.attach(socket),
+            None => self.handle.end_without_socket(),
+        }
+        Ok(())
+    }
+
     /// Pushes an event. Its opener is told when the stream has made progress.
     pub fn push(&mut self, event: &[u8], has_id: bool) {
         self.pushed += event.len() as u64;
         if !std::mem::replace(&mut self.is_watched, true) {
             self.handle.watch_progress();
+        }
+        // A stream without its socket is not slow, however much is buffered, but it has its bound.
+        if !self.handle.is_attached() && self.handle.buffered_bytes().saturating_add(event.len()) > MOST_WITHOUT_SOCKET
+        {
+            return self.end(Reason::Slow, true);
         }
         // A stream that has ended reports its end.
         let pushed = if has_id { self.handle.push_with_id(event) } else { self.handle.push(event) };
@@ -81,11 +102,13 @@ impl Stream {
         self.handle.end(reason, if discards { Ending::Discard } else { Ending::Flush });
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
+    /// Called when the opener no longer holds the stream. It goes on if it is subscribed and has its socket.
     pub fn release(&mut self) {
         self.opener = None;
         self.handle.leave_handler();
-        if !self.handle.is_subscribed() {
+        if !self.handle.is_attached() {
+            self.handle.end_without_socket();
+        } else if !self.handle.is_subscribed() {
             self.handle.close(Reason::Application);
         }
     }
