@@ -423,8 +423,9 @@ impl<'a> Server<'a> {
                 self.with_stream(worker, stream, |stream| stream.end(reason, discards));
             }
             Request::Release { stream } => {
-                self.with_stream(worker, stream, Stream::release);
-                worker.streams.remove(&stream);
+                if let Some(id) = worker.streams.remove(&stream) {
+                    self.streams.release(id);
+                }
             }
             Request::Count { request, channel } => self.count(worker, request, channel),
             Request::Drain { within } => {
@@ -551,9 +552,7 @@ impl<'a> Server<'a> {
             eprintln!("eventsource-hub: cut a worker off: {end}");
         }
         for id in worker.streams.values() {
-            if let Some(stream) = self.streams.get_mut(*id) {
-                stream.release();
-            }
+            self.streams.release(*id);
         }
         let next = self.leases.leave(worker.token());
         self.report_elected(next);
@@ -562,8 +561,7 @@ impl<'a> Server<'a> {
     /// Tells openers which of their streams have ended.
     fn report_ends(&mut self) {
         while let Some((id, reason)) = runtime::take_ended(0) {
-            let opener = self.streams.remove(id).and_then(|stream| stream.opener);
-            if let Some(Opener { worker, number }) = opener {
+            if let Some(Opener { worker, number }) = self.streams.remove(id) {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.streams.remove(&number);
                     worker.answer(&Answer::Ended { stream: number, reason });
@@ -577,7 +575,7 @@ impl<'a> Server<'a> {
     fn report_progress(&mut self) {
         for id in runtime::take_progress() {
             let Some(stream) = self.streams.get_mut(id.into()) else { continue };
-            let Some(Opener { worker, number }) = stream.opener else { continue };
+            let Opener { worker, number } = stream.opener;
             if let Some(worker) = self.workers.get_mut(&worker) {
                 worker.answer(&stream.state(number));
                 self.answered.push(worker.token());

@@ -218,6 +218,21 @@ fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
 }
 
 #[test]
+fn the_opener_is_told_of_the_end_of_a_stream_that_it_has_released() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    for stream in 1..10 {
+        // The slots are used again.
+        let client = open(&mut worker, stream, "");
+        worker.subscribe(stream, topics("news", None)).expect("a stream");
+        worker.send(&Request::Release { stream }, None).expect("a connection");
+        drop(client);
+        report_with(&mut worker, |report| *report == Report::Ended { stream, reason: Reason::Client });
+    }
+    assert_eq!(worker.count(b"news").expect("counts").open, 0);
+}
+
+#[test]
 fn more_topics_than_a_stream_may_have_are_refused() {
     let scene = Scene::new();
     let mut worker = scene.client_with(HubSettings { max_topics: 1, ..settings() });

@@ -69,6 +69,7 @@ impl EventLoop {
     pub(super) fn restore(&mut self, streams: Vec<(StreamId, Arc<StreamState>)>, reactor: ReactorState) {
         for (stream, state) in streams {
             self.streams.insert(stream, state);
+            self.streams.release(stream);
         }
         let adopt = |number| {
             descriptor::set_close_at_exec(number).ok()?;
@@ -92,7 +93,7 @@ impl EventLoop {
         saver.add_count(streams.len());
         for (stream, state) in streams {
             saver.add(&stream);
-            saver.add(&**state);
+            saver.add(&*state);
         }
         let descriptors = RefCell::new(Vec::new());
         let number = |socket: &OwnedFd| {
@@ -207,7 +208,14 @@ impl EventLoop {
             }
         }
         if let Command::ReleaseState { stream } = command {
-            self.streams.release(stream);
+            let mut is_forgotten = false;
+            if !self.links.is_empty() {
+                self.with_links(|links, context| is_forgotten = links.release(stream, context));
+            }
+            if !is_forgotten {
+                self.streams.release(stream);
+            }
+            return;
         }
         let mut is_forwarded = false;
         if !self.links.is_empty() {
@@ -273,9 +281,9 @@ impl EventLoop {
         self.handle.mark_dead();
         let lost = self.reactor.discard();
         self.handle.count_lost(lost.events, lost.bytes);
-        for state in self.streams.iter() {
+        for (_, state) in self.streams.streams() {
             state.clear_socket();
-            self.handle.end_with_error(state);
+            self.handle.end_with_error(&state);
         }
         self.handle.complete_shutdown();
     }

@@ -70,6 +70,9 @@ struct Connected {
     unsent: VecDeque<(u64, u64)>,
     /// These requests, and those that were sent and have no answer.
     awaited: HashSet<u64>,
+    /// The subscriptions that no thread waits for: their streams by the numbers of the requests.
+    /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
+    released: u64,
     /// Whether it is watched for room.
     is_writable_asked: bool,
     /// Whether nobody uses it but its streams.
@@ -199,6 +202,7 @@ impl Links {
             connection,
             unsent: VecDeque::new(),
             awaited: HashSet::new(),
+            released: 0,
             is_writable_asked: false,
             is_closing: false,
         };
@@ -373,6 +377,27 @@ impl Links {
         true
     }
 
+    /// Called when a stream's handle was dropped. If it was the last one, and nobody wants to know of the end, a stream that was
+    /// handed over is left to the hub's process, and nothing is kept of it here. Returns true if so.
+    pub(super) fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
+        let number = u64::from(stream);
+        let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {
+            Some(linked) => linked,
+            None => return false,
+        };
+        // A socket that is still to come is the stream's.
+        let is_attached = context.streams.get(stream).map_or(false, |state| state.is_attached());
+        if !is_attached || !context.streams.forget(stream) {
+            return false;
+        }
+        self.remotes.remove(&number);
+        linked.released += 1;
+        let mut frame = Vec::new();
+        let _ = Request::Release { stream: number }.encode(&mut frame); // it is short
+        linked.queue(0, frame, None);
+        true
+    }
+
     /// Called when a connection is ready.
     pub(super) fn handle_readiness(&mut self, number: u32, ready: Ready, context: &mut Context<'_>) {
         if ready.readable || ready.hung_up {
@@ -432,6 +457,9 @@ impl Links {
         for (stream, reason) in ended {
             if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
                 self.end(stream, reason, context);
+            } else if let Some(linked) = self.links.get_mut(&number).filter(|linked| linked.released > 0) {
+                linked.released -= 1;
+                count_released(1, reason, context);
             }
         }
         if read.is_err() {
@@ -454,7 +482,7 @@ impl Links {
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            let Connected { link, connection, unsent, awaited: mut sent, .. } = linked;
+            let Connected { link, connection, unsent, awaited: mut sent, released, .. } = linked;
             lose_events(connection.take_unanswered(), context);
             // Nothing of these was carried out: their callers connect anew.
             let mut awaited = Vec::new();
@@ -468,6 +496,7 @@ impl Links {
                 connection.complete(request, Outcome::Lost);
             }
             self.park(number, link, &awaited, context);
+            count_released(released, Reason::Error, context);
             connection.lose();
         }
         let of_link = self.remotes.iter().filter(|(_, remote)| remote.link == number);
@@ -529,7 +558,10 @@ impl Links {
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
         let is_unused = self.links.get(&number).map_or(false, |linked| {
-            linked.is_closing && linked.link.queued_bytes() == 0 && linked.connection.is_settled()
+            linked.is_closing
+                && linked.released == 0
+                && linked.link.queued_bytes() == 0
+                && linked.connection.is_settled()
         });
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
             self.lose(number, context);
@@ -577,6 +609,12 @@ impl Drop for Links {
 fn lose_events(count: u64, context: &mut Context<'_>) {
     context.handle.count_lost(count as usize, 0);
     losses::record(count, "the connection to the hub's process broke");
+}
+
+/// Counts the ends of streams that this process holds no longer.
+fn count_released(count: u64, reason: Reason, context: &mut Context<'_>) {
+    add(&context.handle.counts.returned, count);
+    (0..count).for_each(|_| context.streams.count_forgotten(reason));
 }
 
 fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {

@@ -71,8 +71,8 @@ pub enum Request<'a> {
         /// Whether the buffer is lost instead of being sent.
         discards: bool,
     },
-    /// Leaves a stream to the hub's process: the worker holds it no longer, and gets no answers about it. The stream ends if
-    /// it has no subscription.
+    /// Leaves a stream to the hub's process: the worker holds it no longer, and is told of nothing but its end. The stream ends
+    /// if it has no subscription.
     Release {
         /// The stream.
         stream: u64,

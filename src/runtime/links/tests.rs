@@ -273,6 +273,51 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     scene.eventually("the end is known", || state.reason() == Some(Reason::Client));
 }
 
+/// A stream that was handed over and is not held any more.
+fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> StreamId {
+    let (stream, state, _client) = scene.open();
+    let request = scene.subscribe(connection, stream);
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(connection, request), Ok(Outcome::Done)));
+    state.remove_handle();
+    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    hub.next(|got| assert!(matches!(got, Request::Release { stream: got } if got == u64::from(stream))));
+    stream
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let first = release(&scene, &connection, &mut hub);
+    let second = release(&scene, &connection, &mut hub);
+    assert_eq!((first.slot, first.serial == second.serial), (second.slot, false));
+    assert_eq!(scene.handle.stats().open, 2);
+    hub.answer(&Answer::Ended { stream: first.into(), reason: Reason::Client });
+    scene.eventually("an end is counted", || scene.handle.stats().ended[Reason::Client as usize] == 1);
+    drop(hub);
+    scene.eventually("and that by a loss", || scene.handle.stats().ended[Reason::Error as usize] == 1);
+    assert_eq!((scene.handle.stats().open, scene.handle.counts.sockets()), (0, 0));
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state, _client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert_eq!(state.report_end_or_reason(), None);
+    state.remove_handle();
+    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
+    scene.eventually("the end is reported", || scene.handle.ends.has_ends(state.interpreter));
+    assert_eq!(scene.handle.ends.take(state.interpreter), Some((stream, Reason::Client)));
+}
+
 /// A stream whose socket waits for credits when the connection breaks.
 fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
     let (connection, hub) = scene.connect(1, 1);
