@@ -73,8 +73,8 @@ impl Hub {
             let asks_again = |left: &UnsubscribedChannel| {
                 left.channel == range.channel && left.last_part < serial && evicted <= left.extent.settled_through()
             };
-            let is_missed = evicted > range.extent.after
-                || (evicted > after && parts.unsubscribed.iter().any(asks_again));
+            let is_missed =
+                evicted > range.extent.after || (evicted > after && parts.unsubscribed.iter().any(asks_again));
             Some(evicted).filter(|_| is_missed)
         })
     }
