@@ -150,6 +150,7 @@ impl Scene {
         let (socket, mut client) = UnixStream::pair().expect("a pair of sockets");
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
+        state.set_socket(socket.as_raw_fd(), 1);
         let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
