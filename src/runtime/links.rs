@@ -377,8 +377,8 @@ impl Links {
         true
     }
 
-    /// Called when a stream's handle was dropped. If it was the last one, and nobody wants to know of the end, a stream that was
-    /// handed over is left to the hub's process, and nothing is kept of it here. Returns true if so.
+    /// Called when a stream's handle was dropped. If it was the last one, and nobody wants to know of the end, a stream that
+    /// was handed over is left to the hub's process, and nothing is kept of it here. Returns true if so.
     pub(super) fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
         let number = u64::from(stream);
         let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {

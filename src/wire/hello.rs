@@ -11,8 +11,8 @@ use std::fmt;
 /// together.
 pub const VERSION: u16 = 1;
 
-/// The most bytes of the first message of a connection, after its length: so much a process of a hub keeps of one that it does not
-/// know yet.
+/// The most bytes of the first message of a connection, after its length: so much a process of a hub keeps of one that it
+/// does not know yet.
 pub const MAX_GREETING_BYTES: usize = 16 << 10;
 
 /// The first bytes of each worker's connection.
