@@ -319,12 +319,14 @@ impl<'a> Server<'a> {
         };
         worker.inbox = inbox;
         carried_out?;
+        worker.check_greeting(worker.inbox.len())?;
         worker.check_descriptors()
     }
 
     fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
         let bytes = frame.wire_bytes();
         if !worker.is_greeted {
+            worker.check_greeting(bytes)?;
             return match Upgrade::decode(frame) {
                 Some(upgrade) => self.ask_for_upgrade(worker, upgrade),
                 None => self.greet(worker, frame),
@@ -385,7 +387,18 @@ impl<'a> Server<'a> {
     fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
         match request {
             Request::Publish(publish) => self.publish(worker, &publish),
-            Request::Open(open) => self.open(worker, &open)?,
+            Request::Open(open) => {
+                let socket = take_socket(worker)?;
+                let opened = socket.ok_or(Reason::Error).map(Some);
+                self.open(worker, &open, opened)?;
+            }
+            Request::OpenWithoutSocket(open) => self.open(worker, &open, Ok(None))?,
+            Request::Attach { stream } => {
+                let socket = take_socket(worker)?;
+                if let Some(stream) = worker.streams.get(&stream).and_then(|id| self.streams.get_mut(*id)) {
+                    stream.attach(socket)?;
+                }
+            }
             Request::Push { stream, event, has_id } => {
                 self.with_stream(worker, stream, |stream| stream.push(event, has_id));
             }
@@ -410,8 +423,9 @@ impl<'a> Server<'a> {
                 self.with_stream(worker, stream, |stream| stream.end(reason, discards));
             }
             Request::Release { stream } => {
-                self.with_stream(worker, stream, Stream::release);
-                worker.streams.remove(&stream);
+                if let Some(id) = worker.streams.remove(&stream) {
+                    self.streams.release(id);
+                }
             }
             Request::Count { request, channel } => self.count(worker, request, channel),
             Request::Drain { within } => {
@@ -452,15 +466,21 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Takes over a stream. Its socket is closed if that fails, and the worker is told of its end.
-    fn open(&mut self, worker: &mut Worker, open: &Open<'_>) -> Result<(), End> {
-        let socket = worker.descriptors.pop_front().ok_or(End::Descriptors)?;
+    /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is told of
+    /// the stream's end.
+    fn open(
+        &mut self,
+        worker: &mut Worker,
+        open: &Open<'_>,
+        socket: Result<Option<OwnedFd>, Reason>,
+    ) -> Result<(), End> {
         if worker.streams.contains_key(&open.stream) {
             return Err(End::Malformed);
         }
         let opener = Opener { worker: worker.token(), number: open.stream };
-        let opened = socket.filter(is_connection).ok_or(Reason::Error);
-        match opened.and_then(|socket| Stream::open(open, socket, opener)) {
+        // A stream without its socket counts as if it had one.
+        let most = descriptor_limit().saturating_sub(OWN_DESCRIPTORS + self.workers.len());
+        match socket.and_then(|socket| Stream::open(open, socket, opener, most)) {
             Ok(stream) => drop(worker.streams.insert(open.stream, self.streams.insert(stream))),
             Err(reason) => worker.answer(&Answer::Ended { stream: open.stream, reason }),
         }
@@ -532,9 +552,7 @@ impl<'a> Server<'a> {
             eprintln!("eventsource-hub: cut a worker off: {end}");
         }
         for id in worker.streams.values() {
-            if let Some(stream) = self.streams.get_mut(*id) {
-                stream.release();
-            }
+            self.streams.release(*id);
         }
         let next = self.leases.leave(worker.token());
         self.report_elected(next);
@@ -543,8 +561,7 @@ impl<'a> Server<'a> {
     /// Tells openers which of their streams have ended.
     fn report_ends(&mut self) {
         while let Some((id, reason)) = runtime::take_ended(0) {
-            let opener = self.streams.remove(id).and_then(|stream| stream.opener);
-            if let Some(Opener { worker, number }) = opener {
+            if let Some(Opener { worker, number }) = self.streams.remove(id) {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.streams.remove(&number);
                     worker.answer(&Answer::Ended { stream: number, reason });
@@ -558,7 +575,7 @@ impl<'a> Server<'a> {
     fn report_progress(&mut self) {
         for id in runtime::take_progress() {
             let Some(stream) = self.streams.get_mut(id.into()) else { continue };
-            let Some(Opener { worker, number }) = stream.opener else { continue };
+            let Opener { worker, number } = stream.opener;
             if let Some(worker) = self.workers.get_mut(&worker) {
                 worker.answer(&stream.state(number));
                 self.answered.push(worker.token());
@@ -657,6 +674,12 @@ fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failu
             Err(Failure::new(ErrorCode::Refused, Some(field), &message))
         }
     }
+}
+
+/// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is no
+/// connection.
+fn take_socket(worker: &mut Worker) -> Result<Option<OwnedFd>, End> {
+    Ok(worker.descriptors.pop_front().ok_or(End::Descriptors)?.filter(is_connection))
 }
 
 /// Returns true if the descriptor is a connected stream socket.

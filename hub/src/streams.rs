@@ -1,15 +1,18 @@
 //! The streams that workers have handed over.
 
+use crate::worker::End;
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::upgrade::{Restored, SavedStreamHandle};
-use eventsource_xs::runtime::{OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::runtime::{self, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::{Reason, Settings, StreamId};
-use eventsource_xs::wire::{Answer, Open};
+use eventsource_xs::wire::{Answer, Open, MAX_FRAME_BYTES};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// How many bytes may be pushed to a stream that has no socket yet.
+const MOST_WITHOUT_SOCKET: usize = MAX_FRAME_BYTES;
 /// The shortest time between two keepalives.
 const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 
@@ -24,8 +27,8 @@ pub struct Opener {
 #[derive(Debug)]
 pub struct Stream {
     pub handle: StreamHandle,
-    /// Who has opened it, while it holds the stream.
-    pub opener: Option<Opener>,
+    /// Who has opened it, and holds it.
+    pub opener: Opener,
     /// How many bytes its opener has pushed.
     pushed: u64,
     /// Whether the opener is to be told of progress.
@@ -33,17 +36,18 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream that a worker hands over. Fails with the reason of its end.
-    pub fn open(open: &Open<'_>, socket: OwnedFd, opener: Opener) -> Result<Self, Reason> {
+    /// Opens a stream that a worker hands over. Without its socket it is refused if there are `most` streams. Fails with the
+    /// reason of its end.
+    pub fn open(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, most: usize) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
-            socket: Some(socket),
+            max_streams: if socket.is_some() { usize::MAX } else { most },
+            socket,
             head: open.unsent,
             settings: Settings { keepalive, ..open.settings },
             waits: false,
             ends_with_handle: false,
             interpreter: 0,
-            max_streams: usize::MAX,
             may_wait: false,
         };
         let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;
@@ -52,8 +56,20 @@ impl Stream {
         }
         match handle.report_end_or_reason() {
             Some(reason) => Err(reason),
-            None => Ok(Self { handle, opener: Some(opener), pushed: 0, is_watched: false }),
+            None => Ok(Self { handle, opener, pushed: 0, is_watched: false }),
         }
+    }
+
+    /// Gives a stream its socket. Without one, the stream ends.
+    pub fn attach(&mut self, socket: Option<OwnedFd>) -> Result<(), End> {
+        if self.handle.is_attached() {
+            return Err(End::Descriptors);
+        }
+        match socket {
+            Some(socket) => self.handle.attach(socket),
+            None => self.handle.end_without_socket(),
+        }
+        Ok(())
     }
 
     /// Pushes an event. Its opener is told when the stream has made progress.
@@ -61,6 +77,11 @@ impl Stream {
         self.pushed += event.len() as u64;
         if !std::mem::replace(&mut self.is_watched, true) {
             self.handle.watch_progress();
+        }
+        // A stream without its socket is not slow, however much is buffered, but it has its bound.
+        if !self.handle.is_attached() && self.handle.buffered_bytes().saturating_add(event.len()) > MOST_WITHOUT_SOCKET
+        {
+            return self.end(Reason::Slow, true);
         }
         // A stream that has ended reports its end.
         let pushed = if has_id { self.handle.push_with_id(event) } else { self.handle.push(event) };
@@ -81,84 +102,188 @@ impl Stream {
         self.handle.end(reason, if discards { Ending::Discard } else { Ending::Flush });
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
-    pub fn release(&mut self) {
-        self.opener = None;
+    /// Called when the opener no longer holds the stream. It goes on if it is subscribed and has its socket.
+    fn release(mut self) {
         self.handle.leave_handler();
-        if !self.handle.is_subscribed() {
+        if !self.handle.is_attached() {
+            self.handle.end_without_socket();
+        } else if !self.handle.is_subscribed() {
             self.handle.close(Reason::Application);
         }
     }
 }
 
-/// All streams, by the ids that the library gives them.
+/// What is known of the stream in one slot of the library. Most streams of a large hub were released.
 #[derive(Debug, Default)]
-pub struct Streams(HashMap<u64, Stream>);
+enum Slot {
+    #[default]
+    Free,
+    Held(Box<Stream>),
+    Released(Released),
+}
+
+/// A stream that its opener no longer holds.
+#[derive(Clone, Copy, Debug)]
+struct Released {
+    /// The serial number of the library.
+    serial: u32,
+    /// Who is told of the end, if it is still there.
+    opener: Opener,
+}
+
+impl Slot {
+    fn id(&self, slot: u32) -> Option<StreamId> {
+        match self {
+            Self::Free => None,
+            Self::Held(stream) => Some(stream.handle.id()),
+            Self::Released(released) => Some(StreamId { slot, serial: released.serial }),
+        }
+    }
+}
+
+/// All streams, by the slots that the library gives them.
+#[derive(Debug, Default)]
+pub struct Streams {
+    slots: Vec<Slot>,
+    /// Streams that have ended, whose slots have others already, until their ends are taken.
+    displaced: HashMap<u64, Slot>,
+    count: usize,
+}
 
 impl Streams {
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.count
     }
 
     /// Adds a stream, and returns its id.
     pub fn insert(&mut self, stream: Stream) -> u64 {
-        let id = stream.handle.id().into();
-        self.0.insert(id, stream);
-        id
+        let id = stream.handle.id();
+        self.set(id.slot, Slot::Held(Box::new(stream)));
+        id.into()
     }
 
+    fn set(&mut self, number: u32, slot: Slot) {
+        let index = number as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        self.count += 1;
+        let before = std::mem::replace(&mut self.slots[index], slot);
+        if let Some(id) = before.id(number) {
+            self.displaced.insert(id.into(), before);
+        }
+    }
+
+    fn slot(&mut self, id: StreamId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        (slot.id(id.slot) == Some(id)).then_some(slot)
+    }
+
+    /// Returns a stream that its opener holds.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Stream> {
-        self.0.get_mut(&id)
+        match self.slot(id.into())? {
+            Slot::Held(stream) => Some(stream),
+            _ => None,
+        }
     }
 
-    pub fn remove(&mut self, id: StreamId) -> Option<Stream> {
-        self.0.remove(&id.into())
+    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
+    pub fn release(&mut self, id: u64) {
+        let id = StreamId::from(id);
+        if let Some(slot @ Slot::Held(_)) = self.slot(id) {
+            if let Slot::Held(stream) = std::mem::take(slot) {
+                *slot = Slot::Released(Released { serial: id.serial, opener: stream.opener });
+                stream.release();
+            }
+        }
     }
 
-    /// Ends all streams that no worker holds, after their clients are sent a reconnection time.
+    /// Removes a stream that has ended, and returns who is told of that.
+    pub fn remove(&mut self, id: StreamId) -> Option<Opener> {
+        let slot = match self.slot(id) {
+            Some(slot) => std::mem::take(slot),
+            None => self.displaced.remove(&id.into())?,
+        };
+        self.count -= 1;
+        match slot {
+            Slot::Free => None,
+            Slot::Held(stream) => Some(stream.opener),
+            Slot::Released(released) => Some(released.opener),
+        }
+    }
+
+    /// Ends all streams, which no worker holds, after their clients are sent a reconnection time.
     pub fn end_all_with_retry(&self) {
-        for stream in self.0.values() {
-            stream.handle.end_with_retry();
+        for (number, slot) in (0..).zip(&self.slots) {
+            match slot {
+                Slot::Held(stream) => stream.handle.end_with_retry(),
+                _ => slot.id(number).into_iter().for_each(runtime::end_with_retry),
+            }
         }
     }
 }
 
 /// What a new program goes on with.
 #[derive(Debug)]
-pub struct SavedStream {
+pub struct SavedStreams {
+    held: Vec<SavedStream>,
+    /// The ids of streams that were released, and their openers.
+    released: Vec<(u64, Opener)>,
+}
+
+#[derive(Debug)]
+struct SavedStream {
     handle: SavedStreamHandle,
-    opener: Option<Opener>,
+    opener: Opener,
     pushed: u64,
     is_watched: bool,
 }
 
 saved!(Opener { worker, number });
 saved!(SavedStream { handle, opener, pushed, is_watched });
+saved!(SavedStreams { held, released });
 
 impl Streams {
-    pub fn saved(&self) -> Vec<SavedStream> {
-        let saved = |stream: &Stream| SavedStream {
-            handle: SavedStreamHandle::of(&stream.handle),
-            opener: stream.opener,
-            pushed: stream.pushed,
-            is_watched: stream.is_watched,
-        };
-        self.0.values().map(saved).collect()
+    pub fn saved(&self) -> SavedStreams {
+        let mut saved = SavedStreams { held: Vec::new(), released: Vec::new() };
+        for (slot, number) in self.slots.iter().zip(0..) {
+            match slot {
+                Slot::Free => {}
+                Slot::Held(stream) => saved.held.push(SavedStream {
+                    handle: SavedStreamHandle::of(&stream.handle),
+                    opener: stream.opener,
+                    pushed: stream.pushed,
+                    is_watched: stream.is_watched,
+                }),
+                Slot::Released(Released { serial, opener }) => {
+                    saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
+                }
+            }
+        }
+        saved
     }
 
     /// Goes on with the streams of another program.
-    pub fn restore(saved: Vec<SavedStream>, restored: &Restored) -> Self {
-        let stream = |saved: SavedStream| {
-            let handle = restored.stream(&saved.handle)?;
-            let SavedStream { opener, pushed, is_watched, .. } = saved;
-            Some((handle.id().into(), Stream { handle, opener, pushed, is_watched }))
-        };
-        Self(saved.into_iter().filter_map(stream).collect())
+    pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
+        let mut streams = Self::default();
+        for SavedStream { handle, opener, pushed, is_watched } in saved.held {
+            if let Some(handle) = restored.stream(&handle) {
+                streams.insert(Stream { handle, opener, pushed, is_watched });
+            }
+        }
+        for (id, opener) in saved.released {
+            let StreamId { slot, serial } = id.into();
+            streams.set(slot, Slot::Released(Released { serial, opener }));
+        }
+        streams
     }
 
     /// Returns the answers that openers wait for: what has been taken while nobody was watching.
     pub fn owed_states(&mut self) -> Vec<(u64, Answer<'static>)> {
-        let owed = self.0.values_mut().filter(|stream| stream.is_watched);
-        owed.filter_map(|stream| stream.opener.map(|opener| (opener.worker, stream.state(opener.number)))).collect()
+        let held = self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Held(stream) if stream.is_watched => Some(stream),
+            _ => None,
+        });
+        held.map(|stream| (stream.opener.worker, stream.state(stream.opener.number))).collect()
     }
 }

@@ -3,7 +3,7 @@
 use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::saved;
-use eventsource_xs::wire::{Answer, Credits, FrameBuffer, WINDOW_BYTES};
+use eventsource_xs::wire::{Answer, Credits, FrameBuffer, MAX_GREETING_BYTES, WINDOW_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 /// How many bytes are read at once. Then other workers have their turn.
 const READ_BYTES: usize = 64 << 10;
+/// How many bytes are read at once of a worker that has not greeted.
+const GREETING_READ_BYTES: usize = 4 << 10;
+/// The bytes of a frame's length, which come before it.
+const FRAME_LENGTH_BYTES: usize = 4;
 /// With so many unsent bytes of answers the worker's requests are not read until it has read some.
 const SLOW_BYTES: usize = 1 << 20;
 /// With so many unsent bytes of answers the worker is cut off: so much it has not asked for.
@@ -123,7 +127,7 @@ impl Worker {
 
     /// Reads what has arrived into the inbox. Fails if the connection has ended.
     pub fn read(&mut self) -> Result<(), End> {
-        let room = self.inbox.room(READ_BYTES);
+        let room = self.inbox.room(if self.is_greeted { READ_BYTES } else { GREETING_READ_BYTES });
         match receive(self.socket.as_fd(), room, &mut self.descriptors, Wait::Never) {
             Ok(0) => Err(End::Closed),
             Ok(count) => {
@@ -132,6 +136,14 @@ impl Worker {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(End::Closed),
+        }
+    }
+
+    /// Checks that a worker that has not greeted has sent no more than a greeting may have. `bytes` is the length of a frame.
+    pub fn check_greeting(&self, bytes: usize) -> Result<(), End> {
+        match self.is_greeted || bytes <= MAX_GREETING_BYTES + FRAME_LENGTH_BYTES {
+            true => Ok(()),
+            false => Err(End::Flood),
         }
     }
 

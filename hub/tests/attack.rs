@@ -7,7 +7,9 @@ use eventsource_xs::event::Text;
 use eventsource_xs::hub::Topic;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
-use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request};
+use eventsource_xs::wire::{
+    FieldList, Hello, HubSettings, Name, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
+};
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
 use std::io::{Read, Write};
@@ -228,6 +230,45 @@ fn thousands_of_streams_whose_clients_are_dead_leave_nothing() {
 }
 
 #[test]
+fn sockets_that_come_later_are_taken_once_and_only_if_they_are_connections() {
+    let mut witness = Witness::new();
+    let waiting = encoded(&Request::OpenWithoutSocket(Open {
+        stream: 7,
+        settings: stream_settings(),
+        unsent: b"head",
+        holds: false,
+    }));
+    let attach = encoded(&Request::Attach { stream: 7 });
+    let file: OwnedFd = fs::File::open("/dev/zero").expect("a file").into();
+    let (socket, _client) = tcp();
+    // Each is cut off: two sockets, none, and a socket where it does not belong.
+    for attacks in [[&waiting, &attach, &attach], [&waiting, &waiting, &waiting]] {
+        let mut worker = witness.connect_and_greet();
+        attacks.iter().for_each(|bytes| send_beside(&worker, bytes, socket.as_fd()));
+        read_out(&mut worker);
+        witness.is_as_before("a socket too much");
+    }
+    let mut worker = witness.connect_and_greet();
+    let _ = worker.write_all(&[&waiting[..], &attach].concat());
+    read_out(&mut worker);
+    witness.is_as_before("no socket");
+    assert_eq!(witness.cut_off(), 3);
+    // Streams that wait, for sockets that never come, or that are none, or whose stream is unknown.
+    let worker = witness.connect_and_greet();
+    let _ = (&worker).write_all(&waiting);
+    send_beside(&worker, &attach, file.as_fd());
+    send_beside(&worker, &encoded(&Request::Attach { stream: 8 }), socket.as_fd());
+    for stream in 10..3000 {
+        let open = Open { stream, settings: stream_settings(), unsent: b"head", holds: false };
+        let _ = (&worker).write_all(&encoded(&Request::OpenWithoutSocket(open)));
+    }
+    witness.is_served("streams without sockets");
+    drop(worker);
+    witness.is_as_before("streams without sockets");
+    assert_eq!(witness.cut_off(), 3);
+}
+
+#[test]
 fn a_number_may_be_used_once_however_often_it_is_sent() {
     let mut witness = Witness::new();
     for _ in 0..200 {
@@ -282,6 +323,41 @@ fn workers_that_do_not_greet_are_cut_off_and_counted() {
     silent.iter_mut().for_each(read_out);
     witness.is_as_before("silent");
     assert_eq!(witness.cut_off(), 50);
+}
+
+#[test]
+fn nothing_but_a_short_greeting_is_kept_of_connections_that_have_not_greeted() {
+    const CONNECTIONS: u64 = 200;
+    let mut witness = Witness::new();
+    let length = u32::try_from(MAX_FRAME_BYTES).expect("a length").to_le_bytes();
+    let bytes = [&length[..], &vec![0; 1 << 20]].concat();
+    for _ in 0..CONNECTIONS {
+        let mut worker = witness.connect();
+        let _ = worker.write_all(&bytes); // the hub may have cut it off already
+        read_out(&mut worker);
+    }
+    witness.is_as_before("long greetings");
+    assert_eq!(witness.cut_off(), CONNECTIONS);
+    // As much as a greeting may have is kept, until it is time.
+    let silent: Vec<_> = (0..CONNECTIONS).map(|_| witness.connect()).collect();
+    for mut worker in &silent {
+        worker.write_all(&bytes[..MAX_GREETING_BYTES]).expect("a connection");
+    }
+    witness.is_served("greetings in part");
+    assert_eq!(witness.cut_off(), CONNECTIONS);
+    drop(silent);
+    witness.is_as_before("greetings in part");
+}
+
+#[test]
+fn a_worker_with_settings_that_are_too_long_is_told_so() {
+    let scene = Scene::new();
+    let settings = HubSettings {
+        hub: eventsource_xs::hub::Settings { gap_event: "x".repeat(MAX_GREETING_BYTES).into(), ..settings().hub },
+        ..settings()
+    };
+    let error = Client::connect(&Scene::start(), &scene.place, Some(settings)).expect_err("too long");
+    assert!(error.to_string().contains("gap_event and position_event are too long"), "{error}");
 }
 
 #[test]

@@ -85,6 +85,63 @@ fn subscriptions_of_a_handler_are_held_until_it_has_returned() {
     assert_eq!(data, ["before", "a", "b"], "{text}");
 }
 
+/// Hands a stream over whose socket is still to come.
+fn open_without_socket(worker: &mut Client, stream: u64, settings: Settings) {
+    let opening = Open { stream, settings, unsent: HEAD.as_bytes(), holds: false };
+    worker.send(&Request::OpenWithoutSocket(opening), None).expect("a connection");
+}
+
+/// Gives a stream its socket. Returns its client.
+fn attach(worker: &mut Client, stream: u64) -> TcpStream {
+    let (socket, client) = tcp();
+    worker.send(&Request::Attach { stream }, Some(socket.as_fd())).expect("a connection");
+    client
+}
+
+#[test]
+fn a_stream_misses_nothing_before_its_socket_comes() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    open_without_socket(&mut worker, 1, stream_settings());
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    worker.send(&Request::Push { stream: 1, event: b"data: own\n\n", has_id: false }, None).expect("a connection");
+    let mut client = attach(&mut worker, 1);
+    let last = worker.publish(&event("news", "two")).expect("an id");
+    let text = read_event(&mut client, "two");
+    assert!(text.starts_with(HEAD) && text.contains("data: own\n\n"), "{text}");
+    assert!(text.ends_with(&format!("data: one\nid: {first}\n\ndata: two\nid: {last}\n\n")), "{text}");
+    // It is a stream as any other: it outlives its worker.
+    drop(worker);
+    let mut other = scene.client_with(settings());
+    other.publish(&event("news", "three")).expect("an id");
+    read_event(&mut client, "three");
+}
+
+#[test]
+fn a_stream_whose_socket_does_not_come_ends() {
+    let scene = Scene::new();
+    let mut other = scene.client_with(settings());
+    let mut worker = scene.client_with(settings());
+    let impatient = Settings { timeout: Duration::from_millis(10), ..stream_settings() };
+    open_without_socket(&mut worker, 1, impatient);
+    report_with(&mut worker, |report| *report == Report::Ended { stream: 1, reason: Reason::Timeout });
+    let mut late = attach(&mut worker, 1);
+    assert_eq!(read_to_end(&mut late), "");
+    // With its worker, and if it is pushed too much.
+    open_without_socket(&mut worker, 2, stream_settings());
+    let event = [&b"data: "[..], &[b'x'; 1 << 20], b"\n\n"].concat();
+    for _ in 0..20 {
+        worker.send(&Request::Push { stream: 2, event: &event, has_id: false }, None).expect("a connection");
+    }
+    report_with(&mut worker, |report| *report == Report::Ended { stream: 2, reason: Reason::Slow });
+    open_without_socket(&mut worker, 3, stream_settings());
+    worker.subscribe(3, topics("news", None)).expect("a stream");
+    assert_eq!(other.count(b"news").expect("counts").subscribers, 1);
+    drop(worker);
+    eventually("the stream has ended", || other.count(b"news").expect("counts").open == 0);
+}
+
 #[test]
 fn the_opener_is_told_what_the_client_has_taken() {
     let scene = Scene::new();
@@ -158,6 +215,21 @@ fn a_stream_that_is_released_goes_on_if_it_is_subscribed() {
     worker.publish(&event("news", "hello")).expect("an id");
     read_event(&mut subscribed, "hello");
     assert_eq!(read_to_end(&mut other), "head");
+}
+
+#[test]
+fn the_opener_is_told_of_the_end_of_a_stream_that_it_has_released() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    for stream in 1..10 {
+        // The slots are used again.
+        let client = open(&mut worker, stream, "");
+        worker.subscribe(stream, topics("news", None)).expect("a stream");
+        worker.send(&Request::Release { stream }, None).expect("a connection");
+        drop(client);
+        report_with(&mut worker, |report| *report == Report::Ended { stream, reason: Reason::Client });
+    }
+    assert_eq!(worker.count(b"news").expect("counts").open, 0);
 }
 
 #[test]

@@ -583,8 +583,8 @@ be, until its time is over. A stream whose socket was not sent yet stays in the 
 
 All objects with the same name, socket and settings share the connection of a process.
 
-On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. If the process of the hub refuses it later,
-the stream ends with the reason C<error>, and the process is warned once, as of lost events (L</publish>).
+On Twiggy and Feersum a stream may have no socket yet when C<subscribe> returns. It is subscribed all the same: its client
+receives what is published from then on.
 
 =head2 on_slow
 
@@ -686,8 +686,9 @@ Off by default. Not for a subclass. See L<EventSource::Hub::ChannelNames>.
 
 For a hub with a L</name>: the absolute path of the socket of its process, of at most 107 bytes. All processes must name
 the same one. By default it is F<NAME.sock> in the first of these folders that belongs to this user alone:
-F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>, F</run/eventsource/UID>, F</tmp/eventsource-UID>. A
-service with C<PrivateTmp> needs a path outside of F</tmp>.
+F<$XDG_RUNTIME_DIR/eventsource>, F</run/user/UID/eventsource>, F</run/eventsource/UID>, F</tmp/eventsource-UID>. The
+variable C<EVENTSOURCE_RUNTIME_DIR> of the environment names another folder instead, by its absolute path, for tests (see
+L<Test::EventSource/private_hub>). A service with C<PrivateTmp> needs a path outside of F</tmp>.
 
 =head2 spawn
 

@@ -40,9 +40,6 @@ my @OPTIONS =
 # The names of the Raku module's code and of its documentation.
 my %ALIAS = map { ($_ => 'keepalive_interval') } qw(keepalive-interval keepalive-frequency keepalive_frequency);
 
-# Seconds between two looks whether a stream has its socket.
-my $ATTACH_INTERVAL = 0.005;
-
 # The channel's name in a server's own hub.
 my $CHANNEL = 'events';
 
@@ -247,7 +244,7 @@ sub _reset_after_fork {
     return if $self->{process} == $$;
     $self->{process} = $$;
     $self->{streams} = {};
-    delete @$self{qw(keepalive lease run start)};
+    delete @$self{qw(keepalive lease run)};
     return;
 }
 
@@ -313,23 +310,6 @@ sub _start_supply {
     return;
 }
 
-# Has the supply run when a stream can receive its first event. Where the server sends the head, a stream gets its socket
-# after that; only then is it handed to the process of a hub.
-sub _start_supply_for {
-    my ($self, $stream, $env) = @_;
-    my $loop = EventSource::Loop->current(may_choose => 1);
-    return if $self->{start};
-    return $self->_start_supply($loop, $env)
-        if !$loop || !$self->{hub}->_has_process || !$stream->is_native || !$stream->is_open || $stream->is_attached;
-    weaken $self;
-    my $again = sub {
-        return if !$self || $self->{is_stopped} || !delete $self->{start};
-        $self->_start_supply_for($stream);
-    };
-    $self->{start} = $loop->after($ATTACH_INTERVAL, $again);
-    return;
-}
-
 # The application that answers requests with streams.
 sub _streams {
     my $self   = shift;
@@ -360,7 +340,7 @@ sub _subscribe_client {
         start    => $self->{option}{start},
     };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
-    $self->_start_supply_for($stream, $env);
+    $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
     EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
     return;
 }

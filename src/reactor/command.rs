@@ -62,8 +62,8 @@ pub enum Command {
         /// The treatment of the buffer and the connection.
         ending: Ending,
     },
-    /// Releases the state that a stream shares with its handles: a handle was dropped, and no handle asks for the stream's
-    /// end. The reactor ignores this command; its event loop holds the state.
+    /// Releases the state that a stream shares with its handles: a handle was dropped. The reactor ignores this command; its
+    /// event loop holds the state.
     ReleaseState {
         /// The stream.
         stream: StreamId,

@@ -6,8 +6,8 @@ use crate::stream::Settings;
 /// A stream that the reactor holds no longer.
 #[derive(Debug)]
 pub struct Detached<S> {
-    /// The client's connection.
-    pub socket: S,
+    /// The client's connection, unless it is still to come.
+    pub socket: Option<S>,
     /// The settings.
     pub settings: Settings,
     /// What the client is to be sent before anything else, framed: perhaps the rest of a block first.
@@ -15,23 +15,19 @@ pub struct Detached<S> {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Returns true if a stream is open and has no socket yet.
-    pub fn awaits_socket(&mut self, id: StreamId) -> bool {
-        self.record(id).map_or(false, |record| record.socket.is_none() && record.stream.ending().is_none())
-    }
-
-    /// Gives a stream up that has a socket and no subscription. Returns nothing, and does nothing, if it has ended or is
-    /// ending. No answer follows: the caller reports the end.
+    /// Gives a stream up that has no subscription. Returns nothing, and does nothing, if it has ended or is ending. No answer
+    /// follows: the caller reports the end. A socket that comes later is the caller's, too.
     pub fn detach(&mut self, id: StreamId) -> Option<Detached<I::Socket>> {
         let record = self.record(id)?;
         let is_ending = record.has_ended || record.stream.ending().is_some();
-        if is_ending || record.subscription.is_some() || record.socket.is_none() {
+        if is_ending || record.subscription.is_some() {
             return None;
         }
         let record = self.records.get_mut(id.slot as usize)?.take()?;
-        let socket = record.socket?;
         self.open_streams -= 1;
-        self.io.unregister(&socket);
-        Some(Detached { socket, settings: *record.stream.settings(), unsent: record.stream.unsent() })
+        if let Some(socket) = &record.socket {
+            self.io.unregister(socket);
+        }
+        Some(Detached { socket: record.socket, settings: *record.stream.settings(), unsent: record.stream.unsent() })
     }
 }

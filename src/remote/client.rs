@@ -8,11 +8,11 @@ use crate::stream::Reason;
 use crate::sys::local::{send, Wait};
 use crate::wire::{
     Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
-    Upgrade, Welcome,
+    TooLong, Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -444,7 +444,8 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
     socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
-    socket.write_all(&bytes).map_err(failed)?;
+    // A process that refuses this connection may have closed it already, and said why.
+    let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     let mut inbox = FrameBuffer::default();
     read_frame(&mut socket, &mut inbox)?;
     match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
@@ -462,7 +463,13 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
-    hello.encode(&mut bytes)?;
+    hello.encode(&mut bytes).map_err(|TooLong { bytes, most }| Error::Invalid {
+        field: "gap_data",
+        message: format!(
+            "gap_data, for all its reasons, gap_event and position_event are too long for a hub with a name: \
+             its settings have {bytes} bytes, and may have {most}"
+        ),
+    })?;
     let mut inbox = FrameBuffer::default();
     // A process that serves no more workers may have closed the connection already, and said why.
     let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);

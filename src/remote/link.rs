@@ -58,6 +58,14 @@ struct Piece {
     socket: Option<OwnedFd>,
 }
 
+/// Returns how many bytes the complete requests have that these bytes begin with.
+fn whole_requests(bytes: &[u8]) -> usize {
+    let mut requests = FrameBuffer::default();
+    requests.feed(bytes);
+    while let Ok(Some(_)) = requests.next_frame() {}
+    bytes.len() - requests.len()
+}
+
 /// A connection that never waits.
 #[derive(Debug)]
 pub struct Link {
@@ -222,10 +230,14 @@ impl Link {
         self.accepted_bytes - self.queued_bytes as u64
     }
 
-    /// Returns the requests of which no byte was sent, from the first one with a socket on, in their order: each element is one
-    /// or more requests, and the socket of the first.
+    /// Returns the requests that were not sent completely, in their order: each element is one or more requests, and the socket
+    /// of the first, unless that was sent.
     pub fn unsent(self) -> Vec<(Vec<u8>, Option<OwnedFd>)> {
-        let pieces = self.pieces.into_iter().chain(self.waiting).skip_while(|piece| piece.socket.is_none());
+        let mut pieces = self.pieces;
+        if let Some(first) = pieces.front_mut() {
+            first.bytes.drain(..whole_requests(&first.bytes[..self.sent]));
+        }
+        let pieces = pieces.into_iter().chain(self.waiting);
         pieces.map(|Piece { bytes, socket }| (bytes, socket)).collect()
     }
 

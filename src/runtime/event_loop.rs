@@ -69,6 +69,7 @@ impl EventLoop {
     pub(super) fn restore(&mut self, streams: Vec<(StreamId, Arc<StreamState>)>, reactor: ReactorState) {
         for (stream, state) in streams {
             self.streams.insert(stream, state);
+            self.streams.release(stream);
         }
         let adopt = |number| {
             descriptor::set_close_at_exec(number).ok()?;
@@ -92,7 +93,7 @@ impl EventLoop {
         saver.add_count(streams.len());
         for (stream, state) in streams {
             saver.add(&stream);
-            saver.add(&**state);
+            saver.add(&*state);
         }
         let descriptors = RefCell::new(Vec::new());
         let number = |socket: &OwnedFd| {
@@ -122,7 +123,7 @@ impl EventLoop {
             let mut all = std::mem::take(&mut self.ready);
             for (stream, ready) in all.drain(..) {
                 match stream.serial {
-                    NO_STREAM => self.with_links(now, |links, context| {
+                    NO_STREAM => self.with_links(|links, context| {
                         links.handle_readiness(stream.slot, ready, context);
                     }),
                     _ => self.reactor.handle_readiness(stream, ready, now),
@@ -132,7 +133,7 @@ impl EventLoop {
             self.take_commands(now);
             self.reactor.run_due(now);
             self.reactor.flush(now);
-            self.with_links(now, Links::flush);
+            self.with_links(Links::flush);
             self.apply_answers();
             self.end_signal.fire(&self.handle.ends, now);
             self.handle.counts.record_delay(now.elapsed().as_nanos() as u64);
@@ -167,19 +168,18 @@ impl EventLoop {
         }
     }
 
-    fn with_links(&mut self, now: Instant, function: impl FnOnce(&mut Links, &mut Context<'_>)) {
+    fn with_links(&mut self, function: impl FnOnce(&mut Links, &mut Context<'_>)) {
         let Self { reactor, streams, links, handle, .. } = self;
-        function(links, &mut Context { reactor, streams, handle, now });
+        function(links, &mut Context { reactor, streams, handle });
     }
 
     fn take_command(&mut self, QueuedCommand { command, attachment }: QueuedCommand, now: Instant) {
         let mut socket = None;
-        let mut has_come = None;
         if let Some(attachment) = attachment {
             let (attached, state) = match *attachment {
                 Attachment::Stream { socket, state } => (socket, state),
                 Attachment::Link(command) => {
-                    return self.with_links(now, |links, context| links.apply(*command, context));
+                    return self.with_links(|links, context| links.apply(*command, context));
                 }
                 Attachment::Pause(pause) => {
                     self.pause = Some(pause);
@@ -190,25 +190,39 @@ impl EventLoop {
             self.opened = Some(now);
             match command {
                 Command::Open { stream, .. } => self.streams.insert(stream, state),
-                // The stream has ended before its socket came. The reactor closes the socket, and its number may be
-                // reused.
-                Command::Attach { stream } if self.streams.get(stream).is_none() => state.clear_socket(),
-                Command::Attach { stream } => has_come = Some(stream),
+                Command::Attach { stream } => {
+                    if !self.links.is_empty() {
+                        let come = socket.take();
+                        socket = come.and_then(|come| self.links.attach(stream, come));
+                    }
+                    // Another process has the stream, or it has ended before its socket came. The reactor closes the socket,
+                    // and its number may be reused.
+                    if socket.is_none() || self.streams.get(stream).is_none() {
+                        state.clear_socket();
+                    }
+                    if socket.is_none() {
+                        return;
+                    }
+                }
                 _ => {}
             }
         }
         if let Command::ReleaseState { stream } = command {
-            self.streams.release(stream);
+            let mut is_forgotten = false;
+            if !self.links.is_empty() {
+                self.with_links(|links, context| is_forgotten = links.release(stream, context));
+            }
+            if !is_forgotten {
+                self.streams.release(stream);
+            }
+            return;
         }
         let mut is_forwarded = false;
         if !self.links.is_empty() {
-            self.with_links(now, |links, context| is_forwarded = links.forward(&command, context));
+            self.with_links(|links, context| is_forwarded = links.forward(&command, context));
         }
         if !is_forwarded {
             self.reactor.apply(command, socket, now);
-        }
-        if let Some(stream) = has_come {
-            self.with_links(now, |links, context| links.attached(stream, context));
         }
     }
 
@@ -246,14 +260,10 @@ impl EventLoop {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
             has_changed = true;
-            match &answer {
-                Answer::Closed { stream } => self.links.closed(*stream),
+            if answer == Answer::ShutdownComplete {
                 // A stream that was handed over is sent what was pushed before, too. Who waits for this has a timeout.
-                Answer::ShutdownComplete => {
-                    self.is_ending = true;
-                    continue;
-                }
-                _ => {}
+                self.is_ending = true;
+                continue;
             }
             self.streams.apply(answer);
         }
@@ -271,9 +281,9 @@ impl EventLoop {
         self.handle.mark_dead();
         let lost = self.reactor.discard();
         self.handle.count_lost(lost.events, lost.bytes);
-        for state in self.streams.iter() {
+        for (_, state) in self.streams.streams() {
             state.clear_socket();
-            self.handle.end_with_error(state);
+            self.handle.end_with_error(&state);
         }
         self.handle.complete_shutdown();
     }

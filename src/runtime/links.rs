@@ -16,7 +16,6 @@ use crate::wire::{self, FrameBuffer, Open, Request};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 #[cfg(test)]
 mod tests;
@@ -72,7 +71,8 @@ struct Connected {
     /// These requests, and those that were sent and have no answer.
     awaited: HashSet<u64>,
     /// The subscriptions that no thread waits for: their streams by the numbers of the requests.
-    subscribing: HashMap<u64, u64>,
+    /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
+    released: u64,
     /// Whether it is watched for room.
     is_writable_asked: bool,
     /// Whether nobody uses it but its streams.
@@ -92,18 +92,12 @@ struct Remote {
     accounted: usize,
 }
 
-/// A subscription of a stream that has no socket yet.
-#[derive(Debug)]
-struct Waiting {
-    connection: Arc<Connection>,
-    subscription: SubscribeRequest,
-    holds: bool,
-}
-
-/// A stream whose connection was lost before its socket was sent. A thread waits for its subscription, and makes it again.
+/// A stream whose connection was lost before the stream was handed over. A thread waits for its subscription, and makes it
+/// again.
 #[derive(Debug)]
 struct Parked {
-    socket: OwnedFd,
+    /// None if it is still to come.
+    socket: Option<OwnedFd>,
     settings: Settings,
     unsent: Vec<u8>,
     /// The end that was asked for.
@@ -115,7 +109,6 @@ pub(super) struct Context<'a> {
     pub(super) reactor: &'a mut Reactor<Sockets>,
     pub(super) streams: &'a mut StreamTable,
     pub(super) handle: &'a ReactorHandle,
-    pub(super) now: Instant,
 }
 
 /// All connections, and the streams that were handed over.
@@ -123,7 +116,6 @@ pub(super) struct Context<'a> {
 pub(super) struct Links {
     links: HashMap<u32, Connected>,
     remotes: HashMap<u64, Remote>,
-    waiting: HashMap<u64, Vec<Waiting>>,
     parked: HashMap<u64, Parked>,
 }
 
@@ -151,10 +143,17 @@ impl Connected {
     }
 }
 
+impl Parked {
+    /// Returns the stream of a request that was not sent.
+    fn of(open: &Open<'_>, socket: Option<OwnedFd>) -> Self {
+        Self { socket, settings: open.settings, unsent: open.unsent.to_vec(), end: None }
+    }
+}
+
 impl Links {
     /// Returns true if there is nothing that a command could be about.
     pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.remotes.is_empty() && self.waiting.is_empty() && self.parked.is_empty()
+        self.links.is_empty() && self.remotes.is_empty() && self.parked.is_empty()
     }
 
     /// Returns true if there is something that a hub's process is still to be sent.
@@ -176,14 +175,7 @@ impl Links {
                 None => unsent(&connection, request, context),
             },
             LinkCommand::Subscribe { connection, request, stream, subscription, holds } => {
-                if context.reactor.awaits_socket(stream) {
-                    let waiting = Waiting { connection: Arc::clone(&connection), subscription, holds };
-                    self.waiting.entry(stream.into()).or_default().push(waiting);
-                    connection.complete(request, Outcome::Done);
-                    context.handle.notify_all();
-                } else {
-                    self.subscribe(&connection, request, stream, subscription, holds, context);
-                }
+                self.subscribe(&connection, request, stream, subscription, holds, context);
             }
             LinkCommand::Abandon(stream) => {
                 if self.parked.remove(&u64::from(stream)).is_some() {
@@ -210,7 +202,7 @@ impl Links {
             connection,
             unsent: VecDeque::new(),
             awaited: HashSet::new(),
-            subscribing: HashMap::new(),
+            released: 0,
             is_writable_asked: false,
             is_closing: false,
         };
@@ -218,7 +210,7 @@ impl Links {
         self.read(number, context); // what has come with the welcome
     }
 
-    /// Subscribes a stream that has a socket or has ended.
+    /// Hands a stream over, unless that was done, and subscribes it.
     fn subscribe(
         &mut self,
         connection: &Arc<Connection>,
@@ -255,12 +247,8 @@ impl Links {
     fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) -> bool {
         // What the reactor has sent of the stream's buffer is subtracted before the rest is.
         for answer in context.reactor.take_answers() {
-            if let Answer::Closed { stream } = &answer {
-                self.waiting.remove(&u64::from(*stream));
-            }
             context.streams.apply(answer);
         }
-        context.handle.notify_all();
         let number = u64::from(stream);
         let (parked, holds) = match self.parked.remove(&number) {
             Some(parked) => (parked, holds),
@@ -269,7 +257,7 @@ impl Links {
                     count_as_sent(context, unsent.len());
                     if let Some(state) = context.streams.get(stream) {
                         state.subtract_buffered(unsent.len());
-                        state.hand_over();
+                        state.hand_over(socket.is_some());
                     }
                     add(&context.handle.counts.handed_over, 1);
                     (Parked { socket, settings, unsent, end: None }, holds)
@@ -277,10 +265,12 @@ impl Links {
                 None => return false,
             },
         };
+        context.handle.notify_all();
         let Parked { socket, settings, unsent, end } = parked;
         let mut opening = Vec::new();
-        let is_encoded =
-            Request::Open(Open { stream: number, settings, unsent: &unsent, holds }).encode(&mut opening).is_ok();
+        let open = Open { stream: number, settings, unsent: &unsent, holds };
+        let request = if socket.is_some() { Request::Open(open) } else { Request::OpenWithoutSocket(open) };
+        let is_encoded = request.encode(&mut opening).is_ok();
         let Settings { framing, drop_oldest: drops, .. } = settings;
         let remote = Remote { link: connection.number, framing, drops, pushed: 0, accounted: 0 };
         self.remotes.insert(number, remote);
@@ -289,7 +279,7 @@ impl Links {
             None => return false, // the caller has looked
         };
         if is_encoded {
-            linked.queue(0, opening, Some(socket));
+            linked.queue(0, opening, socket);
             if let Some((reason, discards)) = end {
                 let mut frame = Vec::new();
                 let _ = Request::End { stream: number, reason, discards }.encode(&mut frame); // it is short
@@ -302,26 +292,21 @@ impl Links {
         is_encoded
     }
 
-    /// Called when a stream is closed, which may have waited for its socket.
-    pub(super) fn closed(&mut self, stream: StreamId) {
-        if !self.waiting.is_empty() {
-            self.waiting.remove(&stream.into());
+    /// Takes the socket of a stream that was handed over without it. Returns it if the stream is the reactor's.
+    pub(super) fn attach(&mut self, stream: StreamId, socket: OwnedFd) -> Option<OwnedFd> {
+        let number = u64::from(stream);
+        if let Some(parked) = self.parked.get_mut(&number) {
+            parked.socket = Some(socket);
+            return None;
         }
-    }
-
-    /// Hands a stream over that waited for its socket.
-    pub(super) fn attached(&mut self, stream: StreamId, context: &mut Context<'_>) {
-        for Waiting { connection, subscription, holds } in self.waiting.remove(&stream.into()).unwrap_or_default() {
-            if connection.is_lost() {
-                let end = Command::End { stream, reason: Reason::Error, ending: Ending::Discard };
-                return context.reactor.apply(end, None, context.now);
-            }
-            let request = connection.next_request();
-            if let Some(linked) = self.links.get_mut(&connection.number) {
-                linked.subscribing.insert(request, stream.into());
-            }
-            self.subscribe(&connection, request, stream, subscription, holds, context);
-        }
+        let linked = match self.remotes.get(&number).map(|remote| self.links.get_mut(&remote.link)) {
+            Some(Some(linked)) => linked,
+            _ => return Some(socket),
+        };
+        let mut frame = Vec::new();
+        let _ = Request::Attach { stream: number }.encode(&mut frame); // it is short
+        linked.queue(0, frame, Some(socket));
+        None
     }
 
     /// Forwards a command for a stream that was handed over. Returns false if it is the reactor's.
@@ -334,10 +319,6 @@ impl Links {
             | Command::Unsubscribe { stream, .. } => u64::from(*stream),
             _ => return false,
         };
-        if let (Command::BeginSubscription { .. }, Some(waiting)) = (command, self.waiting.get_mut(&stream)) {
-            waiting.iter_mut().for_each(|waiting| waiting.holds = false);
-            return true;
-        }
         if let Some(parked) = self.parked.get_mut(&stream) {
             return match command {
                 Command::Push { event, .. } => {
@@ -396,6 +377,27 @@ impl Links {
         true
     }
 
+    /// Called when a stream's handle was dropped. If it was the last one, and nobody wants to know of the end, a stream that
+    /// was handed over is left to the hub's process, and nothing is kept of it here. Returns true if so.
+    pub(super) fn release(&mut self, stream: StreamId, context: &mut Context<'_>) -> bool {
+        let number = u64::from(stream);
+        let linked = match self.remotes.get(&number).and_then(|remote| self.links.get_mut(&remote.link)) {
+            Some(linked) => linked,
+            None => return false,
+        };
+        // A socket that is still to come is the stream's.
+        let is_attached = context.streams.get(stream).map_or(false, |state| state.is_attached());
+        if !is_attached || !context.streams.forget(stream) {
+            return false;
+        }
+        self.remotes.remove(&number);
+        linked.released += 1;
+        let mut frame = Vec::new();
+        let _ = Request::Release { stream: number }.encode(&mut frame); // it is short
+        linked.queue(0, frame, None);
+        true
+    }
+
     /// Called when a connection is ready.
     pub(super) fn handle_readiness(&mut self, number: u32, ready: Ready, context: &mut Context<'_>) {
         if ready.readable || ready.hung_up {
@@ -408,23 +410,20 @@ impl Links {
             Some(linked) => linked,
             None => return,
         };
-        let Connected { link, connection, subscribing, awaited, .. } = linked;
+        let Connected { link, connection, awaited, .. } = linked;
         let remotes = &mut self.remotes;
         let (mut ended, mut refused) = (Vec::new(), Vec::new());
         let mut complete = |request: u64, outcome: Outcome| match request {
             UNAWAITED => {
                 connection.count_answered();
                 if let Outcome::Refused(failure) = outcome {
-                    refused.push((None, failure));
+                    refused.push(failure);
                 }
             }
-            _ => match (subscribing.remove(&request), outcome) {
-                (Some(stream), Outcome::Refused(failure)) => refused.push((Some(stream), failure)),
-                (_, outcome) => {
-                    awaited.remove(&request);
-                    connection.complete(request, outcome);
-                }
-            },
+            _ => {
+                awaited.remove(&request);
+                connection.complete(request, outcome);
+            }
         };
         let read = link.read(|answer| match answer {
             wire::Answer::Published { request: UNAWAITED, .. } => connection.count_answered(),
@@ -451,23 +450,16 @@ impl Links {
             // Only commands ask for these.
             wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
         });
-        for (stream, failure) in refused {
-            match stream {
-                // The handler has returned: nobody but the log and the client can be told.
-                Some(stream) => {
-                    losses::record(1, &format!("a stream was not subscribed: {failure}"));
-                    let end = Command::End { stream: stream.into(), reason: Reason::Error, ending: Ending::Discard };
-                    self.forward(&end, context);
-                }
-                None => {
-                    context.handle.count_lost(1, 0);
-                    losses::record(1, &failure.to_string());
-                }
-            }
+        for failure in refused {
+            context.handle.count_lost(1, 0);
+            losses::record(1, &failure.to_string());
         }
         for (stream, reason) in ended {
             if self.remotes.get(&stream).map_or(false, |remote| remote.link == number) {
                 self.end(stream, reason, context);
+            } else if let Some(linked) = self.links.get_mut(&number).filter(|linked| linked.released > 0) {
+                linked.released -= 1;
+                count_released(1, reason, context);
             }
         }
         if read.is_err() {
@@ -490,7 +482,7 @@ impl Links {
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            let Connected { link, connection, unsent, awaited: mut sent, .. } = linked;
+            let Connected { link, connection, unsent, awaited: mut sent, released, .. } = linked;
             lose_events(connection.take_unanswered(), context);
             // Nothing of these was carried out: their callers connect anew.
             let mut awaited = Vec::new();
@@ -504,6 +496,7 @@ impl Links {
                 connection.complete(request, Outcome::Lost);
             }
             self.park(number, link, &awaited, context);
+            count_released(released, Reason::Error, context);
             connection.lose();
         }
         let of_link = self.remotes.iter().filter(|(_, remote)| remote.link == number);
@@ -514,7 +507,7 @@ impl Links {
         context.handle.notify_all();
     }
 
-    /// Keeps the streams whose sockets were not sent, if a thread waits for their subscriptions.
+    /// Keeps the streams that were not handed over yet, if a thread waits for their subscriptions.
     fn park(&mut self, number: u32, link: Link, awaited: &[u64], context: &mut Context<'_>) {
         let mut opened: HashMap<u64, Parked> = HashMap::new();
         let mut subscribed = Vec::new();
@@ -523,10 +516,15 @@ impl Links {
             requests.feed(&bytes);
             while let Ok(Some(frame)) = requests.next_frame() {
                 match Request::decode(frame) {
-                    Ok(Request::Open(Open { stream, settings, unsent, .. })) => {
-                        if let Some(socket) = socket.take() {
-                            let unsent = unsent.to_vec();
-                            opened.insert(stream, Parked { socket, settings, unsent, end: None });
+                    Ok(Request::Open(open)) if socket.is_some() => {
+                        opened.insert(open.stream, Parked::of(&open, socket.take()));
+                    }
+                    Ok(Request::OpenWithoutSocket(open)) => {
+                        opened.insert(open.stream, Parked::of(&open, None));
+                    }
+                    Ok(Request::Attach { stream }) => {
+                        if let Some(parked) = opened.get_mut(&stream) {
+                            parked.socket = socket.take();
                         }
                     }
                     Ok(Request::Push { stream, event, .. }) => {
@@ -560,7 +558,10 @@ impl Links {
 
     fn close_if_unused(&mut self, number: u32, context: &mut Context<'_>) {
         let is_unused = self.links.get(&number).map_or(false, |linked| {
-            linked.is_closing && linked.link.queued_bytes() == 0 && linked.connection.is_settled()
+            linked.is_closing
+                && linked.released == 0
+                && linked.link.queued_bytes() == 0
+                && linked.connection.is_settled()
         });
         if is_unused && !self.remotes.values().any(|remote| remote.link == number) {
             self.lose(number, context);
@@ -608,6 +609,12 @@ impl Drop for Links {
 fn lose_events(count: u64, context: &mut Context<'_>) {
     context.handle.count_lost(count as usize, 0);
     losses::record(count, "the connection to the hub's process broke");
+}
+
+/// Counts the ends of streams that this process holds no longer.
+fn count_released(count: u64, reason: Reason, context: &mut Context<'_>) {
+    add(&context.handle.counts.returned, count);
+    (0..count).for_each(|_| context.streams.count_forgotten(reason));
 }
 
 fn unsent(connection: &Connection, request: u64, context: &mut Context<'_>) {

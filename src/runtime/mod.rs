@@ -69,7 +69,7 @@ pub use hub_handle::{HubHandle, PublishMeta};
 pub use lease_handle::LeaseHandle;
 pub use leases::LeaseState;
 pub use losses::{has_losses, take_losses};
-pub use process::{linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
+pub use process::{end_with_retry, linger, notify_descriptor, remove_interpreter, shutdown, stats, take_ended};
 pub use process::{progress_descriptor, take_progress};
 pub use remote_hub::{RemoteHub, RemotePublish};
 pub use stats::{Counts, Stats};

@@ -238,6 +238,13 @@ pub fn stats() -> Stats {
     last_reactor().map_or_else(Stats::default, |reactor| reactor.stats())
 }
 
+/// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.
+pub fn end_with_retry(stream: StreamId) {
+    if let Some(reactor) = last_reactor() {
+        reactor.send(Command::Refuse { stream }, 0, None);
+    }
+}
+
 /// Takes the next end of a stream that an interpreter has asked for.
 pub fn take_ended(interpreter: u32) -> Option<(StreamId, Reason)> {
     last_reactor()?.ends.take(interpreter)

@@ -646,7 +646,7 @@ impl Drop for StreamHandle {
         self.begin_subscriptions();
         self.wake_if_due();
         self.release();
-        if self.state.has_hub() && self.generation == generation() && !self.state.is_end_wanted() {
+        if self.state.has_hub() && self.generation == generation() {
             // Handles of other threads may exist; the event loop checks that.
             self.reactor.send(Command::ReleaseState { stream: self.stream }, 0, None);
         }

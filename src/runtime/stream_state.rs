@@ -48,7 +48,7 @@ const ENDS_PROCESS: u32 = 0x1000;
 /// The next progress is to be reported.
 const WATCHED: u32 = 0x2000;
 
-/// The stream was handed over to the process of a hub, which has its socket.
+/// The stream was handed over to the process of a hub, which has its socket, or gets it when it comes.
 const HANDED_OVER: u32 = 0x4000;
 
 fn reason_in(flags: u32) -> Option<Reason> {
@@ -170,11 +170,13 @@ impl StreamState {
         self.flags.fetch_or(ATTACHED, Ordering::AcqRel);
     }
 
-    /// Called when the socket is given to the process of a hub, which reports the stream's state.
-    pub(super) fn hand_over(&self) {
+    /// Called when the stream is given to the process of a hub, which reports its state. Its socket may come later.
+    pub(super) fn hand_over(&self, has_socket: bool) {
         self.flags.fetch_or(HANDED_OVER, Ordering::AcqRel);
         self.set_stalled(false);
-        self.clear_socket();
+        if has_socket {
+            self.clear_socket();
+        }
     }
 
     pub(super) fn is_handed_over(&self) -> bool {

@@ -10,47 +10,88 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The states by slot, each with the serial number of its stream.
+/// What is known of the stream in one slot.
+enum Slot {
+    Free,
+    /// The state, with the serial number of its stream.
+    Held(u32, Arc<StreamState>),
+    /// The serial number of a stream that no handle holds, and the interpreter that its end is reported to.
+    Reported(u32, u32),
+}
+
+/// The states by slot.
 pub(super) struct StreamTable {
     handle: Arc<ReactorHandle>,
-    states: Vec<Option<(u32, Arc<StreamState>)>>,
+    slots: Vec<Slot>,
 }
 
 impl StreamTable {
     pub(super) fn new(handle: Arc<ReactorHandle>) -> Self {
-        Self { handle, states: Vec::new() }
+        Self { handle, slots: Vec::new() }
     }
 
     pub(super) fn insert(&mut self, stream: StreamId, state: Arc<StreamState>) {
-        let slot = stream.slot as usize;
-        if slot >= self.states.len() {
-            self.states.resize_with(slot + 1, || None);
-        }
-        self.states[slot] = Some((stream.serial, state));
+        self.set(stream, Slot::Held(stream.serial, state));
     }
 
-    /// Removes a state that is not read any more: the stream has no handle, and no report of its end is wanted.
-    pub(super) fn release(&mut self, stream: StreamId) {
-        if self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted()) {
-            self.states[stream.slot as usize] = None;
+    fn set(&mut self, stream: StreamId, slot: Slot) {
+        let number = stream.slot as usize;
+        if number >= self.slots.len() {
+            self.slots.resize_with(number + 1, || Slot::Free);
         }
+        self.slots[number] = slot;
+    }
+
+    /// Removes a state that is not read any more: the stream has no handle. If a report of its end is wanted, that is kept in
+    /// mind.
+    pub(super) fn release(&mut self, stream: StreamId) {
+        if let Some(state) = self.get(stream).filter(|state| !state.has_handles()) {
+            if !state.is_end_wanted() {
+                self.set(stream, Slot::Free);
+            } else if state.id == stream && !state.ends_process() {
+                let interpreter = state.interpreter;
+                self.set(stream, Slot::Reported(stream.serial, interpreter));
+            }
+        }
+    }
+
+    /// Removes a state that nobody reads: the stream has no handle, and no report of its end is wanted. Frees its slot, because
+    /// a process of a hub has the stream. Returns false if there is no such state.
+    pub(super) fn forget(&mut self, stream: StreamId) -> bool {
+        let is_unread = self.get(stream).map_or(false, |state| !state.has_handles() && !state.is_end_wanted());
+        if is_unread {
+            self.set(stream, Slot::Free);
+            self.handle.free_slot(stream);
+        }
+        is_unread
+    }
+
+    /// Counts the end of a stream that was forgotten.
+    pub(super) fn count_forgotten(&self, reason: Reason) {
+        add(&self.handle.counts.ended[reason as usize], 1);
+        add(&self.handle.counts.closed, 1);
     }
 
     pub(super) fn get(&self, stream: StreamId) -> Option<&Arc<StreamState>> {
-        let (serial, state) = self.states.get(stream.slot as usize)?.as_ref()?;
-        (*serial == stream.serial).then_some(state)
+        match self.slots.get(stream.slot as usize)? {
+            Slot::Held(serial, state) if *serial == stream.serial => Some(state),
+            _ => None,
+        }
     }
 
-    /// All states.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<StreamState>> {
-        self.states.iter().flatten().map(|(_, state)| state)
-    }
-
-    /// All states with the ids by which the reactor knows the streams.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, &Arc<StreamState>)> {
-        let states = (0..).zip(&self.states);
-        states.filter_map(|(slot, state)| {
-            state.as_ref().map(|(serial, state)| (StreamId { slot, serial: *serial }, state))
+    /// All states with the ids by which the reactor knows the streams. Those that are kept in mind for their reports are made
+    /// anew.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, Arc<StreamState>)> + '_ {
+        (0..).zip(&self.slots).filter_map(|(slot, entry)| match entry {
+            Slot::Free => None,
+            Slot::Held(serial, state) => Some((StreamId { slot, serial: *serial }, Arc::clone(state))),
+            Slot::Reported(serial, interpreter) => {
+                let stream = StreamId { slot, serial: *serial };
+                let state = StreamState::new(stream, 0, *interpreter);
+                state.remove_handle();
+                state.report_end_or_reason();
+                Some((stream, Arc::new(state)))
+            }
         })
     }
 
@@ -128,6 +169,11 @@ impl StreamTable {
 
     fn apply_ended(&self, stream: StreamId, reason: Reason) {
         add(&self.handle.counts.ended[reason as usize], 1);
+        if let Some(Slot::Reported(serial, interpreter)) = self.slots.get(stream.slot as usize) {
+            if *serial == stream.serial {
+                self.handle.ends.push(*interpreter, stream, reason);
+            }
+        }
         if let Some(state) = self.get(stream) {
             if state.end(reason) {
                 self.handle.ends.push(state.interpreter, state.id, reason);
@@ -144,8 +190,8 @@ impl StreamTable {
         if let Some(state) = self.get(stream) {
             state.clear_socket();
         }
-        if let Some(state) = self.states.get_mut(stream.slot as usize) {
-            *state = None;
+        if let Some(slot) = self.slots.get_mut(stream.slot as usize) {
+            *slot = Slot::Free;
         }
         self.handle.free_slot(stream);
     }

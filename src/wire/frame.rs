@@ -12,16 +12,19 @@ const LENGTH_BYTES: usize = 4;
 /// The room that an empty buffer keeps.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// A message is longer than [`MAX_FRAME_BYTES`].
+/// A message is longer than it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
     /// The length of the message.
     pub bytes: usize,
+    /// The longest that it may have: [`MAX_FRAME_BYTES`], or [`MAX_GREETING_BYTES`](super::MAX_GREETING_BYTES).
+    pub most: usize,
 }
 
 impl fmt::Display for TooLong {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "a message to the hub's process has at most {MAX_FRAME_BYTES} bytes, this one has {}", self.bytes)
+        let Self { bytes, most } = self;
+        write!(out, "a message to the hub's process has at most {most} bytes, this one has {bytes}")
     }
 }
 
@@ -45,14 +48,24 @@ impl Frame<'_> {
 
 /// Appends a frame. `write` writes the message. Appends nothing if it is too long.
 pub(super) fn write_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Writer<'_>)) -> Result<(), TooLong> {
+    write_frame_of(MAX_FRAME_BYTES, out, kind, write)
+}
+
+/// Appends a frame that has at most `most` bytes after its length.
+pub(super) fn write_frame_of(
+    most: usize,
+    out: &mut Vec<u8>,
+    kind: u8,
+    write: impl FnOnce(&mut Writer<'_>),
+) -> Result<(), TooLong> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     out.push(kind);
     write(&mut Writer(out));
     let bytes = out.len() - start - LENGTH_BYTES;
-    if bytes > MAX_FRAME_BYTES {
+    if bytes > most {
         out.truncate(start);
-        return Err(TooLong { bytes });
+        return Err(TooLong { bytes, most });
     }
     out[start..start + LENGTH_BYTES].copy_from_slice(&(bytes as u32).to_le_bytes());
     Ok(())

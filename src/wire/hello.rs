@@ -2,7 +2,7 @@
 
 use super::answer::Failure;
 use super::codec::{Malformed, Reader, Writer};
-use super::frame::{write_frame, Frame, TooLong};
+use super::frame::{write_frame_of, Frame, TooLong};
 use super::settings::HubSettings;
 use crate::ErrorCode;
 use std::fmt;
@@ -10,6 +10,10 @@ use std::fmt;
 /// The version of the messages. Processes of different versions do not work together: hub process and library are installed
 /// together.
 pub const VERSION: u16 = 1;
+
+/// The most bytes of the first message of a connection, after its length: so much a process of a hub keeps of one that it
+/// does not know yet.
+pub const MAX_GREETING_BYTES: usize = 16 << 10;
 
 /// The first bytes of each worker's connection.
 const MAGIC: &[u8; 8] = b"ES-hub\r\n";
@@ -83,7 +87,7 @@ impl<'a> Upgrade<'a> {
     ///
     /// [`TooLong`], because of the path.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_frame(out, UPGRADE, |writer| {
+        write_frame_of(MAX_GREETING_BYTES, out, UPGRADE, |writer| {
             writer.0.extend_from_slice(MAGIC);
             writer.option(self.program, Writer::bytes);
         })
@@ -117,9 +121,9 @@ impl Hello {
     ///
     /// # Errors
     ///
-    /// [`TooLong`], because of the name of the `gap` event.
+    /// [`TooLong`], because of `gap_data`, or the names of the events of the hub.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        write_frame(out, HELLO, |writer| {
+        write_frame_of(MAX_GREETING_BYTES, out, HELLO, |writer| {
             writer.0.extend_from_slice(MAGIC);
             writer.u16(VERSION);
             writer.bytes(self.name.as_str().as_bytes());

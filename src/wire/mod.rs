@@ -63,6 +63,6 @@ pub use answer::{Answer, Counted, Described, Failure};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
-pub use hello::{Hello, Name, NameError, Upgrade, Welcome, VERSION};
+pub use hello::{Hello, Name, NameError, Upgrade, Welcome, MAX_GREETING_BYTES, VERSION};
 pub use request::{Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::HubSettings;

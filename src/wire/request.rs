@@ -24,6 +24,14 @@ pub enum Request<'a> {
     Publish(Publish<'a>),
     /// Hands over a stream, with its socket.
     Open(Open<'a>),
+    /// Hands over a stream whose socket comes later, with [`Attach`](Self::Attach). If that does not come within the stream's
+    /// timeout, the stream ends.
+    OpenWithoutSocket(Open<'a>),
+    /// Gives a stream its socket, which travels beside the message. The socket is closed if the stream has ended.
+    Attach {
+        /// The stream.
+        stream: u64,
+    },
     /// Pushes one event to a stream of this worker.
     Push {
         /// The stream.
@@ -63,8 +71,8 @@ pub enum Request<'a> {
         /// Whether the buffer is lost instead of being sent.
         discards: bool,
     },
-    /// Leaves a stream to the hub's process: the worker holds it no longer, and gets no answers about it. The stream ends if
-    /// it has no subscription.
+    /// Leaves a stream to the hub's process: the worker holds it no longer, and is told of nothing but its end. The stream ends
+    /// if it has no subscription.
     Release {
         /// The stream.
         stream: u64,
@@ -129,7 +137,8 @@ pub struct Publish<'a> {
     pub fields: Fields<'a>,
 }
 
-/// A stream that is handed over: its passport. The socket travels beside the message.
+/// A stream that is handed over: its passport. The socket travels beside the message, or beside a later
+/// [`Request::Attach`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open<'a> {
     /// The stream's number.
@@ -158,12 +167,16 @@ const CHANNELS: u8 = 20;
 const DESCRIBE: u8 = 21;
 const ELECT: u8 = 14;
 const RESIGN: u8 = 15;
+const OPEN_WITHOUT_SOCKET: u8 = 16;
+const ATTACH: u8 = 17;
 
 impl<'a> Request<'a> {
     fn kind(&self) -> u8 {
         match self {
             Self::Publish(_) => PUBLISH,
             Self::Open(_) => OPEN,
+            Self::OpenWithoutSocket(_) => OPEN_WITHOUT_SOCKET,
+            Self::Attach { .. } => ATTACH,
             Self::Push { .. } => PUSH,
             Self::Subscribe { .. } => SUBSCRIBE,
             Self::Unsubscribe { .. } => UNSUBSCRIBE,
@@ -192,7 +205,7 @@ impl<'a> Request<'a> {
     fn write(&self, writer: &mut Writer<'_>) {
         match self {
             Self::Publish(publish) => publish.write(writer),
-            Self::Open(open) => open.write(writer),
+            Self::Open(open) | Self::OpenWithoutSocket(open) => open.write(writer),
             Self::Push { stream, event, has_id } => {
                 writer.u64(*stream);
                 writer.bytes(event);
@@ -211,7 +224,7 @@ impl<'a> Request<'a> {
                 writer.u64(*stream);
                 writer.option(topics.as_deref(), write_topics);
             }
-            Self::Begin { stream } | Self::Release { stream } => writer.u64(*stream),
+            Self::Begin { stream } | Self::Release { stream } | Self::Attach { stream } => writer.u64(*stream),
             Self::End { stream, reason, discards } => {
                 writer.u64(*stream);
                 writer.u8(*reason as u8);
@@ -253,6 +266,8 @@ impl<'a> Request<'a> {
         Ok(match kind {
             PUBLISH => Self::Publish(Publish::read(reader)?),
             OPEN => Self::Open(Open::read(reader)?),
+            OPEN_WITHOUT_SOCKET => Self::OpenWithoutSocket(Open::read(reader)?),
+            ATTACH => Self::Attach { stream: reader.u64()? },
             PUSH => Self::Push { stream: reader.u64()?, event: reader.bytes()?, has_id: reader.bool()? },
             SUBSCRIBE => Self::Subscribe {
                 request: reader.u64()?,

@@ -148,6 +148,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         }),
         (number(), stream_settings(), bytes(), any::<bool>())
             .prop_map(|(stream, settings, unsent, holds)| Request::Open(Open { stream, settings, unsent, holds })),
+        any::<u64>().prop_map(|stream| Request::Attach { stream }),
         (number(), bytes(), any::<bool>()).prop_map(|(stream, event, has_id)| Request::Push { stream, event, has_id }),
         (number(), number(), subscription()).prop_map(|(request, stream, subscription)| Request::Subscribe {
             request,
@@ -374,7 +375,7 @@ fn a_message_beyond_the_limit_is_not_encoded() {
     let event = vec![b'x'; MAX_FRAME_BYTES];
     let mut out = b"before".to_vec();
     let refused = Request::Push { stream: 1, event: &event, has_id: false }.encode(&mut out);
-    assert_eq!(refused, Err(TooLong { bytes: MAX_FRAME_BYTES + 14 }));
+    assert_eq!(refused, Err(TooLong { bytes: MAX_FRAME_BYTES + 14, most: MAX_FRAME_BYTES }));
     assert_eq!(out, b"before");
 }
 

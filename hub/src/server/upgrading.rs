@@ -5,7 +5,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
-use crate::streams::{SavedStream, Streams};
+use crate::streams::{SavedStreams, Streams};
 use crate::upgrade;
 use crate::worker::{End, SavedWorker, Worker};
 use eventsource_xs::remote::Place;
@@ -154,7 +154,7 @@ pub struct SavedServer {
     hub: Option<SavedServed>,
     workers: Vec<SavedWorker>,
     next_token: u64,
-    streams: Vec<SavedStream>,
+    streams: SavedStreams,
     leases: Leases,
     lifetime: Lifetime,
     cut_off: u64,

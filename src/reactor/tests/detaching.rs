@@ -13,7 +13,7 @@ fn a_detached_stream_takes_its_socket_and_what_is_unsent() {
     let id = world.records[stream].id;
     let sent = world.received(stream);
     let detached = world.reactor.detach(id).expect("the stream is open");
-    assert_eq!(Some(detached.socket.0), world.records[stream].client);
+    assert_eq!(detached.socket.map(|socket| socket.0), world.records[stream].client);
     assert_eq!(sent + std::str::from_utf8(&detached.unsent).expect("text"), "head|event");
     assert_eq!(detached.settings, settings());
     assert_eq!(world.reactor.open_streams, 0);
@@ -28,18 +28,27 @@ fn a_detached_stream_takes_its_socket_and_what_is_unsent() {
 }
 
 #[test]
-fn a_stream_that_ends_or_has_no_socket_or_has_topics_is_not_detached() {
+fn a_stream_that_ends_is_not_detached() {
     let mut world = World::new();
-    let (waiting, ending) = (world.open_without_socket(settings(), "head"), world.open(settings(), "head"));
+    let ending = world.open(settings(), "head");
     world.client(ending).default_send = Some(Err(libc::EAGAIN));
     world.end(ending, Reason::Application, Ending::Flush);
-    for (stream, awaits) in [(waiting, true), (ending, false)] {
-        let id = world.records[stream].id;
-        assert!(world.reactor.detach(id).is_none());
-        assert_eq!(world.reactor.awaits_socket(id), awaits);
-    }
-    world.attach(waiting);
+    let id = world.records[ending].id;
+    assert!(world.reactor.detach(id).is_none());
+}
+
+#[test]
+fn a_stream_without_a_socket_is_detached_with_its_buffer() {
+    let mut world = World::new();
+    let waiting = world.open_without_socket(settings(), "head|");
+    world.push(waiting, b"event");
     let id = world.records[waiting].id;
-    assert!(!world.reactor.awaits_socket(id));
-    assert!(world.reactor.detach(id).is_some());
+    let detached = world.reactor.detach(id).expect("the stream is open");
+    assert!(detached.socket.is_none());
+    assert_eq!(detached.unsent, b"head|event");
+    assert_eq!(world.reactor.open_streams, 0);
+    // Nothing is left of its deadline.
+    world.now += Duration::from_secs(100);
+    world.reactor.run_due(world.now);
+    assert_eq!(world.reactor.take_answers().count(), 0);
 }

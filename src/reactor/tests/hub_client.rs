@@ -145,6 +145,8 @@ pub(super) struct EventSource {
     may_repeat: BTreeSet<u64>,
     /// Whether a later subscription began with events older than the last id.
     went_back: bool,
+    /// The last id of a client that went back, if the hub did not know the id: it still counts until there is another.
+    went_back_at: Option<String>,
     /// Evictions through this sequence number were reported, or do not concern it.
     known_gap: u64,
     pub(super) connection: Option<Connection>,
@@ -433,6 +435,9 @@ impl EventSource {
         let connection = self.connection.as_mut().expect("a connected source");
         let (resume_point, seq, told) = connection.begin(naive);
         self.known_gap = self.known_gap.max(told.min(naive.newest()));
+        let id = self.parser.last_event_id();
+        self.went_back |= self.went_back_at.take().map_or(false, |at| at == id);
+        self.went_back_at = Some(id.to_owned()).filter(|_| self.went_back && resume_point.is_none());
         let received = &self.received;
         self.may_repeat = connection.owed.keys().copied().filter(|seq| received.contains(seq)).collect();
         // With an id that is unknown to these channels it begins anew, and each request may resume at another point.

@@ -13,7 +13,7 @@ use crate::sys::local::{receive, Wait};
 use crate::wire::{Answer, Failure, FieldList, HubSettings, Name, Publish, Welcome, WINDOW_BYTES};
 use crate::{remote, ErrorCode};
 use bytes::Bytes;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, AsRawFd};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -125,11 +125,32 @@ impl Scene {
         assert!(self.handle.wait(TIMEOUT, condition), "{what}");
     }
 
+    /// Opens a stream whose socket is still to come.
+    fn open_without_socket(&self) -> (StreamId, Arc<StreamState>) {
+        let stream = self.handle.new_stream();
+        let state = Arc::new(StreamState::new(stream, 4, 7));
+        let attachment = Attachment::Stream { socket: None, state: Arc::clone(&state) };
+        self.handle.count_opened();
+        let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
+        self.handle.send(Command::Open { stream, init }, 4, Some(Box::new(attachment)));
+        (stream, state)
+    }
+
+    /// Gives a stream its socket. Returns the client's side.
+    fn attach(&self, stream: StreamId, state: &Arc<StreamState>) -> UnixStream {
+        let (socket, client) = UnixStream::pair().expect("a pair of sockets");
+        state.set_socket(socket.as_raw_fd(), 1);
+        let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(state) };
+        self.handle.send(Command::Attach { stream }, 0, Some(Box::new(attachment)));
+        client
+    }
+
     /// Opens a stream, which has sent its head.
     fn open(&self) -> (StreamId, Arc<StreamState>, UnixStream) {
         let (socket, mut client) = UnixStream::pair().expect("a pair of sockets");
         let stream = self.handle.new_stream();
         let state = Arc::new(StreamState::new(stream, 4, 7));
+        state.set_socket(socket.as_raw_fd(), 1);
         let attachment = Attachment::Stream { socket: Some(socket.into()), state: Arc::clone(&state) };
         self.handle.count_opened();
         let init = Box::new(StreamInit { settings: SETTINGS, head: Bytes::from_static(b"head"), is_inherited: false });
@@ -253,6 +274,51 @@ fn a_stream_that_is_handed_over_is_pushed_to_and_ends_there() {
     scene.eventually("the end is known", || state.reason() == Some(Reason::Client));
 }
 
+/// A stream that was handed over and is not held any more.
+fn release(scene: &Scene, connection: &Arc<Connection>, hub: &mut HubSide) -> StreamId {
+    let (stream, state, _client) = scene.open();
+    let request = scene.subscribe(connection, stream);
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(connection, request), Ok(Outcome::Done)));
+    state.remove_handle();
+    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    hub.next(|got| assert!(matches!(got, Request::Release { stream: got } if got == u64::from(stream))));
+    stream
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn nothing_but_a_count_is_kept_of_a_stream_that_nobody_holds() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let first = release(&scene, &connection, &mut hub);
+    let second = release(&scene, &connection, &mut hub);
+    assert_eq!((first.slot, first.serial == second.serial), (second.slot, false));
+    assert_eq!(scene.handle.stats().open, 2);
+    hub.answer(&Answer::Ended { stream: first.into(), reason: Reason::Client });
+    scene.eventually("an end is counted", || scene.handle.stats().ended[Reason::Client as usize] == 1);
+    drop(hub);
+    scene.eventually("and that by a loss", || scene.handle.stats().ended[Reason::Error as usize] == 1);
+    assert_eq!((scene.handle.stats().open, scene.handle.counts.sockets()), (0, 0));
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_whose_end_somebody_wants_to_know_is_kept() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state, _client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    assert_eq!(state.report_end_or_reason(), None);
+    state.remove_handle();
+    scene.handle.send(Command::ReleaseState { stream }, 0, None);
+    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Client });
+    scene.eventually("the end is reported", || scene.handle.ends.has_ends(state.interpreter));
+    assert_eq!(scene.handle.ends.take(state.interpreter), Some((stream, Reason::Client)));
+}
+
 /// A stream whose socket waits for credits when the connection breaks.
 fn park(scene: &Scene) -> (StreamId, Arc<StreamState>, UnixStream) {
     let (connection, hub) = scene.connect(1, 1);
@@ -308,4 +374,91 @@ fn a_connection_that_nobody_uses_is_closed_when_everything_is_answered() {
     scene.eventually("it is closed", || connection.is_lost());
     assert_eq!(hub.socket.read(&mut [0; 1]).expect("an end"), 0);
     assert_eq!(scene.handle.stats().lost, 0);
+}
+
+/// Reads the requests that hand a stream over without its socket, and accepts its subscription.
+fn take_over_without_socket(hub: &mut HubSide, expected: StreamId, unsent: &[u8]) {
+    hub.next(|got| match got {
+        Request::OpenWithoutSocket(open) => assert_eq!((open.stream, open.unsent), (expected.into(), unsent)),
+        other => panic!("{other:?}"),
+    });
+    let request = hub.next(|got| match got {
+        Request::Subscribe { request, .. } => request,
+        other => panic!("{other:?}"),
+    });
+    hub.answer(&Answer::Done { request });
+    assert!(hub.sockets.is_empty());
+}
+
+/// Checks that the hub gets the socket of a stream.
+fn check_attached(hub: &mut HubSide, stream: StreamId, mut client: UnixStream) {
+    hub.next(|got| assert_eq!(got, Request::Attach { stream: stream.into() }));
+    let mut socket: UnixStream = hub.sockets.pop_front().flatten().expect("a socket").into();
+    socket.write_all(b"of the hub").expect("a connection");
+    client.read_exact(&mut [0; 10]).expect("the bytes of the hub");
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_without_a_socket_is_handed_over_at_once_and_its_socket_follows() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state) = scene.open_without_socket();
+    let request = scene.subscribe(&connection, stream);
+    // What is published later comes after the subscription.
+    let published = scene.publish(&connection, 10);
+    take_over_without_socket(&mut hub, stream, b"head");
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    hub.next(|got| assert!(matches!(got, Request::Publish(publish) if publish.request == published), "{got:?}"));
+    assert_eq!((state.is_handed_over(), state.is_attached(), state.buffered_bytes()), (true, false, 0));
+    scene.push(stream, &state, b"event");
+    hub.next(|got| assert!(matches!(got, Request::Push { event: b"event", .. }), "{got:?}"));
+    let client = scene.attach(stream, &state);
+    check_attached(&mut hub, stream, client);
+    assert_eq!((state.is_attached(), state.has_socket()), (true, false));
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_socket_that_comes_after_the_end_of_its_stream_is_closed() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state) = scene.open_without_socket();
+    scene.subscribe(&connection, stream);
+    take_over_without_socket(&mut hub, stream, b"head");
+    hub.answer(&Answer::Ended { stream: stream.into(), reason: Reason::Timeout });
+    scene.eventually("the end is known", || state.reason() == Some(Reason::Timeout));
+    let mut client = scene.attach(stream, &state);
+    assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0);
+    assert!(!state.has_socket());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
+    for has_come in [false, true] {
+        let scene = Scene::new();
+        let (connection, hub) = scene.connect(1, 1);
+        scene.publish(&connection, 10); // spends the credits
+        let (stream, state) = scene.open_without_socket();
+        let request = scene.subscribe(&connection, stream);
+        scene.push(stream, &state, b"before");
+        scene.eventually("the stream was handed over", || state.is_handed_over());
+        drop(hub);
+        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Unsent)));
+        assert_eq!((state.reason(), state.is_open()), (None, true));
+        let come = has_come.then(|| scene.attach(stream, &state));
+        let (connection, mut hub) = scene.connect(2, WINDOW_BYTES);
+        let request = scene.subscribe(&connection, stream);
+        let unsent = [b"head", &*SETTINGS.framing.frame(b"before")].concat();
+        match come {
+            None => {
+                take_over_without_socket(&mut hub, stream, &unsent);
+                let client = scene.attach(stream, &state);
+                check_attached(&mut hub, stream, client);
+            }
+            Some(_client) => assert_eq!(hub.take_over(stream).1, unsent),
+        }
+        assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    }
 }

@@ -12,6 +12,7 @@ use List::Util qw(max);
 my $FINDING = 'EventSource::Doctor::Finding';
 
 my $AT_ONCE = 1;    # seconds; what takes longer was withheld
+my $BESIDE  = 3;    # seconds; a second client that is answered later has waited for the first
 
 my %UNBUFFERED = (
     remedy =>
@@ -142,7 +143,7 @@ sub _second {
     return if $seen->{seconds} < $AT_ONCE;
     my $late = $second->{head_at};
     return $FINDING->ok('second_client', sprintf('A second client was answered after %.2f s, beside the first.', $late))
-        if defined $late && $late < $AT_ONCE;
+        if defined $late && $late < $BESIDE;
     my $what = defined $late ? sprintf 'was answered only after %.1f s', $late : 'was not answered';
     return $FINDING->wrong(
         'second_client',

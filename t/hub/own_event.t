@@ -1,0 +1,44 @@
+# A handler subscribes its stream to a hub in a process of its own, and publishes then: its client receives that, also where
+# the stream gets its socket after the handler has returned, as on Feersum.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Developer qw(needs only_developers);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use File::Temp ();
+use Testing::Client;
+use Testing::Server;
+use Testing::Subscriber qw(blocks);
+
+only_developers();
+
+my $DEADLINE = 20;    # seconds
+my $STREAMS  = 5;
+
+my $folder = File::Temp->newdir;
+
+eval { EventSource::Hub->new(name => 'probe', socket => "$folder/probe.sock"); 1 }
+    or plan skip_all => "the program of a hub's process is not built here";
+
+for my $name (@ARGV ? @ARGV : qw(Feersum Twiggy Starman)) {
+    subtest $name => sub {
+        needs(Testing::Server->missing($name));
+        my $server =
+            Testing::Server->start($name, 't/data/hub_own_event.psgi', env => {HUB_SOCKET => "$folder/$name.sock"});
+        for (1 .. $STREAMS) {
+            my $client = Testing::Client->get($server->port, '/');
+            ok $client->read_until(qr/^data: after the push\r?$/m, $DEADLINE), 'the last event arrives';
+            my @data = grep { length } map { $_->{data} // () } blocks($client->text);
+            is_deeply [sort @data], ['after the push', 'of the handler', 'pushed'], 'each event arrives once';
+            $client->leave;
+        }
+        $server->stop;
+    };
+}
+
+done_testing;
