@@ -13,21 +13,11 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
-    event, eventually, open, read_event, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene,
-    DEADLINE,
+    event, eventually, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp, topics,
+    Scene, DEADLINE,
 };
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
-
-/// Returns the next report that a condition holds for.
-fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
-    loop {
-        let report = worker.next_report().expect("a connection").expect("a report");
-        if is_wanted(&report) {
-            return report;
-        }
-    }
-}
 
 #[test]
 fn a_stream_is_sent_what_was_buffered_then_events_and_resumes() {

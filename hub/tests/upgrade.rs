@@ -20,8 +20,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{
-    event, eventually, gone, open, read_event, read_to_end, read_until, settings, stream_settings, tcp, topics, Scene,
-    PROGRAM,
+    event, eventually, gone, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp,
+    topics, Scene, PROGRAM,
 };
 
 /// Upgrades the hub to the same program.
@@ -225,16 +225,6 @@ fn read_all_through(client: &mut TcpStream, data: &str) -> String {
         let tail = &text[text.len().saturating_sub(end.len() + 100)..];
         if tail.ends_with(b"\n\n") && tail.windows(end.len()).any(|part| part == end.as_bytes()) {
             return String::from_utf8(text).expect("text");
-        }
-    }
-}
-
-/// Waits for a report.
-fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
-    loop {
-        let report = worker.next_report().expect("a connection").expect("a report");
-        if is_wanted(&report) {
-            return report;
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod wire;
 
 use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start as From, SubscribeRequest, Topic};
+use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{Client, Place, Publication, Start};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{FieldList, HubSettings, Name, Open};
@@ -187,4 +188,14 @@ pub fn read_to_end(client: &mut impl Read) -> String {
     let mut text = String::new();
     client.read_to_string(&mut text).expect("text");
     text
+}
+
+/// Returns the next report that a condition holds for.
+pub fn report_with(worker: &mut Client, is_wanted: impl Fn(&Report) -> bool) -> Report {
+    loop {
+        let report = worker.next_report().expect("a connection").expect("a report");
+        if is_wanted(&report) {
+            return report;
+        }
+    }
 }
