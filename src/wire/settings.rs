@@ -25,16 +25,7 @@ impl Default for HubSettings {
     fn default() -> Self {
         let history = Bounds { events: 1000, bytes: 1 << 20, age: Duration::from_secs(3600) };
         let total_history = Bounds { events: 100_000, bytes: 64 << 20, age: Duration::MAX };
-        let hub = hub::Settings {
-            history,
-            total_history,
-            on_slow: OnSlow::Disconnect,
-            gap_event: "gap".into(),
-            gap_data: None,
-            position_event: "position".into(),
-            refuses_position_event: true,
-            opaque_ids: false,
-        };
+        let hub = hub::Settings::new(history, total_history);
         Self { hub, max_topics: 1000, idle_exit: Duration::from_secs(60), grace: Duration::from_secs(30) }
     }
 }
