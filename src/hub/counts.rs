@@ -2,6 +2,7 @@
 
 use super::glob::Glob;
 use super::Hub;
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 use std::sync::Arc;
 
 /// The counters of a hub. Their order is the one of the C struct `esx_hub_counts`.
@@ -32,6 +33,63 @@ pub struct Counts {
     pub skipped: u64,
     /// Lagging streams that continued with the latest entry of each key.
     pub compacted: u64,
+}
+
+impl Counts {
+    /// How many counters there are.
+    pub(crate) const LEN: usize = 12;
+
+    /// Returns all counters, in their order. Named one by one, so that a new one is not forgotten.
+    pub(crate) fn numbers(&self) -> [u64; Self::LEN] {
+        let Self {
+            streams,
+            channels,
+            patterns,
+            published,
+            delivered,
+            events,
+            bytes,
+            resumed,
+            gaps,
+            disconnected,
+            skipped,
+            compacted,
+        } = *self;
+        [
+            streams,
+            channels,
+            patterns,
+            published,
+            delivered,
+            events,
+            bytes,
+            resumed,
+            gaps,
+            disconnected,
+            skipped,
+            compacted,
+        ]
+    }
+
+    /// Returns counters of these numbers, in the order of [`numbers`](Self::numbers).
+    pub(crate) fn of_numbers(numbers: [u64; Self::LEN]) -> Self {
+        let [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps, disconnected, skipped, compacted] =
+            numbers;
+        Self {
+            streams,
+            channels,
+            patterns,
+            published,
+            delivered,
+            events,
+            bytes,
+            resumed,
+            gaps,
+            disconnected,
+            skipped,
+            compacted,
+        }
+    }
 }
 
 /// The counters of a channel.
@@ -112,17 +170,16 @@ impl Hub {
     }
 }
 
-saved!(Counts {
-    streams,
-    channels,
-    patterns,
-    published,
-    delivered,
-    events,
-    bytes,
-    resumed,
-    gaps,
-    disconnected,
-    skipped,
-    compacted,
-});
+impl Saved for Counts {
+    fn save(&self, to: &mut Saver) {
+        self.numbers().iter().for_each(|number| to.add(number));
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        let mut numbers = [0; Self::LEN];
+        for number in &mut numbers {
+            *number = from.take()?;
+        }
+        Ok(Self::of_numbers(numbers))
+    }
+}

@@ -339,53 +339,13 @@ fn read_page(reader: &mut Reader<'_>) -> Result<ChannelPage, Malformed> {
 }
 
 fn write_counts(writer: &mut Writer<'_>, counts: &Counts) {
-    // Named one by one, so that a new counter is not forgotten here.
-    let Counts {
-        streams,
-        channels,
-        patterns,
-        published,
-        delivered,
-        events,
-        bytes,
-        resumed,
-        gaps,
-        disconnected,
-        skipped,
-        compacted,
-    } = counts;
-    let numbers = [
-        streams,
-        channels,
-        patterns,
-        published,
-        delivered,
-        events,
-        bytes,
-        resumed,
-        gaps,
-        disconnected,
-        skipped,
-        compacted,
-    ];
-    for number in numbers {
-        writer.u64(*number);
-    }
+    counts.numbers().iter().for_each(|number| writer.u64(*number));
 }
 
 fn read_counts(reader: &mut Reader<'_>) -> Result<Counts, Malformed> {
-    Ok(Counts {
-        streams: reader.u64()?,
-        channels: reader.u64()?,
-        patterns: reader.u64()?,
-        published: reader.u64()?,
-        delivered: reader.u64()?,
-        events: reader.u64()?,
-        bytes: reader.u64()?,
-        resumed: reader.u64()?,
-        gaps: reader.u64()?,
-        disconnected: reader.u64()?,
-        skipped: reader.u64()?,
-        compacted: reader.u64()?,
-    })
+    let mut numbers = [0; Counts::LEN];
+    for number in &mut numbers {
+        *number = reader.u64()?;
+    }
+    Ok(Counts::of_numbers(numbers))
 }

@@ -181,24 +181,9 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn counted() -> impl Strategy<Value = Counted> {
     let number = any::<u64>;
-    let numbers = (any::<[u64; 12]>(), any::<[u64; 5]>());
+    let numbers = (any::<[u64; Counts::LEN]>(), any::<[u64; 5]>());
     (number(), numbers).prop_map(|(request, (of_hub, of_process))| {
-        let [streams, channels, patterns, published, delivered, events, ..] = of_hub;
-        let [.., bytes, resumed, gaps, disconnected, skipped, compacted] = of_hub;
-        let hub = Counts {
-            streams,
-            channels,
-            patterns,
-            published,
-            delivered,
-            events,
-            bytes,
-            resumed,
-            gaps,
-            disconnected,
-            skipped,
-            compacted,
-        };
+        let hub = Counts::of_numbers(of_hub);
         let [subscribers, workers, open, buffered, cut_off] = of_process;
         Counted { request, hub, subscribers, workers, open, buffered, cut_off }
     })
