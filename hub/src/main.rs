@@ -6,6 +6,7 @@
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
 //! - `worker`: the connection of one worker
+//! - `store`: what keeps the hub's events beyond the life of this process
 //! - `streams`: the streams that workers have handed over
 //! - `upgrade`: going on as another program
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
@@ -21,6 +22,7 @@ mod inherited;
 mod leases;
 mod lifetime;
 mod server;
+mod store;
 mod streams;
 mod upgrade;
 mod worker;

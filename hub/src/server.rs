@@ -17,7 +17,7 @@ use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
-    WINDOW_BYTES,
+    StoreStatus, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -500,6 +500,7 @@ impl<'a> Server<'a> {
                     open: stats.open,
                     buffered: stats.buffered,
                     cut_off: self.cut_off,
+                    store: StoreStatus { kind: "memory".into(), is_up: true, ..StoreStatus::default() },
                 })));
             }
             Err(error) => refuse(worker, request, failure_of(&error)),

@@ -4,6 +4,7 @@ use super::codec::{Malformed, Reader, Writer};
 use super::frame::{write_frame, Frame, TooLong};
 use super::hello::Welcome;
 use super::request::read_reason;
+use super::store::StoreStatus;
 use crate::hub::{ChannelCounts, ChannelPage, Counts};
 use crate::stream::Reason;
 use crate::ErrorCode;
@@ -96,7 +97,7 @@ pub struct Described {
 }
 
 /// The counters of a hub and of its process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// The request.
     pub request: u64,
@@ -112,6 +113,8 @@ pub struct Counted {
     pub buffered: u64,
     /// How many workers were cut off because they broke the rules of the protocol.
     pub cut_off: u64,
+    /// The health of the hub's store.
+    pub store: StoreStatus,
 }
 
 /// Why something was refused, as EventSource::Error says it.
@@ -279,6 +282,7 @@ impl Counted {
         for number in [self.subscribers, self.workers, self.open, self.buffered, self.cut_off] {
             writer.u64(number);
         }
+        self.store.write(writer);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -290,6 +294,7 @@ impl Counted {
             open: reader.u64()?,
             buffered: reader.u64()?,
             cut_off: reader.u64()?,
+            store: StoreStatus::read(reader)?,
         })
     }
 }

@@ -46,6 +46,36 @@ impl FieldList {
     pub fn fields(&self) -> Fields<'_> {
         Fields(&self.0)
     }
+
+    /// Returns the fields as bytes, for a store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Takes fields that a store has kept as bytes, and checks all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the bytes are no fields.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        check_fields(bytes)?;
+        Ok(Self(bytes.into()))
+    }
+}
+
+/// Checks that bytes are fields.
+fn check_fields(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut rest = Reader(bytes);
+    while !rest.0.is_empty() {
+        read_field(&mut rest)?;
+    }
+    Ok(())
+}
+
+impl From<Fields<'_>> for FieldList {
+    fn from(fields: Fields<'_>) -> Self {
+        Self(fields.0.into())
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -56,10 +86,7 @@ impl<'a> Fields<'a> {
     /// Takes fields, and checks all of them.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let fields = Self(reader.bytes()?);
-        let mut rest = Reader(fields.0);
-        while !rest.0.is_empty() {
-            read_field(&mut rest)?;
-        }
+        check_fields(fields.0)?;
         Ok(fields)
     }
 

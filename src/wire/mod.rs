@@ -39,7 +39,7 @@
 //!
 //! - `frame`: frames in a sequence of bytes that is cut anywhere
 //! - `fields`: the fields of an event
-//! - `settings`: the settings of hubs and streams
+//! - `settings`, `store`: the settings of hubs and streams, and of a hub's store
 //! - `hello`: the first message of each side
 //! - `request`: what a worker sends; `answer`: what the hub process sends
 //! - `credits`: how much a worker may send
@@ -53,6 +53,7 @@ mod frame;
 mod hello;
 mod request;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -66,3 +67,4 @@ pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
 pub use hello::{Hello, Name, NameError, Upgrade, Welcome, MAX_GREETING_BYTES, VERSION};
 pub use request::{Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::HubSettings;
+pub use store::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};

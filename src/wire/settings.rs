@@ -1,6 +1,7 @@
 //! The settings of hubs and streams in messages.
 
 use super::codec::{Malformed, Reader, Writer};
+use super::store::StoreSettings;
 use crate::event::{Framing, LineEnd};
 use crate::hub::{self, GapData, OnSlow};
 use crate::log::Bounds;
@@ -18,6 +19,8 @@ pub struct HubSettings {
     pub idle_exit: Duration,
     /// How long streams stay open when the last worker has disconnected.
     pub grace: Duration,
+    /// Where the hub keeps its events beside its memory.
+    pub store: StoreSettings,
 }
 
 /// The defaults of EventSource::Hub.
@@ -26,7 +29,8 @@ impl Default for HubSettings {
         let history = Bounds { events: 1000, bytes: 1 << 20, age: Duration::from_secs(3600) };
         let total_history = Bounds { events: 100_000, bytes: 64 << 20, age: Duration::MAX };
         let hub = hub::Settings::new(history, total_history);
-        Self { hub, max_topics: 1000, idle_exit: Duration::from_secs(60), grace: Duration::from_secs(30) }
+        let (idle_exit, grace) = (Duration::from_secs(60), Duration::from_secs(30));
+        Self { hub, max_topics: 1000, idle_exit, grace, store: StoreSettings::default() }
     }
 }
 
@@ -54,6 +58,7 @@ impl HubSettings {
         writer.size(self.max_topics);
         writer.duration(self.idle_exit);
         writer.duration(self.grace);
+        self.store.write(writer);
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -68,7 +73,8 @@ impl HubSettings {
             opaque_ids: reader.bool()?,
         };
         let max_topics = reader.size()?;
-        Ok(Self { hub, max_topics, idle_exit: reader.duration()?, grace: reader.duration()? })
+        let (idle_exit, grace) = (reader.duration()?, reader.duration()?);
+        Ok(Self { hub, max_topics, idle_exit, grace, store: StoreSettings::read(reader)? })
     }
 }
 
@@ -121,4 +127,4 @@ pub(super) fn read_stream(reader: &mut Reader<'_>) -> Result<stream::Settings, M
     })
 }
 
-saved!(HubSettings { hub, max_topics, idle_exit, grace });
+saved!(HubSettings { hub, max_topics, idle_exit, grace, store });

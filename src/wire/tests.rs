@@ -85,12 +85,22 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
             opaque_ids: flags[1],
         },
     );
-    (hub, any::<usize>(), duration(), duration()).prop_map(|(hub, max_topics, idle_exit, grace)| HubSettings {
-        hub,
-        max_topics,
-        idle_exit,
-        grace,
-    })
+    (hub, any::<usize>(), duration(), duration(), store_settings())
+        .prop_map(|(hub, max_topics, idle_exit, grace, store)| HubSettings { hub, max_topics, idle_exit, grace, store })
+}
+
+fn store_settings() -> impl Strategy<Value = StoreSettings> {
+    let sync = prop_oneof![Just(FileSync::Never), Just(FileSync::Second), Just(FileSync::Event)];
+    let file = (any::<String>(), sync).prop_map(|(path, sync)| FileSettings { path: path.into(), sync });
+    let redis = (any::<[String; 5]>(), any::<[u32; 2]>(), duration()).prop_map(|(texts, [replicas, queue], timeout)| {
+        let [url, prefix, ca, cert, key] = texts.map(Into::into);
+        RedisSettings { url, replicas, queue, prefix, ca, cert, key, timeout }
+    });
+    prop_oneof![
+        Just(StoreSettings::Memory),
+        file.prop_map(StoreSettings::File),
+        redis.prop_map(|redis| StoreSettings::Redis(Box::new(redis))),
+    ]
 }
 
 fn name() -> impl Strategy<Value = Name> {
@@ -182,10 +192,32 @@ fn failure() -> impl Strategy<Value = Failure> {
 fn counted() -> impl Strategy<Value = Counted> {
     let number = any::<u64>;
     let numbers = (any::<[u64; Counts::LEN]>(), any::<[u64; 5]>());
-    (number(), numbers).prop_map(|(request, (of_hub, of_process))| {
+    (number(), numbers, store_status()).prop_map(|(request, (of_hub, of_process), store)| {
         let hub = Counts::of_numbers(of_hub);
         let [subscribers, workers, open, buffered, cut_off] = of_process;
-        Counted { request, hub, subscribers, workers, open, buffered, cut_off }
+        Counted { request, hub, subscribers, workers, open, buffered, cut_off, store }
+    })
+}
+
+fn store_status() -> impl Strategy<Value = StoreStatus> {
+    (any::<[String; 3]>(), any::<[u64; 9]>(), any::<bool>()).prop_map(|(texts, numbers, is_up)| {
+        let [kind, place, last_error] = texts.map(Into::into);
+        let [since, pending, events, bytes, lag, epoch_changes, reconnects, failed, last_error_at] = numbers;
+        StoreStatus {
+            kind,
+            place,
+            is_up,
+            since,
+            pending,
+            events,
+            bytes,
+            lag,
+            epoch_changes,
+            reconnects,
+            failed,
+            last_error,
+            last_error_at,
+        }
     })
 }
 

@@ -11,7 +11,7 @@ use crate::hub::{
 use crate::log::Bounds;
 use crate::remote::{self, Place};
 use crate::runtime::{self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
-use crate::wire::{Counted, FieldList, HubSettings, Name};
+use crate::wire::{Counted, FieldList, HubSettings, Name, StoreSettings};
 use crate::ErrorCode;
 use std::ffi::OsStr;
 use std::fmt;
@@ -149,7 +149,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
             let start = remote::Start { program: path(raw.program), timeout: seconds(raw.publish_timeout) };
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
-            let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace };
+            let store = StoreSettings::Memory;
+            let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace, store };
             HubHandle::remote(RemoteHub { place, start, settings })
         };
         hub = Box::into_raw(Box::new(made));

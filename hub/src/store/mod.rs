@@ -1,0 +1,239 @@
+//! Stores: what keeps a hub's events beyond the life of its process.
+//!
+//! - `file`: a file of this machine
+//! - `redis`: a Redis stream, which the hubs of several machines share
+//!
+//! A hub without a store assigns ids itself, and its events end with its process. A store assigns the sequence numbers, and
+//! decides the order. It has threads of its own, so that the wire thread never waits for a disk or a network. The wire thread
+//! asks ([`Ask`]) and takes reports ([`Report`]); [`Store`] joins both.
+//!
+//! ```text
+//! worker -> wire thread -- Ask::Append(draft) --> store's thread -> disk, network
+//!                       <- Report::Entries ------                   (what other machines have appended, too)
+//! worker <- id <- wire thread -> reactor -> clients
+//! ```
+//!
+//! # Reports
+//!
+//! A store begins with [`Report::Began`], then reports its history as [`Report::Entries`], then [`Report::Ready`]. From there
+//! on it reports every entry once, in the order of sequence numbers, with the tickets of those that this process has asked for.
+//! A draft ends in exactly one of two ways: its entry is reported, or [`Report::Failed`] is. A draft that failed as `Unknown`
+//! may be reported as an entry later, without its ticket.
+//!
+//! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
+//! reported before is void, and its epoch never comes back. Drafts without report are reported after it, or fail.
+
+pub mod file;
+pub mod redis;
+
+use eventsource_xs::wire::{Failure, FieldList, Name, StoreSettings, StoreStatus};
+use rustix::io::{read, write};
+use rustix::pipe::{pipe_with, PipeFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// An event that is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The channel's name.
+    pub channel: Box<[u8]>,
+    /// The key for compaction. Empty if the event has none.
+    pub key: Box<[u8]>,
+    /// The key that makes a repeated publish none. Empty if the event has none. Stores only keep it.
+    pub once: Box<[u8]>,
+    /// The event's fields.
+    pub fields: FieldList,
+}
+
+/// An event that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The sequence number: greater than that of every entry before, not always by one.
+    pub seq: u64,
+    /// When it was stored: milliseconds since 1970.
+    pub at: u64,
+    /// The ticket, if this process has asked for it since it began and it has not failed.
+    pub ticket: Option<u64>,
+    /// The event.
+    pub draft: Draft,
+}
+
+/// What a store is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Append an event. Tickets are numbers that the asker uses once.
+    Append { ticket: u64, draft: Draft },
+    /// Forget entries of channels.
+    Forget(Vec<Forgotten>),
+    /// The retention of all channels together.
+    Retain { events: usize, bytes: usize, age: Duration },
+    /// End, after what was asked before.
+    Close,
+}
+
+/// How far a channel of the hub has evicted its entries: the store may forget them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    pub channel: Box<[u8]>,
+    /// Entries through this sequence number are evicted, but the latest of each key may be kept.
+    pub evicted_through: u64,
+    /// Entries through this sequence number are evicted, whatever their key is.
+    pub discarded_through: u64,
+}
+
+/// What a store reports.
+#[derive(Debug)]
+pub enum Report {
+    /// The store begins with an epoch: its history follows.
+    Began(Began),
+    /// Entries, in their order.
+    Entries(Vec<Entry>),
+    /// The history is complete.
+    Ready,
+    /// A draft was not stored, or perhaps was (`Unknown`).
+    Failed { ticket: u64, failure: Failure },
+    /// The store cannot begin. It goes on trying if it `retries`.
+    CannotBegin { failure: Failure, retries: bool },
+}
+
+/// How a store begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Began {
+    /// The epoch, with which ids begin: 1 to 16 letters and digits.
+    pub epoch: Box<str>,
+    /// The key of opaque ids, which all hubs of the store share.
+    pub cipher_key: [u8; 16],
+    /// The sequence number of the last entry that the store has ever had in this epoch; 0 if none.
+    pub last_seq: u64,
+    /// How far channels have evicted entries.
+    pub evicted: Vec<(Box<[u8]>, u64)>,
+    /// How far all other channels have.
+    pub evicted_through: u64,
+    /// Why another epoch has begun, for people; empty at the first beginning and if nothing was lost.
+    pub reason: Box<str>,
+}
+
+/// A store, as the wire thread has it.
+#[derive(Debug)]
+pub struct Store {
+    asks: Sender<Ask>,
+    reports: Receiver<Report>,
+    bell: Arc<Bell>,
+    status: Arc<Mutex<StoreStatus>>,
+}
+
+/// The other end of a [`Store`], for its threads.
+#[derive(Debug)]
+pub struct StoreEnd {
+    pub asks: Receiver<Ask>,
+    pub reporter: Reporter,
+}
+
+/// Reports from any thread of a store.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    reports: Sender<Report>,
+    bell: Arc<Bell>,
+    status: Arc<Mutex<StoreStatus>>,
+}
+
+/// Returns the milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Wakes the wire thread: a pipe of one byte.
+#[derive(Debug)]
+struct Bell {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    is_rung: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { reader, writer, is_rung: AtomicBool::new(false) })
+    }
+
+    fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::SeqCst) {
+            let _ = write(&self.writer, b"!"); // a pipe that is full rings, too
+        }
+    }
+
+    /// Called before the reports are taken, so that a later one rings again.
+    fn silence(&self) {
+        let _ = read(&self.reader, &mut [0; 16]);
+        self.is_rung.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Store {
+    /// Creates a store, and the end for its threads.
+    pub fn new() -> io::Result<(Self, StoreEnd)> {
+        let bell = Arc::new(Bell::new()?);
+        let (asks, asked) = channel();
+        let (reported, reports) = channel();
+        let status = Arc::<Mutex<StoreStatus>>::default();
+        let reporter = Reporter { reports: reported, bell: Arc::clone(&bell), status: Arc::clone(&status) };
+        Ok((Self { asks, reports, bell, status }, StoreEnd { asks: asked, reporter }))
+    }
+
+    /// Starts the store of these settings. Returns nothing if the hub's memory is its only store.
+    pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Option<Self>> {
+        let (store, end) = Self::new()?;
+        match settings {
+            StoreSettings::Memory => return Ok(None),
+            StoreSettings::File(settings) => file::start(settings.clone(), end)?,
+            StoreSettings::Redis(settings) => redis::start((**settings).clone(), hub.as_str(), end)?,
+        }
+        Ok(Some(store))
+    }
+
+    /// Asks the store. A store whose threads have ended says no more.
+    pub fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask);
+    }
+
+    /// Returns the descriptor that is readable while there are reports.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.bell.reader.as_fd()
+    }
+
+    /// Takes all reports that there are.
+    pub fn take_reports(&self) -> Vec<Report> {
+        self.bell.silence();
+        self.reports.try_iter().collect()
+    }
+
+    /// Returns what is known of the store's health.
+    pub fn status(&self) -> StoreStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Reporter {
+    /// Reports to the wire thread.
+    pub fn report(&self, report: Report) {
+        let _ = self.reports.send(report); // fails only while the process ends
+        self.bell.ring();
+    }
+
+    /// Changes what is known of the store's health.
+    pub fn update(&self, change: impl FnOnce(&mut StoreStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes note of an error.
+    pub fn record_error(&self, message: &str) {
+        self.update(|status| {
+            status.last_error = message.into();
+            status.last_error_at = now_ms();
+        });
+    }
+}
