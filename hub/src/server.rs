@@ -16,8 +16,8 @@ use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked,
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
-    StoreStatus, WINDOW_BYTES,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, StoreStatus, Upgrade,
+    Welcome, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
