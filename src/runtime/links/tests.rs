@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rustix::fd::{AsFd, AsRawFd};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -121,8 +121,12 @@ impl Scene {
         connection.wait(&self.handle, request, TIMEOUT)
     }
 
+    /// Waits until a condition is true. Not every condition wakes those that wait, so it is looked at again and again.
     fn eventually(&self, what: &str, condition: impl Fn() -> bool) {
-        assert!(self.handle.wait(TIMEOUT, condition), "{what}");
+        let deadline = Instant::now() + TIMEOUT;
+        while !self.handle.wait(Duration::from_millis(1), &condition) {
+            assert!(Instant::now() < deadline, "{what}");
+        }
     }
 
     /// Opens a stream whose socket is still to come.
