@@ -5,7 +5,6 @@ use crate::hubs::{data, event, subscribe, Hub, Kept};
 use crate::servers::{Nchan, Poster, Redis};
 use crate::{Plan, DEADLINE};
 use eventsource_xs::remote::Client;
-use redis::streams::StreamReadReply;
 use redis::Connection;
 use std::io::Read;
 use std::net::TcpStream;
@@ -16,6 +15,8 @@ use std::time::{Duration, Instant};
 /// The pause before each event.
 const PAUSE: Duration = Duration::from_millis(1);
 const WARM_UP: usize = 50;
+/// A stream as XREAD returns it: its key, and its entries, each an id and fields.
+type Stream = (String, Vec<(String, Vec<String>)>);
 const FLOOR: &str = "XADD to XREAD";
 
 /// A way of an event: it is published here, and arrives there.
@@ -101,9 +102,9 @@ fn raw(mut writer: Connection, mut reader: Connection) -> Way {
             let mut command = redis::cmd("XREAD");
             command.arg("BLOCK").arg(0).arg("STREAMS").arg("floor").arg(&after);
             // Redis ends before this thread.
-            let Ok(answer) = command.query::<StreamReadReply>(&mut reader) else { return };
-            for entry in answer.keys.iter().flat_map(|key| &key.ids) {
-                after.clone_from(&entry.id);
+            let Ok(answer) = command.query::<Vec<Stream>>(&mut reader) else { return };
+            for (id, _) in answer.into_iter().flat_map(|(_, entries)| entries) {
+                after = id;
                 let _ = arrives.send(Instant::now());
             }
         }
