@@ -45,7 +45,7 @@ pub fn draft(text: &str) -> Draft {
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
-        let store = Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads").expect("a store");
+        let store = Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads");
         let node = Self { store, logs: Vec::new(), ends: HashMap::new(), refusals: Vec::new(), next_ticket: 1 };
         node.store.ask(Ask::Retain { events: 100_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
         node
@@ -90,7 +90,7 @@ impl Node {
 
     /// Takes the reports, and checks what is true of all of them.
     pub fn pump(&mut self) {
-        for report in self.store.take_reports() {
+        for report in self.store.take_reports().0 {
             match report {
                 Report::Began(began) => {
                     if self.logs.iter().rev().skip(1).any(|log| log.began.epoch == began.epoch) {

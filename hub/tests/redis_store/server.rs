@@ -87,7 +87,10 @@ impl Redis {
         self.child = Some(command.stdin(Stdio::null()).stdout(log).spawn().expect("redis-server"));
         let port = self.port;
         eventually("Redis accepts connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        if port == self.port && self.login.is_none() && !self.arguments.iter().any(|argument| argument.starts_with("--tls")) {
+        if port == self.port
+            && self.login.is_none()
+            && !self.arguments.iter().any(|argument| argument.starts_with("--tls"))
+        {
             eventually("Redis has loaded its data", || {
                 let answer = self.try_call(&["PING"]).unwrap_or_default();
                 answer.contains("PONG") || answer.contains("NOAUTH")

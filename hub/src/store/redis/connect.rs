@@ -4,8 +4,8 @@ use super::ANSWER;
 use eventsource_xs::wire::RedisSettings;
 use redis::io::tcp::{socket2::TcpKeepalive, TcpSettings};
 use redis::{
-    cmd, Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, TlsCertificates, Value,
+    cmd, Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, TlsCertificates, Value,
 };
 use std::fmt;
 use std::fs;
@@ -132,7 +132,8 @@ impl Place {
     fn info(&self, url: &str) -> Result<ConnectionInfo, Fault> {
         let info = url.into_connection_info()?;
         let with_certificates = |info: ConnectionInfo| -> Result<ConnectionInfo, Fault> {
-            let certificates = TlsCertificates { client_tls: self.client_certificate()?, root_cert: self.authorities()? };
+            let certificates =
+                TlsCertificates { client_tls: self.client_certificate()?, root_cert: self.authorities()? };
             Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
         };
         let info = if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) { with_certificates(info)? } else { info };
@@ -159,7 +160,9 @@ impl Place {
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
-            return Err(Fault::Invalid("the URL lacks the name of the master: redis-sentinel://HOST:PORT,.../MASTER".into()));
+            return Err(Fault::Invalid(
+                "the URL lacks the name of the master: redis-sentinel://HOST:PORT,.../MASTER".into(),
+            ));
         }
         let at = if login.is_empty() { "" } else { "@" };
         let node = format!("{scheme}://{login}{at}HOST/{database}");

@@ -86,7 +86,8 @@ impl Pointer {
         let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
         let Some(layout) = text(layout) else { return Ok(None) };
         if layout != LAYOUT {
-            let message = format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
+            let message =
+                format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
             return Err(Fault::Refused(Refusal { code: "LAYOUT".into(), message }));
         }
         let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());

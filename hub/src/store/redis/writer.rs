@@ -60,7 +60,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, place: Place, settings: &RedisSettings, producer: &str, asks: Receiver<Ask>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        place: Place,
+        settings: &RedisSettings,
+        producer: &str,
+        asks: Receiver<Ask>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             shared,
@@ -222,7 +228,8 @@ impl Writer {
             self.drop_session();
             return Ok(());
         };
-        let is_other = |session: &Session| session.target.generation != target.generation || session.target.url != target.url;
+        let is_other =
+            |session: &Session| session.target.generation != target.generation || session.target.url != target.url;
         if self.session.as_ref().is_some_and(is_other) {
             self.drop_session();
         }
@@ -426,7 +433,9 @@ impl Writer {
             self.refused(count);
             return Some(Fault::Refused(refusal));
         }
-        let is_lost = refusal.code == "WRONGTYPE" || refusal.message.contains("exhausted") || refusal.message.contains("equal or smaller");
+        let is_lost = refusal.code == "WRONGTYPE"
+            || refusal.message.contains("exhausted")
+            || refusal.message.contains("equal or smaller");
         if is_lost {
             self.take_back(count, target, &refusal.message);
             return None;
