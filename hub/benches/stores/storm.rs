@@ -67,7 +67,7 @@ fn at_rest(meter: &mut Meter) -> [f64; 2] {
 /// Returns the time until all clients have all events.
 fn storm(hub: &mut Hub, plan: &Plan, after: &str) -> Duration {
     let (sockets, clients): (Vec<_>, Vec<_>) = (0..plan.clients).map(|_| connect()).unzip();
-    let expected = plan.missed;
+    let expected = plan.missed + 1; // a stream begins with an event of its position
     let reader = thread::spawn(move || read_all(clients, expected));
     // The streams end with their worker.
     let mut worker = hub.publisher();
