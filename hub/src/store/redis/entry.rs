@@ -67,7 +67,7 @@ pub fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same ones.
+/// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
 /// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field.
 pub fn write_append(out: &mut Vec<u8>, stream: &str, most: usize, producer: &str, count: u64, draft: &Draft) {
     let mut command = cmd("XADD");
