@@ -203,7 +203,9 @@ mod tests {
     fn added(draft: &Draft) -> Event {
         let mut bytes = Vec::new();
         write_append(&mut bytes, "stream", 1000, "producer", 7, draft);
-        let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else { panic!("no command") };
+        let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {
+            panic!("no command")
+        };
         let fields = words.split_off(7); // after XADD stream NOMKSTREAM MAXLEN ~ 1000 *
         event(fields).expect("an event")
     }
