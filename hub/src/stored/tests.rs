@@ -164,7 +164,8 @@ impl World {
     fn new() -> Self {
         let (store, end) = Store::new().expect("a pipe");
         let file = FileSettings { path: "/simulated".into(), sync: FileSync::Never };
-        let settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        let mut settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        settings.hub.history = settings.hub.total_history;
         let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
         let mut world = Self {
             hub,
@@ -232,6 +233,8 @@ impl World {
         let expected: Vec<u64> = self.store.log.iter().filter(is_first).map(number_of).collect();
         let reader = self.reader.take().expect("a client");
         assert_eq!(reader.numbers_until(last), expected);
+        // A client that comes now receives the same.
+        assert_eq!(Reader::new(self.hub.handle().expect("a hub")).numbers_until(last), expected);
         self.check_ids();
     }
 
