@@ -53,10 +53,12 @@ impl Table {
     }
 }
 
+/// Returns the figure in the middle, or the mean of the two in the middle.
 fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+    let upper = sorted.get(sorted.len() / 2)?;
+    Some((sorted[(sorted.len() - 1) / 2] + upper) / 2.0)
 }
 
 /// Returns the time, in ms, that so many of a thousand did not exceed.
