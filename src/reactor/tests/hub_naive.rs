@@ -171,7 +171,7 @@ impl Naive {
             event.is_forgotten = !is_kept;
             event.state = if is_kept { State::InLog } else { State::Evicted };
         }
-        let is_in_log = |(seq, event): (&u64, &Event)| (event.state == State::InLog).then(|| *seq);
+        let is_in_log = |(seq, event): (&u64, &Event)| (event.state == State::InLog).then_some(*seq);
         self.present = self.events.iter().filter_map(is_in_log).collect();
         let named = |number: usize| !is_merged || number % 2 == 0;
         let all = || known.iter().enumerate().map(|(number, (name, of))| (named(number), *name, of.evicted_through));

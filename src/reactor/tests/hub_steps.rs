@@ -52,8 +52,6 @@ pub(super) struct Run {
     stored: BTreeMap<&'static str, StoredEvictions>,
     /// The counters of the hubs before this one.
     pub(super) past: Counts,
-    /// How often the hub was followed by another one.
-    pub(super) restarts: u64,
 }
 
 fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize], is_total: bool) -> Bounds {
@@ -124,7 +122,6 @@ impl Run {
             numbering,
             stored: BTreeMap::new(),
             past: Counts::default(),
-            restarts: 0,
         }
     }
 
@@ -264,7 +261,6 @@ impl Run {
         self.past.gaps += counts.gaps;
         self.past.disconnected += counts.disconnected;
         self.resumed_streams = 0;
-        self.restarts += 1;
         self.world.apply(Command::CloseHub { hub: HUB });
         assert!(self.world.reactor.hubs.get_mut(HUB).is_none());
         let is_merged = self.rng.u8(..8) == 0;
