@@ -48,6 +48,8 @@ pub(super) struct Run {
     /// Whether streams subscribe and unsubscribe after their beginning.
     is_changing: bool,
     numbering: Numbering,
+    /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
+    lates: &'static [u64],
     /// What the store knows of evictions.
     stored: BTreeMap<&'static str, StoredEvictions>,
     /// The counters of the hubs before this one.
@@ -94,6 +96,7 @@ impl Run {
         let is_changing = rng.bool();
         let numbering = any(&mut rng, &[Numbering::Dense, Numbering::Sparse, Numbering::Stored, Numbering::Stored]);
         let is_stored = numbering == Numbering::Stored;
+        let lates = any(&mut rng, &[&[0][..], &[0, 0, 0, 1, 4], &[0, 0, 0, 1, 4, 30, 1_000_000_000]]);
         let mut world = World::new();
         for name in [HUB, OTHER_HUB] {
             let history = History { epoch: EPOCH.into(), ..History::default() };
@@ -120,6 +123,7 @@ impl Run {
             is_drained: false,
             is_changing,
             numbering,
+            lates,
             stored: BTreeMap::new(),
             past: Counts::default(),
         }
@@ -226,7 +230,7 @@ impl Run {
     /// Returns when the next event counts as published: a store may have got it before, and from a machine with another clock.
     fn publication_time(&mut self) -> Instant {
         let late = match self.numbering {
-            Numbering::Stored => any(&mut self.rng, &[0, 0, 0, 1, 4, 30, 1_000_000_000]),
+            Numbering::Stored => any(&mut self.rng, self.lates),
             _ => 0,
         };
         self.world.now.checked_sub(Duration::from_secs(late)).expect("a time")
