@@ -801,7 +801,7 @@ With TLS: the paths of PEM files with the client's certificate and its key, both
 
 =back
 
-All processes of a hub must name the same store: the calls of one with another store throw C<refused>. The program
+All processes of a hub must name the same store, or none: the calls of one with another store throw C<refused>. The program
 C<eventsource-hub run> can be given the store instead (L<eventsource/hub>); then that one counts.
 
 =head2 total_history

@@ -21,9 +21,10 @@ for my $sync (qw(never second event)) {
         my $epoch  = $hub->epoch;
         $stored->kill;
         my $subscriber = Testing::Subscriber->open($hub, 'news', {after => $ids[9]});
-        is_deeply [$subscriber->data(41)], [map({ "event $_" } 11 .. 50), 'once'], 'a client receives what it has missed';
-        is $hub->epoch, $epoch, 'ids go on';
-        is $hub->publish(news => 'once', {once => 'key'}), $once, 'a key `once` is remembered';
+        is_deeply [$subscriber->data(41)], [map({ "event $_" } 11 .. 50), 'once'],
+            'a client receives what it has missed';
+        is $hub->epoch,                                    $epoch, 'ids go on';
+        is $hub->publish(news => 'once', {once => 'key'}), $once,  'a key `once` is remembered';
         my $id = $hub->publish(news => 'later');
         my ($before, $after) = map { /-([0-9]+)\z/ } $once, $id;
         cmp_ok $after, '>', $before, 'later ids are greater';
@@ -37,7 +38,7 @@ subtest 'two hubs with one file' => sub {
     my $two   = Testing::StoredHub->start({file => $path}, publish_timeout => 1);
     my $error = eval { $two->hub->publish(news => 'two'); 1 } ? undef : $@;
     is $error && $error->code, 'unavailable', 'the second one does not begin';
-    is $one->store->{events}, 1, 'the first one is not disturbed';
+    is $one->store->{events},  1,             'the first one is not disturbed';
 };
 
 done_testing;

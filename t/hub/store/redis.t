@@ -8,8 +8,8 @@ use Test::More;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
-use File::Temp        ();
-use Testing::Deadline qw(wait_until);
+use File::Temp         ();
+use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Subscriber;
 
@@ -28,7 +28,7 @@ subtest 'two machines' => sub {
     my @streams = map { Testing::Subscriber->open($_->hub, 'news') } $one, $two;
     my @ids     = map { $_->hub->publish(news => 'from ' . $_->socket) } ($one, $two) x 5;
     is_deeply [$streams[0]->data(10)], [map { 'from ' . $_->socket } ($one, $two) x 5], 'one order';
-    is_deeply [$streams[1]->data(10)], [$streams[0]->data(10)], 'on both';
+    is_deeply [$streams[1]->data(10)], [$streams[0]->data(10)],                         'on both';
     is $one->hub->epoch, $two->hub->epoch, 'and one epoch';
     is_deeply [Testing::Subscriber->open($two->hub, 'news', {after => $ids[7]})->data(2)],
         [map { 'from ' . $_->socket } $one, $two], 'a client resumes on the other machine';
@@ -49,15 +49,15 @@ subtest 'Redis is away' => sub {
     unlike $stored->store->{place}, qr/geheim/, 'no password in the health';
     $redis->kill;
     ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
-    ok length $stored->store->{last_error}, 'with an error';
-    unlike $stored->store->{last_error}, qr/geheim/, 'without the password';
+    ok length $stored->store->{last_error},                  'with an error';
+    unlike $stored->store->{last_error},                      qr/geheim/,                    'without the password';
     like code_of(sub { $hub->publish(news => 'meanwhile') }), qr/\Aun(?:available|known)\z/, 'publish fails';
     is_deeply [Testing::Subscriber->open($hub, 'news', {start => 'oldest'})->data(1)], ['before'],
         'clients resume from the memory of the hub';
     $redis->restart;
     ok wait_until($DEADLINE, sub { $stored->store->{up} }), 'Redis is back, and the store is up';
     my $after = $hub->publish(news => 'after');
-    is +(split /-/, $after)[0], (split /-/, $id)[0], 'ids go on';
+    is + (split /-/, $after)[0], (split /-/, $id)[0], 'ids go on';
 };
 
 subtest 'Redis has lost all' => sub {
@@ -89,7 +89,8 @@ subtest 'events wait for Redis' => sub {
 
 subtest 'the user that the manual shows' => sub {
     open my $manual, '<', 'perl/EventSource/Deployment.pod' or die "Deployment.pod: $!\n";
-    my ($rights) = do { local $/; readline $manual } =~ /^ {4}ACL SETUSER shop on >PASSWORD (.+)$/m;
+    my ($rights) = do { local $/; readline $manual }
+        =~ /^ {4}ACL SETUSER shop on >PASSWORD (.+)$/m;
     ok $rights, 'it shows one' or return;
     my $redis  = Testing::Redis->start(acl => ["user shop on >pw $rights", 'user default off']);
     my $url    = $redis->url(user => 'shop', password => 'pw');
@@ -98,7 +99,8 @@ subtest 'the user that the manual shows' => sub {
     is_deeply [@{$stored->store}{qw(up last_error)}], [1, undef], 'it may do all that a hub does';
     $redis->command('DEL', @{$redis->command('KEYS', '*')});
     ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'a new epoch, too';
-    my $wrong = Testing::StoredHub->start({redis => $redis->url(user => 'shop', password => 'x')}, publish_timeout => 1);
+    my $wrong =
+        Testing::StoredHub->start({redis => $redis->url(user => 'shop', password => 'x')}, publish_timeout => 1);
     is code_of(sub { $wrong->hub->publish(news => 1) }), 'unavailable', 'a wrong password is none';
 };
 
@@ -130,9 +132,15 @@ subtest 'Sentinels promote a replica' => sub {
     my $stream = Testing::Subscriber->open($hub, 'news', {after => $ids[0]});
     $group->fail_over;
     my $again = 0;
-    ok wait_until($DEADLINE, sub { eval { $hub->publish(news => 'new', {once => 'new'}) } }), 'publish goes on';
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $hub->publish(news => 'new', {once => 'new'}) }
+        }
+        ),
+        'publish goes on';
     is_deeply [$stream->data(5)], [2 .. 5, 'new'], 'and the stream, each event once';
-    is +(grep { $_->info->{role} eq 'master' && $_->command('EXISTS', 'es:{shop}') } $group->servers), 1,
+    is + (grep { $_->info->{role} eq 'master' && $_->command('EXISTS', 'es:{shop}') } $group->servers), 1,
         'in the new master';
 };
 
