@@ -8,7 +8,7 @@ use warnings;
 #   my $one = Testing::StoredHub->start({redis => $redis->url});
 #   my $two = Testing::StoredHub->start({redis => $redis->url});
 #   $one->hub->publish(news => 'hello');
-#   $two->kill;    # by SIGKILL; its next call starts another one
+#   $two->kill;    # by SIGKILL; then another one serves
 
 use Test::More;
 use EventSource::XS;
@@ -44,6 +44,15 @@ sub kill {
     my $pid  = $self->hub->stats->{process}{pid};
     CORE::kill(KILL => $pid);
     ok wait_until($WITHIN, sub { !is_running($pid) }), 'the process of the hub is killed';
+
+    # A call may find out that the connection is broken; it is not repeated.
+    ok wait_until(
+        $WITHIN,
+        sub {
+            eval { $self->hub->stats->{process}{pid} != $pid }
+        }
+        ),
+        'another one serves';
     return;
 }
 
