@@ -639,7 +639,7 @@ beyond the history, within the same bounds. If these bounds do not suffice, the 
     opaque_ids => 1
 
 Encrypt the number in each id, so that the id reveals only its epoch (AES-128, with a random key for each epoch). An id
-then has 35 characters. False by default. Encrypting an id takes well under a microsecond.
+then has 35 characters, or 39 with a L</store> in Redis. False by default. Encrypting an id takes well under a microsecond.
 
 =head2 per_process
 
@@ -866,8 +866,9 @@ Throws C<invalid> if the argument is not a number of seconds.
 
     my $epoch = $hub->epoch;
 
-Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is
-first used.
+Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
+With a L</store> it is that of the store, and goes on when the process of the hub is started anew; in Redis it has twelve
+characters.
 
 =head2 pattern
 

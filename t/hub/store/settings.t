@@ -45,6 +45,16 @@ subtest 'a file' => sub {
     is index($id, $stored->hub->epoch . '-'), 0, 'with which ids begin';
 };
 
+subtest 'EventSource::Server passes the store on' => sub {
+    require EventSource::Server;
+    my $path   = "$folder/server.db";
+    my %hub    = (name => 'shop', socket => "$folder/server.sock", idle_exit => 1);
+    my $server = EventSource::Server->new(%hub, store => {file => $path});
+    $server->emit('one');
+    my $same = EventSource::Hub->new(%hub);
+    is $same->stats->{store}{place}, $path, 'to its own hub';
+};
+
 subtest 'a relative path counts from here' => sub {
     require Cwd;
     my $before = Cwd::getcwd();
