@@ -955,12 +955,13 @@ It throws C<unavailable> if the system cannot run the thread. A hub with a L</na
 
 =item C<unavailable>
 
-Its process cannot be reached or started within L</publish_timeout>. The event was not published.
+Its process cannot be reached or started within L</publish_timeout>, or its L</store> takes no events: Redis cannot be reached, the
+disk is full. The event was not published.
 
 =item C<full>
 
 More than 8 MiB of requests of this process wait for that process, which does not take them. With C<< wait => 0 >> it is
-thrown at once, otherwise after L</publish_timeout>. The event was not published.
+thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</store> is full. The event was not published.
 
 =item C<refused>
 
@@ -970,7 +971,7 @@ published.
 =item C<unknown>
 
 The connection broke, or no answer came within L</publish_timeout>: the event was perhaps published. Publish it again with
-the same C<once>.
+the same C<once>. If Redis is silent, this is thrown after four fifths of that time.
 
 =back
 
