@@ -247,14 +247,16 @@ impl StoredHub {
 
     /// Begins the hub in memory where the store does, unless it goes on: the same epoch, and nothing is missing.
     fn go_on_from(&mut self, began: &Began) -> Result<(), Failure> {
-        if self.handle.is_some() && began.epoch == self.epoch && began.last_seq >= self.last_seq {
+        let is_same = self.handle.is_some() && began.epoch == self.epoch;
+        // What was evicted before this process has read it is missing in the hub, though the store has lost nothing.
+        if is_same && began.last_seq >= self.last_seq && began.evicted_through <= self.last_seq {
             return Ok(());
         }
-        if self.handle.is_some() {
+        if self.handle.is_some() && !is_same {
             self.epoch_changes += 1;
         }
         if !began.reason.is_empty() {
-            eprintln!("eventsource-hub: history was lost, clients are told of a gap: {}", began.reason);
+            eprintln!("eventsource-hub: clients are told of a gap: {}", began.reason);
         }
         let history = History {
             epoch: began.epoch.clone(),
@@ -264,7 +266,7 @@ impl StoredHub {
             evicted_through: began.evicted_through,
         };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
-        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now.
+        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or evicted.
         self.handle = Some(made.map_err(|error| failure_of(&error))?);
         (self.epoch, self.last_seq) = (began.epoch.clone(), 0);
         self.store.ask(retain(&self.settings));
