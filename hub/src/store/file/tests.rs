@@ -1,5 +1,9 @@
 //! Tests of the store in a file, with real files.
 
+mod faults;
+mod index;
+mod killed;
+
 use super::{start_in, Surroundings};
 use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
 use eventsource_xs::event::{Field, Text};
@@ -170,7 +174,7 @@ impl Running {
         self.store.status()
     }
 
-    fn wait_until(&mut self, what: &str, is_so: impl Fn(&StoreStatus) -> bool) {
+    fn wait_until(&self, what: &str, is_so: impl Fn(&StoreStatus) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(&self.status()) {
             assert!(Instant::now() < deadline, "{what}: {:?}", self.status());
