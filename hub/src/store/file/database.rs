@@ -63,6 +63,8 @@ pub struct Database {
     // SQLite's locks end when the process closes any descriptor of the file, so the connection is closed first.
     pub(super) connection: Connection,
     file: Arc<File>,
+    /// The WAL that the connection uses, after the history has begun.
+    wal: Option<File>,
     pub(super) path: PathBuf,
     sync: FileSync,
 }
@@ -97,7 +99,7 @@ impl Database {
         let (path, sync) = (opening.path, opening.sync);
         let has_wal = wal_of(path).exists();
         let fault = |error: rusqlite::Error| Fault::of(&error, path);
-        let mut database = Self { connection: connect(path).map_err(fault)?, file, path: path.into(), sync };
+        let mut database = Self { connection: connect(path).map_err(fault)?, file, wal: None, path: path.into(), sync };
         database.check_owner()?;
         let is_new = database.create().map_err(fault)?;
         database.check_format()?;
@@ -165,6 +167,7 @@ impl Database {
         ];
         self.write_meta(&values)?;
         self.checkpoint()?;
+        self.wal = Some(File::open(wal_of(&self.path)).map_err(|error| self.lasting(&format!("has no WAL: {error}")))?);
         let level = if self.sync == FileSync::Event { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", level).map_err(|error| self.fault(&error))?;
         Ok(history)
@@ -227,7 +230,7 @@ impl Database {
 
     /// Has the disk write the WAL.
     pub fn sync(&self) -> Result<(), Fault> {
-        let result = File::open(wal_of(&self.path)).and_then(|wal| wal.sync_data());
+        let result = self.wal.as_ref().map_or(Ok(()), File::sync_data);
         result.map_err(|error| Fault::new(Kind::Passing, format!("{}-wal: {error}", self.path.display())))
     }
 
@@ -271,9 +274,9 @@ impl Database {
         is_same(&self.file, &self.path)
     }
 
-    /// Returns true if there is a WAL where a program that opens the file looks for it.
+    /// Returns false if a program that opens the file would find another WAL, or none.
     pub fn has_wal(&self) -> bool {
-        wal_of(&self.path).exists()
+        self.wal.as_ref().is_some_and(|wal| is_same(wal, &wal_of(&self.path)))
     }
 
     /// Puts a new WAL in the place of one that was removed. The process has that one open still, so nothing is lost.
@@ -281,6 +284,7 @@ impl Database {
         self.close()?;
         let mut reconnect = || -> rusqlite::Result<()> {
             self.connection = Connection::open_in_memory()?; // SQLite locks the file for one connection
+            let _ = std::fs::remove_file(wal_of(&self.path)); // it is not ours
             self.connection = connect(&self.path)?;
             self.connection.pragma_update(None, "journal_mode", "WAL")
         };

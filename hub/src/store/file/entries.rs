@@ -25,7 +25,9 @@ impl Database {
                     take(std::mem::take(&mut part));
                 }
             }
-            take(part);
+            if !part.is_empty() {
+                take(part);
+            }
             Ok(true)
         };
         match read().map_err(|error| self.fault(&error))? {

@@ -35,6 +35,8 @@ pub(super) struct Keeper {
     /// Drafts whose commit has found the file damaged. The next file gets them.
     carried: Vec<(u64, Draft)>,
     has_begun: bool,
+    /// Whether the hub has asked for the end.
+    is_closing: bool,
     /// Why the store cannot begin, as it was reported.
     reported: Option<Fault>,
 }
@@ -64,7 +66,6 @@ pub(super) enum Stop {
 struct Batch {
     drafts: Vec<(u64, Draft)>,
     bytes: usize,
-    is_last: bool,
 }
 
 impl Keeper {
@@ -79,6 +80,7 @@ impl Keeper {
             lost: None,
             carried: Vec::new(),
             has_begun: false,
+            is_closing: false,
             reported: None,
         }
     }
@@ -145,12 +147,12 @@ impl Keeper {
             self.reporter.report(Report::Entries(entries));
         })?;
         index.settle();
-        self.reporter.report(Report::Ready);
         (self.lost, self.reported, self.has_begun) = (None, None, true);
         let mut open = Open { database, index, last_seq, last_at, tick_at: None };
         self.show(&open);
         self.set_up(true);
         open.will_tick();
+        self.reporter.report(Report::Ready);
         Ok(open)
     }
 
@@ -181,39 +183,43 @@ impl Keeper {
     fn serve(&mut self, open: &mut Open) -> Stop {
         let carried = std::mem::take(&mut self.carried);
         let mut result = self.store(open, carried);
+        if let Err(Stop::Damaged(fault)) = &result {
+            self.fail_carried(fault); // no third file
+        }
         loop {
-            match result {
-                Ok(false) => {}
-                Ok(true) => return Stop::End,
-                Err(stop) => return stop,
+            if let Err(stop) = result {
+                return stop;
+            }
+            if self.is_closing {
+                return Stop::End;
             }
             let now = Instant::now();
             result = match open.tick_at {
-                Some(at) if at <= now => self.tick(open).map(|()| false),
+                Some(at) if at <= now => self.tick(open),
                 Some(at) => match self.asks.recv_timeout(at - now) {
                     Ok(ask) => self.carry_out(open, ask),
-                    Err(RecvTimeoutError::Timeout) => Ok(false),
-                    Err(RecvTimeoutError::Disconnected) => Ok(true),
+                    Err(RecvTimeoutError::Timeout) => Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => Err(Stop::End),
                 },
-                None => self.asks.recv().map_or(Ok(true), |ask| self.carry_out(open, ask)),
+                None => self.asks.recv().map_or(Err(Stop::End), |ask| self.carry_out(open, ask)),
             }
         }
     }
 
-    /// Carries out an ask and those that wait behind it. Returns true if it was the last one.
-    fn carry_out(&mut self, open: &mut Open, first: Ask) -> Result<bool, Stop> {
+    /// Carries out an ask and those that wait behind it.
+    fn carry_out(&mut self, open: &mut Open, first: Ask) -> Result<(), Stop> {
         let mut batch = Batch::default();
         let mut next = Some(first);
         while let Some(ask) = next {
             self.gather(open, ask, &mut batch);
-            let is_full = batch.is_last || batch.drafts.len() >= MOST_DRAFTS || batch.bytes >= MOST_DRAFT_BYTES;
+            let is_full = self.is_closing || batch.drafts.len() >= MOST_DRAFTS || batch.bytes >= MOST_DRAFT_BYTES;
             next = if is_full { None } else { self.asks.try_recv().ok() };
         }
         self.store(open, batch.drafts)?;
         if self.exceeds(&open.index, 9, 8) {
             self.trim(open)?;
         }
-        Ok(batch.is_last)
+        Ok(())
     }
 
     fn gather(&mut self, open: &mut Open, ask: Ask, batch: &mut Batch) {
@@ -231,14 +237,14 @@ impl Keeper {
                 self.bounds = Bounds::new(events, bytes, age);
                 open.tick_at = Some(Instant::now());
             }
-            Ask::Close => batch.is_last = true,
+            Ask::Close => self.is_closing = true,
         }
     }
 
-    /// Commits drafts and what the index has to write, and reports them. Returns false: nothing has ended.
-    pub(super) fn store(&mut self, open: &mut Open, drafts: Vec<(u64, Draft)>) -> Result<bool, Stop> {
+    /// Commits drafts and what the index has to write, and reports them.
+    pub(super) fn store(&mut self, open: &mut Open, drafts: Vec<(u64, Draft)>) -> Result<(), Stop> {
         if drafts.is_empty() && !open.index.is_changed() {
-            return Ok(false);
+            return Ok(());
         }
         self.reporter.update(|status| status.pending = drafts.len() as u64);
         let entries = open.entries((self.surroundings.now)(), drafts);
@@ -247,11 +253,11 @@ impl Keeper {
         match result {
             Ok(()) => {
                 self.set_up(true);
+                self.reporter.update(|status| status.events = open.index.events());
                 if !entries.is_empty() {
                     self.reporter.report(Report::Entries(entries));
                 }
-                self.reporter.update(|status| status.events = open.index.events());
-                Ok(false)
+                Ok(())
             }
             Err(fault) if fault.kind == Kind::Damaged => {
                 self.carried = entries.into_iter().filter_map(|entry| Some((entry.ticket?, entry.draft))).collect();
@@ -259,9 +265,10 @@ impl Keeper {
             }
             Err(fault) => {
                 self.note(&fault);
+                let _ = open.database.checkpoint(); // the next commit then needs no room beyond the WAL's
                 self.fail(entries.iter().filter_map(|entry| entry.ticket), &fault);
                 open.will_tick(); // deletions are tried again
-                Ok(false)
+                Ok(())
             }
         }
     }
@@ -273,8 +280,10 @@ impl Keeper {
         if self.reported.replace(fault.clone()).as_ref() != Some(fault) {
             self.reporter.report(Report::CannotBegin { failure: fault.failure(), retries });
         }
-        let carried = std::mem::take(&mut self.carried);
-        self.fail(carried.iter().map(|(ticket, _)| *ticket), fault);
+        self.fail_carried(fault);
+        if self.is_closing {
+            return true;
+        }
         let until = Instant::now() + TICK;
         loop {
             let ask = match retries {
@@ -299,10 +308,15 @@ impl Keeper {
         }
     }
 
+    fn fail_carried(&mut self, fault: &Fault) {
+        let carried = std::mem::take(&mut self.carried);
+        self.fail(carried.iter().map(|(ticket, _)| *ticket), fault);
+    }
+
     fn fail(&self, tickets: impl Iterator<Item = u64>, fault: &Fault) {
         for ticket in tickets {
-            self.reporter.report(Report::Failed { ticket, failure: fault.failure() });
             self.reporter.update(|status| status.failed += 1);
+            self.reporter.report(Report::Failed { ticket, failure: fault.failure() });
         }
     }
 

@@ -8,6 +8,7 @@ use super::{start_in, Surroundings};
 use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -109,7 +110,8 @@ impl Running {
             assert!(Instant::now() < deadline, "no report; the store says: {:?}", self.status());
             self.reports.extend(self.store.take_reports());
             if self.reports.is_empty() {
-                std::thread::sleep(Duration::from_micros(200));
+                let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+                poll(&mut [PollFd::new(&self.store.descriptor(), PollFlags::IN)], Some(&second)).expect("a pipe");
             }
         }
     }

@@ -47,6 +47,10 @@ impl Keeper {
     /// Deletes the first entries as long as there are too many, or they are too old. The hub asks to forget them before, as a rule.
     pub(super) fn trim(&mut self, open: &mut Open) -> Result<(), Stop> {
         let oldest = (self.surroundings.now)().saturating_sub(self.bounds.age);
+        let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
+        if first.iter().all(|(_, at, _)| *at >= oldest) && !self.exceeds(&open.index, 1, 1) {
+            return Ok(());
+        }
         loop {
             let first = self.tolerate(open, open.database.first(TRIM_PART))?.unwrap_or_default();
             let mut count = 0;

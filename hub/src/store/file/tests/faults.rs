@@ -198,12 +198,11 @@ fn a_file_that_is_cut_off_is_set_aside() {
     assert!(again.began.epoch != first.epoch && again.entries.is_empty() && !again.began.reason.is_empty());
 }
 
-#[test]
-fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
-    let folder = Folder::new();
-    let first = filled(&folder);
+/// Returns a store whose file has garbage behind its first page, which it does not know yet.
+fn damaged_while_running(folder: &Folder) -> Running {
+    filled(folder);
     let (mut store, _) = Running::begin(&folder.file(), FileSync::Second);
-    // SQLite has some pages in memory, but not a list of free pages that appears.
+    // More than SQLite has in memory.
     let data = "x".repeat(100_000);
     for _ in 0..100 {
         store.append(draft("b", &data));
@@ -213,14 +212,30 @@ fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
     overwrite(&folder.0.join("events-wal"), 32, &[0xA5; 1 << 20]);
     store.forget("a", 300, 300);
     store.forget("b", 350, 350);
-    let asked = store.ask(draft("a", "after the damage"));
-    let again = store.beginning();
-    assert!(again.began.epoch != first.epoch && again.began.reason.contains("was damaged"), "{:?}", again.began);
-    match store.next() {
-        Report::Entries(entries) => assert_eq!((entries[0].seq, entries[0].ticket), (1, Some(asked))),
-        other => panic!("{other:?}"),
+    store
+}
+
+#[test]
+fn damage_that_is_found_later_begins_a_new_epoch_and_loses_no_draft() {
+    for is_closed in [false, true] {
+        let folder = Folder::new();
+        let mut store = damaged_while_running(&folder);
+        let asked = store.ask(draft("a", "after the damage"));
+        if is_closed {
+            store.store.ask(Ask::Close);
+        }
+        let Began { reason, last_seq, .. } = store.beginning().began;
+        assert!(reason.contains("was damaged") && last_seq == 0, "{reason}");
+        match store.next() {
+            Report::Entries(entries) => assert_eq!((entries[0].seq, entries[0].ticket), (1, Some(asked))),
+            other => panic!("{other:?}"),
+        }
+        if is_closed {
+            store.wait_for_end();
+        } else {
+            assert_eq!((store.status().epoch_changes, store.status().is_up), (1, true));
+        }
     }
-    assert_eq!((store.status().epoch_changes, store.status().is_up), (1, true));
 }
 
 #[test]
@@ -247,21 +262,27 @@ fn a_file_that_is_removed_or_replaced_is_noticed_at_the_next_write() {
 }
 
 #[test]
-fn a_wal_that_is_removed_is_restored() {
-    let folder = Folder::new();
-    let (mut store, first) = Running::begin(&folder.file(), FileSync::Second);
-    store.append(draft("a", "1"));
-    std::fs::remove_file(folder.0.join("events-wal")).expect("a WAL");
-    store.append(draft("a", "2"));
-    let deadline = Instant::now() + DEADLINE;
-    while !folder.0.join("events-wal").exists() {
-        assert!(Instant::now() < deadline, "no WAL");
-        std::thread::sleep(Duration::from_millis(1));
+fn a_wal_that_is_removed_or_replaced_is_restored() {
+    for is_replaced in [false, true] {
+        let folder = Folder::new();
+        let wal = folder.0.join("events-wal");
+        let (mut store, first) = Running::begin(&folder.file(), FileSync::Second);
+        store.append(draft("a", "1"));
+        std::fs::remove_file(&wal).expect("a WAL");
+        if is_replaced {
+            std::fs::write(&wal, "other").expect("room");
+        }
+        store.append(draft("a", "2"));
+        let deadline = Instant::now() + DEADLINE;
+        while std::fs::read(&wal).map_or(true, |bytes| bytes == b"other") {
+            assert!(Instant::now() < deadline, "no WAL");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        store.append(draft("a", "3"));
+        store.close();
+        let (_store, again) = Running::begin(&folder.file(), FileSync::Second);
+        assert_eq!((again.began.epoch, seqs(&again.entries)), (first.began.epoch, vec![1, 2, 3]));
     }
-    store.append(draft("a", "3"));
-    store.close();
-    let (_store, again) = Running::begin(&folder.file(), FileSync::Second);
-    assert_eq!((again.began.epoch, seqs(&again.entries)), (first.began.epoch, vec![1, 2, 3]));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn channels_beyond_the_limit_are_remembered_together() {
     let mut index = Index::new(0);
     let mut rows = BTreeMap::new();
     let mut others = 0;
-    let mut write = |index: &mut Index, rows: &mut BTreeMap<Vec<u8>, u64>, others: &mut u64| {
+    let write = |index: &mut Index, rows: &mut BTreeMap<Vec<u8>, u64>, others: &mut u64| {
         for (name, through) in index.changed_rows() {
             match through {
                 Some(through) => rows.insert(name.to_vec(), through),
