@@ -6,16 +6,17 @@
 //! - `index`: which entries each channel has, and which of them are to be deleted
 //! - `fault`: what goes wrong, and what follows from it
 //!
-//! One thread, "store", does everything. It takes all asks that wait, commits them together, then reports the entries; so the more is
-//! published, the fewer commits there are. What has to be done now and then is done a second after something was written; an idle
-//! store sleeps.
+//! One thread, "store", does everything. It takes all asks that wait, commits them together, then reports the entries; so the
+//! more is published, the fewer commits there are. What has to be done now and then is done a second after something was
+//! written; an idle store sleeps.
 //!
 //! # Faults
 //!
-//! A full disk fails the drafts of the commit, and the next ones are tried again. A damaged file is renamed, so that people can look
-//! at it, and an empty one begins a new epoch. If the file is removed or replaced while the hub runs, the store
-//! notices within a second after the next write, and begins with what is there, in a new epoch: what it has
-//! appended since is gone. If only the WAL was removed, nothing is lost: the process still has it open and moves it into the file.
+//! A full disk fails the drafts of the commit, and the next ones are tried again. A damaged file is renamed, so that people
+//! can look at it, and an empty one begins a new epoch. If the file is removed or replaced while the hub runs, the store
+//! notices within a second after the next write, and begins with what is there, in a new epoch: what it has appended since is
+//! gone. If only the WAL was removed, nothing is lost: the process still has it open and moves it into the file, unless it is
+//! killed before that; then the epoch is new.
 
 mod database;
 mod entries;

@@ -2,9 +2,9 @@
 //!
 //! # Tables
 //!
-//! `entries` has a row for each entry, by sequence number and without an index, so that an append writes one table. Each row has a
-//! checksum, because SQLite has none for its pages. `evicted` says how far channels have evicted entries. `meta` has single values;
-//! `last_seq` and `last_at` are written with deletions only, because the last entry has them.
+//! `entries` has a row for each entry, by sequence number and without an index, so that an append writes one table. Each row
+//! has a checksum, because SQLite has none for its pages. `evicted` says how far channels have evicted entries. `meta` has
+//! single values; `last_seq` and `last_at` are written with deletions only, because the last entry has them.
 //!
 //! # What survives
 //!
@@ -14,16 +14,16 @@
 //! | `Second` | every reported entry | all but the last second: the store syncs the WAL each second |
 //! | `Never` | every reported entry | what the system has written, and what was there at the last checkpoint |
 //!
-//! A loss of power never leaves a damaged file, unless the disk lies: SQLite finds the end of the WAL by checksums, and syncs at each
-//! checkpoint (4 MiB of WAL), also with `Never`.
+//! A loss of power never leaves a damaged file, unless the disk lies: SQLite finds the end of the WAL by checksums, and syncs
+//! at each checkpoint (4 MiB of WAL), also with `Never`.
 //!
 //! # Whose sequence numbers these are
 //!
 //! An epoch must not assign a sequence number twice: a client that has seen the first one would silently miss the other. So
-//! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync => 'event'`, if
-//! the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). The entries that are there are kept:
-//! clients that come back are told of a gap, but the history and the latest entry of each key are better than nothing. The key of
-//! opaque ids changes with the epoch, because they do not contain it.
+//! the epoch is new whenever reported entries may be missing: after a loss of power unless the last process had `sync =>
+//! 'event'`, if the WAL of a killed process is missing, and if the file is a copy (a backup that was put back). The entries
+//! that are there are kept: clients that come back are told of a gap, but the history and the latest entry of each key are
+//! better than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
 use super::place::{is_same, wal_of, LOCK_PATIENCE};
@@ -336,8 +336,8 @@ impl Database {
     }
 }
 
-/// Connects to the file. Until the history has begun each commit is synced, whatever `sync` is: the mark of an unclean end must not
-/// be lost.
+/// Connects to the file. Until the history has begun each commit is synced, whatever `sync` is: the mark of an unclean end
+/// must not be lost.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

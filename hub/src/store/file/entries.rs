@@ -10,6 +10,13 @@ use rusqlite::{params, Connection};
 /// How many entries are read at a time.
 const PART: usize = 512;
 
+/// One of the first entries, which are deleted first.
+pub struct First {
+    pub seq: u64,
+    pub at: u64,
+    pub channel: Box<[u8]>,
+}
+
 impl Database {
     /// Reads all entries in their order, and hands them over in parts.
     pub fn read(&self, mut take: impl FnMut(Vec<Entry>)) -> Result<(), Fault> {
@@ -43,13 +50,14 @@ impl Database {
         result.map_err(|error| Fault::of(&error, path))
     }
 
-    /// Returns the first entries: their sequence numbers, times and channels.
-    pub fn first(&self, count: usize) -> Result<Vec<(u64, u64, Box<[u8]>)>, Fault> {
-        let read = || -> rusqlite::Result<Vec<(u64, u64, Box<[u8]>)>> {
+    /// Returns the first entries.
+    pub fn first(&self, count: usize) -> Result<Vec<First>, Fault> {
+        let read = || -> rusqlite::Result<Vec<First>> {
             let mut rows =
                 self.connection.prepare_cached("SELECT seq, at, channel FROM entries ORDER BY seq LIMIT ?1")?;
             let rows = rows.query_map([count as i64], |row| {
-                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, Vec<u8>>(2)?.into()))
+                let (seq, at) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
+                Ok(First { seq, at, channel: row.get::<_, Vec<u8>>(2)?.into() })
             })?;
             rows.collect()
         };

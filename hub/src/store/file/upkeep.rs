@@ -1,5 +1,6 @@
 //! What a store in a file does a second after something was written: it syncs, deletes, and gives pages back.
 
+use super::entries::First;
 use super::fault::{Fault, Kind};
 use super::index::Index;
 use super::keeper::{Keeper, Open, Stop};
@@ -44,17 +45,18 @@ impl Keeper {
         }
     }
 
-    /// Deletes the first entries as long as there are too many, or they are too old. The hub asks to forget them before, as a rule.
+    /// Deletes the first entries as long as there are too many, or they are too old. The hub asks to forget them before, as a
+    /// rule.
     pub(super) fn trim(&mut self, open: &mut Open) -> Result<(), Stop> {
         let oldest = (self.surroundings.now)().saturating_sub(self.bounds.age);
         let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
-        if first.iter().all(|(_, at, _)| *at >= oldest) && !self.exceeds(&open.index, 1, 1) {
+        if first.iter().all(|first| first.at >= oldest) && !self.exceeds(&open.index, 1, 1) {
             return Ok(());
         }
         loop {
             let first = self.tolerate(open, open.database.first(TRIM_PART))?.unwrap_or_default();
             let mut count = 0;
-            for (seq, at, channel) in &first {
+            for First { seq, at, channel } in &first {
                 if *at >= oldest && !self.exceeds(&open.index, 1, 1) {
                     break;
                 }
