@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access;
+mod faults;
+mod losses;
 mod node;
+mod proxy;
 mod server;
 #[allow(dead_code)]
 #[path = "../../src/store/mod.rs"]
