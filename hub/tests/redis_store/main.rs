@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod failover;
 mod faults;
 mod losses;
 mod node;
 mod proxy;
+mod random;
 mod server;
 #[allow(dead_code)]
 #[path = "../../src/store/mod.rs"]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,7 @@ struct Shared {
     delay_ms: AtomicU64,
     is_swallowing: [AtomicBool; 2],
     is_refusing: AtomicBool,
+    redis: AtomicU16,
 }
 
 /// Threads end with the process of the test.
@@ -30,13 +31,13 @@ impl Proxy {
     pub fn new(redis: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { redis: redis.into(), ..Shared::default() });
         shared.left.iter().for_each(|left| left.store(UNLIMITED, Ordering::Relaxed));
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if !of_thread.is_refusing.load(Ordering::Relaxed) {
-                    of_thread.connect(client, redis);
+                    of_thread.connect(client);
                 }
             }
         });
@@ -45,6 +46,11 @@ impl Proxy {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Leads new connections to another Redis.
+    pub fn lead_to(&self, redis: u16) {
+        self.shared.redis.store(redis, Ordering::Relaxed);
     }
 
     /// Cuts all connections.
@@ -89,7 +95,8 @@ impl Proxy {
 }
 
 impl Shared {
-    fn connect(self: &Arc<Self>, client: TcpStream, redis: u16) {
+    fn connect(self: &Arc<Self>, client: TcpStream) {
+        let redis = self.redis.load(Ordering::Relaxed);
         let Ok(server) = TcpStream::connect(("127.0.0.1", redis)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };
