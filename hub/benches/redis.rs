@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 #[path = "../tests/redis_store/server.rs"]
 mod server;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)] // of its tests
 #[path = "../src/store/mod.rs"]
 mod store;
 
@@ -64,7 +64,11 @@ fn appends(store: &Store, in_flight: usize) -> f64 {
     }
     let rate = done as f64 / start.elapsed().as_secs_f64();
     while done < sent {
-        wait(store, |report| if let Report::Entries(entries) = report { done += entries.len() as u64 });
+        wait(store, |report| {
+            if let Report::Entries(entries) = report {
+                done += entries.len() as u64
+            }
+        });
     }
     rate
 }
@@ -75,7 +79,15 @@ fn bare_appends(connection: &mut Connection, in_flight: usize) -> f64 {
     let mut bytes = Vec::new();
     for _ in 0..in_flight {
         let text = draft();
-        cmd("XADD").arg("bare").arg("MAXLEN").arg("~").arg(200_000).arg("*").arg("f").arg(text.fields.as_bytes()).write_packed_command(&mut bytes);
+        cmd("XADD")
+            .arg("bare")
+            .arg("MAXLEN")
+            .arg("~")
+            .arg(200_000)
+            .arg("*")
+            .arg("f")
+            .arg(text.fields.as_bytes())
+            .write_packed_command(&mut bytes);
     }
     while start.elapsed() < TIME {
         connection.send_packed_command(&bytes).expect("XADD");
@@ -117,7 +129,14 @@ fn bare_latency(client: &Client) -> Vec<Duration> {
     let reading = thread::spawn(move || {
         let mut last = "$".to_owned();
         for _ in 0..EVENTS {
-            let answer: Value = cmd("XREAD").arg("BLOCK").arg(0).arg("STREAMS").arg("bare").arg(&last).query(&mut reader).expect("XREAD");
+            let answer: Value = cmd("XREAD")
+                .arg("BLOCK")
+                .arg(0)
+                .arg("STREAMS")
+                .arg("bare")
+                .arg(&last)
+                .query(&mut reader)
+                .expect("XREAD");
             let now = Instant::now();
             let Value::Array(streams) = answer else { panic!("no stream") };
             let Value::Array(stream) = &streams[0] else { panic!("no stream") };
@@ -135,7 +154,13 @@ fn bare_latency(client: &Client) -> Vec<Duration> {
         .map(|_| {
             thread::sleep(PAUSE);
             let start = Instant::now();
-            let _: Value = cmd("XADD").arg("bare").arg("*").arg("f").arg(event.fields.as_bytes()).query(&mut writer).expect("XADD");
+            let _: Value = cmd("XADD")
+                .arg("bare")
+                .arg("*")
+                .arg("f")
+                .arg(event.fields.as_bytes())
+                .query(&mut writer)
+                .expect("XADD");
             receiver.recv().expect("a time").saturating_duration_since(start)
         })
         .collect();

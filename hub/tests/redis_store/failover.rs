@@ -31,7 +31,9 @@ fn sentinel(master: &Redis) -> Redis {
     );
     fs::write(folder.join("sentinel.conf"), configuration).unwrap();
     let sentinel = Redis::start_in(folder, port, "redis-sentinel", &[]);
-    eventually("Sentinel knows the replica", || sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok"));
+    eventually("Sentinel knows the replica", || {
+        sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok")
+    });
     sentinel
 }
 
@@ -91,6 +93,7 @@ fn fail_over(replicas: u32) -> usize {
     let all = a.next_ticket - 1;
     a.until("all ends", |node| node.ends.len() as u64 == all);
     a.until("up", |node| node.store.status().is_up);
+    a.until("the last entry", |node| node.is_ready() && node.texts().last().is_some_and(|text| text == "after 49"));
     let expected = a.texts();
     assert!((0..50).all(|number| expected.contains(&format!("after {number}"))), "{expected:?}");
     b.until("all entries", |node| node.is_ready() && node.texts().last() == expected.last());
@@ -132,9 +135,11 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&proxy.url()));
     assert!(is_stored(&a.publish("replicated")));
-    eventually("it is replicated", || !replica.keys("es:{shop}:*").is_empty() && {
-        let stream = replica.keys("es:{shop}:*").pop().unwrap();
-        replica.call(&["XLEN", &stream]) == "2"
+    eventually("it is replicated", || {
+        !replica.keys("es:{shop}:*").is_empty() && {
+            let stream = replica.keys("es:{shop}:*").pop().unwrap();
+            replica.call(&["XLEN", &stream]) == "2"
+        }
     });
     replica.call(&["REPLICAOF", "NO", "ONE"]);
     assert!(is_stored(&a.publish("not replicated")));

@@ -45,7 +45,8 @@ pub fn draft(text: &str) -> Draft {
 impl Node {
     pub fn start(settings: &RedisSettings) -> Self {
         let name = Name::new("shop").expect("a name");
-        let store = Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads").expect("a store");
+        let store =
+            Store::start(&StoreSettings::Redis(Box::new(settings.clone())), &name).expect("threads").expect("a store");
         let node = Self { store, logs: Vec::new(), ends: HashMap::new(), refusals: Vec::new(), next_ticket: 1 };
         node.store.ask(Ask::Retain { events: 100_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
         node

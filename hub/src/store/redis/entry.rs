@@ -127,7 +127,8 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             _ => {} // of a later version
         }
     }
-    let draft = Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? };
+    let draft =
+        Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? };
     Some(Event { draft, producer: producer?, count: count? })
 }
 

@@ -64,8 +64,8 @@ impl Keys {
         Pointer::parse(&answer)
     }
 
-    /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's or that of
-    /// another hub, which was first.
+    /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's, or that
+    /// of another hub, which was first.
     pub fn replace(&self, link: &mut Link, expected: &str, reason: &str) -> Result<Pointer, Fault> {
         let fresh = |error: std::io::Error| Fault::Cut(format!("no random numbers: {error}"));
         let epoch = random_text().map_err(fresh)?;
@@ -86,7 +86,8 @@ impl Pointer {
         let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
         let Some(layout) = text(layout) else { return Ok(None) };
         if layout != LAYOUT {
-            let message = format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
+            let message =
+                format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
             return Err(Fault::Refused(Refusal { code: "LAYOUT".into(), message }));
         }
         let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());

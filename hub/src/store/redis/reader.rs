@@ -28,7 +28,10 @@ const PAUSES: (Duration, Duration, Duration) =
 enum Trouble {
     Fault(Fault),
     /// The stream of an epoch lacks what it must have: another epoch must begin.
-    Lost { epoch: String, reason: String },
+    Lost {
+        epoch: String,
+        reason: String,
+    },
     /// Entries were evicted before they were read here.
     Missed(String),
     /// Another hub has begun another epoch.
@@ -46,7 +49,10 @@ impl Trouble {
     /// A loss, or whatever else Redis refuses.
     fn of(refusal: Refusal, epoch: &str) -> Self {
         if refusal.message.contains("no such key") || refusal.code == "WRONGTYPE" {
-            return Self::lost(epoch, "the stream is gone: it was deleted or evicted, or Redis has restarted without it");
+            return Self::lost(
+                epoch,
+                "the stream is gone: it was deleted or evicted, or Redis has restarted without it",
+            );
         }
         Self::Fault(Fault::Refused(refusal))
     }
@@ -178,7 +184,8 @@ impl Reader {
     }
 
     fn connect(&mut self) -> Result<Link, Fault> {
-        let mut link = self.place.connect(&self.place.find()?)?;
+        let url = self.place.find()?;
+        let mut link = self.place.connect(&url)?;
         self.last_ask = Instant::now();
         let [server, memory, role] =
             link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE")])?;
@@ -193,7 +200,8 @@ impl Reader {
         if let Some(policy) = line(&memory, "maxmemory_policy:") {
             self.warn_of_eviction(&policy);
         }
-        let is_replica = matches!(role, Ok(Value::Array(parts)) if parts.first().and_then(entry::text) == Some(b"slave"));
+        let is_replica =
+            matches!(role, Ok(Value::Array(parts)) if parts.first().and_then(entry::text) == Some(b"slave"));
         if is_replica {
             let message = format!("{} is a replica", link.address);
             return Err(Fault::Refused(Refusal { code: "READONLY".into(), message }));
@@ -232,7 +240,11 @@ impl Reader {
                     None => self.begin_first(link),
                 },
                 Err(Trouble::Changed(pointer)) => {
-                    let reason = if pointer.reason.is_empty() { "another hub began anew".into() } else { pointer.reason.clone() };
+                    let reason = if pointer.reason.is_empty() {
+                        "another hub began anew".into()
+                    } else {
+                        pointer.reason.clone()
+                    };
                     self.begin(link, pointer, &reason)
                 }
                 Err(trouble) => return trouble,
@@ -308,7 +320,8 @@ impl Reader {
     }
 
     fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
-        let reason = || format!("the id {id} is no sequence number: Redis' clock has stood back for long, or people added it");
+        let reason =
+            || format!("the id {id} is no sequence number: Redis' clock has stood back for long, or people added it");
         id.seq(pointer.origin).ok_or_else(|| Trouble::lost(&pointer.epoch, &reason()))
     }
 
@@ -370,7 +383,9 @@ impl Reader {
             list.remove(0);
             self.take(list)?;
             let position = self.position.as_ref();
-            if is_complete || position.is_some_and(|position| position.history_end.is_some_and(|end| position.last >= end)) {
+            if is_complete
+                || position.is_some_and(|position| position.history_end.is_some_and(|end| position.last >= end))
+            {
                 self.finish_history();
             }
             if is_complete {
@@ -405,7 +420,8 @@ impl Reader {
         command.arg("STREAMS").arg(&position.stream).arg(position.last.to_string());
         let answer = link.call(&command)?;
         let list = read_entries(answer).ok_or_else(malformed)?;
-        let bytes: usize = list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
+        let bytes: usize =
+            list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
         if list.len() >= CHUNK || bytes >= CHUNK_BYTES {
             return self.read_on(link, HISTORY_CHUNK);
         }
@@ -424,7 +440,12 @@ impl Reader {
         ])?;
         let refused = |refusal| Trouble::of(refusal, epoch);
         match Pointer::parse(&pointer.map_err(refused)?)? {
-            None => return Err(Trouble::lost(epoch, "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it")),
+            None => {
+                return Err(Trouble::lost(
+                    epoch,
+                    "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it",
+                ))
+            }
             Some(pointer) if pointer.epoch != epoch => return Err(Trouble::Changed(pointer)),
             Some(_) => {}
         }
@@ -476,7 +497,12 @@ impl Reader {
                 }
             }
         }
-        let unread = self.shared.lock().sent.values().any(|sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE);
+        let unread = self
+            .shared
+            .lock()
+            .sent
+            .values()
+            .any(|sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE);
         if unread {
             return Err(Fault::Cut(format!("{} lacks entries that it has acknowledged", link.address)).into());
         }
@@ -501,7 +527,9 @@ impl Reader {
             if !self.producers.note(&event.producer, event.count, id) {
                 continue;
             }
-            let ticket = (event.producer == self.producer).then(|| self.shared.claim(event.count, || flush(&self.shared, &mut out))).flatten();
+            let ticket = (event.producer == self.producer)
+                .then(|| self.shared.claim(event.count, || flush(&self.shared, &mut out)))
+                .flatten();
             out.push(Entry { seq, at: id.ms, ticket, draft: event.draft });
         }
         let lag = match out.last() {

@@ -21,6 +21,8 @@ const MOST_WAITING: usize = 100_000;
 const SOON: Duration = Duration::from_millis(5);
 /// How often the writer looks after the stream's bounds and its own connection.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
+const SHORTEST_AGE: Duration = Duration::from_secs(5);
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, place: Place, settings: &RedisSettings, producer: &str, asks: Receiver<Ask>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        place: Place,
+        settings: &RedisSettings,
+        producer: &str,
+        asks: Receiver<Ask>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             shared,
@@ -222,7 +230,8 @@ impl Writer {
             self.drop_session();
             return Ok(());
         };
-        let is_other = |session: &Session| session.target.generation != target.generation || session.target.url != target.url;
+        let is_other =
+            |session: &Session| session.target.generation != target.generation || session.target.url != target.url;
         if self.session.as_ref().is_some_and(is_other) {
             self.drop_session();
         }
@@ -426,7 +435,9 @@ impl Writer {
             self.refused(count);
             return Some(Fault::Refused(refusal));
         }
-        let is_lost = refusal.code == "WRONGTYPE" || refusal.message.contains("exhausted") || refusal.message.contains("equal or smaller");
+        let is_lost = refusal.code == "WRONGTYPE"
+            || refusal.message.contains("exhausted")
+            || refusal.message.contains("equal or smaller");
         if is_lost {
             self.take_back(count, target, &refusal.message);
             return None;
@@ -517,7 +528,8 @@ fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>)
         _ => None,
     };
     let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-    let oldest = u64::try_from(retention.age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
+    let age = retention.age.max(SHORTEST_AGE);
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.read_through))
