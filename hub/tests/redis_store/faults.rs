@@ -217,6 +217,8 @@ fn a_redis_that_is_full_says_so() {
     let End::Failed(failure) = a.publish("too much") else { panic!("stored") };
     assert_eq!(failure.code, ErrorCode::Unavailable);
     assert!(failure.message.contains("OOM"), "{failure}");
+    a.until("down", |node| !node.store.status().is_up);
     redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(code(&a.publish("now")), None);
+    a.until("up", |node| node.store.status().is_up);
 }

@@ -407,6 +407,9 @@ impl Writer {
 
     fn note_ids(&self, stored: &[(u64, Id)]) {
         let mut state = self.shared.lock();
+        if !stored.is_empty() {
+            state.refused = None;
+        }
         for (count, id) in stored {
             if let Some(sent) = state.sent.get_mut(count) {
                 sent.id = Some(*id);
@@ -443,7 +446,10 @@ impl Writer {
             return None;
         }
         self.refused(count);
-        let sent = self.shared.update(|state| state.sent.remove(&count));
+        let sent = self.shared.update(|state| {
+            state.refused = Some(Instant::now());
+            state.sent.remove(&count)
+        });
         let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
