@@ -155,7 +155,11 @@ fn fan_out(streams: usize) -> Duration {
     let now = Instant::now();
     let mut reactor = Reactor::new(Sink, now);
     let hub_settings = Box::new(settings(OnSlow::Gap, 1000));
-    reactor.apply(Command::CreateHub { hub: 0, epoch: Epoch::new("e", None), settings: hub_settings }, None, now);
+    reactor.apply(
+        Command::CreateHub { hub: 0, epoch: Epoch::new("e", None), settings: hub_settings, history: None },
+        None,
+        now,
+    );
     for slot in 0..streams as u32 {
         let stream = StreamId { slot, serial: 1 };
         let init = Box::new(StreamInit { settings: STREAM_SETTINGS, head: (&b"head"[..]).into(), is_inherited: false });

@@ -6,10 +6,10 @@ mod client;
 use client::child::fork;
 use client::{eventually, local, open, opening, read_to_end, read_until, settings, tcp};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, Framing, LineEnd, Shared, Text};
-use eventsource_xs::hub::{OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use eventsource_xs::hub::{ChannelEvictions, History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::parse::{Event, Parser};
-use eventsource_xs::runtime::{stats, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
+use eventsource_xs::runtime::{stats, Error, HubHandle, OpenOptions, PublishMeta, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings};
 use std::fs::DirEntry;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Has one test run at a time, for a child inherits the sockets of every test that runs.
 fn alone() -> MutexGuard<'static, ()> {
@@ -33,17 +33,18 @@ fn hub(events: usize) -> HubHandle {
 /// Publishes an event, and returns its id.
 fn publish(hub: &HubHandle, channel: &str, data: &str) -> String {
     let meta = PublishMeta { channel: channel.as_bytes(), key: b"", id: None };
-    let write = |id: &str| {
-        let id = EventId::new(Text::from(id)).expect("an id of one line");
-        let block = encode_to_vec(&[Field::Id(id), Field::Data(Text::from(data))], LineEnd::Lf);
-        Shared::write(block.len(), |out| {
-            out.copy_from_slice(&block);
-            block.len()
-        })
-    };
     let mut published_id = String::new();
-    hub.publish(meta, write, |id| published_id = id.to_owned()).expect("a reactor");
+    hub.publish(meta, |id| encode(id, data), |id| published_id = id.to_owned()).expect("a reactor");
     published_id
+}
+
+fn encode(id: &str, data: &str) -> Shared {
+    let id = EventId::new(Text::from(id)).expect("an id of one line");
+    let block = encode_to_vec(&[Field::Id(id), Field::Data(Text::from(data))], LineEnd::Lf);
+    Shared::write(block.len(), |out| {
+        out.copy_from_slice(&block);
+        block.len()
+    })
 }
 
 fn subscribe(hub: &HubHandle, stream: &mut StreamHandle, channels: &[&str], after: Option<&str>) -> bool {
@@ -311,4 +312,47 @@ fn a_hub_outlives_its_reactor_and_is_not_confused_with_a_hub_of_the_next() {
     assert!(subscribe(&first, &mut stream, &["news"], Some(&id)));
     publish(&first, "news", "from the first");
     assert!(read_until(&mut client, "from the first\n\n").contains("event: gap\n"));
+}
+
+#[test]
+fn a_hub_goes_on_with_stored_events_and_reports_what_it_evicts() {
+    let _alone = alone();
+    let bounds = Bounds { events: 2, bytes: 1 << 30, age: Duration::from_secs(3_600) };
+    let evicted = vec![(b"news"[..].into(), 5)];
+    let history = History { epoch: "kept".into(), last_seq: 40, evicted, ..History::default() };
+    let settings = HubSettings::new(bounds, bounds);
+    let hub = HubHandle::stored(settings, 1000, &history).expect("a reactor");
+    assert_eq!(&*hub.epoch().expect("a hub"), "kept");
+    let now = Instant::now();
+    let publish_stored = |seq, ago| {
+        let at = now.checked_sub(Duration::from_secs(ago)).expect("a time");
+        let meta = PublishMeta { channel: b"news", key: b"", id: None };
+        hub.publish_stored(seq, at, meta, |id| encode(id, &seq.to_string())).expect("a reactor")
+    };
+    assert_eq!([publish_stored(10, 100_000), publish_stored(20, 60)], ["kept-10", "kept-20"]);
+    assert_eq!(
+        [publish_stored(40, 1), publish_stored(40, 1), publish_stored(20, 1)],
+        ["kept-40", "kept-40", "kept-20"]
+    );
+    let (socket, mut client) = local();
+    let mut stream = open(OpenOptions { socket: Some(socket), ..without_end(Framing::Plain) });
+    assert!(subscribe(&hub, &mut stream, &["news"], Some("kept-10")));
+    publish_stored(90, 0);
+    assert_eq!(publish(&hub, "news", "end"), "kept-91");
+    let sent = events_until(&mut client, "end").into_iter().map(|event| (event.data, event.last_event_id));
+    let expected = [("20", "kept-20"), ("40", "kept-40"), ("90", "kept-90"), ("end", "kept-91")];
+    assert!(sent.eq(expected.map(|(data, id)| (data.to_owned(), id.to_owned()))));
+    let evictions = hub.take_evictions().expect("an answer");
+    let all = ChannelEvictions { channel: b"news"[..].into(), evicted_through: 40, discarded_through: 40 };
+    assert_eq!((evictions, hub.take_evictions().expect("an answer")), (vec![all], vec![]));
+    assert!(matches!(hub.check_own_id(b"kept-1"), Err(Error::ReservedId)));
+    hub.check_own_id(b"other-1").expect("another id");
+    hub.remember_once(b"old", "kept-10", now.checked_sub(bounds.age).expect("a time")).expect("a hub");
+    hub.remember_once(b"new", "kept-90", now).expect("a hub");
+    let ids = [&b"old"[..], b"new", b"none"].map(|once| hub.once_id(once).expect("a hub"));
+    assert_eq!(ids, [None, Some("kept-90".to_owned()), None]);
+    kill_reactor();
+    let lost = PublishMeta { channel: b"news", key: b"", id: None };
+    let lost = hub.publish_stored(100, now, lost, |id| encode(id, "lost"));
+    assert_eq!(lost.expect_err("the hub has ended").to_string(), "the hub has ended with its reactor");
 }

@@ -6,6 +6,7 @@
 //! - `leases`: which worker holds which lease
 //! - `lifetime`: when the process has nothing to do any more
 //! - `worker`: the connection of one worker
+//! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
 //! - `store`: what keeps the hub's events beyond the life of this process
 //! - `streams`: the streams that workers have handed over
 //! - `upgrade`: going on as another program
@@ -21,8 +22,10 @@ mod commands;
 mod inherited;
 mod leases;
 mod lifetime;
+mod served;
 mod server;
 mod store;
+mod stored;
 mod streams;
 mod upgrade;
 mod worker;

@@ -8,16 +8,16 @@ use crate::arguments::Arguments;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
+use crate::served::{check_settings, failure_of, Published, Served};
+use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
-use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
-use eventsource_xs::hub::{check_fields, check_id, Refusal, MAX_ONCE_BYTES};
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
-use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
+use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
-    StoreStatus, WINDOW_BYTES,
+    WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -25,6 +25,7 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const ENDS: u64 = 2;
 const PROGRESS: u64 = 3;
+const STORE: u64 = 4;
 const FIRST_WORKER: u64 = 16;
 
 /// The most connections.
@@ -49,6 +51,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LOCK_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long an upgrade or the end of the process waits for the store.
+const STORE_LINGER: Duration = Duration::from_secs(5);
 
 /// Serves a hub until nobody needs it or the process is asked to end.
 pub fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -76,14 +80,6 @@ fn descriptor_limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// The hub, from its first worker on.
-struct Served {
-    handle: HubHandle,
-    settings: HubSettings,
-    /// Whether a worker has given the settings.
-    has_settings: bool,
-}
-
 struct Server<'a> {
     arguments: &'a Arguments,
     /// The path that this program has been started from.
@@ -94,6 +90,8 @@ struct Server<'a> {
     /// What is readable while the reactor has ends and progress to report.
     _reports: [OwnedFd; 2],
     hub: Option<Served>,
+    /// The workers that have greeted and wait for the hub's store.
+    greeting: Vec<u64>,
     workers: HashMap<u64, Worker>,
     next_token: u64,
     streams: Streams,
@@ -135,6 +133,7 @@ impl<'a> Server<'a> {
             signals,
             _reports: reports,
             hub: None,
+            greeting: Vec::new(),
             workers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
@@ -157,7 +156,8 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
-        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check))]
+        let store = until(self.stored().and_then(|stored| stored.next_due()));
+        let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store]
             .into_iter()
             .flatten()
             .min();
@@ -170,6 +170,7 @@ impl<'a> Server<'a> {
                 SIGNALS => self.take_signals(),
                 ENDS => self.report_ends(),
                 PROGRESS => self.report_progress(),
+                STORE => self.take_store_reports(now),
                 _ => self.serve(token, readiness, now),
             }
         }
@@ -208,12 +209,90 @@ impl<'a> Server<'a> {
                 (self.seat.removes_socket, self.is_ending) = (false, true);
             }
         }
-        match self.lifetime.update(self.workers.len(), self.streams.len(), now) {
+        if self.stored().is_some_and(|stored| stored.run_timers(now)) {
+            self.watch_store()?;
+        }
+        // An event that waits for the store is worth as much as a worker.
+        let waits = self.stored().is_some_and(|stored| stored.has_waiting());
+        match self.lifetime.update(self.workers.len() + usize::from(waits), self.streams.len(), now) {
             Some(Due::EndStreams) => self.streams.end_all_with_retry(),
             Some(Due::Exit) => self.is_ending = true,
             None => {}
         }
         Ok(())
+    }
+
+    fn stored(&mut self) -> Option<&mut StoredHub> {
+        self.hub.as_mut().and_then(Served::stored_mut)
+    }
+
+    /// Returns the hub; nothing while it does not exist, or its store has not begun.
+    fn handle(&self) -> Option<&HubHandle> {
+        self.hub.as_ref().and_then(Served::handle)
+    }
+
+    /// Waits for the reports of the hub's store from here on.
+    fn watch_store(&mut self) -> io::Result<()> {
+        match self.hub.as_mut().and_then(Served::stored_mut) {
+            Some(stored) => self.epoll.add(stored.descriptor(), STORE),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops the hub, with its store.
+    fn drop_hub(&mut self) {
+        self.unwatch_store();
+        self.hub = None;
+    }
+
+    fn unwatch_store(&mut self) {
+        if let Some(stored) = self.hub.as_mut().and_then(Served::stored_mut) {
+            self.epoll.remove(stored.descriptor());
+        }
+    }
+
+    fn take_store_reports(&mut self, now: Instant) {
+        let Some(stored) = self.stored() else { return };
+        let progress = stored.take_reports(now);
+        self.answer_progress(progress);
+    }
+
+    /// Tells workers what has become of their events, and of the hub that they wait for.
+    fn answer_progress(&mut self, progress: Progress) {
+        for told in progress.told {
+            let Asker { worker, request, bytes } = told.asker;
+            let Some(worker) = self.workers.get_mut(&worker) else { continue };
+            match told.result {
+                Ok(id) if request > 0 => worker.answer(&Answer::Published { request, id: &id }),
+                Ok(_) => {}
+                Err(failure) => refuse(worker, request, failure),
+            }
+            grant(worker, bytes);
+            self.answered.push(worker.token());
+        }
+        if let Some((failure, retries)) = progress.cannot_begin {
+            for token in std::mem::take(&mut self.greeting) {
+                if let Some(mut worker) = self.workers.remove(&token) {
+                    worker.answer(&Answer::Rejected(failure.clone()));
+                    let _ = worker.flush(&self.epoll, Instant::now());
+                    self.end_worker(worker, End::Rejected);
+                }
+            }
+            if !retries && self.stored().is_some_and(|stored| !stored.is_ready()) {
+                self.drop_hub(); // the next worker tries again
+            }
+        }
+        if progress.is_ready {
+            for token in std::mem::take(&mut self.greeting) {
+                let Some(mut worker) = self.workers.remove(&token) else { continue };
+                match self.welcome() {
+                    Ok(welcome) => worker.answer(&Answer::Welcome(Box::new(welcome))),
+                    Err(failure) => worker.answer(&Answer::Rejected(failure)),
+                }
+                self.answered.push(token);
+                self.workers.insert(token, worker);
+            }
+        }
     }
 
     fn sweep_workers(&mut self, now: Instant) {
@@ -335,58 +414,90 @@ impl<'a> Server<'a> {
         if !worker.credits.spend(bytes) {
             return Err(End::Flood);
         }
-        self.request(worker, Request::decode(frame).map_err(|_| End::Malformed)?, now)?;
-        if let Some(bytes) = worker.credits.handle(bytes) {
-            worker.answer(&Answer::Credits { bytes });
+        match Request::decode(frame).map_err(|_| End::Malformed)? {
+            Request::Publish(publish) if !self.publish(worker, &publish, bytes, now) => return Ok(()),
+            Request::Publish(_) => {}
+            request => self.request(worker, request, now)?,
         }
+        grant(worker, bytes);
         Ok(())
     }
 
     fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>) -> Result<(), End> {
-        let welcomed = Hello::decode(frame).and_then(|hello| self.welcome(hello));
-        match welcomed {
-            Ok(welcome) => {
+        let failure = match Hello::decode(frame).and_then(|hello| self.take_settings(hello)) {
+            Err(failure) => failure,
+            Ok(()) => {
                 worker.is_greeted = true;
-                worker.answer(&Answer::Welcome(Box::new(welcome)));
-                Ok(())
+                if self.stored().is_some_and(|stored| !stored.is_ready()) {
+                    self.greeting.push(worker.token());
+                    return Ok(());
+                }
+                match self.welcome() {
+                    Ok(welcome) => {
+                        worker.answer(&Answer::Welcome(Box::new(welcome)));
+                        return Ok(());
+                    }
+                    Err(failure) => failure,
+                }
             }
-            Err(failure) => {
-                worker.answer(&Answer::Rejected(failure));
-                Err(End::Rejected)
-            }
-        }
+        };
+        worker.answer(&Answer::Rejected(failure));
+        Err(End::Rejected)
     }
 
     /// Checks a greeting. The first one creates the hub.
-    fn welcome(&mut self, hello: Hello) -> Result<Welcome, Failure> {
+    fn take_settings(&mut self, hello: Hello) -> Result<(), Failure> {
         let name = &self.arguments.name;
         if hello.name != *name {
             let message = format!("this is the process of the hub {name}, not of {}", hello.name);
             return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
         }
-        // Nobody has read what commands have published before the first worker: the hub begins anew with its settings.
-        let is_unread = |served: &Served| !served.has_settings && self.streams.len() == 0;
-        if hello.settings.is_some() && self.hub.as_ref().is_some_and(is_unread) {
-            self.hub = None;
+        let given = hello.settings.map(|settings| self.arguments.settings(settings));
+        if given.is_some() {
+            self.drop_unread_hub();
         }
-        if let (Some(served), Some(settings)) = (&mut self.hub, &hello.settings) {
-            check_settings(&served.settings, settings)?;
-            served.adopt(settings);
+        if let (Some(served), Some(given)) = (&mut self.hub, &given) {
+            check_settings(&served.settings, given)?;
+            served.adopt(given);
         }
-        if let Some(settings) = &hello.settings {
-            let settings = self.arguments.settings(settings.clone());
-            (self.lifetime.idle_exit, self.lifetime.grace) = (settings.idle_exit, settings.grace);
+        if let Some(given) = &given {
+            (self.lifetime.idle_exit, self.lifetime.grace) = (given.idle_exit, given.grace);
         }
-        let served = self.hub.get_or_insert_with(|| Served::new(self.arguments, hello.settings));
-        let epoch = served.handle.epoch().map_err(|error| failure_of(&error))?;
+        if self.hub.is_none() {
+            let unavailable = |error: io::Error| Failure::new(ErrorCode::Unavailable, None, &error.to_string());
+            self.hub = Some(Served::new(self.arguments, given).map_err(unavailable)?);
+            self.watch_store().map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// Drops the hub if no worker has given its settings: nobody has read what commands have published before, so that it
+    /// begins anew with the settings of the first worker.
+    fn drop_unread_hub(&mut self) {
+        if self.streams.len() > 0 || self.hub.as_ref().is_none_or(|served| served.has_settings) {
+            return;
+        }
+        if let Some(stored) = self.stored() {
+            let progress = stored.finish(STORE_LINGER);
+            self.answer_progress(progress);
+        }
+        self.drop_hub();
+    }
+
+    fn welcome(&self) -> Result<Welcome, Failure> {
+        let (Some(served), Some(handle)) = (&self.hub, self.handle()) else {
+            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
+        };
+        let epoch = handle.epoch().map_err(|error| failure_of(&error))?;
         let settings =
             HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
-        Ok(Welcome { name: Name::clone(name), pid: std::process::id(), epoch, settings, credits: WINDOW_BYTES })
+        let name = Name::clone(&self.arguments.name);
+        Ok(Welcome { name, pid: std::process::id(), epoch, settings, credits: WINDOW_BYTES })
     }
 
     fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
         match request {
-            Request::Publish(publish) => self.publish(worker, &publish),
+            Request::Publish(_) => {} // carried out before
             Request::Open(open) => {
                 let socket = take_socket(worker)?;
                 let opened = socket.ok_or(Reason::Error).map(Some);
@@ -404,8 +515,9 @@ impl<'a> Server<'a> {
             }
             Request::Subscribe { request, stream, subscription } => {
                 let id = worker.streams.get(&stream).copied();
-                if let (Some(served), Some(stream)) = (&self.hub, id.and_then(|id| self.streams.get_mut(id))) {
-                    if let Err(error) = served.handle.subscribe(&mut stream.handle, subscription) {
+                let handle = self.hub.as_ref().and_then(Served::handle);
+                if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {
+                    if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
                         refuse(worker, request, failure_of(&error));
                         return Ok(());
                     }
@@ -414,8 +526,9 @@ impl<'a> Server<'a> {
             }
             Request::Unsubscribe { stream, topics } => {
                 let id = worker.streams.get(&stream).copied();
-                if let (Some(served), Some(stream)) = (&self.hub, id.and_then(|id| self.streams.get_mut(id))) {
-                    served.handle.unsubscribe(&mut stream.handle, topics);
+                let handle = self.hub.as_ref().and_then(Served::handle);
+                if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {
+                    hub.unsubscribe(&mut stream.handle, topics);
                 }
             }
             Request::Begin { stream } => self.with_stream(worker, stream, |stream| stream.handle.leave_handler()),
@@ -429,8 +542,8 @@ impl<'a> Server<'a> {
             }
             Request::Count { request, channel } => self.count(worker, request, channel),
             Request::Drain { within } => {
-                if let Some(served) = &self.hub {
-                    let _ = served.handle.drain(within); // fails only while the process ends, which drains, too
+                if let Some(hub) = self.handle() {
+                    let _ = hub.drain(within); // fails only while the process ends, which drains, too
                 }
             }
             Request::Stop => self.is_ending = true,
@@ -457,13 +570,19 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>) {
-        let Some(served) = &mut self.hub else { return };
-        match served.publish(publish) {
-            Ok(id) if publish.request > 0 => worker.answer(&Answer::Published { request: publish.request, id: &id }),
-            Ok(_) => {}
+    /// Publishes an event. Returns false if it waits for the hub's store; until then its bytes are not handled.
+    fn publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, bytes: usize, now: Instant) -> bool {
+        let asker = Asker { worker: worker.token(), request: publish.request, bytes };
+        let Some(served) = &mut self.hub else { return true };
+        match served.publish(publish, asker, now) {
+            Ok(Published::Id(id)) if publish.request > 0 => {
+                worker.answer(&Answer::Published { request: publish.request, id: &id });
+            }
+            Ok(Published::Id(_)) => {}
+            Ok(Published::Waits) => return false,
             Err(failure) => refuse(worker, publish.request, failure),
         }
+        true
     }
 
     /// Takes over a stream, with its socket if that has come. The socket is closed if that fails, and the worker is told of
@@ -488,8 +607,8 @@ impl<'a> Server<'a> {
     }
 
     fn count(&mut self, worker: &mut Worker, request: u64, channel: &[u8]) {
-        let Some(served) = &self.hub else { return };
-        match served.handle.counts_and_subscribers(channel) {
+        let (Some(served), Some(hub)) = (&self.hub, self.handle()) else { return };
+        match hub.counts_and_subscribers(channel) {
             Ok((hub, subscribers)) => {
                 let stats = runtime::stats();
                 worker.answer(&Answer::Counted(Box::new(Counted {
@@ -500,7 +619,7 @@ impl<'a> Server<'a> {
                     open: stats.open,
                     buffered: stats.buffered,
                     cut_off: self.cut_off,
-                    store: StoreStatus { kind: "memory".into(), is_up: true, ..StoreStatus::default() },
+                    store: served.store_status(),
                 })));
             }
             Err(error) => refuse(worker, request, failure_of(&error)),
@@ -508,8 +627,8 @@ impl<'a> Server<'a> {
     }
 
     fn list_channels(&mut self, worker: &mut Worker, request: u64, pattern: &[u8], from: u64) {
-        let Some(served) = &self.hub else { return };
-        match served.handle.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
+        let Some(hub) = self.handle() else { return };
+        match hub.channel_page(Some(pattern).filter(|pattern| !pattern.is_empty()), from) {
             Ok(page) => worker.answer(&Answer::Channels { request, page }),
             Err(error) => refuse(worker, request, failure_of(&error)),
         }
@@ -605,75 +724,13 @@ impl<'a> Server<'a> {
         if self.seat.removes_socket {
             let _ = fs::remove_file(socket);
         }
+        if let Some(stored) = self.stored() {
+            let progress = stored.finish(STORE_LINGER);
+            self.answer_progress(progress);
+        }
         runtime::shutdown();
         self.report_ends();
         self.flush_answers(Instant::now());
-    }
-}
-
-impl Served {
-    fn new(arguments: &Arguments, settings: Option<HubSettings>) -> Self {
-        let has_settings = settings.is_some();
-        let settings = arguments.settings(settings.unwrap_or_default());
-        let HubSettings { hub, max_topics, .. } = &settings;
-        let handle = HubHandle::new(hub.clone(), *max_topics);
-        Self { handle, settings, has_settings }
-    }
-
-    /// Takes over the settings that may change: the newest count.
-    fn adopt(&mut self, given: &HubSettings) {
-        let (history, total_history) = (given.hub.history, given.hub.total_history);
-        let own = &mut self.settings;
-        if (own.hub.history, own.hub.total_history, own.max_topics) != (history, total_history, given.max_topics) {
-            (own.hub.history, own.hub.total_history, own.max_topics) = (history, total_history, given.max_topics);
-            self.handle.set_bounds(history, total_history, given.max_topics);
-        }
-    }
-
-    /// Publishes an event, and returns its id in the hub's order.
-    fn publish(&self, publish: &Publish<'_>) -> Result<String, Failure> {
-        let Publish { channel, key, once, fields, .. } = *publish;
-        if once.len() > MAX_ONCE_BYTES {
-            let message = format!("once has at most {MAX_ONCE_BYTES} bytes");
-            return Err(Failure::new(ErrorCode::Invalid, Some("once"), &message));
-        }
-        let given = fields.iter().find(|field| matches!(field, Field::Id(_))).map(|id| sent_id(&id));
-        given.as_deref().map_or(Ok(()), check_id).map_err(refusal)?;
-        check_fields(fields.iter(), self.handle.settings()).map_err(refusal)?;
-        let encode = |made: &str| Shared::with_id_last(fields.iter(), EventId::new(Text::from(made)).ok());
-        let mut published = String::new();
-        let meta = PublishMeta { channel, key, id: given.as_deref() };
-        let published_id = |id: &str| published.push_str(id);
-        self.handle.publish_once(meta, once, encode, published_id).map_err(|error| failure_of(&error))?;
-        Ok(published)
-    }
-}
-
-/// Returns the id as it is sent.
-fn sent_id(id: &Field<'_>) -> Vec<u8> {
-    let line = encode_to_vec(&[*id], LineEnd::Lf);
-    line[b"id: ".len()..line.len() - b"\n\n".len()].to_vec()
-}
-
-/// Checks that a worker's settings fit the hub: clients and logs depend on these.
-fn check_settings(served: &HubSettings, given: &HubSettings) -> Result<(), Failure> {
-    let differs = [
-        ("gap_event", served.hub.gap_event != given.hub.gap_event),
-        ("gap_data", served.hub.gap_data != given.hub.gap_data),
-        ("position_event", served.hub.position_event != given.hub.position_event),
-        ("position_event", served.hub.refuses_position_event != given.hub.refuses_position_event),
-        ("opaque_ids", served.hub.opaque_ids != given.hub.opaque_ids),
-        ("on_slow", served.hub.on_slow != given.hub.on_slow),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        None => Ok(()),
-        Some((field, _)) => {
-            let message = format!(
-                "{field} differs from that of the hub's process: give all workers the same settings, \
-                 or stop the hub (eventsource hub stop NAME)"
-            );
-            Err(Failure::new(ErrorCode::Refused, Some(field), &message))
-        }
     }
 }
 
@@ -688,18 +745,17 @@ fn is_connection(socket: &OwnedFd) -> bool {
     socket_type(socket) == Ok(SocketType::STREAM) && getpeername(socket).is_ok()
 }
 
-fn refusal(refusal: Refusal) -> Failure {
-    Failure::new(ErrorCode::Invalid, Some(refusal.field().name()), &refusal.to_string())
-}
-
-fn failure_of(error: &runtime::Error) -> Failure {
-    Failure::new(error.code(), error.field(), &error.to_string())
-}
-
 /// Refuses a request, unless no answer is wanted.
 fn refuse(worker: &mut Worker, request: u64, failure: Failure) {
     if request > 0 {
         worker.answer(&Answer::Refused { request, failure });
+    }
+}
+
+/// Counts the bytes of a request as handled, so that the worker may send more.
+fn grant(worker: &mut Worker, bytes: usize) {
+    if let Some(bytes) = worker.credits.handle(bytes) {
+        worker.answer(&Answer::Credits { bytes });
     }
 }
 

@@ -58,7 +58,7 @@ impl Hub {
             return Merge::Nothing;
         }
         if !is_compacted && self.recent.covers(seq) && self.logs(topics).nth(MANY).is_some() {
-            return Merge::Recent(RecentEntries { hub: self, topics, seq });
+            return Merge::Recent(RecentEntries::new(self, topics, seq));
         }
         self.merge(topics, seq, is_compacted)
     }

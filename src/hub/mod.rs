@@ -95,6 +95,8 @@
 //! Slow clients: `lagging` decides between a `gap` event, compaction and the end of the stream. `missed` finds what a stream
 //! has missed, `tombstones`, `pattern_evictions` and `recent_channels` remember it.
 //!
+//! Stores: `history` goes on with events that a store has kept, and says what it may forget.
+//!
 //! `settings` and `counts` are what the application sets and reads.
 
 #![forbid(unsafe_code)]
@@ -108,6 +110,7 @@ mod custom_ids;
 mod epoch;
 mod event_id;
 mod glob;
+mod history;
 mod lagging;
 mod merge;
 mod missed;
@@ -138,6 +141,7 @@ pub use counts::{ChannelCounts, ChannelPage, Counts};
 pub use cursor::Cursor;
 pub use epoch::Epoch;
 pub use event_id::Gap;
+pub use history::{ChannelEvictions, History};
 pub use lagging::Lagging;
 pub use notice::Notice;
 pub use once::{OnceKeys, MAX_ONCE_BYTES};
@@ -151,6 +155,7 @@ pub use settings::{GapData, OnSlow, Settings};
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use channel::{Channel, Pattern};
 use custom_ids::CustomIds;
+use history::Stored;
 use recent_channels::RecentChannels;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap};
@@ -163,7 +168,7 @@ use topics::TopicId;
 pub struct Hub {
     epoch: Epoch,
     settings: Settings,
-    /// The sequence number of the last event that was published; 0 before the first.
+    /// The sequence number of the last event that was published, or of the last one of the history; 0 before the first.
     last_seq: u64,
     /// The sequence number through which events were offered to the streams that keep up.
     offered_through: u64,
@@ -188,6 +193,8 @@ pub struct Hub {
     /// The channels that were published to since the last eviction.
     grown: Vec<usize>,
     counts: Counts,
+    /// What is remembered for a store, if the hub has one.
+    stored: Option<Box<Stored>>,
 }
 
 impl Hub {
@@ -213,6 +220,7 @@ impl Hub {
             to_notify: Vec::new(),
             grown: Vec::new(),
             counts: Counts::default(),
+            stored: None,
         }
     }
 }
@@ -251,6 +259,7 @@ impl Saved for Hub {
             to_notify,
             grown,
             counts,
+            stored,
         } = self;
         to.add(epoch);
         to.add(settings);
@@ -270,6 +279,7 @@ impl Saved for Hub {
         to.add(to_notify);
         to.add(grown);
         to.add(counts);
+        to.add(stored);
     }
 
     fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
@@ -292,6 +302,7 @@ impl Saved for Hub {
             to_notify: from.take()?,
             grown: from.take()?,
             counts: from.take()?,
+            stored: from.take()?,
         })
     }
 }

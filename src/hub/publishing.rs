@@ -9,7 +9,7 @@ use std::time::Instant;
 /// One event, as the producer publishes it.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// The sequence number: the next one of the hub.
+    /// The sequence number: the next one of the hub, or one that a store has given.
     pub seq: u64,
     /// The name of the channel.
     pub channel: Box<[u8]>,
@@ -39,10 +39,18 @@ impl LogEntry {
 impl Hub {
     /// Appends an event to its channel's log. Only [`evict`](Self::evict) removes entries that exceed the retention, so
     /// that streams that keep up are sent them before.
-    pub fn publish(&mut self, publication: Publication, now: Instant) {
+    ///
+    /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
+    /// published.
+    pub fn publish(&mut self, publication: Publication, published_at: Instant) {
         let Publication { seq, channel, event, key, id } = publication;
-        self.last_seq = seq;
-        self.counts.published += 1;
+        if seq > self.last_seq {
+            self.last_seq = seq;
+            self.counts.published += 1;
+        }
+        if let Some(stored) = &mut self.stored {
+            stored.add_seq(seq);
+        }
         let at = self.channel_or_create(&channel);
         let has_custom_id = id.is_some();
         if let Some(id) = id {
@@ -50,7 +58,7 @@ impl Hub {
         }
         self.recent.push(seq, at);
         self.queue_subscribers_of(at);
-        self.append(at, LogEntry { seq, at: now, event, key, has_custom_id, channel: at as u32 });
+        self.append(at, LogEntry { seq, at: published_at, event, key, has_custom_id, channel: at as u32 });
     }
 
     fn append(&mut self, at: usize, entry: LogEntry) {

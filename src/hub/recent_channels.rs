@@ -6,46 +6,55 @@
 use super::topics::TopicId;
 use super::Hub;
 use crate::log::LogEntry;
-use std::collections::VecDeque;
+use std::collections::vec_deque::{Iter, VecDeque};
 
-/// The channels of the last publications, in order.
+/// The last publications in order: the sequence number and the channel of each.
 #[derive(Debug, Default)]
 pub(super) struct RecentChannels {
-    channels: VecDeque<u32>,
-    /// The sequence number of the first publication.
-    first_seq: u64,
+    publications: VecDeque<(u64, u32)>,
+    /// The sequence number of the last publication before these; 0 if there was none.
+    before: u64,
 }
 
 impl RecentChannels {
     const MOST: usize = if cfg!(test) { 64 } else { 4096 };
 
     pub(super) fn push(&mut self, seq: u64, channel: usize) {
-        if self.channels.is_empty() || seq != self.first_seq + self.channels.len() as u64 {
-            self.channels.clear();
-            self.first_seq = seq;
-        }
-        self.channels.push_back(channel as u32);
-        if self.channels.len() > Self::MOST {
-            self.channels.pop_front();
-            self.first_seq += 1;
+        self.publications.push_back((seq, channel as u32));
+        if self.publications.len() > Self::MOST {
+            self.before = self.publications.pop_front().map_or(self.before, |(seq, _)| seq);
         }
     }
 
     /// Returns true if all publications after a sequence number are here.
     pub(super) fn covers(&self, seq: u64) -> bool {
-        !self.channels.is_empty() && seq + 1 >= self.first_seq
+        seq >= self.before
     }
 
-    fn channel(&self, seq: u64) -> Option<u32> {
-        self.channels.get((seq - self.first_seq) as usize).copied()
+    /// Returns the publications after a sequence number.
+    fn after(&self, seq: u64) -> Iter<'_, (u64, u32)> {
+        let len = self.publications.len();
+        let last = self.publications.back().map_or(0, |(seq, _)| *seq);
+        // Without a store, numbers increase by one: then this is the first publication after `seq`.
+        let dense = len.saturating_sub(usize::try_from(last.saturating_sub(seq)).unwrap_or(usize::MAX));
+        match self.publications.get(dense) {
+            Some((first, _)) if *first == seq + 1 => self.publications.range(dense..),
+            _ => self.publications.range(self.publications.partition_point(|(known, _)| *known <= seq)..),
+        }
     }
 }
 
 /// The entries of topics after a sequence number, found by scanning the last publications.
 pub(super) struct RecentEntries<'a> {
-    pub(super) hub: &'a Hub,
-    pub(super) topics: &'a [TopicId],
-    pub(super) seq: u64,
+    hub: &'a Hub,
+    topics: &'a [TopicId],
+    publications: Iter<'a, (u64, u32)>,
+}
+
+impl<'a> RecentEntries<'a> {
+    pub(super) fn new(hub: &'a Hub, topics: &'a [TopicId], seq: u64) -> Self {
+        Self { hub, topics, publications: hub.recent.after(seq) }
+    }
 }
 
 impl<'a> Iterator for RecentEntries<'a> {
@@ -53,14 +62,13 @@ impl<'a> Iterator for RecentEntries<'a> {
 
     fn next(&mut self) -> Option<&'a LogEntry> {
         loop {
-            self.seq += 1;
-            let at = self.hub.recent.channel(self.seq)?;
+            let (seq, at) = *self.publications.next()?;
             // The channel may have been removed, and its slot reused. Then the log has no entry with this number.
             let entry = self.hub.channels.get(at as usize).and_then(|channel| {
                 let has_pattern =
                     |pattern: &usize| self.topics.binary_search(&TopicId::Pattern(*pattern as u32)).is_ok();
                 let by_name = self.topics.binary_search(&TopicId::Channel(at)).is_ok();
-                (by_name || channel.patterns.iter().any(has_pattern)).then(|| channel.log.at(self.seq)).flatten()
+                (by_name || channel.patterns.iter().any(has_pattern)).then(|| channel.log.at(seq)).flatten()
             });
             if entry.is_some() {
                 return entry;
@@ -69,4 +77,25 @@ impl<'a> Iterator for RecentEntries<'a> {
     }
 }
 
-saved!(RecentChannels { channels, first_seq });
+saved!(RecentChannels { publications, before });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_returns_later_publications_with_and_without_holes() {
+        for step in [1, 7] {
+            let mut recent = RecentChannels::default();
+            assert!(recent.covers(0) && recent.after(0).next().is_none());
+            let count = RecentChannels::MOST as u64 + 10;
+            let seqs: Vec<u64> = (1..=count).map(|number| step * number + u64::from(step > 1 && number > 50)).collect();
+            seqs.iter().for_each(|seq| recent.push(*seq, 0));
+            for seq in 0..=step * (count + 1) {
+                assert_eq!(recent.covers(seq), seq >= seqs[9], "{seq}");
+                let later = seqs[10..].iter().filter(|later| **later > seq);
+                assert!(recent.after(seq).map(|(seq, _)| seq).eq(later), "after {seq} in steps of {step}");
+            }
+        }
+    }
+}

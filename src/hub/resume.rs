@@ -57,7 +57,7 @@ impl Hub {
         let custom = self.custom_ids.seq(id, |channel| self.includes(topics, channel)).map(Position::at);
         let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
         let Position { seq, reported } =
-            custom.or_else(|| self.epoch.position(id)).filter(|position| position.seq <= self.last_seq)?;
+            custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
         let gap = Some(Gap::Unknown).filter(|_| reported == Some(0));
         let reported_through = reported.unwrap_or(0).min(self.last_seq);
         Some(ResumePoint { seq, reported_through, gap, unknown_id: None, is_start: false, custom_id })
@@ -79,7 +79,7 @@ impl Hub {
         })
     }
 
-    /// Returns the sequence number after which topics have `count` events; 0 if they have fewer.
+    /// Returns a sequence number after which topics have `count` events; 0 if they have fewer.
     fn seq_before_last(&self, count: usize, topics: &[TopicId]) -> u64 {
         let channels: BTreeSet<usize> = self.channels_of(topics).collect();
         let logs = || channels.iter().map(|at| &self.channels[*at].log);
@@ -91,7 +91,7 @@ impl Hub {
         }
         let mut last: Vec<u64> = logs().flat_map(|log| log.after(0).rev().take(count).map(|entry| entry.seq)).collect();
         let first = last.len() - count;
-        *last.select_nth_unstable(first).1 - 1
+        self.seq_before(*last.select_nth_unstable(first).1)
     }
 }
 

@@ -93,10 +93,10 @@ impl Hub {
     fn change_log(&mut self, at: usize, change: impl FnOnce(&mut Log)) {
         let channel = &mut self.channels[at];
         let log = &mut channel.log;
-        let (first, held, evicted_before) = (log.first(), log.held(), log.evicted_through());
+        let (first, held, history) = (log.first(), log.held(), log.history_len());
         change(log);
         let (now_first, now_held) = (log.first(), log.held());
-        let has_evicted = log.evicted_through() > evicted_before;
+        let has_evicted = log.history_len() < history;
         if has_evicted {
             self.eviction_clock += 1;
             channel.evicted_at = self.eviction_clock;
@@ -120,6 +120,10 @@ impl Hub {
                 pattern.evictions.record(self.eviction_clock, evicted);
             }
             pattern.discarded_through = pattern.discarded_through.max(discarded);
+        }
+        if let Some(stored) = &mut self.stored {
+            stored.record_evictions(&channel.name, &channel.log);
+            stored.forget_seqs(self.evicted_through);
         }
     }
 

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 const STREAM: StreamId = StreamId { slot: 0, serial: 1 };
 const NEVER: Duration = Duration::from_secs(1_000_000);
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let bounds = Bounds { events: 3, bytes: 1_000_000, age: NEVER };
     Settings { on_slow: OnSlow::Gap, ..Settings::new(bounds, Bounds { events: 1000, ..bounds }) }
 }
 
 /// A hub with one stream, and a clock that tests advance.
-struct Case {
-    hub: Hub,
-    now: Instant,
-    cursor: Cursor,
+pub(super) struct Case {
+    pub(super) hub: Hub,
+    pub(super) now: Instant,
+    pub(super) cursor: Cursor,
 }
 
 fn event(id: &str) -> Shared {
@@ -63,7 +63,11 @@ fn topics(names: &str) -> Vec<Topic> {
 
 impl Case {
     fn new(settings: Settings) -> Self {
-        Self { hub: Hub::new(Epoch::new("e", None), settings), now: Instant::now(), cursor: Cursor::default() }
+        Self::of(Hub::new(Epoch::new("e", None), settings))
+    }
+
+    pub(super) fn of(hub: Hub) -> Self {
+        Self { hub, now: Instant::now(), cursor: Cursor::default() }
     }
 
     /// Publishes to one channel after the other, then evicts what exceeds the retention.
@@ -75,7 +79,11 @@ impl Case {
     }
 
     fn publish_as(&mut self, channel: &str, key: &str, id: Option<&str>) {
-        let seq = self.hub.last_seq + 1;
+        self.publish_stored(self.hub.last_seq + 1, self.now, channel, key, id);
+    }
+
+    /// Publishes an event with a sequence number and a time that a store has given.
+    pub(super) fn publish_stored(&mut self, seq: u64, at: Instant, channel: &str, key: &str, id: Option<&str>) {
         let made = self.hub.epoch.event_id(seq);
         let publication = Publication {
             seq,
@@ -84,7 +92,7 @@ impl Case {
             key: key.as_bytes().into(),
             id: id.map(|id| id.as_bytes().into()),
         };
-        self.hub.publish(publication, self.now);
+        self.hub.publish(publication, at);
     }
 
     /// Subscribes the stream, which may be subscribed to other topics already. Returns what it is sent then.
@@ -124,12 +132,12 @@ impl Case {
     }
 
     /// Subscribes a new stream with a last event id.
-    fn resume(&mut self, names: &str, after: &str) -> String {
+    pub(super) fn resume(&mut self, names: &str, after: &str) -> String {
         self.start(names, Some(after), Start::Latest)
     }
 
     /// Subscribes a new stream.
-    fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
+    pub(super) fn start(&mut self, names: &str, after: Option<&str>, start: Start) -> String {
         self.hub.remove_stream(std::mem::take(&mut self.cursor));
         self.subscribe(names, after, start)
     }
@@ -142,7 +150,7 @@ impl Case {
     }
 
     /// Returns what the stream is sent now.
-    fn sent(&mut self) -> String {
+    pub(super) fn sent(&mut self) -> String {
         let mut notices = match self.hub.catch_up(&mut self.cursor) {
             Ok(notices) => notices,
             Err(_) => return "disconnected".into(),
@@ -167,7 +175,7 @@ impl Case {
     }
 }
 
-fn compacting(settings: Settings) -> Settings {
+pub(super) fn compacting(settings: Settings) -> Settings {
     Settings { on_slow: OnSlow::Latest, ..settings }
 }
 

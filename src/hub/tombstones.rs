@@ -39,6 +39,11 @@ impl Tombstones {
     const MOST: usize = 65_536;
     const MOST_BYTES: usize = 4 << 20;
 
+    /// Begins with a tombstone of all channels: any of them may have evicted entries through a sequence number.
+    pub(super) fn new(through: u64) -> Self {
+        Self { merged: Evicted { through, clock: 0 }, ..Self::default() }
+    }
+
     pub(super) fn insert(&mut self, name: Arc<[u8]>, evicted: Evicted) {
         if evicted.through <= self.merged.through && evicted.clock <= self.merged.clock {
             return; // any unknown channel counts as having evicted that much

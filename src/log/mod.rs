@@ -148,7 +148,8 @@ impl Log {
     fn pop_first(&mut self) -> Option<LogEntry> {
         let first = self.entries.pop_front()?;
         self.bytes -= first.size();
-        self.evicted_through = first.seq;
+        // An earlier log may have evicted more than this one knows of: stored entries come back.
+        self.evicted_through = self.evicted_through.max(first.seq);
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
@@ -164,6 +165,16 @@ impl Log {
     /// compaction discards what its history evicts.
     pub fn discarded_through(&self) -> u64 {
         self.compacted.as_ref().map_or(self.evicted_through, |compacted| compacted.discarded_through())
+    }
+
+    /// Returns the number of entries of the history.
+    pub fn history_len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the sequence number of the first entry of the history.
+    pub fn first_of_history(&self) -> Option<u64> {
+        self.entries.front().map(|first| first.seq)
     }
 
     /// Returns the number of entries and of their bytes.

@@ -7,7 +7,7 @@ use crate::log::Bounds;
 pub use crate::stream::StreamId;
 use crate::stream::{Lost, Reason, Settings};
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a stream begins.
 #[derive(Clone, Debug)]
@@ -76,6 +76,8 @@ pub enum Command {
         epoch: hub::Epoch,
         /// The hub's settings.
         settings: Box<hub::Settings>,
+        /// Where the hub begins if it goes on with stored events.
+        history: Option<Box<hub::History>>,
     },
     /// Sets the retention of a hub.
     SetRetention {
@@ -90,6 +92,15 @@ pub enum Command {
         hub: HubId,
         /// The event.
         publication: Box<hub::Publication>,
+    },
+    /// Publishes one event that was stored at a time.
+    PublishStored {
+        /// The hub.
+        hub: HubId,
+        /// The event.
+        publication: Box<hub::Publication>,
+        /// When it was stored.
+        at: Instant,
     },
     /// Subscribes a stream to topics.
     Subscribe {
@@ -134,6 +145,13 @@ pub enum Command {
         /// Where the list continues: 0, or what the last page says.
         from: u64,
     },
+    /// Takes what the channels of a hub with stored events have evicted. [`Answer::Evictions`] follows.
+    TakeEvictions {
+        /// The hub.
+        hub: HubId,
+        /// Identifies the request in the answer.
+        request_id: u64,
+    },
     /// Drains a hub: ends its streams one by one, and sends each client a reconnection time of its own. A stream that
     /// subscribes later ends at once.
     Drain {
@@ -165,7 +183,7 @@ impl Command {
         match self {
             Self::Open { init, .. } => init.head.len(),
             Self::Push { event, .. } => event.len(),
-            Self::Publish { publication, .. } => publication.size(),
+            Self::Publish { publication, .. } | Self::PublishStored { publication, .. } => publication.size(),
             _ => 0,
         }
     }
@@ -248,6 +266,13 @@ pub enum Answer {
         request_id: u64,
         /// The part.
         page: hub::ChannelPage,
+    },
+    /// The answer to [`Command::TakeEvictions`].
+    Evictions {
+        /// The request.
+        request_id: u64,
+        /// What channels have evicted since the last request.
+        evictions: Vec<hub::ChannelEvictions>,
     },
     /// A stream has fewer topics than its handle has counted: it has left some, or had some of the requested ones already.
     TopicsRemoved {

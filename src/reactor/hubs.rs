@@ -1,7 +1,7 @@
 //! The hubs of a reactor: creating, publishing, evicting, counting, closing.
 
 use super::{Answer, HubId, Io, Reactor};
-use crate::hub::{Epoch, Hub, Publication, Settings};
+use crate::hub::{Epoch, History, Hub, Publication, Settings};
 use crate::log::Bounds;
 use crate::saved::{Malformed, Restorer, Saved, Saver};
 use crate::stream::{Reason, StreamId};
@@ -22,8 +22,12 @@ struct HubState {
 pub(super) struct Hubs(BTreeMap<HubId, HubState>);
 
 impl Hubs {
-    pub(super) fn create(&mut self, id: HubId, epoch: Epoch, settings: Settings) {
-        self.0.insert(id, HubState { hub: Hub::new(epoch, settings), is_draining: false, is_closed: false });
+    pub(super) fn create(&mut self, id: HubId, epoch: Epoch, settings: Settings, history: Option<&History>) {
+        let hub = match history {
+            None => Hub::new(epoch, settings),
+            Some(history) => Hub::stored(epoch, settings, history),
+        };
+        self.0.insert(id, HubState { hub, is_draining: false, is_closed: false });
     }
 
     /// Sets the retention of a hub. The next flush evicts what exceeds it.
@@ -50,10 +54,11 @@ impl Hubs {
         self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
     }
 
-    /// Adds an event to its channel's log. Streams are sent it by the next [`flush`](Reactor::flush).
-    pub(super) fn publish(&mut self, id: HubId, publication: Publication, now: Instant) {
+    /// Adds an event to its channel's log: one of now, or one that was stored. Streams are sent it by the next
+    /// [`flush`](Reactor::flush).
+    pub(super) fn publish(&mut self, id: HubId, publication: Publication, published_at: Instant) {
         if let Some(hub) = self.get_mut(id) {
-            hub.publish(publication, now);
+            hub.publish(publication, published_at);
         }
     }
 
@@ -128,6 +133,13 @@ impl<I: Io> Reactor<I> {
     pub(super) fn list_channels(&mut self, id: HubId, request_id: u64, pattern: Option<&[u8]>, from: u64) {
         let page = self.hubs.get(id).map_or_else(Default::default, |hub| hub.channel_page(pattern, from));
         self.answers.push(Answer::Channels { request_id, page });
+    }
+
+    /// Answers with what the hub's channels have evicted.
+    pub(super) fn take_evictions(&mut self, id: HubId, request_id: u64, now: Instant) {
+        self.flush_hub(id, now);
+        let evictions = self.hubs.get_mut(id).map(Hub::take_evictions).unwrap_or_default();
+        self.answers.push(Answer::Evictions { request_id, evictions });
     }
 
     /// Returns the streams that have a subscription to a hub.

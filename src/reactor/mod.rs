@@ -158,9 +158,12 @@ impl<I: Io> Reactor<I> {
             Command::End { stream, reason: Reason::Slow, ending: Ending::Discard } => self.give_up(stream, now),
             Command::End { stream, reason, ending } => self.end(stream, reason, ending),
             Command::ReleaseState { .. } | Command::Linked => {} // for the event loop
-            Command::CreateHub { hub, epoch, settings } => self.hubs.create(hub, epoch, *settings),
+            Command::CreateHub { hub, epoch, settings, history } => {
+                self.hubs.create(hub, epoch, *settings, history.as_deref());
+            }
             Command::SetRetention { hub, bounds } => self.hubs.set_retention(hub, *bounds),
             Command::Publish { hub, publication } => self.hubs.publish(hub, *publication, now),
+            Command::PublishStored { hub, publication, at } => self.hubs.publish(hub, *publication, at),
             Command::Subscribe { hub, stream, request, holds } => self.subscribe(hub, stream, &request, holds, now),
             Command::BeginSubscription { stream } => self.begin(stream),
             Command::Unsubscribe { stream, topics } => self.unsubscribe(stream, topics.as_deref(), now),
@@ -168,6 +171,7 @@ impl<I: Io> Reactor<I> {
             Command::ListChannels { hub, request_id, pattern, from } => {
                 self.list_channels(hub, request_id, pattern.as_deref(), from);
             }
+            Command::TakeEvictions { hub, request_id } => self.take_evictions(hub, request_id, now),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),

@@ -2,6 +2,9 @@
 //!
 //! The hub itself is in the reactor. Here each event gets its sequence number, and so its id, from the hub's
 //! registration. Each process has a registration of its own: in a forked child the hub begins anew, with another epoch.
+//!
+//! A hub that goes on with [stored events](HubHandle::stored) gets the sequence numbers from its store. It exists only in the
+//! reactor in which it began.
 
 use super::error::Error;
 use super::lease_handle::LeaseHandle;
@@ -14,17 +17,23 @@ use super::spawned;
 use super::stream_handle::StreamHandle;
 use super::sync::lock;
 use crate::event::Shared;
-use crate::hub::{ChannelPage, Counts, Epoch, OnceKeys, Publication, Settings, SubscribeRequest, Topic};
+use crate::hub::{
+    ChannelEvictions, ChannelPage, Counts, Epoch, History, OnceKeys, Publication, Settings, SubscribeRequest, Topic,
+};
 use crate::log::Bounds;
 use crate::reactor::{Command, HubId};
 use crate::sys::random;
 use crate::wire::Counted;
+use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long [`HubHandle::counts_and_subscribers`] waits for the reactor.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a hub with stored events does not begin anew: its store would have to be read again.
+const HUB_ENDED: &str = "the hub has ended with its reactor";
 
 /// A hub as the application holds it, in one thread.
 #[derive(Clone, Debug)]
@@ -41,6 +50,8 @@ struct Inner {
     max_topics: AtomicUsize,
     /// The process of the hub, if it has one of its own.
     remote: Option<RemoteHub>,
+    /// Whether the hub goes on with stored events.
+    is_stored: bool,
 }
 
 /// The fields of a publication other than the event's bytes.
@@ -53,6 +64,13 @@ pub struct PublishMeta<'a> {
     pub key: &'a [u8],
     /// The event's id, if the application gives it one.
     pub id: Option<&'a [u8]>,
+}
+
+impl PublishMeta<'_> {
+    fn publication(&self, seq: u64, event: Shared) -> Publication {
+        let (channel, key, id) = (self.channel.into(), self.key.into(), self.id.map(Into::into));
+        Publication { seq, channel, event, key, id }
+    }
 }
 
 /// Returns eight random characters, with which no other hub's ids begin.
@@ -73,19 +91,39 @@ fn new_cipher_key() -> Result<[u8; 16], Error> {
 impl HubHandle {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn new(settings: Settings, max_topics: usize) -> Self {
-        Self::make(settings, max_topics, None)
+        Self::make(settings, max_topics, None, false)
+    }
+
+    /// Creates a hub that goes on with stored events. It is registered in the reactor at once. Publish the entries of its
+    /// history with [`publish_stored`](Self::publish_stored) before any stream subscribes: a stream that has begun is not
+    /// sent older events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`], [`Error::ShuttingDown`] or [`Error::SpawnedChild`].
+    pub fn stored(settings: Settings, max_topics: usize, history: &History) -> Result<Self, Error> {
+        let handle = Self::make(settings, max_topics, None, true);
+        {
+            let mut process = lock_process();
+            process.check_shutdown()?;
+            let cipher_key = Some(history.cipher_key).filter(|_| handle.0.settings.opaque_ids);
+            let epoch = Epoch::new(&history.epoch, cipher_key);
+            let registration = handle.register(process.reactor_or_start()?, epoch, Some(history))?;
+            process.registrations.insert(handle.0.key, registration);
+        }
+        Ok(handle)
     }
 
     /// Creates a hub in a process of its own. The first call that needs it connects, and starts that process if need be.
     pub fn remote(hub: RemoteHub) -> Self {
-        Self::make(hub.settings.hub.clone(), hub.settings.max_topics, Some(hub))
+        Self::make(hub.settings.hub.clone(), hub.settings.max_topics, Some(hub), false)
     }
 
-    fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>) -> Self {
+    fn make(settings: Settings, max_topics: usize, remote: Option<RemoteHub>, is_stored: bool) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
         let key = KEYS.fetch_add(1, Ordering::Relaxed);
         let (retention, max_topics) = (Mutex::default(), AtomicUsize::new(max_topics));
-        Self(Arc::new(Inner { key, settings, retention, max_topics, remote }))
+        Self(Arc::new(Inner { key, settings, retention, max_topics, remote, is_stored }))
     }
 
     /// Returns true if the hub has a process of its own: publish with [`publish_fields`](Self::publish_fields).
@@ -149,31 +187,39 @@ impl HubHandle {
     fn registration_or_create<'a>(&self, process: &'a mut Process) -> Result<&'a mut HubRegistration, Error> {
         let index = match process.registrations.index_of(self.0.key) {
             Some(index) => index,
+            None if self.0.is_stored => return Err(Error::System(io::Error::new(io::ErrorKind::Other, HUB_ENDED))),
             None => {
-                let registration = self.register(process.reactor_or_start()?)?;
+                let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
+                let epoch = Epoch::new(&new_epoch(), cipher_key);
+                let registration = self.register(process.reactor_or_start()?, epoch, None)?;
                 process.registrations.insert(self.0.key, registration)
             }
         };
         Ok(process.registrations.at(index))
     }
 
-    /// Creates the hub in a reactor, with a new epoch.
-    fn register(&self, reactor: Arc<ReactorHandle>) -> Result<HubRegistration, Error> {
+    /// Creates the hub in a reactor.
+    fn register(
+        &self,
+        reactor: Arc<ReactorHandle>,
+        epoch: Epoch,
+        history: Option<&History>,
+    ) -> Result<HubRegistration, Error> {
         if spawned::is_spawned() {
             return Err(Error::SpawnedChild);
         }
-        let cipher_key = if self.0.settings.opaque_ids { Some(new_cipher_key()?) } else { None };
-        let epoch = Epoch::new(&new_epoch(), cipher_key);
         let hub = reactor.new_hub();
         let settings = Box::new(self.0.settings.clone());
-        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings }, 0, None);
+        let last_seq = history.map_or(0, History::through);
+        let history = history.cloned().map(Box::new);
+        reactor.send(Command::CreateHub { hub, epoch: epoch.clone(), settings, history }, 0, None);
         if let Some(bounds) = *lock(&self.0.retention) {
             reactor.send(Command::SetRetention { hub, bounds: Box::new(bounds) }, 0, None);
         }
-        let (history, total) =
+        let (history, total_history) =
             (*lock(&self.0.retention)).unwrap_or((self.0.settings.history, self.0.settings.total_history));
-        let once = OnceKeys::new(total.events, history.age);
-        Ok(HubRegistration { reactor, hub, epoch, last_seq: 0, once })
+        let once = OnceKeys::new(total_history.events, history.age);
+        Ok(HubRegistration { reactor, hub, epoch, last_seq, last_stored: 0, once })
     }
 
     /// Publishes an event. `encode` makes the event from its id, and `published` is called with that id afterwards.
@@ -220,13 +266,7 @@ impl HubHandle {
         let id = registration.epoch.event_id(seq);
         let event = encode(&id);
         registration.last_seq = seq;
-        let publication = Box::new(Publication {
-            seq,
-            channel: meta.channel.into(),
-            event,
-            key: meta.key.into(),
-            id: meta.id.map(Into::into),
-        });
+        let publication = Box::new(meta.publication(seq, event));
         // This thread holds the lock of the process, so commands are queued in the order of their sequence numbers.
         registration.reactor.publish(Command::Publish { hub: registration.hub, publication });
         if !once.is_empty() {
@@ -234,6 +274,92 @@ impl HubHandle {
         }
         published(&id);
         Ok(())
+    }
+
+    /// Publishes an event that a store has given its sequence number, and returns its id. `at` is when it was stored, perhaps
+    /// long ago. `encode` makes the event from its id.
+    ///
+    /// Sequence numbers increase, not always by one. An event whose number does not is one that was published before, and is
+    /// not published again. An id of the application is not checked: [`check_own_id`](Self::check_own_id) does before the
+    /// event is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`], also if the hub has ended with its reactor, or [`Error::ShuttingDown`].
+    pub fn publish_stored(
+        &self,
+        seq: u64,
+        at: Instant,
+        meta: PublishMeta<'_>,
+        encode: impl FnOnce(&str) -> Shared,
+    ) -> Result<String, Error> {
+        let mut process = lock_process();
+        process.check_shutdown()?;
+        let registration = self.registration_or_create(&mut process)?;
+        let id = registration.epoch.event_id(seq);
+        if seq <= registration.last_stored {
+            return Ok(id);
+        }
+        let event = encode(&id);
+        registration.last_stored = seq;
+        registration.last_seq = registration.last_seq.max(seq);
+        let publication = Box::new(meta.publication(seq, event));
+        // As in `publish_once`, commands are queued in the order of their sequence numbers.
+        registration.reactor.publish(Command::PublishStored { hub: registration.hub, publication, at });
+        Ok(id)
+    }
+
+    /// Returns the id of the event that was published with a key `once`, if that is remembered.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_stored`](Self::publish_stored).
+    pub fn once_id(&self, once: &[u8]) -> Result<Option<String>, Error> {
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
+        Ok(registration.once.id_of(once, Instant::now()).map(str::to_owned))
+    }
+
+    /// Remembers the id of an event with a key `once`, which was published at a time, within the bounds of the history.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_stored`](Self::publish_stored).
+    pub fn remember_once(&self, once: &[u8], id: &str, at: Instant) -> Result<(), Error> {
+        let mut process = lock_process();
+        self.registration_or_create(&mut process)?.once.insert(once, id, at);
+        Ok(())
+    }
+
+    /// Checks an id that the application gives an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReservedId`] if it could be mistaken for one of the hub's own ids; otherwise as
+    /// [`publish_stored`](Self::publish_stored).
+    pub fn check_own_id(&self, id: &[u8]) -> Result<(), Error> {
+        let mut process = lock_process();
+        let is_like = self.registration_or_create(&mut process)?.epoch.is_like(id);
+        (!is_like).then_some(()).ok_or(Error::ReservedId)
+    }
+
+    /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that goes on with stored
+    /// events collects it, once for each channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the reactor does not answer; otherwise as [`publish_stored`](Self::publish_stored).
+    pub fn take_evictions(&self) -> Result<Vec<ChannelEvictions>, Error> {
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let command = |request_id| Command::TakeEvictions { hub, request_id };
+        reactor.ask(&reactor.evictions, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
+    }
+
+    /// Returns the reactor of a hub in this process, and the hub's number there.
+    fn reactor_and_hub(&self) -> Result<(Arc<ReactorHandle>, HubId), Error> {
+        let mut process = lock_process();
+        let registration = self.registration_or_create(&mut process)?;
+        Ok((Arc::clone(&registration.reactor), registration.hub))
     }
 
     /// Subscribes a stream to topics. Returns false if the stream has ended.
@@ -282,12 +408,9 @@ impl HubHandle {
             let (counted, _) = remote.counted(self.0.key, channel)?;
             return Ok((counted.hub, usize::try_from(counted.subscribers).unwrap_or(usize::MAX)));
         }
-        let (reactor, hub) = {
-            let mut process = lock_process();
-            let registration = self.registration_or_create(&mut process)?;
-            (Arc::clone(&registration.reactor), registration.hub)
-        };
-        reactor.counts_and_subscribers(hub, channel, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let command = |request_id| Command::Count { hub, request_id, channel: channel.into() };
+        reactor.ask(&reactor.hub_counts, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Returns a part of the list of the channels of a hub in this process: those whose names match the pattern, or all. The
@@ -297,12 +420,10 @@ impl HubHandle {
     ///
     /// As [`counts_and_subscribers`](Self::counts_and_subscribers).
     pub fn channel_page(&self, pattern: Option<&[u8]>, from: u64) -> Result<ChannelPage, Error> {
-        let (reactor, hub) = {
-            let mut process = lock_process();
-            let registration = self.registration_or_create(&mut process)?;
-            (Arc::clone(&registration.reactor), registration.hub)
-        };
-        reactor.channel_page(hub, pattern, from, ANSWER_TIMEOUT).ok_or(Error::Timeout)
+        let (reactor, hub) = self.reactor_and_hub()?;
+        let pattern = pattern.map(Into::into);
+        let command = |request_id| Command::ListChannels { hub, request_id, pattern, from };
+        reactor.ask(&reactor.pages, ANSWER_TIMEOUT, command).ok_or(Error::Timeout)
     }
 
     /// Drains the hub: ends its streams one after the other within a time, and streams that subscribe later at once.
@@ -331,17 +452,19 @@ pub(super) struct SavedHub {
     hub: HubId,
     epoch: Epoch,
     last_seq: u64,
+    last_stored: u64,
+    is_stored: bool,
     once: OnceKeys,
 }
 
-saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once });
+saved!(SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once });
 
 impl HubHandle {
     /// Returns what a new program needs to go on with the hub; nothing if the reactor does not have it.
     pub(super) fn saved(&self) -> Option<SavedHub> {
         let mut process = lock_process();
         let index = process.registrations.index_of(self.0.key)?;
-        let HubRegistration { hub, epoch, last_seq, once, .. } = process.registrations.at(index);
+        let HubRegistration { hub, epoch, last_seq, last_stored, once, .. } = process.registrations.at(index);
         Some(SavedHub {
             settings: self.0.settings.clone(),
             retention: *lock(&self.0.retention),
@@ -349,16 +472,18 @@ impl HubHandle {
             hub: *hub,
             epoch: epoch.clone(),
             last_seq: *last_seq,
+            last_stored: *last_stored,
+            is_stored: self.0.is_stored,
             once: once.clone(),
         })
     }
 
     /// Goes on with a hub of a restored reactor.
     pub(super) fn restore(saved: SavedHub, reactor: &Arc<ReactorHandle>) -> Self {
-        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, once } = saved;
-        let handle = Self::new(settings, max_topics);
+        let SavedHub { settings, retention, max_topics, hub, epoch, last_seq, last_stored, is_stored, once } = saved;
+        let handle = Self::make(settings, max_topics, None, is_stored);
         *lock(&handle.0.retention) = retention;
-        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, once };
+        let registration = HubRegistration { reactor: Arc::clone(reactor), hub, epoch, last_seq, last_stored, once };
         lock_process().registrations.insert(handle.0.key, registration);
         handle
     }

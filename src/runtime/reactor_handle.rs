@@ -81,6 +81,25 @@ fn next_serial(serials: &AtomicU32) -> u32 {
     }
 }
 
+/// The requests that threads wait for, by id, with their answers once these have arrived.
+#[derive(Debug)]
+pub(super) struct Requests<T>(Mutex<HashMap<u64, Option<T>>>);
+
+impl<T> Default for Requests<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Requests<T> {
+    /// Stores the answer to a request, unless the thread that asked no longer waits.
+    pub(super) fn answer(&self, request_id: u64, answer: T) {
+        if let Some(waits) = lock(&self.0).get_mut(&request_id) {
+            *waits = Some(answer);
+        }
+    }
+}
+
 /// A reactor as other threads see it.
 #[derive(Debug)]
 pub(super) struct ReactorHandle {
@@ -102,10 +121,12 @@ pub(super) struct ReactorHandle {
     past: Vec<Arc<Counts>>,
     slots: Mutex<Slots>,
     hubs: AtomicU32,
-    /// The requests for counts that threads wait for, by id, with their answers once these have arrived.
-    count_requests: Mutex<HashMap<u64, Option<(hub::Counts, usize)>>>,
-    /// The same for requests for a part of the list of channels.
-    page_requests: Mutex<HashMap<u64, Option<hub::ChannelPage>>>,
+    /// The counters of a hub, and the number of a channel's subscribers.
+    pub(super) hub_counts: Requests<(hub::Counts, usize)>,
+    /// Parts of the list of a hub's channels.
+    pub(super) pages: Requests<hub::ChannelPage>,
+    /// What a hub's channels have evicted.
+    pub(super) evictions: Requests<Vec<hub::ChannelEvictions>>,
     next_request_id: AtomicU64,
     settings: Mutex<Option<Arc<Settings>>>,
 }
@@ -136,8 +157,9 @@ impl ReactorHandle {
             past: Vec::new(),
             slots: Mutex::default(),
             hubs: AtomicU32::new(0),
-            count_requests: Mutex::default(),
-            page_requests: Mutex::default(),
+            hub_counts: Requests::default(),
+            pages: Requests::default(),
+            evictions: Requests::default(),
             next_request_id: AtomicU64::new(0),
             settings: Mutex::default(),
         })
@@ -241,50 +263,19 @@ impl ReactorHandle {
         accepted.saturating_sub(self.counts.consumed.load(Ordering::Relaxed))
     }
 
-    /// Asks for the counters of a hub and the number of a channel's subscribers. Returns nothing if the reactor does
-    /// not answer in time.
-    pub(super) fn counts_and_subscribers(
+    /// Asks the reactor, and waits for the answer. Returns nothing if the reactor does not answer in time.
+    pub(super) fn ask<T>(
         &self,
-        hub: HubId,
-        channel: &[u8],
+        requests: &Requests<T>,
         timeout: Duration,
-    ) -> Option<(hub::Counts, usize)> {
+        command: impl FnOnce(u64) -> Command,
+    ) -> Option<T> {
         let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
-        lock(&self.count_requests).insert(request_id, None);
-        self.send(Command::Count { hub, request_id, channel: channel.into() }, 0, None);
-        let is_answered = || matches!(lock(&self.count_requests).get(&request_id), Some(Some(_)));
+        lock(&requests.0).insert(request_id, None);
+        self.send(command(request_id), 0, None);
+        let is_answered = || matches!(lock(&requests.0).get(&request_id), Some(Some(_)));
         self.wait(timeout, || is_answered() || self.is_dead());
-        lock(&self.count_requests).remove(&request_id).flatten()
-    }
-
-    /// Stores the answer to a request for counts, unless the thread that asked no longer waits.
-    pub(super) fn answer(&self, request_id: u64, counts: hub::Counts, subscribers: usize) {
-        if let Some(answer) = lock(&self.count_requests).get_mut(&request_id) {
-            *answer = Some((counts, subscribers));
-        }
-    }
-
-    /// Asks for a part of the list of a hub's channels. Returns nothing if the reactor does not answer in time.
-    pub(super) fn channel_page(
-        &self,
-        hub: HubId,
-        pattern: Option<&[u8]>,
-        from: u64,
-        timeout: Duration,
-    ) -> Option<hub::ChannelPage> {
-        let request_id = self.next_request_id.fetch_add(1, Ordering::Relaxed);
-        lock(&self.page_requests).insert(request_id, None);
-        self.send(Command::ListChannels { hub, request_id, pattern: pattern.map(Into::into), from }, 0, None);
-        let is_answered = || matches!(lock(&self.page_requests).get(&request_id), Some(Some(_)));
-        self.wait(timeout, || is_answered() || self.is_dead());
-        lock(&self.page_requests).remove(&request_id).flatten()
-    }
-
-    /// Stores a part of a list of channels, unless the thread that asked no longer waits.
-    pub(super) fn answer_page(&self, request_id: u64, page: hub::ChannelPage) {
-        if let Some(answer) = lock(&self.page_requests).get_mut(&request_id) {
-            *answer = Some(page);
-        }
+        lock(&requests.0).remove(&request_id).flatten()
     }
 
     /// Waits until the condition is true, at most for the timeout. Returns whether it is true. The reactor notifies of
@@ -332,7 +323,8 @@ impl ReactorHandle {
     fn discard(&self, QueuedCommand { command, attachment }: QueuedCommand) {
         match &command {
             Command::Push { .. } => self.count_lost(1, command.bytes()),
-            Command::Publish { .. } => self.count_lost(1, 0), // no stream has buffered its bytes
+            // No stream has buffered its bytes.
+            Command::Publish { .. } | Command::PublishStored { .. } => self.count_lost(1, 0),
             _ => self.count_lost(0, command.bytes()),
         }
         match attachment.as_deref() {
@@ -463,13 +455,14 @@ mod tests {
     #[cfg_attr(miri, ignore)] // a signal is a system call
     fn an_answer_that_comes_too_late_is_dropped() {
         let (handle, queue) = handle();
-        assert_eq!(handle.counts_and_subscribers(0, b"a", Duration::ZERO).map(|answer| answer.1), None);
+        let command = |request_id| Command::Count { hub: 0, request_id, channel: b"a"[..].into() };
+        assert_eq!(handle.ask(&handle.hub_counts, Duration::ZERO, command), None);
         let request_id = match queue.recv().map(|queued| queued.command) {
             Ok(Command::Count { request_id, .. }) => request_id,
             other => panic!("not a request for counts: {}", other.is_ok()),
         };
-        handle.answer(request_id, hub::Counts::default(), 7);
-        assert!(lock(&handle.count_requests).is_empty());
+        handle.hub_counts.answer(request_id, (hub::Counts::default(), 7));
+        assert!(lock(&handle.hub_counts.0).is_empty());
     }
 
     #[test]

@@ -105,8 +105,11 @@ impl StreamTable {
             Answer::Lost { stream, lost } => self.apply_lost(stream, lost),
             Answer::Ended { stream, reason } => self.apply_ended(stream, reason),
             Answer::Closed { stream } => self.apply_closed(stream),
-            Answer::Counted { request_id, counts, subscribers } => self.handle.answer(request_id, *counts, subscribers),
-            Answer::Channels { request_id, page } => self.handle.answer_page(request_id, page),
+            Answer::Counted { request_id, counts, subscribers } => {
+                self.handle.hub_counts.answer(request_id, (*counts, subscribers));
+            }
+            Answer::Channels { request_id, page } => self.handle.pages.answer(request_id, page),
+            Answer::Evictions { request_id, evictions } => self.handle.evictions.answer(request_id, evictions),
             Answer::TopicsRemoved { stream, count } => self.apply_topics_removed(stream, count),
             Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }

@@ -1,10 +1,12 @@
 //! Going on as another program: what is saved of the server, and how the server of the new program begins.
 
-use super::{Served, Server};
+use super::{Server, STORE_LINGER};
 use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
+use crate::served::{Served, Source};
+use crate::stored::{SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::upgrade;
 use crate::worker::{End, SavedWorker, Worker};
@@ -21,7 +23,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// An upgrade that was asked for.
@@ -61,11 +63,33 @@ impl<'a> Server<'a> {
 
     fn try_upgrade(&mut self, Upgrading { asker, program }: &Upgrading) -> Result<Infallible, String> {
         upgrade::check(program, None)?;
+        self.finish_store()?;
+        let gone_on = self.go_on_as(*asker, program);
+        if let Some(stored) = self.stored() {
+            let restarted = stored.restart();
+            restarted.and_then(|()| self.watch_store()).map_err(|error| format!("the store cannot begin anew: {error}"))?;
+        }
+        gone_on
+    }
+
+    /// Ends the store, with which the new program goes on.
+    fn finish_store(&mut self) -> Result<(), String> {
+        let Some(stored) = self.stored() else { return Ok(()) };
+        if !stored.is_ready() {
+            return Err("the hub's store has not begun".to_owned());
+        }
+        let progress = stored.finish(STORE_LINGER);
+        self.unwatch_store();
+        self.answer_progress(progress);
+        Ok(())
+    }
+
+    fn go_on_as(&mut self, asker: Option<u64>, program: &Path) -> Result<Infallible, String> {
         let paused = runtime::upgrade::pause().map_err(|error| error.to_string())?;
         self.report_ends(); // from here on every stream here is one of the reactor, too
         self.report_progress();
         let now = Instant::now();
-        let saved = self.saved(*asker);
+        let saved = self.saved(asker);
         let descriptors: Vec<i32> = saved.numbers().chain(paused.descriptors.iter().copied()).collect();
         let mut state = upgrade::begin_state(now);
         state.add_bytes(&paused.state);
@@ -80,9 +104,13 @@ impl<'a> Server<'a> {
     fn saved(&self, asker: Option<u64>) -> SavedServer {
         let hub = self.hub.as_ref().and_then(|served| {
             Some(SavedServed {
-                handle: SavedHubHandle::of(&served.handle)?,
+                handle: SavedHubHandle::of(served.handle()?)?,
                 settings: served.settings.clone(),
                 has_settings: served.has_settings,
+                stored: match &served.source {
+                    Source::Own(_) => None,
+                    Source::Stored(stored) => Some(stored.saved()),
+                },
             })
         });
         SavedServer {
@@ -108,11 +136,17 @@ impl<'a> Server<'a> {
         drop(bytes);
         let restored = runtime::upgrade::restore(reactor)?;
         let mut server = Self::new(arguments, Seat::restore(&saved.seat, place)?)?;
-        server.hub = saved.hub.map(|hub| Served {
-            handle: restored.hub(hub.handle),
-            settings: hub.settings,
-            has_settings: hub.has_settings,
-        });
+        if let Some(SavedServed { handle, settings, has_settings, stored }) = saved.hub {
+            let handle = restored.hub(handle);
+            let source = match stored {
+                None => Source::Own(handle),
+                Some(stored) => {
+                    Source::Stored(Box::new(StoredHub::restore(stored, &settings, &arguments.name, handle)?))
+                }
+            };
+            server.hub = Some(Served { settings, has_settings, source });
+            server.watch_store()?;
+        }
         server.streams = Streams::restore(saved.streams, &restored);
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
@@ -169,9 +203,10 @@ struct SavedServed {
     handle: SavedHubHandle,
     settings: HubSettings,
     has_settings: bool,
+    stored: Option<SavedStored>,
 }
 
-saved!(SavedServed { handle, settings, has_settings });
+saved!(SavedServed { handle, settings, has_settings, stored });
 
 impl SavedServer {
     /// Reads a state: what the reactor holds, and everything else.

@@ -32,9 +32,9 @@ use rustix::pipe::{pipe_with, PipeFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An event that is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +137,19 @@ pub struct StoreEnd {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     reports: Sender<Report>,
-    bell: Arc<Bell>,
+    /// Dropped after `reports`, so that the wire thread sees that nothing more will come.
+    ringer: Ringer,
     status: Arc<Mutex<StoreStatus>>,
+}
+
+/// Rings when it is dropped, too.
+#[derive(Clone, Debug)]
+struct Ringer(Arc<Bell>);
+
+impl Drop for Ringer {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
 }
 
 /// Returns the milliseconds since 1970.
@@ -180,19 +191,20 @@ impl Store {
         let (asks, asked) = channel();
         let (reported, reports) = channel();
         let status = Arc::<Mutex<StoreStatus>>::default();
-        let reporter = Reporter { reports: reported, bell: Arc::clone(&bell), status: Arc::clone(&status) };
+        let reporter =
+            Reporter { reports: reported, ringer: Ringer(Arc::clone(&bell)), status: Arc::clone(&status) };
         Ok((Self { asks, reports, bell, status }, StoreEnd { asks: asked, reporter }))
     }
 
-    /// Starts the store of these settings. Returns nothing if the hub's memory is its only store.
-    pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Option<Self>> {
+    /// Starts the store of these settings, which are not those of memory.
+    pub fn start(settings: &StoreSettings, hub: &Name) -> io::Result<Self> {
         let (store, end) = Self::new()?;
         match settings {
-            StoreSettings::Memory => return Ok(None),
+            StoreSettings::Memory => return Err(io::ErrorKind::Unsupported.into()),
             StoreSettings::File(settings) => file::start(settings.clone(), end)?,
             StoreSettings::Redis(settings) => redis::start((**settings).clone(), hub.as_str(), end)?,
         }
-        Ok(Some(store))
+        Ok(store)
     }
 
     /// Asks the store. A store whose threads have ended says no more.
@@ -205,10 +217,22 @@ impl Store {
         self.bell.reader.as_fd()
     }
 
-    /// Takes all reports that there are.
-    pub fn take_reports(&self) -> Vec<Report> {
+    /// Takes all reports that there are. The flag says that no more will come: the threads of the store have ended.
+    pub fn take_reports(&self) -> (Vec<Report>, bool) {
         self.bell.silence();
-        self.reports.try_iter().collect()
+        let mut reports = Vec::new();
+        loop {
+            match self.reports.try_recv() {
+                Ok(report) => reports.push(report),
+                Err(TryRecvError::Empty) => return (reports, false),
+                Err(TryRecvError::Disconnected) => return (reports, true),
+            }
+        }
+    }
+
+    /// Waits for the next report. Returns nothing if the time is over, or if the threads of the store have ended.
+    pub fn wait_for_report(&self, until: Instant) -> Option<Report> {
+        self.reports.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Returns what is known of the store's health.
@@ -221,7 +245,7 @@ impl Reporter {
     /// Reports to the wire thread.
     pub fn report(&self, report: Report) {
         let _ = self.reports.send(report); // fails only while the process ends
-        self.bell.ring();
+        self.ringer.0.ring();
     }
 
     /// Changes what is known of the store's health.

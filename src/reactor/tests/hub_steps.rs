@@ -79,6 +79,7 @@ impl Run {
                 hub: name,
                 epoch: Epoch::new(EPOCH, None),
                 settings: Box::new(hub.clone()),
+                history: None,
             });
         }
         let neighbour = Self::open_neighbour(&mut world);

@@ -17,7 +17,12 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
     let history = Bounds { events, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let total_history = Bounds { events: 10 * events, ..history };
     let settings = hub::Settings { on_slow, ..hub::Settings::new(history, total_history) };
-    world.apply(Command::CreateHub { hub: HUB, epoch: Epoch::new("e", None), settings: Box::new(settings) });
+    world.apply(Command::CreateHub {
+        hub: HUB,
+        epoch: Epoch::new("e", None),
+        settings: Box::new(settings),
+        history: None,
+    });
     world
 }
 
@@ -25,7 +30,12 @@ pub(super) fn with_policy(events: usize, on_slow: OnSlow) -> World {
 pub(super) fn another_hub(world: &mut World) -> HubId {
     let history = Bounds { events: 9, bytes: 1 << 20, age: Duration::from_secs(3600) };
     let other = hub::Settings { on_slow: OnSlow::Gap, ..hub::Settings::new(history, history) };
-    world.apply(Command::CreateHub { hub: HUB + 1, epoch: Epoch::new("f", None), settings: Box::new(other) });
+    world.apply(Command::CreateHub {
+        hub: HUB + 1,
+        epoch: Epoch::new("f", None),
+        settings: Box::new(other),
+        history: None,
+    });
     HUB + 1
 }
 

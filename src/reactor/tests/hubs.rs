@@ -108,7 +108,12 @@ fn a_closed_hub_without_streams_is_dropped_at_once() {
                 Bounds { events: 1, bytes: 1, age: Duration::ZERO },
             )
         };
-        world.apply(Command::CreateHub { hub, epoch: Epoch::new("e", None), settings: Box::new(settings) });
+        world.apply(Command::CreateHub {
+            hub,
+            epoch: Epoch::new("e", None),
+            settings: Box::new(settings),
+            history: None,
+        });
         world.apply(Command::CloseHub { hub });
     }
     assert_eq!(world.reactor.hubs.len(), 1);

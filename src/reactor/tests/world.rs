@@ -144,6 +144,8 @@ pub(crate) struct Record {
 pub(crate) struct World {
     pub(crate) reactor: Reactor<Script>,
     pub(crate) now: Instant,
+    /// What the last [`Answer::Evictions`] said.
+    pub(crate) evictions: Vec<crate::hub::ChannelEvictions>,
     /// The last [`Answer::Counted`].
     pub(crate) counts: Option<crate::hub::Counts>,
     pub(crate) records: Vec<Record>,
@@ -176,6 +178,7 @@ impl World {
             reactor: Reactor::new(Script::default(), now),
             now,
             records: Vec::new(),
+            evictions: Vec::new(),
             counts: None,
             shutdowns: 0,
             longest_stall: Duration::ZERO,
@@ -358,6 +361,7 @@ impl World {
                 }
                 Answer::Unstalled { stalled_for } => self.longest_stall = self.longest_stall.max(stalled_for),
                 Answer::Counted { counts, .. } => self.counts = Some(*counts),
+                Answer::Evictions { evictions, .. } => self.evictions = evictions,
                 Answer::Channels { .. } => {}
                 Answer::TopicsRemoved { .. } => {} // the stream's handle counts them
                 Answer::ShutdownComplete => self.shutdowns += 1,

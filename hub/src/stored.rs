@@ -1,0 +1,385 @@
+//! A hub whose events a store keeps: what waits for the store, and what becomes of the store's reports.
+//!
+//! An event is published in two steps. Its draft goes to the store, and whoever has asked waits. When the store reports the
+//! entry, the event is published to the hub in memory, and the asker gets its id. Entries that other machines have appended
+//! come the same way, so all hubs of a store have one order.
+//!
+//! A key `once` counts from the moment at which its entry is reported: of two entries with the same key, the first in the
+//! store's order is published, on every machine, and both askers get its id.
+
+#[cfg(test)]
+mod tests;
+
+use crate::served::{encode, failure_of, given_id, Published};
+use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
+use eventsource_xs::hub::History;
+use eventsource_xs::runtime::{HubHandle, PublishMeta};
+use eventsource_xs::saved;
+use eventsource_xs::wire::{Failure, HubSettings, Name, StoreSettings, StoreStatus};
+use eventsource_xs::ErrorCode;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often the store is told what the hub has evicted.
+const FORGET: Duration = Duration::from_secs(1);
+/// How long a store whose threads have ended stays so.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// Who waits for an event to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The token of the connection.
+    pub worker: u64,
+    /// The number of the request; 0 if no answer is wanted.
+    pub request: u64,
+    /// What the request has cost of the worker's credits.
+    pub bytes: usize,
+}
+
+/// What an asker is told.
+#[derive(Debug)]
+pub struct Told {
+    pub asker: Asker,
+    pub result: Result<Rc<str>, Failure>,
+}
+
+/// What reports have changed for those who wait for the hub itself.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub told: Vec<Told>,
+    /// The hub can be used now.
+    pub is_ready: bool,
+    /// The store cannot begin; another attempt follows if the flag is set.
+    pub cannot_begin: Option<(Failure, bool)>,
+}
+
+/// An event that waits to be stored.
+#[derive(Debug)]
+struct Waiting {
+    once: Box<[u8]>,
+    askers: Vec<Asker>,
+}
+
+/// The hub, its store, and what waits for it.
+pub struct StoredHub {
+    settings: HubSettings,
+    name: Name,
+    store: Store,
+    /// The hub in memory, from the store's beginning on.
+    handle: Option<HubHandle>,
+    epoch: Box<str>,
+    /// The sequence number of the last entry that was published to the hub in memory.
+    last_seq: u64,
+    /// Whether the history was complete once.
+    is_ready: bool,
+    waiting: BTreeMap<u64, Waiting>,
+    /// The tickets of waiting events with a key `once`.
+    once: HashMap<Box<[u8]>, u64>,
+    next_ticket: u64,
+    /// When the store is told next what the hub has evicted; none if nothing was published since.
+    forget_at: Option<Instant>,
+    /// When the store begins anew after its threads have ended.
+    restart_at: Option<Instant>,
+    epoch_changes: u64,
+}
+
+/// What another program needs to go on, beside the hub in memory.
+#[derive(Debug)]
+pub struct SavedStored {
+    epoch: Box<str>,
+    last_seq: u64,
+    epoch_changes: u64,
+}
+
+saved!(SavedStored { epoch, last_seq, epoch_changes });
+
+impl StoredHub {
+    /// Starts the store of these settings.
+    pub fn begin(settings: &HubSettings, name: &Name) -> io::Result<Self> {
+        Ok(Self::of(start(settings, name)?, settings, name))
+    }
+
+    fn of(store: Store, settings: &HubSettings, name: &Name) -> Self {
+        Self {
+            store,
+            settings: settings.clone(),
+            name: name.clone(),
+            handle: None,
+            epoch: "".into(),
+            last_seq: 0,
+            is_ready: false,
+            waiting: BTreeMap::new(),
+            once: HashMap::new(),
+            next_ticket: 1,
+            forget_at: None,
+            restart_at: None,
+            epoch_changes: 0,
+        }
+    }
+
+    /// Goes on with the hub of another program. The store begins anew.
+    pub fn restore(saved: SavedStored, settings: &HubSettings, name: &Name, handle: HubHandle) -> io::Result<Self> {
+        let SavedStored { epoch, last_seq, epoch_changes } = saved;
+        Ok(Self { handle: Some(handle), epoch, last_seq, is_ready: true, epoch_changes, ..Self::begin(settings, name)? })
+    }
+
+    /// Returns what another program needs to go on, beside the hub in memory.
+    pub fn saved(&self) -> SavedStored {
+        SavedStored { epoch: self.epoch.clone(), last_seq: self.last_seq, epoch_changes: self.epoch_changes }
+    }
+
+    pub fn handle(&self) -> Option<&HubHandle> {
+        self.handle.as_ref()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Returns true if an event waits to be stored.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns the descriptor that is readable while the store has reports.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.store.descriptor()
+    }
+
+    pub fn status(&self) -> StoreStatus {
+        let place = match &self.settings.store {
+            StoreSettings::Memory => "".into(),
+            StoreSettings::File(file) => file.path.clone(),
+            StoreSettings::Redis(redis) => redis.shown_url().into(),
+        };
+        let kind = self.settings.store.kind().into();
+        let status = self.store.status();
+        StoreStatus { kind, place, epoch_changes: self.epoch_changes.max(status.epoch_changes), ..status }
+    }
+
+    /// Takes over the settings that may change.
+    pub fn adopt(&mut self, settings: &HubSettings) {
+        self.settings = settings.clone();
+        if let Some(handle) = &self.handle {
+            handle.set_bounds(settings.hub.history, settings.hub.total_history, settings.max_topics);
+        }
+        self.store.ask(retain(settings));
+    }
+
+    /// Has the store append an event. An event with a key `once` that waits already is not appended again.
+    pub fn publish(
+        &mut self,
+        draft: Draft,
+        given_id: Option<&[u8]>,
+        asker: Asker,
+        now: Instant,
+    ) -> Result<Published, Failure> {
+        let Some(handle) = &self.handle else {
+            return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
+        };
+        if let Some(id) = given_id {
+            handle.check_own_id(id).map_err(|error| failure_of(&error))?;
+        }
+        if !draft.once.is_empty() {
+            if let Some(id) = handle.once_id(&draft.once).map_err(|error| failure_of(&error))? {
+                return Ok(Published::Id(id));
+            }
+            if let Some(waiting) = self.once.get(&draft.once).and_then(|ticket| self.waiting.get_mut(ticket)) {
+                waiting.askers.push(asker);
+                return Ok(Published::Waits);
+            }
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        if !draft.once.is_empty() {
+            self.once.insert(draft.once.clone(), ticket);
+        }
+        self.waiting.insert(ticket, Waiting { once: draft.once.clone(), askers: vec![asker] });
+        self.store.ask(Ask::Append { ticket, draft });
+        self.forget_at.get_or_insert(now + FORGET);
+        Ok(Published::Waits)
+    }
+
+    /// Carries out what the store has reported.
+    pub fn take_reports(&mut self, now: Instant) -> Progress {
+        let mut progress = Progress::default();
+        let (reports, has_ended) = self.store.take_reports();
+        for report in reports {
+            self.carry_out(report, now, &mut progress);
+        }
+        if has_ended && self.restart_at.is_none() {
+            self.restart_at = Some(now + RESTART);
+            self.fail_waiting("the store has ended", &mut progress);
+        }
+        progress
+    }
+
+    fn carry_out(&mut self, report: Report, now: Instant, progress: &mut Progress) {
+        match report {
+            Report::Began(began) => {
+                if let Err(failure) = self.go_on_from(&began) {
+                    progress.cannot_begin = Some((failure, false));
+                }
+            }
+            Report::Entries(entries) => {
+                for entry in entries {
+                    self.publish_entry(entry, now, progress);
+                }
+            }
+            Report::Ready => {
+                self.is_ready = true;
+                progress.is_ready = true;
+            }
+            Report::Failed { ticket, failure } => self.tell(ticket, &Err(failure), progress),
+            Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
+        }
+    }
+
+    /// Begins the hub in memory where the store does, unless it goes on: the same epoch, and nothing is missing.
+    fn go_on_from(&mut self, began: &Began) -> Result<(), Failure> {
+        if self.handle.is_some() && began.epoch == self.epoch && began.last_seq >= self.last_seq {
+            return Ok(());
+        }
+        if self.handle.is_some() {
+            self.epoch_changes += 1;
+        }
+        if !began.reason.is_empty() {
+            eprintln!("eventsource-hub: history was lost, clients are told of a gap: {}", began.reason);
+        }
+        let history = History {
+            epoch: began.epoch.clone(),
+            cipher_key: began.cipher_key,
+            last_seq: began.last_seq,
+            evicted: began.evicted.clone(),
+            evicted_through: began.evicted_through,
+        };
+        let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
+        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now.
+        self.handle = Some(made.map_err(|error| failure_of(&error))?);
+        (self.epoch, self.last_seq) = (began.epoch.clone(), 0);
+        self.store.ask(retain(&self.settings));
+        Ok(())
+    }
+
+    /// Publishes an entry to the hub in memory, and tells those who have waited for it.
+    fn publish_entry(&mut self, entry: Entry, now: Instant, progress: &mut Progress) {
+        let Some(handle) = &self.handle else { return };
+        let Entry { seq, at, ticket, draft } = entry;
+        if seq <= self.last_seq {
+            return; // it is in the hub already, which goes on
+        }
+        self.last_seq = seq;
+        self.forget_at.get_or_insert(now + FORGET);
+        let at = instant_of(at, now);
+        let known = match draft.once.is_empty() {
+            true => None,
+            false => handle.once_id(&draft.once).ok().flatten(),
+        };
+        let published = known.map_or_else(
+            || {
+                let fields = draft.fields.fields();
+                let given = given_id(fields);
+                let meta = PublishMeta { channel: &draft.channel, key: &draft.key, id: given.as_deref() };
+                let id = handle.publish_stored(seq, at, meta, |made| encode(fields, made))?;
+                if !draft.once.is_empty() {
+                    handle.remember_once(&draft.once, &id, at)?;
+                }
+                Ok(id)
+            },
+            Ok,
+        );
+        if let Some(ticket) = ticket {
+            let result = published.map(Into::into).map_err(|error: eventsource_xs::runtime::Error| failure_of(&error));
+            self.tell(ticket, &result, progress);
+        }
+    }
+
+    fn tell(&mut self, ticket: u64, result: &Result<Rc<str>, Failure>, progress: &mut Progress) {
+        let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        if self.once.get(&waiting.once) == Some(&ticket) {
+            self.once.remove(&waiting.once);
+        }
+        progress.told.extend(waiting.askers.into_iter().map(|asker| Told { asker, result: result.clone() }));
+    }
+
+    /// Tells all who wait that their events were perhaps not stored.
+    fn fail_waiting(&mut self, message: &str, progress: &mut Progress) {
+        let tickets: Vec<u64> = self.waiting.keys().copied().collect();
+        for ticket in tickets {
+            self.tell(ticket, &Err(Failure::new(ErrorCode::Unknown, None, message)), progress);
+        }
+    }
+
+    /// Returns when [`run_timers`](Self::run_timers) has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.forget_at.into_iter().chain(self.restart_at).min()
+    }
+
+    /// Tells the store what the hub has evicted. Returns true if the store has begun anew, with another descriptor.
+    pub fn run_timers(&mut self, now: Instant) -> bool {
+        if self.forget_at.is_some_and(|at| now >= at) {
+            self.forget_at = None;
+            self.forget_evicted();
+        }
+        if self.restart_at.is_some_and(|at| now >= at) {
+            self.restart_at = None;
+            return self.restart().is_ok();
+        }
+        false
+    }
+
+    fn forget_evicted(&self) {
+        let evicted = self.handle.as_ref().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
+        let forgotten: Vec<_> = evicted
+            .into_iter()
+            .map(|evicted| Forgotten {
+                channel: evicted.channel,
+                evicted_through: evicted.evicted_through,
+                discarded_through: evicted.discarded_through,
+            })
+            .collect();
+        if !forgotten.is_empty() {
+            self.store.ask(Ask::Forget(forgotten));
+        }
+    }
+
+    /// Starts the store anew. The hub in memory goes on where the store does.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.store = start(&self.settings, &self.name)?;
+        Ok(())
+    }
+
+    /// Ends the store after what it was asked before, or after a time. Then [`restart`](Self::restart) goes on.
+    pub fn finish(&mut self, within: Duration) -> Progress {
+        let mut progress = Progress::default();
+        self.forget_evicted();
+        self.store.ask(Ask::Close);
+        let until = Instant::now() + within;
+        while let Some(report) = self.store.wait_for_report(until) {
+            self.carry_out(report, Instant::now(), &mut progress);
+        }
+        self.fail_waiting("the store did not answer before it ended", &mut progress);
+        progress
+    }
+}
+
+fn start(settings: &HubSettings, name: &Name) -> io::Result<Store> {
+    let store = Store::start(&settings.store, name)?;
+    store.ask(retain(settings));
+    Ok(store)
+}
+
+fn retain(settings: &HubSettings) -> Ask {
+    let total = settings.hub.total_history;
+    Ask::Retain { events: total.events, bytes: total.bytes, age: total.age.min(settings.hub.history.age) }
+}
+
+/// Returns the time of this process that a time of the day was.
+fn instant_of(at: u64, now: Instant) -> Instant {
+    let then = UNIX_EPOCH + Duration::from_millis(at);
+    let age = SystemTime::now().duration_since(then).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
+}

@@ -1,0 +1,398 @@
+//! A hub over a simulated store that delays, fails, appends for others, forgets answers, loses its tail and begins anew, at
+//! random. At the end the books balance: every asker was told once, no event was delivered twice, and none was missed without
+//! another epoch.
+
+use super::*;
+use crate::store::StoreEnd;
+use eventsource_xs::event::{Field, Framing, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
+use eventsource_xs::runtime::{OpenOptions, StreamHandle};
+use eventsource_xs::stream;
+use eventsource_xs::wire::{FieldList, FileSettings, FileSync};
+use std::collections::{HashMap as Map, HashSet, VecDeque};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+/// Longer than any step takes, also on a slow machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a store holds, and what it has been asked.
+struct Simulated {
+    end: StoreEnd,
+    epoch: u64,
+    /// The entries of this epoch, in order.
+    log: Vec<Entry>,
+    /// How many of them were reported.
+    reported: usize,
+    /// Drafts that wait to be appended, in the order in which they were asked for.
+    asked: VecDeque<(u64, Draft)>,
+    /// The tickets that have failed: an entry that arrives later has none.
+    failed: HashSet<u64>,
+    seq: u64,
+}
+
+impl Simulated {
+    fn new(end: StoreEnd) -> Self {
+        Self { end, epoch: 1, log: Vec::new(), reported: 0, asked: VecDeque::new(), failed: HashSet::new(), seq: 0 }
+    }
+
+    fn began(&self, reason: &str) {
+        let began = Began {
+            epoch: format!("epoch{}", self.epoch).into(),
+            last_seq: self.log.last().map_or(0, |entry| entry.seq),
+            reason: reason.into(),
+            ..Began::default()
+        };
+        self.end.reporter.report(Report::Began(began));
+    }
+
+    fn begin(&mut self, reason: &str) {
+        self.began(reason);
+        self.reported = 0;
+        self.report(usize::MAX);
+        self.end.reporter.report(Report::Ready);
+    }
+
+    /// Takes what it was asked.
+    fn listen(&mut self) {
+        while let Ok(ask) = self.end.asks.try_recv() {
+            if let Ask::Append { ticket, draft } = ask {
+                self.asked.push_back((ticket, draft));
+            }
+        }
+    }
+
+    fn append(&mut self, ticket: Option<u64>, draft: Draft, hole: u64) {
+        self.seq += 1 + hole;
+        let ticket = ticket.filter(|ticket| !self.failed.contains(ticket));
+        self.log.push(Entry { seq: self.seq, at: crate::store::now_ms(), ticket, draft });
+    }
+
+    fn report(&mut self, most: usize) {
+        let to = self.log.len().min(self.reported.saturating_add(most));
+        if to > self.reported {
+            self.end.reporter.report(Report::Entries(self.log[self.reported..to].to_vec()));
+            self.reported = to;
+        }
+    }
+
+    fn fail(&mut self, ticket: u64, code: ErrorCode) {
+        self.failed.insert(ticket);
+        self.end.reporter.report(Report::Failed { ticket, failure: Failure::new(code, None, "simulated") });
+    }
+}
+
+fn draft(number: u64, once: &str) -> Draft {
+    let fields = FieldList::of([Field::Data(Text::from(&*number.to_string()))]);
+    Draft { channel: b"news"[..].into(), key: b""[..].into(), once: once.as_bytes().into(), fields }
+}
+
+/// A client of the hub as it is now.
+struct Reader {
+    _stream: StreamHandle,
+    client: UnixStream,
+    text: String,
+}
+
+impl Reader {
+    fn new(hub: &HubHandle) -> Self {
+        let (socket, client) = UnixStream::pair().expect("a pair of sockets");
+        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let settings = stream::Settings {
+            framing: Framing::Plain,
+            line_end: LineEnd::Lf,
+            keepalive: None,
+            timeout: DEADLINE * 2,
+            max_buffered: 64 << 20,
+            drop_oldest: false,
+            retry: Duration::from_secs(3),
+        };
+        let mut stream = StreamHandle::open(OpenOptions {
+            socket: Some(socket.into()),
+            head: b"",
+            settings,
+            waits: false,
+            ends_with_handle: false,
+            interpreter: 0,
+            max_streams: usize::MAX,
+            may_wait: false,
+        })
+        .expect("a stream");
+        let request = SubscribeRequest {
+            topics: vec![Topic::Channel(b"news"[..].into())],
+            after: None,
+            start: Start::Oldest,
+            first_block: FirstBlock::default(),
+        };
+        assert!(hub.subscribe(&mut stream, request).expect("a hub"));
+        Self { _stream: stream, client, text: String::new() }
+    }
+
+    /// Reads until an event with this number has arrived; returns the numbers of all.
+    fn numbers_until(mut self, last: u64) -> Vec<u64> {
+        let mut bytes = [0; 4096];
+        while !self.text.contains(&format!("data: {last}\n")) {
+            match self.client.read(&mut bytes) {
+                Ok(count) if count > 0 => self.text.push_str(std::str::from_utf8(&bytes[..count]).expect("text")),
+                other => panic!("{other:?} after {}", self.text),
+            }
+        }
+        self.text.lines().filter_map(|line| line.strip_prefix("data: ")?.parse().ok()).collect()
+    }
+}
+
+/// A hub with its simulated store, and the books.
+struct World {
+    hub: StoredHub,
+    store: Simulated,
+    reader: Option<Reader>,
+    now: Instant,
+    /// The number of the next event, and of the next request.
+    next: u64,
+    /// What was published: the request's key `once`.
+    open: Map<u64, String>,
+    /// The ids that askers were told, by request, and the epochs of that time.
+    told: Map<u64, Result<Rc<str>, ErrorCode>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (store, end) = Store::new().expect("a pipe");
+        let file = FileSettings { path: "/simulated".into(), sync: FileSync::Never };
+        let settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
+        let mut world = Self {
+            hub,
+            store: Simulated::new(end),
+            reader: None,
+            now: Instant::now(),
+            next: 0,
+            open: Map::new(),
+            told: Map::new(),
+        };
+        world.store.begin("");
+        assert!(world.take().is_ready);
+        world
+    }
+
+    fn take(&mut self) -> Progress {
+        let progress = self.hub.take_reports(self.now);
+        self.note(&progress);
+        progress
+    }
+
+    fn note(&mut self, progress: &Progress) {
+        for told in &progress.told {
+            let request = told.asker.request;
+            assert!(self.open.remove(&request).is_some(), "request {request} was told twice, or never asked");
+            let result = told.result.as_ref().map(Rc::clone).map_err(|failure| failure.code);
+            assert!(self.told.insert(request, result).is_none());
+        }
+        if self.reader.is_none() {
+            self.reader = self.hub.handle().map(Reader::new);
+        }
+    }
+
+    fn publish(&mut self, once: &str) -> u64 {
+        self.next += 1;
+        let asker = Asker { worker: 1, request: self.next, bytes: 100 };
+        self.open.insert(self.next, once.into());
+        match self.hub.publish(draft(self.next, once), None, asker, self.now).expect("it is accepted") {
+            Published::Waits => {}
+            Published::Id(id) => {
+                self.open.remove(&self.next);
+                self.told.insert(self.next, Ok(id.into()));
+            }
+        }
+        self.store.listen();
+        self.next
+    }
+
+    /// Lets the store finish everything, and checks what the client of this epoch has received.
+    fn settle(&mut self) {
+        self.store.listen();
+        while let Some((ticket, draft)) = self.store.asked.pop_front() {
+            self.store.append(Some(ticket), draft, 0);
+        }
+        self.store.report(usize::MAX);
+        self.take();
+        let last = self.publish("");
+        let (ticket, draft) = self.store.asked.pop_front().expect("an event");
+        self.store.append(Some(ticket), draft, 0);
+        self.store.report(usize::MAX);
+        self.take();
+        assert!(self.open.is_empty(), "{:?}", self.open);
+        let mut seen = HashSet::new();
+        let is_first = |entry: &&Entry| entry.draft.once.is_empty() || seen.insert(entry.draft.once.clone());
+        let expected: Vec<u64> = self.store.log.iter().filter(is_first).map(number_of).collect();
+        let reader = self.reader.take().expect("a client");
+        assert_eq!(reader.numbers_until(last), expected);
+        self.check_ids();
+    }
+
+    /// Whoever was told an id of this epoch was told that of its event, or of the first one with the same key.
+    fn check_ids(&self) {
+        let prefix = format!("epoch{}-", self.store.epoch);
+        for (request, result) in &self.told {
+            let Some(seq) = result.as_ref().ok().and_then(|id| id.strip_prefix(&*prefix)) else { continue };
+            let entry = self.store.log.iter().find(|entry| entry.seq.to_string() == seq).expect("an entry");
+            let own = self.store.log.iter().find(|entry| number_of(entry) == *request);
+            assert!(number_of(entry) == *request || own.is_none_or(|own| own.draft.once == entry.draft.once));
+            assert!(number_of(entry) == *request || !entry.draft.once.is_empty());
+        }
+    }
+}
+
+fn number_of(entry: &Entry) -> u64 {
+    let data = entry.draft.fields.fields().iter().next().expect("a field");
+    match data {
+        Field::Data(text) => String::from_utf8_lossy(&text.to_utf8()).parse().expect("a number"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Returns a number that the environment gives, or another one.
+fn given(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn the_books_balance_whatever_the_store_does() {
+    let (seed, steps) = (given("EVENTSOURCE_XS_SEED", 1), given("EVENTSOURCE_XS_STEPS", 3000));
+    for seed in seed..seed + 5 {
+        run(seed, steps);
+    }
+}
+
+fn run(seed: u64, steps: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut world = World::new();
+    let mut foreign = 1_000_000;
+    for step in 0..steps {
+        match random.u32(0..100) {
+            0..=39 => drop(world.publish("")),
+            40..=49 => drop(world.publish(&format!("key{}", random.u32(0..1000)))),
+            // The store appends some of what it was asked, at times not in the order in which it was asked.
+            50..=69 => {
+                for _ in 0..random.usize(0..5) {
+                    let at = if random.u32(0..10) == 0 { random.usize(0..5) } else { 0 };
+                    if let Some((ticket, draft)) = world.store.asked.remove(at) {
+                        world.store.append(Some(ticket), draft, random.u64(0..3));
+                    }
+                }
+            }
+            70..=74 => {
+                foreign += 1;
+                let once = if random.bool() { format!("key{}", random.u32(0..1000)) } else { String::new() };
+                world.store.append(None, draft(foreign, &once), random.u64(0..1 << 24));
+            }
+            75..=89 => {
+                world.store.report(random.usize(0..10));
+                world.take();
+            }
+            // One fails for sure, or is perhaps stored.
+            90..=92 => {
+                if let Some((ticket, draft)) = world.store.asked.pop_front() {
+                    let is_stored = random.bool();
+                    let code = if is_stored { ErrorCode::Unknown } else { ErrorCode::Unavailable };
+                    world.store.fail(ticket, code);
+                    if is_stored {
+                        world.store.append(None, draft, 0);
+                    }
+                    world.take();
+                }
+            }
+            // The connection of the store is lost and comes back: the history is reported again.
+            93 => {
+                world.store.began("");
+                world.store.reported = 0;
+                world.store.report(usize::MAX);
+                world.store.end.reporter.report(Report::Ready);
+                world.take();
+            }
+            // The process goes on as another one: the store ends and begins anew.
+            94 => restart(&mut world),
+            // The tail is lost.
+            95 if random.u32(0..5) == 0 => {
+                world.settle();
+                world.store.log.truncate(random.usize(0..=world.store.log.len()));
+                world.store.epoch += 1;
+                let own = |entry: &Entry| Entry { ticket: None, ..entry.clone() };
+                world.store.log = world.store.log.iter().map(own).collect();
+                world.store.begin("the tail is lost");
+                world.take();
+            }
+            _ => {}
+        }
+        assert!(step % 500 != 499 || world.hub.handle().is_some());
+    }
+    world.settle();
+    let told = world.told.len() as u64;
+    assert_eq!(told, world.next, "seed {seed}: everybody was told");
+}
+
+/// Ends the store as before an upgrade, and begins another one with the same log.
+fn restart(world: &mut World) {
+    world.store.listen();
+    while let Some((ticket, draft)) = world.store.asked.pop_front() {
+        world.store.append(Some(ticket), draft, 0);
+    }
+    world.store.report(usize::MAX);
+    let (store, end) = Store::new().expect("a pipe");
+    let before = std::mem::replace(&mut world.store.end, end);
+    drop(before); // the threads have ended
+    let progress = world.hub.finish(DEADLINE);
+    world.note(&progress);
+    world.hub.store = store;
+    world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
+    world.store.begin("");
+    assert!(world.take().is_ready);
+}
+
+#[test]
+fn nobody_waits_for_a_store_that_has_ended() {
+    let mut world = World::new();
+    let request = world.publish("");
+    let (_, end) = Store::new().expect("a pipe");
+    world.store.end = end;
+    world.take();
+    assert_eq!(world.told.get(&request), Some(&Err(ErrorCode::Unknown)));
+    assert!(world.hub.next_due().is_some(), "it begins anew");
+}
+
+#[test]
+fn an_event_that_was_perhaps_stored_is_published_once_if_it_is_published_again_with_its_key() {
+    let mut world = World::new();
+    let first = world.publish("k");
+    let (ticket, draft) = world.store.asked.pop_front().expect("an event");
+    world.store.fail(ticket, ErrorCode::Unknown);
+    world.take();
+    assert_eq!(world.told.get(&first), Some(&Err(ErrorCode::Unknown)));
+    let second = world.publish("k");
+    world.store.append(None, draft, 0);
+    world.settle();
+    assert_eq!(world.told.get(&second), Some(&Ok("epoch1-1".into())));
+}
+
+#[test]
+fn several_that_ask_with_one_key_wait_for_one_entry() {
+    let mut world = World::new();
+    let requests = [world.publish("k"), world.publish("k"), world.publish("k")];
+    assert_eq!(world.store.asked.len(), 1);
+    world.settle();
+    for request in requests {
+        assert_eq!(world.told.get(&request), Some(&Ok("epoch1-1".into())));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_begin_says_so_and_nothing_is_published_meanwhile() {
+    let (store, end) = Store::new().expect("a pipe");
+    let mut hub = StoredHub::of(store, &HubSettings::default(), &Name::new("shop").expect("a name"));
+    let asker = Asker { worker: 1, request: 1, bytes: 1 };
+    assert!(hub.publish(draft(1, ""), None, asker, Instant::now()).is_err());
+    let failure = Failure::new(ErrorCode::Unavailable, None, "no disk");
+    end.reporter.report(Report::CannotBegin { failure: failure.clone(), retries: true });
+    let progress = hub.take_reports(Instant::now());
+    assert_eq!((progress.cannot_begin, progress.is_ready), (Some((failure, true)), false));
+}

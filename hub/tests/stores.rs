@@ -1,0 +1,213 @@
+//! A hub's process with a store in a file: what workers, clients and publishers see when the process ends and comes back.
+
+mod support;
+
+use eventsource_xs::log::Bounds;
+use eventsource_xs::remote::{upgrade, Client, Error, Publication};
+use eventsource_xs::wire::{FileSettings, FileSync, HubSettings, StoreSettings};
+use eventsource_xs::ErrorCode;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use support::{event, gone, kill, open, read_event, read_to_end, read_until, settings, topics, Scene, PROGRAM};
+
+/// Settings with a store in a file of the test's folder.
+fn file(scene: &Scene) -> HubSettings {
+    let path = scene.folder.join("events.db").to_str().expect("text").into();
+    HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
+}
+
+fn stop(scene: &Scene, pid: u32) {
+    assert!(scene.command(&["stop"]).status().expect("the program").success());
+    gone(pid);
+}
+
+fn seq_of(id: &str) -> u64 {
+    id.rsplit('-').next().and_then(|seq| seq.parse().ok()).expect("an id")
+}
+
+/// Resumes a channel. Returns everything up to the event with this data.
+fn resume(worker: &mut Client, stream: u64, channel: &str, after: &str, until: &str) -> String {
+    let mut client = open(worker, stream, "");
+    worker.subscribe(stream, topics(channel, Some(after))).expect("a stream");
+    read_event(&mut client, until)
+}
+
+#[test]
+fn ids_go_on_and_clients_resume_after_the_process_was_killed_or_stopped() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(file(&scene));
+    let epoch = worker.welcome().epoch.clone();
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    let mut last = first.clone();
+    for round in 0..4 {
+        let data = format!("round {round}");
+        let missed = worker.publish(&event("news", &data)).expect("an id");
+        assert!(seq_of(&missed) > seq_of(&last), "{missed} after {last}");
+        let pid = worker.welcome().pid;
+        match round % 2 {
+            0 => kill(pid),
+            _ => stop(&scene, pid),
+        }
+        worker = scene.client_with(file(&scene));
+        assert_eq!(worker.welcome().epoch, epoch);
+        let text = resume(&mut worker, 1, "news", &last, &data);
+        assert!(text.contains(&format!("data: {data}\nid: {missed}\n\n")) && !text.contains("gap"), "{text}");
+        last = missed;
+    }
+    let text = resume(&mut worker, 2, "news", &first, "round 3");
+    assert_eq!(text.matches("data: round").count(), 4, "{text}");
+    assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
+}
+
+#[test]
+fn a_key_once_counts_after_the_process_was_killed() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(file(&scene));
+    let once = Publication { once: b"k", ..event("news", "hello") };
+    let first = worker.publish(&once).expect("an id");
+    kill(worker.welcome().pid);
+    let mut worker = scene.client_with(file(&scene));
+    assert_eq!(worker.publish(&once).expect("an id"), first);
+    let other = worker.publish(&event("news", "other")).expect("an id");
+    assert_eq!(seq_of(&other), seq_of(&first) + 1);
+}
+
+#[test]
+fn opaque_ids_are_known_after_the_process_was_killed() {
+    let scene = Scene::new();
+    let mut opaque = file(&scene);
+    opaque.hub.opaque_ids = true;
+    let mut worker = scene.client_with(opaque.clone());
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    worker.publish(&event("news", "two")).expect("an id");
+    kill(worker.welcome().pid);
+    let mut worker = scene.client_with(opaque);
+    let text = resume(&mut worker, 1, "news", &first, "two");
+    assert!(!text.contains("data: one") && !text.contains("gap"), "{text}");
+}
+
+#[test]
+fn an_upgrade_keeps_streams_and_ids() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(file(&scene));
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    for round in 0..3 {
+        let data = format!("round {round}");
+        for number in 0..50 {
+            worker.publish_unanswered(&event("news", &format!("{round} {number}"))).expect("a connection");
+        }
+        upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+        let id = worker.publish(&event("news", &data)).expect("an id");
+        let text = read_event(&mut client, &data);
+        assert!(text.ends_with(&format!("data: {data}\nid: {id}\n\n")), "{text}");
+        assert_eq!(text.matches("data: ").count() - text.matches("event: position").count(), 51, "{text}");
+        assert_eq!(seq_of(&id), 51 * (round + 1));
+    }
+    // What was published before the upgrades is in the file, too.
+    kill(worker.welcome().pid);
+    let mut worker = scene.client_with(file(&scene));
+    let id = worker.publish(&event("news", "last")).expect("an id");
+    assert_eq!(seq_of(&id), 154);
+}
+
+#[test]
+fn what_was_evicted_is_a_gap_after_a_restart_and_nothing_else_is() {
+    let scene = Scene::new();
+    let mut small = file(&scene);
+    small.hub.history = Bounds { events: 5, bytes: 1 << 20, age: Duration::from_secs(3600) };
+    let mut worker = scene.client_with(small.clone());
+    let quiet = worker.publish(&event("quiet", "q1")).expect("an id");
+    worker.publish(&event("quiet", "q2")).expect("an id");
+    let busy = worker.publish(&event("busy", "b0")).expect("an id");
+    for number in 1..20 {
+        worker.publish(&event("busy", &format!("b{number}"))).expect("an id");
+    }
+    stop(&scene, worker.welcome().pid);
+    let mut worker = scene.client_with(small);
+    let text = resume(&mut worker, 1, "quiet", &quiet, "q2");
+    assert!(!text.contains("gap"), "{text}");
+    let text = resume(&mut worker, 2, "busy", &busy, "b19");
+    assert!(text.contains("event: gap") && text.matches("data: b").count() == 5, "{text}");
+}
+
+#[test]
+fn a_worker_with_another_store_is_refused_and_one_without_is_not() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(file(&scene));
+    worker.publish(&event("news", "one")).expect("an id");
+    let other = FileSettings { path: "/other".into(), sync: FileSync::Never };
+    let other = HubSettings { store: StoreSettings::File(other), ..settings() };
+    match Client::connect(&Scene::start(), &scene.place, Some(other)) {
+        Err(Error::Refused(failure)) => assert_eq!(failure.field.as_deref(), Some("store")),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(scene.client_with(settings()).welcome().settings.store, StoreSettings::File(_)));
+}
+
+#[test]
+fn two_hubs_do_not_share_a_file() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let mut worker = scene.client_with(file(&scene));
+    worker.publish(&event("news", "one")).expect("an id");
+    match Client::connect(&Scene::start(), &other.place, Some(file(&scene))) {
+        Err(Error::Refused(failure)) => {
+            assert!(failure.message.contains("events.db"), "{}", failure.message);
+            assert_eq!(failure.code, ErrorCode::Unavailable);
+        }
+        other => panic!("{other:?}"),
+    }
+    kill(worker.welcome().pid);
+    let mut worker = Client::connect(&Scene::start(), &other.place, Some(file(&scene))).expect("the file is free");
+    assert_eq!(seq_of(&worker.publish(&event("news", "two")).expect("an id")), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_a_clear_error_and_the_next_worker_tries_again() {
+    let scene = Scene::new();
+    let folder = scene.folder.join("missing");
+    let path: Box<str> = folder.join("events.db").to_str().expect("text").into();
+    let store = StoreSettings::File(FileSettings { path: path.clone(), sync: FileSync::Event });
+    let given = HubSettings { store, ..settings() };
+    match Client::connect(&Scene::start(), &scene.place, Some(given.clone())) {
+        Err(Error::Refused(failure)) => assert!(failure.message.contains(&*path), "{}", failure.message),
+        other => panic!("{other:?}"),
+    }
+    fs::create_dir(&folder).expect("a folder");
+    let mut worker = Client::connect(&Scene::start(), &scene.place, Some(given)).expect("the folder exists");
+    worker.publish(&event("news", "one")).expect("an id");
+}
+
+#[test]
+fn a_command_that_was_first_leaves_the_store_to_the_first_worker() {
+    let scene = Scene::new();
+    let mut command = scene.client();
+    command.publish(&event("news", "unread")).expect("an id");
+    let mut worker = scene.client_with(file(&scene));
+    let first = worker.publish(&event("news", "one")).expect("an id");
+    assert_eq!(seq_of(&first), 1);
+    assert_eq!(worker.count(b"").expect("counts").store.kind.as_ref(), "file");
+}
+
+#[test]
+fn another_file_is_a_gap_told_once() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let before = worker.publish(&event("news", "in memory")).expect("an id");
+    stop(&scene, worker.welcome().pid);
+    let mut worker = scene.client_with(file(&scene));
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", Some(&before))).expect("a stream");
+    let text = read_until(&mut client, "\n\n") + &read_until(&mut client, "\n\n");
+    assert!(text.contains("event: gap\ndata: unknown"), "{text}");
+    let id = worker.publish(&event("news", "in the file")).expect("an id");
+    let text = read_event(&mut client, "in the file");
+    assert!(!text.contains("gap"), "{text}");
+    kill(worker.welcome().pid);
+    read_to_end(&mut client);
+    let mut worker = scene.client_with(file(&scene));
+    worker.publish(&event("news", "later")).expect("an id");
+    let text = resume(&mut worker, 2, "news", &id, "later");
+    assert!(!text.contains("gap"), "{text}");
+}

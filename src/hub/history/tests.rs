@@ -1,0 +1,206 @@
+//! A hub that goes on with stored events: its clients resume as if it had never ended.
+//!
+//! The expected output of a stream is written as in the tests of the hub.
+
+use super::*;
+use crate::hub::tests::{compacting, settings, Case};
+use crate::hub::Start;
+use crate::log::Bounds;
+use crate::saved::{Restorer, Saver};
+use std::time::{Duration, Instant};
+
+fn history(last_seq: u64, evicted: &[(&str, u64)], evicted_through: u64) -> History {
+    let evicted = evicted.iter().map(|(name, through)| (name.as_bytes().into(), *through)).collect();
+    History { epoch: "e".into(), last_seq, evicted, evicted_through, ..History::default() }
+}
+
+fn stored(settings: Settings, history: &History) -> Case {
+    Case::of(Hub::stored(Epoch::new("e", None), settings, history))
+}
+
+/// Publishes stored entries, and evicts what exceeds the retention.
+fn replay(case: &mut Case, entries: &[(u64, &str)]) {
+    for (seq, channel) in entries {
+        case.publish_stored(*seq, case.now, channel, "", None);
+    }
+    case.hub.evict(case.now);
+}
+
+/// Takes what channels have evicted, sorted.
+fn evictions(case: &mut Case) -> Vec<(String, u64, u64)> {
+    let evictions = case.hub.take_evictions().into_iter().map(|of| {
+        let name = String::from_utf8(of.channel.into()).expect("a name");
+        (name, of.evicted_through, of.discarded_through)
+    });
+    let mut evictions: Vec<_> = evictions.collect();
+    evictions.sort();
+    evictions
+}
+
+#[test]
+fn resume_before_a_stored_eviction_sends_a_gap_and_after_it_none() {
+    let mut case = stored(settings(), &history(90, &[("a", 40), ("b", 20)], 10));
+    replay(&mut case, &[(50, "a"), (60, "b"), (70, "c"), (90, "a")]);
+    for (names, after, sent) in [
+        ("a", "e-30", "@e-30-0, gap e-30-40 evicted, 50, 90"),
+        ("a", "e-40", "@e-40, 50, 90"),
+        ("a", "e-50", "@e-50, 90"),
+        ("a", "e-90", "@e-90"),
+        ("b", "e-30", "@e-30, 60"),
+        ("b", "e-10", "@e-10-0, gap e-10-20 evicted, 60"),
+        ("c", "e-10", "@e-10, 70"),
+        ("c", "e-5", "@e-5-0, gap e-5-10 evicted, 70"),
+        ("never", "e-5", "@e-5-0, gap e-5-10 evicted"),
+        ("never", "e-10", "@e-10"),
+        ("?", "e-5", "@e-5-0, gap e-5-10 evicted"),
+        ("*", "e-30", "@e-30-0, gap e-30-40 evicted, 50, 60, 70, 90"),
+        ("*", "e-40", "@e-40, 50, 60, 70, 90"),
+        ("a b", "e-30", "@e-30-0, gap e-30-40 evicted, 50, 60, 90"),
+        ("a", "e-91", "@e-91-0, gap e-90 unknown"),
+        ("a", "f-90", "@e-90-0, gap e-90 unknown"),
+    ] {
+        let sent = sent.replace("@e-91-0", "@e-90-0");
+        assert_eq!(case.resume(names, after), sent, "{names} {after}");
+    }
+    assert_eq!(case.hub.counts().published, 0, "entries of the history were published by an earlier hub");
+    replay(&mut case, &[(1000, "a")]);
+    assert_eq!(case.resume("a b", "e-60"), "@e-60, 90, 1000");
+    assert_eq!(case.hub.counts().published, 1);
+}
+
+#[test]
+fn a_new_client_of_a_hub_with_stored_events_is_sent_a_position_that_it_can_resume_after() {
+    let mut case = stored(settings(), &history(95, &[("a", 40)], 0));
+    assert_eq!(case.start("a", None, Start::Latest), "@e-95");
+    assert_eq!(case.resume("a", "e-95"), "@e-95");
+    replay(&mut case, &[(50, "a"), (60, "b"), (70, "a"), (90, "b")]);
+    for (start, sent, resumed) in [
+        (Start::Latest, "@e-95", "@e-95"),
+        (Start::Oldest, "@e-0-40, 50, 60, 70, 90", "@e-0-0, gap e-0-40 evicted, 50, 60, 70, 90"),
+        (Start::Last(4), "@e-40, 50, 60, 70, 90", "@e-40, 50, 60, 70, 90"),
+        (Start::Last(2), "@e-60, 70, 90", "@e-60, 70, 90"),
+    ] {
+        assert_eq!(case.start("*", None, start), sent);
+        let id = sent[1..].split([',', '-'].as_ref()).take(2).collect::<Vec<_>>().join("-");
+        assert_eq!(case.resume("*", &id), resumed, "{id}");
+    }
+}
+
+#[test]
+fn an_id_between_the_numbers_of_retained_entries_is_unknown() {
+    let mut case = stored(settings(), &history(90, &[("a", 40)], 0));
+    replay(&mut case, &[(50, "a"), (60, "b"), (100, "a"), (200, "b")]);
+    for (after, is_known) in
+        [(0, true), (39, true), (41, false), (50, true), (55, false), (60, true), (90, true), (99, false), (100, true)]
+    {
+        let sent = case.resume("b", &format!("e-{after}"));
+        assert_eq!(sent.ends_with("gap e-200 unknown"), !is_known, "{after}: {sent}");
+    }
+    // All through what was evicted is known again: a gap event reports that.
+    replay(&mut case, &[(300, "b"), (400, "b"), (500, "b")]); // 60 and 200 are evicted
+    assert_eq!(case.resume("b", "e-99"), "@e-99-0, gap e-99-200 evicted, 300, 400, 500");
+    assert_eq!(case.resume("a", "e-99"), "@e-99, 100");
+    assert_eq!(case.resume("a", "e-301"), "@e-500-0, gap e-500 unknown");
+}
+
+#[test]
+fn stored_entries_expire_by_the_time_at_which_they_were_stored() {
+    let age = Duration::from_secs(100);
+    let bounds = Bounds { age, ..settings().history };
+    let mut case = stored(Settings { history: bounds, ..settings() }, &history(5, &[], 0));
+    let now = case.now;
+    let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).expect("a time before the system was started");
+    for (seq, at) in [(1, ago(1 << 31)), (3, ago(100)), (5, ago(60))] {
+        case.publish_stored(seq, at, "a", "", None);
+    }
+    case.hub.evict(case.now);
+    assert_eq!(case.resume("a", "e-1"), "@e-1-0, gap e-1-3 evicted, 5");
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 3, 3)]);
+    // A new event that is too old already is offered to the streams that keep up.
+    case.publish_stored(9, ago(200), "a", "", None);
+    case.hub.expire(case.now);
+    assert_eq!(case.sent(), "9");
+    case.now += Duration::from_secs(40);
+    case.hub.evict(case.now);
+    assert_eq!(case.resume("a", "e-3"), "@e-3-0, gap e-3-9 evicted");
+}
+
+#[test]
+fn take_evictions_reports_each_channel_once_as_far_as_its_entries_are_evicted() {
+    let mut case = stored(settings(), &history(0, &[], 0));
+    assert_eq!(evictions(&mut case), []);
+    replay(&mut case, &[(2, "a"), (4, "a"), (6, "a"), (8, "b"), (10, "a"), (12, "a")]);
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 4, 4)]);
+    assert_eq!(evictions(&mut case), []);
+    let Settings { history, total_history, .. } = settings();
+    case.hub.set_retention(history, Bounds { events: 0, ..total_history });
+    case.hub.evict(case.now);
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 12, 12), ("b".to_owned(), 8, 8)]);
+    let mut ordinary = Case::of(Hub::new(Epoch::new("e", None), settings()));
+    replay(&mut ordinary, &[(1, "a"), (2, "a"), (3, "a"), (4, "a")]);
+    assert_eq!(evictions(&mut ordinary), []);
+}
+
+#[test]
+fn take_evictions_of_compacted_logs_says_what_of_the_evicted_entries_is_discarded() {
+    let mut case = stored(compacting(settings()), &history(0, &[], 0));
+    for (seq, key) in [(2, "k"), (4, "l"), (6, "l"), (8, "m"), (10, "n"), (12, "n"), (14, "n")] {
+        case.publish_stored(seq, case.now, "a", key, None);
+    }
+    case.hub.evict(case.now);
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 8, 0)]); // 2, 6 and 8 are kept
+    case.publish_stored(16, case.now, "a", "o", None);
+    case.publish_stored(18, case.now, "a", "p", None);
+    case.publish_stored(20, case.now, "a", "q", None);
+    case.hub.evict(case.now);
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 14, 2)]);
+    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-14, 16, 18, 20");
+    // A hub that goes on with these entries compacts them again, and does not report what it still has.
+    let mut next = stored(compacting(settings()), &history(20, &[("a", 14)], 0));
+    for (seq, key) in [(6, "l"), (8, "m"), (14, "n"), (16, "o"), (18, "p"), (20, "q")] {
+        next.publish_stored(seq, next.now, "a", key, None);
+    }
+    next.hub.evict(next.now);
+    assert_eq!(next.start("a", None, Start::Oldest), "@e-0-14, 16, 18, 20");
+    assert_eq!(next.resume("a", "e-8"), "@e-8-0, gap e-8-14 evicted, 16, 18, 20");
+    assert_eq!(next.resume("a", "e-16"), "@e-16, 18, 20");
+    assert_eq!(evictions(&mut next), [("a".to_owned(), 14, 5)]);
+}
+
+#[test]
+fn a_lagging_stream_is_sent_a_gap_for_entries_below_a_merged_tombstone() {
+    let mut case = stored(settings(), &history(50, &[], 50));
+    replay(&mut case, &[(10, "a"), (20, "a"), (30, "a")]);
+    assert_eq!(case.start("a", None, Start::Oldest), "@e-0-50, 10, 20, 30");
+    assert_eq!(case.resume("a", "e-10"), "@e-10-0, gap e-10-50 evicted, 20, @e-20-50, 30, @e-30-50");
+    case.hub.remove_stream(std::mem::take(&mut case.cursor));
+    let request = crate::hub::SubscribeRequest {
+        topics: vec![crate::hub::Topic::Channel(b"a"[..].into())],
+        after: None,
+        start: Start::Oldest,
+        first_block: Default::default(),
+    };
+    let stream = crate::stream::StreamId { slot: 0, serial: 1 };
+    case.hub.subscribe(stream, &mut case.cursor, &request, case.now);
+    case.hub.begin(&mut case.cursor);
+    replay(&mut case, &[(60, "a"), (70, "a")]); // 10 and 20 are evicted before they were sent
+    assert_eq!(evictions(&mut case), [("a".to_owned(), 29, 29)]);
+    assert!(case.sent().starts_with("gap e-0-50 slow, 30"));
+}
+
+#[test]
+fn a_hub_with_stored_events_goes_on_in_a_new_program() {
+    let mut case = stored(settings(), &history(90, &[("a", 40)], 7));
+    let entries = [(50, "a"), (60, "b"), (100, "a"), (110, "a"), (120, "a")];
+    replay(&mut case, &entries);
+    let mut saver = Saver::new(case.now);
+    saver.add(&case.hub);
+    let bytes = saver.into_bytes();
+    let mut restored = Case::of(Restorer::new(&bytes, Instant::now()).take().expect("a hub"));
+    for case in [&mut case, &mut restored] {
+        assert_eq!(case.resume("a b", "e-60"), "@e-60, 100, 110, 120");
+        assert_eq!(case.resume("a b", "e-105"), "@e-120-0, gap e-120 unknown");
+        assert_eq!(case.resume("c", "e-6"), "@e-6-0, gap e-6-7 evicted");
+        assert_eq!(evictions(case), [("a".to_owned(), 50, 50)]);
+    }
+}
