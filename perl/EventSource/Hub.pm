@@ -11,6 +11,7 @@ use EventSource::Error;
 use EventSource::Hub::ChannelNames;
 use EventSource::Hub::Pattern;
 use EventSource::Hub::Process;
+use EventSource::Hub::Store;
 use EventSource::Settings;
 use EventSource::Stream;
 use EventSource::Stream::Relay;
@@ -47,11 +48,11 @@ my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
     gap_data gap_event grace history idle_exit max_topics name on_slow opaque_ids per_process position_event
-    publish_timeout show_channel socket spawn total_history
+    publish_timeout show_channel socket spawn store total_history
 );
 
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
-my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn);
+my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 my @APP_OPTIONS      = qw(channels methods origins);
 my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
@@ -239,7 +240,8 @@ sub _native_settings {
 # What the native hub needs to reach a process of its own. All texts are empty if it has none.
 sub _of_process {
     my %given  = @_;
-    my %native = (%PROCESS_SECONDS, name => '', program => '', socket => '');
+    my $store  = defined $given{name} ? $given{store} : undef;
+    my %native = (%PROCESS_SECONDS, name => '', program => '', socket => '', EventSource::Hub::Store->native($store));
     if (!defined $given{name}) {
         for my $setting (grep { defined $given{$_} } @PROCESS_SETTINGS) {
             $SETTINGS->refuse($setting, "$setting is for a hub in a process of its own: give it a name, too");
@@ -482,6 +484,28 @@ with several workers, an event that is published in one worker reaches only the 
 of this once (L</per_process>). The streams of a hub belong to its process: if a child pushes to one or closes it,
 nothing changes, and the methods return what they return for a stream that has ended.
 
+=head2 Stores
+
+The process of a hub keeps its history in memory. With a L</store> it keeps it in a file or in Redis, too, and begins with it.
+
+                      memory                file                        Redis
+    an id means       the process has it    the file has it             Redis has it
+    order             one for the hub       one for the hub             one for all machines
+    worker is killed  streams stay open     streams stay open           streams stay open
+    process killed    new epoch, a gap      ids go on, replay           ids go on, replay
+    loss of power     new epoch, a gap      at most the last second is  a gap if Redis has lost
+                                            lost, and told by a gap     anything
+    Redis is away     -                     -                           streams stay open, publish
+                                                                        throws unavailable
+
+In every case a client receives each event once and in order, or it is told of a gap. Where C<once> is given, a publish that
+failed as C<unknown> can be repeated (L</publish>): with a file or Redis it remains one event even if the process of the hub or
+Redis was restarted in between.
+
+Redis may lose events that it has acknowledged: when it crashes without C<appendfsync always>, when a replica takes over that
+has not received them, when it evicts, or when somebody deletes keys. The hub finds that out, begins another epoch, and tells
+the clients of a gap. Ids of several machines are those of one sequence; numbers increase, but not by one.
+
 =head2 Which streams
 
 A hub sends to all native streams (L<Plack::App::EventSource/NATIVE STREAMS>). A stream that goes through the server's
@@ -564,8 +588,8 @@ process, which holds its socket from then on: pushes and C<close> of the worker 
 called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. A worker that
 exits sends what was pushed before; of a worker that is killed the last pushes may be missing. A stream that goes through
 the server's writer (L</Which streams>) ends with its worker, and its client resumes without loss. If the process of the
-hub ends, its streams end with the reason C<error> or C<server>, its history is lost, and the next call starts
-another one, with another epoch, so that clients are told of a gap.
+hub ends, its streams end with the reason C<error> or C<server>, and the next call starts another one. Without a L</store> its
+history is lost, and the other one has another epoch, so that clients are told of a gap.
 
 The process lives for as long as L</idle_exit> and L</grace> say. It belongs to the cgroup of the process that started
 it, so C<systemctl restart> of a service ends it, too, unless it is a service by itself
@@ -573,8 +597,8 @@ it, so C<systemctl restart> of a service ends it, too, unless it is a service by
 go on as the new program, without an end of a stream.
 
 Of the settings L</history>, L</total_history>, L</max_topics>, L</grace> and L</idle_exit> those of the newest process
-count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids> or C<on_slow> differs from those of the
-others is refused: its calls throw C<refused>.
+count. A process whose C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow> or L</store> differs from those
+of the others is refused: its calls throw C<refused>.
 
 Methods of such a hub also throw C<unavailable>, if its process cannot be reached or started and nothing was done, C<full>,
 and C<unknown>, if the connection broke or no answer came within L</publish_timeout>: the call has perhaps had its effect
@@ -704,6 +728,81 @@ library if there is cargo 1.85 or newer when this distribution is built.
 
 The position at which a stream begins if its client sends no id: C<latest>, at the next event, by default; C<oldest>,
 with the whole history; or a negative whole number from -1 to -999,999,999, such as -10 for the last ten events.
+
+=head2 store
+
+    store => 'memory'
+    store => {file => '/var/lib/shop/events.db', sync => 'second'}
+    store => {redis => 'rediss://shop:secret@redis.example:6380/0', replicas => 1, ca => '/etc/ssl/redis-ca.pem'}
+    store => {redis => 'redis-sentinel://10.0.0.1:26379,10.0.0.2:26379,10.0.0.3:26379/mymaster'}
+
+For a hub with a L</name>: where its process keeps its events beside its memory. L</Stores> says what each store promises,
+L<EventSource::Deployment/STORES> how to choose and run one. C<memory> is the default. A reference to a hash is a file or
+Redis.
+
+A file of this machine (SQLite), which only one process may use:
+
+=over
+
+=item file
+
+The path of the file. It is created if it does not exist; its folder must exist and be writable, for SQLite has two more files
+beside it. A relative path counts from the working directory of the process that calls C<new>. It must be in UTF-8, and on a
+local disk: not on NFS, and not on a tmpfs if it is to survive a reboot.
+
+=item sync
+
+What survives a loss of power. C<second>, the default: the disk has all events but those of the last second. C<event>: the disk
+has each event before L</publish> returns, which makes a publish wait for the disk. C<never>: the system decides. A process
+that is killed loses nothing in any case.
+
+=back
+
+Redis 6.2 or later, which the hubs of several machines may share: those with the same L</name>, C<prefix> and database are one
+hub.
+
+=over
+
+=item redis
+
+The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, if there is one, host, port (6379 by default) and the
+number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
+and behind them the name of the master. In user and password the characters C<:/?#@%> are encoded (C<%40> for C<@>).
+No message, log or statistic of this distribution shows user and password.
+
+=item replicas
+
+How many replicas of Redis have an event before L</publish> returns (C<WAIT>): a whole number from 0 to 100, 0 by default.
+
+=item when_down
+
+What L</publish> does while Redis cannot be reached. C<refuse>, the default: it waits L</publish_timeout>, then throws
+C<unavailable> or C<unknown>. C<queue>: the process of the hub holds events until Redis is back; a call with
+C<< wait => 0 >> returns at once, and one that waits for the id throws C<unknown> after L</publish_timeout>, for the event is
+published later.
+
+=item queue
+
+How many events are held with C<< when_down => 'queue' >>: a whole number from 1 to 1,000,000, 10,000 by default. More are
+refused with C<full>.
+
+=item prefix
+
+The first part of all keys in Redis: 1 to 64 ASCII letters, digits, C<_>, C<->, C<.> and C<:>; C<es> by default.
+
+=item ca
+
+With TLS: the path of a PEM file with the certificates of the authorities that Redis' certificate is checked with. Those of the
+system by default.
+
+=item cert, key
+
+With TLS: the paths of PEM files with the client's certificate and its key, both or none.
+
+=back
+
+All processes of a hub must name the same store: the calls of one with another store throw C<refused>. The program
+C<eventsource-hub run> can be given the store instead (L<eventsource/hub>); then that one counts.
 
 =head2 total_history
 
@@ -939,6 +1038,42 @@ The streams that began with an id of the client; the C<gap> events that were sen
 Only for a hub with a L</name>: a hash of what its process counts. C<pid> is its process id, C<workers> the processes that are
 connected, C<open> its open streams, C<buffered> the bytes that are buffered for them, C<cut_off> the connections that it has
 ended because they broke the rules of the protocol.
+
+=item store
+
+Only for a hub with a L</name>: a hash of the health of its L</store>.
+
+=over
+
+=item kind, place
+
+C<memory>, C<file> or C<redis>; the path of the file, or the URL of Redis without user and password.
+
+=item up, since
+
+1 if the store takes events and reports those of other machines, otherwise 0; since when that is so, as C<time> counts.
+
+=item pending, failed
+
+How many events wait to be stored; how many could not be stored.
+
+=item lag
+
+The seconds between the storing of the last event and its arrival in this process, fractions included.
+
+=item events, bytes
+
+The size of the store.
+
+=item reconnects, epoch_changes
+
+How often the connection was made anew; how often history was lost, so that another epoch has begun.
+
+=item last_error, last_error_age
+
+The text of the last error and the seconds since then; C<undef> if there was none.
+
+=back
 
 =item slow
 

@@ -31,7 +31,7 @@ my $SETTINGS = EventSource::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS = qw(
     gap_data gap_event grace history idle_exit name on_slow per_process position_event publish_timeout socket spawn
-    total_history
+    store total_history
 );
 my @STREAM_OPTIONS = qw(fallback linger max_streams native origins preamble retry timeout);
 my @OPTIONS =
@@ -489,7 +489,7 @@ own.
 
 =head2 gap_data, gap_event, history, on_slow, per_process, position_event, total_history
 
-=head2 grace, idle_exit, name, publish_timeout, socket, spawn
+=head2 grace, idle_exit, name, publish_timeout, socket, spawn, store
 
 Settings of the server's own hub (L<EventSource::Hub/ATTRIBUTES>). They cannot be combined with L</hub>. With C<name> the
 hub has a process of its own, for all workers: see L</Several workers>. Without it C<per_process> is true by default if

@@ -168,6 +168,14 @@ typedef struct {
     size_t len;
 } esx_text;
 
+/* Where a hub in a process of its own keeps its events, as EventSource::Hub::Store describes it. Texts are empty if there is
+ * none. */
+typedef struct {
+    uint8_t kind, sync;
+    size_t queue, replicas;
+    esx_text place, prefix, ca, cert, key;
+} esx_store_settings;
+
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in
  * seconds. The texts of gap_data are NULL if the application gives none. The name is empty for a hub of this process; socket
  * and program are empty if there is none. */
@@ -178,6 +186,7 @@ typedef struct {
     uint8_t on_slow, opaque_ids, refuses_position_event;
     esx_text name, socket, program;
     double idle_exit, grace, publish_timeout;
+    esx_store_settings store;
 } esx_hub_settings;
 
 /* An event to publish. The keys may be empty. */
@@ -214,6 +223,16 @@ typedef struct {
     uint64_t pid, workers, open, buffered, cut_off;
 } esx_process_counts;
 
+/* The health of the store of a hub's own process; all zero if there is none. Times are in seconds. Longer texts are cut. */
+enum { ESX_STORE_KIND_MAX = 16, ESX_STORE_PLACE_MAX = 1024, ESX_STORE_ERROR_MAX = 1024 };
+
+typedef struct {
+    double since, lag, last_error_age;
+    uint64_t is_up, pending, events, bytes, failed, reconnects, epoch_changes;
+    size_t kind_len, place_len, last_error_len;
+    char kind[ESX_STORE_KIND_MAX], place[ESX_STORE_PLACE_MAX], last_error[ESX_STORE_ERROR_MAX];
+} esx_store_health;
+
 /* The longest id that a hub makes. */
 enum { ESX_ID_MAX = 64 };
 
@@ -225,7 +244,8 @@ int esx_hub_publish(void *hub, const esx_publication *publication, char *id, esx
 int esx_hub_subscribe(void *hub, void *stream, const esx_request *request, esx_report *report);
 void esx_hub_unsubscribe(void *hub, void *stream, const esx_topic *topics, size_t len, int is_all);
 int esx_hub_epoch(void *hub, char *epoch, esx_report *report);
-int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_report *report);
+int esx_hub_ask(void *hub, esx_text channel, esx_hub_counts *counts, esx_process_counts *process, esx_store_health *store,
+    esx_report *report);
 int esx_hub_drain(void *hub, double seconds, esx_report *report);
 int esx_hub_has_process(void *hub);
 

@@ -789,6 +789,7 @@ _attach(SV *self, SV *settings)
     raw.idle_exit = esx_setting_nv(aTHX_ hash, "idle_exit");
     raw.grace = esx_setting_nv(aTHX_ hash, "grace");
     raw.publish_timeout = esx_setting_nv(aTHX_ hash, "publish_timeout");
+    esx_store_of(aTHX_ hash, &raw.store);
     raw.gap_event = esx_setting_text(aTHX_ hash, "gap_event");
     raw.position_event = esx_setting_text(aTHX_ hash, "position_event");
     gap_data = esx_plain_array(esx_setting(aTHX_ hash, "gap_data"));
@@ -908,16 +909,17 @@ stats(SV *self)
     static const esx_text nothing = {"", 0};
     esx_hub_counts counts;
     esx_process_counts process;
+    esx_store_health store;
     esx_report report;
     int status;
   CODE:
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &process, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), nothing, &counts, &process, &store, &report);
     if (status == ESX_ENDING)
         esx_croakf(ESX_CODE_UNAVAILABLE, NULL, "EventSource::Hub: this process is ending");
     if (status != ESX_OK)
         esx_croak_report(aTHX_ &report, "EventSource::Hub", NULL);
     esx_run_callbacks(aTHX);
-    RETVAL = esx_hub_counts_sv(aTHX_ &counts, &process);
+    RETVAL = esx_hub_counts_sv(aTHX_ &counts, &process, &store);
   OUTPUT:
     RETVAL
 
@@ -926,6 +928,7 @@ subscribers(SV *self, SV *channel)
   PREINIT:
     esx_hub_counts counts;
     esx_process_counts process;
+    esx_store_health store;
     esx_report report;
     esx_text name;
     int status;
@@ -934,7 +937,7 @@ subscribers(SV *self, SV *channel)
     self = esx_snapshot(aTHX_ self);
     esx_snapshot_text(aTHX_ TRUE, "channel", "a channel's name", &channel);
     name = esx_channel_of(aTHX_ channel);
-    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &process, &report);
+    status = esx_hub_ask(esx_hub_of(aTHX_ self), name, &counts, &process, &store, &report);
     if (status == ESX_ENDING)
         report.size = 0;
     else if (status != ESX_OK)

@@ -43,6 +43,21 @@ esx_setting_text(pTHX_ HV *settings, const char *name)
     return esx_text_of(aTHX_ esx_string(aTHX_ value));
 }
 
+/* Reads the settings of a hub's store, which EventSource::Hub::Store has checked. */
+static void
+esx_store_of(pTHX_ HV *settings, esx_store_settings *store)
+{
+    store->kind = (uint8_t)esx_setting_uv(aTHX_ settings, "store");
+    store->sync = (uint8_t)esx_setting_uv(aTHX_ settings, "store_sync");
+    store->queue = esx_setting_uv(aTHX_ settings, "store_queue");
+    store->replicas = esx_setting_uv(aTHX_ settings, "store_replicas");
+    store->place = esx_setting_text(aTHX_ settings, "store_place");
+    store->prefix = esx_setting_text(aTHX_ settings, "store_prefix");
+    store->ca = esx_setting_text(aTHX_ settings, "store_ca");
+    store->cert = esx_setting_text(aTHX_ settings, "store_cert");
+    store->key = esx_setting_text(aTHX_ settings, "store_key");
+}
+
 /* Snapshots an argument that is one string. Returns false if it needs copies. Croaks if it is a reference that is not
  * overloaded, such as a pattern instead of a name. */
 static bool
@@ -237,8 +252,30 @@ esx_topics_of(pTHX_ AV *read, size_t *len)
     return topics;
 }
 
+/* The health of a store. Without an error its text and its age are undefined. */
 static SV *
-esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *process)
+esx_store_health_sv(pTHX_ const esx_store_health *store)
+{
+    HV *hash = newHV();
+    const bool has_error = store->last_error_len > 0;
+    (void)hv_stores(hash, "kind", newSVpvn(store->kind, store->kind_len));
+    (void)hv_stores(hash, "place", newSVpvn_utf8(store->place, store->place_len, 1));
+    (void)hv_stores(hash, "up", newSVuv((UV)store->is_up));
+    (void)hv_stores(hash, "since", newSVnv(store->since));
+    (void)hv_stores(hash, "lag", newSVnv(store->lag));
+    (void)hv_stores(hash, "pending", newSVuv((UV)store->pending));
+    (void)hv_stores(hash, "events", newSVuv((UV)store->events));
+    (void)hv_stores(hash, "bytes", newSVuv((UV)store->bytes));
+    (void)hv_stores(hash, "failed", newSVuv((UV)store->failed));
+    (void)hv_stores(hash, "reconnects", newSVuv((UV)store->reconnects));
+    (void)hv_stores(hash, "epoch_changes", newSVuv((UV)store->epoch_changes));
+    (void)hv_stores(hash, "last_error", has_error ? newSVpvn_utf8(store->last_error, store->last_error_len, 1) : newSV(0));
+    (void)hv_stores(hash, "last_error_age", has_error ? newSVnv(store->last_error_age) : newSV(0));
+    return newRV_noinc((SV *)hash);
+}
+
+static SV *
+esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *process, const esx_store_health *store)
 {
     HV *hash = newHV(), *history = newHV(), *slow = newHV();
     (void)hv_stores(hash, "streams", newSVuv((UV)counts->streams));
@@ -263,6 +300,7 @@ esx_hub_counts_sv(pTHX_ const esx_hub_counts *counts, const esx_process_counts *
         (void)hv_stores(own, "buffered", newSVuv((UV)process->buffered));
         (void)hv_stores(own, "cut_off", newSVuv((UV)process->cut_off));
         (void)hv_stores(hash, "process", newRV_noinc((SV *)own));
+        (void)hv_stores(hash, "store", esx_store_health_sv(aTHX_ store));
     }
     return newRV_noinc((SV *)hash);
 }

@@ -2,6 +2,7 @@
 
 use super::encode::{accepted, RawField};
 use super::guard::{self, Failure, Report, ENDING, OK};
+use super::store::{RawStore, StoreHealth};
 use super::stream::seconds;
 use crate::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use crate::hub::{
@@ -11,7 +12,7 @@ use crate::hub::{
 use crate::log::Bounds;
 use crate::remote::{self, Place};
 use crate::runtime::{self, HubHandle, LeaseHandle, LeaseState, PublishMeta, RemoteHub, RemotePublish, StreamHandle};
-use crate::wire::{Counted, FieldList, HubSettings, Name, StoreSettings};
+use crate::wire::{Counted, FieldList, HubSettings, Name};
 use crate::ErrorCode;
 use std::ffi::OsStr;
 use std::fmt;
@@ -68,6 +69,7 @@ struct RawSettings {
     idle_exit: f64,
     grace: f64,
     publish_timeout: f64,
+    store: RawStore,
 }
 
 /// `esx_publication`
@@ -149,7 +151,8 @@ unsafe extern "C" fn esx_hub_new(raw: *const RawSettings, report: *mut Report) -
             let place = place.and_then(|name| Place::new(name, path(raw.socket).as_deref()))?;
             let start = remote::Start { program: path(raw.program), timeout: seconds(raw.publish_timeout) };
             let (idle_exit, grace) = (seconds(raw.idle_exit), seconds(raw.grace));
-            let store = StoreSettings::Memory;
+            // SAFETY: as for `text`.
+            let store = unsafe { raw.store.settings(seconds(raw.publish_timeout)) };
             let settings = HubSettings { hub: settings, max_topics: raw.max_topics, idle_exit, grace, store };
             HubHandle::remote(RemoteHub { place, start, settings })
         };
@@ -383,20 +386,21 @@ unsafe extern "C" fn esx_hub_epoch(hub: *mut HubHandle, out: *mut c_char, report
     })
 }
 
-fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts) {
-    let Counted { hub, subscribers, workers, open, buffered, cut_off, .. } = *counted;
+fn of_process(counted: &Counted, pid: u32) -> (Counts, usize, ProcessCounts, StoreHealth) {
+    let Counted { hub, subscribers, workers, open, buffered, cut_off, ref store, .. } = *counted;
     let process = ProcessCounts { pid: pid.into(), workers, open, buffered, cut_off };
-    (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process)
+    (hub, usize::try_from(subscribers).unwrap_or(usize::MAX), process, StoreHealth::of(store))
 }
 
-/// Writes the hub's counts, and those of its process if it has one of its own, and stores the number of the channel's
-/// subscribers as the report's size. Returns `ENDING` if the process ends.
+/// Writes the hub's counts, and those of its process and its store if it has one of its own, and stores the number of the
+/// channel's subscribers as the report's size. Returns `ENDING` if the process ends.
 #[no_mangle]
 unsafe extern "C" fn esx_hub_ask(
     hub: *mut HubHandle,
     channel: RawText,
     counts: *mut Counts,
     process: *mut ProcessCounts,
+    store: *mut StoreHealth,
     report: *mut Report,
 ) -> c_int {
     // SAFETY: as in `esx_hub_publish`.
@@ -405,11 +409,12 @@ unsafe extern "C" fn esx_hub_ask(
         let asked = match hub.counted_remotely(channel) {
             Ok(Some((counted, pid))) => Ok(of_process(&counted, pid)),
             Ok(None) => {
-                hub.counts_and_subscribers(channel).map(|(counts, all)| (counts, all, ProcessCounts::default()))
+                let counted = hub.counts_and_subscribers(channel);
+                counted.map(|(counts, all)| (counts, all, ProcessCounts::default(), StoreHealth::default()))
             }
             Err(error) => Err(error),
         };
-        let (counted, subscribers, counted_process) = match asked {
+        let (counted, subscribers, counted_process, health) = match asked {
             Err(runtime::Error::ShuttingDown) => return Ok(ENDING), // all streams have ended
             result => result?,
         };
@@ -417,6 +422,7 @@ unsafe extern "C" fn esx_hub_ask(
         unsafe {
             counts.write(counted);
             process.write(counted_process);
+            store.write(health);
         }
         report.set_size(subscribers);
         Ok::<_, runtime::Error>(OK)

@@ -11,6 +11,7 @@
 //! - `parser`: the handle behind an EventSource::Parser
 //! - `stream`: the handle behind an EventSource::Stream::Native (Linux)
 //! - `hub`: the handle behind an EventSource::Hub (Linux)
+//! - `store`: the settings and the health of the store of a hub's process (Linux)
 //! - `process`: the handle behind an EventSource::Hub::Process (Linux)
 //! - `guard`: panics become statuses
 //!
@@ -27,6 +28,8 @@ mod once;
 mod parser;
 #[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod store;
 #[cfg(target_os = "linux")]
 mod stream;
 mod strings;

@@ -5,6 +5,7 @@
 
 use super::guard::{self, Failure, Report, OK};
 use super::hub::{path_of, RawText};
+use super::store;
 use super::stream::seconds;
 use crate::event::{EventId, EventName, Field, FieldError, Framing, LineEnd, Retry, Text};
 use crate::hub::{Counts, FirstBlock, PositionStyle, Start, SubscribeRequest, Topic};
@@ -161,13 +162,17 @@ impl HubProcess {
 
     fn count(&mut self, mut given: Arguments<'_>) -> Result<(), Error> {
         let counted = self.client.count(given.bytes())?;
-        let Counted { hub, subscribers, workers, open, buffered, cut_off, .. } = counted;
+        let Counted { hub, subscribers, workers, open, buffered, cut_off, store: status, .. } = counted;
         let Counts { streams, channels, patterns, published, delivered, events, bytes, .. } = hub;
         let Counts { resumed, gaps, disconnected, skipped, compacted, .. } = hub;
         let of_hub = [streams, channels, patterns, published, delivered, events, bytes, resumed, gaps];
         let others = [disconnected, skipped, compacted, subscribers, workers, open, buffered, cut_off];
         for number in of_hub.iter().chain(&others) {
             self.push(number.to_string());
+        }
+        for (name, value) in store::texts_of(&status) {
+            self.push(name);
+            self.push(value);
         }
         Ok(())
     }

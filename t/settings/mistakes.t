@@ -550,6 +550,115 @@ my @BEGINNERS = (
 );
 croaks_ok("line ${\line_of($_->[0])}", @$_) for @BEGINNERS;
 
+# Stores: the value of store, the field of the exception, its text.
+my $DEFAULT_PLACE = 'redis://127.0.0.1:6379/0';
+my @STORES        = (
+    ['disk',              'store', q(store must be 'memory', {file => $path} or {redis => $url})],
+    [['memory'],          'store', q(store must be 'memory', {file => $path} or {redis => $url})],
+    ['/var/x.db',         'store', 'store must be a hash with the path: {file => ...}'],
+    ['redis://:geheim@h', 'store', 'store must be a hash with the URL: {redis => ...}'],
+    [{},                  'store', 'store needs file or redis: {file => $path} or {redis => $url}'],
+    [{sync => 'event'},   'store', 'store needs file or redis: {file => $path} or {redis => $url}'],
+    [
+        {file => 'x', redis => $DEFAULT_PLACE},
+        'store', 'store has file and redis; a hub has one store: remove one of them'
+    ],
+    [
+        {file => 'x', snyc => 'event'},
+        'snyc', q(unknown setting 'snyc' of store; did you mean sync? (known: file, sync))
+    ],
+    [
+        {redis => $DEFAULT_PLACE, whendown => 'queue'},
+        'whendown',
+        qr/\Aunknown setting 'whendown' of store; did you mean when_down\? \(known: ca, cert, key, prefix, queue, /
+    ],
+    [{fil => 'x'}, 'fil', qr/\Aunknown setting 'fil' of store; did you mean file\? \(known: ca, cert, file, key, /],
+    [
+        {'redis://:geheim@h' => 1},
+        'store', "store has a URL as the name of a setting; write {redis => '$DEFAULT_PLACE'}"
+    ],
+
+    # A file
+    [{file => ''},    'store', 'file must be the path of a file, not empty and without a NUL'],
+    [{file => "a\0"}, 'store', 'file must be the path of a file, not empty and without a NUL'],
+    [{file => []},    'store', "file of store $STRING ARRAY"],
+    [{file => '/'},   'store', 'file must be the path of a file; / is a folder'],
+    [{file => 'x/'},  'store', 'file must be the path of a file; x/ is a folder'],
+    [{file => "\xFF\xFE/\x{100}", sync => 'x'}, 'store', q(sync of store must be 'never', 'second' or 'event')],
+    [{file => ':memory:'},                      'store', q(file ':memory:' is no file; write store => 'memory')],
+    [{file => 'file:///x'},                     'store', 'file must be the path of a file, without file:'],
+    [{file => 'x', sync => 'always'}, 'store', q(sync of store must be 'never', 'second' or 'event')],
+    [{file => 'x', replicas => 1},    'store', 'replicas is not for a store in a file, but for one in Redis'],
+
+    # Redis
+    [{redis => []}, 'store', "redis of store $STRING ARRAY"],
+    [{redis => $DEFAULT_PLACE, sync => 'event'}, 'store', 'sync is not for a store in Redis, but for one in a file'],
+    [{redis => $DEFAULT_PLACE, replicas  => -1},     'store', 'replicas of store must be a whole number from 0 to 100'],
+    [{redis => $DEFAULT_PLACE, when_down => 'wait'}, 'store', q(when_down of store must be 'refuse' or 'queue')],
+    [{redis => $DEFAULT_PLACE, queue     => 5},      'store', q(queue is only for when_down => 'queue': add that, too)],
+    [
+        {redis => $DEFAULT_PLACE, queue => 5, when_down => 'refuse'},
+        'store',
+        q(queue is only for when_down => 'queue': add that, too)
+    ],
+    [
+        {redis => $DEFAULT_PLACE, when_down => 'queue', queue => 0},
+        'store',
+        'queue of store must be a whole number from 1 to 1000000'
+    ],
+    map({ [
+                {redis => $DEFAULT_PLACE, prefix => $_},
+                'store', 'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces'
+        ] } '',
+        'a b', '{a}', 'a*', "a\n",
+        'x' x 65),
+    [{redis => $DEFAULT_PLACE, ca   => '/x'}, 'store', qr{\Aca, .+, is for TLS: begin the URL with rediss://}],
+    [{redis => 'rediss://h',   cert => '/x'}, 'store', 'cert needs its key, too: key => $path'],
+    [{redis => 'rediss://h',   key  => '/x'}, 'store', 'key needs its cert, too: cert => $path'],
+    [{redis => 'rediss://h',   ca   => ''},   'store', 'ca must be the path of a file, not empty and without a NUL'],
+
+    # The URL of Redis: no message shows a password.
+    map({ [{redis => $_->[0]}, 'store', $_->[1]] } (
+            ['localhost:6379',                 qr/\Aredis must be a URL, such as redis:/],
+            ['http://:geheim@h',               qr{\Aredis must begin with redis://, rediss://, redis-sentinel://}],
+            ['redis+unix:///x',                qr{\Aredis must begin with redis://}],
+            ['redis://:geheim @h',             qr/\Aredis must be a URL without spaces/],
+            ["redis://:geheim\n\@h",           qr/\Aredis must be a URL without spaces/],
+            ["redis://:geheim\x{100}\@h",      qr/\Aredis must be a URL without spaces/],
+            ['redis://:geheim@h/0?replicas=1', qr/\Aredis must not have [?] or #; .* settings are beside redis/],
+            ['redis://:gehe#im@h',             qr/\Aredis must not have [?] or #/],
+            ['redis://:gehe@im@h',             qr/\Aredis has more than one @; encode it .* as %40/],
+            ['redis://:gehe/im@h',             qr/\Aredis must have host and port/],
+            ['redis://u:gehe:im@h',            qr/\Aredis must have host and port: \S+; encode/],
+            ['redis://',                       qr/\Aredis must have host and port/],
+            ['redis://:geheim@',               qr/\Aredis must have host and port/],
+            ['redis://h:port',                 qr/\Aredis must have host and port/],
+            ['redis://h/shop',                 qr/\Aredis must have host and port/],
+            ['redis://h:70000',                'redis has a port above 65535 or 0'],
+            ['redis://a:1,b:2',                qr/\Aredis must have host and port/],
+            ['redis-sentinel://a:1,b:2',       qr/\Aredis must have hosts with ports and the name of the master/],
+            ['redis-sentinel://a,b/m',         qr/\Aredis must have hosts with ports/],
+            ['redis-sentinel://:geheim@a:1/',  qr/\Aredis must have hosts with ports/],
+            ['redis-sentinel://a:1,b:0/m',     'redis has a port above 65535 or 0'],
+    )),
+);
+for my $number (0 .. $#STORES) {
+    my ($store, $field, $text) = @{$STORES[$number]};
+    my $make = sub { EventSource::Hub->new(name => 'a', store => $store) };
+    croaks_ok("store $number: " . (ref $text ? $text : "'$text'"), $make, $field, $text);
+    unlike "$@", qr/gehe/, "store $number: no part of a password";
+}
+croaks_ok(
+    'a store of a hub in this process',
+    sub { EventSource::Hub->new(store => {file => 'x'}) },
+    'store', 'store is for a hub in a process of its own: give it a name, too'
+);
+croaks_ok(
+    'a store of a server in this process',
+    sub { EventSource::Server->new(store => {file => 'x'}) },
+    'store', qr/store is for a hub in a process of its own: give it a name, too/
+);
+
 # Plack makes code of a component that is mounted without to_app, at a request.
 sub mounted {
     my $map = Plack::App::URLMap->new;

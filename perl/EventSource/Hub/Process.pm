@@ -148,7 +148,8 @@ sub publish {
 
 sub stats {
     my ($self, $channel) = @_;
-    my @numbers = map { $_ + 0 } $self->_ask('count', defined $channel ? _name($channel) : '');
+    my @counts  = $self->_ask('count', defined $channel ? _name($channel) : '');
+    my @numbers = map { $_ + 0 } splice @counts, 0, @COUNTS + @OF_PROCESS;
     my ($version, $age, @workers) = $self->_ask('describe');
     my %stats;
     @stats{@COUNTS, @OF_PROCESS} = @numbers;
@@ -156,6 +157,7 @@ sub stats {
     delete $stats{subscribers} if !defined $channel;
     $stats{history} = {map { $_ => delete $stats{$_} } qw(bytes events)};
     $stats{slow}    = {map { $_ => delete $stats{$_} } qw(disconnect gap latest)};
+    $stats{store}   = _store(@counts);
     $stats{workers} = [map { $_ + 0 } grep { $_ != $$ } @workers];
     return {%stats, age => $age + 0, epoch => $self->epoch, pid => $self->pid, version => $version};
 }
@@ -210,6 +212,22 @@ sub _short {
     utf8::encode(my $bytes = $value);
     $SETTINGS->refuse($field, "$what must have at most $MAX_BYTES bytes in UTF-8") if length $bytes > $MAX_BYTES;
     return $value;
+}
+
+# The health of a store, from names and values.
+sub _store {
+    my %store = @_;
+    my ($kind, $place, $error) = map { _characters($_) } delete @store{qw(kind place last_error)};
+    my $age = delete $store{last_error_age};
+    $_ += 0 for values %store;
+    my $has_error = length $error;
+    return {
+        %store,
+        kind           => $kind,
+        last_error     => $has_error ? $error   : undef,
+        last_error_age => $has_error ? $age + 0 : undef,
+        place          => $place,
+    };
 }
 
 # The arguments of the native call.
@@ -356,7 +374,8 @@ one's id, remembered for as long as the history. Throws C<invalid> if the hub re
 Return the counts of L<EventSource::Hub/stats> as a reference to a hash, and besides: C<pid>, C<version> and C<age>
 (seconds) of the process, C<epoch>, C<workers>, a reference to an array of the numbers of the connected processes without
 this one, sorted, C<open>, the open streams, C<buffered>, the bytes that are buffered for them, C<cut_off>, how many
-workers were cut off because they broke the rules of the protocol, and, with a channel, C<subscribers>.
+workers were cut off because they broke the rules of the protocol, and, with a channel, C<subscribers>. C<store> is there for
+every hub.
 
 =head2 stop
 

@@ -1,0 +1,92 @@
+package Testing::Sentinel;
+use strict;
+use warnings;
+
+# A real master of Redis, replicas of it, and Sentinels that watch them and promote a replica if the master is away for half a
+# second. All end with the object.
+#
+#   my $group = Testing::Sentinel->start(sentinels => 3, replicas => 1, redis => {appendonly => 1});
+#   my $hub   = EventSource::Hub->new(name => 'shop', store => {redis => $group->url});
+#   my $old   = $group->master;
+#   $old->kill;
+#   wait_until(30, sub { $group->master != $old });
+#
+# The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis.
+
+use Carp               qw(croak);
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command needs);
+use Testing::Redis;
+use Testing::Sentinel::Process;
+
+my $WITHIN = 60;    # seconds, until all know each other
+
+# Public methods
+
+# Has the Sentinels promote a replica, as an operator would; returns when the new master answers.
+sub fail_over {
+    my $self = shift;
+    my $old  = $self->master;
+    $self->{sentinels}[0]->command('SENTINEL', 'FAILOVER', $self->{name});
+    wait_until($WITHIN, sub { my $new = $self->master; $new && $new != $old && $new->info->{role} eq 'master' })
+        or croak 'Sentinel: no replica was promoted';
+    return $self->master;
+}
+
+# Returns the Testing::Redis that the Sentinels take for the master; undef if it is none of this group.
+sub master {
+    my $self     = shift;
+    my $address  = $self->{sentinels}[0]->command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', $self->{name});
+    my ($master) = grep { $_->port == $address->[1] } @{$self->{servers}};
+    return $master;
+}
+
+# Ends the test file, or the subtest, green, if there is no redis-sentinel; with EVENTSOURCE_XS_FULL, it has to be there.
+sub require_or_skip_all {
+    my ($missing) = grep { !has_command($_) } qw(redis-server redis-sentinel);
+    return needs(defined $missing ? "there is no $missing here" : undef);
+}
+
+# All servers of Redis and all Sentinels: first the one that was the master at the beginning.
+sub sentinels { return @{$_[0]{sentinels}} }
+sub servers   { return @{$_[0]{servers}} }
+
+sub start {
+    my ($class, %option) = @_;
+    my $self   = bless {name => $option{name} || 'mymaster', redis => $option{redis} || {}}, $class;
+    my $master = Testing::Redis->start(%{$self->{redis}});
+    my $count  = defined $option{replicas} ? $option{replicas} : 1;
+    $self->{servers} = [$master, map { Testing::Redis->start(%{$self->{redis}}, replica_of => $master) } 1 .. $count];
+    my $sentinels = $option{sentinels} || 1;
+    my @watches   = ($self->{name}, $master->port, 1 + int $sentinels / 2);
+    $self->{sentinels} = [map { Testing::Sentinel::Process->start(@watches) } 1 .. $sentinels];
+    wait_until(
+        $WITHIN,
+        sub {
+            !grep { !$self->_is_complete($_) } $self->sentinels;
+        }
+    ) or croak 'Sentinel: they do not find each other';
+    return $self;
+}
+
+# Returns the URL with all Sentinels. Options: user, password (undef for none), database.
+sub url {
+    my ($self, %option) = @_;
+    %option = (user => '', password => $self->{redis}{password}, database => 0, %option);
+    my $login = defined $option{password} ? "$option{user}:$option{password}\@" : '';
+    my $hosts = join ',', map { '127.0.0.1:' . $_->port } $self->sentinels;
+    return "redis-sentinel://$login$hosts/$self->{name}/$option{database}";
+}
+
+# Private methods
+
+# True if a Sentinel knows all others, and all replicas as connected.
+sub _is_complete {
+    my ($self, $sentinel) = @_;
+    my $others   = $sentinel->command('SENTINEL', 'SENTINELS', $self->{name});
+    my $replicas = $sentinel->command('SENTINEL', 'REPLICAS',  $self->{name});
+    my @ready    = grep { my %replica = @$_; $replica{'master-link-status'} eq 'ok' } @$replicas;
+    return @$others == $self->sentinels - 1 && @ready == $self->servers - 1;
+}
+
+1;

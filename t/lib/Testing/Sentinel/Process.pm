@@ -1,0 +1,38 @@
+package Testing::Sentinel::Process;
+use strict;
+use warnings;
+
+# One Sentinel on a free port of 127.0.0.1, which watches a master of Testing::Sentinel. It ends with the object, and takes
+# commands as Testing::Redis does.
+
+use parent 'Testing::Redis';
+use Carp qw(croak);
+
+my $DOWN_AFTER = 500;      # milliseconds
+my $FAIL_OVER  = 5_000;    # milliseconds until another attempt
+
+# Watches the master with that name and port; so many Sentinels have to agree that it is down.
+sub start {
+    my ($class, $name, $port, $quorum) = @_;
+    my $self = $class->new('redis-sentinel');
+    open my $file, '>', $self->_file or croak $self->_file . ": $!";
+    print {$file} map { "$_\n" } (
+        'bind 127.0.0.1',
+        'port ' . $self->port,
+        'daemonize no',
+        'dir ' . $self->folder,
+        'unixsocket ' . $self->_socket,
+        "sentinel monitor $name 127.0.0.1 $port $quorum",
+        "sentinel down-after-milliseconds $name $DOWN_AFTER",
+        "sentinel failover-timeout $name $FAIL_OVER",
+        "sentinel auth-user $name testing",
+        "sentinel auth-pass $name testing",
+    );
+    close $file or croak $self->_file . ": $!";
+    return $self->run({}, 'redis-sentinel', $self->_file);
+}
+
+# A Sentinel has no users.
+sub _login { return }
+
+1;
