@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use POSIX ();
 use Test::More;
 use Testing::Machine;
 use Testing::Redis;
