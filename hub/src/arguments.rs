@@ -1,7 +1,11 @@
 //! The command line.
+//!
+//! - `store`: the store on the command line
+
+mod store;
 
 use eventsource_xs::remote::{Place, Start};
-use eventsource_xs::wire::{HubSettings, Name};
+use eventsource_xs::wire::{HubSettings, Name, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,6 +13,7 @@ use std::time::Duration;
 
 pub const USAGE: &str = "\
 usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECONDS] [--grace SECONDS]
+                               [--store STORE | --store-from FILE]
        eventsource-hub publish [--name NAME] [--event TYPE] [--key KEY] [--once KEY] CHANNEL DATA
        eventsource-hub stats   [--name NAME] [CHANNEL]
        eventsource-hub stop    [--name NAME]
@@ -21,7 +26,14 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
   --no-start           publish: fail if the hub has no process, instead of starting one
   --program PATH       upgrade: go on as this program (default: the one that this command is)
   --idle-exit SECONDS  run: end after so long without worker and stream (default: 60)
-  --grace SECONDS      run: end the streams so long after the last worker (default: 30)";
+  --grace SECONDS      run: end the streams so long after the last worker (default: 30)
+  --store STORE        run: where events are kept, instead of where workers say: memory, file:PATH?sync=event, or
+                       the URL of Redis, with settings behind ? (ps shows it: a password is better in a file)
+  --store-from FILE    run: the same, from the first line of a file
+                       Without both, run takes the environment variable EVENTSOURCE_STORE.";
+
+/// The environment variable with the store.
+const STORE: &str = "EVENTSOURCE_STORE";
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +78,8 @@ pub struct Arguments {
     pub state: Option<i32>,
     pub idle_exit: Option<Duration>,
     pub grace: Option<Duration>,
+    /// The store, instead of that of the workers' settings.
+    pub store: Option<StoreSettings>,
 }
 
 impl Arguments {
@@ -88,7 +102,9 @@ impl Arguments {
             state: None,
             idle_exit: None,
             grace: None,
+            store: None,
         };
+        let (mut store, mut store_from) = (None, None);
         let mut words = Vec::new();
         while let Some(word) = given.next() {
             let word = word?;
@@ -102,6 +118,8 @@ impl Arguments {
                 "--timeout" => parsed.timeout = seconds(&word, &value()?)?,
                 "--idle-exit" => parsed.idle_exit = Some(seconds(&word, &value()?)?),
                 "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
+                "--store" => store = Some(value()?),
+                "--store-from" => store_from = Some(value()?),
                 "--no-start" => parsed.may_start = false,
                 "--inherited" => parsed.is_inherited = true,
                 "--program" => parsed.program = Some(value()?.into()),
@@ -119,7 +137,35 @@ impl Arguments {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
         }
         parsed.command = command_of(&command, words)?;
+        parsed.read_store(store, store_from)?;
         Ok(parsed)
+    }
+
+    /// Reads the store of `run`: from the command line, a file or the environment. `start` checks the environment that `run`
+    /// will have, because its exit status reaches the starter.
+    fn read_store(&mut self, given: Option<String>, file: Option<String>) -> Result<(), String> {
+        if self.command != Command::Run && (given.is_some() || file.is_some()) {
+            return Err("--store and --store-from are for run".to_owned());
+        }
+        if !matches!(self.command, Command::Run | Command::Start) {
+            return Ok(());
+        }
+        let (what, text) = match (given, file) {
+            (Some(_), Some(_)) => return Err("--store and --store-from exclude each other".to_owned()),
+            (Some(text), None) => ("--store", text),
+            (None, Some(file)) => ("--store-from", first_line(&file)?),
+            (None, None) => match std::env::var(STORE) {
+                Ok(text) if !text.is_empty() => (STORE, text),
+                Ok(_) | Err(std::env::VarError::NotPresent) => return Ok(()),
+                Err(_) => return Err(format!("{STORE} is not UTF-8")),
+            },
+        };
+        // A process that is started in the background has another working directory.
+        if what == STORE && text.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
+            return Err(format!("{STORE}: the path must be absolute"));
+        }
+        self.store = Some(store::parse(&text, self.timeout).map_err(|message| format!("{what}: {message}"))?);
+        Ok(())
     }
 
     /// Returns where the hub is.
@@ -138,6 +184,7 @@ impl Arguments {
         HubSettings {
             idle_exit: self.idle_exit.unwrap_or(settings.idle_exit),
             grace: self.grace.unwrap_or(settings.grace),
+            store: self.store.clone().unwrap_or(settings.store),
             ..settings
         }
     }
@@ -167,6 +214,15 @@ fn command_of(command: &str, words: Vec<String>) -> Result<Command, String> {
     }
 }
 
+fn first_line(file: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("--store-from: {file}: {error}"))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return Err(format!("--store-from: {file}: its first line is empty"));
+    }
+    Ok(line.to_owned())
+}
+
 fn seconds(option: &str, value: &str) -> Result<Duration, String> {
     let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| format!("{option} must be a number of seconds, not {value}"))
@@ -191,6 +247,23 @@ mod tests {
     }
 
     #[test]
+    fn the_store_of_the_command_line_replaces_that_of_workers() {
+        let file = std::env::temp_dir().join(format!("eventsource-hub-store-{}", std::process::id()));
+        std::fs::write(&file, " redis://:secret@h:1/0 \n# a comment\n").expect("a file");
+        let parsed = parse(&format!("run --timeout 2 --store-from {}", file.display()));
+        std::fs::remove_file(&file).expect("no file");
+        match parsed.expect("a command").settings(HubSettings::default()).store {
+            StoreSettings::Redis(redis) => {
+                assert_eq!((&*redis.url, redis.timeout), ("redis://:secret@h:1/0", Duration::from_secs(2)));
+            }
+            store => panic!("{store:?}"),
+        }
+        let parsed = parse("run --store memory").expect("a command");
+        assert_eq!(parsed.settings(HubSettings::default()).store, StoreSettings::Memory);
+        assert_eq!(parse("run").expect("a command").store, None);
+    }
+
+    #[test]
     fn a_wrong_line_says_what_is_wrong() {
         for (line, message) in [
             ("", "which command?"),
@@ -200,6 +273,9 @@ mod tests {
             ("run --name", "--name needs a value"),
             ("run --fast", "unknown option --fast"),
             ("run --grace -1", "--grace must be a number of seconds, not -1"),
+            ("run --store disk", "--store: a store is memory, file:PATH or the URL of Redis"),
+            ("run --store memory --store-from x", "--store and --store-from exclude each other"),
+            ("stats --store memory", "--store and --store-from are for run"),
         ] {
             assert_eq!(parse(line).expect_err(line), message);
         }

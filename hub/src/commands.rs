@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::remote::{self, place, Client, Place, Publication, Start};
-use eventsource_xs::wire::FieldList;
+use eventsource_xs::wire::{FieldList, StoreStatus};
 use std::error::Error;
 use std::time::Duration;
 
@@ -90,5 +90,29 @@ pub fn stats(arguments: &Arguments, channel: &str) -> Result<(), Box<dyn Error>>
     if !channel.is_empty() {
         println!("subscribers {}", counted.subscribers);
     }
+    print_store(&counted.store);
     Ok(())
+}
+
+/// Prints the health of a store. Times are milliseconds.
+fn print_store(store: &StoreStatus) {
+    println!("store.kind {}", store.kind);
+    println!("store.up {}", u8::from(store.is_up));
+    for (name, number) in [
+        ("since", store.since),
+        ("pending", store.pending),
+        ("lag", store.lag),
+        ("events", store.events),
+        ("bytes", store.bytes),
+        ("failed", store.failed),
+        ("reconnects", store.reconnects),
+        ("epoch_changes", store.epoch_changes),
+    ] {
+        println!("store.{name} {number}");
+    }
+    for (name, text) in [("place", &store.place), ("last_error", &store.last_error)] {
+        if !text.is_empty() {
+            println!("store.{name} {}", text.escape_debug());
+        }
+    }
 }

@@ -41,8 +41,8 @@ const FIRST_WORKER: u64 = 16;
 /// The most connections.
 const MAX_WORKERS: usize = 4096;
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
-/// that workers hand over.
-const OWN_DESCRIPTORS: usize = 20;
+/// that workers hand over, and those of a store.
+const OWN_DESCRIPTORS: usize = 32;
 /// How long no connection is accepted when this process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often workers are looked at that may have had their time.

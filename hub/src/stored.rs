@@ -123,7 +123,14 @@ impl StoredHub {
     /// Goes on with the hub of another program. The store begins anew.
     pub fn restore(saved: SavedStored, settings: &HubSettings, name: &Name, handle: HubHandle) -> io::Result<Self> {
         let SavedStored { epoch, last_seq, epoch_changes } = saved;
-        Ok(Self { handle: Some(handle), epoch, last_seq, is_ready: true, epoch_changes, ..Self::begin(settings, name)? })
+        Ok(Self {
+            handle: Some(handle),
+            epoch,
+            last_seq,
+            is_ready: true,
+            epoch_changes,
+            ..Self::begin(settings, name)?
+        })
     }
 
     /// Returns what another program needs to go on, beside the hub in memory.

@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Hello, HubSettings, Name, Request};
+use eventsource_xs::wire::{Hello, HubSettings, Name, Request, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs;
 use std::io::{Read, Write};
@@ -181,7 +181,8 @@ fn a_worker_of_another_version_is_told_so() {
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).expect("an answer, and the end");
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.contains("speaks version 1 of the protocol, the worker version 65"), "{text}");
+    let versions = format!("speaks version {VERSION} of the protocol, the worker version {}", VERSION ^ 0x40);
+    assert!(text.contains(&versions), "{text}");
     assert!(text.contains("eventsource-hub upgrade"), "{text}");
     assert_eq!(scene.client().count(b"").expect("counts").cut_off, 0);
 }

@@ -67,7 +67,9 @@ impl<'a> Server<'a> {
         let gone_on = self.go_on_as(*asker, program);
         if let Some(stored) = self.stored() {
             let restarted = stored.restart();
-            restarted.and_then(|()| self.watch_store()).map_err(|error| format!("the store cannot begin anew: {error}"))?;
+            restarted
+                .and_then(|()| self.watch_store())
+                .map_err(|error| format!("the store cannot begin anew: {error}"))?;
         }
         gone_on
     }

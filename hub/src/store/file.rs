@@ -323,7 +323,9 @@ impl Keeper {
         }
         self.store(open, Vec::new())?;
         self.trim(open)?;
-        self.tolerate(open, open.database.shrink())?;
+        if self.tolerate(open, open.database.shrink())? == Some(true) {
+            open.will_tick();
+        }
         self.show(open);
         Ok(())
     }

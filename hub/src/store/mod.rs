@@ -191,8 +191,7 @@ impl Store {
         let (asks, asked) = channel();
         let (reported, reports) = channel();
         let status = Arc::<Mutex<StoreStatus>>::default();
-        let reporter =
-            Reporter { reports: reported, ringer: Ringer(Arc::clone(&bell)), status: Arc::clone(&status) };
+        let reporter = Reporter { reports: reported, ringer: Ringer(Arc::clone(&bell)), status: Arc::clone(&status) };
         Ok((Self { asks, reports, bell, status }, StoreEnd { asks: asked, reporter }))
     }
 

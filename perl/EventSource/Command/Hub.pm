@@ -8,11 +8,14 @@ our $VERSION = '0.100';
 
 use EventSource::Command;
 use EventSource::Hub::Process;
+use File::Spec   ();
+use Scalar::Util qw(blessed);
 
 my $COMMAND = 'EventSource::Command';
 
 # The methods for the commands.
 my %METHOD = (
+    check   => '_check',
     drain   => '_drain',
     list    => '_list',
     run     => '_run',
@@ -21,23 +24,55 @@ my %METHOD = (
     upgrade => '_upgrade',
 );
 
-# How long `list` waits for each process, in seconds.
-my $LIST_TIMEOUT = 1;
+# How long `list` and `check` wait for each process, in seconds.
+my $LIST_TIMEOUT  = 1;
+my $CHECK_TIMEOUT = 2;
 
 sub run {
     my ($class, @arguments) = @_;
-    my @common = qw(socket=s timeout=f);
-    my @own    = qw(within=f json idle-exit=s grace=s);
+    my @common = qw(hub=s socket=s timeout=f);
+    my @own    = qw(within=f json idle-exit=s grace=s lag=f pending=f store=s store-from=s);
     my $option = $COMMAND->options('hub', \@arguments, @common, @own) or return 0;
     my $name   = shift @arguments;
-    $COMMAND->usage('run, start, list, drain, upgrade or stop?') if !defined $name;
+    $COMMAND->usage('run, start, list, check, drain, upgrade or stop?') if !defined $name;
     my $method = $METHOD{$name} or $COMMAND->usage("unknown command hub $name");
     if ($name ne 'list') {
-        $option->{hub} = shift @arguments;
+        $option->{hub} = shift @arguments      if @arguments;
+        $option->{hub} = $ENV{EVENTSOURCE_HUB} if !defined $option->{hub} && $name eq 'check';
         $COMMAND->usage("which hub? eventsource hub $name NAME") if !defined $option->{hub};
     }
+    $COMMAND->usage('--store and --store-from are for hub run and hub start')
+        if $name ne 'run' && $name ne 'start' && grep { defined $option->{$_} } qw(store store-from);
     $COMMAND->usage("what is '$arguments[0]'?") if @arguments;
     return $class->$method($option);
+}
+
+# Green or red, for programs that watch services: any trouble is the exit code 1, but for a wrong command line.
+sub _check {
+    my ($class, $option) = @_;
+    require EventSource::Hub::Health;
+    my %limit = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(lag pending);
+    $COMMAND->usage("--$_ takes seconds, from 0") for grep { $limit{$_} < 0 } sort keys %limit;
+    my $stats;
+    my $problem = eval {
+        my $hub    = $COMMAND->connect({timeout => $CHECK_TIMEOUT, %$option}, spawn => 0);
+        my $health = EventSource::Hub::Health->new($hub, %limit);
+        $health->examine;
+        $stats = $health->stats;
+        $health->problem;
+    };
+    my $error = $@;
+    if (!$stats) {
+        die $error if !blessed $error || !$error->isa('EventSource::Error') || $error->code eq 'invalid';
+        $problem = $COMMAND->message_of($error);
+    }
+    my %found = (name => $option->{hub}, healthy => !defined $problem, problem => $problem, store => $stats->{store});
+    $found{healthy} = $found{healthy} ? JSON::MaybeXS::true() : JSON::MaybeXS::false();
+    $COMMAND->print($COMMAND->json(\%found) . "\n")       if $option->{json};
+    $COMMAND->complain('hub', "$option->{hub}: $problem") if defined $problem && !$option->{json};
+    $COMMAND->print($COMMAND->line($option->{hub}, 'ok', $stats->{store}{kind}))
+        if !defined $problem && !$option->{json};
+    return defined $problem ? 1 : 0;
 }
 
 sub _drain {
@@ -83,13 +118,30 @@ sub _line {
 
 sub _run {
     my ($class, $option) = @_;
-    return $class->_exec('run', $option, qw(socket idle-exit grace));
+    return $class->_exec('run', $option, qw(socket idle-exit grace store store-from));
 }
 
 sub _start {
     my ($class, $option) = @_;
+    my $store = _store($option);
+    local $ENV{EVENTSOURCE_STORE} = $store if defined $store;    # the new process inherits it, and ps does not show it
     $COMMAND->print($COMMAND->connect($option, spawn => 1)->pid . "\n");
     return 0;
+}
+
+# The store of a process that is started. It has another working directory.
+sub _store {
+    my $option = shift;
+    my ($store, $file) = @$option{qw(store store-from)};
+    $COMMAND->usage('--store and --store-from exclude each other') if defined $store && defined $file;
+    if (defined $file) {
+        open my $lines, '<', $file or die "$file: $!\n";
+        $store = readline $lines;
+        $COMMAND->usage("$file: its first line is empty") if !defined $store || $store !~ /\S/;
+        $store =~ s/\A\s+|\s+\z//g;
+    }
+    $store =~ s{\Afile:([^/].*)}{'file:' . File::Spec->rel2abs($1)}se if defined $store;
+    return $store;
 }
 
 sub _stop {
@@ -124,7 +176,7 @@ EventSource::Command::Hub - The command eventsource hub
 
     my $exit_code = EventSource::Command::Hub->run(@arguments);
 
-Start, list, drain, upgrade or stop processes of hubs, as L<eventsource/hub> describes it.
+Start, list, check, drain, upgrade or stop processes of hubs, as L<eventsource/hub> describes it.
 
 =head1 SEE ALSO
 

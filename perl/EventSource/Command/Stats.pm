@@ -41,7 +41,7 @@ sub _text {
         $flat{"$group.$_"} = $values->{$_} for keys %$values;
     }
     $flat{workers} = join ' ', @{$flat{workers}};
-    return join '', map { $COMMAND->line($_, $flat{$_}) } sort keys %flat;
+    return join '', map { $COMMAND->line($_, $flat{$_}) } grep { defined $flat{$_} } sort keys %flat;
 }
 
 1;

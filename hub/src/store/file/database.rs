@@ -53,6 +53,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// Pages that are free are given back to the file system beyond this number, if they are also a quarter of the file.
 const MOST_FREE_PAGES: i64 = 512;
 
+/// How many of them at a time.
+const SHRUNK_PAGES: i64 = 4096;
+
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -282,14 +285,21 @@ impl Database {
         result.map_err(|error| self.fault(&error))
     }
 
-    /// Gives free pages back to the file system, some at a time.
-    pub fn shrink(&self) -> Result<(), Fault> {
+    /// Gives free pages back to the file system, some at a time. Returns true if there are more.
+    pub fn shrink(&self) -> Result<bool, Fault> {
         let (free, all): (i64, i64) = (self.pragma("freelist_count")?, self.pragma("page_count")?);
-        if free > MOST_FREE_PAGES && free > all / 4 {
-            let give_back = format!("PRAGMA incremental_vacuum({})", (free - all / 8).clamp(1, 4096));
-            self.connection.execute_batch(&give_back).map_err(|error| self.fault(&error))?;
+        if free <= MOST_FREE_PAGES || free <= all / 4 {
+            return Ok(false);
         }
-        Ok(())
+        let shrink = || -> rusqlite::Result<()> {
+            let mut shrink = self.connection.prepare(&format!("PRAGMA incremental_vacuum({SHRUNK_PAGES})"))?;
+            let mut pages = shrink.query([])?;
+            while pages.next()?.is_some() {} // a row for each page
+            Ok(())
+        };
+        shrink().map_err(|error| self.fault(&error))?;
+        self.checkpoint()?;
+        Ok(true)
     }
 
     /// Marks the end as clean, and moves everything into the file.

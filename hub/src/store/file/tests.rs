@@ -103,7 +103,7 @@ impl Running {
                 return report;
             }
             assert!(Instant::now() < deadline, "no report; the store says: {:?}", self.status());
-            self.reports.extend(self.store.take_reports());
+            self.reports.extend(self.store.take_reports().0);
             if self.reports.is_empty() {
                 std::thread::sleep(Duration::from_micros(200));
             }

@@ -1,0 +1,293 @@
+//! Where Redis is, connections to it, and what it refuses.
+
+use super::ANSWER;
+use eventsource_xs::wire::RedisSettings;
+use redis::io::tcp::{socket2::TcpKeepalive, TcpSettings};
+use redis::{
+    cmd, Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, TlsCertificates, Value,
+};
+use std::fmt;
+use std::fs;
+use std::time::Duration;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Why something went wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// The URL can never work.
+    Invalid(String),
+    /// The connection cannot be made, or broke, or is silent.
+    Cut(String),
+    /// Redis refuses a command.
+    Refused(Refusal),
+}
+
+/// What Redis answers if it refuses a command.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The first word, such as `OOM`.
+    pub code: String,
+    pub message: String,
+}
+
+impl Refusal {
+    /// Whether only people can help, so that trying again soon is of no use.
+    pub fn needs_people(&self) -> bool {
+        ["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"].contains(&&self.code[..])
+    }
+
+    /// Whether the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
+    pub fn is_passing(&self) -> bool {
+        ["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"].contains(&&self.code[..])
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(why) => write!(out, "is not usable: {why}"),
+            Self::Cut(why) => write!(out, "cannot be reached: {why}"),
+            Self::Refused(refusal) => write!(out, "refuses: {}", refusal.message),
+        }
+    }
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        use redis::{ErrorKind, ServerErrorKind};
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => {
+                let message = "the user or the password is wrong".into();
+                Self::Refused(Refusal { code: "WRONGPASS".into(), message })
+            }
+            ErrorKind::InvalidClientConfig => Self::Invalid(error.to_string()),
+            ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
+                let code = error.code().unwrap_or("ERR").to_owned();
+                Self::Refused(Refusal { code, message: error.to_string() })
+            }
+            _ if error.is_timeout() => Self::Cut(format!("no answer ({error})")),
+            _ => Self::Cut(error.to_string()),
+        }
+    }
+}
+
+/// A place of Redis: the settings that connections need.
+#[derive(Clone)]
+pub struct Place {
+    url: String,
+    shown: String,
+    ca: String,
+    cert: String,
+    key: String,
+    timeout: Duration,
+}
+
+/// What a URL of Sentinels says.
+struct Sentinels<'a> {
+    hosts: Vec<&'a str>,
+    master: &'a str,
+    /// The URL of a node, with `HOST` for its address.
+    node: String,
+}
+
+impl Place {
+    pub fn new(settings: &RedisSettings) -> Self {
+        let RedisSettings { url, ca, cert, key, timeout, .. } = settings;
+        let timeout = CONNECT.min(*timeout).max(Duration::from_millis(100));
+        let [url, ca, cert, key] = [url, ca, cert, key].map(|text| text.to_string());
+        Self { url, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout }
+    }
+
+    /// Returns the address for people: neither user nor password.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether Sentinels know which Redis is the master.
+    pub fn has_sentinels(&self) -> bool {
+        self.url.starts_with("redis-sentinel://") || self.url.starts_with("rediss-sentinel://")
+    }
+
+    /// Returns the URL of the Redis that is the master now.
+    pub fn find(&self) -> Result<String, Fault> {
+        match self.sentinels()? {
+            Some(sentinels) => self.ask(&sentinels),
+            None => Ok(self.url.clone()),
+        }
+    }
+
+    /// Connects to a Redis that was [found](Self::find).
+    pub fn connect(&self, url: &str) -> Result<Link, Fault> {
+        let info = self.info(url)?;
+        let address = info.addr().to_string();
+        let connection = Client::open(info)?.get_connection_with_timeout(self.timeout)?;
+        connection.set_write_timeout(Some(ANSWER))?;
+        connection.set_read_timeout(Some(ANSWER))?;
+        Ok(Link { connection, url: url.into(), address, patience: ANSWER })
+    }
+
+    fn info(&self, url: &str) -> Result<ConnectionInfo, Fault> {
+        let info = url.into_connection_info()?;
+        let with_certificates = |info: ConnectionInfo| -> Result<ConnectionInfo, Fault> {
+            let certificates =
+                TlsCertificates { client_tls: self.client_certificate()?, root_cert: self.authorities()? };
+            Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
+        };
+        let info = if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) { with_certificates(info)? } else { info };
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let redis = info.redis_settings().clone().set_lib_name("eventsource-hub", env!("CARGO_PKG_VERSION"));
+        Ok(info.set_tcp_settings(tcp).set_redis_settings(redis))
+    }
+
+    fn client_certificate(&self) -> Result<Option<ClientTlsConfig>, Fault> {
+        if self.cert.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(ClientTlsConfig { client_cert: read(&self.cert)?, client_key: read(&self.key)? }))
+    }
+
+    fn authorities(&self) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(if self.ca.is_empty() { None } else { Some(read(&self.ca)?) })
+    }
+
+    fn sentinels(&self) -> Result<Option<Sentinels<'_>>, Fault> {
+        let Some((scheme, rest)) = self.url.split_once("-sentinel://") else { return Ok(None) };
+        let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (master, database) = path.split_once('/').unwrap_or((path, ""));
+        if master.is_empty() {
+            return Err(Fault::Invalid(
+                "the URL lacks the name of the master: redis-sentinel://HOST:PORT,.../MASTER".into(),
+            ));
+        }
+        let at = if login.is_empty() { "" } else { "@" };
+        let node = format!("{scheme}://{login}{at}HOST/{database}");
+        Ok(Some(Sentinels { hosts: hosts.split(',').collect(), master, node }))
+    }
+
+    /// Asks the Sentinels for the master, one after the other.
+    fn ask(&self, sentinels: &Sentinels<'_>) -> Result<String, Fault> {
+        let mut fault = Fault::Invalid("the URL names no Sentinel".into());
+        for host in &sentinels.hosts {
+            let host = if host.rfind(':') > host.rfind(']') { (*host).to_owned() } else { format!("{host}:26379") };
+            match self.ask_one(&host, sentinels) {
+                Ok(url) => return Ok(url),
+                Err(Fault::Invalid(why)) => fault = Fault::Cut(format!("Sentinel {host}: {why}")),
+                Err(error) => fault = Fault::Cut(format!("Sentinel {host} {error}")),
+            }
+        }
+        Err(fault)
+    }
+
+    fn ask_one(&self, host: &str, sentinels: &Sentinels<'_>) -> Result<String, Fault> {
+        let url = sentinels.node.replacen("HOST/", &format!("{host}/"), 1);
+        let without_database = url.rsplit_once('/').map_or("", |(url, _)| url);
+        // Sentinels often need no password where Redis does.
+        let info = self.info(without_database)?;
+        let open = info.clone().set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+        let mut query = cmd("SENTINEL");
+        query.arg("GET-MASTER-ADDR-BY-NAME").arg(sentinels.master);
+        let answer = match self.query(open, &query) {
+            Err(Fault::Refused(refusal)) if refusal.code == "NOAUTH" => self.query(info, &query)?,
+            answer => answer?,
+        };
+        let Value::Array(parts) = answer else {
+            return Err(Fault::Cut(format!("knows no master {}", sentinels.master)));
+        };
+        let part = |index: usize| parts.get(index).and_then(super::entry::text).map(String::from_utf8_lossy);
+        let (Some(ip), Some(port)) = (part(0), part(1)) else {
+            return Err(Fault::Cut("answers what is no address".into()));
+        };
+        let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+        Ok(sentinels.node.replacen("HOST/", &format!("{address}/"), 1))
+    }
+
+    fn query(&self, info: ConnectionInfo, command: &Cmd) -> Result<Value, Fault> {
+        let connection = Client::open(info)?.get_connection_with_timeout(self.timeout)?;
+        connection.set_write_timeout(Some(ANSWER))?;
+        let mut link = Link { connection, url: String::new(), address: String::new(), patience: Duration::ZERO };
+        link.set_patience(self.timeout)?;
+        link.call(command)
+    }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Fault> {
+    fs::read(path).map_err(|error| Fault::Cut(format!("{path}: {error}")))
+}
+
+/// Returns the hosts of a URL without user and password, for messages.
+fn shown_address(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['?', '#']).next().unwrap_or(rest).trim_end_matches("/0").trim_end_matches('/').to_owned()
+}
+
+/// A connection.
+pub struct Link {
+    connection: Connection,
+    /// What it was made with.
+    pub url: String,
+    /// The host and the port.
+    pub address: String,
+    patience: Duration,
+}
+
+impl Link {
+    /// Sets how long an answer may take.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<(), Fault> {
+        if self.patience != patience {
+            self.connection.set_read_timeout(Some(patience))?;
+            self.patience = patience;
+        }
+        Ok(())
+    }
+
+    /// Sends commands.
+    pub fn send(&mut self, commands: &[u8]) -> Result<(), Fault> {
+        Ok(self.connection.send_packed_command(commands)?)
+    }
+
+    /// Takes the answer to one command. A refusal leaves the connection usable, any other error does not: the crate's own
+    /// pipelines would wait for each answer of a silent connection in turn.
+    pub fn receive(&mut self) -> Result<Value, Fault> {
+        match self.connection.recv_response()? {
+            Value::ServerError(error) => {
+                let code = error.code().to_owned();
+                let message = format!("{code} {}", error.details().unwrap_or_default());
+                Err(Fault::Refused(Refusal { code, message: message.trim_end().into() }))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// Sends a command, and takes the answer.
+    pub fn call(&mut self, command: &Cmd) -> Result<Value, Fault> {
+        self.send(&command.get_packed_command())?;
+        self.receive()
+    }
+
+    /// Sends commands together, and takes all answers.
+    pub fn calls<const N: usize>(&mut self, commands: [&Cmd; N]) -> Result<[Result<Value, Refusal>; N], Fault> {
+        let mut bytes = Vec::new();
+        commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
+        self.send(&bytes)?;
+        let mut cut = None;
+        let answers = commands.map(|_| match &cut {
+            Some(_) => Ok(Value::Nil),
+            None => self.receive().map_or_else(
+                |fault| match fault {
+                    Fault::Refused(refusal) => Err(refusal),
+                    fault => {
+                        cut = Some(fault);
+                        Ok(Value::Nil)
+                    }
+                },
+                Ok,
+            ),
+        });
+        cut.map_or(Ok(answers), Err)
+    }
+}

@@ -1,0 +1,189 @@
+//! Ids and entries of a Redis stream.
+
+use super::super::Draft;
+use eventsource_xs::wire::FieldList;
+use redis::{cmd, Value};
+use std::fmt;
+
+/// The bits of a sequence number that hold the second part of an id.
+const PART_BITS: u32 = 24;
+
+/// The id of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id {
+    pub ms: u64,
+    pub part: u64,
+}
+
+impl Id {
+    /// Parses `MS-PART`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (ms, part) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(Self { ms: ms.parse().ok()?, part: part.parse().ok()? })
+    }
+
+    /// Takes the id out of an answer.
+    pub fn of(value: &Value) -> Option<Self> {
+        Self::parse(text(value)?)
+    }
+
+    /// Returns the sequence number in an epoch with this origin. There is none if Redis' clock has stood back for so long, or
+    /// people have added such an id, that a part needs more than 24 bits, or if the id is 35 years after the origin.
+    pub fn seq(self, origin: u64) -> Option<u64> {
+        let since = self.ms.checked_sub(origin)?;
+        (since >> (64 - PART_BITS) == 0 && self.part >> PART_BITS == 0).then_some(since << PART_BITS | self.part)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}", self.ms, self.part)
+    }
+}
+
+/// An entry as it is in the stream.
+#[derive(Debug)]
+pub struct Stored {
+    pub id: Id,
+    /// None if no hub has added it: the marker, or what people have added.
+    pub event: Option<Event>,
+}
+
+/// An event in the stream.
+#[derive(Debug)]
+pub struct Event {
+    pub draft: Draft,
+    pub producer: Box<[u8]>,
+    pub count: u64,
+}
+
+/// Returns the bytes of an answer.
+pub fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        Value::Okay => Some(b"OK"),
+        _ => None,
+    }
+}
+
+/// Appends the command that stores a draft. All entries have the same fields in the same order, which Redis stores once for a
+/// hundred of them.
+pub fn write_append(out: &mut Vec<u8>, stream: &str, most: usize, producer: &str, count: u64, draft: &Draft) {
+    let mut command = cmd("XADD");
+    command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
+    command.arg("c").arg(&draft.channel[..]).arg("k").arg(&draft.key[..]).arg("o").arg(&draft.once[..]);
+    command.arg("f").arg(draft.fields.as_bytes()).arg("p").arg(producer).arg("n").arg(count);
+    command.write_packed_command(out);
+}
+
+/// Returns about how many bytes Redis holds for an entry.
+pub fn size(draft: &Draft) -> usize {
+    64 + draft.channel.len() + draft.key.len() + draft.once.len() + draft.fields.as_bytes().len()
+}
+
+/// Takes the entries out of an answer to XRANGE.
+pub fn entries(value: Value) -> Option<Vec<Stored>> {
+    match value {
+        Value::Nil => Some(Vec::new()),
+        Value::Array(list) => list.into_iter().map(stored).collect(),
+        _ => None,
+    }
+}
+
+/// Takes the entries out of an answer to XREAD of one stream.
+pub fn read_entries(value: Value) -> Option<Vec<Stored>> {
+    match value {
+        Value::Nil => Some(Vec::new()),
+        Value::Array(mut streams) => match streams.pop()? {
+            Value::Array(mut stream) if stream.len() == 2 => entries(stream.pop()?),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn stored(value: Value) -> Option<Stored> {
+    let Value::Array(parts) = value else { return None };
+    let [id, fields] = <[Value; 2]>::try_from(parts).ok()?;
+    let event = match fields {
+        Value::Array(fields) => event(fields),
+        _ => None,
+    };
+    Some(Stored { id: Id::of(&id)?, event })
+}
+
+fn event(fields: Vec<Value>) -> Option<Event> {
+    let (mut channel, mut key, mut once, mut list, mut producer, mut count) = (None, None, None, None, None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(Value::BulkString(bytes))) = (fields.next(), fields.next()) {
+        match text(&name)? {
+            b"c" => channel = Some(bytes.into()),
+            b"k" => key = Some(bytes.into()),
+            b"o" => once = Some(bytes.into()),
+            b"f" => list = Some(FieldList::from_bytes(&bytes).ok()?),
+            b"p" => producer = Some(bytes.into()),
+            b"n" => count = std::str::from_utf8(&bytes).ok()?.parse().ok(),
+            _ => {} // of a later version
+        }
+    }
+    let draft =
+        Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? };
+    Some(Event { draft, producer: producer?, count: count? })
+}
+
+/// What XINFO says of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Info {
+    pub length: u64,
+    /// The last id that was ever assigned.
+    pub last: Id,
+    /// The greatest id that was deleted. Redis 6.2 does not say it.
+    pub max_deleted: Option<Id>,
+    pub first: Option<Id>,
+}
+
+impl Info {
+    /// Takes the answer to XINFO STREAM.
+    pub fn parse(value: &Value) -> Option<Self> {
+        let Value::Array(list) = value else { return None };
+        let mut info = Self::default();
+        for pair in list.chunks_exact(2) {
+            match (text(&pair[0])?, &pair[1]) {
+                (b"length", Value::Int(length)) => info.length = (*length).try_into().ok()?,
+                (b"last-generated-id", id) => info.last = Id::of(id)?,
+                (b"max-deleted-entry-id", id) => info.max_deleted = Id::of(id),
+                (b"first-entry", Value::Array(entry)) => info.first = entry.first().and_then(Id::of),
+                _ => {}
+            }
+        }
+        Some(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_number_exists_only_for_ids_that_fit() {
+        for (id, expected) in [
+            ("1000-0", Some(0)),
+            ("1000-1", Some(1)),
+            ("1001-2", Some(1 << 24 | 2)),
+            ("1000-16777215", Some((1 << 24) - 1)),
+            ("1000-16777216", None),
+            ("999-5", None),
+            ("18446744073709551615-0", None),
+        ] {
+            assert_eq!(Id::parse(id.as_bytes()).expect(id).seq(1000), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for text in ["", "-", "1", "1-", "-1", "1-2-3", "a-1", "18446744073709551616-0"] {
+            assert_eq!(Id::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The pointer to the live stream, and how another epoch begins.
+
+use super::connect::{Fault, Link, Refusal};
+use super::entry::{text, Id};
+use super::{random, random_text};
+use redis::{cmd, Cmd, Value};
+
+/// The version of the layout in Redis.
+const LAYOUT: &[u8] = b"1";
+
+/// Sets another epoch, if the epoch is still the expected one or none is set. The first entry of the stream is a marker with
+/// the first id: XADD NOMKSTREAM works from then on, and every later id is greater than the origin, wherever Redis' clock
+/// goes. The marker is evicted like an entry.
+const REPLACE: &str = "
+local current = redis.call('HGET', KEYS[1], 'epoch')
+if current and current ~= ARGV[1] then return 0 end
+local time = redis.call('TIME')
+local origin = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('DEL', KEYS[1])
+redis.call('UNLINK', KEYS[2])
+redis.call('DEL', KEYS[3])
+redis.call('HSET', KEYS[1], 'layout', ARGV[2], 'epoch', ARGV[3], 'origin', origin, 'cipher', ARGV[4], 'reason', ARGV[5])
+redis.call('XADD', KEYS[3], origin .. '-0', 'marker', ARGV[3])
+return 1
+";
+
+/// What the pointer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    pub epoch: String,
+    /// Milliseconds since 1970 by Redis' clock.
+    pub origin: u64,
+    pub cipher_key: [u8; 16],
+    /// Why the epoch began.
+    pub reason: String,
+}
+
+/// The keys of a hub.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pointer: String,
+}
+
+impl Keys {
+    pub fn new(prefix: &str, hub: &str) -> Self {
+        Self { pointer: format!("{prefix}:{{{hub}}}") }
+    }
+
+    /// Returns the key of an epoch's stream.
+    pub fn stream(&self, epoch: &str) -> String {
+        format!("{}:{epoch}", self.pointer)
+    }
+
+    /// Returns the command that reads the pointer.
+    pub fn read_command(&self) -> Cmd {
+        let mut command = cmd("HMGET");
+        command.arg(&self.pointer).arg(&["layout", "epoch", "origin", "cipher", "reason"]);
+        command
+    }
+
+    /// Reads the pointer.
+    pub fn read(&self, link: &mut Link) -> Result<Option<Pointer>, Fault> {
+        let answer = link.call(&self.read_command())?;
+        Pointer::parse(&answer)
+    }
+
+    /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's or that of
+    /// another hub, which was first.
+    pub fn replace(&self, link: &mut Link, expected: &str, reason: &str) -> Result<Pointer, Fault> {
+        let fresh = |error: std::io::Error| Fault::Cut(format!("no random numbers: {error}"));
+        let epoch = random_text().map_err(fresh)?;
+        let cipher: String = random::<16>().map_err(fresh)?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut command = cmd("EVAL");
+        command.arg(REPLACE).arg(3).arg(&self.pointer).arg(self.stream(expected)).arg(self.stream(&epoch));
+        command.arg(expected).arg(LAYOUT).arg(&epoch).arg(&cipher).arg(reason);
+        link.call(&command)?;
+        let gone = || Fault::Cut(format!("the key {} vanished", self.pointer));
+        self.read(link)?.ok_or_else(gone)
+    }
+}
+
+impl Pointer {
+    /// Takes the answer to [`Keys::read_command`].
+    pub fn parse(answer: &Value) -> Result<Option<Self>, Fault> {
+        let Value::Array(parts) = answer else { return Err(malformed()) };
+        let [layout, epoch, origin, cipher, reason] = &parts[..] else { return Err(malformed()) };
+        let Some(layout) = text(layout) else { return Ok(None) };
+        if layout != LAYOUT {
+            let message =
+                format!("its history has the layout {}, this version knows 1", String::from_utf8_lossy(layout));
+            return Err(Fault::Refused(Refusal { code: "LAYOUT".into(), message }));
+        }
+        let string = |value: &Value| text(value).and_then(|bytes| String::from_utf8(bytes.into()).ok());
+        let epoch = string(epoch).filter(|epoch| is_epoch(epoch)).ok_or_else(malformed)?;
+        let origin = string(origin).and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
+        let cipher_key = string(cipher).and_then(|text| parse_key(&text)).ok_or_else(malformed)?;
+        Ok(Some(Self { epoch, origin, cipher_key, reason: string(reason).unwrap_or_default() }))
+    }
+
+    /// Returns the id before all entries.
+    pub fn start(&self) -> Id {
+        Id { ms: self.origin, part: 0 }
+    }
+}
+
+fn is_epoch(text: &str) -> bool {
+    (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn parse_key(text: &str) -> Option<[u8; 16]> {
+    if !text.is_ascii() || text.len() != 32 {
+        return None;
+    }
+    let byte = |index: usize| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok();
+    let bytes: Option<Vec<u8>> = (0..16).map(byte).collect();
+    bytes?.try_into().ok()
+}
+
+fn malformed() -> Fault {
+    let message = "the key of this hub holds something else".into();
+    Fault::Refused(Refusal { code: "LAYOUT".into(), message })
+}

@@ -1,0 +1,560 @@
+//! The thread that reads the stream, and reports everything that is in it.
+
+use super::super::{now_ms, Began, Entry, Report};
+use super::connect::{Fault, Link, Place, Refusal};
+use super::entry::{self, entries, read_entries, Id, Info, Stored};
+use super::epoch::{Keys, Pointer};
+use super::producers::Producers;
+use super::retained::Retained;
+use super::shared::{Sent, Shared, Target};
+use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
+use eventsource_xs::wire::{Failure, RedisSettings};
+use eventsource_xs::ErrorCode;
+use redis::{cmd, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most entries of the history that are read at once.
+const HISTORY_CHUNK: usize = 4000;
+/// How long Redis may take for a chunk of the history.
+const HISTORY_ANSWER: Duration = Duration::from_secs(10);
+/// How often Sentinels are asked whether the master is still the same.
+const ASK_SENTINELS: Duration = Duration::from_secs(2);
+/// The pauses between attempts to connect: the first, the longest, and the one after an error that only people can correct.
+const PAUSES: (Duration, Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(3));
+
+/// Why the reader cannot simply go on.
+enum Trouble {
+    Fault(Fault),
+    /// The stream of an epoch lacks what it must have: another epoch must begin.
+    Lost {
+        epoch: String,
+        reason: String,
+    },
+    /// Entries were evicted before they were read here.
+    Missed(String),
+    /// Another hub has begun another epoch.
+    Changed(Pointer),
+    Closing,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Trouble {
+    /// A loss, or whatever else Redis refuses.
+    fn of(refusal: Refusal, epoch: &str) -> Self {
+        if refusal.message.contains("no such key") || refusal.code == "WRONGTYPE" {
+            return Self::lost(
+                epoch,
+                "the stream is gone: it was deleted or evicted, or Redis has restarted without it",
+            );
+        }
+        Self::Fault(Fault::Refused(refusal))
+    }
+
+    fn lost(epoch: &str, reason: &str) -> Self {
+        Self::Lost { epoch: epoch.into(), reason: reason.into() }
+    }
+}
+
+fn malformed() -> Trouble {
+    Trouble::Fault(Fault::Cut("it answers what is no answer of Redis".into()))
+}
+
+/// Says why a version of Redis is too old.
+fn check_version(version: &str) -> Result<(), Fault> {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) >= (Some(6), Some(2)) {
+        return Ok(());
+    }
+    let message = format!("it is Redis {version}, and the store needs 6.2 or later");
+    Err(Fault::Refused(Refusal { code: "OLD".into(), message }))
+}
+
+/// The epoch that was reported, and how far.
+struct Position {
+    pointer: Pointer,
+    stream: String,
+    /// The last id that was read.
+    last: Id,
+    /// The id with which the history is complete, until it is.
+    history_end: Option<Id>,
+}
+
+pub struct Reader {
+    shared: Arc<Shared>,
+    place: Place,
+    keys: Keys,
+    producer: Box<[u8]>,
+    position: Option<Position>,
+    producers: Producers,
+    last_check: Instant,
+    last_ask: Instant,
+    /// The last reason why the store cannot begin.
+    reported: String,
+    is_warned: bool,
+}
+
+/// Pauses between attempts: each is twice as long, and random, so that many hubs do not come at once.
+pub struct Backoff(Duration);
+
+impl Backoff {
+    pub fn new() -> Self {
+        Self(PAUSES.0)
+    }
+
+    pub fn next(&mut self, fault: &Fault) -> Duration {
+        let pause = match fault {
+            Fault::Refused(refusal) if refusal.needs_people() => PAUSES.2,
+            _ => self.0,
+        };
+        self.0 = (self.0 * 2).min(PAUSES.1);
+        let random = super::random::<1>().map_or(128, |[byte]| u32::from(byte));
+        pause / 2 + pause * random / 512
+    }
+}
+
+impl Reader {
+    pub fn new(shared: Arc<Shared>, place: Place, settings: &RedisSettings, hub: &str, producer: &str) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            place,
+            keys: Keys::new(&settings.prefix, hub),
+            producer: producer.as_bytes().into(),
+            position: None,
+            producers: Producers::default(),
+            last_check: now,
+            last_ask: now,
+            reported: String::new(),
+            is_warned: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        let mut backoff = Backoff::new();
+        while !self.shared.lock().is_closing {
+            let mut was_ready = false;
+            let trouble = match self.connect() {
+                Ok(mut link) => self.serve(&mut link, &mut was_ready),
+                Err(fault) => Trouble::Fault(fault),
+            };
+            let Trouble::Fault(fault) = trouble else { return };
+            if was_ready {
+                backoff = Backoff::new();
+                self.shared.reporter.update(|status| status.reconnects += 1);
+            }
+            self.note(&fault);
+            if matches!(fault, Fault::Invalid(_)) && self.position.is_none() {
+                return;
+            }
+            self.pause(backoff.next(&fault));
+        }
+    }
+
+    /// Takes note of a fault. The store cannot begin if it has not.
+    fn note(&mut self, fault: &Fault) {
+        let message = self.shared.record(self.place.shown(), fault);
+        self.shared.update(|state| state.target = None);
+        self.shared.refresh();
+        if self.position.is_none() && self.reported != message {
+            let retries = !matches!(fault, Fault::Invalid(_));
+            let code = if retries { ErrorCode::Unavailable } else { ErrorCode::Invalid };
+            let failure = Failure::new(code, None, &message);
+            self.reported = message;
+            self.shared.reporter.report(Report::CannotBegin { failure, retries });
+        }
+    }
+
+    fn pause(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        let mut state = self.shared.lock();
+        while !state.is_closing {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            state = self.shared.wait(state, rest);
+        }
+    }
+
+    fn connect(&mut self) -> Result<Link, Fault> {
+        let mut link = self.place.connect(&self.place.find()?)?;
+        self.last_ask = Instant::now();
+        let [server, memory, role] =
+            link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE")])?;
+        // A user who may not ask is not told.
+        let line = |answer: &Result<Value, Refusal>, name: &str| -> Option<String> {
+            let text = String::from_utf8_lossy(entry::text(answer.as_ref().ok()?)?).into_owned();
+            Some(text.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned())
+        };
+        if let Some(version) = line(&server, "redis_version:") {
+            check_version(&version)?;
+        }
+        if let Some(policy) = line(&memory, "maxmemory_policy:") {
+            self.warn_of_eviction(&policy);
+        }
+        let is_replica =
+            matches!(role, Ok(Value::Array(parts)) if parts.first().and_then(entry::text) == Some(b"slave"));
+        if is_replica {
+            let message = format!("{} is a replica", link.address);
+            return Err(Fault::Refused(Refusal { code: "READONLY".into(), message }));
+        }
+        Ok(link)
+    }
+
+    fn warn_of_eviction(&mut self, policy: &str) {
+        if policy.starts_with("allkeys-") && !self.is_warned {
+            self.is_warned = true;
+            let message = format!(
+                "Redis at {} has maxmemory-policy {policy}: it deletes the whole history when its memory is full; \
+                 set noeviction or volatile-lru",
+                self.place.shown()
+            );
+            eprintln!("eventsource-hub: {message}");
+            self.shared.reporter.record_error(&message);
+        }
+    }
+
+    /// Reads until the connection breaks or the store is closed.
+    fn serve(&mut self, link: &mut Link, was_ready: &mut bool) -> Trouble {
+        let mut next = match self.position {
+            Some(_) => self.check(link),
+            None => self.begin_first(link),
+        };
+        loop {
+            next = match next {
+                Ok(()) => {
+                    *was_ready |= self.publish_target(link);
+                    self.round(link)
+                }
+                Err(Trouble::Lost { epoch, reason }) => self.replace(link, &epoch, &reason),
+                Err(Trouble::Missed(reason)) => match &self.position {
+                    Some(position) => self.begin(link, position.pointer.clone(), &reason),
+                    None => self.begin_first(link),
+                },
+                Err(Trouble::Changed(pointer)) => {
+                    let reason = if pointer.reason.is_empty() {
+                        "another hub began anew".into()
+                    } else {
+                        pointer.reason.clone()
+                    };
+                    self.begin(link, pointer, &reason)
+                }
+                Err(trouble) => return trouble,
+            }
+        }
+    }
+
+    /// Tells the writer where to write, once the history is complete.
+    fn publish_target(&mut self, link: &Link) -> bool {
+        let Some(position) = &self.position else { return false };
+        if position.history_end.is_some() {
+            return false;
+        }
+        let stream = &position.stream;
+        self.shared.update(|state| {
+            state.last_round = Instant::now();
+            if state.target.is_none() {
+                let generation = state.generation;
+                state.target = Some(Target { url: link.url.clone(), stream: stream.clone(), generation });
+            }
+        });
+        true
+    }
+
+    fn begin_first(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let pointer = match self.keys.read(link)? {
+            Some(pointer) => pointer,
+            None => self.keys.replace(link, "", "")?,
+        };
+        self.begin(link, pointer, "")
+    }
+
+    /// Begins another epoch after a loss, if no other hub has.
+    fn replace(&mut self, link: &mut Link, lost: &str, reason: &str) -> Result<(), Trouble> {
+        let pointer = self.keys.replace(link, lost, reason)?;
+        self.begin(link, pointer, reason)
+    }
+
+    /// Reports a beginning, and the history.
+    fn begin(&mut self, link: &mut Link, pointer: Pointer, reason: &str) -> Result<(), Trouble> {
+        let stream = self.keys.stream(&pointer.epoch);
+        link.set_patience(HISTORY_ANSWER)?;
+        let [info, first] = link.calls([
+            cmd("XINFO").arg("STREAM").arg(&stream),
+            cmd("XRANGE").arg(&stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK),
+        ])?;
+        let refused = |refusal| Trouble::of(refusal, &pointer.epoch);
+        let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
+        let first = entries(first.map_err(refused)?).ok_or_else(malformed)?;
+        let last_seq = self.seq(&pointer, info.last)?;
+        let evicted_through = match first.first() {
+            Some(first) => self.seq(&pointer, first.id)?.saturating_sub(1),
+            None => last_seq,
+        };
+        self.start_generation(&pointer);
+        self.shared.reporter.report(Report::Began(Began {
+            epoch: pointer.epoch.as_str().into(),
+            cipher_key: pointer.cipher_key,
+            last_seq,
+            evicted: Vec::new(),
+            evicted_through,
+            reason: reason.into(),
+        }));
+        let last = if first.is_empty() { info.last } else { pointer.start() };
+        self.position = Some(Position { pointer, stream, last, history_end: Some(info.last) });
+        let is_complete = first.len() < HISTORY_CHUNK;
+        self.take(first)?;
+        if is_complete {
+            self.finish_history();
+            return Ok(());
+        }
+        self.read_on(link, HISTORY_CHUNK)
+    }
+
+    fn seq(&self, pointer: &Pointer, id: Id) -> Result<u64, Trouble> {
+        let reason =
+            || format!("the id {id} is no sequence number: Redis' clock has stood back for long, or people added it");
+        id.seq(pointer.origin).ok_or_else(|| Trouble::lost(&pointer.epoch, &reason()))
+    }
+
+    /// Makes the drafts on their way those of the new epoch. In the same epoch they are perhaps in the history.
+    fn start_generation(&mut self, pointer: &Pointer) {
+        let before = self.position.as_ref().map(|position| &position.pointer.epoch);
+        let is_same = before == Some(&pointer.epoch);
+        self.producers = Producers::default();
+        self.shared.update(|state| {
+            if !is_same {
+                let sent = std::mem::take(&mut state.sent);
+                state.returned.extend(sent.into_values());
+            }
+            state.generation += 1;
+            state.target = None;
+            state.read_through = Id::default();
+            state.own_count = 0;
+            state.retained = Retained::default();
+            state.lost = None;
+        });
+        if before.is_some() && !is_same {
+            self.shared.reporter.update(|status| status.epoch_changes += 1);
+        }
+    }
+
+    /// Reports that the history is complete. Drafts of this epoch that were sent before and are not in it were perhaps evicted.
+    fn finish_history(&mut self) {
+        let Some(position) = &mut self.position else { return };
+        if position.history_end.take().is_none() {
+            return;
+        }
+        self.reported.clear();
+        self.shared.reporter.report(Report::Ready);
+        let perhaps = self.shared.update(|state| {
+            let sent = std::mem::take(&mut state.sent);
+            let (never, perhaps): (Vec<Sent>, _) = sent.into_values().partition(|sent| sent.copies == 0);
+            state.returned.extend(never);
+            perhaps
+        });
+        for sent in perhaps {
+            self.shared.fail_sent(&sent, "it is not in the history that this hub has read after a pause");
+        }
+    }
+
+    /// Reads what follows the last entry until nothing follows. The answer begins with the last entry if nothing after it was
+    /// evicted, which XREAD would not show.
+    fn read_on(&mut self, link: &mut Link, chunk: usize) -> Result<(), Trouble> {
+        loop {
+            let Some(position) = &self.position else { return Ok(()) };
+            let mut command = cmd("XRANGE");
+            command.arg(&position.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
+            let refused = |refusal| Trouble::of(refusal, &position.pointer.epoch);
+            let [answer] = link.calls([&command])?;
+            let mut list = entries(answer.map_err(refused)?).ok_or_else(malformed)?;
+            if list.first().is_none_or(|first| first.id != position.last) {
+                return Err(missed());
+            }
+            let is_complete = list.len() < chunk;
+            list.remove(0);
+            self.take(list)?;
+            let position = self.position.as_ref();
+            if is_complete
+                || position.is_some_and(|position| position.history_end.is_some_and(|end| position.last >= end))
+            {
+                self.finish_history();
+            }
+            if is_complete {
+                return Ok(());
+            }
+            self.shared.update(|state| state.last_round = Instant::now());
+        }
+    }
+
+    /// Reads new entries, or looks for a loss.
+    fn round(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let Some(position) = &self.position else { return self.begin_first(link) };
+        {
+            let state = self.shared.lock();
+            if state.is_closing {
+                return Err(Trouble::Closing);
+            }
+            if let Some((generation, reason)) = &state.lost {
+                if *generation == state.generation {
+                    return Err(Trouble::lost(&position.pointer.epoch, reason));
+                }
+            }
+        }
+        link.set_patience(ANSWER + BLOCK)?;
+        if self.last_check.elapsed() >= CHECK {
+            self.check(link)?;
+            return self.look_around(link);
+        }
+        let block = BLOCK.as_millis() as u64;
+        let mut command = cmd("XREAD");
+        command.arg("COUNT").arg(CHUNK).arg("BLOCK").arg(block);
+        command.arg("STREAMS").arg(&position.stream).arg(position.last.to_string());
+        let answer = link.call(&command)?;
+        let list = read_entries(answer).ok_or_else(malformed)?;
+        let bytes: usize =
+            list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
+        if list.len() >= CHUNK || bytes >= CHUNK_BYTES {
+            return self.read_on(link, HISTORY_CHUNK);
+        }
+        self.take(list)
+    }
+
+    /// Looks for a loss, and reads on.
+    fn check(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let Some(position) = &self.position else { return self.begin_first(link) };
+        let (epoch, last) = (position.pointer.epoch.as_str(), position.last);
+        self.last_check = Instant::now();
+        let [pointer, info, list] = link.calls([
+            &self.keys.read_command(),
+            cmd("XINFO").arg("STREAM").arg(&position.stream),
+            cmd("XRANGE").arg(&position.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
+        ])?;
+        let refused = |refusal| Trouble::of(refusal, epoch);
+        match Pointer::parse(&pointer.map_err(refused)?)? {
+            None => {
+                return Err(Trouble::lost(
+                    epoch,
+                    "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it",
+                ))
+            }
+            Some(pointer) if pointer.epoch != epoch => return Err(Trouble::Changed(pointer)),
+            Some(_) => {}
+        }
+        let info = Info::parse(&info.map_err(refused)?).ok_or_else(malformed)?;
+        let mut list = entries(list.map_err(refused)?).ok_or_else(malformed)?;
+        self.seq(&position.pointer, info.last)?;
+        if info.last < last {
+            return Err(Trouble::lost(epoch, &format!("the stream ends at {}, and {last} was read before", info.last)));
+        }
+        let exists = list.first().is_some_and(|first| first.id == last);
+        if !exists && info.last > last {
+            let is_evicted = info.first.is_none_or(|first| first > last);
+            let is_deleted = info.max_deleted.is_some_and(|deleted| deleted >= last);
+            if is_evicted || is_deleted {
+                return Err(missed());
+            }
+            return Err(Trouble::lost(epoch, &format!("the stream lacks the entry {last}, which was read before")));
+        }
+        let is_complete = list.len() < CHUNK;
+        if exists {
+            list.remove(0);
+        }
+        self.shared.update(|state| {
+            state.last_round = Instant::now();
+            if let Some(first) = info.first {
+                state.retained.forget_before(first);
+            }
+        });
+        self.shared.reporter.update(|status| status.events = info.length);
+        self.take(list)?;
+        if !is_complete {
+            return self.read_on(link, HISTORY_CHUNK);
+        }
+        // Also if the last entry was deleted by hand, the writer must not wait for it.
+        self.shared.update(|state| state.read_through = state.read_through.max(info.last));
+        self.finish_history();
+        Ok(())
+    }
+
+    /// Looks whether this is still the Redis that takes entries.
+    fn look_around(&mut self, link: &Link) -> Result<(), Trouble> {
+        self.shared.refresh();
+        if self.place.has_sentinels() && self.last_ask.elapsed() >= ASK_SENTINELS {
+            self.last_ask = Instant::now();
+            // Sentinels that do not answer do not matter as long as the master does.
+            if let Ok(url) = self.place.find() {
+                if url != link.url {
+                    return Err(Fault::Cut(format!("{} is no longer the master", link.address)).into());
+                }
+            }
+        }
+        let unread = self
+            .shared
+            .lock()
+            .sent
+            .values()
+            .any(|sent| sent.id.is_some() && sent.is_confirmed && sent.since.elapsed() > STALE);
+        if unread {
+            return Err(Fault::Cut(format!("{} lacks entries that it has acknowledged", link.address)).into());
+        }
+        Ok(())
+    }
+
+    /// Reports entries.
+    fn take(&mut self, list: Vec<Stored>) -> Result<(), Trouble> {
+        let Some(position) = &mut self.position else { return Ok(()) };
+        let mut out = Vec::with_capacity(list.len());
+        let mut sizes = Vec::with_capacity(list.len());
+        let mut trouble = None;
+        for stored in list {
+            let id = stored.id;
+            let Some(seq) = id.seq(position.pointer.origin) else {
+                trouble = Some(Trouble::lost(&position.pointer.epoch, &format!("the id {id} is no sequence number")));
+                break;
+            };
+            position.last = id;
+            let Some(event) = stored.event else { continue };
+            sizes.push((id, entry::size(&event.draft)));
+            if !self.producers.note(&event.producer, event.count, id) {
+                continue;
+            }
+            let ticket = (event.producer == self.producer)
+                .then(|| self.shared.claim(event.count, || flush(&self.shared, &mut out)))
+                .flatten();
+            out.push(Entry { seq, at: id.ms, ticket, draft: event.draft });
+        }
+        let lag = match out.last() {
+            Some(entry) if position.history_end.is_none() => Some(now_ms().saturating_sub(entry.at)),
+            _ => None,
+        };
+        flush(&self.shared, &mut out);
+        let last = position.last;
+        self.shared.update(|state| {
+            sizes.into_iter().for_each(|(id, size)| state.retained.add(id, size));
+            state.read_through = last;
+            state.last_round = Instant::now();
+        });
+        if let Some(lag) = lag {
+            self.shared.reporter.update(|status| status.lag = lag);
+        }
+        trouble.map_or(Ok(()), Err)
+    }
+}
+
+fn flush(shared: &Shared, out: &mut Vec<Entry>) {
+    if !out.is_empty() {
+        shared.reporter.report(Report::Entries(std::mem::take(out)));
+    }
+}
+
+fn missed() -> Trouble {
+    Trouble::Missed("entries were evicted before this hub has read them".into())
+}

@@ -1,0 +1,197 @@
+//! What the reader and the writer know together: drafts on their way, the epoch, the health.
+
+use super::super::{now_ms, Draft, Report, Reporter};
+use super::connect::Fault;
+use super::entry::Id;
+use super::retained::Retained;
+use super::STALE;
+use eventsource_xs::wire::{Failure, RedisSettings};
+use eventsource_xs::ErrorCode;
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A draft that has not been sent, or is certainly not in the stream.
+#[derive(Debug)]
+pub struct Waiting {
+    pub ticket: u64,
+    pub draft: Draft,
+    /// When it fails. None while it waits for Redis to come back.
+    pub deadline: Option<Instant>,
+}
+
+/// A draft that was sent.
+#[derive(Debug)]
+pub struct Sent {
+    pub ticket: u64,
+    pub draft: Draft,
+    pub deadline: Instant,
+    pub since: Instant,
+    /// How many times it was sent without being refused: it is certainly not stored if 0.
+    pub copies: u32,
+    /// Whether its answer may come yet on the connection. It must be sent again if not.
+    pub is_on_wire: bool,
+    /// Redis' answer.
+    pub id: Option<Id>,
+    /// Whether it may be reported: replicas have it, or none need to.
+    pub is_confirmed: bool,
+}
+
+/// Where the reader is connected, for the writer.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub url: String,
+    pub stream: String,
+    /// Counts beginnings.
+    pub generation: u64,
+}
+
+#[derive(Debug)]
+pub struct State {
+    /// None while the reader is not connected, or reads the history.
+    pub target: Option<Target>,
+    pub generation: u64,
+    /// The last id that the reader has reported.
+    pub read_through: Id,
+    /// The greatest own count that the reader has read.
+    pub own_count: u64,
+    /// Drafts that were sent, by their counts.
+    pub sent: BTreeMap<u64, Sent>,
+    /// Whether some of them must be sent again.
+    pub has_unsent: bool,
+    /// Drafts that must be sent in the new epoch.
+    pub returned: Vec<Sent>,
+    /// Why the writer believes that the stream of this generation is lost.
+    pub lost: Option<(u64, String)>,
+    pub retained: Retained,
+    pub last_round: Instant,
+    pub is_writer_up: bool,
+    pub waiting: usize,
+    pub is_closing: bool,
+    /// The last error of the connection, which failures quote.
+    pub trouble: String,
+}
+
+pub struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    pub reporter: Reporter,
+    timeout: Duration,
+}
+
+impl Shared {
+    pub fn new(settings: &RedisSettings, reporter: Reporter) -> Self {
+        reporter.update(|status| {
+            status.kind = "redis".into();
+            status.place = settings.shown_url().into();
+            status.since = now_ms();
+        });
+        let state = State {
+            target: None,
+            generation: 0,
+            read_through: Id::default(),
+            own_count: 0,
+            sent: BTreeMap::new(),
+            has_unsent: false,
+            returned: Vec::new(),
+            lost: None,
+            retained: Retained::default(),
+            last_round: Instant::now(),
+            is_writer_up: false,
+            waiting: 0,
+            is_closing: false,
+            trouble: "no connection yet".into(),
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new(), reporter, timeout: settings.timeout }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and wakes the other thread if it waits.
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until the state changes, at most so long.
+    pub fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Takes the ticket of an own entry that was read. Waits until replicas have it, if they must, and calls `before` if so:
+    /// what clients have seen should survive a failover.
+    pub fn claim(&self, count: u64, mut before: impl FnMut()) -> Option<u64> {
+        let mut state = self.lock();
+        state.own_count = state.own_count.max(count);
+        loop {
+            let sent = state.sent.get(&count)?;
+            if sent.is_confirmed {
+                return state.sent.remove(&count).map(|sent| sent.ticket);
+            }
+            before();
+            if !sent.is_on_wire {
+                // The connection broke, so nobody can tell which replicas have it.
+                let sent = state.sent.remove(&count)?;
+                drop(state);
+                self.fail_sent(&sent, "the connection broke before the replicas had it");
+                return None;
+            }
+            let sent = state.sent.get(&count)?;
+            let rest = sent.deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return None; // the writer fails the draft
+            }
+            state = self.wait(state, rest);
+        }
+    }
+
+    /// Reports that a draft failed.
+    pub fn fail(&self, ticket: u64, code: ErrorCode, message: &str) {
+        self.reporter.update(|status| status.failed += 1);
+        self.reporter.report(Report::Failed { ticket, failure: Failure::new(code, None, message) });
+    }
+
+    /// Reports that a draft was not stored.
+    pub fn fail_unavailable(&self, ticket: u64, why: &str) {
+        self.fail(ticket, ErrorCode::Unavailable, &format!("the event was not published: {why}"));
+    }
+
+    /// Reports that a draft was perhaps stored, if it was sent.
+    pub fn fail_sent(&self, sent: &Sent, why: &str) {
+        match sent.copies {
+            0 => self.fail_unavailable(sent.ticket, why),
+            _ => self.fail(sent.ticket, ErrorCode::Unknown, &format!("the event was perhaps published: {why}")),
+        }
+    }
+
+    /// Takes note of a fault, for people and for the failures of drafts.
+    pub fn record(&self, place: &str, fault: &Fault) -> String {
+        let message = format!("Redis at {place} {fault}");
+        self.lock().trouble.clone_from(&message);
+        self.reporter.record_error(&message);
+        message
+    }
+
+    /// Computes the health. It is good only while entries can pass: the reader's rounds succeed, the writer is connected, and
+    /// no draft is on its way for long.
+    pub fn refresh(&self) {
+        let state = self.lock();
+        let oldest = state.sent.values().next().map(|sent| sent.since.elapsed());
+        let is_up = state.target.is_some()
+            && state.is_writer_up
+            && state.last_round.elapsed() < STALE
+            && oldest.is_none_or(|age| age < STALE.min(self.timeout));
+        let pending = (state.waiting + state.sent.len() + state.returned.len()) as u64;
+        drop(state);
+        self.reporter.update(|status| {
+            if status.is_up != is_up {
+                status.since = now_ms();
+            }
+            status.is_up = is_up;
+            status.pending = pending;
+        });
+    }
+}

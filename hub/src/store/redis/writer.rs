@@ -1,0 +1,532 @@
+//! The thread that stores drafts.
+
+use super::super::{Ask, Draft};
+use super::connect::{Fault, Link, Place, Refusal};
+use super::entry::{self, write_append, Id, Info};
+use super::reader::Backoff;
+use super::shared::{Sent, Shared, State, Target, Waiting};
+use super::{ANSWER, CHUNK, CHUNK_BYTES};
+use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::ErrorCode;
+use redis::{cmd, Value};
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most drafts that wait if none may wait for Redis to come back.
+const MOST_WAITING: usize = 100_000;
+/// How long the writer waits for the reader, or for a connection, before it looks again.
+const SOON: Duration = Duration::from_millis(5);
+/// How often the writer looks after the stream's bounds and its own connection.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// How often Redis is asked how much memory the stream takes.
+const WEIGH: Duration = Duration::from_secs(10);
+
+/// The retention of the stream.
+struct Retention {
+    events: usize,
+    bytes: usize,
+    age: Duration,
+}
+
+/// The connection, and what it is for.
+struct Session {
+    link: Link,
+    target: Target,
+    /// The reader must have read through this id before drafts are sent again.
+    awaited: Option<Id>,
+}
+
+pub struct Writer {
+    shared: Arc<Shared>,
+    place: Place,
+    producer: String,
+    asks: Receiver<Ask>,
+    timeout: Duration,
+    /// How many drafts may wait for Redis to come back.
+    queue: usize,
+    replicas: u32,
+    waiting: VecDeque<Waiting>,
+    retention: Retention,
+    session: Option<Session>,
+    count: u64,
+    next_attempt: Instant,
+    backoff: Backoff,
+    last_upkeep: Instant,
+    last_weighing: Option<Instant>,
+    is_closing: bool,
+}
+
+impl Writer {
+    pub fn new(
+        shared: Arc<Shared>,
+        place: Place,
+        settings: &RedisSettings,
+        producer: &str,
+        asks: Receiver<Ask>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            place,
+            producer: producer.into(),
+            asks,
+            timeout: settings.timeout,
+            queue: settings.queue as usize,
+            replicas: settings.replicas,
+            waiting: VecDeque::new(),
+            retention: Retention { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
+            session: None,
+            count: 0,
+            next_attempt: now,
+            backoff: Backoff::new(),
+            last_upkeep: now,
+            last_weighing: None,
+            is_closing: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        loop {
+            self.gather();
+            self.expire();
+            if self.is_closing && self.is_done() {
+                break;
+            }
+            if let Err(fault) = self.work() {
+                self.disconnect(&fault);
+            }
+            let waiting = self.waiting.len();
+            let is_up = self.is_ready();
+            self.shared.update(|state| {
+                state.waiting = waiting;
+                state.is_writer_up = is_up;
+            });
+            self.shared.refresh();
+        }
+        self.shared.update(|state| state.is_closing = true);
+    }
+
+    fn is_done(&self) -> bool {
+        let state = self.shared.lock();
+        self.waiting.is_empty() && state.sent.is_empty() && state.returned.is_empty()
+    }
+
+    /// Takes what was asked, and waits for it if there is nothing else to do.
+    fn gather(&mut self) {
+        if let Some(pause) = self.pause() {
+            if self.is_closing {
+                // Nobody asks any more; the reader may be done soon.
+                drop(self.shared.wait(self.shared.lock(), pause));
+            } else {
+                match self.asks.recv_timeout(pause) {
+                    Ok(ask) => self.accept(ask),
+                    Err(RecvTimeoutError::Timeout) => return,
+                    Err(RecvTimeoutError::Disconnected) => self.close(),
+                }
+            }
+        }
+        while !self.is_closing && self.waiting.len() < 2 * MOST_WAITING {
+            match self.asks.try_recv() {
+                Ok(ask) => self.accept(ask),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.close(),
+            }
+        }
+    }
+
+    /// Returns how long the writer may sleep; none if there is work.
+    fn pause(&self) -> Option<Duration> {
+        let state = self.shared.lock();
+        let is_ready = self.is_ready();
+        if is_ready && (!self.waiting.is_empty() || !state.returned.is_empty()) {
+            return None;
+        }
+        // The writer waits for the reader or for Redis, or has drafts that may have to fail.
+        let is_idle = is_ready && state.sent.is_empty();
+        Some(if is_idle { Duration::from_millis(250) } else { SOON })
+    }
+
+    fn accept(&mut self, ask: Ask) {
+        match ask {
+            Ask::Append { ticket, draft } => self.append(ticket, draft),
+            Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
+            Ask::Forget(_) => {} // the stream evicts by its own bounds
+            Ask::Close => self.close(),
+        }
+    }
+
+    fn append(&mut self, ticket: u64, draft: Draft) {
+        let is_away = self.session.is_none();
+        let most = if self.queue > 0 && is_away { self.queue } else { MOST_WAITING.max(self.queue) };
+        let on_their_way = if is_away { self.shared.lock().sent.len() } else { 0 };
+        if self.waiting.len() + on_their_way >= most {
+            let trouble = self.shared.lock().trouble.clone();
+            let message = format!("the event was not published: {most} events wait already ({trouble})");
+            return self.shared.fail(ticket, ErrorCode::Full, &message);
+        }
+        let deadline = (self.queue == 0).then(|| Instant::now() + self.timeout);
+        self.waiting.push_back(Waiting { ticket, draft, deadline });
+    }
+
+    /// Has everything end within the timeout.
+    fn close(&mut self) {
+        self.is_closing = true;
+        let end = Instant::now() + self.timeout;
+        for waiting in &mut self.waiting {
+            waiting.deadline = Some(waiting.deadline.map_or(end, |deadline| deadline.min(end)));
+        }
+        self.queue = 0;
+    }
+
+    /// Fails the drafts whose time is over.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some(first) = self.waiting.front() {
+            if first.deadline.is_none_or(|deadline| deadline > now) {
+                break;
+            }
+            let Some(Waiting { ticket, .. }) = self.waiting.pop_front() else { break };
+            self.shared.fail_unavailable(ticket, &self.trouble());
+        }
+        if self.queue > 0 && !self.is_ready() {
+            return; // they wait until Redis is back
+        }
+        let mut late = Vec::new();
+        self.shared.update(|state| {
+            while let Some(first) = state.sent.first_entry() {
+                if first.get().deadline > now {
+                    break;
+                }
+                late.push(first.remove());
+            }
+            let (over, rest) = mem::take(&mut state.returned).into_iter().partition(|sent: &Sent| sent.deadline <= now);
+            state.returned = rest;
+            late.extend::<Vec<Sent>>(over);
+        });
+        for sent in late {
+            self.shared.fail_sent(&sent, &self.trouble());
+        }
+    }
+
+    fn trouble(&self) -> String {
+        match (&self.session, self.shared.lock().target.is_some()) {
+            (Some(_), true) => format!("Redis at {} has not confirmed it in time", self.place.shown()),
+            _ => self.shared.lock().trouble.clone(),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.awaited.is_none())
+    }
+
+    /// Connects if need be, then sends what waits.
+    fn work(&mut self) -> Result<(), Fault> {
+        let Some(target) = self.shared.lock().target.clone() else {
+            self.drop_session();
+            return Ok(());
+        };
+        let is_other =
+            |session: &Session| session.target.generation != target.generation || session.target.url != target.url;
+        if self.session.as_ref().is_some_and(is_other) {
+            self.drop_session();
+        }
+        if self.session.is_none() && !self.connect(target)? || !self.has_reader_caught_up() {
+            return Ok(());
+        }
+        self.send_batch()?;
+        self.keep_up()
+    }
+
+    fn drop_session(&mut self) -> bool {
+        let had_one = self.session.take().is_some();
+        if had_one {
+            self.shared.update(|state| {
+                state.has_unsent = true;
+                state.sent.values_mut().for_each(|sent| sent.is_on_wire = false);
+            });
+        }
+        had_one
+    }
+
+    fn disconnect(&mut self, fault: &Fault) {
+        self.shared.record(self.place.shown(), fault);
+        if self.drop_session() {
+            self.shared.reporter.update(|status| status.reconnects += 1);
+        }
+        self.next_attempt = Instant::now() + self.backoff.next(fault);
+    }
+
+    /// Connects to the reader's Redis. Returns false if it is too early, or the stream is gone.
+    fn connect(&mut self, target: Target) -> Result<bool, Fault> {
+        if Instant::now() < self.next_attempt {
+            return Ok(false);
+        }
+        let mut link = self.place.connect(&target.url)?;
+        let awaited = match link.call(cmd("XINFO").arg("STREAM").arg(&target.stream)) {
+            Ok(info) => Info::parse(&info).map(|info| info.last),
+            Err(Fault::Refused(refusal)) if refusal.message.contains("no such key") => {
+                self.hint_loss(target.generation, "the stream is gone: it was deleted or evicted");
+                self.next_attempt = Instant::now() + SOON;
+                return Ok(false);
+            }
+            Err(fault) => return Err(fault),
+        };
+        let awaited = Some(awaited.unwrap_or_default());
+        self.session = Some(Session { link, target, awaited });
+        Ok(true)
+    }
+
+    /// Waits, after a reconnection, until the reader has found those of the drafts that are in the stream.
+    fn has_reader_caught_up(&mut self) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let Some(awaited) = session.awaited else { return true };
+        let mut state = self.shared.lock();
+        let is_same = state.target.as_ref().is_some_and(|target| target.generation == session.target.generation);
+        if !is_same || state.read_through < awaited {
+            return false;
+        }
+        session.awaited = None;
+        self.backoff = Backoff::new();
+        // Readers would take a count that is not greater than one they have read for a repetition.
+        let first_new = state.own_count.saturating_add(1);
+        let rest = state.sent.split_off(&first_new);
+        let before = mem::replace(&mut state.sent, rest);
+        for sent in before.into_values() {
+            self.count += 1;
+            state.sent.insert(self.count, sent);
+        }
+        state.has_unsent = !state.sent.is_empty();
+        true
+    }
+
+    /// Sends as much as fits in a batch, and takes the answers.
+    fn send_batch(&mut self) -> Result<(), Fault> {
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let result = self.exchange(&mut session);
+        // Before the session is dropped, so that its drafts count as unsent.
+        self.session = Some(session);
+        result
+    }
+
+    fn exchange(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let (mut bytes, counts) = self.encode_batch(&session.target);
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let wait = if self.replicas > 0 { self.time_for_replicas(&counts) } else { Duration::ZERO };
+        if self.replicas > 0 {
+            cmd("WAIT").arg(self.replicas).arg(wait.as_millis() as u64).write_packed_command(&mut bytes);
+        }
+        session.link.set_patience(ANSWER + wait)?;
+        session.link.send(&bytes)?;
+        let mut fault = None;
+        let mut stored = Vec::with_capacity(counts.len());
+        for count in counts {
+            match session.link.receive() {
+                Ok(answer) => match Id::of(&answer) {
+                    Some(id) => stored.push((count, id)),
+                    None => self.take_back(count, &session.target, "the stream is gone: it was deleted or evicted"),
+                },
+                Err(Fault::Refused(refusal)) => {
+                    if let Some(passing) = self.take_refusal(count, &session.target, refusal) {
+                        fault = Some(passing);
+                    }
+                }
+                Err(cut) => {
+                    fault = Some(cut);
+                    break;
+                }
+            }
+        }
+        let is_cut = matches!(fault, Some(Fault::Cut(_) | Fault::Invalid(_)));
+        self.note_ids(&stored);
+        if self.replicas > 0 && !is_cut {
+            let answer = session.link.receive();
+            self.confirm(&stored, answer)?;
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Encodes what is sent next: first what must be sent again.
+    fn encode_batch(&mut self, target: &Target) -> (Vec<u8>, Vec<u64>) {
+        let (mut bytes, mut counts) = (Vec::new(), Vec::new());
+        let mut state = self.shared.lock();
+        if state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
+            return (bytes, counts);
+        }
+        let most = self.retention.events.max(CHUNK);
+        let now = Instant::now();
+        for mut sent in mem::take(&mut state.returned) {
+            self.count += 1;
+            (sent.copies, sent.is_on_wire, sent.id) = (0, false, None);
+            state.sent.insert(self.count, sent);
+            state.has_unsent = true;
+        }
+        if state.has_unsent {
+            state.has_unsent = false;
+            for (count, sent) in &mut state.sent {
+                if sent.is_on_wire {
+                    continue;
+                }
+                if counts.len() >= CHUNK || bytes.len() >= CHUNK_BYTES {
+                    state.has_unsent = true;
+                    break;
+                }
+                if self.queue > 0 {
+                    (sent.deadline, sent.since) = (now + self.timeout, now);
+                }
+                (sent.is_on_wire, sent.copies, sent.id) = (true, sent.copies + 1, None);
+                write_append(&mut bytes, &target.stream, most, &self.producer, *count, &sent.draft);
+                counts.push(*count);
+            }
+        }
+        while counts.len() < CHUNK && bytes.len() < CHUNK_BYTES && !state.has_unsent {
+            let Some(Waiting { ticket, draft, deadline }) = self.waiting.pop_front() else { break };
+            self.count += 1;
+            write_append(&mut bytes, &target.stream, most, &self.producer, self.count, &draft);
+            counts.push(self.count);
+            let sent = Sent {
+                ticket,
+                draft,
+                deadline: deadline.unwrap_or(now + self.timeout),
+                since: now,
+                copies: 1,
+                is_on_wire: true,
+                id: None,
+                is_confirmed: self.replicas == 0,
+            };
+            state.sent.insert(self.count, sent);
+        }
+        (bytes, counts)
+    }
+
+    fn note_ids(&self, stored: &[(u64, Id)]) {
+        let mut state = self.shared.lock();
+        for (count, id) in stored {
+            if let Some(sent) = state.sent.get_mut(count) {
+                sent.id = Some(*id);
+            }
+        }
+    }
+
+    /// Takes note that the stream is gone, and so the draft not stored.
+    fn take_back(&self, count: u64, target: &Target, reason: &str) {
+        self.refused(count);
+        self.hint_loss(target.generation, reason);
+    }
+
+    /// Takes note that a draft is certainly not stored by what was sent last.
+    fn refused(&self, count: u64) {
+        self.shared.update(|state| {
+            if let Some(sent) = state.sent.get_mut(&count) {
+                sent.copies -= 1;
+            }
+        });
+    }
+
+    /// Takes a refusal. Returns it if the draft can be sent again later, on another connection.
+    fn take_refusal(&self, count: u64, target: &Target, refusal: Refusal) -> Option<Fault> {
+        if refusal.is_passing() {
+            self.refused(count);
+            return Some(Fault::Refused(refusal));
+        }
+        let is_lost = refusal.code == "WRONGTYPE"
+            || refusal.message.contains("exhausted")
+            || refusal.message.contains("equal or smaller");
+        if is_lost {
+            self.take_back(count, target, &refusal.message);
+            return None;
+        }
+        self.refused(count);
+        let sent = self.shared.update(|state| state.sent.remove(&count));
+        let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
+        if let Some(sent) = sent {
+            self.shared.fail_sent(&sent, &message);
+        }
+        None
+    }
+
+    /// Returns how long Redis may wait for replicas: until the first draft of a batch fails.
+    fn time_for_replicas(&self, counts: &[u64]) -> Duration {
+        let state = self.shared.lock();
+        let deadlines = counts.iter().filter_map(|count| state.sent.get(count)).map(|sent| sent.deadline);
+        let first = deadlines.min().unwrap_or_else(Instant::now);
+        first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)).min(self.timeout)
+    }
+
+    /// Releases entries that replicas have. Those that they lack are perhaps lost by the next failover.
+    fn confirm(&self, stored: &[(u64, Id)], answer: Result<Value, Fault>) -> Result<(), Fault> {
+        let (reached, fault) = match answer {
+            Ok(Value::Int(reached)) => (reached, None),
+            Ok(_) => (0, None),
+            Err(fault @ Fault::Refused(_)) => {
+                self.shared.record(self.place.shown(), &fault);
+                (0, None)
+            }
+            Err(fault) => (0, Some(fault)),
+        };
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let is_reached = reached >= i64::from(self.replicas);
+        let failed: Vec<Sent> = self.shared.update(|state| {
+            if is_reached {
+                for (count, _) in stored {
+                    state.sent.get_mut(count).into_iter().for_each(|sent| sent.is_confirmed = true);
+                }
+                return Vec::new();
+            }
+            stored.iter().filter_map(|(count, _)| state.sent.remove(count)).collect()
+        });
+        for sent in failed {
+            let message = format!("{reached} replicas have it, and {} should", self.replicas);
+            self.shared.fail_sent(&sent, &message);
+        }
+        Ok(())
+    }
+
+    fn hint_loss(&self, generation: u64, reason: &str) {
+        self.shared.update(|state| state.lost = Some((generation, reason.into())));
+    }
+
+    /// Trims the stream by age and bytes, and looks whether the connection works.
+    fn keep_up(&mut self) -> Result<(), Fault> {
+        if self.last_upkeep.elapsed() < UPKEEP {
+            return Ok(());
+        }
+        self.last_upkeep = Instant::now();
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.link.set_patience(ANSWER)?;
+        let [time] = session.link.calls([&cmd("TIME")])?;
+        if let Some(first) = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref()) {
+            let mut trim = cmd("XTRIM");
+            trim.arg(&session.target.stream).arg("MINID").arg("~").arg(first.to_string());
+            let _ = session.link.calls([&trim])?; // a user who may not trim has MAXLEN
+        }
+        if self.last_weighing.is_none_or(|last| last.elapsed() >= WEIGH) {
+            self.last_weighing = Some(Instant::now());
+            let [bytes] = session.link.calls([cmd("MEMORY").arg("USAGE").arg(&session.target.stream)])?;
+            if let Ok(Value::Int(bytes)) = bytes {
+                self.shared.reporter.update(|status| status.bytes = bytes.try_into().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the id before which the stream need not keep anything. The last entry stays: it shows that nothing is lost.
+fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>) -> Option<Id> {
+    let by_bytes = state.retained.cut(retention.bytes);
+    let seconds = match time {
+        Some(Value::Array(parts)) => parts.first().and_then(entry::text),
+        _ => None,
+    };
+    let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+    let oldest = u64::try_from(retention.age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
+    let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
+    let first = by_bytes.max(by_age)?;
+    Some(first.min(state.read_through))
+}

@@ -1,0 +1,71 @@
+//! The store in Redis, with real servers: order, resumption, losses, broken connections.
+
+#![allow(clippy::unwrap_used)]
+
+mod node;
+mod server;
+#[allow(dead_code)]
+#[path = "../../src/store/mod.rs"]
+mod store;
+
+use node::{settings, End, Node};
+use server::{has, Redis};
+
+#[test]
+fn three_stores_report_the_same_order_and_their_own_tickets() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut nodes: Vec<Node> = (0..3).map(|_| Node::start(&settings(&redis.url()))).collect();
+    for node in &mut nodes {
+        node.until("ready", Node::is_ready);
+        assert_eq!((node.log().began.last_seq, &*node.log().began.reason), (0, ""));
+    }
+    for number in 0..300 {
+        let node = number % 3;
+        nodes[node].append(&format!("{node}-{number}"));
+    }
+    for node in &mut nodes {
+        node.until("all entries", |node| node.log().entries.len() == 300);
+        assert_eq!(node.ends.len(), 100);
+        assert!(node.ends.values().all(|end| matches!(end, End::Stored(..))), "{:?}", node.ends);
+    }
+    let first = nodes[0].entries();
+    let epoch = nodes[0].log().began.clone();
+    for node in &nodes {
+        assert_eq!(node.entries(), first);
+        assert_eq!(node.log().began, epoch);
+        assert_eq!(node.logs.len(), 1);
+    }
+    let mut late = Node::ready(&settings(&redis.url()));
+    assert_eq!(late.entries(), first);
+    assert_eq!(late.log().began.last_seq, first.last().unwrap().0);
+    assert_eq!(late.log().began.cipher_key, epoch.cipher_key);
+    assert!(matches!(late.publish("late"), End::Stored(0, _)));
+    let entry = late.log().entries.last().unwrap().clone();
+    assert_eq!((&*entry.draft.channel, &*entry.draft.key, &*entry.draft.once), (&b"news"[..], &b"k"[..], &b"late"[..]));
+    assert_eq!(entry.draft, node::draft("late"));
+}
+
+#[test]
+fn a_killed_connection_loses_nothing() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    for number in 0..2000 {
+        a.append(&number.to_string());
+        if number % 500 == 250 {
+            redis.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        }
+    }
+    a.until("all", |node| node.ends.len() == 2000);
+    b.until("all", |node| node.log().entries.len() == 2000);
+    assert_eq!(a.entries(), b.entries());
+    let expected: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+    assert_eq!(a.texts(), expected);
+    assert_eq!((a.logs.len(), b.logs.len()), (1, 1));
+}

@@ -1,0 +1,187 @@
+//! A Redis server of a test: a free port, a folder of its own, ended with the test.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longer than any step takes, also on a slow machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until a condition is true. Fails if it is not true before the deadline.
+pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {expected}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Returns whether a program is installed. Says so if it is not; with EVENTSOURCE_XS_FULL=1 the test fails.
+pub fn has(program: &str) -> bool {
+    let argument = if program == "openssl" { "version" } else { "--version" };
+    let is_there = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !is_there {
+        assert!(std::env::var_os("EVENTSOURCE_XS_FULL").is_none(), "{program} is missing");
+        eprintln!("skipped: {program} is not installed");
+    }
+    is_there
+}
+
+/// Returns a port that is free now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Creates an empty folder.
+pub fn new_folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("eventsource-redis-{}-{number}", std::process::id()));
+    fs::create_dir(&folder).expect("a new folder");
+    folder
+}
+
+pub struct Redis {
+    pub port: u16,
+    pub folder: PathBuf,
+    arguments: Vec<String>,
+    program: &'static str,
+    child: Option<Child>,
+    /// What a command says before others, such as AUTH.
+    pub login: Option<(String, String)>,
+}
+
+impl Redis {
+    /// Starts a server with these settings beside its port and its folder.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_at(free_port(), "redis-server", arguments)
+    }
+
+    pub fn start_at(port: u16, program: &'static str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut redis = Self { port, folder: new_folder(), arguments, program, child: None, login: None };
+        redis.run();
+        redis
+    }
+
+    /// Starts the process, again if it was killed.
+    pub fn run(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        let mut command = Command::new(self.program);
+        if self.program == "redis-sentinel" {
+            command.arg(self.folder.join("sentinel.conf"));
+        }
+        let port = if self.arguments.iter().any(|argument| argument == "--port") { None } else { Some(self.port) };
+        if let Some(port) = port {
+            command.args(["--port", &port.to_string()]);
+        }
+        command.arg("--dir").arg(&self.folder).args(["--bind", "127.0.0.1", "--save", ""]).args(&self.arguments);
+        if self.program == "redis-sentinel" {
+            command = Command::new(self.program);
+            command.arg(self.folder.join("sentinel.conf"));
+        }
+        self.child = Some(command.stdin(Stdio::null()).stdout(log).spawn().expect("redis-server"));
+        let port = self.port;
+        eventually("Redis accepts connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        if port == self.port
+            && self.login.is_none()
+            && !self.arguments.iter().any(|argument| argument.starts_with("--tls"))
+        {
+            eventually("Redis has loaded its data", || {
+                let answer = self.try_call(&["PING"]).unwrap_or_default();
+                answer.contains("PONG") || answer.contains("NOAUTH")
+            });
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills the process without warning.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a process").id()
+    }
+
+    /// Sends one command, and returns the answer as text: lists have a line for each element.
+    pub fn call(&self, words: &[&str]) -> String {
+        self.try_call(words).expect("an answer")
+    }
+
+    pub fn try_call(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        let mut bytes = Vec::new();
+        let mut reader = BufReader::new(socket.try_clone()?);
+        if let Some((user, password)) = &self.login {
+            write_command(&mut bytes, &["AUTH", user, password]);
+            socket.write_all(&bytes)?;
+            read_answer(&mut reader)?;
+            bytes.clear();
+        }
+        write_command(&mut bytes, words);
+        socket.write_all(&bytes)?;
+        read_answer(&mut reader)
+    }
+
+    /// Calls with all keys that match a pattern.
+    pub fn keys(&self, pattern: &str) -> Vec<String> {
+        self.call(&["KEYS", pattern]).lines().map(str::to_owned).filter(|key| !key.is_empty()).collect()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {}", fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn write_command(out: &mut Vec<u8>, words: &[&str]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+}
+
+fn read_answer(reader: &mut impl BufRead) -> std::io::Result<String> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "$" if rest == "-1" => Ok(String::new()),
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().expect("a length") + 2];
+            reader.read_exact(&mut bytes)?;
+            bytes.truncate(bytes.len() - 2);
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        "*" => {
+            let count: i64 = rest.parse().expect("a length");
+            let parts: std::io::Result<Vec<String>> = (0..count).map(|_| read_answer(reader)).collect();
+            Ok(parts?.join("\n"))
+        }
+        _ => Ok(rest.to_owned()),
+    }
+}
+
+/// Returns a path as text.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("a path").to_owned()
+}
