@@ -200,7 +200,7 @@ fn another_file_is_a_gap_told_once() {
     let mut client = open(&mut worker, 1, "");
     worker.subscribe(1, topics("news", Some(&before))).expect("a stream");
     let text = read_until(&mut client, "\n\n") + &read_until(&mut client, "\n\n");
-    assert!(text.contains("event: gap\ndata: unknown"), "{text}");
+    assert!(text.contains("event: gap\ndata: {\"reason\":\"unknown\"}"), "{text}");
     let id = worker.publish(&event("news", "in the file")).expect("an id");
     let text = read_event(&mut client, "in the file");
     assert!(!text.contains("gap"), "{text}");

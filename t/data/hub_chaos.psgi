@@ -27,7 +27,7 @@ my $hub   = EventSource::Hub->new(
 
 sub publish {
     my ($number, $is_once) = shift =~ /\A([0-9]+)([+]once)?\z/;
-    my $id = eval { $hub->publish(numbers => {data => $number, $is_once ? (once => "number $number") : ()}) };
+    my $id = eval { $hub->publish(numbers => $number, $is_once ? {once => "number $number"} : {}) };
     return $id if defined $id;
     my $error = $@;
     return 'error ' . (ref $error ? $error->code : $error);

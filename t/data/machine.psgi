@@ -36,7 +36,8 @@ sub topics {
 
 sub publish {
     my %event = @_;
-    my $id    = eval { $hub->publish(delete $event{channel}, \%event) };
+    my %option = map { defined $event{$_} ? ($_ => delete $event{$_}) : () } qw(once);
+    my $id     = eval { $hub->publish(delete $event{channel}, \%event, \%option) };
     return $id if defined $id;
     my $error = $@;
     return 'error ' . (ref $error ? $error->code : $error);

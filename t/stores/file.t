@@ -29,7 +29,7 @@ subtest 'the counters report the store' => sub {
     is_deeply [ids($client)], \@ids, 'with their ids';
     my $store = $machine->stats->{store};
     is_deeply [@$store{qw(kind place last_error)}], ['file', $file, undef], 'kind, place, no error';
-    ok $store->{is_up}, 'it is up';
+    ok $store->{up}, 'it is up';
     is $store->{pending}, 0, 'nothing waits';
     ok -s $file, 'the file has bytes';
     $client->leave;

@@ -51,7 +51,7 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     $redis->kill;
     my @codes = failures(\@ids);
     like $_, qr/\Aerror (?:unavailable|unknown)\z/, 'publishing fails in words' for @codes;
-    $_->stats_ok(sub { my $store = $_[0]{store}; !$store->{is_up} && $store->{last_error} },
+    $_->stats_ok(sub { my $store = $_[0]{store}; !$store->{up} && $store->{last_error} },
         'the counters report that the store is down, and why')
         for @machines;
     my $late = Testing::RoamingClient->open($machines[0], channels => 'news', id => $ids[0]);
@@ -73,7 +73,7 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     is_deeply [ids($_)], \@expected, 'all clients have the same in the same order' for @clients;
     is_deeply [ids($late)], [@expected[1 .. $#expected]], 'also the late one';
     is_deeply [sort grep { /\Abefore/ } $clients[0]->data], [sort map { "before $_" } 1 .. 10], 'nothing is lost';
-    $_->stats_ok(sub { my $store = $_[0]{store}; $store->{is_up} && $store->{reconnects} && !$store->{epoch_changes} },
+    $_->stats_ok(sub { my $store = $_[0]{store}; $store->{up} && $store->{reconnects} && !$store->{epoch_changes} },
         'the counters report that the store is up, and no loss')
         for @machines;
     $_->leave for @clients, $late;
@@ -148,7 +148,7 @@ for my $how (sort keys %LOSS) {
         ok $away->has_gaps(1), 'a client that was away is told when it comes back';
         $away->move($machines[1]);
         is $away->gaps, 1, 'and not again';
-        $_->stats_ok(sub { $_[0]{store}{epoch_changes} && $_[0]{store}{is_up} }, 'the counters report the loss')
+        $_->stats_ok(sub { $_[0]{store}{epoch_changes} && $_[0]{store}{up} }, 'the counters report the loss')
             for @machines;
         $_->leave for @clients, $away;
     };

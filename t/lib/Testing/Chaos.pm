@@ -229,7 +229,7 @@ sub _answered {
 # An id stands for one number; a number has one id in an epoch.
 sub _name {
     my ($self, $number, $id) = @_;
-    my ($epoch) = $id =~ /\A([0-9a-v]+)-/;
+    my ($epoch) = $id =~ /\A([0-9a-z]+)-/;
     my $named = $self->{named}{$id}               //= $number;
     my $other = $self->{id_of}{"$number $epoch"} //= $id;
     $self->_fails("$id stands for $named and for $number")     if $named ne $number;
@@ -315,7 +315,7 @@ sub _ended {
     local $?;
     close $watched->{socket};
     my $number = $watched->{number} or return;
-    my ($id)   = $watched->{text} =~ /(?:\A|\r\n\r\n)([0-9a-v]+-[0-9]+)\s*\z/;
+    my ($id)   = $watched->{text} =~ /(?:\A|\r\n\r\n)([0-9a-z]+-[0-9]+)\s*\z/;
     my ($code) = $watched->{text} =~ /\r\n\r\nerror (.*)\z/s;
     return $self->_answered($number, 'published', $id) if defined $id;
     return $self->_answered($number, 'unknown')        if !defined $code || $code eq 'unknown';
@@ -354,7 +354,7 @@ sub _parse {
 # Notes a block with an id: a position, a gap or a number.
 sub _note {
     my ($self, $client, %field) = @_;
-    my ($epoch, $seq) = $field{id} =~ /\A([0-9a-v]+)-([0-9]+)/
+    my ($epoch, $seq) = $field{id} =~ /\A([0-9a-z]+)-([0-9]+)/
         or return $self->_fails("client $client->{name} has received the id $field{id}");
     my $event  = $field{event} // '';
     my $before = $client->{id};
@@ -423,7 +423,7 @@ sub _check_client {
     my $numbers = $self->{numbers};
     for my $got (@{$client->{got}}) {
         my ($number, $id)    = @$got;
-        my ($epoch)          = $id =~ /\A([0-9a-v]+)-/;
+        my ($epoch)          = $id =~ /\A([0-9a-z]+)-/;
         my $entry            = $numbers->{$number};
         my $is_after_a_gap   = $self->_may_repeat && $times{$number} && !$times{$number}{$epoch};
         $self->{repeated}++ if $is_after_a_gap;
