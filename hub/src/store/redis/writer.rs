@@ -212,10 +212,10 @@ impl Writer {
     }
 
     fn trouble(&self) -> String {
-        match (&self.session, self.shared.lock().target.is_some()) {
-            (Some(_), true) => format!("Redis at {} has not confirmed it in time", self.place.shown()),
-            _ => self.shared.lock().trouble.clone(),
+        if self.session.is_some() {
+            return format!("Redis at {} has not confirmed it in time", self.place.shown());
         }
+        self.shared.lock().trouble.clone()
     }
 
     fn is_ready(&self) -> bool {
@@ -501,7 +501,8 @@ impl Writer {
         let Some(session) = &mut self.session else { return Ok(()) };
         session.link.set_patience(ANSWER)?;
         let [time] = session.link.calls([&cmd("TIME")])?;
-        if let Some(first) = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref()) {
+        let first = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref());
+        if let Some(first) = first {
             let mut trim = cmd("XTRIM");
             trim.arg(&session.target.stream).arg("MINID").arg("~").arg(first.to_string());
             let _ = session.link.calls([&trim])?; // a user who may not trim has MAXLEN
