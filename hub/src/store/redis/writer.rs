@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most drafts that wait if none may wait for Redis to come back.
+/// The most drafts that wait while Redis is away, if there is no setting for that.
 const MOST_WAITING: usize = 100_000;
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
@@ -130,7 +130,9 @@ impl Writer {
                 }
             }
         }
-        while !self.is_closing && self.waiting.len() < 2 * MOST_WAITING {
+        // A draft has its time from here on, so those that cannot be sent soon stay where they are.
+        let most = if self.session.is_some() { 2 * CHUNK } else { 2 * MOST_WAITING };
+        while !self.is_closing && self.waiting.len() < most {
             match self.asks.try_recv() {
                 Ok(ask) => self.accept(ask),
                 Err(TryRecvError::Empty) => return,
@@ -161,13 +163,15 @@ impl Writer {
     }
 
     fn append(&mut self, ticket: u64, draft: Draft) {
-        let is_away = self.session.is_none();
-        let most = if self.queue > 0 && is_away { self.queue } else { MOST_WAITING.max(self.queue) };
-        let on_their_way = if is_away { self.shared.lock().sent.len() } else { 0 };
-        if self.waiting.len() + on_their_way >= most {
-            let trouble = self.shared.lock().trouble.clone();
-            let message = format!("the event was not published: {most} events wait already ({trouble})");
-            return self.shared.fail(ticket, ErrorCode::Full, &message);
+        // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
+        if self.session.is_none() {
+            let most = if self.queue > 0 { self.queue } else { MOST_WAITING };
+            let on_their_way = self.shared.lock().sent.len();
+            if self.waiting.len() + on_their_way >= most {
+                let trouble = self.shared.lock().trouble.clone();
+                let message = format!("the event was not published: {most} events wait already ({trouble})");
+                return self.shared.fail(ticket, ErrorCode::Full, &message);
+            }
         }
         let deadline = (self.queue == 0).then(|| Instant::now() + self.timeout);
         self.waiting.push_back(Waiting { ticket, draft, deadline });
