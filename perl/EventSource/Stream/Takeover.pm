@@ -56,7 +56,7 @@ sub begin_plainly {
     $plain ||= EventSource::Adapter->plain;
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
     my ($stream, $self, $writer, $why) =
-        _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
+        EventSource::Stream::Native::_begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
     return $stream                                                                  if $stream;
     return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if $self && !defined $why;
     return                                                                          if !defined $why;
