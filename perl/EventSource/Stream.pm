@@ -18,6 +18,10 @@ our @CARP_NOT = qw(Plack::App::EventSource);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
+# perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
+# stream calls is called as a function, which perl looks up once, with the name of its class.
+my ($ADAPTER, $TAKEOVER) = qw(EventSource::Adapter EventSource::Stream::Takeover);
+
 my %DEFAULT = (
     native       => 'auto',
     fallback     => 'warn',
@@ -63,15 +67,15 @@ sub open {
     my ($class, $env, $respond, $response, $opening, @given) = @_;
     my $setting = @given == 1 ? $given[0] : $class->settings(@given);
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
-    my $adapter = EventSource::Adapter->of_env($env);
+    my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
     my @begun =
-        $setting->{native} && $TAKES_PLAINLY && $adapter eq 'EventSource::Adapter'
-        ? EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, $setting, $opening)
+        $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER
+        ? EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
         : ();
     @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
     my ($stream, $obstacle, @writer) = @begun;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    EventSource::Adapter->after_takeover($env)                       if $stream && !$env->{'psgi.nonblocking'};
+    EventSource::Adapter::after_takeover($ADAPTER, $env)             if $stream && !$env->{'psgi.nonblocking'};
     return $stream                                                   if $stream;
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);

@@ -267,11 +267,11 @@ _take_losses()
     mPUSHu((UV)count);
     mPUSHs(newSVpvn_utf8(cause, len, TRUE));
 
-# True if an interpreter of this process has ends to take.
+# True if an interpreter of this process has ends to take or callbacks to run, or if something was lost.
 bool
-_has_ends()
+_has_callbacks()
   CODE:
-    RETVAL = esx_has_ends() != 0;
+    RETVAL = esx_has_callbacks() != 0;
   OUTPUT:
     RETVAL
 

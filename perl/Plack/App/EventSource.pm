@@ -35,6 +35,10 @@ use Plack::Util::Accessor @ATTRIBUTES;
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
+# The classes whose methods each stream calls as functions: see EventSource::Stream.
+my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
+    qw(Plack::App::EventSource::Connection EventSource::XS EventSource::Stream::WorkerRecycling EventSource::Stream);
+
 # The attributes that EventSource::Stream takes.
 my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
@@ -69,17 +73,18 @@ sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
     if    (!$stream->is_open)                              { $stream->wait_for_end_briefly }
-    elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling->warn_once($env) }
-    EventSource::XS->dispatch;
+    elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling::warn_once($RECYCLING, $env) }
+    EventSource::XS::dispatch($LIBRARY);
     return;
 }
 
 sub call {
     my ($self, $env) = @_;
-    EventSource::XS->dispatch;
-    my $origins = $self->origins;
+    EventSource::XS::dispatch($LIBRARY);
+    my $own = $OWN_ACCESSORS{ref $self};
+    my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
     if (!defined $origins) {
-        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $self->methods;
+        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $methods;
         return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
     }
     my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
@@ -190,16 +195,12 @@ sub run_handler {
         : ($self->on_gone, $self->characters, $self->handler_cb);
     my $unwind     = $on_gone && $stream->is_blocking ? $process                           : 0;
     my $id         = _may_have_id($env)               ? EventSource::LastEventID->of($env) : undef;
-    my $connection = Plack::App::EventSource::Connection->of_stream(
-        {
-            stream => $stream,
-            ($characters ? (characters    => 1)        : ()),
-            (defined $id ? (last_event_id => $id)      : ()),
-            ($unwind     ? (unwind        => \$unwind) : ()),
-        }
-    );
+    my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
+    $connection->{characters}    = 1        if $characters;
+    $connection->{last_event_id} = $id      if defined $id;
+    $connection->{unwind}        = \$unwind if $unwind;
     $stream->enter_handler;
-    local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
+    local $Plack::App::EventSource::Connection::request = $env;
     my $handled   = eval { $handler->($connection, $env); 1 };
     my $exception = $@;
     $unwind = 0;
@@ -227,7 +228,8 @@ sub stream_response {
         my $respond  = shift;
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
         $opening = $self->opening if !defined $opening;
-        my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $response, $opening, $settings);
+        my ($stream, $obstacle) =
+            EventSource::Stream::open($STREAM, $env, $respond, $response, $opening, $settings);
         if (defined $obstacle && $settings->{native} eq '1') {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
