@@ -67,10 +67,7 @@ sub of_caller {
 sub of_env {
     my ($class, $env) = @_;
     _index() if !$is_indexed;
-    for my $known (@BY_ENV) {
-        my ($adapter, $recognizes) = @$known;
-        return $adapter if $recognizes->($adapter, $env);
-    }
+    for my $known (@BY_ENV) { return $known->[0] if $known->[1]->($known->[0], $env) }
     return __PACKAGE__;
 }
 
