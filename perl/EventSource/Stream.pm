@@ -64,19 +64,21 @@ sub obstacle {
 }
 
 sub open {
-    my ($class, $env, $respond, $response, $opening, @given) = @_;
-    my $setting = @given == 1 ? $given[0] : $class->settings(@given);
+    my ($class, $env, $respond, $response, $opening, $setting) = @_;
+    $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
     $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
-    my @begun =
-        $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER
-        ? EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
-        : ();
-    @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
-    my ($stream, $obstacle, @writer) = @begun;
+    my ($stream, $obstacle, @writer);
+    ($stream, $obstacle, @writer) =
+        EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
+        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
+    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $setting, $opening)
+        if !$stream && !defined $obstacle;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    EventSource::Adapter::after_takeover($ADAPTER, $env)             if $stream && !$env->{'psgi.nonblocking'};
-    return $stream                                                   if $stream;
+    if ($stream) {
+        EventSource::Adapter::after_takeover($ADAPTER, $env) if !$env->{'psgi.nonblocking'};
+        return $stream;
+    }
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};
