@@ -24,8 +24,8 @@ my %IS_PLAIN;
 # The adapters of this interpreter.
 my @ADAPTERS;
 
-# The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
-# can use its copy.
+# The properties that the adapters declare, indexed at the first use. Only class names and code are kept, so a cloned
+# interpreter can use its copy.
 my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
 
 # The server that serves in this process, from the first takeover on: its adapter, with its end_keep_alive, and its object.
@@ -225,7 +225,7 @@ sub requests_per_worker { return undef }
 # Private functions
 
 sub _index {
-    @BY_ENV = map { $_->can('recognizes_env') != \&recognizes_env ? [$_, $_->can('recognizes_env')] : () } @ADAPTERS;
+    @BY_ENV       = grep { $_->[1] != \&recognizes_env } map { [$_, $_->can('recognizes_env')] } @ADAPTERS;
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });

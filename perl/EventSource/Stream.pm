@@ -75,6 +75,7 @@ sub open {
     ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $setting, $opening)
         if !$stream && !defined $obstacle;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
+
     if ($stream) {
         EventSource::Adapter::after_takeover($ADAPTER, $env) if !$env->{'psgi.nonblocking'};
         return $stream;

@@ -103,7 +103,8 @@ impl Capture {
         opening: &[u8],
         mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
-        let (version, end) = self.head.ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
+        let (version, end) =
+            self.head.ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
         self.read();
         let (head, seen) = self.captured.split_at(end);
         let is_chunked = seen == &Framing::Chunked.frame(probe)[..];

@@ -73,8 +73,10 @@ sub new {
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
-    if    (!$stream->is_open)                              { $stream->wait_for_end_briefly }
-    elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling::warn_once($RECYCLING, $env) }
+    if    (!$stream->is_open) { $stream->wait_for_end_briefly }
+    elsif ($stream->is_native && !$stream->is_handed_over) {
+        EventSource::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
+    }
     EventSource::XS::dispatch($LIBRARY);
     return;
 }
@@ -207,6 +209,7 @@ sub run_handler {
     my $exception = $handled ? undef : $@;
     $unwind = 0;
     $stream->leave_handler;
+
     if (!$handled) {
         my $is_unwound = blessed $exception && eval { $exception->isa('EventSource::Gone') };
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;

@@ -113,7 +113,8 @@ sub spawn {
         : undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
     return !!0 if !$self->{stream}->is_open;
-    return EventSource::Stream::Child->start($self, $code, %option, errors => $request && $request->{'psgi.errors'} || \*STDERR);
+    return EventSource::Stream::Child->start($self, $code, %option,
+        errors => $request && $request->{'psgi.errors'} || \*STDERR);
 }
 
 sub stream { return $_[0]{stream} }
