@@ -24,12 +24,12 @@ my %IS_PLAIN;
 # The adapters of this interpreter.
 my @ADAPTERS;
 
-# The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
-# can use its copy.
+# The properties that the adapters declare, indexed at the first use. Only class names and code are kept, so a cloned
+# interpreter can use its copy.
 my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
 
-# The server that serves in this process, from the first takeover on: its adapter and its object.
-my ($process, $serving, $server) = (0);
+# The server that serves in this process, from the first takeover on: its adapter, with its end_keep_alive, and its object.
+my ($process, $serving, $end_keep_alive, $server) = (0);
 
 # Detection
 
@@ -67,7 +67,7 @@ sub of_caller {
 sub of_env {
     my ($class, $env) = @_;
     _index() if !$is_indexed;
-    for my $adapter (@BY_ENV) { return $adapter if $adapter->recognizes_env($env) }
+    for my $known (@BY_ENV) { return $known->[0] if $known->[1]->($known->[0], $env) }
     return __PACKAGE__;
 }
 
@@ -166,11 +166,12 @@ sub after_takeover {
     if ($process != $$) {
         $process = $$;
         ($serving, $server) = $class->of_caller;
+        $end_keep_alive = $serving && $serving->can('end_keep_alive');
         weaken $server if ref $server;
     }
     return if !$server;
     local $@;
-    eval { $serving->end_keep_alive($server, $env) };
+    eval { $end_keep_alive->($serving, $server, $env) };
     return;
 }
 
@@ -224,7 +225,7 @@ sub requests_per_worker { return undef }
 # Private functions
 
 sub _index {
-    @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    @BY_ENV       = grep { $_->[1] != \&recognizes_env } map { [$_, $_->can('recognizes_env')] } @ADAPTERS;
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
