@@ -62,8 +62,8 @@ sub obstacle {
 sub open {
     my ($class, $env, $respond, $response, $opening, @given) = @_;
     my $setting = @given == 1 ? $given[0] : $class->settings(@given);
-    $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter = EventSource::Adapter->of_env($env);
+    $is_multiprocess ||= $adapter->is_multiprocess($env);
     my @begun =
         $setting->{native} && $TAKES_PLAINLY && $adapter eq 'EventSource::Adapter'
         ? EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, $setting, $opening)
