@@ -219,6 +219,8 @@ sub sends_head_late { return !!0 }
 # Workers
 
 sub add_timer           { return }
+sub is_ending           { return !!0 }
+sub is_multiprocess     { return !!$_[1]{'psgi.multiprocess'} }
 sub recycling_option    { return undef }
 sub requests_per_worker { return undef }
 
@@ -618,6 +620,20 @@ that its client learns at once that the stream is open.
 Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
 outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
 has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
+
+=head2 is_ending
+
+    my $is_ending = $adapter->is_ending($server);
+
+Return true if the server waits for the current response to end this worker, because it was asked to replace its workers.
+C<$server> is the object that L</serving_sub> was called on. A stream whose bytes go through the worker ends then, and its
+client resumes in another one. Exceptions are caught. By default false.
+
+=head2 is_multiprocess
+
+    my $several = $adapter->is_multiprocess($env);
+
+Return true if the server has several processes. By default C<psgi.multiprocess> says so.
 
 =head2 recycling_option
 

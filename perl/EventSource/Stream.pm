@@ -66,8 +66,8 @@ sub obstacle {
 sub open {
     my ($class, $env, $respond, $response, $opening, $setting) = @_;
     $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
-    $is_multiprocess ||= $env->{'psgi.multiprocess'};
     my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
+    $is_multiprocess ||= $adapter->is_multiprocess($env);
     my ($stream, $obstacle, @writer);
     ($stream, $obstacle, @writer) =
         EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)

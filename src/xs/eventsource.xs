@@ -818,7 +818,8 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     bool waits = TRUE;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging || options; copies < 2; copies++)
+    copies = esx_is_debugging || (options && !esx_publish_options_are_plain(aTHX_ options));
+    for (; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (options)
