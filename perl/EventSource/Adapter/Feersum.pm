@@ -29,8 +29,8 @@ my ($timer, $interval);
 # Whether this process is a worker of several, and the process that this is known of.
 my ($is_forked, $known_in) = (!!0, 0);
 
-# A worker of --pre-fork runs its event loop in this sub.
-my $WORKER_SUB = 'Feersum::Runner::_fork_another';
+# A worker of --pre-fork runs its event loop in such a sub.
+my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
 
 sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
@@ -51,7 +51,7 @@ sub is_multiprocess {
     if ($known_in != $$) {
         my $depth = 0;
         $is_forked = !!0;
-        while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub eq $WORKER_SUB }
+        while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub =~ $WORKER_SUB }
         $known_in = $$;
     }
     return $is_forked || $class->SUPER::is_multiprocess($env);
