@@ -971,7 +971,7 @@ published.
 =item C<unknown>
 
 The connection broke, or no answer came within L</publish_timeout>: the event was perhaps published. Publish it again with
-the same C<once>. If Redis is silent, this is thrown after four fifths of that time.
+the same C<once>.
 
 =back
 
