@@ -765,8 +765,8 @@ hub.
 
 =item redis
 
-The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, if there is one, host, port (6379 by default) and the
-number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
+The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, or C<:PASSWORD@> of the default user, if there is one,
+host, port (6379 by default) and the number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
 and behind them the name of the master. In user and password the characters C<:/?#@%> are encoded (C<%40> for C<@>).
 No message, log or statistic of this distribution shows user and password.
 
@@ -971,7 +971,7 @@ published.
 =item C<unknown>
 
 The connection broke, or no answer came within L</publish_timeout>: the event was perhaps published. Publish it again with
-the same C<once>. If Redis is silent, this is thrown after four fifths of that time.
+the same C<once>.
 
 =back
 
