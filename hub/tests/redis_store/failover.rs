@@ -184,3 +184,32 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     assert_eq!((a.texts(), a.logs.len()), (vec!["replicated".into(), "not replicated".into()], 1));
     replica.kill();
 }
+
+#[test]
+fn a_missing_entry_is_noticed_when_others_have_published_since() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut master = Redis::start(&[]);
+    let replica = replica_of(&master, &[]);
+    let proxy = crate::proxy::Proxy::new(master.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    let stream = master.keys("es:{shop}:*").pop().unwrap();
+    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    assert!(is_stored(&a.publish("not replicated")));
+    proxy.refuse(true);
+    proxy.cut();
+    master.kill();
+    let mut b = Node::ready(&settings(&replica.url()));
+    assert!(is_stored(&b.publish("newer")));
+    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    proxy.lead_to(replica.port);
+    proxy.refuse(false);
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+        assert!(node.log().began.reason.contains("lacks the entry"), "{}", node.log().began.reason);
+    }
+}

@@ -50,7 +50,8 @@ impl Run {
                     self.nodes[index].append(&text);
                 }
             }
-            70..=74 => proxy.cut(),
+            70..=73 => proxy.cut(),
+            74 => proxy.hold(),
             75..=80 => proxy.cut_after(self.random.bool(), self.random.i64(1..3000)),
             81..=82 => proxy.half_close(),
             83 => proxy.delay(self.random.u64(1..20)),
