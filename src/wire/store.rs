@@ -147,7 +147,6 @@ impl StoreSettings {
     }
 }
 
-
 impl Saved for StoreSettings {
     fn save(&self, to: &mut Saver) {
         let mut bytes = Vec::new();
