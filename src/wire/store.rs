@@ -147,6 +147,7 @@ impl StoreSettings {
     }
 }
 
+
 impl Saved for StoreSettings {
     fn save(&self, to: &mut Saver) {
         let mut bytes = Vec::new();

@@ -31,9 +31,7 @@ fn sentinel(master: &Redis) -> Redis {
     );
     fs::write(folder.join("sentinel.conf"), configuration).unwrap();
     let sentinel = Redis::start_in(folder, port, "redis-sentinel", &[]);
-    eventually("Sentinel knows the replica", || {
-        sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok")
-    });
+    eventually("Sentinel knows the replica", || sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok"));
     sentinel
 }
 
@@ -134,11 +132,9 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&proxy.url()));
     assert!(is_stored(&a.publish("replicated")));
-    eventually("it is replicated", || {
-        !replica.keys("es:{shop}:*").is_empty() && {
-            let stream = replica.keys("es:{shop}:*").pop().unwrap();
-            replica.call(&["XLEN", &stream]) == "2"
-        }
+    eventually("it is replicated", || !replica.keys("es:{shop}:*").is_empty() && {
+        let stream = replica.keys("es:{shop}:*").pop().unwrap();
+        replica.call(&["XLEN", &stream]) == "2"
     });
     replica.call(&["REPLICAOF", "NO", "ONE"]);
     assert!(is_stored(&a.publish("not replicated")));

@@ -139,8 +139,7 @@ fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
     if !has("redis-server") {
         return;
     }
-    let runs =
-        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
+    let runs = number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
     for seed in runs {
         eprintln!("EVENTSOURCE_XS_SEED={seed}");
         let mut run = Run::new(seed);
@@ -149,8 +148,7 @@ fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
         }
         let (published, persistent) = (run.published, run.is_persistent);
         let logs: Vec<usize> = run.nodes.iter().map(|node| node.logs.len()).collect();
-        let failed: usize =
-            run.nodes.iter().map(|node| node.ends.values().filter(|end| matches!(end, End::Failed(_))).count()).sum();
+        let failed: usize = run.nodes.iter().map(|node| node.ends.values().filter(|end| matches!(end, End::Failed(_))).count()).sum();
         run.finish();
         eprintln!("{published} events, {failed} failed, beginnings {logs:?}, persistent: {persistent}");
     }
