@@ -363,10 +363,16 @@ sub _note {
 
     # A position may come before the gap that is owed. A client that disconnects between them is told later.
     $client->{owed} = $before if $is_new && defined $before;
-    $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
-        if $event eq 'gap' && !defined $client->{owed};
+    if ($event eq 'gap' && !defined $client->{owed}) {
+        $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
+            if !$self->_may_repeat;
+        $client->{from}{$epoch} = $seq if !defined $client->{sent_back};
+        delete $client->{sent_back};
+        $self->{done}{'gaps in an epoch'}++;
+    }
     if ($event eq 'gap') {
         delete $client->{owed};
+        $client->{told}++;
         $self->{gaps}++;
     }
     $self->_fails("client $client->{name} is not told of a gap: $client->{owed}, $field{id}")
@@ -377,12 +383,21 @@ sub _note {
         $client->{through}{$epoch} = $client->{from}{$epoch} = $seq;
         $client->{epoch} = $epoch;
     }
-    $self->_fails("client $client->{name} has received $field{id} after $before")
-        if !$is_new && ($event ? $seq < $client->{through}{$epoch} : $seq <= $client->{through}{$epoch});
+    my $goes_back = !$is_new && ($event ? $seq < $client->{through}{$epoch} : $seq <= $client->{through}{$epoch});
+    if ($goes_back && $event && $self->_may_repeat) {
+
+        # A hub that is behind begins where it is, and tells of a gap: what follows may come again.
+        $client->{sent_back} = $before;
+        $self->{done}{'sent back by a hub that is behind'}++;
+    }
+    elsif ($goes_back) { $self->_fails("client $client->{name} has received $field{id} after $before") }
+    $self->_fails("client $client->{name} is sent back without a gap: $client->{sent_back}, $field{id}")
+        if defined $client->{sent_back} && !$event;
+    delete $client->{sent_back} if $is_new;
     $client->{through}{$epoch} = $seq;
     $client->{id} = $field{id};
     return if $event;
-    push @{$client->{got}}, [$field{data}, $field{id}];
+    push @{$client->{got}}, [$field{data}, $field{id}, $client->{told} // 0];
     $self->_name($field{data}, $field{id});
     return;
 }
@@ -422,13 +437,13 @@ sub _check_client {
     my %times;
     my $numbers = $self->{numbers};
     for my $got (@{$client->{got}}) {
-        my ($number, $id) = @$got;
+        my ($number, $id, $told) = @$got;
         my ($epoch)        = $id =~ /\A([0-9a-z]+)-/;
         my $entry          = $numbers->{$number};
-        my $is_after_a_gap = $self->_may_repeat && $times{$number} && !$times{$number}{$epoch};
+        my $is_after_a_gap = $self->_may_repeat && $times{$number} && !$times{$number}{$told};
         $self->{repeated}++                                                if $is_after_a_gap;
         $self->_fails("client $client->{name} has received $number twice") if $times{$number} && !$is_after_a_gap;
-        $times{$number}{$epoch}++;
+        $times{$number}{$told}++;
         my $state = $entry ? $entry->{state} : 'never asked for';
         $self->_fails("client $client->{name} has received $number, whose publish is $state")
             if $state !~ /\A(?:published|unknown)\z/;
