@@ -27,15 +27,12 @@ sub query {
 
 sub topics {
     my %query = query(shift);
-    return (
-        split(/,/, $query{channels} // ''),
-        map { EventSource::Hub->pattern($_) } split /,/,
-        $query{patterns} // ''
-    );
+    return (split(/,/, $query{channels} // ''), map { EventSource::Hub->pattern($_) } split /,/,
+        $query{patterns} // '');
 }
 
 sub publish {
-    my %event = @_;
+    my %event  = @_;
     my %option = map { defined $event{$_} ? ($_ => delete $event{$_}) : () } qw(once);
     my $id     = eval { $hub->publish(delete $event{channel}, \%event, \%option) };
     return $id if defined $id;
@@ -46,7 +43,7 @@ sub publish {
 # Publishes in a forked process, which reports through a pipe.
 sub publish_in_job {
     my %event = @_;
-    pipe my $out, my $in  or die "pipe: $!\n";
+    pipe my $out, my $in or die "pipe: $!\n";
     defined(my $pid = fork) or die "fork: $!\n";
     if (!$pid) {
         syswrite $in, publish(%event);

@@ -18,7 +18,9 @@ my $machine = Testing::Machine->start({file => $file});
 
 sub client { return Testing::RoamingClient->open($machine, channels => 'news', @_) }
 
-sub ids { return map { $_->{id} } $_[0]->events }
+sub ids {
+    return map { $_->{id} } $_[0]->events;
+}
 
 my @ids;
 
@@ -44,8 +46,8 @@ subtest 'the hub process is killed: clients come back and miss nothing' => sub {
         push @ids, $machine->publish_at_last(news => "after $round", once => "after $round");
         ok $_->has("after $round"), 'a client receives the next event' for @clients;
     }
-    is_deeply [ids($_)], [@ids[$count .. $#ids]], 'all events once and in order' for @clients;
-    is_deeply [map { $_->gaps } @clients], [0, 0, 0], 'no client was told of a gap';
+    is_deeply [ids($_)],                   [@ids[$count .. $#ids]], 'all events once and in order' for @clients;
+    is_deeply [map { $_->gaps } @clients], [0, 0, 0],               'no client was told of a gap';
     is $machine->publish(news => 'again', once => 'after 2'), $ids[$count + 11], 'a key once is remembered';
     my $old = client(id => $ids[0]);
     ok $old->has('after 3'), 'a client with the first id resumes';

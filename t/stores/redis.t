@@ -143,7 +143,7 @@ subtest 'ids of the application are the same everywhere' => sub {
 
 subtest 'patterns match what is published on other machines' => sub {
     my $client = client(0, channels => 'plain', patterns => 'shop.*');
-    $machines[1]->publish($_ => "to $_") for qw(shop.one plain other shop.two);
+    $machines[1]->publish($_         => "to $_") for qw(shop.one plain other shop.two);
     $machines[2]->publish('shop.one' => 'last');
     ok $client->has('last'), 'the client receives the last event';
     is_deeply [$client->data], ['to shop.one', 'to plain', 'to shop.two', 'last'], 'the events of its topics, in order';
@@ -158,12 +158,12 @@ subtest 'patterns match what is published on other machines' => sub {
 subtest 'the counters report the store' => sub {
     for my $machine (@machines) {
         my $store = $machine->stats->{store};
-        is $store->{kind},  'redis', 'the kind';
+        is $store->{kind},  'redis',     'the kind';
         is $store->{place}, $redis->url, 'the place';
         ok $store->{up}, 'it is up';
-        is $store->{last_error}, undef, 'there was no error';
-        is $store->{pending}, 0, 'nothing waits';
-        is $store->{epoch_changes}, 0, 'nothing was lost';
+        is $store->{last_error},    undef, 'there was no error';
+        is $store->{pending},       0,     'nothing waits';
+        is $store->{epoch_changes}, 0,     'nothing was lost';
         $machine->stats_ok(sub { $_[0]{store}{events} >= 100 }, 'it holds the events');
     }
 };
@@ -178,8 +178,8 @@ subtest 'a hub process is killed: its clients come back and miss nothing' => sub
         push @ids, $machines[0]->publish_at_last(news => "again $round", once => "again $round");
         ok $_->has("again $round"), 'a client receives the next event' for @clients;
     }
-    is_deeply [map { $_->{id} } $_->events], \@ids, 'all events once and in order' for @clients;
-    is_deeply [map { $_->gaps } @clients], [0, 0, 0], 'no client was told of a gap';
+    is_deeply [map { $_->{id} } $_->events], \@ids,     'all events once and in order' for @clients;
+    is_deeply [map { $_->gaps } @clients],   [0, 0, 0], 'no client was told of a gap';
     my $old = client(0, channels => 'news', id => $ids[0]);
     ok $old->has('again 3'), 'a client with an id of before resumes';
     is_deeply [map { $_->{id} } $old->events], [@ids[1 .. $#ids]], 'all that it has missed';

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use lib 't/lib';
+use File::Path qw(remove_tree);
 use Test::More;
 use Testing::Deadline qw(wait_until);
 use Testing::Machine;
@@ -23,7 +24,9 @@ sub clients {
     return map { Testing::RoamingClient->open($_, channels => 'news') } @machines, @machines;
 }
 
-sub ids { return map { $_->{id} } $_[0]->events }
+sub ids {
+    return map { $_->{id} } $_[0]->events;
+}
 
 # Publishes on both machines until each has failed, and returns the codes; what was published anyway is added to the ids.
 sub failures {
@@ -56,10 +59,11 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
         for @machines;
     my $late = Testing::RoamingClient->open($machines[0], channels => 'news', id => $ids[0]);
     ok $late->has('before 10'), 'a client that comes meanwhile is served from memory';
-    ok !$_->{client}->ended, 'the streams stay open' for @clients;
+    ok !$_->{client}->ended,    'the streams stay open' for @clients;
     $redis->restart;
     push @ids, map { $_->publish_at_last(news => 'after ' . $_->port, once => 'after ' . $_->port) } @machines;
     my $last = 'after ' . $machines[-1]->port;
+
     for my $client (@clients, $late) {
         ok $client->has($last), 'a client receives what is published afterwards';
         is $client->gaps, 0, 'it was told of no gap';
@@ -69,8 +73,8 @@ subtest 'Redis is killed and started: nothing is lost' => sub {
     is_deeply [grep { !$is_there{$_} } @ids], [], 'each event with an id was received';
     my %times;
     $times{$_}++ for @expected;
-    is_deeply [grep { $times{$_} > 1 } keys %times], [], 'none twice';
-    is_deeply [ids($_)], \@expected, 'all clients have the same in the same order' for @clients;
+    is_deeply [grep { $times{$_} > 1 } keys %times], [],  'none twice';
+    is_deeply [ids($_)],    \@expected,                   'all clients have the same in the same order' for @clients;
     is_deeply [ids($late)], [@expected[1 .. $#expected]], 'also the late one';
     is_deeply [sort grep { /\Abefore/ } $clients[0]->data], [sort map { "before $_" } 1 .. 10], 'nothing is lost';
     $_->stats_ok(sub { my $store = $_[0]{store}; $store->{up} && $store->{reconnects} && !$store->{epoch_changes} },
@@ -93,7 +97,7 @@ subtest 'Redis stops for a while, with its connections open' => sub {
         my %times;
         $times{$_->{id}}++ for $client->events;
         is_deeply [grep { ($times{$_} // 0) != 1 } @ids], [], 'each event with an id was received once';
-        is_deeply [ids($client)], [ids($clients[0])], 'all clients have the same in the same order';
+        is_deeply [ids($client)], [ids($clients[0])],         'all clients have the same in the same order';
         $client->leave;
     }
 };
@@ -114,13 +118,15 @@ subtest 'a hub process begins while Redis is down' => sub {
 
 # Each way of losing the data.
 my %LOSS = (
-    'FLUSHALL'                    => sub { $redis->command('FLUSHALL') },
-    'DEL of all keys'             => sub { $redis->command('DEL', @{$redis->command('KEYS', '*')}) },
-    'DEL of the stream'           => sub { $redis->command('DEL', grep { stream($_) } @{$redis->command('KEYS', '*')}) },
+    'FLUSHALL'          => sub { $redis->command('FLUSHALL') },
+    'DEL of all keys'   => sub { $redis->command('DEL', @{$redis->command('KEYS', '*')}) },
+    'DEL of the stream' => sub {
+        $redis->command('DEL', grep { stream($_) } @{$redis->command('KEYS', '*')});
+    },
     'Redis restarted without its data' => sub {
-        $redis->command('CONFIG', 'SET', 'appendonly', 'no');
-        $redis->command('FLUSHALL');
-        $redis->restart('KILL');
+        $redis->kill;
+        remove_tree($redis->folder . '/appendonlydir');
+        $redis->restart;
     },
 );
 
@@ -139,6 +145,7 @@ for my $how (sort keys %LOSS) {
         my @new = map { $_->publish_at_last(news => 'new ' . $_->port, once => "$how new " . $_->port) } @machines;
         isnt + ($_ =~ /\A(\w+)-/)[0], $epoch, 'ids have a new epoch' for @new;
         my $last = 'new ' . $machines[-1]->port;
+
         for my $client (@clients) {
             ok $client->has($last), 'a client receives what is published afterwards';
             is_deeply [grep { /\Anew / } $client->data], [map { 'new ' . $_->port } @machines], 'once and in order';

@@ -120,7 +120,7 @@ sub _add_machine {
     my ($self, %option) = @_;
     my ($store, $count) = delete @option{qw(store servers)};
     my $number  = @{$self->{machines}};
-    my %machine = (socket => "$self->{folder}/hub$number.sock");
+    my %machine = (socket     => "$self->{folder}/hub$number.sock");
     my %env     = (HUB_SOCKET => $machine{socket}, HUB_STORE => JSON::PP->new->allow_nonref->encode($store));
     $machine{servers} = [map { Testing::Server->start('Starman', $PSGI, %option, env => \%env) } 1 .. $count || 1];
     push @{$self->{machines}}, \%machine;
@@ -207,8 +207,8 @@ sub _ask_to_publish {
           $way eq 'command'
         ? $self->_command($machine, publish => '--no-start', 'numbers', $number)
         : $self->_connect($server, "GET /$way?$number" . ($entry->{is_once} ? '+once' : '') . " HTTP/1.0\r\n\r\n");
-    if   ($request) { $request->{number} = $number }
-    else            { $self->_answered($number, 'failed') }
+    if ($request) { $request->{number} = $number }
+    else          { $self->_answered($number, 'failed') }
     return;
 }
 
@@ -230,10 +230,10 @@ sub _answered {
 sub _name {
     my ($self, $number, $id) = @_;
     my ($epoch) = $id =~ /\A([0-9a-z]+)-/;
-    my $named = $self->{named}{$id}               //= $number;
-    my $other = $self->{id_of}{"$number $epoch"} //= $id;
-    $self->_fails("$id stands for $named and for $number")     if $named ne $number;
-    $self->_fails("$number has the ids $other and $id") if $other ne $id;
+    my $named   = $self->{named}{$id}              //= $number;
+    my $other   = $self->{id_of}{"$number $epoch"} //= $id;
+    $self->_fails("$id stands for $named and for $number") if $named ne $number;
+    $self->_fails("$number has the ids $other and $id")    if $other ne $id;
     return;
 }
 
@@ -255,7 +255,7 @@ sub _watch {
 # Connects clients, and reads what has arrived.
 sub _turn {
     my ($self, $seconds) = @_;
-    my ($now, @again) = (time, @{$self->{again}});
+    my ($now,  @again)   = (time, @{$self->{again}});
     $self->{again} = [grep { $_->[0] > $now } @again];
     $self->_ask_to_publish($_->[1], 'publish') for grep { $_->[0] <= $now } @again;
     for my $client (@{$self->{clients}}) {
@@ -318,7 +318,7 @@ sub _ended {
     my ($id)   = $watched->{text} =~ /(?:\A|\r\n\r\n)([0-9a-z]+-[0-9]+)\s*\z/;
     my ($code) = $watched->{text} =~ /\r\n\r\nerror (.*)\z/s;
     return $self->_answered($number, 'published', $id) if defined $id;
-    return $self->_answered($number, 'unknown')        if !defined $code || $code eq 'unknown';
+    return $self->_answered($number, 'unknown') if !defined $code || $code eq 'unknown';
     $self->_fails("the publish of $number has failed with $code")
         if $code !~ /\A(?:unavailable|refused|full|unsent)\z/;
     return $self->_answered($number, 'failed');
@@ -363,10 +363,16 @@ sub _note {
 
     # A position may come before the gap that is owed. A client that disconnects between them is told later.
     $client->{owed} = $before if $is_new && defined $before;
-    $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
-        if $event eq 'gap' && !defined $client->{owed};
+    if ($event eq 'gap' && !defined $client->{owed}) {
+        $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
+            if !$self->_may_repeat;
+        $client->{from}{$epoch} = $seq if !defined $client->{sent_back};
+        delete $client->{sent_back};
+        $self->{done}{'gaps in an epoch'}++;
+    }
     if ($event eq 'gap') {
         delete $client->{owed};
+        $client->{told}++;
         $self->{gaps}++;
     }
     $self->_fails("client $client->{name} is not told of a gap: $client->{owed}, $field{id}")
@@ -377,12 +383,21 @@ sub _note {
         $client->{through}{$epoch} = $client->{from}{$epoch} = $seq;
         $client->{epoch} = $epoch;
     }
-    $self->_fails("client $client->{name} has received $field{id} after $before")
-        if !$is_new && ($event ? $seq < $client->{through}{$epoch} : $seq <= $client->{through}{$epoch});
+    my $goes_back = !$is_new && ($event ? $seq < $client->{through}{$epoch} : $seq <= $client->{through}{$epoch});
+    if ($goes_back && $event && $self->_may_repeat) {
+
+        # A hub that is behind begins where it is, and tells of a gap: what follows may come again.
+        $client->{sent_back} = $before;
+        $self->{done}{'sent back by a hub that is behind'}++;
+    }
+    elsif ($goes_back) { $self->_fails("client $client->{name} has received $field{id} after $before") }
+    $self->_fails("client $client->{name} is sent back without a gap: $client->{sent_back}, $field{id}")
+        if defined $client->{sent_back} && !$event;
+    delete $client->{sent_back} if $is_new;
     $client->{through}{$epoch} = $seq;
     $client->{id} = $field{id};
     return if $event;
-    push @{$client->{got}}, [$field{data}, $field{id}];
+    push @{$client->{got}}, [$field{data}, $field{id}, $client->{told} // 0];
     $self->_name($field{data}, $field{id});
     return;
 }
@@ -422,13 +437,13 @@ sub _check_client {
     my %times;
     my $numbers = $self->{numbers};
     for my $got (@{$client->{got}}) {
-        my ($number, $id)    = @$got;
-        my ($epoch)          = $id =~ /\A([0-9a-z]+)-/;
-        my $entry            = $numbers->{$number};
-        my $is_after_a_gap   = $self->_may_repeat && $times{$number} && !$times{$number}{$epoch};
-        $self->{repeated}++ if $is_after_a_gap;
+        my ($number, $id, $told) = @$got;
+        my ($epoch)        = $id =~ /\A([0-9a-z]+)-/;
+        my $entry          = $numbers->{$number};
+        my $is_after_a_gap = $self->_may_repeat && $times{$number} && !$times{$number}{$told};
+        $self->{repeated}++                                                if $is_after_a_gap;
         $self->_fails("client $client->{name} has received $number twice") if $times{$number} && !$is_after_a_gap;
-        $times{$number}{$epoch}++;
+        $times{$number}{$told}++;
         my $state = $entry ? $entry->{state} : 'never asked for';
         $self->_fails("client $client->{name} has received $number, whose publish is $state")
             if $state !~ /\A(?:published|unknown)\z/;
@@ -467,7 +482,7 @@ sub _check_hub {
     wait_until($DEADLINE, sub { ($text = $stats->()) =~ /^open:? 0$/m }) or $self->_fails("streams are left: $text");
     my @hubs        = $self->_hubs($machine);
     my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
-    my $workers     = () = map { $_->pids } @{$machine->{servers}};
+    my $workers     = ()              = map { $_->pids } @{$machine->{servers}};
     push @{$self->{descriptors}}, $descriptors;
     $self->_fails("the hub's process has $descriptors descriptors") if $descriptors > $DESCRIPTORS + $workers;
     $self->_fails(scalar @hubs . ' processes serve the hub')        if @hubs != 1;

@@ -32,7 +32,7 @@ sub ask {
     my ($self, $path, %query) = @_;
     my $to     = _path($path, %query);
     my $client = eval { Testing::Client->get($self->port, $to, headers => [Connection => 'close']) } or return undef;
-    my $body = eval { $client->read_all($DEADLINE) && $client->complete } ? $client->body : undef;
+    my $body   = eval { $client->read_all($DEADLINE) && $client->complete } ? $client->body : undef;
     $client->leave;
     return $body;
 }
@@ -66,8 +66,13 @@ sub kill_hub {
     my $self = shift;
     my ($pid) = $self->hubs or croak 'Machine: there is no process of a hub';
     kill KILL => $pid;
-    wait_until($DEADLINE, sub { my %now = map { ($_ => 1) } $self->hubs; !$now{$pid} })
-        or croak 'Machine: the process of the hub does not end';
+    wait_until(
+        $DEADLINE,
+        sub {
+            my %now = map { ($_ => 1) } $self->hubs;
+            !$now{$pid};
+        }
+    ) or croak 'Machine: the process of the hub does not end';
     return $pid;
 }
 
@@ -114,7 +119,8 @@ sub server { return $_[0]{server} }
 # Starts a machine with a store. More settings of the hub may follow.
 sub start {
     my ($class, $store, %settings) = @_;
-    my %hub  = (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
+    my %hub =
+        (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
     my $self = bless {folder => File::Temp->newdir}, $class;
     $self->{server} = Testing::Server->start(
         'Starman', 't/data/machine.psgi',
@@ -137,7 +143,13 @@ sub stats_ok {
     my ($self, $condition, $what) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $stats;
-    my $is_so = wait_until($DEADLINE, sub { $stats = eval { $self->stats }; $stats && $condition->($stats) });
+    my $is_so = wait_until(
+        $DEADLINE,
+        sub {
+            $stats = eval { $self->stats };
+            $stats && $condition->($stats);
+        }
+    );
     return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
 }
 

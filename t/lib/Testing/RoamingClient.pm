@@ -32,12 +32,18 @@ sub events {
 }
 
 # Returns how often the client was told of a gap.
-sub gaps { return scalar grep { _is_gap($_) } $_[0]->_blocks }
+sub gaps {
+    return scalar grep { _is_gap($_) } $_[0]->_blocks;
+}
 
 # Waits until an event with this data has been received. Connects again as often as need be.
 sub has {
     my ($self, $data) = @_;
-    return $self->_waits(sub { grep { $_ eq $data } $self->data });
+    return $self->_waits(
+        sub {
+            grep { $_ eq $data } $self->data;
+        }
+    );
 }
 
 # Waits until the client has been told of so many gaps.
@@ -65,7 +71,7 @@ sub leave {
 sub move {
     my ($self, $to) = @_;
     $self->leave;
-    $self->{to} = $to;
+    $self->{to}          = $to;
     $self->{connections} = 0;
     $self->_waits(sub { $self->{client} && Testing::Subscriber::blocks($self->{client}->text) })
         or croak 'RoamingClient: no position';
@@ -95,9 +101,8 @@ sub _connect {
     sleep $PAUSE if $self->{connections}++;
     my $id   = $self->last_id;
     my $port = ref $self->{to} ? $self->{to}->port : $self->{to};
-    $self->{client} = eval {
-        Testing::Client->get($port, $self->{path}, headers => [defined $id ? ('Last-Event-ID' => $id) : ()]);
-    };
+    $self->{client} =
+        eval { Testing::Client->get($port, $self->{path}, headers => [defined $id ? ('Last-Event-ID' => $id) : ()]); };
     return;
 }
 
@@ -106,8 +111,8 @@ sub _is_gap { return ($_[0]{event} // '') eq 'gap' }
 # Reads, and connects again if the connection has ended.
 sub _read {
     my $self = shift;
-    $self->leave if $self->{client} && $self->{client}->ended;
-    $self->_connect if !$self->{client};
+    $self->leave                                         if $self->{client} && $self->{client}->ended;
+    $self->_connect                                      if !$self->{client};
     eval { $self->{client}->read_until(qr/\z.^/, 0.01) } if $self->{client};
     return;
 }

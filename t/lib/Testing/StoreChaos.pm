@@ -20,7 +20,8 @@ my $PAUSE    = 400;    # milliseconds at most; Sentinel takes Redis for dead aft
 my $AWAY     = 1.5;    # seconds at most until Redis is started again
 
 # How often an action is chosen, of 10,000. Otherwise a client disconnects or a number is published.
-my %OFTEN = (kill_worker => 80, kill_hub => 20, reload => 10, upgrade => 20, kill_redis => 12, pause => 30, fail_over => 6);
+my %OFTEN =
+    (kill_worker => 80, kill_hub => 20, reload => 10, upgrade => 20, kill_redis => 12, pause => 30, fail_over => 6);
 my @FIRST = qw(kill_worker kill_hub pause kill_redis upgrade kill_hub reload fail_over kill_hub);
 my @WAYS  = qw(publish publish+ publish publish+ job job+ command);
 
@@ -68,8 +69,9 @@ sub _act {
 sub _end {
     my $self   = shift;
     my $others = sub {
-        return map { grep { /\buser=default\b/ && !/\bname=sentinel|\bflags=[SM]/ } split /\n/, $_->command(qw(CLIENT LIST)) }
-            $self->{group}->servers;
+        return map {
+            grep { /\buser=default\b/ && !/\bname=sentinel|\bflags=[SM]/ } split /\n/, $_->command(qw(CLIENT LIST))
+        } $self->{group}->servers;
     };
     my @left;
     wait_until($DEADLINE, sub { !(@left = $others->()) }) or $self->_fails("connections to Redis are left: @left");
