@@ -52,6 +52,8 @@ pub struct Progress {
     pub told: Vec<Told>,
     /// The hub can be used now.
     pub is_ready: bool,
+    /// The epoch that has begun in the place of another one.
+    pub epoch: Option<Box<str>>,
     /// The store cannot begin; another attempt follows if the flag is set.
     pub cannot_begin: Option<(Failure, bool)>,
 }
@@ -241,6 +243,8 @@ impl StoredHub {
             },
             Report::Ready => {
                 if let Some((began, history)) = self.beginning.take() {
+                    let is_other = self.handle.is_some() && began.epoch != self.epoch;
+                    progress.epoch = is_other.then(|| began.epoch.clone()).or(progress.epoch.take());
                     if let Err(failure) = self.begin_anew(began) {
                         progress.cannot_begin = Some((failure, false));
                         return;
