@@ -235,7 +235,9 @@ fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
     a.until("up", |node| node.store.status().is_up);
     proxy.hold();
     let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-    expected.iter().for_each(|text| drop(a.append(text)));
+    for text in &expected {
+        a.append(text);
+    }
     a.until("all ends", |node| node.ends.len() == 20);
     let stream = redis.keys("es:{shop}:*").pop().unwrap();
     let length = || redis.call(&["XLEN", &stream]).parse::<u32>().unwrap();
