@@ -184,7 +184,9 @@ impl Nchan {
         fs::write(&config, text).expect("a file");
         let mut command = Command::new("/usr/sbin/nginx");
         command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(config);
-        Self { server: Server::start(command, port), _folder: folder }
+        let server = Server::start(command, port);
+        sleep(Duration::from_secs(1)); // it serves before it has connected to Redis
+        Self { server, _folder: folder }
     }
 
     /// Returns a stream of the channel.
