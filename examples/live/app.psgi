@@ -1,6 +1,7 @@
 # The demonstration: every window receives what one window publishes, and a window that reconnects receives what it has
 # missed. script/demo starts it, with several workers and with LIVE_HUB: the socket of a hub in a process of its own, in a
-# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the process of the hub.
+# folder that nothing else uses. Then the page has buttons that end a worker, all workers, or the process of the hub. With
+# LIVE_FILE, a path, or LIVE_REDIS, a URL, the hub keeps its events there, so nothing is missed when its process is killed.
 # Without LIVE_HUB the hub lives in the server's process, which has to be the only one:
 #
 #   plackup examples/live/app.psgi
@@ -27,6 +28,8 @@ use Time::HiRes qw(time);
 my $PUBLIC = File::Spec->catdir(dirname(__FILE__), 'public');
 my $SECRET = $ENV{LIVE_SECRET};
 my $SOCKET = $ENV{LIVE_HUB};
+my $STORE =
+    $ENV{LIVE_FILE} ? {file => $ENV{LIVE_FILE}} : $ENV{LIVE_REDIS} ? {redis => $ENV{LIVE_REDIS}} : undef;
 
 # The type of an event is its channel's name. A new window begins with the whole history.
 my $hub = EventSource::Hub->new(
@@ -34,7 +37,8 @@ my $hub = EventSource::Hub->new(
     retry        => [1000, 2000],
     show_channel => 'event',
     start        => 'oldest',
-    defined $SOCKET ? (name => 'live', socket => $SOCKET, idle_exit => 5, grace => 10) : (),
+    defined $SOCKET           ? (name  => 'live', socket => $SOCKET, idle_exit => 5, grace => 10) : (),
+    defined $SOCKET && $STORE ? (store => $STORE) : (),
 );
 
 # The crowd's streams. Most applications need no more than this.
@@ -47,7 +51,9 @@ my $window = Plack::App::EventSource->new(
     handler_cb => sub {
         my ($connection, $env) = @_;
         my $query = Plack::Request->new($env)->query_parameters;
-        my $here  = {published => $hub->stats->{published}, pid => $$, has_process => defined $SOCKET ? 1 : 0};
+        my %stats = %{$hub->stats};
+        my %here  = (has_process => defined $SOCKET ? 1 : 0, pid => $$, published => $stats{published});
+        my $here  = {%here, store => $STORE ? $stats{store}{kind} : undef, time => time};
         $connection->push({event => 'here', data => encode_json($here)});
         $hub->serve(
             $connection,
@@ -65,18 +71,20 @@ sub publish {
         sub {
             my $last  = shift;
             my $event = {json => {%$data, number => 1 + ($last->{$channel} // 0), time => time}};
-            my $id    = eval { $hub->publish($channel, $event) } // publish_again($@, $channel, $event);
+            my $once  = {once => "$channel $event->{json}{number}"};
+            my $id    = eval { $hub->publish($channel, $event, $once) } // publish_again($@, $channel, $event, $once);
             $last->{$channel}++;
             return $id;
         }
     );
 }
 
-# Publishes an event again if the process of the hub has ended before it has answered: its history has ended with it.
+# Publishes an event again if the process of the hub has ended before it has answered, or its store begins. Its history has
+# ended with it, or the store knows the key.
 sub publish_again {
-    my ($error, $channel, $event) = @_;
-    die $error if !ref $error || $error->code ne 'unknown';
-    return $hub->publish($channel, $event);
+    my ($error, @event) = @_;
+    die $error if !ref $error || $error->code !~ /\A(?:unavailable|unknown)\z/;
+    return $hub->publish(@event);
 }
 
 my %last;    # the number of each channel's last event, if there is one process

@@ -15,6 +15,7 @@ use File::Temp        ();
 use JSON::PP          qw(encode_json);
 use Testing::Deadline qw(wait_until);
 use Testing::Program;
+use Testing::Redis;
 use Testing::Server;
 use Test::More;
 
@@ -24,8 +25,9 @@ Testing::Browser->require_or_skip_all;
 my @browsers = map { Testing::Browser->start } 1, 2;
 my ($teal, $violet) = @browsers;
 
-my $SIZE   = 20;
-my $SECRET = 'of this test';
+my $SIZE    = 20;
+my $SECRET  = 'of this test';
+my $PROGRAM = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 
 my $STATE  = q{document.getElementById('state').dataset.state};
 my $OPENED = shown('opened');
@@ -239,6 +241,66 @@ subtest 'Starman, with four workers and a hub in a process of its own' => sub {
     $server->stop;
     Live::Processes::end_hub($socket);
     is_deeply [Live::Processes::hub($socket)], [], 'no process of a hub is left';
+};
+
+# A hub with a store: its process is killed by the button, and nothing is missed.
+sub a_killed_hub_misses_nothing_ok {
+    my ($kind, %store) = @_;
+    my $folder      = File::Temp->newdir;
+    my $socket      = "$folder/hub";
+    my %environment = (LIVE_SECRET => $SECRET, LIVE_LEAVE_EVERY => 3, LIVE_SAY_EVERY => 0, LIVE_HUB => $socket, %store);
+    my @arguments   = qw(--max-requests 1000000 --keepalive 0 --read-timeout 1);
+    my %option      = (workers => 4, args => \@arguments, env => \%environment);
+    my $server      = Testing::Server->start('Starman', 'examples/live/app.psgi', %option);
+    my $crowd       = Testing::Program->start(['examples/live/crowd', $server->url(''), $SIZE], %environment);
+    $teal->open($server->url('/?as=Teal'));
+    $violet->open($server->url('/?as=Violet'));
+    $_->wait_for("$STATE === 'open'", 'the stream of a window is open') for @browsers;
+    like $teal->evaluate(shown('when-killed')), $kind, 'the page says where the hub keeps its events';
+    $teal->wait_for('+' . shown('returns') . " >= $SIZE", 'each client of the crowd has been connected');
+
+    for my $time (1, 2) {
+        write_note($teal, "before $time");
+        all_receive_ok("before $time");
+        my $hub   = $teal->wait_for(shown('hub') . " > 1 && " . shown('hub'), 'the page shows the process of the hub');
+        my $again = $time + 1;
+        click($teal, 'kill-hub');
+        $_->wait_for("$OPENED === '$again' && $STATE === 'open'", 'a window reconnects when the hub is killed')
+            for @browsers;
+        write_note($violet, "after $time");
+        all_receive_ok("after $time");
+        $teal->wait_for(shown('hub') . " > 1 && " . shown('hub') . " !== '$hub'", 'the hub has a new process');
+    }
+    is_deeply $violet->evaluate($NOTES), $teal->evaluate($NOTES), 'both windows have the same notes in the same order';
+    is_deeply [grep { !/\Akill/ } @{$teal->evaluate($NOTES)}], ['before 1', 'after 1', 'before 2', 'after 2'],
+        'all of them, once';
+    my $returns = $teal->evaluate('+' . shown('returns'));
+    $teal->wait_for('+' . shown('returns') . " >= $returns + $SIZE", 'the crowd reconnects');
+    is_deeply [map { $_->evaluate(shown('told')) } @browsers], [0, 0], 'no window was told of a gap';
+    is_deeply [map { $teal->evaluate(shown($_)) } qw(missed twice gaps)], [0, 0, 0],
+        'the crowd has neither missed events nor duplicates nor gaps';
+    is $crowd->log,  '', 'the crowd has printed nothing';
+    is $crowd->stop, 0,  'the crowd exits with 0';
+    $_->open('about:blank') for @browsers;
+    $server->stop;
+    Live::Processes::end_hub($socket);
+    is_deeply [Live::Processes::hub($socket)], [], 'no process of a hub is left';
+    return;
+}
+
+subtest 'Starman, and a hub that keeps its events in a file' => sub {
+    Testing::Server->require_or_skip_all('Starman');
+    plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
+    my $folder = File::Temp->newdir;
+    a_killed_hub_misses_nothing_ok(qr/in a file/, LIVE_FILE => "$folder/events.db");
+};
+
+subtest 'Starman, and a hub that keeps its events in Redis' => sub {
+    Testing::Server->require_or_skip_all('Starman');
+    Testing::Redis->require_or_skip_all;
+    plan skip_all => "the program of a hub's process is not built here" if !-x $PROGRAM;
+    my $redis = Testing::Redis->start;
+    a_killed_hub_misses_nothing_ok(qr/in Redis/, LIVE_REDIS => $redis->url);
 };
 
 subtest 'a window whose connection is cut for ten seconds receives what it has missed' => sub {

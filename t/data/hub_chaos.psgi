@@ -1,28 +1,33 @@
-# The application of script/soak hub: streams of a hub in a process of its own, and publishers in workers and in forked jobs.
+# The application of script/soak hub and script/soak stores: streams of a hub in a process of its own, and publishers in workers
+# and in forked jobs. The environment has the hub's socket, and its store as JSON.
 #
-#   /hub           a stream of the channel numbers
-#   /publish?7     publishes 7, and answers with the id, or with error and the code of the exception
-#   /job?7         the same in a forked process
+#   /hub            a stream of the channel numbers
+#   /publish?7      publishes 7, and answers with the id, or with error and the code of the exception
+#   /publish?7+once the same with a key `once`
+#   /job?7          as /publish, in a forked process
 
 use strict;
 use warnings;
 
 use EventSource::Hub;
+use JSON::PP ();
 use Plack::Builder;
 use POSIX ();
 
-my $hub = EventSource::Hub->new(
+my $store = JSON::PP->new->allow_nonref->decode($ENV{HUB_STORE});
+my $hub   = EventSource::Hub->new(
     name          => 'chaos',
     socket        => $ENV{HUB_SOCKET},
     history       => {events => 1_000_000, bytes => 1 << 28},
     idle_exit     => 2,
     native        => 1,
     total_history => {events => 1_000_000, bytes => 1 << 28},
+    defined $store ? (store => $store, publish_timeout => 2) : (),
 );
 
 sub publish {
-    my $number = shift;
-    my $id     = eval { $hub->publish(numbers => $number) };
+    my ($number, $is_once) = shift =~ /\A([0-9]+)([+]once)?\z/;
+    my $id = eval { $hub->publish(numbers => $number, $is_once ? {once => "number $number"} : {}) };
     return $id if defined $id;
     my $error = $@;
     return 'error ' . (ref $error ? $error->code : $error);

@@ -21,7 +21,8 @@ function setAuthor(item, author) {
   item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
 }
 
-// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed.
+// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed. With a
+// store a hub does not count them one by one, so the time tells.
 
 let source;
 let last = ''; // the last event ID
@@ -32,7 +33,7 @@ let here = {published: 0};
 let absence; // the last time without a connection, and the row that shows it
 
 // A hub's ids are its epoch, a dash and a sequence number.
-const isReplayed = id => opened > 1 && +id.split('-')[1] <= here.published;
+const isReplayed = (id, time) => opened > 1 && (here.store ? time < here.time : +id.split('-')[1] <= here.published);
 
 function open() {
   source = new EventSource(`window?${new URLSearchParams({last_event_id: last})}`);
@@ -103,7 +104,7 @@ function addNote({from, text, time}, id) {
   const at = document.createElement('time');
   at.textContent = new Date(time * 1000).toLocaleTimeString('en-GB');
   row.append(at, author, span('text', text));
-  if (isReplayed(id)) {
+  if (isReplayed(id, time)) {
     row.className = 'replayed';
     row.append(span('badge', 'replayed'));
     show('replayed', ++replayed);
@@ -231,9 +232,16 @@ function drawFigures(figures) {
 
 let processes; // the newest list of the server's processes
 
+// What happens when a hub with a store is killed.
+const KEPT = {
+  file: 'When the hub is killed, clients reconnect and miss nothing: it keeps its events in a file.',
+  redis: 'When the hub is killed, clients reconnect and miss nothing: it keeps its events in Redis.',
+};
+
 // The worker that has opened this window's stream, and whether it still runs.
 function showWorker() {
   element('processes').hidden = !here.has_process;
+  if (here.store) show('when-killed', KEPT[here.store]);
   show('worker', here.pid);
   if (!processes) return;
   const {workers, hub} = processes;

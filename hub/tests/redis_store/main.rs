@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access;
+mod failover;
+mod faults;
+mod losses;
 mod node;
+mod proxy;
+mod random;
 mod server;
 #[allow(dead_code)]
 #[path = "../../src/store/mod.rs"]

@@ -62,8 +62,12 @@ impl Redis {
     }
 
     pub fn start_at(port: u16, program: &'static str, arguments: &[&str]) -> Self {
+        Self::start_in(new_folder(), port, program, arguments)
+    }
+
+    pub fn start_in(folder: PathBuf, port: u16, program: &'static str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut redis = Self { port, folder: new_folder(), arguments, program, child: None, login: None };
+        let mut redis = Self { port, folder, arguments, program, child: None, login: None };
         redis.run();
         redis
     }
@@ -74,23 +78,16 @@ impl Redis {
         let mut command = Command::new(self.program);
         if self.program == "redis-sentinel" {
             command.arg(self.folder.join("sentinel.conf"));
-        }
-        let port = if self.arguments.iter().any(|argument| argument == "--port") { None } else { Some(self.port) };
-        if let Some(port) = port {
-            command.args(["--port", &port.to_string()]);
-        }
-        command.arg("--dir").arg(&self.folder).args(["--bind", "127.0.0.1", "--save", ""]).args(&self.arguments);
-        if self.program == "redis-sentinel" {
-            command = Command::new(self.program);
-            command.arg(self.folder.join("sentinel.conf"));
+        } else {
+            if !self.arguments.iter().any(|argument| argument == "--port") {
+                command.args(["--port", &self.port.to_string()]);
+            }
+            command.arg("--dir").arg(&self.folder).args(["--bind", "127.0.0.1", "--save", ""]).args(&self.arguments);
         }
         self.child = Some(command.stdin(Stdio::null()).stdout(log).spawn().expect("redis-server"));
         let port = self.port;
         eventually("Redis accepts connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        if port == self.port
-            && self.login.is_none()
-            && !self.arguments.iter().any(|argument| argument.starts_with("--tls"))
-        {
+        if self.login.is_none() && !self.arguments.iter().any(|argument| argument.starts_with("--tls")) {
             eventually("Redis has loaded its data", || {
                 let answer = self.try_call(&["PING"]).unwrap_or_default();
                 answer.contains("PONG") || answer.contains("NOAUTH")
@@ -108,10 +105,6 @@ impl Redis {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a process").id()
     }
 
     /// Sends one command, and returns the answer as text: lists have a line for each element.

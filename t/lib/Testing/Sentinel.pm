@@ -41,11 +41,14 @@ sub master {
     return $master;
 }
 
-# Ends the test file, or the subtest, green, if there is no redis-sentinel; with EVENTSOURCE_XS_FULL, it has to be there.
-sub require_or_skip_all {
+# Why a group cannot run here; undef if it can.
+sub missing {
     my ($missing) = grep { !has_command($_) } qw(redis-server redis-sentinel);
-    return needs(defined $missing ? "there is no $missing here" : undef);
+    return defined $missing ? "there is no $missing here" : undef;
 }
+
+# Ends the test file, or the subtest, green, if there is no redis-sentinel; with EVENTSOURCE_XS_FULL, it has to be there.
+sub require_or_skip_all { return needs($_[0]->missing) }
 
 # All servers of Redis and all Sentinels: first the one that was the master at the beginning.
 sub sentinels { return @{$_[0]{sentinels}} }

@@ -21,6 +21,8 @@ const MOST_WAITING: usize = 100_000;
 const SOON: Duration = Duration::from_millis(5);
 /// How often the writer looks after the stream's bounds and its own connection.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
+const SHORTEST_AGE: Duration = Duration::from_secs(5);
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
@@ -216,10 +218,10 @@ impl Writer {
     }
 
     fn trouble(&self) -> String {
-        match (&self.session, self.shared.lock().target.is_some()) {
-            (Some(_), true) => format!("Redis at {} has not confirmed it in time", self.place.shown()),
-            _ => self.shared.lock().trouble.clone(),
+        if self.session.is_some() {
+            return format!("Redis at {} has not confirmed it in time", self.place.shown());
         }
+        self.shared.lock().trouble.clone()
     }
 
     fn is_ready(&self) -> bool {
@@ -409,6 +411,9 @@ impl Writer {
 
     fn note_ids(&self, stored: &[(u64, Id)]) {
         let mut state = self.shared.lock();
+        if !stored.is_empty() {
+            state.refused = None;
+        }
         for (count, id) in stored {
             if let Some(sent) = state.sent.get_mut(count) {
                 sent.id = Some(*id);
@@ -445,7 +450,10 @@ impl Writer {
             return None;
         }
         self.refused(count);
-        let sent = self.shared.update(|state| state.sent.remove(&count));
+        let sent = self.shared.update(|state| {
+            state.refused = Some(Instant::now());
+            state.sent.remove(&count)
+        });
         let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
@@ -505,7 +513,8 @@ impl Writer {
         let Some(session) = &mut self.session else { return Ok(()) };
         session.link.set_patience(ANSWER)?;
         let [time] = session.link.calls([&cmd("TIME")])?;
-        if let Some(first) = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref()) {
+        let first = first_to_keep(&mut self.shared.lock(), &self.retention, time.ok().as_ref());
+        if let Some(first) = first {
             let mut trim = cmd("XTRIM");
             trim.arg(&session.target.stream).arg("MINID").arg("~").arg(first.to_string());
             let _ = session.link.calls([&trim])?; // a user who may not trim has MAXLEN
@@ -529,7 +538,8 @@ fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>)
         _ => None,
     };
     let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-    let oldest = u64::try_from(retention.age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
+    let age = retention.age.max(SHORTEST_AGE);
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.read_through))

@@ -1,0 +1,226 @@
+//! Users, passwords, databases, prefixes, versions, TLS.
+
+use crate::node::{settings, End, Node};
+use crate::server::{free_port, has, new_folder, text, Redis};
+use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::ErrorCode;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn is_stored(end: &End) -> bool {
+    matches!(end, End::Stored(..))
+}
+
+/// Returns the message with which a store says that it cannot begin.
+fn refusal(settings: &RedisSettings) -> (String, ErrorCode, bool) {
+    let mut node = Node::start(settings);
+    node.until("a refusal", |node| !node.refusals.is_empty());
+    let (failure, retries) = node.refusals[0].clone();
+    assert!(!failure.message.contains("secret"), "{failure}");
+    assert!(!format!("{:?}", node.store.status()).contains("secret"));
+    (failure.message.into(), failure.code, retries)
+}
+
+#[test]
+fn a_user_a_password_a_database_and_a_prefix_are_used() {
+    if !has("redis-server") {
+        return;
+    }
+    let rules =
+        ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
+    let more = ["+time", "+select", "+memory|usage", "+info", "+role"];
+    let mut words = vec!["--user", "hub", "on", ">s%cret@", "~mine:*", "+auth"];
+    words.extend(rules);
+    words.extend(more);
+    let mut redis = Redis::start(&words);
+    let mut a = Node::ready(&RedisSettings {
+        prefix: "mine".into(),
+        ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port))
+    });
+    assert!(is_stored(&a.publish("one")));
+    assert!(redis.keys("*").is_empty());
+    redis.login = Some(("hub".into(), "s%cret@".into()));
+    assert!(!a.store.status().place.contains("cret"));
+    assert_eq!(&*a.store.status().last_error, "");
+}
+
+#[test]
+fn a_wrong_password_and_missing_permissions_are_told() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-eval"]);
+    let address = format!("127.0.0.1:{}", redis.port);
+    for (url, expected) in [
+        (format!("redis://hub:secret2@{address}"), "the user or the password is wrong"),
+        (format!("redis://other:secret@{address}"), "the user or the password is wrong"),
+        (format!("redis://hub:secret@{address}"), "NOPERM"),
+    ] {
+        let (message, code, retries) = refusal(&settings(&url));
+        assert!(
+            message.starts_with(&format!("Redis at {address} refuses: ")) && message.contains(expected),
+            "{message}"
+        );
+        assert_eq!((code, retries), (ErrorCode::Unavailable, true));
+    }
+    redis.call(&["CONFIG", "SET", "requirepass", "secret"]);
+    let (message, _, retries) = refusal(&settings(&redis.url()));
+    assert!(message.contains("NOAUTH") && retries, "{message}");
+}
+
+#[test]
+fn a_permission_that_is_granted_later_is_used() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&["--user", "hub", "on", ">secret", "~*", "+@all", "-xadd"]);
+    let mut a = Node::start(&settings(&format!("redis://hub:secret@127.0.0.1:{}", redis.port)));
+    a.until("a refusal", |node| !node.refusals.is_empty());
+    redis.call(&["ACL", "SETUSER", "hub", "+xadd"]);
+    a.until("ready", Node::is_ready);
+    assert!(is_stored(&a.publish("one")));
+    redis.call(&["ACL", "SETUSER", "hub", "-xadd"]);
+    let End::Failed(failure) = a.publish("two") else { panic!("stored") };
+    assert!(failure.message.contains("NOPERM"), "{failure}");
+}
+
+#[test]
+fn urls_that_can_never_work_are_told_once() {
+    for url in
+        ["http://127.0.0.1/", "redis://", "redis-sentinel://127.0.0.1:1", "rediss://127.0.0.1/#insecure", "redis://h/x"]
+    {
+        let (message, code, retries) = refusal(&settings(url));
+        assert_eq!((code, retries), (ErrorCode::Invalid, false), "{url}: {message}");
+    }
+}
+
+#[test]
+fn another_layout_is_not_touched() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    redis.call(&["HSET", "es:{shop}", "layout", "2", "epoch", "x"]);
+    let (message, _, retries) = refusal(&settings(&redis.url()));
+    assert!(message.contains("layout 2") && retries, "{message}");
+    assert_eq!(redis.call(&["HGET", "es:{shop}", "epoch"]), "x");
+}
+
+/// Answers like a Redis of a version that is too old.
+#[test]
+fn an_old_redis_is_refused() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = socket.read(&mut bytes) {
+                    let commands =
+                        bytes[..count].windows(2).filter(|pair| pair[0] == b'*' && pair[1].is_ascii_digit()).count();
+                    for _ in 0..commands {
+                        let _ = socket.write_all(b"$22\r\nredis_version:6.0.16\r\n\r\n");
+                    }
+                }
+            });
+        }
+    });
+    let (message, _, _) = refusal(&settings(&format!("redis://127.0.0.1:{port}")));
+    assert!(message.contains("Redis 6.0.16") && message.contains("6.2"), "{message}");
+}
+
+fn openssl(folder: &Path, words: &[&str]) {
+    let status =
+        Command::new("openssl").current_dir(folder).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{words:?}");
+}
+
+/// Makes an authority, and certificates for a server and a client.
+fn make_certificates(folder: &Path) {
+    let new = |name: &str| {
+        ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([
+                format!("/CN={name}"),
+                "-keyout".into(),
+                format!("{name}.key"),
+                "-out".into(),
+                format!("{name}.csr"),
+            ])
+            .collect::<Vec<_>>()
+    };
+    let run = |words: &[String]| openssl(folder, &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
+    let mut ca = new("ca");
+    ca.truncate(ca.len() - 1);
+    ca.extend(["ca.crt", "-x509", "-days", "2"].map(str::to_owned));
+    run(&ca);
+    fs::write(folder.join("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
+    for name in ["server", "client"] {
+        run(&new(name));
+        let (csr, crt) = (format!("{name}.csr"), format!("{name}.crt"));
+        openssl(
+            folder,
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &csr,
+                "-CA",
+                "ca.crt",
+                "-CAkey",
+                "ca.key",
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                "ext",
+                "-out",
+                &crt,
+            ],
+        );
+    }
+}
+
+#[test]
+fn tls_needs_a_certificate_that_the_authority_has_signed() {
+    if !has("redis-server") || !has("openssl") {
+        return;
+    }
+    let folder = new_folder();
+    make_certificates(&folder);
+    let file = |name: &str| text(&folder.join(name));
+    let port = free_port();
+    let mut words = vec!["--port".to_owned(), "0".into(), "--tls-port".into(), port.to_string()];
+    for (setting, name) in
+        [("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "ca.crt")]
+    {
+        words.extend([setting.to_owned(), file(name)]);
+    }
+    let url = format!("rediss://127.0.0.1:{port}");
+    let plain = settings(&url);
+    let with_ca = RedisSettings { ca: file("ca.crt").into(), ..plain.clone() };
+    let with_client =
+        RedisSettings { cert: file("client.crt").into(), key: file("client.key").into(), ..with_ca.clone() };
+    for must_show in ["no", "yes"] {
+        let mut words = words.clone();
+        words.extend(["--tls-auth-clients".into(), must_show.into()]);
+        let _redis = Redis::start_at(port, "redis-server", &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
+        let (message, _, _) = refusal(&plain);
+        assert!(message.contains("certificate") || message.contains("cannot be reached"), "{message}");
+        if must_show == "no" {
+            let mut a = Node::ready(&with_ca);
+            assert!(is_stored(&a.publish("one")));
+        } else {
+            let (message, _, _) = refusal(&with_ca);
+            assert!(message.contains("cannot be reached"), "{message}");
+        }
+        let mut a = Node::ready(&with_client);
+        assert!(is_stored(&a.publish("two")));
+    }
+    let missing = RedisSettings { ca: "/nowhere.crt".into(), ..plain };
+    assert!(refusal(&missing).0.contains("/nowhere.crt"));
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,215 @@
+//! Replicas and Sentinel.
+
+use crate::node::{settings, End, Node};
+use crate::server::{eventually, free_port, has, Redis};
+use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::ErrorCode;
+use std::fs;
+use std::time::Duration;
+
+fn is_stored(end: &End) -> bool {
+    matches!(end, End::Stored(..))
+}
+
+fn replica_of(master: &Redis, more: &[&str]) -> Redis {
+    let port = master.port.to_string();
+    let mut words = vec!["--replicaof", "127.0.0.1", &port, "--repl-ping-replica-period", "1"];
+    words.extend(more);
+    let replica = Redis::start(&words);
+    eventually("the replica is connected", || replica.call(&["INFO", "replication"]).contains("master_link_status:up"));
+    replica
+}
+
+/// Starts a Sentinel, which has no settings on the command line.
+fn sentinel(master: &Redis) -> Redis {
+    let port = free_port();
+    let master = master.port;
+    let folder = crate::server::new_folder();
+    let configuration = format!(
+        "port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {master} 1\nsentinel down-after-milliseconds shop 500\n\
+         sentinel failover-timeout shop 2000\nsentinel parallel-syncs shop 1\n"
+    );
+    fs::write(folder.join("sentinel.conf"), configuration).unwrap();
+    let sentinel = Redis::start_in(folder, port, "redis-sentinel", &[]);
+    eventually("Sentinel knows the replica", || {
+        sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok")
+    });
+    sentinel
+}
+
+#[test]
+fn an_event_counts_as_published_when_replicas_have_it() {
+    if !has("redis-server") {
+        return;
+    }
+    let master = Redis::start(&[]);
+    let mut replica = replica_of(&master, &[]);
+    let with_one = RedisSettings { replicas: 1, timeout: Duration::from_secs(1), ..settings(&master.url()) };
+    let mut a = Node::ready(&with_one);
+    for number in 0..20 {
+        assert!(is_stored(&a.publish(&number.to_string())));
+    }
+    replica.kill();
+    let End::Failed(failure) = a.publish("alone") else { panic!("stored") };
+    assert_eq!(failure.code, ErrorCode::Unknown);
+    a.until("it is delivered all the same", |node| node.texts().last().is_some_and(|text| text == "alone"));
+    assert_eq!(a.log().entries.last().unwrap().ticket, None);
+    replica.run();
+    a.until("a replica again", |_| master.call(&["INFO", "replication"]).contains("state=online"));
+    assert!(is_stored(&a.publish("together")));
+    assert_eq!(a.logs.len(), 1);
+}
+
+#[test]
+fn a_replica_is_no_place_to_begin() {
+    if !has("redis-server") {
+        return;
+    }
+    let master = Redis::start(&[]);
+    let replica = replica_of(&master, &[]);
+    let mut a = Node::start(&settings(&replica.url()));
+    a.until("a refusal", |node| !node.refusals.is_empty());
+    assert!(a.refusals[0].0.message.contains("is a replica"), "{}", a.refusals[0].0);
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    a.until("ready", Node::is_ready);
+}
+
+/// Publishes while Sentinel makes the replica the master. Returns how many beginnings the stores have seen.
+fn fail_over(replicas: u32) -> usize {
+    let mut master = Redis::start(&[]);
+    let mut replica = replica_of(&master, &[]);
+    let sentinel = sentinel(&master);
+    let url = format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/shop/0", sentinel.port);
+    let settings = RedisSettings { replicas, ..settings(&url) };
+    let mut a = Node::ready(&settings);
+    let mut b = Node::ready(&settings);
+    for number in 0..50 {
+        assert!(is_stored(&a.publish(&format!("before {number}"))));
+    }
+    master.kill();
+    for number in 0..50 {
+        a.append(&format!("after {number}"));
+    }
+    let all = a.next_ticket - 1;
+    a.until("all ends", |node| node.ends.len() as u64 == all);
+    a.until("up", |node| node.store.status().is_up);
+    a.until("the last entry", |node| node.is_ready() && node.texts().last().is_some_and(|text| text == "after 49"));
+    let expected = a.texts();
+    assert!((0..50).all(|number| expected.contains(&format!("after {number}"))), "{expected:?}");
+    b.until("all entries", |node| node.is_ready() && node.texts().last() == expected.last());
+    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    // The only replica is the master now: nobody can confirm an event.
+    let is_unknown = |end: &End| matches!(end, End::Failed(failure) if failure.code == ErrorCode::Unknown);
+    assert!(a.ends.values().all(|end| is_stored(end) || replicas > 0 && is_unknown(end)), "{:?}", a.ends);
+    if a.logs.len() == 1 {
+        assert_eq!(a.texts().len() as u64, all);
+        assert_eq!(a.texts(), b.texts());
+    }
+    replica.kill();
+    a.logs.len()
+}
+
+#[test]
+fn a_failover_with_replicas_loses_nothing() {
+    if has("redis-server") && has("redis-sentinel") {
+        assert_eq!(fail_over(1), 1);
+    }
+}
+
+#[test]
+fn a_failover_loses_nothing_or_begins_another_epoch() {
+    if has("redis-server") && has("redis-sentinel") {
+        assert!((1..=2).contains(&fail_over(0)));
+    }
+}
+
+#[test]
+fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
+    if !has("redis-server") {
+        return;
+    }
+    // Without Sentinel: another Redis takes the address over.
+    let mut master = Redis::start(&[]);
+    let mut replica = replica_of(&master, &[]);
+    let proxy = crate::proxy::Proxy::new(master.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    let mut b = Node::ready(&settings(&proxy.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    eventually("it is replicated", || {
+        !replica.keys("es:{shop}:*").is_empty() && {
+            let stream = replica.keys("es:{shop}:*").pop().unwrap();
+            replica.call(&["XLEN", &stream]) == "2"
+        }
+    });
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    assert!(is_stored(&a.publish("not replicated")));
+    b.until("both", |node| node.texts().len() == 2);
+    proxy.lead_to(replica.port);
+    proxy.cut();
+    master.kill();
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+    }
+    assert!(is_stored(&a.publish("after")));
+    b.until("after", |node| node.texts() == ["after"]);
+    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    replica.kill();
+}
+
+#[test]
+fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut master = Redis::start(&[]);
+    let mut replica = replica_of(&master, &[]);
+    let proxy = crate::proxy::Proxy::new(master.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    let stream = master.keys("es:{shop}:*").pop().unwrap();
+    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    // The master stores it, and its answers are lost.
+    a.until("up", |node| node.store.status().is_up);
+    proxy.swallow(false, true);
+    let ticket = a.append("not replicated");
+    eventually("the master has it", || master.call(&["XLEN", &stream]) == "3");
+    proxy.lead_to(replica.port);
+    proxy.cut();
+    proxy.heal();
+    master.kill();
+    a.until("stored", |node| node.ends.contains_key(&ticket));
+    assert!(is_stored(&a.ends[&ticket]));
+    assert_eq!((a.texts(), a.logs.len()), (vec!["replicated".into(), "not replicated".into()], 1));
+    replica.kill();
+}
+
+#[test]
+fn a_missing_entry_is_noticed_when_others_have_published_since() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut master = Redis::start(&[]);
+    let replica = replica_of(&master, &[]);
+    let proxy = crate::proxy::Proxy::new(master.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    let stream = master.keys("es:{shop}:*").pop().unwrap();
+    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    assert!(is_stored(&a.publish("not replicated")));
+    proxy.refuse(true);
+    proxy.cut();
+    master.kill();
+    let mut b = Node::ready(&settings(&replica.url()));
+    assert!(is_stored(&b.publish("newer")));
+    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    proxy.lead_to(replica.port);
+    proxy.refuse(false);
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+        assert!(node.log().began.reason.contains("lacks the entry"), "{}", node.log().began.reason);
+    }
+}

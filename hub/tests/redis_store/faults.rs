@@ -1,0 +1,254 @@
+//! Connections that break, stop or lie; Redis that is away.
+
+use crate::node::{settings, End, Node};
+use crate::proxy::Proxy;
+use crate::server::{eventually, free_port, has, Redis};
+use crate::store::Ask;
+use eventsource_xs::wire::RedisSettings;
+use eventsource_xs::ErrorCode;
+use std::time::Duration;
+
+fn code(end: &End) -> Option<ErrorCode> {
+    match end {
+        End::Stored(..) => None,
+        End::Failed(failure) => Some(failure.code),
+    }
+}
+
+/// Has a fault disturb a store that publishes 1,000 events. All must be stored once and in order.
+fn expect_nothing_lost(fault: impl Fn(&Proxy, &Redis, usize)) {
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    let expected: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    for (number, text) in expected.iter().enumerate() {
+        a.append(text);
+        if number % 100 == 50 {
+            std::thread::sleep(Duration::from_millis(2)); // some are on their way
+            fault(&proxy, &redis, number / 100);
+        }
+    }
+    a.until("all ends", |node| node.ends.len() == 1000);
+    assert!(a.ends.values().all(|end| code(end).is_none()), "{:?}", a.ends.values().find(|end| code(end).is_some()));
+    for node in [&mut a, &mut b] {
+        node.until("all entries", |node| node.log().entries.len() >= 1000);
+        assert_eq!(node.texts(), expected);
+        assert_eq!(node.logs.len(), 1, "{}", node.log().began.reason);
+    }
+    a.until("up", |node| node.store.status().is_up);
+}
+
+#[test]
+fn a_cut_connection_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|proxy, _, _| proxy.cut());
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_within_an_answer_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|proxy, _, number| proxy.cut_after(number % 2 == 0, 37 * number as i64 + 1));
+    }
+}
+
+#[test]
+fn a_half_closed_connection_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|proxy, _, _| proxy.half_close());
+    }
+}
+
+#[test]
+fn a_slow_connection_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|proxy, _, number| proxy.delay(if number % 3 == 0 { 30 } else { 0 }));
+    }
+}
+
+#[test]
+fn a_killed_client_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|_, redis, _| drop(redis.call(&["CLIENT", "KILL", "TYPE", "normal"])));
+    }
+}
+
+#[test]
+fn a_paused_redis_loses_and_repeats_nothing() {
+    if has("redis-server") {
+        expect_nothing_lost(|_, redis, number| {
+            if number == 3 {
+                // Longer than an answer may take: the commands of the broken connection are carried out, too.
+                redis.call(&["CLIENT", "PAUSE", "3500", "ALL"]);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_swallows_answers_is_noticed_and_nothing_is_repeated() {
+    if !has("redis-server") {
+        return;
+    }
+    for towards_redis in [true, false] {
+        let redis = Redis::start(&[]);
+        let proxy = Proxy::new(redis.port);
+        let mut a = Node::ready(&settings(&proxy.url()));
+        a.until("up", |node| node.store.status().is_up);
+        proxy.swallow(towards_redis, true);
+        a.append("swallowed");
+        a.until("down", |node| !node.store.status().is_up);
+        proxy.heal();
+        a.until("stored", |node| node.ends.len() == 1);
+        a.until("up", |node| node.store.status().is_up);
+        assert_eq!(a.texts(), ["swallowed"]);
+        assert!(a.store.status().reconnects > 0);
+        assert_eq!(Node::ready(&settings(&redis.url())).texts(), ["swallowed"]);
+    }
+}
+
+#[test]
+fn a_store_begins_when_redis_comes() {
+    if !has("redis-server") {
+        return;
+    }
+    let port = free_port();
+    let url = format!("redis://someone:secret@127.0.0.1:{port}");
+    let mut a = Node::start(&settings(&url));
+    a.until("a refusal", |node| !node.refusals.is_empty());
+    let (failure, retries) = a.refusals[0].clone();
+    assert!(retries && failure.code == ErrorCode::Unavailable);
+    assert!(failure.message.starts_with(&format!("Redis at 127.0.0.1:{port} cannot be reached: ")), "{failure}");
+    let _redis = Redis::start_at(port, "redis-server", &["--user", "someone", "on", ">secret", "~*", "&*", "+@all"]);
+    let ticket = a.append("waited");
+    a.until("stored", |node| node.ends.contains_key(&ticket));
+    assert_eq!(a.texts(), ["waited"]);
+}
+
+#[test]
+fn a_draft_fails_in_time_while_redis_is_away() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = Redis::start(&["--appendonly", "yes"]);
+    let settings = RedisSettings { timeout: Duration::from_millis(700), ..settings(&redis.url()) };
+    let mut a = Node::ready(&settings);
+    assert_eq!(code(&a.publish("before")), None);
+    redis.kill();
+    a.until("down", |node| !node.store.status().is_up);
+    let End::Failed(failure) = a.publish("away") else { panic!("stored") };
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    assert!(failure.message.contains("was not published: Redis at 127.0.0.1"), "{failure}");
+    redis.run();
+    a.until("up", |node| node.store.status().is_up);
+    assert_eq!(code(&a.publish("after")), None);
+    assert_eq!((a.logs.len(), a.texts()), (1, vec!["before".into(), "after".into()]));
+    assert_eq!(a.store.status().failed, 1);
+}
+
+#[test]
+fn a_draft_that_was_perhaps_stored_fails_as_unknown() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let settings = RedisSettings { timeout: Duration::from_millis(500), ..settings(&proxy.url()) };
+    let mut a = Node::ready(&settings);
+    a.until("up", |node| node.store.status().is_up);
+    proxy.swallow(false, true);
+    assert_eq!(code(&a.publish("perhaps")), Some(ErrorCode::Unknown));
+    proxy.heal();
+    a.until("it is there", |node| node.texts() == ["perhaps"]);
+    assert_eq!(a.log().entries[0].ticket, None);
+}
+
+#[test]
+fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = Redis::start(&["--appendonly", "yes"]);
+    let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
+    let mut a = Node::ready(&settings);
+    redis.kill();
+    a.until("down", |node| !node.store.status().is_up);
+    let tickets: Vec<u64> = (0..120).map(|number| a.append(&number.to_string())).collect();
+    a.until("20 failures", |node| node.ends.len() == 20);
+    std::thread::sleep(Duration::from_millis(600)); // longer than the timeout, which does not count here
+    a.pump();
+    assert!(tickets[100..].iter().all(|ticket| code(&a.ends[ticket]) == Some(ErrorCode::Full)), "{:?}", a.ends);
+    assert_eq!(a.ends.len(), 20);
+    redis.run();
+    a.until("all", |node| node.ends.len() == 120);
+    assert_eq!(a.texts(), (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_closed_store_finishes_what_was_asked_before() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    for number in 0..500 {
+        a.append(&number.to_string());
+    }
+    a.store.ask(Ask::Close);
+    a.until("all", |node| node.ends.len() == 500);
+    assert!(a.ends.values().all(|end| code(end).is_none()));
+    let connections = || redis.call(&["CLIENT", "LIST"]).lines().filter(|line| line.contains("age=")).count();
+    eventually("both connections are closed", || connections() <= 1);
+    let b = Node::ready(&settings(&redis.url()));
+    assert_eq!(b.texts().len(), 500);
+    drop(b);
+    eventually("a dropped store closes its connections", || connections() <= 1);
+}
+
+#[test]
+fn a_redis_that_is_full_says_so() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    redis.call(&["CONFIG", "SET", "maxmemory", "1"]);
+    let End::Failed(failure) = a.publish("too much") else { panic!("stored") };
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    assert!(failure.message.contains("OOM"), "{failure}");
+    a.until("down", |node| !node.store.status().is_up);
+    redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(code(&a.publish("now")), None);
+    a.until("up", |node| node.store.status().is_up);
+}
+
+#[test]
+fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    a.until("up", |node| node.store.status().is_up);
+    proxy.hold();
+    let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    for text in &expected {
+        a.append(text);
+    }
+    a.until("all ends", |node| node.ends.len() == 20);
+    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    let length = || redis.call(&["XLEN", &stream]).parse::<u32>().unwrap();
+    let before = length();
+    proxy.release();
+    eventually("the late commands are carried out", || length() > before);
+    assert_eq!(code(&a.publish("after")), None);
+    let expected = [expected, vec!["after".into()]].concat();
+    for node in [&mut a, &mut b, &mut Node::ready(&settings(&redis.url()))] {
+        node.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
+        assert_eq!(node.texts(), expected);
+        assert_eq!(node.logs.len(), 1);
+    }
+}

@@ -1,0 +1,304 @@
+//! What Redis loses: each loss ends in another epoch, or nothing was lost.
+
+use crate::node::{settings, End, Node};
+use crate::server::{eventually, has, Redis};
+use crate::store::Ask;
+use std::time::Duration;
+
+fn stored(end: &End) -> bool {
+    matches!(end, End::Stored(..))
+}
+
+/// Has two stores with some entries lose the stream. Both must begin another epoch, the same one, with a reason, and work.
+fn expect_another_epoch(redis: &mut Redis, lose: impl FnOnce(&mut Redis)) {
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    for number in 0..20 {
+        assert!(stored(&a.publish(&format!("before {number}"))));
+    }
+    b.until("what was before", |node| node.log().entries.len() == 20);
+    lose(redis);
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+        assert!(!node.log().began.reason.is_empty());
+    }
+    assert_ne!(a.logs[0].began.epoch, a.logs[1].began.epoch);
+    assert!(stored(&a.publish("after")) && stored(&b.publish("after, too")));
+    for node in [&mut a, &mut b] {
+        node.until("what is after", |node| node.log().entries.len() == 2);
+        assert_eq!(node.texts(), ["after", "after, too"]);
+        assert_eq!(node.logs.len(), 2);
+        let status = node.store.status();
+        assert_eq!((status.epoch_changes, status.failed), (1, 0), "{status:?}");
+    }
+    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert_eq!(redis.keys("*").len(), 2, "the old stream is deleted: {:?}", redis.keys("*"));
+}
+
+fn stream(redis: &Redis) -> String {
+    redis.keys("es:{shop}:*").pop().expect("a stream")
+}
+
+#[test]
+fn flushall_begins_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["FLUSHALL"])));
+    }
+}
+
+#[test]
+fn a_deleted_stream_begins_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["DEL", &stream(redis)])));
+    }
+}
+
+#[test]
+fn a_deleted_pointer_begins_another_epoch() {
+    if has("redis-server") {
+        let mut redis = Redis::start(&[]);
+        expect_another_epoch(&mut redis, |redis| drop(redis.call(&["DEL", "es:{shop}"])));
+    }
+}
+
+#[test]
+fn a_stream_that_is_created_again_begins_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| {
+            let stream = stream(redis);
+            redis.call(&["DEL", &stream]);
+            redis.call(&["XADD", &stream, "5-5", "x", "y"]);
+        });
+    }
+}
+
+#[test]
+fn a_key_of_another_type_begins_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| drop(redis.call(&["SET", &stream(redis), "x"])));
+    }
+}
+
+#[test]
+fn ids_that_are_no_sequence_numbers_begin_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| {
+            redis.call(&["XADD", &stream(redis), "99999999999999999-0", "x", "y"]);
+        });
+    }
+}
+
+#[test]
+fn a_restart_without_persistence_begins_another_epoch() {
+    if has("redis-server") {
+        expect_another_epoch(&mut Redis::start(&[]), |redis| {
+            redis.kill();
+            redis.run();
+        });
+    }
+}
+
+#[test]
+fn an_old_snapshot_begins_another_epoch() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = Redis::start(&[]);
+    let mut early = Node::ready(&settings(&redis.url()));
+    assert!(stored(&early.publish("early")));
+    assert_eq!(redis.call(&["SAVE"]), "OK");
+    drop(early);
+    let mut a = Node::ready(&settings(&redis.url()));
+    assert!(stored(&a.publish("late")));
+    redis.kill();
+    redis.run();
+    a.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+    assert!(a.log().began.reason.contains("read before"), "{}", a.log().began.reason);
+    assert!(stored(&a.publish("after")));
+    assert_eq!(a.texts(), ["after"]);
+}
+
+#[test]
+fn a_restart_with_persistence_loses_nothing() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for number in 0..300 {
+            let text = format!("{round}-{number}");
+            a.append(&text);
+            expected.push(text);
+        }
+        redis.kill();
+        redis.run();
+    }
+    a.until("all ends", |node| node.ends.len() == 900);
+    assert!(a.ends.values().all(stored));
+    for node in [&mut a, &mut b] {
+        node.until("all entries", |node| node.texts().len() == 900);
+        assert_eq!(node.logs.len(), 1, "{}", node.log().began.reason);
+        assert_eq!(node.texts(), expected);
+    }
+}
+
+#[test]
+fn eviction_by_maxmemory_begins_another_epoch_and_is_warned_of() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-random"]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    assert!(a.store.status().last_error.contains("allkeys-random"), "{}", a.store.status().last_error);
+    assert!(stored(&a.publish("before")));
+    let filler = "x".repeat(10_000);
+    a.until("another epoch", |node| {
+        // Fills the memory until Redis has evicted a key of the hub.
+        if node.logs.len() == 1 {
+            for _ in 0..100 {
+                let name = format!("filler {}", redis.call(&["INCR", "fillers"]));
+                redis.call(&["SET", &name, &filler]);
+            }
+        }
+        node.logs.len() >= 2 && node.is_ready()
+    });
+    redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
+    eventually("an event is stored again", || stored(&a.publish("after")));
+}
+
+#[test]
+fn eviction_by_retention_is_no_loss() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    for number in 0..5000 {
+        a.append(&number.to_string());
+        if number % 500 == 499 {
+            // A store that is 1,000 entries behind would rightly begin again.
+            a.until("all ends", |node| node.ends.len() == number + 1);
+            b.until("all entries", |node| node.log().entries.len() == number + 1);
+        }
+    }
+    assert_eq!(a.logs.len(), 1, "{}", a.log().began.reason);
+    assert_eq!(a.texts().len(), 5000);
+    let late = Node::ready(&settings(&redis.url()));
+    let (count, began) = (late.log().entries.len(), &late.log().began);
+    assert!((1000..1300).contains(&count), "{count}");
+    let evicted = &a.log().entries[4999 - count];
+    assert!(began.evicted_through >= evicted.seq && began.evicted_through < late.log().entries[0].seq);
+    a.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::ZERO });
+    eventually("the old ones are trimmed", || redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() <= 100);
+    assert!(stored(&a.publish("after")));
+    b.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
+    assert_eq!(a.logs.len() + b.logs.len(), 2, "{} {}", a.log().began.reason, b.log().began.reason);
+}
+
+#[test]
+fn the_stream_is_trimmed_to_its_bytes() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    a.store.ask(Ask::Retain { events: 100_000, bytes: 3 << 20, age: Duration::from_secs(3600) });
+    let long = "x".repeat(4000);
+    for number in 0..2000 {
+        a.append(&format!("{number} {long}"));
+    }
+    a.until("all ends", |node| node.ends.len() == 2000);
+    eventually("3 MiB are left", || {
+        a.pump();
+        redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() < 1100
+    });
+    assert!(redis.call(&["XLEN", &stream(&redis)]).parse::<u32>().unwrap() > 250);
+    assert_eq!(a.logs.len(), 1, "{}", a.log().began.reason);
+}
+
+#[test]
+fn trimming_and_deleting_by_hand_loses_nothing_or_is_a_gap() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    assert!(stored(&a.publish("first")));
+    b.until("first", |node| node.texts().len() == 1);
+    let stream = stream(&redis);
+    redis.call(&["XTRIM", &stream, "MAXLEN", "0"]);
+    std::thread::sleep(Duration::from_millis(1500)); // a check passes; whether it does is not asserted
+    assert!(stored(&b.publish("second")));
+    a.until("second", |node| node.texts().last().is_some_and(|text| text == "second"));
+    let last = redis.call(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
+    redis.call(&["XDEL", &stream, last.lines().next().unwrap()]);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(stored(&a.publish("third")));
+    b.until("third", |node| node.texts().last().is_some_and(|text| text == "third"));
+    for node in [&a, &b] {
+        assert!(node.logs.iter().all(|log| log.began.epoch == node.logs[0].began.epoch));
+    }
+}
+
+#[test]
+fn a_store_that_begins_with_a_pointer_without_stream_begins_another_epoch() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let a = Node::ready(&settings(&redis.url()));
+    let epoch = a.log().began.epoch.clone();
+    drop(a);
+    redis.call(&["DEL", &stream(&redis)]);
+    let mut b = Node::ready(&settings(&redis.url()));
+    assert_ne!(b.log().began.epoch, epoch);
+    assert!(stored(&b.publish("after")));
+}
+
+#[test]
+fn entries_of_people_are_passed_over() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    redis.call(&["XADD", &stream(&redis), "*", "hello", "world"]);
+    redis.call(&["XADD", &stream(&redis), "*", "c", "news", "f", "\u{1}", "p", "x", "n", "nine"]);
+    assert!(stored(&a.publish("after")));
+    assert_eq!(a.texts(), ["after"]);
+}
+
+#[test]
+fn a_store_that_was_away_for_longer_than_the_history_begins_again() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let wire = crate::proxy::Proxy::new(redis.port);
+    let mut a = Node::ready(&settings(&wire.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    assert!(stored(&a.publish("first")));
+    wire.refuse(true);
+    wire.cut();
+    b.store.ask(Ask::Retain { events: 1000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    for number in 0..5000 {
+        b.append(&number.to_string());
+        if number % 500 == 499 {
+            b.until("all ends", |node| node.ends.len() == number + 1);
+        }
+    }
+    wire.refuse(false);
+    a.until("another beginning", |node| node.logs.len() == 2 && node.is_ready());
+    let (before, after) = (&a.logs[0].began, &a.logs[1].began);
+    assert_eq!(before.epoch, after.epoch);
+    assert!(!after.reason.is_empty() && after.evicted_through > a.logs[0].entries.last().unwrap().seq);
+    assert!(stored(&a.publish("last")));
+    b.until("last", |node| node.texts().last().is_some_and(|text| text == "last"));
+    assert_eq!(b.logs.len(), 1);
+}

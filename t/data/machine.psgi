@@ -1,0 +1,68 @@
+# The application of one of several machines (t/lib/Testing/Machine.pm): streams of a hub in a process of its own with a store,
+# and paths that publish and report. The environment has the settings of the hub as JSON.
+#
+#   /hub?channels=a,b&patterns=c.*     a stream
+#   /publish?channel=a&data=hello      publishes an event with the other fields of the query, and answers with its id, or with
+#                                      error and the code of the exception
+#   /job?...                           the same in a forked process
+#   /stats                             the counters of the hub, as JSON
+
+use strict;
+use warnings;
+
+use EventSource::Hub;
+use JSON::PP ();
+use Plack::Builder;
+use POSIX ();
+
+my $JSON = JSON::PP->new->canonical;
+my $hub  = EventSource::Hub->new(%{$JSON->decode($ENV{HUB_SETTINGS})});
+
+sub query {
+    my $env = shift;
+    return
+        map { s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { /\A([^=]+)=(.*)\z/s ? ($1, $2) : () } split /&/,
+        $env->{QUERY_STRING} // '';
+}
+
+sub topics {
+    my %query = query(shift);
+    return (split(/,/, $query{channels} // ''), map { EventSource::Hub->pattern($_) } split /,/,
+        $query{patterns} // '');
+}
+
+sub publish {
+    my %event  = @_;
+    my %option = map { defined $event{$_} ? ($_ => delete $event{$_}) : () } qw(once);
+    my $id     = eval { $hub->publish(delete $event{channel}, \%event, \%option) };
+    return $id if defined $id;
+    my $error = $@;
+    return 'error ' . (ref $error ? $error->code : $error);
+}
+
+# Publishes in a forked process, which reports through a pipe.
+sub publish_in_job {
+    my %event = @_;
+    pipe my $out, my $in or die "pipe: $!\n";
+    defined(my $pid = fork) or die "fork: $!\n";
+    if (!$pid) {
+        syswrite $in, publish(%event);
+        POSIX::_exit(0);
+    }
+    close $in;
+    my $answer = readline $out;
+    waitpid $pid, 0;
+    return $answer;
+}
+
+sub answer {
+    my $text = shift;
+    return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
+}
+
+builder {
+    mount '/hub'     => $hub->to_app(channels => \&topics);
+    mount '/publish' => sub { return answer(publish(query($_[0]))) };
+    mount '/job'     => sub { return answer(publish_in_job(query($_[0]))) };
+    mount '/stats'   => sub { return answer($JSON->encode($hub->stats)) };
+};

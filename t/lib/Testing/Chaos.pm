@@ -1,0 +1,509 @@
+package Testing::Chaos;
+use strict;
+use warnings;
+
+# The base class of runs in which everything around a hub dies at random: workers of Starman, processes of hubs, stores. Workers,
+# forked jobs and commands publish numbers, and clients disconnect and reconnect with their last id, to any of the servers. Books
+# are kept of each number and each client.
+#
+#   my $run = Testing::HubChaos->new(seconds => 5, clients => 50, seed => 1);
+#   print "$_\n" for $run->figures, $run->wrong;
+#
+# A number whose publish has returned an id is received once by each client, or the client was told of a gap or has come to a
+# new epoch. A number whose publish has failed with `unknown` may be received once; any other failed one never. A number with a
+# key `once` is published again until there is an id. Each id stands for one number, and in an epoch each number has one id.
+#
+# Subclasses have these methods: _begin starts the servers; _act does something at each turn; _actions, how often each action is
+# chosen; _end checks what is left beside hubs and servers. Where history can be lost behind a hub that has delivered it,
+# _may_repeat is true: then a number may come once more after the gap.
+
+use Errno             qw(EAGAIN EINTR);
+use File::Temp        ();
+use IO::Select        ();
+use IO::Socket::INET  ();
+use JSON::PP          ();
+use Testing::Deadline qw(wait_until);
+use Testing::Server;
+use Time::HiRes qw(time);
+
+my $DEADLINE    = 30;                                                # seconds
+my $TURN        = 0.01;                                              # seconds between two actions
+my $AGAIN       = 0.1;                                               # seconds until a number is published again
+my $MAX_ASKED   = 40;                                                # publishers at once
+my $DESCRIPTORS = 40;                                                # of a hub's process, beside workers and streams
+my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $PSGI        = 't/data/hub_chaos.psgi';
+
+# Public methods
+
+# Returns the figures of the run, a line each.
+sub figures {
+    my $self  = shift;
+    my %done  = %{$self->{done}};
+    my %count = map {
+        my $state = $_;
+        ($state => scalar grep { $_->{state} eq $state } values %{$self->{numbers}})
+    } qw(published unknown failed);
+    my $received = 0;
+    $received += @{$_->{got}} for @{$self->{clients}};
+    return (
+        (join ', ', map { "$done{$_} $_" } sort keys %done),
+        (join ', ', map { "$count{$_} $_" } sort keys %count),
+        "$received received by " . @{$self->{clients}} . ' clients, in ' . (keys %{$self->{epochs}}) . ' epochs',
+        "$self->{repeated} received again after a gap, $self->{gaps} gaps",
+    );
+}
+
+# Why this cannot run here; undef if it can.
+sub missing { return -x $PROGRAM ? undef : "the program of a hub's process is not built here" }
+
+# Runs for some seconds. Options: seconds, clients, seed.
+sub new {
+    my ($class, %option) = @_;
+    my %books = (
+        again    => [],
+        clients  => [],
+        done     => {},
+        epochs   => {},
+        gaps     => 0,
+        id_of    => {},
+        last     => 0,
+        machines => [],
+        named    => {},
+        numbers  => {},
+        repeated => 0,
+        requests => {},
+        wrong    => []
+    );
+    my $self = bless {%option, %books, folder => File::Temp->newdir, select => IO::Select->new}, $class;
+    srand $self->{seed};
+    $self->_begin;
+    my @servers = map { @{$_->{servers}} } @{$self->{machines}};
+    $self->{servers} = \@servers;
+    push @{$self->{clients}}, {name => $_, got => [], retry => 0, server => $servers[$_ % @servers]}
+        for 1 .. $option{clients};
+    $self->_churn;
+    $self->_finish;
+    $self->_check_client($_) for @{$self->{clients}};
+    $self->_check_rest;
+    return $self;
+}
+
+# Returns the failures, a line each; empty if there are none.
+sub wrong { return @{$_[0]{wrong}} }
+
+# Private methods
+
+sub _fails {
+    my ($self, $what) = @_;
+    push @{$self->{wrong}}, $what;
+    return;
+}
+
+# Does everything at random until the time is up. The schedule depends on the seed alone.
+sub _churn {
+    my $self = shift;
+    $self->_turn(0.05) while grep { !defined $_->{id} } @{$self->{clients}};
+    my $turns = int $self->{seconds} / $TURN;
+    my $since = time;
+    for my $turn (1 .. $turns) {
+        $self->_act($turn, $turns);
+        my $left = $since + $turn * $TURN - time;
+        $self->_turn($left > 0 ? $left : 0);
+        last if time > $since + 2 * $self->{seconds};    # a slow machine
+    }
+    return;
+}
+
+# Adds a machine: a hub process of its own, and servers. Options are those of a server; store, that of the hub.
+sub _add_machine {
+    my ($self, %option) = @_;
+    my ($store, $count) = delete @option{qw(store servers)};
+    my $number  = @{$self->{machines}};
+    my %machine = (socket     => "$self->{folder}/hub$number.sock");
+    my %env     = (HUB_SOCKET => $machine{socket}, HUB_STORE => JSON::PP->new->allow_nonref->encode($store));
+    $machine{servers} = [map { Testing::Server->start('Starman', $PSGI, %option, env => \%env) } 1 .. $count || 1];
+    push @{$self->{machines}}, \%machine;
+    return;
+}
+
+# Returns the action of this turn, if there is one. Each one of `first`, in this order, happens at least once, however short the
+# run.
+sub _action {
+    my ($self, $turn, $turns, $often, @first) = @_;
+    my $dice = int rand 10_000;
+    my %due  = map { (int(($_ + 1) * $turns / (@first + 1)) => $first[$_]) } 0 .. $#first;
+    return $due{$turn} if $due{$turn};
+    for my $name (sort keys %$often) {
+        return $name if $dice < $often->{$name};
+        $dice -= $often->{$name};
+    }
+    return;
+}
+
+sub _kill_hub {
+    my ($self, $machine) = @_;
+    return $self->_kill('kill_hub', $self->_hubs($machine));
+}
+
+sub _kill_worker {
+    my ($self, $server, $victim) = @_;
+    my @workers = sort { $a <=> $b } grep { $_ != $server->pid } $server->pids;
+    $self->_kill('kill_worker', $workers[$victim % @workers]) if @workers;
+    return;
+}
+
+sub _reload { my ($self, $server) = @_; return $self->_kill('reload', $server->pid, 'HUP') }
+
+sub _upgrade { my ($self, $machine) = @_; return $self->_command($machine, 'upgrade') }
+
+sub _kill {
+    my ($self, $action, $pid, $signal) = @_;
+    return if !defined $pid || !kill $signal // 'KILL', $pid;
+    $self->{done}{$action}++;
+    return;
+}
+
+# The processes that serve the hub of a machine, as the kernel lists them.
+sub _hubs {
+    my ($self, $machine) = @_;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ /eventsource-hub\0run\0.*\Q$machine->{socket}\E/s;
+    }
+    return @pids;
+}
+
+# Starts a command of a machine's hub.
+sub _command {
+    my ($self, $machine, $command, @words) = @_;
+    my $pid = open my $out, '-|', $PROGRAM, $command, '--name', 'chaos', '--socket', $machine->{socket}, @words
+        or return;
+    $out->blocking(0);
+    $self->{done}{"command $command"}++;
+    return $self->_watch({socket => $out, pid => $pid, text => '', sent => 1});
+}
+
+# Publishes the next number in some way: publish, job or command; with a key `once` if the way ends with a plus sign.
+sub _publish {
+    my ($self, $way, $at) = @_;
+    my $asked = grep { $_->{number} } values %{$self->{requests}};
+    return $self->{done}{'publishes left out'}++ if $asked > $MAX_ASKED && !$self->{is_ending};
+    my $number = ++$self->{last};
+    $self->{numbers}{$number} = {state => 'asked', at => $at, way => $way, is_once => $way =~ s/[+]\z//};
+    $self->{done}{$way}++;
+    $self->_ask_to_publish($number, $way);
+    return $number;
+}
+
+sub _ask_to_publish {
+    my ($self, $number, $way) = @_;
+    my $entry   = $self->{numbers}{$number};
+    my $server  = $self->{servers}[$entry->{at} % @{$self->{servers}}];
+    my $machine = $self->{machines}[$entry->{at} % @{$self->{machines}}];
+    my $request =
+          $way eq 'command'
+        ? $self->_command($machine, publish => '--no-start', 'numbers', $number)
+        : $self->_connect($server, "GET /$way?$number" . ($entry->{is_once} ? '+once' : '') . " HTTP/1.0\r\n\r\n");
+    if ($request) { $request->{number} = $number }
+    else          { $self->_answered($number, 'failed') }
+    return;
+}
+
+# Notes how the publish of a number has ended. One with a key `once` is asked for again, of another server.
+sub _answered {
+    my ($self, $number, $state, $id) = @_;
+    my $entry = $self->{numbers}{$number};
+    if ($state ne 'published' && $entry->{is_once}) {
+        $entry->{at}++;
+        $self->{done}{'published again'}++;
+        return push @{$self->{again}}, [time + $AGAIN, $number];
+    }
+    @$entry{qw(state id)} = ($state, $id);
+    $self->_name($number, $id) if defined $id;
+    return;
+}
+
+# An id stands for one number; a number has one id in an epoch.
+sub _name {
+    my ($self, $number, $id) = @_;
+    my ($epoch) = $id =~ /\A([0-9a-z]+)-/;
+    my $named   = $self->{named}{$id}              //= $number;
+    my $other   = $self->{id_of}{"$number $epoch"} //= $id;
+    $self->_fails("$id stands for $named and for $number") if $named ne $number;
+    $self->_fails("$number has the ids $other and $id")    if $other ne $id;
+    return;
+}
+
+# Connects without waiting; sends a request as soon as it is connected.
+sub _connect {
+    my ($self, $server, $request) = @_;
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $server->port, Blocking => 0)
+        or return;
+    return $self->_watch({socket => $socket, text => '', request => $request});
+}
+
+sub _watch {
+    my ($self, $watched) = @_;
+    $self->{requests}{fileno $watched->{socket}} = $watched;
+    $self->{select}->add($watched->{socket});
+    return $watched;
+}
+
+# Connects clients, and reads what has arrived.
+sub _turn {
+    my ($self, $seconds) = @_;
+    my ($now,  @again)   = (time, @{$self->{again}});
+    $self->{again} = [grep { $_->[0] > $now } @again];
+    $self->_ask_to_publish($_->[1], 'publish') for grep { $_->[0] <= $now } @again;
+    for my $client (@{$self->{clients}}) {
+        next if $client->{link} || $client->{retry} > time;
+        my $id   = defined $client->{id} ? "Last-Event-ID: $client->{id}\r\n" : '';
+        my $link = $self->_connect($client->{server}, "GET /hub HTTP/1.0\r\n$id\r\n");
+        if ($link) { ($client->{link}, $link->{client}) = ($link, $client) }
+        else       { $client->{retry} = time + 0.1 }
+    }
+    my $until = time + $seconds;
+    do {
+        my @unsent = map { $_->{socket} } grep { !$_->{sent} } values %{$self->{requests}};
+        my $left   = $until - time;
+        my ($ready, $writable) = IO::Select->select($self->{select}, @unsent ? IO::Select->new(@unsent) : undef,
+            undef, $left > 0 ? $left : 0);
+        for my $socket (@{$writable || []}) {
+            my $watched = $self->{requests}{fileno $socket} or next;
+            local $SIG{PIPE} = 'IGNORE';
+            my $count = syswrite $socket, $watched->{request};    # short: taken as a whole
+            $watched->{sent} = 1;
+            $self->_ended($watched) if !defined $count;
+        }
+        for my $socket (@{$ready || []}) {
+            my $watched = defined fileno $socket && $self->{requests}{fileno $socket} or next;
+            $self->_read($watched);
+        }
+    } while (time < $until);
+    return;
+}
+
+sub _read {
+    my ($self, $watched) = @_;
+    my $count = sysread $watched->{socket}, $watched->{text}, 65_536, length $watched->{text};
+    return                  if !defined $count && ($! == EAGAIN || $! == EINTR);
+    $self->_parse($watched) if $watched->{client};
+    $self->_ended($watched) if !$count;
+    return;
+}
+
+sub _forget {
+    my ($self, $watched) = @_;
+    delete $self->{requests}{fileno $watched->{socket}};
+    $self->{select}->remove($watched->{socket});
+    return;
+}
+
+# Called when a connection or a command has ended.
+sub _ended {
+    my ($self, $watched) = @_;
+    $self->_forget($watched);
+    if (my $client = $watched->{client}) {
+        delete $client->{link};
+        $client->{retry} = time + 0.02;
+        $self->{done}{'ended streams'}++;
+        return close $watched->{socket};
+    }
+    local $?;
+    close $watched->{socket};
+    my $number = $watched->{number} or return;
+    my ($id)   = $watched->{text} =~ /(?:\A|\r\n\r\n)([0-9a-z]+-[0-9]+)\s*\z/;
+    my ($code) = $watched->{text} =~ /\r\n\r\nerror (.*)\z/s;
+    return $self->_answered($number, 'published', $id) if defined $id;
+    return $self->_answered($number, 'unknown') if !defined $code || $code eq 'unknown';
+    $self->_fails("the publish of $number has failed with $code")
+        if $code !~ /\A(?:unavailable|refused|full|unsent)\z/;
+    return $self->_answered($number, 'failed');
+}
+
+# A client disconnects, and comes back; perhaps to another server.
+sub _leave {
+    my ($self, $client, $server) = @_;
+    $client->{server} = $server if $server;
+    my $link = delete $client->{link} or return;
+    $self->_forget($link);
+    close $link->{socket};
+    $self->{done}{left}++;
+    return;
+}
+
+# Notes the blocks that a client has received completely.
+sub _parse {
+    my ($self, $link) = @_;
+    my $client = $link->{client};
+    if (!$link->{has_head}) {
+        $link->{text} =~ s{\AHTTP/1[.][01] ([0-9]+).*?\r\n\r\n}{}s or return;
+        $self->_fails("a stream has the status $1") if $1 != 200;
+        $link->{has_head} = 1;
+    }
+    while ($link->{text} =~ s/\A(.*?)\r?\n\r?\n//s) {
+        my %field = map { /\A([a-z]+): ?(.*?)\r?\z/ ? ($1, $2) : () } split /\n/, $1;
+        $self->_note($client, %field) if defined $field{id};
+    }
+    return;
+}
+
+# Notes a block with an id: a position, a gap or a number.
+sub _note {
+    my ($self, $client, %field) = @_;
+    my ($epoch, $seq) = $field{id} =~ /\A([0-9a-z]+)-([0-9]+)/
+        or return $self->_fails("client $client->{name} has received the id $field{id}");
+    my $event  = $field{event} // '';
+    my $before = $client->{id};
+    $self->{epochs}{$epoch} = 1;
+    my $is_new = ($client->{epoch} // '') ne $epoch;
+
+    # A position may come before the gap that is owed. A client that disconnects between them is told later.
+    $client->{owed} = $before if $is_new && defined $before;
+    if ($event eq 'gap' && !defined $client->{owed}) {
+        $self->_fails("client $client->{name} is told of a gap in an epoch: $before, $field{id} $field{data}")
+            if !$self->_may_repeat;
+        $client->{from}{$epoch} = $seq if !defined $client->{sent_back};
+        delete $client->{sent_back};
+        $self->{done}{'gaps in an epoch'}++;
+    }
+    if ($event eq 'gap') {
+        delete $client->{owed};
+        $client->{told}++;
+        $self->{gaps}++;
+    }
+    $self->_fails("client $client->{name} is not told of a gap: $client->{owed}, $field{id}")
+        if defined $client->{owed} && !$event;
+    if ($is_new) {
+
+        # Everything of the epoch up to here is covered by the gap, or was before the client.
+        $client->{through}{$epoch} = $client->{from}{$epoch} = $seq;
+        $client->{epoch} = $epoch;
+    }
+    my $goes_back = !$is_new && ($event ? $seq < $client->{through}{$epoch} : $seq <= $client->{through}{$epoch});
+    if ($goes_back && $event && $self->_may_repeat) {
+
+        # A hub that is behind begins where it is, and tells of a gap: what follows may come again.
+        $client->{sent_back} = $before;
+        $self->{done}{'sent back by a hub that is behind'}++;
+    }
+    elsif ($goes_back) { $self->_fails("client $client->{name} has received $field{id} after $before") }
+    $self->_fails("client $client->{name} is sent back without a gap: $client->{sent_back}, $field{id}")
+        if defined $client->{sent_back} && !$event;
+    delete $client->{sent_back} if $is_new;
+    $client->{through}{$epoch} = $seq;
+    $client->{id} = $field{id};
+    return if $event;
+    push @{$client->{got}}, [$field{data}, $field{id}, $client->{told} // 0];
+    $self->_name($field{data}, $field{id});
+    return;
+}
+
+# Ends the disturbance: everything that was asked for is answered, and each client receives a last number.
+sub _finish {
+    my $self     = shift;
+    my $deadline = time + $DEADLINE;
+    my $last;
+    $self->{is_ending} = 1;
+    until (defined $last || time > $deadline) {
+        my $number = $self->_publish('publish', 0);
+        $self->_turn(0.05) while $self->{numbers}{$number}{state} eq 'asked' && time < $deadline;
+        $last = $number if $self->{numbers}{$number}{state} eq 'published';
+    }
+    return $self->_fails('nothing can be published at the end') if !defined $last;
+    my $id = $self->{numbers}{$last}{id};
+    my ($epoch, $seq) = split /-/, $id;
+    my @behind = @{$self->{clients}};
+    my $asked  = sub {
+        return grep { $_->{state} eq 'asked' } values %{$self->{numbers}};
+    };
+    while (time < $deadline && (@behind || $asked->())) {
+        $self->_turn(0.05);
+        @behind = grep { ($_->{epoch} // '') ne $epoch || $_->{through}{$epoch} < $seq } @{$self->{clients}};
+    }
+    $self->_fails(
+        scalar @behind . ' clients have not come to the end, ' . ($behind[0]{id} // 'nothing') . " instead of $id")
+        if @behind;
+    $self->_fails('publishers are not answered') if $asked->();
+    return;
+}
+
+# Compares what a client has received with what was published.
+sub _check_client {
+    my ($self, $client) = @_;
+    my %times;
+    my $numbers = $self->{numbers};
+    for my $got (@{$client->{got}}) {
+        my ($number, $id, $told) = @$got;
+        my ($epoch)        = $id =~ /\A([0-9a-z]+)-/;
+        my $entry          = $numbers->{$number};
+        my $is_after_a_gap = $self->_may_repeat && $times{$number} && !$times{$number}{$told};
+        $self->{repeated}++                                                if $is_after_a_gap;
+        $self->_fails("client $client->{name} has received $number twice") if $times{$number} && !$is_after_a_gap;
+        $times{$number}{$told}++;
+        my $state = $entry ? $entry->{state} : 'never asked for';
+        $self->_fails("client $client->{name} has received $number, whose publish is $state")
+            if $state !~ /\A(?:published|unknown)\z/;
+        $self->_fails("client $client->{name} has received $number as $id instead of $entry->{id}")
+            if $state eq 'published' && $entry->{id} ne $id && !($self->_may_repeat && $entry->{id} !~ /\A\Q$epoch\E-/);
+    }
+    for my $number (sort { $a <=> $b } keys %$numbers) {
+        my $entry = $numbers->{$number};
+        next if $entry->{state} ne 'published' || $times{$number};
+        my ($epoch, $seq) = split /-/, $entry->{id};
+        my ($from, $through) = map { $client->{$_}{$epoch} } qw(from through);
+        $self->_fails("client $client->{name} has not received $number as $entry->{id}")
+            if defined $from && $seq > $from && $seq <= $through;
+    }
+    return;
+}
+
+# Checks that nothing is left.
+sub _check_rest {
+    my $self = shift;
+    $self->_leave($_)            for @{$self->{clients}};
+    $self->_check_hub($_)        for @{$self->{machines}};
+    $_->stop                     for @{$self->{servers}};
+    $self->_check_end_of_hub($_) for @{$self->{machines}};
+    my @files = map { s{.*/}{}r } grep { !/[.]lock\z/ } glob "$self->{folder}/*";
+    $self->_fails("files are left: @files") if @files;
+    $self->_check_log($_->log) for @{$self->{servers}};
+    $self->_end;
+    return;
+}
+
+sub _check_hub {
+    my ($self, $machine) = @_;
+    my $stats = sub { return scalar `$PROGRAM stats --name chaos --socket $machine->{socket} 2>&1` };
+    my $text;
+    wait_until($DEADLINE, sub { ($text = $stats->()) =~ /^open:? 0$/m }) or $self->_fails("streams are left: $text");
+    my @hubs        = $self->_hubs($machine);
+    my $descriptors = @hubs == 1 ? () = glob "/proc/$hubs[0]/fd/*" : 0;
+    my $workers     = ()              = map { $_->pids } @{$machine->{servers}};
+    push @{$self->{descriptors}}, $descriptors;
+    $self->_fails("the hub's process has $descriptors descriptors") if $descriptors > $DESCRIPTORS + $workers;
+    $self->_fails(scalar @hubs . ' processes serve the hub')        if @hubs != 1;
+    return;
+}
+
+sub _check_end_of_hub {
+    my ($self, $machine) = @_;
+    return if wait_until($DEADLINE, sub { !$self->_hubs($machine) });
+    return $self->_fails("the hub's process does not end");
+}
+
+sub _check_log {
+    my ($self, $log) = @_;
+    my @wrong = grep { /panicked|uninitialized|Can't/ } split /\n/, $log;
+    $self->_fails("the server printed: @wrong") if @wrong;
+    return;
+}
+
+# Subclasses may have these, too.
+sub _end        { return }
+sub _may_repeat { return !!0 }
+
+1;

@@ -1,0 +1,166 @@
+package Testing::Machine;
+use strict;
+use warnings;
+
+# One of several machines that share a store: a folder of its own for the sockets of hubs, so a hub process of its own, and a
+# Starman with two workers (t/data/machine.psgi). All of it ends with the object.
+#
+#   my @machines = map { Testing::Machine->start({redis => $redis->url}) } 1, 2;
+#   my $id       = $machines[0]->publish(news => 'hello');
+#   $machines[1]->kill_hub;
+
+use Carp               qw(croak);
+use EventSource::XS    ();
+use File::Temp         ();
+use JSON::PP           ();
+use Test::More         ();
+use Testing::Client    ();
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(only_developers);
+use Testing::Server    ();
+
+my $DEADLINE = 30;                                                # seconds
+my $WORKERS  = 2;
+my $NAME     = 'shop';
+my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $JSON     = JSON::PP->new->canonical;
+
+# Public methods
+
+# Requests a path. Returns the body of the answer; undef if there is none.
+sub ask {
+    my ($self, $path, %query) = @_;
+    my $to     = _path($path, %query);
+    my $client = eval { Testing::Client->get($self->port, $to, headers => [Connection => 'close']) } or return undef;
+    my $body   = eval { $client->read_all($DEADLINE) && $client->complete } ? $client->body : undef;
+    $client->leave;
+    return $body;
+}
+
+# Ends everything, and makes a test of it that nothing is left.
+sub end_ok {
+    my $self = shift;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $self->{server}->stop;
+    system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
+    my $ended = wait_until($DEADLINE, sub { !$self->hubs });
+    my @files = grep { !/[.]lock\z/ } glob "$self->{folder}/*";
+    return Test::More::is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
+}
+
+# Returns the processes that serve the hub of this machine, as the kernel lists them.
+sub hubs {
+    my $self   = shift;
+    my $socket = $self->_socket;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        push @pids, $file =~ m{/([0-9]+)/} if ($command // '') =~ /eventsource-hub\0(?:run|start)\0.*\0\Q$socket\E\0/s;
+    }
+    return @pids;
+}
+
+# Kills the process of the hub, and waits until it has ended. Returns its id.
+sub kill_hub {
+    my $self = shift;
+    my ($pid) = $self->hubs or croak 'Machine: there is no process of a hub';
+    kill KILL => $pid;
+    wait_until(
+        $DEADLINE,
+        sub {
+            my %now = map { ($_ => 1) } $self->hubs;
+            !$now{$pid};
+        }
+    ) or croak 'Machine: the process of the hub does not end';
+    return $pid;
+}
+
+# The path of a stream of topics: channels, patterns.
+sub path_of { my ($self, %topics) = @_; return _path('/hub', %topics) }
+
+sub port { return $_[0]{server}->port }
+
+# Publishes an event with more fields. Returns the id, or a text that begins with error.
+sub publish {
+    my ($self, $channel, $data, %fields) = @_;
+    my $path = delete $fields{in_job} ? '/job' : '/publish';
+    return $self->ask($path, channel => $channel, data => $data, %fields) // 'error unanswered';
+}
+
+# Publishes until it succeeds. Without `once` the event may be published twice.
+sub publish_at_last {
+    my ($self, @event) = @_;
+    my $id;
+    wait_until($DEADLINE, sub { ($id = $self->publish(@event)) !~ /\Aerror/ }) or croak "Machine: $id";
+    return $id;
+}
+
+# Skips the test file if something is missing here that every machine needs.
+sub require_or_skip_all {
+    Test::More::plan(skip_all => 'there are no hubs on this system') if !EventSource::XS->can('_next_end');
+    only_developers();
+    Testing::Server->require_or_skip_all('Starman');
+    Test::More::plan(skip_all => "the program of a hub's process is not built here") if !-x $PROGRAM;
+    return;
+}
+
+# Ends the whole application with its hub, and starts it anew on the same port.
+sub restart {
+    my $self = shift;
+    $self->{server}->stop;
+    system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
+    wait_until($DEADLINE, sub { !$self->hubs }) or croak 'Machine: the process of the hub does not end';
+    return $self->{server}->restart;
+}
+
+sub server { return $_[0]{server} }
+
+# Starts a machine with a store. More settings of the hub may follow.
+sub start {
+    my ($class, $store, %settings) = @_;
+    my %hub =
+        (name => $NAME, store => $store, publish_timeout => 5, idle_exit => 5, grace => 5, retry => 100, %settings);
+    my $self = bless {folder => File::Temp->newdir}, $class;
+    $self->{server} = Testing::Server->start(
+        'Starman', 't/data/machine.psgi',
+        workers => $WORKERS,
+        args    => ['--max-requests', 1_000_000],
+        env     => {HUB_SETTINGS => $JSON->encode(\%hub), EVENTSOURCE_RUNTIME_DIR => "$self->{folder}"},
+    );
+    return $self;
+}
+
+# Returns the counters of the hub.
+sub stats {
+    my $self = shift;
+    my $text = $self->ask('/stats') // croak 'Machine: no answer';
+    return eval { $JSON->decode($text) } || croak "Machine: $text";
+}
+
+# Waits until a condition of the counters is true, and makes a test of it.
+sub stats_ok {
+    my ($self, $condition, $what) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $stats;
+    my $is_so = wait_until(
+        $DEADLINE,
+        sub {
+            $stats = eval { $self->stats };
+            $stats && $condition->($stats);
+        }
+    );
+    return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
+}
+
+# Private functions and methods
+
+sub _path {
+    my ($path, %query) = @_;
+    return "$path?" . join '&',
+        map { "$_=" . ($query{$_} =~ s/([^\w.*,-])/sprintf '%%%02X', ord $1/ger) } sort keys %query;
+}
+
+sub _socket { return "$_[0]{folder}/$NAME.sock" }
+
+1;

@@ -1,0 +1,122 @@
+package Testing::StoreChaos;
+use strict;
+use warnings;
+
+# Two machines, each with a hub process and two Starmans, whose hubs keep their events in one Redis with a replica and a Sentinel,
+# while everything dies: kill -9 of workers, of the hubs' processes and of Redis, which is started again a moment later, pauses of
+# Redis, failovers, HUP, upgrades. Numbers are published on both machines, half of them with a key `once`; clients reconnect to
+# any server. Testing::Chaos keeps the books.
+
+use parent 'Testing::Chaos';
+use Testing::Deadline qw(wait_until);
+use Testing::Sentinel;
+use Time::HiRes qw(time);
+
+my $DEADLINE = 30;     # seconds
+my $MACHINES = 2;
+my $SERVERS  = 2;      # of a machine
+my $WORKERS  = 2;      # of a server
+my $PAUSE    = 400;    # milliseconds at most; Sentinel takes Redis for dead after 500
+my $AWAY     = 1.5;    # seconds at most until Redis is started again
+
+# How often an action is chosen, of 10,000. Otherwise a client disconnects or a number is published.
+my %OFTEN =
+    (kill_worker => 80, kill_hub => 20, reload => 10, upgrade => 20, kill_redis => 12, pause => 30, fail_over => 6);
+my @FIRST = qw(kill_worker kill_hub pause kill_redis upgrade kill_hub reload fail_over kill_hub);
+my @WAYS  = qw(publish publish+ publish publish+ job job+ command);
+
+# Public methods
+
+# Why this cannot run here; undef if it can.
+sub missing {
+    my $class = shift;
+    return $class->SUPER::missing // Testing::Sentinel->missing;
+}
+
+# Private methods
+
+sub _begin {
+    my $self = shift;
+    $self->{group} = Testing::Sentinel->start(redis => {appendonly => 1});
+    $self->_add_machine(
+        store   => {redis => $self->{group}->url},
+        servers => $SERVERS,
+        workers => $WORKERS,
+        args    => [qw(--max-requests 50)],
+    ) for 1 .. $MACHINES;
+    return;
+}
+
+sub _act {
+    my ($self, $turn, $turns) = @_;
+    $self->_start_redis if $self->{away} && $self->{away}{until} < time;
+    my $action = $self->_action($turn, $turns, \%OFTEN, @FIRST) // '';
+    my ($client, $way, $victim, $leaves, $at, $part) =
+        map { int rand $_ } scalar @{$self->{clients}}, scalar @WAYS, $WORKERS, 2, $MACHINES * $SERVERS, 1_000;
+    my $machine = $self->{machines}[$at % $MACHINES];
+    my $server  = $self->{servers}[$at];
+    return $self->_fail_over                     if $action eq 'fail_over';
+    return $self->_kill_hub($machine)            if $action eq 'kill_hub';
+    return $self->_kill_redis($part / 1_000)     if $action eq 'kill_redis';
+    return $self->_kill_worker($server, $victim) if $action eq 'kill_worker';
+    return $self->_pause($part / 1_000)          if $action eq 'pause';
+    return $self->_reload($server)               if $action eq 'reload';
+    return $self->_upgrade($machine)             if $action eq 'upgrade';
+    return $leaves ? $self->_leave($self->{clients}[$client], $server) : $self->_publish($WAYS[$way], $at);
+}
+
+# Nothing of the hubs is connected to Redis any more.
+sub _end {
+    my $self   = shift;
+    my $others = sub {
+        return map {
+            grep { /\buser=default\b/ && !/\bname=sentinel|\bflags=[SM]/ } split /\n/, $_->command(qw(CLIENT LIST))
+        } $self->{group}->servers;
+    };
+    my @left;
+    wait_until($DEADLINE, sub { !(@left = $others->()) }) or $self->_fails("connections to Redis are left: @left");
+    return;
+}
+
+# Has Sentinel promote the replica. It refuses if there is none to promote.
+sub _fail_over {
+    my $self = shift;
+    my $done = eval { ($self->{group}->sentinels)[0]->command('SENTINEL', 'FAILOVER', 'mymaster') };
+    $self->{done}{$done ? 'fail_over' : 'fail_over refused'}++;
+    return;
+}
+
+sub _finish {
+    my $self = shift;
+    $self->_start_redis if $self->{away};
+    return $self->SUPER::_finish;
+}
+
+# Kills the master; it is started again later. Sentinel may have promoted the replica by then.
+sub _kill_redis {
+    my ($self, $part) = @_;
+    my $master = !$self->{away} && $self->{group}->master or return;
+    $master->kill;
+    $self->{away} = {server => $master, until => time + $part * $AWAY};
+    $self->{done}{kill_redis}++;
+    return;
+}
+
+# A client of a hub may have been told an event that a failover has lost.
+sub _may_repeat { return !!1 }
+
+sub _pause {
+    my ($self, $part) = @_;
+    my $master = !$self->{away} && $self->{group}->master or return;
+    $self->{done}{pause}++ if eval { $master->command('CLIENT', 'PAUSE', int $part * $PAUSE) };
+    return;
+}
+
+sub _start_redis {
+    my $self = shift;
+    my $away = delete $self->{away};
+    $away->{server}->restart;
+    return;
+}
+
+1;
