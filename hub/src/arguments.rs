@@ -164,7 +164,9 @@ impl Arguments {
         if what == STORE && text.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
             return Err(format!("{STORE}: the path must be absolute"));
         }
-        self.store = Some(store::parse(&text, self.timeout).map_err(|message| format!("{what}: {message}"))?);
+        // A publish waits for Redis for less than its worker waits for the hub.
+        let timeout = self.timeout - self.timeout / 5;
+        self.store = Some(store::parse(&text, timeout).map_err(|message| format!("{what}: {message}"))?);
         Ok(())
     }
 
@@ -254,7 +256,7 @@ mod tests {
         std::fs::remove_file(&file).expect("no file");
         match parsed.expect("a command").settings(HubSettings::default()).store {
             StoreSettings::Redis(redis) => {
-                assert_eq!((&*redis.url, redis.timeout), ("redis://:secret@h:1/0", Duration::from_secs(2)));
+                assert_eq!((&*redis.url, redis.timeout), ("redis://:secret@h:1/0", Duration::from_millis(1600)));
             }
             store => panic!("{store:?}"),
         }

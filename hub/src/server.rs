@@ -270,6 +270,12 @@ impl<'a> Server<'a> {
             grant(worker, bytes);
             self.answered.push(worker.token());
         }
+        if let Some(epoch) = progress.epoch {
+            for (token, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.is_greeted) {
+                worker.answer(&Answer::Epoch { epoch: &epoch });
+                self.answered.push(*token);
+            }
+        }
         if let Some((failure, retries)) = progress.cannot_begin {
             for token in std::mem::take(&mut self.greeting) {
                 if let Some(mut worker) = self.workers.remove(&token) {

@@ -52,6 +52,8 @@ pub struct Progress {
     pub told: Vec<Told>,
     /// The hub can be used now.
     pub is_ready: bool,
+    /// The epoch that has begun in the place of another one.
+    pub epoch: Option<Box<str>>,
     /// The store cannot begin; another attempt follows if the flag is set.
     pub cannot_begin: Option<(Failure, bool)>,
 }
@@ -75,6 +77,8 @@ pub struct StoredHub {
     last_seq: u64,
     /// Whether the history was complete once.
     is_ready: bool,
+    /// A beginning whose history is not complete. Streams that subscribed before that would miss the rest.
+    beginning: Option<(Began, Vec<Entry>)>,
     waiting: BTreeMap<u64, Waiting>,
     /// The tickets of waiting events with a key `once`.
     once: HashMap<Box<[u8]>, u64>,
@@ -111,6 +115,7 @@ impl StoredHub {
             epoch: "".into(),
             last_seq: 0,
             is_ready: false,
+            beginning: None,
             waiting: BTreeMap::new(),
             once: HashMap::new(),
             next_ticket: 1,
@@ -227,16 +232,25 @@ impl StoredHub {
     fn carry_out(&mut self, report: Report, now: Instant, progress: &mut Progress) {
         match report {
             Report::Began(began) => {
-                if let Err(failure) = self.go_on_from(&began) {
-                    progress.cannot_begin = Some((failure, false));
+                self.abandon_beginning(progress);
+                if !self.goes_on_from(&began) {
+                    self.beginning = Some((began, Vec::new()));
                 }
             }
-            Report::Entries(entries) => {
-                for entry in entries {
-                    self.publish_entry(entry, now, progress);
-                }
-            }
+            Report::Entries(entries) => match &mut self.beginning {
+                Some((_, history)) => history.extend(entries),
+                None => entries.into_iter().for_each(|entry| self.publish_entry(entry, now, progress)),
+            },
             Report::Ready => {
+                if let Some((began, history)) = self.beginning.take() {
+                    let is_other = self.handle.is_some() && began.epoch != self.epoch;
+                    progress.epoch = is_other.then(|| began.epoch.clone()).or(progress.epoch.take());
+                    if let Err(failure) = self.begin_anew(began) {
+                        progress.cannot_begin = Some((failure, false));
+                        return;
+                    }
+                    history.into_iter().for_each(|entry| self.publish_entry(entry, now, progress));
+                }
                 self.is_ready = true;
                 progress.is_ready = true;
             }
@@ -245,28 +259,37 @@ impl StoredHub {
         }
     }
 
-    /// Begins the hub in memory where the store does, unless it goes on: the same epoch, and nothing is missing.
-    fn go_on_from(&mut self, began: &Began) -> Result<(), Failure> {
-        if self.handle.is_some() && began.epoch == self.epoch && began.last_seq >= self.last_seq {
-            return Ok(());
+    /// Gives up a beginning that another one follows. Its entries may be gone.
+    fn abandon_beginning(&mut self, progress: &mut Progress) {
+        let (_, history) = self.beginning.take().unwrap_or_default();
+        for ticket in history.into_iter().filter_map(|entry| entry.ticket) {
+            let failure =
+                Failure::new(ErrorCode::Unknown, None, "the event was perhaps published: its history was lost");
+            self.tell(ticket, &Err(failure), progress);
         }
-        if self.handle.is_some() {
+    }
+
+    /// Returns true if the hub in memory goes on: the same epoch, and nothing is missing.
+    fn goes_on_from(&self, began: &Began) -> bool {
+        // What was evicted before this process has read it is missing in the hub, though the store has lost nothing.
+        let is_complete = began.last_seq >= self.last_seq && began.evicted_through <= self.last_seq;
+        self.handle.is_some() && began.epoch == self.epoch && is_complete
+    }
+
+    /// Begins the hub in memory where the store does.
+    fn begin_anew(&mut self, began: Began) -> Result<(), Failure> {
+        let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason } = began;
+        if self.handle.is_some() && epoch != self.epoch {
             self.epoch_changes += 1;
         }
-        if !began.reason.is_empty() {
-            eprintln!("eventsource-hub: history was lost, clients are told of a gap: {}", began.reason);
+        if !reason.is_empty() {
+            eprintln!("eventsource-hub: clients are told of a gap: {reason}");
         }
-        let history = History {
-            epoch: began.epoch.clone(),
-            cipher_key: began.cipher_key,
-            last_seq: began.last_seq,
-            evicted: began.evicted.clone(),
-            evicted_through: began.evicted_through,
-        };
+        let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
-        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now.
+        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or evicted.
         self.handle = Some(made.map_err(|error| failure_of(&error))?);
-        (self.epoch, self.last_seq) = (began.epoch.clone(), 0);
+        (self.epoch, self.last_seq) = (epoch, 0);
         self.store.ask(retain(&self.settings));
         Ok(())
     }

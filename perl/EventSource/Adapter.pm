@@ -24,12 +24,12 @@ my %IS_PLAIN;
 # The adapters of this interpreter.
 my @ADAPTERS;
 
-# The properties that the adapters declare, indexed at the first use. Only class names are kept, so a cloned interpreter
-# can use its copy.
+# The properties that the adapters declare, indexed at the first use. Only class names and code are kept, so a cloned
+# interpreter can use its copy.
 my ($is_indexed, @BY_ENV, %BY_WRITER, %BY_PACKAGE, %BY_WRAPPER, %BY_SUB, %SEND_TIMEOUT, @READ_FAILURE, %PLAIN);
 
-# The server that serves in this process, from the first takeover on: its adapter and its object.
-my ($process, $serving, $server) = (0);
+# The server that serves in this process, from the first takeover on: its adapter, with its end_keep_alive, and its object.
+my ($process, $serving, $end_keep_alive, $server) = (0);
 
 # Detection
 
@@ -67,7 +67,7 @@ sub of_caller {
 sub of_env {
     my ($class, $env) = @_;
     _index() if !$is_indexed;
-    for my $adapter (@BY_ENV) { return $adapter if $adapter->recognizes_env($env) }
+    for my $known (@BY_ENV) { return $known->[0] if $known->[1]->($known->[0], $env) }
     return __PACKAGE__;
 }
 
@@ -166,11 +166,12 @@ sub after_takeover {
     if ($process != $$) {
         $process = $$;
         ($serving, $server) = $class->of_caller;
+        $end_keep_alive = $serving && $serving->can('end_keep_alive');
         weaken $server if ref $server;
     }
     return if !$server;
     local $@;
-    eval { $serving->end_keep_alive($server, $env) };
+    eval { $end_keep_alive->($serving, $server, $env) };
     return;
 }
 
@@ -218,13 +219,15 @@ sub sends_head_late { return !!0 }
 # Workers
 
 sub add_timer           { return }
+sub is_ending           { return !!0 }
+sub is_multiprocess     { return !!$_[1]{'psgi.multiprocess'} }
 sub recycling_option    { return undef }
 sub requests_per_worker { return undef }
 
 # Private functions
 
 sub _index {
-    @BY_ENV       = grep { $_->can('recognizes_env') != \&recognizes_env } @ADAPTERS;
+    @BY_ENV       = grep { $_->[1] != \&recognizes_env } map { [$_, $_->can('recognizes_env')] } @ADAPTERS;
     %BY_WRITER    = _index_by(sub { $_[0]->writer_classes });
     %BY_PACKAGE   = _index_by(sub { $_[0]->writer_packages });
     %BY_WRAPPER   = _index_by(sub { $_[0]->wrapper_classes });
@@ -617,6 +620,20 @@ that its client learns at once that the stream is open.
 Have the server call C<$code> in its idle workers each second, if this process runs in a server whose idle workers wait
 outside of perl, where no signal reaches a handler of perl. C<$number> is the number of a signal that the application
 has set aside for this (L<EventSource::XS/notify_signal>). Nothing happens by default.
+
+=head2 is_ending
+
+    my $is_ending = $adapter->is_ending($server);
+
+Return true if the server waits for the current response to end this worker, because it was asked to replace its workers.
+C<$server> is the object that L</serving_sub> was called on. A stream whose bytes go through the worker ends then, and its
+client resumes in another one. Exceptions are caught. By default false.
+
+=head2 is_multiprocess
+
+    my $several = $adapter->is_multiprocess($env);
+
+Return true if the server has several processes. By default C<psgi.multiprocess> says so.
 
 =head2 recycling_option
 

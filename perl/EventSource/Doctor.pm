@@ -12,6 +12,7 @@ use EventSource::Doctor::Check::Delivery;
 use EventSource::Doctor::Check::Ending;
 use EventSource::Doctor::Check::Format;
 use EventSource::Doctor::Check::HubProcess;
+use EventSource::Doctor::Check::HubStore;
 use EventSource::Doctor::Check::Origin;
 use EventSource::Doctor::Check::Protocol;
 use EventSource::Doctor::Check::Response;
@@ -22,7 +23,7 @@ use URI;
 
 # In the order of a report: each explains better than those after it.
 my @CHECKS = map { "EventSource::Doctor::Check::$_" }
-    qw(Response Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess);
+    qw(Response Delivery Ending Compression Caching Resume Protocol Origin Format HubProcess HubStore);
 
 my $MAX_REDIRECTS = 10;
 my $PATIENCE      = 5;                              # seconds for an answer beside the examined stream, at most

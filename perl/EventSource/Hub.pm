@@ -639,7 +639,7 @@ beyond the history, within the same bounds. If these bounds do not suffice, the 
     opaque_ids => 1
 
 Encrypt the number in each id, so that the id reveals only its epoch (AES-128, with a random key for each epoch). An id
-then has 35 characters. False by default. Encrypting an id takes well under a microsecond.
+then has 35 characters, or 39 with a L</store> in Redis. False by default. Encrypting an id takes well under a microsecond.
 
 =head2 per_process
 
@@ -765,8 +765,8 @@ hub.
 
 =item redis
 
-The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, if there is one, host, port (6379 by default) and the
-number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
+The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, or C<:PASSWORD@> of the default user, if there is one,
+host, port (6379 by default) and the number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
 and behind them the name of the master. In user and password the characters C<:/?#@%> are encoded (C<%40> for C<@>).
 No message, log or statistic of this distribution shows user and password.
 
@@ -801,7 +801,7 @@ With TLS: the paths of PEM files with the client's certificate and its key, both
 
 =back
 
-All processes of a hub must name the same store: the calls of one with another store throw C<refused>. The program
+All processes of a hub must name the same store, or none: the calls of one with another store throw C<refused>. The program
 C<eventsource-hub run> can be given the store instead (L<eventsource/hub>); then that one counts.
 
 =head2 total_history
@@ -866,8 +866,9 @@ Throws C<invalid> if the argument is not a number of seconds.
 
     my $epoch = $hub->epoch;
 
-Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is
-first used.
+Return the epoch of this process's hub, with which its ids begin: eight characters. It is drawn at random when it is first used.
+With a L</store> it is that of the store, and goes on when the process of the hub is started anew; in Redis it has twelve
+characters.
 
 =head2 pattern
 
@@ -954,12 +955,13 @@ It throws C<unavailable> if the system cannot run the thread. A hub with a L</na
 
 =item C<unavailable>
 
-Its process cannot be reached or started within L</publish_timeout>. The event was not published.
+Its process cannot be reached or started within L</publish_timeout>, or its L</store> takes no events: Redis cannot be reached, the
+disk is full. The event was not published.
 
 =item C<full>
 
 More than 8 MiB of requests of this process wait for that process, which does not take them. With C<< wait => 0 >> it is
-thrown at once, otherwise after L</publish_timeout>. The event was not published.
+thrown at once, otherwise after L</publish_timeout>. Also if the C<queue> of L</store> is full. The event was not published.
 
 =item C<refused>
 

@@ -18,6 +18,10 @@ our @CARP_NOT = qw(Plack::App::EventSource);
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
+# perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each
+# stream calls is called as a function, which perl looks up once, with the name of its class.
+my ($ADAPTER, $TAKEOVER) = qw(EventSource::Adapter EventSource::Stream::Takeover);
+
 my %DEFAULT = (
     native       => 'auto',
     fallback     => 'warn',
@@ -60,19 +64,22 @@ sub obstacle {
 }
 
 sub open {
-    my ($class, $env, $respond, $response, $opening, @given) = @_;
-    my $setting = @given == 1 ? $given[0] : $class->settings(@given);
-    $is_multiprocess ||= $env->{'psgi.multiprocess'};
-    my $adapter = EventSource::Adapter->of_env($env);
-    my @begun =
-        $setting->{native} && $TAKES_PLAINLY && $adapter eq 'EventSource::Adapter'
-        ? EventSource::Stream::Takeover->begin_plainly($env, $respond, $response, $setting, $opening)
-        : ();
-    @begun = _begin($adapter, $env, $respond, $response, $setting, $opening) if !@begun;
-    my ($stream, $obstacle, @writer) = @begun;
+    my ($class, $env, $respond, $response, $opening, $setting) = @_;
+    $setting = $class->settings(@_[5 .. $#_]) if @_ != 6;
+    my $adapter = EventSource::Adapter::of_env($ADAPTER, $env);
+    $is_multiprocess ||= $adapter->is_multiprocess($env);
+    my ($stream, $obstacle, @writer);
+    ($stream, $obstacle, @writer) =
+        EventSource::Stream::Takeover::begin_plainly($TAKEOVER, $env, $respond, $response, $setting, $opening)
+        if $setting->{native} && $TAKES_PLAINLY && $adapter eq $ADAPTER;
+    ($stream, $obstacle, @writer) = _begin($adapter, $env, $respond, $response, $setting, $opening)
+        if !$stream && !defined $obstacle;
     _log($env, $stream ? 'native stream' : "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
-    EventSource::Adapter->after_takeover($env)                       if $stream && !$env->{'psgi.nonblocking'};
-    return $stream                                                   if $stream;
+
+    if ($stream) {
+        EventSource::Adapter::after_takeover($ADAPTER, $env) if !$env->{'psgi.nonblocking'};
+        return $stream;
+    }
     return $class->_end_at_once($env, $respond, $response, $setting) if !@writer && _has_left($adapter, $env);
     my $writer = @writer ? $writer[0] : $respond->($response);
     return $class->_end_without_body($env, $response, $writer, $setting) if !$writer || $HAS_NO_BODY{$response->[0]};

@@ -25,6 +25,9 @@ our @CARP_NOT = qw(
 
 XSLoader::load(__PACKAGE__, $VERSION);
 
+# False where there are no native streams.
+my $HAS_NATIVE = defined &_has_callbacks;
+
 # The fields that each function knows.
 my @OF_EVENT = qw(bytes comment data event id json retry);
 my %FIELDS   = (
@@ -82,8 +85,14 @@ sub CLONE {
 
 # Public methods
 
+# Called for each request, so it asks at once whether there is anything to do at all.
 sub dispatch {
-    EventSource::Stream::Native->collect if defined &_has_ends && _has_ends() && $INC{'EventSource/Stream/Native.pm'};
+    my $is_due = @LATER || $HAS_NATIVE && _has_callbacks();
+    if (!$is_due && !$INC{'EventSource/Stream/Relay.pm'} && !$INC{'EventSource/Hub/Lease.pm'}) {
+        $is_asked = 0;
+        return 0;
+    }
+    EventSource::Stream::Native->collect if $HAS_NATIVE && $is_due && $INC{'EventSource/Stream/Native.pm'};
     EventSource::Stream::Relay->collect  if $INC{'EventSource/Stream/Relay.pm'};
     __PACKAGE__->tell_losses;
     EventSource::Hub::Lease->collect if $INC{'EventSource/Hub/Lease.pm'};

@@ -79,6 +79,7 @@ sub private_hub {
     my %setting = (name => 'test', idle_exit => $IDLE_EXIT, $SETTINGS->parse('private_hub takes settings', @settings));
     $SETTINGS->refuse(socket => 'socket of a private hub is chosen here') if defined $setting{socket};
     Test::EventSource::PrivateHubs->begin;
+    Test::EventSource::PrivateHubs->with_stores if defined $setting{store};
     require EventSource::Hub;
     return EventSource::Hub->new(%setting);
 }
@@ -551,6 +552,10 @@ From then on every hub with a name is in a folder of this test: in this process,
 is not changed. The variable C<EVENTSOURCE_RUNTIME_DIR> of the environment does it: it names an absolute folder that
 belongs to this user alone (mode 0700), in which the sockets of hubs are. Processes that were started before, hubs that
 were created before, and hubs with a C<socket> of their own are not redirected.
+
+B<The store of an application is not touched> (L<EventSource::Hub/store>): these hubs keep their events in memory, because the
+variable C<EVENTSOURCE_STORE> says so. If private_hub is given a C<store>, such as a file in a temporary folder, all hubs of the
+test have the stores that their applications name.
 
 The hub is the application's if both have the same name. Then both need the same settings of the kinds that a hub does not
 change (C<gap_event>, C<gap_data>, C<position_event>, C<opaque_ids>, C<on_slow>); of the others the newest count, so give

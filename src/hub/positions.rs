@@ -12,20 +12,31 @@
 use super::event_id::Position;
 use super::{Cursor, Gap, Hub, Notice, PositionStyle};
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text};
+use crate::saved::{Malformed, Restorer, Saved, Saver};
 
-/// The last id that the client of a stream was sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LastId {
-    /// The sequence number that it stands for.
-    pub(super) seq: u64,
-    /// Whether the application gave it.
-    pub(super) is_custom: bool,
-}
+/// The last id that the client of a stream was sent: the sequence number that it stands for, and whether the application
+/// gave it, in the lowest bit.
+///
+/// One word, because each stream has one. With a flag of its own a [`Cursor`] would need a larger block of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastId(u64);
 
 impl LastId {
+    pub(super) fn new(seq: u64, is_custom: bool) -> Self {
+        Self(seq << 1 | u64::from(is_custom))
+    }
+
     /// Returns the id of the hub for a sequence number.
     pub(super) fn at(seq: u64) -> Self {
-        Self { seq, is_custom: false }
+        Self::new(seq, false)
+    }
+
+    pub(super) fn seq(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(super) fn is_custom(self) -> bool {
+        self.0 & 1 != 0
     }
 }
 
@@ -75,7 +86,7 @@ impl Hub {
 
     /// Records that the application has pushed an id to the stream itself. No position replaces it.
     pub fn record_custom_id(&self, cursor: &mut Cursor) {
-        cursor.last_id.is_custom = true;
+        cursor.last_id = LastId::new(cursor.last_id.seq(), true);
     }
 
     /// Returns true if a stream has no backlog and is not lagging. Its position is then the last sequence number,
@@ -90,8 +101,8 @@ impl Hub {
     /// Returns the id of the position of a quiet stream, which is sent next. None if the client needs no other id than the
     /// one that it has, or if the stream is still to be sent something.
     fn advance_to_position(&mut self, cursor: &mut Cursor) -> Option<String> {
-        let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom;
-        if is_silent || cursor.last_id.seq >= self.last_seq || !self.is_up_to_date(cursor) {
+        let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom();
+        if is_silent || cursor.last_id.seq() >= self.last_seq || !self.is_up_to_date(cursor) {
             return None;
         }
         self.advance(cursor, self.last_seq);
@@ -113,4 +124,26 @@ impl Hub {
     }
 }
 
-saved!(LastId { seq, is_custom });
+impl Saved for LastId {
+    fn save(&self, to: &mut Saver) {
+        to.add(&self.seq());
+        to.add(&self.is_custom());
+    }
+
+    fn restore(from: &mut Restorer<'_>) -> Result<Self, Malformed> {
+        Ok(Self::new(from.take()?, from.take()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_id_keeps_its_number_and_its_kind() {
+        for (seq, is_custom) in [(0, false), (0, true), (7, false), (u64::MAX >> 1, true)] {
+            let id = LastId::new(seq, is_custom);
+            assert_eq!((id.seq(), id.is_custom()), (seq, is_custom));
+        }
+    }
+}

@@ -32,7 +32,7 @@ impl Publication {
 impl LogEntry {
     /// Returns the last id of a client that was sent this entry.
     pub(super) fn last_id(&self) -> LastId {
-        LastId { seq: self.seq, is_custom: self.has_custom_id }
+        LastId::new(self.seq, self.has_custom_id)
     }
 }
 

@@ -48,7 +48,7 @@ impl Hub {
         };
         let Replayed { mut notices, events, seq, last_id } = self.replay_through(cursor, through, reported);
         cursor.last_id = last_id;
-        if seq == through && rewound_from == through && !last_id.is_custom {
+        if seq == through && rewound_from == through && !last_id.is_custom() {
             notices.extend(self.position_notice(cursor, Position::at(through)));
         }
         self.counts.delivered += events;

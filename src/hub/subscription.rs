@@ -115,7 +115,7 @@ impl Hub {
         let FirstBlock { position: style, retry, keeps_id, .. } = cursor.ensure_parts().first_block;
         let custom = points.first().and_then(|first| first.custom_id.as_deref());
         let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
-        cursor.last_id = LastId { seq: position.seq, is_custom: keeps_id || custom.is_some() };
+        cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
         let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
         let id = Some(&*id).filter(|_| !keeps_id);
         self.position_block(style, id, retry).map(Notice::Position)

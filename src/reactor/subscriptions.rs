@@ -313,3 +313,15 @@ impl<I: Io> Reactor<I> {
 }
 
 saved!(Subscription { hub, cursor });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// glibc adds a word to a block and rounds to 16 bytes: one byte more would cost each subscribed stream 16.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_subscription_fits_into_a_block_of_64_bytes() {
+        assert!(std::mem::size_of::<Subscription>() <= 56);
+    }
+}

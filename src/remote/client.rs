@@ -420,6 +420,10 @@ impl Client {
                 self.reports.push_back(Report::Ended { stream, reason });
                 None
             }
+            Answer::Epoch { epoch } => {
+                self.welcome.epoch = epoch.into();
+                None
+            }
             Answer::Welcome(_) | Answer::Elected { .. } | Answer::Upgraded => None,
         })
     }

@@ -35,7 +35,7 @@ impl Error {
 
     /// Returns the argument that is at fault, if it is one that the library knows.
     pub fn field(&self) -> Option<&'static str> {
-        const KNOWN: [&str; 16] = [
+        const KNOWN: [&str; 17] = [
             "channel",
             "channels",
             "comment",
@@ -52,6 +52,7 @@ impl Error {
             "position_event",
             "retry",
             "socket",
+            "store",
         ];
         match self {
             Self::Refused(failure) => {

@@ -8,7 +8,7 @@ use super::forks::generation;
 use super::stream_handle::{OpenOptions, StreamHandle};
 use crate::event::Framing;
 use crate::sys::{descriptor, socket};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::fmt;
 use std::io;
@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// How long the captured bytes may take to the client: a few hundred bytes into an empty socket.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much room there is for what the server writes, and how much one read has at least. Most heads need no more.
+const CAPTURE_BYTES: usize = 1024;
+const READ_BYTES: usize = 256;
 
 /// A response whose server writes into a socketpair. Dropping it gives the server its socket back, unless a stream has
 /// it.
@@ -28,6 +32,8 @@ pub struct Capture {
     /// The other end of the socketpair.
     ours: OwnedFd,
     captured: Vec<u8>,
+    /// How many of the captured bytes are the version of the status line, and how many are the head.
+    head: Option<(usize, usize)>,
     generation: u32,
 }
 
@@ -73,13 +79,15 @@ impl Capture {
             descriptor::duplicate(number).map_err(Obstacle::new("the server's socket cannot be duplicated"))?;
         descriptor::replace(number, theirs.as_raw_fd())
             .map_err(Obstacle::new("the server's socket cannot be replaced"))?;
-        Ok(Self { number, client: Some(client), ours, captured: Vec::new(), generation: generation() })
+        let captured = Vec::with_capacity(CAPTURE_BYTES);
+        Ok(Self { number, client: Some(client), ours, captured, head: None, generation: generation() })
     }
 
     /// Returns true if the server has written a whole head with status 200, and nothing else.
     pub fn has_head(&mut self) -> bool {
         self.read();
-        Head::parse(&self.captured).is_some()
+        self.head = Head::parse(&self.captured).map(|head| (head.version.len(), self.captured.len()));
+        self.head.is_some()
     }
 
     /// Opens the stream, which begins with the captured head. The server has written `probe` meanwhile, and ends its
@@ -95,14 +103,15 @@ impl Capture {
         opening: &[u8],
         mut stream: OpenOptions<'_>,
     ) -> Result<StreamHandle, Obstacle> {
-        let at = self.captured.len();
+        let (version, end) =
+            self.head.ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
         self.read();
-        let (head, seen) = self.captured.split_at(at);
+        let (head, seen) = self.captured.split_at(end);
         let is_chunked = seen == &Framing::Chunked.frame(probe)[..];
         if !is_chunked && seen != probe {
             return Err(Obstacle { what: "the response's body is filtered", cause: None });
         }
-        let head = Head::parse(head).ok_or(Obstacle { what: "the response's head is not understood", cause: None })?;
+        let head = Head::of_parsed(head, version);
         let is_chunked = is_chunked || takes_chunks && !head.has("content-length");
         stream.settings.framing = if is_chunked { Framing::Chunked } else { Framing::Plain };
         let head = head.of_stream(stream.settings.framing, opening);
@@ -129,12 +138,9 @@ impl Capture {
 
     /// Reads what the server has written since the last call.
     fn read(&mut self) {
-        let mut piece = [0; 4096];
-        while let Ok(count) = socket::receive(self.ours.as_fd(), &mut piece) {
-            self.captured.extend_from_slice(&piece[..count]);
-            if count < piece.len() {
-                break; // the kernel fills the buffer as far as it can
-            }
+        self.captured.reserve(READ_BYTES);
+        while let Ok(true) = socket::receive_more(self.ours.as_fd(), &mut self.captured) {
+            self.captured.reserve(READ_BYTES);
         }
     }
 }
@@ -144,6 +150,9 @@ impl Drop for Capture {
         self.restore();
     }
 }
+
+/// What follows the version in the status line.
+const STATUS: &[u8] = b" 200 OK";
 
 /// The head of a response with status 200.
 #[derive(Debug, PartialEq, Eq)]
@@ -157,16 +166,34 @@ impl<'a> Head<'a> {
     /// Parses a head and nothing else. The status line may begin with any version: some servers repeat what the client
     /// wrote, spaces included.
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (status_line, rest) = bytes.split_at(memchr(b'\r', bytes)?);
-        let version = status_line.strip_suffix(b" 200 OK")?;
-        let fields = rest.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;
-        let head = Self { version, fields };
-        let is_field = |line: &[u8]| matches!(line.strip_suffix(b"\r\n"), Some(field) if !field.is_empty() && !field.contains(&b'\r'));
-        head.lines().all(is_field).then_some(head)
+        let version = bytes[..memchr(b'\r', bytes)?].strip_suffix(STATUS)?;
+        let head = Self { version, fields: bytes[version.len() + STATUS.len()..].strip_prefix(b"\r\n")? };
+        let mut rest = head.fields;
+        loop {
+            // The first CR or LF has to be a CR that ends a line. An empty line ends the head.
+            let (line, after) = rest.split_at(memchr2(b'\r', b'\n', rest)?);
+            rest = after.strip_prefix(b"\r\n")?;
+            match (line.is_empty(), rest.is_empty()) {
+                (true, true) => return Some(Self { fields: &head.fields[..head.fields.len() - 2], ..head }),
+                (false, false) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Returns the head that `parse` has found in these bytes, with a version of that length.
+    fn of_parsed(bytes: &'a [u8], version: usize) -> Self {
+        let fields = version + STATUS.len() + 2..bytes.len() - 2;
+        Self { version: &bytes[..version], fields: &bytes[fields] }
     }
 
     fn lines(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.fields.split_inclusive(|byte| *byte == b'\n')
+        let mut rest = self.fields;
+        std::iter::from_fn(move || {
+            let (line, after) = rest.split_at(memchr(b'\n', rest)? + 1);
+            rest = after;
+            Some(line)
+        })
     }
 
     fn has(&self, name: &str) -> bool {

@@ -40,7 +40,7 @@ pub(super) struct Connection {
     /// The number that the event loop knows the connection by.
     pub(super) number: u32,
     /// The epoch, with which the hub's ids begin.
-    pub(super) epoch: Box<str>,
+    epoch: Mutex<Box<str>>,
     /// The process of the hub.
     pub(super) pid: u32,
     is_lost: AtomicBool,
@@ -62,7 +62,7 @@ impl Connection {
     pub(super) fn new(number: u32, link: &Link) -> Self {
         Self {
             number,
-            epoch: link.welcome().epoch.clone(),
+            epoch: Mutex::new(link.welcome().epoch.clone()),
             pid: link.welcome().pid,
             is_lost: AtomicBool::new(false),
             coming_bytes: AtomicUsize::new(0),
@@ -73,6 +73,16 @@ impl Connection {
             socket: (link.socket().as_raw_fd(), socket::cookie(link.socket())),
             leases: Leases::default(),
         }
+    }
+
+    /// Returns the epoch, with which the hub's ids begin.
+    pub(super) fn epoch(&self) -> Box<str> {
+        lock(&self.epoch).clone()
+    }
+
+    /// Takes note that the hub has begun another epoch.
+    pub(super) fn set_epoch(&self, epoch: &str) {
+        *lock(&self.epoch) = epoch.into();
     }
 
     /// Returns the number of a new request, whose outcome is kept until it is [waited](Self::wait) for.

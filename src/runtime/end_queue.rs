@@ -21,7 +21,7 @@ pub fn has_callbacks() -> bool {
 }
 
 /// Returns true if an interpreter of this process has ends to take.
-pub fn has_ends() -> bool {
+pub(super) fn has_ends() -> bool {
     ENDS.load(Ordering::Relaxed) != 0
 }
 

@@ -447,6 +447,7 @@ impl Links {
                 connection.complete(lease, Outcome::Done);
             }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
+            wire::Answer::Epoch { epoch } => connection.set_epoch(epoch),
             // Only commands ask for these.
             wire::Answer::Channels { .. } | wire::Answer::Described(_) | wire::Answer::Upgraded => {}
         });

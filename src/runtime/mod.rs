@@ -62,7 +62,7 @@ mod stream_table;
 mod sync;
 
 pub use capture::{Capture, Obstacle};
-pub use end_queue::{count_callbacks, has_callbacks, has_ends};
+pub use end_queue::{count_callbacks, has_callbacks};
 pub use end_signal::set_end_signal;
 pub use error::Error;
 pub use hub_handle::{HubHandle, PublishMeta};

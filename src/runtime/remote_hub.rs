@@ -232,7 +232,7 @@ impl RemoteHub {
     ///
     /// As [`publish`](Self::publish).
     pub(super) fn epoch(&self, key: u64) -> Result<Box<str>, Error> {
-        Ok(self.connected(key, after(Instant::now(), self.start.timeout))?.connection.epoch.clone())
+        Ok(self.connected(key, after(Instant::now(), self.start.timeout))?.connection.epoch())
     }
 
     /// Drains the hub.

@@ -3,6 +3,7 @@
 //! The PSGI server shares the connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
 //! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -56,6 +57,16 @@ pub fn send(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result<usize>
 /// [`io::ErrorKind::WouldBlock`] if there is nothing to read. Any other error means that the connection is broken.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads bytes into the free capacity of a buffer. Returns true if they have filled it, so that there may be more.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_more(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    net::recv(socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
+    Ok(buffer.len() == buffer.capacity())
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.

@@ -79,6 +79,11 @@ pub enum Answer<'a> {
         /// Whether this worker holds it; otherwise it waits for it.
         is_held: bool,
     },
+    /// The hub's ids begin with another epoch from here on: its store has lost history.
+    Epoch {
+        /// The epoch.
+        epoch: &'a str,
+    },
     /// The process goes on as the program that was asked for. The layout is the same in all versions.
     Upgraded,
 }
@@ -170,6 +175,7 @@ const CREDITS: u8 = 8;
 const CHANNELS: u8 = 20;
 const DESCRIBED: u8 = 21;
 const ELECTED: u8 = 14;
+const EPOCH: u8 = 22;
 const UPGRADED: u8 = 255;
 
 impl<'a> Answer<'a> {
@@ -187,6 +193,7 @@ impl<'a> Answer<'a> {
             Self::Channels { .. } => CHANNELS,
             Self::Described(_) => DESCRIBED,
             Self::Elected { .. } => ELECTED,
+            Self::Epoch { .. } => EPOCH,
             Self::Upgraded => UPGRADED,
         }
     }
@@ -230,6 +237,7 @@ impl<'a> Answer<'a> {
                 write_page(writer, page);
             }
             Self::Described(described) => described.write(writer),
+            Self::Epoch { epoch } => writer.bytes(epoch.as_bytes()),
             Self::Elected { lease, is_held } => {
                 writer.u64(*lease);
                 writer.bool(*is_held);
@@ -269,6 +277,7 @@ impl<'a> Answer<'a> {
             CHANNELS => Self::Channels { request: reader.u64()?, page: read_page(reader)? },
             DESCRIBED => Self::Described(Box::new(Described::read(reader)?)),
             ELECTED => Self::Elected { lease: reader.u64()?, is_held: reader.bool()? },
+            EPOCH => Self::Epoch { epoch: reader.str()? },
             UPGRADED => Self::Upgraded,
             _ => return Err(Malformed),
         })

@@ -250,6 +250,7 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
             Answer::Described(Box::new(Described { request, version: version.into(), age, workers }))
         }),
         (number(), any::<bool>()).prop_map(|(lease, is_held)| Answer::Elected { lease, is_held }),
+        any::<String>().prop_map(|epoch| Answer::Epoch { epoch: keep_text(epoch) }),
         Just(Answer::Upgraded),
     ]
 }

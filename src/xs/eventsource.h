@@ -139,7 +139,6 @@ void esx_finish(void);
 void esx_linger(double seconds);
 int esx_notify_descriptor(uint32_t interpreter);
 int esx_has_callbacks(void);
-int esx_has_ends(void);
 void esx_count_callbacks(ptrdiff_t added);
 size_t esx_signal_action(int signal);
 void esx_set_end_signal(int signal, uint32_t interpreter);

@@ -267,11 +267,11 @@ _take_losses()
     mPUSHu((UV)count);
     mPUSHs(newSVpvn_utf8(cause, len, TRUE));
 
-# True if an interpreter of this process has ends to take.
+# True if an interpreter of this process has ends to take or callbacks to run, or if something was lost.
 bool
-_has_ends()
+_has_callbacks()
   CODE:
-    RETVAL = esx_has_ends() != 0;
+    RETVAL = esx_has_callbacks() != 0;
   OUTPUT:
     RETVAL
 
@@ -461,65 +461,8 @@ _capture(SV *class, SV *number)
         ST(1) = sv_2mortal(newSVpv(report.message, 0));
         XSRETURN(2);
     }
-    ST(0) = sv_2mortal(esx_new_capture_object(aTHX_ stash, capture));
+    ST(0) = sv_bless(sv_2mortal(esx_new_capture(aTHX_ capture)), stash);
     XSRETURN(1);
-
-# The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
-# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
-# refused. The takeover is undef if it could not begin.
-void
-_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
-  PREINIT:
-    esx_opening opening;
-    esx_report report;
-    HV *request, *writers;
-    SV *capture, *writer;
-    void *stream;
-    int number, results;
-  PPCODE:
-    request = esx_plain_hash(env);
-    writers = esx_plain_hash(known);
-    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
-        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
-        || (number = esx_plain_descriptor(aTHX_ request, writers)) < 0)
-        XSRETURN(0);
-    esx_read_opening(aTHX_ &opening, interpreter, settings, first, esx_of_request(aTHX_ request, "psgi.nonblocking"),
-        boolSV(esx_is_text(esx_of_request(aTHX_ request, "SERVER_PROTOCOL"), "HTTP/1.1")));
-    opening.socket = -1;
-    opening.head = SvPVX_const(probe);
-    opening.head_len = SvCUR(probe);
-    stream = esx_capture_begin(number, TRUE, &report);
-    if (!stream) {
-        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
-        ST(3) = sv_2mortal(newSVpv(report.message, 0));
-        XSRETURN(4);
-    }
-    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
-    ENTER;
-    capture = esx_new_capture_object(aTHX_ gv_stashpvs("EventSource::Stream::Takeover", GV_ADD), stream);
-    SAVEFREESV(capture);
-    writer = esx_respond(aTHX_ respond, response);
-    results = 3;
-    stream = NULL;
-    if (esx_is_plain_writer(aTHX_ writer, writers) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
-        esx_call_writer(aTHX_ writer, "write", probe, 0);
-        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
-        results = 4;
-    }
-    if (stream) {
-        ST(0) = esx_stream_object(aTHX_ gv_stashpvs("EventSource::Stream::Native", GV_ADD), stream);
-        esx_call_writer(aTHX_ writer, "close", NULL, G_EVAL);
-        results = 1;
-    }
-    else {
-        ST(0) = &PL_sv_undef;
-        ST(1) = sv_2mortal(SvREFCNT_inc_simple_NN(capture));
-        ST(2) = writer;
-        if (results > 3)
-            ST(3) = sv_2mortal(newSVpv(report.message, 0));
-    }
-    LEAVE;
-    XSRETURN(results);
 
 bool
 _has_head(SV *self)
@@ -558,6 +501,62 @@ _restore(SV *self)
     esx_capture_restore(esx_capture_of(aTHX_ self));
 
 MODULE = EventSource::XS    PACKAGE = EventSource::Stream::Native
+
+# The takeover in one call, as EventSource::Stream::Takeover::begin makes it step by step, if nothing about the request is
+# special. Returns nothing if something is; the stream; or undef, the takeover, the writer, and the message if the stream was
+# refused. The takeover is undef if it could not begin.
+void
+_begin_plainly(SV *env, SV *respond, SV *response, SV *settings, SV *first, SV *probe, SV *interpreter, SV *known)
+  PREINIT:
+    esx_opening opening;
+    esx_report report;
+    HV *request, *writers;
+    SV *capture, *writer, *write, *protocol, *is_loop;
+    void *stream;
+    int number, results;
+  PPCODE:
+    request = esx_plain_hash(env);
+    writers = esx_plain_hash(known);
+    if (!request || !writers || !esx_is_plain(probe) || !esx_is_plain(first) || !esx_is_small_head(aTHX_ response)
+        || !SvROK(respond) || SvTYPE(SvRV(respond)) != SVt_PVCV
+        || (number = esx_plain_descriptor(aTHX_ request, writers, &protocol, &is_loop)) < 0)
+        XSRETURN(0);
+    esx_read_opening(aTHX_ &opening, interpreter, settings, first, is_loop, boolSV(esx_is_text(protocol, "HTTP/1.1")));
+    opening.socket = -1;
+    opening.head = SvPVX_const(probe);
+    opening.head_len = SvCUR(probe);
+    stream = esx_capture_begin(number, TRUE, &report);
+    if (!stream) {
+        ST(0) = ST(1) = ST(2) = &PL_sv_undef;
+        ST(3) = sv_2mortal(newSVpv(report.message, 0));
+        XSRETURN(4);
+    }
+    /* From here on Perl code runs, and may die. That frees the object, which undoes the takeover. */
+    ENTER;
+    capture = esx_new_capture(aTHX_ stream);
+    SAVEFREESV(capture);
+    writer = esx_respond(aTHX_ respond, response);
+    results = 3;
+    stream = NULL;
+    if (esx_is_plain_writer(aTHX_ writer, writers, &write) && esx_capture_has_head(esx_capture_of(aTHX_ capture)) > 0) {
+        esx_call_writer(aTHX_ writer, "write", write, probe, 0);
+        stream = esx_capture_open(esx_capture_of(aTHX_ capture), &opening, &report);
+        results = 4;
+    }
+    if (stream) {
+        ST(0) = esx_stream_object(aTHX_ GvSTASH(CvGV(cv)), stream);
+        esx_call_writer(aTHX_ writer, "close", esx_inline_code(aTHX_ writer, "close"), NULL, G_EVAL);
+        results = 1;
+    }
+    else {
+        ST(0) = &PL_sv_undef;
+        ST(1) = sv_bless(sv_2mortal(SvREFCNT_inc_simple_NN(capture)), gv_stashpvs("EventSource::Stream::Takeover", GV_ADD));
+        ST(2) = writer;
+        if (results > 3)
+            ST(3) = sv_2mortal(newSVpv(report.message, 0));
+    }
+    LEAVE;
+    XSRETURN(results);
 
 void
 _open(SV *class, SV *socket, SV *head, SV *interpreter, SV *settings, SV *first, SV *is_loop, SV *is_chunked)
@@ -819,7 +818,8 @@ publish(SV *self, SV *channel, SV *event, SV *options = NULL)
     bool waits = TRUE;
     dXSTARG;
   PPCODE:
-    for (copies = esx_is_debugging || options; copies < 2; copies++)
+    copies = esx_is_debugging || (options && !esx_publish_options_are_plain(aTHX_ options));
+    for (; copies < 2; copies++)
         if (esx_snapshot_publish(aTHX_ &block, copies, ax, items, &strings, &channel, &key))
             break;
     if (options)

@@ -112,6 +112,22 @@ esx_snapshot_publish(pTHX_ esx_block *block, bool copies, I32 ax, I32 items, int
     return esx_event_add(aTHX_ block, given, strings);
 }
 
+/* True if the options of EventSource::Hub::publish can be read without running Perl code: a hash of plain values, as in almost
+ * every call. */
+static bool
+esx_publish_options_are_plain(pTHX_ SV *options)
+{
+    HV *hash = SvGMAGICAL(options) ? NULL : esx_plain_hash(options);
+    HE *entry;
+    if (!hash || SvRMAGICAL(hash))
+        return FALSE;
+    hv_iterinit(hash);
+    while ((entry = hv_iternext(hash)))
+        if (SvGMAGICAL(HeVAL(entry)) || SvROK(HeVAL(entry)))
+            return FALSE;
+    return TRUE;
+}
+
 /* Reads the options of EventSource::Hub::publish. The key `once` stays NULL if there is none. Its characters are copied. */
 static void
 esx_snapshot_publish_options(pTHX_ SV *options, SV **once, bool *waits)

@@ -480,13 +480,14 @@ esx_has_members(pTHX_ SV *object, AV *names, AV *values)
 {
     HV *hash;
     SSize_t at;
-    if (!names || !values || !SvROK(object) || SvTYPE(SvRV(object)) != SVt_PVHV || SvRMAGICAL(SvRV(object)))
+    if (!names || !values || !SvROK(object) || SvTYPE(SvRV(object)) != SVt_PVHV || SvRMAGICAL(SvRV(object))
+        || SvRMAGICAL(names) || SvRMAGICAL(values) || av_len(names) != av_len(values))
         return FALSE;
     hash = (HV *)SvRV(object);
     for (at = av_len(names); at >= 0; at--) {
-        SV **name = av_fetch(names, at, 0), **value = av_fetch(values, at, 0);
-        HE *member = name ? hv_fetch_ent(hash, *name, 0, 0) : NULL;
-        if (!name || !esx_are_same(aTHX_ member ? HeVAL(member) : &PL_sv_undef, value ? *value : &PL_sv_undef, 1))
+        SV *name = AvARRAY(names)[at], *value = AvARRAY(values)[at];
+        HE *member = name ? hv_fetch_ent(hash, name, 0, SvIsCOW_shared_hash(name) ? SvSHARED_HASH(name) : 0) : NULL;
+        if (!name || !esx_are_same(aTHX_ member ? HeVAL(member) : &PL_sv_undef, value ? value : &PL_sv_undef, 1))
             return FALSE;
     }
     return TRUE;

@@ -19,12 +19,13 @@ pub(super) struct RawStore {
 }
 
 impl RawStore {
-    /// Returns the settings, with the time that a publish waits.
+    /// Returns the settings. A publish waits for Redis for less than the worker waits for the hub, so that the hub can still say
+    /// whether the event was perhaps published.
     ///
     /// # Safety
     ///
     /// The texts are readable.
-    pub(super) unsafe fn settings(&self, timeout: Duration) -> StoreSettings {
+    pub(super) unsafe fn settings(&self, publish_timeout: Duration) -> StoreSettings {
         // SAFETY: the caller guarantees that the texts are readable.
         let text = |raw: RawText| String::from_utf8_lossy(unsafe { raw.bytes() }.unwrap_or_default()).into();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -46,7 +47,7 @@ impl RawStore {
                 ca: text(self.ca),
                 cert: text(self.cert),
                 key: text(self.key),
-                timeout,
+                timeout: publish_timeout - publish_timeout / 5,
             })),
         }
     }

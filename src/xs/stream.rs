@@ -499,11 +499,6 @@ unsafe extern "C" fn esx_take_losses(cause: *mut c_char, room: usize, len: *mut 
 }
 
 #[no_mangle]
-extern "C" fn esx_has_ends() -> c_int {
-    runtime::has_ends().into()
-}
-
-#[no_mangle]
 extern "C" fn esx_count_callbacks(added: isize) {
     runtime::count_callbacks(added);
 }

@@ -4,6 +4,7 @@
 #   /held          a stream whose handler pushes, subscribes and holds the connection
 #   /filtered      as /hub, behind a filter of the body: on the server's writer
 #   /plain         an ordinary response
+#   /publish?DATA  publishes the data; the response is the id
 #   /die?PID,HOW   the worker with that id pushes to the streams that it holds, and ends: HOW is exit, SEGV or KILL
 #
 # Each response has the id of its process as X-Worker.
@@ -80,6 +81,7 @@ builder {
     mount '/hub'      => $hub->to_app(channels => sub { return 'news' });
     mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }));
     mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
+    mount '/publish'  => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
     mount '/plain'    => sub { return answer('plain') };
     mount '/die'      => \&die_so;
 };

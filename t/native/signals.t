@@ -179,7 +179,7 @@ my @MOMENTS = (
 # Calls a function of EventSource::Stream::Takeover, and code before or after it.
 sub around {
     my ($name, %code) = @_;
-    my $function = EventSource::Stream::Takeover->can($name);
+    my $function = EventSource::Stream::Takeover->can($name) || EventSource::Stream::Native->can($name);
     return sub {
         $code{before}->('before the capture') if $code{before};
         my @got = $function->(@_);
@@ -201,7 +201,7 @@ my %WAY = (
     'in one call' => sub {
         my ($reaches, $code) = @_;
         no warnings 'redefine';
-        local *EventSource::Stream::Takeover::_begin_plainly =
+        local *EventSource::Stream::Native::_begin_plainly =
             around(_begin_plainly => before => $reaches, after => $reaches);
         $code->();
     },

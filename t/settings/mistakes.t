@@ -630,6 +630,8 @@ my @STORES        = (
             ['redis://:gehe@im@h',             qr/\Aredis has more than one @; encode it .* as %40/],
             ['redis://:gehe/im@h',             qr/\Aredis must have host and port/],
             ['redis://u:gehe:im@h',            qr/\Aredis must have host and port: \S+; encode/],
+            ['redis://:gehe%im@h',             qr/\Aredis has a % without two hexadecimal digits; encode it .* as %25/],
+            ['redis://geheim@h',               qr/\Aredis has a user without a password: write USER:PASSWORD@/],
             ['redis://',                       qr/\Aredis must have host and port/],
             ['redis://:geheim@',               qr/\Aredis must have host and port/],
             ['redis://h:port',                 qr/\Aredis must have host and port/],

@@ -125,6 +125,19 @@ subtest 'a hub does not come back after its test' => sub {
     ok wait_until($DEADLINE, sub { !-e $root && !hubs_in($root) }), 'nothing is left';
 };
 
+subtest 'the store of an application is not touched, unless the test names one' => sub {
+    my $stores = File::Temp->newdir;
+    my %store  = (store => {file => "$stores/application.db"});
+    my $stored = EventSource::Hub->new(name => 'stored', idle_exit => 1, %store);
+    $stored->publish(news => 'test');
+    is $stored->stats->{store}{kind}, 'memory', 'the hub keeps its events in memory';
+    ok !-e $store{store}{file}, 'there is no file';
+    local $ENV{EVENTSOURCE_STORE} = $ENV{EVENTSOURCE_STORE};
+    my $named = Test::EventSource->private_hub(name => 'other', %store);
+    $named->publish(news => 'test');
+    is $named->stats->{store}{kind}, 'file', 'a store of private_hub is one';
+};
+
 subtest 'mistakes' => sub {
     error_ok('a socket',           invalid => 'socket', sub { Test::EventSource->private_hub(socket => '/tmp/x') });
     error_ok('an unknown setting', invalid => 'nmae',   sub { Test::EventSource->private_hub(nmae   => 'x') });

@@ -127,6 +127,9 @@ fn check_url(scheme: &str, rest: &str) -> Result<(), String> {
         return Err("the URL of the store must not have blanks, # and ?; encode them in user and password".to_owned());
     }
     let (login, place) = rest.split_once('@').map_or(("", rest), |(login, place)| (login, place));
+    if rest.contains('@') && !login.contains(':') {
+        return Err("the URL of the store has a user without a password: write USER:PASSWORD@ or :PASSWORD@".to_owned());
+    }
     if place.contains('@') || login.contains('/') || login.matches(':').count() > 1 {
         return Err(
             "the URL of the store has :, / or @ in user or password; encode them as %3A, %2F and %40".to_owned()
@@ -207,6 +210,7 @@ mod tests {
             ("redis://:gehe@im@h", "has :, / or @ in user or password"),
             ("redis://:gehe/im@h", "has :, / or @ in user or password"),
             ("redis://u:gehe:im@h", "has :, / or @ in user or password"),
+            ("redis://geheim@h", "has a user without a password"),
             ("redis://", "must have host and port"),
             ("redis://h:70000", "must have host and port"),
             ("redis://h:0", "must have host and port"),

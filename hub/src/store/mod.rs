@@ -22,6 +22,9 @@
 //!
 //! Another `Began` means that history was lost: an entry was delivered, or acknowledged, that the store has no longer. What was
 //! reported before is void, and its epoch never comes back. Drafts without report are reported after it, or fail.
+//!
+//! A `Began` with the same epoch and a reason means that this process alone has missed entries, which were evicted while it
+//! was away. Its memory is void and its clients need a gap, but ids of the epoch stay valid for the history that follows.
 
 pub mod file;
 pub mod redis;

@@ -37,9 +37,14 @@ impl Simulated {
     }
 
     fn began(&self, reason: &str) {
+        self.began_after(0, reason);
+    }
+
+    fn began_after(&self, evicted_through: u64, reason: &str) {
         let began = Began {
             epoch: format!("epoch{}", self.epoch).into(),
             last_seq: self.log.last().map_or(0, |entry| entry.seq),
+            evicted_through,
             reason: reason.into(),
             ..Began::default()
         };
@@ -159,7 +164,8 @@ impl World {
     fn new() -> Self {
         let (store, end) = Store::new().expect("a pipe");
         let file = FileSettings { path: "/simulated".into(), sync: FileSync::Never };
-        let settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        let mut settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        settings.hub.history = settings.hub.total_history;
         let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
         let mut world = Self {
             hub,
@@ -227,6 +233,8 @@ impl World {
         let expected: Vec<u64> = self.store.log.iter().filter(is_first).map(number_of).collect();
         let reader = self.reader.take().expect("a client");
         assert_eq!(reader.numbers_until(last), expected);
+        // A client that comes now receives the same.
+        assert_eq!(Reader::new(self.hub.handle().expect("a hub")).numbers_until(last), expected);
         self.check_ids();
     }
 
@@ -235,7 +243,8 @@ impl World {
         let prefix = format!("epoch{}-", self.store.epoch);
         for (request, result) in &self.told {
             let Some(seq) = result.as_ref().ok().and_then(|id| id.strip_prefix(&*prefix)) else { continue };
-            let entry = self.store.log.iter().find(|entry| entry.seq.to_string() == seq).expect("an entry");
+            // Others were evicted.
+            let Some(entry) = self.store.log.iter().find(|entry| entry.seq.to_string() == seq) else { continue };
             let own = self.store.log.iter().find(|entry| number_of(entry) == *request);
             assert!(number_of(entry) == *request || own.is_none_or(|own| own.draft.once == entry.draft.once));
             assert!(number_of(entry) == *request || !entry.draft.once.is_empty());
@@ -320,6 +329,21 @@ fn run(seed: u64, steps: u64) {
                 let own = |entry: &Entry| Entry { ticket: None, ..entry.clone() };
                 world.store.log = world.store.log.iter().map(own).collect();
                 world.store.begin("the tail is lost");
+                world.take();
+            }
+            // Entries of others are evicted before this process has read them.
+            96 if random.u32(0..5) == 0 => {
+                world.settle();
+                for _ in 0..3 {
+                    foreign += 1;
+                    world.store.append(None, draft(foreign, ""), 0);
+                }
+                world.store.log.drain(..world.store.log.len() - 1);
+                let evicted_through = world.store.log[0].seq - 1;
+                world.store.began_after(evicted_through, "it was away");
+                world.store.reported = 0;
+                world.store.report(usize::MAX);
+                world.store.end.reporter.report(Report::Ready);
                 world.take();
             }
             _ => {}

@@ -27,13 +27,17 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
     if !has("redis-server") {
         return;
     }
-    let rules = ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
+    let rules =
+        ["+xadd", "+xread", "+xrange", "+xinfo", "+xtrim", "+hmget", "+eval", "+hget", "+hset", "+del", "+unlink"];
     let more = ["+time", "+select", "+memory|usage", "+info", "+role"];
     let mut words = vec!["--user", "hub", "on", ">s%cret@", "~mine:*", "+auth"];
     words.extend(rules);
     words.extend(more);
     let mut redis = Redis::start(&words);
-    let mut a = Node::ready(&RedisSettings { prefix: "mine".into(), ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port)) });
+    let mut a = Node::ready(&RedisSettings {
+        prefix: "mine".into(),
+        ..settings(&format!("redis://hub:s%25cret%40@127.0.0.1:{}/3", redis.port))
+    });
     assert!(is_stored(&a.publish("one")));
     assert!(redis.keys("*").is_empty());
     redis.login = Some(("hub".into(), "s%cret@".into()));
@@ -54,7 +58,10 @@ fn a_wrong_password_and_missing_permissions_are_told() {
         (format!("redis://hub:secret@{address}"), "NOPERM"),
     ] {
         let (message, code, retries) = refusal(&settings(&url));
-        assert!(message.starts_with(&format!("Redis at {address} refuses: ")) && message.contains(expected), "{message}");
+        assert!(
+            message.starts_with(&format!("Redis at {address} refuses: ")) && message.contains(expected),
+            "{message}"
+        );
         assert_eq!((code, retries), (ErrorCode::Unavailable, true));
     }
     redis.call(&["CONFIG", "SET", "requirepass", "secret"]);
@@ -80,7 +87,9 @@ fn a_permission_that_is_granted_later_is_used() {
 
 #[test]
 fn urls_that_can_never_work_are_told_once() {
-    for url in ["http://127.0.0.1/", "redis://", "redis-sentinel://127.0.0.1:1", "rediss://127.0.0.1/#insecure", "redis://h/x"] {
+    for url in
+        ["http://127.0.0.1/", "redis://", "redis-sentinel://127.0.0.1:1", "rediss://127.0.0.1/#insecure", "redis://h/x"]
+    {
         let (message, code, retries) = refusal(&settings(url));
         assert_eq!((code, retries), (ErrorCode::Invalid, false), "{url}: {message}");
     }
@@ -109,7 +118,8 @@ fn an_old_redis_is_refused() {
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
                 while let Ok(count @ 1..) = socket.read(&mut bytes) {
-                    let commands = bytes[..count].windows(2).filter(|pair| pair[0] == b'*' && pair[1].is_ascii_digit()).count();
+                    let commands =
+                        bytes[..count].windows(2).filter(|pair| pair[0] == b'*' && pair[1].is_ascii_digit()).count();
                     for _ in 0..commands {
                         let _ = socket.write_all(b"$22\r\nredis_version:6.0.16\r\n\r\n");
                     }
@@ -122,13 +132,26 @@ fn an_old_redis_is_refused() {
 }
 
 fn openssl(folder: &Path, words: &[&str]) {
-    let status = Command::new("openssl").current_dir(folder).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new("openssl").current_dir(folder).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(status.unwrap().success(), "{words:?}");
 }
 
 /// Makes an authority, and certificates for a server and a client.
 fn make_certificates(folder: &Path) {
-    let new = |name: &str| ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"].map(str::to_owned).into_iter().chain([format!("/CN={name}"), "-keyout".into(), format!("{name}.key"), "-out".into(), format!("{name}.csr")]).collect::<Vec<_>>();
+    let new = |name: &str| {
+        ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([
+                format!("/CN={name}"),
+                "-keyout".into(),
+                format!("{name}.key"),
+                "-out".into(),
+                format!("{name}.csr"),
+            ])
+            .collect::<Vec<_>>()
+    };
     let run = |words: &[String]| openssl(folder, &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
     let mut ca = new("ca");
     ca.truncate(ca.len() - 1);
@@ -138,7 +161,26 @@ fn make_certificates(folder: &Path) {
     for name in ["server", "client"] {
         run(&new(name));
         let (csr, crt) = (format!("{name}.csr"), format!("{name}.crt"));
-        openssl(folder, &["x509", "-req", "-in", &csr, "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", &crt]);
+        openssl(
+            folder,
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &csr,
+                "-CA",
+                "ca.crt",
+                "-CAkey",
+                "ca.key",
+                "-CAcreateserial",
+                "-days",
+                "2",
+                "-extfile",
+                "ext",
+                "-out",
+                &crt,
+            ],
+        );
     }
 }
 
@@ -152,13 +194,16 @@ fn tls_needs_a_certificate_that_the_authority_has_signed() {
     let file = |name: &str| text(&folder.join(name));
     let port = free_port();
     let mut words = vec!["--port".to_owned(), "0".into(), "--tls-port".into(), port.to_string()];
-    for (setting, name) in [("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "ca.crt")] {
+    for (setting, name) in
+        [("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "ca.crt")]
+    {
         words.extend([setting.to_owned(), file(name)]);
     }
     let url = format!("rediss://127.0.0.1:{port}");
     let plain = settings(&url);
     let with_ca = RedisSettings { ca: file("ca.crt").into(), ..plain.clone() };
-    let with_client = RedisSettings { cert: file("client.crt").into(), key: file("client.key").into(), ..with_ca.clone() };
+    let with_client =
+        RedisSettings { cert: file("client.crt").into(), key: file("client.key").into(), ..with_ca.clone() };
     for must_show in ["no", "yes"] {
         let mut words = words.clone();
         words.extend(["--tls-auth-clients".into(), must_show.into()]);

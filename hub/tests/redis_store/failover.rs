@@ -31,7 +31,9 @@ fn sentinel(master: &Redis) -> Redis {
     );
     fs::write(folder.join("sentinel.conf"), configuration).unwrap();
     let sentinel = Redis::start_in(folder, port, "redis-sentinel", &[]);
-    eventually("Sentinel knows the replica", || sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok"));
+    eventually("Sentinel knows the replica", || {
+        sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok")
+    });
     sentinel
 }
 
@@ -91,6 +93,7 @@ fn fail_over(replicas: u32) -> usize {
     let all = a.next_ticket - 1;
     a.until("all ends", |node| node.ends.len() as u64 == all);
     a.until("up", |node| node.store.status().is_up);
+    a.until("the last entry", |node| node.is_ready() && node.texts().last().is_some_and(|text| text == "after 49"));
     let expected = a.texts();
     assert!((0..50).all(|number| expected.contains(&format!("after {number}"))), "{expected:?}");
     b.until("all entries", |node| node.is_ready() && node.texts().last() == expected.last());
@@ -132,9 +135,11 @@ fn a_failover_to_a_replica_that_lacks_entries_begins_another_epoch() {
     let mut a = Node::ready(&settings(&proxy.url()));
     let mut b = Node::ready(&settings(&proxy.url()));
     assert!(is_stored(&a.publish("replicated")));
-    eventually("it is replicated", || !replica.keys("es:{shop}:*").is_empty() && {
-        let stream = replica.keys("es:{shop}:*").pop().unwrap();
-        replica.call(&["XLEN", &stream]) == "2"
+    eventually("it is replicated", || {
+        !replica.keys("es:{shop}:*").is_empty() && {
+            let stream = replica.keys("es:{shop}:*").pop().unwrap();
+            replica.call(&["XLEN", &stream]) == "2"
+        }
     });
     replica.call(&["REPLICAOF", "NO", "ONE"]);
     assert!(is_stored(&a.publish("not replicated")));
@@ -178,4 +183,33 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     assert!(is_stored(&a.ends[&ticket]));
     assert_eq!((a.texts(), a.logs.len()), (vec!["replicated".into(), "not replicated".into()], 1));
     replica.kill();
+}
+
+#[test]
+fn a_missing_entry_is_noticed_when_others_have_published_since() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut master = Redis::start(&[]);
+    let replica = replica_of(&master, &[]);
+    let proxy = crate::proxy::Proxy::new(master.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    let stream = master.keys("es:{shop}:*").pop().unwrap();
+    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    assert!(is_stored(&a.publish("not replicated")));
+    proxy.refuse(true);
+    proxy.cut();
+    master.kill();
+    let mut b = Node::ready(&settings(&replica.url()));
+    assert!(is_stored(&b.publish("newer")));
+    assert_eq!(b.log().began.epoch, a.log().began.epoch);
+    proxy.lead_to(replica.port);
+    proxy.refuse(false);
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+        assert_ne!(node.logs[0].began.epoch, node.logs[1].began.epoch);
+        assert!(node.log().began.reason.contains("lacks the entry"), "{}", node.log().began.reason);
+    }
 }

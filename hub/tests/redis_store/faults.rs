@@ -217,6 +217,38 @@ fn a_redis_that_is_full_says_so() {
     let End::Failed(failure) = a.publish("too much") else { panic!("stored") };
     assert_eq!(failure.code, ErrorCode::Unavailable);
     assert!(failure.message.contains("OOM"), "{failure}");
+    a.until("down", |node| !node.store.status().is_up);
     redis.call(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(code(&a.publish("now")), None);
+    a.until("up", |node| node.store.status().is_up);
+}
+
+#[test]
+fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::new(redis.port);
+    let mut a = Node::ready(&settings(&proxy.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    a.until("up", |node| node.store.status().is_up);
+    proxy.hold();
+    let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    for text in &expected {
+        a.append(text);
+    }
+    a.until("all ends", |node| node.ends.len() == 20);
+    let stream = redis.keys("es:{shop}:*").pop().unwrap();
+    let length = || redis.call(&["XLEN", &stream]).parse::<u32>().unwrap();
+    let before = length();
+    proxy.release();
+    eventually("the late commands are carried out", || length() > before);
+    assert_eq!(code(&a.publish("after")), None);
+    let expected = [expected, vec!["after".into()]].concat();
+    for node in [&mut a, &mut b, &mut Node::ready(&settings(&redis.url()))] {
+        node.until("after", |node| node.texts().last().is_some_and(|text| text == "after"));
+        assert_eq!(node.texts(), expected);
+        assert_eq!(node.logs.len(), 1);
+    }
 }

@@ -16,6 +16,8 @@ mod store;
 
 use node::{settings, End, Node};
 use server::{has, Redis};
+use std::time::Duration;
+use store::Ask;
 
 #[test]
 fn three_stores_report_the_same_order_and_their_own_tickets() {
@@ -52,6 +54,23 @@ fn three_stores_report_the_same_order_and_their_own_tickets() {
     let entry = late.log().entries.last().unwrap().clone();
     assert_eq!((&*entry.draft.channel, &*entry.draft.key, &*entry.draft.once), (&b"news"[..], &b"k"[..], &b"late"[..]));
     assert_eq!(entry.draft, node::draft("late"));
+}
+
+#[test]
+fn a_flood_is_stored_without_a_refusal() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let mut node = Node::ready(&settings(&redis.url()));
+    node.store.ask(Ask::Retain { events: 1_000_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    let count = 150_000;
+    for _ in 0..count {
+        node.append("");
+    }
+    node.until("all", |node| node.ends.len() == count);
+    let refused = node.ends.values().find(|end| !matches!(end, End::Stored(..)));
+    assert_eq!(refused, None);
 }
 
 #[test]

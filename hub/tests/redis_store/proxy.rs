@@ -18,6 +18,9 @@ struct Shared {
     is_swallowing: [AtomicBool; 2],
     is_refusing: AtomicBool,
     redis: AtomicU16,
+    connections: AtomicU64,
+    /// Connections with smaller numbers hold what goes to Redis.
+    held_below: AtomicU64,
 }
 
 /// Threads end with the process of the test.
@@ -85,7 +88,18 @@ impl Proxy {
         self.shared.is_swallowing[usize::from(!towards_redis)].store(is_swallowing, Ordering::Relaxed);
     }
 
+    /// Has the connections of now hold what goes to Redis, and deliver it when they are released, also if the store has given
+    /// them up in the meantime.
+    pub fn hold(&self) {
+        self.shared.held_below.store(self.shared.connections.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub fn release(&self) {
+        self.shared.held_below.store(0, Ordering::Relaxed);
+    }
+
     pub fn heal(&self) {
+        self.release();
         self.shared.left.iter().for_each(|left| left.store(UNLIMITED, Ordering::Relaxed));
         self.delay(0);
         self.refuse(false);
@@ -102,16 +116,20 @@ impl Shared {
         let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { return };
         let (Ok(kept), Ok(kept_too)) = (client.try_clone(), server.try_clone()) else { return };
         self.open.lock().unwrap().extend([kept, kept_too]);
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
         for (direction, from, to) in [(0, client, server), (1, server_too, client_too)] {
             let shared = Arc::clone(self);
-            thread::spawn(move || shared.copy(direction, from, to));
+            thread::spawn(move || shared.copy(number, direction, from, to));
         }
     }
 
-    fn copy(&self, direction: usize, mut from: TcpStream, mut to: TcpStream) {
+    fn copy(&self, number: u64, direction: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = vec![0; 16384];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed)));
+            while direction == 0 && number < self.held_below.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
             if self.is_swallowing[direction].load(Ordering::Relaxed) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Several stores, random faults, then the books: whatever happens, each event is stored once and in one order, or its publisher
-//! is told, or another epoch has begun.
+//! Several stores, random faults, then the books: whatever happens, each event is stored once and in one order, or its
+//! publisher is told, or another epoch has begun.
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS makes it longer.
 
@@ -50,7 +50,8 @@ impl Run {
                     self.nodes[index].append(&text);
                 }
             }
-            70..=74 => proxy.cut(),
+            70..=73 => proxy.cut(),
+            74 => proxy.hold(),
             75..=80 => proxy.cut_after(self.random.bool(), self.random.i64(1..3000)),
             81..=82 => proxy.half_close(),
             83 => proxy.delay(self.random.u64(1..20)),
@@ -139,7 +140,8 @@ fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
     if !has("redis-server") {
         return;
     }
-    let runs = number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
+    let runs =
+        number("EVENTSOURCE_XS_SEED").map_or_else(|| vec![fastrand::u64(..), fastrand::u64(..)], |seed| vec![seed]);
     for seed in runs {
         eprintln!("EVENTSOURCE_XS_SEED={seed}");
         let mut run = Run::new(seed);
@@ -148,7 +150,8 @@ fn random_faults_lose_and_repeat_nothing_within_an_epoch() {
         }
         let (published, persistent) = (run.published, run.is_persistent);
         let logs: Vec<usize> = run.nodes.iter().map(|node| node.logs.len()).collect();
-        let failed: usize = run.nodes.iter().map(|node| node.ends.values().filter(|end| matches!(end, End::Failed(_))).count()).sum();
+        let failed: usize =
+            run.nodes.iter().map(|node| node.ends.values().filter(|end| matches!(end, End::Failed(_))).count()).sum();
         run.finish();
         eprintln!("{published} events, {failed} failed, beginnings {logs:?}, persistent: {persistent}");
     }

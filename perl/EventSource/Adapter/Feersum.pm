@@ -26,6 +26,12 @@ my $CHECK_INTERVAL = 1;
 my %HEADLESS;
 my ($timer, $interval);
 
+# Whether this process is a worker of several, and the process that this is known of.
+my ($is_forked, $known_in) = (!!0, 0);
+
+# A worker of --pre-fork runs its event loop in such a sub.
+my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
+
 sub name           { return 'Feersum' }
 sub recognizes_env { return exists $_[1]{'psgix.output.guard'} }
 sub writer_classes { return $WRITER }
@@ -37,6 +43,18 @@ sub reads_body_once { return !!1 }
 sub client_socket {
     my ($class, $env, $writer) = @_;
     return ref $writer eq $WRITER ? $class->copy_handle($writer->fileno) : undef;
+}
+
+# Feersum never says that it has several processes. What its worker runs in does.
+sub is_multiprocess {
+    my ($class, $env) = @_;
+    if ($known_in != $$) {
+        my $depth = 0;
+        $is_forked = !!0;
+        while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub =~ $WORKER_SUB }
+        $known_in = $$;
+    }
+    return $is_forked || $class->SUPER::is_multiprocess($env);
 }
 
 # Feersum reads one request at a time, and the descriptor is not known before the response. See take_over.

@@ -17,6 +17,12 @@ sub send_timeouts { return "failed to send all data\n" }
 sub recycling_option { return '--max-reqs-per-child' }
 sub serving_sub      { return 'Starlet::Server::accept_loop' }
 
+# The master sends its workers TERM, at HUP too. They only note it while they serve a client.
+sub is_ending {
+    my ($class, $server) = @_;
+    return $server->{term_received};
+}
+
 sub requests_per_worker {
     my ($class, $server) = @_;
     return $server->{max_reqs_per_child};

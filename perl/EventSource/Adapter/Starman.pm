@@ -21,6 +21,12 @@ sub end_keep_alive {
     return;
 }
 
+# At HUP, a signal handler of Net::Server::PreFork only notes it while the worker serves a client.
+sub is_ending {
+    my ($class, $server) = @_;
+    return $server->{server}{SigHUPed};
+}
+
 sub requests_per_worker {
     my ($class, $server) = @_;
     return $server->{server}{max_requests};

@@ -290,6 +290,11 @@ The bytes of the stream are as WHATWG HTML, section 9.2.5, describes them.
 With C<--hub>: the process of the hub is in another cgroup than its workers. Otherwise a restart of their service by
 systemd kills the hub, its history and all streams. Linux.
 
+=item C<hub_store>
+
+With C<--hub>: the store of the hub (L<EventSource::Hub/store>) is up and takes events, Redis does not evict, and a file is on a
+local disk that survives a reboot. Linux.
+
 =back
 
 =head1 EXIT CODES

@@ -14,7 +14,7 @@ my %LINES = (
     buffering => {
         nginx => ['proxy_buffering off;', '# and take X-Accel-Buffering out of proxy_ignore_headers, if it is there',],
         HAProxy => ['option http-no-delay', '# and remove http-response wait-for-body'],
-        Caddy   => ['reverse_proxy 127.0.0.1:5000 { flush_interval -1 }'],
+        Caddy   => ['reverse_proxy 127.0.0.1:5000 {', '    flush_interval -1', '}', '# and remove buffer_responses'],
         Apache  => ['ProxyPass "/events" "http://127.0.0.1:5000/events" flushpackets=on'],
     },
     cache => {
@@ -30,7 +30,7 @@ my %LINES = (
     },
     framing => {
         nginx  => ['proxy_http_version 1.1;', q{proxy_set_header Connection '';}, 'chunked_transfer_encoding on;'],
-        Apache => ['# remove SetEnv downgrade-1.0 and SetEnv force-response-1.0'],
+        Apache => ['# remove downgrade-1.0 and force-response-1.0 from BrowserMatch and SetEnvIf'],
     },
     http2 => {
         nginx   => ['listen 443 ssl http2;', '# from 1.25.1 on: listen 443 ssl; and http2 on;'],
@@ -56,13 +56,13 @@ my %LINES = (
     timeout => {
         nginx   => ['proxy_read_timeout %1$ds;', 'send_timeout %1$ds;'],
         HAProxy => ['timeout server %1$ds',      'timeout client %1$ds'],
-        Caddy   => ['reverse_proxy 127.0.0.1:5000 { transport http { read_timeout %1$ds } }'],
-        Apache  => ['ProxyTimeout %1$d', 'Timeout %1$d'],
+        Caddy => ['reverse_proxy 127.0.0.1:5000 {', '    transport http {', '        read_timeout %1$ds', '    }', '}'],
+        Apache => ['ProxyTimeout %1$d', 'Timeout %1$d'],
     },
     type => {
         nginx   => ['proxy_hide_header Content-Type;', 'add_header Content-Type text/event-stream;'],
         HAProxy => ['http-response set-header Content-Type text/event-stream'],
-        Caddy   => ['header Content-Type text/event-stream'],
+        Caddy   => ['header {', '    Content-Type text/event-stream', '    defer', '}'],
         Apache  => ['Header set Content-Type text/event-stream'],
     },
 );

@@ -84,9 +84,9 @@ sub _check_names {
     my ($what, $other, $of_other) = $kind eq 'file' ? ('a file', 'Redis', 'redis') : ('Redis', 'a file', 'file');
     my ($foreign) = sort grep { defined $store->{$_} } @{$SETTINGS_OF{$of_other}};
     _refuse("$foreign is not for a store in $what, but for one in $other") if defined $foreign;
-    my %own = map { ($_ => 1) } @{$SETTINGS_OF{$of_other}};
-    $store = {map { $own{$_} ? () : ($_ => 1) } keys %$store};
-    $SETTINGS->known($store, $SETTINGS_OF{$kind}, 'setting %s of store');
+    my %is_foreign = map { ($_ => 1) } @{$SETTINGS_OF{$of_other}};            # and undefined
+    my %own        = map { $is_foreign{$_} ? () : ($_ => 1) } keys %$store;
+    $SETTINGS->known(\%own, $SETTINGS_OF{$kind}, 'setting %s of store');
     return;
 }
 
@@ -183,6 +183,10 @@ sub _url {
     _refuse('redis must not have ? or #; encode them in user and password as %3F and %23; settings are beside redis')
         if $rest =~ /[?#]/;
     _refuse('redis has more than one @; encode it in user and password as %40') if $rest =~ /@.*@/;
+    _refuse('redis has a % without two hexadecimal digits; encode it in user and password as %25')
+        if $rest =~ /%(?![0-9A-Fa-f]{2})/;
+    _refuse('redis has a user without a password: write USER:PASSWORD@, or :PASSWORD@ for the default user')
+        if $rest =~ /\A[^:]*@/;
     my $host  = qr/$HOST(?:$PORT)?/;
     my $right = defined $is_sentinel ? qr{$HOST$PORT(?:,$HOST$PORT)*$MASTER(?:$DATABASE)?} : qr{$host(?:$DATABASE|/)?};
     my $form =

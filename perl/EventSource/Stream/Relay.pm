@@ -7,6 +7,7 @@ use warnings;
 
 our $VERSION = '0.100';
 
+use EventSource::Adapter;
 use EventSource::Error;
 use EventSource::Loop;
 use EventSource::Stream::Native;
@@ -98,8 +99,10 @@ sub of_or_create {
 sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
+    my ($adapter, $server) = EventSource::Adapter->of_caller;
     while ($self->{ours} && $self->{stream}->check_open) {
-        last if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
+        return $self->_end_with_worker if $adapter                           && eval { $adapter->is_ending($server) };
+        last                           if $select->can_read($CHECK_INTERVAL) && !$self->_copy;
     }
     $self->_end;
     return !!1;
@@ -173,6 +176,18 @@ sub _shut_down {
     $self->_end;
     shutdown $socket, 2 if $socket && defined fileno $socket;
     return;
+}
+
+# The server waits for this response to end its worker. The client is sent what the hub has written, and a retry; then it
+# reconnects, to another worker.
+sub _end_with_worker {
+    my $self   = shift;
+    my $select = IO::Select->new($self->{ours});
+    $self->{native}->close('server');
+    while ($self->{ours} && $select->can_read($CHECK_INTERVAL)) { $self->_copy or last }
+    $self->{stream}->end_with_retry if $self->{ours} && $self->{stream}->check_open;
+    $self->close;
+    return !!1;
 }
 
 # Ends the stream for the reason for which the native stream has ended.

@@ -48,15 +48,16 @@ sub begin {
     return $self->_go_on($respond->($response), $adapter, $env, $setting, $opening);
 }
 
-# Most responses have nothing special about them. _begin_plainly, in src/xs, takes them over in one step, and leaves all
-# others to begin or to _go_on.
+# Most responses have nothing special about them. _begin_plainly of EventSource::Stream::Native, in src/xs, takes them over
+# in one step, and leaves all others to begin or to _go_on.
 sub begin_plainly {
     my ($class, $env, $respond, $response, $setting, $opening) = @_;
     my $native = $setting->{native_settings} || EventSource::Stream::Native->shared_settings($setting);
     $plain ||= EventSource::Adapter->plain;
     my $probe = $PROBE{$setting->{line_end} || 'crlf'};
     my ($stream, $self, $writer, $why) =
-        _begin_plainly($env, $respond, $response, $native, $opening, $probe, $$INTERPRETER, $plain);
+        EventSource::Stream::Native::_begin_plainly($env, $respond, $response, $native, $opening, $probe,
+        $$INTERPRETER, $plain);
     return $stream                                                                  if $stream;
     return $self->_go_on($writer, 'EventSource::Adapter', $env, $setting, $opening) if $self && !defined $why;
     return                                                                          if !defined $why;

@@ -143,6 +143,16 @@ sub end {
     return;
 }
 
+# The retry has a random part, so that clients that end together do not reconnect at the same time.
+sub end_with_retry {
+    my $self  = shift;
+    my $retry = $self->{settings}{retry};
+    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
+    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
+    $self->end('server');
+    return;
+}
+
 # The server decides whether a write blocks. The relay's stream must know when the handler runs, because all subscriptions
 # of a handler are one request.
 sub enter_handler {
@@ -204,14 +214,10 @@ sub on_close {
     return;
 }
 
-# The retry has a random part, so that refused clients do not reconnect at the same time.
 sub refuse {
-    my $self  = shift;
-    my $retry = $self->{settings}{retry};
-    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
+    my $self = shift;
     $COUNTED{refused}++;
-    $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
-    $self->end('server');
+    $self->end_with_retry;
     return;
 }
 
@@ -461,6 +467,13 @@ are lost.
 
 Make a stream that has already ended, for a request whose client has disconnected. C<$reason> is the reason of its end.
 
+=head2 end_with_retry
+
+    $stream->end_with_retry;
+
+Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream for the reason
+C<server>.
+
 =head2 enter_handler, leave_handler, wait_for_end_briefly
 
 As L<EventSource::Stream::Native/METHODS>. The server alone decides whether a write waits.
@@ -533,7 +546,7 @@ reason that L</close> was given.
 
     $stream->refuse;
 
-Send the client a C<retry> between one and two times the setting C<retry>, or two seconds, and end the stream.
+End a stream that is one too many, as L</end_with_retry> does, and count it as refused.
 
 =head2 route_through
 

@@ -35,12 +35,17 @@ use Plack::Util::Accessor @ATTRIBUTES;
 
 my $SETTINGS = EventSource::Settings->new(__PACKAGE__);
 
+# The classes whose methods each stream calls as functions: see EventSource::Stream.
+my ($CONNECTION, $LIBRARY, $RECYCLING, $STREAM) =
+    qw(Plack::App::EventSource::Connection EventSource::XS EventSource::Stream::WorkerRecycling EventSource::Stream);
+
 # The attributes that EventSource::Stream takes.
 my @STREAM_SETTINGS = qw(fallback keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 
 # The attributes that are checked. They are read from the object's hash, which is quicker than their accessors, except
-# those that a class has accessors of its own for.
-my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble));
+# those that a class has accessors of its own for. The keys of a hash know their hash values.
+my @CHECKED =
+    keys %{{map { ($_ => 1) } @STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble)}};
 my %OWN_ACCESSORS;
 
 # The methods that make the first bytes. If a class has its own, they are called for each stream.
@@ -68,18 +73,21 @@ sub new {
 sub after_handler {
     my ($self, $stream, $env) = @_;
     return if !$stream->is_blocking;
-    if    (!$stream->is_open)                              { $stream->wait_for_end_briefly }
-    elsif ($stream->is_native && !$stream->is_handed_over) { EventSource::Stream::WorkerRecycling->warn_once($env) }
-    EventSource::XS->dispatch;
+    if    (!$stream->is_open) { $stream->wait_for_end_briefly }
+    elsif ($stream->is_native && !$stream->is_handed_over) {
+        EventSource::Stream::WorkerRecycling::warn_once($RECYCLING, $env);
+    }
+    EventSource::XS::dispatch($LIBRARY);
     return;
 }
 
 sub call {
     my ($self, $env) = @_;
-    EventSource::XS->dispatch;
-    my $origins = $self->origins;
+    EventSource::XS::dispatch($LIBRARY);
+    my $own = $OWN_ACCESSORS{ref $self};
+    my ($origins, $methods) = $own && !@$own ? @$self{qw(origins methods)} : ($self->origins, $self->methods);
     if (!defined $origins) {
-        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $self->methods;
+        my $is_plain = $env->{REQUEST_METHOD} eq 'GET' && !defined $methods;
         return !$is_plain && $self->_refusal($env) || $self->stream_response($env);
     }
     my $access = EventSource::Origins->access('Plack::App::EventSource', $origins, $env)
@@ -188,24 +196,24 @@ sub run_handler {
           $own && !@$own
         ? @$self{qw(on_gone characters handler_cb)}
         : ($self->on_gone, $self->characters, $self->handler_cb);
-    my $unwind     = $on_gone && $stream->is_blocking ? $process                           : 0;
-    my $id         = _may_have_id($env)               ? EventSource::LastEventID->of($env) : undef;
-    my $connection = Plack::App::EventSource::Connection->of_stream(
-        {
-            stream => $stream,
-            ($characters ? (characters    => 1)        : ()),
-            (defined $id ? (last_event_id => $id)      : ()),
-            ($unwind     ? (unwind        => \$unwind) : ()),
-        }
-    );
+    my $unwind     = $on_gone && $stream->is_blocking ? $process : 0;
+    my $may_have   = length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING};
+    my $id         = $may_have ? EventSource::LastEventID->of($env) : undef;
+    my $connection = Plack::App::EventSource::Connection::of_stream($CONNECTION, {stream => $stream});
+    $connection->{characters}    = 1        if $characters;
+    $connection->{last_event_id} = $id      if defined $id;
+    $connection->{unwind}        = \$unwind if $unwind;
     $stream->enter_handler;
-    local $Plack::App::EventSource::Connection::errors = $env->{'psgi.errors'};
+    local $Plack::App::EventSource::Connection::request = $env;
     my $handled   = eval { $handler->($connection, $env); 1 };
-    my $exception = $@;
+    my $exception = $handled ? undef : $@;
     $unwind = 0;
     $stream->leave_handler;
-    my $is_unwound = !$handled && blessed $exception && eval { $exception->isa('EventSource::Gone') };
-    $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$handled && !$is_unwound;
+
+    if (!$handled) {
+        my $is_unwound = blessed $exception && eval { $exception->isa('EventSource::Gone') };
+        $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
+    }
     undef $connection;
     $self->after_handler($stream, $env);
     return;
@@ -221,13 +229,12 @@ sub stream_response {
             $self->_check_native($env) if $known->{settings}{native} eq '1';
         }
     ) if !$known || $known->{must_check};
-    return $self->_finished if _may_have_id($env) && _is_finished($env);
+    return $self->_finished if (length $env->{HTTP_LAST_EVENT_ID} || length $env->{QUERY_STRING}) && _is_finished($env);
     my ($settings, $headers, $opening) = @$known{qw(settings headers opening)};
     return sub {
-        my $respond  = shift;
         my $response = [200, $headers ? [@$headers] : $self->response_headers];
         $opening = $self->opening if !defined $opening;
-        my ($stream, $obstacle) = EventSource::Stream->open($env, $respond, $response, $opening, $settings);
+        my ($stream, $obstacle) = EventSource::Stream::open($STREAM, $env, $_[0], $response, $opening, $settings);
         if (defined $obstacle && $settings->{native} eq '1') {
             my $why = _with_remedy($obstacle) . ($self->{_place} ? $self->{_place}{location} : '');
             $self->end_with_error($stream, $env, 'the stream cannot be native', $why, $$);
@@ -351,12 +358,6 @@ sub _known_beginning {
     return undef if !EventSource::XS::_has_members($self, \@CHECKED, $known->{members});
     my @own = @{$OWN_ACCESSORS{$known->{class}}} or return $known;
     return EventSource::XS::_are_same([map { scalar $self->$_ } @own], $known->{own_values}) ? $known : undef;
-}
-
-# False if the client has sent no last event ID.
-sub _may_have_id {
-    my $env = shift;
-    return length($env->{HTTP_LAST_EVENT_ID}) || length $env->{QUERY_STRING};
 }
 
 # The methods that are allowed. A wrong value of the attribute throws later, when a GET comes.

@@ -20,6 +20,7 @@ use Time::HiRes qw(sleep time);
 our @CARP_NOT = qw(Test::EventSource);
 
 my $VARIABLE    = 'EVENTSOURCE_RUNTIME_DIR';
+my $STORE       = 'EVENTSOURCE_STORE';
 my $PROGRAM     = 'eventsource-hub';
 my $STOP_WITHIN = 10;                          # seconds, then a hub is killed
 my $POLL_EVERY  = 0.01;                        # seconds
@@ -29,6 +30,9 @@ my $MAX_PATH_BYTES = 107 - length '/hubs/.sock' . 'x' x 64;
 
 # The folder of this test, the process that has made it, the line, and the keeper.
 my ($folder, $owner, $line, $keeper);
+
+# The store that the environment had before.
+my $store_before;
 
 END {
     local ($?, $!, $@);
@@ -49,7 +53,9 @@ sub begin {
     }
     Test::EventSource::Remote->not_inherited($ours) if $INC{'Test/EventSource/Remote.pm'};
     ($folder, $owner, $line, $keeper) = ("$root/hubs", $$, $ours, $pid);
-    $ENV{$VARIABLE} = $folder;    ## no critic (RequireLocalizedPunctuationVars) for good
+    $store_before   = $ENV{$STORE};
+    $ENV{$VARIABLE} = $folder;        ## no critic (RequireLocalizedPunctuationVars) for good
+    $ENV{$STORE}    = 'memory';       ## no critic (RequireLocalizedPunctuationVars)
     return $folder;
 }
 
@@ -62,13 +68,15 @@ sub end {
     waitpid $keeper, 0;
     undef $_ for $folder, $owner, $line, $keeper;
     delete $ENV{$VARIABLE};
+    delete $ENV{$STORE};
+    $ENV{$STORE} = $store_before if defined $store_before;    ## no critic (RequireLocalizedPunctuationVars)
     return;
 }
 
 # Runs in the keeper. Does not return.
 sub keep {
     my ($class, $root, $program) = @_;
-    $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);    ## no critic (RequireLocalizedPunctuationVars)
+    $SIG{$_} = 'IGNORE' for qw(HUP INT TERM);                 ## no critic (RequireLocalizedPunctuationVars)
     sysread STDIN, my $word, 1;
 
     # Under another name no application finds the folder and starts a hub in it anew.
@@ -78,6 +86,9 @@ sub keep {
     POSIX::_exit(0);
     return;
 }
+
+# From now on a test's hubs have the stores of their applications.
+sub with_stores { delete $ENV{$STORE}; return }
 
 # Private functions
 
@@ -176,18 +187,24 @@ test ends in any way, also if it is killed, a keeper process stops the hubs and 
 
 Make the folder, unless this process has one, and return its path. Hubs that exist already keep their places. A forked
 child has a folder of its own only if it calls this. Throws an L<EventSource::Error> with the code C<unavailable> if there
-is no folder or no process for it.
+is no folder or no process for it. The store of hubs that are started from then on is memory (C<EVENTSOURCE_STORE>).
 
 =head2 end
 
     Test::EventSource::PrivateHubs->end;
 
-End the hubs of this process, remove the folder and the variable, and return when that is done. This happens at the end of
+End the hubs of this process, remove the folder and the variables, and return when that is done. This happens at the end of
 the process anyway.
 
 =head2 keep
 
 Runs in the keeper.
+
+=head2 with_stores
+
+    Test::EventSource::PrivateHubs->with_stores;
+
+Let the hubs that are started from now on have the stores that their applications name. Before, their store is memory.
 
 =head1 SEE ALSO
 

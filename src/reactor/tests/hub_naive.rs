@@ -1,8 +1,9 @@
 //! The hub's naive twin, written without regard to speed: a list of all events ever published, each with its state.
 
 use super::*;
-use crate::hub::{OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
-use std::collections::BTreeSet;
+use crate::event::Shared;
+use crate::hub::{History, OnSlow, Settings as HubSettings, Start, SubscribeRequest, Topic};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const EPOCH: &str = "epoch";
 
@@ -22,19 +23,39 @@ pub(super) struct Event {
     pub(super) channel: &'static str,
     pub(super) key: u8,
     pub(super) id: String,
-    at: Instant,
+    pub(super) has_custom_id: bool,
+    /// Whether the hub was never given the event: it goes on without it.
+    is_forgotten: bool,
+    pub(super) at: Instant,
+    pub(super) block: Shared,
     bytes: usize,
     pub(super) state: State,
 }
 
+/// What the model of a store knows of a channel's evictions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StoredEvictions {
+    pub(super) evicted_through: u64,
+    pub(super) discarded_through: u64,
+}
+
 pub(super) struct Naive {
     pub(super) settings: HubSettings,
-    /// The events with the sequence numbers 1, 2, ...
-    events: Vec<Event>,
+    /// The events by their sequence numbers.
+    events: BTreeMap<u64, Event>,
     /// The sequence numbers of events that are not evicted.
     present: Vec<u64>,
     /// Streams that keep up have been sent everything up to this sequence number.
     offered: u64,
+    /// The greatest sequence number that was evicted.
+    evicted_through: u64,
+    /// Where the hub goes on with stored events: after this number. None if it has no store.
+    pub(super) history_through: Option<u64>,
+    /// Channels that the history does not name may have evicted events through this number: then a gap may come
+    /// although nothing was evicted.
+    pub(super) merged_through: u64,
+    /// The number of events that were published since the hub began.
+    pub(super) published: u64,
 }
 
 /// The resume point that a client's last event id gives.
@@ -69,16 +90,25 @@ fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 impl Naive {
-    pub(super) fn new(settings: HubSettings) -> Self {
-        Self { settings, events: Vec::new(), present: Vec::new(), offered: 0 }
+    pub(super) fn new(settings: HubSettings, is_stored: bool) -> Self {
+        Self {
+            settings,
+            events: BTreeMap::new(),
+            present: Vec::new(),
+            offered: 0,
+            evicted_through: 0,
+            history_through: is_stored.then_some(0),
+            merged_through: 0,
+            published: 0,
+        }
     }
 
     pub(super) fn newest(&self) -> u64 {
-        self.events.len() as u64
+        self.events.keys().next_back().copied().unwrap_or(0)
     }
 
     pub(super) fn event(&self, seq: u64) -> &Event {
-        &self.events[seq as usize - 1]
+        &self.events[&seq]
     }
 
     pub(super) fn is_in_log(&self, seq: u64) -> bool {
@@ -93,7 +123,8 @@ impl Naive {
     /// Returns true if the channel of event `of` has dropped an event after `after`.
     pub(super) fn has_evicted(&self, of: u64, after: u64) -> bool {
         let channel = self.event(of).channel;
-        self.events[after as usize..].iter().any(|event| event.channel == channel && event.state != State::InLog)
+        let mut later = self.events.range(after.saturating_add(1)..).map(|(_, event)| event);
+        later.any(|event| event.channel == channel && event.state != State::InLog)
     }
 
     pub(super) fn log_size(&self) -> (usize, usize) {
@@ -106,15 +137,63 @@ impl Naive {
         self.present.iter().map(|seq| self.event(*seq).channel).collect()
     }
 
-    pub(super) fn publish(&mut self, channel: &'static str, key: u8, id: String, bytes: usize, at: Instant) {
-        self.events.push(Event { channel, key, id, at, bytes, state: State::InLog });
-        self.present.push(self.newest());
+    /// Creates an event that was published at a time.
+    pub(super) fn event_of(
+        channel: &'static str,
+        key: (u8, usize),
+        id: (String, bool),
+        block: &Shared,
+        at: Instant,
+    ) -> Event {
+        let bytes = block.len() + key.1;
+        let (block, (id, has_custom_id)) = (block.clone(), id);
+        Event { channel, key: key.0, id, has_custom_id, is_forgotten: false, at, block, bytes, state: State::InLog }
+    }
+
+    pub(super) fn publish(&mut self, seq: u64, event: Event) {
+        self.events.insert(seq, event);
+        self.present.push(seq);
+        self.published += 1;
+    }
+
+    /// The hub ends. A store goes on with what it has: what is not known to be evicted, and the latest event of each key
+    /// that is not known to be discarded. Returns the history of the next hub.
+    pub(super) fn restart(&mut self, known: &BTreeMap<&'static str, StoredEvictions>, is_merged: bool) -> History {
+        let newest = self.newest();
+        let compacts = self.settings.on_slow == OnSlow::Latest;
+        for seq in self.events.keys().copied().collect::<Vec<_>>() {
+            let event = self.event(seq);
+            let StoredEvictions { evicted_through, discarded_through } =
+                known.get(event.channel).copied().unwrap_or_default();
+            let is_latest = compacts && seq > discarded_through && !self.is_superseded(seq);
+            let is_kept = !event.is_forgotten && (seq > evicted_through || is_latest);
+            let event = self.events.get_mut(&seq).expect("an event");
+            event.is_forgotten = !is_kept;
+            event.state = if is_kept { State::InLog } else { State::Evicted };
+        }
+        let is_in_log = |(seq, event): (&u64, &Event)| (event.state == State::InLog).then_some(*seq);
+        self.present = self.events.iter().filter_map(is_in_log).collect();
+        let named = |number: usize| !is_merged || number % 2 == 0;
+        let all = || known.iter().enumerate().map(|(number, (name, of))| (named(number), *name, of.evicted_through));
+        let evicted: Vec<_> = all().filter(|of| of.0).map(|(_, name, at)| (name.as_bytes().into(), at)).collect();
+        let merged = all().filter(|of| !of.0).map(|(.., at)| at).max().unwrap_or(0);
+        self.merged_through = self.merged_through.max(merged);
+        self.evicted_through = all().map(|(.., at)| at).max().unwrap_or(0);
+        (self.history_through, self.offered, self.published) = (Some(newest), newest, 0);
+        History { epoch: EPOCH.into(), last_seq: newest, evicted, evicted_through: merged, ..History::default() }
+    }
+
+    /// Returns true if a hub with a store knows a sequence number: if it is not between the numbers of events.
+    pub(super) fn is_known(&self, seq: u64) -> bool {
+        let is_event = self.events.get(&seq).map_or(false, |event| !event.is_forgotten);
+        self.history_through.map_or(true, |through| seq <= self.evicted_through || seq == through || is_event)
     }
 
     /// Returns true if there is a newer event of the same channel and key.
     pub(super) fn is_superseded(&self, seq: u64) -> bool {
         let of = self.event(seq);
-        self.events[seq as usize..].iter().any(|event| (event.channel, event.key) == (of.channel, of.key))
+        let mut later = self.events.range(seq + 1..).map(|(_, event)| event);
+        later.any(|event| (event.channel, event.key) == (of.channel, of.key))
     }
 
     /// Returns the sequence numbers after `seq` of events of these topics: those in the log, or all that were published.
@@ -125,16 +204,21 @@ impl Naive {
         };
         match only_in_log {
             true => self.present.iter().copied().filter(|at| *at > seq).filter(wanted).collect(),
-            false => (seq + 1..=self.newest()).filter(wanted).collect(),
+            false => self.events.range(seq.saturating_add(1)..).map(|(at, _)| *at).filter(wanted).collect(),
         }
     }
 
     /// Returns where a request resumes. None if its id is unknown here.
     pub(super) fn resume_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
-        let is_given = |event: &Event| event.id == id && topics.iter().any(|topic| matches(topic, event.channel));
-        if let Some(at) = self.events.iter().position(is_given) {
-            return Some(ResumePoint { seq: at as u64 + 1, known_gap: None });
+        let is_given = |event: &Event| {
+            event.has_custom_id
+                && event.id == id
+                && !event.is_forgotten
+                && topics.iter().any(|topic| matches(topic, event.channel))
+        };
+        if let Some((seq, _)) = self.events.iter().find(|(_, event)| is_given(event)) {
+            return Some(ResumePoint { seq: *seq, known_gap: None });
         }
         let parts: Vec<&str> = id.split('-').collect();
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);
@@ -143,7 +227,7 @@ impl Naive {
             [EPOCH, seq, told] => ResumePoint { seq: number(seq)?, known_gap: Some(number(told)?) },
             _ => return None,
         };
-        Some(resume_point).filter(|resume_point| resume_point.seq <= self.newest())
+        Some(resume_point).filter(|point| point.seq <= self.newest() && self.is_known(point.seq))
     }
 
     pub(super) fn start(&self, request: &SubscribeRequest) -> u64 {
@@ -169,10 +253,16 @@ impl Naive {
     }
 
     fn change(&mut self, seq: u64, state: State) {
-        self.events[seq as usize - 1].state = state;
+        self.events.get_mut(&seq).expect("an event").state = state;
+        self.evicted_through = self.evicted_through.max(seq);
         if state == State::Evicted {
             self.present.retain(|present| *present != seq);
         }
+    }
+
+    /// Returns the sequence numbers of the events that are not evicted.
+    pub(super) fn present(&self) -> &[u64] {
+        &self.present
     }
 
     /// Evicts at the end of a turn.
@@ -202,7 +292,7 @@ impl Naive {
     pub(super) fn expire(&mut self, now: Instant) {
         let age = self.settings.history.age.min(self.settings.total_history.age);
         while let Some(first) = self.present.first().copied().filter(|first| *first <= self.offered) {
-            if now - self.event(first).at < age {
+            if now.saturating_duration_since(self.event(first).at) < age {
                 break;
             }
             self.change(first, State::Evicted);

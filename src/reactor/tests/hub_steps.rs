@@ -1,14 +1,16 @@
 //! The random steps of the hub model: a hub in a reactor, and clients that do anything.
 
 use super::hub_client::{Connection, EventSource, HEAD};
-use super::hub_naive::{Naive, EPOCH};
+use super::hub_naive::{Naive, StoredEvictions, EPOCH};
 use super::*;
 use crate::event::Shared;
 use crate::hub::{
-    Epoch, FirstBlock, OnSlow, PositionStyle, Publication, Settings as HubSettings, Start, SubscribeRequest, Topic,
+    Counts, Epoch, FirstBlock, History, OnSlow, PositionStyle, Publication, Settings as HubSettings, Start,
+    SubscribeRequest, Topic,
 };
 use crate::log::Bounds;
 use fastrand::Rng;
+use std::collections::BTreeMap;
 
 pub(super) const HUB: HubId = 0;
 const OTHER_HUB: HubId = 1;
@@ -16,6 +18,18 @@ pub(super) const SOURCES: usize = 5;
 const CHANNELS: [&str; 6] = ["news/a", "news/b", "news/a/b", "chat", "user/1", "x"];
 const PATTERNS: [&str; 6] = ["news/*", "news/**", "**", "*", "user/*", "none/*"];
 const KEYS: [&str; 3] = ["", "k", "l"];
+
+/// Where the sequence numbers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbering {
+    /// The hub itself: 1, 2, ...
+    Dense,
+    /// The same with holes. No hub has them without a store; it makes nothing else of them.
+    Sparse,
+    /// A store, with which another hub goes on when the hub ends.
+    Stored,
+}
+
 pub(super) struct Run {
     pub(super) rng: Rng,
     pub(super) world: World,
@@ -33,6 +47,13 @@ pub(super) struct Run {
     pub(super) seen_of_other_hub: u64,
     /// Whether streams subscribe and unsubscribe after their beginning.
     is_changing: bool,
+    numbering: Numbering,
+    /// How many seconds before an event was stored. One that has expired already hides what a hub knows of others.
+    lates: &'static [u64],
+    /// What the store knows of evictions.
+    stored: BTreeMap<&'static str, StoredEvictions>,
+    /// The counters of the hubs before this one.
+    pub(super) past: Counts,
 }
 
 fn bounds(rng: &mut Rng, events: &[usize], bytes: &[usize], is_total: bool) -> Bounds {
@@ -73,13 +94,17 @@ impl Run {
         let on_slow = any(&mut rng, &[OnSlow::Disconnect, OnSlow::Gap, OnSlow::Latest]);
         let hub = HubSettings { on_slow, ..HubSettings::new(history, total_history) };
         let is_changing = rng.bool();
+        let numbering = any(&mut rng, &[Numbering::Dense, Numbering::Sparse, Numbering::Stored, Numbering::Stored]);
+        let is_stored = numbering == Numbering::Stored;
+        let lates = any(&mut rng, &[&[0][..], &[0, 0, 0, 1, 4], &[0, 0, 0, 1, 4, 30, 1_000_000_000]]);
         let mut world = World::new();
         for name in [HUB, OTHER_HUB] {
+            let history = History { epoch: EPOCH.into(), ..History::default() };
             world.apply(Command::CreateHub {
                 hub: name,
                 epoch: Epoch::new(EPOCH, None),
                 settings: Box::new(hub.clone()),
-                history: None,
+                history: Some(Box::new(history)).filter(|_| is_stored && name == HUB),
             });
         }
         let neighbour = Self::open_neighbour(&mut world);
@@ -89,7 +114,7 @@ impl Run {
             neighbour,
             published_to_other_hub: 0,
             seen_of_other_hub: 0,
-            naive: Naive::new(hub),
+            naive: Naive::new(hub, is_stored),
             sources: (0..SOURCES).map(|_| EventSource::default()).collect(),
             left_unreported: Vec::new(),
             pushed: 0,
@@ -97,6 +122,10 @@ impl Run {
             custom_ids: 0,
             is_drained: false,
             is_changing,
+            numbering,
+            lates,
+            stored: BTreeMap::new(),
+            past: Counts::default(),
         }
     }
 
@@ -134,7 +163,9 @@ impl Run {
                 let time = Duration::from_millis(self.rng.u64(..most));
                 self.advance(time);
             }
-            (54..=56, _) => self.report_left(),
+            (54..=55, _) => self.report_left(),
+            (56, _) if self.numbering == Numbering::Stored && self.rng.u8(..4) == 0 => self.restart(),
+            (56, _) => self.report_left(),
             (57..=98, None) => self.connect(source),
             (57..=62, Some(_)) => self.leave(source),
             (63..=74, Some(stream)) => self.script_socket(stream),
@@ -159,15 +190,16 @@ impl Run {
             if self.rng.u8(..4) == 0 {
                 self.publish_to_other_hub();
             }
-            let seq = self.naive.newest() + 1;
+            let seq = self.next_seq();
             let channel = any(&mut self.rng, &CHANNELS);
             let key = self.rng.usize(..KEYS.len());
             let custom_id = (self.rng.u8(..10) == 0).then(|| format!("custom_id {}", self.custom_ids));
             self.custom_ids += 1;
             let id = custom_id.clone().unwrap_or_else(|| format!("{EPOCH}-{seq}"));
             let event = event(seq, &id, any(&mut self.rng, &[1, 20, 150]));
-            let bytes = event.len() + KEYS[key].len();
-            self.naive.publish(channel, key as u8, id, bytes, self.world.now);
+            let at = self.publication_time();
+            let id = (id, custom_id.is_some());
+            self.naive.publish(seq, Naive::event_of(channel, (key as u8, KEYS[key].len()), id, &event, at));
             for number in 0..SOURCES {
                 let stream = self.sources[number].connection.as_ref().map(|connection| connection.stream);
                 let is_subscribed =
@@ -179,8 +211,98 @@ impl Run {
             let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
             let id = custom_id.map(|id| id.into_bytes().into());
             let publication = Box::new(Publication { seq, channel, event, key, id });
-            self.world.apply(Command::Publish { hub: HUB, publication });
+            self.world.apply(match self.numbering {
+                Numbering::Stored => Command::PublishStored { hub: HUB, publication, at },
+                _ => Command::Publish { hub: HUB, publication },
+            });
         }
+    }
+
+    /// Returns the sequence number of the next event.
+    fn next_seq(&mut self) -> u64 {
+        let step = match self.numbering {
+            Numbering::Dense => 1,
+            _ => any(&mut self.rng, &[1, 1, 2, 7, 1 << 24]),
+        };
+        self.naive.newest() + step
+    }
+
+    /// Returns when the next event counts as published: a store may have got it before, and from a machine with another clock.
+    fn publication_time(&mut self) -> Instant {
+        let late = match self.numbering {
+            Numbering::Stored => any(&mut self.rng, self.lates),
+            _ => 0,
+        };
+        self.world.now.checked_sub(Duration::from_secs(late)).expect("a time")
+    }
+
+    /// Tells the store what the hub has evicted.
+    fn report_evictions(&mut self) {
+        self.world.apply(Command::TakeEvictions { hub: HUB, request_id: 1 });
+        self.run_until_idle();
+        for of in std::mem::take(&mut self.world.evictions) {
+            let name = CHANNELS.into_iter().find(|name| name.as_bytes() == &*of.channel).expect("a channel");
+            let known = self.stored.entry(name).or_default();
+            assert!(of.discarded_through <= of.evicted_through, "{of:?}");
+            known.evicted_through = known.evicted_through.max(of.evicted_through);
+            known.discarded_through = known.discarded_through.max(of.discarded_through);
+        }
+    }
+
+    /// The hub ends with all streams, perhaps before the store knows of all evictions. Another hub goes on with the stored
+    /// events.
+    fn restart(&mut self) {
+        if self.rng.bool() {
+            self.report_evictions();
+        }
+        self.end_all_streams();
+        let counts = self.world.reactor.hubs.get_mut(HUB).expect("the hub exists").counts();
+        assert_eq!(counts.streams, 0);
+        if self.rng.bool() {
+            self.report_evictions();
+        }
+        self.past.delivered += counts.delivered;
+        self.past.gaps += counts.gaps;
+        self.past.disconnected += counts.disconnected;
+        self.resumed_streams = 0;
+        self.world.apply(Command::CloseHub { hub: HUB });
+        assert!(self.world.reactor.hubs.get_mut(HUB).is_none());
+        let is_merged = self.rng.u8(..8) == 0;
+        let history = Some(Box::new(self.naive.restart(&self.stored, is_merged)));
+        let (epoch, settings) = (Epoch::new(EPOCH, None), Box::new(self.naive.settings.clone()));
+        self.world.apply(Command::CreateHub { hub: HUB, epoch, settings, history });
+        for seq in self.naive.present() {
+            let of = self.naive.event(*seq);
+            let (channel, key) = (of.channel.as_bytes().into(), KEYS[usize::from(of.key)].as_bytes().into());
+            let id = of.has_custom_id.then(|| of.id.as_bytes().into());
+            let publication = Box::new(Publication { seq: *seq, channel, event: of.block.clone(), key, id });
+            self.world.apply(Command::PublishStored { hub: HUB, publication, at: of.at });
+        }
+        if self.rng.bool() {
+            self.turn();
+        }
+    }
+
+    /// Lets all clients of the hub leave.
+    fn end_all_streams(&mut self) {
+        for source in 0..SOURCES {
+            if self.sources[source].connection.is_some() {
+                self.leave(source);
+            }
+        }
+        self.left_unreported.clear();
+        for stream in 0..self.world.records.len() {
+            if stream != self.neighbour && !self.world.records[stream].is_closed {
+                if self.world.records[stream].client.is_none() {
+                    self.world.attach(stream);
+                }
+                self.left_unreported.push(stream);
+            }
+        }
+        while !self.left_unreported.is_empty() {
+            self.report_left();
+        }
+        self.run_until_idle();
     }
 
     pub(super) fn has_subscription(&mut self, stream: usize) -> bool {
@@ -328,9 +450,17 @@ impl Run {
         )
     }
 
+    /// Returns the sequence number of any event, or 0.
+    fn any_seq(&mut self) -> u64 {
+        let seqs = self.naive.after(&[Topic::Pattern(b"**"[..].into())], 0, false);
+        let at = self.rng.usize(..=seqs.len());
+        at.checked_sub(1).map_or(0, |at| seqs[at])
+    }
+
     pub(super) fn invented_id(&mut self) -> String {
         let newest = self.naive.newest();
-        let known = self.rng.u64(..=newest);
+        let any_seq = self.any_seq();
+        let known = any(&mut self.rng, &[any_seq, any_seq, any_seq + 1, any_seq.saturating_sub(1)]).min(newest);
         let told = self.rng.u64(..=2 * newest);
         let ids = [
             String::new(),
@@ -400,7 +530,7 @@ impl Run {
     pub(super) fn subscribe_more(&mut self, source: usize) {
         let after = match self.rng.u8(..3) {
             0 => Some(self.invented_id()),
-            1 => Some(format!("{EPOCH}-{}", self.rng.u64(..=self.naive.newest()))),
+            1 => Some(format!("{EPOCH}-{}", self.any_seq())),
             _ => None,
         };
         let after = after.map(|id| id.into_bytes().into());

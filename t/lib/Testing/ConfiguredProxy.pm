@@ -2,7 +2,8 @@ package Testing::ConfiguredProxy;
 use strict;
 use warnings;
 
-# A real nginx or HAProxy in front of a server, with directives of the test. It ends with the object.
+# A real nginx, HAProxy, Caddy or Apache in front of a server, with directives of the test. It ends with the object. The
+# directives may name the address of the server and the path of streams as a remedy does: 127.0.0.1:5000 and /events.
 #
 #   my $proxy = Testing::ConfiguredProxy->start('nginx', $server, 'proxy_read_timeout 500ms;');
 #   my @lines = Testing::ConfiguredProxy->mended(['proxy_read_timeout 500ms;'], ['proxy_read_timeout 60s;']);
@@ -11,33 +12,42 @@ use parent 'Testing::Daemon';
 use Carp               qw(croak);
 use Testing::Developer qw(has_command);
 
-# Debian installs both in this folder, which is not in a user's PATH.
+# Debian installs most of them in this folder, which is not in a user's PATH.
 $ENV{PATH} .= ':/usr/sbin';
 
 # The program, the text of its configuration, and the command line.
 my %PROXY = (
     nginx   => ['nginx',   \&_nginx,   sub { ('nginx',   '-e',  'stderr', '-p', $_[0]->folder, '-c', $_[1]) }],
     HAProxy => ['haproxy', \&_haproxy, sub { ('haproxy', '-db', '-f',     $_[1]) }],
+    Caddy   => ['caddy',   \&_caddy,   sub { (qw(caddy run --adapter caddyfile --config), $_[1]) }],
+    Apache  => ['apache2', \&_apache,  sub { (qw(apache2 -D FOREGROUND -f),               $_[1]) }],
 );
+
+# Where Debian has Apache's modules, and those that the test needs.
+my $MODULES = '/usr/lib/apache2/modules';
+my @MODULES = qw(mpm_event authz_core deflate env filter headers proxy proxy_http setenvif);
 
 # Public methods
 
 # Returns the directives with the lines of a remedy: a line takes the place of the directive that it begins as, apart from
-# the last word; a comment tells what to remove.
+# the last word; a block, of the block with the same first line; a comment tells what to remove.
 sub mended {
     my ($class, $directives, $remedy) = @_;
-    my @lines = @$directives;
-    for my $line (@$remedy) {
+    my @lines = _with_blocks(@$directives);
+    for my $line (_with_blocks(@$remedy)) {
         if ($line =~ /^#.*\bremove (.+)/) {
             my @removed = split /, | and /, $1;
-            @lines = grep {
-                my $directive = $_;
-                !grep { index($directive, $_) == 0 } @removed
-            } @lines;
+            for my $directive (@lines) {
+                $directive = join "\n", grep {
+                    my $part = s/\A\s+//r;
+                    !grep { index($part, $_) == 0 } @removed
+                } split /\n/, $directive;
+            }
+            @lines = grep { length } @lines;
             next;
         }
         next if $line =~ /^#/;
-        @lines = grep { my $beginning = s/\s+\S+\z//r; index("$line ", "$beginning ") != 0 } @lines;
+        @lines = grep { ("$line " =~ s/\n.*/ /sr) !~ /\A\Q@{[_beginning($_)]}\E\s/ } @lines;
         push @lines, $line;
     }
     return @lines;
@@ -54,15 +64,63 @@ sub start {
     my (undef, $text, $command) = @{$PROXY{$name} || croak "ConfiguredProxy: there is no '$name'"};
     my $self = $class->new($name);
     my $path = $self->folder . '/configuration';
+    for (@directives) {    # those of a remedy
+        s/127[.]0[.]0[.]1:5000/'127.0.0.1:' . $server->port/ge;
+        s{/events\b}{/hub}g;
+    }
     open my $file, '>', $path or croak "$path: $!";
     print {$file} $text->($self, $server, @directives);
     close $file or croak "$path: $!";
-    return $self->run({}, $command->($self, $path));
+    my %folders = map { ($_ => $self->folder) } qw(XDG_CONFIG_HOME XDG_DATA_HOME);    # where Caddy would write
+    return $self->run(\%folders, $command->($self, $path));
 }
 
 sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/') }
 
 # Private functions
+
+# Workers of root are another user's, for Apache refuses to serve as root.
+sub _apache {
+    my ($self,   $server, @directives) = @_;
+    my ($folder, $port,   $to)         = ($self->folder, $self->port, $server->port);
+    my $modules = join "\n", map { "LoadModule ${_}_module $MODULES/mod_$_.so" } @MODULES;
+    my $user    = $> ? '' : "User nobody\nGroup nogroup";
+    my $lines   = join "\n    ", @directives;
+    if (!$>) { chmod 0711, $folder or croak "$folder: $!" }
+    return <<"APACHE";
+ServerRoot $folder
+DefaultRuntimeDir $folder
+PidFile $folder/pid
+ErrorLog /dev/stderr
+ServerName 127.0.0.1
+Listen 127.0.0.1:$port
+$modules
+$user
+<VirtualHost 127.0.0.1:$port>
+    $lines
+    ProxyPass / http://127.0.0.1:$to/ disablereuse=on
+</VirtualHost>
+APACHE
+}
+
+# What a directive begins with: a block, its first line; another one, all but its last word.
+sub _beginning { return $_[0] =~ /\n/ ? $_[0] =~ s/\n.*//sr : $_[0] =~ s/\s+\S+\z//r }
+
+sub _caddy {
+    my ($self, $server, @directives) = @_;
+    my ($port, $to) = ($self->port, $server->port);
+    push @directives, "reverse_proxy 127.0.0.1:$to" if !grep { /^reverse_proxy\b/ } @directives;
+    my $lines = join "\n    ", @directives;
+    return <<"CADDY";
+{
+    admin off
+    auto_https off
+}
+http://127.0.0.1:$port {
+    $lines
+}
+CADDY
+}
 
 sub _haproxy {
     my ($self, $server, @directives) = @_;
@@ -107,6 +165,18 @@ http {
     }
 }
 NGINX
+}
+
+# Joins the lines of each block.
+sub _with_blocks {
+    my ($depth, @joined) = (0);
+    for my $line (@_) {
+        if ($depth) { $joined[-1] .= "\n$line" }
+        else        { push @joined, $line }
+        $depth += () = $line =~ /[{]\s*$/mg;
+        $depth -= () = $line =~ /^\s*[}]/mg;
+    }
+    return @joined;
 }
 
 1;

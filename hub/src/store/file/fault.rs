@@ -60,6 +60,8 @@ fn kind_of(extended_code: i32) -> Kind {
     }
     match extended_code & 0xff {
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Kind::Damaged,
+        // A table is missing or another one, or a sequence number is there twice.
+        ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT | ffi::SQLITE_MISMATCH => Kind::Damaged,
         ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM | ffi::SQLITE_AUTH => Kind::Lasting,
         _ => Kind::Passing,
     }

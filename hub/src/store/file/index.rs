@@ -1,8 +1,8 @@
 //! The index of a store's entries: which ones each channel has, and which of them are to be deleted.
 //!
-//! It is in memory, so that an append writes one table only. A change takes effect in the index at once; what follows from it for
-//! the file waits in `garbage` and `changed` until a transaction has carried it out ([`Index::is_written`]). So a full disk delays
-//! deletions, and loses none.
+//! It is in memory, so that an append writes one table only. A change takes effect in the index at once; what follows from it
+//! for the file waits in `garbage` and `changed` until a transaction has carried it out ([`Index::is_written`]). So a full
+//! disk delays deletions, and loses none.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -143,8 +143,8 @@ impl Index {
         }
     }
 
-    /// Forgets the half of the channels without entries that has evicted least. From then on any channel that is not in the index
-    /// counts as having evicted as much, so those that have entries need rows.
+    /// Forgets the half of the channels without entries that has evicted least. From then on any channel that is not in the
+    /// index counts as having evicted as much, so those that have entries need rows.
     fn merge(&mut self) {
         let empty = self.channels.iter().filter(|(_, of)| of.is_empty());
         let mut empty: Vec<_> = empty.map(|(name, of)| (of.evicted_through, Arc::clone(name))).collect();

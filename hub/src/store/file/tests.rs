@@ -1,9 +1,14 @@
 //! Tests of the store in a file, with real files.
 
+mod faults;
+mod index;
+mod killed;
+
 use super::{start_in, Surroundings};
 use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -105,7 +110,8 @@ impl Running {
             assert!(Instant::now() < deadline, "no report; the store says: {:?}", self.status());
             self.reports.extend(self.store.take_reports().0);
             if self.reports.is_empty() {
-                std::thread::sleep(Duration::from_micros(200));
+                let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+                poll(&mut [PollFd::new(&self.store.descriptor(), PollFlags::IN)], Some(&second)).expect("a pipe");
             }
         }
     }
@@ -170,7 +176,7 @@ impl Running {
         self.store.status()
     }
 
-    fn wait_until(&mut self, what: &str, is_so: impl Fn(&StoreStatus) -> bool) {
+    fn wait_until(&self, what: &str, is_so: impl Fn(&StoreStatus) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(&self.status()) {
             assert!(Instant::now() < deadline, "{what}: {:?}", self.status());

@@ -63,7 +63,6 @@ impl From<RedisError> for Fault {
                 let message = "the user or the password is wrong".into();
                 Self::Refused(Refusal { code: "WRONGPASS".into(), message })
             }
-            ErrorKind::InvalidClientConfig => Self::Invalid(error.to_string()),
             ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
                 let code = error.code().unwrap_or("ERR").to_owned();
                 Self::Refused(Refusal { code, message: error.to_string() })
@@ -83,6 +82,8 @@ pub struct Place {
     cert: String,
     key: String,
     timeout: Duration,
+    /// The index of the Sentinel that answered last.
+    sentinel: usize,
 }
 
 /// What a URL of Sentinels says.
@@ -98,7 +99,7 @@ impl Place {
         let RedisSettings { url, ca, cert, key, timeout, .. } = settings;
         let timeout = CONNECT.min(*timeout).max(Duration::from_millis(100));
         let [url, ca, cert, key] = [url, ca, cert, key].map(|text| text.to_string());
-        Self { url, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout }
+        Self { url, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout, sentinel: 0 }
     }
 
     /// Returns the address for people: neither user nor password.
@@ -112,11 +113,11 @@ impl Place {
     }
 
     /// Returns the URL of the Redis that is the master now.
-    pub fn find(&self) -> Result<String, Fault> {
-        match self.sentinels()? {
-            Some(sentinels) => self.ask(&sentinels),
-            None => Ok(self.url.clone()),
-        }
+    pub fn find(&mut self) -> Result<String, Fault> {
+        let Some(sentinels) = self.sentinels()? else { return Ok(self.url.clone()) };
+        let (url, index) = self.ask(&sentinels)?;
+        self.sentinel = index;
+        Ok(url)
     }
 
     /// Connects to a Redis that was [found](Self::find).
@@ -130,7 +131,10 @@ impl Place {
     }
 
     fn info(&self, url: &str) -> Result<ConnectionInfo, Fault> {
-        let info = url.into_connection_info()?;
+        let info = url.into_connection_info().map_err(|error| Fault::Invalid(error.to_string()))?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            return Err(Fault::Invalid("#insecure is not supported: name the authority's certificate instead".into()));
+        }
         let with_certificates = |info: ConnectionInfo| -> Result<ConnectionInfo, Fault> {
             let certificates =
                 TlsCertificates { client_tls: self.client_certificate()?, root_cert: self.authorities()? };
@@ -161,7 +165,7 @@ impl Place {
         let (master, database) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() {
             return Err(Fault::Invalid(
-                "the URL lacks the name of the master: redis-sentinel://HOST:PORT,.../MASTER".into(),
+                "the URL lacks the name of the master: redis-sentinel://HOST:PORT,HOST:PORT/MASTER".into(),
             ));
         }
         let at = if login.is_empty() { "" } else { "@" };
@@ -169,14 +173,17 @@ impl Place {
         Ok(Some(Sentinels { hosts: hosts.split(',').collect(), master, node }))
     }
 
-    /// Asks the Sentinels for the master, one after the other.
-    fn ask(&self, sentinels: &Sentinels<'_>) -> Result<String, Fault> {
+    /// Asks the Sentinels for the master, one after the other. Begins with the one that answered last: one that is silent
+    /// should cost its time once. Returns that one's index, too.
+    fn ask(&self, sentinels: &Sentinels<'_>) -> Result<(String, usize), Fault> {
         let mut fault = Fault::Invalid("the URL names no Sentinel".into());
-        for host in &sentinels.hosts {
-            let host = if host.rfind(':') > host.rfind(']') { (*host).to_owned() } else { format!("{host}:26379") };
+        for offset in 0..sentinels.hosts.len() {
+            let index = (self.sentinel + offset) % sentinels.hosts.len();
+            let host = sentinels.hosts[index];
+            let host = if host.rfind(':') > host.rfind(']') { host.to_owned() } else { format!("{host}:26379") };
             match self.ask_one(&host, sentinels) {
-                Ok(url) => return Ok(url),
-                Err(Fault::Invalid(why)) => fault = Fault::Cut(format!("Sentinel {host}: {why}")),
+                Ok(url) => return Ok((url, index)),
+                Err(Fault::Cut(why)) => fault = Fault::Cut(format!("Sentinel {host}: {why}")),
                 Err(error) => fault = Fault::Cut(format!("Sentinel {host} {error}")),
             }
         }

@@ -67,14 +67,25 @@ pub fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// Appends the command that stores a draft. All entries have the same fields in the same order, which Redis stores once for a
-/// hundred of them.
+/// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
+/// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field.
 pub fn write_append(out: &mut Vec<u8>, stream: &str, most: usize, producer: &str, count: u64, draft: &Draft) {
     let mut command = cmd("XADD");
     command.arg(stream).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(most).arg("*");
-    command.arg("c").arg(&draft.channel[..]).arg("k").arg(&draft.key[..]).arg("o").arg(&draft.once[..]);
-    command.arg("f").arg(draft.fields.as_bytes()).arg("p").arg(producer).arg("n").arg(count);
+    command.arg("c").arg(&draft.channel[..]);
+    for (name, value) in [("k", &draft.key), ("o", &draft.once)] {
+        if !value.is_empty() {
+            command.arg(name).arg(&value[..]);
+        }
+    }
+    command.arg("f").arg(draft.fields.as_bytes()).arg("p").arg(format!("{producer}:{count}"));
     command.write_packed_command(out);
+}
+
+/// Takes `PRODUCER:COUNT` apart.
+fn producer(text: &[u8]) -> Option<(Box<[u8]>, u64)> {
+    let (name, count) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
+    Some((name.as_bytes().into(), count.parse().ok()?))
 }
 
 /// Returns about how many bytes Redis holds for an entry.
@@ -114,7 +125,7 @@ fn stored(value: Value) -> Option<Stored> {
 }
 
 fn event(fields: Vec<Value>) -> Option<Event> {
-    let (mut channel, mut key, mut once, mut list, mut producer, mut count) = (None, None, None, None, None, None);
+    let (mut channel, mut key, mut once, mut list, mut source) = (None, None, None, None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(Value::BulkString(bytes))) = (fields.next(), fields.next()) {
         match text(&name)? {
@@ -122,14 +133,14 @@ fn event(fields: Vec<Value>) -> Option<Event> {
             b"k" => key = Some(bytes.into()),
             b"o" => once = Some(bytes.into()),
             b"f" => list = Some(FieldList::from_bytes(&bytes).ok()?),
-            b"p" => producer = Some(bytes.into()),
-            b"n" => count = std::str::from_utf8(&bytes).ok()?.parse().ok(),
+            b"p" => source = producer(&bytes),
             _ => {} // of a later version
         }
     }
     let draft =
         Draft { channel: channel?, key: key.unwrap_or_default(), once: once.unwrap_or_default(), fields: list? };
-    Some(Event { draft, producer: producer?, count: count? })
+    let (producer, count) = source?;
+    Some(Event { draft, producer, count })
 }
 
 /// What XINFO says of a stream.
@@ -164,6 +175,7 @@ impl Info {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventsource_xs::event::{Field, Text};
 
     #[test]
     fn a_sequence_number_exists_only_for_ids_that_fit() {
@@ -185,5 +197,34 @@ mod tests {
         for text in ["", "-", "1", "1-", "-1", "1-2-3", "a-1", "18446744073709551616-0"] {
             assert_eq!(Id::parse(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    /// Returns the event of the entry that a command adds.
+    fn added(draft: &Draft) -> Event {
+        let mut bytes = Vec::new();
+        write_append(&mut bytes, "stream", 1000, "producer", 7, draft);
+        let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else {
+            panic!("no command")
+        };
+        let fields = words.split_off(7); // after XADD stream NOMKSTREAM MAXLEN ~ 1000 *
+        event(fields).expect("an event")
+    }
+
+    #[test]
+    fn an_event_is_read_as_it_was_added_with_and_without_keys() {
+        for (key, once) in [("", ""), ("k", ""), ("", "o"), ("k", "o")] {
+            let [channel, key, once] = ["news", key, once].map(|text| text.as_bytes().into());
+            let draft = Draft { channel, key, once, fields: FieldList::of([Field::Data(Text::from("1"))]) };
+            let Event { draft: read, producer, count } = added(&draft);
+            assert_eq!((read, &producer[..], count), (draft, &b"producer"[..], 7));
+        }
+    }
+
+    #[test]
+    fn what_names_no_producer_and_count_is_no_event_of_a_hub() {
+        for text in ["", "x", "x:", "x:nine", "x:-1", "x:1:"] {
+            assert_eq!(producer(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(producer(b"x:1"), Some((b"x"[..].into(), 1)));
     }
 }

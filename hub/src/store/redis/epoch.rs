@@ -64,8 +64,8 @@ impl Keys {
         Pointer::parse(&answer)
     }
 
-    /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's or that of
-    /// another hub, which was first.
+    /// Begins another epoch, if the epoch is still the expected one or there is none. Returns the pointer: this hub's, or that
+    /// of another hub, which was first.
     pub fn replace(&self, link: &mut Link, expected: &str, reason: &str) -> Result<Pointer, Fault> {
         let fresh = |error: std::io::Error| Fault::Cut(format!("no random numbers: {error}"));
         let epoch = random_text().map_err(fresh)?;

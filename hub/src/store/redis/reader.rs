@@ -184,7 +184,8 @@ impl Reader {
     }
 
     fn connect(&mut self) -> Result<Link, Fault> {
-        let mut link = self.place.connect(&self.place.find()?)?;
+        let url = self.place.find()?;
+        let mut link = self.place.connect(&url)?;
         self.last_ask = Instant::now();
         let [server, memory, role] =
             link.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("ROLE")])?;

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long the store counts as down after Redis has refused a draft, if nobody publishes again.
+const REFUSED: Duration = Duration::from_secs(10);
+
 /// A draft that has not been sent, or is certainly not in the stream.
 #[derive(Debug)]
 pub struct Waiting {
@@ -66,6 +69,8 @@ pub struct State {
     pub retained: Retained,
     pub last_round: Instant,
     pub is_writer_up: bool,
+    /// When Redis has refused a draft, if it has stored none since.
+    pub refused: Option<Instant>,
     pub waiting: usize,
     pub is_closing: bool,
     /// The last error of the connection, which failures quote.
@@ -98,6 +103,7 @@ impl Shared {
             retained: Retained::default(),
             last_round: Instant::now(),
             is_writer_up: false,
+            refused: None,
             waiting: 0,
             is_closing: false,
             trouble: "no connection yet".into(),
@@ -182,6 +188,7 @@ impl Shared {
         let oldest = state.sent.values().next().map(|sent| sent.since.elapsed());
         let is_up = state.target.is_some()
             && state.is_writer_up
+            && state.refused.is_none_or(|at| at.elapsed() > REFUSED)
             && state.last_round.elapsed() < STALE
             && oldest.is_none_or(|age| age < STALE.min(self.timeout));
         let pending = (state.waiting + state.sent.len() + state.returned.len()) as u64;

@@ -15,12 +15,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most drafts that wait if none may wait for Redis to come back.
+/// The most drafts that wait while Redis is away, if there is no setting for that.
 const MOST_WAITING: usize = 100_000;
 /// How long the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
 /// How often the writer looks after the stream's bounds and its own connection.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
+const SHORTEST_AGE: Duration = Duration::from_secs(5);
 /// How often Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
@@ -128,7 +130,9 @@ impl Writer {
                 }
             }
         }
-        while !self.is_closing && self.waiting.len() < 2 * MOST_WAITING {
+        // A draft has its time from here on, so those that cannot be sent soon stay where they are.
+        let most = if self.session.is_some() { 2 * CHUNK } else { 2 * MOST_WAITING };
+        while !self.is_closing && self.waiting.len() < most {
             match self.asks.try_recv() {
                 Ok(ask) => self.accept(ask),
                 Err(TryRecvError::Empty) => return,
@@ -159,13 +163,15 @@ impl Writer {
     }
 
     fn append(&mut self, ticket: u64, draft: Draft) {
-        let is_away = self.session.is_none();
-        let most = if self.queue > 0 && is_away { self.queue } else { MOST_WAITING.max(self.queue) };
-        let on_their_way = if is_away { self.shared.lock().sent.len() } else { 0 };
-        if self.waiting.len() + on_their_way >= most {
-            let trouble = self.shared.lock().trouble.clone();
-            let message = format!("the event was not published: {most} events wait already ({trouble})");
-            return self.shared.fail(ticket, ErrorCode::Full, &message);
+        // While Redis takes drafts, the workers' credits bound how many wait, and a publisher without answers must lose none.
+        if self.session.is_none() {
+            let most = if self.queue > 0 { self.queue } else { MOST_WAITING };
+            let on_their_way = self.shared.lock().sent.len();
+            if self.waiting.len() + on_their_way >= most {
+                let trouble = self.shared.lock().trouble.clone();
+                let message = format!("the event was not published: {most} events wait already ({trouble})");
+                return self.shared.fail(ticket, ErrorCode::Full, &message);
+            }
         }
         let deadline = (self.queue == 0).then(|| Instant::now() + self.timeout);
         self.waiting.push_back(Waiting { ticket, draft, deadline });
@@ -405,6 +411,9 @@ impl Writer {
 
     fn note_ids(&self, stored: &[(u64, Id)]) {
         let mut state = self.shared.lock();
+        if !stored.is_empty() {
+            state.refused = None;
+        }
         for (count, id) in stored {
             if let Some(sent) = state.sent.get_mut(count) {
                 sent.id = Some(*id);
@@ -441,7 +450,10 @@ impl Writer {
             return None;
         }
         self.refused(count);
-        let sent = self.shared.update(|state| state.sent.remove(&count));
+        let sent = self.shared.update(|state| {
+            state.refused = Some(Instant::now());
+            state.sent.remove(&count)
+        });
         let message = self.shared.record(self.place.shown(), &Fault::Refused(refusal));
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
@@ -526,7 +538,8 @@ fn first_to_keep(state: &mut State, retention: &Retention, time: Option<&Value>)
         _ => None,
     };
     let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-    let oldest = u64::try_from(retention.age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
+    let age = retention.age.max(SHORTEST_AGE);
+    let oldest = u64::try_from(age.as_millis()).ok().and_then(|age| (seconds? * 1000).checked_sub(age));
     let by_age = oldest.map(|ms| Id { ms, part: 0 }).filter(|first| state.retained.begins_before(*first));
     let first = by_bytes.max(by_age)?;
     Some(first.min(state.read_through))

@@ -74,6 +74,20 @@ sub _ended {
     my ($seen, $stream, $age, %said) = @_;
     my $sentence = sprintf 'The response ended as a whole after %.1f s', $age;
     return $FINDING->ok('end', "$sentence.", %said) if $seen->{method} ne 'GET';
+    my $idle = $said{measured}{silent};
+
+    # Caddy ends a response at its read_timeout as if it were whole.
+    return $FINDING->warning(
+        'end',
+        sprintf(
+            "$sentence, %.1f s of them in silence at the end: the application has ended it, or a proxy with such a timeout."
+                . ' A browser connects again, and again.',
+            $idle
+        ),
+        remedy  => _remedy_of_end() . ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.',
+        proxies => [timeout => max($SHOULD, 4 * int(1 + max(0, _silences($stream))))],
+        %said
+    ) if $idle >= $SHORT && $idle > 0.9 * max(0, _silences($stream));
     return $FINDING->warning(
         'end', "$sentence: the application has ended it. A browser connects again, and again.",
         remedy => _remedy_of_end(),

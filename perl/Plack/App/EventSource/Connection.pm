@@ -14,8 +14,8 @@ use EventSource::Stream::Child;
 use EventSource::XS ();
 use Scalar::Util    qw(blessed);
 
-# The psgi.errors of the request whose handler runs.
-our $errors;    ## no critic (ProhibitPackageVars)
+# The environment of the request whose handler runs.
+our $request;    ## no critic (ProhibitPackageVars)
 
 # The last event ID of a stream that is finished for good, and the event that says so.
 my $FINISHED = 'eventsource-finished';
@@ -94,8 +94,8 @@ sub on_close {
     return $self;
 }
 
-# The hash becomes the object.
-sub of_stream { return bless $_[1], $_[0] }
+# The hash becomes the object, always one of this class: perl need not look it up.
+sub of_stream { return bless $_[1] }    ## no critic (ProhibitOneArgBless)
 
 # push itself is in src/xs. It handles native streams and calls _push_otherwise for all other connections.
 *push = \&_push_otherwise if !__PACKAGE__->can('push');
@@ -113,7 +113,8 @@ sub spawn {
         : undef;
     EventSource::Error->throw(code => 'state', message => __PACKAGE__ . ": spawn: $obstacle") if defined $obstacle;
     return !!0 if !$self->{stream}->is_open;
-    return EventSource::Stream::Child->start($self, $code, %option, errors => $errors || \*STDERR);
+    return EventSource::Stream::Child->start($self, $code, %option,
+        errors => $request && $request->{'psgi.errors'} || \*STDERR);
 }
 
 sub stream { return $_[0]{stream} }

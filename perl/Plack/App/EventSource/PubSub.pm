@@ -7,6 +7,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use parent 'Plack::Component';
+use EventSource::Adapter;
 use EventSource::Hub::App;
 use EventSource::Origins;
 use EventSource::Report;
@@ -146,7 +147,8 @@ sub _node {
 
 sub _publish {
     my ($self, $env, $channel) = @_;
-    if ($env->{'psgi.multiprocess'} && $self->hub->can('reaches_one_process') && $self->hub->reaches_one_process) {
+    my $is_multiprocess = EventSource::Adapter->of_env($env)->is_multiprocess($env);
+    if ($is_multiprocess && $self->hub->can('reaches_one_process') && $self->hub->reaches_one_process) {
         _report($env, 'publish', $REACHES_ONE_PROCESS);
         return _text(500, 'Not published: it would reach only some subscribers. The log of the server says what to do');
     }

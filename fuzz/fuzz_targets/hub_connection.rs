@@ -1,0 +1,238 @@
+//! Whatever a worker sends, cut anywhere, with sockets or without: the process of a hub never panics, closes the connection, ends
+//! its streams, and serves another worker as before.
+//!
+//! The program of the hub runs in a thread of this process, so that the fuzzer sees which code it reaches. Its modules are
+//! included as they are; only `main` is another one. libFuzzer ends the process if any thread panics, and bounds its memory.
+#![no_main]
+#![allow(dead_code)] // what only `main` and the commands use
+
+/// The modules of the program, beside its `main`.
+#[path = "../../hub/src"]
+mod program {
+    pub mod arguments;
+    pub mod inherited;
+    pub mod leases;
+    pub mod lifetime;
+    pub mod server;
+    pub mod streams;
+    pub mod upgrade;
+    pub mod worker;
+}
+
+use program::{arguments, inherited, leases, lifetime, server, streams, upgrade, worker}; // they name each other by `crate::`
+
+use arbitrary::Arbitrary;
+use arguments::Arguments;
+use eventsource_xs::event::{Field, Framing, LineEnd, Text};
+use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
+use eventsource_xs::remote::calls::{send, Wait};
+use eventsource_xs::remote::{self, Client, Place};
+use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Upgrade};
+use libfuzzer_sys::fuzz_target;
+use std::io::Read;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most pieces of an input but the last.
+const PIECES: usize = 64;
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    /// Whether the connection begins with a greeting.
+    greets: bool,
+    messages: Vec<Message<'a>>,
+    /// The lengths of the pieces in which the bytes are sent. Beside an odd one goes a socket.
+    cuts: Vec<u8>,
+}
+
+/// A message, or any bytes. Streams have few numbers, so that messages are about streams that exist.
+#[derive(Arbitrary, Debug)]
+enum Message<'a> {
+    Bytes(&'a [u8]),
+    Publish { channel: &'a [u8], key: &'a [u8], once: &'a [u8], data: &'a str, is_answered: bool },
+    Open { stream: u8, unsent: &'a [u8], holds: bool, has_socket: bool, is_chunked: bool, drops: bool, most: u16 },
+    Attach { stream: u8 },
+    Push { stream: u8, event: &'a [u8], has_id: bool },
+    Subscribe { stream: u8, channels: Vec<&'a [u8]>, pattern: Option<&'a [u8]>, after: Option<&'a [u8]>, start: u8 },
+    Unsubscribe { stream: u8, channel: Option<&'a [u8]> },
+    Begin { stream: u8 },
+    End { stream: u8, reason: u8, discards: bool },
+    Release { stream: u8 },
+    Count { channel: &'a [u8] },
+    Channels { pattern: &'a [u8], from: u8 },
+    Describe,
+    Elect { lease: u8, name: &'a [u8] },
+    Resign { lease: u8 },
+}
+
+fn stream(number: u8) -> u64 {
+    (number % 4).into()
+}
+
+impl Message<'_> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let fields;
+        let request = match *self {
+            Self::Bytes(bytes) => return out.extend_from_slice(bytes),
+            Self::Publish { channel, key, once, data, is_answered } => {
+                fields = FieldList::of([Field::Data(Text::from(data))]);
+                let request = is_answered.into();
+                Request::Publish(Publish { request, channel, key, once, fields: fields.fields() })
+            }
+            Self::Open { stream: number, unsent, holds, has_socket, is_chunked, drops, most } => {
+                let settings = Settings {
+                    framing: if is_chunked { Framing::Chunked } else { Framing::Plain },
+                    line_end: if most % 2 == 0 { LineEnd::Lf } else { LineEnd::CrLf },
+                    keepalive: None,
+                    timeout: DEADLINE,
+                    max_buffered: most.into(),
+                    drop_oldest: drops,
+                    retry: Duration::ZERO,
+                };
+                let open = Open { stream: stream(number), settings, unsent, holds };
+                if has_socket {
+                    Request::Open(open)
+                } else {
+                    Request::OpenWithoutSocket(open)
+                }
+            }
+            Self::Attach { stream: number } => Request::Attach { stream: stream(number) },
+            Self::Push { stream: number, event, has_id } => Request::Push { stream: stream(number), event, has_id },
+            Self::Subscribe { stream: number, ref channels, pattern, after, start } => {
+                let channels = channels.iter().map(|name| Topic::Channel((*name).into()));
+                let topics = channels.chain(pattern.map(|text| Topic::Pattern(text.into()))).collect();
+                let start = match start % 3 {
+                    0 => Start::Latest,
+                    1 => Start::Oldest,
+                    _ => Start::Last(start.into()),
+                };
+                let first_block = FirstBlock::default();
+                let subscription = SubscribeRequest { topics, after: after.map(Into::into), start, first_block };
+                Request::Subscribe { request: 9, stream: stream(number), subscription }
+            }
+            Self::Unsubscribe { stream: number, channel } => {
+                let topics = channel.map(|name| vec![Topic::Channel(name.into())].into());
+                Request::Unsubscribe { stream: stream(number), topics }
+            }
+            Self::Begin { stream: number } => Request::Begin { stream: stream(number) },
+            Self::End { stream: number, reason, discards } => {
+                let reason = Reason::ALL[usize::from(reason) % Reason::ALL.len()];
+                Request::End { stream: stream(number), reason, discards }
+            }
+            Self::Release { stream: number } => Request::Release { stream: stream(number) },
+            Self::Count { channel } => Request::Count { request: 7, channel },
+            Self::Channels { pattern, from } => Request::Channels { request: 8, pattern, from: from.into() },
+            Self::Describe => Request::Describe { request: 6 },
+            Self::Elect { lease, name } => Request::Elect { lease: lease.into(), name },
+            Self::Resign { lease } => Request::Resign { lease: lease.into() },
+        };
+        let _ = request.encode(out); // one that is too long is left out
+    }
+}
+
+/// Returns true if the bytes ask for what every worker may ask for, but what would end the server or run another program; or if
+/// they set the bounds of its memory.
+fn are_excluded(bytes: &[u8]) -> bool {
+    let mut buffer = FrameBuffer::default();
+    buffer.feed(bytes);
+    while let Ok(Some(frame)) = buffer.next_frame() {
+        let has_settings = Hello::decode(frame).is_ok_and(|hello| hello.settings.is_some());
+        let ends = matches!(Request::decode(frame), Ok(Request::Stop | Request::Drain { .. }));
+        if has_settings || ends || Upgrade::decode(frame).is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+struct Hub {
+    place: Place,
+    /// A worker that obeys.
+    witness: Mutex<Client>,
+    /// Removes the folder of the socket when this process ends and so closes its standard input.
+    _broom: Child,
+}
+
+/// Starts the hub with the first input.
+fn hub() -> &'static Hub {
+    static HUB: OnceLock<Hub> = OnceLock::new();
+    HUB.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("eventsource-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mut broom = Command::new("sh");
+        broom.args(["-c", r#"cat >/dev/null; rm -rf "$0""#]).arg(&folder).stdin(Stdio::piped());
+        let broom = broom.spawn().expect("a shell");
+        let words = ["run".into(), "--socket".into(), folder.join("s").into_os_string()];
+        let arguments = Arguments::parse(words.into_iter()).expect("a command");
+        let place = arguments.place().expect("a place");
+        thread::spawn(move || {
+            server::run(&arguments).expect("a server");
+            panic!("the server has ended");
+        });
+        let start = remote::Start { program: None, timeout: DEADLINE };
+        let since = Instant::now();
+        let witness = loop {
+            match Client::connect(&start, &place, None) {
+                Ok(client) => break client,
+                Err(error) => assert!(since.elapsed() < DEADLINE, "{error}"),
+            }
+            thread::yield_now();
+        };
+        Hub { place, witness: Mutex::new(witness), _broom: broom }
+    })
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let hub = hub();
+    let mut bytes = Vec::new();
+    if input.greets {
+        let name = Name::new("default").expect("a name");
+        Hello { name, settings: None }.encode(&mut bytes).expect("it is short");
+    }
+    input.messages.iter().for_each(|message| message.encode(&mut bytes));
+    if are_excluded(&bytes) {
+        return;
+    }
+    let mut socket = UnixStream::connect(hub.place.socket()).expect("a hub");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let mut clients = Vec::new();
+    let (mut rest, mut cuts) = (&bytes[..], input.cuts.iter().take(PIECES));
+    while !rest.is_empty() {
+        let cut = cuts.next();
+        let length = cut.map_or(rest.len(), |cut| usize::from(*cut).max(1)).min(rest.len());
+        let (client, server) = UnixStream::pair().expect("a pair of sockets");
+        let beside = cut.filter(|cut| **cut % 2 == 1).map(|_| server.as_fd());
+        match send(socket.as_fd(), &rest[..length], beside, Wait::Forever) {
+            Ok(sent) => rest = &rest[sent..],
+            Err(_) => break, // it was cut off
+        }
+        clients.push(client);
+    }
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut answers = [0; 4096];
+    while match socket.read(&mut answers) {
+        Ok(count) => count > 0,
+        Err(error) => {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the connection stays open");
+            false
+        }
+    } {}
+    drop(clients);
+    let mut witness = hub.witness.lock().expect("no panic");
+    let since = Instant::now();
+    loop {
+        let counted = witness.count(b"").expect("counters");
+        if (counted.workers, counted.open) == (1, 0) {
+            break;
+        }
+        assert!(since.elapsed() < DEADLINE, "{} connections and {} streams stay", counted.workers, counted.open);
+    }
+});

@@ -1,0 +1,366 @@
+//! The thread of a store in a file: it opens the file, carries out what is asked, and reports.
+
+use super::database::{Database, History, Opening};
+use super::fault::{Fault, Kind};
+use super::index::Index;
+use super::place::{lock, set_aside};
+use super::{size_of, Bounds, Surroundings};
+use crate::store::{Ask, Began, Draft, Entry, Report, Reporter, StoreEnd};
+use eventsource_xs::wire::FileSettings;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long after a write the store syncs and tidies up, and how often it tries to open a file that it cannot open.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The most drafts of a commit.
+const MOST_DRAFTS: usize = 4096;
+
+/// The bytes of drafts from which on a commit takes no more.
+const MOST_DRAFT_BYTES: usize = 2 << 20;
+
+/// The store's thread.
+pub(super) struct Keeper {
+    pub(super) path: PathBuf,
+    pub(super) settings: FileSettings,
+    pub(super) surroundings: Surroundings,
+    asks: Receiver<Ask>,
+    reporter: Reporter,
+    pub(super) bounds: Bounds,
+    /// Why the next beginning has a new epoch.
+    lost: Option<Box<str>>,
+    /// Drafts whose commit has found the file damaged. The next file gets them.
+    carried: Vec<(u64, Draft)>,
+    has_begun: bool,
+    /// Whether the hub has asked for the end.
+    is_closing: bool,
+    /// Why the store cannot begin, as it was reported.
+    reported: Option<Fault>,
+}
+
+/// What the thread has while the file is open.
+pub(super) struct Open {
+    pub(super) database: Database,
+    pub(super) index: Index,
+    last_seq: u64,
+    last_at: u64,
+    /// When to sync and to tidy up; none if nothing was written.
+    pub(super) tick_at: Option<Instant>,
+}
+
+/// Why the thread no longer uses a file.
+pub(super) enum Stop {
+    /// It was asked to end.
+    End,
+    /// The path leads to another file, or to none: why.
+    Lost(String),
+    /// The file is damaged.
+    Damaged(Fault),
+}
+
+/// The asks that are carried out together.
+#[derive(Default)]
+struct Batch {
+    drafts: Vec<(u64, Draft)>,
+    bytes: usize,
+}
+
+impl Keeper {
+    pub(super) fn new(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -> Self {
+        Self {
+            path: PathBuf::from(&*settings.path),
+            settings,
+            surroundings,
+            asks: end.asks,
+            reporter: end.reporter,
+            bounds: Bounds { events: u64::MAX, bytes: u64::MAX, age: u64::MAX },
+            lost: None,
+            carried: Vec::new(),
+            has_begun: false,
+            is_closing: false,
+            reported: None,
+        }
+    }
+
+    /// Runs until the store is asked to end.
+    pub(super) fn run(mut self) {
+        let place = self.settings.path.clone();
+        self.reporter.update(|status| (status.kind, status.place) = ("file".into(), place));
+        loop {
+            match self.begin() {
+                Ok(mut open) => match self.serve(&mut open) {
+                    Stop::End => return self.close(open),
+                    Stop::Lost(reason) => {
+                        // The WAL must not be taken for that of the file that is there now.
+                        let _ = open.database.checkpoint();
+                        self.lose(reason);
+                    }
+                    Stop::Damaged(fault) => {
+                        let file = open.database.file();
+                        drop(open);
+                        if let Err(fault) = self.set_aside(file, &fault) {
+                            self.lose(fault.message.into());
+                        }
+                    }
+                },
+                Err(fault) => {
+                    if self.wait(&fault) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens the file and reports its history. A damaged file is set aside.
+    fn begin(&mut self) -> Result<Open, Fault> {
+        let file = lock(&self.path)?;
+        match self.begin_with(Arc::clone(&file)) {
+            Err(fault) if fault.kind == Kind::Damaged => {
+                self.set_aside(file, &fault)?;
+                self.begin_with(lock(&self.path)?)
+            }
+            result => result,
+        }
+    }
+
+    fn begin_with(&mut self, file: Arc<File>) -> Result<Open, Fault> {
+        let (database, history) = Database::open(file, &self.opening())?;
+        let History { epoch, cipher_key, last_seq, last_at, evicted, evicted_through, lost } = history;
+        let mut index = Index::new(evicted_through);
+        for (channel, through) in &evicted {
+            index.add_row(channel, *through);
+        }
+        if let (Some(reason), None) = (&lost, &self.lost) {
+            self.lose(reason.to_string());
+        }
+        let reason = lost.unwrap_or_default();
+        let began = Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason };
+        self.reporter.report(Report::Began(began));
+        database.read(|entries| {
+            for entry in &entries {
+                index.append(&entry.draft.channel, &entry.draft.key, entry.seq, size_of(&entry.draft));
+            }
+            self.reporter.report(Report::Entries(entries));
+        })?;
+        index.settle();
+        (self.lost, self.reported, self.has_begun) = (None, None, true);
+        let mut open = Open { database, index, last_seq, last_at, tick_at: None };
+        self.show(&open);
+        self.set_up(true);
+        open.will_tick();
+        self.reporter.report(Report::Ready);
+        Ok(open)
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        let Self { path, settings, surroundings, lost, .. } = self;
+        Opening { path, sync: settings.sync, boot: &surroundings.boot, lost: lost.as_deref() }
+    }
+
+    /// Takes note that history was lost: the next beginning has a new epoch.
+    fn lose(&mut self, reason: String) {
+        eprintln!("eventsource-hub: {reason}; clients are told of a gap");
+        self.reporter.record_error(&reason);
+        self.reporter.update(|status| status.epoch_changes += 1);
+        self.lost = Some(reason.into());
+    }
+
+    /// Renames a damaged file, which is still locked.
+    fn set_aside(&mut self, _locked: Arc<File>, fault: &Fault) -> Result<(), Fault> {
+        let shown = self.path.display();
+        let name = set_aside(&self.path, (self.surroundings.now)()).map_err(|error| {
+            Fault::new(Kind::Lasting, format!("{shown} is damaged, and cannot be renamed: {error}"))
+        })?;
+        self.lose(format!("{shown} was damaged and is now {} ({})", name.display(), fault.message));
+        Ok(())
+    }
+
+    /// Carries out what is asked until the file cannot be used any more.
+    fn serve(&mut self, open: &mut Open) -> Stop {
+        let carried = std::mem::take(&mut self.carried);
+        let mut result = self.store(open, carried);
+        if let Err(Stop::Damaged(fault)) = &result {
+            self.fail_carried(fault); // no third file
+        }
+        loop {
+            if let Err(stop) = result {
+                return stop;
+            }
+            if self.is_closing {
+                return Stop::End;
+            }
+            let now = Instant::now();
+            result = match open.tick_at {
+                Some(at) if at <= now => self.tick(open),
+                Some(at) => match self.asks.recv_timeout(at - now) {
+                    Ok(ask) => self.carry_out(open, ask),
+                    Err(RecvTimeoutError::Timeout) => Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => Err(Stop::End),
+                },
+                None => self.asks.recv().map_or(Err(Stop::End), |ask| self.carry_out(open, ask)),
+            }
+        }
+    }
+
+    /// Carries out an ask and those that wait behind it.
+    fn carry_out(&mut self, open: &mut Open, first: Ask) -> Result<(), Stop> {
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        while let Some(ask) = next {
+            self.gather(open, ask, &mut batch);
+            let is_full = self.is_closing || batch.drafts.len() >= MOST_DRAFTS || batch.bytes >= MOST_DRAFT_BYTES;
+            next = if is_full { None } else { self.asks.try_recv().ok() };
+        }
+        self.store(open, batch.drafts)?;
+        if self.exceeds(&open.index, 9, 8) {
+            self.trim(open)?;
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, open: &mut Open, ask: Ask, batch: &mut Batch) {
+        match ask {
+            Ask::Append { ticket, draft } => {
+                batch.bytes += size_of(&draft);
+                batch.drafts.push((ticket, draft));
+            }
+            Ask::Forget(list) => {
+                for of in list {
+                    open.index.forget(&of.channel, of.evicted_through, of.discarded_through);
+                }
+            }
+            Ask::Retain { events, bytes, age } => {
+                self.bounds = Bounds::new(events, bytes, age);
+                open.tick_at = Some(Instant::now());
+            }
+            Ask::Close => self.is_closing = true,
+        }
+    }
+
+    /// Commits drafts and what the index has to write, and reports them.
+    pub(super) fn store(&mut self, open: &mut Open, drafts: Vec<(u64, Draft)>) -> Result<(), Stop> {
+        if drafts.is_empty() && !open.index.is_changed() {
+            return Ok(());
+        }
+        self.reporter.update(|status| status.pending = drafts.len() as u64);
+        let entries = open.entries((self.surroundings.now)(), drafts);
+        let result = open.commit(&entries);
+        self.reporter.update(|status| status.pending = 0);
+        match result {
+            Ok(()) => {
+                self.set_up(true);
+                self.reporter.update(|status| status.events = open.index.events());
+                if !entries.is_empty() {
+                    self.reporter.report(Report::Entries(entries));
+                }
+                Ok(())
+            }
+            Err(fault) if fault.kind == Kind::Damaged => {
+                self.carried = entries.into_iter().filter_map(|entry| Some((entry.ticket?, entry.draft))).collect();
+                Err(Stop::Damaged(fault))
+            }
+            Err(fault) => {
+                self.note(&fault);
+                let _ = open.database.checkpoint(); // the next commit then needs no room beyond the WAL's
+                self.fail(entries.iter().filter_map(|entry| entry.ticket), &fault);
+                open.will_tick(); // deletions are tried again
+                Ok(())
+            }
+        }
+    }
+
+    /// Fails what is asked until it is time to open the file again. Returns true if the thread is to end.
+    fn wait(&mut self, fault: &Fault) -> bool {
+        let retries = self.has_begun || fault.kind != Kind::Lasting;
+        self.note(fault);
+        if self.reported.replace(fault.clone()).as_ref() != Some(fault) {
+            self.reporter.report(Report::CannotBegin { failure: fault.failure(), retries });
+        }
+        self.fail_carried(fault);
+        if self.is_closing {
+            return true;
+        }
+        let until = Instant::now() + TICK;
+        loop {
+            let ask = match retries {
+                true => self.asks.recv_timeout(until.saturating_duration_since(Instant::now())),
+                false => self.asks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match ask {
+                Ok(Ask::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
+                Ok(Ask::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
+                Ok(Ask::Forget(_)) => {}
+                Ok(Ask::Close) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+
+    fn close(self, open: Open) {
+        self.set_up(false);
+        if let Err(fault) = open.database.close() {
+            self.note(&fault);
+            eprintln!("eventsource-hub: {}", fault.message);
+        }
+    }
+
+    fn fail_carried(&mut self, fault: &Fault) {
+        let carried = std::mem::take(&mut self.carried);
+        self.fail(carried.iter().map(|(ticket, _)| *ticket), fault);
+    }
+
+    fn fail(&self, tickets: impl Iterator<Item = u64>, fault: &Fault) {
+        for ticket in tickets {
+            self.reporter.update(|status| status.failed += 1);
+            self.reporter.report(Report::Failed { ticket, failure: fault.failure() });
+        }
+    }
+
+    pub(super) fn note(&self, fault: &Fault) {
+        self.reporter.record_error(&fault.message);
+        self.set_up(false);
+    }
+
+    fn set_up(&self, is_up: bool) {
+        let now = (self.surroundings.now)();
+        self.reporter.update(|status| {
+            if status.is_up != is_up || status.since == 0 {
+                (status.is_up, status.since) = (is_up, now);
+            }
+        });
+    }
+
+    pub(super) fn show(&self, open: &Open) {
+        let (events, bytes) = (open.index.events(), open.database.size());
+        self.reporter.update(|status| (status.events, status.bytes) = (events, bytes));
+    }
+}
+
+impl Open {
+    pub(super) fn will_tick(&mut self) {
+        self.tick_at.get_or_insert_with(|| Instant::now() + TICK);
+    }
+
+    /// Makes entries of drafts. The times of entries never go back, whatever the clock does.
+    fn entries(&self, now: u64, drafts: Vec<(u64, Draft)>) -> Vec<Entry> {
+        let at = now.max(self.last_at);
+        let numbered = (self.last_seq + 1..).zip(drafts);
+        numbered.map(|(seq, (ticket, draft))| Entry { seq, at, ticket: Some(ticket), draft }).collect()
+    }
+
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        let last = entries.last().map_or((self.last_seq, self.last_at), |entry| (entry.seq, entry.at));
+        self.database.commit(entries, &self.index, last)?;
+        (self.last_seq, self.last_at) = last;
+        self.index.is_written();
+        for Entry { seq, draft, .. } in entries {
+            self.index.append(&draft.channel, &draft.key, *seq, size_of(draft));
+        }
+        self.will_tick();
+        Ok(())
+    }
+}

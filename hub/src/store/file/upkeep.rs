@@ -1,0 +1,79 @@
+//! What a store in a file does a second after something was written: it syncs, deletes, and gives pages back.
+
+use super::entries::First;
+use super::fault::{Fault, Kind};
+use super::index::Index;
+use super::keeper::{Keeper, Open, Stop};
+use super::Bounds;
+use eventsource_xs::wire::FileSync;
+
+/// How many of the first entries are looked at together when there are too many.
+const TRIM_PART: usize = 4096;
+
+impl Keeper {
+    /// Does what is due a second after something was written.
+    pub(super) fn tick(&mut self, open: &mut Open) -> Result<(), Stop> {
+        open.tick_at = None;
+        if !open.database.is_in_place() {
+            return Err(Stop::Lost(format!("{} was removed or replaced", self.path.display())));
+        }
+        if !open.database.has_wal() {
+            open.database.restore_wal(&self.surroundings.boot).map_err(|fault| Stop::Lost(fault.message.into()))?;
+        }
+        if self.settings.sync == FileSync::Second {
+            self.tolerate(open, open.database.sync())?;
+        }
+        self.store(open, Vec::new())?;
+        self.trim(open)?;
+        if self.tolerate(open, open.database.shrink())? == Some(true) {
+            open.will_tick();
+        }
+        self.show(open);
+        Ok(())
+    }
+
+    /// Takes note of a fault that may pass. The next tick tries again.
+    pub(super) fn tolerate<T>(&self, open: &mut Open, result: Result<T, Fault>) -> Result<Option<T>, Stop> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) if fault.kind == Kind::Damaged => Err(Stop::Damaged(fault)),
+            Err(fault) => {
+                self.note(&fault);
+                open.will_tick();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Deletes the first entries as long as there are too many, or they are too old. The hub asks to forget them before, as a
+    /// rule.
+    pub(super) fn trim(&mut self, open: &mut Open) -> Result<(), Stop> {
+        let oldest = (self.surroundings.now)().saturating_sub(self.bounds.age);
+        let first = self.tolerate(open, open.database.first(1))?.unwrap_or_default();
+        if first.iter().all(|first| first.at >= oldest) && !self.exceeds(&open.index, 1, 1) {
+            return Ok(());
+        }
+        loop {
+            let first = self.tolerate(open, open.database.first(TRIM_PART))?.unwrap_or_default();
+            let mut count = 0;
+            for First { seq, at, channel } in &first {
+                if *at >= oldest && !self.exceeds(&open.index, 1, 1) {
+                    break;
+                }
+                open.index.forget(channel, *seq, *seq);
+                count += 1;
+            }
+            self.store(open, Vec::new())?;
+            if count < TRIM_PART || open.index.is_changed() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns true if the entries exceed the bounds by a factor.
+    pub(super) fn exceeds(&self, index: &Index, factor: u64, divisor: u64) -> bool {
+        let most = |bound: u64| bound.saturating_mul(factor) / divisor;
+        let Bounds { events, bytes, .. } = self.bounds;
+        index.events() > most(events) || (index.bytes() > most(bytes) && index.events() > 1)
+    }
+}

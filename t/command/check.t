@@ -1,0 +1,123 @@
+# eventsource hub check: green if a hub delivers, red with a sentence if it does not; and the store on the command line.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::CommandLine;
+use File::Temp ();
+use JSON::PP   ();
+use Testing::CuttableProxy;
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(has_command);
+use Testing::Redis;
+
+my $DEADLINE = 30;    # seconds
+
+my $folder = File::Temp->newdir;
+my $shell  = Testing::CommandLine->new;
+my $json   = JSON::PP->new->utf8;
+
+sub check { return $shell->run(qw(hub check), @_) }
+
+# Whether the check is red with a sentence like this.
+sub is_red {
+    my ($done, $sentence, $name) = @_;
+    is $done->{code}, 1, "$name: the exit code is 1";
+    like $done->{err}, qr/\Aeventsource hub: \w+: $sentence/, "$name: a sentence";
+    is $done->{out}, '', "$name: and nothing else";
+    return;
+}
+
+subtest 'no process' => sub {
+    is_red(check(qw(none --timeout 0.2)), qr/no process serves the hub none/, 'no process');
+    my $object = $json->decode(check(qw(none --json --timeout 0.2))->{out});
+    ok !$object->{healthy}, 'as an object';
+    like $object->{problem}, qr/no process/, 'with the sentence';
+    is $shell->run(qw(hub list))->{out}, '', 'it starts none';
+};
+
+subtest 'a hub without a store' => sub {
+    $shell->run(qw(hub start test));
+    is_deeply check('test'), {code => 0, out => "test\tok\tmemory\n", err => ''}, 'is healthy';
+    is check(qw(--hub test))->{code}, 0, 'with --hub';
+    local $ENV{EVENTSOURCE_HUB} = 'test';
+    my $object = $json->decode(check('--json')->{out});
+    ok $object->{healthy}, 'of the environment, as an object';
+    is_deeply [@$object{qw(name problem)}, $object->{store}{kind}], ['test', undef, 'memory'], 'with the store';
+    is $shell->connect('test')->stats->{published}, 0, 'it publishes nothing';
+};
+
+subtest 'a process that does not answer' => sub {
+    my $pid = $shell->connect('test')->pid;
+    kill STOP => $pid;
+    is_red(check(qw(test --timeout 0.3)), qr/\S/, 'it is stopped');
+    kill CONT => $pid;
+    is check('test')->{code}, 0, 'it goes on';
+};
+
+subtest 'a wrong command line' => sub {
+    delete local $ENV{EVENTSOURCE_HUB};
+    for my $wrong (
+        [[],                   qr/which hub/],
+        [[qw(a b)],            qr/what is 'b'/],
+        [[qw(a --lag x)],      qr/lag/],
+        [[qw(a --pending -1)], qr/--pending takes seconds/],
+        [['a b'],              qr/name must be/],
+    ) {
+        my ($arguments, $message) = @$wrong;
+        my $done = check(@$arguments);
+        is $done->{code}, 2, "hub check @$arguments: 2";
+        like $done->{err}, $message, 'and why';
+    }
+};
+
+subtest 'the store on the command line' => sub {
+    my $path = "$folder/run.db";
+    my $run  = $shell->start(qw(hub run front --store), "file:$path?sync=event");
+    ok wait_until($DEADLINE, sub { check(qw(front --timeout 0.5))->{out} eq "front\tok\tfile\n" }), 'of hub run'
+        or diag $run->log;
+    is $shell->connect('front')->stats->{store}{place}, $path, 'is that file';
+    $shell->run(qw(hub stop front));
+    $run->stop;
+
+    open my $file, '>', "$folder/store" or die "$folder/store: $!\n";
+    print {$file} "file:$folder/start.db\n";
+    close $file or die "$folder/store: $!\n";
+    is $shell->run(qw(hub start back --store-from), "$folder/store")->{code}, 0, 'of hub start, from a file';
+    is $shell->connect('back')->stats->{store}{place},                        "$folder/start.db", 'is that file';
+    is $shell->run(qw(hub start wrong --timeout 1 --store disk))->{code},     3, 'a wrong one starts nothing';
+    is $shell->run(qw(hub start wrong --store-from), "$folder/none")->{code}, 1, 'and neither does a missing file';
+    is $shell->run(qw(hub stop back --store memory))->{code},                 2, 'other commands take none';
+};
+
+subtest 'Redis' => sub {
+    Testing::Redis->require_or_skip_all;
+    my $redis = Testing::Redis->start(appendonly => 'always', password => 'geheim');
+    my $proxy = Testing::CuttableProxy->start($redis->port);
+    local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port) . '?when_down=queue';
+    $shell->run(qw(hub start away));
+    my $hub = $shell->connect('away');
+    $hub->publish(news => 'one');
+    is_deeply check('away'), {code => 0, out => "away\tok\tredis\n", err => ''}, 'it is healthy';
+    my %text = $shell->run(qw(stats --hub away))->{out} =~ /^(store[.]\w+)\t(.*)$/mg;
+    is_deeply [@text{qw(store.kind store.up store.pending store.place)}],
+        ['redis', 1, 0, 'redis://127.0.0.1:' . $proxy->port . '/0'], 'stats shows the store';
+    ok !exists $text{'store.last_error'}, 'without an error';
+
+    $proxy->swallow('answers');
+    ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 1 }), 'it is red when Redis is silent';
+    $proxy->release;
+    $proxy->cut;
+    ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 0 }), 'and green again';
+
+    $proxy->hold;
+    ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 1 }), 'it is red when the connection is cut';
+    is_red(check('away'), qr/its store \(redis \S+\) is down.*; its last error, \S+ seconds ago: \S/, 'it is cut');
+    unlike check('away')->{err}, qr/geheim/, 'without the password';
+    $proxy->release;
+    ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 0 }), 'and green again';
+};
+
+done_testing;

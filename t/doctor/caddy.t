@@ -1,0 +1,63 @@
+# The doctor behind a Caddy that is configured wrongly.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::DoctorCases qw(mistakes_ok);
+
+my @ORIGIN = ('--origin', 'http://page.example');
+
+sub proxy { return ('reverse_proxy 127.0.0.1:5000 {', @_, '}') }
+
+mistakes_ok(
+    'Caddy',
+    {
+        name     => 'buffering',
+        lines    => [proxy('buffer_responses')],
+        check    => 'buffering',
+        verdict  => 'wrong',
+        sentence => qr/withholds/,
+    },
+    {
+        name     => 'compression',
+        lines    => ['encode gzip'],
+        path     => '/hub?preamble=2000',                                    # nothing short is compressed
+        check    => 'compression',
+        verdict  => 'wrong',
+        sentence => qr/compressed \(gzip\), and the compressor withholds/,
+    },
+    {
+        name     => 'a timeout that is shorter than the keepalive',
+        lines    => [proxy('transport http {', 'read_timeout 500ms', '}')],
+        path     => '/hub?keepalive=30',
+        check    => 'end',
+        verdict  => 'warning',
+        sentence => qr/ended as a whole after [0-9.]+ s, [0-9.]+ s of them in silence.*or a proxy/,
+    },
+    {
+        name     => 'Last-Event-ID is removed',
+        lines    => [proxy('header_up -Last-Event-ID')],
+        check    => 'last_event_id',
+        verdict  => 'wrong',
+        sentence => qr/a proxy removes the header/,
+    },
+    {
+        name     => 'another Content-Type',
+        lines    => [proxy('header_down Content-Type text/html')],
+        check    => 'type',
+        verdict  => 'wrong',
+        sentence => qr{text/html instead of text/event-stream.*a page},
+    },
+    {
+        name      => 'no CORS',
+        lines     => [proxy('header_down -Access-Control-Allow-Origin')],
+        arguments => \@ORIGIN,
+        check     => 'origin',
+        verdict   => 'wrong',
+        sentence  => qr/no Access-Control-Allow-Origin/,
+    },
+);
+
+done_testing;

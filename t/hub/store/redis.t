@@ -1,0 +1,149 @@
+# Hubs whose events are in Redis: several machines, a Redis that is away, users, TLS and Sentinels.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+use Testing::Redis;
+use Testing::Sentinel;
+use Testing::StoredHub;
+use File::Temp         ();
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Subscriber;
+
+Testing::Redis->require_or_skip_all;
+
+my $DEADLINE = 30;    # seconds
+
+sub code_of {
+    my $call = shift;
+    return eval { $call->(); 1 } ? 'no exception' : ref $@ ? $@->code : $@;
+}
+
+subtest 'two machines' => sub {
+    my $redis = Testing::Redis->start;
+    my ($one, $two) = map { Testing::StoredHub->start({redis => $redis->url, prefix => 'a:b'}) } 1, 2;
+    my @streams = map { Testing::Subscriber->open($_->hub, 'news') } $one, $two;
+    my @ids     = map { $_->hub->publish(news => 'from ' . $_->socket) } ($one, $two) x 5;
+    is_deeply [$streams[0]->data(10)], [map { 'from ' . $_->socket } ($one, $two) x 5], 'one order';
+    is_deeply [$streams[1]->data(10)], [$streams[0]->data(10)],                         'on both';
+    is $one->hub->epoch, $two->hub->epoch, 'and one epoch';
+    is_deeply [Testing::Subscriber->open($two->hub, 'news', {after => $ids[7]})->data(2)],
+        [map { 'from ' . $_->socket } $one, $two], 'a client resumes on the other machine';
+    is $two->hub->publish(news => 'again', {once => 'k'}), $one->hub->publish(news => 'again', {once => 'k'}),
+        'a key `once` counts for both';
+    is_deeply [grep { !/\Aa:b:\{shop\}/ } @{$redis->command('KEYS', '*')}], [], 'all keys begin with the prefix';
+    my $store = $one->store;
+    (my $place = $redis->url) =~ s/:\@//;
+    is_deeply [@$store{qw(kind place up pending failed epoch_changes)}], ['redis', $place, 1, 0, 0, 0], 'the health';
+    ok defined $store->{lag}, 'with the lag';
+};
+
+subtest 'Redis is away' => sub {
+    my $redis  = Testing::Redis->start(appendonly => 'always', password => 'geheim');
+    my $stored = Testing::StoredHub->start({redis => $redis->url}, publish_timeout => 2);
+    my $hub    = $stored->hub;
+    my $id     = $hub->publish(news => 'before');
+    unlike $stored->store->{place}, qr/geheim/, 'no password in the health';
+    $redis->kill;
+    ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
+    ok length $stored->store->{last_error},                  'with an error';
+    unlike $stored->store->{last_error},                      qr/geheim/,                    'without the password';
+    is code_of(sub { $hub->publish(news => 'meanwhile') }), 'unavailable', 'publish says that nothing was published';
+    like $@, qr/Redis at 127[.]0[.]0[.]1:\S+ cannot be reached/, 'and why';
+    unlike $@, qr/geheim/, 'without the password';
+    is_deeply [Testing::Subscriber->open($hub, 'news', {start => 'oldest'})->data(1)], ['before'],
+        'clients resume from the memory of the hub';
+    $redis->restart;
+    ok wait_until($DEADLINE, sub { $stored->store->{up} }), 'Redis is back, and the store is up';
+    my $after = $hub->publish(news => 'after');
+    is + (split /-/, $after)[0], (split /-/, $id)[0], 'ids go on';
+};
+
+subtest 'Redis has lost all' => sub {
+    my $redis  = Testing::Redis->start;
+    my $stored = Testing::StoredHub->start({redis => $redis->url});
+    my $hub    = $stored->hub;
+    my $id     = $hub->publish(news => 'before');
+    $redis->restart('KILL');
+    ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'the loss is found';
+    isnt + (split /-/, $hub->publish(news => 'after'))[0], (split /-/, $id)[0], 'another epoch';
+    my $client = Testing::Subscriber->open($hub, 'news', {after => $id});
+    ok $client->client->read_until(qr/^event: gap\n/m, $DEADLINE), 'a client is told of a gap';
+};
+
+subtest 'events wait for Redis' => sub {
+    my $redis  = Testing::Redis->start(appendonly => 'always');
+    my %store  = (redis => $redis->url, when_down => 'queue', queue => 5);
+    my $stored = Testing::StoredHub->start(\%store, publish_timeout => 1);
+    my $hub    = $stored->hub;
+    my $stream = Testing::Subscriber->open($hub, 'news');
+    $hub->publish(news => 'before');
+    $redis->kill;
+    ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
+    $hub->publish(news => "event $_", {wait => 0}) for 1 .. 3;
+    ok wait_until($DEADLINE, sub { $stored->store->{pending} == 3 }), 'events are pending';
+    $redis->restart;
+    is_deeply [$stream->data(4)], ['before', map { "event $_" } 1 .. 3], 'they arrive when Redis is back';
+};
+
+subtest 'the user that the manual shows' => sub {
+    open my $manual, '<', 'perl/EventSource/Deployment.pod' or die "Deployment.pod: $!\n";
+    my ($rights) = do { local $/; readline $manual }
+        =~ /^ {4}ACL SETUSER shop on >PASSWORD (.+)$/m;
+    ok $rights, 'it shows one' or return;
+    my $redis  = Testing::Redis->start(acl => ["user shop on >pw $rights", 'user default off']);
+    my $url    = $redis->url(user => 'shop', password => 'pw');
+    my $stored = Testing::StoredHub->start({redis => $url});
+    $stored->hub->publish(news => $_) for 1 .. 3;
+    is_deeply [@{$stored->store}{qw(up last_error)}], [1, undef], 'it may do all that a hub does';
+    $redis->command('DEL', @{$redis->command('KEYS', '*')});
+    ok wait_until($DEADLINE, sub { $stored->store->{epoch_changes} }), 'a new epoch, too';
+    my $wrong =
+        Testing::StoredHub->start({redis => $redis->url(user => 'shop', password => 'x')}, publish_timeout => 1);
+    is code_of(sub { $wrong->hub->publish(news => 1) }), 'unavailable', 'a wrong password is none';
+};
+
+subtest 'TLS' => sub {
+    needs(Testing::Certificates->trouble);
+    my $redis  = Testing::Redis->start(tls => 'clients');
+    my %files  = (ca => $redis->ca, cert => $redis->cert, key => $redis->key);
+    my $stored = Testing::StoredHub->start({redis => $redis->url, %files});
+    ok $stored->hub->publish(news => 'one'), 'with certificates of both sides';
+    like $stored->store->{place}, qr{\Arediss://127}, 'the health shows it';
+    my $other = Testing::StoredHub->start({redis => $redis->url}, publish_timeout => 1);
+    is code_of(sub { $other->hub->publish(news => 1) }), 'unavailable', 'without them nothing is published';
+};
+
+subtest 'eviction is told of' => sub {
+    my $redis  = Testing::Redis->start(maxmemory => '100mb', policy => 'allkeys-lru');
+    my $stored = Testing::StoredHub->start({redis => $redis->url});
+    $stored->hub->publish(news => 1);
+    like $stored->store->{last_error}, qr/maxmemory-policy allkeys-lru/, 'as the last error';
+    cmp_ok $stored->store->{last_error_age}, '>=', 0, 'with its age';
+};
+
+subtest 'Sentinels promote a replica' => sub {
+    Testing::Sentinel->require_or_skip_all;
+    my $group  = Testing::Sentinel->start(sentinels => 1, redis => {appendonly => 1, password => 'geheim'});
+    my $stored = Testing::StoredHub->start({redis => $group->url, replicas => 1});
+    my $hub    = $stored->hub;
+    my @ids    = map { $hub->publish(news => $_) } 1 .. 5;
+    my $stream = Testing::Subscriber->open($hub, 'news', {after => $ids[0]});
+    $group->fail_over;
+    my $again = 0;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            eval { $hub->publish(news => 'new', {once => 'new'}) }
+        }
+        ),
+        'publish goes on';
+    is_deeply [$stream->data(5)], [2 .. 5, 'new'], 'and the stream, each event once';
+    is + (grep { $_->info->{role} eq 'master' && $_->command('EXISTS', 'es:{shop}') } $group->servers), 1,
+        'in the new master';
+};
+
+done_testing;
