@@ -30,7 +30,7 @@ fn draft() -> Draft {
 fn open(redis: &Redis) -> Store {
     let settings = RedisSettings { url: redis.url().into(), ..RedisSettings::default() };
     let name = Name::new("shop").expect("a name");
-    let store = Store::start(&StoreSettings::Redis(Box::new(settings)), &name).expect("threads").expect("a store");
+    let store = Store::start(&StoreSettings::Redis(Box::new(settings)), &name).expect("threads");
     store.ask(Ask::Retain { events: 200_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
     let mut is_ready = false;
     while !is_ready {
@@ -42,7 +42,7 @@ fn open(redis: &Redis) -> Store {
 fn wait(store: &Store, mut each: impl FnMut(Report)) {
     let descriptor = store.descriptor();
     let _ = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
-    store.take_reports().into_iter().for_each(&mut each);
+    store.take_reports().0.into_iter().for_each(&mut each);
 }
 
 /// Stores events with so many on their way. Returns how many a second.
@@ -186,7 +186,7 @@ fn main() {
     let settings = RedisSettings { url: redis.url().into(), ..RedisSettings::default() };
     let name = Name::new("shop").expect("a name");
     let start = Instant::now();
-    let store = Store::start(&StoreSettings::Redis(Box::new(settings)), &name).expect("threads").expect("a store");
+    let store = Store::start(&StoreSettings::Redis(Box::new(settings)), &name).expect("threads");
     let (mut entries, mut is_ready) = (0, false);
     while !is_ready {
         wait(&store, |report| match report {

@@ -39,7 +39,8 @@ pub enum FileSync {
 /// The settings of a store in Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// `redis://`, `rediss://` (TLS), `redis-sentinel://` or `rediss-sentinel://`, with user, password and number of the database.
+    /// `redis://`, `rediss://` (TLS), `redis-sentinel://` or `rediss-sentinel://`, with user, password and number of the
+    /// database.
     pub url: Box<str>,
     /// How many replicas have an event before it counts as published.
     pub replicas: u32,
@@ -146,7 +147,6 @@ impl StoreSettings {
         }
     }
 }
-
 
 impl Saved for StoreSettings {
     fn save(&self, to: &mut Saver) {

@@ -92,10 +92,11 @@ fn hub_settings() -> impl Strategy<Value = HubSettings> {
 fn store_settings() -> impl Strategy<Value = StoreSettings> {
     let sync = prop_oneof![Just(FileSync::Never), Just(FileSync::Second), Just(FileSync::Event)];
     let file = (any::<String>(), sync).prop_map(|(path, sync)| FileSettings { path: path.into(), sync });
-    let redis = (any::<[String; 5]>(), any::<[u32; 2]>(), duration()).prop_map(|(texts, [replicas, queue], timeout)| {
-        let [url, prefix, ca, cert, key] = texts.map(Into::into);
-        RedisSettings { url, replicas, queue, prefix, ca, cert, key, timeout }
-    });
+    let redis =
+        (any::<[String; 5]>(), any::<[u32; 2]>(), duration()).prop_map(|(texts, [replicas, queue], timeout)| {
+            let [url, prefix, ca, cert, key] = texts.map(Into::into);
+            RedisSettings { url, replicas, queue, prefix, ca, cert, key, timeout }
+        });
     prop_oneof![
         Just(StoreSettings::Memory),
         file.prop_map(StoreSettings::File),

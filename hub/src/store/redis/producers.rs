@@ -30,6 +30,7 @@ impl Producers {
     }
 
     /// Returns the last count of a producer.
+    #[cfg(test)]
     pub fn last(&self, producer: &[u8]) -> u64 {
         self.seen.get(producer).map_or(0, |(count, _)| *count)
     }
