@@ -38,7 +38,7 @@ my $hub = EventSource::Hub->new(
     show_channel => 'event',
     start        => 'oldest',
     defined $SOCKET           ? (name  => 'live', socket => $SOCKET, idle_exit => 5, grace => 10) : (),
-    defined $SOCKET && $STORE ? (store => $STORE) : (),
+    defined $SOCKET && $STORE ? (store => $STORE)                                                 : (),
 );
 
 # The crowd's streams. Most applications need no more than this.
