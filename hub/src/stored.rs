@@ -287,7 +287,8 @@ impl StoredHub {
         }
         let history = History { epoch: epoch.clone(), cipher_key, last_seq, evicted, evicted_through };
         let made = HubHandle::stored(self.settings.hub.clone(), self.settings.max_topics, &history);
-        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or evicted.
+        // The hub before, if there was one, ends its streams. Their clients come back with an id that is unknown now, or
+        // evicted.
         self.handle = Some(made.map_err(|error| failure_of(&error))?);
         (self.epoch, self.last_seq) = (epoch, 0);
         self.store.ask(retain(&self.settings));

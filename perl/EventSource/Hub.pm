@@ -766,9 +766,9 @@ hub.
 =item redis
 
 The URL: C<redis://>, or C<rediss://> for TLS, then C<USER:PASSWORD@>, or C<:PASSWORD@> of the default user, if there is one,
-host, port (6379 by default) and the number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://> names several Sentinels with their ports,
-and behind them the name of the master. In user and password the characters C<:/?#@%> are encoded (C<%40> for C<@>).
-No message, log or statistic of this distribution shows user and password.
+host, port (6379 by default) and the number of the database (0 by default). C<redis-sentinel://> or C<rediss-sentinel://>
+names several Sentinels with their ports, and behind them the name of the master. In user and password the characters
+C<:/?#@%> are encoded (C<%40> for C<@>). No message, log or statistic of this distribution shows user and password.
 
 =item replicas
 
@@ -955,8 +955,8 @@ It throws C<unavailable> if the system cannot run the thread. A hub with a L</na
 
 =item C<unavailable>
 
-Its process cannot be reached or started within L</publish_timeout>, or its L</store> takes no events: Redis cannot be reached, the
-disk is full. The event was not published.
+Its process cannot be reached or started within L</publish_timeout>, or its L</store> takes no events: Redis cannot be
+reached, the disk is full. The event was not published.
 
 =item C<full>
 

@@ -19,8 +19,8 @@ pub(super) struct RawStore {
 }
 
 impl RawStore {
-    /// Returns the settings. A publish waits for Redis for less than the worker waits for the hub, so that the hub can still say
-    /// whether the event was perhaps published.
+    /// Returns the settings. A publish waits for Redis for less than the worker waits for the hub, so that the hub can still
+    /// say whether the event was perhaps published.
     ///
     /// # Safety
     ///

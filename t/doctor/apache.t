@@ -1,5 +1,5 @@
-# The doctor behind an Apache that is configured wrongly. Apache sends what it has when the application pauses, so nothing here makes
-# it withhold events.
+# The doctor behind an Apache that is configured wrongly. Apache sends what it has when the application pauses, so nothing
+# here makes it withhold events.
 
 use strict;
 use warnings;

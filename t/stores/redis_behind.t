@@ -1,6 +1,6 @@
-# A machine whose connection to Redis is cut lags behind the others. A client that comes to it with a newer id of another machine
-# is told of a gap: the hub cannot know yet whether that id exists. It receives everything that follows when the hub has caught
-# up; the events that it has received elsewhere come again, after the gap.
+# A machine whose connection to Redis is cut lags behind the others. A client that comes to it with a newer id of another
+# machine is told of a gap: the hub cannot know yet whether that id exists. It receives everything that follows when the hub
+# has caught up; the events that it has received elsewhere come again, after the gap.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Two machines with one Redis that is killed, paused and restarted: nothing is lost, publishing fails in words meanwhile, and all
-# recover by themselves. When Redis has lost its data, all clients are told of a gap, and everything works afterwards.
+# Two machines with one Redis that is killed, paused and restarted: nothing is lost, publishing fails in words meanwhile, and
+# all recover by themselves. When Redis has lost its data, all clients are told of a gap, and everything works afterwards.
 
 use strict;
 use warnings;

@@ -21,8 +21,8 @@ function setAuthor(item, author) {
   item.dataset.tone = NAMES.includes(author) ? NAMES.indexOf(author) : 'none';
 }
 
-// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed. With a
-// store a hub does not count them one by one, so the time tells.
+// The stream. `here` is sent first and has the number of events published so far: those of them that follow are replayed.
+// With a store a hub does not count them one by one, so the time tells.
 
 let source;
 let last = ''; // the last event ID

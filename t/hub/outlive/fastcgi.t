@@ -1,6 +1,6 @@
-# A hub in a process of its own with the workers of a FastCGI server behind nginx. All bytes go through a worker, so a stream ends
-# with it; an event that another worker publishes arrives, and the client resumes without loss. At TERM a worker waits for its
-# stream to end: nothing shows the application that FCGI::ProcManager has taken the signal.
+# A hub in a process of its own with the workers of a FastCGI server behind nginx. All bytes go through a worker, so a stream
+# ends with it; an event that another worker publishes arrives, and the client resumes without loss. At TERM a worker waits
+# for its stream to end: nothing shows the application that FCGI::ProcManager has taken the signal.
 
 use strict;
 use warnings;

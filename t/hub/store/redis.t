@@ -50,10 +50,10 @@ subtest 'Redis is away' => sub {
     $redis->kill;
     ok wait_until($DEADLINE, sub { !$stored->store->{up} }), 'the store is down';
     ok length $stored->store->{last_error},                  'with an error';
-    unlike $stored->store->{last_error},                      qr/geheim/,                    'without the password';
+    unlike $stored->store->{last_error}, qr/geheim/, 'without the password';
     is code_of(sub { $hub->publish(news => 'meanwhile') }), 'unavailable', 'publish says that nothing was published';
-    like $@, qr/Redis at 127[.]0[.]0[.]1:\S+ cannot be reached/, 'and why';
-    unlike $@, qr/geheim/, 'without the password';
+    like $@,   qr/Redis at 127[.]0[.]0[.]1:\S+ cannot be reached/, 'and why';
+    unlike $@, qr/geheim/,                                         'without the password';
     is_deeply [Testing::Subscriber->open($hub, 'news', {start => 'oldest'})->data(1)], ['before'],
         'clients resume from the memory of the hub';
     $redis->restart;

@@ -2,9 +2,9 @@ package Testing::Chaos;
 use strict;
 use warnings;
 
-# The base class of runs in which everything around a hub dies at random: workers of Starman, processes of hubs, stores. Workers,
-# forked jobs and commands publish numbers, and clients disconnect and reconnect with their last id, to any of the servers. Books
-# are kept of each number and each client.
+# The base class of runs in which everything around a hub dies at random: workers of Starman, processes of hubs, stores.
+# Workers, forked jobs and commands publish numbers, and clients disconnect and reconnect with their last id, to any of the
+# servers. Books are kept of each number and each client.
 #
 #   my $run = Testing::HubChaos->new(seconds => 5, clients => 50, seed => 1);
 #   print "$_\n" for $run->figures, $run->wrong;

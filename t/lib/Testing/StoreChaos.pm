@@ -2,10 +2,10 @@ package Testing::StoreChaos;
 use strict;
 use warnings;
 
-# Two machines, each with a hub process and two Starmans, whose hubs keep their events in one Redis with a replica and a Sentinel,
-# while everything dies: kill -9 of workers, of the hubs' processes and of Redis, which is started again a moment later, pauses of
-# Redis, failovers, HUP, upgrades. Numbers are published on both machines, half of them with a key `once`; clients reconnect to
-# any server. Testing::Chaos keeps the books.
+# Two machines, each with a hub process and two Starmans, whose hubs keep their events in one Redis with a replica and a
+# Sentinel, while everything dies: kill -9 of workers, of the hubs' processes and of Redis, which is started again a moment
+# later, pauses of Redis, failovers, HUP, upgrades. Numbers are published on both machines, half of them with a key `once`;
+# clients reconnect to any server. Testing::Chaos keeps the books.
 
 use parent 'Testing::Chaos';
 use Testing::Deadline qw(wait_until);
