@@ -51,6 +51,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LOCK_CHECK: Duration = Duration::from_secs(30);
 /// How long the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a stream waits at least if its client comes from another machine with an id that this process has not read yet.
+const AHEAD: Duration = Duration::from_secs(5);
+/// How long it waits at most, while the store is down. Nothing can be delivered then, so waiting costs nothing.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
+/// How often it is looked whether the store is up again.
+const AHEAD_CHECK: Duration = Duration::from_millis(250);
 /// How long an upgrade or the end of the process waits for the store.
 const STORE_LINGER: Duration = Duration::from_secs(5);
 
@@ -92,6 +98,8 @@ struct Server<'a> {
     hub: Option<Served>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
+    /// Streams whose clients are ahead of the hub: their ids, the sequence numbers that they wait for, and since when.
+    ahead: Vec<(u64, u64, Instant)>,
     workers: HashMap<u64, Worker>,
     next_token: u64,
     streams: Streams,
@@ -134,6 +142,7 @@ impl<'a> Server<'a> {
             _reports: reports,
             hub: None,
             greeting: Vec::new(),
+            ahead: Vec::new(),
             workers: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
@@ -156,7 +165,8 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
-        let store = until(self.stored().and_then(|stored| stored.next_due()));
+        let ahead = self.ahead.iter().map(|(.., since)| (*since + AHEAD).max(now + AHEAD_CHECK)).min();
+        let store = until(self.stored().and_then(|stored| stored.next_due()).into_iter().chain(ahead).min());
         let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store]
             .into_iter()
             .flatten()
@@ -212,6 +222,7 @@ impl<'a> Server<'a> {
         if self.stored().is_some_and(|stored| stored.run_timers(now)) {
             self.watch_store()?;
         }
+        self.let_go_on(now);
         // An event that waits for the store is worth as much as a worker.
         let waits = self.stored().is_some_and(|stored| stored.has_waiting());
         match self.lifetime.update(self.workers.len() + usize::from(waits), self.streams.len(), now) {
@@ -255,6 +266,24 @@ impl<'a> Server<'a> {
         let Some(stored) = self.stored() else { return };
         let progress = stored.take_reports(now);
         self.answer_progress(progress);
+    }
+
+    /// Lets streams go on that the hub has caught up with, or that have waited for long enough: these are told of a gap.
+    fn let_go_on(&mut self, now: Instant) {
+        if self.ahead.is_empty() {
+            return;
+        }
+        let (last_seq, has_read_on) =
+            self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.has_read_on()));
+        let Self { ahead, streams, .. } = self;
+        ahead.retain(|(id, seq, since)| {
+            let most = if has_read_on { AHEAD } else { MOST_AHEAD };
+            let waits = *seq > last_seq && now < *since + most;
+            if !waits {
+                streams.go_on(*id);
+            }
+            waits
+        });
     }
 
     /// Tells workers what has become of their events, and of the hub that they wait for.
@@ -521,6 +550,11 @@ impl<'a> Server<'a> {
             }
             Request::Subscribe { request, stream, subscription } => {
                 let id = worker.streams.get(&stream).copied();
+                let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
+                if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
+                    self.ahead.push((id, seq, now));
+                    self.with_stream(worker, stream, Stream::hold);
+                }
                 let handle = self.hub.as_ref().and_then(Served::handle);
                 if let (Some(hub), Some(stream)) = (handle, id.and_then(|id| self.streams.get_mut(id))) {
                     if let Err(error) = hub.subscribe(&mut stream.handle, subscription) {
@@ -537,7 +571,7 @@ impl<'a> Server<'a> {
                     hub.unsubscribe(&mut stream.handle, topics);
                 }
             }
-            Request::Begin { stream } => self.with_stream(worker, stream, |stream| stream.handle.leave_handler()),
+            Request::Begin { stream } => self.with_stream(worker, stream, Stream::begin),
             Request::End { stream, reason, discards } => {
                 self.with_stream(worker, stream, |stream| stream.end(reason, discards));
             }

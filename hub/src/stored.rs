@@ -11,7 +11,7 @@
 mod tests;
 
 use crate::served::{encode, failure_of, given_id, Published};
-use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
+use crate::store::{now_ms, Ask, Began, Draft, Entry, Forgotten, Report, Store};
 use eventsource_xs::hub::History;
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the store is told what the hub has evicted.
 const FORGET: Duration = Duration::from_secs(1);
+/// So long after the store is up again everything that it has was read.
+const UP: Duration = Duration::from_secs(3);
 /// How long a store whose threads have ended stays so.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -213,6 +215,27 @@ impl StoredHub {
         self.store.ask(Ask::Append { ticket, draft });
         self.forget_at.get_or_insert(now + FORGET);
         Ok(Published::Waits)
+    }
+
+    /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
+    /// from another machine.
+    pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
+        if !matches!(self.settings.store, StoreSettings::Redis(_)) {
+            return None; // no other machine has it
+        }
+        let seq = self.handle.as_ref()?.seq_of_id(id?).ok()??;
+        Some(seq).filter(|seq| *seq > self.last_seq)
+    }
+
+    /// Returns true if the store has been up for so long that this process has read everything.
+    pub fn has_read_on(&self) -> bool {
+        let status = self.store.status();
+        status.is_up && now_ms().saturating_sub(status.since) >= UP.as_millis() as u64
+    }
+
+    /// Returns the sequence number of the last entry that this process has read.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
     }
 
     /// Carries out what the store has reported.

@@ -33,6 +33,12 @@ pub struct Stream {
     pushed: u64,
     /// Whether the opener is to be told of progress.
     is_watched: bool,
+    /// Whether the opener's handler runs: subscriptions are held until it returns.
+    is_in_handler: bool,
+    /// Whether subscriptions are held because the hub is behind the client.
+    is_ahead: bool,
+    /// Whether the opener has released the stream while it was ahead of the hub.
+    is_released: bool,
 }
 
 impl Stream {
@@ -56,7 +62,35 @@ impl Stream {
         }
         match handle.report_end_or_reason() {
             Some(reason) => Err(reason),
-            None => Ok(Self { handle, opener, pushed: 0, is_watched: false }),
+            None => Ok(Self::of(handle, opener, open.holds)),
+        }
+    }
+
+    fn of(handle: StreamHandle, opener: Opener, is_in_handler: bool) -> Self {
+        Self { handle, opener, pushed: 0, is_watched: false, is_in_handler, is_ahead: false, is_released: false }
+    }
+
+    /// Called when the opener's handler has returned: subscriptions take effect, unless the client is ahead of the hub.
+    pub fn begin(&mut self) {
+        self.is_in_handler = false;
+        if !self.is_ahead {
+            self.handle.leave_handler();
+        }
+    }
+
+    /// Holds the next subscriptions: the hub has not read as far as the client has.
+    pub fn hold(&mut self) {
+        if !self.is_in_handler && !self.is_ahead {
+            self.handle.enter_handler();
+        }
+        self.is_ahead = true;
+    }
+
+    /// Called when the hub has read as far as the client, or does not wait any longer.
+    fn go_on(&mut self) {
+        self.is_ahead = false;
+        if !self.is_in_handler {
+            self.handle.leave_handler();
         }
     }
 
@@ -187,8 +221,13 @@ impl Streams {
         }
     }
 
-    /// Called when the opener no longer holds the stream. It goes on if it is subscribed.
+    /// Called when the opener no longer holds the stream. It goes on if it is subscribed. A stream that is ahead of the hub is
+    /// released when it goes on.
     pub fn release(&mut self, id: u64) {
+        if let Some(stream) = self.get_mut(id).filter(|stream| stream.is_ahead) {
+            (stream.is_in_handler, stream.is_released) = (false, true);
+            return;
+        }
         let id = StreamId::from(id);
         if let Some(slot @ Slot::Held(_)) = self.slot(id) {
             if let Slot::Held(stream) = std::mem::take(slot) {
@@ -196,6 +235,27 @@ impl Streams {
                 stream.release();
             }
         }
+    }
+
+    /// Called when the hub has read as far as the client of a stream, or does not wait any longer.
+    pub fn go_on(&mut self, id: u64) {
+        let Some(stream) = self.get_mut(id) else { return };
+        stream.go_on();
+        if stream.is_released {
+            self.release(id);
+        }
+    }
+
+    /// Lets all streams go on that are ahead of the hub.
+    pub fn all_go_on(&mut self) {
+        let is_ahead = |slot: &Slot| matches!(slot, Slot::Held(stream) if stream.is_ahead);
+        let ahead: Vec<u64> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| is_ahead(slot))
+            .filter_map(|(at, slot)| slot.id(at))
+            .map(u64::from)
+            .collect();
+        ahead.into_iter().for_each(|id| self.go_on(id));
     }
 
     /// Removes a stream that has ended, and returns who is told of that.
@@ -237,10 +297,11 @@ struct SavedStream {
     opener: Opener,
     pushed: u64,
     is_watched: bool,
+    is_in_handler: bool,
 }
 
 saved!(Opener { worker, number });
-saved!(SavedStream { handle, opener, pushed, is_watched });
+saved!(SavedStream { handle, opener, pushed, is_watched, is_in_handler });
 saved!(SavedStreams { held, released });
 
 impl Streams {
@@ -254,6 +315,7 @@ impl Streams {
                     opener: stream.opener,
                     pushed: stream.pushed,
                     is_watched: stream.is_watched,
+                    is_in_handler: stream.is_in_handler,
                 }),
                 Slot::Released(Released { serial, opener }) => {
                     saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
@@ -266,9 +328,9 @@ impl Streams {
     /// Goes on with the streams of another program.
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
         let mut streams = Self::default();
-        for SavedStream { handle, opener, pushed, is_watched } in saved.held {
+        for SavedStream { handle, opener, pushed, is_watched, is_in_handler } in saved.held {
             if let Some(handle) = restored.stream(&handle) {
-                streams.insert(Stream { handle, opener, pushed, is_watched });
+                streams.insert(Stream { pushed, is_watched, ..Stream::of(handle, opener, is_in_handler) });
             }
         }
         for (id, opener) in saved.released {

@@ -43,6 +43,11 @@ impl Epoch {
         self.id(Position::at(seq))
     }
 
+    /// Returns the sequence number of a position that an id names; none if it is not an id of this epoch.
+    pub fn seq(&self, id: &[u8]) -> Option<u64> {
+        self.position(id).map(|position| position.seq)
+    }
+
     pub(super) fn id(&self, position: Position) -> String {
         match &self.cipher {
             Some(cipher) => format!("{}-{}", self.text, encipher(cipher, position)),

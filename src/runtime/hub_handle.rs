@@ -343,6 +343,17 @@ impl HubHandle {
         (!is_like).then_some(()).ok_or(Error::ReservedId)
     }
 
+    /// Returns the sequence number of a position that an id names; nothing if it is not an id of this hub's epoch. It may be
+    /// ahead of the last event.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish_stored`](Self::publish_stored).
+    pub fn seq_of_id(&self, id: &[u8]) -> Result<Option<u64>, Error> {
+        let mut process = lock_process();
+        Ok(self.registration_or_create(&mut process)?.epoch.seq(id))
+    }
+
     /// Takes what channels have evicted since the last call: the store may forget that. Only a hub that goes on with stored
     /// events collects it, once for each channel.
     ///

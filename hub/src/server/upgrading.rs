@@ -83,6 +83,8 @@ impl<'a> Server<'a> {
         let progress = stored.finish(STORE_LINGER);
         self.unwatch_store();
         self.answer_progress(progress);
+        self.ahead.clear();
+        self.streams.all_go_on();
         Ok(())
     }
 

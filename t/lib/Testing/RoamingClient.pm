@@ -52,6 +52,16 @@ sub has_gaps {
     return $self->_waits(sub { $self->gaps >= $count });
 }
 
+# As `move`, but waits for nothing.
+sub head_for {
+    my ($self, $to) = @_;
+    $self->leave;
+    $self->{to}          = $to;
+    $self->{connections} = 0;
+    $self->_read;
+    return $self;
+}
+
 # Returns the client's last event ID.
 sub last_id {
     my @ids = grep { defined } map { $_->{id} } $_[0]->_blocks;
@@ -67,12 +77,10 @@ sub leave {
     return;
 }
 
-# Disconnects, and connects to another machine, or a port.
+# Disconnects, connects to another machine, or a port, and waits for the position of the stream.
 sub move {
     my ($self, $to) = @_;
-    $self->leave;
-    $self->{to}          = $to;
-    $self->{connections} = 0;
+    $self->head_for($to);
     $self->_waits(sub { $self->{client} && Testing::Subscriber::blocks($self->{client}->text) })
         or croak 'RoamingClient: no position';
     return $self;
