@@ -79,6 +79,10 @@ pub struct StoredHub {
     last_seq: u64,
     /// Whether the history was complete once.
     is_ready: bool,
+    /// The sequence number of an entry that the history of a store that has begun anew must have: the last that was delivered.
+    proof: Option<u64>,
+    /// Whether the store was told that its history lacks that. What it reports is void until another epoch begins.
+    is_void: bool,
     /// A beginning whose history is not complete. Streams that subscribed before that would miss the rest.
     beginning: Option<(Began, Vec<Entry>)>,
     waiting: BTreeMap<u64, Waiting>,
@@ -117,6 +121,8 @@ impl StoredHub {
             epoch: "".into(),
             last_seq: 0,
             is_ready: false,
+            proof: None,
+            is_void: false,
             beginning: None,
             waiting: BTreeMap::new(),
             once: HashMap::new(),
@@ -256,7 +262,13 @@ impl StoredHub {
         match report {
             Report::Began(began) => {
                 self.abandon_beginning(progress);
-                if !self.goes_on_from(&began) {
+                self.is_void = false;
+                self.proof = None;
+                if self.goes_on_from(&began) {
+                    // Entries are evicted by other rules than their order only where nobody else writes.
+                    let is_shared = matches!(self.settings.store, StoreSettings::Redis(_));
+                    self.proof = Some(self.last_seq).filter(|last| is_shared && *last > began.evicted_through);
+                } else {
                     self.beginning = Some((began, Vec::new()));
                 }
             }
@@ -265,6 +277,7 @@ impl StoredHub {
                 None => entries.into_iter().for_each(|entry| self.publish_entry(entry, now, progress)),
             },
             Report::Ready => {
+                self.check_proof();
                 if let Some((began, history)) = self.beginning.take() {
                     let is_other = self.handle.is_some() && began.epoch != self.epoch;
                     progress.epoch = is_other.then(|| began.epoch.clone()).or(progress.epoch.take());
@@ -279,6 +292,15 @@ impl StoredHub {
             }
             Report::Failed { ticket, failure } => self.tell(ticket, &Err(failure), progress),
             Report::CannotBegin { failure, retries } => progress.cannot_begin = Some((failure, retries)),
+        }
+    }
+
+    /// Called when the history has passed the entry that it must have. Without it, history was lost while this process did not
+    /// look: all hubs must begin another epoch.
+    fn check_proof(&mut self) {
+        if let Some(seq) = self.proof.take() {
+            self.is_void = true;
+            self.store.ask(Ask::Lost(format!("the store lacks the event {seq}, which was delivered before").into()));
         }
     }
 
@@ -320,11 +342,18 @@ impl StoredHub {
 
     /// Publishes an entry to the hub in memory, and tells those who have waited for it.
     fn publish_entry(&mut self, entry: Entry, now: Instant, progress: &mut Progress) {
-        let Some(handle) = &self.handle else { return };
         let Entry { seq, at, ticket, draft } = entry;
         if seq <= self.last_seq {
+            self.proof = self.proof.filter(|proof| *proof != seq);
             return; // it is in the hub already, which goes on
         }
+        self.check_proof();
+        if self.is_void {
+            let failure = Failure::new(ErrorCode::Unknown, None, "the event was perhaps published: history was lost");
+            ticket.into_iter().for_each(|ticket| self.tell(ticket, &Err(failure.clone()), progress));
+            return;
+        }
+        let Some(handle) = &self.handle else { return };
         self.last_seq = seq;
         self.forget_at.get_or_insert(now + FORGET);
         let at = instant_of(at, now);

@@ -74,6 +74,8 @@ pub enum Ask {
     Forget(Vec<Forgotten>),
     /// The retention of all channels together.
     Retain { events: usize, bytes: usize, age: Duration },
+    /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
+    Lost(Box<str>),
     /// End, after what was asked before.
     Close,
 }

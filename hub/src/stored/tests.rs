@@ -8,7 +8,7 @@ use eventsource_xs::event::{Field, Framing, LineEnd, Text};
 use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
 use eventsource_xs::runtime::{OpenOptions, StreamHandle};
 use eventsource_xs::stream;
-use eventsource_xs::wire::{FieldList, FileSettings, FileSync};
+use eventsource_xs::wire::FieldList;
 use std::collections::{HashMap as Map, HashSet, VecDeque};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -28,12 +28,23 @@ struct Simulated {
     asked: VecDeque<(u64, Draft)>,
     /// The tickets that have failed: an entry that arrives later has none.
     failed: HashSet<u64>,
+    /// Whether it was told that it has lost entries.
+    has_lost: bool,
     seq: u64,
 }
 
 impl Simulated {
     fn new(end: StoreEnd) -> Self {
-        Self { end, epoch: 1, log: Vec::new(), reported: 0, asked: VecDeque::new(), failed: HashSet::new(), seq: 0 }
+        Self {
+            end,
+            epoch: 1,
+            log: Vec::new(),
+            reported: 0,
+            asked: VecDeque::new(),
+            failed: HashSet::new(),
+            has_lost: false,
+            seq: 0,
+        }
     }
 
     fn began(&self, reason: &str) {
@@ -61,8 +72,10 @@ impl Simulated {
     /// Takes what it was asked.
     fn listen(&mut self) {
         while let Ok(ask) = self.end.asks.try_recv() {
-            if let Ask::Append { ticket, draft } = ask {
-                self.asked.push_back((ticket, draft));
+            match ask {
+                Ask::Append { ticket, draft } => self.asked.push_back((ticket, draft)),
+                Ask::Lost(_) => self.has_lost = true,
+                _ => {}
             }
         }
     }
@@ -163,8 +176,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let (store, end) = Store::new().expect("a pipe");
-        let file = FileSettings { path: "/simulated".into(), sync: FileSync::Never };
-        let mut settings = HubSettings { store: StoreSettings::File(file), ..HubSettings::default() };
+        let store_settings = StoreSettings::Redis(Box::default());
+        let mut settings = HubSettings { store: store_settings, ..HubSettings::default() };
         settings.hub.history = settings.hub.total_history;
         let hub = StoredHub::of(store, &settings, &Name::new("shop").expect("a name"));
         let mut world = Self {
@@ -329,6 +342,22 @@ fn run(seed: u64, steps: u64) {
                 let own = |entry: &Entry| Entry { ticket: None, ..entry.clone() };
                 world.store.log = world.store.log.iter().map(own).collect();
                 world.store.begin("the tail is lost");
+                world.take();
+            }
+            // The tail is lost while this process goes on as another one, and others have appended since.
+            97 if random.u32(0..5) == 0 && world.store.log.len() > 3 => {
+                world.settle();
+                let seen = world.hub.last_seq();
+                world.store.log.pop();
+                foreign += 1;
+                world.store.append(None, draft(foreign, ""), 0);
+                restart(&mut world);
+                assert_eq!(world.hub.last_seq(), seen);
+                world.store.listen();
+                assert!(std::mem::take(&mut world.store.has_lost), "it was told");
+                world.reader = None;
+                world.store.epoch += 1;
+                world.store.begin("told");
                 world.take();
             }
             // Entries of others are evicted before this process has read them.

@@ -119,6 +119,41 @@ fn an_old_snapshot_begins_another_epoch() {
 }
 
 #[test]
+fn an_epoch_that_comes_back_begins_another_one() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = Redis::start(&[]);
+    let mut a = Node::ready(&settings(&redis.url()));
+    let mut b = Node::ready(&settings(&redis.url()));
+    assert!(stored(&a.publish("first")));
+    assert_eq!(redis.call(&["SAVE"]), "OK");
+    redis.call(&["FLUSHALL"]);
+    for node in [&mut a, &mut b] {
+        node.until("another epoch", |node| node.logs.len() == 2 && node.is_ready());
+    }
+    assert!(stored(&a.publish("second")));
+    redis.kill();
+    redis.run(); // with what it had before it was emptied
+    for node in [&mut a, &mut b] {
+        node.until("a third epoch", |node| node.logs.len() == 3 && node.is_ready());
+        assert!(node.log().began.reason.contains("has come back"), "{}", node.log().began.reason);
+    }
+    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    assert!(stored(&b.publish("third")));
+    a.until("what is after", |node| node.texts() == ["third"]);
+}
+
+#[test]
+fn a_hub_that_knows_of_a_loss_has_all_begin_another_epoch() {
+    if has("redis-server") {
+        let mut redis = Redis::start(&[]);
+        let teller = Node::ready(&settings(&redis.url()));
+        expect_another_epoch(&mut redis, |_| teller.store.ask(Ask::Lost("a hub has delivered more".into())));
+    }
+}
+
+#[test]
 fn a_restart_with_persistence_loses_nothing() {
     if !has("redis-server") {
         return;

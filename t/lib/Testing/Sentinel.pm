@@ -33,6 +33,19 @@ sub fail_over {
     return $self->master;
 }
 
+# True if the Sentinels' master is the only one, and all others follow it.
+sub is_whole {
+    my $self    = shift;
+    my $master  = eval { $self->master } or return !!0;
+    my @others  = grep { $_ != $master } $self->servers;
+    my $info    = eval { $master->info } || {};
+    my @follows = grep {
+        my $other = eval { $_->info } || {};
+        ($other->{master_link_status} // '') eq 'up'
+    } @others;
+    return ($info->{role} // '') eq 'master' && ($info->{connected_slaves} // -1) == @others && @follows == @others;
+}
+
 # Returns the Testing::Redis that the Sentinels take for the master; undef if it is none of this group.
 sub master {
     my $self     = shift;

@@ -81,6 +81,7 @@ sub _end {
 # Has Sentinel promote the replica. It refuses if there is none to promote.
 sub _fail_over {
     my $self = shift;
+    return if $self->_left_alone;
     my $done = eval { ($self->{group}->sentinels)[0]->command('SENTINEL', 'FAILOVER', 'mymaster') };
     $self->{done}{$done ? 'fail_over' : 'fail_over refused'}++;
     return;
@@ -96,10 +97,20 @@ sub _finish {
 sub _kill_redis {
     my ($self, $part) = @_;
     my $master = !$self->{away} && $self->{group}->master or return;
+    return if $self->_left_alone;
     $master->kill;
     $self->{away} = {server => $master, until => time + $part * $AWAY};
     $self->{done}{kill_redis}++;
     return;
+}
+
+# True until Redis has recovered from the last fault. A second one at the same time may lose what nobody can know of: with two
+# masters, both take events in the same epoch.
+sub _left_alone {
+    my $self = shift;
+    return !!0 if !$self->{away} && $self->{group}->is_whole;
+    $self->{done}{'Redis left alone'}++;
+    return !!1;
 }
 
 # A client of a hub may have been told an event that a failover has lost.

@@ -237,6 +237,7 @@ impl Keeper {
                 self.bounds = Bounds::new(events, bytes, age);
                 open.tick_at = Some(Instant::now());
             }
+            Ask::Lost(_) => {} // nobody else writes the file, and what it has lost it knows
             Ask::Close => self.is_closing = true,
         }
     }
@@ -293,7 +294,7 @@ impl Keeper {
             match ask {
                 Ok(Ask::Append { ticket, .. }) => self.fail([ticket].into_iter(), fault),
                 Ok(Ask::Retain { events, bytes, age }) => self.bounds = Bounds::new(events, bytes, age),
-                Ok(Ask::Forget(_)) => {}
+                Ok(Ask::Forget(_) | Ask::Lost(_)) => {}
                 Ok(Ask::Close) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
             }

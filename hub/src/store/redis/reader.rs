@@ -11,11 +11,14 @@ use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
 use redis::{cmd, Value};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most entries of the history that are read at once.
 const HISTORY_CHUNK: usize = 4000;
+/// How many epochs are remembered, which must not come back.
+const MOST_EPOCHS: usize = 1000;
 /// How long Redis may take for a chunk of the history.
 const HISTORY_ANSWER: Duration = Duration::from_secs(10);
 /// How often Sentinels are asked whether the master is still the same.
@@ -92,6 +95,8 @@ pub struct Reader {
     keys: Keys,
     producer: Box<[u8]>,
     position: Option<Position>,
+    /// The epochs that have begun here, the last ones.
+    epochs: VecDeque<String>,
     producers: Producers,
     last_check: Instant,
     last_ask: Instant,
@@ -128,6 +133,7 @@ impl Reader {
             keys: Keys::new(&settings.prefix, hub),
             producer: producer.as_bytes().into(),
             position: None,
+            epochs: VecDeque::new(),
             producers: Producers::default(),
             last_check: now,
             last_ask: now,
@@ -330,6 +336,11 @@ impl Reader {
         let before = self.position.as_ref().map(|position| &position.pointer.epoch);
         let is_same = before == Some(&pointer.epoch);
         self.producers = Producers::default();
+        self.epochs.retain(|known| *known != pointer.epoch);
+        self.epochs.push_back(pointer.epoch.clone());
+        if self.epochs.len() > MOST_EPOCHS {
+            self.epochs.pop_front();
+        }
         self.shared.update(|state| {
             if !is_same {
                 let sent = std::mem::take(&mut state.sent);
@@ -445,6 +456,10 @@ impl Reader {
                     epoch,
                     "the key of the hub is gone: it was deleted or evicted, or Redis has restarted without it",
                 ))
+            }
+            // A failover to a Redis that was away brings an earlier history back. What came since is lost.
+            Some(pointer) if pointer.epoch != epoch && self.epochs.contains(&pointer.epoch) => {
+                return Err(Trouble::lost(&pointer.epoch, "an earlier history has come back"))
             }
             Some(pointer) if pointer.epoch != epoch => return Err(Trouble::Changed(pointer)),
             Some(_) => {}

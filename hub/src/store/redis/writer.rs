@@ -158,6 +158,7 @@ impl Writer {
             Ask::Append { ticket, draft } => self.append(ticket, draft),
             Ask::Retain { events, bytes, age } => self.retention = Retention { events, bytes, age },
             Ask::Forget(_) => {} // the stream evicts by its own bounds
+            Ask::Lost(reason) => self.shared.update(|state| state.lost = Some((state.generation, reason.into()))),
             Ask::Close => self.close(),
         }
     }
