@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::store::Draft;
-use crate::stored::{Asker, StoredHub};
+use crate::stored::{Asker, Seen, StoredHub};
 use eventsource_xs::event::{encode_to_vec, EventId, Field, LineEnd, Shared, Text};
 use eventsource_xs::hub::{check_fields, check_id, Refusal, MAX_ONCE_BYTES};
 use eventsource_xs::runtime::{self, HubHandle, PublishMeta};
@@ -42,7 +42,9 @@ impl Served {
         let settings = arguments.settings(given.unwrap_or_default());
         let source = match &settings.store {
             StoreSettings::Memory => Source::Own(HubHandle::new(settings.hub.clone(), settings.max_topics)),
-            _ => Source::Stored(Box::new(StoredHub::begin(&settings, &arguments.name)?)),
+            _ => {
+                Source::Stored(Box::new(StoredHub::begin(&settings, &arguments.name, seen_of(arguments, &settings)?)?))
+            }
         };
         Ok(Self { settings, has_settings, source })
     }
@@ -109,6 +111,15 @@ impl Served {
             }
         }
     }
+}
+
+/// Returns what a hub with these settings remembers beside its store.
+pub fn seen_of(arguments: &Arguments, settings: &HubSettings) -> io::Result<Seen> {
+    let place = arguments.place().map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(match settings.store {
+        StoreSettings::Redis(_) => Seen::open(place.socket()),
+        _ => Seen::default(),
+    })
 }
 
 /// Encodes an event whose hub has given it an id.

@@ -7,8 +7,11 @@
 //! A key `once` counts from the moment at which its entry is reported: of two entries with the same key, the first in the
 //! store's order is published, on every machine, and both askers get its id.
 
+mod seen;
 #[cfg(test)]
 mod tests;
+
+pub use seen::Seen;
 
 use crate::served::{encode, failure_of, given_id, Published};
 use crate::store::{now_ms, Ask, Began, Draft, Entry, Forgotten, Report, Store};
@@ -79,6 +82,8 @@ pub struct StoredHub {
     last_seq: u64,
     /// Whether the history was complete once.
     is_ready: bool,
+    /// What was delivered last, for a process that begins after this one was killed.
+    seen: Seen,
     /// The sequence number of an entry that the history of a store that has begun anew must have: the last that was delivered.
     proof: Option<u64>,
     /// Whether the store was told that its history lacks that. What it reports is void until another epoch begins.
@@ -108,8 +113,8 @@ saved!(SavedStored { epoch, last_seq, epoch_changes });
 
 impl StoredHub {
     /// Starts the store of these settings.
-    pub fn begin(settings: &HubSettings, name: &Name) -> io::Result<Self> {
-        Ok(Self::of(start(settings, name)?, settings, name))
+    pub fn begin(settings: &HubSettings, name: &Name, seen: Seen) -> io::Result<Self> {
+        Ok(Self { seen, ..Self::of(start(settings, name)?, settings, name) })
     }
 
     fn of(store: Store, settings: &HubSettings, name: &Name) -> Self {
@@ -121,6 +126,7 @@ impl StoredHub {
             epoch: "".into(),
             last_seq: 0,
             is_ready: false,
+            seen: Seen::default(),
             proof: None,
             is_void: false,
             beginning: None,
@@ -134,7 +140,13 @@ impl StoredHub {
     }
 
     /// Goes on with the hub of another program. The store begins anew.
-    pub fn restore(saved: SavedStored, settings: &HubSettings, name: &Name, handle: HubHandle) -> io::Result<Self> {
+    pub fn restore(
+        saved: SavedStored,
+        settings: &HubSettings,
+        name: &Name,
+        seen: Seen,
+        handle: HubHandle,
+    ) -> io::Result<Self> {
         let SavedStored { epoch, last_seq, epoch_changes } = saved;
         Ok(Self {
             handle: Some(handle),
@@ -142,7 +154,7 @@ impl StoredHub {
             last_seq,
             is_ready: true,
             epoch_changes,
-            ..Self::begin(settings, name)?
+            ..Self::begin(settings, name, seen)?
         })
     }
 
@@ -251,6 +263,7 @@ impl StoredHub {
         for report in reports {
             self.carry_out(report, now, &mut progress);
         }
+        self.seen.write(&self.epoch, self.last_seq);
         if has_ended && self.restart_at.is_none() {
             self.restart_at = Some(now + RESTART);
             self.fail_waiting("the store has ended", &mut progress);
@@ -264,11 +277,14 @@ impl StoredHub {
                 self.abandon_beginning(progress);
                 self.is_void = false;
                 self.proof = None;
-                if self.goes_on_from(&began) {
-                    // Entries are evicted by other rules than their order only where nobody else writes.
-                    let is_shared = matches!(self.settings.store, StoreSettings::Redis(_));
-                    self.proof = Some(self.last_seq).filter(|last| is_shared && *last > began.evicted_through);
-                } else {
+                // Entries are evicted by other rules than their order only where nobody else writes.
+                let is_shared = matches!(self.settings.store, StoreSettings::Redis(_));
+                let last = match self.handle {
+                    Some(_) => Some(self.last_seq).filter(|_| began.epoch == self.epoch),
+                    None => self.seen.read(&began.epoch),
+                };
+                self.proof = last.filter(|last| is_shared && *last > began.evicted_through);
+                if !self.goes_on_from(&began) {
                     self.beginning = Some((began, Vec::new()));
                 }
             }
@@ -277,7 +293,6 @@ impl StoredHub {
                 None => entries.into_iter().for_each(|entry| self.publish_entry(entry, now, progress)),
             },
             Report::Ready => {
-                self.check_proof();
                 if let Some((began, history)) = self.beginning.take() {
                     let is_other = self.handle.is_some() && began.epoch != self.epoch;
                     progress.epoch = is_other.then(|| began.epoch.clone()).or(progress.epoch.take());
@@ -286,6 +301,10 @@ impl StoredHub {
                         return;
                     }
                     history.into_iter().for_each(|entry| self.publish_entry(entry, now, progress));
+                }
+                self.check_proof();
+                if self.is_void {
+                    return; // another beginning follows
                 }
                 self.is_ready = true;
                 progress.is_ready = true;
@@ -343,11 +362,14 @@ impl StoredHub {
     /// Publishes an entry to the hub in memory, and tells those who have waited for it.
     fn publish_entry(&mut self, entry: Entry, now: Instant, progress: &mut Progress) {
         let Entry { seq, at, ticket, draft } = entry;
+        match self.proof {
+            Some(proof) if proof == seq => self.proof = None,
+            Some(proof) if proof < seq => self.check_proof(),
+            _ => {}
+        }
         if seq <= self.last_seq {
-            self.proof = self.proof.filter(|proof| *proof != seq);
             return; // it is in the hub already, which goes on
         }
-        self.check_proof();
         if self.is_void {
             let failure = Failure::new(ErrorCode::Unknown, None, "the event was perhaps published: history was lost");
             ticket.into_iter().for_each(|ticket| self.tell(ticket, &Err(failure.clone()), progress));

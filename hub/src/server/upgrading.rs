@@ -5,7 +5,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
-use crate::served::{Served, Source};
+use crate::served::{seen_of, Served, Source};
 use crate::stored::{SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
 use crate::upgrade;
@@ -144,9 +144,13 @@ impl<'a> Server<'a> {
             let handle = restored.hub(handle);
             let source = match stored {
                 None => Source::Own(handle),
-                Some(stored) => {
-                    Source::Stored(Box::new(StoredHub::restore(stored, &settings, &arguments.name, handle)?))
-                }
+                Some(stored) => Source::Stored(Box::new(StoredHub::restore(
+                    stored,
+                    &settings,
+                    &arguments.name,
+                    seen_of(arguments, &settings)?,
+                    handle,
+                )?)),
             };
             server.hub = Some(Served { settings, has_settings, source });
             server.watch_store()?;

@@ -333,7 +333,7 @@ fn run(seed: u64, steps: u64) {
                 world.take();
             }
             // The process goes on as another one: the store ends and begins anew.
-            94 => restart(&mut world),
+            94 => assert!(restart(&mut world)),
             // The tail is lost.
             95 if random.u32(0..5) == 0 => {
                 world.settle();
@@ -351,7 +351,7 @@ fn run(seed: u64, steps: u64) {
                 world.store.log.pop();
                 foreign += 1;
                 world.store.append(None, draft(foreign, ""), 0);
-                restart(&mut world);
+                assert!(!restart(&mut world));
                 assert_eq!(world.hub.last_seq(), seen);
                 world.store.listen();
                 assert!(std::mem::take(&mut world.store.has_lost), "it was told");
@@ -384,8 +384,8 @@ fn run(seed: u64, steps: u64) {
     assert_eq!(told, world.next, "seed {seed}: everybody was told");
 }
 
-/// Ends the store as before an upgrade, and begins another one with the same log.
-fn restart(world: &mut World) {
+/// Ends the store as before an upgrade, and begins another one with the same log. Returns whether the hub is ready.
+fn restart(world: &mut World) -> bool {
     world.store.listen();
     while let Some((ticket, draft)) = world.store.asked.pop_front() {
         world.store.append(Some(ticket), draft, 0);
@@ -399,7 +399,7 @@ fn restart(world: &mut World) {
     world.hub.store = store;
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
-    assert!(world.take().is_ready);
+    world.take().is_ready
 }
 
 #[test]
@@ -425,6 +425,33 @@ fn an_event_that_was_perhaps_stored_is_published_once_if_it_is_published_again_w
     world.store.append(None, draft, 0);
     world.settle();
     assert_eq!(world.told.get(&second), Some(&Ok("epoch1-1".into())));
+}
+
+#[test]
+fn a_process_that_follows_a_killed_one_knows_what_must_be_in_the_history() {
+    let folder = std::env::temp_dir().join(format!("eventsource-stored-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a new folder");
+    let begin = |last: u64| {
+        let (store, end) = Store::new().expect("a pipe");
+        let settings = HubSettings { store: StoreSettings::Redis(Box::default()), ..HubSettings::default() };
+        let name = Name::new("shop").expect("a name");
+        let seen = Seen::open(&folder.join("shop.sock"));
+        let mut hub = StoredHub { seen, ..StoredHub::of(store, &settings, &name) };
+        let mut simulated = Simulated::new(end);
+        for number in 0..last {
+            simulated.append(None, draft(number, ""), 0);
+        }
+        simulated.begin("");
+        let is_ready = hub.take_reports(Instant::now()).is_ready;
+        simulated.listen();
+        (is_ready, simulated.has_lost)
+    };
+    for (last, expected) in
+        [(3, (true, false)), (3, (true, false)), (5, (true, false)), (4, (false, true)), (7, (true, false))]
+    {
+        assert_eq!(begin(last), expected, "through {last}");
+    }
+    std::fs::remove_dir_all(&folder).expect("its own folder");
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! What a hub has delivered last, in a file beside its socket.
+//!
+//! A failover of Redis may lose entries that this machine has delivered. The hub process notices, unless it is killed at the
+//! same time. The process that follows reads here what must be in the history. The file survives the process, not the machine.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The bytes of the sequence number, before the epoch.
+const SEQ_BYTES: usize = 8;
+/// The most bytes of an epoch.
+const EPOCH_BYTES: usize = 16;
+
+/// The file; none where nothing is to be remembered.
+#[derive(Debug, Default)]
+pub struct Seen {
+    file: Option<File>,
+    written: u64,
+}
+
+impl Seen {
+    /// Opens the file of a hub with that socket. A hub works without it.
+    pub fn open(socket: &Path) -> Self {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        Self { file: options.open(socket.with_extension("seen")).ok(), written: 0 }
+    }
+
+    /// Returns the sequence number that was delivered last in an epoch.
+    pub fn read(&self, epoch: &str) -> Option<u64> {
+        let mut bytes = [0; SEQ_BYTES + EPOCH_BYTES];
+        self.file.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
+        let (seq, known) = bytes.split_at(SEQ_BYTES);
+        (known == padded(epoch)).then(|| u64::from_le_bytes(seq.try_into().unwrap_or_default()))
+    }
+
+    /// Writes what was delivered last. One write, which a kill does not cut.
+    pub fn write(&mut self, epoch: &str, seq: u64) {
+        if let Some(file) = self.file.as_ref().filter(|_| seq > 0 && seq != self.written) {
+            let mut bytes = seq.to_le_bytes().to_vec();
+            bytes.extend(padded(epoch));
+            let _ = file.write_all_at(&bytes, 0); // without it only a rare loss goes unnoticed
+            self.written = seq;
+        }
+    }
+}
+
+fn padded(epoch: &str) -> [u8; EPOCH_BYTES] {
+    let mut bytes = [0; EPOCH_BYTES];
+    bytes.iter_mut().zip(epoch.bytes()).for_each(|(to, from)| *to = from);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_in_its_epoch_only() {
+        let folder = std::env::temp_dir().join(format!("eventsource-seen-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let socket = folder.join("shop.sock");
+        let mut seen = Seen::open(&socket);
+        assert_eq!(seen.read("one"), None);
+        for (epoch, seq) in [("one", 7), ("one", 9), ("a much longer on", u64::MAX)] {
+            seen.write(epoch, seq);
+            assert_eq!((Seen::open(&socket).read(epoch), seen.read("other")), (Some(seq), None));
+        }
+        std::fs::remove_dir_all(&folder).expect("its own folder");
+        assert_eq!(Seen::default().read("one"), None);
+        Seen::open(Path::new("/no such folder/s")).write("one", 1);
+    }
+}
