@@ -8,7 +8,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
-use crate::served::{check_settings, failure_of, Published, Served};
+use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
@@ -41,8 +41,10 @@ const FIRST_WORKER: u64 = 16;
 /// The most connections.
 const MAX_WORKERS: usize = 4096;
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
-/// that workers hand over, and those of a store.
-const OWN_DESCRIPTORS: usize = 32;
+/// that workers hand over.
+const OWN_DESCRIPTORS: usize = 20;
+/// How many descriptors a store needs.
+const STORE_DESCRIPTORS: usize = 12;
 /// How long no connection is accepted when this process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often workers are looked at that may have had their time.
@@ -375,6 +377,11 @@ impl<'a> Server<'a> {
         }
     }
 
+    fn own_descriptors(&self) -> usize {
+        let has_store = self.hub.as_ref().is_some_and(|served| !matches!(served.source, Source::Own(_)));
+        OWN_DESCRIPTORS + if has_store { STORE_DESCRIPTORS } else { 0 }
+    }
+
     /// Returns why a connection is not served.
     fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
         if !peer_user(socket.as_fd()).is_ok_and(|user| user == own_user()) {
@@ -382,7 +389,7 @@ impl<'a> Server<'a> {
             return Some(Failure::new(ErrorCode::Unavailable, None, &message));
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
-        let used = self.workers.len() + self.streams.len() + OWN_DESCRIPTORS;
+        let used = self.workers.len() + self.streams.len() + self.own_descriptors();
         if self.workers.len() >= MAX_WORKERS || used >= descriptor_limit() {
             let message = "the hub's process has as many connections as it may have: raise its limit of descriptors";
             return Some(Failure::new(ErrorCode::Unavailable, None, message));
@@ -638,7 +645,7 @@ impl<'a> Server<'a> {
         }
         let opener = Opener { worker: worker.token(), number: open.stream };
         // A stream without its socket counts as if it had one.
-        let most = descriptor_limit().saturating_sub(OWN_DESCRIPTORS + self.workers.len());
+        let most = descriptor_limit().saturating_sub(self.own_descriptors() + self.workers.len());
         match socket.and_then(|socket| Stream::open(open, socket, opener, most)) {
             Ok(stream) => drop(worker.streams.insert(open.stream, self.streams.insert(stream))),
             Err(reason) => worker.answer(&Answer::Ended { stream: open.stream, reason }),
