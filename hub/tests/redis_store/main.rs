@@ -64,11 +64,13 @@ fn a_flood_is_stored_without_a_refusal() {
     let redis = Redis::start(&[]);
     let mut node = Node::ready(&settings(&redis.url()));
     node.store.ask(Ask::Retain { events: 1_000_000, bytes: 1 << 30, age: Duration::from_secs(3600) });
+    // From here on the writer is connected.
+    assert!(matches!(node.publish("first"), End::Stored(..)));
     let count = 150_000;
     for _ in 0..count {
         node.append("");
     }
-    node.until("all", |node| node.ends.len() == count);
+    node.until("all", |node| node.ends.len() == count + 1);
     let refused = node.ends.values().find(|end| !matches!(end, End::Stored(..)));
     assert_eq!(refused, None);
 }
