@@ -63,7 +63,9 @@ subtest 'the command serves, drains and stops' => sub {
     is $es->post('/drain', @admin)->code, 204, 'an administrator drains';
     $es->get('/events')->ends_ok;
     my $other = start();
-    my $late  = Test::EventSource->new(url => 'http://127.0.0.1:' . $other->port, timeout => $DEADLINE)->get('/events');
+    my $after = Test::EventSource->new(url => 'http://127.0.0.1:' . $other->port, timeout => $DEADLINE);
+    my $late  = $after->get('/events');
+    $after->wait_for(sub { length $late->raw });
     kill TERM => $_->pid for $service, $other;
     ok wait_until($DEADLINE, sub { $_->has_ended }), 'the service stops before systemd would kill it'
         for $service, $other;
