@@ -44,7 +44,7 @@ sub end_ok {
     $self->{server}->stop;
     system $PROGRAM, 'stop', '--name', $NAME, '--socket', $self->_socket if $self->hubs;
     my $ended = wait_until($DEADLINE, sub { !$self->hubs });
-    my @files = grep { !/[.]lock\z/ } glob "$self->{folder}/*";
+    my @files = grep { !/[.](?:lock|seen)\z/ } glob "$self->{folder}/*";
     return Test::More::is_deeply([$ended ? 'ended' : $self->hubs, @files], ['ended'], 'no process or socket is left');
 }
 
