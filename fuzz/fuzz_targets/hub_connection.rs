@@ -13,13 +13,17 @@ mod program {
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
+    pub mod served;
     pub mod server;
+    pub mod store;
+    pub mod stored;
     pub mod streams;
     pub mod upgrade;
     pub mod worker;
 }
 
-use program::{arguments, inherited, leases, lifetime, server, streams, upgrade, worker}; // they name each other by `crate::`
+// They name each other by `crate::`.
+use program::{arguments, inherited, leases, lifetime, served, server, store, stored, streams, upgrade, worker};
 
 use arbitrary::Arbitrary;
 use arguments::Arguments;
