@@ -14,7 +14,7 @@ mod tests;
 pub use seen::Seen;
 
 use crate::served::{encode, failure_of, given_id, Published};
-use crate::store::{now_ms, Ask, Began, Draft, Entry, Forgotten, Report, Store};
+use crate::store::{now_ms, Ask, Began, Draft, Entry, Report, Store};
 use eventsource_xs::hub::History;
 use eventsource_xs::runtime::{HubHandle, PublishMeta};
 use eventsource_xs::saved;
@@ -171,6 +171,11 @@ impl StoredHub {
         self.is_ready
     }
 
+    /// Returns true if other machines use the same store.
+    fn is_shared(&self) -> bool {
+        matches!(self.settings.store, StoreSettings::Redis(_))
+    }
+
     /// Returns true if an event waits to be stored.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -238,7 +243,7 @@ impl StoredHub {
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
     /// from another machine.
     pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
-        if !matches!(self.settings.store, StoreSettings::Redis(_)) {
+        if !self.is_shared() {
             return None; // no other machine has it
         }
         let seq = self.handle.as_ref()?.seq_of_id(id?).ok()??;
@@ -276,14 +281,12 @@ impl StoredHub {
             Report::Began(began) => {
                 self.abandon_beginning(progress);
                 self.is_void = false;
-                self.proof = None;
-                // Entries are evicted by other rules than their order only where nobody else writes.
-                let is_shared = matches!(self.settings.store, StoreSettings::Redis(_));
                 let last = match self.handle {
                     Some(_) => Some(self.last_seq).filter(|_| began.epoch == self.epoch),
                     None => self.seen.read(&began.epoch),
                 };
-                self.proof = last.filter(|last| is_shared && *last > began.evicted_through);
+                // Entries are evicted by other rules than their order only where nobody else writes.
+                self.proof = last.filter(|last| self.is_shared() && *last > began.evicted_through);
                 if !self.goes_on_from(&began) {
                     self.beginning = Some((began, Vec::new()));
                 }
@@ -294,9 +297,7 @@ impl StoredHub {
             },
             Report::Ready => {
                 if let Some((began, history)) = self.beginning.take() {
-                    let is_other = self.handle.is_some() && began.epoch != self.epoch;
-                    progress.epoch = is_other.then(|| began.epoch.clone()).or(progress.epoch.take());
-                    if let Err(failure) = self.begin_anew(began) {
+                    if let Err(failure) = self.begin_anew(began, progress) {
                         progress.cannot_begin = Some((failure, false));
                         return;
                     }
@@ -341,10 +342,11 @@ impl StoredHub {
     }
 
     /// Begins the hub in memory where the store does.
-    fn begin_anew(&mut self, began: Began) -> Result<(), Failure> {
+    fn begin_anew(&mut self, began: Began, progress: &mut Progress) -> Result<(), Failure> {
         let Began { epoch, cipher_key, last_seq, evicted, evicted_through, reason } = began;
         if self.handle.is_some() && epoch != self.epoch {
             self.epoch_changes += 1;
+            progress.epoch = Some(epoch.clone());
         }
         if !reason.is_empty() {
             eprintln!("eventsource-hub: clients are told of a gap: {reason}");
@@ -355,7 +357,6 @@ impl StoredHub {
         // evicted.
         self.handle = Some(made.map_err(|error| failure_of(&error))?);
         (self.epoch, self.last_seq) = (epoch, 0);
-        self.store.ask(retain(&self.settings));
         Ok(())
     }
 
@@ -438,16 +439,8 @@ impl StoredHub {
 
     fn forget_evicted(&self) {
         let evicted = self.handle.as_ref().and_then(|handle| handle.take_evictions().ok()).unwrap_or_default();
-        let forgotten: Vec<_> = evicted
-            .into_iter()
-            .map(|evicted| Forgotten {
-                channel: evicted.channel,
-                evicted_through: evicted.evicted_through,
-                discarded_through: evicted.discarded_through,
-            })
-            .collect();
-        if !forgotten.is_empty() {
-            self.store.ask(Ask::Forget(forgotten));
+        if !evicted.is_empty() {
+            self.store.ask(Ask::Forget(evicted));
         }
     }
 

@@ -44,7 +44,7 @@ pub struct ChannelEvictions {
     pub discarded_through: u64,
 }
 
-/// What only a hub with stored events remembers.
+/// The memory that only a hub with stored events needs.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// The last sequence number of the history.

@@ -193,7 +193,7 @@ pub struct Hub {
     /// The channels that were published to since the last eviction.
     grown: Vec<usize>,
     counts: Counts,
-    /// What is remembered for a store, if the hub has one.
+    /// The memory for a store, if the hub has one.
     stored: Option<Box<Stored>>,
 }
 

@@ -239,19 +239,3 @@ impl StoreStatus {
         })
     }
 }
-
-saved!(StoreStatus {
-    kind,
-    place,
-    is_up,
-    since,
-    pending,
-    events,
-    bytes,
-    lag,
-    epoch_changes,
-    reconnects,
-    failed,
-    last_error,
-    last_error_at,
-});

@@ -29,6 +29,7 @@
 pub mod file;
 pub mod redis;
 
+use eventsource_xs::hub::ChannelEvictions;
 use eventsource_xs::wire::{Failure, FieldList, Name, StoreSettings, StoreStatus};
 use rustix::io::{read, write};
 use rustix::pipe::{pipe_with, PipeFlags};
@@ -71,23 +72,13 @@ pub enum Ask {
     /// Append an event. Tickets are numbers that the asker uses once.
     Append { ticket: u64, draft: Draft },
     /// Forget entries of channels.
-    Forget(Vec<Forgotten>),
+    Forget(Vec<ChannelEvictions>),
     /// The retention of all channels together.
     Retain { events: usize, bytes: usize, age: Duration },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
     /// End, after what was asked before.
     Close,
-}
-
-/// How far a channel of the hub has evicted its entries: the store may forget them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
-    pub channel: Box<[u8]>,
-    /// Entries through this sequence number are evicted, but the latest of each key may be kept.
-    pub evicted_through: u64,
-    /// Entries through this sequence number are evicted, whatever their key is.
-    pub discarded_through: u64,
 }
 
 /// What a store reports.

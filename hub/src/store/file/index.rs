@@ -91,7 +91,7 @@ impl Index {
         self.bytes += u64::from(size);
     }
 
-    /// Forgets entries of a channel, as [`Forgotten`](crate::store::Forgotten) says.
+    /// Forgets entries of a channel, as [`ChannelEvictions`](eventsource_xs::hub::ChannelEvictions) says.
     pub fn forget(&mut self, channel: &[u8], evicted_through: u64, discarded_through: u64) {
         let through = evicted_through.max(discarded_through);
         if !self.channels.contains_key(channel) {

@@ -5,7 +5,7 @@ mod index;
 mod killed;
 
 use super::{start_in, Surroundings};
-use crate::store::{Ask, Began, Draft, Entry, Forgotten, Report, Store};
+use crate::store::{Ask, Began, ChannelEvictions, Draft, Entry, Report, Store};
 use eventsource_xs::event::{Field, Text};
 use eventsource_xs::wire::{Failure, FieldList, FileSettings, FileSync, StoreStatus};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -161,7 +161,7 @@ impl Running {
     }
 
     fn forget(&mut self, channel: &str, evicted_through: u64, discarded_through: u64) {
-        self.store.ask(Ask::Forget(vec![Forgotten {
+        self.store.ask(Ask::Forget(vec![ChannelEvictions {
             channel: channel.as_bytes().into(),
             evicted_through,
             discarded_through,
