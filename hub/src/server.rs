@@ -14,6 +14,7 @@ use crate::streams::{Opener, Stream, Streams};
 use crate::worker::{End, Worker};
 use eventsource_xs::remote::calls::{self, duplicate, own_user, peer_user, Asked, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{self, HubHandle};
+use eventsource_xs::saved;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
     Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
@@ -88,6 +89,17 @@ fn descriptor_limit() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
+/// A stream whose client comes from another machine with an id that this process has not read yet.
+#[derive(Clone, Debug)]
+struct Ahead {
+    stream: u64,
+    /// The sequence number that it waits for.
+    seq: u64,
+    since: Instant,
+}
+
+saved!(Ahead { stream, seq, since });
+
 struct Server<'a> {
     arguments: &'a Arguments,
     /// The path that this program has been started from.
@@ -100,8 +112,8 @@ struct Server<'a> {
     hub: Option<Served>,
     /// The workers that have greeted and wait for the hub's store.
     greeting: Vec<u64>,
-    /// Streams whose clients are ahead of the hub: their ids, the sequence numbers that they wait for, and since when.
-    ahead: Vec<(u64, u64, Instant)>,
+    /// Streams whose clients are ahead of the hub.
+    ahead: Vec<Ahead>,
     workers: HashMap<u64, Worker>,
     next_token: u64,
     streams: Streams,
@@ -167,7 +179,7 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let pause = until(self.accept_pause.map(|since| since + ACCEPT_PAUSE));
-        let ahead = self.ahead.iter().map(|(.., since)| (*since + AHEAD).max(now + AHEAD_CHECK)).min();
+        let ahead = self.ahead.iter().map(|ahead| (ahead.since + AHEAD).max(now + AHEAD_CHECK)).min();
         let store = until(self.stored().and_then(|stored| stored.next_due()).into_iter().chain(ahead).min());
         let timeout = [self.lifetime.next_due(now), until(self.sweep), pause, until(Some(self.lock_check)), store]
             .into_iter()
@@ -278,11 +290,11 @@ impl<'a> Server<'a> {
         let (last_seq, has_read_on) =
             self.stored().map_or((u64::MAX, true), |stored| (stored.last_seq(), stored.has_read_on()));
         let Self { ahead, streams, .. } = self;
-        ahead.retain(|(id, seq, since)| {
+        ahead.retain(|Ahead { stream, seq, since }| {
             let most = if has_read_on { AHEAD } else { MOST_AHEAD };
             let waits = *seq > last_seq && now < *since + most;
             if !waits {
-                streams.go_on(*id);
+                streams.go_on(*stream);
             }
             waits
         });
@@ -559,7 +571,7 @@ impl<'a> Server<'a> {
                 let id = worker.streams.get(&stream).copied();
                 let seq = self.stored().and_then(|stored| stored.seq_ahead(subscription.after.as_deref()));
                 if let (Some(seq), Some(id)) = (seq, id.filter(|id| self.streams.get_mut(*id).is_some())) {
-                    self.ahead.push((id, seq, now));
+                    self.ahead.push(Ahead { stream: id, seq, since: now });
                     self.with_stream(worker, stream, Stream::hold);
                 }
                 let handle = self.hub.as_ref().and_then(Served::handle);

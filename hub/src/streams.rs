@@ -246,18 +246,6 @@ impl Streams {
         }
     }
 
-    /// Lets all streams go on that are ahead of the hub.
-    pub fn all_go_on(&mut self) {
-        let is_ahead = |slot: &Slot| matches!(slot, Slot::Held(stream) if stream.is_ahead);
-        let ahead: Vec<u64> = (0..)
-            .zip(&self.slots)
-            .filter(|(_, slot)| is_ahead(slot))
-            .filter_map(|(at, slot)| slot.id(at))
-            .map(u64::from)
-            .collect();
-        ahead.into_iter().for_each(|id| self.go_on(id));
-    }
-
     /// Removes a stream that has ended, and returns who is told of that.
     pub fn remove(&mut self, id: StreamId) -> Option<Opener> {
         let slot = match self.slot(id) {
@@ -298,10 +286,12 @@ struct SavedStream {
     pushed: u64,
     is_watched: bool,
     is_in_handler: bool,
+    is_ahead: bool,
+    is_released: bool,
 }
 
 saved!(Opener { worker, number });
-saved!(SavedStream { handle, opener, pushed, is_watched, is_in_handler });
+saved!(SavedStream { handle, opener, pushed, is_watched, is_in_handler, is_ahead, is_released });
 saved!(SavedStreams { held, released });
 
 impl Streams {
@@ -316,6 +306,8 @@ impl Streams {
                     pushed: stream.pushed,
                     is_watched: stream.is_watched,
                     is_in_handler: stream.is_in_handler,
+                    is_ahead: stream.is_ahead,
+                    is_released: stream.is_released,
                 }),
                 Slot::Released(Released { serial, opener }) => {
                     saved.released.push((StreamId { slot: number, serial: *serial }.into(), *opener));
@@ -328,9 +320,11 @@ impl Streams {
     /// Goes on with the streams of another program.
     pub fn restore(saved: SavedStreams, restored: &Restored) -> Self {
         let mut streams = Self::default();
-        for SavedStream { handle, opener, pushed, is_watched, is_in_handler } in saved.held {
+        for saved in saved.held {
+            let SavedStream { handle, opener, pushed, is_watched, is_in_handler, is_ahead, is_released } = saved;
             if let Some(handle) = restored.stream(&handle) {
-                streams.insert(Stream { pushed, is_watched, ..Stream::of(handle, opener, is_in_handler) });
+                let stream = Stream::of(handle, opener, is_in_handler);
+                streams.insert(Stream { pushed, is_watched, is_ahead, is_released, ..stream });
             }
         }
         for (id, opener) in saved.released {

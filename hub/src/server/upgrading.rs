@@ -1,6 +1,6 @@
 //! Going on as another program: what is saved of the server, and how the server of the new program begins.
 
-use super::{Server, STORE_LINGER};
+use super::{Ahead, Server, STORE_LINGER};
 use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
@@ -83,8 +83,6 @@ impl<'a> Server<'a> {
         let progress = stored.finish(STORE_LINGER);
         self.unwatch_store();
         self.answer_progress(progress);
-        self.ahead.clear();
-        self.streams.all_go_on();
         Ok(())
     }
 
@@ -125,6 +123,7 @@ impl<'a> Server<'a> {
             workers: self.workers.values().map(Worker::saved).collect(),
             next_token: self.next_token,
             streams: self.streams.saved(),
+            ahead: self.ahead.clone(),
             leases: self.leases.clone(),
             lifetime: self.lifetime.clone(),
             cut_off: self.cut_off,
@@ -156,6 +155,7 @@ impl<'a> Server<'a> {
             server.watch_store()?;
         }
         server.streams = Streams::restore(saved.streams, &restored);
+        server.ahead = saved.ahead;
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
         for worker in saved.workers {
@@ -197,13 +197,27 @@ pub struct SavedServer {
     workers: Vec<SavedWorker>,
     next_token: u64,
     streams: SavedStreams,
+    ahead: Vec<Ahead>,
     leases: Leases,
     lifetime: Lifetime,
     cut_off: u64,
     started: Instant,
 }
 
-saved!(SavedServer { protocol, asker, seat, hub, workers, next_token, streams, leases, lifetime, cut_off, started });
+saved!(SavedServer {
+    protocol,
+    asker,
+    seat,
+    hub,
+    workers,
+    next_token,
+    streams,
+    ahead,
+    leases,
+    lifetime,
+    cut_off,
+    started
+});
 
 /// What another program needs to go on with the hub.
 #[derive(Debug)]

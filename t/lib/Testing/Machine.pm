@@ -153,6 +153,14 @@ sub stats_ok {
     return Test::More::ok($is_so, $what) || Test::More::diag(Test::More::explain($stats));
 }
 
+# Has the process of the hub go on as another program, the same one, and makes a test of it.
+sub upgrade_ok {
+    my $self = shift;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $status = system $PROGRAM, 'upgrade', '--name', $NAME, '--socket', $self->_socket;
+    return Test::More::is($status, 0, 'the process of the hub goes on as another program');
+}
+
 # Private functions and methods
 
 sub _path {
