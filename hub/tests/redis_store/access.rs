@@ -1,7 +1,7 @@
 //! Users, passwords, databases, prefixes, versions, TLS.
 
 use crate::node::{settings, End, Node};
-use crate::server::{free_port, has, new_folder, text, Redis};
+use crate::server::{has, new_folder, text, Port, Redis};
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::fs;
@@ -184,6 +184,16 @@ fn make_certificates(folder: &Path) {
     }
 }
 
+/// Starts a Redis that takes connections with TLS only, with a certificate of the folder.
+fn start_with_tls(port: Port, folder: &Path, more: &[&str]) -> Redis {
+    let number = port.number.to_string();
+    let [cert, key, ca] = ["server.crt", "server.key", "ca.crt"].map(|name| text(&folder.join(name)));
+    let mut words = vec!["--port", "0", "--tls-port", &number];
+    words.extend(["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca]);
+    words.extend(more);
+    Redis::start_at(port, &words)
+}
+
 #[test]
 fn tls_needs_a_certificate_that_the_authority_has_signed() {
     if !has("redis-server") || !has("openssl") {
@@ -192,22 +202,13 @@ fn tls_needs_a_certificate_that_the_authority_has_signed() {
     let folder = new_folder();
     make_certificates(&folder);
     let file = |name: &str| text(&folder.join(name));
-    let port = free_port();
-    let mut words = vec!["--port".to_owned(), "0".into(), "--tls-port".into(), port.to_string()];
-    for (setting, name) in
-        [("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "ca.crt")]
-    {
-        words.extend([setting.to_owned(), file(name)]);
-    }
-    let url = format!("rediss://127.0.0.1:{port}");
-    let plain = settings(&url);
-    let with_ca = RedisSettings { ca: file("ca.crt").into(), ..plain.clone() };
-    let with_client =
-        RedisSettings { cert: file("client.crt").into(), key: file("client.key").into(), ..with_ca.clone() };
     for must_show in ["no", "yes"] {
-        let mut words = words.clone();
-        words.extend(["--tls-auth-clients".into(), must_show.into()]);
-        let _redis = Redis::start_at(port, "redis-server", &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
+        let port = Port::reserve();
+        let plain = settings(&format!("rediss://127.0.0.1:{}", port.number));
+        let with_ca = RedisSettings { ca: file("ca.crt").into(), ..plain.clone() };
+        let with_client =
+            RedisSettings { cert: file("client.crt").into(), key: file("client.key").into(), ..with_ca.clone() };
+        let _redis = start_with_tls(port, &folder, &["--tls-auth-clients", must_show]);
         let (message, _, _) = refusal(&plain);
         assert!(message.contains("certificate") || message.contains("cannot be reached"), "{message}");
         if must_show == "no" {
@@ -220,6 +221,7 @@ fn tls_needs_a_certificate_that_the_authority_has_signed() {
         let mut a = Node::ready(&with_client);
         assert!(is_stored(&a.publish("two")));
     }
+    let plain = settings("rediss://127.0.0.1:1");
     let missing = RedisSettings { ca: "/nowhere.crt".into(), ..plain };
     assert!(refusal(&missing).0.contains("/nowhere.crt"));
     fs::remove_dir_all(folder).unwrap();

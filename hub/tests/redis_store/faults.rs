@@ -2,11 +2,14 @@
 
 use crate::node::{settings, End, Node};
 use crate::proxy::Proxy;
-use crate::server::{eventually, free_port, has, Redis};
+use crate::server::{eventually, has, Port, Redis};
 use crate::store::Ask;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
+
+/// Nothing that Redis has acknowledged is lost when it is killed. With `everysec` it may lose two seconds.
+const PERSISTENT: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 fn code(end: &End) -> Option<ErrorCode> {
     match end {
@@ -113,14 +116,15 @@ fn a_store_begins_when_redis_comes() {
     if !has("redis-server") {
         return;
     }
-    let port = free_port();
-    let url = format!("redis://someone:secret@127.0.0.1:{port}");
+    let port = Port::reserve();
+    let place = format!("127.0.0.1:{}", port.number);
+    let url = format!("redis://someone:secret@{place}");
     let mut a = Node::start(&settings(&url));
     a.until("a refusal", |node| !node.refusals.is_empty());
     let (failure, retries) = a.refusals[0].clone();
     assert!(retries && failure.code == ErrorCode::Unavailable);
-    assert!(failure.message.starts_with(&format!("Redis at 127.0.0.1:{port} cannot be reached: ")), "{failure}");
-    let _redis = Redis::start_at(port, "redis-server", &["--user", "someone", "on", ">secret", "~*", "&*", "+@all"]);
+    assert!(failure.message.starts_with(&format!("Redis at {place} cannot be reached: ")), "{failure}");
+    let _redis = Redis::start_at(port, &["--user", "someone", "on", ">secret", "~*", "&*", "+@all"]);
     let ticket = a.append("waited");
     a.until("stored", |node| node.ends.contains_key(&ticket));
     assert_eq!(a.texts(), ["waited"]);
@@ -131,8 +135,8 @@ fn a_draft_fails_in_time_while_redis_is_away() {
     if !has("redis-server") {
         return;
     }
-    let mut redis = Redis::start(&["--appendonly", "yes"]);
-    let settings = RedisSettings { timeout: Duration::from_millis(700), ..settings(&redis.url()) };
+    let mut redis = Redis::start(&PERSISTENT);
+    let settings = RedisSettings { timeout: Duration::from_secs(3), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
     assert_eq!(code(&a.publish("before")), None);
     redis.kill();
@@ -169,7 +173,7 @@ fn drafts_wait_while_redis_is_away_as_many_as_the_queue_holds() {
     if !has("redis-server") {
         return;
     }
-    let mut redis = Redis::start(&["--appendonly", "yes"]);
+    let mut redis = Redis::start(&PERSISTENT);
     let settings = RedisSettings { queue: 100, timeout: Duration::from_millis(300), ..settings(&redis.url()) };
     let mut a = Node::ready(&settings);
     redis.kill();

@@ -33,7 +33,7 @@ pub struct Node {
 
 /// Settings for a server.
 pub fn settings(url: &str) -> RedisSettings {
-    RedisSettings { url: url.into(), timeout: Duration::from_secs(20), ..RedisSettings::default() }
+    RedisSettings { url: url.into(), timeout: Duration::from_secs(40), ..RedisSettings::default() }
 }
 
 /// Makes a draft.

@@ -1,15 +1,18 @@
 //! A Redis server of a test: a free port, a folder of its own, ended with the test.
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{bind, getsockname, socket_with, AddressFamily, SocketFlags, SocketType};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer than any step takes, also on a slow machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until a condition is true. Fails if it is not true before the deadline.
 pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
@@ -20,10 +23,17 @@ pub fn eventually(expected: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+/// The program of the server, which is also that of a Sentinel. EVENTSOURCE_XS_REDIS_SERVER names another one: of another
+/// version, or that of Valkey.
+fn server_program() -> String {
+    std::env::var("EVENTSOURCE_XS_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
 /// Returns whether a program is installed. Says so if it is not; with EVENTSOURCE_XS_FULL=1 the test fails.
 pub fn has(program: &str) -> bool {
+    let program = if program == "redis-server" { server_program() } else { program.into() };
     let argument = if program == "openssl" { "version" } else { "--version" };
-    let is_there = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let is_there = Command::new(&program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !is_there {
         assert!(std::env::var_os("EVENTSOURCE_XS_FULL").is_none(), "{program} is missing");
         eprintln!("skipped: {program} is not installed");
@@ -31,9 +41,29 @@ pub fn has(program: &str) -> bool {
     is_there
 }
 
-/// Returns a port that is free now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// A port that a server can listen on. No other process is given it, from before the server starts until after it has ended:
+/// it is bound here, but nobody listens.
+#[derive(Debug)]
+pub struct Port {
+    pub number: u16,
+    _reserved: OwnedFd,
+}
+
+impl Port {
+    /// Reserves a port of 127.0.0.1.
+    pub fn reserve() -> Self {
+        Self::reserve_on(Ipv4Addr::LOCALHOST.into()).expect("a free port")
+    }
+
+    /// Reserves a port of an address. Servers can bind it because they, too, set SO_REUSEADDR.
+    pub fn reserve_on(address: IpAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &SocketAddr::new(address, 0))?;
+        let number = SocketAddr::try_from(getsockname(&socket)?)?.port();
+        Ok(Self { number, _reserved: socket })
+    }
 }
 
 /// Creates an empty folder.
@@ -49,25 +79,41 @@ pub struct Redis {
     pub port: u16,
     pub folder: PathBuf,
     arguments: Vec<String>,
-    program: &'static str,
     child: Option<Child>,
     /// What a command says before others, such as AUTH.
     pub login: Option<(String, String)>,
+    _port: Port,
 }
 
 impl Redis {
     /// Starts a server with these settings beside its port and its folder.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_at(free_port(), "redis-server", arguments)
+        Self::start_at(Port::reserve(), arguments)
     }
 
-    pub fn start_at(port: u16, program: &'static str, arguments: &[&str]) -> Self {
-        Self::start_in(new_folder(), port, program, arguments)
+    pub fn start_at(port: Port, arguments: &[&str]) -> Self {
+        let (folder, number) = (new_folder(), port.number.to_string());
+        let mut all = vec!["--dir", folder.to_str().expect("a path"), "--save", ""];
+        for setting in [["--port", &number], ["--bind", "127.0.0.1"]] {
+            if !arguments.contains(&setting[0]) {
+                all.extend(setting);
+            }
+        }
+        all.extend(arguments);
+        let all = all.into_iter().map(str::to_owned).collect();
+        Self::start_in(folder, port, all)
     }
 
-    pub fn start_in(folder: PathBuf, port: u16, program: &'static str, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut redis = Self { port, folder, arguments, program, child: None, login: None };
+    /// Starts a Sentinel. It has no settings on the command line.
+    pub fn start_sentinel(configuration: &str) -> Self {
+        let (folder, port) = (new_folder(), Port::reserve());
+        let path = folder.join("sentinel.conf");
+        fs::write(&path, configuration.replace("PORT", &port.number.to_string())).expect("a file");
+        Self::start_in(folder, port, vec![text(&path), "--sentinel".into()])
+    }
+
+    fn start_in(folder: PathBuf, port: Port, arguments: Vec<String>) -> Self {
+        let mut redis = Self { port: port.number, folder, arguments, child: None, login: None, _port: port };
         redis.run();
         redis
     }
@@ -75,18 +121,15 @@ impl Redis {
     /// Starts the process, again if it was killed.
     pub fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let mut command = Command::new(self.program);
-        if self.program == "redis-sentinel" {
-            command.arg(self.folder.join("sentinel.conf"));
-        } else {
-            if !self.arguments.iter().any(|argument| argument == "--port") {
-                command.args(["--port", &self.port.to_string()]);
-            }
-            command.arg("--dir").arg(&self.folder).args(["--bind", "127.0.0.1", "--save", ""]).args(&self.arguments);
-        }
-        self.child = Some(command.stdin(Stdio::null()).stdout(log).spawn().expect("redis-server"));
+        let mut command = Command::new(server_program());
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log);
+        let child = self.child.insert(command.spawn().expect("redis-server"));
         let port = self.port;
-        eventually("Redis accepts connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        eventually("Redis accepts connections", || {
+            let end = child.try_wait().expect("its end");
+            assert_eq!(end, None, "it has ended");
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         if self.login.is_none() && !self.arguments.iter().any(|argument| argument.starts_with("--tls")) {
             eventually("Redis has loaded its data", || {
                 let answer = self.try_call(&["PING"]).unwrap_or_default();
@@ -112,7 +155,7 @@ impl Redis {
         self.try_call(words).expect("an answer")
     }
 
-    pub fn try_call(&self, words: &[&str]) -> std::io::Result<String> {
+    pub fn try_call(&self, words: &[&str]) -> io::Result<String> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
         socket.set_read_timeout(Some(DEADLINE))?;
         let mut bytes = Vec::new();
@@ -151,10 +194,10 @@ fn write_command(out: &mut Vec<u8>, words: &[&str]) {
     }
 }
 
-fn read_answer(reader: &mut impl BufRead) -> std::io::Result<String> {
+fn read_answer(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let (kind, rest) = line.trim_end().split_at(1);
     match kind {
@@ -167,7 +210,7 @@ fn read_answer(reader: &mut impl BufRead) -> std::io::Result<String> {
         }
         "*" => {
             let count: i64 = rest.parse().expect("a length");
-            let parts: std::io::Result<Vec<String>> = (0..count).map(|_| read_answer(reader)).collect();
+            let parts: io::Result<Vec<String>> = (0..count).map(|_| read_answer(reader)).collect();
             Ok(parts?.join("\n"))
         }
         _ => Ok(rest.to_owned()),
