@@ -13,11 +13,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{
-    event, eventually, gone, kill, open, read_to_end, read_until, report_with, settings, terminate, topics, Scene,
-    PROGRAM,
+    copy_executable, event, eventually, gone, kill, open, read_to_end, read_until, report_with, settings, terminate,
+    topics, Scene, PROGRAM,
 };
 
 #[test]
@@ -67,7 +68,7 @@ fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
     let (parent, session) = (fields[1].parse::<u32>().expect("a number"), fields[3].parse::<u32>().expect("a number"));
     assert!(parent != std::process::id() && session != std::process::id());
-    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("a folder"), std::path::Path::new("/"));
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).expect("a folder"), Path::new("/"));
 }
 
 #[test]
@@ -237,7 +238,7 @@ fn a_process_of_another_user_is_refused_on_both_sides() {
     let scene = Scene::new();
     fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o777)).expect("the owner may");
     let program = scene.folder.join("eventsource-hub");
-    fs::copy(PROGRAM, &program).expect("a copy that everyone can run");
+    copy_executable(Path::new(PROGRAM), &program);
     let (program, socket) = (program.to_str().expect("text"), scene.place.socket().to_str().expect("text"));
 
     // Their command, our hub. The kernel lets them connect, so that the hub itself has to refuse.
@@ -424,7 +425,7 @@ fn a_folder_in_tmp_that_someone_else_has_made_is_refused() {
     let scene = Scene::new();
     fs::set_permissions(&scene.folder, fs::Permissions::from_mode(0o755)).expect("its owner may");
     let program = scene.folder.join("eventsource-hub");
-    fs::copy(PROGRAM, &program).expect("a copy that everyone can run");
+    copy_executable(Path::new(PROGRAM), &program);
     let folder = format!("/tmp/eventsource-{STRANGER}");
     fs::create_dir(&folder).expect("a new folder");
     let output = Command::new(&program).arg("list").env_remove("XDG_RUNTIME_DIR").uid(STRANGER).output();

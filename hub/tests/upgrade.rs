@@ -13,15 +13,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{
-    event, eventually, gone, open, read_event, read_to_end, read_until, report_with, settings, stream_settings, tcp,
-    topics, Scene, PROGRAM,
+    copy_executable, event, eventually, gone, open, read_event, read_to_end, read_until, report_with, settings,
+    stream_settings, tcp, topics, write_script, Scene, PROGRAM,
 };
 
 /// Upgrades the hub to the same program.
@@ -37,14 +36,13 @@ fn program_of(pid: u32) -> PathBuf {
 /// Copies the program to another path in the folder of the test.
 fn copy_of_program(scene: &Scene, name: &str) -> PathBuf {
     let path = scene.folder.join(name);
-    fs::copy(PROGRAM, &path).expect("a copy");
+    copy_executable(Path::new(PROGRAM), &path);
     path
 }
 
 fn script(scene: &Scene, name: &str, lines: &str) -> PathBuf {
     let path = scene.folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    write_script(&path, lines);
     path
 }
 

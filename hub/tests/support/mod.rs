@@ -89,6 +89,19 @@ impl Drop for Scene {
     }
 }
 
+/// Copies a program, which keeps its mode. A process of its own does that: the kernel executes no file that is open for writing
+/// (ETXTBSY), and a child that another test forks meanwhile would hold this process's descriptor until its exec.
+pub fn copy_executable(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-p").args([from, to]).status().expect("cp").success(), "{}", to.display());
+}
+
+/// Writes a script of the shell that can be executed at once, for the reason of [`copy_executable`] in another process.
+pub fn write_script(path: &Path, lines: &str) {
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"";
+    let status = Command::new("sh").args(["-c", write, "sh"]).arg(path).arg(lines).status();
+    assert!(status.expect("sh").success(), "{}", path.display());
+}
+
 fn pid_of(number: u32) -> Pid {
     Pid::from_raw(number as i32).expect("a process id")
 }
