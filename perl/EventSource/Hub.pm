@@ -758,8 +758,8 @@ that is killed loses nothing in any case.
 
 =back
 
-Redis 6.2 or later, which the hubs of several machines may share: those with the same L</name>, C<prefix> and database are one
-hub.
+Redis 6.2 or later, or Valkey, which the hubs of several machines may share: those with the same L</name>, C<prefix> and
+database are one hub.
 
 =over
 

@@ -125,7 +125,7 @@ my %LOSS = (
     },
     'Redis restarted without its data' => sub {
         $redis->kill;
-        remove_tree($redis->folder . '/appendonlydir');
+        remove_tree(map { $redis->folder . "/$_" } 'appendonlydir', 'appendonly.aof');    # since Redis 7, and before
         $redis->restart;
     },
 );

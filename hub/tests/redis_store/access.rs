@@ -1,7 +1,7 @@
 //! Users, passwords, databases, prefixes, versions, TLS.
 
 use crate::node::{settings, End, Node};
-use crate::server::{has, new_folder, text, Port, Redis};
+use crate::server::{has, has_tls, new_folder, text, Port, Redis};
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::fs;
@@ -196,7 +196,7 @@ fn start_with_tls(port: Port, folder: &Path, more: &[&str]) -> Redis {
 
 #[test]
 fn tls_needs_a_certificate_that_the_authority_has_signed() {
-    if !has("redis-server") || !has("openssl") {
+    if !has_tls() {
         return;
     }
     let folder = new_folder();

@@ -74,7 +74,8 @@ fn fail_over(replicas: u32) -> usize {
     let mut replica = replica_of(&master, &[]);
     let sentinel = sentinel(&master);
     let url = format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/shop/0", sentinel.port);
-    let settings = RedisSettings { replicas, ..settings(&url) };
+    // With replicas, drafts wait that long after the failover.
+    let settings = RedisSettings { replicas, timeout: Duration::from_secs(10), ..settings(&url) };
     let mut a = Node::ready(&settings);
     let mut b = Node::ready(&settings);
     for number in 0..50 {

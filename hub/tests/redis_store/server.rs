@@ -41,6 +41,23 @@ pub fn has(program: &str) -> bool {
     is_there
 }
 
+/// Returns whether there are a server with TLS and openssl. Another server than Debian's may be built without TLS.
+pub fn has_tls() -> bool {
+    if !has("redis-server") || !has("openssl") {
+        return false;
+    }
+    let words = ["--port", "0", "--tls-port", "1", "--tls-cert-file", "/nowhere", "--tls-key-file", "/nowhere"];
+    let output = Command::new(server_program()).args(words).output().expect("redis-server");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let lacks = said.contains("Bad directive") || said.contains("Missing implement");
+    if lacks {
+        assert!(std::env::var_os("EVENTSOURCE_XS_REDIS_SERVER").is_some(), "no TLS: {said}");
+        eprintln!("skipped: {} has no TLS", server_program());
+    }
+    !lacks
+}
+
 /// A port that a server can listen on. No other process is given it, from before the server starts until after it has ended:
 /// it is bound here, but nobody listens.
 #[derive(Debug)]

@@ -8,9 +8,8 @@ use Test::More;
 use Testing::Redis;
 use Testing::Sentinel;
 use Testing::StoredHub;
-use File::Temp         ();
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(needs);
+use File::Temp        ();
+use Testing::Deadline qw(wait_until);
 use Testing::Subscriber;
 
 Testing::Redis->require_or_skip_all;
@@ -107,7 +106,7 @@ subtest 'the user that the manual shows' => sub {
 };
 
 subtest 'TLS' => sub {
-    needs(Testing::Certificates->trouble);
+    Testing::Redis->require_tls_or_skip_all;
     my $redis  = Testing::Redis->start(tls => 'clients');
     my %files  = (ca => $redis->ca, cert => $redis->cert, key => $redis->key);
     my $stored = Testing::StoredHub->start({redis => $redis->url, %files});
@@ -126,7 +125,6 @@ subtest 'eviction is told of' => sub {
 };
 
 subtest 'Sentinels promote a replica' => sub {
-    Testing::Sentinel->require_or_skip_all;
     my $group  = Testing::Sentinel->start(sentinels => 1, redis => {appendonly => 1, password => 'geheim'});
     my $stored = Testing::StoredHub->start({redis => $group->url, replicas => 1});
     my $hub    = $stored->hub;

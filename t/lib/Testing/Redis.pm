@@ -15,7 +15,8 @@ use warnings;
 # certificate), maxmemory and policy, replica_of (another object), config (more lines). Without any of the first two it forgets
 # everything when it ends.
 #
-# Commands of a test go over a Unix socket as a user of their own, whatever the options are.
+# Commands of a test go over a Unix socket as a user of their own, whatever the options are. EVENTSOURCE_XS_REDIS_SERVER names
+# another program: of another version, or that of Valkey.
 
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
@@ -68,8 +69,23 @@ sub kill {
 sub pause  { my $self = shift; CORE::kill(STOP => $self->pid); return }
 sub resume { my $self = shift; CORE::kill(CONT => $self->pid); return }
 
-# Ends the test file, or the subtest, green, if there is no redis-server; with EVENTSOURCE_XS_FULL, it has to be there.
-sub require_or_skip_all { return needs(has_command('redis-server') ? undef : 'there is no redis-server here') }
+# Why there can be no server; undef if there can.
+sub missing {
+    my $program = _program();
+    return -x $program || has_command($program) ? undef : "there is no $program here";
+}
+
+# Ends the test file, or the subtest, green, if there is no server; with EVENTSOURCE_XS_FULL, it has to be there.
+sub require_or_skip_all { return needs($_[0]->missing) }
+
+# The same for a server with TLS. Another server than Debian's may be built without it.
+sub require_tls_or_skip_all {
+    my $class = shift;
+    needs(Testing::Certificates->trouble);
+    my $said = _said(qw(--port 0 --tls-port 1 --tls-cert-file /nowhere --tls-key-file /nowhere));
+    my $lack = $said =~ /Bad directive|Missing implement/ ? 'this server has no TLS' : return;
+    return $ENV{EVENTSOURCE_XS_REDIS_SERVER} ? Test::More::plan(skip_all => $lack) : needs($lack);
+}
 
 # Ends it with a signal, unless it has ended, and starts it once more on the same port.
 sub restart {
@@ -83,11 +99,11 @@ sub restart {
 
 sub start {
     my ($class, %option) = @_;
-    my $self = $class->new('redis-server');
+    my $self = $class->new(_program());
     $self->{option} = \%option;
     $self->_make_certificates if $option{tls};
     $self->_configure;
-    return $self->run({}, 'redis-server', $self->_file);
+    return $self->run({}, _program(), $self->_file);
 }
 
 # Returns its URL. Options: user, password (undef for none), database, port (of a proxy in front of it).
@@ -166,11 +182,21 @@ sub _make_certificates {
     return;
 }
 
+sub _program { return $ENV{EVENTSOURCE_XS_REDIS_SERVER} || 'redis-server' }
+
 sub _read {
     my ($socket, $buffer) = @_;
     IO::Select->new($socket)->can_read($WITHIN) or croak 'Redis: no answer';
     sysread $socket, $$buffer, 65_536, length $$buffer or croak 'Redis: the connection has ended';
     return;
+}
+
+# What the program prints before it ends.
+sub _said {
+    my $program = Testing::Program->new('redis-server')->run({}, _program(), @_);
+    wait_until($WITHIN, sub { $program->has_ended });
+    $program->stop;
+    return $program->log;
 }
 
 sub _tls {

@@ -13,9 +13,8 @@ use warnings;
 #
 # The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis.
 
-use Carp               qw(croak);
-use Testing::Deadline  qw(wait_until);
-use Testing::Developer qw(has_command needs);
+use Carp              qw(croak);
+use Testing::Deadline qw(wait_until);
 use Testing::Redis;
 use Testing::Sentinel::Process;
 
@@ -54,14 +53,8 @@ sub master {
     return $master;
 }
 
-# Why a group cannot run here; undef if it can.
-sub missing {
-    my ($missing) = grep { !has_command($_) } qw(redis-server redis-sentinel);
-    return defined $missing ? "there is no $missing here" : undef;
-}
-
-# Ends the test file, or the subtest, green, if there is no redis-sentinel; with EVENTSOURCE_XS_FULL, it has to be there.
-sub require_or_skip_all { return needs($_[0]->missing) }
+# Why a group cannot run here; undef if it can. The program of a Sentinel is that of a server.
+sub missing { return Testing::Redis->missing }
 
 # All servers of Redis and all Sentinels: first the one that was the master at the beginning.
 sub sentinels { return @{$_[0]{sentinels}} }

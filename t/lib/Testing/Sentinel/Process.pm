@@ -14,7 +14,7 @@ my $FAIL_OVER  = 5_000;    # milliseconds until another attempt
 # Watches the master with that name and port; so many Sentinels have to agree that it is down.
 sub start {
     my ($class, $name, $port, $quorum) = @_;
-    my $self = $class->new('redis-sentinel');
+    my $self = $class->new('Sentinel');
     open my $file, '>', $self->_file or croak $self->_file . ": $!";
     print {$file} map { "$_\n" } (
         'bind 127.0.0.1',
@@ -29,7 +29,7 @@ sub start {
         "sentinel auth-pass $name testing",
     );
     close $file or croak $self->_file . ": $!";
-    return $self->run({}, 'redis-sentinel', $self->_file);
+    return $self->run({}, $self->_program, $self->_file, '--sentinel');
 }
 
 # A Sentinel has no users.
