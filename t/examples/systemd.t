@@ -1,0 +1,210 @@
+# The units of EventSource::Deployment under a real systemd: an application, and the process of a hub that has units of its
+# own. Streams outlive the application's service, and an upgrade of the hub's process.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Systemd;
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use Testing::Client;
+use Testing::Daemon;
+use Testing::Server;
+use Testing::SourceTree qw(slurp);
+use Testing::Subscriber qw(blocks);
+
+my $DEADLINE = 30;                                                # seconds; for what should happen at once
+my $UNITS    = 'examples/deployment';
+my $PROGRAM  = 'blib/arch/auto/EventSource/XS/eventsource-hub';
+my $APP      = 'eventsource.service';
+my $HUB      = 'eventsource-hub@test.service';
+my $SOCKET   = 'eventsource-hub@test.socket';
+
+Testing::Server->require_or_skip_all('Starman');
+Testing::Systemd->require_or_skip_all;
+plan skip_all => q{the program of a hub's process is not built here} if !-x $PROGRAM;
+my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
+plan skip_all => "there is no $starman here" if !-x $starman;
+
+my $reserved = Testing::Daemon->new('starman');
+my $port     = $reserved->port;
+
+# What stands in the units, and what this machine has instead of it.
+my %HERE = (
+    '/usr/local/bin/eventsource-hub' => '/run/test/eventsource-hub',
+    '/srv/events'                    => '/run/test/data',
+    '/etc/eventsource.env'           => '/run/test/eventsource.env',
+    '127.0.0.1:5000'                 => "127.0.0.1:$port",
+    'app.psgi'                       => 'hub_outlive.psgi',
+);
+
+# Returns a unit for this machine, by its name.
+sub unit {
+    my $path = shift;
+    my $from = join '|', map { quotemeta } keys %HERE;
+    return ($path =~ m{([^/]+)\z}, slurp("$UNITS/$path") =~ s/($from)/$HERE{$1}/gr);
+}
+
+my $systemd = Testing::Systemd->start(
+    system => {map { unit($_) } $APP, map { "systemd/system/eventsource-hub\@.$_" } 'socket', 'service'},
+    user   => {map { unit($_) } map { "systemd/user/eventsource-hub\@.$_" } 'socket', 'service'},
+    binds  => {blib => 'blib', data => 't/data'},
+);
+$systemd->install('eventsource-hub', $PROGRAM);
+$systemd->write(
+    'eventsource.env',
+    "HUB_SOCKET=/run/eventsource-hub/test.sock\nHUB_SPAWN=0\nHUB_SECONDS=600\n",
+    "PERL5LIB=/run/test/blib/lib:/run/test/blib/arch\n"
+);
+
+my $published = 0;
+
+# Has systemd do something, and makes a test of it.
+sub systemctl_ok {
+    my ($manager, @words) = @_;
+    my ($status,  $said)  = $manager->systemctl(@words);
+    return is($status, 0, "systemctl @words") || diag $said;
+}
+
+# Opens a stream, and waits until the process of the hub has it.
+sub open_stream {
+    my $client = Testing::Client->get($port, '/hub');
+    ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), 'a stream begins' or diag $client->body;
+    return $client;
+}
+
+# Publishes the next number, and returns its id: by the application, or by a command that the user of the hub runs.
+sub publish {
+    my $by   = shift;
+    my $data = ++$published;
+    return command(qw(--socket /run/eventsource-hub/test.sock news), $data) if $by eq 'a command';
+    my $client = Testing::Client->get($port, "/publish?$data", headers => [Connection => 'close']);
+    return $client->read_all($DEADLINE) ? $client->body : undef;
+}
+
+# Returns what `eventsource publish` prints.
+sub command {
+    my @words = @_;
+    my @perl  = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
+    my @env   = qw(env XDG_RUNTIME_DIR=/run/user/test);
+    my ($status, $said) =
+        $systemd->user->run(@env, @perl, qw(/run/test/blib/script/eventsource publish --hub test --no-spawn), @words);
+    return $said =~ s/\n\z//r;
+}
+
+# Checks that a stream is open and has received all numbers since its begin.
+sub has_all_ok {
+    my ($client, $from, $what) = @_;
+    $client->read_until(qr/^data: $published\r?\n/m, $DEADLINE);
+    my @got = map { $_->{data} // () } blocks($client->text);
+    is "@got", join(' ', $from .. $published), "$what: the stream has each event once and in order";
+    return ok !$client->ended, "$what: it is open";
+}
+
+# Waits until the application answers.
+sub serves_ok {
+    my $what     = shift;
+    my $answered = sub {
+        my $client = eval { Testing::Client->get($port, '/plain', headers => [Connection => 'close']) };
+        return $client && eval { $client->read_all($DEADLINE) } && $client->body eq 'plain';
+    };
+    return ok wait_until($DEADLINE, $answered), "$what: the application serves";
+}
+
+sub exe {
+    my $pid = shift;
+    my (undef, $exe) = $systemd->run('readlink', "/proc/$pid/exe");
+    chomp $exe;
+    return $exe;
+}
+
+subtest 'the socket starts the hub at the first connection' => sub {
+    systemctl_ok($systemd, start => $SOCKET, $APP);
+    serves_ok('the first start');
+    is $systemd->property($HUB, 'ActiveState'), 'inactive', 'nobody has needed the hub';
+    my $client = open_stream();
+    is $systemd->property($HUB, 'ActiveState'), 'active', 'the stream has';
+    is $systemd->property($HUB, 'ControlGroup'), '/system.slice/system-eventsource\x2dhub.slice/' . $HUB,
+        'it has a cgroup of its own';
+    like publish('the application'), qr/-1\z/, 'the application publishes';
+    has_all_ok($client, 1, 'at first');
+};
+
+my $stream = open_stream();
+my $from   = $published + 1;
+
+subtest 'a stream outlives the service of the application' => sub {
+    my $pid = $systemd->property($HUB, 'MainPID');
+    publish('the application');
+    systemctl_ok($systemd, stop => $APP);
+    has_all_ok($stream, $from, 'stopped');
+    publish('a command');
+    has_all_ok($stream, $from, 'without the application');
+    systemctl_ok($systemd, start => $APP);
+    serves_ok('started');
+    publish('the application');
+    has_all_ok($stream, $from, 'started');
+    systemctl_ok($systemd, restart => $APP);
+    serves_ok('restarted');
+    publish('the application');
+    has_all_ok($stream, $from, 'restarted');
+    is $systemd->property($HUB, 'MainPID'), $pid, 'the process of the hub is the same';
+};
+
+subtest 'a reload is an upgrade in place' => sub {
+    my $pid = $systemd->property($HUB, 'MainPID');
+    $systemd->install('eventsource-hub', $PROGRAM);
+    like exe($pid), qr/ \(deleted\)\z/, 'another program has been installed';
+    systemctl_ok($systemd, reload => $HUB);
+    is exe($pid), '/run/test/eventsource-hub', 'the same process is the new program';
+    publish('the application');
+    publish('a command');
+    has_all_ok($stream, $from, 'upgraded');
+
+    $systemd->install('eventsource-hub', '/bin/false');
+    my ($status) = $systemd->systemctl(reload => $HUB);
+    isnt $status, 0, 'a reload with a program that cannot go on fails';
+    is $systemd->property($HUB, $_->[0]), $_->[1], "$_->[0] is still $_->[1]"
+        for [ActiveState => 'active'], [MainPID => $pid];
+    like $systemd->journal, qr/Reload failed for \Q$HUB\E/, 'the journal says so';
+    publish('the application');
+    has_all_ok($stream, $from, 'not upgraded');
+    $systemd->install('eventsource-hub', $PROGRAM);
+};
+
+subtest 'the service of the hub ends, and starts again' => sub {
+    systemctl_ok($systemd, stop => $HUB);
+    ok $stream->read_until(qr/^retry: [0-9]+\r?\n/m, $DEADLINE) && $stream->read_all($DEADLINE),
+        'a stop ends the stream with a retry';
+    is $systemd->property($SOCKET, 'ActiveState'), 'active', 'the socket listens on';
+    $published = 0;
+    like publish('a command'), qr/-1\z/, 'the next connection starts the hub, with another history';
+    my $client = open_stream();
+    my $pid    = $systemd->property($HUB, 'MainPID');
+    my ($status, $said) = $systemd->run(qw(kill -KILL), $pid);
+    is "$status: $said", '0: ', 'the process is killed';
+    ok $client->read_all($DEADLINE), 'its stream ends';
+    ok wait_until($DEADLINE, sub { $systemd->property($HUB, 'NRestarts') == 1 }),     'systemd restarts it';
+    ok wait_until($DEADLINE, sub { publish('the application') =~ /\A\w+-[0-9]+\z/ }), 'the application has it again';
+    systemctl_ok($systemd, stop => $APP, $HUB, $SOCKET);
+    is $systemd->property($HUB, 'Result'), 'success', 'the service has ended with success';
+};
+
+subtest 'the units of a user' => sub {
+    my $user = $systemd->user;
+    systemctl_ok($user, start => $SOCKET);
+    is $user->property($HUB, 'ActiveState'), 'inactive', 'nobody has needed the hub';
+    like command(news => 'before'), qr/-1\z/, 'the first connection starts it';
+    my $pid = $user->property($HUB, 'MainPID');
+    $systemd->install('eventsource-hub', $PROGRAM);
+    systemctl_ok($user, reload => $HUB);
+    is exe($pid), '/run/test/eventsource-hub', 'a reload is an upgrade of the same process';
+    like command(news => 'after'), qr/-2\z/, 'its hub goes on';
+    systemctl_ok($user, stop => $HUB, $SOCKET);
+    is $user->property($HUB, 'Result'), 'success', 'the service has ended with success';
+};
+
+done_testing;
