@@ -11,7 +11,7 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
-use Testing::Daemon;
+use Testing::Port;
 use Testing::Server;
 use Testing::SourceTree qw(slurp);
 use Testing::Subscriber qw(blocks);
@@ -29,8 +29,8 @@ plan skip_all => q{the program of a hub's process is not built here} if !-x $PRO
 my ($starman) = slurp("$UNITS/$APP") =~ m{^ExecStart=(\S+)}m;
 plan skip_all => "there is no $starman here" if !-x $starman;
 
-my $reserved = Testing::Daemon->new('starman');
-my $port     = $reserved->port;
+my $reserved = Testing::Port->new;
+my $port     = $reserved->number;
 
 # What stands in the units, and what this machine has instead of it.
 my %HERE = (

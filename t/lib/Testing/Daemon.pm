@@ -14,6 +14,7 @@ use Testing::Deadline qw(wait_until);
 use File::Temp        ();
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Testing::Port;
 
 my $START_WITHIN = 30;    # seconds
 my $STOP_WITHIN  = 5;     # seconds
@@ -32,7 +33,10 @@ sub new {
     my $self = $class->SUPER::new($name);
     $self->{folder} = File::Temp->newdir(TEMPLATE => 'daemon-XXXXXX', TMPDIR => 1);
     if ($option{unix}) { $self->{path} = $self->folder . '/socket' }
-    else               { $self->_reserve_port }
+    else {
+        $self->{reserved} = Testing::Port->new;
+        $self->{port}     = $self->{reserved}->number;
+    }
     return $self;
 }
 
@@ -45,7 +49,6 @@ sub restart {
     kill $signal => $signal eq 'KILL' ? -$self->{pid} : $self->{pid};
     wait_until($STOP_WITHIN, sub { $self->has_ended && !$self->pids });
     $self->stop;
-    wait_until($STOP_WITHIN, sub { !$self->pids });    # its workers, which have just been killed, may still listen
     delete $self->{status};
     return $self->run(@{$self->{started}});
 }
@@ -65,20 +68,6 @@ sub _accepts {
     my $self = shift;
     return IO::Socket::UNIX->new(Peer     => $self->{path}) if defined $self->{path};
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 1);
-}
-
-# Binds the port without listening: no other process is given it, and the program may still bind it.
-sub _reserve_port {
-    my $self = shift;
-    $self->{reserved} = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1',
-        LocalPort => 0,
-        ReuseAddr => 1,
-        Proto     => 'tcp',
-        Type      => SOCK_STREAM
-    ) or croak "Daemon: no free port: $!";
-    $self->{port} = $self->{reserved}->sockport;
-    return;
 }
 
 sub _wait_until_it_accepts {
