@@ -11,11 +11,11 @@ use Exporter qw(import);
 
 our @EXPORT_OK = qw(is_running zombies_of);
 
-# False also for a zombie: init reaps orphans when it likes.
+# False also for a zombie: init reaps orphans when it likes. One whose threads live still holds its sockets, so it runs.
 sub is_running {
     my $pid = shift;
     my ($state) = _state_and_parent($pid);
-    return defined $state && $state !~ /[XZ]/;
+    return defined $state && ($state !~ /[XZ]/ || _threads_of($pid) > 1);
 }
 
 # Returns the ids of the children that a process has not reaped.
@@ -32,6 +32,12 @@ sub _state_and_parent {
     open my $file, '<', "/proc/$pid/stat" or return;
     my $text = readline $file;
     return defined $text && $text =~ /\) (\w) (\d+) [^)]*\z/ ? ($1, $2) : ();
+}
+
+sub _threads_of {
+    my $pid   = shift;
+    my @tasks = glob "/proc/$pid/task/[0-9]*";
+    return scalar @tasks;
 }
 
 1;

@@ -11,6 +11,7 @@ use warnings;
 use Carp              qw(croak);
 use Config            qw(%Config);
 use Testing::Deadline qw(wait_until);
+use Testing::Process  qw(is_running);
 use File::Spec        ();
 use File::Temp        ();
 use POSIX             qw(WNOHANG setpgid);
@@ -20,7 +21,8 @@ use Test::More;
 # An interrupted test ends its programs too, and so does a test whose prove has ended.
 use sigtrap qw(die untrapped HUP INT PIPE TERM);
 
-my $STOP_WITHIN = 5;    # seconds
+my $STOP_WITHIN = 5;     # seconds, then it is killed
+my $GONE_WITHIN = 30;    # seconds, for what was killed
 
 # The absolute path of the tests' folder. It stays valid if the program changes its working directory.
 my $T_LIB = File::Spec->rel2abs(__FILE__) =~ s{(?:[/\\][^/\\]+){2}\z}{}r;
@@ -67,8 +69,8 @@ sub pids {
     my @pids;
     for my $file (glob '/proc/[0-9]*/stat') {
         open my $stat, '<', $file or next;
-        my ($pid, $state, $group) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
-        push @pids, $pid if $group == $self->{pid} && $state ne 'Z';
+        my ($pid, $group) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) [A-Z] [0-9]+ ([0-9]+) /s or next;
+        push @pids, $pid if $group == $self->{pid} && is_running($pid);
     }
     return @pids;
 }
@@ -99,7 +101,8 @@ sub start {
     return $class->new($command->[0])->run(\%environment, $^X, @$command);
 }
 
-# Ends the program and all processes that it has started. Returns its status.
+# Ends the program and all processes that it has started, and waits until they have gone: then nobody listens on their ports
+# any more. Returns its status.
 sub stop {
     my $self = shift;
     my $pid  = $self->{pid};
@@ -114,6 +117,7 @@ sub stop {
         waitpid $pid, 0;
         $self->{status} = $?;
     }
+    wait_until($GONE_WITHIN, sub { !$self->pids });
     return $self->{status};
 }
 
