@@ -25,6 +25,7 @@ our @CARP_NOT = qw(Test::EventSource);
 
 my $START_WITHIN = 30;      # seconds
 my $STOP_WITHIN  = 2;       # seconds, then the server is killed
+my $GONE_WITHIN  = 30;      # seconds, for what was killed
 my $POLL_EVERY   = 0.02;    # seconds
 
 # The option for the number of worker processes. Other servers have one process.
@@ -179,7 +180,7 @@ sub _keep {
         last;
     }
     kill KILL => -$server;                                                 # its remaining workers
-    my $deadline = time + $STOP_WITHIN;
+    my $deadline = time + $GONE_WITHIN;
     while (_runs($server) && time < $deadline) { sleep $POLL_EVERY }
     my $is_told = IO::Select->new($line)->can_read(0) ? sysread $line, my $word, 1 : 1;
     unlink $self->{log}->filename if defined $is_told && $is_told == 0;    # The test has ended and cannot remove it.
@@ -216,15 +217,18 @@ sub _reserve_port {
     return;
 }
 
-# Returns true if a process of the group is running. Where /proc exists, zombies do not count.
+# Returns true if a process of the group is running. Where /proc exists, zombies do not count, except those whose threads still
+# live: these hold the server's sockets.
 sub _runs {
     my $group = shift;
     return !!0 if !kill 0 => -$group;
     return !!1 if !-r '/proc/self/stat';
     for my $file (glob '/proc/[0-9]*/stat') {
         CORE::open my $stat, '<', $file or next;
-        my ($state, $of) = (readline($stat) // '') =~ /\A[0-9]+ \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
-        return !!1 if $of == $group && $state !~ /[XZ]/;
+        my ($pid, $state, $of) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) [0-9]+ ([0-9]+) /s or next;
+        next if $of != $group;
+        my @threads = glob "/proc/$pid/task/[0-9]*";
+        return !!1 if $state !~ /[XZ]/ || @threads > 1;
     }
     return !!0;
 }
@@ -325,8 +329,8 @@ printed, or if it is running already.
 
     $server->stop;
 
-Send C<TERM> to the server, and after two seconds kill it and everything that it has forked. Does nothing if the server is
-stopped.
+Send C<TERM> to the server, and after two seconds kill it and everything that it has forked. Returns when all of it has gone,
+so that the port is free. Does nothing if the server is stopped.
 
 =head1 SEE ALSO
 
