@@ -4,6 +4,9 @@ use warnings;
 
 # A run of `eventsource doctor` as a program, and its report.
 #
+# The doctor judges times, and a busy machine delays what it looks at. So is_fine and is_wrong have it run again if it has not
+# found what they expect, up to three runs in all.
+#
 #   my $doctor = Testing::Doctor->start('--seconds', 2, $server->url('/hub'));
 #   is $doctor->exit_code, 0;
 #   is $doctor->finding('timeout')->{verdict}, 'wrong';
@@ -18,6 +21,7 @@ use Test::More;
 our @EXPORT_OK = qw(is_fine is_wrong);
 
 my $WITHIN = 60;    # seconds
+my $RUNS   = 3;
 
 # How the command is started.
 my @COMMAND = ($^X, '-MEventSource::Command::Doctor', '-e', 'exit EventSource::Command::Doctor->run(@ARGV)', '--');
@@ -42,11 +46,8 @@ sub finding {
 sub is_fine {
     my ($doctor, $name, @except) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my %is_except = map { ($_ => 1) } @except;
-    my @bad =
-        map { "$_->{verdict}: $_->{check}: $_->{sentence}" }
-        grep { $_->{verdict} ne 'ok' && !$is_except{$_->{check}} } @{$doctor->report->{findings}};
-    is_deeply \@bad, [], $name;
+    $doctor->_run_until($name, sub { !$doctor->_bad(@except) && $doctor->exit_code == 0 });
+    is_deeply [$doctor->_bad(@except)], [], $name;
     return is $doctor->exit_code, 0, "$name: exit code 0";
 }
 
@@ -54,6 +55,13 @@ sub is_fine {
 sub is_wrong {
     my ($doctor, $check, $verdict, $sentence, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $doctor->_run_until(
+        $name,
+        sub {
+            my $found = $doctor->finding($check);
+            return $found && $found->{verdict} eq $verdict && $found->{sentence} =~ $sentence;
+        }
+    );
     my $finding = $doctor->finding($check) || {};
     is $finding->{verdict}, $verdict, "$name: $check is $verdict" or diag explain $doctor->report->{findings};
     like $finding->{sentence}, $sentence, "$name: the sentence";
@@ -80,7 +88,33 @@ sub start {
 sub start_plain {
     my ($class, @arguments) = @_;
     my ($environment) = grep { ref } @arguments;
-    return $class->new('eventsource doctor')->run($environment || {}, @COMMAND, grep { !ref } @arguments);
+    my $self = $class->new('eventsource doctor');
+    $self->{started} = [$environment || {}, @COMMAND, grep { !ref } @arguments];
+    return $self->run(@{$self->{started}});
+}
+
+# Private methods
+
+# What a run has found that is not ok, apart from the named checks.
+sub _bad {
+    my ($self, @except) = @_;
+    my %is_except = map { ($_ => 1) } @except;
+    return map { "$_->{verdict}: $_->{check}: $_->{sentence}" }
+        grep { $_->{verdict} ne 'ok' && !$is_except{$_->{check}} } @{$self->report->{findings}};
+}
+
+# Runs the program again until it has found what is expected, or has been run often enough.
+sub _run_until {
+    my ($self, $name, $is_expected) = @_;
+    for my $run (2 .. $RUNS) {
+        return if eval { $is_expected->() };
+        diag "$name: run $run of the doctor, because it has found: ", $@ || join '; ', $self->_bad;
+        $self->stop;
+        truncate $self->{log}->filename, 0 or croak "Doctor: $!";
+        delete @$self{qw(report status)};
+        $self->run(@{$self->{started}});
+    }
+    return;
 }
 
 1;
