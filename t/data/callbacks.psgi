@@ -14,6 +14,9 @@ use Time::HiRes ();
 
 my $PAUSE = 0.02;    # seconds between two pushes of a generator
 
+# Seconds for which a refused spawn is tried again, and between two tries.
+my ($TRY_FOR, $TRY_EVERY) = (5, 0.02);
+
 my $hub = EventSource::Hub->new(per_process => 1);
 my %KEPT;
 
@@ -131,7 +134,7 @@ $SIG{CHLD} = $chld eq 'reap' ? $reap : 'IGNORE' if $chld;    ## no critic (Requi
 
 # Runs in the worker's END block only.
 my $owner = $$;
-END { report('END', $$ == $owner ? 'loaded' : 'other') if $ENV{NATIVE_JOURNAL} && -e $ENV{NATIVE_JOURNAL} }
+END { report('END', $$ == $owner ? 'loaded' : 'other') if $ENV{NATIVE_JOURNAL} }
 
 sub spawn {
     my ($conn, $env) = @_;
@@ -148,6 +151,13 @@ sub spawn {
     };
     my %option = (grace => 0.5, $most ? (max_children => $most) : ());
     my $pid    = $conn->spawn($code, %option);
+
+    # A busy machine may need a moment to send what was pushed before, or to notice the end of the child before.
+    my $deadline = Time::HiRes::time() + (parameter($env, 'refused') ? 0 : $TRY_FOR);
+    while (!$pid && $conn->is_open && Time::HiRes::time() < $deadline) {
+        Time::HiRes::sleep($TRY_EVERY);
+        $pid = $conn->spawn($code, %option);
+    }
     report($tag, $pid ? "spawned $pid from $$" : "refused in $$");
     report($tag, 'open: ' . ($conn->is_open ? 1 : 0) . ', push: ' . ($conn->push('from the parent') ? 1 : 0));
     return;

@@ -135,7 +135,7 @@ sub child_has_its_own {
 sub number_is_bounded {
     my $run = shift;
     my ($first, $child) = spawned($run, 'do=sleeps&most=1', qr/asleep/);
-    my $second = $run->get("$path?do=sleeps&most=1");
+    my $second = $run->get("$path?do=sleeps&most=1&refused=1");
     $run->journal_ok($second, qr/^refused in/m,        'spawn returns false beyond max_children');
     $run->journal_ok($second, qr/^open: 1, push: 1$/m, 'the stream is still that of the worker');
     $first->leave;
