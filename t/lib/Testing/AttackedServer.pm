@@ -145,12 +145,11 @@ sub prepare {
 
 sub start {
     my ($class, $name, %option) = @_;
-    my $folder = File::Temp->newdir(TEMPLATE => 'attack-XXXXXX', TMPDIR => 1);
-    my $env    = {ATTACK_FOLDER => $folder->dirname, %{$option{env} || {}}};
-    my $self   = $class->SUPER::start($name, 't/data/attack.psgi', %option, env => $env);
-    @$self{qw(attack_folder count)} = ($folder, $option{workers} || 1);
-    $self->{journal} = Testing::Journal->open("$folder/journal");
-    $self->{journal}->write(start => $name);
+    my $folder  = File::Temp->newdir(TEMPLATE => 'attack-XXXXXX', TMPDIR => 1);
+    my $env     = {ATTACK_FOLDER => $folder->dirname, %{$option{env} || {}}};
+    my $journal = Testing::Journal->new("$folder/journal");
+    my $self    = $class->SUPER::start($name, 't/data/attack.psgi', %option, env => $env);
+    @$self{qw(attack_folder count journal)} = ($folder, $option{workers} || 1, $journal);
     return $self;
 }
 

@@ -126,14 +126,13 @@ sub stop {
     wait_until(5, sub { waitpid $pid, WNOHANG });
     kill KILL => -$pid;
     waitpid $pid, 0;
-    wait_until(5, sub { !kill 0, -$pid });    # they write to the profile to the last
     my $profile = delete($self->{profile})->dirname;
     wait_until(
-        5,
+        $WITHIN,
         sub {
-            sleep $LOOK_EVERY;    # and its crash handlers are no children of ours
+            my @users = (_users($profile), kill 0, -$pid);    # they write to the profile to the last
             remove_tree($profile, {error => \my $ignored});
-            return !-d $profile;
+            return !-d $profile && !grep { $_ } @users;
         }
     );
     return;
@@ -223,6 +222,19 @@ sub _spawn {
     $self->{pid} = $pid;
     weaken($RUNNING{$pid} = $self);
     return;
+}
+
+# Kills the processes whose command lines name the profile, and returns their ids: crash handlers are in no group of ours.
+sub _users {
+    my $profile = shift;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/cmdline') {
+        CORE::open my $in, '<', $file or next;
+        my $command = do { local $/; readline $in };
+        push @pids, $file =~ m{/([0-9]+)/} if index($command // '', $profile) >= 0;
+    }
+    kill KILL => @pids;
+    return @pids;
 }
 
 1;

@@ -10,16 +10,20 @@ use warnings;
 
 use Carp              qw(croak);
 use Testing::Deadline qw(wait_until);
-use Fcntl             qw(O_APPEND O_CREAT O_WRONLY);
+use Errno             ();
+use Fcntl             qw(O_APPEND O_WRONLY);
 use File::Temp        ();
 use Test::More        ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
 
+# Creates the file: at a path, or one of its own that is removed with the object.
 sub new {
-    my $class = shift;
-    my $file  = File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
-    return bless {file => $file, path => $file->filename}, $class;
+    my ($class, $path) = @_;
+    my $file = defined $path ? undef : File::Temp->new(TEMPLATE => 'journal-XXXXXX', TMPDIR => 1);
+    my $self = bless {file => $file, path => $file ? $file->filename : $path}, $class;
+    CORE::open my $created, '>>', $self->{path} or croak "Journal: $self->{path}: $!";
+    return $self;
 }
 
 # Public methods
@@ -32,10 +36,12 @@ sub open {
 
 sub path { return $_[0]{path} }
 
-# Appends one line, atomically.
+# Appends one line, atomically. Does nothing when the test has ended and removed the file.
 sub write {
     my ($self, $tag, $text) = @_;
-    sysopen my $file, $self->{path}, O_WRONLY | O_APPEND | O_CREAT or croak "Journal: $self->{path}: $!";
+    my $is_there = sysopen my $file, $self->{path}, O_WRONLY | O_APPEND;
+    return                             if !$is_there && $!{ENOENT};
+    croak "Journal: $self->{path}: $!" if !$is_there;
     syswrite $file, "$tag $text\n";
     CORE::close $file or croak "Journal: $self->{path}: $!";
     return;
