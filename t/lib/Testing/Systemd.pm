@@ -41,7 +41,7 @@ my $SCRIPTS      = File::Spec->rel2abs(__FILE__) =~ s/[.]pm\z//r;
 # What the units need of others, without what they would bring along: hardware, mounts, logins.
 my @TARGETS = map { "$_.target" } qw(basic network shutdown sockets sysinit);
 
-my @PROGRAMS = qw(journalctl mount nsenter systemctl timeout unshare);
+my @PROGRAMS = qw(journalctl mount nsenter setpriv systemctl timeout unshare);
 
 # Public methods
 
