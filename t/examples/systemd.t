@@ -140,6 +140,7 @@ subtest 'a stream outlives the service of the application' => sub {
     my $pid = $systemd->property($HUB, 'MainPID');
     publish('the application');
     systemctl_ok($systemd, stop => $APP);
+    is $systemd->property($APP, 'Result'), 'success', 'it has ended by itself';
     has_all_ok($stream, $from, 'stopped');
     publish('a command');
     has_all_ok($stream, $from, 'without the application');
