@@ -8,6 +8,7 @@
 //! - `worker`: the connection of one worker
 //! - `served`, `stored`: the hub of this process; a hub whose events a store keeps
 //! - `store`: what keeps the hub's events beyond the life of this process
+//! - `protocol`: the version of the protocol that this process speaks
 //! - `streams`: the streams that workers have handed over
 //! - `upgrade`: going on as another program
 //! - `server`: the loop that serves workers; the reactor of the library writes the streams, in a thread of its own
@@ -22,6 +23,7 @@ mod commands;
 mod inherited;
 mod leases;
 mod lifetime;
+mod protocol;
 mod served;
 mod server;
 mod store;

@@ -8,6 +8,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{take_kept, Seat};
 use crate::leases::{Candidate, Leases};
 use crate::lifetime::{Due, Lifetime};
+use crate::protocol;
 use crate::served::{check_settings, failure_of, Published, Served, Source};
 use crate::stored::{Asker, Progress, StoredHub};
 use crate::streams::{Opener, Stream, Streams};
@@ -478,7 +479,8 @@ impl<'a> Server<'a> {
     }
 
     fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>) -> Result<(), End> {
-        let failure = match Hello::decode(frame).and_then(|hello| self.take_settings(hello)) {
+        let hello = Hello::decode_version(frame, protocol::version());
+        let failure = match hello.and_then(|hello| self.take_settings(hello)) {
             Err(failure) => failure,
             Ok(()) => {
                 worker.is_greeted = true;

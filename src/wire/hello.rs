@@ -131,24 +131,33 @@ impl Hello {
         })
     }
 
-    /// Decodes the message.
+    /// Decodes the message of a worker of this version.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_version`](Self::decode_version).
+    pub fn decode(frame: Frame<'_>) -> Result<Self, Failure> {
+        Self::decode_version(frame, VERSION)
+    }
+
+    /// Decodes the message for a hub's process that speaks the version `ours`.
     ///
     /// # Errors
     ///
     /// A [`Failure`] to [reject](super::Answer::Rejected) the worker with: [`ErrorCode::Invalid`] if this is no hello,
     /// [`ErrorCode::Unsupported`] if it has another version.
-    pub fn decode(frame: Frame<'_>) -> Result<Self, Failure> {
+    pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is no hello of a worker");
         let rest = frame.message.strip_prefix(MAGIC).filter(|_| frame.kind == HELLO);
         let mut reader = Reader(rest.ok_or(Malformed).map_err(malformed)?);
         let version = reader.u16().map_err(malformed)?;
-        if version != VERSION {
+        if version != ours {
             return Err(Failure::new(
                 ErrorCode::Unsupported,
                 None,
                 &format!(
-                    "this hub's process speaks version {VERSION} of the protocol, the worker version {version}: {}",
-                    if version > VERSION {
+                    "this hub's process speaks version {ours} of the protocol, the worker version {version}: {}",
+                    if version > ours {
                         "have the process go on as the program that was installed with the worker (eventsource-hub upgrade NAME)"
                     } else {
                         "restart the worker, so that it loads the library that was installed with the hub's program"

@@ -5,6 +5,7 @@ use crate::arguments::Arguments;
 use crate::inherited::{SavedSeat, Seat};
 use crate::leases::Leases;
 use crate::lifetime::Lifetime;
+use crate::protocol;
 use crate::served::{seen_of, Served, Source};
 use crate::stored::{SavedStored, StoredHub};
 use crate::streams::{SavedStreams, Streams};
@@ -15,7 +16,7 @@ use eventsource_xs::runtime;
 use eventsource_xs::runtime::upgrade::SavedHubHandle;
 use eventsource_xs::saved;
 use eventsource_xs::saved::{Malformed, Restorer};
-use eventsource_xs::wire::{Answer, Failure, HubSettings, Upgrade, VERSION};
+use eventsource_xs::wire::{Answer, Failure, HubSettings, Upgrade};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
 use std::error::Error;
@@ -116,7 +117,7 @@ impl<'a> Server<'a> {
             })
         });
         SavedServer {
-            protocol: VERSION,
+            protocol: protocol::version(),
             asker,
             seat: self.seat.saved(),
             hub,
@@ -159,7 +160,7 @@ impl<'a> Server<'a> {
         (server.leases, server.started) = (saved.leases, saved.started);
         (server.next_token, server.lifetime, server.cut_off) = (saved.next_token, saved.lifetime, saved.cut_off);
         for worker in saved.workers {
-            let speaks_other_version = worker.is_greeted && saved.protocol != VERSION;
+            let speaks_other_version = worker.is_greeted && saved.protocol != protocol::version();
             let worker = Worker::restore(worker, &server.epoll)?;
             match speaks_other_version {
                 true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails

@@ -1,5 +1,5 @@
 //! A wire between a worker and the hub's process that the test controls: it cuts bytes into pieces of any length, passes
-//! sockets on, and breaks after any byte.
+//! sockets on, breaks after any byte, and has workers speak another version of the protocol.
 
 use super::Scene;
 use eventsource_xs::remote::calls::{receive, send, Wait};
@@ -10,12 +10,15 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// The bytes that a wire still takes in one direction, if it does not break.
 const UNLIMITED: i64 = i64::MAX / 2;
+
+/// Where a greeting has the version: after its length, its kind and the magic.
+const VERSION_AT: std::ops::Range<usize> = 13..15;
 
 #[derive(Debug)]
 struct Shared {
@@ -24,6 +27,8 @@ struct Shared {
     left: [AtomicI64; 2],
     /// The longest piece.
     most: AtomicU64,
+    /// What workers say they speak; zero for what they do.
+    version: AtomicU16,
     open: Mutex<Vec<UnixStream>>,
 }
 
@@ -43,6 +48,7 @@ impl Wire {
             hub: scene.place.socket().to_owned(),
             left: [AtomicI64::new(UNLIMITED), AtomicI64::new(UNLIMITED)],
             most: AtomicU64::new(u64::MAX),
+            version: AtomicU16::new(0),
             open: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
@@ -59,6 +65,11 @@ impl Wire {
     /// Has the bytes pass in pieces of at most that length.
     pub fn set_longest_piece(&self, bytes: u64) {
         self.shared.most.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// Has the greetings of the next workers say that they speak that version.
+    pub fn set_version(&self, version: u16) {
+        self.shared.version.store(version, Ordering::Relaxed);
     }
 
     /// Breaks the wire at once, or when that many more bytes have passed in one direction. It can be used anew afterwards.
@@ -98,12 +109,25 @@ impl Shared {
     fn pass(&self, direction: usize, from: &UnixStream, to: &UnixStream) {
         let mut descriptors: VecDeque<Option<OwnedFd>> = VecDeque::new();
         let mut room = vec![0; 64 << 10];
+        let mut at = 0;
+        let version = match direction {
+            0 => self.version.load(Ordering::Relaxed),
+            _ => 0,
+        };
         loop {
             let most = usize::try_from(self.most.load(Ordering::Relaxed)).unwrap_or(room.len()).min(room.len());
             let count = match receive(from.as_fd(), &mut room[..most], &mut descriptors, Wait::Forever) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => count,
             };
+            if version > 0 {
+                for (place, byte) in VERSION_AT.zip(version.to_le_bytes()).filter(|(place, _)| *place >= at) {
+                    if let Some(passing) = room[..count].get_mut(place - at) {
+                        *passing = byte;
+                    }
+                }
+            }
+            at = at.saturating_add(count);
             let left = self.left[direction].fetch_sub(count as i64, Ordering::Relaxed);
             let passed = count.min(usize::try_from(left).unwrap_or(0));
             let mut rest = &room[..passed];

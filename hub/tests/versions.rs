@@ -1,0 +1,137 @@
+//! A hub's process goes on as a program that speaks another version of the protocol: streams stay, and workers of the version
+//! before are disconnected and told why.
+//!
+//! The other program is this one with another version (`EVENTSOURCE_TEST_PROTOCOL`), and workers of another version are those
+//! of this one, with another number in their greetings.
+
+// Other programs speak the version that they were built with.
+#![cfg(debug_assertions)]
+
+mod support;
+
+use eventsource_xs::remote::link::Lost;
+use eventsource_xs::remote::{upgrade, Client, Error, Link, Start};
+use eventsource_xs::wire::{Hello, Name, VERSION};
+use eventsource_xs::ErrorCode;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use support::wire::Wire;
+use support::{event, eventually, open, read_event, settings, topics, Scene, DEADLINE, PROGRAM};
+
+const OLDER: u16 = VERSION - 1;
+const NEWER: u16 = VERSION + 1;
+
+/// Returns a program that speaks a version.
+fn program(scene: &Scene, version: u16) -> PathBuf {
+    let path = scene.folder.join(format!("hub-{version}"));
+    let lines = format!("#!/bin/sh\nEVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\"\n");
+    fs::write(&path, lines).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    path
+}
+
+fn upgrade_to(scene: &Scene, version: u16) {
+    upgrade(&Scene::start(), &scene.place, Some(&program(scene, version))).expect("an upgrade");
+}
+
+/// Returns a wire for workers of a version.
+fn wire(scene: &Scene, version: u16) -> Wire {
+    let wire = Wire::new(scene, version.into());
+    wire.set_version(version);
+    wire
+}
+
+fn worker(wire: &Wire) -> Client {
+    Client::connect(&Scene::start(), &wire.place, Some(settings())).expect("a hub of this version")
+}
+
+/// What a worker is told whose version the process does not speak: both versions, and the remedy.
+fn check_refusal(refused: Result<Client, Error>, process: u16, worker: u16, remedy: &str) {
+    let Err(Error::Refused(failure)) = refused else { panic!("{refused:?}") };
+    let versions = format!("speaks version {process} of the protocol, the worker version {worker}: ");
+    assert_eq!((failure.code, failure.field.as_deref()), (ErrorCode::Unsupported, None));
+    assert!(failure.message.contains(&versions) && failure.message.contains(remedy), "{failure}");
+}
+
+#[test]
+fn streams_stay_and_workers_of_the_version_before_are_told_to_restart() {
+    let scene = Scene::new();
+    let mut old = scene.client_with(settings());
+    let pid = old.welcome().pid;
+    let mut client = open(&mut old, 1, "");
+    old.subscribe(1, topics("news", None)).expect("a stream");
+    let first = old.publish(&event("news", "one")).expect("an id");
+    read_event(&mut client, "one");
+    let mut link = Link::new(scene.client_with(settings())).expect("a new connection");
+
+    upgrade_to(&scene, NEWER);
+    eventually("a worker's reactor is disconnected", || link.read(|_| {}) == Err(Lost));
+    let lost = old.publish(&event("news", "never")).expect_err("no connection");
+    assert!(matches!(lost, Error::Unknown | Error::Unavailable(_)), "{lost}");
+    for settings in [Some(settings()), None] {
+        let again = Client::connect(&Scene::start(), &scene.place, settings);
+        check_refusal(again, NEWER, VERSION, "restart the worker");
+    }
+
+    let wire = wire(&scene, NEWER);
+    let mut new = worker(&wire);
+    assert_eq!(new.welcome().pid, pid);
+    let last = new.publish(&event("news", "two")).expect("an id");
+    assert_eq!(read_event(&mut client, "two"), format!("data: two\nid: {last}\n\n"));
+    // A client comes back to a new worker, and resumes.
+    let mut returning = open(&mut new, 1, "");
+    new.subscribe(1, topics("news", Some(&first))).expect("a stream");
+    assert!(read_event(&mut returning, "two").ends_with(&format!("{first}\n\ndata: two\nid: {last}\n\n")));
+    let counted = new.count(b"news").expect("counts");
+    assert_eq!((counted.hub.published, counted.open, counted.subscribers, counted.cut_off), (2, 2, 2, 0));
+
+    // An upgrade within the version leaves its workers connected.
+    upgrade_to(&scene, NEWER);
+    new.publish(&event("news", "three")).expect("an id");
+    for client in [&mut client, &mut returning] {
+        read_event(client, "three");
+    }
+}
+
+#[test]
+fn a_newer_worker_is_told_to_upgrade_the_process_and_can() {
+    let scene = Scene::new();
+    let wire = wire(&scene, OLDER);
+    let start = Start { program: Some(program(&scene, OLDER)), timeout: DEADLINE };
+    check_refusal(Client::connect(&start, &scene.place, Some(settings())), OLDER, VERSION, "eventsource-hub upgrade");
+    let mut old = worker(&wire);
+    let pid = old.welcome().pid;
+    let mut client = open(&mut old, 1, "");
+    old.subscribe(1, topics("news", None)).expect("a stream");
+    old.publish(&event("news", "one")).expect("an id");
+
+    // The program of this version asks the one before.
+    let next = program(&scene, VERSION);
+    let mut command = scene.command(&["upgrade", "--program", next.to_str().expect("text")]);
+    assert!(command.status().expect("it runs").success());
+    let mut new = scene.client_with(settings());
+    assert_eq!(new.welcome().pid, pid);
+    new.publish(&event("news", "two")).expect("an id");
+    read_event(&mut client, "two");
+    check_refusal(Client::connect(&Scene::start(), &wire.place, None), VERSION, OLDER, "restart the worker");
+}
+
+#[test]
+fn a_greeting_that_an_upgrade_cuts_is_judged_by_the_new_program() {
+    let scene = Scene::new();
+    scene.client_with(settings());
+    let mut hello = Vec::new();
+    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    socket.write_all(&hello[..14]).expect("a connection");
+    upgrade_to(&scene, NEWER);
+    socket.write_all(&hello[14..]).expect("a connection");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("an end");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains(&format!("version {NEWER} of the protocol, the worker version {VERSION}: ")), "{answer}");
+}
