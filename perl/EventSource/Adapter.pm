@@ -216,6 +216,12 @@ sub take_over {
 sub child_writer    { return undef }
 sub sends_head_late { return !!0 }
 
+# Processes of relays
+
+sub end_relayed_response { return }
+sub enter_relay_process  { return }
+sub relay_descriptor     { return undef }
+
 # Workers
 
 sub add_timer           { return }
@@ -610,6 +616,31 @@ C<$writer> is the server's own writer, C<$socket> what L</client_socket> has ret
 
 Return true if the server sends the head only with the first write. The stream then writes an empty string first, so
 that its client learns at once that the stream is open.
+
+=head1 METHODS OF AN ADAPTER: PROCESSES OF RELAYS
+
+A stream on the writer of a server that blocks may follow a hub with a name. A forked process then copies to its copy of the writer
+(L<EventSource::Stream::Relay::Process>), while the worker writes to F</dev/null> and takes the next request.
+
+=head2 end_relayed_response
+
+    $adapter->end_relayed_response($server);
+
+In the process: end the response, after its writer was closed. By default nothing is left to do.
+
+=head2 enter_relay_process
+
+    $adapter->enter_relay_process($server, $stream);
+
+In the process, before it writes: replace what must not be used outside of the worker. By default nothing.
+
+=head2 relay_descriptor
+
+    my $number = $adapter->relay_descriptor($stream, $server);
+
+Return the descriptor of the client's connection, if a process may take the stream over: a copy of the server's writer must work
+in a forked process, and the server must not mind that the descriptor is F</dev/null> from then on. C<$server> is the object that
+L</serving_sub> was called on. By default C<undef>: the stream stays with its worker.
 
 =head1 METHODS OF AN ADAPTER: WORKERS
 

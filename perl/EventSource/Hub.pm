@@ -37,8 +37,10 @@ my @RETENTION = (
 # The largest bound of a history, in events or bytes. It fits a size_t.
 my $MAX_BOUND = 999_999_999_999_999;
 
-my $MAX_TOPICS     = 1000;    # channels and patterns of a stream
-my $MAX_NAME_BYTES = 1024;    # bytes in UTF-8
+my $MAX_MAX_RELAYS = 10_000;
+my $MAX_RELAYS     = 100;      # processes of relays of a hub with a name
+my $MAX_TOPICS     = 1000;     # channels and patterns of a stream
+my $MAX_NAME_BYTES = 1024;     # bytes in UTF-8
 
 # The native hub takes these as numbers, in the order of src/xs/eventsource.h.
 my @ON_SLOW     = qw(disconnect gap latest);
@@ -47,12 +49,12 @@ my @POSITION    = qw(event id none);
 my @GAP_REASONS = qw(evicted unknown slow);
 
 my @HUB_SETTINGS = qw(
-    gap_data gap_event grace history idle_exit max_topics name on_slow opaque_ids per_process position_event
+    gap_data gap_event grace history idle_exit max_relays max_topics name on_slow opaque_ids per_process position_event
     publish_timeout show_channel socket spawn store total_history
 );
 
 # The settings of a hub in a process of its own, and the defaults of those that are seconds.
-my @PROCESS_SETTINGS = qw(grace idle_exit publish_timeout socket spawn store);
+my @PROCESS_SETTINGS = qw(grace idle_exit max_relays publish_timeout socket spawn store);
 my %PROCESS_SECONDS  = (grace => 30, idle_exit => 60, publish_timeout => 5);
 my @APP_OPTIONS      = qw(channels methods origins);
 my @STREAM_SETTINGS  = qw(fallback headers keepalive linger max_streams native position preamble retry start timeout);
@@ -74,6 +76,9 @@ sub new {
         max_topics  => $native{max_topics},
         per_process => $given{per_process} || defined $given{name},
     }, $class;
+    my $most = defined $given{max_relays} ? $given{max_relays} : $MAX_RELAYS;
+    $self->{relays} = EventSource::Stream::Relay::Process->bound($most, @given{qw(name socket)})
+        if defined $given{name};
     EventSource::Hub::ChannelNames->enable($self, $given{show_channel});
     $self->{stream_settings} = {map { exists $given{$_} ? ($_ => $given{$_}) : () } @STREAM_SETTINGS};
     require EventSource::Hub::App;
@@ -129,7 +134,7 @@ sub serve {
 sub serve_stream {
     my ($self, $stream, @topics) = @_;
     my $is_subscribed = $self->subscribe_stream($stream, @topics);
-    EventSource::Stream::Relay->serve_stream($stream) if $stream->needs_serving;
+    EventSource::Stream::Relay->serve_stream($stream, $self->{relays}) if $stream->needs_serving;
     return $is_subscribed;
 }
 
@@ -159,7 +164,7 @@ sub subscribe_stream {
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
     my %first_block = $self->_first_block($stream, %option);
-    my $native      = $stream->is_native ? $stream : EventSource::Stream::Relay->of_or_create($stream)->native;
+    my $native      = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
     return $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
 }
 
@@ -222,6 +227,7 @@ sub _native_settings {
     my $position_event = defined $given{position_event} ? $given{position_event} : 'position';
     $SETTINGS->refuse(position_event => "position_event must not be '$gap_event', the name of the event for gaps")
         if $position_event eq $gap_event;
+    $SETTINGS->whole_number(max_relays => $given{max_relays}, from => 0, to => $MAX_MAX_RELAYS);
     $SETTINGS->whole_number(max_topics => $given{max_topics}, from => 1, to => $MAX_BOUND);
     my ($on_slow) = defined $given{on_slow} ? grep { $ON_SLOW[$_] eq $given{on_slow} } 0 .. $#ON_SLOW : 0;
     return (
@@ -513,6 +519,13 @@ writer can be subscribed as well, with the same ids, order and replay. Under Twi
 On a server that blocks, its handler must serve it (L</serve>) and is busy until the client disconnects. Such a stream
 costs two more descriptors.
 
+If the hub has a L</name>, a process of its own takes such a stream over from the worker on Starman, Starlet, HTTP::Server::PSGI,
+uWSGI and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a native one
+does. That process is a forked copy of the worker that does nothing but copy to the server's writer; it shares the memory that
+neither changes. It ends with its stream. So a stream costs a process where a native one costs some kilobytes. L</max_relays>
+bounds their number. A stream stays with its worker if that bound is reached, if uWSGI itself encrypts, frames or changes
+responses (C<https-socket>, C<fastcgi-socket>, C<route>), on other servers that block, and on Twiggy and Feersum.
+
 =head1 ATTRIBUTES
 
 L</new> takes all of them. C<undef> stands for the default.
@@ -564,6 +577,14 @@ whatever the history. An event that expires is evicted a sixteenth of its time l
 For a hub with a L</name>: after how many seconds (from 0, fractions allowed) without worker and stream its process ends,
 and with it the history; 60 by default.
 
+=head2 max_relays
+
+    max_relays => 100
+
+For a hub with a L</name>: how many streams on the server's writer may have a process of their own at the same time (L</Which
+streams>), whichever workers have accepted them: a whole number from 0 to 10,000; 100 by default. Further ones are served by
+their worker and end with it, and the worker warns of it once. With 0 all are.
+
 =head2 max_topics
 
     max_topics => 1000
@@ -587,7 +608,8 @@ waits until that process has the event, for some tens of microseconds. A stream 
 process, which holds its socket from then on: pushes and C<close> of the worker are forwarded in order, and C<on_close> is
 called in the worker that has opened the stream, while it lives. A stream stays open when its worker ends. A worker that
 exits sends what was pushed before; of a worker that is killed the last pushes may be missing. A stream that goes through
-the server's writer (L</Which streams>) ends with its worker, and its client resumes without loss. If the process of the
+the server's writer (L</Which streams>) stays open too if a process of its own has taken it over; otherwise it ends with its
+worker, and its client resumes without loss. If the process of the
 hub ends, its streams end with the reason C<error> or C<server>, and the next call starts another one. Without a L</store> its
 history is lost, and the other one has another epoch, so that clients are told of a gap.
 
@@ -997,7 +1019,8 @@ this is intended: if the hub has neither a L</name> nor L</per_process>. On a se
     my $is_open = $hub->serve($connection, @topics, {after => $id, start => 'latest'});
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
-until its client disconnects or the hub ends it, and return then. A handler that ends with this call works on every
+until its client disconnects or the hub ends it, and return then. If a process takes the stream over (L</Which streams>), return
+at once: the connection can be pushed to and closed as that of a native stream. A handler that ends with this call works on every
 server. Throws what L</subscribe> throws.
 
 =head2 serve_stream

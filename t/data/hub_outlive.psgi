@@ -3,6 +3,12 @@
 #   /hub           a stream of the channel news
 #   /held          a stream whose handler pushes, subscribes and holds the connection
 #   /filtered      as /hub, behind a filter of the body: on the server's writer
+#   /served        behind such a filter: a handler that pushes, serves, pushes and holds the connection
+#   /dies          behind such a filter: a handler that serves and dies
+#   /impatient     as /filtered, with a timeout of a second
+#   /push?PID,DATA the worker with that id pushes to the streams of /served that it holds
+#   /close?PID     it closes them
+#   /reasons?PID   the reasons for which they have ended
 #   /plain         an ordinary response
 #   /publish?DATA  publishes the data; the response is the id
 #   /die?PID,HOW   the worker with that id pushes to the streams that it holds, and ends: HOW is exit, SEGV or KILL
@@ -26,9 +32,11 @@ my $hub = EventSource::Hub->new(
     socket  => $ENV{HUB_SOCKET},
     spawn   => $ENV{HUB_SPAWN},
     history => {events => 100_000, bytes => 1 << 26},
-    defined $ENV{HUB_SECONDS} ? (idle_exit => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
+    defined $ENV{HUB_RELAYS}  ? (max_relays => $ENV{HUB_RELAYS})                              : (),
+    defined $ENV{HUB_SECONDS} ? (idle_exit  => $ENV{HUB_SECONDS}, grace => $ENV{HUB_SECONDS}) : (),
 );
 my @held;
+my (@served, @reasons);
 
 sub hold {
     my $conn = shift;
@@ -37,6 +45,26 @@ sub hold {
     $conn->push({event => 'own', data => 'second'});
     push @held, $conn;
     return;
+}
+
+sub serve {
+    my $conn = shift;
+    $conn->push('before');
+    $conn->on_close(sub { push @reasons, $_[1] });
+    $hub->serve($conn, 'news');
+    $conn->push({event => 'own', data => $conn->is_open ? 'open' : 'ended'});
+    push @served, $conn;
+    return;
+}
+
+# Does something with the streams of /served, in the worker that holds them.
+sub of_worker {
+    my $code = shift;
+    return sub {
+        my $env = shift;
+        my ($pid, $data) = split /,/, $env->{QUERY_STRING};
+        return answer($pid == $$ ? $code->($data) : 'another');
+    };
 }
 
 sub die_so {
@@ -57,6 +85,7 @@ sub answer {
     return [200, ['Content-Type' => 'text/plain', 'Content-Length' => length $text], [$text]];
 }
 
+# The filter counts what it has passed on, and says so at the end of the body.
 sub filter {
     my $app = shift;
     return sub {
@@ -64,7 +93,13 @@ sub filter {
         return Plack::Util::response_cb(
             $app->($env),
             sub {
-                return sub { $_[0] }
+                my ($count, $has_ended) = (0, 0);
+                return sub {
+                    my $bytes = shift;
+                    return $has_ended++ ? undef : ": $count bytes\n" if !defined $bytes;
+                    $count += length $bytes;
+                    return $bytes;
+                };
             }
         );
     };
@@ -81,7 +116,19 @@ builder {
     mount '/hub'      => $hub->to_app(channels => sub { return 'news' });
     mount '/filtered' => filter($hub->to_app(channels => sub { return 'news' }));
     mount '/held'     => Plack::App::EventSource->new(handler_cb => \&hold, max_buffered => 4 << 20)->to_app;
-    mount '/publish'  => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
-    mount '/plain'    => sub { return answer('plain') };
-    mount '/die'      => \&die_so;
+    mount '/served'   => filter(Plack::App::EventSource->new(handler_cb => \&serve)->to_app);
+    mount '/dies' => filter(
+        Plack::App::EventSource->new(handler_cb => sub { $hub->serve($_[0], 'news'); die "on purpose\n" })->to_app);
+    mount '/impatient' => filter($hub->to_app(channels => sub { return 'news' }, timeout => 1));
+    mount '/push' => of_worker(
+        sub {
+            my $data = shift;
+            return scalar grep { $_->push($data) } @served;
+        }
+    );
+    mount '/close'   => of_worker(sub { $_->close for @served;     return 'closed' });
+    mount '/reasons' => of_worker(sub { EventSource::XS->dispatch; return "@reasons" });
+    mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
+    mount '/plain'   => sub { return answer('plain') };
+    mount '/die'     => \&die_so;
 };

@@ -10,9 +10,12 @@ use parent 'EventSource::Adapter';
 
 sub name            { return 'HTTP::Server::PSGI' }
 sub writer_packages { return 'HTTP::Server::PSGI' }
+sub serving_sub     { return 'HTTP::Server::PSGI::accept_loop' }
 
 # A write gives up when the server's own timeout is over.
 sub send_timeouts { return "failed to send all data\n" }
+
+sub relay_descriptor { return fileno $_[1]->socket }
 
 1;
 __END__

@@ -28,6 +28,8 @@ sub requests_per_worker {
     return $server->{max_reqs_per_child};
 }
 
+sub relay_descriptor { return fileno $_[1]->socket }
+
 1;
 __END__
 

@@ -32,6 +32,8 @@ sub requests_per_worker {
     return $server->{server}{max_requests};
 }
 
+sub relay_descriptor { return fileno $_[1]->socket }
+
 1;
 __END__
 

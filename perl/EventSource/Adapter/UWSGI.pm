@@ -47,6 +47,17 @@ sub client_socket { return $_[0]->copy_handle($_[0]->descriptor) }
 
 sub descriptor { return uwsgi::connection_fd() }
 
+# In a process of a relay: uWSGI's own functions use the request of the worker, which is in memory that workers share. The end
+# of the response is the end of the connection.
+sub enter_relay_process {
+    my ($class, $server, $stream) = @_;
+    my $writer = EventSource::Stream::Writer::Socket->new($stream->socket);
+    no warnings qw(once redefine);
+    *uwsgi::streaming::write = sub { return $writer->write($_[1]) };
+    *uwsgi::streaming::close = sub { return };
+    return;
+}
+
 # The scheme is no obstacle, because uWSGI believes X-Forwarded-Proto and X-Forwarded-SSL of any client. If uWSGI really
 # encrypts, the captured head is not understood.
 sub obstacle {
@@ -56,6 +67,14 @@ sub obstacle {
         threads => 'uWSGI has several threads',
         'give it processes instead of threads (workers, no threads)'
     );
+}
+
+# A process can write to the socket itself where uWSGI neither frames nor encrypts nor changes what it is given.
+sub relay_descriptor {
+    my ($class, $stream) = @_;
+    my @options   = keys %{uwsgi->can('opt')->()};
+    my $is_framed = grep { /socket\z/ && !/\A(?:(?:http|http11|uwsgi)-)?socket\z/ || /route/ } @options;
+    return $is_framed ? undef : fileno $stream->socket;
 }
 
 # In uWSGI's own protocol nginx takes the response for one without chunks, though the protocol of the request is that of

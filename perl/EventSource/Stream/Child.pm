@@ -56,6 +56,9 @@ my $is_leaving = 0;
 
 my $has_warned = 0;
 
+# What runs at the exit of a child.
+my $AT_EXIT;
+
 sub CLONE { %LEASHES = (); return }
 
 # Public methods
@@ -72,36 +75,25 @@ sub count {
     return scalar grep { $_->is_open } values %LEASHES;
 }
 
-sub is_child { return $is_child }
-
-sub start {
-    my ($class, $connection, $code, %option) = @_;
-    my $stream = $connection->stream;
-    return $class->_refuse("there are $option{max_children} children already (max_children)")
-        if $class->count >= $option{max_children};
-    return !!0 if !_is_sent($stream);
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
-    pipe my $report, my $reports or return $class->_refuse("pipe: $!");
-
-    my $pid = $class->_fork(
-        sub {
-            close $_ for $ours, $report;
-            $class->_run($connection, $code, $theirs, $reports, %option);
-        }
-    );
-    return $class->_refuse("no child: $!") if !defined $pid;
-    close $_ for $theirs, $reports;
-    my $child = _line_of($report);
-    return $stream->is_open ? $class->_refuse('no child: it could not begin') : !!0 if !$child;
-    $class->_release($stream, $ours, $report);
-    return $child;
+# Handlers of signals belong to the server and to the application of the parent.
+sub default_signals {
+    $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
+    $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
+    return;
 }
 
-# Private functions and methods
+# An exit runs END blocks, the last one first. Those of the server and of the application are the parent's.
+sub first_at_exit {
+    (undef, $AT_EXIT) = @_;
+    ## no critic (ProhibitStringyEval) only so it is the last one
+    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or warn $@;
+    ## use critic
+    return;
+}
 
 # Forks twice. Returns when the process between has been reaped. No handler of a signal runs before: in a child it would be
 # the parent's, and in the parent a handler of SIGCHLD would reap a process that it does not know.
-sub _fork {
+sub fork_twice {
     my ($class, $code)   = @_;
     my ($all,   $before) = map { POSIX::SigSet->new } 1 .. 2;
     $all->fillset;
@@ -120,10 +112,12 @@ sub _fork {
     return $between;
 }
 
+sub is_child { return $is_child }
+
 # The line that a child writes when it has begun; undef if it has ended.
-sub _line_of {
-    my $report = shift;
-    my $text   = '';
+sub line_of {
+    my ($class, $report) = @_;
+    my $text = '';
     while ($text !~ /\n/) {
         my $count = sysread $report, $text, 1, length $text;
         next if !defined $count && $!{EINTR};
@@ -131,6 +125,31 @@ sub _line_of {
     }
     return $text =~ /\A([0-9]+)\n/ ? $1 : undef;
 }
+
+sub start {
+    my ($class, $connection, $code, %option) = @_;
+    my $stream = $connection->stream;
+    return $class->_refuse("there are $option{max_children} children already (max_children)")
+        if $class->count >= $option{max_children};
+    return !!0 if !_is_sent($stream);
+    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or return $class->_refuse("socketpair: $!");
+    pipe my $report, my $reports or return $class->_refuse("pipe: $!");
+
+    my $pid = $class->fork_twice(
+        sub {
+            close $_ for $ours, $report;
+            $class->_run($connection, $code, $theirs, $reports, %option);
+        }
+    );
+    return $class->_refuse("no child: $!") if !defined $pid;
+    close $_ for $theirs, $reports;
+    my $child = $class->line_of($report);
+    return $stream->is_open ? $class->_refuse('no child: it could not begin') : !!0 if !$child;
+    $class->_release($stream, $ours, $report);
+    return $child;
+}
+
+# Private functions and methods
 
 # The stream goes to the child without what its client has not been sent.
 sub _is_sent {
@@ -172,20 +191,19 @@ sub _refuse {
 sub _run {
     my ($class, $connection, $code, $theirs, $reports, %option) = @_;
     $is_child = 1;
-    %LEASHES  = ();           # closes the copies of other leashes
-    POSIX::setpgid(0, 0);     # commands that the child runs end with it
-    $SIG{$_}   = 'DEFAULT' for @SIGNALS, grep { $SIG{$_} && !/\A__/ } keys %SIG;    ## no critic (RequireLocalized)
-    $SIG{PIPE} = 'IGNORE';                                                          ## no critic (RequireLocalized)
+    %LEASHES  = ();          # closes the copies of other leashes
+    POSIX::setpgid(0, 0);    # commands that the child runs end with it
+    $class->default_signals;
     srand;
     my $stream = $connection->stream;
     my $leash  = EventSource::Stream::Native->open(EventSource::XS::_duplicate(fileno $theirs), '', %LEASH);
     close $theirs;
-    $stream->forget_callbacks;                                                      # they run in the parent
+    $stream->forget_callbacks;        # they run in the parent
     $stream->_leave_other_clients;
-    return if !$stream->write('');                                                  # makes it a stream of this process
-    syswrite $reports, "$$\n";                                                      # before any reason
+    return if !$stream->write('');    # makes it a stream of this process
+    syswrite $reports, "$$\n";        # before any reason
     $_->_end_process_too($option{grace}, fileno $reports) for $stream, $leash;
-    _first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
+    $class->first_at_exit(sub { $class->_leave($stream, $reports, 'application', shift) });
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
     $connection->enter_child;
     my $returned  = eval { $code->($connection); 1 };
@@ -194,17 +212,6 @@ sub _run {
     EventSource::Report->exception($option{errors}, 'Plack::App::EventSource: the spawned handler died', $exception)
         if $is_error;
     return $class->_leave($stream, $reports, $is_error ? ('error', 255) : ('application', 0));
-}
-
-# An exit of the handler runs END blocks, the last one first. Those of the server and of the application are the parent's.
-my $AT_EXIT;
-
-sub _first_at_exit {
-    $AT_EXIT = shift;
-    ## no critic (ProhibitStringyEval) only so it is the last one
-    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or warn $@;
-    ## use critic
-    return;
 }
 
 # Ends the child: sends what is buffered, runs the callbacks that the child has registered, and skips all else that would run
@@ -264,11 +271,36 @@ Throw an exception if an option of C<spawn> has a wrong value. Returns the optio
 
 Return how many children of this process run.
 
+=head2 default_signals
+
+    EventSource::Stream::Child->default_signals;
+
+In a forked child, forget the handlers of signals of the parent, and ignore C<SIGPIPE>.
+
+=head2 first_at_exit
+
+    EventSource::Stream::Child->first_at_exit($code);
+
+In a forked child, have an exit call code with the status before any other C<END> block runs. If it ends the process, none does.
+
+=head2 fork_twice
+
+    my $pid = EventSource::Stream::Child->fork_twice($code);
+
+Run code in a grandchild, which ends with it. Returns the id of the process between, which has been reaped; C<undef> if there was
+no process. All signals are blocked while the code runs, unless it unblocks them.
+
 =head2 is_child
 
     my $is_child = EventSource::Stream::Child->is_child;
 
 Return true in a child.
+
+=head2 line_of
+
+    my $pid = EventSource::Stream::Child->line_of($report);
+
+Return the process id that a grandchild has written to a pipe, as a line, when it has begun; C<undef> if it has ended.
 
 =head2 start
 

@@ -2,7 +2,8 @@ package EventSource::Stream::Fallback;
 use strict;
 use warnings;
 
-# On a server that blocks, a stream on the server's writer holds a worker. This module says so, with the remedy.
+# On a server that blocks, a stream on the server's writer holds a worker, or a process if it follows a hub with a name. This
+# module says so, with the remedy.
 
 our $VERSION = '0.100';
 
@@ -17,8 +18,8 @@ sub warn_once {
     my $obstacle = EventSource::Stream::Obstacle->of($reason);
     return if !EventSource::XS::_is_first_time("$$ fallback " . $obstacle->code);
     my $remedy = $obstacle->remedy;
-    $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker: $obstacle; $remedy"
-            . " (native => 0 or fallback => 'quiet' silences this)\n");
+    $env->{'psgi.errors'}->print("EventSource::XS: a stream is not native, and holds this worker, or a process if it"
+            . " follows a hub with a name: $obstacle; $remedy (native => 0 or fallback => 'quiet' silences this)\n");
     return;
 }
 

@@ -11,6 +11,7 @@ use EventSource::Adapter;
 use EventSource::Error;
 use EventSource::Loop;
 use EventSource::Stream::Native;
+use EventSource::Stream::Relay::Process;
 use EventSource::XS ();
 use IO::Select;
 use Scalar::Util qw(refaddr weaken);
@@ -68,8 +69,13 @@ sub native { return $_[0]{native} }
 
 sub native_of {
     my ($class, $stream) = @_;
-    my $relay = $RELAYS{refaddr $stream};
-    return $relay && $relay->{native};
+    my $relay = $RELAYS{refaddr $stream} or return $stream->passed_on;
+    return $relay->{native};
+}
+
+sub native_of_or_create {
+    my ($class, $stream) = @_;
+    return $stream->passed_on || $class->of_or_create($stream)->native;
 }
 
 sub of_or_create {
@@ -87,13 +93,26 @@ sub of_or_create {
     $stream->route_through($native);
     my $known = $self;
     weaken $known;
-    $stream->on_close(sub { $known->close if $known });
+    $self->{closes} = sub { $known->close if $known };
+    $stream->on_close($self->{closes});
 
     if (!$stream->is_blocking) {
         $native->on_close(sub { $known->_shut_down($_[1]) if $known });
         $self->_wait_for_hub;
     }
     return $self;
+}
+
+sub ours { return $_[0]{ours} }
+
+# A process has taken the relay over. What the worker still does with the stream goes to the hub's process.
+sub pass_on {
+    my $self = shift;
+    my ($stream, $closes) = @$self{qw(stream closes)};
+    my $native = $self->{native};
+    $self->close;
+    $stream->pass_on($native, $closes);
+    return;
 }
 
 sub serve {
@@ -110,13 +129,22 @@ sub serve {
 
 # A refused stream too has bytes to copy: the retry.
 sub serve_stream {
-    my ($class, $stream) = @_;
+    my ($class, $stream, $bound) = @_;
     my $relay = $RELAYS{refaddr $stream} or return !!0;
     $relay->{native}->leave_handler if $relay->{native};    # its subscriptions take effect now
+    return !!1 if $bound && $relay->_can_pass_on && EventSource::Stream::Relay::Process->start($relay, $bound);
     return $relay->serve;
 }
 
+sub stream { return $_[0]{stream} }
+
 # Private functions and methods
+
+# The hub's process has one end of the relay, and the other end is this process's.
+sub _can_pass_on {
+    my $self = shift;
+    return $self->{owner} == $$ && $self->{native} && $self->{native}->is_handed_over && $self->{stream}->is_open;
+}
 
 # Under an event loop, waits until the client reads again.
 sub _wait_for_client {
@@ -242,7 +270,7 @@ settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in
 Under an event loop (Twiggy, Feersum) watchers copy the bytes. While the client reads nothing they copy nothing: the
 server buffers some 100 KB at most, and then the hub sees that the client is slow. The exception is Feersum behind a
 filter of the body, where no socket is shown: everything goes to the server at once. On servers that block, L</serve>
-copies.
+copies, or a process of its own if the hub has one (L<EventSource::Stream::Relay::Process>).
 
 =head1 METHODS
 
@@ -258,6 +286,31 @@ the system has no descriptors for it.
     $relay->close;
 
 End the relay. The stream itself is left to the caller. Called when the stream ends.
+
+=head2 native_of_or_create
+
+    my $native = EventSource::Stream::Relay->native_of_or_create($stream);
+
+Return the native stream of a stream's relay, made at the first call, or of the relay that a process has taken over.
+
+=head2 ours
+
+    my $handle = $relay->ours;
+
+Return the end of the socketpair from which the bytes are copied.
+
+=head2 pass_on
+
+    $relay->pass_on;
+
+A process has taken the relay over (L<EventSource::Stream::Relay::Process>). This one forgets the connection, and keeps the native
+stream for pushes and callbacks.
+
+=head2 stream
+
+    my $stream = $relay->stream;
+
+Return the stream on the server's writer.
 
 =head2 collect
 
@@ -293,9 +346,10 @@ stream for the same reason. Returns true. Rethrows an exception of a write (L<Ev
 
 =head2 serve_stream
 
-    EventSource::Stream::Relay->serve_stream($stream);
+    EventSource::Stream::Relay->serve_stream($stream, $bound);
 
-Serve the relay of a stream. Returns false if it has no relay.
+Serve the relay of a stream. Returns false if it has no relay. With a bound (L<EventSource::Stream::Relay::Process/bound>), a
+process takes the relay over if the stream lives in the process of a hub and the server is known for that.
 
 =head1 COPYRIGHT AND LICENSE
 

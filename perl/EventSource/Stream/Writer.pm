@@ -48,6 +48,7 @@ sub new {
     my $adapter       = EventSource::Adapter->of($env, $writer);
     my $server_writer = EventSource::Adapter->server_writer($writer);
     my $self          = bless {
+        adapter     => $adapter,
         writer      => $writer,
         socket      => scalar $adapter->client_socket($env, $server_writer),
         nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0,
@@ -90,6 +91,11 @@ sub ended {
 
 # Public methods
 
+sub adapter { return $_[0]{adapter} }
+
+# Bytes that the hub's process has not sent yet, if the stream follows a hub.
+sub buffered { return $_[0]{relay_stream} ? $_[0]{relay_stream}->buffered : 0 }
+
 sub check_open {
     my $self = shift;
     return !!0 if defined $self->{reason};
@@ -113,7 +119,7 @@ sub counted {
 # A new thread has a copy, which ends nothing.
 sub drop {
     my $self = shift;
-    return                    if $self->{nonblocking} || $self->{owner} != $$ || $self->{clones} != $clones;
+    return if $self->{nonblocking} || $self->{passed_on} || $self->{owner} != $$ || $self->{clones} != $clones;
     $self->end('application') if !$self->_release_lease;
     return;
 }
@@ -121,7 +127,8 @@ sub drop {
 # During global destruction no callback runs.
 sub end {
     my ($self, $reason) = @_;
-    return if defined $self->{reason};
+    return                                    if defined $self->{reason};
+    return $self->{passed_on}->close($reason) if $self->{passed_on};
     $self->{reason} = $reason;
     delete $self->{watch};           # before its descriptor is closed
     if (!$self->{relay_stream}) {    # the relay's stream counts its own end
@@ -150,6 +157,14 @@ sub end_with_retry {
     my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
     $self->_send('retry: ' . ($least + int rand $least + 1) . $self->_line_break x 2);
     $self->end('server');
+    return;
+}
+
+# This process has taken the stream over from its worker, and nothing but the server's writer is used here.
+sub enter_process {
+    my ($self, $socket) = @_;
+    @$self{qw(owner socket on_close)} = ($$, $socket, []);
+    delete @$self{qw(child_writer lease lease_end relay_stream)};
     return;
 }
 
@@ -202,17 +217,36 @@ sub leave_handler {
     return;
 }
 
-sub needs_serving { return $_[0]->is_blocking }
+sub needs_serving { return $_[0]->is_blocking && !$_[0]{passed_on} }
 
 sub on_close {
     my ($self, $callback, $holder, $same) = @_;
-    if (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
+    if    ($self->{passed_on})      { $self->{passed_on}->on_close($callback, $holder, $same) }
+    elsif (defined $self->{reason}) { EventSource::XS->later_here($callback, $holder || $self, $self->{reason}) }
     else {
         push @{$self->{on_close}}, [$callback, $holder, ref $holder, $same];
         weaken $self->{on_close}[-1][1] if $holder;
     }
     return;
 }
+
+# Another process has the connection, and the stream lives in the hub's process. What is used of it here is the relay's stream.
+# The callback of the relay itself is not kept: a stream that nobody holds and whose end nobody wants to know is forgotten.
+sub pass_on {
+    my ($self, $relay_stream, $forgotten) = @_;
+    delete @$self{qw(child_writer lease lease_end socket writer)};
+    delete $OPEN{refaddr $self};
+    $self->{passed_on} = $relay_stream;
+    for my $asked (grep { $_->[0] != $forgotten } splice @{$self->{on_close}}) {
+        my ($callback, $holder, $class, $same) = @$asked;
+        $holder ||= $class->closed($self, $same) if $class;
+        $relay_stream->on_close($callback, $holder, $same);
+    }
+    return;
+}
+
+# The native stream of a stream that was passed on; undef otherwise.
+sub passed_on { return $_[0]{passed_on} }
 
 sub refuse {
     my $self = shift;
@@ -425,6 +459,18 @@ Make a stream from the writer that a PSGI responder has returned, and the reques
 bytes to send first; C<keepalive>, the seconds of quiet after which a comment is sent under an event loop, up to half
 as many later; none by default; C<line_end>, C<crlf> by default.
 
+=head2 adapter
+
+    my $adapter = $stream->adapter;
+
+Return the adapter of the server.
+
+=head2 buffered
+
+    my $bytes = $stream->buffered;
+
+Return how many bytes a hub has not sent to the server's writer yet; 0 without a hub.
+
 =head2 check_open
 
     my $is_open = $stream->check_open;
@@ -525,6 +571,20 @@ disconnected, it ends the stream, and callbacks of L</on_close> are queued.
 
 Return true if the stream has a relay whose stream is subscribed to a hub
 (L<EventSource::Stream::Native/is_subscribed>).
+
+=head2 enter_process
+
+    $stream->enter_process($socket);
+
+In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client has left.
+
+=head2 pass_on, passed_on
+
+    $stream->pass_on($native, $forgotten);
+    my $native = $stream->passed_on;
+
+Another process has taken the stream over. The callbacks of L</on_close>, except one that is to be forgotten, and everything that is
+called from then on go to the relay's native stream, which C<passed_on> returns. Nothing is written to the server's writer.
 
 =head2 needs_serving
 

@@ -1,6 +1,6 @@
-# A hub in a process of its own with the workers of a FastCGI server behind nginx. All bytes go through a worker, so a stream
-# ends with it; an event that another worker publishes arrives, and the client resumes without loss. At TERM a worker waits
-# for its stream to end: nothing shows the application that FCGI::ProcManager has taken the signal.
+# A hub in a process of its own with the workers of a FastCGI server behind nginx. A process of its own takes each stream over: the
+# worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream holds its worker and
+# ends with it.
 
 use strict;
 use warnings;
@@ -10,66 +10,64 @@ use Testing::Client;
 use Testing::Deadline qw(wait_until);
 use Testing::Nginx;
 use Testing::Outlive;
-use Testing::Process    qw(is_running);
-use Testing::Subscriber qw(events);
+use Testing::Process qw(is_running);
 use Test::More;
 
-my $DEADLINE = 20;    # seconds
+my $DEADLINE = 30;    # seconds
 
 Testing::Outlive->require_or_skip_all('FCGI');
 Testing::Nginx->require_or_skip_all;
 
-my $self  = Testing::Outlive->start('FCGI', by_hand => 1, workers => 3, start => {unix => 1});
-my $nginx = Testing::Nginx->start($self->{server}, 'FastCGI');
-my (@published, @got);
-
-sub get {
-    my ($path, %option) = @_;
-    return Testing::Client->get($nginx->at, $path, %option);
+for my $is_unix (1, 0) {
+    subtest 'streams that outlive their workers, over ' . ($is_unix ? 'a Unix socket' : 'TCP') => sub {
+        my $self  = Testing::Outlive->start('FCGI', by_hand => 1, workers => 1, start => {unix => $is_unix});
+        my $nginx = Testing::Nginx->start($self->{server}, 'FastCGI');
+        $self->open('/hub', at => $nginx->at) for 1 .. 3;
+        is $self->relays,                3,       'each stream has a process';
+        is _get($nginx, '/plain')->body, 'plain', 'the worker is free';
+        $self->start_publisher;
+        ok $self->let_publish, 'there is a publisher';
+        for my $signal (qw(SEGV KILL TERM)) {
+            my $stream = $self->open('/hub', at => $nginx->at);
+            kill $signal => $stream->{worker};
+            ok wait_until($DEADLINE, sub { !is_running($stream->{worker}) }), "$signal: the worker ends";
+            ok $self->let_publish,                                            "$signal: events are published";
+            ok _get($nginx, '/plain')->complete,                              "$signal: another one answers";
+        }
+        $self->check_streams('workers that end');
+        my $left = pop @{$self->{clients}};
+        $left->{client}->leave;
+        ok wait_until($DEADLINE, sub { $self->relays == 5 }),                   'a process ends when its client leaves';
+        ok wait_until($DEADLINE, sub { $self->hub->subscribers('news') == 5 }), 'the hub keeps nothing of it';
+        my $served = $self->open('/served', at => $nginx->at);
+        is _get($nginx, "/close?$served->{worker}")->body, 'closed', 'a worker closes a stream';
+        ok $served->{client}->read_all($DEADLINE), 'it ends';
+        ok $served->{client}->complete,            'its response is complete';
+        pop @{$self->{clients}};
+        $self->end;
+        ok wait_until($DEADLINE, sub { !$self->relays }), 'nothing is left';
+    };
 }
 
-# Has a worker publish, another one than that of the stream: that one serves the stream.
-sub publish {
-    my $number = @published;
-    my $client = get("/publish?$number", headers => [Connection => 'close']);
+subtest 'without such processes' => sub {
+    my $self =
+        Testing::Outlive->start('FCGI', by_hand => 1, workers => 2, start => {unix => 1}, env => {HUB_RELAYS => 0});
+    my $nginx  = Testing::Nginx->start($self->{server}, 'FastCGI');
+    my $stream = $self->open('/hub', at => $nginx->at);
+    my $id     = _get($nginx, '/publish?event')->body;
+    ok $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE), 'the stream has the event';
+    is $self->relays, 0, 'there is no process';
+    kill KILL => $stream->{worker};
+    ok $stream->{client}->read_all($DEADLINE),                          'the stream ends with its worker';
+    ok wait_until($DEADLINE, sub { !$self->hub->subscribers('news') }), 'the hub keeps nothing of it';
+    $self->end;
+};
+
+sub _get {
+    my ($nginx, $path) = @_;
+    my $client = Testing::Client->get($nginx->at, $path);
     $client->read_all($DEADLINE);
-    push @published, [$client->body, $number];
-    return $client->header('X-Worker');
-}
-
-sub open_stream {
-    my @headers = @got ? (headers => ['Last-Event-ID' => $got[-1][0]]) : ();
-    my $client  = get('/hub', @headers);
-    ok $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE), 'a stream begins'
-        or diag $client->status, $self->{server}->log;
     return $client;
 }
-
-sub read_events {
-    my $client = shift;
-    my $has    = $client->read_until(qr/^id: \Q$published[-1][0]\E\r?\n\r?\n/m, $DEADLINE);
-    push @got, map { [@$_{qw(id data)}] } events($client->text);
-    return $has;
-}
-
-my $stream = open_stream();
-for my $signal (qw(KILL SEGV)) {
-    my $worker = $stream->header('X-Worker');
-    my %by     = map { (publish() => 1) } 1 .. 3;
-    ok !$by{$worker},        "$signal: other workers publish";
-    ok read_events($stream), "$signal: the stream has the events";
-    kill $signal => $worker;
-    ok wait_until($DEADLINE, sub { !is_running($worker) }),             "$signal: the worker ends";
-    ok $stream->read_all($DEADLINE),                                    "$signal: the stream ends";
-    ok wait_until($DEADLINE, sub { !$self->hub->subscribers('news') }), "$signal: the hub keeps nothing of it";
-    publish() for 1 .. 3;
-    $stream = open_stream();
-}
-publish();
-ok read_events($stream), 'the stream has the last event';
-is_deeply \@got, \@published, 'the client has all events once and in order';
-$stream->leave;
-kill KILL => $stream->header('X-Worker');    # FastCGI shows no application that its client has left
-$self->end;
 
 done_testing;

@@ -1,5 +1,5 @@
-# Streams on the server's writer end with their worker: those under TLS, and those behind a filter of the body. Their bytes go
-# through the worker, so that the process of the hub cannot send them. The clients resume without loss, the hub keeps nothing
+# Streams on the server's writer end with their worker where no process takes their relay over (relay_process.t): under an event
+# loop, and if the hub may have no such processes. Their bytes go through the worker. The clients resume without loss, the hub keeps nothing
 # of them, and the server answers. A worker that its server replaces (HUP) ends such a stream with a retry.
 
 use strict;
@@ -39,7 +39,8 @@ for my $row (@RUNS) {
             by_hand => 1,
             single  => $is_alone,
             workers => 3,
-            start   => {tls => $is_tls}
+            start   => {tls        => $is_tls},
+            env     => {HUB_RELAYS => 0}
         );
         $self->{reload} = $name =~ /\AStar/;    # the worker would wait for the end of the stream
         _resumes($self, $path, $is_alone);

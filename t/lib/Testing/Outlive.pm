@@ -86,19 +86,24 @@ sub run {
     return;
 }
 
-# Starts a server. Options besides those of run: by_hand, the hub's process is started here; start, options of the server.
+# Starts a server. Options besides those of run: by_hand, the hub's process is started here; start, options of the server; env,
+# more of its environment; grace, the seconds of that process.
 sub start {
     my ($class, $name, %option) = @_;
     my $self = bless {folder => File::Temp->newdir, clients => [], published => []}, $class;
     $self->{socket} = "$self->{folder}/hub.sock";
     if ($option{by_hand}) {
-        $self->{hub} = Testing::Program->new('eventsource-hub')
-            ->run({}, $PROGRAM, 'run', '--name', 'test', '--socket', $self->{socket}, qw(--grace 60 --idle-exit 60));
+        $self->{hub} = Testing::Program->new('eventsource-hub')->run(
+            {}, $PROGRAM, 'run', '--name', 'test', '--socket', $self->{socket}, '--grace',
+            $option{grace} // 60,
+            qw(--idle-exit 60)
+        );
     }
     my %env = (
         HUB_SOCKET  => $self->{socket},
         HUB_SPAWN   => $option{by_hand} ? 0 : 1,
-        HUB_SECONDS => $DEADLINE,
+        HUB_SECONDS => $option{grace} // $DEADLINE,
+        %{$option{env} || {}},
     );
     $self->{server} = Testing::Server->start(
         $name, $PSGI,
@@ -132,10 +137,12 @@ sub open_everywhere {
     return;
 }
 
-# Opens a stream, and waits until it is subscribed.
+# Opens a stream, and waits until it is subscribed. Options: at, where a proxy in front of the server listens; those of the
+# client.
 sub open {
     my ($self, $path, %option) = @_;
-    my $client = Testing::Client->get($self->{server}->port, $path, %option);
+    my $at     = delete $option{at} // $self->{server}->port;
+    my $client = Testing::Client->get($at, $path, %option);
     my $stream = {client => $client, path => $path};
     $client->read_until(qr/^id: .*\n\r?\n/m, $DEADLINE)
         or croak "no position at $path: ", join ' ', map { $_ // () } $client->status, $client->body,
@@ -143,6 +150,20 @@ sub open {
     $stream->{worker} = $client->header('X-Worker');
     push @{$self->{clients}}, $stream;
     return $stream;
+}
+
+# Returns the ids of the processes of relays that this server's workers have started: those with its log that lead a session.
+sub relays {
+    my $self = shift;
+    my $log  = $self->{server}{log}->filename;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        CORE::open my $stat, '<', $file or next;
+        my ($pid, $state, $session) = (readline($stat) // '') =~ /\A([0-9]+) \(.*\) ([A-Z]) (?:-?[0-9]+ ){2}([0-9]+) /s
+            or next;
+        push @pids, $pid if $session == $pid && $state ne 'Z' && (readlink "/proc/$pid/fd/2" // '') eq $log;
+    }
+    return @pids;
 }
 
 sub start_publisher {

@@ -39,7 +39,7 @@ sub closed {
 
 sub buffered {
     my $self = shift;
-    return $self->is_native ? $self->{stream}->buffered : 0;
+    return $self->{stream} && $self->{stream}->can('buffered') ? $self->{stream}->buffered : 0;
 }
 
 sub close {
@@ -237,7 +237,8 @@ if C<close_cb> is missing.
     my $bytes = $conn->buffered;
 
 Return the number of bytes that are buffered for the client of a native stream, including the head, comments and
-framing. Returns 0 for any other stream: a server does not say what it buffers.
+framing; and for a stream that follows a hub, what the hub has not sent to the server's writer. Returns 0 for any other
+stream: a server does not say what it buffers.
 
 =head2 close
 

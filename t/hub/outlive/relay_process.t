@@ -1,0 +1,223 @@
+# Streams on the server's writer that follow a hub in a process of its own: under TLS, and behind a filter of the body. A process of
+# their own copies what the hub writes, so the worker is free and they outlive it.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Testing::Deadline  qw(wait_until);
+use Testing::Developer qw(needs);
+use Testing::Outlive;
+use Testing::Process qw(is_running);
+use Testing::Server;
+use Testing::SlowReader;
+use Testing::Subscriber qw(events);
+use Test::More;
+
+my $DEADLINE = 30;    # seconds
+
+Testing::Outlive->require_or_skip_all('Starman');
+
+# Each row: the server, the path, whether it has TLS, the signal that replaces workers, and its arguments.
+my @RUNS = (
+    ['Starman',            '/hub',      1, 'HUP', qw(--max-requests 1000000)],
+    ['Starman',            '/filtered', 0, 'HUP', qw(--max-requests 1000000)],
+    ['Starlet',            '/filtered', 0, 'HUP', qw(--max-reqs-per-child 1000000)],
+    ['uWSGI',              '/filtered', 0, 'HUP'],
+    ['HTTP::Server::PSGI', '/filtered', 0, undef],
+    ['HTTP::Server::PSGI', '/hub',      1, undef],
+);
+
+# Starts a server with one worker, which could serve one stream as it was.
+sub start {
+    my ($name, $is_tls, $args, %option) = @_;
+    return Testing::Outlive->start(
+        $name,
+        by_hand => 1,
+        workers => 1,
+        start   => {tls => $is_tls},
+        endless => $args,
+        %option
+    );
+}
+
+sub tls {
+    my $self = shift;
+    return $self->{server}->certificate ? (certificate => $self->{server}->certificate) : ();
+}
+
+sub ask {
+    my ($self, $path) = @_;
+    my $client = Testing::Client->get($self->{server}->port, $path, tls($self), headers => [Connection => 'close']);
+    $client->read_all($DEADLINE);
+    return $client->body;
+}
+
+sub has_relays {
+    my ($self, $count) = @_;
+    return wait_until($DEADLINE, sub { $self->relays == $count });
+}
+
+# How many descriptors a process has.
+sub descriptors {
+    my $pid = shift;
+    return scalar(() = glob "/proc/$pid/fd/*");
+}
+
+sub published {
+    my ($self, $stream, $data) = @_;
+    my $id = $self->hub->publish(news => $data);
+    return $stream->{client}->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m, $DEADLINE);
+}
+
+for my $row (@RUNS) {
+    my ($name, $path, $is_tls, $reload, @args) = @$row;
+    subtest "$name, $path" . ($is_tls ? ', TLS' : '') => sub {
+        needs(Testing::Server->missing($name) // ($is_tls ? Testing::Server->missing_tls : undef));
+        my $self   = start($name, $is_tls, \@args);
+        my %tls    = tls($self);
+        my $worker = $self->open($path, %tls)->{worker};
+        is ask($self, '/plain'), 'plain', 'the worker is free';
+        my $before = descriptors($worker);
+        $self->open($path, %tls) for 1 .. 2;
+        is $self->relays, 3, 'each stream has a process';
+        ok wait_until($DEADLINE, sub { descriptors($worker) <= $before }), 'the worker has no descriptor of it';
+        $self->start_publisher;
+        ok $self->let_publish, 'there is a publisher';
+
+        for my $signal ($reload ? (qw(SEGV KILL), $reload) : ()) {
+            my $worker = $self->{clients}[-1]{worker};
+            kill $signal => $signal eq $reload ? $self->{server}->pid : $worker;
+            ok wait_until($DEADLINE, sub { !is_running($worker) }), "$signal: the worker has ended";
+            ok $self->let_publish,                                  "$signal: events are published";
+            $self->open($path, %tls);
+        }
+        $self->check_streams('workers that end');
+        $self->{server}->restart('KILL');
+        my $left = pop @{$self->{clients}};
+        my $rest = @{$self->{clients}};
+        $left->{client}->leave;
+        ok has_relays($self, $rest), 'a process ends when its client leaves';
+        ok wait_until($DEADLINE, sub { $self->hub->subscribers('news') == $rest }), 'the hub keeps nothing of it';
+        $self->open($path, %tls);
+        $self->start_publisher;
+        ok $self->let_publish, 'events are published';
+        $self->check_streams('a server that is started anew');
+        $self->end(%tls);
+        ok has_relays($self, 0), 'nothing is left';
+    };
+}
+
+subtest 'workers that are replaced after some requests' => sub {
+    my $self    = start('Starman', 1, [qw(--max-requests 3)]);
+    my @streams = map { $self->open('/hub', tls($self)) } 1 .. 5;
+    my %workers = map { ($_->{worker} => 1) } @streams;
+    cmp_ok scalar keys %workers, '>', 1, 'several workers have come';
+    ok wait_until($DEADLINE, sub { ask($self, '/plain'); !is_running($streams[0]{worker}) }), 'the first one has gone';
+    is scalar(grep { published($self, $_, 'event') } @streams), 5, 'all streams live';
+    $self->end;
+};
+
+subtest 'what the worker does with a stream' => sub {
+    my $self   = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $stream = $self->open('/served');
+    my ($client, $worker) = @$stream{qw(client worker)};
+    ok published($self, $stream, 'published'), 'the stream follows the hub';
+    is ask($self, "/push?$worker,later"), 1, 'the worker pushes';
+    ok $client->read_until(qr/^data: later\r\n/m, $DEADLINE), 'the client receives it';
+    is_deeply [map { $_->{data} } grep { ($_->{event} // '') ne 'position' } events($client->text)],
+        [qw(before open published later)], 'what was pushed and published has arrived in order';
+    is ask($self, "/reasons?$worker"), '',       'the stream is open';
+    is ask($self, "/close?$worker"),   'closed', 'the worker closes it';
+    ok $client->read_all($DEADLINE), 'the stream has ended';
+    ok $client->complete,            'its end is the end of the response';
+    like $client->body, qr/^: [0-9]+ bytes\n\z/m, 'and of the body';
+    ok wait_until($DEADLINE, sub { ask($self, "/reasons?$worker") eq 'application' }), 'the worker is told of the end';
+    is ask($self, "/push?$worker,late"), 0, 'a push is not taken';
+    $client = $self->open('/served')->{client};
+    $client->leave;
+    ok wait_until($DEADLINE, sub { ask($self, "/reasons?$worker") eq 'application client' }),
+        'the worker is told that a client has left';
+    $client = Testing::Client->get($self->{server}->port, '/dies');
+    ok $client->read_all($DEADLINE), 'a stream ends whose handler dies';
+    ok $client->complete,            'its response is complete';
+    like $self->{server}->log, qr/the handler died: on purpose/, 'the log says so';
+    is ask($self, '/plain'), 'plain', 'the worker is as it was';
+    ok has_relays($self, 0), 'no process is left';
+    $self->end;
+};
+
+subtest 'clients that read nothing' => sub {
+    my $self  = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $slow  = Testing::SlowReader->get($self->{server}->port, '/filtered');
+    my $never = Testing::SlowReader->get($self->{server}->port, '/impatient');
+    ok $_->read_until(qr/^id: /m, $DEADLINE), 'a stream begins' for $slow, $never;
+    ok has_relays($self, 2), 'each has a process';
+    my $hub = $self->hub;
+    my @ids = map { $hub->publish(news => $_ . 'x' x 20_000) } 1 .. 300;
+    ok has_relays($self, 1), 'a client that takes nothing for the timeout is cut off';
+    ok $slow->read_until(qr/^id: \Q$ids[-1]\E\r?\n\r?\n/m, $DEADLINE), 'it receives the last event when it reads';
+    is_deeply [map { $_->{id} } grep { length($_->{data} // '') > 20_000 } events($slow->text)], \@ids,
+        'it receives all events in order';
+    $_->leave for $slow, $never;
+    $self->end;
+};
+
+subtest 'a client that ends TLS only' => sub {
+    needs(Testing::Server->missing_tls);
+    my $self   = start('Starman', 1, [qw(--max-requests 1000000)]);
+    my $stream = $self->open('/hub', tls($self));
+    my $socket = $stream->{client}{socket};
+    syswrite $socket, 'junk';
+    ok published($self, $stream, 'event'), 'what the client says is dropped';
+    $socket->stop_SSL(SSL_fast_shutdown => 1);
+    ok has_relays($self, 0),                                            'the process ends';
+    ok wait_until($DEADLINE, sub { !$self->hub->subscribers('news') }), 'the hub keeps nothing of it';
+    $self->end;
+};
+
+subtest "a hub's process that ends" => sub {
+    my $self    = start('Starman', 1, [qw(--max-requests 1000000)]);
+    my @streams = map { $self->open('/hub', tls($self)) } 1 .. 2;
+    kill KILL => $self->{hub}->pid;
+    for my $stream (@streams) {
+        ok $stream->{client}->read_all($DEADLINE), 'a stream ends';
+        ok $stream->{client}->complete,            'its response is complete';
+        like $stream->{client}->text, qr/^retry: [0-9]+\r?\n\r?\n\z/m, 'its last block is a retry';
+    }
+    ok has_relays($self, 0), 'no process is left';
+    $_->{client}->leave for @streams;
+    $self->{server}->stop;
+};
+
+subtest 'a server that is stopped' => sub {
+    my $self   = start('Starman', 1, [qw(--max-requests 1000000)], grace => 2);
+    my $stream = $self->open('/hub', tls($self));
+    $self->{server}->stop;
+    ok published($self, $stream, 'event'),     'its stream lives on';
+    ok $stream->{client}->read_all($DEADLINE), 'it ends when the grace is over';
+    ok $stream->{client}->complete,            'its response is complete';
+    like $stream->{client}->text, qr/^event: position\r?\nretry: [0-9]+\r?\ndata: \r?\n\r?\n\z/m,
+        'it ends as a native one';
+    ok has_relays($self, 0), 'no process is left';
+    $self->{hub}->stop;
+};
+
+subtest 'more streams than processes' => sub {
+    my $self  = start('Starman', 1, [qw(--max-requests 1000000)], workers => 3, env => {HUB_RELAYS => 1});
+    my $first = $self->open('/hub', tls($self));
+    my $other = $self->open('/hub', tls($self));
+    is $self->relays, 1, 'one stream has a process';
+    like $self->{server}->log, qr/holds its worker: there are 1 processes of relays already \(max_relays\)/,
+        'the log says why the other one has none';
+    ok published($self, $_, 'event'), 'a stream has the event' for $first, $other;
+    kill KILL => $other->{worker};
+    ok $other->{client}->read_all($DEADLINE), 'the other one ends with its worker';
+    $first->{client}->leave;
+    ok has_relays($self, 0), 'the first one leaves';
+    $other = $self->open('/hub', tls($self));
+    is $self->relays, 1, 'there is room for a process again';
+    $self->end;
+};
+
+done_testing;
