@@ -619,7 +619,7 @@ that its client learns at once that the stream is open.
 
 =head1 METHODS OF AN ADAPTER: PROCESSES OF RELAYS
 
-A stream on the writer of a server that blocks may follow a hub with a name. A forked process then copies to its copy of the writer
+A stream on the server's writer may follow a hub with a name. A forked process then copies to its copy of the writer
 (L<EventSource::Stream::Relay::Process>), while the worker writes to F</dev/null> and takes the next request.
 
 =head2 end_relayed_response

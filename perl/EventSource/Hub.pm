@@ -163,9 +163,12 @@ sub subscribe_stream {
     $after = undef if defined $after && !length $after;
     return !!0                        if !$stream->is_open;
     $self->_warn_of_several_processes if EventSource::Stream->is_multiprocess;
-    my %first_block = $self->_first_block($stream, %option);
-    my $native      = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
-    return $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
+    my %first_block   = $self->_first_block($stream, %option);
+    my $native        = $stream->is_native ? $stream : EventSource::Stream::Relay->native_of_or_create($stream);
+    my $is_subscribed = $self->_subscribe($native, $topics, $after, $start, $count, \%first_block);
+    EventSource::Stream::Relay->pass_on_in_loop($stream, $self->{relays})
+        if $is_subscribed && $self->{relays} && !$stream->is_native && !$stream->is_blocking;
+    return $is_subscribed;
 }
 
 sub to_app {
@@ -520,11 +523,12 @@ On a server that blocks, its handler must serve it (L</serve>) and is busy until
 costs two more descriptors.
 
 If the hub has a L</name>, a process of its own takes such a stream over from the worker on Starman, Starlet, HTTP::Server::PSGI,
-uWSGI and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a native one
-does. That process is a forked copy of the worker that does nothing but copy to the server's writer; it shares the memory that
+uWSGI and Twiggy, and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a
+native one does. That process is a forked copy of the worker that does nothing but copy to the server's writer; it shares the memory that
 neither changes. It ends with its stream. So a stream costs a process where a native one costs some kilobytes. L</max_relays>
 bounds their number. A stream stays with its worker if that bound is reached, if uWSGI itself encrypts, frames or changes
-responses (C<https-socket>, C<fastcgi-socket>, C<route>), on other servers that block, and on Twiggy and Feersum.
+responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the application runs the loop of Twiggy itself, and on all other
+servers, such as Feersum.
 
 =head1 ATTRIBUTES
 

@@ -115,6 +115,14 @@ sub pass_on {
     return;
 }
 
+# Under an event loop nobody serves the relay. It is passed on as soon as it is subscribed.
+sub pass_on_in_loop {
+    my ($class, $stream, $bound) = @_;
+    my $relay = $RELAYS{refaddr $stream} or return;
+    EventSource::Stream::Relay::Process->start($relay, $bound) if $relay->_can_pass_on;
+    return;
+}
+
 sub serve {
     my $self   = shift;
     my $select = IO::Select->new($self->{ours});
@@ -270,7 +278,7 @@ settings apply: keepalive, timeout, C<max_buffered>. Both count as one stream in
 Under an event loop (Twiggy, Feersum) watchers copy the bytes. While the client reads nothing they copy nothing: the
 server buffers some 100 KB at most, and then the hub sees that the client is slow. The exception is Feersum behind a
 filter of the body, where no socket is shown: everything goes to the server at once. On servers that block, L</serve>
-copies, or a process of its own if the hub has one (L<EventSource::Stream::Relay::Process>).
+copies. If the hub has a process, another one copies in both cases (L<EventSource::Stream::Relay::Process>).
 
 =head1 METHODS
 
@@ -305,6 +313,13 @@ Return the end of the socketpair from which the bytes are copied.
 
 A process has taken the relay over (L<EventSource::Stream::Relay::Process>). This one forgets the connection, and keeps the native
 stream for pushes and callbacks.
+
+=head2 pass_on_in_loop
+
+    EventSource::Stream::Relay->pass_on_in_loop($stream, $bound);
+
+As L</serve_stream> with a bound, for a stream of a server with an event loop, which nobody has to serve. Does nothing if no process
+can take it over.
 
 =head2 stream
 

@@ -234,8 +234,10 @@ sub on_close {
 # The callback of the relay itself is not kept: a stream that nobody holds and whose end nobody wants to know is forgotten.
 sub pass_on {
     my ($self, $relay_stream, $forgotten) = @_;
-    delete @$self{qw(child_writer lease lease_end socket writer)};
+    delete $self->{watch};    # before its descriptor is closed
+    delete @$self{qw(child_writer keepalive lease lease_end socket writer)};
     delete $OPEN{refaddr $self};
+    delete $HELD{refaddr $self};
     $self->{passed_on} = $relay_stream;
     for my $asked (grep { $_->[0] != $forgotten } splice @{$self->{on_close}}) {
         my ($callback, $holder, $class, $same) = @$asked;

@@ -1,5 +1,5 @@
-# Streams on the server's writer end with their worker where no process takes their relay over (relay_process.t): under an event
-# loop, and if the hub may have no such processes. Their bytes go through the worker. The clients resume without loss, the hub keeps nothing
+# Streams on the server's writer end with their worker where no process takes their relay over (relay_process.t), such as if the
+# hub may have no such processes. Their bytes go through the worker. The clients resume without loss, the hub keeps nothing
 # of them, and the server answers. A worker that its server replaces (HUP) ends such a stream with a retry.
 
 use strict;

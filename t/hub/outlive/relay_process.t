@@ -26,6 +26,7 @@ my @RUNS = (
     ['uWSGI',              '/filtered', 0, 'HUP'],
     ['HTTP::Server::PSGI', '/filtered', 0, undef],
     ['HTTP::Server::PSGI', '/hub',      1, undef],
+    ['Twiggy',             '/filtered', 0, undef],
 );
 
 # Starts a server with one worker, which could serve one stream as it was.
@@ -122,7 +123,8 @@ subtest 'what the worker does with a stream' => sub {
     my $self   = start('Starman', 0, [qw(--max-requests 1000000)]);
     my $stream = $self->open('/served');
     my ($client, $worker) = @$stream{qw(client worker)};
-    ok published($self, $stream, 'published'), 'the stream follows the hub';
+    ok $client->read_until(qr/^data: open\r\n\r\n/m, $DEADLINE), 'the handler goes on when the stream is passed on';
+    ok published($self, $stream, 'published'),                   'the stream follows the hub';
     is ask($self, "/push?$worker,later"), 1, 'the worker pushes';
     ok $client->read_until(qr/^data: later\r\n/m, $DEADLINE), 'the client receives it';
     is_deeply [map { $_->{data} } grep { ($_->{event} // '') ne 'position' } events($client->text)],

@@ -316,7 +316,7 @@ EventSource::Stream::Relay::Process - A process that continues a relay
 
 A stream on the server's writer that follows a hub with a name (L<EventSource::Hub/name>) has a relay
 (L<EventSource::Stream::Relay>). The process of the hub writes to one end of its socketpair. This module has a process of its own
-copy from the other end to the server's writer, where the server blocks. The worker is free, and the stream outlives it.
+copy from the other end to the server's writer. The worker is free, and the stream outlives it.
 
 The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as the server
 would. If the process of the hub is killed, the client is sent a C<retry>. If that leaves an event incomplete, the response
