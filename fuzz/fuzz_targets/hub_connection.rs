@@ -32,7 +32,7 @@ use eventsource_xs::hub::{FirstBlock, Start, SubscribeRequest, Topic};
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, Client, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Upgrade};
+use eventsource_xs::wire::{FieldList, FrameBuffer, Hello, Name, Open, Publish, Request, Role, Upgrade};
 use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 use std::net::Shutdown;
@@ -199,7 +199,7 @@ fuzz_target!(|input: Input<'_>| {
     let mut bytes = Vec::new();
     if input.greets {
         let name = Name::new("default").expect("a name");
-        Hello { name, settings: None }.encode(&mut bytes).expect("it is short");
+        Hello { name, role: Role::Command }.encode(&mut bytes).expect("it is short");
     }
     input.messages.iter().for_each(|message| message.encode(&mut bytes));
     if are_excluded(&bytes) {

@@ -18,8 +18,8 @@ use eventsource_xs::runtime::{self, HubHandle};
 use eventsource_xs::saved;
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
-    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Upgrade, Welcome,
-    WINDOW_BYTES,
+    Answer, Counted, Described, Failure, Frame, Hello, HubSettings, Name, Open, Publish, Request, Role, Upgrade,
+    Welcome, WorkerId, WINDOW_BYTES,
 };
 use eventsource_xs::ErrorCode;
 use rustix::net::{accept_with, getpeername, sockopt::socket_type, SocketFlags, SocketType};
@@ -40,8 +40,10 @@ const PROGRESS: u64 = 3;
 const STORE: u64 = 4;
 const FIRST_WORKER: u64 = 16;
 
-/// The most connections.
+/// The most connections of workers and commands. Workers may have half as many direct connections beside them.
 const MAX_WORKERS: usize = 4096;
+/// How often a direct connection is read before the first one of its worker: more than its socket can hold.
+const MOST_DIRECT_READS: usize = 256;
 /// How many descriptors this process needs beside those of streams and workers: its own, those of streams that end, and those
 /// that workers hand over.
 const OWN_DESCRIPTORS: usize = 20;
@@ -116,6 +118,8 @@ struct Server<'a> {
     /// Streams whose clients are ahead of the hub.
     ahead: Vec<Ahead>,
     workers: HashMap<u64, Worker>,
+    /// The direct connections of workers, by their workers.
+    directs: HashMap<u64, u64>,
     next_token: u64,
     streams: Streams,
     leases: Leases,
@@ -159,6 +163,7 @@ impl<'a> Server<'a> {
             greeting: Vec::new(),
             ahead: Vec::new(),
             workers: HashMap::new(),
+            directs: HashMap::new(),
             next_token: FIRST_WORKER,
             streams: Streams::default(),
             leases: Leases::default(),
@@ -240,7 +245,7 @@ impl<'a> Server<'a> {
         self.let_go_on(now);
         // An event that waits for the store is worth as much as a worker.
         let waits = self.stored().is_some_and(|stored| stored.has_waiting());
-        match self.lifetime.update(self.workers.len() + usize::from(waits), self.streams.len(), now) {
+        match self.lifetime.update(self.worker_count() + usize::from(waits), self.streams.len(), now) {
             Some(Due::EndStreams) => self.streams.end_all_with_retry(),
             Some(Due::Exit) => self.is_ending = true,
             None => {}
@@ -315,7 +320,8 @@ impl<'a> Server<'a> {
             self.answered.push(worker.token());
         }
         if let Some(epoch) = progress.epoch {
-            for (token, worker) in self.workers.iter_mut().filter(|(_, worker)| worker.is_greeted) {
+            let is_told = |worker: &Worker| worker.is_greeted && worker.direct_of.is_none();
+            for (token, worker) in self.workers.iter_mut().filter(|(_, worker)| is_told(worker)) {
                 worker.answer(&Answer::Epoch { epoch: &epoch });
                 self.answered.push(*token);
             }
@@ -335,7 +341,7 @@ impl<'a> Server<'a> {
         if progress.is_ready {
             for token in std::mem::take(&mut self.greeting) {
                 let Some(mut worker) = self.workers.remove(&token) else { continue };
-                match self.welcome() {
+                match self.welcome(token) {
                     Ok(welcome) => worker.answer(&Answer::Welcome(Box::new(welcome))),
                     Err(failure) => worker.answer(&Answer::Rejected(failure)),
                 }
@@ -403,23 +409,53 @@ impl<'a> Server<'a> {
         }
         // Streams leave more descriptors free (`descriptor_reserve`), so their sockets can be taken even to be refused.
         let used = self.workers.len() + self.streams.len() + self.own_descriptors();
-        if self.workers.len() >= MAX_WORKERS || used >= descriptor_limit() {
+        if self.worker_count() >= MAX_WORKERS || used >= descriptor_limit() {
             let message = "the hub's process has as many connections as it may have: raise its limit of descriptors";
             return Some(Failure::new(ErrorCode::Unavailable, None, message));
         }
         None
     }
 
+    /// Returns how many workers and commands are connected. Direct connections are those of workers.
+    fn worker_count(&self) -> usize {
+        self.workers.len().saturating_sub(self.directs.len())
+    }
+
     /// Serves a worker whose connection is ready.
     fn serve(&mut self, token: u64, readiness: Readiness, now: Instant) {
+        self.serve_direct_of(token, now);
         let Some(mut worker) = self.workers.remove(&token) else { return };
         if readiness.hung_up && !worker.is_readable() {
             worker.stop_answering();
         }
         let served = match worker.is_readable() && (readiness.readable || readiness.hung_up) {
-            true => self.read_requests(&mut worker, now),
+            true => self.read_requests(&mut worker, now).map(|_| ()),
             false => Ok(()),
         };
+        self.end_turn(worker, served, now);
+    }
+
+    /// Carries out what a worker has sent on its direct connection, before what it has sent on the first one. A worker publishes
+    /// there when everything that came before was carried out, so what is left on the first one came later, even if the worker has
+    /// not waited for the answer.
+    fn serve_direct_of(&mut self, worker: u64, now: Instant) {
+        let Some(mut direct) = self.directs.get(&worker).and_then(|token| self.workers.remove(token)) else { return };
+        let mut served = Ok(());
+        for _ in 0..MOST_DIRECT_READS {
+            match direct.is_readable().then(|| self.read_requests(&mut direct, now)) {
+                Some(Ok(true)) => {}
+                Some(Err(end)) => {
+                    served = Err(end);
+                    break;
+                }
+                Some(Ok(false)) | None => break,
+            }
+        }
+        self.end_turn(direct, served, now);
+    }
+
+    /// Sends a worker its answers, and puts it back.
+    fn end_turn(&mut self, mut worker: Worker, served: Result<(), End>, now: Instant) {
         match served.and_then(|()| worker.flush(&self.epoll, now)) {
             Ok(()) => self.keep(worker, now),
             Err(end) => {
@@ -437,9 +473,9 @@ impl<'a> Server<'a> {
         self.workers.insert(worker.token(), worker);
     }
 
-    /// Reads once, and carries out what has arrived completely.
-    fn read_requests(&mut self, worker: &mut Worker, now: Instant) -> Result<(), End> {
-        worker.read()?;
+    /// Reads once, and carries out what has arrived completely. Returns true if there may be more to read.
+    fn read_requests(&mut self, worker: &mut Worker, now: Instant) -> Result<bool, End> {
+        let has_read = worker.read()?;
         let mut inbox = std::mem::take(&mut worker.inbox);
         let carried_out = loop {
             match inbox.next_frame() {
@@ -454,7 +490,8 @@ impl<'a> Server<'a> {
         worker.inbox = inbox;
         carried_out?;
         worker.check_greeting(worker.inbox.len())?;
-        worker.check_descriptors()
+        worker.check_descriptors()?;
+        Ok(has_read)
     }
 
     fn carry_out(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
@@ -463,7 +500,7 @@ impl<'a> Server<'a> {
             worker.check_greeting(bytes)?;
             return match Upgrade::decode(frame) {
                 Some(upgrade) => self.ask_for_upgrade(worker, upgrade),
-                None => self.greet(worker, frame),
+                None => self.greet(worker, frame, now),
             };
         }
         if !worker.credits.spend(bytes) {
@@ -472,15 +509,24 @@ impl<'a> Server<'a> {
         match Request::decode(frame).map_err(|_| End::Malformed)? {
             Request::Publish(publish) if !self.publish(worker, &publish, bytes, now) => return Ok(()),
             Request::Publish(_) => {}
+            // A direct connection only publishes.
+            _ if worker.direct_of.is_some() => return Err(End::Malformed),
             request => self.request(worker, request, now)?,
         }
         grant(worker, bytes);
         Ok(())
     }
 
-    fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>) -> Result<(), End> {
-        let hello = Hello::decode_version(frame, protocol::version());
-        let failure = match hello.and_then(|hello| self.take_settings(hello)) {
+    fn greet(&mut self, worker: &mut Worker, frame: Frame<'_>, now: Instant) -> Result<(), End> {
+        let taken = Hello::decode_version(frame, protocol::version()).and_then(|hello| {
+            self.check_name(&hello.name)?;
+            match hello.role {
+                Role::Command => self.take_settings(None),
+                Role::Worker(settings) => self.take_settings(Some(*settings)),
+                Role::Direct(of) => self.add_direct(worker, of, now),
+            }
+        });
+        let failure = match taken {
             Err(failure) => failure,
             Ok(()) => {
                 worker.is_greeted = true;
@@ -488,7 +534,7 @@ impl<'a> Server<'a> {
                     self.greeting.push(worker.token());
                     return Ok(());
                 }
-                match self.welcome() {
+                match self.welcome(worker.token()) {
                     Ok(welcome) => {
                         worker.answer(&Answer::Welcome(Box::new(welcome)));
                         return Ok(());
@@ -501,14 +547,39 @@ impl<'a> Server<'a> {
         Err(End::Rejected)
     }
 
-    /// Checks a greeting. The first one creates the hub.
-    fn take_settings(&mut self, hello: Hello) -> Result<(), Failure> {
+    fn check_name(&self, given: &Name) -> Result<(), Failure> {
         let name = &self.arguments.name;
-        if hello.name != *name {
-            let message = format!("this is the process of the hub {name}, not of {}", hello.name);
+        if given != name {
+            let message = format!("this is the process of the hub {name}, not of {given}");
             return Err(Failure::new(ErrorCode::Invalid, Some("name"), &message));
         }
-        let given = hello.settings.map(|settings| self.arguments.settings(settings));
+        Ok(())
+    }
+
+    /// Takes the direct connection of a worker, in the place of one that it has perhaps given up. A worker can do without.
+    fn add_direct(&mut self, direct: &mut Worker, of: WorkerId, now: Instant) -> Result<(), Failure> {
+        let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
+        let has_first = self.workers.get(&of.number).is_some_and(|first| first.is_greeted && first.direct_of.is_none());
+        if of.process != std::process::id() || !has_first || self.handle().is_none() {
+            return refused("the worker is not connected to this process");
+        }
+        self.serve_direct_of(of.number, now);
+        if let Some(earlier) = self.directs.get(&of.number).and_then(|token| self.workers.remove(token)) {
+            self.end_worker(earlier, End::Closed);
+        }
+        // The other half is for first connections, which cannot do without.
+        let room = descriptor_limit().saturating_sub(self.own_descriptors() + self.streams.len()).min(MAX_WORKERS);
+        if self.workers.len() >= room / 2 {
+            return refused("half of the connections that this process may have are in use");
+        }
+        direct.direct_of = Some(of.number);
+        self.directs.insert(of.number, direct.token());
+        Ok(())
+    }
+
+    /// Takes the settings of a worker, if it has given any. The first call creates the hub.
+    fn take_settings(&mut self, given: Option<HubSettings>) -> Result<(), Failure> {
+        let given = given.map(|settings| self.arguments.settings(settings));
         if given.is_some() {
             self.drop_unread_hub();
         }
@@ -540,7 +611,7 @@ impl<'a> Server<'a> {
         self.drop_hub();
     }
 
-    fn welcome(&self) -> Result<Welcome, Failure> {
+    fn welcome(&self, number: u64) -> Result<Welcome, Failure> {
         let (Some(served), Some(handle)) = (&self.hub, self.handle()) else {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the hub's store has not begun"));
         };
@@ -548,7 +619,7 @@ impl<'a> Server<'a> {
         let settings =
             HubSettings { idle_exit: self.lifetime.idle_exit, grace: self.lifetime.grace, ..served.settings.clone() };
         let name = Name::clone(&self.arguments.name);
-        Ok(Welcome { name, pid: std::process::id(), epoch, settings, credits: WINDOW_BYTES })
+        Ok(Welcome { name, pid: std::process::id(), number, epoch, settings, credits: WINDOW_BYTES })
     }
 
     fn request(&mut self, worker: &mut Worker, request: Request<'_>, now: Instant) -> Result<(), End> {
@@ -676,7 +747,7 @@ impl<'a> Server<'a> {
                     request,
                     hub,
                     subscribers: subscribers as u64,
-                    workers: self.workers.len() as u64 + 1, // the one that is served is not among them
+                    workers: self.worker_count() as u64 + 1, // the one that is served is not among them
                     open: stats.open,
                     buffered: stats.buffered,
                     cut_off: self.cut_off,
@@ -734,6 +805,11 @@ impl<'a> Server<'a> {
         }
         for id in worker.streams.values() {
             self.streams.release(*id);
+        }
+        match worker.direct_of {
+            Some(first) if self.directs.get(&first) == Some(&worker.token()) => drop(self.directs.remove(&first)),
+            Some(_) => {} // it was replaced
+            None => drop(self.directs.remove(&worker.token()).and_then(|direct| self.workers.remove(&direct))),
         }
         let next = self.leases.leave(worker.token());
         self.report_elected(next);

@@ -78,6 +78,8 @@ pub struct Worker {
     sent: usize,
     pub credits: Credits,
     pub is_greeted: bool,
+    /// The worker that this connection is the direct one of; `None` for a worker's first connection, and for commands.
+    pub direct_of: Option<u64>,
     /// The streams that the worker holds: their ids in the library by their numbers.
     pub streams: HashMap<u64, u64>,
     connected: Instant,
@@ -99,6 +101,7 @@ impl Worker {
             sent: 0,
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
+            direct_of: None,
             streams: HashMap::new(),
             connected: now,
             stuck_since: None,
@@ -125,16 +128,16 @@ impl Worker {
         self.is_deaf || self.unsent() < SLOW_BYTES
     }
 
-    /// Reads what has arrived into the inbox. Fails if the connection has ended.
-    pub fn read(&mut self) -> Result<(), End> {
+    /// Reads what has arrived into the inbox. Returns true if there may be more. Fails if the connection has ended.
+    pub fn read(&mut self) -> Result<bool, End> {
         let room = self.inbox.room(if self.is_greeted { READ_BYTES } else { GREETING_READ_BYTES });
         match receive(self.socket.as_fd(), room, &mut self.descriptors, Wait::Never) {
             Ok(0) => Err(End::Closed),
             Ok(count) => {
                 self.inbox.filled(count);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(_) => Err(End::Closed),
         }
     }
@@ -226,6 +229,7 @@ pub struct SavedWorker {
     outbox: Box<[u8]>,
     credits: Credits,
     pub is_greeted: bool,
+    direct_of: Option<u64>,
     streams: HashMap<u64, u64>,
     connected: Instant,
     stuck_since: Option<Instant>,
@@ -240,6 +244,7 @@ saved!(SavedWorker {
     outbox,
     credits,
     is_greeted,
+    direct_of,
     streams,
     connected,
     stuck_since,
@@ -264,6 +269,7 @@ impl Worker {
             outbox: self.outbox[self.sent..].into(),
             credits: self.credits,
             is_greeted: self.is_greeted,
+            direct_of: self.direct_of,
             streams: self.streams.clone(),
             connected: self.connected,
             stuck_since: self.stuck_since,
@@ -284,6 +290,7 @@ impl Worker {
             outbox: saved.outbox.into(),
             credits: saved.credits,
             is_greeted: saved.is_greeted,
+            direct_of: saved.direct_of,
             streams: saved.streams,
             stuck_since: saved.stuck_since,
             is_deaf: saved.is_deaf,

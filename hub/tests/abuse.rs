@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request};
+use eventsource_xs::wire::{FieldList, Hello, Name, Open, Publish, Request, Role};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ fn connect(scene: &Scene, greets: bool) -> UnixStream {
     if greets {
         let mut hello = Vec::new();
         let name = Name::new("shop").expect("a name");
-        Hello { name, settings: None }.encode(&mut hello).expect("a short message");
+        Hello { name, role: Role::Command }.encode(&mut hello).expect("a short message");
         socket.write_all(&hello).expect("a connection");
         let mut length = [0; 4];
         socket.read_exact(&mut length).expect("an answer");

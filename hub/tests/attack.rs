@@ -8,7 +8,7 @@ use eventsource_xs::hub::Topic;
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::Client;
 use eventsource_xs::wire::{
-    FieldList, Hello, HubSettings, Name, Open, Publish, Request, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
+    FieldList, Hello, HubSettings, Name, Open, Publish, Request, Role, MAX_FRAME_BYTES, MAX_GREETING_BYTES,
 };
 use rustix::process::{getrlimit, getuid, setrlimit, Resource, Rlimit};
 use std::fs;
@@ -99,7 +99,9 @@ fn kilobytes_of(pid: u32) -> u64 {
 
 fn hello() -> Vec<u8> {
     let mut bytes = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut bytes).expect("a short message");
+    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
+        .encode(&mut bytes)
+        .expect("a short message");
     bytes
 }
 

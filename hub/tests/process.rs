@@ -5,7 +5,7 @@ mod support;
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{start, upgrade, Client, Error, Start};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{Hello, HubSettings, Name, Request, VERSION};
+use eventsource_xs::wire::{Hello, HubSettings, Name, Request, Role, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs;
 use std::io::{Read, Write};
@@ -177,7 +177,9 @@ fn a_worker_of_another_version_is_told_so() {
     scene.client();
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
     let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
+        .encode(&mut hello)
+        .expect("a short message");
     hello[13] ^= 0x40; // the version, after the length, the kind and the magic
     socket.write_all(&hello).expect("a connection");
     let mut answer = Vec::new();

@@ -7,7 +7,7 @@ use eventsource_xs::hub::OnSlow;
 use eventsource_xs::remote::client::Report;
 use eventsource_xs::remote::{upgrade, Client, Error, Publication};
 use eventsource_xs::stream::Reason;
-use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request};
+use eventsource_xs::wire::{FieldList, Hello, HubSettings, Name, Open, Request, Role};
 use rustix::process::{kill_process, Pid, Signal};
 use std::fs;
 use std::io::{Read, Write};
@@ -232,7 +232,9 @@ fn requests_that_are_cut_anywhere_are_carried_out_once() {
     let scene = Scene::new();
     let mut worker = scene.client_with(settings());
     let mut bytes = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut bytes).expect("a short message");
+    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
+        .encode(&mut bytes)
+        .expect("a short message");
     let hello = bytes.len();
     for request in 1..=30 {
         let data = format!("number {request}");
@@ -273,7 +275,9 @@ fn a_descriptor_on_its_way_arrives() {
     let mut worker = scene.client_with(settings());
     let (socket, mut client) = tcp();
     let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
+        .encode(&mut hello)
+        .expect("a short message");
     let mut bytes = Vec::new();
     let opening = Open { stream: 1, settings: stream_settings(), unsent: b"", holds: false };
     Request::Open(opening).encode(&mut bytes).expect("a short message");

@@ -11,7 +11,7 @@ mod support;
 
 use eventsource_xs::remote::link::Lost;
 use eventsource_xs::remote::{upgrade, Client, Error, Link, Start};
-use eventsource_xs::wire::{Hello, Name, VERSION};
+use eventsource_xs::wire::{Hello, Name, Role, VERSION};
 use eventsource_xs::ErrorCode;
 use std::fs;
 use std::io::{Read, Write};
@@ -124,7 +124,9 @@ fn a_greeting_that_an_upgrade_cuts_is_judged_by_the_new_program() {
     let scene = Scene::new();
     scene.client_with(settings());
     let mut hello = Vec::new();
-    Hello { name: Name::new("shop").expect("a name"), settings: None }.encode(&mut hello).expect("a short message");
+    Hello { name: Name::new("shop").expect("a name"), role: Role::Command }
+        .encode(&mut hello)
+        .expect("a short message");
     let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
     socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     socket.write_all(&hello[..14]).expect("a connection");

@@ -4,11 +4,11 @@ use super::error::Error;
 use super::place::Place;
 use super::start::Start;
 use crate::hub::{ChannelPage, SubscribeRequest};
-use crate::stream::Reason;
+use crate::stream::{after, Reason};
 use crate::sys::local::{send, Wait};
 use crate::wire::{
     Answer, Counted, Credits, Described, Failure, FieldList, FrameBuffer, Hello, HubSettings, Open, Publish, Request,
-    TooLong, Upgrade, Welcome,
+    Role, TooLong, Upgrade, Welcome,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use std::collections::VecDeque;
@@ -102,7 +102,8 @@ impl Client {
     /// [`Error::Unavailable`], or [`Error::Refused`] if the hub has other settings or another version.
     pub fn connect(start: &Start, place: &Place, settings: Option<HubSettings>) -> Result<Self, Error> {
         let deadline = Instant::now() + start.timeout;
-        let hello = Hello { name: place.name().clone(), settings };
+        let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
+        let hello = Hello { name: place.name().clone(), role };
         loop {
             let socket = start.connect_until(place, deadline)?;
             match greet(socket, &hello, start.timeout)? {
@@ -398,7 +399,7 @@ impl Client {
 
     /// Reads one answer. Returns it if it answers a request; takes note of it otherwise.
     fn read_answer(&mut self) -> Result<Option<(u64, Awaited)>, Error> {
-        read_frame(&mut self.socket, &mut self.inbox)?;
+        read_frame(&mut self.socket, &mut self.inbox, self.timeout)?;
         let frame = self.inbox.next_frame()?.ok_or(Error::Unknown)?;
         Ok(match Answer::decode(frame)? {
             Answer::Published { request, id } => Some((request, Awaited::Published(id.to_owned()))),
@@ -444,14 +445,15 @@ fn publish_request<'a>(request: u64, publication: &'a Publication<'_>) -> Reques
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot ask the process of the hub: {error}"));
     let mut socket = Start { program: None, ..start.clone() }.connect(place)?;
-    socket.set_read_timeout(Some(start.timeout.saturating_add(UPGRADE_TIME))).map_err(failed)?;
+    let timeout = start.timeout.saturating_add(UPGRADE_TIME);
+    socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(start.timeout)).map_err(failed)?;
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;
     // A process that refuses this connection may have closed it already, and said why.
     let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
     let mut inbox = FrameBuffer::default();
-    read_frame(&mut socket, &mut inbox)?;
+    read_frame(&mut socket, &mut inbox, timeout)?;
     match Answer::decode(inbox.next_frame()?.ok_or(Error::Unknown)?)? {
         Answer::Upgraded => Ok(()),
         Answer::Rejected(failure) => Err(Error::Refused(failure)),
@@ -459,10 +461,11 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
     }
 }
 
-type Greeted = (UnixStream, Welcome, FrameBuffer);
+/// A connection whose hub's process has greeted, and what it has said about itself.
+pub(super) type Greeted = (UnixStream, Welcome, FrameBuffer);
 
 /// Greets the hub's process. Returns nothing if it ends without an answer.
-fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
+pub(super) fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Option<Greeted>, Error> {
     let failed = |error: io::Error| Error::Unavailable(format!("cannot greet the process of the hub: {error}"));
     socket.set_read_timeout(Some(timeout)).map_err(failed)?;
     socket.set_write_timeout(Some(timeout)).map_err(failed)?;
@@ -477,7 +480,7 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     let mut inbox = FrameBuffer::default();
     // A process that serves no more workers may have closed the connection already, and said why.
     let _ = send(socket.as_fd(), &bytes, None, Wait::Forever);
-    match read_frame(&mut socket, &mut inbox) {
+    match read_frame(&mut socket, &mut inbox, timeout) {
         Err(Error::Unknown) => return Ok(None),
         other => other?,
     }
@@ -489,13 +492,15 @@ fn greet(mut socket: UnixStream, hello: &Hello, timeout: Duration) -> Result<Opt
     }
 }
 
-/// Reads until the inbox has a complete frame.
-fn read_frame(socket: &mut UnixStream, inbox: &mut FrameBuffer) -> Result<(), Error> {
+/// Reads until the inbox has a complete frame. The socket has the same timeout, which begins anew after each signal.
+fn read_frame(socket: &mut UnixStream, inbox: &mut FrameBuffer, timeout: Duration) -> Result<(), Error> {
+    let deadline = after(Instant::now(), timeout);
     while !inbox.has_frame()? {
         match socket.read(inbox.room(READ_BYTES)) {
             Ok(0) => return Err(Error::Unknown),
             Ok(count) => inbox.filled(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && Instant::now() < deadline => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Error::Timeout),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 return Err(Error::Timeout)
             }

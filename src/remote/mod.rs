@@ -4,11 +4,13 @@
 //! - [`start`]: connects to a hub, and starts its process if none runs
 //! - [`client`]: a connection to a hub that waits for its answers, for commands and jobs
 //! - [`link`]: a connection that never waits, for event loops
+//! - [`direct`]: a worker's second connection, on which the thread that publishes waits for the answer
 //! - [`calls`]: the system calls that the program of the hub's process makes
 
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod direct;
 pub mod error;
 pub mod link;
 pub mod place;
@@ -23,6 +25,7 @@ pub mod calls {
 }
 
 pub use client::{upgrade, Client, Publication};
+pub use direct::Direct;
 pub use error::Error;
 pub use link::Link;
 pub use place::Place;

@@ -82,7 +82,7 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Checks that a socket is of this user, or of root: the service manager of the system listens for the services of all users.
-fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream, Error> {
+pub(super) fn check_peer(socket: UnixStream, place: &Place) -> Result<UnixStream, Error> {
     match peer_user(socket.as_fd()) {
         Ok(user) if user == own_user() || user == ROOT => Ok(socket),
         _ => Err(Error::Unavailable(format!("{} belongs to another user", place.socket().display()))),

@@ -1,12 +1,13 @@
 //! The connection to the process of a hub, as threads see it that wait for answers.
 
+use super::direct::DirectConnection;
 use super::leases::Leases;
 use super::reactor_handle::ReactorHandle;
 use super::sync::lock;
 use crate::remote::link::MAX_QUEUED_BYTES;
 use crate::remote::{Error, Link};
 use crate::sys::{descriptor, socket};
-use crate::wire::{Counted, Failure};
+use crate::wire::{Counted, Failure, WorkerId};
 use rustix::fd::AsRawFd;
 use std::collections::HashMap;
 use std::os::raw::c_int;
@@ -43,7 +44,11 @@ pub(super) struct Connection {
     epoch: Mutex<Box<str>>,
     /// The process of the hub.
     pub(super) pid: u32,
+    /// What the connection is called there.
+    pub(super) worker: WorkerId,
     is_lost: AtomicBool,
+    /// Whether the hub's process has carried out all requests that the event loop has taken. Only the event loop writes it.
+    is_quiet: AtomicBool,
     /// The bytes of requests that the event loop has not taken yet.
     coming_bytes: AtomicUsize,
     /// The bytes of requests that the event loop has and the kernel has not.
@@ -56,6 +61,7 @@ pub(super) struct Connection {
     /// The number of the socket's descriptor, and the socket's cookie.
     socket: (c_int, u64),
     pub(super) leases: Leases,
+    pub(super) direct: DirectConnection,
 }
 
 impl Connection {
@@ -64,7 +70,9 @@ impl Connection {
             number,
             epoch: Mutex::new(link.welcome().epoch.clone()),
             pid: link.welcome().pid,
+            worker: link.welcome().worker(),
             is_lost: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(true),
             coming_bytes: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             unanswered: AtomicU64::new(0),
@@ -72,6 +80,7 @@ impl Connection {
             outcomes: Mutex::default(),
             socket: (link.socket().as_raw_fd(), socket::cookie(link.socket())),
             leases: Leases::default(),
+            direct: DirectConnection::default(),
         }
     }
 
@@ -124,11 +133,23 @@ impl Connection {
         self.unanswered.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Counts an answer to one of the [unawaited](UNAWAITED) requests.
-    pub(super) fn count_answered(&self) {
+    /// Counts an answer to one of the [unawaited](UNAWAITED) requests. Returns true if all are answered.
+    pub(super) fn count_answered(&self) -> bool {
         let one_less = |count: u64| count.checked_sub(1);
-        let _ = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
-        // an answer too much is ignored
+        let before = self.unanswered.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+        before == Ok(1) // an answer too much is ignored
+    }
+
+    /// Says whether the hub's process has carried out all requests that the event loop has taken.
+    pub(super) fn set_quiet(&self, is_quiet: bool) {
+        self.is_quiet.store(is_quiet, Ordering::Release);
+    }
+
+    /// Returns true if the hub's process has carried out everything that this thread has asked of it: then the order of its
+    /// requests is kept also if the next one goes another way.
+    pub(super) fn is_quiet(&self, reactor: &ReactorHandle) -> bool {
+        // In this order: what the event loop has taken from the queue has changed the second one.
+        reactor.has_taken_all() && self.is_quiet.load(Ordering::Acquire) && !self.is_lost()
     }
 
     /// Takes the number of unawaited requests without an answer.
@@ -172,14 +193,16 @@ impl Connection {
     pub(super) fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
         self.leases.lose();
+        self.direct.close();
     }
 
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
     }
 
-    /// In a forked child, closes its copy of the socket, so that the hub's process sees when the parent ends.
+    /// In a forked child, closes its copies of the sockets, so that the hub's process sees when the parent ends.
     pub(super) fn close_copy(&self) {
+        self.direct.close_copy();
         let (number, cookie) = self.socket;
         if !self.is_lost() {
             drop(descriptor::inherit(number, cookie));

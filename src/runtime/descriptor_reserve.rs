@@ -40,6 +40,13 @@ pub fn recount_if_due(sockets: impl FnOnce() -> usize) -> bool {
     spare == 0
 }
 
+/// Returns true if a descriptor may be used that is not needed. Counts them.
+pub(super) fn has_spare() -> bool {
+    let limit = descriptor::limit();
+    let spare = limit.saturating_sub(size(limit));
+    descriptor::count().map_or(false, |used| used.map_or(true, |used| used < spare))
+}
+
 /// Returns true if few descriptors were left at the last count.
 pub fn is_short() -> bool {
     IS_SHORT.load(Ordering::Acquire)

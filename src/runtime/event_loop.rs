@@ -151,6 +151,7 @@ impl EventLoop {
         let mut bytes = 0;
         let opened = self.opened;
         self.rest = Rest::Sleep;
+        self.handle.set_taking(true);
         for _ in 0..MAX_COMMANDS {
             match self.queue.try_recv() {
                 Ok(queued) => {
@@ -160,6 +161,7 @@ impl EventLoop {
                 Err(_) => break,
             }
         }
+        self.handle.set_taking(false);
         if self.opened == Some(now) && opened.map_or(false, |before| now.duration_since(before) < 2 * NAP) {
             self.rest = Rest::Nap;
         }

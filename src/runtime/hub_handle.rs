@@ -505,6 +505,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let mut process = lock_process();
         if let Some(registration) = process.remotes.remove(self.key) {
+            registration.connection.direct.close();
             send(&registration.reactor, LinkCommand::Close(registration.connection));
         }
         if let Some(registration) = process.registrations.remove(self.key) {

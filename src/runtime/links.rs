@@ -14,7 +14,7 @@ use crate::remote::Link;
 use crate::stream::{Reason, Settings};
 use crate::wire::{self, FrameBuffer, Open, Request};
 use rustix::fd::OwnedFd;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -68,15 +68,25 @@ struct Connected {
     /// The requests that threads wait for and that the kernel has not taken: their numbers, and where they end among all bytes
     /// of the link.
     unsent: VecDeque<(u64, u64)>,
-    /// These requests, and those that were sent and have no answer.
-    awaited: HashSet<u64>,
-    /// The subscriptions that no thread waits for: their streams by the numbers of the requests.
+    order: Order,
     /// How many streams the hub's process has that this process holds no longer. Their ends are counted.
     released: u64,
     /// Whether it is watched for room.
     is_writable_asked: bool,
     /// Whether nobody uses it but its streams.
     is_closing: bool,
+}
+
+/// The order of the requests of a connection, and what is known of them.
+#[derive(Debug, Default)]
+struct Order {
+    /// The places of the requests that threads wait for and that are not answered.
+    awaited: HashMap<u64, u64>,
+    /// The place of the last request, of the last unawaited one, and of the last one that the hub's process has certainly carried
+    /// out.
+    last: u64,
+    last_unawaited: u64,
+    last_carried_out: u64,
 }
 
 /// A stream that was handed over.
@@ -123,13 +133,11 @@ impl Connected {
     /// Queues a request. Keeps it in mind if a thread waits for it.
     fn queue(&mut self, request: u64, frame: Vec<u8>, socket: Option<OwnedFd>) {
         self.link.queue_frame(frame, socket);
+        self.order.add(request, &self.connection);
         match request {
             0 => {}
             UNAWAITED => self.connection.count_unanswered(),
-            _ => {
-                self.unsent.push_back((request, self.link.accepted_bytes()));
-                self.awaited.insert(request);
-            }
+            _ => self.unsent.push_back((request, self.link.accepted_bytes())),
         }
     }
 
@@ -140,6 +148,29 @@ impl Connected {
             self.unsent.pop_front();
         }
         self.connection.set_queued(self.link.queued_bytes())
+    }
+}
+
+impl Order {
+    fn add(&mut self, request: u64, connection: &Connection) {
+        self.last += 1;
+        connection.set_quiet(false);
+        match request {
+            0 => {}
+            UNAWAITED => self.last_unawaited = self.last,
+            _ => drop(self.awaited.insert(request, self.last)),
+        }
+    }
+
+    /// Takes note of the answer to a request. The hub's process carries requests out in their order, so those before this one
+    /// were carried out, too.
+    fn note_answer(&mut self, request: u64, connection: &Connection) {
+        let place = match request {
+            UNAWAITED => Some(self.last_unawaited).filter(|_| connection.count_answered()),
+            _ => self.awaited.remove(&request),
+        };
+        self.last_carried_out = self.last_carried_out.max(place.unwrap_or(0));
+        connection.set_quiet(self.last_carried_out == self.last);
     }
 }
 
@@ -201,7 +232,7 @@ impl Links {
             link,
             connection,
             unsent: VecDeque::new(),
-            awaited: HashSet::new(),
+            order: Order::default(),
             released: 0,
             is_writable_asked: false,
             is_closing: false,
@@ -410,23 +441,19 @@ impl Links {
             Some(linked) => linked,
             None => return,
         };
-        let Connected { link, connection, awaited, .. } = linked;
+        let Connected { link, connection, order, .. } = linked;
         let remotes = &mut self.remotes;
         let (mut ended, mut refused) = (Vec::new(), Vec::new());
-        let mut complete = |request: u64, outcome: Outcome| match request {
-            UNAWAITED => {
-                connection.count_answered();
-                if let Outcome::Refused(failure) = outcome {
-                    refused.push(failure);
-                }
-            }
-            _ => {
-                awaited.remove(&request);
-                connection.complete(request, outcome);
+        let mut complete = |request: u64, outcome: Outcome| {
+            order.note_answer(request, connection); // the thread that waits may ask again at once
+            match (request, outcome) {
+                (UNAWAITED, Outcome::Refused(failure)) => refused.push(failure),
+                (UNAWAITED, _) => {}
+                (_, outcome) => drop(connection.complete(request, outcome)),
             }
         };
         let read = link.read(|answer| match answer {
-            wire::Answer::Published { request: UNAWAITED, .. } => connection.count_answered(),
+            wire::Answer::Published { request: UNAWAITED, .. } => complete(UNAWAITED, Outcome::Done),
             wire::Answer::Published { request, id } => complete(request, Outcome::Published(id.into())),
             wire::Answer::Done { request } => complete(request, Outcome::Done),
             wire::Answer::Counted(counted) => complete(counted.request, Outcome::Counted(counted)),
@@ -444,7 +471,7 @@ impl Links {
             wire::Answer::Ended { stream, reason } => ended.push((stream, reason)),
             wire::Answer::Elected { lease, is_held } => {
                 connection.leases.answer(lease, is_held);
-                connection.complete(lease, Outcome::Done);
+                complete(lease, Outcome::Done);
             }
             wire::Answer::Credits { .. } | wire::Answer::Rejected(_) | wire::Answer::Welcome(_) => {}
             wire::Answer::Epoch { epoch } => connection.set_epoch(epoch),
@@ -483,7 +510,7 @@ impl Links {
     fn lose(&mut self, number: u32, context: &mut Context<'_>) {
         if let Some(linked) = self.links.remove(&number) {
             context.reactor.io().epoll.remove(linked.link.socket());
-            let Connected { link, connection, unsent, awaited: mut sent, released, .. } = linked;
+            let Connected { link, connection, unsent, order: Order { awaited: mut sent, .. }, released, .. } = linked;
             lose_events(connection.take_unanswered(), context);
             // Nothing of these was carried out: their callers connect anew.
             let mut awaited = Vec::new();
@@ -493,7 +520,7 @@ impl Links {
                     awaited.push(request);
                 }
             }
-            for request in sent {
+            for (request, _) in sent {
                 connection.complete(request, Outcome::Lost);
             }
             self.park(number, link, &awaited, context);

@@ -18,6 +18,7 @@
 //! - `stream_table`: what each answer of the reactor does to the states and the counters
 //! - `losses`: what was lost on the way to processes of hubs, until the application is told
 //! - `leases`: what a worker knows of its leases of a hub
+//! - `direct`: the second connection to the process of a hub, on which threads that publish wait themselves
 //! - `connection`: the connection to the process of a hub, as threads see it that wait for answers
 //! - `sockets`: the reactor's calls on real sockets
 //! - `links`: the event loop's connections to processes of hubs, and the streams that were handed over
@@ -38,6 +39,7 @@ pub mod waker;
 
 mod capture;
 mod connection;
+mod direct;
 mod end_queue;
 mod end_signal;
 mod error;

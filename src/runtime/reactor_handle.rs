@@ -106,6 +106,8 @@ pub(super) struct ReactorHandle {
     commands: Sender<QueuedCommand>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
     queue: Receiver<QueuedCommand>,
+    /// Whether the reactor takes commands from the queue just now, and carries them out.
+    is_taking: AtomicBool,
     pub(super) waker: Waker,
     /// Wakes the reactor's thread from `epoll_wait`.
     pub(super) signal: Signal,
@@ -146,6 +148,7 @@ impl ReactorHandle {
         Ok(Self {
             commands,
             queue,
+            is_taking: AtomicBool::new(false),
             waker: Waker::new(),
             signal: Signal::new()?,
             counts: Arc::default(),
@@ -229,6 +232,17 @@ impl ReactorHandle {
         if let Err(SendError(queued)) = self.commands.send(QueuedCommand { command, attachment }) {
             self.discard(queued);
         }
+    }
+
+    /// Says whether the reactor takes commands just now. Called by the reactor.
+    pub(super) fn set_taking(&self, is_taking: bool) {
+        // The queue orders this before a command is taken: it is sequentially consistent, too.
+        self.is_taking.store(is_taking, Ordering::SeqCst);
+    }
+
+    /// Returns true if the reactor has carried out every command that this thread knows to be queued.
+    pub(super) fn has_taken_all(&self) -> bool {
+        self.queue.is_empty() && !self.is_taking.load(Ordering::SeqCst)
     }
 
     /// Wakes the reactor if it sleeps and a command is queued.

@@ -4,6 +4,7 @@
 //! the hub's process if need be; so does the first call after the connection was lost.
 
 use super::connection::{Connection, Outcome, UNAWAITED};
+use super::direct::DirectOutcome;
 use super::error::Error;
 use super::links::LinkCommand;
 use super::process::lock_process;
@@ -47,6 +48,9 @@ pub struct RemotePublish<'a> {
     /// Whether the call waits until the event is published.
     pub waits: bool,
 }
+
+/// How long after the end of the direct connection the first one is expected to end, too.
+const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// How long an attempt to connect may take at least: a call that is late tries once.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
@@ -96,7 +100,15 @@ impl RemoteHub {
 
     /// Makes a request and waits for what becomes of it. Connects anew, until the timeout, if it could not be sent.
     fn ask(&self, key: u64, encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>) -> Result<Asked, Error> {
-        let deadline = after(Instant::now(), self.start.timeout);
+        self.ask_until(after(Instant::now(), self.start.timeout), key, encode)
+    }
+
+    fn ask_until(
+        &self,
+        deadline: Instant,
+        key: u64,
+        encode: impl Fn(u64, &mut Vec<u8>) -> Result<(), RemoteError>,
+    ) -> Result<Asked, Error> {
         loop {
             let RemoteRegistration { reactor, connection, .. } = self.connected(key, deadline)?;
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -135,15 +147,42 @@ impl RemoteHub {
     /// [`Error::Remote`] or [`Error::ShuttingDown`].
     pub(super) fn publish(&self, hub_key: u64, publish: &RemotePublish<'_>) -> Result<Option<Box<str>>, Error> {
         let RemotePublish { channel, key, once, fields, waits } = *publish;
-        let encode = |request, frame: &mut Vec<u8>| {
-            Ok(Request::Publish(Publish { request, channel, key, once, fields: fields.fields() }).encode(frame)?)
-        };
+        let publish = |request| Publish { request, channel, key, once, fields: fields.fields() };
+        let encode = |request, frame: &mut Vec<u8>| Ok(Request::Publish(publish(request)).encode(frame)?);
         if !waits {
             return self.send_unawaited(hub_key, encode).map(|()| None);
         }
-        match self.ask(hub_key, encode)? {
+        let deadline = after(Instant::now(), self.start.timeout);
+        if let Some(id) = self.publish_directly(hub_key, publish(0), deadline)? {
+            return Ok(Some(id));
+        }
+        match self.ask_until(deadline, hub_key, encode)? {
             (Outcome::Published(id), _) => Ok(Some(id)),
             _ => Err(RemoteError::Unknown.into()),
+        }
+    }
+
+    /// Publishes an event on the direct connection. Returns nothing if the event was not sent there, because the connection
+    /// cannot be had, or because the hub's process may still have to carry out what was asked for before.
+    fn publish_directly(
+        &self,
+        hub_key: u64,
+        publish: Publish<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Box<str>>, Error> {
+        let RemoteRegistration { reactor, connection, .. } = self.connected(hub_key, deadline)?;
+        if !connection.is_quiet(&reactor) {
+            return Ok(None);
+        }
+        let published = connection.direct.publish(&self.place, connection.worker, publish, deadline);
+        if matches!(published, DirectOutcome::Unsent | DirectOutcome::Published(Err(RemoteError::Unknown))) {
+            // A process that ends closes both connections, but not at once: the first one is not to be used once more.
+            let left = deadline.saturating_duration_since(Instant::now());
+            reactor.wait(left.min(END_OF_BOTH), || connection.is_lost() || reactor.is_dead());
+        }
+        match published {
+            DirectOutcome::Published(published) => Ok(Some(published?)),
+            DirectOutcome::NotTried | DirectOutcome::Unsent => Ok(None),
         }
     }
 

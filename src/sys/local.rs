@@ -1,17 +1,21 @@
 //! Unix sockets between processes of one user: bytes with descriptors, who the peer is, the lock of a socket's owner.
 
 use rustix::cmsg_space;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{
-    recvmsg, sendmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    connect, recvmsg, sendmsg, socket_with, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags,
+    ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 /// Whether a call waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,29 @@ pub enum Wait {
     Forever,
     /// The call does not wait: it fails with [`io::ErrorKind::WouldBlock`].
     Never,
+}
+
+/// Connects to a Unix socket without waiting for a process that is too busy to accept. The connection itself waits.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WouldBlock`] if too many connections wait to be accepted, or that of the call.
+pub fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+/// Waits until a socket takes bytes again, until its connection has ended, or until a signal comes; at most for the timeout.
+pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) {
+    let most = Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    let _ = poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], Some(&most));
 }
 
 /// Sends bytes, with a descriptor beside the first of them. Returns how many the kernel has taken, at least one.
@@ -121,7 +148,6 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixStream;
 
     #[test]
     #[cfg_attr(miri, ignore)] // system calls

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The version of the messages. Processes of different versions do not work together: hub process and library are installed
 /// together.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The most bytes of the first message of a connection, after its length: so much a process of a hub keeps of one that it
 /// does not know yet.
@@ -20,6 +20,11 @@ const MAGIC: &[u8; 8] = b"ES-hub\r\n";
 
 /// The kind of a [`Hello`], in all versions.
 const HELLO: u8 = 0;
+
+/// The codes of a [`Role`].
+const COMMAND: u8 = 0;
+const WORKER: u8 = 1;
+const DIRECT: u8 = 2;
 
 /// The name of a hub, which is the name of files.
 ///
@@ -107,13 +112,34 @@ impl fmt::Display for Name {
     }
 }
 
+/// Names a connection of a worker, in all processes that have served or will serve the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerId {
+    /// The process of the hub.
+    pub process: u32,
+    /// The connection's number there.
+    pub number: u64,
+}
+
 /// The first message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The hub that the worker looks for.
     pub name: Name,
-    /// The hub's settings; `None` if the worker takes the hub as it is.
-    pub settings: Option<HubSettings>,
+    /// What the worker comes as.
+    pub role: Role,
+}
+
+/// What a connection is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A command, which takes the hub as it is.
+    Command,
+    /// A worker, with the hub's settings.
+    Worker(Box<HubSettings>),
+    /// A second connection of a worker, beside the one that has this number: it only publishes, one event after the other, and
+    /// ends with the first one. Each worker has at most one.
+    Direct(WorkerId),
 }
 
 impl Hello {
@@ -127,7 +153,18 @@ impl Hello {
             writer.0.extend_from_slice(MAGIC);
             writer.u16(VERSION);
             writer.bytes(self.name.as_str().as_bytes());
-            writer.option(self.settings.as_ref(), |writer, settings| settings.write(writer));
+            match &self.role {
+                Role::Command => writer.u8(COMMAND),
+                Role::Worker(settings) => {
+                    writer.u8(WORKER);
+                    settings.write(writer);
+                }
+                Role::Direct(WorkerId { process, number }) => {
+                    writer.u8(DIRECT);
+                    writer.u32(*process);
+                    writer.u64(*number);
+                }
+            }
         })
     }
 
@@ -170,9 +207,14 @@ impl Hello {
 
     fn read(mut reader: Reader<'_>) -> Result<Self, Malformed> {
         let name = Name::read(&mut reader)?;
-        let settings = reader.option(HubSettings::read)?;
+        let role = match reader.u8()? {
+            COMMAND => Role::Command,
+            WORKER => Role::Worker(Box::new(HubSettings::read(&mut reader)?)),
+            DIRECT => Role::Direct(WorkerId { process: reader.u32()?, number: reader.u64()? }),
+            _ => return Err(Malformed),
+        };
         reader.end()?;
-        Ok(Self { name, settings })
+        Ok(Self { name, role })
     }
 }
 
@@ -183,6 +225,8 @@ pub struct Welcome {
     pub name: Name,
     /// The id of the process.
     pub pid: u32,
+    /// The number of this connection in the process.
+    pub number: u64,
     /// The epoch, with which the hub's ids begin.
     pub epoch: Box<str>,
     /// The settings that the hub has.
@@ -192,9 +236,15 @@ pub struct Welcome {
 }
 
 impl Welcome {
+    /// Returns the id of this connection, for a [direct](Role::Direct) one.
+    pub fn worker(&self) -> WorkerId {
+        WorkerId { process: self.pid, number: self.number }
+    }
+
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         writer.bytes(self.name.as_str().as_bytes());
         writer.u32(self.pid);
+        writer.u64(self.number);
         writer.bytes(self.epoch.as_bytes());
         self.settings.write(writer);
         writer.u64(self.credits);
@@ -204,6 +254,7 @@ impl Welcome {
         Ok(Self {
             name: Name::read(reader)?,
             pid: reader.u32()?,
+            number: reader.u64()?,
             epoch: reader.str()?.into(),
             settings: HubSettings::read(reader)?,
             credits: reader.u64()?,

@@ -9,11 +9,15 @@
 //!
 //! ```text
 //! worker                                    hub process
-//! Hello (version, name, settings)     ->
+//! Hello (version, name, role)         ->
 //!                                     <-    Welcome (name, pid, epoch, settings, credits), or Rejected, and the end
 //! Publish, Open, Push, Subscribe, ... ->
 //!                                     <-    Published, Refused, State, Ended, Credits, ...
 //! ```
+//!
+//! A worker may have a second connection, a direct one ([`Role::Direct`]): a thread that publishes waits on it for the answer.
+//! Nothing orders the bytes of two connections, so the worker uses it only while the hub's process has carried out all that was
+//! asked of it on the first one, and the hub's process reads the direct connection before the first one.
 //!
 //! # Frames
 //!
@@ -64,7 +68,7 @@ pub use answer::{Answer, Counted, Described, Failure};
 pub use credits::{Credits, WINDOW_BYTES};
 pub use fields::{FieldList, Fields};
 pub use frame::{Frame, FrameBuffer, TooLong, MAX_FRAME_BYTES};
-pub use hello::{Hello, Name, NameError, Upgrade, Welcome, MAX_GREETING_BYTES, VERSION};
+pub use hello::{Hello, Name, NameError, Role, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use request::{Open, Publish, Request, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use settings::HubSettings;
 pub use store::{FileSettings, FileSync, RedisSettings, StoreSettings, StoreStatus};

@@ -109,7 +109,12 @@ fn name() -> impl Strategy<Value = Name> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    (name(), option::of(hub_settings())).prop_map(|(name, settings)| Hello { name, settings })
+    let role = prop_oneof![
+        Just(Role::Command),
+        hub_settings().prop_map(|settings| Role::Worker(Box::new(settings))),
+        (any::<u32>(), any::<u64>()).prop_map(|(process, number)| Role::Direct(WorkerId { process, number })),
+    ];
+    (name(), role).prop_map(|(name, role)| Hello { name, role })
 }
 
 fn stream_settings() -> impl Strategy<Value = Settings> {
@@ -231,11 +236,11 @@ fn page() -> impl Strategy<Value = ChannelPage> {
 
 fn answer() -> impl Strategy<Value = Answer<'static>> {
     let number = any::<u64>;
-    let welcome = (name(), any::<u32>(), text(), hub_settings(), number());
+    let welcome = (name(), any::<u32>(), number(), text(), hub_settings(), number());
     prop_oneof![
         failure().prop_map(Answer::Rejected),
-        welcome.prop_map(|(name, pid, epoch, settings, credits)| {
-            Answer::Welcome(Box::new(Welcome { name, pid, epoch: epoch.into(), settings, credits }))
+        welcome.prop_map(|(name, pid, number, epoch, settings, credits)| {
+            Answer::Welcome(Box::new(Welcome { name, pid, number, epoch: epoch.into(), settings, credits }))
         }),
         (number(), text()).prop_map(|(request, id)| Answer::Published { request, id }),
         (number(), failure()).prop_map(|(request, failure)| Answer::Refused { request, failure }),
@@ -408,7 +413,7 @@ fn a_long_list_of_empty_topics_is_refused() {
 
 #[test]
 fn a_hello_of_another_version_names_both_versions() {
-    let hello = Hello { name: Name::new("shop").expect("a name"), settings: None };
+    let hello = Hello { name: Name::new("shop").expect("a name"), role: Role::Command };
     let mut out = Vec::new();
     hello.encode(&mut out).expect("a short message");
     out[13] += 1; // after the length, the kind and the magic

@@ -164,7 +164,10 @@ impl<'a> Server<'a> {
             let worker = Worker::restore(worker, &server.epoll)?;
             match speaks_other_version {
                 true => server.end_worker(worker, End::Rejected), // it connects anew, and is told why that fails
-                false => drop(server.workers.insert(worker.token(), worker)),
+                false => {
+                    server.directs.extend(worker.direct_of.map(|first| (first, worker.token())));
+                    server.workers.insert(worker.token(), worker);
+                }
             }
         }
         server.answer_after_upgrade(saved.asker);

@@ -93,7 +93,8 @@ impl Scene {
     fn connect(&self, number: u32, credits: u64) -> (Arc<Connection>, HubSide) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let name = Name::new("test").expect("a name");
-        let welcome = Welcome { name, pid: 1, epoch: "epoch".into(), settings: HubSettings::default(), credits };
+        let welcome =
+            Welcome { name, pid: 1, epoch: "epoch".into(), settings: HubSettings::default(), credits, number: 1 };
         let link = Link::over(ours, welcome);
         let connection = Arc::new(Connection::new(number, &link));
         send(&self.handle, LinkCommand::Connect(Box::new(link), Arc::clone(&connection)));
@@ -465,4 +466,52 @@ fn a_stream_without_a_socket_that_was_not_sent_is_handed_over_anew() {
         }
         assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
     }
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_connection_is_quiet_when_its_last_request_was_carried_out() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let is_quiet = || connection.is_quiet(&scene.handle);
+    scene.eventually("a new connection is", is_quiet);
+    let requests = [scene.publish(&connection, 10), scene.publish(&connection, 10)];
+    assert!(!is_quiet());
+    hub.next(|_| {});
+    hub.answer(&Answer::Published { request: requests[0], id: "epoch-1" });
+    assert!(scene.wait(&connection, requests[0]).is_ok());
+    assert!(!is_quiet(), "the second one may still have to be carried out");
+    hub.next(|_| {});
+    hub.answer(&Answer::Published { request: requests[1], id: "epoch-2" });
+    assert!(scene.wait(&connection, requests[1]).is_ok());
+    scene.eventually("all are answered", is_quiet);
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // system calls
+fn a_request_without_an_answer_is_carried_out_when_a_later_one_is_answered() {
+    let scene = Scene::new();
+    let (connection, mut hub) = scene.connect(1, WINDOW_BYTES);
+    let (stream, state, _client) = scene.open();
+    let request = scene.subscribe(&connection, stream);
+    hub.take_over(stream);
+    assert!(matches!(scene.wait(&connection, request), Ok(Outcome::Done)));
+    scene.eventually("it is subscribed", || connection.is_quiet(&scene.handle));
+    scene.push(stream, &state, b"event");
+    assert!(!connection.is_quiet(&scene.handle));
+    hub.next(|got| assert!(matches!(got, Request::Push { .. }), "{got:?}"));
+    assert!(!connection.is_quiet(&scene.handle), "nothing says that it was carried out");
+    scene.publish_as(&connection, UNAWAITED, 10);
+    scene.publish_as(&connection, UNAWAITED, 10);
+    for is_last in [false, true] {
+        hub.next(|_| {});
+        hub.answer(&Answer::Published { request: UNAWAITED, id: "epoch-1" });
+        match is_last {
+            false => assert!(!connection.is_quiet(&scene.handle)),
+            true => scene.eventually("all are carried out", || connection.is_quiet(&scene.handle)),
+        }
+    }
+    drop(hub);
+    scene.eventually("it is lost", || connection.is_lost());
+    assert!(!connection.is_quiet(&scene.handle));
 }

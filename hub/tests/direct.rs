@@ -1,0 +1,259 @@
+//! The second connection of a worker, on which it publishes and waits: whose it is, what it may do, its order beside the first
+//! one, when it ends.
+
+mod support;
+
+use eventsource_xs::remote::calls::{send, Wait};
+use eventsource_xs::remote::direct::{NewDirect, Unpublished};
+use eventsource_xs::remote::{upgrade, Client, Direct, Error, Start};
+use eventsource_xs::wire::{Hello, HubSettings, Name, Publish, Request, Role, WorkerId, WINDOW_BYTES};
+use eventsource_xs::ErrorCode;
+use rustix::process::{kill_process, Pid, Signal};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{event, eventually, gone, open, read_event, settings, topics, Scene, DEADLINE, PROGRAM};
+
+fn greet(scene: &Scene, worker: WorkerId) -> Result<Direct, Error> {
+    NewDirect::connect(&scene.place).expect("a hub").greet(&scene.place, worker, DEADLINE)
+}
+
+fn direct_of(scene: &Scene, worker: &Client) -> Direct {
+    greet(scene, worker.welcome().worker()).expect("it is welcome")
+}
+
+fn publish_within(direct: &mut Direct, data: &str, time: Duration) -> Result<Box<str>, Unpublished> {
+    let fields = event("", data).fields;
+    let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+    direct.publish(publish, Instant::now() + time)
+}
+
+fn publish(direct: &mut Direct, data: &str) -> Box<str> {
+    publish_within(direct, data, DEADLINE).expect("an id")
+}
+
+fn signal(worker: &Client, signal: Signal) {
+    let pid = worker.welcome().pid;
+    kill_process(Pid::from_raw(pid as i32).expect("a process id"), signal).expect("a process");
+    if signal == Signal::STOP {
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        eventually("it stops", || stat().contains(") T "));
+    }
+}
+
+#[test]
+fn a_direct_connection_publishes_and_is_no_other_worker() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let before = scene.client().welcome().settings.clone();
+    let mut direct = direct_of(&scene, &worker);
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    let epoch = worker.welcome().epoch.clone();
+    for (seq, data) in (1..).zip(["one", "two", "three"]) {
+        assert_eq!(*publish(&mut direct, data), format!("{epoch}-{seq}"));
+        read_event(&mut client, data);
+    }
+    assert_eq!(worker.publish(&event("news", "four")).expect("an id"), format!("{epoch}-4"));
+    eventually("only the worker counts", || worker.count(b"").expect("counts").workers == 1);
+    assert_eq!(*worker.describe().expect("a process").workers, [std::process::id()]);
+    assert_eq!(scene.client().welcome().settings, before);
+    // More than the credits for one time.
+    let data = "x".repeat(100_000);
+    for _ in 0..WINDOW_BYTES as usize * 3 / data.len() {
+        publish(&mut direct, &data);
+    }
+}
+
+#[test]
+fn a_refused_event_is_refused_and_the_connection_goes_on() {
+    let scene = Scene::new();
+    let worker = scene.client_with(settings());
+    let mut direct = direct_of(&scene, &worker);
+    let long = [b'k'; 257];
+    let fields = event("", "x").fields;
+    let refused = Publish { request: 0, channel: b"news", key: b"", once: &long, fields: fields.fields() };
+    match direct.publish(refused, Instant::now() + DEADLINE) {
+        Err(Unpublished::Refused(error)) => assert_eq!(error.field(), Some("once")),
+        other => panic!("{other:?}"),
+    }
+    let huge = "x".repeat(17 << 20);
+    assert!(matches!(publish_within(&mut direct, &huge, DEADLINE), Err(Unpublished::Refused(Error::Invalid { .. }))));
+    assert!(publish(&mut direct, "x").ends_with("-1"));
+}
+
+#[test]
+fn a_direct_connection_changes_no_settings() {
+    let scene = Scene::new();
+    let first = scene.client_with(settings());
+    let mut newer = settings();
+    newer.hub.history.events = 3;
+    let mut second = scene.client_with(newer.clone());
+    let mut direct = direct_of(&scene, &first);
+    (0..10).for_each(|_| drop(publish(&mut direct, "x")));
+    assert_eq!(scene.client().welcome().settings, newer);
+    assert_eq!(second.count(b"").expect("counts").hub.events, 3);
+}
+
+#[test]
+fn only_a_worker_of_this_process_has_one() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let WorkerId { process, number } = worker.welcome().worker();
+    let mut direct = direct_of(&scene, &worker);
+    let others = [(process + 1, number), (process, number + 1), (process, 0), (process, u64::MAX)];
+    for (process, number) in others {
+        match greet(&scene, WorkerId { process, number }) {
+            Err(Error::Refused(failure)) => assert_eq!(failure.code, ErrorCode::Unavailable),
+            other => panic!("{process} {number}: {other:?}"),
+        }
+    }
+    assert!(publish(&mut direct, "x").ends_with("-1"));
+    // A second one takes the place of the first.
+    let mut again = direct_of(&scene, &worker);
+    assert!(publish(&mut again, "x").ends_with("-2"));
+    assert!(matches!(
+        publish_within(&mut direct, "x", DEADLINE),
+        Err(Unpublished::Unsent | Unpublished::Unanswered(_))
+    ));
+    assert!(publish(&mut again, "x").ends_with("-3"));
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 3);
+}
+
+#[test]
+fn it_may_only_publish() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut hello = Vec::new();
+    let role = Role::Direct(worker.welcome().worker());
+    Hello { name: Name::new("shop").expect("a name"), role }.encode(&mut hello).expect("a short message");
+    let mut socket = UnixStream::connect(scene.place.socket()).expect("a hub");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    Request::Count { request: 1, channel: b"" }.encode(&mut hello).expect("a short message");
+    send(socket.as_fd(), &hello, None, Wait::Forever).expect("a connection");
+    let _ = socket.read_to_end(&mut Vec::new()).expect("the welcome, and the end");
+    assert_eq!(worker.count(b"").expect("counts").cut_off, 1);
+    publish(&mut direct_of(&scene, &worker), "x");
+}
+
+#[test]
+fn what_was_sent_on_it_comes_before_what_is_sent_on_the_first_one_later() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut client = open(&mut worker, 1, "");
+    worker.subscribe(1, topics("news", None)).expect("a stream");
+    for round in 0..5 {
+        let mut direct = direct_of(&scene, &worker);
+        signal(&worker, Signal::STOP);
+        // The kernel reports this connection first.
+        worker.publish_unanswered(&event("other", "x")).expect("a connection");
+        worker.flush().expect("a connection");
+        let late = publish_within(&mut direct, &format!("direct {round}"), Duration::from_millis(10));
+        assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
+        drop(direct);
+        worker.publish_unanswered(&event("news", &format!("after {round}"))).expect("a connection");
+        worker.flush().expect("a connection");
+        signal(&worker, Signal::CONT);
+        let text = read_event(&mut client, &format!("after {round}"));
+        assert!(text.contains(&format!("data: direct {round}\n")), "{text}");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_after_a_second_of_silence_is_taken() {
+    let scene = Scene::new();
+    let worker = scene.client_with(settings());
+    let greeting = Duration::from_millis(100);
+    let greet = || {
+        let made = NewDirect::connect(&scene.place).expect("a hub");
+        made.greet(&scene.place, worker.welcome().worker(), greeting).ok()
+    };
+    let mut made = None;
+    eventually("it is welcome in time", || {
+        made = greet();
+        made.is_some()
+    });
+    let mut direct = made.expect("a connection");
+    signal(&worker, Signal::STOP);
+    let id = std::thread::scope(|scope| {
+        let published = scope.spawn(|| publish(&mut direct, "x"));
+        std::thread::sleep(greeting * 10);
+        signal(&worker, Signal::CONT);
+        published.join().expect("no panic")
+    });
+    assert!(id.ends_with("-1"));
+}
+
+#[test]
+fn what_a_stopped_process_cannot_have_read_is_unsent() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut direct = direct_of(&scene, &worker);
+    signal(&worker, Signal::STOP);
+    let large = "x".repeat(8 << 20);
+    let late = publish_within(&mut direct, &large, Duration::from_millis(50));
+    assert!(matches!(late, Err(Unpublished::Unsent)), "{late:?}");
+    drop(direct);
+    signal(&worker, Signal::CONT);
+    assert_eq!(worker.count(b"").expect("counts").hub.published, 0);
+}
+
+#[test]
+fn it_ends_with_its_worker_and_keeps_no_process_alive() {
+    let scene = Scene::new();
+    let short = HubSettings { idle_exit: Duration::from_millis(50), ..settings() };
+    let (worker, other) = (scene.client_with(short.clone()), scene.client_with(short));
+    let pid = worker.welcome().pid;
+    let (mut direct, mut others) = (direct_of(&scene, &worker), direct_of(&scene, &other));
+    publish(&mut direct, "x");
+    drop(worker);
+    eventually("it ends", || publish_within(&mut direct, "x", DEADLINE).is_err());
+    publish(&mut others, "x");
+    drop(other);
+    gone(pid);
+}
+
+#[test]
+fn an_upgrade_leaves_it_as_it_is() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(settings());
+    let mut direct = direct_of(&scene, &worker);
+    publish(&mut direct, "x");
+    for seq in 2..4 {
+        upgrade(&Scene::start(), &scene.place, Some(Path::new(PROGRAM))).expect("an upgrade");
+        assert!(publish(&mut direct, "x").ends_with(&format!("-{seq}")));
+        eventually("only the worker counts", || worker.count(b"").expect("counts").workers == 1);
+    }
+    drop(worker);
+    eventually("it ends with its worker", || publish_within(&mut direct, "x", DEADLINE).is_err());
+}
+
+#[test]
+fn direct_connections_leave_half_of_the_places_to_workers() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n 128; exec {PROGRAM} run --name shop --socket \"$0\"")]);
+    let mut hub = command.arg(scene.place.socket()).spawn().expect("a shell");
+    eventually("the hub listens", || UnixStream::connect(scene.place.socket()).is_ok());
+    let mut workers = vec![scene.client_with(settings())];
+    let mut directs = Vec::new();
+    let refused = loop {
+        let worker = scene.client_with(settings());
+        match greet(&scene, worker.welcome().worker()) {
+            Ok(direct) => directs.push(direct),
+            Err(error) => break error.to_string(),
+        }
+        workers.push(worker);
+        assert!(workers.len() < 64, "it takes every connection");
+    };
+    assert!(refused.contains("half of the connections"), "{refused}");
+    let start = Start { program: None, ..Scene::start() };
+    let more = (0..128).map_while(|_| Client::connect(&start, &scene.place, None).ok()).collect::<Vec<_>>();
+    assert!(more.len() >= directs.len(), "{} workers after {} with two connections", more.len(), directs.len());
+    directs.iter_mut().for_each(|direct| drop(publish(direct, "x")));
+    workers[0].stop().expect("an end");
+    assert!(hub.wait().expect("it ends").success());
+}

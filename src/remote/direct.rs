@@ -1,0 +1,317 @@
+//! A worker's second connection to its hub's process, on which the thread that publishes waits for the answer itself.
+//!
+//! On the first one, a [`Link`](super::Link), the worker's event loop sends and reads, so that each publish changes threads
+//! four times. Here the hub's process is the only other one that runs. The caller decides when the connection may be used:
+//! nothing orders what is sent on two connections.
+
+use super::client::{greet, Greeted};
+use super::error::Error;
+use super::place::Place;
+use super::start::check_peer;
+use crate::sys::local::{connect_at_once, send, wait_for_room, Wait};
+use crate::wire::{Answer, Credits, FrameBuffer, Hello, Publish, Request, Role, WorkerId};
+use rustix::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How many bytes are read at once: more than an answer has.
+const READ_BYTES: usize = 4 << 10;
+/// The room that the buffer of a request keeps.
+const KEPT_BYTES: usize = 64 << 10;
+/// The shortest timeout of a socket: none at all would wait forever.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// How much longer than its time a publish may take.
+const SLACK: Duration = Duration::from_millis(10);
+
+/// A direct connection that the hub's process has not welcomed yet.
+#[derive(Debug)]
+pub struct NewDirect(UnixStream);
+
+/// A direct connection.
+#[derive(Debug)]
+pub struct Direct {
+    socket: UnixStream,
+    inbox: FrameBuffer,
+    outbox: Vec<u8>,
+    credits: Credits,
+    last_request: u64,
+    /// How long a read of the socket waits.
+    read_timeout: Duration,
+}
+
+/// Why a publish has no id.
+#[derive(Debug)]
+pub enum Unpublished {
+    /// The hub's process has refused the event, or it is too long. The connection is as before.
+    Refused(Error),
+    /// The kernel has not taken the whole request, so the hub's process cannot have read it. The connection is of no use.
+    Unsent,
+    /// The answer has not come: the event was perhaps published. The connection is of no use, because the answer may still
+    /// come.
+    Unanswered(Error),
+}
+
+impl NewDirect {
+    /// Connects without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if nobody listens, or if too many connections wait to be accepted.
+    pub fn connect(place: &Place) -> Result<Self, Error> {
+        let socket = connect_at_once(place.socket());
+        let socket = socket.map_err(|error| Error::at(place.socket(), "cannot connect to", &error))?;
+        check_peer(socket, place).map(Self)
+    }
+
+    /// Returns the socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Greets the process as the second connection of a worker. Waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`], [`Error::Unknown`] if the process ends, or [`Error::Refused`].
+    pub fn greet(self, place: &Place, worker: WorkerId, timeout: Duration) -> Result<Direct, Error> {
+        let hello = Hello { name: place.name().clone(), role: Role::Direct(worker) };
+        match greet(self.0, &hello, timeout)? {
+            Some(greeted) if greeted.1.pid == worker.process => Ok(Direct::new(greeted, timeout)),
+            _ => Err(Error::Unknown),
+        }
+    }
+}
+
+impl Direct {
+    fn new((socket, welcome, inbox): Greeted, read_timeout: Duration) -> Self {
+        let credits = Credits::new(welcome.credits);
+        Self { socket, inbox, outbox: Vec::new(), credits, last_request: 0, read_timeout }
+    }
+
+    /// Begins with a socket and the credits that its other side would have given.
+    #[cfg(test)]
+    pub(crate) fn over(socket: UnixStream, credits: u64) -> Self {
+        let (inbox, outbox, credits) = (FrameBuffer::default(), Vec::new(), Credits::new(credits));
+        Self { socket, inbox, outbox, credits, last_request: 0, read_timeout: Duration::ZERO }
+    }
+
+    /// Publishes an event, and waits for its id. The number of the request is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Unpublished`].
+    pub fn publish(&mut self, publish: Publish<'_>, deadline: Instant) -> Result<Box<str>, Unpublished> {
+        self.last_request += 1;
+        let request = self.last_request;
+        self.outbox.clear();
+        self.outbox.shrink_to(KEPT_BYTES);
+        let encoded = Request::Publish(Publish { request, ..publish }).encode(&mut self.outbox);
+        encoded.map_err(|error| Unpublished::Refused(error.into()))?;
+        while !self.credits.may_send() {
+            self.read_answer(request, deadline).map_err(|_| Unpublished::Unsent)?;
+        }
+        let _ = self.credits.spend(self.outbox.len());
+        self.write_out(deadline).map_err(|_| Unpublished::Unsent)?;
+        loop {
+            match self.read_answer(request, deadline) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return answer.map_err(Unpublished::Refused),
+                Err(error) => return Err(Unpublished::Unanswered(error)),
+            }
+        }
+    }
+
+    fn write_out(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.outbox.len() {
+            match send(self.socket.as_fd(), &self.outbox[sent..], None, Wait::Never) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match left_until(deadline) {
+                    Some(left) => wait_for_room(self.socket.as_fd(), left),
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an answer. Returns it if it is the one to a request.
+    fn read_answer(&mut self, request: u64, deadline: Instant) -> Result<Option<Result<Box<str>, Error>>, Error> {
+        while !self.inbox.has_frame()? {
+            self.read(deadline)?;
+        }
+        let frame = self.inbox.next_frame()?.ok_or(Error::Unknown)?;
+        match Answer::decode(frame)? {
+            Answer::Published { request: answered, id } if answered == request => Ok(Some(Ok(id.into()))),
+            Answer::Refused { request: answered, failure } if answered == request => {
+                Ok(Some(Err(Error::Refused(failure))))
+            }
+            Answer::Credits { bytes } => {
+                self.credits.add(bytes);
+                Ok(None)
+            }
+            _ => Ok(None), // nothing else is sent here
+        }
+    }
+
+    fn read(&mut self, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let left = left_until(deadline).ok_or(Error::Timeout)?;
+            // Most publishes may take the same time, so that this is no system call for each.
+            if self.read_timeout > left + SLACK || self.read_timeout < left / 2 {
+                self.read_timeout = left.max(SHORTEST_TIMEOUT);
+                self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Error::Unknown)?;
+            }
+            match self.socket.read(self.inbox.room(READ_BYTES)) {
+                Ok(0) => return Err(Error::Unknown),
+                Ok(count) => {
+                    self.inbox.filled(count);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(_) => return Err(Error::Unknown),
+            }
+        }
+    }
+}
+
+/// Returns how long it is until a deadline; nothing if it is over.
+fn left_until(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Field, Text};
+    use crate::wire::{Failure, FieldList, WINDOW_BYTES};
+    use crate::ErrorCode;
+    use std::io::Write;
+    use std::thread;
+
+    /// Longer than any step takes.
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// The hub's process.
+    struct HubSide {
+        socket: UnixStream,
+        inbox: FrameBuffer,
+    }
+
+    impl HubSide {
+        /// Returns the number of the next request.
+        fn next(&mut self) -> u64 {
+            loop {
+                if let Some(frame) = self.inbox.next_frame().expect("frames") {
+                    match Request::decode(frame).expect("a request") {
+                        Request::Publish(publish) => return publish.request,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                let count = self.socket.read(self.inbox.room(1 << 16)).expect("bytes");
+                assert!(count > 0, "the connection is open");
+                self.inbox.filled(count);
+            }
+        }
+
+        fn answer(&mut self, answer: &Answer<'_>) {
+            let mut bytes = Vec::new();
+            answer.encode(&mut bytes).expect("a short answer");
+            self.socket.write_all(&bytes).expect("a connection");
+        }
+    }
+
+    fn connection(credits: u64) -> (Direct, HubSide) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        (Direct::over(ours, credits), HubSide { socket: theirs, inbox: FrameBuffer::default() })
+    }
+
+    fn publish(direct: &mut Direct, bytes: usize, within: Duration) -> Result<Box<str>, Unpublished> {
+        let text = "x".repeat(bytes);
+        let fields = FieldList::of([Field::Data(Text::from(&*text))]);
+        let publish = Publish { request: 0, channel: b"news", key: b"", once: b"", fields: fields.fields() };
+        direct.publish(publish, Instant::now() + within)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn each_request_gets_its_own_answer() {
+        let (mut direct, mut hub) = connection(WINDOW_BYTES);
+        let answers = thread::spawn(move || {
+            let request = hub.next();
+            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            let request = hub.next();
+            let failure = Failure::new(ErrorCode::Invalid, Some("id"), "no");
+            hub.answer(&Answer::Published { request: request - 1, id: "of another" });
+            hub.answer(&Answer::Refused { request, failure });
+            let request = hub.next();
+            hub.answer(&Answer::Published { request, id: "epoch-2" });
+        });
+        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-1");
+        let refused = publish(&mut direct, 10, LONG);
+        assert!(matches!(refused, Err(Unpublished::Refused(Error::Refused(_)))), "{refused:?}");
+        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-2");
+        answers.join().expect("no panic");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn an_answer_may_take_as_long_as_the_publish_and_no_longer() {
+        let (mut direct, mut hub) = connection(WINDOW_BYTES);
+        direct.read_timeout = Duration::from_millis(1); // as after a greeting
+        direct.socket.set_read_timeout(Some(direct.read_timeout)).expect("a socket");
+        let answers = thread::spawn(move || {
+            let request = hub.next();
+            thread::sleep(Duration::from_millis(50));
+            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            hub
+        });
+        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-1");
+        let _hub = answers.join().expect("no panic");
+        let late = publish(&mut direct, 10, Duration::from_millis(20));
+        assert!(matches!(late, Err(Unpublished::Unanswered(Error::Timeout))), "{late:?}");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn only_what_the_kernel_has_taken_may_have_been_published() {
+        let (mut direct, hub) = connection(WINDOW_BYTES);
+        let unread = publish(&mut direct, 8 << 20, Duration::from_millis(20));
+        assert!(matches!(unread, Err(Unpublished::Unsent)), "{unread:?}");
+        drop(hub);
+        let (mut direct, hub) = connection(WINDOW_BYTES);
+        drop(hub);
+        let closed = publish(&mut direct, 10, LONG);
+        assert!(matches!(closed, Err(Unpublished::Unsent)), "{closed:?}");
+        let (mut direct, mut hub) = connection(WINDOW_BYTES);
+        let ends = thread::spawn(move || assert_eq!(hub.next(), 1));
+        let unanswered = publish(&mut direct, 10, LONG);
+        assert!(matches!(unanswered, Err(Unpublished::Unanswered(Error::Unknown))), "{unanswered:?}");
+        ends.join().expect("no panic");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)] // system calls
+    fn without_credits_nothing_is_sent() {
+        let (mut direct, mut hub) = connection(1);
+        let answers = thread::spawn(move || {
+            let request = hub.next();
+            hub.answer(&Answer::Published { request, id: "epoch-1" });
+            hub
+        });
+        assert!(publish(&mut direct, 10, LONG).is_ok());
+        let mut hub = answers.join().expect("no panic");
+        let unsent = publish(&mut direct, 10, Duration::from_millis(20));
+        assert!(matches!(unsent, Err(Unpublished::Unsent)), "{unsent:?}");
+        hub.answer(&Answer::Credits { bytes: 1000 });
+        let answers = thread::spawn(move || {
+            let request = hub.next();
+            hub.answer(&Answer::Published { request, id: "epoch-2" });
+        });
+        assert_eq!(&*publish(&mut direct, 10, LONG).expect("an id"), "epoch-2");
+        answers.join().expect("no panic");
+    }
+}

@@ -1,0 +1,156 @@
+//! The direct connection of this process to the process of a hub, on which threads that publish wait for the id themselves.
+//!
+//! It belongs to a [`Connection`](super::connection::Connection), the first one, and is used only while the hub's process has
+//! carried out all that was asked of it there. A call that cannot use it publishes through the first one: no call waits for
+//! another one's, or for long until it is made.
+
+use super::descriptor_reserve;
+use super::forks::lock_turn;
+use crate::remote::direct::{NewDirect, Unpublished};
+use crate::remote::{Direct, Error, Place};
+use crate::sys::{descriptor, socket};
+use crate::wire::{Publish, WorkerId};
+use rustix::fd::AsRawFd;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+/// How long the hub's process may take to greet. A process that has more to do is asked on the first connection.
+const GREETING: Duration = Duration::from_millis(100);
+/// How long no other connection is made after one has failed or was refused.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Stands for no descriptor.
+const NONE: i32 = -1;
+
+/// The direct connection, as threads share it.
+#[derive(Debug)]
+pub(super) struct DirectConnection {
+    state: Mutex<State>,
+    /// The number of the socket's descriptor, and the socket's cookie: a forked child cannot take the lock.
+    number: AtomicI32,
+    cookie: AtomicU64,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub(super) enum DirectOutcome {
+    /// It has an id, or it is to fail.
+    Published(Result<Box<str>, Error>),
+    /// There is no connection, or another thread uses it.
+    NotTried,
+    /// The connection has ended before the event was sent.
+    Unsent,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Direct>,
+    /// Until when none is made.
+    paused_until: Option<Instant>,
+}
+
+impl Default for DirectConnection {
+    fn default() -> Self {
+        Self { state: Mutex::default(), number: AtomicI32::new(NONE), cookie: AtomicU64::new(0) }
+    }
+}
+
+impl DirectConnection {
+    /// Publishes an event. If it was not published here, it can be on the first connection.
+    pub(super) fn publish(
+        &self,
+        place: &Place,
+        worker: WorkerId,
+        publish: Publish<'_>,
+        deadline: Instant,
+    ) -> DirectOutcome {
+        let mut state = match self.lock_if_free() {
+            Some(state) => state,
+            None => return DirectOutcome::NotTried,
+        };
+        if state.connection.is_none() {
+            self.connect(&mut state, place, worker, deadline);
+        }
+        let published = match &mut state.connection {
+            Some(connection) => connection.publish(publish, deadline),
+            None => return DirectOutcome::NotTried,
+        };
+        if matches!(published, Err(Unpublished::Unsent | Unpublished::Unanswered(_))) {
+            self.drop_connection(&mut state);
+        }
+        match published {
+            Ok(id) => DirectOutcome::Published(Ok(id)),
+            Err(Unpublished::Refused(error) | Unpublished::Unanswered(error)) => DirectOutcome::Published(Err(error)),
+            Err(Unpublished::Unsent) if Instant::now() < deadline => DirectOutcome::Unsent,
+            Err(Unpublished::Unsent) => {
+                let message = format!("the process of the hub {} takes no events", place.name());
+                DirectOutcome::Published(Err(Error::Unavailable(message)))
+            }
+        }
+    }
+
+    /// Closes the connection, unless a thread uses it: that one closes it when it finds that it has ended.
+    pub(super) fn close(&self) {
+        if let Some(mut state) = self.lock_if_free() {
+            self.drop_connection(&mut state);
+        }
+    }
+
+    /// In a forked child, closes its copy of the socket.
+    pub(super) fn close_copy(&self) {
+        let (number, cookie) = (self.number.load(Ordering::Acquire), self.cookie.load(Ordering::Acquire));
+        // Without a cookie it could be another socket: the number of one that was closed meanwhile is used again.
+        if number != NONE && cookie != 0 {
+            drop(descriptor::inherit(number, cookie));
+        }
+    }
+
+    /// Returns nothing if another thread uses the connection.
+    fn lock_if_free(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => {
+                // An answer may be due to the thread that has panicked.
+                let mut state = poisoned.into_inner();
+                self.drop_connection(&mut state);
+                Some(state)
+            }
+        }
+    }
+
+    fn connect(&self, state: &mut State, place: &Place, worker: WorkerId, deadline: Instant) {
+        let now = Instant::now();
+        if state.paused_until.map_or(false, |until| now < until) {
+            return;
+        }
+        // Until it is welcomed.
+        state.paused_until = Some(now + PAUSE);
+        if !descriptor_reserve::has_spare() {
+            return;
+        }
+        let made = {
+            // A child knows of each socket that it inherits.
+            let _no_fork = lock_turn();
+            let made = NewDirect::connect(place);
+            if let Ok(made) = &made {
+                self.cookie.store(socket::cookie(made.socket()), Ordering::Release);
+                self.number.store(made.socket().as_raw_fd(), Ordering::Release);
+            }
+            made
+        };
+        let most = GREETING.min(deadline.saturating_duration_since(now) / 2);
+        match made.and_then(|made| made.greet(place, worker, most)) {
+            Ok(connection) => *state = State { connection: Some(connection), paused_until: None },
+            Err(_) => self.number.store(NONE, Ordering::Release),
+        }
+    }
+
+    fn drop_connection(&self, state: &mut State) {
+        if state.connection.is_some() {
+            self.number.store(NONE, Ordering::Release);
+            state.connection = None;
+            state.paused_until = Some(Instant::now() + PAUSE);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+# The order of what one process asks of a hub in a process of its own. A publish that waits for its id goes over a second
+# connection; whatever the process has asked for before it, on the first one, takes effect before it. Also: who uses that
+# connection after a fork, in threads, while signals come, and while the hub's process does not answer.
+
+use strict;
+use warnings;
+
+use Config;
+use if $Config{useithreads}, 'threads';
+use lib 't/lib';
+use Testing::Deadline qw(wait_until);
+use EventSource::XS;
+use Test::More;
+BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
+use EventSource::Hub;
+use File::Temp          ();
+use POSIX               ();
+use Scalar::Util        qw(blessed);
+use Testing::Subscriber qw(events);
+use Time::HiRes         qw(setitimer ITIMER_REAL);
+
+my $DEADLINE = 30;                                  # seconds
+my $folder   = File::Temp::tempdir(CLEANUP => 1);
+my $owner    = $$;
+my $count    = 0;
+
+sub process {
+    my $number = ++$count;
+    return (name => "test$number", socket => "$folder/$number.sock", idle_exit => 1, publish_timeout => $DEADLINE, @_);
+}
+
+eval { EventSource::Hub->new(process()); 1 } or plan skip_all => "the program of a hub's process is not built here";
+
+# The sockets of this process, as the kernel names them.
+sub sockets {
+    return grep { /\Asocket:/ } map { readlink // () } glob '/proc/self/fd/*';
+}
+
+# A hub whose process has answered on both connections, and the socket of the second one.
+sub hub_with_two_connections {
+    my $hub = EventSource::Hub->new(@_ ? @_ : process());
+    $hub->epoch;
+    my %before = map { ($_ => 1) } sockets();
+    my @second;
+    wait_until(
+        $DEADLINE,
+        sub {
+            $hub->publish(first => 'x');
+            @second = grep { !$before{$_} } sockets();
+        }
+    ) or diag 'there is no second connection';
+    return ($hub, @second);
+}
+
+sub number_of { return $_[0] =~ /-([0-9]+)\z/ ? $1 : "no id: $_[0]" }
+
+sub pid_of { return $_[0]->stats->{process}{pid} }
+
+sub error_of {
+    my $call = shift;
+    return 'no exception' if eval { $call->(); 1 };
+    return blessed $@ && $@->isa('EventSource::Error') ? $@->code : $@;
+}
+
+sub stop {
+    my $pid = shift;
+    kill STOP => $pid;
+    my $is_stopped = sub { open my $stat, '<', "/proc/$pid/stat" or return; readline($stat) =~ /.*\) T / };
+    return wait_until($DEADLINE, $is_stopped) || diag "$pid does not stop";
+}
+
+# Runs code in a child. Returns what it returns, as a string.
+sub in_child {
+    my $code = shift;
+    pipe my $from, my $to or die "pipe: $!";
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        close $from;
+        my $said = eval { join ' ', $code->() };
+        syswrite $to, defined $said ? $said : "died: $@";
+        POSIX::_exit(0);
+    }
+    close $to;
+    return sub {
+        my $said = do { local $/; readline $from };
+        waitpid $pid, 0;
+        return $said;
+    };
+}
+
+# The data of the events that the client of a stream has received.
+sub data_of {
+    return map { $_->{data} } events($_[0]->client->text);
+}
+
+# Publishes an event, and returns what the client of a stream has received until then.
+sub received {
+    my ($hub, $subscriber, $data) = @_;
+    $hub->publish(end => $data);
+    $subscriber->client->read_until(qr/^data: \Q$data\E\n/m, $DEADLINE) or diag "$data does not arrive";
+    return data_of($subscriber);
+}
+
+# A push may overtake an event that was published before it: a stream's own buffer is sent first.
+subtest 'a push comes before a later publish' => sub {
+    my ($hub) = hub_with_two_connections();
+    my $subscriber = Testing::Subscriber->open($hub, 'a', 'end');
+    for my $number (1 .. 200) {
+        $subscriber->conn->push("push $number") if $number % 3;
+        $hub->publish(a => "publish $number")   if $number % 7;
+    }
+    my ($pushed, $published, @wrong) = (0, 0);
+    for my $event (received($hub, $subscriber, 'last')) {
+        my ($kind, $number) = split / /, $event;
+        my $expected = $kind eq 'publish' ? $number - !($number % 3) : 0;
+        push @wrong, "$event after push $pushed" if $pushed < $expected;
+        ($kind eq 'push' ? $pushed : $published) = $number // 200;
+    }
+    is_deeply \@wrong, [], 'each event follows the pushes before it';
+    is "$pushed $published", '200 200', 'all have come';
+};
+
+subtest 'a stream that is unsubscribed receives no later event' => sub {
+    my ($hub) = hub_with_two_connections();
+    my $subscriber = Testing::Subscriber->open($hub, 'end');
+    my @wrong;
+    for my $number (1 .. 50) {
+        $hub->subscribe($subscriber->conn, 'a');
+        $hub->publish(a => "seen $number");
+        $hub->publish(a => "seen, too, $number");
+        $hub->unsubscribe($subscriber->conn, 'a');
+        $hub->publish(a => "not seen $number");
+    }
+    my @data = received($hub, $subscriber, 'last');
+    is_deeply [grep { /\Anot/ } @data], [], 'after unsubscribe';
+    is scalar(grep { /\Aseen/ } @data), 100, 'but each one before it';
+};
+
+subtest 'a stream that is closed receives no later event' => sub {
+    my ($hub) = hub_with_two_connections();
+    my @subscribers = map { Testing::Subscriber->open($hub, 'a') } 1 .. 30;
+    for my $subscriber (@subscribers) {
+        $hub->publish(a => 'before');
+        $subscriber->conn->close;
+        $hub->publish(a => 'after');
+    }
+    $hub->publish(a => 'last');
+    my @wrong;
+    for my $number (0 .. $#subscribers) {
+        $subscribers[$number]->client->read_all($DEADLINE);
+        my @data = data_of($subscribers[$number]);
+        push @wrong, "$number: @data" if "@data" ne join ' ', ('before', 'after') x $number, 'before';
+    }
+    is_deeply \@wrong, [], 'after close';
+};
+
+subtest 'what is published without waiting comes first' => sub {
+    my ($hub) = hub_with_two_connections();
+    my ($number, @wrong) = number_of($hub->publish(a => 'x'));
+    for my $round (1 .. 100) {
+        my $others = $round % 4;
+        $hub->publish(a => 'x', {wait => 0}) for 1 .. $others;
+        my $got = number_of($hub->publish(a => 'x'));
+        push @wrong, "round $round: $got" if $got != $number + $others + 1;
+        $number = $got;
+    }
+    is_deeply \@wrong, [], 'each id follows those of the events before it';
+};
+
+subtest 'the newest settings stay' => sub {
+    my @process = process();
+    my $old     = EventSource::Hub->new(@process, history => {events => 50});
+    my $new     = EventSource::Hub->new(@process, history => {events => 5});
+    $_->epoch for $old, $new;
+    hub_with_two_connections(@process, history => {events => 50});
+    $new->epoch;
+    $old->publish(a => 'x') for 1 .. 20;
+    is $new->stats->{process}{workers}, 2, 'two workers are connected';
+    cmp_ok $new->stats->{history}{events}, '<=', 10, 'the history of two channels has their bounds';
+};
+
+subtest 'a process of the hub that stops for a second' => sub {
+    my ($hub) = hub_with_two_connections();
+    my $pid   = pid_of($hub);
+    my $first = number_of($hub->publish(a => 'x'));
+    stop($pid);
+    my $goes_on = in_child(sub { sleep 1; kill CONT => $pid; return 'done' });
+    is number_of($hub->publish(a => 'x')), $first + 1, 'answers when it goes on';
+    $goes_on->();
+    is number_of($hub->publish(a => 'x')), $first + 2, 'and then';
+};
+
+subtest 'an answer that comes too late is no answer to another publish' => sub {
+    my @process = process(publish_timeout => 0.3);
+    my ($hub)   = hub_with_two_connections(@process);
+    my $pid     = pid_of($hub);
+    for my $round (1 .. 3) {
+        my $number = number_of(($hub->publish(a => 'x'))[0]);
+        stop($pid);
+        is error_of(sub { $hub->publish(a => 'late') }), 'unknown', 'a publish without an answer throws unknown';
+        kill CONT => $pid;
+        my $got;
+        wait_until(
+            $DEADLINE,
+            sub {
+                eval { $got = number_of($hub->publish(a => 'x', {once => "next $round"})) }
+            }
+        );
+        is $got, $number + 2, 'the next one has the next id but one';
+    }
+};
+
+subtest 'signals do not make a publish longer' => sub {
+    my @process = process(publish_timeout => 0.3);
+    my ($hub)   = hub_with_two_connections(@process);
+    my $pid     = pid_of($hub);
+    stop($pid);
+    my $signals = 0;
+    local $SIG{ALRM} = sub { $signals++ };
+    setitimer(ITIMER_REAL, 0.02, 0.02);
+    is error_of(sub { $hub->publish(a => 'x') }), 'unknown', 'it throws unknown in its time';
+    setitimer(ITIMER_REAL, 0);
+    cmp_ok $signals, '>', 0, 'although signals have come';
+    kill CONT => $pid;
+};
+
+subtest 'a forked child has connections of its own' => sub {
+    my @process = process();
+    my ($hub, $second) = hub_with_two_connections(@process);
+    my $before = number_of($hub->publish(a => 'x'));
+    my $child  = in_child(
+        sub {
+            my %inherited = map { ($_ => 1) } sockets();
+            my @ids       = map { number_of($hub->publish(a => 'child')) } 1 .. 50;
+            return ($inherited{$second} ? 'inherited' : 'closed', @ids);
+        }
+    );
+    my @own = map { number_of($hub->publish(a => 'parent')) } 1 .. 50;
+    my ($is_closed, @others) = split / /, $child->();
+    is $is_closed, 'closed', 'the copy of the second connection is closed at once';
+    is_deeply [sort { $a <=> $b } @own, @others], [map { $before + $_ } 1 .. 100], 'each event has its own id';
+    is_deeply \@own,    [sort { $a <=> $b } @own],    'those of the parent in order';
+    is_deeply \@others, [sort { $a <=> $b } @others], 'those of the child in order';
+    is scalar(grep { $_ eq $second } sockets()), 1,             'the connection of the parent is as before';
+    is number_of($hub->publish(a => 'x')),       $before + 101, 'and works';
+    ok wait_until($DEADLINE, sub { $hub->stats->{process}{workers} == 1 }), 'one worker is left';
+};
+
+subtest 'twenty threads' => sub {
+    plan skip_all => 'this perl has no threads' if !$Config{useithreads};
+    my ($hub)   = hub_with_two_connections();
+    my $before  = number_of($hub->publish(a => 'x'));
+    my @threads = map {
+        threads->create(
+            {context => 'list'},
+            sub {
+                map { number_of($hub->publish(a => 'x')) } 1 .. 50;
+            }
+        )
+    } 1 .. 20;
+    my @all = map { [$_->join] } @threads;
+    is_deeply [sort { $a <=> $b } map { @$_ } @all], [map { $before + $_ } 1 .. 1_000], 'each event has its own id';
+    is scalar(
+        grep {
+            "@$_" ne join ' ', sort { $a <=> $b } @$_
+        } @all
+        ),
+        0, 'each thread has its ids in order';
+};
+
+subtest 'a killed process of the hub' => sub {
+    my ($hub) = hub_with_two_connections();
+    for my $round (1 .. 10) {
+        my ($epoch) = split /-/, $hub->publish(a => 'x');
+        $hub->publish(a => 'x') for 1 .. 3;
+        kill KILL => pid_of($hub);
+        my $id   = eval { $hub->publish(a => 'x') };
+        my $code = defined $id ? '' : $@->code;
+        like $id // $code, qr/-1\z|\Aunknown\z/, 'an id of the next process, or unknown';
+        isnt + (split /-/, $hub->publish(a => 'x'))[0], $epoch, 'the epoch is another one' if !defined $id;
+    }
+};
+
+subtest 'both connections end with the hub' => sub {
+    my ($hub, $second) = hub_with_two_connections();
+    my $pid = pid_of($hub);
+    undef $hub;
+    ok wait_until(
+        $DEADLINE,
+        sub {
+            !grep { $_ eq $second } sockets();
+        }
+        ),
+        'the second one is closed';
+    ok wait_until($DEADLINE, sub { !kill 0 => $pid }), 'and the process ends';
+};
+
+done_testing;
