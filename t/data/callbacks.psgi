@@ -163,12 +163,18 @@ sub spawn {
     return;
 }
 
-# Spawns after the handler, as applications under Feersum do.
+# Spawns after the handler, as applications under Feersum do. On a busy machine the timer may be due before the server sends the
+# head.
 sub spawn_later {
     my ($conn, $env) = @_;
     require AE;
     my $timer;
-    $timer = AE::timer(0.01, 0, sub { undef $timer; spawn($conn, $env) });
+    my $try = sub {
+        return if $conn->is_open && !$conn->stream->is_attached;
+        undef $timer;
+        spawn($conn, $env);
+    };
+    $timer = AE::timer(0.01, 0.01, $try);
     return;
 }
 
