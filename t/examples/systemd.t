@@ -90,7 +90,7 @@ sub command {
     my @words = @_;
     my @perl  = ($^X, map { "-I/run/test/blib/$_" } 'lib', 'arch');
     my @env   = qw(env XDG_RUNTIME_DIR=/run/user/test);
-    my ($status, $said) =
+    my (undef, $said) =
         $systemd->user->run(@env, @perl, qw(/run/test/blib/script/eventsource publish --hub test --no-spawn), @words);
     return $said =~ s/\n\z//r;
 }

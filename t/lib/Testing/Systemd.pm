@@ -182,7 +182,7 @@ sub _refusal {
 sub _start_manager {
     my $self = shift;
     my ($status, $said) = $self->systemctl(start => $MANAGER);
-    croak "Systemd: the manager of $USER: $said" if $status;
+    croak "Systemd: the manager of $USER: $said" . $self->journal if $status;
     return;
 }
 
