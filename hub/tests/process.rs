@@ -204,7 +204,11 @@ fn a_worker_with_other_settings_is_told_which() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(scene.client_with(settings()).welcome(), worker.welcome());
+    let again = scene.client_with(settings());
+    let of_hub =
+        |client: &Client| (client.welcome().pid, client.welcome().epoch.clone(), client.welcome().settings.clone());
+    assert_eq!(of_hub(&again), of_hub(&worker));
+    assert_ne!(again.welcome().number, worker.welcome().number);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) enum DirectOutcome {
     Published(Result<Box<str>, Error>),
     /// There is no connection, or another thread uses it.
     NotTried,
-    /// The connection has ended before the event was sent.
+    /// The connection has ended before the event was sent, or could not be made.
     Unsent,
 }
 
@@ -69,7 +69,10 @@ impl DirectConnection {
             None => return DirectOutcome::NotTried,
         };
         if state.connection.is_none() {
-            self.connect(&mut state, place, worker, deadline);
+            match self.connect(&mut state, place, worker, deadline) {
+                Ok(()) | Err(Error::Refused(_) | Error::Timeout) => {}
+                Err(_) => return DirectOutcome::Unsent, // the process ends
+            }
         }
         let published = match &mut state.connection {
             Some(connection) => connection.publish(publish, deadline),
@@ -119,15 +122,16 @@ impl DirectConnection {
         }
     }
 
-    fn connect(&self, state: &mut State, place: &Place, worker: WorkerId, deadline: Instant) {
+    /// Makes the connection, unless that is not due.
+    fn connect(&self, state: &mut State, place: &Place, worker: WorkerId, deadline: Instant) -> Result<(), Error> {
         let now = Instant::now();
         if state.paused_until.map_or(false, |until| now < until) {
-            return;
+            return Ok(());
         }
         // Until it is welcomed.
         state.paused_until = Some(now + PAUSE);
         if !descriptor_reserve::has_spare() {
-            return;
+            return Ok(());
         }
         let made = {
             // A child knows of each socket that it inherits.
@@ -140,10 +144,15 @@ impl DirectConnection {
             made
         };
         let most = GREETING.min(deadline.saturating_duration_since(now) / 2);
-        match made.and_then(|made| made.greet(place, worker, most)) {
+        let greeted = made.and_then(|made| made.greet(place, worker, most));
+        match greeted {
             Ok(connection) => *state = State { connection: Some(connection), paused_until: None },
-            Err(_) => self.number.store(NONE, Ordering::Release),
+            Err(error) => {
+                self.number.store(NONE, Ordering::Release);
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     fn drop_connection(&self, state: &mut State) {

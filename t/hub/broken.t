@@ -124,9 +124,9 @@ subtest 'a process that takes no requests' => sub {
 };
 
 subtest 'a process that is killed' => sub {
-    my $hub = EventSource::Hub->new(process());
-    my $id  = $hub->publish(a => 'first');
-    my $pid = pid_of($hub);
+    my $hub  = EventSource::Hub->new(process());
+    my ($id) = map { $hub->publish(a => $_) } 1 .. 3;    # on each connection
+    my $pid  = pid_of($hub);
     stop($pid);
     is kill_while_waiting($pid, sub { $hub->publish(a => 'x') }), 'unknown',
         'a publish that waits for its answer throws unknown';
