@@ -796,6 +796,11 @@ host, port (6379 by default) and the number of the database (0 by default). C<re
 names several Sentinels with their ports, and behind them the name of the master. In user and password the characters
 C<:/?#@%> are encoded (C<%40> for C<@>). No message, log or statistic of this distribution shows user and password.
 
+=item sentinel_login
+
+With C<redis-sentinel://> or C<rediss-sentinel://>: user and password of the Sentinels, C<USER:PASSWORD>, or C<:PASSWORD> of their
+default user, encoded as in the URL. By default they are asked without a password; if they need one, it is that of the URL.
+
 =item replicas
 
 How many replicas of Redis have an event before L</publish> returns (C<WAIT>): a whole number from 0 to 100, 0 by default.

@@ -42,6 +42,8 @@ pub struct RedisSettings {
     /// `redis://`, `rediss://` (TLS), `redis-sentinel://` or `rediss-sentinel://`, with user, password and number of the
     /// database.
     pub url: Box<str>,
+    /// `USER:PASSWORD` or `:PASSWORD` for the Sentinels, encoded as in a URL. If empty, they need none, or that of Redis.
+    pub sentinel_login: Box<str>,
     /// How many replicas have an event before it counts as published.
     pub replicas: u32,
     /// How many events wait while Redis is away; 0 if publishing fails then.
@@ -62,6 +64,7 @@ impl Default for RedisSettings {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379/0".into(),
+            sentinel_login: "".into(),
             replicas: 0,
             queue: 0,
             prefix: "es".into(),
@@ -73,7 +76,7 @@ impl Default for RedisSettings {
     }
 }
 
-/// Shows everything but the user and the password.
+/// Shows everything but users and passwords.
 impl std::fmt::Debug for RedisSettings {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { replicas, queue, prefix, .. } = self;
@@ -110,9 +113,11 @@ impl StoreSettings {
                 writer.u8(*sync as u8);
             }
             Self::Redis(settings) => {
-                let RedisSettings { url, replicas, queue, prefix, ca, cert, key, timeout } = &**settings;
+                let RedisSettings { url, sentinel_login, replicas, queue, prefix, ca, cert, key, timeout } =
+                    &**settings;
                 writer.u8(2);
                 writer.bytes(url.as_bytes());
+                writer.bytes(sentinel_login.as_bytes());
                 writer.u32(*replicas);
                 writer.u32(*queue);
                 for text in [prefix, ca, cert, key] {
@@ -135,6 +140,7 @@ impl StoreSettings {
             }
             2 => Ok(Self::Redis(Box::new(RedisSettings {
                 url: reader.str()?.into(),
+                sentinel_login: reader.str()?.into(),
                 replicas: reader.u32()?,
                 queue: reader.u32()?,
                 prefix: reader.str()?.into(),

@@ -93,9 +93,9 @@ fn store_settings() -> impl Strategy<Value = StoreSettings> {
     let sync = prop_oneof![Just(FileSync::Never), Just(FileSync::Second), Just(FileSync::Event)];
     let file = (any::<String>(), sync).prop_map(|(path, sync)| FileSettings { path: path.into(), sync });
     let redis =
-        (any::<[String; 5]>(), any::<[u32; 2]>(), duration()).prop_map(|(texts, [replicas, queue], timeout)| {
-            let [url, prefix, ca, cert, key] = texts.map(Into::into);
-            RedisSettings { url, replicas, queue, prefix, ca, cert, key, timeout }
+        (any::<[String; 6]>(), any::<[u32; 2]>(), duration()).prop_map(|(texts, [replicas, queue], timeout)| {
+            let [url, sentinel_login, prefix, ca, cert, key] = texts.map(Into::into);
+            RedisSettings { url, sentinel_login, replicas, queue, prefix, ca, cert, key, timeout }
         });
     prop_oneof![
         Just(StoreSettings::Memory),

@@ -172,7 +172,7 @@ typedef struct {
 typedef struct {
     uint8_t kind, sync;
     size_t queue, replicas;
-    esx_text place, prefix, ca, cert, key;
+    esx_text place, sentinel_login, prefix, ca, cert, key;
 } esx_store_settings;
 
 /* The settings of a hub: the hub's own events, the bounds of each channel's log and of all logs, and others. Times are in

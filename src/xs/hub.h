@@ -52,6 +52,7 @@ esx_store_of(pTHX_ HV *settings, esx_store_settings *store)
     store->queue = esx_setting_uv(aTHX_ settings, "store_queue");
     store->replicas = esx_setting_uv(aTHX_ settings, "store_replicas");
     store->place = esx_setting_text(aTHX_ settings, "store_place");
+    store->sentinel_login = esx_setting_text(aTHX_ settings, "store_sentinel_login");
     store->prefix = esx_setting_text(aTHX_ settings, "store_prefix");
     store->ca = esx_setting_text(aTHX_ settings, "store_ca");
     store->cert = esx_setting_text(aTHX_ settings, "store_cert");

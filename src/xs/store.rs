@@ -12,6 +12,7 @@ pub(super) struct RawStore {
     queue: usize,
     replicas: usize,
     place: RawText,
+    sentinel_login: RawText,
     prefix: RawText,
     ca: RawText,
     cert: RawText,
@@ -41,6 +42,7 @@ impl RawStore {
             }),
             _ => StoreSettings::Redis(Box::new(RedisSettings {
                 url: text(self.place),
+                sentinel_login: text(self.sentinel_login),
                 replicas: count(self.replicas),
                 queue: count(self.queue),
                 prefix: text(self.prefix),

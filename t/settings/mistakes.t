@@ -614,8 +614,24 @@ my @STORES        = (
         'x' x 65),
     [{redis => $DEFAULT_PLACE, ca   => '/x'}, 'store', qr{\Aca, .+, is for TLS: begin the URL with rediss://}],
     [{redis => 'rediss://h',   cert => '/x'}, 'store', 'cert needs its key, too: key => $path'],
-    [{redis => 'rediss://h',   key  => '/x'}, 'store', 'key needs its cert, too: cert => $path'],
-    [{redis => 'rediss://h',   ca   => ''},   'store', 'ca must be the path of a file, not empty and without a NUL'],
+    [
+        {redis => 'redis://h', sentinel_login => ':geheim'}, 'store',
+        qr/\Asentinel_login is for Sentinels: begin the URL/
+    ],
+    map({ [
+                {redis => 'redis-sentinel://h:1/m', sentinel_login => $_},
+                'store',
+                qr/\Asentinel_login must be USER:PASSWORD, or :PASSWORD/
+        ] } '',
+        'geheim', 'u:',
+        'u:gehe:im',
+        'u:gehe im',
+        'u:gehe@im',
+        'u:gehe%im',
+        "u:geheim\n",
+        "u:geheim\x{100}"),
+    [{redis => 'rediss://h', key => '/x'}, 'store', 'key needs its cert, too: cert => $path'],
+    [{redis => 'rediss://h', ca  => ''},   'store', 'ca must be the path of a file, not empty and without a NUL'],
 
     # The URL of Redis: no message shows a password.
     map({ [{redis => $_->[0]}, 'store', $_->[1]] } (

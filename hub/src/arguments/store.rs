@@ -76,7 +76,7 @@ fn file(path: &str, settings: &Pairs<'_>) -> Result<FileSettings, String> {
 }
 
 fn redis(url: &str, settings: &Pairs<'_>, timeout: Duration) -> Result<RedisSettings, String> {
-    known(settings, &["ca", "cert", "key", "prefix", "queue", "replicas", "when_down"])?;
+    known(settings, &["ca", "cert", "key", "prefix", "queue", "replicas", "sentinel_login", "when_down"])?;
     let queues = match value(settings, "when_down") {
         None | Some("refuse") => false,
         Some("queue") => true,
@@ -91,6 +91,8 @@ fn redis(url: &str, settings: &Pairs<'_>, timeout: Duration) -> Result<RedisSett
     if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.chars().all(is_allowed) {
         return Err("prefix of the store must be 1 to 64 letters, digits, _, -, . and :".to_owned());
     }
+    let sentinel_login = value(settings, "sentinel_login").unwrap_or("");
+    check_sentinel_login(url, sentinel_login)?;
     let path = |name| value(settings, name).map_or(Ok("".into()), |path| absolute(name, path));
     let (ca, cert, key) = (path("ca")?, path("cert")?, path("key")?);
     if !url.starts_with("rediss") && [&ca, &cert, &key].iter().any(|path| !path.is_empty()) {
@@ -103,6 +105,7 @@ fn redis(url: &str, settings: &Pairs<'_>, timeout: Duration) -> Result<RedisSett
     }
     Ok(RedisSettings {
         url: url.into(),
+        sentinel_login: sentinel_login.into(),
         replicas: number(settings, "replicas", 0, MAX_REPLICAS)?.unwrap_or(0),
         queue: if queues { queue.unwrap_or(QUEUE) } else { 0 },
         prefix: prefix.into(),
@@ -111,6 +114,29 @@ fn redis(url: &str, settings: &Pairs<'_>, timeout: Duration) -> Result<RedisSett
         key,
         timeout,
     })
+}
+
+/// Checks user and password of the Sentinels, of which no message shows any.
+fn check_sentinel_login(url: &str, login: &str) -> Result<(), String> {
+    if login.is_empty() {
+        return Ok(());
+    }
+    if !url.contains("-sentinel://") {
+        return Err("sentinel_login of the store is for Sentinels: begin the URL with redis-sentinel:// or \
+            rediss-sentinel://"
+            .to_owned());
+    }
+    let is_plain =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains([':', '/', '#', '?', '@']);
+    let parts = login.split_once(':').filter(|(user, password)| is_plain(user) && is_plain(password));
+    if parts.is_none_or(|(_, password)| password.is_empty()) {
+        return Err(
+            "sentinel_login of the store must be USER:PASSWORD or :PASSWORD; encode other characters in both as in a \
+            URL, such as %40 for @"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Checks the form of a URL of Redis.
@@ -183,13 +209,23 @@ mod tests {
         let url = "redis://:p@[::1]:6379/0";
         assert_eq!(read(url), redis(RedisSettings { url: url.into(), ..RedisSettings::default() }));
         let url = "rediss-sentinel://u:p%40@a:1,b:2/m";
-        let settings = "?replicas=1&when_down=queue&prefix=shop&ca=/ca&cert=/c&key=/k";
-        let [prefix, ca, cert, key] = ["shop", "/ca", "/c", "/k"].map(Into::into);
+        let settings = "?replicas=1&when_down=queue&prefix=shop&ca=/ca&cert=/c&key=/k&sentinel_login=w:%26";
+        let [prefix, ca, cert, key, sentinel_login] = ["shop", "/ca", "/c", "/k", "w:%26"].map(Into::into);
         let timeout = Duration::from_secs(5);
         let read = read(&format!("{url}{settings}"));
         assert_eq!(
             read,
-            redis(RedisSettings { url: url.into(), replicas: 1, queue: QUEUE, prefix, ca, cert, key, timeout })
+            redis(RedisSettings {
+                url: url.into(),
+                sentinel_login,
+                replicas: 1,
+                queue: QUEUE,
+                prefix,
+                ca,
+                cert,
+                key,
+                timeout
+            })
         );
     }
 
@@ -225,6 +261,11 @@ mod tests {
             ("redis://h?prefix={a}", "prefix of the store must be"),
             ("redis://h?ca=/x", "are for TLS"),
             ("rediss://h?cert=/x", "need each other"),
+            ("redis://h?sentinel_login=:geheim", "is for Sentinels"),
+            ("redis-sentinel://h:1/m?sentinel_login=geheim", "must be USER:PASSWORD"),
+            ("redis-sentinel://h:1/m?sentinel_login=u:", "must be USER:PASSWORD"),
+            ("redis-sentinel://h:1/m?sentinel_login=u:gehe@im", "must be USER:PASSWORD"),
+            ("redis-sentinel://h:1/m?sentinel_login=u:gehe:im", "must be USER:PASSWORD"),
         ] {
             let refused = read(text).expect_err(text);
             assert!(refused.contains(message) && !refused.contains("gehe"), "{text}: {refused}");

@@ -138,7 +138,7 @@ fn openssl(folder: &Path, words: &[&str]) {
 }
 
 /// Makes an authority, and certificates for a server and a client.
-fn make_certificates(folder: &Path) {
+pub fn make_certificates(folder: &Path) {
     let new = |name: &str| {
         ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj"]
             .map(str::to_owned)

@@ -1,7 +1,8 @@
 //! Replicas and Sentinel.
 
+use crate::access::make_certificates;
 use crate::node::{settings, End, Node};
-use crate::server::{eventually, has, Redis};
+use crate::server::{eventually, has, has_tls, new_folder, text, Port, Redis};
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::time::Duration;
@@ -19,16 +20,115 @@ fn replica_of(master: &Redis, more: &[&str]) -> Redis {
     replica
 }
 
+/// Starts a Sentinel for a master at that port.
+fn sentinel_of(port: u16, more: &str) -> Redis {
+    Redis::start_sentinel(&format!(
+        "port PORT\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {port} 1\nsentinel down-after-milliseconds shop 500\n\
+         sentinel failover-timeout shop 2000\nsentinel parallel-syncs shop 1\n{more}"
+    ))
+}
+
 fn sentinel(master: &Redis) -> Redis {
-    let sentinel = Redis::start_sentinel(&format!(
-        "port PORT\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {} 1\nsentinel down-after-milliseconds shop 500\n\
-         sentinel failover-timeout shop 2000\nsentinel parallel-syncs shop 1\n",
-        master.port
-    ));
+    let sentinel = sentinel_of(master.port, "");
+    wait_for_replica(&sentinel);
+    sentinel
+}
+
+fn wait_for_replica(sentinel: &Redis) {
     eventually("Sentinel knows the replica", || {
         sentinel.call(&["SENTINEL", "REPLICAS", "shop"]).contains("master-link-status\nok")
     });
-    sentinel
+}
+
+#[test]
+fn sentinels_have_users_and_passwords_of_their_own() {
+    if !has("redis-server") {
+        return;
+    }
+    let master = Redis::start(&["--user", "hub", "on", ">s%cret@", "~*", "&*", "+@all"]);
+    let limited = "user default off\nuser watcher on >w:tch +auth +sentinel|get-master-addr-by-name\n";
+    let of_no_use = "user default on nopass -@all\nuser hub on >s%cret@ +@all\n";
+    for (access, own, is_right) in [
+        ("", "", true),
+        ("requirepass w:tch\n", ":w%3Atch", true),
+        ("requirepass w:tch\n", "", false),
+        ("requirepass w:tch\n", ":secret", false),
+        (limited, "watcher:w%3Atch", true),
+        (limited, "watcher:secret", false),
+        // That of Redis is tried where a Sentinel refuses to answer without one.
+        (of_no_use, "", true),
+    ] {
+        let sentinel = sentinel_of(master.port, access);
+        let url = format!("redis-sentinel://hub:s%25cret%40@127.0.0.1:{}/shop", sentinel.port);
+        let settings = RedisSettings { sentinel_login: own.into(), ..settings(&url) };
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("tch") && !shown.contains("secret"), "{shown}");
+        let mut a = Node::start(&settings);
+        if is_right {
+            a.until("ready", Node::is_ready);
+            assert!(is_stored(&a.publish("one")));
+            continue;
+        }
+        a.until("a refusal", |node| !node.refusals.is_empty());
+        let (failure, retries) = &a.refusals[0];
+        let expected = format!("Sentinel 127.0.0.1:{} refuses: ", sentinel.port);
+        assert!(*retries && failure.message.contains(&expected), "{failure}");
+        assert!(!failure.message.contains("secret") && !failure.message.contains("tch"), "{failure}");
+    }
+}
+
+/// Starts a Redis with TLS. Its plain port is for the commands of the test.
+fn start_with_tls(files: &[String; 3], master: Option<u16>) -> (Redis, Port) {
+    let port = Port::reserve();
+    let (number, master) = (port.number.to_string(), master.map(|port| port.to_string()));
+    let [cert, key, ca] = files;
+    let mut words = vec!["--tls-port", &number, "--tls-cert-file", cert, "--tls-key-file", key];
+    words.extend(["--tls-ca-cert-file", ca, "--tls-replication", "yes", "--tls-auth-clients", "no"]);
+    if let Some(master) = &master {
+        words.extend(["--replicaof", "127.0.0.1", master]);
+    }
+    (Redis::start(&words), port)
+}
+
+#[test]
+fn sentinels_and_servers_with_tls_fail_over() {
+    if !has_tls() {
+        return;
+    }
+    let folder = new_folder();
+    make_certificates(&folder);
+    let files = ["server.crt", "server.key", "ca.crt"].map(|name| text(&folder.join(name)));
+    let (mut master, master_port) = start_with_tls(&files, None);
+    let (replica, _replica_port) = start_with_tls(&files, Some(master_port.number));
+    eventually("the replica is connected", || replica.call(&["INFO", "replication"]).contains("master_link_status:up"));
+    let [cert, key, ca] = &files;
+    let port = Port::reserve();
+    let mut sentinel = sentinel_of(
+        master_port.number,
+        &format!(
+            "tls-port {}\ntls-cert-file {cert}\ntls-key-file {key}\ntls-ca-cert-file {ca}\ntls-auth-clients no\n\
+             tls-replication yes\nrequirepass watch\n",
+            port.number
+        ),
+    );
+    sentinel.login = Some(("default".into(), "watch".into()));
+    wait_for_replica(&sentinel);
+    let url = format!("rediss-sentinel://127.0.0.1:{}/shop", port.number);
+    let with_login = RedisSettings { sentinel_login: ":watch".into(), ..settings(&url) };
+    let mut stranger = Node::start(&with_login);
+    stranger.until("a refusal", |node| !node.refusals.is_empty());
+    assert!(stranger.refusals[0].0.message.contains("ertificate"), "{}", stranger.refusals[0].0);
+    let mut a = Node::ready(&RedisSettings { ca: ca.as_str().into(), ..with_login });
+    assert!(is_stored(&a.publish("before")));
+    eventually("it is replicated", || {
+        let stream = replica.keys("es:{shop}:*").pop();
+        stream.is_some_and(|stream| replica.call(&["XLEN", &stream]) == "2")
+    });
+    master.kill();
+    assert!(is_stored(&a.publish("after")));
+    assert_eq!((a.logs.len(), a.texts()), (1, vec!["before".into(), "after".into()]));
+    assert!(replica.call(&["INFO", "replication"]).contains("role:master"));
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -18,7 +18,7 @@ my $SETTINGS = EventSource::Settings->new('EventSource::Hub');
 # Where a store is, and the settings of its kind.
 my %SETTINGS_OF = (
     file  => [qw(file sync)],
-    redis => [qw(ca cert key prefix queue redis replicas when_down)],
+    redis => [qw(ca cert key prefix queue redis replicas sentinel_login when_down)],
 );
 my %TLS_FILE = (ca => 'the certificates of authorities', cert => 'a certificate', key => 'the key of a certificate');
 
@@ -35,6 +35,7 @@ my $PREFIX = qr/\A[A-Za-z0-9_.:-]{1,64}\z/;
 
 # Parts of a URL. No character of user and password needs to be encoded but those that end them.
 my $USER     = qr{[^\s:/?\#@]*(?::[^\s:/?\#@]*)?};
+my $LOGIN    = qr{\A(?:[\x21-\x7E](?<![:/?\#@%])|%[0-9A-Fa-f]{2})*:(?:[\x21-\x7E](?<![:/?\#@%])|%[0-9A-Fa-f]{2})+\z};
 my $HOST     = qr{(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*)|\[[0-9A-Fa-f:.]+\])};
 my $PORT     = qr/:[0-9]{1,5}/;
 my $DATABASE = qr{/[0-9]{1,5}};
@@ -46,7 +47,7 @@ my $SENTINEL = 'redis-sentinel://sentinel1:26379,sentinel2:26379/mymaster/0';
 
 sub native {
     my ($class, $store) = @_;
-    my %native = (store => 0, map({ ("store_$_" => '') } qw(ca cert key place prefix)), store_sync => 1);
+    my %native = (store => 0, map({ ("store_$_" => '') } qw(ca cert key place prefix sentinel_login)), store_sync => 1);
     @native{qw(store_queue store_replicas)} = (0, 0);
     return %native if !defined $store || !ref $store && $store eq 'memory';
     my $kind     = _kind_of($store);
@@ -152,11 +153,25 @@ sub _redis {
         prefix   => $prefix,
         queue    => _queue($store),
         replicas => defined $replicas ? $replicas : 0,
-        _tls_files($store, $url =~ /\Arediss/),
+        _sentinel_login($store, $url =~ /\Arediss?-sentinel:/),
+        _tls_files($store, $url      =~ /\Arediss/),
     );
 }
 
 sub _refuse { return $SETTINGS->refuse(store => shift) }
+
+# User and password of the Sentinels. No message shows any of it.
+sub _sentinel_login {
+    my ($store, $has_sentinels) = @_;
+    my $login = $SETTINGS->string('sentinel_login of store', $store->{sentinel_login}, field => 'store');
+    return if !defined $login;
+    _refuse('sentinel_login is for Sentinels: begin the URL with redis-sentinel:// or rediss-sentinel://')
+        if !$has_sentinels;
+    _refuse(  'sentinel_login must be USER:PASSWORD, or :PASSWORD for the default user; in both encode all but'
+            . ' letters, digits and punctuation of ASCII, and :/?#@%, as in a URL, such as %40')
+        if $login !~ $LOGIN;
+    return (sentinel_login => $login);
+}
 
 sub _tls_files {
     my ($store, $is_tls) = @_;

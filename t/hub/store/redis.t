@@ -125,8 +125,10 @@ subtest 'eviction is told of' => sub {
 };
 
 subtest 'Sentinels promote a replica' => sub {
-    my $group  = Testing::Sentinel->start(sentinels => 1, redis => {appendonly => 1, password => 'geheim'});
-    my $stored = Testing::StoredHub->start({redis => $group->url, replicas => 1});
+    my $group = Testing::Sentinel->start(password => 'w@che', redis => {appendonly => 'always', password => 'geheim'});
+    my $wrong = Testing::StoredHub->start({redis => $group->url}, publish_timeout => 1);
+    is code_of(sub { $wrong->hub->publish(news => 1) }), 'unavailable', 'Sentinels have a password of their own';
+    my $stored = Testing::StoredHub->start({redis => $group->url, replicas => 1, sentinel_login => ':w%40che'});
     my $hub    = $stored->hub;
     my @ids    = map { $hub->publish(news => $_) } 1 .. 5;
     my $stream = Testing::Subscriber->open($hub, 'news', {after => $ids[0]});

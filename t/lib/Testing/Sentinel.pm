@@ -11,7 +11,8 @@ use warnings;
 #   $old->kill;
 #   wait_until(30, sub { $group->master != $old });
 #
-# The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis.
+# The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis; password
+# is that of the Sentinels.
 
 use Carp              qw(croak);
 use Testing::Deadline qw(wait_until);
@@ -67,7 +68,7 @@ sub start {
     my $count  = defined $option{replicas} ? $option{replicas} : 1;
     $self->{servers} = [$master, map { Testing::Redis->start(%{$self->{redis}}, replica_of => $master) } 1 .. $count];
     my $sentinels = $option{sentinels} || 1;
-    my @watches   = ($self->{name}, $master->port, 1 + int $sentinels / 2);
+    my @watches   = ($self->{name}, $master->port, 1 + int($sentinels / 2), $option{password});
     $self->{sentinels} = [map { Testing::Sentinel::Process->start(@watches) } 1 .. $sentinels];
     wait_until(
         $WITHIN,

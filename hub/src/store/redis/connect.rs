@@ -77,6 +77,7 @@ impl From<RedisError> for Fault {
 #[derive(Clone)]
 pub struct Place {
     url: String,
+    sentinel_login: String,
     shown: String,
     ca: String,
     cert: String,
@@ -92,14 +93,16 @@ struct Sentinels<'a> {
     master: &'a str,
     /// The URL of a node, with `HOST` for its address.
     node: String,
+    /// That of a Sentinel, with a login that it perhaps needs.
+    sentinel: String,
 }
 
 impl Place {
     pub fn new(settings: &RedisSettings) -> Self {
-        let RedisSettings { url, ca, cert, key, timeout, .. } = settings;
+        let RedisSettings { url, sentinel_login, ca, cert, key, timeout, .. } = settings;
         let timeout = CONNECT.min(*timeout).max(Duration::from_millis(100));
-        let [url, ca, cert, key] = [url, ca, cert, key].map(|text| text.to_string());
-        Self { url, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout, sentinel: 0 }
+        let [url, sentinel_login, ca, cert, key] = [url, sentinel_login, ca, cert, key].map(|text| text.to_string());
+        Self { url, sentinel_login, shown: shown_address(&settings.shown_url()), ca, cert, key, timeout, sentinel: 0 }
     }
 
     /// Returns the address for people: neither user nor password.
@@ -168,9 +171,13 @@ impl Place {
                 "the URL lacks the name of the master: redis-sentinel://HOST:PORT,HOST:PORT/MASTER".into(),
             ));
         }
-        let at = if login.is_empty() { "" } else { "@" };
-        let node = format!("{scheme}://{login}{at}HOST/{database}");
-        Ok(Some(Sentinels { hosts: hosts.split(',').collect(), master, node }))
+        let own = if self.sentinel_login.is_empty() { login } else { &self.sentinel_login };
+        let [node, sentinel] = [login, own].map(|login| {
+            let at = if login.is_empty() { "" } else { "@" };
+            format!("{scheme}://{login}{at}HOST/")
+        });
+        let node = node + database;
+        Ok(Some(Sentinels { hosts: hosts.split(',').collect(), master, node, sentinel }))
     }
 
     /// Asks the Sentinels for the master, one after the other. Begins with the one that answered last: one that is silent
@@ -191,16 +198,20 @@ impl Place {
     }
 
     fn ask_one(&self, host: &str, sentinels: &Sentinels<'_>) -> Result<String, Fault> {
-        let url = sentinels.node.replacen("HOST/", &format!("{host}/"), 1);
-        let without_database = url.rsplit_once('/').map_or("", |(url, _)| url);
-        // Sentinels often need no password where Redis does.
-        let info = self.info(without_database)?;
-        let open = info.clone().set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+        let info = self.info(&sentinels.sentinel.replacen("HOST/", host, 1))?;
+        let redis = info.redis_settings().clone().set_skip_set_lib_name();
+        let (info, open) = (info.clone().set_redis_settings(redis), info);
+        let open = open.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
         let mut query = cmd("SENTINEL");
         query.arg("GET-MASTER-ADDR-BY-NAME").arg(sentinels.master);
-        let answer = match self.query(open, &query) {
-            Err(Fault::Refused(refusal)) if refusal.code == "NOAUTH" => self.query(info, &query)?,
-            answer => answer?,
+        // Sentinels often need no password where Redis does, and refuse one then.
+        let needs_login = |refusal: &Refusal| ["NOAUTH", "NOPERM"].contains(&&refusal.code[..]);
+        let answer = match &self.sentinel_login[..] {
+            "" => match self.query(open, &query) {
+                Err(Fault::Refused(refusal)) if needs_login(&refusal) => self.query(info, &query)?,
+                answer => answer?,
+            },
+            _ => self.query(info, &query)?,
         };
         let Value::Array(parts) = answer else {
             return Err(Fault::Cut(format!("knows no master {}", sentinels.master)));
