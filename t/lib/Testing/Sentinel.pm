@@ -11,8 +11,8 @@ use warnings;
 #   $old->kill;
 #   wait_until(30, sub { $group->master != $old });
 #
-# The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis; password
-# is that of the Sentinels.
+# The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis;
+# password is that of the Sentinels.
 
 use Carp              qw(croak);
 use Testing::Deadline qw(wait_until);
