@@ -15,7 +15,8 @@ use warnings;
 #
 # Subclasses have these methods: _begin starts the servers; _act does something at each turn; _actions, how often each action is
 # chosen; _end checks what is left beside hubs and servers. Where history can be lost behind a hub that has delivered it,
-# _may_repeat is true: then a number may come once more after the gap.
+# _may_repeat is true: then a number may come once more after the gap. Where that history may hold published numbers, _may_lose
+# is true: then the last seconds of an epoch that was given up do not count.
 
 use Errno             qw(EAGAIN EINTR);
 use File::Temp        ();
@@ -31,6 +32,7 @@ my $TURN        = 0.01;                                              # seconds b
 my $AGAIN       = 0.1;                                               # seconds until a number is published again
 my $MAX_ASKED   = 40;                                                # publishers at once
 my $COVERED     = 6_000 << 24;                                       # sequence numbers of 6 seconds
+my $LAST_WITHIN = 10;                                                # seconds until another last number
 my $DESCRIPTORS = 40;                                                # of a hub's process, beside workers and streams
 my $PROGRAM     = 'blib/arch/auto/EventSource/XS/eventsource-hub';
 my $PSGI        = 't/data/hub_chaos.psgi';
@@ -58,7 +60,7 @@ sub figures {
 # Why this cannot run here; undef if it can.
 sub missing { return -x $PROGRAM ? undef : "the program of a hub's process is not built here" }
 
-# Runs for some seconds. Options: seconds, clients, seed.
+# Runs for some seconds. Options: seconds, clients, seed; others are those of the subclass.
 sub new {
     my ($class, %option) = @_;
     my %books = (
@@ -413,33 +415,48 @@ sub _note {
     return;
 }
 
-# Ends the disturbance: everything that was asked for is answered, and each client receives a last number.
+# Ends the disturbance: everything that was asked for is answered, and each client receives a last number. There is another one
+# if an epoch ends meanwhile, because a loss is found.
 sub _finish {
     my $self     = shift;
-    my $deadline = time + $DEADLINE;
-    my $last;
+    my $deadline = time + 2 * $DEADLINE;
+    my ($id, @behind);
     $self->{is_ending} = 1;
-    until (defined $last || time > $deadline) {
+    until (time > $deadline) {
+        my $published = $self->_publish_last($deadline) // last;
+        $id     = $published;
+        @behind = $self->_wait_for_clients($id);
+        return if !@behind;
+    }
+    return $self->_fails('nothing can be published at the end') if !defined $id;
+    $self->_fails(
+        scalar @behind . " clients have not come to the end, $behind[0]{id} instead of $id, or have no answer");
+    return;
+}
+
+# Publishes numbers until one has an id, and returns it.
+sub _publish_last {
+    my ($self, $deadline) = @_;
+    until (time > $deadline) {
         my $number = $self->_publish('publish', 0);
         $self->_turn(0.05) while $self->{numbers}{$number}{state} eq 'asked' && time < $deadline;
-        $last = $number if $self->{numbers}{$number}{state} eq 'published';
+        return $self->{numbers}{$number}{id} if $self->{numbers}{$number}{state} eq 'published';
     }
-    return $self->_fails('nothing can be published at the end') if !defined $last;
-    my $id = $self->{numbers}{$last}{id};
+    return;
+}
+
+# Waits for a while. Returns the clients that have not received that id; all, if publishers have no answer.
+sub _wait_for_clients {
+    my ($self, $id) = @_;
     my ($epoch, $seq) = split /-/, $id;
-    my @behind = @{$self->{clients}};
-    my $asked  = sub {
-        return grep { $_->{state} eq 'asked' } values %{$self->{numbers}};
-    };
-    while (time < $deadline && (@behind || $asked->())) {
+    my $until = time + $LAST_WITHIN;
+    my @behind;
+    do {
         $self->_turn(0.05);
         @behind = grep { ($_->{epoch} // '') ne $epoch || $_->{through}{$epoch} < $seq } @{$self->{clients}};
-    }
-    $self->_fails(
-        scalar @behind . ' clients have not come to the end, ' . ($behind[0]{id} // 'nothing') . " instead of $id")
-        if @behind;
-    $self->_fails('publishers are not answered') if $asked->();
-    return;
+        @behind = @{$self->{clients}} if grep { $_->{state} eq 'asked' } values %{$self->{numbers}};
+    } while (@behind && time < $until);
+    return @behind;
 }
 
 # Compares what a client has received with what was published.
@@ -458,8 +475,11 @@ sub _check_client {
         my $state = $entry ? $entry->{state} : 'never asked for';
         $self->_fails("client $client->{name} has received $number, whose publish is $state")
             if $state !~ /\A(?:published|unknown)\z/;
+
+        # What one hub has delivered, a failover loses, and another hub publishes, has two ids until the loss is found.
+        my $is_other = $entry->{id} && $entry->{id} !~ /\A\Q$epoch\E-/ || ($client->{epoch} // '') ne $epoch;
         $self->_fails("client $client->{name} has received $number as $id instead of $entry->{id}")
-            if $state eq 'published' && $entry->{id} ne $id && !($self->_may_repeat && $entry->{id} !~ /\A\Q$epoch\E-/);
+            if $state eq 'published' && $entry->{id} ne $id && !($self->_may_repeat && $is_other);
     }
     for my $number (sort { $a <=> $b } keys %$numbers) {
         my $entry = $numbers->{$number};
@@ -467,8 +487,8 @@ sub _check_client {
         my ($epoch, $seq) = split /-/, $entry->{id};
         my ($from, $through) = map { $client->{$_}{$epoch} } qw(from through);
 
-        # What was lost in an epoch is found within seconds; the gap of the next epoch covers it.
-        $through -= $COVERED if defined $through && $self->_may_repeat && ($client->{epoch} // '') ne $epoch;
+        # What was lost at the end of an epoch the gap of the next one covers.
+        $through -= $COVERED if defined $through && $self->_may_lose && ($client->{epoch} // '') ne $epoch;
         $self->_fails("client $client->{name} has not received $number as $entry->{id}")
             if defined $from && $seq > $from && $seq <= $through;
     }
@@ -518,6 +538,7 @@ sub _check_log {
 
 # Subclasses may have these, too.
 sub _end        { return }
+sub _may_lose   { return !!0 }
 sub _may_repeat { return !!0 }
 
 1;

@@ -6,6 +6,9 @@ use warnings;
 # Sentinel, while everything dies: kill -9 of workers, of the hubs' processes and of Redis, which is started again a moment
 # later, pauses of Redis, failovers, HUP, upgrades. Numbers are published on both machines, half of them with a key `once`;
 # clients reconnect to any server. Testing::Chaos keeps the books.
+#
+# With replicas => 1 an id is returned when the replica has the event, a master without replicas takes none, and neither loses
+# anything when it is killed. Then the books are strict: what was published in an epoch is received in it, up to its end.
 
 use parent 'Testing::Chaos';
 use Testing::Deadline qw(wait_until);
@@ -36,10 +39,12 @@ sub missing {
 # Private methods
 
 sub _begin {
-    my $self = shift;
-    $self->{group} = Testing::Sentinel->start(redis => {appendonly => 1});
+    my $self     = shift;
+    my $replicas = $self->{replicas};
+    my %redis    = $replicas ? (appendonly => 'always', config => ['min-replicas-to-write 1']) : (appendonly => 1);
+    $self->{group} = Testing::Sentinel->start(redis => \%redis);
     $self->_add_machine(
-        store   => {redis => $self->{group}->url},
+        store   => {redis => $self->{group}->url, $replicas ? (replicas => $replicas) : ()},
         servers => $SERVERS,
         workers => $WORKERS,
         args    => [qw(--max-requests 50)],
@@ -115,6 +120,9 @@ sub _left_alone {
 
 # A client of a hub may have been told an event that a failover has lost.
 sub _may_repeat { return !!1 }
+
+# What a failover has lost is found within seconds.
+sub _may_lose { return !$_[0]{replicas} }
 
 sub _pause {
     my ($self, $part) = @_;
