@@ -523,12 +523,12 @@ On a server that blocks, its handler must serve it (L</serve>) and is busy until
 costs two more descriptors.
 
 If the hub has a L</name>, a process of its own takes such a stream over from the worker on Starman, Starlet, HTTP::Server::PSGI,
-uWSGI and Twiggy, and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a
+uWSGI, Twiggy and Feersum, and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a
 native one does. That process is a forked copy of the worker that does nothing but copy to the server's writer; it shares the memory that
 neither changes. It ends with its stream. So a stream costs a process where a native one costs some kilobytes. L</max_relays>
 bounds their number. A stream stays with its worker if that bound is reached, if uWSGI itself encrypts, frames or changes
-responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the application runs the loop of Twiggy itself, and on all other
-servers, such as Feersum.
+responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the application runs the loop of Twiggy itself, if Feersum is a
+version that can encrypt, and on all other servers.
 
 =head1 ATTRIBUTES
 

@@ -10,9 +10,10 @@ use parent 'EventSource::Adapter';
 use EventSource::Stream::Native;
 use EventSource::Stream::Obstacle;
 use EventSource::Stream::Writer;
+use EventSource::Stream::Writer::Socket;
 use EventSource::XS ();
 use POSIX           ();
-use Scalar::Util    qw(refaddr);
+use Scalar::Util    qw(refaddr weaken);
 use Socket          qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 
 my $OBSTACLE = 'EventSource::Stream::Obstacle';
@@ -28,6 +29,9 @@ my ($timer, $interval);
 
 # Whether this process is a worker of several, and the process that this is known of.
 my ($is_forked, $known_in) = (!!0, 0);
+
+# The stream whose server has nothing left to send, and its writer, while code is called that when_sent was given.
+our @sent;    ## no critic (ProhibitPackageVars) it is local
 
 # A worker of --pre-fork runs its event loop in such a sub.
 my $WORKER_SUB = qr{\AFeersum::Runner::\w*fork};
@@ -59,6 +63,47 @@ sub is_multiprocess {
 
 # Feersum reads one request at a time, and the descriptor is not known before the response. See take_over.
 sub has_left { return !!0 }
+
+# In a process of a relay no event loop runs, and the writer's connection is the worker's. Feersum frames the body as takes_chunks
+# says.
+sub enter_relay_process {
+    my ($class, $server, $stream) = @_;
+    my $socket = EventSource::Stream::Writer::Socket->new($stream->socket);
+    my $chunk  = $stream->takes_chunks ? sub { sprintf "%x\r\n%s\r\n", length $_[0], $_[0] } : sub { $_[0] };
+    no warnings qw(prototype redefine);
+    *Feersum::Connection::Writer::write = sub {
+        my ($writer, $bytes) = @_;
+        $bytes = ${$bytes} if ref $bytes;
+        return $socket->write($chunk->($bytes)) if defined $bytes && length $bytes;
+        return;
+    };
+    *Feersum::Connection::Writer::close = sub { return $stream->takes_chunks && $socket->write("0\r\n\r\n") };
+    return;
+}
+
+# A Feersum that can encrypt does not say for which connections.
+sub relay_descriptor {
+    my ($class, $stream) = @_;
+    return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
+}
+
+# What is queued here is in Feersum's own memory, and cannot be sent elsewhere. The worker ends the response that was passed on.
+sub when_sent {
+    my ($class, $stream, $code) = @_;
+    my $known = _writer_of($stream) or return;
+    weaken $stream;
+    $known->poll_cb(
+        sub {
+            my $writer = shift;
+            $writer->poll_cb(undef);
+            return if !$stream;
+            local @sent = ($stream, $writer);
+            $code->();
+            _close_writer($writer) if $stream && $stream->passed_on;
+        }
+    );
+    return;
+}
 
 # A scheme may come from the client, through a middleware that believes X-Forwarded-Proto. It says nothing about a
 # Feersum that cannot encrypt.
@@ -189,6 +234,18 @@ sub _hang_up {
     return                if defined $socket && $stream->_attach($socket);
     POSIX::close($socket) if defined $socket;
     return $stream->_fail;
+}
+
+# Behind a filter of the body Feersum's writer is found by what the filter calls.
+sub _writer_of {
+    my $stream = shift;
+    my $found;
+    {
+        no warnings qw(prototype redefine);
+        local *Feersum::Connection::Writer::write = sub { $found = $_[0]; return };
+        $stream->write_to_server('');
+    }
+    return $found;
 }
 
 # The flag says that the value still has its magic, without running it.

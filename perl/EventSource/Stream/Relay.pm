@@ -119,7 +119,11 @@ sub pass_on {
 sub pass_on_in_loop {
     my ($class, $stream, $bound) = @_;
     my $relay = $RELAYS{refaddr $stream} or return;
-    EventSource::Stream::Relay::Process->start($relay, $bound) if $relay->_can_pass_on;
+    weaken $relay;
+    my $start =
+        sub { EventSource::Stream::Relay::Process->start($relay, $bound) if $relay && $relay->_can_pass_on; return };
+    my ($adapter) = EventSource::Adapter->of_caller;
+    ($adapter || $stream->adapter)->when_sent($stream, $start);
     return;
 }
 
@@ -151,7 +155,12 @@ sub stream { return $_[0]{stream} }
 # The hub's process has one end of the relay, and the other end is this process's.
 sub _can_pass_on {
     my $self = shift;
-    return $self->{owner} == $$ && $self->{native} && $self->{native}->is_handed_over && $self->{stream}->is_open;
+    return
+           $self->{owner} == $$
+        && $self->{ours}
+        && $self->{native}
+        && $self->{native}->is_handed_over
+        && $self->{stream}->is_open;
 }
 
 # Under an event loop, waits until the client reads again.

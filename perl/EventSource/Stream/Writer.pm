@@ -57,7 +57,8 @@ sub new {
         on_close    => [],
         settings    => \%setting,
         reason      => undef,
-        ($setting{line_end} || '') eq 'lf' ? (is_lf => 1) : (),
+        ($setting{line_end} || '') eq 'lf'                         ? (is_lf        => 1) : (),
+        $env->{'psgi.nonblocking'} && $adapter->takes_chunks($env) ? (takes_chunks => 1) : (),
     }, $class;
     weaken($OPEN{refaddr $self} = $self);
     $COUNTED{opened}++;
@@ -270,6 +271,8 @@ sub route_through {
 sub settings { return $_[0]{settings} }
 
 sub socket { return $_[0]{socket} }
+
+sub takes_chunks { return !!$_[0]{takes_chunks} }
 
 # Waits for the handle, for the end of the client's side of the socket, and for ends of native streams.
 sub wait {
@@ -579,6 +582,12 @@ Return true if the stream has a relay whose stream is subscribed to a hub
     $stream->enter_process($socket);
 
 In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client has left.
+
+=head2 takes_chunks
+
+    my $takes_chunks = $stream->takes_chunks;
+
+Return true if a server with an event loop may have divided the body into chunks (L<EventSource::Adapter/takes_chunks>).
 
 =head2 pass_on, passed_on
 

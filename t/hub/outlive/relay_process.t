@@ -27,6 +27,7 @@ my @RUNS = (
     ['HTTP::Server::PSGI', '/filtered', 0, undef],
     ['HTTP::Server::PSGI', '/hub',      1, undef],
     ['Twiggy',             '/filtered', 0, undef],
+    ['Feersum',            '/filtered', 0, undef],
 );
 
 # Starts a server with one worker, which could serve one stream as it was.
@@ -79,9 +80,10 @@ for my $row (@RUNS) {
         my %tls    = tls($self);
         my $worker = $self->open($path, %tls)->{worker};
         is ask($self, '/plain'), 'plain', 'the worker is free';
+        ok has_relays($self, 1), 'its stream has a process';
         my $before = descriptors($worker);
         $self->open($path, %tls) for 1 .. 2;
-        is $self->relays, 3, 'each stream has a process';
+        ok has_relays($self, 3),                                           'each stream has a process';
         ok wait_until($DEADLINE, sub { descriptors($worker) <= $before }), 'the worker has no descriptor of it';
         $self->start_publisher;
         ok $self->let_publish, 'there is a publisher';
@@ -94,6 +96,7 @@ for my $row (@RUNS) {
             $self->open($path, %tls);
         }
         $self->check_streams('workers that end');
+        ok has_relays($self, scalar @{$self->{clients}}), 'all streams have a process';
         $self->{server}->restart('KILL');
         my $left = pop @{$self->{clients}};
         my $rest = @{$self->{clients}};
