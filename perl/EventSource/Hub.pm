@@ -125,6 +125,8 @@ sub pattern {
 # Where each process has a hub of its own, an event reaches only its own streams.
 sub reaches_one_process { return !$_[0]{per_process} }
 
+sub relays { return $_[0]{relays} }
+
 sub serve {
     my ($self, $connection, @topics) = @_;
     my $stream = _stream_of($connection, 'serve');
@@ -1021,6 +1023,13 @@ At its end it runs queued callbacks, as other methods do (L<EventSource::XS/WHEN
 
 Return true if an event reaches only the streams of the process that publishes it, and the application has not said that
 this is intended: if the hub has neither a L</name> nor L</per_process>. On a server of one process that is right.
+
+=head2 relays
+
+    my $bound = $hub->relays;
+
+Return the bound of the processes of the hub's relays (L<EventSource::Stream::Relay::Process/bound>); C<undef> if the hub has no
+L</name>.
 
 =head2 serve
 

@@ -341,7 +341,8 @@ sub _subscribe_client {
     };
     $self->{hub}->subscribe_stream($stream, $self->{channel}, $option);
     $self->_start_supply(scalar EventSource::Loop->current(may_choose => 1), $env);
-    EventSource::Stream::Relay->of_or_create($stream)->serve if $stream->needs_serving && $stream->is_open;
+    EventSource::Stream::Relay->serve_stream($stream, $self->{hub}->relays)
+        if $stream->needs_serving && $stream->is_open;
     return;
 }
 

@@ -15,7 +15,7 @@ sub serving_sub     { return 'HTTP::Server::PSGI::accept_loop' }
 # A write gives up when the server's own timeout is over.
 sub send_timeouts { return "failed to send all data\n" }
 
-sub relay_descriptor { return fileno $_[1]->socket }
+sub relay_descriptor { return $_[1]->descriptor }
 
 1;
 __END__

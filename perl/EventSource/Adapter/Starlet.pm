@@ -28,7 +28,7 @@ sub requests_per_worker {
     return $server->{max_reqs_per_child};
 }
 
-sub relay_descriptor { return fileno $_[1]->socket }
+sub relay_descriptor { return $_[1]->descriptor }
 
 1;
 __END__

@@ -32,7 +32,7 @@ sub requests_per_worker {
     return $server->{server}{max_requests};
 }
 
-sub relay_descriptor { return fileno $_[1]->socket }
+sub relay_descriptor { return $_[1]->descriptor }
 
 1;
 __END__

@@ -32,7 +32,7 @@ sub enter_relay_process {
 # A subclass of the server may encrypt: then the state of TLS is that of an AnyEvent::Handle, which needs its loop.
 sub relay_descriptor {
     my ($class, $stream, $server) = @_;
-    return ref $server eq 'Twiggy::Server' ? fileno $stream->socket : undef;
+    return ref $server eq 'Twiggy::Server' ? $stream->descriptor : undef;
 }
 
 # Twiggy reads nothing from a client that it writes to, and its event loop dies of an uncaught error when that client

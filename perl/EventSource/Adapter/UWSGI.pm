@@ -74,7 +74,7 @@ sub relay_descriptor {
     my ($class, $stream) = @_;
     my @options   = keys %{uwsgi->can('opt')->()};
     my $is_framed = grep { /socket\z/ && !/\A(?:(?:http|http11|uwsgi)-)?socket\z/ || /route/ } @options;
-    return $is_framed ? undef : fileno $stream->socket;
+    return $is_framed ? undef : $stream->descriptor;
 }
 
 # In uWSGI's own protocol nginx takes the response for one without chunks, though the protocol of the request is that of

@@ -116,6 +116,9 @@ sub counted {
     return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
 }
 
+# The client's connection; undef if the server does not show it.
+sub descriptor { return $_[0]{socket} ? fileno $_[0]{socket} : undef }
+
 # Under an event loop the stream stays open. Elsewhere it ends, unless a child that was forked meanwhile may still use it.
 # A new thread has a copy, which ends nothing.
 sub drop {
@@ -576,6 +579,12 @@ disconnected, it ends the stream, and callbacks of L</on_close> are queued.
 
 Return true if the stream has a relay whose stream is subscribed to a hub
 (L<EventSource::Stream::Native/is_subscribed>).
+
+=head2 descriptor
+
+    my $number = $stream->descriptor;
+
+Return the descriptor of the client's connection; C<undef> if the server does not show it.
 
 =head2 enter_process
 

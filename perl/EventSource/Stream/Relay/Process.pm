@@ -52,20 +52,26 @@ sub start {
     my $stream  = $relay->stream;
     my @adapter = EventSource::Adapter->of_caller;
     @adapter = $stream->adapter if !@adapter;
-    my $client = $bound->{most} && eval { $adapter[0]->relay_descriptor($stream, $adapter[1]) };
-    return !!0 if !defined $client || !EventSource::XS::_is_connection($client) || !_numbers();
+    my $client = $bound->{most} ? $adapter[0]->relay_descriptor($stream, $adapter[1]) : undef;
+    return !!0 if !defined $client || !EventSource::XS::_is_connection($client);
+    local ($@, $!);
     my $slot = _slot($bound)
         or return _refuse("there are $bound->{most} processes of relays already (max_relays)");
     pipe my $report, my $reports or return _refuse("no pipe: $!");
+    open my $null, '+<', '/dev/null' or return _refuse("no /dev/null: $!");
+    my @numbers = _numbers() or return _refuse("no $FOLDER: $!");
+    my @copies  = _copies($client, @numbers);
 
-    my $self = bless {ours => $relay->ours, stream => $stream, number => $client, adapter => \@adapter}, $class;
+    # From here on the worker needs no descriptor that it has not got.
+    my $self = bless {ours => $relay->ours, stream => $stream, number => $client, null => $null}, $class;
+    @$self{qw(adapter numbers)} = (\@adapter, \@numbers);
     return _without_signals(
         sub {
             my $pid = EventSource::Stream::Child->fork_twice(sub { $self->_run($slot, $reports) });
             return _refuse("no process: $!") if !defined $pid;
             close $reports;
             EventSource::Stream::Child->line_of($report) or return _refuse('no process: it could not begin');
-            _let_go($client);
+            $self->_silence(@copies);
             $relay->pass_on;
             return !!1;
         }
@@ -74,13 +80,12 @@ sub start {
 
 # Private functions and methods: in the worker
 
-# Has all descriptors of the connection be /dev/null. Not only the server may have one: a duplicate would keep the connection
-# open when the process has ended it.
-sub _let_go {
-    my $number = shift;
+# The descriptors of a connection. Not only the server may have one: a duplicate would keep the connection open when the process
+# has ended it.
+sub _copies {
+    my ($number, @numbers) = @_;
     my $socket = readlink "$FOLDER/$number";
-    _silence(grep { my $target = readlink "$FOLDER/$_"; defined $target && $target eq $socket } _numbers());
-    return;
+    return grep { my $target = readlink "$FOLDER/$_"; defined $target && $target eq $socket } @numbers;
 }
 
 # The numbers of this process's descriptors.
@@ -96,10 +101,10 @@ sub _refuse {
     return !!0;
 }
 
+# Has descriptors be /dev/null. Their owners do not notice.
 sub _silence {
-    my @numbers = @_;
-    open my $null, '+<', '/dev/null' or die "/dev/null: $!\n";
-    POSIX::dup2(fileno $null, $_) for @numbers;
+    my ($self, @numbers) = @_;
+    POSIX::dup2(fileno $self->{null}, $_) for @numbers;
     return;
 }
 
@@ -155,8 +160,9 @@ sub _run {
     close $reports;
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
 
-    my $end = eval { $self->_copy } || 'client';
-    eval { $self->_end_response($end); 1 } or warn $@;
+    my $end = eval { $self->_copy };
+    warn $@ if !$end;            # the writer or a filter has died
+    eval { $self->_end_response($end || 'client'); 1 } or warn $@;
     for my $handle (*STDOUT, *STDERR) {
         eval { $handle->flush }
     }
@@ -167,8 +173,9 @@ sub _run {
 # because a filter of the body may have some.
 sub _leave_worker {
     my ($self, %kept) = @_;
-    my @others = grep { !$kept{$_} && (readlink "$FOLDER/$_" || '') =~ /\A(?:socket|pipe|anon_inode):/ } _numbers();
-    _silence(@others);
+    my @others =
+        grep { !$kept{$_} && (readlink "$FOLDER/$_" || '') =~ /\A(?:socket|pipe|anon_inode):/ } @{$self->{numbers}};
+    $self->_silence(@others);
     return;
 }
 
@@ -205,7 +212,7 @@ sub _end_response {
     my ($stream, $adapter, $server) = ($self->{stream}, @{$self->{adapter}});
     my $is_cut = $how eq 'client' || $how eq 'lost' && length $self->{tail};
     if ($is_cut) {
-        _silence($self->{number});
+        $self->_silence($self->{number});
         return $stream->end('client');
     }
     $self->_within(
@@ -278,8 +285,10 @@ sub _within {
     my ($self, $seconds, $code) = @_;
     local $SIG{ALRM} = sub { shutdown $self->{client}, 2 };
     Time::HiRes::alarm($seconds < 1 ? 1 : $seconds);
-    my $result = $code->();
+    my $result = eval { $code->() };
+    my $error  = $@;
     Time::HiRes::alarm(0);
+    die $error if $error;
     return $result;
 }
 
