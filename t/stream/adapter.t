@@ -87,7 +87,11 @@ subtest 'of' => sub {
 subtest 'of_sub' => sub {
     is(EventSource::Adapter->of_sub('Starman::Server::dispatch_request'), "${GENERIC}::Starman", 'Starman');
     is(EventSource::Adapter->of_sub('Starlet::Server::accept_loop'),      "${GENERIC}::Starlet", 'Starlet');
-    is(EventSource::Adapter->of_sub('main::accept_loop'),                 undef,                 'an unknown sub');
+    is(EventSource::Adapter->of_sub('HTTP::Server::PSGI::accept_loop'),
+        "${GENERIC}::HTTPServerPSGI", 'HTTP::Server::PSGI');
+    is(EventSource::Adapter->of_sub('Twiggy::Server::run'),       "${GENERIC}::Twiggy", 'Twiggy');
+    is(EventSource::Adapter->of_sub('Plack::Handler::FCGI::run'), "${GENERIC}::FCGI",   'FCGI');
+    is(EventSource::Adapter->of_sub('main::accept_loop'),         undef,                'an unknown sub');
 };
 
 subtest 'exceptions of servers' => sub {

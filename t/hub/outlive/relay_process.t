@@ -195,6 +195,21 @@ subtest "a hub's process that ends" => sub {
     $self->{server}->stop;
 };
 
+subtest "a hub's process that ends in the middle of an event" => sub {
+    my $self = start('Starman', 0, [qw(--max-requests 1000000)]);
+    my $slow = Testing::SlowReader->get($self->{server}->port, '/filtered');
+    ok $slow->read_until(qr/^id: /m, $DEADLINE), 'a stream begins';
+    $self->hub->publish(news => 'x' x 4_000_000);
+    ok $slow->read_until(qr/x{1000}/, $DEADLINE), 'an event arrives in part';
+    kill KILL => $self->{hub}->pid;
+    ok $slow->read_all($DEADLINE), 'the stream ends';
+    ok !$slow->complete,           'its response is cut';
+    like $slow->text, qr/x\z/, 'so that nothing becomes part of the event';
+    ok has_relays($self, 0), 'no process is left';
+    $slow->leave;
+    $self->{server}->stop;
+};
+
 subtest 'a server that is stopped' => sub {
     my $self   = start('Starman', 1, [qw(--max-requests 1000000)], grace => 2);
     my $stream = $self->open('/hub', tls($self));
