@@ -180,7 +180,7 @@ sub _leave_worker {
 }
 
 # Copies until the stream ends. Returns how: 'client', the client has left or takes nothing; 'hub', the hub has ended the
-# stream; 'lost', the hub's process has ended or has cut the stream off, and has not told the client when to come back.
+# stream; 'lost', the hub's process has ended, and has not told the client when to come back.
 sub _copy {
     my $self = shift;
     my ($ours, $client, $stream) = @$self{qw(ours client stream)};
@@ -196,14 +196,21 @@ sub _copy {
         next            if !$poll->events($ours);
         return 'client' if !$self->_wait_for_room;
         my $taken = sysread $ours, (my $bytes), $BYTES;
-        next if !defined $taken && ($!{EAGAIN} || $!{EINTR});
-        return $self->_is_hub_away && !$self->{has_retry} ? 'lost' : 'hub' if !$taken;
-        return 'client' if !$self->_write($bytes);
+        next                      if !defined $taken && ($!{EAGAIN} || $!{EINTR});
+        return $self->_end_of_hub if !$taken;
+        return 'client'           if !$self->_write($bytes);
     }
     return;
 }
 
 sub _default { return {linger => 2, timeout => 60} }
+
+# There is nothing left to read from the hub. A client that was slow when the hub closed its stream was cut off for that.
+sub _end_of_hub {
+    my $self = shift;
+    return 'hub' if !$self->_is_hub_away || $self->{is_shut_down} || $self->{has_retry};
+    return $self->{was_slow} ? 'client' : 'lost';
+}
 
 # Ends the response in the way of the server: the last chunk, the end of TLS, the end of the request. A client that takes nothing
 # is not waited for. One that has left is sent nothing, and neither is one whose last event is incomplete: the cut tells it so.
@@ -242,9 +249,12 @@ sub _has_closed_tls {
 sub _is_hub_away {
     my $self = shift;
     my $poll = IO::Poll->new;
-    $poll->mask($self->{ours} => POLLIN);
+    $poll->mask($self->{ours} => POLLIN | $POLLRDHUP);
     $poll->poll(0);
-    return $poll->events($self->{ours}) & POLLHUP;
+    my $events = $poll->events($self->{ours});
+    return !!1 if $events & POLLHUP;
+    $self->{is_shut_down} ||= $events & $POLLRDHUP;
+    return !!0;
 }
 
 # A socket that is closed with unread bytes is reset, and the client would lose what it has not read.
@@ -269,12 +279,14 @@ sub _wait_for_room {
     my $began = clock_gettime(CLOCK_MONOTONIC);
     my $poll  = IO::Poll->new;
     $poll->mask($self->{client} => POLLOUT | $POLLRDHUP);
-    while (1) {
-        my $count  = $poll->poll($CHECK_INTERVAL);
-        my $events = $count > 0 ? $poll->events($self->{client}) : 0;
+    for (my $waits = 0;; $waits = 1) {
+        my $count   = $poll->poll($waits ? $CHECK_INTERVAL : 0);
+        my $events  = $count > 0 ? $poll->events($self->{client}) : 0;
+        my $is_away = $waits && $self->_is_hub_away;
+        $self->{was_slow} ||= $is_away;
         return !!0 if $events & $LEFT;
         return !!1 if $events & POLLOUT;
-        my $limit = $self->_is_hub_away ? $self->{linger} : $self->{timeout};
+        my $limit = $is_away ? $self->{linger} : $self->{timeout};
         return !!0 if clock_gettime(CLOCK_MONOTONIC) - $began >= $limit;
     }
     return;
@@ -295,8 +307,10 @@ sub _within {
 # There is room for some bytes, but perhaps not for all of them.
 sub _write {
     my ($self, $bytes) = @_;
+    my $began = clock_gettime(CLOCK_MONOTONIC);
     my $taken = $self->_within($self->{timeout}, sub { $self->{stream}->write_to_server($bytes) });
-    my $tail  = $self->{tail} . $bytes;
+    $self->{was_slow} ||= clock_gettime(CLOCK_MONOTONIC) - $began > $CHECK_INTERVAL && $self->_is_hub_away;
+    my $tail = $self->{tail} . $bytes;
     $tail =~ s/\A(?:.*\n)?(?:\r?\n)//s;    # what is before the last blank line is complete
     $tail =~ s/^:[^\n]*\n//gm;             # and so is a comment
     $tail              = 'x' . substr $tail, -3 if length $tail > $MAX_TAIL;
