@@ -262,7 +262,9 @@ subtest 'twenty threads' => sub {
     is_deeply [sort { $a <=> $b } map { @$_ } @all], [map { $before + $_ } 1 .. 1_000], 'each event has its own id';
     is scalar(
         grep {
-            "@$_" ne join ' ', sort { $a <=> $b } @$_
+            "@$_" ne join ' ',
+                sort { $a <=> $b }
+                @$_
         } @all
         ),
         0, 'each thread has its ids in order';
