@@ -280,6 +280,69 @@ fn an_entry_that_nobody_has_read_before_a_failover_is_sent_again() {
     replica.kill();
 }
 
+/// Has another hub read two entries whose own hub has not, and fails over to a Redis that lacks them. Returns false if the own
+/// hub has read them, too: its reader gives up after some seconds.
+fn another_hub_has_read_what_is_lost() -> bool {
+    let mut master = Redis::start(&[]);
+    let mut replica = replica_of(&master, &[]);
+    let [of_a, of_b] = [(); 2].map(|()| crate::proxy::Proxy::new(master.port));
+    let mut a = Node::ready(&settings(&of_a.url()));
+    assert!(is_stored(&a.publish("replicated")));
+    a.until("up", |node| node.store.status().is_up);
+    let stream = master.keys("es:{shop}:*").pop().unwrap();
+    eventually("it is replicated", || replica.call(&["XLEN", &stream]) == "2");
+    replica.call(&["REPLICAOF", "NO", "ONE"]);
+    let blocked = || -> Vec<String> {
+        let list = master.call(&["CLIENT", "LIST"]);
+        let is_blocked = |line: &&str| line.contains(" flags=b ");
+        list.lines().filter(is_blocked).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let mut reader = Vec::new();
+    eventually("the reader waits for entries", || {
+        reader = blocked();
+        reader.len() == 1
+    });
+    let mut b = Node::ready(&settings(&of_b.url()));
+    b.until("up", |node| node.store.status().is_up);
+    of_a.hold_reader();
+    eventually("the reader does not wait any more", || !blocked().contains(&reader[0]));
+    // The second is sent when the first has been acknowledged.
+    let tickets = ["first", "second"].map(|text| {
+        let before = master.call(&["XLEN", &stream]);
+        let ticket = a.append(text);
+        eventually("the master has it", || master.call(&["XLEN", &stream]) != before);
+        ticket
+    });
+    b.until("all", |node| node.texts().len() == 3);
+    a.pump();
+    if tickets.iter().any(|ticket| a.ends.contains_key(ticket)) {
+        return false;
+    }
+    of_b.refuse(true);
+    for proxy in [&of_a, &of_b] {
+        proxy.lead_to(replica.port);
+        proxy.cut();
+        proxy.release();
+    }
+    master.kill();
+    a.until("the end of both", |node| tickets.iter().all(|ticket| node.ends.contains_key(ticket)));
+    assert!(tickets.iter().all(|ticket| matches!(a.ends[ticket], End::Stored(1, _))), "{:?}", a.ends);
+    assert_eq!((a.texts(), a.logs.len()), (vec!["first".into(), "second".into()], 2));
+    assert!(a.log().began.reason.contains("acknowledged"), "{}", a.log().began.reason);
+    of_b.refuse(false);
+    b.until("the same epoch", |node| node.texts() == a.texts());
+    assert_eq!(a.log().began.epoch, b.log().began.epoch);
+    replica.kill();
+    true
+}
+
+#[test]
+fn an_entry_that_another_hub_has_read_before_a_failover_is_sent_again_in_another_epoch() {
+    if has("redis-server") {
+        assert!((0..10).any(|_| another_hub_has_read_what_is_lost()), "the reader was faster, ten times");
+    }
+}
+
 #[test]
 fn a_missing_entry_is_noticed_when_others_have_published_since() {
     if !has("redis-server") {

@@ -94,6 +94,11 @@ impl Proxy {
         self.shared.held_below.store(self.shared.connections.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Has the first connection hold what goes to Redis: it is that of a store's reader.
+    pub fn hold_reader(&self) {
+        self.shared.held_below.store(1, Ordering::Relaxed);
+    }
+
     pub fn release(&self) {
         self.shared.held_below.store(0, Ordering::Relaxed);
     }

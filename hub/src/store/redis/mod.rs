@@ -19,8 +19,8 @@
 //! # One path of delivery
 //!
 //! Only the reader reports entries, those of its own process too, so every hub has the same order. The answer to XADD proves
-//! nothing to a publisher: his draft ends when the reader reads its entry. So an entry that Redis has acknowledged and lost
-//! before anybody read it is not lost: the writer sends the draft again.
+//! nothing to a publisher: his draft ends when the reader reads its entry. So an entry that Redis has lost before its own hub read
+//! it is not lost: the writer sends the draft again.
 //!
 //! # Exactly once
 //!
@@ -35,6 +35,9 @@
 //! also at the pointer and the stream's last id, for a blocked XREAD stays silent when its stream is deleted and created again.
 //! If the id does not exist, a script sets another epoch, if no other hub has, and deletes the old stream. XADD never creates
 //! a stream.
+//!
+//! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
+//! have perhaps delivered it, and in one epoch they would deliver it twice.
 //!
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.

@@ -350,6 +350,7 @@ impl Reader {
             state.target = None;
             state.read_through = Id::default();
             state.own_count = 0;
+            state.acknowledged.clear();
             state.retained = Retained::default();
             state.lost = None;
         });
@@ -529,6 +530,7 @@ impl Reader {
         let Some(position) = &mut self.position else { return Ok(()) };
         let mut out = Vec::with_capacity(list.len());
         let mut sizes = Vec::with_capacity(list.len());
+        let mut own = Vec::new();
         let mut trouble = None;
         for stored in list {
             let id = stored.id;
@@ -539,6 +541,9 @@ impl Reader {
             position.last = id;
             let Some(event) = stored.event else { continue };
             sizes.push((id, entry::size(&event.draft)));
+            if event.producer == self.producer {
+                own.push(id);
+            }
             if !self.producers.note(&event.producer, event.count, id) {
                 continue;
             }
@@ -555,6 +560,9 @@ impl Reader {
         let last = position.last;
         self.shared.update(|state| {
             sizes.into_iter().for_each(|(id, size)| state.retained.add(id, size));
+            for id in &own {
+                state.acknowledged.remove(id);
+            }
             state.read_through = last;
             state.last_round = Instant::now();
         });

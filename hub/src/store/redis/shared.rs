@@ -7,7 +7,7 @@ use super::retained::Retained;
 use super::STALE;
 use eventsource_xs::wire::{Failure, RedisSettings};
 use eventsource_xs::ErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,9 @@ pub struct State {
     pub own_count: u64,
     /// Drafts that were sent, by their counts.
     pub sent: BTreeMap<u64, Sent>,
-    /// Whether some of them must be sent again.
+    /// Own entries that Redis has acknowledged and the reader has not read. Other hubs may have read and delivered them.
+    pub acknowledged: BTreeSet<Id>,
+    /// Whether some of the drafts that were sent must be sent again.
     pub has_unsent: bool,
     /// Drafts that must be sent in the new epoch.
     pub returned: Vec<Sent>,
@@ -97,6 +99,7 @@ impl Shared {
             read_through: Id::default(),
             own_count: 0,
             sent: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
             has_unsent: false,
             returned: Vec::new(),
             lost: None,

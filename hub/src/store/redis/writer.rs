@@ -295,6 +295,12 @@ impl Writer {
         if !is_same || state.read_through < awaited {
             return false;
         }
+        if !state.acknowledged.is_empty() {
+            drop(state);
+            let generation = session.target.generation;
+            self.hint_loss(generation, "the stream lacks an entry that Redis has acknowledged");
+            return false;
+        }
         session.awaited = None;
         self.backoff = Backoff::new();
         // Readers would take a count that is not greater than one they have read for a repetition.
@@ -349,7 +355,7 @@ impl Writer {
             }
         }
         let is_cut = matches!(fault, Some(Fault::Cut(_) | Fault::Invalid(_)));
-        self.note_ids(&stored);
+        self.note_ids(&stored, &session.target);
         if self.replicas > 0 && !is_cut {
             let answer = session.link.receive();
             self.confirm(&stored, answer)?;
@@ -410,12 +416,15 @@ impl Writer {
         (bytes, counts)
     }
 
-    fn note_ids(&self, stored: &[(u64, Id)]) {
+    fn note_ids(&self, stored: &[(u64, Id)], target: &Target) {
         let mut state = self.shared.lock();
         if !stored.is_empty() {
             state.refused = None;
         }
         for (count, id) in stored {
+            if *id > state.read_through && state.generation == target.generation {
+                state.acknowledged.insert(*id);
+            }
             if let Some(sent) = state.sent.get_mut(count) {
                 sent.id = Some(*id);
             }
