@@ -5,6 +5,7 @@ use crate::server::{has, has_tls, new_folder, text, Port, Redis};
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use std::fs;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -43,6 +44,23 @@ fn a_user_a_password_a_database_and_a_prefix_are_used() {
     redis.login = Some(("hub".into(), "s%cret@".into()));
     assert!(!a.store.status().place.contains("cret"));
     assert_eq!(&*a.store.status().last_error, "");
+}
+
+#[test]
+fn an_address_may_be_one_of_ipv6() {
+    if !has("redis-server") {
+        return;
+    }
+    if let Err(error) = Port::reserve_on(Ipv6Addr::LOCALHOST.into()) {
+        eprintln!("skipped: no IPv6 here: {error}");
+        return;
+    }
+    let redis = Redis::start(&["--bind", "127.0.0.1", "::1"]);
+    let mut a = Node::ready(&settings(&format!("redis://[::1]:{}/2", redis.port)));
+    assert!(is_stored(&a.publish("one")));
+    assert!(redis.call(&["CLIENT", "LIST"]).contains(" addr=[::1]:"));
+    let place = a.store.status().place;
+    assert!(place.contains("[::1]"), "{place}");
 }
 
 #[test]
