@@ -9,7 +9,8 @@ use warnings;
 #   ok $client->read_until(qr/data: 3/);
 #   $client->leave;
 
-use Carp qw(croak);
+use Carp  qw(croak);
+use Errno ();
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
@@ -200,7 +201,9 @@ sub _read_while {
     $self->_parse if !$self->{ended};
     while ($wanted->()) {
         my $left = $deadline - time;
-        return !!0 if $left <= 0 || !$self->_can_read($left);
+        return !!0 if $left <= 0;
+        local $! = 0;
+        if (!$self->_can_read($left)) { next if $!{EINTR}; return !!0 }    # a signal: a program of the test has ended
         my $count = sysread $self->{socket}, $self->{raw}, 65_536, length $self->{raw};
         if ($count) {
             $self->_parse if !$self->{ended};
