@@ -28,7 +28,9 @@ sub mistakes_ok {
     only_developers();
     Testing::Server->require_or_skip_all('Starman');
     needs(Testing::ConfiguredProxy->missing($name));
-    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', Testing::Server->single_process('Starman'));
+    my %one = Testing::Server->single_process('Starman');
+    push @{$one{args}}, '--disable-keepalive';    # the only worker would wait on each idle connection of the proxy
+    my $server = Testing::Server->start('Starman', 't/data/doctor.psgi', %one);
     _publish($server);
     my $good = _run($name, $server, {});
     my @runs = map { _run($name, $server, $_) } @cases;
