@@ -435,9 +435,9 @@ impl<'a> Server<'a> {
         self.end_turn(worker, served, now);
     }
 
-    /// Carries out what a worker has sent on its direct connection, before what it has sent on the first one. A worker publishes
-    /// there when everything that came before was carried out, so what is left on the first one came later, even if the worker has
-    /// not waited for the answer.
+    /// Carries out what a worker has sent on its direct connection, before what it has sent on the first one. A worker
+    /// publishes there when everything that came before was carried out, so what is left on the first one came later, even if
+    /// the worker has not waited for the answer.
     fn serve_direct_of(&mut self, worker: u64, now: Instant) {
         let Some(mut direct) = self.directs.get(&worker).and_then(|token| self.workers.remove(token)) else { return };
         let mut served = Ok(());

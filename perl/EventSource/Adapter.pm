@@ -645,15 +645,15 @@ In the process, before it writes: replace what must not be used outside of the w
     my $number = $adapter->relay_descriptor($stream, $server);
 
 Return the descriptor of the client's connection, if a process may take the stream over: a copy of the server's writer must work
-in a forked process, and the server must not mind that the descriptor is F</dev/null> from then on. C<$server> is the object that
-L</serving_sub> was called on. By default C<undef>: the stream stays with its worker.
+in a forked process, and the server must not mind that the descriptor is F</dev/null> from then on. C<$server> is the object
+that L</serving_sub> was called on. By default C<undef>: the stream stays with its worker.
 
 =head2 when_sent
 
     $adapter->when_sent($stream, $code);
 
-Under an event loop: call code, at once or later, when the server has sent everything that was written to the stream. By default at
-once: what the server has queued is the process's to send.
+Under an event loop: call code, at once or later, when the server has sent everything that was written to the stream. By
+default at once: what the server has queued is the process's to send.
 
 =head1 METHODS OF AN ADAPTER: WORKERS
 

@@ -524,13 +524,13 @@ writer can be subscribed as well, with the same ids, order and replay. Under Twi
 On a server that blocks, its handler must serve it (L</serve>) and is busy until the client disconnects. Such a stream
 costs two more descriptors.
 
-If the hub has a L</name>, a process of its own takes such a stream over from the worker on Starman, Starlet, HTTP::Server::PSGI,
-uWSGI, Twiggy and Feersum, and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is free, and the stream outlives it as a
-native one does. That process is a forked copy of the worker that does nothing but copy to the server's writer; it shares the memory that
-neither changes. It ends with its stream. So a stream costs a process where a native one costs some kilobytes. L</max_relays>
-bounds their number. A stream stays with its worker if that bound is reached, if uWSGI itself encrypts, frames or changes
-responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the application runs the loop of Twiggy itself, if Feersum is a
-version that can encrypt, and on all other servers.
+If the hub has a L</name>, a process of its own takes such a stream over from the worker on Starman, Starlet,
+HTTP::Server::PSGI, uWSGI, Twiggy and Feersum, and under L<Plack::Handler::FCGI>: L</serve> returns at once, the worker is
+free, and the stream outlives it as a native one does. That process is a forked copy of the worker that does nothing but copy
+to the server's writer; it shares the memory that neither changes. It ends with its stream. So a stream costs a process where
+a native one costs some kilobytes. L</max_relays> bounds their number. A stream stays with its worker if that bound is
+reached, if uWSGI itself encrypts, frames or changes responses (C<https-socket>, C<fastcgi-socket>, C<route>), if the
+application runs the loop of Twiggy itself, if Feersum is a version that can encrypt, and on all other servers.
 
 =head1 ATTRIBUTES
 
@@ -800,8 +800,9 @@ C<:/?#@%> are encoded (C<%40> for C<@>). No message, log or statistic of this di
 
 =item sentinel_login
 
-With C<redis-sentinel://> or C<rediss-sentinel://>: user and password of the Sentinels, C<USER:PASSWORD>, or C<:PASSWORD> of their
-default user, encoded as in the URL. By default they are asked without a password; if they need one, it is that of the URL.
+With C<redis-sentinel://> or C<rediss-sentinel://>: user and password of the Sentinels, C<USER:PASSWORD>, or C<:PASSWORD> of
+their default user, encoded as in the URL. By default they are asked without a password; if they need one, it is that of the
+URL.
 
 =item replicas
 
@@ -1038,8 +1039,8 @@ L</name>.
 
 Subscribe a stream as L</subscribe> does. If the stream goes through the writer of a server that blocks, send it events
 until its client disconnects or the hub ends it, and return then. If a process takes the stream over (L</Which streams>), return
-at once: the connection can be pushed to and closed as that of a native stream. A handler that ends with this call works on every
-server. Throws what L</subscribe> throws.
+at once: the connection can be pushed to and closed as that of a native stream. A handler that ends with this call works on
+every server. Throws what L</subscribe> throws.
 
 =head2 serve_stream
 

@@ -82,8 +82,8 @@ struct Connected {
 struct Order {
     /// The places of the requests that threads wait for and that are not answered.
     awaited: HashMap<u64, u64>,
-    /// The place of the last request, of the last unawaited one, and of the last one that the hub's process has certainly carried
-    /// out.
+    /// The place of the last request, of the last unawaited one, and of the last one that the hub's process has certainly
+    /// carried out.
     last: u64,
     last_unawaited: u64,
     last_carried_out: u64,

@@ -21,8 +21,8 @@ sub end_relayed_response {
     return;
 }
 
-# FCGI shows no application its connection. It is the one that was accepted on a socket that listens here. A worker has one request
-# at a time; in any doubt there is none.
+# FCGI shows no application its connection. It is the one that was accepted on a socket that listens here. A worker has one
+# request at a time; in any doubt there is none.
 sub relay_descriptor {
     my ($class, $stream, $server) = @_;
     my (%listens, %connected);
@@ -66,10 +66,10 @@ EventSource::Adapter::FCGI - The adapter of Plack::Handler::FCGI
 
 =head1 DESCRIPTION
 
-FastCGI frames the body of each response, and FCGI shows no application its connection. So a stream is never native. With a hub that
-has a name (L<EventSource::Hub/name>) a process of its own takes the stream over: it keeps a copy of the request, ends it, and
-sees that the web server has closed the connection. This adapter finds that connection by the address of the socket that the server
-listens on.
+FastCGI frames the body of each response, and FCGI shows no application its connection. So a stream is never native. With a
+hub that has a name (L<EventSource::Hub/name>) a process of its own takes the stream over: it keeps a copy of the request,
+ends it, and sees that the web server has closed the connection. This adapter finds that connection by the address of the
+socket that the server listens on.
 
 See L<EventSource::Adapter> for the methods.
 

@@ -64,8 +64,8 @@ sub is_multiprocess {
 # Feersum reads one request at a time, and the descriptor is not known before the response. See take_over.
 sub has_left { return !!0 }
 
-# In a process of a relay no event loop runs, and the writer's connection is the worker's. Feersum frames the body as takes_chunks
-# says.
+# In a process of a relay no event loop runs, and the writer's connection is the worker's. Feersum frames the body as
+# takes_chunks says.
 sub enter_relay_process {
     my ($class, $server, $stream) = @_;
     my $socket = EventSource::Stream::Writer::Socket->new($stream->socket);

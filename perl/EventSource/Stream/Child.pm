@@ -287,8 +287,8 @@ In a forked child, have an exit call code with the status before any other C<END
 
     my $pid = EventSource::Stream::Child->fork_twice($code);
 
-Run code in a grandchild, which ends with it. Returns the id of the process between, which has been reaped; C<undef> if there was
-no process. All signals are blocked while the code runs, unless it unblocks them.
+Run code in a grandchild, which ends with it. Returns the id of the process between, which has been reaped; C<undef> if there
+was no process. All signals are blocked while the code runs, unless it unblocks them.
 
 =head2 is_child
 

@@ -320,15 +320,15 @@ Return the end of the socketpair from which the bytes are copied.
 
     $relay->pass_on;
 
-A process has taken the relay over (L<EventSource::Stream::Relay::Process>). This one forgets the connection, and keeps the native
-stream for pushes and callbacks.
+A process has taken the relay over (L<EventSource::Stream::Relay::Process>). This one forgets the connection, and keeps the
+native stream for pushes and callbacks.
 
 =head2 pass_on_in_loop
 
     EventSource::Stream::Relay->pass_on_in_loop($stream, $bound);
 
-As L</serve_stream> with a bound, for a stream of a server with an event loop, which nobody has to serve. Does nothing if no process
-can take it over.
+As L</serve_stream> with a bound, for a stream of a server with an event loop, which nobody has to serve. Does nothing if no
+process can take it over.
 
 =head2 stream
 

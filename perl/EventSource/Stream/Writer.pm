@@ -590,7 +590,8 @@ Return the descriptor of the client's connection; C<undef> if the server does no
 
     $stream->enter_process($socket);
 
-In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client has left.
+In a forked process that has taken the stream over: write to the server's writer only, and see by the socket that the client
+has left.
 
 =head2 takes_chunks
 
@@ -603,8 +604,9 @@ Return true if a server with an event loop may have divided the body into chunks
     $stream->pass_on($native, $forgotten);
     my $native = $stream->passed_on;
 
-Another process has taken the stream over. The callbacks of L</on_close>, except one that is to be forgotten, and everything that is
-called from then on go to the relay's native stream, which C<passed_on> returns. Nothing is written to the server's writer.
+Another process has taken the stream over. The callbacks of L</on_close>, except one that is to be forgotten, and everything
+that is called from then on go to the relay's native stream, which C<passed_on> returns. Nothing is written to the server's
+writer.
 
 =head2 needs_serving
 

@@ -1,6 +1,6 @@
-# A hub in a process of its own with the workers of a FastCGI server behind nginx. A process of its own takes each stream over: the
-# worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream holds its worker and
-# ends with it.
+# A hub in a process of its own with the workers of a FastCGI server behind nginx. A process of its own takes each stream
+# over: the worker takes the next request, and the stream outlives it. Where the hub may have no such processes, a stream
+# holds its worker and ends with it.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Streams on the server's writer that follow a hub in a process of its own: under TLS, and behind a filter of the body. A process of
-# their own copies what the hub writes, so the worker is free and they outlive it.
+# Streams on the server's writer that follow a hub in a process of its own: under TLS, and behind a filter of the body. A
+# process of their own copies what the hub writes, so the worker is free and they outlive it.
 
 use strict;
 use warnings;

@@ -19,8 +19,8 @@
 //! # One path of delivery
 //!
 //! Only the reader reports entries, those of its own process too, so every hub has the same order. The answer to XADD proves
-//! nothing to a publisher: his draft ends when the reader reads its entry. So an entry that Redis has lost before its own hub read
-//! it is not lost: the writer sends the draft again.
+//! nothing to a publisher: his draft ends when the reader reads its entry. So an entry that Redis has lost before its own hub
+//! read it is not lost: the writer sends the draft again.
 //!
 //! # Exactly once
 //!

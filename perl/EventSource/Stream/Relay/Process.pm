@@ -212,8 +212,9 @@ sub _end_of_hub {
     return $self->{was_slow} ? 'client' : 'lost';
 }
 
-# Ends the response in the way of the server: the last chunk, the end of TLS, the end of the request. A client that takes nothing
-# is not waited for. One that has left is sent nothing, and neither is one whose last event is incomplete: the cut tells it so.
+# Ends the response in the way of the server: the last chunk, the end of TLS, the end of the request. A client that takes
+# nothing is not waited for. One that has left is sent nothing, and neither is one whose last event is incomplete: the cut
+# tells it so.
 sub _end_response {
     my ($self, $how) = @_;
     my ($stream, $adapter, $server) = ($self->{stream}, @{$self->{adapter}});
@@ -245,7 +246,8 @@ sub _has_closed_tls {
     return !$taken && !$waits;
 }
 
-# A hub that ends a stream shuts it down, and closes it after the client. One that was killed, or cuts a client off, only closes.
+# A hub that ends a stream shuts it down, and closes it after the client. One that was killed, or cuts a client off, only
+# closes.
 sub _is_hub_away {
     my $self = shift;
     my $poll = IO::Poll->new;
@@ -338,12 +340,13 @@ EventSource::Stream::Relay::Process - A process that continues a relay
 =head1 DESCRIPTION
 
 A stream on the server's writer that follows a hub with a name (L<EventSource::Hub/name>) has a relay
-(L<EventSource::Stream::Relay>). The process of the hub writes to one end of its socketpair. This module has a process of its own
-copy from the other end to the server's writer. The worker is free, and the stream outlives it.
+(L<EventSource::Stream::Relay>). The process of the hub writes to one end of its socketpair. This module has a process of its
+own copy from the other end to the server's writer. The worker is free, and the stream outlives it.
 
-The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as the server
-would. If the process of the hub is killed, the client is sent a C<retry>. If that leaves an event incomplete, the response
-is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's C<timeout> is cut off.
+The process ends when the client has left, within a second, or when the hub ends the stream: then it ends the response as the
+server would. If the process of the hub is killed, the client is sent a C<retry>. If that leaves an event incomplete, the
+response is cut, so that no client takes it for a complete one. A client that takes nothing for the stream's C<timeout> is cut
+off.
 
 The process is in a session of its own. It has no descriptors of the server but those of this connection, its files and its
 log. It runs no C<END> blocks and no destructors of the application.
@@ -354,8 +357,8 @@ log. It runs no C<END> blocks and no destructors of the application.
 
     my $bound = EventSource::Stream::Relay::Process->bound($most, @hub);
 
-Return the bound of a hub: at most so many processes of its relays at the same time on this machine for this user. C<@hub> says which
-hub.
+Return the bound of a hub: at most so many processes of its relays at the same time on this machine for this user. C<@hub>
+says which hub.
 
 =head2 start
 
