@@ -13,6 +13,7 @@ mod program {
     pub mod inherited;
     pub mod leases;
     pub mod lifetime;
+    pub mod protocol;
     pub mod served;
     pub mod server;
     pub mod store;
@@ -23,7 +24,9 @@ mod program {
 }
 
 // They name each other by `crate::`.
-use program::{arguments, inherited, leases, lifetime, served, server, store, stored, streams, upgrade, worker};
+use program::{
+    arguments, inherited, leases, lifetime, protocol, served, server, store, stored, streams, upgrade, worker,
+};
 
 use arbitrary::Arbitrary;
 use arguments::Arguments;
@@ -148,7 +151,7 @@ fn are_excluded(bytes: &[u8]) -> bool {
     let mut buffer = FrameBuffer::default();
     buffer.feed(bytes);
     while let Ok(Some(frame)) = buffer.next_frame() {
-        let has_settings = Hello::decode(frame).is_ok_and(|hello| hello.settings.is_some());
+        let has_settings = Hello::decode(frame).is_ok_and(|hello| matches!(hello.role, Role::Worker(_)));
         let ends = matches!(Request::decode(frame), Ok(Request::Stop | Request::Drain { .. }));
         if has_settings || ends || Upgrade::decode(frame).is_some() {
             return true;
