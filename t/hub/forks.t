@@ -10,30 +10,13 @@ use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use Testing::Client;
+use Testing::Fork qw(in_child);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer  qw(path);
 use POSIX               ();
 
 my $DEADLINE = 10;    # seconds; for what should happen at once
-
-# The result of code that runs in a child, as one string.
-sub in_child {
-    my $code = shift;
-    pipe my $from, my $to or die "pipe: $!";
-    defined(my $pid = fork) or die "fork: $!";
-    if (!$pid) {
-        close $from;
-        my $said = eval { join ' ', $code->() };
-        syswrite $to, defined $said ? $said : "died: $@";
-        close $to;
-        POSIX::_exit(0);
-    }
-    close $to;
-    my $said = do { local $/; readline $from };
-    waitpid $pid, 0;
-    return $? ? "status $?: $said" : $said;
-}
 
 subtest 'a child has a hub of its own' => sub {
     my $hub        = EventSource::Hub->new;
@@ -54,7 +37,7 @@ subtest 'a child has a hub of its own' => sub {
                 @own == 1 && $own[0] eq 'in the child' ? 'own' : "@own", $taken
             );
         }
-    );
+    )->();
     like $id,   qr/\A[0-9a-v]{8}-1\z/, "the first event of a child's hub has the number 1";
     unlike $id, qr/\A\Q$epoch\E-/,     "a child's hub has its own epoch";
     is "$published $streams $own $others", '1 1 own refused',
@@ -62,7 +45,7 @@ subtest 'a child has a hub of its own' => sub {
     is $hub->epoch,           $epoch,     "the parent's epoch is unchanged after a child has published";
     is $hub->publish(a => 4), "$epoch-4", "the parent's sequence goes on after a child has published";
     is_deeply [$subscriber->data(4)], [1 .. 4], "the parent's stream receives none of the child's events";
-    like in_child(sub { undef $hub; undef $subscriber; return 'gone' }), qr/gone/,
+    like in_child(sub { undef $hub; undef $subscriber; return 'gone' })->(), qr/gone/,
         'a child destroys its copies of hub and stream';
     $hub->publish(a => 5);
     is_deeply [$subscriber->data(5)], [1 .. 5], "the parent's stream is open after a child has destroyed its copies";
@@ -74,16 +57,16 @@ subtest 'a child has a hub of its own' => sub {
 subtest 'a hub that was not used before the fork' => sub {
     my $hub    = EventSource::Hub->new;
     my @epochs = map {
-        in_child(sub { return $hub->epoch })
+        in_child(sub { return $hub->epoch })->()
     } 1, 2;
     isnt $epochs[0],  $epochs[1], 'two children have different epochs';
     isnt $hub->epoch, $_,         'the epoch of a child is not that of the parent' for @epochs;
     my $grandchild = in_child(
         sub {
             $hub->publish(a => 1);
-            return in_child(sub { return $hub->publish(a => 1) });
+            return in_child(sub { return $hub->publish(a => 1) })->();
         }
-    );
+    )->();
     like $grandchild, qr/-1\z/, 'a child of a child has a hub of its own';
 };
 

@@ -14,8 +14,8 @@ use Test::More;
 BEGIN { plan skip_all => 'there are no hubs on this system' if !EventSource::XS->can('_next_end') }
 use EventSource::Hub;
 use File::Temp          ();
-use POSIX               ();
 use Scalar::Util        qw(blessed);
+use Testing::Fork       qw(in_child);
 use Testing::Subscriber qw(events);
 use Time::HiRes         qw(setitimer ITIMER_REAL);
 
@@ -67,25 +67,6 @@ sub stop {
     kill STOP => $pid;
     my $is_stopped = sub { open my $stat, '<', "/proc/$pid/stat" or return; readline($stat) =~ /.*\) T / };
     return wait_until($DEADLINE, $is_stopped) || diag "$pid does not stop";
-}
-
-# Runs code in a child. Returns what it returns, as a string.
-sub in_child {
-    my $code = shift;
-    pipe my $from, my $to or die "pipe: $!";
-    defined(my $pid = fork) or die "fork: $!";
-    if (!$pid) {
-        close $from;
-        my $said = eval { join ' ', $code->() };
-        syswrite $to, defined $said ? $said : "died: $@";
-        POSIX::_exit(0);
-    }
-    close $to;
-    return sub {
-        my $said = do { local $/; readline $from };
-        waitpid $pid, 0;
-        return $said;
-    };
 }
 
 # The data of the events that the client of a stream has received.
