@@ -44,10 +44,10 @@ pub(super) struct Connection {
     epoch: Mutex<Box<str>>,
     /// The process of the hub.
     pub(super) pid: u32,
-    /// What the connection is called there.
+    /// The number of the connection there, and the process.
     pub(super) worker: WorkerId,
     is_lost: AtomicBool,
-    /// Whether the hub's process has carried out all requests that the event loop has taken. Only the event loop writes it.
+    /// True if the hub's process has carried out all requests that the event loop has taken. Only the event loop writes it.
     is_quiet: AtomicBool,
     /// The bytes of requests that the event loop has not taken yet.
     coming_bytes: AtomicUsize,

@@ -31,7 +31,7 @@ pub(super) struct DirectConnection {
     cookie: AtomicU64,
 }
 
-/// What became of an event.
+/// The outcome of a publish.
 #[derive(Debug)]
 pub(super) enum DirectOutcome {
     /// It has an id, or it is to fail.

@@ -106,7 +106,7 @@ pub(super) struct ReactorHandle {
     commands: Sender<QueuedCommand>,
     /// The reactor receives from a clone. This one is for commands that are sent after the reactor has died.
     queue: Receiver<QueuedCommand>,
-    /// Whether the reactor takes commands from the queue just now, and carries them out.
+    /// True while the reactor takes commands from the queue, and carries them out.
     is_taking: AtomicBool,
     pub(super) waker: Waker,
     /// Wakes the reactor's thread from `epoll_wait`.

@@ -42,7 +42,7 @@ sub relay_descriptor {
 
 # Private functions
 
-# What a listening socket and those that it has accepted have in common: the port of an address, or the path.
+# Returns the port or the path that a listening socket shares with those that it has accepted.
 sub _service {
     my $address = shift;
     my $family  = Socket::sockaddr_family($address);

@@ -87,7 +87,7 @@ sub relay_descriptor {
     return @sent && $sent[0] == $stream && !Feersum->can('set_tls') ? $sent[1]->fileno : undef;
 }
 
-# What is queued here is in Feersum's own memory, and cannot be sent elsewhere. The worker ends the response that was passed on.
+# Feersum's queue is in its own memory, and cannot be sent elsewhere. The worker ends the response that was passed on.
 sub when_sent {
     my ($class, $stream, $code) = @_;
     my $known = _writer_of($stream) or return;

@@ -56,7 +56,7 @@ my $is_leaving = 0;
 
 my $has_warned = 0;
 
-# What runs at the exit of a child.
+# The code that runs at the exit of a child.
 my $AT_EXIT;
 
 sub CLONE { %LEASHES = (); return }

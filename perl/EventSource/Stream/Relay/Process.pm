@@ -101,7 +101,7 @@ sub _refuse {
     return !!0;
 }
 
-# Has descriptors be /dev/null. Their owners do not notice.
+# Replaces descriptors by /dev/null. Their owners do not notice.
 sub _silence {
     my ($self, @numbers) = @_;
     POSIX::dup2(fileno $self->{null}, $_) for @numbers;
