@@ -112,7 +112,7 @@ sub push {
 # Pushes by POST /push at a port.
 sub push_at {
     my ($class, $port, $timeout, %plan) = @_;
-    my $query    = join '&', map { "$_=$plan{$_}" } qw(rounds interval bytes);
+    my $query    = join '&', map { "$_=$plan{$_}" } grep { defined $plan{$_} } qw(rounds interval bytes unawaited);
     my $http     = HTTP::Tiny->new(keep_alive => 0, timeout => $timeout);
     my $response = $http->post("http://127.0.0.1:$port/push?$query", {headers => {'Content-Length' => 0}});
     croak "/push: $response->{status} $response->{content}" if !$response->{success};
