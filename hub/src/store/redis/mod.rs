@@ -39,6 +39,10 @@
 //! An entry that Redis has acknowledged must exist as well, before the writer sends anything on another connection: other hubs
 //! have perhaps delivered it, and in one epoch they would deliver it twice.
 //!
+//! An entry whose answer never came, and that a failover has lost, is sent again in the same epoch. A hub that has read it
+//! meanwhile notices that it is gone and begins another epoch: its clients are told of a gap. To begin one for each such entry
+//! would tell all clients of a gap at nearly every failover.
+//!
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
