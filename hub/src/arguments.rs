@@ -19,6 +19,7 @@ usage: eventsource-hub run     [--name NAME] [--socket PATH] [--idle-exit SECOND
        eventsource-hub stop    [--name NAME]
        eventsource-hub upgrade [--program PATH] [NAME]
        eventsource-hub list
+       eventsource-hub --help | --version
 
   --name NAME          the hub (default: default)
   --socket PATH        its socket, in another place than the folder of this user
@@ -38,6 +39,10 @@ const STORE: &str = "EVENTSOURCE_STORE";
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Prints the usage.
+    Help,
+    /// Prints the versions of the program and of its protocol.
+    Version,
     /// Serves a hub.
     Run,
     /// Starts `run` with the inherited socket and lock, in a session of its own, and ends.
@@ -105,6 +110,7 @@ impl Arguments {
             store: None,
         };
         let (mut store, mut store_from) = (None, None);
+        let mut asks_for_help = false;
         let mut words = Vec::new();
         while let Some(word) = given.next() {
             let word = word?;
@@ -121,6 +127,7 @@ impl Arguments {
                 "--store" => store = Some(value()?),
                 "--store-from" => store_from = Some(value()?),
                 "--no-start" => parsed.may_start = false,
+                "--help" => asks_for_help = true,
                 "--inherited" => parsed.is_inherited = true,
                 "--program" => parsed.program = Some(value()?.into()),
                 "--state" => parsed.state = Some(value()?.parse().map_err(|_| "--state must be a number")?),
@@ -132,6 +139,10 @@ impl Arguments {
                 _ if word.starts_with("--") => return Err(format!("unknown option {word}")),
                 _ => words.push(word),
             }
+        }
+        if asks_for_help {
+            parsed.command = Command::Help;
+            return Ok(parsed);
         }
         if command == "upgrade" && words.len() == 1 {
             parsed.name = Name::new(&words.remove(0)).map_err(|error| error.to_string())?;
@@ -197,6 +208,8 @@ fn command_of(command: &str, words: Vec<String>) -> Result<Command, String> {
     let mut words = words.into_iter();
     let mut next = || words.next().unwrap_or_default();
     match (command, count) {
+        ("--help" | "-h" | "help", _) => Ok(Command::Help),
+        ("--version", 0) => Ok(Command::Version),
         ("run", 0) => Ok(Command::Run),
         ("start", 0) => Ok(Command::Start),
         ("list", 0) => Ok(Command::List),
@@ -263,6 +276,18 @@ mod tests {
         let parsed = parse("run --store memory").expect("a command");
         assert_eq!(parsed.settings(HubSettings::default()).store, StoreSettings::Memory);
         assert_eq!(parse("run").expect("a command").store, None);
+    }
+
+    #[test]
+    fn help_and_the_version_are_commands() {
+        for line in ["--help", "-h", "help", "help run", "run --help", "publish a b --help"] {
+            assert_eq!(parse(line).expect(line).command, Command::Help, "{line}");
+        }
+        assert_eq!(parse("--version").expect("a command").command, Command::Version);
+        assert_eq!(
+            parse("publish --name shop -h -- --help").expect("a command").command,
+            Command::Publish { channel: "-h".into(), data: "--help".into() }
+        );
     }
 
     #[test]

@@ -5,10 +5,16 @@ use eventsource_xs::event::{EventName, Field, Text};
 use eventsource_xs::remote::{self, place, Client, Place, Publication, Start};
 use eventsource_xs::wire::{FieldList, StoreStatus};
 use std::error::Error;
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// How long `list` waits for each process.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Prints a text.
+pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}
 
 /// Prints the hubs of this user that have a process: name, process id, workers, open streams.
 pub fn list() -> Result<(), Box<dyn Error>> {

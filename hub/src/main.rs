@@ -44,6 +44,10 @@ fn main() -> ExitCode {
         }
     };
     let result = match &arguments.command {
+        Command::Help => commands::print(arguments::USAGE),
+        Command::Version => {
+            commands::print(&format!("eventsource-hub {}, protocol {}", env!("CARGO_PKG_VERSION"), protocol::version()))
+        }
         Command::Run => server::run(&arguments),
         Command::Start => inherited::detach(&arguments),
         Command::List => commands::list(),
