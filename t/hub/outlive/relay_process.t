@@ -146,7 +146,7 @@ subtest 'what the worker does with a stream' => sub {
     $client = Testing::Client->get($self->{server}->port, '/dies');
     ok $client->read_all($DEADLINE), 'a stream ends whose handler dies';
     ok $client->complete,            'its response is complete';
-    like $self->{server}->log, qr/the handler died: on purpose/, 'the log says so';
+    ok wait_until($DEADLINE, sub { $self->{server}->log =~ /the handler died: on purpose/ }), 'the log says so';
     is ask($self, '/plain'), 'plain', 'the worker is as it was';
     ok has_relays($self, 0), 'no process is left';
     $self->end;
