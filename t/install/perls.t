@@ -7,6 +7,7 @@ use lib 't/lib';
 use Config;
 use Testing::Developer qw(needs needs_command only_developers);
 use File::Copy         qw(copy);
+use File::Path         qw(remove_tree);
 use Test::More;
 use Testing::SourceTree qw(slurp);
 
@@ -17,7 +18,9 @@ my $MARK  = 'headers_of_another_perl';
 my $LOADS = 'use EventSource::XS qw(format_event); print format_event(data => 7)';
 my @BLIB  = qw(-Iblib/lib -Iblib/arch);
 
-my $tree    = Testing::SourceTree->new;
+# Without the program of the hub, which is the same for every perl.
+my $tree = Testing::SourceTree->new;
+remove_tree($tree->folder . '/hub');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 
 # A perl at another path. Each library that is built with its headers contains a mark.

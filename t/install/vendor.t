@@ -1,4 +1,5 @@
-# The tarball of script/vendor builds without network, and without crates that an earlier build has downloaded.
+# The tarball of script/vendor builds without network, and without crates that an earlier build has downloaded. What it builds
+# is found in a target folder whose name has a blank.
 
 use strict;
 use warnings;
@@ -23,7 +24,7 @@ ok $tarball, 'script/vendor writes a tarball' or BAIL_OUT('no tarball');
 is slurp($tree->folder . '/Cargo.toml'), $manifest, 'the files of the checkout are unchanged';
 
 my $unpacked    = $tree->unpacked($tarball, 'vendored');
-my %environment = (CARGO_HOME => $tree->fresh('cargo_home'), CARGO_TARGET_DIR => $tree->fresh('vendored_target'));
+my %environment = (CARGO_HOME => $tree->fresh('cargo_home'), CARGO_TARGET_DIR => $tree->fresh('vendored target'));
 if (!$ENV{RUSTUP_HOME} && -d "$ENV{HOME}/.rustup") { $environment{RUSTUP_HOME} = "$ENV{HOME}/.rustup" }
 
 my $without = Testing::SourceTree->new('without_vendor')
@@ -38,5 +39,7 @@ my $formatted = $unpacked->must(
     'print format_event(data => "built offline")'
 );
 is $formatted, "data: built offline\n\n", 'the library is built and encodes an event';
+like $unpacked->must('blib/arch/auto/EventSource/XS/eventsource-hub', '--version'), qr/[0-9]/,
+    'the program of the hub is built and runs';
 
 done_testing;
