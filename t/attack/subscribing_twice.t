@@ -55,7 +55,7 @@ for my $setup (
         $back->leave;
 
         my $pushed = twice($server, $ids[2], push => 1, more => 1, channels => 'b,a');
-        my @pushed = wait_for_events($pushed, 26);
+        my @pushed = wait_for_events($pushed, 25 + 1);
         my ($at)   = grep { ($pushed[$_]{data} || '') eq 'pushed' } 0 .. $#pushed;
         is seq($pushed[0]), 3, 'the position arrives before the pushed event' or diag explain \@pushed;
         ok defined $at && $at > 0, 'the pushed event arrives before the handler returns';

@@ -5,6 +5,7 @@ use warnings;
 
 use lib 't/lib';
 use Testing::Deadline qw(wait_until);
+use Testing::Fork     qw(child_end fork_child);
 use EventSource::XS;
 use Test::More;
 BEGIN { plan skip_all => 'there are no native streams on this system' if !EventSource::XS->can('_next_end') }
@@ -24,28 +25,18 @@ END {
     if ($$ == $owner) { local $?; kill KILL => keys %running if %running }
 }
 
-# Forks a child that runs code and exits. The parent can read what the child prints.
+# Forks a child that runs code and exits, with END blocks. The parent can read what the child prints.
 sub child {
-    my $code = shift;
-    pipe my $from, my $to or die "pipe: $!";
-    defined(my $pid = fork) or die "fork: $!";
-    if (!$pid) {
-        close $from;
-        my $ended = eval { $code->($to); 1 };
-        syswrite $to, "died: $@" if !$ended;
-        exit !$ended;
-    }
-    close $to;
-    $running{$pid} = 1;
-    return {pid => $pid, from => $from};
+    my $child = fork_child(shift, sub { exit $_[0] });
+    $running{$child->{pid}} = 1;
+    return $child;
 }
 
 sub ended {
     my $child = shift;
-    my $text  = do { local $/; readline $child->{from} };
-    waitpid $child->{pid}, 0;
+    my $text  = child_end($child);
     delete $running{$child->{pid}};
-    return $? ? "status $?: $text" : $text;
+    return $text;
 }
 
 # A pipe that a child waits for: the child continues when the parent closes its end.
