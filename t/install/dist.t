@@ -76,7 +76,7 @@ unshift @INC, sub { die "$_[1] is not here\n" if $_[1] =~ $others; return };
 HIDE
     close $to;
     my $said =
-        $tree->must({HARNESS_OPTIONS => 'j2', PERL5LIB => $modules, PERL5OPT => '-MHideOthers'}, 'make', 'disttest');
+        $tree->must({HARNESS_OPTIONS => 'j3', PERL5LIB => $modules, PERL5OPT => '-MHideOthers'}, 'make', 'disttest');
     like $said, qr/^Result: PASS/m,                                  'make disttest passes';
     like $said, qr{^t/install/make\.t \.+ skipped: for developers}m, 'tests for developers are skipped';
 };
